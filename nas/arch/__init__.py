@@ -1,0 +1,1 @@
+"""Architectures as values: records, text, shapes."""

@@ -1,0 +1,53 @@
+"""One form for all encodings of the same network.
+
+Stages of like layers that follow each other become one; an identity skip where none is possible is the same as no skip;
+a fused block that does not expand is a convolution; a gate's width is told by the input where both widths are equal.
+"""
+
+from functools import lru_cache
+
+import attrs
+
+from nas.arch.layers import expanded, keeps_identity, stage_layers
+from nas.arch.spec import EXPANDING_OPERATORS, Architecture, Stage
+
+
+@lru_cache(maxsize=65_536)
+def canonical(arch: Architecture) -> Architecture:
+    """The canonical form: equal for two architectures that are the same network."""
+    stages: list[Stage] = []
+    channels, free = arch.stem.channels, False
+    for stage in arch.stages:
+        for layer in stage_layers(stage):
+            plain = _plain(layer, channels)
+            if stages and (longer := _longer(stages[-1], plain, free)):
+                stages[-1], free = longer, False
+            else:
+                stages.append(plain)
+                free = plain.skip == "identity" and not keeps_identity(plain, channels)
+            channels = layer.channels
+    return attrs.evolve(arch, stages=tuple(stages))
+
+
+def _longer(stage: Stage, layer: Stage, free: bool) -> Stage | None:
+    """The stage with one more layer, if the layer is alike; a `free` stage has no skip so far and takes the layer's."""
+    skip = "none" if free and layer.skip == "none" else stage.skip
+    alike = layer == attrs.evolve(stage, layers=1, stride=1, skip=skip)
+    return attrs.evolve(stage, layers=stage.layers + 1, skip=skip) if alike else None
+
+
+@lru_cache(maxsize=65_536)
+def _plain(layer: Stage, channels: int) -> Stage:
+    """The layer under its simplest name; "identity" is the name of a skip that cannot be."""
+    if layer.operator == "fused" and layer.expansion == 1:
+        layer = attrs.evolve(layer, operator="conv")
+    if layer.skip == "none" and not keeps_identity(layer, channels):
+        layer = attrs.evolve(layer, skip="identity")
+    if layer.gate is not None and _gated_channels(layer, channels) == channels:
+        layer = attrs.evolve(layer, gate=attrs.evolve(layer.gate, of="input"))
+    return layer
+
+
+def _gated_channels(layer: Stage, channels: int) -> int:
+    inner = {"conv": layer.channels, "dsconv": channels}
+    return expanded(channels, layer) if layer.operator in EXPANDING_OPERATORS else inner[layer.operator]

@@ -1,0 +1,138 @@
+"""Published networks, as data.
+
+Sources: EfficientNet arXiv 1905.11946 (tables 1 and 8; batch normalisation as in its TensorFlow code), EfficientNet-Lite
+(its release notes), MnasNet arXiv 1807.11626 (figure 7 and its code), MobileNetV1 arXiv 1704.04861 (table 1),
+MobileNetV2 arXiv 1801.04381 (table 2).
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+from attrs import frozen
+
+from nas.arch.code import parse_text
+from nas.arch.multiply import multiply
+from nas.arch.spec import Architecture
+from nas.errors import ArchitectureError
+
+_EFFICIENTNET = """
+net channels=3 resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0.2 act=silu
+stem conv k3 s2 c32
+mbconv r1 k3 s1 e1 c16 se0.25
+mbconv r2 k3 s2 e6 c24 se0.25
+mbconv r2 k5 s2 e6 c40 se0.25
+mbconv r3 k3 s2 e6 c80 se0.25
+mbconv r3 k5 s1 e6 c112 se0.25
+mbconv r4 k5 s2 e6 c192 se0.25
+mbconv r1 k3 s1 e6 c320 se0.25
+head conv c1280 dropout=0.2
+"""
+
+_TEXTS = {
+    "efficientnet-b0": _EFFICIENTNET,
+    "efficientnet-lite0": _EFFICIENTNET.replace("act=silu", "act=relu6").replace(" se0.25", ""),
+    "mnasnet-a1": """
+net channels=3 resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0 act=relu
+stem conv k3 s2 c32
+mbconv r1 k3 s1 e1 c16 noskip
+mbconv r2 k3 s2 e6 c24
+mbconv r3 k5 s2 e3 c40 se0.25
+mbconv r4 k3 s2 e6 c80
+mbconv r2 k3 s1 e6 c112 se0.25
+mbconv r3 k5 s2 e6 c160 se0.25
+mbconv r1 k3 s1 e6 c320
+head conv c1280 dropout=0.2
+""",
+    "mnasnet-b1": """
+net channels=3 resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0 act=relu
+stem conv k3 s2 c32
+mbconv r1 k3 s1 e1 c16 noskip
+mbconv r3 k3 s2 e3 c24
+mbconv r3 k5 s2 e3 c40
+mbconv r3 k5 s2 e6 c80
+mbconv r2 k3 s1 e6 c96
+mbconv r4 k5 s2 e6 c192
+mbconv r1 k3 s1 e6 c320 noskip
+head conv c1280 dropout=0.2
+""",
+    "mnasnet-small": """
+net channels=3 resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0 act=relu
+stem conv k3 s2 c8
+mbconv r1 k3 s1 e1 c8
+mbconv r1 k3 s2 e3 c16
+mbconv r2 k3 s2 e6 c16
+mbconv r4 k5 s2 e6 c32 se0.25
+mbconv r3 k3 s1 e6 c32 se0.25
+mbconv r3 k5 s2 e6 c88 se0.25
+mbconv r1 k3 s1 e6 c144
+head conv c1280 dropout=0.2
+""",
+    "mobilenetv1": """
+net channels=3 resolution=224 classes=1000 padding=symmetric bn=0.1/1e-05 drop_path=0 act=relu
+stem conv k3 s2 c32
+dsconv r1 k3 s1 c64 noskip
+dsconv r2 k3 s2 c128 noskip
+dsconv r2 k3 s2 c256 noskip
+dsconv r6 k3 s2 c512 noskip
+dsconv r2 k3 s2 c1024 noskip
+head pool dropout=0.001
+""",
+    "mobilenetv2": """
+net channels=3 resolution=224 classes=1000 padding=symmetric bn=0.1/1e-05 drop_path=0 act=relu6
+stem conv k3 s2 c32
+mbconv r1 k3 s1 e1 c16
+mbconv r2 k3 s2 e6 c24
+mbconv r3 k3 s2 e6 c32
+mbconv r4 k3 s2 e6 c64
+mbconv r3 k3 s1 e6 c96
+mbconv r3 k3 s2 e6 c160
+mbconv r1 k3 s1 e6 c320
+head conv c1280 dropout=0.2
+""",
+}
+
+
+@frozen
+class Multipliers:
+    """How a published larger network is grown from its base."""
+
+    base: str
+    width: float
+    depth: float
+    resolution: int
+    dropout: float
+
+
+# The published coefficients of B1 to B7 (EfficientNet's code); they are not powers of alpha, beta and gamma.
+FAMILY: Mapping[str, Multipliers] = MappingProxyType(
+    {
+        "efficientnet-b1": Multipliers("efficientnet-b0", 1.0, 1.1, 240, 0.2),
+        "efficientnet-b2": Multipliers("efficientnet-b0", 1.1, 1.2, 260, 0.3),
+        "efficientnet-b3": Multipliers("efficientnet-b0", 1.2, 1.4, 300, 0.3),
+        "efficientnet-b4": Multipliers("efficientnet-b0", 1.4, 1.8, 380, 0.4),
+        "efficientnet-b5": Multipliers("efficientnet-b0", 1.6, 2.2, 456, 0.4),
+        "efficientnet-b6": Multipliers("efficientnet-b0", 1.8, 2.6, 528, 0.5),
+        "efficientnet-b7": Multipliers("efficientnet-b0", 2.0, 3.1, 600, 0.5),
+    }
+)
+
+
+def preset_names() -> tuple[str, ...]:
+    """Every preset's name, sorted."""
+    return tuple(sorted([*_TEXTS, *FAMILY]))
+
+
+def preset(name: str) -> Architecture:
+    """The published network of that name.
+
+    Raises:
+        ArchitectureError: there is none.
+    """
+    if name in _TEXTS:
+        return parse_text(_TEXTS[name])
+    if name not in FAMILY:
+        raise ArchitectureError(f"no preset is called {name!r}", f"there are {', '.join(preset_names())}")
+    grown = FAMILY[name]
+    arch = multiply(preset(grown.base), width=grown.width, depth=grown.depth, resolution=grown.resolution)
+    return attrs.evolve(arch, head=attrs.evolve(arch.head, dropout=grown.dropout))

@@ -1,0 +1,185 @@
+"""The records an architecture is made of: frozen, hashable, free of torch, checked when they are made."""
+
+from collections.abc import Callable
+from types import NoneType
+from typing import Any
+
+import attrs
+from attrs import Attribute, field, frozen
+from attrs.validators import deep_iterable
+
+from nas.errors import ArchitectureError
+
+OPERATORS = ("conv", "dsconv", "mbconv", "fused")
+EXPANDING_OPERATORS = ("mbconv", "fused")
+SKIPS = ("identity", "pool", "none")
+ACTIVATIONS = ("relu", "relu6", "silu", "hard_swish", "linear")
+GATES = ("sigmoid", "hard_sigmoid")
+GATE_WIDTHS = ("input", "expanded")
+PADDINGS = ("symmetric", "same")
+
+Validator = Callable[[Any, "Attribute[Any]", Any], None]
+
+
+def _one_of(options: tuple[str, ...]) -> Validator:
+    def check(record: object, attribute: "Attribute[Any]", value: object) -> None:
+        if value not in options:
+            raise ArchitectureError(
+                f"{type(record).__name__.lower()} {attribute.name} is {value!r}", f"use one of {', '.join(options)}"
+            )
+
+    return check
+
+
+def _number(low: float, high: float = float("inf"), *, whole: bool = False, odd: bool = False) -> Validator:
+    kind = "an odd whole number" if odd else "a whole number" if whole else "a number"
+    span = f"{kind} from {low:g}" + (f" to {high:g}" if high != float("inf") else "")
+
+    def check(record: object, attribute: "Attribute[Any]", value: object) -> None:
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        if fits and whole:
+            fits = isinstance(value, int)
+        if not fits or (odd and value % 2 == 0):  # type: ignore[operator]
+            raise ArchitectureError(f"{type(record).__name__.lower()} {attribute.name} is {value!r}", f"use {span}")
+
+    return check
+
+
+def _float(value: Any) -> Any:
+    """Whole numbers become floats; anything else is left for the validator to judge."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _is(*classes: type) -> Validator:
+    def check(record: object, attribute: "Attribute[Any]", value: object) -> None:
+        if not isinstance(value, classes):
+            names = " or ".join(cls.__name__ for cls in classes)
+            raise ArchitectureError(f"{type(record).__name__.lower()} {attribute.name} is {value!r}", f"give a {names}")
+
+    return check
+
+
+def _counted(low: int = 1) -> Validator:
+    return _number(low, 2**31 - 1, whole=True)
+
+
+@frozen(cache_hash=True)
+class Gate:
+    """Squeeze-and-excitation: pool, squeeze, excite, scale (Hu et al., arXiv 1709.01507).
+
+    Attributes:
+        ratio: squeezed width as a share of the channels named by `of`; the width is `max(1, int(ratio * channels))`.
+        of: "input", the block's input channels (EfficientNet, MnasNet), or "expanded", the gated channels.
+        activation: between the two 1x1 convolutions.
+        gate: what turns the excitation into a factor.
+    """
+
+    ratio: float = field(converter=_float, validator=_number(1e-6, 1))
+    of: str = field(default="input", validator=_one_of(GATE_WIDTHS))
+    activation: str = field(default="relu", validator=_one_of(ACTIVATIONS))
+    gate: str = field(default="sigmoid", validator=_one_of(GATES))
+
+
+@frozen(cache_hash=True)
+class Stage:
+    """`layers` equal layers, of which the first may be strided and may change the number of channels.
+
+    Attributes:
+        operator: "conv" (convolution, BN, activation), "dsconv" (depthwise then pointwise, each with BN and activation,
+            MobileNetV1), "mbconv" (expand, depthwise, linear projection, MobileNetV2; with expansion 1 there is nothing
+            to expand), "fused" (expanding k x k convolution, linear projection; EfficientNetV2).
+        layers: how many.
+        kernel: side of the spatial kernel, odd.
+        stride: of the first layer; the others have 1.
+        expansion: channels inside the block over its input channels (mbconv and fused).
+        channels: output channels.
+        gate: squeeze-and-excitation after the spatial convolution, or None.
+        skip: "identity" adds the layer's input where stride is 1 and the channels are equal, and nothing elsewhere;
+            "pool" adds the input after a 3x3 average pooling of the layer's stride, its channels cut or filled up with
+            zeros to the output's; "none" adds nothing.
+        activation: wherever the operator has one; "linear" is none at all.
+    """
+
+    operator: str = field(validator=_one_of(OPERATORS))
+    channels: int = field(validator=_counted())
+    layers: int = field(default=1, validator=_counted())
+    kernel: int = field(default=3, validator=_number(1, 99, whole=True, odd=True))
+    stride: int = field(default=1, validator=_number(1, 4, whole=True))
+    expansion: float = field(default=1.0, converter=_float, validator=_number(1, 100))
+    gate: Gate | None = field(default=None, validator=_is(Gate, NoneType))
+    skip: str = field(default="identity", validator=_one_of(SKIPS))
+    activation: str = field(default="relu", validator=_one_of(ACTIVATIONS))
+
+    def __attrs_post_init__(self) -> None:
+        if self.expansion != 1 and self.operator not in EXPANDING_OPERATORS:
+            raise ArchitectureError(
+                f"stage operator {self.operator} has expansion {self.expansion:g}",
+                f"only {' and '.join(EXPANDING_OPERATORS)} expand; leave the expansion out",
+            )
+
+
+@frozen(cache_hash=True)
+class ConvStem:
+    """A k x k convolution, BN and an activation."""
+
+    channels: int = field(validator=_counted())
+    kernel: int = field(default=3, validator=_number(1, 99, whole=True, odd=True))
+    stride: int = field(default=2, validator=_number(1, 4, whole=True))
+    activation: str = field(default="relu", validator=_one_of(ACTIVATIONS))
+
+
+@frozen(cache_hash=True)
+class ConvHead:
+    """A 1x1 convolution, BN, an activation, global average pooling, dropout and a classifier."""
+
+    channels: int = field(validator=_counted())
+    dropout: float = field(default=0.0, converter=_float, validator=_number(0, 0.99))
+    activation: str = field(default="relu", validator=_one_of(ACTIVATIONS))
+
+
+@frozen(cache_hash=True)
+class PoolHead:
+    """Global average pooling, dropout and a classifier."""
+
+    dropout: float = field(default=0.0, converter=_float, validator=_number(0, 0.99))
+
+
+Stem = ConvStem
+Head = ConvHead | PoolHead
+Part = Stem | Stage | Head
+
+
+@frozen(cache_hash=True)
+class Norm:
+    """Batch normalisation: torch's momentum (TensorFlow's is one minus it) and epsilon."""
+
+    momentum: float = field(default=0.1, converter=_float, validator=_number(0, 1))
+    eps: float = field(default=1e-5, converter=_float, validator=_number(1e-12, 1))
+
+
+@frozen(cache_hash=True)
+class Architecture:
+    """An image classifier, input `(N, in_channels, resolution, resolution)`, output `(N, classes)`.
+
+    Attributes:
+        padding: "symmetric" ((k-1)/2 on every side) or "same" (TensorFlow's: the odd pixel goes right and below).
+        drop_path: stochastic depth (arXiv 1603.09382): layer i of N is dropped in training with rate drop_path*i/N.
+    """
+
+    stem: Stem = field(validator=_is(ConvStem))
+    stages: tuple[Stage, ...] = field(converter=tuple, validator=deep_iterable(_is(Stage)))
+    head: Head = field(validator=_is(ConvHead, PoolHead))
+    resolution: int = field(default=224, validator=_counted())
+    in_channels: int = field(default=3, validator=_counted())
+    classes: int = field(default=1000, validator=_counted())
+    padding: str = field(default="symmetric", validator=_one_of(PADDINGS))
+    norm: Norm = field(default=Norm(), validator=_is(Norm))
+    drop_path: float = field(default=0.0, converter=_float, validator=_number(0, 0.99))
+
+    def __attrs_post_init__(self) -> None:
+        if not self.stages:
+            raise ArchitectureError("an architecture has no stage", "give it at least one")
+
+    def adapted(self, *, resolution: int, classes: int) -> "Architecture":
+        """The same network for other images and labels: what a proxy task trains."""
+        return attrs.evolve(self, resolution=resolution, classes=classes)

@@ -1,0 +1,56 @@
+"""What can go wrong, as one tree.
+
+    NasError                  anything this package raises on purpose
+    ├── ArchitectureError     an architecture, its text or its file breaks a rule
+    ├── SpaceError            a search space, its file or a choice in it breaks a rule
+    ├── TargetError           a target cannot be read, or no architecture can meet it
+    ├── DataError             images or labels cannot be used
+    ├── EvaluationError       one architecture could not be scored; the search goes on
+    ├── StudyError            a study cannot be opened, or belongs to something else
+    └── MissingPackageError   an optional package is needed and absent
+"""
+
+
+class NasError(Exception):
+    """Bad input or a failed step, told in one message.
+
+    Args:
+        problem: the rule that was broken and the value that broke it.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n  {self.remedy}" if self.remedy else self.problem
+
+
+class ArchitectureError(NasError):
+    """An architecture, its text or its file breaks a rule."""
+
+
+class SpaceError(NasError):
+    """A search space, its file or a choice in it breaks a rule."""
+
+
+class TargetError(NasError):
+    """A target cannot be read, or no architecture can meet it."""
+
+
+class DataError(NasError):
+    """Images or labels cannot be used."""
+
+
+class EvaluationError(NasError):
+    """One architecture could not be scored; the search goes on without it."""
+
+
+class StudyError(NasError):
+    """A study cannot be opened, or belongs to something else."""
+
+
+class MissingPackageError(NasError):
+    """An optional package is needed and absent."""

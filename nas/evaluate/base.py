@@ -1,0 +1,26 @@
+"""What every evaluator has in common."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from nas.arch.spec import Architecture
+
+
+class Evaluator(Protocol):
+    """Scores architectures. Owns its data; the same architecture, budget and seed give the same accuracies."""
+
+    def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:
+        """Accuracy (0 to 1) after each of `budget` epochs; stopping early costs nothing more.
+
+        Args:
+            arch: the target architecture; the evaluator adapts it to its own images and classes.
+            budget: epochs at most.
+
+        Raises:
+            EvaluationError: this architecture cannot be scored; others can.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the accuracies depend on, as plain JSON values: equal descriptions, comparable accuracies."""
+        ...

@@ -1,0 +1,1 @@
+"""The search: proposals, storage, and the loop between them. The only room that knows Optuna."""
