@@ -1,3 +1,5 @@
 """Hardware-aware neural architecture search."""
 
-__version__ = "0.1.0"
+from nas.version import __version__
+
+__all__ = ["__version__"]

@@ -1,13 +1,13 @@
 """What can go wrong, as one tree.
 
-    NasError                  anything this package raises on purpose
-    ├── ArchitectureError     an architecture, its text or its file breaks a rule
-    ├── SpaceError            a search space, its file or a choice in it breaks a rule
-    ├── TargetError           a target cannot be read, or no architecture can meet it
-    ├── DataError             images or labels cannot be used
-    ├── EvaluationError       one architecture could not be scored; the search goes on
-    ├── StudyError            a study cannot be opened, or belongs to something else
-    └── MissingPackageError   an optional package is needed and absent
+NasError                  anything this package raises on purpose
+├── ArchitectureError     an architecture, its text or its file breaks a rule
+├── SpaceError            a search space, its file or a choice in it breaks a rule
+├── TargetError           a target cannot be read, or no architecture can meet it
+├── DataError             images or labels cannot be used
+├── EvaluationError       one architecture could not be scored; the search goes on
+├── StudyError            a study cannot be opened, or belongs to something else
+└── MissingPackageError   an optional package is needed and absent
 """
 
 

@@ -166,7 +166,7 @@ def write_tokens(tokens: Sequence[Token], fields: Fields) -> str:
 
 def make_stage(operator: str, fields: Fields, activation: str) -> Stage:
     """A stage from an operator and what tokens gave; `activation` fills in where none was given."""
-    filled = {"activation": activation} | fields
+    filled: Fields = {"activation": activation} | fields
     if filled.get("gate") is not None:
         filled["gate"] = Gate(**({"activation": filled["activation"]} | filled["gate"]))
     return Stage(operator=operator, **filled)
@@ -314,7 +314,9 @@ def _load(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ArchitectureError(f"the file is not JSON: {error}", "write one with `nas show ARCH --save FILE`") from None
+        raise ArchitectureError(
+            f"the file is not JSON: {error}", "write one with `nas show ARCH --save FILE`"
+        ) from None
 
 
 def _object(where: str, data: Any) -> Fields:

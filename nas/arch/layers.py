@@ -1,7 +1,8 @@
 """The one walk over shapes: what an architecture computes, node by node.
 
 MACs, parameters, memory, the torch module and the ONNX graph are all read off the nodes made here. A part (stem, one
-layer of a stage, head) is walked by itself, from the shape of its input alone, so that parts can be costed once and shared.
+layer of a stage, head) is walked by itself, from the shape of its input alone, so that parts can be costed once and
+shared.
 """
 
 from collections.abc import Callable, Iterator
@@ -82,7 +83,9 @@ class _Tape:
         self.last, self.shape = name, shape
         return name
 
-    def conv(self, name: str, channels: int, activation: str, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+    def conv(
+        self, name: str, channels: int, activation: str, kernel: int = 1, stride: int = 1, groups: int = 1
+    ) -> None:
         """A convolution with BN and its activation."""
         shape = self.shape.strided(stride, channels)
         self.put("conv", name, shape, kernel=kernel, stride=stride, groups=groups, norm=True)

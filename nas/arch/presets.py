@@ -1,8 +1,8 @@
 """Published networks, as data.
 
-Sources: EfficientNet arXiv 1905.11946 (tables 1 and 8; batch normalisation as in its TensorFlow code), EfficientNet-Lite
-(its release notes), MnasNet arXiv 1807.11626 (figure 7 and its code), MobileNetV1 arXiv 1704.04861 (table 1),
-MobileNetV2 arXiv 1801.04381 (table 2).
+Sources: EfficientNet arXiv 1905.11946 (tables 1 and 8; batch normalisation as in its TensorFlow code),
+EfficientNet-Lite (its release notes), MnasNet arXiv 1807.11626 (figure 7 and its code), MobileNetV1 arXiv 1704.04861
+(table 1), MobileNetV2 arXiv 1801.04381 (table 2).
 """
 
 from collections.abc import Mapping

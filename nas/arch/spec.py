@@ -1,6 +1,6 @@
 """The records an architecture is made of: frozen, hashable, free of torch, checked when they are made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import NoneType
 from typing import Any
 
@@ -144,6 +144,10 @@ class PoolHead:
     dropout: float = field(default=0.0, converter=_float, validator=_number(0, 0.99))
 
 
+def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+    return tuple(stages)
+
+
 Stem = ConvStem
 Head = ConvHead | PoolHead
 Part = Stem | Stage | Head
@@ -167,7 +171,7 @@ class Architecture:
     """
 
     stem: Stem = field(validator=_is(ConvStem))
-    stages: tuple[Stage, ...] = field(converter=tuple, validator=deep_iterable(_is(Stage)))
+    stages: tuple[Stage, ...] = field(converter=_stages, validator=deep_iterable(_is(Stage)))
     head: Head = field(validator=_is(ConvHead, PoolHead))
     resolution: int = field(default=224, validator=_counted())
     in_channels: int = field(default=3, validator=_counted())

@@ -1,12 +1,14 @@
 """Costs that are counted from the shape walk alone, without torch: MACs, parameters, peak activation memory.
 
-MACs are multiply-adds of convolutions, squeeze-and-excitation and the classifier, one multiply-add being one, as the papers'
-"FLOPS" are; normalisation, biases, activations and pooling are not counted. Parts are costed once each and shared, so that
-the cost of an architecture is a sum of a few look-ups.
+MACs are multiply-adds of convolutions, squeeze-and-excitation and the classifier, one multiply-add being one, as the
+papers' "FLOPS" are; normalisation, biases, activations and pooling are not counted. Parts are costed once each and
+shared, so that the cost of an architecture is a sum of a few look-ups.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import product
+from operator import add, attrgetter
 from types import MappingProxyType
 
 import attrs
@@ -16,8 +18,8 @@ from numpy.typing import NDArray
 
 from nas.arch.layers import INPUT, Node, Shape, input_shape, walk_part
 from nas.arch.spec import Architecture, Part, Stage
-from nas.cost.base import Cost
-from nas.errors import NasError
+from nas.cost.base import Chain, Cost, CostModels
+from nas.errors import TargetError
 
 BYTES_PER_ELEMENT: Mapping[str, int] = MappingProxyType({"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1})
 # Written over their first input, as inference engines do.
@@ -104,10 +106,96 @@ def cost(arch: Architecture) -> Costs:
     macs = params = peak = 0
     for part in (arch.stem, *arch.stages, arch.head):
         share = part_cost(part, shape, arch.classes)
-        macs, params, peak, shape = macs + share.macs, params + share.params, max(peak, share.peak_elements), share.shape
+        macs, params, peak, shape = (
+            macs + share.macs,
+            params + share.params,
+            max(peak, share.peak_elements),
+            share.shape,
+        )
     return Costs(macs, params, peak)
 
 
-def cost_table(archs: Iterable[Architecture]) -> NDArray[np.int64]:
-    """Costs of many architectures: `(N, 3)`, columns MACs, parameters, peak elements."""
-    return np.array([attrs.astuple(cost(arch)) for arch in archs], dtype=np.int64).reshape(-1, 3)
+def _share(part: Part | None, shape: Shape, classes: int) -> PartCost:
+    return PartCost(0, 0, 0, shape) if part is None else part_cost(part, shape, classes)
+
+
+def chain_costs(chain: Chain, index: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Costs `(N, 3)` of many architectures (MACs, params, peak elements); equal parts are costed once."""
+    shapes: dict[Shape, int] = {chain.shape: 0}
+    state = np.zeros(len(index), dtype=np.int64)
+    total = np.zeros((len(index), 3), dtype=np.int64)
+    for options, column in zip(chain.options, index.T, strict=True):
+        pairs, where = np.unique(state * len(options) + column, return_inverse=True)
+        known = list(shapes)
+        shares = [_share(options[pair % len(options)], known[pair // len(options)], chain.classes) for pair in pairs]
+        state = np.array([shapes.setdefault(share.shape, len(shapes)) for share in shares])[where]
+        rows = np.array([(share.macs, share.params, share.peak_elements) for share in shares])[where]
+        total[:, :2] += rows[:, :2]
+        total[:, 2] = np.maximum(total[:, 2], rows[:, 2])
+    return total
+
+
+Join = Callable[[float, float], float]
+
+
+def chain_span(chain: Chain, value: Callable[[PartCost], float], join: Join) -> tuple[float, float]:
+    """Smallest and largest cost, exactly: the best way to every shape, place after place."""
+    ends: dict[Shape, tuple[float, float]] = {chain.shape: (0.0, 0.0)}
+    for options in chain.options:
+        after: dict[Shape, tuple[float, float]] = {}
+        for (shape, (low, high)), part in product(ends.items(), options):
+            share = _share(part, shape, chain.classes)
+            least, most = after.get(share.shape, (float("inf"), 0.0))
+            after[share.shape] = (min(least, join(low, value(share))), max(most, join(high, value(share))))
+        ends = after
+    return min(low for low, _ in ends.values()), max(high for _, high in ends.values())
+
+
+@frozen
+class Counted:
+    """One counted figure as a `ChainCostModel`.
+
+    Attributes:
+        unit: of the figure.
+        field: its name in `Costs`.
+        join: how parts make the whole, `add` or `max`.
+        factor: units for one of `field`.
+    """
+
+    unit: str
+    field: str
+    join: Join = add
+    factor: int = 1
+
+    def estimate(self, arch: Architecture) -> Cost:
+        """See `CostModel`; exact."""
+        return Cost(getattr(cost(arch), self.field) * self.factor, self.unit, "counted")
+
+    def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
+        """See `ChainCostModel`."""
+        column = list(attrs.fields_dict(Costs)).index(self.field)
+        return chain_costs(chain, index)[:, column].astype(np.float64) * self.factor
+
+    def span(self, chain: Chain) -> tuple[float, float]:
+        """See `ChainCostModel`."""
+        low, high = chain_span(chain, attrgetter(self.field), self.join)
+        return low * self.factor, high * self.factor
+
+
+MACS = Counted("MACs", "macs")
+PARAMS = Counted("params", "params")
+
+
+def peak_memory(precision: str = "fp32") -> Counted:
+    """Peak activation memory in bytes at batch 1.
+
+    Raises:
+        TargetError: no such precision.
+    """
+    if precision not in BYTES_PER_ELEMENT:
+        raise TargetError(f"unknown precision {precision!r}", f"use one of {', '.join(BYTES_PER_ELEMENT)}")
+    return Counted("bytes", "peak_elements", max, BYTES_PER_ELEMENT[precision])
+
+
+# What is kept of every architecture, whatever the targets are.
+COUNTED: CostModels = MappingProxyType({"macs": MACS, "params": PARAMS, "peak_bytes": peak_memory()})

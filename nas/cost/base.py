@@ -1,10 +1,14 @@
 """What every cost model has in common."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
+import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
-from nas.arch.spec import Architecture
+from nas.arch.layers import Shape
+from nas.arch.spec import Architecture, Part
 
 
 @frozen
@@ -24,9 +28,56 @@ class Cost:
     spread: float = 0.0
 
 
+@frozen(eq=False)
+class Chain:
+    """Many architectures that share their parts: at each place one of several parts.
+
+    Attributes:
+        shape: of one input image.
+        classes: of the classifier.
+        options: for each place (stem, stages, head) the distinct parts that may stand there; None leaves a stage out.
+    """
+
+    shape: Shape
+    classes: int
+    options: tuple[tuple[Part | None, ...], ...]
+
+
 class CostModel(Protocol):
     """Gives an architecture's cost: the same for equal networks, callable from several threads at once."""
 
     def estimate(self, arch: Architecture) -> Cost:
         """The cost of one image through `arch` at its own resolution and classes."""
         ...
+
+
+class ChainCostModel(CostModel, Protocol):
+    """A cost that is known part by part, and so of many architectures at once."""
+
+    def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Costs `(N,)` of the architectures that take option `index[n, place]` at each place."""
+        ...
+
+    def span(self, chain: Chain) -> tuple[float, float]:
+        """The smallest and the largest cost among all architectures of the chain."""
+        ...
+
+
+@frozen
+class Target:
+    """What a cost should be: at most `limit`, and for the first of several targets near it.
+
+    Attributes:
+        name: as on the command line, "flops".
+        cost: its model.
+        limit: in the cost's unit.
+        text: as the user wrote it, "flops=400M".
+    """
+
+    name: str
+    cost: ChainCostModel
+    limit: float
+    text: str
+
+
+CostModels = Mapping[str, ChainCostModel]

@@ -22,5 +22,9 @@ class Evaluator(Protocol):
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """What the accuracies depend on, as plain JSON values: equal descriptions, comparable accuracies."""
+        """What the accuracies depend on, as plain JSON values: equal descriptions, comparable accuracies.
+
+        Versions, device and threads stand under "environment": they are kept with each trial, and a study may go on
+        under others.
+        """
         ...

@@ -1,0 +1,75 @@
+"""Targets as users write them: `flops=400M`, `params=5M`, `peak_memory=8MB`."""
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from attrs import frozen
+
+from nas.cost.analytic import MACS, PARAMS, peak_memory
+from nas.cost.base import ChainCostModel, Target
+from nas.errors import TargetError
+
+_COUNTS = MappingProxyType({"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12})
+_BYTES = MappingProxyType({"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30})
+
+
+@frozen
+class Kind:
+    """A word that can be a target: its cost model for a precision, its units, an example."""
+
+    model: Callable[[str], ChainCostModel]
+    units: Mapping[str, float]
+    example: str
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "flops": Kind(lambda _precision: MACS, _COUNTS, "flops=400M"),
+        "params": Kind(lambda _precision: PARAMS, _COUNTS, "params=5M"),
+        "peak_memory": Kind(peak_memory, _BYTES, "peak_memory=8MB"),
+    }
+)
+
+
+def parse_target(text: str, precision: str = "fp32") -> Target:
+    """Read `NAME=NUMBER UNIT`.
+
+    Args:
+        text: e.g. "flops=400M": FLOPs are multiply-adds.
+        precision: of activations, for memory.
+
+    Raises:
+        TargetError: unknown name or unit, a bare number, or nothing that could be a limit.
+    """
+    name, _, amount = text.partition("=")
+    if name not in KINDS:
+        examples = ", ".join(kind.example for kind in KINDS.values())
+        raise TargetError(f"target {text!r}: unknown target {name!r}", f"write one like {examples}")
+    kind = KINDS[name]
+    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]*)\s*", amount)
+    if not found or found.group(2) not in kind.units:
+        raise TargetError(f"target {text!r}: {_complaint(found)}", _form(kind))
+    limit = float(found.group(1)) * kind.units[found.group(2)]
+    if limit <= 0:
+        raise TargetError(f"target {text!r}: the limit is not above zero", _form(kind))
+    at = f" at {precision}" if kind.units is _BYTES and precision != "fp32" else ""
+    return Target(name, kind.model(precision), limit, f"{name}={found.group(1)}{found.group(2)}{at}")
+
+
+def _complaint(found: "re.Match[str] | None") -> str:
+    if not found:
+        return "there is no number after '='"
+    return f"unknown unit {found.group(2)!r}" if found.group(2) else "a bare number has no unit"
+
+
+def _form(kind: Kind) -> str:
+    return f"write a number and one of {', '.join(kind.units)}, like {kind.example}"
+
+
+def format_amount(value: float, unit: str) -> str:
+    """A cost as people read it: "398.2M MACs", "3.90M params", "6.02 MB"."""
+    if unit == "bytes":
+        return f"{value / 1e6:.2f} MB"
+    size, letter = max(((size, letter) for letter, size in _COUNTS.items() if value >= size), default=(1.0, ""))
+    return f"{value / size:.4g}{letter} {unit}"

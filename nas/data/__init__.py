@@ -1,0 +1,1 @@
+"""Where images come from: one record with tensors, classes and parts."""

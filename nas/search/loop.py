@@ -1,0 +1,428 @@
+"""The search: propose, evaluate, tell, until there are as many trials as asked for."""
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import attrs
+import numpy as np
+import optuna
+from attrs import field, frozen
+from optuna.trial import TrialState, create_trial
+
+from nas.arch.canonical import canonical
+from nas.arch.code import format_text
+from nas.arch.spec import Architecture
+from nas.cost.base import CostModels, Target
+from nas.errors import EvaluationError, StudyError
+from nas.evaluate.base import Evaluator
+from nas.objective import PARETO, limits, make_reward, score
+from nas.search.band import Band, Picks, make_band
+from nas.search.baseline import find_baseline
+from nas.search.propose import Proposal, Proposer
+from nas.search.samplers import make_pruner, make_sampler
+from nas.search.storage import (
+    BASELINE,
+    DEFAULT_STORAGE,
+    KILLED,
+    Direction,
+    Record,
+    StudyView,
+    end_killed,
+    kill,
+    open_storage,
+    open_study,
+    read_study,
+    read_trial,
+    runner,
+)
+from nas.space.decode import SearchSpace
+from nas.version import __version__
+
+MOST_FAILURES = 5
+
+
+@frozen
+class Settings:
+    """What a search is asked for.
+
+    Attributes:
+        targets: upper limits of costs; the first one also sets the band.
+        trials: how many complete, pruned and failed ones the study shall have in all.
+        epochs: of each evaluation.
+        seed: of the study.
+        objective: "soft", "hard", "absolute" or "pareto".
+        w: of the reward; None takes the objective's usual one.
+        band: share of the first target below which nothing is let in.
+        sampler: Optuna's, by name; "" takes TPE, or NSGA-II for "pareto".
+        pruner: by name.
+        start_from: known networks to evaluate first, moved into the space and the band.
+    """
+
+    targets: tuple[Target, ...] = field(converter=tuple)
+    trials: int = 20
+    epochs: int = 3
+    seed: int = 0
+    objective: str = "soft"
+    w: float | None = None
+    band: float = 0.9
+    sampler: str = ""
+    pruner: str = "median"
+    start_from: tuple[Architecture, ...] = field(default=(), converter=tuple)
+
+    @property
+    def sampler_name(self) -> str:
+        """The sampler's name with the default filled in."""
+        return self.sampler or ("nsga2" if self.objective == PARETO else "tpe")
+
+
+@frozen
+class Event:
+    """Something that happened in a search.
+
+    Attributes:
+        kind: "resumed", "moved" (a network to start from), "baseline", "epoch", "trial", "exhausted".
+        record: of the trial or baseline concerned.
+        done: trials counted so far.
+        total: trials asked for.
+        best: the best complete trial so far.
+        seconds_left: estimated, None while unknown.
+        message: for people.
+    """
+
+    kind: str
+    record: Record | None = None
+    done: int = 0
+    total: int = 0
+    best: Record | None = None
+    seconds_left: float | None = None
+    message: str = ""
+
+
+Listener = Callable[[Event], None]
+
+
+def study_settings(space: SearchSpace, evaluator: Evaluator, settings: Settings) -> dict[str, Any]:
+    """What makes trials of a study comparable, as JSON values; kept in the study and compared when it goes on."""
+    reward = None if settings.objective == PARETO else make_reward(settings.objective, settings.w)
+    return {
+        "space": space.name,
+        "space_sha256": hashlib.sha256(space.definition.encode()).hexdigest()[:12],
+        "fixed": {c.name: c.values[0] for c in space.all_choices if len(c.values) == 1},
+        "resolution": space.net.get("resolution", 224),
+        "classes": space.net.get("classes", 1000),
+        "targets": [target.text for target in settings.targets],
+        "objective": settings.objective,
+        "w": None if reward is None else [reward.below, reward.above],
+        "band": settings.band,
+        "epochs": settings.epochs,
+        "seed": settings.seed,
+        "sampler": settings.sampler_name,
+        "pruner": settings.pruner,
+        "proxy": {key: value for key, value in evaluator.describe().items() if key != "environment"},
+    }
+
+
+def default_study_name(described: Mapping[str, Any]) -> str:
+    """A name that the same command finds again: space, targets, and a digest of all settings."""
+    digest = hashlib.sha256(repr(sorted(described.items())).encode()).hexdigest()[:6]
+    targets = "-".join(text.replace("=", "") for text in described["targets"])
+    return f"{described['space']}-{targets}-{digest}"
+
+
+def _directions(objective: str) -> list[Direction]:
+    return ["maximize", "minimize"] if objective == PARETO else ["maximize"]
+
+
+@frozen(eq=False)
+class Plan:
+    """A search that was checked and not yet begun.
+
+    Attributes:
+        space: what is searched.
+        evaluator: gives accuracies.
+        settings: what is asked for.
+        costs: what is kept of every architecture.
+        band: what is let in.
+        described: see `study_settings`.
+        study_name: of the study.
+        baseline: a known network's name and itself, or None.
+        wanted: option numbers of the networks to start from, and a sentence on each.
+    """
+
+    space: SearchSpace
+    evaluator: Evaluator
+    settings: Settings
+    costs: CostModels
+    band: Band
+    described: Mapping[str, Any]
+    study_name: str
+    baseline: tuple[str, Architecture] | None
+    wanted: tuple[tuple[Picks, str], ...]
+
+
+def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: CostModels, study_name: str = "") -> Plan:
+    """Check everything that can be checked before a study is touched.
+
+    Args:
+        space: what is searched.
+        evaluator: gives accuracies.
+        settings: what is asked for.
+        costs: what is kept of every architecture beside the targets' own costs.
+        study_name: "" takes `default_study_name`.
+
+    Raises:
+        NasError: a setting breaks a rule, or no architecture can meet a target.
+    """
+    if settings.trials < 1 or settings.epochs < 1:
+        raise StudyError(f"{settings.trials} trials of {settings.epochs} epochs", "give at least 1 of each")
+    make_sampler(settings.sampler_name, 0)
+    make_pruner(settings.pruner, settings.epochs)
+    let_in = limits(settings.targets, band=settings.band, objective=settings.objective)
+    band = make_band(space, settings.targets, let_in)
+    described = study_settings(space, evaluator, settings)
+    name = study_name or default_study_name(described)
+    baseline = find_baseline(space, settings.targets[0])
+    wanted = tuple(_start(band, arch, settings.seed) for arch in settings.start_from)
+    return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted)
+
+
+def _start(band: Band, arch: Architecture, seed: int) -> tuple[Picks, str]:
+    """The architecture of the space and the band that is nearest to a known one."""
+    near = np.array(band.space.nearest(arch), dtype=np.intp)
+    inside = band.bring_in(near, np.random.default_rng(seed))
+    if inside is None:
+        raise StudyError("a network to start from cannot be brought into the band", "start from one of about its cost")
+    stages = zip(arch.stages, band.space.from_picks(near.tolist()).stages, strict=True)
+    off = sum(known != own for known, own in stages)
+    moved = int((near != inside).sum())
+    return inside, f"{off} of its stages moved onto the space's grid, {moved} choices changed to come into the band"
+
+
+def search(
+    space: SearchSpace,
+    evaluator: Evaluator,
+    settings: Settings,
+    costs: CostModels,
+    *,
+    study_name: str = "",
+    storage: str = DEFAULT_STORAGE,
+    listen: Listener = lambda _event: None,
+) -> StudyView:
+    """Search until the study has `settings.trials` trials, or nothing new is left in the band.
+
+    A study of the same name and settings goes on where it stopped.
+
+    Args:
+        space: what is searched.
+        evaluator: gives accuracies.
+        settings: what is asked for.
+        costs: what is kept of every architecture beside the targets' own costs.
+        study_name: "" makes one of the settings.
+        storage: Optuna URL.
+        listen: called with every event.
+
+    Raises:
+        NasError: bad settings, a study of something else, or one failure after another.
+    """
+    return run(plan(space, evaluator, settings, costs, study_name), storage=storage, listen=listen)
+
+
+def run(planned: Plan, *, storage: str = DEFAULT_STORAGE, listen: Listener = lambda _event: None) -> StudyView:
+    """Carry out a plan; see `search`."""
+    opened = open_storage(storage)
+    directions = _directions(planned.settings.objective)
+    study = open_study(opened, planned.study_name, directions, planned.described)
+    study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
+    _Run(planned, study, listen).run()
+    return read_study(opened, planned.study_name)
+
+
+class _Run:
+    """The loop over one study in this process."""
+
+    def __init__(self, planned: Plan, study: optuna.Study, listen: Listener) -> None:
+        self.plan = planned
+        self.settings = planned.settings
+        self.study = study
+        self.listen = listen
+        self.wanted = [picks for picks, _ in planned.wanted]
+        self.proposer = Proposer(
+            planned.band,
+            self.settings.sampler_name,
+            self.settings.seed,
+            _directions(self.settings.objective),
+            self.wanted,
+        )
+        self.reward = make_reward("soft" if self._pareto else self.settings.objective, self.settings.w)
+        self.seconds: list[float] = []
+        self.failures = 0
+        self.records: tuple[Record, ...] = ()
+
+    @property
+    def _pareto(self) -> bool:
+        return self.settings.objective == PARETO
+
+    def run(self) -> None:
+        killed = end_killed(self.study)
+        self._sync()
+        if self.records:
+            self._tell("resumed", message=f"{killed} of its trials had been cut short" if killed else "")
+        for _, message in self.plan.wanted:
+            self._tell("moved", message=message)
+        self._evaluate_baseline()
+        while self._view().counted < self.settings.trials:
+            proposal = self.proposer.propose(self._view().counted)
+            if proposal is None:
+                self._tell("exhausted", message="no new architecture was found in the band")
+                return
+            self._run_trial(proposal)
+
+    def _sync(self) -> None:
+        """Read the study's trials, and let the proposer learn those that are new."""
+        trials = self.study.get_trials(deepcopy=False)
+        self.records = tuple(map(read_trial, trials))
+        lasting = [(t, r) for t, r in zip(trials, self.records, strict=True) if r.state != KILLED and r.arch]
+        new = [(t, r.architecture) for t, r in lasting if not self.proposer.knows(t)]
+        self.proposer.learn([trial for trial, _ in new], [arch for _, arch in new])
+
+    def _view(self) -> StudyView:
+        return StudyView(self.plan.study_name, self.plan.described, self.records)
+
+    def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
+        view, total = self._view(), self.settings.trials
+        left = max(0, total - view.counted) * float(np.mean(self.seconds)) if self.seconds else None
+        self.listen(Event(kind, record, view.counted, total, view.best, left, message))
+
+    def _costs(self, arch: Architecture) -> dict[str, float]:
+        return {name: model.estimate(arch).value for name, model in self.plan.costs.items()}
+
+    def _kept(self, arch: Architecture) -> dict[str, Any]:
+        """What a trial keeps from its beginning."""
+        described = self.plan.evaluator.describe()
+        versions = {"nas": __version__, "optuna": optuna.__version__, "python": platform.python_version()}
+        return {
+            "arch": format_text(arch),
+            **self._costs(arch),
+            "seed": self.settings.seed,
+            "versions": versions,
+            "environment": described.get("environment", {}),
+            "runner": runner(),
+        }
+
+    def _score(self, arch: Architecture, accuracy: float) -> float:
+        costs = [target.cost.estimate(arch).value for target in self.settings.targets]
+        return score(accuracy, costs, self.settings.targets, self.reward)
+
+    def _evaluate_baseline(self) -> None:
+        if self.plan.baseline is None or BASELINE in self.study.user_attrs:
+            return
+        label, arch = self.plan.baseline
+        begun = time.monotonic()
+        accuracies: list[float] = []
+        arch_text = format_text(canonical(arch))
+        try:
+            for accuracy in self.plan.evaluator.evaluate(arch, self.settings.epochs):
+                accuracies.append(accuracy)
+                self._tell("epoch", Record(-1, "running", arch_text, {}, accuracy, tuple(accuracies), label=label))
+        except EvaluationError as error:
+            self._tell("baseline", message=f"{label} could not be evaluated: {error.problem}")
+            return
+        record = Record(
+            number=-1,
+            state="complete",
+            arch=arch_text,
+            costs=self._costs(arch),
+            accuracy=accuracies[-1],
+            accuracies=tuple(accuracies),
+            score=None if self._pareto else self._score(arch, accuracies[-1]),
+            seconds=time.monotonic() - begun,
+            seed=self.settings.seed,
+            label=label,
+        )
+        self.study.set_user_attr(BASELINE, attrs.asdict(record))
+        self._tell("baseline", record)
+
+    def _begin(self, proposal: Proposal) -> optuna.Trial:
+        """A running trial that holds all that is known beforehand, in one transaction."""
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=proposal.params,
+            distributions=proposal.distributions,
+            user_attrs=self._kept(proposal.arch),
+            system_attrs=proposal.system_attrs,
+        )
+        template.datetime_start = datetime.now()
+        trial_id = self.study._storage.create_new_trial(self.study._study_id, template_trial=template)
+        return optuna.Trial(self.study, trial_id)
+
+    def _run_trial(self, proposal: Proposal) -> None:
+        trial, begun = self._begin(proposal), time.monotonic()
+        with self._guarded(trial):
+            accuracies: list[float] = []
+            state = TrialState.COMPLETE
+            try:
+                state = self._follow(trial, proposal.arch, accuracies)
+            except EvaluationError as error:
+                state = TrialState.FAIL
+                trial.set_user_attr("reason", str(error))
+            self._end(trial, proposal.arch, state, accuracies, time.monotonic() - begun)
+        self._after(trial, state)
+
+    def _follow(self, trial: optuna.Trial, arch: Architecture, accuracies: list[float]) -> TrialState:
+        """Evaluate epoch by epoch, as long as it is promising."""
+        epochs = self.settings.epochs
+        for accuracy in self.plan.evaluator.evaluate(arch, epochs):
+            accuracies.append(accuracy)
+            costs = self._costs(arch)
+            running = Record(trial.number, "running", format_text(arch), costs, accuracy, tuple(accuracies))
+            self._tell("epoch", running)
+            if self._is_unpromising(trial, arch, accuracies):
+                return TrialState.PRUNED
+        if not accuracies:
+            raise EvaluationError("the evaluator gave no accuracy")
+        return TrialState.COMPLETE
+
+    def _is_unpromising(self, trial: optuna.Trial, arch: Architecture, accuracies: list[float]) -> bool:
+        if self._pareto:  # Optuna compares epochs for single objectives alone.
+            return False
+        trial.report(self._score(arch, accuracies[-1]), len(accuracies))
+        return len(accuracies) < self.settings.epochs and trial.should_prune()
+
+    def _end(
+        self, trial: optuna.Trial, arch: Architecture, state: TrialState, accuracies: list[float], seconds: float
+    ) -> None:
+        trial.set_user_attr("accuracy_by_epoch", accuracies)
+        trial.set_user_attr("seconds", seconds)
+        self.seconds.append(seconds)
+        values = None if state != TrialState.COMPLETE else self._values(arch, accuracies[-1])
+        self.study.tell(trial, values, state=state)
+
+    def _values(self, arch: Architecture, accuracy: float) -> list[float]:
+        if self._pareto:
+            return [accuracy, self.settings.targets[0].cost.estimate(arch).value]
+        return [self._score(arch, accuracy)]
+
+    @contextmanager
+    def _guarded(self, trial: optuna.Trial) -> Iterator[None]:
+        """A trial that is cut short is ended as such: it does not count, and is proposed again."""
+        try:
+            yield
+        except BaseException as error:
+            kill(self.study, trial._trial_id, trial.number, f"cut short by {type(error).__name__}: {error}")
+            raise
+
+    def _after(self, trial: optuna.Trial, state: TrialState) -> None:
+        self._sync()
+        self.failures = self.failures + 1 if state == TrialState.FAIL else 0
+        record = next(record for record in self.records if record.number == trial.number)
+        self._tell("trial", record)
+        if self.failures >= MOST_FAILURES:
+            raise StudyError(
+                f"{self.failures} trials failed one after another, the last with: {record.reason}",
+                "mend the cause and give the same command again; finished trials are kept",
+            )

@@ -1,0 +1,284 @@
+"""Studies in an Optuna storage: opening them, what is kept in them, and reading it back.
+
+A study keeps its settings under `SETTINGS`, its baseline under `BASELINE`. A trial keeps its architecture's canonical
+text, its costs, seed and versions from the moment it begins, and its accuracies and seconds when it ends; all as user
+attributes, so that any Optuna tool shows them.
+"""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import psutil
+from attrs import field, frozen
+from optuna.storages import BaseStorage, get_storage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from nas.arch.code import parse_text
+from nas.arch.spec import Architecture
+from nas.errors import StudyError
+
+DEFAULT_STORAGE = "sqlite:///nas.db"
+SETTINGS = "nas:settings"
+BASELINE = "nas:baseline"
+KILLED = "killed"
+Direction = Literal["maximize", "minimize"]
+COUNTED_STATES = ("complete", "pruned", "failed")
+
+
+@frozen
+class Record:
+    """One trial, or the baseline (number -1), as it is reported.
+
+    Attributes:
+        number: Optuna's, from 0.
+        state: "complete", "pruned", "failed" (by its own fault), "killed" or "running".
+        arch: canonical text.
+        costs: by name, `macs`, `params`, `peak_bytes`.
+        accuracy: after the last epoch, 0 to 1; None where none was reached.
+        accuracies: by epoch.
+        score: under the study's objective; None where there is none.
+        seconds: of evaluating.
+        reason: why it failed.
+        label: of a baseline, e.g. "mobilenetv2 x1.16".
+    """
+
+    number: int
+    state: str
+    arch: str
+    costs: Mapping[str, float]
+    accuracy: float | None = None
+    accuracies: tuple[float, ...] = ()
+    score: float | None = None
+    seconds: float | None = None
+    reason: str = ""
+    seed: int = 0
+    label: str = ""
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture itself."""
+        return parse_text(self.arch)
+
+
+@frozen
+class StudyView:
+    """A study as it is reported.
+
+    Attributes:
+        name: of the study.
+        settings: what it was made with.
+        records: its trials by number.
+        baseline: a known network under the same proxy, or None.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    records: tuple[Record, ...]
+    baseline: Record | None = None
+    created: str = field(default="", eq=False)
+
+    @property
+    def counted(self) -> int:
+        """Trials that count: all but killed and running ones."""
+        return sum(record.state in COUNTED_STATES for record in self.records)
+
+    @property
+    def complete(self) -> tuple[Record, ...]:
+        """Trials that ran to their last epoch."""
+        return tuple(record for record in self.records if record.state == "complete")
+
+    @property
+    def best(self) -> Record | None:
+        """The complete trial of the highest score; under "pareto" of the highest accuracy."""
+        return max(self.complete, key=lambda r: (r.score if r.score is not None else r.accuracy) or 0.0, default=None)
+
+    @property
+    def front(self) -> tuple[Record, ...]:
+        """Complete trials that no other beats in accuracy and first cost, by rising cost."""
+        front: list[Record] = []
+        for record in sorted(self.complete, key=lambda r: (r.costs[self.cost_name], -(r.accuracy or 0))):
+            if not front or (record.accuracy or 0) > (front[-1].accuracy or 0):
+                front.append(record)
+        return tuple(front)
+
+    @property
+    def cost_name(self) -> str:
+        """The cost that the study's first target limits, as a key of `Record.costs`."""
+        return {"flops": "macs", "params": "params", "peak_memory": "peak_bytes"}[first_target(self.settings)]
+
+
+def first_target(settings: Mapping[str, Any]) -> str:
+    """The name of a study's first target."""
+    return str(settings["targets"][0]).partition("=")[0]
+
+
+def mask(url: str) -> str:
+    """A storage's URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "the storage"
+
+
+def open_storage(url: str, *, create: bool = True) -> BaseStorage:
+    """Open a storage by its Optuna URL.
+
+    Raises:
+        StudyError: it cannot be opened, or is absent and `create` is false.
+    """
+    try:
+        database = make_url(url).database if url.startswith("sqlite") else None
+        if not create and database and not Path(database).exists():
+            raise StudyError(
+                f"there is no study database {database}", "run `nas search` first, or name one by --storage"
+            )
+        return get_storage(url)
+    except (SQLAlchemyError, OSError, ValueError, ImportError, RuntimeError) as error:
+        problem = str(error).splitlines()[0].replace(url, mask(url))
+        raise StudyError(
+            f"storage {mask(url)} cannot be opened: {problem}", f"give an Optuna URL like {DEFAULT_STORAGE}"
+        ) from None
+
+
+def study_names(storage: BaseStorage) -> tuple[str, ...]:
+    """Studies made by this tool, oldest first."""
+    studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
+    return tuple(study.study_name for study in studies if SETTINGS in study.user_attrs)
+
+
+def open_study(
+    storage: BaseStorage, name: str, directions: Sequence[Direction], settings: Mapping[str, Any]
+) -> optuna.Study:
+    """Make a study, or go on with it.
+
+    Raises:
+        StudyError: it was made with other settings, or by another tool.
+    """
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        directions=list(directions),
+        load_if_exists=True,
+        sampler=optuna.samplers.RandomSampler(),
+    )
+    known = study.user_attrs.get(SETTINGS)
+    if known is None and not study.get_trials(deepcopy=False):
+        study.set_user_attr(SETTINGS, dict(settings))
+    else:
+        _check_same(name, known, settings)
+    return study
+
+
+def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> None:
+    if known is None:
+        raise StudyError(f"study {name} was not made by nas", "choose another name by --study")
+    for key in sorted({*known, *settings}):
+        if known.get(key) != settings.get(key):
+            raise StudyError(
+                f"study {name} was made with {key} {_brief(known.get(key))}, not {_brief(settings.get(key))}",
+                "choose another name by --study, or repeat the settings it was made with",
+            )
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 160 else f"{text[:150]}…"
+
+
+def read_study(storage: BaseStorage, name: str) -> StudyView:
+    """A study as it stands.
+
+    Raises:
+        StudyError: there is none of that name.
+    """
+    names = study_names(storage)
+    if name not in names:
+        raise StudyError(f"there is no study {name!r}", f"there are {', '.join(names) or 'none'}")
+    study = optuna.load_study(storage=storage, study_name=name)
+    attrs = study.user_attrs
+    trials = study.get_trials(deepcopy=False)
+    baseline = Record(**attrs[BASELINE]) if BASELINE in attrs else None
+    created = next((str(trial.datetime_start)[:19] for trial in trials), "")
+    return StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created)
+
+
+def read_trial(trial: FrozenTrial) -> Record:
+    """A trial as it is reported."""
+    kept = trial.user_attrs
+    accuracies = tuple(kept.get("accuracy_by_epoch", ()))
+    single = trial.values is not None and len(trial.values) == 1
+    return Record(
+        number=trial.number,
+        state=_state(trial),
+        arch=kept.get("arch", ""),
+        costs={name: kept[name] for name in ("macs", "params", "peak_bytes") if name in kept},
+        accuracy=accuracies[-1] if accuracies else None,
+        accuracies=accuracies,
+        score=trial.value if single else None,
+        seconds=kept.get("seconds"),
+        reason=kept.get("reason", ""),
+        seed=kept.get("seed", 0),
+    )
+
+
+def _state(trial: FrozenTrial) -> str:
+    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    return KILLED if KILLED in trial.user_attrs else names.get(trial.state, "running")
+
+
+def runner() -> str:
+    """This process, told apart from all others: host, process number, its start."""
+    return f"{platform.node()} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def is_alive(token: str) -> bool:
+    """Whether a runner may still be at work; those of other hosts are taken to be."""
+    try:
+        host, pid, start = token.rsplit(" ", 2)
+        return host != platform.node() or abs(psutil.Process(int(pid)).create_time() - float(start)) < 1
+    except (ValueError, psutil.NoSuchProcess):
+        return False
+
+
+def end_killed(study: optuna.Study) -> int:
+    """End running trials whose process is gone; they do not count, and their architectures are proposed again."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    dead = [trial for trial in running if not is_alive(trial.user_attrs.get("runner", ""))]
+    for trial in dead:
+        kill(study, trial._trial_id, trial.number, "its process ended before it did")
+    return len(dead)
+
+
+def kill(study: optuna.Study, trial_id: int, number: int, reason: str) -> None:
+    """End a trial that was cut short from outside."""
+    study._storage.set_trial_user_attr(trial_id, "reason", reason)
+    study._storage.set_trial_user_attr(trial_id, KILLED, True)
+    study.tell(number, state=TrialState.FAIL)
+
+
+def find_trial(view: StudyView, which: str) -> Record:
+    """A study's trial by `best`, `trial=17` or `pareto=2` (counted from 1 by rising cost).
+
+    Raises:
+        StudyError: no such trial.
+    """
+    word, _, number = which.partition("=")
+    chosen: Record | None = None
+    if word == "best" and not number:
+        chosen = view.best
+    elif word == "trial" and number.isdigit():
+        chosen = next((record for record in view.records if record.number == int(number)), None)
+    elif word == "pareto" and number.isdigit() and 1 <= int(number) <= len(view.front):
+        chosen = view.front[int(number) - 1]
+    if chosen is None or not chosen.arch:
+        raise StudyError(
+            f"study {view.name} has no {which}",
+            f"use best, trial=NUMBER or pareto=1 to pareto={len(view.front)}; {len(view.complete)} trials are complete",
+        )
+    return chosen

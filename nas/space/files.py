@@ -1,0 +1,33 @@
+"""Where the shipped spaces lie, in a checkout and in an installed wheel."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from nas.errors import SpaceError
+from nas.space.decode import SearchSpace
+from nas.space.schema import load_space
+
+
+def shipped_folder(name: str) -> Path:
+    """A folder of data files: inside the installed package, or beside it in a checkout."""
+    package = Path(str(files("nas")))
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def space_names() -> tuple[str, ...]:
+    """The shipped spaces, sorted."""
+    return tuple(sorted(path.stem for path in shipped_folder("search_spaces").glob("*.yaml")))
+
+
+def find_space(word: str) -> SearchSpace:
+    """A shipped space by its name, or a file of one's own.
+
+    Raises:
+        SpaceError: there is no such space, or its file breaks a rule.
+    """
+    if word in space_names():
+        return load_space(shipped_folder("search_spaces") / f"{word}.yaml")
+    if Path(word).suffix in (".yaml", ".yml") or Path(word).exists():
+        return load_space(Path(word))
+    raise SpaceError(f"no search space is called {word!r}", f"use {', '.join(space_names())}, or a .yaml file")

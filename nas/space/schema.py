@@ -1,0 +1,274 @@
+"""YAML ► `SearchSpace`. What a file may hold, checked with file, key, rule and remedy.
+
+    name: tiny
+    net: channels=3 resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0 act=relu
+    stem: conv k3 s2 c32
+    head: conv c1280 dropout=0.2
+    defaults: {operator: mbconv, se: [0, 0.25]}             # for every stage
+    stages:
+      - {kernel: [3, 5], expansion: 1, layers: 1, channels: 16}
+      - {stride: 2, expansion: [3, 6], layers: {of: 2, plus: [-1, 0, 1]}, channels: {of: 24, times: [0.75, 1, 1.25]}}
+
+A list is a choice, anything else is fixed. An operator may carry tokens of an architecture's text (`mbconv k5 e6`), and
+`absent` leaves the stage out. Stem and head are an architecture's lines, or mappings with lists in them.
+"""
+
+import json
+import reprlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from attrs import frozen
+
+from nas.arch.code import (
+    HEADS,
+    NET_TOKENS,
+    STAGE_TOKENS,
+    STEMS,
+    Fields,
+    Table,
+    Token,
+    read_tokens,
+)
+from nas.arch.multiply import round_channels
+from nas.arch.presets import preset
+from nas.arch.spec import OPERATORS, Part
+from nas.errors import ArchitectureError, SpaceError
+from nas.space.decode import Choice, SearchSpace, SpacePart, Value, make_stage_or_none
+
+SPACE_KEYS = ("name", "source", "net", "stem", "head", "defaults", "stages", "baseline")
+REQUIRED_KEYS = ("net", "stem", "head", "stages")
+MOST_OPTIONS = 1000
+MOST_STAGES = 100
+MOST_FORMS = 20_000
+SKIP_WORDS = {"identity": "", "none": "noskip", "pool": "poolskip"}
+
+
+@frozen
+class Key:
+    """How a key's value becomes tokens; `of` names the mapping form's second key and what it does to `of`."""
+
+    tokens: Callable[[Any], str]
+    derived: str = ""
+    derive: Callable[[int, float], float] = max
+
+
+def _prefixed(prefix: str) -> Callable[[Any], str]:
+    return lambda value: f"{prefix}{value}"
+
+
+_CHANNELS = Key(_prefixed("c"), "times", round_channels)
+_SIZES = {"kernel": Key(_prefixed("k")), "stride": Key(_prefixed("s")), "channels": _CHANNELS}
+_ACTIVATION = {"activation": Key(str)}
+STAGE_KEYS: Mapping[str, Key] = {
+    "operator": Key(str),
+    **_SIZES,
+    "layers": Key(_prefixed("r"), "plus", lambda of, by: max(1, int(of + by))),
+    "expansion": Key(_prefixed("e")),
+    "se": Key(_prefixed("se")),
+    "skip": Key(lambda value: SKIP_WORDS[value]),
+    **_ACTIVATION,
+}
+STEM_KEYS: Mapping[str, Key] = {**_SIZES, **_ACTIVATION}
+HEAD_KEYS: Mapping[str, Key] = {"channels": _CHANNELS, "dropout": Key(_prefixed("dropout=")), **_ACTIVATION}
+
+
+def load_space(path: Path) -> SearchSpace:
+    """Read a space's file.
+
+    Raises:
+        SpaceError: naming file, key, rule and remedy.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpaceError(f"{path}: no such file", "see `nas spaces` for those that are shipped") from None
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise SpaceError(f"{path}: cannot be read: {error}", "give a readable YAML file") from None
+    except yaml.YAMLError as error:
+        raise SpaceError(f"{path}: not YAML: {' '.join(str(error).split())}", "mend it at the place named") from None
+    return read_space(data, str(path), path.stem)
+
+
+def read_space(data: Any, file: str, name: str) -> SearchSpace:
+    """A space from what its YAML holds; `file` is named in errors, `name` is the default of its name."""
+    space = _mapping(file, data, SPACE_KEYS)
+    for key in REQUIRED_KEYS:
+        if key not in space:
+            raise SpaceError(f"{file}: {key} is missing", f"a space has {', '.join(REQUIRED_KEYS)}")
+    net = _tokens(file, "net", NET_TOKENS, space["net"])
+    activation = net.pop("activation", "relu")
+    parts = (
+        _end(file, "stem", space["stem"], STEMS, STEM_KEYS, activation),
+        *_stages(file, space["stages"], space.get("defaults", {}), activation),
+        _end(file, "head", space["head"], HEADS, HEAD_KEYS, activation),
+    )
+    baseline = space.get("baseline")
+    _at(f"{file}: baseline", lambda: baseline is None or preset(str(baseline)))
+    definition = json.dumps(data, sort_keys=True, default=str)
+    return SearchSpace(str(space.get("name", name)), str(space.get("source", "")), net, parts, baseline, definition)
+
+
+def _at(where: str, step: Callable[[], Any]) -> Any:
+    """Run a step; what it finds wrong is told with its place."""
+    try:
+        return step()
+    except ArchitectureError as error:
+        raise SpaceError(f"{where}: {error.problem}", error.remedy) from None
+
+
+def _mapping(where: str, data: Any, keys: Sequence[str]) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise SpaceError(f"{where}: {reprlib.repr(data)} is not a mapping", f"give keys out of {', '.join(keys)}")
+    for key in data:
+        if key not in keys:
+            raise SpaceError(f"{where}: key {reprlib.repr(key)} is not known", f"use one of {', '.join(keys)}")
+    return data
+
+
+def _tokens(file: str, key: str, tokens: Sequence[Token], text: Any) -> Fields:
+    if not isinstance(text, str):
+        raise SpaceError(f"{file}: {key}: {reprlib.repr(text)} is not text", f"write {tokens[0].example} and so on")
+    fields: Fields = _at(file, lambda: read_tokens(tokens, text, where=key))
+    return fields
+
+
+def _end(file: str, name: str, data: Any, table: Table, keys: Mapping[str, Key], activation: str) -> SpacePart:
+    if isinstance(data, str):
+        kind, _, rest = data.strip().partition(" ")
+        data = {}
+    else:
+        data = dict(_mapping(f"{file}: {name}", data, ("kind", *keys)))
+        kind, rest = data.pop("kind", "conv"), ""
+    if kind not in table:
+        raise SpaceError(f"{file}: {name}: unknown kind {reprlib.repr(kind)}", f"use one of {', '.join(table)}")
+    cls, tokens = table[kind]
+    usual = {"activation": activation} if any(token.name == "activation" for token in tokens) else {}
+    fixed = usual | _tokens(file, name, tokens, rest)
+    return _part(file, name, name, lambda fields: _made(cls, fields), keys, data, tokens, fixed)
+
+
+def _made(cls: type, fields: Fields) -> Part:
+    try:
+        part: Part = cls(**fields)
+    except TypeError:
+        missing = "channels" if "channels" not in fields else "a key that it has not"
+        raise ArchitectureError(f"needs {missing}", "see the shipped spaces") from None
+    return part
+
+
+def _stages(file: str, stages: Any, defaults: Any, activation: str) -> Iterator[SpacePart]:
+    if not isinstance(stages, list) or not 1 <= len(stages) <= MOST_STAGES:
+        raise SpaceError(f"{file}: stages: {reprlib.repr(stages)}", f"give a list of 1 to {MOST_STAGES} stages")
+    defaults = _mapping(f"{file}: defaults", defaults, tuple(STAGE_KEYS))
+    names: set[str] = set()
+    for i, data in enumerate(stages):
+        where = f"stages[{i}]"
+        own = dict(_mapping(f"{file}: {where}", data, ("name", *STAGE_KEYS)))
+        name = str(own.pop("name", f"stage{i + 1}"))
+        if name in names or name in ("stem", "head") or not name.isidentifier():
+            raise SpaceError(f"{file}: {where}.name: {name!r} is taken or not a word", "give each stage its own word")
+        names.add(name)
+        make = partial(make_stage_or_none, activation=activation)
+        yield _part(file, where, name, make, STAGE_KEYS, defaults | own, STAGE_TOKENS, {})
+
+
+def _part(
+    file: str,
+    where: str,
+    name: str,
+    make: Callable[[Fields], Part | None],
+    keys: Mapping[str, Key],
+    data: Mapping[str, Any],
+    tokens: Sequence[Token],
+    fixed: Fields,
+) -> SpacePart:
+    choices = []
+    for key, value in data.items():
+        values, texts = _options(f"{file}: {where}.{key}", keys[key], value)
+        fields = tuple(_option(f"{file}: {where}.{key}", key, tokens, text) for text in texts)
+        if isinstance(value, list | dict):
+            choices.append(Choice(f"{name}.{key}", values, fields))
+        else:
+            fixed = fixed | fields[0]
+    part = SpacePart(name, make, fixed, tuple(choices))
+    _check_part(f"{file}: {where}", part)
+    return part
+
+
+def _options(where: str, key: Key, value: Any) -> tuple[tuple[Value, ...], tuple[str, ...]]:
+    """A key's values and the tokens each stands for."""
+    if isinstance(value, dict):
+        return _derived(where, key, value)
+    values = value if isinstance(value, list) else [value]
+    if not 1 <= len(values) <= MOST_OPTIONS:
+        raise SpaceError(f"{where}: {len(values)} options", f"give 1 to {MOST_OPTIONS}")
+    for v in values:
+        if isinstance(v, bool) or not isinstance(v, str | int | float):
+            raise SpaceError(f"{where}: option {reprlib.repr(v)}", "an option is a number or a word")
+    if len({str(v) for v in values}) < len(values):
+        raise SpaceError(f"{where}: an option stands twice in {reprlib.repr(values)}", "give each option once")
+    return tuple(values), tuple(_token_text(where, key, v) for v in values)
+
+
+def _token_text(where: str, key: Key, value: Value) -> str:
+    try:
+        return key.tokens(value)
+    except KeyError:
+        raise SpaceError(f"{where}: unknown option {reprlib.repr(value)}", f"use {', '.join(SKIP_WORDS)}") from None
+
+
+def _derived(where: str, key: Key, value: Mapping[str, Any]) -> tuple[tuple[Value, ...], tuple[str, ...]]:
+    if not key.derived or set(value) != {"of", key.derived} or not isinstance(value["of"], int):
+        form = f"{{of: 16, {key.derived}: […]}}" if key.derived else "a list of options"
+        raise SpaceError(f"{where}: {reprlib.repr(dict(value))}", f"give {form}")
+    values, _ = _options(where, Key(str), value[key.derived])
+    if not all(isinstance(v, int | float) and abs(v) < 1e6 for v in values):
+        raise SpaceError(f"{where}.{key.derived}: {reprlib.repr(values)}", "give numbers")
+    return values, tuple(key.tokens(key.derive(value["of"], float(v))) for v in values)
+
+
+def _option(where: str, key: str, tokens: Sequence[Token], text: str) -> Fields:
+    if key != "operator":
+        return {"skip": "identity"} if not text else _where(where, tokens, text)
+    operator, _, rest = text.partition(" ")
+    if operator == "absent":
+        return {"operator": None}
+    if operator not in OPERATORS:
+        known = ", ".join((*OPERATORS, "absent"))
+        raise SpaceError(f"{where}: unknown operator {operator!r}", f"use one of {known}")
+    return {"operator": operator} | _where(where, tokens, rest)
+
+
+def _where(where: str, tokens: Sequence[Token], text: str) -> Fields:
+    file, _, key = where.partition(": ")
+    return _tokens(file, key, tokens, text)
+
+
+def _check_part(where: str, part: SpacePart) -> None:
+    """No field is given twice, and every option fits with each option of every other choice."""
+    given = [set(part.fixed), *({k for fields in choice.fields for k in fields} for choice in part.choices)]
+    for a, b in combinations(given, 2):
+        if both := (a & b) - {"activation"}:
+            raise SpaceError(f"{where}: {both.pop()} is given by two keys", "leave it out of one of them")
+    if part.size > MOST_FORMS:
+        raise SpaceError(
+            f"{where}: {part.size:,} combinations in one stage", f"at most {MOST_FORMS:,}; split the stage"
+        )
+    for picks in _pairs([len(choice.values) for choice in part.choices]):
+        _at(where, partial(part.part, picks))
+
+
+def _pairs(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Every pair of options with the first option of all other choices."""
+    first = (0,) * len(sizes)
+    yield first
+    for a, b in combinations(range(len(sizes)), 2):
+        for i, j in product(range(sizes[a]), range(sizes[b])):
+            yield tuple({a: i, b: j}.get(at, 0) for at in range(len(sizes)))
+    if len(sizes) == 1:
+        yield from ((i,) for i in range(sizes[0]))
