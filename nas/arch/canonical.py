@@ -19,7 +19,7 @@ def canonical(arch: Architecture) -> Architecture:
     channels, free = arch.stem.channels, False
     for stage in arch.stages:
         for layer in stage_layers(stage):
-            plain = _plain(layer, channels)
+            plain = plain_layer(layer, channels)
             if stages and (longer := _longer(stages[-1], plain, free)):
                 stages[-1], free = longer, False
             else:
@@ -37,7 +37,7 @@ def _longer(stage: Stage, layer: Stage, free: bool) -> Stage | None:
 
 
 @lru_cache(maxsize=65_536)
-def _plain(layer: Stage, channels: int) -> Stage:
+def plain_layer(layer: Stage, channels: int) -> Stage:
     """The layer under its simplest name; "identity" is the name of a skip that cannot be."""
     if layer.operator == "fused" and layer.expansion == 1:
         layer = attrs.evolve(layer, operator="conv")

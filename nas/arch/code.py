@@ -12,7 +12,9 @@ Tokens of a line may stand in any order. Left out on writing: an activation that
 
 import json
 import re
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import attrs
@@ -30,6 +32,7 @@ from nas.arch.spec import (
     ConvStem,
     Gate,
     Norm,
+    Part,
     PoolHead,
     Stage,
 )
@@ -61,14 +64,14 @@ def _text(value: float) -> str:
 
 
 def _number(text: str) -> float:
-    return int(text) if re.fullmatch(r"\d+", text) else float(text)
+    return int(text) if re.fullmatch(r"[0-9]+", text) else float(text)
 
 
-_NUMBER = r"(\d{1,12}(?:\.\d{1,20})?(?:e[-+]?\d{1,3})?)"
+_NUMBER = r"([0-9]{1,12}(?:\.[0-9]{1,20})?(?:e[-+]?[0-9]{1,3})?)"
 
 
 def _whole(name: str, prefix: str) -> Token:
-    return Token(name, prefix + r"(\d{1,12})", int, lambda v: f"{prefix}{v}", f"{prefix}3")
+    return Token(name, prefix + r"([0-9]{1,12})", int, lambda v: f"{prefix}{v}", f"{prefix}3")
 
 
 def _real(name: str, prefix: str) -> Token:
@@ -87,7 +90,10 @@ def _read_gate(text: str) -> Fields | None:
         return None
     given: Fields = {"ratio": float(ratio)}
     for word in words:
-        given[next(key for key, options in _GATE_WORDS.items() if word in options)] = word
+        key = next(key for key, options in _GATE_WORDS.items() if word in options)
+        if key in given:
+            raise ArchitectureError(f"{word!r} gives the gate's {key} a second time", "give each once")
+        given[key] = word
     return given
 
 
@@ -147,7 +153,7 @@ def read_tokens(tokens: Sequence[Token], text: str, *, where: str) -> Fields:
         token, captured = _find(tokens, word, where)
         if token.name in fields:
             raise ArchitectureError(f"{where}: {word!r} gives {token.name} a second time", "give each once")
-        fields[token.name] = token.read(captured)
+        fields[token.name] = _made(where, partial(token.read, captured), {})
     return fields
 
 
@@ -200,15 +206,21 @@ def _format_end(word: str, table: Table, record: Any, activation: str) -> str:
     return f"{word} {kind} {write_tokens(table[kind][1], _fields(record, activation))}"
 
 
+def format_part(part: Part, activation: str) -> str:
+    """A part's line of text; an activation equal to `activation` is left out."""
+    if isinstance(part, Stage):
+        return format_stage(part, activation)
+    word, table = ("stem", STEMS) if isinstance(part, ConvStem) else ("head", HEADS)
+    return _format_end(word, table, part, activation)
+
+
 def format_text(arch: Architecture) -> str:
     """The text form, without a line break at its end; `parse_text` is its exact inverse."""
     activation = arch.stem.activation
     net = _fields(arch, "") | {"activation": activation}
     lines = [
         f"net {write_tokens(NET_TOKENS, net)}",
-        _format_end("stem", STEMS, arch.stem, activation),
-        *(format_stage(stage, activation) for stage in arch.stages),
-        _format_end("head", HEADS, arch.head, activation),
+        *(format_part(part, activation) for part in (arch.stem, *arch.stages, arch.head)),
     ]
     return "\n".join(lines)
 
@@ -219,22 +231,22 @@ def parse_text(text: str) -> Architecture:
     Raises:
         ArchitectureError: naming the line, the rule and the remedy.
     """
-    lines = [(number, line.split("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, " ".join(line.split("#")[0].split())) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, line) for number, line in lines if line]
     words = [line.split()[0] for _, line in lines]
-    if words[:2] != ["net", "stem"] or words[-1:] != ["head"] or words.count("head") != 1:
+    if words[:2] != ["net", "stem"] or words[-1:] != ["head"] or words.count("head") != 1 or len(words) < 4:
         raise ArchitectureError(
             "an architecture's text has a first line 'net …', a second 'stem …', its stages and a last 'head …'",
             "see `nas show efficientnet-b0 --text` for one that is right",
         )
     net = read_tokens(NET_TOKENS, lines[0][1].partition(" ")[2], where=f"line {lines[0][0]}")
     activation = net.pop("activation", "relu")
-    return Architecture(
-        stem=_parse_end(STEMS, *lines[1], activation),
-        stages=tuple(_parse_stage(number, line, activation) for number, line in lines[2:-1]),
-        head=_parse_end(HEADS, *lines[-1], activation),
-        **net,
-    )
+    parts: Fields = {
+        "stem": _parse_end(STEMS, *lines[1], activation),
+        "stages": tuple(_parse_stage(number, line, activation) for number, line in lines[2:-1]),
+        "head": _parse_end(HEADS, *lines[-1], activation),
+    }
+    return _made(f"line {lines[0][0]}", Architecture, parts | net)
 
 
 def _parse_stage(number: int, line: str, activation: str) -> Stage:
@@ -270,7 +282,7 @@ def _check_keys(where: str, cls: type, fields: Fields) -> None:
     missing = [name for name, field in known.items() if field.default is attrs.NOTHING and name not in fields]
     unknown = [name for name in fields if name not in known]
     if missing or unknown:
-        problem = f"{where}: " + (f"{missing[0]} is missing" if missing else f"{unknown[0]!r} is not known")
+        problem = f"{where}: " + (f"{missing[0]} is missing" if missing else f"{reprlib.repr(unknown[0])} is not known")
         raise ArchitectureError(problem, f"a {cls.__name__} has {', '.join(known)}")
 
 
@@ -321,7 +333,7 @@ def _load(text: str) -> Any:
 
 def _object(where: str, data: Any) -> Fields:
     if not isinstance(data, dict):
-        raise ArchitectureError(f"{where}: {str(data)[:40]!r} is not a JSON object", "give names and values in {}")
+        raise ArchitectureError(f"{where}: {reprlib.repr(data)} is not a JSON object", "give names and values in {}")
     return dict(data)
 
 
@@ -335,6 +347,6 @@ def _json_stage(where: str, data: Any) -> Stage:
 def _json_end(where: str, table: Table, data: Any) -> Any:
     fields = _object(where, data)
     kind = fields.pop("kind", None)
-    if kind not in table:
-        raise ArchitectureError(f"{where}: kind is {kind!r}", f"use one of {', '.join(table)}")
+    if not isinstance(kind, str) or kind not in table:
+        raise ArchitectureError(f"{where}: kind is {reprlib.repr(kind)}", f"use one of {', '.join(table)}")
     return _record(where, table[kind][0], fields)

@@ -1,5 +1,6 @@
 """The records an architecture is made of: frozen, hashable, free of torch, checked when they are made."""
 
+import reprlib
 from collections.abc import Callable, Iterable
 from types import NoneType
 from typing import Any
@@ -25,7 +26,8 @@ def _one_of(options: tuple[str, ...]) -> Validator:
     def check(record: object, attribute: "Attribute[Any]", value: object) -> None:
         if value not in options:
             raise ArchitectureError(
-                f"{type(record).__name__.lower()} {attribute.name} is {value!r}", f"use one of {', '.join(options)}"
+                f"{type(record).__name__.lower()} {attribute.name} is {reprlib.repr(value)}",
+                f"use one of {', '.join(options)}",
             )
 
     return check
@@ -33,28 +35,37 @@ def _one_of(options: tuple[str, ...]) -> Validator:
 
 def _number(low: float, high: float = float("inf"), *, whole: bool = False, odd: bool = False) -> Validator:
     kind = "an odd whole number" if odd else "a whole number" if whole else "a number"
-    span = f"{kind} from {low:g}" + (f" to {high:g}" if high != float("inf") else "")
+    span = f"{kind} from {low:g}" + (f" to {high:,}" if high != float("inf") else "")
 
     def check(record: object, attribute: "Attribute[Any]", value: object) -> None:
         fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
         if fits and whole:
             fits = isinstance(value, int)
         if not fits or (odd and value % 2 == 0):  # type: ignore[operator]
-            raise ArchitectureError(f"{type(record).__name__.lower()} {attribute.name} is {value!r}", f"use {span}")
+            raise ArchitectureError(
+                f"{type(record).__name__.lower()} {attribute.name} is {reprlib.repr(value)}", f"use {span}"
+            )
 
     return check
 
 
 def _float(value: Any) -> Any:
     """Whole numbers become floats; anything else is left for the validator to judge."""
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return value
 
 
 def _is(*classes: type) -> Validator:
     def check(record: object, attribute: "Attribute[Any]", value: object) -> None:
         if not isinstance(value, classes):
             names = " or ".join(cls.__name__ for cls in classes)
-            raise ArchitectureError(f"{type(record).__name__.lower()} {attribute.name} is {value!r}", f"give a {names}")
+            raise ArchitectureError(
+                f"{type(record).__name__.lower()} {attribute.name} is {reprlib.repr(value)}", f"give a {names}"
+            )
 
     return check
 
@@ -102,7 +113,7 @@ class Stage:
 
     operator: str = field(validator=_one_of(OPERATORS))
     channels: int = field(validator=_counted())
-    layers: int = field(default=1, validator=_counted())
+    layers: int = field(default=1, validator=_number(1, 1000, whole=True))
     kernel: int = field(default=3, validator=_number(1, 99, whole=True, odd=True))
     stride: int = field(default=1, validator=_number(1, 4, whole=True))
     expansion: float = field(default=1.0, converter=_float, validator=_number(1, 100))
@@ -144,8 +155,9 @@ class PoolHead:
     dropout: float = field(default=0.0, converter=_float, validator=_number(0, 0.99))
 
 
-def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
-    return tuple(stages)
+def _stages(stages: Any) -> Any:
+    """Several become a tuple; anything else is left for the validator to judge."""
+    return tuple(stages) if isinstance(stages, Iterable) else stages
 
 
 Stem = ConvStem
@@ -171,7 +183,7 @@ class Architecture:
     """
 
     stem: Stem = field(validator=_is(ConvStem))
-    stages: tuple[Stage, ...] = field(converter=_stages, validator=deep_iterable(_is(Stage)))
+    stages: tuple[Stage, ...] = field(converter=_stages, validator=[_is(tuple), deep_iterable(_is(Stage))])
     head: Head = field(validator=_is(ConvHead, PoolHead))
     resolution: int = field(default=224, validator=_counted())
     in_channels: int = field(default=3, validator=_counted())

@@ -100,19 +100,39 @@ def part_cost(part: Part, shape: Shape, classes: int) -> PartCost:
     return PartCost(first.macs + times * again.macs, first.params + times * again.params, peak, again.shape)
 
 
+@frozen
+class Place:
+    """A stem ("stem"), stage ("stage1" and so on) or head ("head") with its input's shape and its cost."""
+
+    name: str
+    part: Part
+    shape: Shape
+    cost: PartCost
+
+
+def place_costs(arch: Architecture) -> tuple[Place, ...]:
+    """What each stem, stage and head costs."""
+    names = ("stem", *(f"stage{i}" for i in range(1, len(arch.stages) + 1)), "head")
+    places: list[Place] = []
+    shape = input_shape(arch)
+    for name, part in zip(names, (arch.stem, *arch.stages, arch.head), strict=True):
+        places.append(Place(name, part, shape, part_cost(part, shape, arch.classes)))
+        shape = places[-1].cost.shape
+    return tuple(places)
+
+
 def cost(arch: Architecture) -> Costs:
     """MACs, parameters and peak activation memory of one architecture."""
+    shares = []
     shape = input_shape(arch)
-    macs = params = peak = 0
     for part in (arch.stem, *arch.stages, arch.head):
-        share = part_cost(part, shape, arch.classes)
-        macs, params, peak, shape = (
-            macs + share.macs,
-            params + share.params,
-            max(peak, share.peak_elements),
-            share.shape,
-        )
-    return Costs(macs, params, peak)
+        shares.append(part_cost(part, shape, arch.classes))
+        shape = shares[-1].shape
+    return Costs(
+        sum(share.macs for share in shares),
+        sum(share.params for share in shares),
+        max(share.peak_elements for share in shares),
+    )
 
 
 def _share(part: Part | None, shape: Shape, classes: int) -> PartCost:
@@ -128,8 +148,9 @@ def chain_costs(chain: Chain, index: NDArray[np.intp]) -> NDArray[np.int64]:
         pairs, where = np.unique(state * len(options) + column, return_inverse=True)
         known = list(shapes)
         shares = [_share(options[pair % len(options)], known[pair // len(options)], chain.classes) for pair in pairs]
-        state = np.array([shapes.setdefault(share.shape, len(shapes)) for share in shares])[where]
-        rows = np.array([(share.macs, share.params, share.peak_elements) for share in shares])[where]
+        state = np.array([shapes.setdefault(share.shape, len(shapes)) for share in shares], dtype=np.int64)[where]
+        counts = [(share.macs, share.params, share.peak_elements) for share in shares]
+        rows = np.array(counts, dtype=np.int64).reshape(-1, 3)[where]
         total[:, :2] += rows[:, :2]
         total[:, 2] = np.maximum(total[:, 2], rows[:, 2])
     return total

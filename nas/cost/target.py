@@ -47,9 +47,9 @@ def parse_target(text: str, precision: str = "fp32") -> Target:
         examples = ", ".join(kind.example for kind in KINDS.values())
         raise TargetError(f"target {text!r}: unknown target {name!r}", f"write one like {examples}")
     kind = KINDS[name]
-    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]*)\s*", amount)
+    found = re.fullmatch(r" *([0-9]{1,15}(?:\.[0-9]{1,15})?) *([A-Za-z]*) *", amount)
     if not found or found.group(2) not in kind.units:
-        raise TargetError(f"target {text!r}: {_complaint(found)}", _form(kind))
+        raise TargetError(f"target {text!r}: {_complaint(amount, found)}", _form(kind))
     limit = float(found.group(1)) * kind.units[found.group(2)]
     if limit <= 0:
         raise TargetError(f"target {text!r}: the limit is not above zero", _form(kind))
@@ -57,9 +57,9 @@ def parse_target(text: str, precision: str = "fp32") -> Target:
     return Target(name, kind.model(precision), limit, f"{name}={found.group(1)}{found.group(2)}{at}")
 
 
-def _complaint(found: "re.Match[str] | None") -> str:
+def _complaint(amount: str, found: "re.Match[str] | None") -> str:
     if not found:
-        return "there is no number after '='"
+        return f"{amount!r} is not a plain number with a unit" if amount.strip() else "there is no number after '='"
     return f"unknown unit {found.group(2)!r}" if found.group(2) else "a bare number has no unit"
 
 
@@ -68,8 +68,9 @@ def _form(kind: Kind) -> str:
 
 
 def format_amount(value: float, unit: str) -> str:
-    """A cost as people read it: "398.2M MACs", "3.90M params", "6.02 MB"."""
+    """A cost as people read it: "398.2M MACs", "3.887M params", "6.02 MB"."""
     if unit == "bytes":
-        return f"{value / 1e6:.2f} MB"
-    size, letter = max(((size, letter) for letter, size in _COUNTS.items() if value >= size), default=(1.0, ""))
+        return f"{value / 1e6:.2f} MB" if value >= 1e5 else f"{value:,.0f} B"
+    rounded = float(f"{value:.4g}")
+    size, letter = max(((size, letter) for letter, size in _COUNTS.items() if rounded >= size), default=(1.0, ""))
     return f"{value / size:.4g}{letter} {unit}"

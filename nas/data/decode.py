@@ -64,7 +64,8 @@ class Decoded:
 def decode(cell: _Cell, *, root: Path, resolution: int) -> Picture | None:
     """Decode, turn upright, and bring to `resolution`: the shorter side is resized and the centre kept.
 
-    Transparent pixels lie on white; 16-bit greys are scaled to 8 bits; one channel is repeated to three.
+    Transparent pixels lie on white; 16-bit greys are scaled to 8 bits; one channel is repeated to three;
+    fractional pixels are not read.
 
     Args:
         cell: `bytes`, or without them a `path`, which is taken from `root` if it is relative.
@@ -199,6 +200,8 @@ def _picture(image: "Image.Image", resolution: int) -> Picture:
 def _to_rgb(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
+    if image.mode == "F":
+        raise ValueError("fractional pixels have no agreed range")
     if image.mode in _DEEP_MODES:
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     if image.has_transparency_data:

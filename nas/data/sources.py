@@ -25,6 +25,7 @@ _PART_OF_WORD = {
     "testing": "test",
 }
 _FILE_SUFFIXES = (".parquet", ".csv", ".json", ".npz", ".zip", ".tar", ".gz", ".png", ".jpg", ".jpeg")
+_ROWS = 1024
 _KINDS = "give 'digits', a Parquet file, a folder of Parquet files or of one folder a class, or a Hugging Face name"
 
 
@@ -72,7 +73,7 @@ def open_source(source: str, cache: str) -> Source:
 
 def _looks_like_path(source: str) -> bool:
     """Whether this can be no hub name, or names a place in a folder that is here."""
-    name = re.fullmatch(r"(\w[\w-]*|\w[\w.-]*/[\w.-]+)(:.+)?", source, re.ASCII)
+    name = re.fullmatch(r"(\w[\w-]*|\w[\w.-]*/[\w.-]+)(:[^/\\]+)?", source, re.ASCII)
     in_folder = "/" in source and Path(source.split("/")[0]).is_dir()
     return name is None or in_folder or name[1].endswith(_FILE_SUFFIXES)
 
@@ -130,14 +131,26 @@ def _parquet(root: Path, files: Mapping[str, list[Path]], cache: str) -> Source:
     # The library reads names as patterns.
     patterns = {part: [glob.escape(str(root / path)) for path in paths] for part, paths in files.items()}
     try:
+        _check_filled(root, files)
         with _quiet():
-            held = load_dataset("parquet", data_files=patterns, cache_dir=cache)
+            # Without a size, the library takes the first file's, which an empty one does not have.
+            held = load_dataset("parquet", data_files=patterns, cache_dir=cache, batch_size=_ROWS)
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(
             f"the Parquet files in {str(root)!r} cannot be read: {_first_line(error)}",
             "check that each is whole and that all have the same columns",
         ) from error
     return Source(dict(held), root)
+
+
+def _check_filled(root: Path, files: Mapping[str, list[Path]]) -> None:
+    from pyarrow.parquet import read_metadata
+
+    for part, paths in files.items():
+        if not any(read_metadata(root / path).num_rows for path in paths):
+            raise DataError(f"the {part} part in {str(root)!r} has no images", "add images, or leave the part out")
 
 
 def _part_of_table(path: Path) -> str | None:

@@ -24,7 +24,8 @@ def build_model(arch: Architecture) -> nn.Sequential:
     """The network with fresh weights: input `(N, in_channels, H, W)` of any size, output logits `(N, classes)`.
 
     Its parts are `stem`, `stages.I.J` (layer J of stage I) and `head`, each holding its nodes' modules under the nodes'
-    names, e.g. `stages.2.0.depthwise.conv.weight`. Fresh weights and dropped branches come from torch's global generator.
+    names, e.g. `stages.2.0.depthwise.conv.weight`. Fresh weights, dropout and dropped branches are drawn from torch's
+    global generator.
     """
     model = nn.Sequential()
     for placed, rate in _with_drop_rates(arch):

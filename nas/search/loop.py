@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -18,16 +18,16 @@ from nas.arch.canonical import canonical
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.cost.base import CostModels, Target
-from nas.errors import EvaluationError, StudyError
+from nas.errors import EvaluationError, StudyError, TargetError
 from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, limits, make_reward, score
 from nas.search.band import Band, Picks, make_band
 from nas.search.baseline import find_baseline
+from nas.search.defaults import BAND, DEFAULT_STORAGE, EPOCHS, TRIALS
 from nas.search.propose import Proposal, Proposer
 from nas.search.samplers import make_pruner, make_sampler
 from nas.search.storage import (
     BASELINE,
-    DEFAULT_STORAGE,
     KILLED,
     Direction,
     Record,
@@ -44,6 +44,10 @@ from nas.space.decode import SearchSpace
 from nas.version import __version__
 
 MOST_FAILURES = 5
+
+
+def _targets(targets: Iterable[Target]) -> tuple[Target, ...]:
+    return tuple(targets)
 
 
 @frozen
@@ -63,16 +67,16 @@ class Settings:
         start_from: known networks to evaluate first, moved into the space and the band.
     """
 
-    targets: tuple[Target, ...] = field(converter=tuple)
-    trials: int = 20
-    epochs: int = 3
+    targets: tuple[Target, ...] = field(converter=_targets)
+    trials: int = TRIALS
+    epochs: int = EPOCHS
     seed: int = 0
     objective: str = "soft"
     w: float | None = None
-    band: float = 0.9
+    band: float = BAND
     sampler: str = ""
     pruner: str = "median"
-    start_from: tuple[Architecture, ...] = field(default=(), converter=tuple)
+    start_from: tuple[Architecture, ...] = ()
 
     @property
     def sampler_name(self) -> str:
@@ -178,17 +182,32 @@ def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: Co
     Raises:
         NasError: a setting breaks a rule, or no architecture can meet a target.
     """
-    if settings.trials < 1 or settings.epochs < 1:
-        raise StudyError(f"{settings.trials} trials of {settings.epochs} epochs", "give at least 1 of each")
-    make_sampler(settings.sampler_name, 0)
-    make_pruner(settings.pruner, settings.epochs)
-    let_in = limits(settings.targets, band=settings.band, objective=settings.objective)
-    band = make_band(space, settings.targets, let_in)
+    band = check(space, settings)
     described = study_settings(space, evaluator, settings)
     name = study_name or default_study_name(described)
     baseline = find_baseline(space, settings.targets[0])
     wanted = tuple(_start(band, arch, settings.seed) for arch in settings.start_from)
     return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted)
+
+
+def check(space: SearchSpace, settings: Settings) -> Band:
+    """What can be checked before images are read.
+
+    Raises:
+        NasError: a setting breaks a rule, or no architecture can meet a target.
+    """
+    if settings.trials < 1 or settings.epochs < 1:
+        raise StudyError(f"{settings.trials} trials of {settings.epochs} epochs", "give at least 1 of each")
+    make_sampler(settings.sampler_name, 0)
+    make_pruner(settings.pruner, settings.epochs)
+    if settings.objective != PARETO:
+        make_reward(settings.objective, settings.w)
+    names = [target.name for target in settings.targets]
+    if len(set(names)) < len(names):
+        raise TargetError(f"a target is given twice: {', '.join(names)}", "give each once")
+    return make_band(
+        space, settings.targets, limits(settings.targets, band=settings.band, objective=settings.objective)
+    )
 
 
 def _start(band: Band, arch: Architecture, seed: int) -> tuple[Picks, str]:

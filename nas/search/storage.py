@@ -22,8 +22,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
+from nas.search.defaults import DEFAULT_STORAGE
 
-DEFAULT_STORAGE = "sqlite:///nas.db"
 SETTINGS = "nas:settings"
 BASELINE = "nas:baseline"
 KILLED = "killed"
@@ -94,9 +94,14 @@ class StudyView:
         return tuple(record for record in self.records if record.state == "complete")
 
     @property
+    def ranked(self) -> tuple[Record, ...]:
+        """Complete trials, the highest score first; under "pareto" the highest accuracy."""
+        return tuple(sorted(self.complete, key=_rank, reverse=True))
+
+    @property
     def best(self) -> Record | None:
-        """The complete trial of the highest score; under "pareto" of the highest accuracy."""
-        return max(self.complete, key=lambda r: (r.score if r.score is not None else r.accuracy) or 0.0, default=None)
+        """The first of `ranked`."""
+        return next(iter(self.ranked), None)
 
     @property
     def front(self) -> tuple[Record, ...]:
@@ -113,6 +118,11 @@ class StudyView:
         return {"flops": "macs", "params": "params", "peak_memory": "peak_bytes"}[first_target(self.settings)]
 
 
+def _rank(record: Record) -> float:
+    rank = record.accuracy if record.score is None else record.score
+    return float("-inf") if rank is None else rank
+
+
 def first_target(settings: Mapping[str, Any]) -> str:
     """The name of a study's first target."""
     return str(settings["targets"][0]).partition("=")[0]
@@ -124,6 +134,11 @@ def mask(url: str) -> str:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
         return "the storage"
+
+
+def quiet_optuna() -> None:
+    """Keep Optuna's own progress messages off the terminal."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def open_storage(url: str, *, create: bool = True) -> BaseStorage:

@@ -109,7 +109,7 @@ class SearchSpace:
         source: where it comes from.
         net: resolution, classes, padding and so on; its stem, stages and head are placeholders.
         parts: stem, stages, head, in order.
-        baseline: a preset to compare with, or None.
+        baselines: presets to compare with.
         definition: what the file says, for telling two spaces apart.
 
     Raises:
@@ -120,7 +120,7 @@ class SearchSpace:
     source: str
     net: Fields
     parts: tuple[SpacePart, ...]
-    baseline: str | None = None
+    baselines: tuple[str, ...] = ()
     definition: str = ""
 
     def __attrs_post_init__(self) -> None:
@@ -245,7 +245,7 @@ class SearchSpace:
         targets = (arch.stem, *arch.stages, arch.head)
         if len(targets) != len(self.parts):
             raise ArchitectureError(
-                f"it has {len(arch.stages)} stages and space {self.name} has {len(self.parts) - 2}",
+                f"the architecture has {len(arch.stages)} stages and space {self.name} has {len(self.parts) - 2}",
                 "give an architecture with as many stages as the space",
             )
         return tuple(i for part, target in zip(self.parts, targets, strict=True) for i in _nearest(part, target))
@@ -276,5 +276,10 @@ def _field_distance(a: Any, b: Any) -> float:
 def make_stage_or_none(fields: Fields, activation: str) -> Stage | None:
     """A stage of fields that name its operator; None where the operator is None, "absent" in a file."""
     fields = dict(fields)
-    operator = fields.pop("operator")
-    return None if operator is None else make_stage(operator, fields, activation)
+    operator = fields.pop("operator", "")
+    if operator is None:
+        return None
+    for name in ("operator", "channels"):
+        if not (operator if name == "operator" else name in fields):
+            raise ArchitectureError(f"{name} is missing", f"give {name} here or in the defaults")
+    return make_stage(operator, fields, activation)

@@ -28,6 +28,13 @@ def find_space(word: str) -> SearchSpace:
     """
     if word in space_names():
         return load_space(shipped_folder("search_spaces") / f"{word}.yaml")
-    if Path(word).suffix in (".yaml", ".yml") or Path(word).exists():
+    if Path(word).suffix in (".yaml", ".yml") or _is_file(word):
         return load_space(Path(word))
     raise SpaceError(f"no search space is called {word!r}", f"use {', '.join(space_names())}, or a .yaml file")
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # too long for a name, or no name at all
+        return False

@@ -36,15 +36,20 @@ from nas.arch.code import (
 )
 from nas.arch.multiply import round_channels
 from nas.arch.presets import preset
-from nas.arch.spec import OPERATORS, Part
-from nas.errors import ArchitectureError, SpaceError
+from nas.arch.spec import OPERATORS, Architecture, ConvStem, Part, PoolHead, Stage
+from nas.errors import ArchitectureError, NasError, SpaceError
 from nas.space.decode import Choice, SearchSpace, SpacePart, Value, make_stage_or_none
 
-SPACE_KEYS = ("name", "source", "net", "stem", "head", "defaults", "stages", "baseline")
+SPACE_KEYS = ("name", "source", "net", "stem", "head", "defaults", "stages", "baselines")
 REQUIRED_KEYS = ("net", "stem", "head", "stages")
 MOST_OPTIONS = 1000
 MOST_STAGES = 100
 MOST_FORMS = 20_000
+FIELD_NAMES = {"se": "gate"}
+DERIVED_RULES: Mapping[str, tuple[Callable[[float], bool], str]] = {
+    "times": (lambda by: by > 0, "numbers above 0"),
+    "plus": (lambda by: float(by).is_integer(), "whole numbers"),
+}
 SKIP_WORDS = {"identity": "", "none": "noskip", "pool": "poolskip"}
 
 
@@ -77,6 +82,19 @@ STEM_KEYS: Mapping[str, Key] = {**_SIZES, **_ACTIVATION}
 HEAD_KEYS: Mapping[str, Key] = {"channels": _CHANNELS, "dropout": Key(_prefixed("dropout=")), **_ACTIVATION}
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, which YAML forbids and PyYAML lets pass."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return node
+
+
 def load_space(path: Path) -> SearchSpace:
     """Read a space's file.
 
@@ -84,13 +102,15 @@ def load_space(path: Path) -> SearchSpace:
         SpaceError: naming file, key, rule and remedy.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise SpaceError(f"{path}: no such file", "see `nas spaces` for those that are shipped") from None
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise SpaceError(f"{path}: cannot be read: {error}", "give a readable YAML file") from None
     except yaml.YAMLError as error:
         raise SpaceError(f"{path}: not YAML: {' '.join(str(error).split())}", "mend it at the place named") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # a date, number or tag that is none
+        raise SpaceError(f"{path}: a value has a wrong form: {error}", "put it in quotes, or mend it") from None
     return read_space(data, str(path), path.stem)
 
 
@@ -107,17 +127,41 @@ def read_space(data: Any, file: str, name: str) -> SearchSpace:
         *_stages(file, space["stages"], space.get("defaults", {}), activation),
         _end(file, "head", space["head"], HEADS, HEAD_KEYS, activation),
     )
-    baseline = space.get("baseline")
-    _at(f"{file}: baseline", lambda: baseline is None or preset(str(baseline)))
+    if all(_may_be_absent(part) for part in parts[1:-1]):
+        raise SpaceError(f"{file}: stages: every one may be absent", "leave one stage without that option")
+    _at(f"{file}: net", lambda: Architecture(stem=ConvStem(1), stages=(Stage("conv", 1),), head=PoolHead(), **net))
+    title, source = _word(file, space, "name") or name, _word(file, space, "source") or ""
+    baselines = _baselines(file, space.get("baselines", []))
     definition = json.dumps(data, sort_keys=True, default=str)
-    return SearchSpace(str(space.get("name", name)), str(space.get("source", "")), net, parts, baseline, definition)
+    made: SearchSpace = _at(file, lambda: SearchSpace(title, source, net, parts, baselines, definition))
+    return made
+
+
+def _baselines(file: str, names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SpaceError(f"{file}: baselines: {reprlib.repr(names)} is not a list of words", "give a list of presets")
+    for name in names:
+        _at(f"{file}: baselines", partial(preset, name))
+    return tuple(names)
+
+
+def _word(file: str, space: Mapping[str, Any], key: str) -> str | None:
+    word = space.get(key)
+    if key in space and not (isinstance(word, str) and word):
+        raise SpaceError(f"{file}: {key}: {reprlib.repr(word)} is not text", f"give text, or leave {key} out")
+    return word
+
+
+def _may_be_absent(part: SpacePart) -> bool:
+    given = (part.fixed, *(fields for choice in part.choices for fields in choice.fields))
+    return any(fields.get("operator", "") is None for fields in given)
 
 
 def _at(where: str, step: Callable[[], Any]) -> Any:
     """Run a step; what it finds wrong is told with its place."""
     try:
         return step()
-    except ArchitectureError as error:
+    except NasError as error:
         raise SpaceError(f"{where}: {error.problem}", error.remedy) from None
 
 
@@ -144,7 +188,7 @@ def _end(file: str, name: str, data: Any, table: Table, keys: Mapping[str, Key],
     else:
         data = dict(_mapping(f"{file}: {name}", data, ("kind", *keys)))
         kind, rest = data.pop("kind", "conv"), ""
-    if kind not in table:
+    if not isinstance(kind, str) or kind not in table:
         raise SpaceError(f"{file}: {name}: unknown kind {reprlib.repr(kind)}", f"use one of {', '.join(table)}")
     cls, tokens = table[kind]
     usual = {"activation": activation} if any(token.name == "activation" for token in tokens) else {}
@@ -169,9 +213,11 @@ def _stages(file: str, stages: Any, defaults: Any, activation: str) -> Iterator[
     for i, data in enumerate(stages):
         where = f"stages[{i}]"
         own = dict(_mapping(f"{file}: {where}", data, ("name", *STAGE_KEYS)))
-        name = str(own.pop("name", f"stage{i + 1}"))
-        if name in names or name in ("stem", "head") or not name.isidentifier():
-            raise SpaceError(f"{file}: {where}.name: {name!r} is taken or not a word", "give each stage its own word")
+        name = own.pop("name", f"stage{i + 1}")
+        if not isinstance(name, str) or name in {*names, "stem", "head"} or not name.isidentifier():
+            raise SpaceError(
+                f"{file}: {where}.name: {reprlib.repr(name)} is taken or not a word", "give each stage its own word"
+            )
         names.add(name)
         make = partial(make_stage_or_none, activation=activation)
         yield _part(file, where, name, make, STAGE_KEYS, defaults | own, STAGE_TOKENS, {})
@@ -187,15 +233,19 @@ def _part(
     tokens: Sequence[Token],
     fixed: Fields,
 ) -> SpacePart:
-    choices = []
+    choices: list[Choice] = []
+    own: Fields = {}
     for key, value in data.items():
         values, texts = _options(f"{file}: {where}.{key}", keys[key], value)
         fields = tuple(_option(f"{file}: {where}.{key}", key, tokens, text) for text in texts)
         if isinstance(value, list | dict):
             choices.append(Choice(f"{name}.{key}", values, fields))
         else:
-            fixed = fixed | fields[0]
-    part = SpacePart(name, make, fixed, tuple(choices))
+            _check_once(f"{file}: {where}", own, fields[0])
+            own |= fields[0]
+    for a, b in combinations([own, *({k: 0 for given in c.fields for k in given} for c in choices)], 2):
+        _check_once(f"{file}: {where}", a, b)
+    part = SpacePart(name, make, fixed | own, tuple(choices))
     _check_part(f"{file}: {where}", part)
     return part
 
@@ -210,7 +260,7 @@ def _options(where: str, key: Key, value: Any) -> tuple[tuple[Value, ...], tuple
     for v in values:
         if isinstance(v, bool) or not isinstance(v, str | int | float):
             raise SpaceError(f"{where}: option {reprlib.repr(v)}", "an option is a number or a word")
-    if len({str(v) for v in values}) < len(values):
+    if min(len({str(v) for v in values}), len(set(values))) < len(values):
         raise SpaceError(f"{where}: an option stands twice in {reprlib.repr(values)}", "give each option once")
     return tuple(values), tuple(_token_text(where, key, v) for v in values)
 
@@ -223,18 +273,29 @@ def _token_text(where: str, key: Key, value: Value) -> str:
 
 
 def _derived(where: str, key: Key, value: Mapping[str, Any]) -> tuple[tuple[Value, ...], tuple[str, ...]]:
-    if not key.derived or set(value) != {"of", key.derived} or not isinstance(value["of"], int):
+    if not key.derived or set(value) != {"of", key.derived} or not _is_whole(value["of"]):
         form = f"{{of: 16, {key.derived}: […]}}" if key.derived else "a list of options"
         raise SpaceError(f"{where}: {reprlib.repr(dict(value))}", f"give {form}")
     values, _ = _options(where, Key(str), value[key.derived])
-    if not all(isinstance(v, int | float) and abs(v) < 1e6 for v in values):
-        raise SpaceError(f"{where}.{key.derived}: {reprlib.repr(values)}", "give numbers")
+    fits, rule = DERIVED_RULES[key.derived]
+    if not all(isinstance(v, int | float) and abs(v) < 1e6 and fits(v) for v in values):
+        raise SpaceError(f"{where}.{key.derived}: {reprlib.repr(list(values))}", f"give {rule}")
     return values, tuple(key.tokens(key.derive(value["of"], float(v))) for v in values)
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1_000_000
+
+
 def _option(where: str, key: str, tokens: Sequence[Token], text: str) -> Fields:
+    if key == "skip" and not text:
+        return {"skip": "identity"}
     if key != "operator":
-        return {"skip": "identity"} if not text else _where(where, tokens, text)
+        own = [token for token in tokens if token.name == FIELD_NAMES.get(key, key)]
+        fields = _where(where, own or tokens, text)
+        if not fields:
+            raise SpaceError(f"{where}: an option is empty", "give a number or a word")
+        return fields
     operator, _, rest = text.partition(" ")
     if operator == "absent":
         return {"operator": None}
@@ -249,12 +310,13 @@ def _where(where: str, tokens: Sequence[Token], text: str) -> Fields:
     return _tokens(file, key, tokens, text)
 
 
+def _check_once(where: str, a: Fields, b: Fields) -> None:
+    if both := sorted(a.keys() & b.keys()):
+        raise SpaceError(f"{where}: {both[0]} is given by two keys", "leave it out of one of them")
+
+
 def _check_part(where: str, part: SpacePart) -> None:
-    """No field is given twice, and every option fits with each option of every other choice."""
-    given = [set(part.fixed), *({k for fields in choice.fields for k in fields} for choice in part.choices)]
-    for a, b in combinations(given, 2):
-        if both := (a & b) - {"activation"}:
-            raise SpaceError(f"{where}: {both.pop()} is given by two keys", "leave it out of one of them")
+    """Every option fits with each option of every other choice."""
     if part.size > MOST_FORMS:
         raise SpaceError(
             f"{where}: {part.size:,} combinations in one stage", f"at most {MOST_FORMS:,}; split the stage"

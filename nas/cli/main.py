@@ -1,0 +1,60 @@
+"""The command `nas`: finds its verbs, and turns errors into one message."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from nas.errors import NasError
+from nas.version import __version__
+
+# A verb is a module of this package with a `command` in it; in the order of `nas --help`.
+VERBS = ("search", "pareto", "show", "spaces", "studies")
+
+
+class Verbs(click.Group):
+    """A group that imports a verb when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        """All verbs, in their own order."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The verb's command, None where there is none."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"nas.cli.{cmd_name}").command
+        return command
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="nas")
+def nas() -> None:
+    """Find the most accurate network for a stated cost, on your own images.
+
+    \b
+    Example:
+      nas search --target flops=400M --data digits
+
+    FLOPs are multiply-adds, as in the papers: one multiply-add is one.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exits with 0, 1 (an error that is told), 2 (wrong usage) or 130 (interrupted)."""
+    try:
+        sys.exit(nas.main(arguments, prog_name="nas", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except NasError as error:
+        click.echo(f"nas: {error}", err=True)
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("nas: interrupted", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

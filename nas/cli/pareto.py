@@ -1,0 +1,107 @@
+"""`nas pareto`: a study's front as a table, a page, a picture or rows."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas.cli.options import json_option, storage_option
+
+Verb = Callable[..., Any]
+
+
+def _file_option(name: str, what: str) -> Callable[[Verb], Verb]:
+    return click.option(f"--{name}", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=what)
+
+
+@click.command()
+@click.argument("study")
+@_file_option("html", "Write the figure as a page that needs no network.  [default: STUDY-pareto.html]")
+@_file_option("png", "Write the figure as a picture; needs hwnas[png] and Chrome or Chromium.")
+@_file_option("csv", "Write all trials as rows.")
+@json_option
+@storage_option
+def command(study: str, html: Path | None, png: Path | None, csv: Path | None, as_json: bool, storage: str) -> None:
+    """Show which trials of a study no other beats in accuracy and cost.
+
+    \b
+    Example:
+      nas pareto demo
+      nas pareto demo --png demo.png --csv demo.csv
+
+    Without a file option the figure is written to STUDY-pareto.html here; with --json alone no file is written.
+    """
+    from nas.search.storage import open_storage, read_study
+
+    view = read_study(open_storage(storage, create=False), study)
+    if not (html or png or csv or as_json):
+        html = Path(f"{_file_name(study)}-pareto.html")
+    _write(view, html, png, csv)
+    if as_json:
+        _print_json(view)
+    else:
+        _print(view, [path for path in (html, png, csv) if path], storage)
+
+
+def _file_name(study: str) -> str:
+    return re.sub(r"[^\w.=+-]+", "-", study).lstrip(".-") or "study"
+
+
+def _write(view: Any, html: Path | None, png: Path | None, csv: Path | None) -> None:
+    """All files that were asked for; the picture first, since it is what can fail."""
+    from nas.report.files import write_csv, write_html, write_png
+    from nas.report.frame import trial_frame
+    from nas.report.pareto import pareto_figure
+
+    figure = pareto_figure(view) if html or png else None
+    if png:
+        write_png(png, figure)
+    if html:
+        write_html(html, figure, f"{view.name}: accuracy against cost")
+    if csv:
+        write_csv(csv, trial_frame(view))
+
+
+def _print_json(view: Any) -> None:
+    from nas.cli.printing import print_json
+    from nas.report.frame import front_rows, rows, trial_frame
+
+    frame = trial_frame(view)
+    front = [row["trial"] for row in rows(front_rows(frame))]
+    print_json({"study": view.name, "cost": view.cost_name, "rows": rows(frame), "front": front})
+
+
+def _print(view: Any, written: list[Path], storage: str) -> None:
+    """The front beside the baseline, where the files are, and what to type next."""
+    from nas.cli.printing import print_table
+
+    headers = ("architecture", "accuracy", "MACs", "params", "peak memory")
+    places = [_cells(f"pareto={i} (trial {record.number})", record) for i, record in enumerate(view.front, 1)]
+    baseline = [_cells(f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
+    print_table(headers, [*places, *baseline])
+    for path in written:
+        click.echo(f"wrote {path}")
+    if view.front:
+        click.echo(f"next: nas show study:{view.name}:pareto={len(view.front)}{_storage_words(storage)}")
+    else:
+        click.echo("no trial is complete yet")
+
+
+def _cells(name: str, record: Any) -> tuple[str, ...]:
+    from nas.cli.printing import millions, percent
+
+    peak = record.costs.get("peak_bytes")
+    counts = (millions(record.costs.get("macs")), millions(record.costs.get("params")))
+    return (name, percent(record.accuracy), *counts, "-" if peak is None else f"{peak / 1e6:.2f} MB")
+
+
+def _storage_words(storage: str) -> str:
+    """What the next command needs to find the study again; a password is left for the user to fill in."""
+    from shlex import quote
+
+    from nas.search.defaults import DEFAULT_STORAGE
+    from nas.search.storage import mask
+
+    return "" if storage == DEFAULT_STORAGE else f" --storage {quote(mask(storage))}"

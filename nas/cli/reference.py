@@ -1,0 +1,46 @@
+"""ARCH on the command line ► Architecture."""
+
+from pathlib import Path
+
+from nas.arch.code import parse_json, parse_text
+from nas.arch.presets import preset, preset_names
+from nas.arch.spec import Architecture
+from nas.errors import ArchitectureError
+
+
+def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
+    """A name and the architecture of a preset, a file, or `study:NAME:which`.
+
+    Raises:
+        NasError: there is no such thing, or it breaks a rule.
+    """
+    if reference.startswith("study:"):
+        return reference, _from_study(reference, storage)
+    if reference in preset_names():
+        return reference, preset(reference)
+    path = Path(reference)
+    if not path.is_file():
+        raise ArchitectureError(
+            f"{reference!r} is no preset and no file",
+            f"presets are {', '.join(preset_names())}; a study's networks are study:NAME:best and so on",
+        )
+    return path.stem, _from_file(path)
+
+
+def _from_study(reference: str, storage: str) -> Architecture:
+    from nas.search.storage import find_trial, open_storage, read_study
+
+    name, _, which = reference.removeprefix("study:").partition(":")
+    view = read_study(open_storage(storage, create=False), name)
+    return find_trial(view, which or "best").architecture
+
+
+def _from_file(path: Path) -> Architecture:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArchitectureError(f"{path} cannot be read: {error}", "give a text or JSON file") from None
+    try:
+        return parse_json(text) if text.lstrip().startswith("{") else parse_text(text)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{path}: {error.problem}", error.remedy) from None

@@ -1,0 +1,265 @@
+"""`nas search`: find the most accurate architecture for a target."""
+
+from typing import Any
+
+import click
+
+from nas.cli.options import ARCH_HELP, json_option, storage_option
+from nas.errors import SpaceError
+from nas.search.defaults import BAND, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, TRIALS
+
+SHOWN = 5
+
+
+@click.command(epilog=ARCH_HELP)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    required=True,
+    metavar="NAME=AMOUNT",
+    help="What it may cost: flops=400M, params=5M, peak_memory=8MB. The first one sets the band, "
+    "more are upper limits.",
+)
+@click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file.")
+@click.option("--fix", "fixes", multiple=True, metavar="CHOICE=OPTION", help="Make a choice: stage1.kernel=3.")
+@click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    help="Images: digits, a folder, a Parquet file or folder, or a Hugging Face hub name.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    default=TRIALS,
+    show_default=True,
+    help="Architectures to evaluate in the whole study.",
+)
+@click.option(
+    "--study",
+    default="",
+    metavar="NAME",
+    help="Its name; the same name and settings go on where it stopped.  [default: made of the settings]",
+)
+@storage_option
+@click.option("--start-from", "starts", multiple=True, metavar="ARCH", help="A known network to evaluate first.")
+@click.option(
+    "--resolution",
+    type=click.IntRange(1, 10_000),
+    help="Pixels of a side of the target's images.  [default: the space's]",
+)
+@click.option(
+    "--classes", type=click.IntRange(2, 10_000_000), help="Classes of the target's task.  [default: the space's]"
+)
+@click.option("--precision", default="fp32", show_default=True, help="Of activations, for peak_memory.")
+@click.option("--epochs", type=click.IntRange(1), default=EPOCHS, show_default=True, help="Of the proxy training.")
+@click.option(
+    "--proxy-resolution",
+    type=click.IntRange(4, 1024),
+    default=32,
+    show_default=True,
+    help="Pixels of a side in the proxy training.",
+)
+@click.option("--images", type=click.IntRange(1), help="Training images of the proxy.  [default: all]")
+@click.option(
+    "--train-on",
+    type=click.Choice(["cpu", "cuda", "mps"]),
+    help="Where the proxy is trained.  [default: what is there]",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option(
+    "--objective",
+    type=click.Choice(["soft", "hard", "absolute", "pareto"]),
+    default="soft",
+    show_default=True,
+    help="How costs enter the score; pareto looks for a whole front.",
+)
+@click.option("--w", type=float, help="Exponent of COST/T in the score.  [default: the objective's, -0.07 for soft]")
+@click.option(
+    "--band",
+    type=float,
+    default=BAND,
+    show_default=True,
+    help="Share of the first target below which nothing is evaluated.",
+)
+@click.option("--sampler", type=click.Choice(SAMPLER_NAMES), help="Optuna's.  [default: tpe, for pareto nsga2]")
+@click.option(
+    "--pruner",
+    type=click.Choice(PRUNER_NAMES),
+    default="median",
+    show_default=True,
+    help="What stops unpromising trials between epochs.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done and how long it would take.")
+@json_option
+def command(**options: Any) -> None:
+    """Search for the most accurate architecture that meets a target.
+
+    \b
+    Example:
+      nas search --target flops=400M
+      nas search --target flops=300M --target params=5M --data photos/ --trials 100 --epochs 5
+
+    FLOPs are multiply-adds. Costs are those of the target task (--resolution, --classes); accuracy comes from a short
+    training on --data (--epochs, --proxy-resolution, --images), the proxy task.
+    """
+    from nas.cli.progress import make_progress
+    from nas.search.loop import run
+    from nas.search.storage import quiet_optuna
+
+    quiet_optuna()
+    progress = make_progress(plain=options["as_json"])
+    planned = _plan(options, progress)
+    if options["dry_run"]:
+        _print_plan(planned, options)
+        return
+    with progress:
+        try:
+            view = run(planned, storage=options["storage"], listen=progress.listen)
+        except KeyboardInterrupt:
+            progress.say(f"stopped; the same command goes on with study {planned.study_name}")
+            raise
+    (_print_json if options["as_json"] else _print_result)(view, options["storage"])
+
+
+def _plan(options: dict[str, Any], progress: Any) -> Any:
+    """Everything that the options name, loaded and checked; the images come last, since they take longest."""
+    from nas.cli.reference import find_architecture
+    from nas.cost.analytic import COUNTED
+    from nas.cost.target import parse_target
+    from nas.search.loop import Settings, check, plan
+    from nas.space.files import find_space
+
+    space = find_space(options["space"]).fix(dict(_read_fix(fix) for fix in options["fixes"]))
+    space = space.for_target(resolution=options["resolution"], classes=options["classes"])
+    settings = Settings(
+        targets=tuple(parse_target(text, options["precision"]) for text in options["targets"]),
+        start_from=tuple(find_architecture(name, options["storage"])[1] for name in options["starts"]),
+        sampler=options["sampler"] or "",
+        **{name: options[name] for name in ("trials", "epochs", "seed", "objective", "w", "band", "pruner")},
+    )
+    check(space, settings)
+    return plan(space, _evaluator(options, progress), settings, COUNTED, options["study"])
+
+
+def _read_fix(text: str) -> tuple[str, str]:
+    name, equals, option = text.partition("=")
+    if not equals or not option:
+        raise SpaceError(f"--fix {text!r} is not CHOICE=OPTION", "write one like stage1.kernel=3")
+    return name.strip(), option.strip()
+
+
+def _evaluator(options: dict[str, Any], progress: Any) -> Any:
+    from nas.data.load import load_images
+    from nas.evaluate.train import TrainEvaluator, find_device
+
+    device = find_device(options["train_on"])
+    data = load_images(options["data"], resolution=options["proxy_resolution"], images=options["images"])
+    for note in data.notes:
+        progress.say(f"{data.name}: {note}")
+    return TrainEvaluator(data, seed=options["seed"], device=device, on_batch=progress.on_batch)
+
+
+def _print_plan(planned: Any, options: dict[str, Any]) -> None:
+    """What would be done, with an estimate of its time."""
+    import numpy as np
+
+    from nas.cli.printing import print_json
+
+    report = _plan_report(planned, options["storage"], np.random.default_rng(options["seed"]))
+    if options["as_json"]:
+        print_json(report)
+        return
+    for name, value in report.items():
+        shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        click.echo(f"{name.replace('_', ' '):22} {shown}")
+
+
+def _plan_report(planned: Any, storage: str, rng: Any) -> dict[str, Any]:
+    settings, band, proxy = planned.settings, planned.band, planned.described["proxy"]
+    picks = band.bring_in(band.space.sample(rng, 1)[0], rng)
+    seconds = settings.epochs * planned.evaluator.seconds_per_epoch(band.space.from_picks(picks.tolist()))
+    evaluations = settings.trials + (planned.baseline is not None)
+    return {
+        "study": planned.study_name,
+        "storage": storage,
+        "space": band.space.name,
+        "targets": [target.text for target in settings.targets],
+        "target_task": {key: planned.described[key] for key in ("resolution", "classes")},
+        "objective": settings.objective,
+        "let_in": {t.name: f"{low:,.0f} to {high:,.0f}" for t, low, high in _limits(band)},
+        "share_let_in": f"{band.share(rng):.1%} of random architectures",
+        "sampler": settings.sampler_name,
+        "proxy_task": {"data": proxy.get("data"), "resolution": proxy.get("resolution"), "epochs": settings.epochs},
+        "baseline": planned.baseline[0] if planned.baseline else "none",
+        "trials": settings.trials,
+        "seconds_a_trial": round(seconds, 1),
+        "seconds_in_all": round(seconds * evaluations),
+    }
+
+
+def _limits(band: Any) -> Any:
+    return zip(band.targets, band.limits.low, band.limits.high, strict=True)
+
+
+def _print_json(view: Any, storage: str) -> None:
+    from nas.cli.printing import print_json
+
+    print_json(
+        {
+            "study": view.name,
+            "storage": _masked(storage),
+            "trials": view.counted,
+            "best": _row(view.best),
+            "baseline": _row(view.baseline),
+            "front": [_row(record) for record in view.front],
+            "targets": view.settings["targets"],
+        }
+    )
+
+
+def _masked(storage: str) -> str:
+    from nas.search.storage import mask
+
+    return mask(storage)
+
+
+def _row(record: Any) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {
+        "trial": record.number if record.number >= 0 else None,
+        "name": record.label or None,
+        "arch": record.arch,
+        "accuracy": record.accuracy,
+        "macs": int(record.costs["macs"]),
+        "params": int(record.costs["params"]),
+        "peak_bytes": int(record.costs["peak_bytes"]),
+        "score": record.score,
+    }
+
+
+def _print_result(view: Any, storage: str) -> None:
+    """The best architectures beside the baseline, where they are, and what to type next."""
+    from nas.cli.printing import millions, number, percent, print_table
+    from nas.search.defaults import DEFAULT_STORAGE
+
+    ranked = view.front if view.settings["objective"] == "pareto" else view.ranked
+    rows = [(f"trial {record.number}", record) for record in ranked[:SHOWN]]
+    rows += [(f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
+    click.echo()
+    print_table(
+        ("architecture", "accuracy", "MACs", "params", "score"),
+        [
+            (name, percent(r.accuracy), millions(r.costs["macs"]), millions(r.costs["params"]), number(r.score))
+            for name, r in rows
+        ],
+    )
+    if view.best is None:
+        click.echo("no trial was completed")
+        return
+    click.echo(f"\nbest: trial {view.best.number}\n{view.best.arch}\n")
+    at = "" if storage == DEFAULT_STORAGE else f" --storage {_masked(storage)}"
+    click.echo(f"{view.counted} trials are in study {view.name}, {_masked(storage)}")
+    click.echo(f"next: nas pareto {view.name}{at}\n      nas show study:{view.name}:best{at}")

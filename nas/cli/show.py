@@ -1,0 +1,116 @@
+"""`nas show`: an architecture's stages with shapes and costs."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas.cli.options import ARCH_HELP, arch_argument, json_option, storage_option
+
+
+@click.command(epilog=ARCH_HELP)
+@arch_argument
+@click.option("--resolution", type=click.IntRange(1, 10_000), help="Pixels of a side, instead of its own.")
+@click.option("--classes", type=click.IntRange(1, 10_000_000), help="Number of classes, instead of its own.")
+@click.option("--text", "as_text", is_flag=True, help="Print the text form: one stage a line.")
+@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a .json or .txt file.")
+@json_option
+@storage_option
+def command(
+    reference: str,
+    resolution: int | None,
+    classes: int | None,
+    as_text: bool,
+    save: Path | None,
+    as_json: bool,
+    storage: str,
+) -> None:
+    """Show an architecture: stages, shapes, MACs and parameters.
+
+    \b
+    Example:
+      nas show efficientnet-b0
+      nas show study:demo:best --save winner.json
+    """
+    from nas.arch.code import format_text
+    from nas.cli.printing import print_json
+    from nas.cli.reference import find_architecture
+
+    name, arch = find_architecture(reference, storage)
+    arch = arch.adapted(resolution=resolution or arch.resolution, classes=classes or arch.classes)
+    if save is not None:
+        _save(save, arch)
+    if as_json:
+        print_json(_summary(name, arch))
+    elif as_text:
+        click.echo(format_text(arch))
+    else:
+        _print(name, arch)
+
+
+def _save(path: Path, arch: Any) -> None:
+    from nas.arch.code import format_json, format_text
+    from nas.files import write_atomically
+
+    write = format_text if path.suffix == ".txt" else format_json
+    write_atomically(path, (write(arch) + "\n").encode())
+
+
+def _summary(name: str, arch: Any) -> dict[str, Any]:
+    from nas.arch.code import format_text
+    from nas.cost.analytic import cost
+
+    whole = cost(arch)
+    return {
+        "name": name,
+        "params": whole.params,
+        "macs": whole.macs,
+        "peak_bytes": whole.peak_bytes(),
+        "resolution": arch.resolution,
+        "classes": arch.classes,
+        "arch": format_text(arch),
+        "stages": _rows(arch),
+    }
+
+
+def _rows(arch: Any) -> list[dict[str, Any]]:
+    """A row for stem, stages and head, like table 1 of the EfficientNet paper, with costs."""
+    from nas.arch.code import format_part
+    from nas.cost.analytic import place_costs
+
+    return [
+        {
+            "stage": place.name,
+            "text": format_part(place.part, arch.stem.activation),
+            "layers": getattr(place.part, "layers", 1),
+            "input": [place.shape.channels, place.shape.height, place.shape.width],
+            "output": [place.cost.shape.channels, place.cost.shape.height, place.cost.shape.width],
+            "macs": place.cost.macs,
+            "params": place.cost.params,
+        }
+        for place in place_costs(arch)
+    ]
+
+
+def _print(name: str, arch: Any) -> None:
+    from nas.cli.printing import millions, print_table
+
+    summary = _summary(name, arch)
+    rows = [
+        (
+            row["stage"],
+            row["text"],
+            "x".join(map(str, row["input"])),
+            "x".join(map(str, row["output"])),
+            millions(row["macs"]),
+            f"{row['params']:,}",
+        )
+        for row in summary["stages"]
+    ]
+    total = ("total", "", "", "", millions(summary["macs"]), f"{summary['params']:,}")
+    print_table(("stage", "what", "input", "output", "MACs", "params"), [*rows, total], left=2)
+    click.echo(
+        f"{name}: {millions(summary['macs'])} MACs, {summary['params']:,} params, "
+        f"{summary['peak_bytes'] / 1e6:.2f} MB peak activations (fp32, batch 1), "
+        f"{arch.in_channels}x{arch.resolution}x{arch.resolution} to {arch.classes} classes"
+    )

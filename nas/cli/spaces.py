@@ -1,0 +1,80 @@
+"""`nas spaces`: what can be searched."""
+
+from typing import Any
+
+import click
+
+from nas.cli.options import json_option
+
+
+@click.command()
+@click.argument("names", metavar="[SPACE]...", nargs=-1)
+@click.option("--choices", is_flag=True, help="List every choice with its options.")
+@json_option
+def command(names: tuple[str, ...], choices: bool, as_json: bool) -> None:
+    """List search spaces with their size and range of costs; SPACE may be a file of your own.
+
+    \b
+    Example:
+      nas spaces
+      nas spaces my_space.yaml --choices
+    """
+    from nas.cli.printing import print_json
+    from nas.space.files import find_space, space_names
+
+    spaces = [find_space(name) for name in names or space_names()]
+    rows = [_row(space) for space in spaces]
+    if as_json:
+        print_json(rows)
+        return
+    _print(rows)
+    if choices:
+        for space in spaces:
+            _print_choices(space)
+
+
+def _row(space: Any) -> dict[str, Any]:
+    from nas.cost.analytic import MACS
+    from nas.search.band import space_chain
+    from nas.space.count import count_networks
+
+    least, most = MACS.span(space_chain(space))
+    return {
+        "name": space.name,
+        "choices": {choice.name: list(choice.values) for choice in space.choices},
+        "combinations": space.size,
+        "networks": count_networks(space),
+        "macs": [int(least), int(most)],
+        "source": space.source,
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from nas.cli.printing import millions, print_table
+
+    print_table(
+        ("space", "source", "choices", "combinations", "networks", "MACs"),
+        [
+            (
+                row["name"],
+                row["source"],
+                str(len(row["choices"])),
+                _count(row["combinations"]),
+                _count(row["networks"]),
+                f"{millions(row['macs'][0])} to {millions(row['macs'][1])}",
+            )
+            for row in rows
+        ],
+        left=2,
+    )
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 10**7 else f"{number:.2e}"
+
+
+def _print_choices(space: Any) -> None:
+    from nas.cli.printing import print_table
+
+    rows = [(choice.name, ", ".join(map(str, choice.values))) for choice in space.choices]
+    print_table(("choice", "options"), rows, left=2, title=space.name)

@@ -1,0 +1,61 @@
+"""`nas studies`: what has been searched."""
+
+from typing import Any
+
+import click
+
+from nas.cli.options import json_option, storage_option
+
+
+@click.command()
+@json_option
+@storage_option
+def command(as_json: bool, storage: str) -> None:
+    """List the studies of a database with their trials and best results.
+
+    \b
+    Example:
+      nas studies --storage sqlite:///nas.db
+    """
+    from nas.cli.printing import number, percent, print_json, print_table
+    from nas.search.storage import open_storage, read_study, study_names
+
+    opened = open_storage(storage, create=False)
+    rows = [_row(read_study(opened, name)) for name in study_names(opened)]
+    if as_json:
+        print_json(rows)
+        return
+    headers = ("study", "begun", "targets", "data", "trials", "killed", "best accuracy", "best score")
+    print_table(
+        headers,
+        [
+            (
+                row["study"],
+                row["begun"] or "-",
+                " ".join(row["targets"]),
+                row["data"],
+                str(row["trials"]),
+                str(row["killed"]),
+                percent(row["best_accuracy"]),
+                number(row["best_score"]),
+            )
+            for row in rows
+        ],
+        left=4,
+    )
+
+
+def _row(view: Any) -> dict[str, Any]:
+    best = view.best
+    return {
+        "study": view.name,
+        "begun": view.created,
+        "space": view.settings["space"],
+        "targets": view.settings["targets"],
+        "objective": view.settings["objective"],
+        "data": str(view.settings["proxy"].get("data", "-")),
+        "trials": view.counted,
+        "killed": sum(record.state == "killed" for record in view.records),
+        "best_accuracy": None if best is None else best.accuracy,
+        "best_score": None if best is None else best.score,
+    }

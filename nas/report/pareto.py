@@ -1,0 +1,136 @@
+"""The figure of accuracy against cost."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from nas.report.points import FRONT_SIDE, Pareto, Point, pareto
+from nas.search.storage import StudyView
+
+WIDTH_PX, HEIGHT_PX = 1000, 640
+# Okabe and Ito's colours, which colour-blind eyes tell apart; every kind has a shape of its own as well.
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#007A5A"
+INK, FAINT_INK, GREY, GRID = "#333333", "#5A5A5A", "#8C8C8C", "#E8E8E8"
+BAND_FILL = "rgba(230, 159, 0, 0.09)"
+FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+MONOSPACE = "Menlo, Consolas, 'Liberation Mono', 'DejaVu Sans Mono', monospace"
+
+
+def pareto_figure(view: StudyView) -> go.Figure:
+    """Accuracy against the cost that the study's first target limits.
+
+    Raises:
+        StudyError: none of its trials is complete.
+    """
+    return draw(pareto(view))
+
+
+def draw(info: Pareto) -> go.Figure:
+    """The figure; nothing is computed here."""
+    figure = go.Figure()
+    layers = (
+        (info.pruned, _pruned_style(info)),
+        (info.others, _others_style()),
+        (info.front, _front_style()),
+        (info.baseline, _baseline_style(info)),
+    )
+    for points, style in layers:
+        if points:
+            figure.add_trace(_trace(points, style))
+    _draw_limit(figure, info)
+    figure.update_layout(_layout(info))
+    return figure
+
+
+def _pruned_style(info: Pareto) -> dict[str, Any]:
+    below = sum(point.y < info.y_range[0] for point in info.pruned)
+    marker = {"symbol": "x-thin", "size": 7, "opacity": 0.6, "line": {"color": GREY, "width": 1.2}}
+    return {"name": "pruned early" + f" ({below} below)" * bool(below), "mode": "markers", "marker": marker}
+
+
+def _others_style() -> dict[str, Any]:
+    marker = {"size": 9, "color": BLUE, "opacity": 0.75, "line": {"color": "white", "width": 0.8}}
+    return {"name": "complete", "mode": "markers", "marker": marker}
+
+
+def _front_style() -> dict[str, Any]:
+    return {
+        "name": "front, with trial numbers",
+        "mode": "lines+markers+text",
+        "line": {"color": VERMILION, "width": 2, "shape": "hv"},
+        "marker": {"symbol": "diamond", "size": 12, "color": VERMILION, "line": {"color": "white", "width": 1}},
+        "textposition": FRONT_SIDE,
+        "textfont": {"color": VERMILION, "size": 13},
+    }
+
+
+def _baseline_style(info: Pareto) -> dict[str, Any]:
+    return {
+        "name": "baseline, same proxy",
+        "mode": "markers+text",
+        "marker": {"symbol": "square", "size": 12, "color": GREEN, "line": {"color": "white", "width": 1}},
+        "textposition": info.baseline_side,
+        "textfont": {"color": GREEN, "size": 13},
+    }
+
+
+def _trace(points: Sequence[Point], style: dict[str, Any]) -> go.Scatter:
+    return go.Scatter(
+        x=[point.x for point in points],
+        y=[point.y for point in points],
+        text=[escape(point.label) for point in points],
+        hovertext=[point.hover for point in points],
+        hoverinfo="text",
+        **style,
+    )
+
+
+def _draw_limit(figure: go.Figure, info: Pareto) -> None:
+    """The target as a dashed line, and what the search let in as a band that ends there."""
+    if info.low is not None:
+        band = {"fillcolor": BAND_FILL, "line": {"width": 0}, "layer": "below", "name": "band let in"}
+        figure.add_vrect(x0=info.low, x1=info.limit, showlegend=True, **band)
+    figure.add_vline(x=info.limit, line={"color": INK, "width": 1.5, "dash": "dash"})
+    figure.add_annotation(
+        text=f"target {escape(info.limit_label)}",
+        x=info.limit,
+        y=1,
+        yref="paper",
+        xanchor="right",
+        yanchor="bottom",
+        xshift=6,
+        showarrow=False,
+        font={"size": 13, "color": INK},
+    )
+
+
+def _axis(title: str, span: tuple[float, float]) -> dict[str, Any]:
+    lines = {"gridcolor": GRID, "linecolor": INK, "tickcolor": INK, "ticks": "outside", "showline": True}
+    return {**lines, "zeroline": False, "range": list(span), "title": {"text": title, "font": {"size": 15}}}
+
+
+def _layout(info: Pareto) -> dict[str, Any]:
+    return {
+        "title": {
+            "text": f"<b>{escape(info.title)}</b>",
+            "subtitle": {"text": escape(info.subtitle), "font": {"size": 13, "color": FAINT_INK}},
+            "font": {"size": 19, "color": INK},
+            "x": 0,
+            "xref": "paper",
+            "yref": "paper",
+            "y": 1,
+            "yanchor": "bottom",
+            "pad": {"b": 42},
+        },
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "xaxis": _axis(info.x_title, info.x_range),
+        "yaxis": _axis(info.y_title, info.y_range),
+        "legend": {"orientation": "h", "x": 0, "y": -0.15, "yanchor": "top", "font": {"size": 13}},
+        "plot_bgcolor": "white",
+        "paper_bgcolor": "white",
+        "hoverlabel": {"font": {"family": MONOSPACE, "size": 12, "color": INK}, "align": "left", "bgcolor": "white"},
+        "hovermode": "closest",
+        "margin": {"l": 70, "r": 40, "t": 100, "b": 95},
+    }

@@ -1,0 +1,335 @@
+"""Text and JSON: exact inverses of each other, and nothing but an ArchitectureError for what is broken."""
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas.arch.code import format_json, format_text, parse_json, parse_text
+from nas.arch.presets import preset, preset_names
+from nas.arch.spec import Architecture, Gate, Norm, Stage
+from nas.errors import ArchitectureError
+from tests.strategies import architectures
+
+_TEXT = format_text(preset("efficientnet-b0"))
+_JSON = format_json(preset("efficientnet-b0"))
+_PARSERS: list[Callable[[str], Architecture]] = [parse_text, parse_json]
+
+
+def refused(parse: Callable[[str], Architecture], text: str) -> str:
+    """What the parser says; anything but an ArchitectureError with rule and remedy fails."""
+    with pytest.raises(ArchitectureError) as caught:
+        parse(text)
+    assert caught.value.problem.strip()
+    assert caught.value.remedy.strip()
+    return str(caught.value)
+
+
+def parsed_or_refused(parse: Callable[[str], Architecture], text: str) -> None:
+    """Either an architecture that comes back from its own text, or an ArchitectureError with rule and remedy."""
+    try:
+        arch = parse(text)
+    except ArchitectureError as error:
+        assert error.problem.strip()
+        assert error.remedy.strip()
+    else:
+        assert parse_text(format_text(arch)) == arch
+        assert parse_json(format_json(arch)) == arch
+
+
+@given(architectures())
+@settings(deadline=None, max_examples=200)
+def test_text_and_json_are_exact_inverses(arch: Architecture) -> None:
+    text, file = format_text(arch), format_json(arch)
+    assert parse_text(text) == arch
+    assert parse_json(file) == arch
+    assert format_text(parse_text(text)) == text
+    assert format_json(parse_json(file)) == file
+
+
+@given(st.floats(0, 1), st.floats(1e-12, 1), st.floats(0, 0.99), st.floats(1, 100), st.floats(1e-6, 1))
+def test_every_number_that_is_allowed_survives(
+    momentum: float, eps: float, rate: float, expansion: float, ratio: float
+) -> None:
+    b0 = preset("efficientnet-b0")
+    stage = Stage("mbconv", 2**31 - 1, layers=1000, kernel=99, expansion=expansion, gate=Gate(ratio))
+    arch = Architecture(b0.stem, (stage,), b0.head, norm=Norm(momentum, eps), drop_path=rate)
+    assert parse_text(format_text(arch)) == arch
+    assert parse_json(format_json(arch)) == arch
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_comes_back(name: str) -> None:
+    assert parse_text(format_text(preset(name))) == preset(name)
+    assert parse_json(format_json(preset(name))) == preset(name)
+
+
+def test_one_line_of_text_is_one_stage() -> None:
+    assert _TEXT.splitlines() == [
+        "net channels=3 resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0.2 act=silu",
+        "stem conv k3 s2 c32",
+        "mbconv r1 k3 s1 e1 c16 se0.25",
+        "mbconv r2 k3 s2 e6 c24 se0.25",
+        "mbconv r2 k5 s2 e6 c40 se0.25",
+        "mbconv r3 k3 s2 e6 c80 se0.25",
+        "mbconv r3 k5 s1 e6 c112 se0.25",
+        "mbconv r4 k5 s2 e6 c192 se0.25",
+        "mbconv r1 k3 s1 e6 c320 se0.25",
+        "head conv c1280 dropout=0.2",
+    ]
+
+
+@given(architectures(), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_tokens_stand_in_any_order(arch: Architecture, shuffler: random.Random) -> None:
+    lines = []
+    for line in format_text(arch).splitlines():
+        fixed = 2 if line.startswith(("stem", "head")) else 1
+        words = line.split()
+        tokens = words[fixed:]
+        shuffler.shuffle(tokens)
+        lines.append(" ".join(words[:fixed] + tokens))
+    assert parse_text("\n".join(lines)) == arch
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "# B0\n\n" + text.replace("\n", "   # a comment\n\n  \t\n") + "\n\n",
+        lambda text: text.replace(" ", "\t"),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\n   ").replace(" ", "  "),
+    ],
+    ids=["comments and blank lines", "tabs", "windows lines", "indents"],
+)
+def test_white_space_and_comments_change_nothing(change: Callable[[str], str]) -> None:
+    assert parse_text(change(_TEXT)) == preset("efficientnet-b0")
+
+
+def test_what_a_line_leaves_out_is_the_usual() -> None:
+    arch = parse_text("net\nstem conv c8\nmbconv c16 e6 se0.25:expanded:hard_sigmoid relu6 noskip\nhead pool")
+    assert arch.stages == (
+        Stage(
+            "mbconv",
+            16,
+            expansion=6,
+            gate=Gate(0.25, "expanded", "relu6", "hard_sigmoid"),
+            skip="none",
+            activation="relu6",
+        ),
+    )
+    assert (arch.stem.activation, arch.stem.kernel, arch.stem.stride) == ("relu", 3, 2)
+    assert (arch.resolution, arch.classes, arch.in_channels, arch.padding) == (224, 1000, 3, "symmetric")
+
+
+def test_the_net_s_activation_holds_for_stem_stages_gates_and_head() -> None:
+    arch = parse_text("net act=silu\nstem conv c8\nconv c16 se0.5\nconv c16 relu\nhead conv c32 linear")
+    assert [arch.stem.activation, *(stage.activation for stage in arch.stages)] == ["silu", "silu", "relu"]
+    assert arch.stages[0].gate == Gate(0.5, activation="silu")
+    assert getattr(arch.head, "activation", None) == "linear"
+
+
+_BROKEN_TEXT = [
+    ("resolution=224", "resolution=0", "line 1", "resolution"),
+    ("resolution=224", "resolution=2.5", "line 1", "resolution=2.5"),
+    ("resolution=224", "resolution=224 resolution=32", "line 1", "resolution a second time"),
+    ("bn=0.01/0.001", "bn=0.01", "line 1", "bn=0.01"),
+    ("bn=0.01/0.001", "bn=5/0.001", "line 1", "momentum"),
+    ("act=silu", "act=gelu", "line 1", "act=gelu"),
+    ("drop_path=0.2", "drop_path=1", "line 1", "drop_path"),
+    ("drop_path=0.2", "drop_path=nan", "line 1", "drop_path=nan"),
+    ("drop_path=0.2", "drop_path=1e999", "line 1", "drop_path"),
+    ("channels=3", "channels=3;resolution=32", "line 1", "channels=3;resolution=32"),
+    ("stem conv", "stem pool", "line 2", "'pool'"),
+    ("stem conv k3", "stem conv k4", "line 2", "kernel"),
+    ("stem conv k3", "stem conv k٣", "line 2", "k٣"),
+    ("s2 c32", "s2", "line 2", "channels is missing"),
+    ("s2 c32", "s2 c32 e6", "line 2", "'e6'"),
+    ("mbconv r1", "mbconw r1", "line 3", "mbconw"),
+    ("r1 k3 s1 e1 c16", "r0 k3 s1 e1 c16", "line 3", "layers"),
+    ("r1 k3 s1 e1 c16", "r1001 k3 s1 e1 c16", "line 3", "layers"),
+    ("r1 k3 s1 e1 c16", "r1 k3 s1 e1", "line 3", "channels is missing"),
+    ("e1 c16", "e0.5 c16", "line 3", "expansion"),
+    ("e1 c16", "e-1 c16", "line 3", "'e-1'"),
+    ("e1 c16", "e1 c9999999999999", "line 3", "c9999999999999"),
+    ("e1 c16", "e1 c9999999999", "line 3", "channels"),
+    ("c16 se0.25", "c16 se2", "line 3", "ratio"),
+    ("c16 se0.25", "c16 se0.25:gelu", "line 3", "se0.25:gelu"),
+    ("c16 se0.25", "c16 se0.25:relu:relu6", "line 3", "a second time"),
+    ("c16 se0.25", "c16 se0.25 se0.5", "line 3", "gate a second time"),
+    ("c16 se0.25", "c16 noskip poolskip", "line 3", "skip a second time"),
+    ("mbconv r2 k3 s2 e6 c24", "conv r2 k3 s2 e6 c24", "line 4", "expansion"),
+    ("c24 se0.25", "c24 relu silu", "line 4", "activation a second time"),
+    ("head conv", "head dense", "line 10", "'dense'"),
+    ("head conv c1280", "head conv", "line 10", "channels is missing"),
+    ("head conv c1280", "head pool c1280", "line 10", "'c1280'"),
+    ("dropout=0.2", "dropout=1", "line 10", "dropout"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "line", "shown"), _BROKEN_TEXT)
+def test_broken_text_is_refused_with_its_line(right: str, wrong: str, line: str, shown: str) -> None:
+    assert right in _TEXT
+    message = refused(parse_text, _TEXT.replace(right, wrong, 1))
+    assert message.startswith(f"{line}:")
+    assert shown in message
+
+
+_LINES = _TEXT.splitlines()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["net"],
+        _LINES[1:],
+        _LINES[:1] + _LINES[2:],
+        _LINES[:-1],
+        _LINES[:2] + _LINES[-1:],
+        _LINES + _LINES[-1:],
+        _LINES[:3] + _LINES[-1:] + _LINES[3:],
+        [*_LINES[:2], "head pool", *_LINES[2:]],
+        ["# net", *_LINES[1:]],
+    ],
+    ids=["empty", "net", "no net", "no stem", "no head", "no stage", "two heads", "stages after", "early", "comment"],
+)
+def test_text_without_all_its_lines_in_order_is_refused(lines: list[str]) -> None:
+    assert "'net …'" in refused(parse_text, "\n".join(lines))
+
+
+def test_a_second_net_line_is_no_operator() -> None:
+    assert "line 3: unknown operator 'net'" in refused(parse_text, "\n".join([*_LINES[:2], _LINES[0], *_LINES[2:]]))
+
+
+def changed(path: tuple[str | int, ...], value: Any) -> str:
+    data = json.loads(_JSON)
+    at = data
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    return json.dumps(data)
+
+
+_BROKEN_JSON: list[tuple[tuple[str | int, ...], Any, str]] = [
+    (("format",), "nas-architecture/99", "nas-architecture/1"),
+    (("resolution",), "224", "resolution"),
+    (("resolution",), 224.0, "resolution"),
+    (("resolution",), True, "resolution"),
+    (("drop_path",), 10**400, "drop_path"),
+    (("drop_path",), float("nan"), "drop_path"),
+    (("padding",), ["same"], "padding"),
+    (("weights",), 1, "'weights'"),
+    (("norm",), 0.1, "norm"),
+    (("norm",), {"momentum": 0.1, "decay": 1}, "norm: 'decay'"),
+    (("norm", "eps"), 0, "norm: norm eps"),
+    (("stem",), None, "stem"),
+    (("stem", "kind"), "dense", "stem: kind is 'dense'"),
+    (("stem", "kind"), [], "stem: kind is []"),
+    (("stem", "kind"), {"a": 1}, "stem: kind"),
+    (("stem", "kernel"), 4, "stem: convstem kernel is 4"),
+    (("head",), {"kind": "conv"}, "head: channels is missing"),
+    (("head",), {"kind": "pool", "channels": 3}, "head: 'channels'"),
+    (("stages",), [], "stage"),
+    (("stages",), None, "stages[0]"),
+    (("stages",), {}, "stages[0]"),
+    (("stages", 2), "mbconv", "stages[2]"),
+    (("stages", 2, "operator"), "mbconw", "stages[2]: stage operator is 'mbconw'"),
+    (("stages", 2, "kernel"), 4, "stages[2]: stage kernel is 4"),
+    (("stages", 2, "colour"), 4, "stages[2]: 'colour'"),
+    (("stages", 2, "gate"), 0.25, "stages[2].gate"),
+    (("stages", 2, "gate"), {}, "stages[2].gate: ratio is missing"),
+    (("stages", 2, "gate", "of"), "output", "stages[2].gate: gate of is 'output'"),
+    (("x" * 10_000,), 1, "xxx"),
+    (("padding",), "x" * 100_000, "xxx"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "shown"), _BROKEN_JSON)
+def test_broken_json_is_refused_with_its_key_in_a_short_message(
+    path: tuple[str | int, ...], value: Any, shown: str
+) -> None:
+    message = refused(parse_json, changed(path, value))
+    assert shown in message
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        "3",
+        '"net"',
+        "{}",
+        "\0",
+        "\ufeff{}",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "9" * 10_000,
+        _TEXT,
+    ],
+)
+def test_what_is_no_architecture_file_is_refused(text: str) -> None:
+    assert len(refused(parse_json, text)) < 400
+
+
+@pytest.mark.parametrize("key", [*json.loads(_JSON), "operator"])
+def test_what_a_key_s_absence_means(key: str) -> None:
+    data = json.loads(_JSON)
+    required = key in ("format", "stem", "stages", "head", "operator")
+    (data["stages"][0] if key == "operator" else data).pop(key)
+    if required:
+        assert key in refused(parse_json, json.dumps(data))
+    else:
+        parse_json(json.dumps(data))
+
+
+@pytest.mark.parametrize("parse", _PARSERS)
+@given(text=st.text() | st.binary().map(lambda data: data.decode("latin-1")))
+def test_no_text_does_more_than_be_refused(parse: Callable[[str], Architecture], text: str) -> None:
+    parsed_or_refused(parse, text)
+
+
+_WORDS = sorted({word for line in _LINES for word in line.split()}) + [
+    "dsconv", "fused", "conv", "pool", "noskip", "poolskip", "relu", "e1.5", "se0", "se1:expanded", "k", "c-1", "#", "s9", "é"
+]  # fmt: skip
+
+
+@given(st.lists(st.lists(st.sampled_from(_WORDS), max_size=7), max_size=4))
+@settings(deadline=None, max_examples=300)
+def test_no_mixture_of_words_does_more_than_be_refused(lines: list[list[str]]) -> None:
+    text = ["net", "stem conv c8", *(" ".join(["mbconv c8", *line]) for line in lines), "head pool"]
+    parsed_or_refused(parse_text, "\n".join(text))
+    parsed_or_refused(parse_text, "\n".join(" ".join(line) for line in lines))
+
+
+@given(st.integers(0, len(_TEXT)), st.integers(0, 12), st.text(max_size=6))
+@settings(deadline=None, max_examples=300)
+def test_no_damage_to_a_text_does_more_than_be_refused(start: int, length: int, put: str) -> None:
+    parsed_or_refused(parse_text, _TEXT[:start] + put + _TEXT[start + length :])
+
+
+_ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+_PATHS: list[tuple[str | int, ...]] = [
+    *((key,) for key in json.loads(_JSON)),
+    *((end, key) for end in ("stem", "head", "norm") for key in json.loads(_JSON)[end]),
+    *(("stages", 1, key) for key in json.loads(_JSON)["stages"][1]),
+    *(("stages", 1, "gate", key) for key in json.loads(_JSON)["stages"][1]["gate"]),
+]
+
+
+@given(st.sampled_from(_PATHS), _ANY_JSON)
+@settings(deadline=None, max_examples=300)
+def test_no_value_in_a_file_does_more_than_be_refused(path: tuple[str | int, ...], value: Any) -> None:
+    parsed_or_refused(parse_json, changed(path, value))

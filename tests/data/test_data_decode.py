@@ -1,0 +1,133 @@
+"""One image at a time: modes, orientation, size."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from nas.data.decode import Picture, decode, decode_all
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def read(data: bytes, resolution: int = 8) -> Picture:
+    picture = decode({"bytes": data, "path": None}, root=Path(), resolution=resolution)
+    assert picture is not None
+    return picture
+
+
+def plain(mode: str, colour: object) -> Image.Image:
+    return Image.new(mode, (8, 8), colour)  # type: ignore[arg-type]  # any colour its mode knows
+
+
+def only_colour(picture: Picture) -> tuple[int, ...]:
+    colours = np.unique(picture.pixels.reshape(-1, 3), axis=0)
+    assert len(colours) == 1
+    return tuple(int(value) for value in colours[0])
+
+
+@pytest.mark.parametrize(
+    ("image", "colour", "grey"),
+    [
+        (plain("RGB", (1, 2, 3)), (1, 2, 3), False),
+        (plain("L", 77), (77, 77, 77), True),
+        (plain("1", 1), (255, 255, 255), True),
+        (plain("LA", (50, 255)), (50, 50, 50), True),
+        (plain("RGBA", (10, 20, 30, 255)), (10, 20, 30), False),
+        (plain("RGBA", (10, 20, 30, 0)), (255, 255, 255), False),
+        (plain("I;16", 65535), (255, 255, 255), True),
+        (plain("I;16", 257 * 100), (100, 100, 100), True),
+        (plain("RGB", (9, 8, 7)).quantize(4), (9, 8, 7), False),
+    ],
+    ids=["rgb", "grey", "bits", "grey alpha", "opaque", "transparent", "16 bits", "16 bits mid", "palette"],
+)
+def test_modes_become_three_channels(image: Image.Image, colour: tuple[int, ...], grey: bool) -> None:
+    picture = read(encoded(image))
+    assert only_colour(picture) == colour
+    assert picture.grey is grey
+
+
+def test_a_transparent_palette_colour_lies_on_white() -> None:
+    data = encoded(plain("P", 0), transparency=0)
+    assert only_colour(read(data)) == (255, 255, 255)
+
+
+def test_cmyk_jpeg() -> None:
+    red, green, blue = only_colour(read(encoded(plain("CMYK", (0, 255, 255, 0)), "JPEG")))
+    assert red > 240
+    assert max(green, blue) < 15
+
+
+def halves(first: tuple[int, int, int], second: tuple[int, int, int]) -> NDArray[np.uint8]:
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:8], pixels[8:] = first, second
+    return pixels
+
+
+def test_the_camera_s_orientation_is_undone() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    data = encoded(Image.fromarray(halves((255, 255, 255), (0, 0, 0))), "PNG", exif=exif)
+    pixels = read(data, 16).pixels
+    assert pixels[:8].max() == 0
+    assert pixels[8:].min() == 255
+
+
+def test_the_centre_of_a_wide_image_is_kept() -> None:
+    pixels = np.zeros((8, 24, 3), np.uint8)
+    pixels[:, 8:16] = 200
+    picture = read(encoded(Image.fromarray(pixels)))
+    assert only_colour(picture) == (200, 200, 200)
+    assert picture.size == (24, 8)
+
+
+def test_shrinking_averages() -> None:
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    picture = read(encoded(Image.fromarray(board)))
+    assert np.abs(picture.pixels.astype(int) - 127).max() <= 3
+
+
+def test_a_large_jpeg_comes_out_as_without_the_decoder_s_shortcut() -> None:
+    ramp = np.repeat(np.linspace(0, 255, 512).astype(np.uint8)[None, :, None], 512, 0).repeat(3, 2)
+    data = encoded(Image.fromarray(ramp), "JPEG", quality=95)
+    whole = Image.open(io.BytesIO(data)).resize((8, 8), Image.Resampling.BILINEAR)
+    assert np.abs(read(data).pixels.astype(int) - np.asarray(whole)).max() <= 4
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        None,
+        {"bytes": b"", "path": None},
+        {"bytes": b"GIF89a", "path": None},
+        {"bytes": None, "path": None},
+        {"bytes": None, "path": "nowhere.png"},
+        {"bytes": encoded(Image.new("F", (8, 8), 0.5), "TIFF"), "path": None},
+        {"bytes": encoded(Image.effect_noise((64, 64), 90), "JPEG")[:-400], "path": None},
+    ],
+    ids=["none", "empty", "header only", "nothing", "no file", "fractional", "cut short"],
+)
+def test_what_is_no_image_is_none(cell: dict[str, object] | None, tmp_path: Path) -> None:
+    assert decode(cell, root=tmp_path, resolution=8) is None
+
+
+@pytest.mark.parametrize("side", [8, 256], ids=["one by one", "in threads"])
+def test_rows_come_in_the_order_asked(side: int) -> None:
+    from datasets import Dataset, Features
+    from datasets import Image as ImageFeature
+
+    cells = [{"bytes": encoded(Image.new("RGB", (side, side), (k, k, k))), "path": None} for k in range(40)]
+    table = Dataset.from_dict({"image": cells}, features=Features({"image": ImageFeature(decode=False)}))
+    indices = torch.arange(39, 0, -2)
+    decoded = decode_all(table, indices, part="train", root=Path(), resolution=8)
+    assert torch.equal(decoded.images[:, 0, 0, 0].long(), indices)
+    assert decoded.readable.all()
+    assert decoded.sizes == {(side, side): 20}

@@ -1,0 +1,501 @@
+"""Every kind of source, read for real; bad input is refused with rule, value and remedy."""
+
+import io
+import os
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nas.data.base import ImageData
+from nas.data.load import load_images
+from nas.errors import DataError, MissingPackageError
+
+_CLASSES = ("cat", "dog", "owl")
+
+
+@pytest.fixture
+def small_cifar() -> Path:
+    folder = os.environ.get("NAS_TEST_DATA")
+    if not folder:
+        pytest.skip("NAS_TEST_DATA does not name the folder with cifar10_small")
+    return Path(folder) / "cifar10_small"
+
+
+def picture(seed: int, size: tuple[int, int] = (8, 8)) -> Image.Image:
+    """Noise, so that no two are alike."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+
+
+def png(seed: int) -> bytes:
+    stream = io.BytesIO()
+    picture(seed).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_folder(root: Path, each: int = 10, classes: tuple[str, ...] = _CLASSES, start: int = 0) -> Path:
+    for k, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for i in range(each):
+            picture(start + 100 * k + i).save(root / name / f"{i:03}.png")
+    return root
+
+
+def write_table(path: Path, labels: list[Any], start: int = 0, **columns: list[Any]) -> Path:
+    cells = [{"bytes": png(start + i), "path": None} for i in range(len(labels))]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image": cells, "label": labels} | columns), path)
+    return path
+
+
+def load(source: Path | str, **options: Any) -> ImageData:
+    return load_images(str(source), **({"resolution": 8} | options))
+
+
+def counts(labels: Tensor) -> list[int]:
+    return torch.bincount(labels).tolist()
+
+
+def sizes(data: ImageData) -> tuple[int, int, int]:
+    return len(data.train), len(data.val), len(data.test)
+
+
+def distinct(*parts: Tensor) -> int:
+    return len({image.numpy().tobytes() for part in parts for image in part})
+
+
+def snapshot(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageData:
+    return load_images("digits", resolution=8)
+
+
+class TestDigits:
+    def test_is_the_published_set(self, digits: ImageData) -> None:
+        assert sum(sizes(digits)) == 1797
+        assert digits.classes == tuple("0123456789")
+        assert digits.flip is False
+        overall = sum(counts(part.labels)[0] for part in (digits.train, digits.val, digits.test))
+        assert overall == 178  # zeros, from the UCI description
+
+    def test_grey_levels_span_a_byte_and_channels_agree(self, digits: ImageData) -> None:
+        images = digits.train.images
+        assert (int(images.min()), int(images.max())) == (0, 255)
+        assert torch.equal(images[:, 0], images[:, 2])
+        assert len(set(images.flatten().tolist())) == 17
+
+    def test_statistics_are_those_of_the_train_part(self, digits: ImageData) -> None:
+        values = digits.train.images.double() / 255
+        assert digits.mean == pytest.approx(values.mean((0, 2, 3)).tolist())
+        assert digits.std == pytest.approx(values.std((0, 2, 3), correction=0).tolist())
+
+    def test_twice_is_the_same(self, digits: ImageData) -> None:
+        again = load_images("digits", resolution=8)
+        assert again.fingerprint == digits.fingerprint
+        assert torch.equal(again.val.images, digits.val.images)
+
+    def test_each_class_gives_a_fifth(self, digits: ImageData) -> None:
+        train, val, test = (np.array(counts(part.labels)) for part in (digits.train, digits.val, digits.test))
+        assert (np.abs(val - 0.2 * (train + val + test)) <= 0.5).all()
+        assert (val == test).all()
+
+    def test_no_image_is_in_two_parts(self, digits: ImageData) -> None:
+        assert distinct(digits.train.images, digits.val.images, digits.test.images) == 1797
+
+    def test_notes_say_what_was_done(self, digits: ImageData) -> None:
+        assert digits.notes == ("1,797 greyscale, replicated to 3 channels",)
+        assert "8 x 8 pixels, resized to 12 x 12" in load_images("digits", resolution=12).notes[0]
+
+
+class TestImagesOption:
+    def test_keeps_exactly_so_many_and_the_other_parts_whole(self) -> None:
+        few = load("digits", images=95)
+        assert sizes(few) == (95, 359, 359)
+        assert set(counts(few.train.labels)) == {9, 10}
+
+    def test_a_smaller_subset_lies_inside_a_larger(self) -> None:
+        small, large = load("digits", images=20), load("digits", images=50)
+        assert distinct(small.train.images, large.train.images) == 50
+
+    def test_more_than_there_are_keeps_all_and_says_so(self) -> None:
+        data = load("digits", images=5000)
+        assert len(data.train) == 1079
+        assert "5,000 images to train on asked for, 1,079 are there: all are used" in data.notes
+
+    @pytest.mark.parametrize("images", [9, 0, -1])
+    def test_fewer_than_classes_is_refused(self, images: int) -> None:
+        with pytest.raises(DataError, match=rf"{images} images asked for, 10 classes"):
+            load("digits", images=images)
+
+    def test_rare_class_keeps_an_image(self, tmp_path: Path) -> None:
+        data = load(write_table(tmp_path / "t.parquet", ["a"] * 97 + ["b"] * 3), images=3)
+        assert counts(data.train.labels) == [2, 1]
+
+
+class TestCifar:
+    def test_parts_and_classes(self, small_cifar: Path) -> None:
+        data = load(small_cifar, resolution=32, images=1000)
+        assert sizes(data) == (1000, 2000, 2000)
+        assert data.classes[:2] == ("airplane", "automobile")
+        assert counts(data.val.labels) == counts(data.test.labels) == [200] * 10
+        assert counts(data.train.labels) == [100] * 10
+        assert data.notes == ()
+        assert data.flip
+
+    def test_pixels_are_those_of_the_file(self, small_cifar: Path) -> None:
+        data = load(small_cifar, resolution=32, images=10)
+        first = pq.read_table(small_cifar / "test.parquet").slice(0, 1).to_pylist()[0]
+        expected = np.asarray(Image.open(io.BytesIO(first["image"]["bytes"])))
+        assert data.test.labels[0] == first["label"]
+        assert torch.equal(data.test.images[0].permute(1, 2, 0), torch.from_numpy(expected.copy()))
+
+
+class TestParquet:
+    def test_one_file_is_carved_three_ways(self, tmp_path: Path) -> None:
+        data = load(write_table(tmp_path / "t.parquet", ["b", "a"] * 10))
+        assert data.classes == ("a", "b")
+        assert sizes(data) == (12, 4, 4)
+        assert distinct(data.train.images, data.val.images, data.test.images) == 20
+
+    def test_files_named_after_parts_are_kept(self, tmp_path: Path) -> None:
+        write_table(tmp_path / "train-00000-of-00002.parquet", [3, 5] * 3)
+        write_table(tmp_path / "train-00001-of-00002.parquet", [3, 5] * 2, start=20)
+        write_table(tmp_path / "validation.parquet", [3, 5], start=40)
+        write_table(tmp_path / "test.parquet", [5, 5, 3], start=60)
+        data = load(tmp_path)
+        assert data.classes == ("3", "5")
+        assert sizes(data) == (10, 2, 3)
+        assert data.test.labels.tolist() == [1, 1, 0]
+
+    def test_folders_named_after_parts_are_kept(self, tmp_path: Path) -> None:
+        write_table(tmp_path / "train" / "0000.parquet", [0, 1] * 5)
+        write_table(tmp_path / "test" / "0000.parquet", [0, 1], start=20)
+        assert sizes(load(tmp_path)) == (8, 2, 2)
+
+    def test_a_folder_with_pattern_signs_in_its_name(self, tmp_path: Path) -> None:
+        write_table(tmp_path / "my [odd] *data?" / "a.parquet", [0, 1] * 5)
+        assert sizes(load(tmp_path / "my [odd] *data?")) == (6, 2, 2)
+
+    def test_bytes_column_and_integer_labels(self, tmp_path: Path) -> None:
+        table = pa.table({"img": [png(i) for i in range(12)], "fine_label": [10, 9] * 6, "id": list(range(12))})
+        pq.write_table(table, tmp_path / "t.parquet")
+        assert load(tmp_path / "t.parquet").classes == ("9", "10")
+
+    def test_relative_paths_start_at_the_table(self, tmp_path: Path) -> None:
+        write_folder(tmp_path / "pictures", classes=("a", "b"), each=3)
+        paths = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png"))
+        cells = [{"bytes": None, "path": path} for path in paths]
+        pq.write_table(pa.table({"image": cells, "label": list("aaabbb")}), tmp_path / "t.parquet")
+        assert sizes(load(tmp_path / "t.parquet")) == (2, 2, 2)
+
+    def test_unused_class_names_are_said(self, tmp_path: Path) -> None:
+        names = datasets.ClassLabel(names=["a", "unused", "b"])
+        features = datasets.Features({"image": datasets.Image(), "label": names})
+        cells = [{"bytes": png(i), "path": None} for i in range(6)]
+        table = datasets.Dataset.from_dict({"image": cells, "label": [0, 2] * 3}, features=features)
+        table.to_parquet(tmp_path / "t.parquet")
+        data = load(tmp_path / "t.parquet")
+        assert data.classes == ("a", "b")
+        assert "1 classes have no image and are left out: unused" in data.notes
+
+    def test_nothing_is_written_beside_the_data_or_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        temporary = tmp_path / "temporary"
+        temporary.mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(temporary))
+        write_table(tmp_path / "data" / "t.parquet", [0, 1] * 5)
+        before = snapshot(tmp_path / "data")
+        load(tmp_path / "data")
+        assert snapshot(tmp_path / "data") == before
+        assert list(temporary.iterdir()) == []
+
+
+class TestImageFolder:
+    def test_a_folder_a_class(self, tmp_path: Path) -> None:
+        data = load(write_folder(tmp_path))
+        assert data.classes == _CLASSES
+        assert sizes(data) == (18, 6, 6)
+        assert data.num_classes == 3
+        assert data.resolution == 8
+
+    def test_labels_follow_their_images(self, tmp_path: Path) -> None:
+        data = load(write_folder(tmp_path))
+        owner = {
+            np.asarray(Image.open(path)).transpose(2, 0, 1).tobytes(): path.parent.name
+            for path in tmp_path.rglob("*.png")
+        }
+        for part in (data.train, data.val, data.test):
+            for image, label in zip(part.images, part.labels.tolist(), strict=True):
+                assert owner[image.numpy().tobytes()] == data.classes[label]
+
+    def test_parts_above_classes(self, tmp_path: Path) -> None:
+        write_folder(tmp_path / "train")
+        write_folder(tmp_path / "valid", each=2, start=1000)
+        write_folder(tmp_path / "Test", each=3, start=2000)
+        assert sizes(load(tmp_path)) == (30, 6, 9)
+
+    def test_train_and_test_leave_validation_to_be_carved(self, tmp_path: Path) -> None:
+        write_folder(tmp_path / "train")
+        write_folder(tmp_path / "test", each=1, start=2000)
+        data = load(tmp_path)
+        assert sizes(data) == (24, 6, 3)
+        assert distinct(data.train.images, data.val.images, data.test.images) == 33
+
+    def test_a_class_may_be_called_train(self, tmp_path: Path) -> None:
+        assert load(write_folder(tmp_path, classes=("bus", "train"))).classes == ("bus", "train")
+
+    def test_hidden_and_other_files_are_passed_over(self, tmp_path: Path) -> None:
+        write_folder(tmp_path)
+        (tmp_path / ".cache").mkdir()
+        picture(5).save(tmp_path / ".cache" / "thumb.png")
+        (tmp_path / "cat" / "notes.txt").write_text("mine")
+        assert sum(sizes(load(tmp_path))) == 30
+
+    def test_sizes_that_differ_are_resized_and_said(self, tmp_path: Path) -> None:
+        write_folder(tmp_path)
+        picture(7, (20, 12)).save(tmp_path / "cat" / "wide.png")
+        data = load(tmp_path)
+        assert data.train.images.shape[1:] == (3, 8, 8)
+        assert data.notes == ("2 sizes, from 8 x 8 to 20 x 12 pixels, resized to 8 x 8, the centre kept",)
+
+    def test_fingerprint_follows_pixels_and_class_names_not_the_place(self, tmp_path: Path) -> None:
+        first = load(write_folder(tmp_path / "a")).fingerprint
+        assert load(write_folder(tmp_path / "b")).fingerprint == first
+        assert load(write_folder(tmp_path / "c", classes=("cat", "dog", "ox"))).fingerprint != first
+        picture(999).save(tmp_path / "a" / "cat" / "000.png")
+        assert load(tmp_path / "a").fingerprint != first
+        assert len(first) == 12
+
+    def test_a_relative_path_and_home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_folder(tmp_path / "pets")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert load("pets").fingerprint == load("~/pets").fingerprint
+        assert load("pets").name == "pets"
+
+
+class TestCorrupt:
+    def test_few_are_named_and_left_out(self, tmp_path: Path) -> None:
+        write_folder(tmp_path)
+        whole = (tmp_path / "dog" / "004.png").read_bytes()
+        (tmp_path / "cat" / "003.png").write_bytes(b"no image")
+        (tmp_path / "dog" / "004.png").write_bytes(whole[: len(whole) // 2])
+        data = load(tmp_path, max_corrupt_share=0.1)
+        assert sum(sizes(data)) == 28
+        (note,) = data.notes
+        assert note.startswith("2 unreadable and left out: ")
+        assert str(Path("cat", "003.png")) in note
+        assert str(Path("dog", "004.png")) in note
+
+    def test_too_many_are_refused_with_five_names(self, tmp_path: Path) -> None:
+        write_folder(tmp_path)
+        for i in range(7):
+            (tmp_path / "cat" / f"{i:03}.png").write_bytes(b"")
+        with pytest.raises(DataError, match=r"at most 1.00% .* 7 of 30 are: cat.* and 2 more"):
+            load(tmp_path)
+
+    def test_exactly_the_share_is_allowed(self, tmp_path: Path) -> None:
+        write_folder(tmp_path)
+        for i in range(3):
+            (tmp_path / "cat" / f"{i:03}.png").write_bytes(b"")
+        assert sum(sizes(load(tmp_path, max_corrupt_share=0.1))) == 27
+        with pytest.raises(DataError, match="3 of 30"):
+            load(tmp_path, max_corrupt_share=0.09)
+
+    def test_rows_are_named_by_number(self, tmp_path: Path) -> None:
+        cells: list[Any] = [{"bytes": png(i), "path": None} for i in range(20)]
+        cells[3], cells[8] = {"bytes": b"bad", "path": None}, None
+        pq.write_table(pa.table({"image": cells, "label": [0, 1] * 10}), tmp_path / "t.parquet")
+        (note,) = load(tmp_path / "t.parquet", max_corrupt_share=0.5).notes
+        assert note.startswith("2 unreadable and left out: ")
+        assert "train row 3" in note
+        assert "train row 8" in note
+
+    def test_a_class_that_is_all_unreadable_is_refused(self, tmp_path: Path) -> None:
+        write_folder(tmp_path)
+        for path in (tmp_path / "cat").iterdir():
+            path.write_bytes(b"")
+        with pytest.raises(DataError, match=r"each class needs an image in the train part.*cat"):
+            load(tmp_path, max_corrupt_share=1.0)
+
+
+def _table(**columns: list[Any]) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        pq.write_table(pa.table(columns), folder / "t.parquet")
+        return folder / "t.parquet"
+
+    return write
+
+
+def _labels(*labels: Any) -> Callable[[Path], Path]:
+    return lambda folder: write_table(folder / "t.parquet", list(labels))
+
+
+def _text(name: str) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        (folder / name).write_text("not a table")
+        return folder / name
+
+    return write
+
+
+def _strange_class(folder: Path) -> Path:
+    write_folder(folder / "train")
+    write_folder(folder / "test", classes=("cat", "fox"), each=2)
+    return folder
+
+
+def _both_kinds(folder: Path) -> Path:
+    write_table(folder / "t.parquet", [0, 1] * 5)
+    return write_folder(folder)
+
+
+def _stray(folder: Path) -> Path:
+    write_folder(folder)
+    picture(0).save(folder / "loose.png")
+    return folder
+
+
+def _half_named(folder: Path) -> Path:
+    write_table(folder / "train.parquet", [0, 1] * 5)
+    write_table(folder / "extra.parquet", [0, 1] * 5)
+    return folder
+
+
+def _no_train(folder: Path) -> Path:
+    write_table(folder / "val.parquet", [0, 1] * 5)
+    write_table(folder / "test.parquet", [0, 1] * 5)
+    return folder
+
+
+def _empty_test(folder: Path) -> Path:
+    table = pq.read_table(write_table(folder / "train.parquet", [0, 1] * 5))
+    pq.write_table(table.slice(0, 0), folder / "test.parquet")
+    return folder
+
+
+_IMAGES = [png(0)] * 6
+_BAD = {
+    "no label column": (_table(image=_IMAGES, size=[1] * 6), r"no label column .* image \(binary\), size \(int64\)"),
+    "no image column": (_table(pixels=_IMAGES, label=[0, 1] * 3), r"no image column .* pixels \(binary\)"),
+    "two image columns": (_table(image=_IMAGES, img=_IMAGES, label=[0, 1] * 3), "several .*: image, img;"),
+    "two label columns": (_table(image=_IMAGES, label=[0, 1] * 3, labels=[0, 1] * 3), "several .*: label, labels;"),
+    "fractional labels": (_table(image=_IMAGES, label=[0.5, 1.5] * 3), r"no label column .*label \(double|float64\)"),
+    "missing labels": (_labels("a", None, "b", None, "a", "b"), "2 of 6 have none in the column 'label'"),
+    "one class": (_labels("a", "a", "a"), "at least two classes .* only a"),
+    "empty table": (lambda folder: _labels(0, 1)(folder) and _shorten(folder), "has no images"),
+    "empty test part": (_empty_test, "the test part in .* has no images"),
+    "too few": (_labels("a", "a", "a", "b", "b"), r"each class needs 3 images.* b \(2\)"),
+    "unknown class in test": (_strange_class, "test has fox, train does not"),
+    "broken table": (_text("t.parquet"), "cannot be read"),
+    "another kind of file": (_text("t.csv"), "must be Parquet, this is 't.csv'"),
+    "empty folder": (lambda folder: folder, "neither images nor Parquet"),
+    "both kinds": (_both_kinds, "Parquet files or images, not both"),
+    "stray image": (_stray, "must lie as class/image, this one does not: loose.png"),
+    "half named": (_half_named, "extra.parquet does not"),
+    "no train part": (_no_train, "one part must be called train"),
+    "missing path": (lambda folder: folder / "nowhere", "no such file or folder"),
+}
+
+
+def _shorten(folder: Path) -> Path:
+    path = folder / "t.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    return path
+
+
+@pytest.mark.parametrize("case", _BAD)
+def test_bad_sources_are_refused(case: str, tmp_path: Path) -> None:
+    write, message = _BAD[case]
+    with pytest.raises(DataError, match=message) as raised:
+        load(write(tmp_path))
+    assert raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    "source", ["", "./nowhere", "~/nowhere", "a/b/c", "photos.zip", "x/train.parquet", "C:\\photos", "tests/nowhere"]
+)
+def test_what_looks_like_a_path_never_reaches_the_hub(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("asked the hub"))
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with pytest.raises(DataError, match="no such file or folder"):
+        load(source)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"resolution": 0}, "at least 1 pixel, it is 0"), ({"max_corrupt_share": 1.5}, "is 1.5")]
+)
+def test_numbers_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load("digits", **options)
+
+
+@pytest.mark.parametrize("name", ["sklearn", "datasets", "PIL"])
+def test_an_absent_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingPackageError, match=name) as raised:
+        load("digits")
+    assert raised.value.remedy == "pip install 'hwnas[train]'"
+
+
+class TestHub:
+    """The library's answer is made here; only the network is missing."""
+
+    @staticmethod
+    def table(count: int, start: int = 0) -> datasets.Dataset:
+        features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+        cells = [{"bytes": png(start + i), "path": None} for i in range(count)]
+        return datasets.Dataset.from_dict({"img": cells, "label": [i % 2 for i in range(count)]}, features=features)
+
+    def test_parts_and_configuration(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[tuple[str, str | None]] = []
+        held = datasets.DatasetDict(
+            {"train": self.table(10), "validation": self.table(4, 50), "unsupervised": self.table(4, 70)}
+        )
+
+        def answer(name: str, config: str | None) -> datasets.DatasetDict:
+            asked.append((name, config))
+            return held
+
+        monkeypatch.setattr(datasets, "load_dataset", answer)
+        data = load("owner/pets.v1:plain")
+        assert asked == [("owner/pets.v1", "plain")]
+        assert sizes(data) == (8, 4, 2)
+        assert data.classes == ("a", "b")
+        assert data.notes == ("parts left out: unsupervised",)
+
+    def test_withheld_labels_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        withheld = self.table(4, 50).remove_columns("label").add_column("label", [-1] * 4)
+        held = {"train": self.table(10), "test": withheld.cast_column("label", datasets.ClassLabel(names=["a", "b"]))}
+        monkeypatch.setattr(datasets, "load_dataset", lambda *_: datasets.DatasetDict(held))
+        with pytest.raises(DataError, match="4 of 14 have none"):
+            load("pets")
+
+    def test_offline_is_told_with_a_remedy(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
+        with pytest.raises(DataError, match="'owner/pets' is no file or folder here, and cannot be had") as raised:
+            load("owner/pets")
+        assert "connection" in raised.value.remedy
+
+
+def test_an_image_inside_an_archive_is_read(tmp_path: Path) -> None:
+    from nas.data.decode import decode
+
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x.png", png(1))
+    read = decode({"bytes": None, "path": f"zip://x.png::{tmp_path / 'a.zip'}"}, root=Path(), resolution=8)
+    assert read is not None
+    assert np.array_equal(read.pixels, np.asarray(picture(1)))

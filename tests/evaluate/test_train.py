@@ -1,0 +1,213 @@
+"""The evaluator that trains: what it promises, on images small enough to train on in a second."""
+
+import json
+import os
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import attrs
+import pytest
+import torch
+from torch import nn
+
+from nas.arch.code import parse_text
+from nas.arch.presets import preset
+from nas.arch.spec import Architecture
+from nas.data.base import ImageData, Images, fingerprint
+from nas.data.load import load_images
+from nas.errors import EvaluationError, NasError
+from nas.evaluate import train
+from nas.evaluate.base import Evaluator
+from nas.evaluate.recipe import OPTIMIZERS, Recipe
+from nas.evaluate.train import TrainEvaluator, find_device
+from nas.evaluate.training import Training
+
+ARCH = parse_text(
+    "net resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0.2\nstem conv k3 s1 c8\n"
+    "mbconv r2 k3 s2 e2 c8 se0.25\nconv k3 s2 c12\nhead conv c16 dropout=0.2"
+)
+SHORT = Recipe(batch_size=8)
+
+
+def coloured(count: int, side: int = 8) -> Images:
+    """Three classes that differ in which channel is brightest."""
+    labels = torch.arange(count) % 3
+    images = torch.randint(0, 120, (count, 3, side, side), generator=torch.Generator().manual_seed(count))
+    images[torch.arange(count), labels] += 100
+    return Images(images.to(torch.uint8), labels)
+
+
+def make_data(train_images: int = 61) -> ImageData:
+    train, val, test = coloured(train_images), coloured(30), coloured(9)
+    classes = ("red", "green", "blue")
+    mean, std = (0.35, 0.35, 0.35), (0.2, 0.2, 0.2)
+    mark = fingerprint(classes, (train, val, test))
+    return ImageData("colours", classes, train, val, test, mean, std, mark)
+
+
+@pytest.fixture(name="data")
+def _data() -> ImageData:
+    return make_data()
+
+
+def run(evaluator: TrainEvaluator, arch: Architecture = ARCH, budget: int = 2) -> list[float]:
+    return list(evaluator.evaluate(arch, budget))
+
+
+def test_it_is_an_evaluator_and_learns(data: ImageData) -> None:
+    evaluator: Evaluator = TrainEvaluator(data, recipe=SHORT)
+    accuracies = list(evaluator.evaluate(ARCH, 6))
+    assert len(accuracies) == 6
+    assert all(0 <= accuracy <= 1 for accuracy in accuracies)
+    assert accuracies[-1] > 0.9
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_trains(data: ImageData, name: str) -> None:
+    assert len(run(TrainEvaluator(data, recipe=attrs.evolve(SHORT, optimizer=name)))) == 2
+
+
+def test_a_seed_gives_the_same_accuracies_and_leaves_torchs_generator_alone(data: ImageData) -> None:
+    evaluator = TrainEvaluator(data, seed=3, recipe=attrs.evolve(SHORT, regularise=True))
+    torch.manual_seed(1)
+    first = last_loss(evaluator)
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    for _ in evaluator.evaluate(ARCH, 2):
+        assert torch.equal(torch.get_rng_state(), before)
+    assert last_loss(evaluator) == first
+
+
+def test_evaluations_that_take_turns_do_not_disturb_each_other(data: ImageData) -> None:
+    evaluator = TrainEvaluator(data, recipe=attrs.evolve(SHORT, regularise=True))
+    alone = run(evaluator, budget=3)
+    turns = zip(evaluator.evaluate(ARCH, 3), evaluator.repeat_seed(8).evaluate(ARCH, 3), strict=True)
+    assert [first for first, _ in turns] == alone
+
+
+def test_another_seed_is_another_training(data: ImageData) -> None:
+    first, second = TrainEvaluator(data, recipe=SHORT), TrainEvaluator(data, recipe=SHORT).repeat_seed(1)
+    assert (first.seed, second.seed) == (0, 1)
+    assert last_loss(first) != last_loss(second)
+
+
+def last_loss(evaluator: TrainEvaluator) -> float:
+    losses: list[float] = []
+    run(attrs.evolve(evaluator, on_batch=lambda _step, _steps, loss: losses.append(loss)))
+    return losses[-1]
+
+
+def test_stopping_early_trains_no_further(data: ImageData) -> None:
+    steps: list[int] = []
+    evaluator = TrainEvaluator(data, recipe=SHORT, on_batch=lambda step, _steps, _loss: steps.append(step))
+    assert len(list(islice(evaluator.evaluate(ARCH, 5), 2))) == 2
+    assert len(steps) == 2 * SHORT.steps(61)
+
+
+def test_progress_is_told_by_the_step(data: ImageData) -> None:
+    told: list[tuple[int, int]] = []
+    run(TrainEvaluator(data, recipe=SHORT, on_batch=lambda step, steps, _loss: told.append((step, steps))))
+    assert told == [(step, 14) for step in range(1, 15)]
+
+
+@pytest.mark.parametrize("count", [2, 7, 9, 17, 33])
+def test_no_batch_has_a_single_image_and_none_is_left_out(count: int) -> None:
+    training = Training(make_data(count), nn.Linear(1, 1), SHORT, 1, "cpu")
+    batches = training.deal(torch.Generator())
+    assert sorted(torch.cat(batches).tolist()) == list(range(count))
+    assert min(map(len, batches)) >= 2
+    pooled = parse_text("net\nstem conv k3 s4 c8\nmbconv k3 s4 e2 c8\nhead conv c8")
+    assert len(run(TrainEvaluator(make_data(count), recipe=SHORT), pooled)) == 2
+
+
+def test_one_image_is_too_few() -> None:
+    with pytest.raises(NasError, match="at least two"):
+        TrainEvaluator(make_data(1))
+
+
+def test_a_loss_that_is_not_finite_is_told_with_its_epoch(data: ImageData) -> None:
+    wild = Recipe(optimizer="sgd", batch_size=8, learning_rate=1e30, weight_decay=0.5)
+    with pytest.raises(EvaluationError, match=r"the loss is (nan|inf) in epoch 1, step \d"):
+        run(TrainEvaluator(data, recipe=wild))
+
+
+def _raise(error: Exception) -> Callable[..., nn.Sequential]:
+    def build(_arch: Architecture) -> nn.Sequential:
+        raise error
+
+    return build
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_running_out_of_memory_is_the_architectures_failure(
+    data: ImageData, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(train, "build_model", _raise(error))
+    with pytest.raises(EvaluationError, match="out of memory"):
+        run(TrainEvaluator(data))
+
+
+def test_other_errors_are_not_hidden(data: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "build_model", _raise(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(TrainEvaluator(data))
+
+
+def test_bad_input_is_told_before_anything_is_trained(data: ImageData) -> None:
+    evaluator = TrainEvaluator(data)
+    with pytest.raises(NasError, match="takes 1 channels"):
+        evaluator.evaluate(attrs.evolve(ARCH, in_channels=1), 1)
+    with pytest.raises(NasError, match="at least one"):
+        evaluator.evaluate(ARCH, 0)
+
+
+def test_the_description_is_plain_and_tells_trainings_apart(data: ImageData) -> None:
+    evaluator = TrainEvaluator(data, recipe=SHORT)
+    described = dict(evaluator.describe())
+    assert json.loads(json.dumps(described)) == described
+    assert described["images"] == {"train": 61, "val": 30}
+    assert described["recipe"]["batch_size"] == 8
+    others = [evaluator.repeat_seed(1), TrainEvaluator(data), TrainEvaluator(make_data(62), recipe=SHORT)]
+    assert all(other.describe() != described for other in others)
+    assert attrs.evolve(evaluator, on_batch=print).describe() == described
+
+
+def test_an_epochs_time_is_estimated(data: ImageData) -> None:
+    before = torch.get_rng_state()
+    assert 0 < TrainEvaluator(data, recipe=SHORT).seconds_per_epoch(ARCH) < 60
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_devices_are_found_or_named() -> None:
+    assert find_device("cpu") == "cpu"
+    assert find_device() in {"cpu", "cuda", "mps"}
+    with pytest.raises(NasError, match="'abacus' is not here"):
+        find_device("abacus")
+
+
+def test_a_device_that_is_there_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "DEVICES", {"cuda": lambda: True, "cpu": lambda: True})
+    assert find_device() == "cuda"
+    assert find_device("cuda:1") == "cuda:1"
+
+
+@pytest.mark.slow
+def test_three_epochs_on_the_digits_tell_most_of_them_apart() -> None:
+    evaluator = TrainEvaluator(load_images("digits", resolution=32))
+    assert list(evaluator.evaluate(preset("efficientnet-b0"), 3))[-1] > 0.9
+
+
+@pytest.mark.slow
+def test_cifar_is_learnt_far_beyond_chance_in_two_epochs() -> None:
+    if "NAS_TEST_DATA" not in os.environ:
+        pytest.skip("NAS_TEST_DATA does not name the folder of test data")
+    data = load_images(str(Path(os.environ["NAS_TEST_DATA"]) / "cifar10_small"), resolution=32, images=4000)
+    assert list(TrainEvaluator(data).evaluate(preset("mobilenetv2"), 2))[-1] > 0.2

@@ -1,0 +1,38 @@
+"""The quiet start: nothing is said yet, and everything can still be learnt."""
+
+import torch
+
+from nas.arch.code import parse_text
+from nas.models.build import build_model
+from nas.models.start import start_quietly
+
+TEXT = "net resolution=12\nstem conv k3 s1 c8\nmbconv r2 k3 e2 c8\nconv r2 k3 c8\nmbconv k3 s2 e2 c8\nhead conv c16"
+
+
+def test_branches_begin_as_their_skips_and_classes_as_equals() -> None:
+    model = build_model(parse_text(TEXT))
+    start_quietly(model)
+    values = torch.randn(4, 8, 12, 12)
+    for layer in ("stages.0.0", "stages.0.1"):
+        torch.testing.assert_close(model.get_submodule(layer)(values), values)
+    assert not model(torch.randn(4, 3, 12, 12)).any()
+
+
+def test_what_has_no_skip_or_ends_in_an_activation_is_left_alone() -> None:
+    model = build_model(parse_text(TEXT))
+    start_quietly(model)
+    zeros = [name for name, weight in model.named_parameters() if name.endswith("norm.weight") and not weight.any()]
+    assert zeros == ["stages.0.0.project.norm.weight", "stages.0.1.project.norm.weight"]
+
+
+def test_every_weight_is_learning_after_three_steps() -> None:
+    torch.manual_seed(0)
+    model = build_model(parse_text(TEXT))
+    start_quietly(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(torch.randn(8, 3, 12, 12)), torch.arange(8))
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert all(bool(p.grad is not None and p.grad.any()) for p in model.parameters() if p.ndim > 1)
