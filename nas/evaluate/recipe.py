@@ -59,7 +59,6 @@ class Recipe:
         shift: the largest random offset of an image, as a share of its side.
         norm_momentum: batch normalisation's in place of the architecture's, in torch's sense; None keeps that one, but
             the papers' 0.01 needs hundreds of steps until its running statistics can be used.
-        regularise: keep the architecture's dropout and stochastic depth, which hold a short training back.
         quiet_start: begin with a classifier of zeros and with branches that add nothing to their skips; the papers'
             initialisation needs more steps than a short training has.
 
@@ -68,25 +67,22 @@ class Recipe:
     """
 
     optimizer: str = field(default="adamw", validator=_is(f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__))
-    batch_size: int = field(default=64, validator=_is("2 or more", lambda value: value >= 2))
+    batch_size: int = field(default=32, validator=_is("2 or more", lambda value: value >= 2))
     learning_rate: float = field(default=3e-3, validator=_is("a number above 0", lambda value: value > 0))
     warm_up: float = field(default=0.25, validator=_SHARE)
     weight_decay: float = field(default=0.05, validator=_is("0 or more", lambda value: value >= 0))
     label_smoothing: float = field(default=0.1, validator=_SHARE)
     shift: float = field(default=1 / 16, validator=_SHARE)
     norm_momentum: float | None = field(
-        default=0.3, validator=_is("a number from above 0 to 1, or None", lambda value: value is None or 0 < value <= 1)
+        default=0.2, validator=_is("a number from above 0 to 1, or None", lambda value: value is None or 0 < value <= 1)
     )
-    regularise: bool = False
     quiet_start: bool = True
 
     def adapt(self, arch: Architecture) -> Architecture:
         """The architecture with what the recipe changes of it; the weights' shapes stay."""
-        if self.norm_momentum is not None:
-            arch = attrs.evolve(arch, norm=attrs.evolve(arch.norm, momentum=self.norm_momentum))
-        if self.regularise:
+        if self.norm_momentum is None:
             return arch
-        return attrs.evolve(arch, drop_path=0.0, head=attrs.evolve(arch.head, dropout=0.0))
+        return attrs.evolve(arch, norm=attrs.evolve(arch.norm, momentum=self.norm_momentum))
 
     def steps(self, images: int) -> int:
         """Steps of an epoch."""

@@ -23,6 +23,8 @@ from nas.models.start import start_quietly
 DEVICES: Mapping[str, Callable[[], bool]] = MappingProxyType(
     {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
 )
+# cuDNN's convolutions round their inputs unless torch is told otherwise.
+PRECISIONS: Mapping[str, str] = MappingProxyType({"cuda": "tf32"})
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -45,7 +47,7 @@ def find_device(word: str | None = None) -> str:
 
 @frozen
 class TrainEvaluator:
-    """Accuracy on the val part after each epoch of a training on the train part, in fp32.
+    """Accuracy on the val part after each epoch of a training on the train part.
 
     The same evaluator gives the same accuracies again on the same machine: weights, order, augmentation and dropout are
     drawn from `seed`, and torch's global generators are left as they were. They are used while an epoch runs, so two
@@ -103,7 +105,7 @@ class TrainEvaluator:
             "device": self.device,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
-            "precision": "fp32",
+            "precision": PRECISIONS.get(torch.device(self.device).type, "fp32"),
         }
 
     def repeat_seed(self, seed: int) -> "TrainEvaluator":
@@ -143,7 +145,11 @@ class TrainEvaluator:
         seed = self.seed * 1_000_003 + epoch
         device = torch.device(self.device)
         own = device.type != "cpu"
-        with torch.random.fork_rng([device.index or 0] if own else [], device_type=device.type), _explained(epoch):
+        with (
+            torch.random.fork_rng([device.index or 0] if own else [], device_type=device.type),
+            torch.backends.cudnn.flags(enabled=True, deterministic=True),
+            _explained(epoch),
+        ):
             torch.default_generator.manual_seed(seed)
             if own:
                 torch.get_device_module(device).manual_seed(seed)

@@ -36,7 +36,7 @@ PAGE = """<!DOCTYPE html>
  content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>html, body {{ margin: 0; height: 100%; background: white; }}</style>
+<style>html, body {{ margin: 0; height: 100%; min-width: 700px; min-height: 480px; background: white; }}</style>
 </head>
 <body>
 {body}

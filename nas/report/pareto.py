@@ -13,6 +13,7 @@ WIDTH_PX, HEIGHT_PX = 1000, 640
 # Okabe and Ito's colours, which colour-blind eyes tell apart; every kind has a shape of its own as well.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#007A5A"
 INK, FAINT_INK, GREY, GRID = "#333333", "#5A5A5A", "#8C8C8C", "#E8E8E8"
+CROWD = 150  # More points than these are drawn smaller.
 BAND_FILL = "rgba(230, 159, 0, 0.09)"
 FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 MONOSPACE = "Menlo, Consolas, 'Liberation Mono', 'DejaVu Sans Mono', monospace"
@@ -32,8 +33,8 @@ def draw(info: Pareto) -> go.Figure:
     figure = go.Figure()
     layers = (
         (info.pruned, _pruned_style(info)),
-        (info.others, _others_style()),
-        (info.front, _front_style()),
+        (info.others, _others_style(info)),
+        (info.front, _front_style(info)),
         (info.baseline, _baseline_style(info)),
     )
     for points, style in layers:
@@ -50,17 +51,23 @@ def _pruned_style(info: Pareto) -> dict[str, Any]:
     return {"name": "pruned early" + f" ({below} below)" * bool(below), "mode": "markers", "marker": marker}
 
 
-def _others_style() -> dict[str, Any]:
-    marker = {"size": 9, "color": BLUE, "opacity": 0.75, "line": {"color": "white", "width": 0.8}}
+def _others_style(info: Pareto) -> dict[str, Any]:
+    marker = {
+        "size": 9 if len(info.others) <= CROWD else 6,
+        "color": BLUE,
+        "opacity": 0.75,
+        "line": {"color": "white", "width": 0.8},
+    }
     return {"name": "complete", "mode": "markers", "marker": marker}
 
 
-def _front_style() -> dict[str, Any]:
+def _front_style(info: Pareto) -> dict[str, Any]:
+    size = 12 if len(info.front) <= CROWD / 5 else 8
     return {
         "name": "front, with trial numbers",
         "mode": "lines+markers+text",
         "line": {"color": VERMILION, "width": 2, "shape": "hv"},
-        "marker": {"symbol": "diamond", "size": 12, "color": VERMILION, "line": {"color": "white", "width": 1}},
+        "marker": {"symbol": "diamond", "size": size, "color": VERMILION, "line": {"color": "white", "width": 1}},
         "textposition": FRONT_SIDE,
         "textfont": {"color": VERMILION, "size": 13},
     }
@@ -127,7 +134,7 @@ def _layout(info: Pareto) -> dict[str, Any]:
         "font": {"family": FONT, "size": 13, "color": INK},
         "xaxis": _axis(info.x_title, info.x_range),
         "yaxis": _axis(info.y_title, info.y_range),
-        "legend": {"orientation": "h", "x": 0, "y": -0.15, "yanchor": "top", "font": {"size": 13}},
+        "legend": {"orientation": "h", "x": 0, "yref": "container", "y": 0.01, "yanchor": "bottom"},
         "plot_bgcolor": "white",
         "paper_bgcolor": "white",
         "hoverlabel": {"font": {"family": MONOSPACE, "size": 12, "color": INK}, "align": "left", "bgcolor": "white"},

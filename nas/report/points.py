@@ -19,6 +19,7 @@ from nas.search.storage import StudyView
 
 FRONT_SIDE = "top left"  # No complete trial lies there, or the point were not on the front.
 HOVER_COSTS = (("macs", "MACs"), ("params", "params"), ("peak_bytes", "bytes"))
+LONGEST_TITLE = 80  # More characters than these would run out of the figure.
 Span = tuple[float, float]
 Row = Mapping[Hashable, Any]
 
@@ -62,7 +63,7 @@ class Pareto:
     """What the figure shows.
 
     Attributes:
-        title: the study's name.
+        title: the study's name, cut where it is too long.
         subtitle: what was searched, and how far.
         x_title: cost and unit.
         y_title: accuracy and unit.
@@ -142,7 +143,7 @@ def pareto(view: StudyView) -> Pareto:
     y_range = _y_range([point.y for point in (*others, *front, *baseline)], [point.y for point in pruned])
     places = _places((*others, *front, *pruned), x_range, y_range)
     return Pareto(
-        title=view.name,
+        title=view.name if len(view.name) <= LONGEST_TITLE else f"{view.name[: LONGEST_TITLE - 1]}…",
         subtitle=_subtitle(view),
         x_title=scale.title,
         y_title=f"Accuracy after {_count(view.settings['epochs'], 'epoch')} (%)",
@@ -182,7 +183,7 @@ def _y_range(accuracies: Sequence[float], pruned: Sequence[float]) -> Span:
     spread = max(highest - lowest, 1.0)
     lowest = min([lowest, *(accuracy for accuracy in pruned if accuracy >= lowest - spread)])
     highest = max([highest, *pruned])
-    margin = 0.08 * max(highest - lowest, 1.0)
+    margin = max(0.08 * (highest - lowest), 0.5)
     return lowest - margin, highest + margin
 
 

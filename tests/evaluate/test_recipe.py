@@ -53,13 +53,12 @@ def test_no_decay_at_all_still_trains_everything() -> None:
     assert sum(p.numel() for group in groups for p in group["params"]) == parameters(model)
 
 
-def test_the_architecture_keeps_its_regularisation_and_norm_when_asked_to() -> None:
+def test_nothing_of_the_architecture_is_changed_but_its_norms_momentum() -> None:
     arch = preset("efficientnet-b0")
-    assert Recipe(regularise=True, norm_momentum=None).adapt(arch) == arch
+    assert Recipe(norm_momentum=None).adapt(arch) == arch
     short = Recipe(norm_momentum=0.2).adapt(arch)
-    assert (short.drop_path, short.head.dropout, short.norm) == (0, 0, Norm(0.2, 1e-3))
-    head = attrs.evolve(short.head, dropout=arch.head.dropout)
-    assert attrs.evolve(short, drop_path=arch.drop_path, head=head, norm=arch.norm) == arch
+    assert short.norm == Norm(0.2, 1e-3)
+    assert attrs.evolve(short, norm=arch.norm) == arch
 
 
 @pytest.mark.parametrize(("images", "steps"), [(1, 1), (63, 1), (64, 1), (127, 1), (128, 2), (1257, 19)])

@@ -1,0 +1,167 @@
+"""The canonical form: one for every way to write a network down, another for another network."""
+
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from nas.arch.canonical import canonical
+from nas.arch.code import format_text, parse_text
+from nas.arch.layers import Node, walk
+from nas.arch.presets import preset, preset_names
+from nas.arch.spec import Architecture, ConvStem, Gate, PoolHead, Stage
+from nas.cost.analytic import cost
+from tests.strategies import architectures
+
+# Everything that nodes do not show.
+_NET_FIELDS = ("resolution", "in_channels", "classes", "padding", "norm", "drop_path")
+
+
+def network(arch: Architecture) -> tuple[Any, ...]:
+    """What is computed, free of how its stages are written."""
+    parts: list[tuple[Node, ...]] = [placed.nodes for placed in walk(arch)]
+    return (*(getattr(arch, name) for name in _NET_FIELDS), *parts)
+
+
+def with_stages(arch: Architecture, *stages: Stage) -> Architecture:
+    return attrs.evolve(arch, stages=stages)
+
+
+def tiny(*stages: Stage, channels: int = 8) -> Architecture:
+    return Architecture(ConvStem(channels), stages, PoolHead(), resolution=32, classes=10)
+
+
+@given(architectures())
+@settings(deadline=None, max_examples=200)
+def test_the_canonical_form_is_the_same_network_at_the_same_cost(arch: Architecture) -> None:
+    form = canonical(arch)
+    assert network(form) == network(arch)
+    assert cost(form) == cost(arch)
+    assert canonical(form) == form
+    assert canonical(parse_text(format_text(form))) == form
+
+
+@given(architectures(), st.data())
+@settings(deadline=None, max_examples=200)
+def test_a_split_stage_is_the_same_network(arch: Architecture, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(arch.stages) - 1))
+    stage = arch.stages[at]
+    assume(stage.layers > 1)
+    cut = data.draw(st.integers(1, stage.layers - 1))
+    first = attrs.evolve(stage, layers=cut)
+    rest = attrs.evolve(stage, layers=stage.layers - cut, stride=1)
+    split = with_stages(arch, *arch.stages[:at], first, rest, *arch.stages[at + 1 :])
+    assert split != arch
+    assert canonical(split) == canonical(arch)
+
+
+@given(architectures(), st.sampled_from([1, 3, 5]))
+@settings(deadline=None)
+def test_a_fused_block_that_does_not_expand_is_a_convolution(arch: Architecture, kernel: int) -> None:
+    stages = [attrs.evolve(s, operator="fused", expansion=1, kernel=kernel) for s in arch.stages]
+    plain = [attrs.evolve(s, operator="conv") for s in stages]
+    assert canonical(with_stages(arch, *stages)) == canonical(with_stages(arch, *plain))
+
+
+@given(architectures())
+@settings(deadline=None)
+def test_no_skip_is_the_identity_where_none_can_be(arch: Architecture) -> None:
+    channels, stages = arch.stem.channels, []
+    for stage in arch.stages:
+        possible = stage.stride == 1 and stage.channels == channels
+        other = {"identity": "none", "none": "identity", "pool": "pool"}[stage.skip]
+        stages.append(attrs.evolve(stage, layers=1, skip=stage.skip if possible else other))
+        channels = stage.channels
+    single = with_stages(arch, *(attrs.evolve(stage, layers=1) for stage in arch.stages))
+    assert canonical(with_stages(arch, *stages)) == canonical(single)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        Stage("dsconv", 24, gate=Gate(0.25)),
+        Stage("mbconv", 24, gate=Gate(0.25)),
+        Stage("conv", 8, gate=Gate(0.25)),
+        Stage("mbconv", 24, expansion=1.01, gate=Gate(0.25)),
+    ],
+)
+def test_a_gate_s_width_is_told_by_the_input_where_both_are_equal(stage: Stage) -> None:
+    gate = Gate(0.25, of="expanded")
+    assert canonical(tiny(attrs.evolve(stage, gate=gate))) == canonical(tiny(stage)) == tiny(stage)
+
+
+def test_a_run_of_equal_layers_becomes_one_stage() -> None:
+    first, more = Stage("mbconv", 16, stride=2, expansion=6), Stage("mbconv", 16, expansion=6)
+    together = tiny(Stage("mbconv", 16, layers=4, stride=2, expansion=6))
+    assert canonical(tiny(first, more, attrs.evolve(more, layers=2))) == together
+    assert canonical(tiny(attrs.evolve(first, layers=3), more)) == together
+
+
+def test_a_first_layer_that_cannot_skip_joins_layers_that_do_not() -> None:
+    free, silent = Stage("conv", 16, stride=2), Stage("conv", 16, skip="none")
+    assert canonical(tiny(free, silent)) == tiny(Stage("conv", 16, layers=2, stride=2, skip="none"))
+    assert canonical(tiny(free, silent, Stage("conv", 16))) == tiny(
+        Stage("conv", 16, layers=2, stride=2, skip="none"), Stage("conv", 16)
+    )
+
+
+_BASE = tiny(Stage("mbconv", 8, layers=2, expansion=6, gate=Gate(0.25)), Stage("mbconv", 16, stride=2, expansion=3))
+
+
+@pytest.mark.parametrize(
+    ("at", "change"),
+    [
+        (0, {"operator": "fused"}),
+        (0, {"layers": 1}),
+        (0, {"layers": 3}),
+        (0, {"kernel": 5}),
+        (0, {"stride": 2}),
+        (0, {"expansion": 3}),
+        (0, {"expansion": 1}),
+        (0, {"channels": 16}),
+        (0, {"gate": None}),
+        (0, {"gate": Gate(0.5)}),
+        (0, {"gate": Gate(0.25, "expanded")}),
+        (0, {"gate": Gate(0.25, activation="silu")}),
+        (0, {"gate": Gate(0.25, gate="hard_sigmoid")}),
+        (0, {"skip": "none"}),
+        (0, {"skip": "pool"}),
+        (0, {"activation": "silu"}),
+        (1, {"skip": "pool"}),
+        (1, {"operator": "fused"}),
+    ],
+)
+def test_another_stage_is_another_network(at: int, change: dict[str, Any]) -> None:
+    stages = [attrs.evolve(stage, **change) if i == at else stage for i, stage in enumerate(_BASE.stages)]
+    assert canonical(with_stages(_BASE, *stages)) != canonical(_BASE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resolution": 64},
+        {"classes": 11},
+        {"in_channels": 1},
+        {"padding": "same"},
+        {"drop_path": 0.1},
+        {"head": PoolHead(0.1)},
+        {"stem": ConvStem(8, kernel=5)},
+    ],
+)
+def test_another_net_line_stem_or_head_is_another_network(change: dict[str, Any]) -> None:
+    assert canonical(attrs.evolve(_BASE, **change)) != canonical(_BASE)
+
+
+@given(architectures(), architectures())
+@settings(deadline=None)
+def test_equal_canonical_forms_are_equal_networks(a: Architecture, b: Architecture) -> None:
+    b = attrs.evolve(b, **{name: getattr(a, name) for name in ("stem", "head", *_NET_FIELDS)})
+    assert (canonical(a) == canonical(b)) <= (network(a) == network(b))
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_the_published_networks_differ(name: str) -> None:
+    others = {canonical(preset(other)) for other in preset_names() if other != name}
+    assert canonical(preset(name)) not in others

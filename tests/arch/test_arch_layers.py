@@ -1,0 +1,155 @@
+"""The shape walk, against counts written out by hand."""
+
+from math import ceil
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas.arch.layers import INPUT, Node, Shape, walk, walk_part
+from nas.arch.presets import preset
+from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, Part, PoolHead, Stage
+from nas.cost.analytic import cost, layer_cost
+from tests.strategies import architectures
+
+
+def side(arch: Architecture) -> int:
+    """The last side, by one division after the other."""
+    here = arch.resolution
+    for stride in (arch.stem.stride, *(stage.stride for stage in arch.stages)):
+        here = ceil(here / stride)
+    return here
+
+
+@given(architectures())
+@settings(deadline=None)
+def test_sides_after_a_stride_are_rounded_up(arch: Architecture) -> None:
+    head = list(walk(arch))[-1]
+    assert head.shape == Shape(arch.stages[-1].channels, side(arch), side(arch))
+    assert head.nodes[-1].shape == Shape(arch.classes, 1, 1)
+
+
+@given(architectures())
+@settings(deadline=None)
+def test_the_walk_goes_from_stem_to_head_by_name_and_each_part_starts_where_the_last_one_ended(
+    arch: Architecture,
+) -> None:
+    parts = list(walk(arch))
+    layers = [f"stages.{i}.{j}" for i, stage in enumerate(arch.stages) for j in range(stage.layers)]
+    assert [placed.name for placed in parts] == ["stem", *layers, "head"]
+    shape = Shape(arch.in_channels, arch.resolution, arch.resolution)
+    for placed in parts:
+        assert placed.shape == shape
+        shape = placed.nodes[-1].shape
+
+
+@given(architectures())
+@settings(deadline=None)
+def test_only_a_stage_s_first_layer_is_strided(arch: Architecture) -> None:
+    for placed in walk(arch):
+        if isinstance(placed.part, Stage):
+            stage, layer = placed.name.split(".")[1:]
+            assert placed.part.layers == 1
+            assert placed.part.stride == (arch.stages[int(stage)].stride if layer == "0" else 1)
+
+
+@given(architectures())
+@settings(deadline=None)
+def test_nodes_have_names_of_their_own_and_read_what_was_made_before(arch: Architecture) -> None:
+    for placed in walk(arch):
+        known: dict[str, Shape] = {INPUT: placed.shape}
+        for node in placed.nodes:
+            assert node.name not in known
+            assert node.in_channels == known[node.inputs[0]].channels
+            if node.op == "add":
+                assert {known[name] for name in node.inputs} == {node.shape}
+            known[node.name] = node.shape
+
+
+def names(nodes: tuple[Node, ...]) -> str:
+    return " ".join(node.name for node in nodes)
+
+
+_IN = Shape(16, 8, 8)
+_GATE = "se_mean se_reduce se_reduce_act se_expand se_gate se_scale"
+_ORDERS: list[tuple[Part, str]] = [
+    (ConvStem(8), "conv conv_act"),
+    (ConvHead(32, 0.2), "conv conv_act mean dropout classifier"),
+    (PoolHead(), "mean classifier"),
+    (Stage("conv", 8), "conv conv_act"),
+    (Stage("conv", 16, activation="linear"), "conv add"),
+    (Stage("dsconv", 8), "depthwise depthwise_act pointwise pointwise_act"),
+    (Stage("mbconv", 16, expansion=6), "expand expand_act depthwise depthwise_act project add"),
+    (Stage("mbconv", 16), "depthwise depthwise_act project add"),
+    (Stage("mbconv", 16, skip="none", gate=Gate(0.25)), f"depthwise depthwise_act {_GATE} project"),
+    (Stage("fused", 16, expansion=4, gate=Gate(0.25)), f"expand expand_act {_GATE} project add"),
+    (Stage("fused", 16), "conv conv_act add"),
+    (Stage("mbconv", 16, stride=2), "depthwise depthwise_act project"),
+    (Stage("mbconv", 16, stride=2, skip="pool"), "depthwise depthwise_act project skip_pool add"),
+    (Stage("mbconv", 24, skip="pool"), "depthwise depthwise_act project skip_pool skip_resize add"),
+]
+
+
+@pytest.mark.parametrize(("part", "order"), _ORDERS)
+def test_what_a_part_computes_in_order(part: Part, order: str) -> None:
+    assert names(walk_part(part, _IN, 10)) == order
+
+
+@pytest.mark.parametrize(
+    ("part", "macs", "params"),
+    [
+        # A stem on 3 x 224 x 224.
+        (ConvStem(32), 9 * 3 * 32 * 112**2, 9 * 3 * 32 + 2 * 32),
+        # The head: its convolution sees 7 x 7 where the input is 7 x 7.
+        (ConvHead(1280), 3 * 1280 * 224**2 + 1280 * 10, 3 * 1280 + 2 * 1280 + 1280 * 10 + 10),
+        (PoolHead(), 3 * 10, 3 * 10 + 10),
+        (Stage("conv", 8, kernel=5), 25 * 3 * 8 * 224**2, 25 * 3 * 8 + 2 * 8),
+        (
+            Stage("dsconv", 8, stride=2),
+            (9 * 3 + 3 * 8) * 112**2,
+            9 * 3 + 2 * 3 + 3 * 8 + 2 * 8,
+        ),
+        (
+            Stage("fused", 8, stride=2, expansion=4),
+            (9 * 3 * 12 + 12 * 8) * 112**2,
+            9 * 3 * 12 + 2 * 12 + 12 * 8 + 2 * 8,
+        ),
+    ],
+)
+def test_a_part_costs_what_is_written_out_here(part: Part, macs: int, params: int) -> None:
+    counted = layer_cost(part, Shape(3, 224, 224), 10)
+    assert (counted.macs, counted.params) == (macs, params)
+
+
+def test_an_mbconv_with_a_gate_costs_what_is_written_out_here() -> None:
+    # EfficientNet-B0's third stage, first layer: 24 x 56 x 56 to 40 x 28 x 28, inside 144, squeezed to 24 / 4 = 6.
+    counted = layer_cost(Stage("mbconv", 40, kernel=5, stride=2, expansion=6, gate=Gate(0.25)), Shape(24, 56, 56), 10)
+    expand, depthwise, squeeze, project = 24 * 144, 25 * 144, 2 * 144 * 6, 144 * 40
+    assert counted.macs == expand * 56**2 + (depthwise + project) * 28**2 + squeeze
+    assert counted.params == expand + depthwise + squeeze + project + 2 * (144 + 144 + 40) + 6 + 144
+    assert counted.shape == Shape(40, 28, 28)
+
+
+@pytest.mark.parametrize(
+    ("gate", "squeezed"),
+    [(Gate(0.25), 4), (Gate(0.25, "expanded"), 24), (Gate(0.01), 1), (Gate(0.3), 4), (Gate(1.0), 16)],
+)
+def test_a_gate_squeezes_to_the_floor_of_its_share_and_never_to_nothing(gate: Gate, squeezed: int) -> None:
+    nodes = walk_part(Stage("mbconv", 16, expansion=6, gate=gate), _IN, 10)
+    assert {node.name: node.shape for node in nodes}["se_reduce"] == Shape(squeezed, 1, 1)
+
+
+@pytest.mark.parametrize(("expansion", "inside"), [(1.5, 24), (1.01, 16), (2.47, 40), (6, 96)])
+def test_a_broken_expansion_is_rounded_to_channels(expansion: float, inside: int) -> None:
+    nodes = walk_part(Stage("mbconv", 16, expansion=expansion), _IN, 10)
+    assert nodes[0].shape.channels == inside
+
+
+@given(st.sampled_from(["efficientnet-b0", "mnasnet-a1", "mobilenetv1"]), st.integers(1, 12))
+def test_macs_without_a_classifier_do_not_know_the_classes(name: str, classes: int) -> None:
+    arch = preset(name).adapted(resolution=32, classes=classes)
+    without = cost(attrs.evolve(arch, classes=classes + 1))
+    width = arch.head.channels if isinstance(arch.head, ConvHead) else arch.stages[-1].channels
+    assert without.macs - cost(arch).macs == width
+    assert without.params - cost(arch).params == width + 1
