@@ -3,8 +3,8 @@
     python benchmarks/cost.py
 
 Times, side by side in one run on one core: the analytic cost of single random architectures, of 50,000 at once, and
-`torch.utils.flop_counter` on the built model (on torch's meta device, which computes shapes alone). The single costs start
-with empty caches, as a new process does, so the first ones pay for parts that later ones share.
+`torch.utils.flop_counter` on the built model (on torch's meta device, which computes shapes alone). The single costs
+start with empty caches, as a new process does, so the first ones pay for parts that later ones share.
 """
 
 import statistics

@@ -1,11 +1,15 @@
 """ARCH on the command line ► Architecture."""
 
+import re
 from pathlib import Path
 
 from nas.arch.code import parse_json, parse_text
 from nas.arch.presets import preset, preset_names
 from nas.arch.spec import Architecture
 from nas.errors import ArchitectureError
+
+# A study's own name may hold colons.
+_WHICH = re.compile(r":(best|trial=[^:]*|pareto=[^:]*)?$")
 
 
 def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
@@ -19,7 +23,7 @@ def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
     if reference in preset_names():
         return reference, preset(reference)
     path = Path(reference)
-    if not path.is_file():
+    if not _is_file(path):
         raise ArchitectureError(
             f"{reference!r} is no preset and no file",
             f"presets are {', '.join(preset_names())}; a study's networks are study:NAME:best and so on",
@@ -27,10 +31,18 @@ def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
     return path.stem, _from_file(path)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long for a name
+        return False
+
+
 def _from_study(reference: str, storage: str) -> Architecture:
     from nas.search.storage import find_trial, open_storage, read_study
 
-    name, _, which = reference.removeprefix("study:").partition(":")
+    words = reference.removeprefix("study:")
+    name, _, which = words.rpartition(":") if _WHICH.search(words) else words.partition(":")
     view = read_study(open_storage(storage, create=False), name)
     return find_trial(view, which or "best").architecture
 

@@ -126,13 +126,14 @@ def command(**options: Any) -> None:
 def _plan(options: dict[str, Any], progress: Any) -> Any:
     """Everything that the options name, loaded and checked; the images come last, since they take longest."""
     from nas.cli.reference import find_architecture
-    from nas.cost.analytic import COUNTED
+    from nas.cost.analytic import COUNTED, peak_memory
     from nas.cost.target import parse_target
     from nas.search.loop import Settings, check, plan
     from nas.space.files import find_space
 
     space = find_space(options["space"]).fix(dict(_read_fix(fix) for fix in options["fixes"]))
     space = space.for_target(resolution=options["resolution"], classes=options["classes"])
+    peak_memory(options["precision"])  # refuses an unknown one, whatever the targets are
     settings = Settings(
         targets=tuple(parse_target(text, options["precision"]) for text in options["targets"]),
         start_from=tuple(find_architecture(name, options["storage"])[1] for name in options["starts"]),
@@ -177,9 +178,10 @@ def _print_plan(planned: Any, options: dict[str, Any]) -> None:
 
 
 def _plan_report(planned: Any, storage: str, rng: Any) -> dict[str, Any]:
+    from nas.search.loop import first_proposal
+
     settings, band, proxy = planned.settings, planned.band, planned.described["proxy"]
-    picks = band.bring_in(band.space.sample(rng, 1)[0], rng)
-    seconds = settings.epochs * planned.evaluator.seconds_per_epoch(band.space.from_picks(picks.tolist()))
+    seconds = settings.epochs * planned.evaluator.seconds_per_epoch(first_proposal(band, settings).arch)
     evaluations = settings.trials + (planned.baseline is not None)
     return {
         "study": planned.study_name,

@@ -22,7 +22,6 @@ PAGE_CONFIG: Mapping[str, Any] = MappingProxyType(
         "responsive": True,
         "displaylogo": False,
         "showSendToCloud": False,
-        "plotlyServerURL": "",
         "modeBarButtonsToRemove": ["select2d", "lasso2d"],
         "toImageButtonOptions": {"filename": "pareto", "scale": PIXEL_RATIO},
     }

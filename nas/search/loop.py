@@ -33,6 +33,7 @@ from nas.search.storage import (
     Record,
     StudyView,
     end_killed,
+    explained,
     kill,
     open_storage,
     open_study,
@@ -185,7 +186,7 @@ def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: Co
     band = check(space, settings)
     described = study_settings(space, evaluator, settings)
     name = study_name or default_study_name(described)
-    baseline = find_baseline(space, settings.targets[0])
+    baseline = find_baseline(space, settings.targets)
     wanted = tuple(_start(band, arch, settings.seed) for arch in settings.start_from)
     return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted)
 
@@ -202,12 +203,34 @@ def check(space: SearchSpace, settings: Settings) -> Band:
     make_pruner(settings.pruner, settings.epochs)
     if settings.objective != PARETO:
         make_reward(settings.objective, settings.w)
+    elif settings.w is not None:
+        raise TargetError(f"w is {settings.w}, and objective {PARETO} has none", "leave --w out, or choose another")
     names = [target.name for target in settings.targets]
     if len(set(names)) < len(names):
         raise TargetError(f"a target is given twice: {', '.join(names)}", "give each once")
-    return make_band(
+    band = make_band(
         space, settings.targets, limits(settings.targets, band=settings.band, objective=settings.objective)
     )
+    first_proposal(band, settings)
+    return band
+
+
+def first_proposal(band: Band, settings: Settings) -> Proposal:
+    """What a search begins with, were it not told where to start.
+
+    Raises:
+        TargetError: there is none: targets that can each be met need not be met together, and a small space has gaps.
+    """
+    proposer = Proposer(band, settings.sampler_name, settings.seed, _directions(settings.objective))
+    proposal = proposer.propose(0)
+    if proposal is None:
+        spans = zip(settings.targets, band.limits.low, band.limits.high, strict=True)
+        asked = " and ".join(f"{target.name} from {low:,.0f} to {high:,.0f}" for target, low, high in spans)
+        raise TargetError(
+            f"no architecture of space {band.space.name} was found with {asked}",
+            "give other targets, or a smaller --band",
+        )
+    return proposal
 
 
 def _start(band: Band, arch: Architecture, seed: int) -> tuple[Picks, str]:
@@ -255,10 +278,11 @@ def run(planned: Plan, *, storage: str = DEFAULT_STORAGE, listen: Listener = lam
     """Carry out a plan; see `search`."""
     opened = open_storage(storage)
     directions = _directions(planned.settings.objective)
-    study = open_study(opened, planned.study_name, directions, planned.described)
-    study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
-    _Run(planned, study, listen).run()
-    return read_study(opened, planned.study_name)
+    with explained(storage):
+        study = open_study(opened, planned.study_name, directions, planned.described)
+        study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
+        _Run(planned, study, listen).run()
+        return read_study(opened, planned.study_name)
 
 
 class _Run:
@@ -345,7 +369,7 @@ class _Run:
         accuracies: list[float] = []
         arch_text = format_text(canonical(arch))
         try:
-            for accuracy in self.plan.evaluator.evaluate(arch, self.settings.epochs):
+            for accuracy in self._accuracies(arch):
                 accuracies.append(accuracy)
                 self._tell("epoch", Record(-1, "running", arch_text, {}, accuracy, tuple(accuracies), label=label))
         except EvaluationError as error:
@@ -365,6 +389,16 @@ class _Run:
         )
         self.study.set_user_attr(BASELINE, attrs.asdict(record))
         self._tell("baseline", record)
+
+    def _accuracies(self, arch: Architecture) -> Iterator[float]:
+        """The evaluator's accuracies by epoch, checked; at least one."""
+        accuracy = None
+        for accuracy in self.plan.evaluator.evaluate(arch, self.settings.epochs):
+            if not 0 <= accuracy <= 1:
+                raise EvaluationError(f"the evaluator gave accuracy {accuracy}", "an accuracy lies between 0 and 1")
+            yield accuracy
+        if accuracy is None:
+            raise EvaluationError("the evaluator gave no accuracy")
 
     def _begin(self, proposal: Proposal) -> optuna.Trial:
         """A running trial that holds all that is known beforehand, in one transaction."""
@@ -394,16 +428,13 @@ class _Run:
 
     def _follow(self, trial: optuna.Trial, arch: Architecture, accuracies: list[float]) -> TrialState:
         """Evaluate epoch by epoch, as long as it is promising."""
-        epochs = self.settings.epochs
-        for accuracy in self.plan.evaluator.evaluate(arch, epochs):
+        for accuracy in self._accuracies(arch):
             accuracies.append(accuracy)
             costs = self._costs(arch)
             running = Record(trial.number, "running", format_text(arch), costs, accuracy, tuple(accuracies))
             self._tell("epoch", running)
             if self._is_unpromising(trial, arch, accuracies):
                 return TrialState.PRUNED
-        if not accuracies:
-            raise EvaluationError("the evaluator gave no accuracy")
         return TrialState.COMPLETE
 
     def _is_unpromising(self, trial: optuna.Trial, arch: Architecture, accuracies: list[float]) -> bool:

@@ -1,5 +1,6 @@
 """Samplers by name."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -33,7 +34,10 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
     """
     if name not in SAMPLERS:
         raise StudyError(f"unknown sampler {name!r}", f"use one of {', '.join(SAMPLERS)}")
-    return SAMPLERS[name](seed)
+    with warnings.catch_warnings():
+        # NSGA-III is called experimental, once for every proposal.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return SAMPLERS[name](seed)
 
 
 def make_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:

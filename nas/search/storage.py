@@ -7,17 +7,20 @@ attributes, so that any Optuna tool shows them.
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 import psutil
 from attrs import field, frozen
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
@@ -28,7 +31,12 @@ SETTINGS = "nas:settings"
 BASELINE = "nas:baseline"
 KILLED = "killed"
 Direction = Literal["maximize", "minimize"]
+_SECRET = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
 COUNTED_STATES = ("complete", "pruned", "failed")
+
+
+def _floats(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(values)
 
 
 @frozen
@@ -53,7 +61,7 @@ class Record:
     arch: str
     costs: Mapping[str, float]
     accuracy: float | None = None
-    accuracies: tuple[float, ...] = ()
+    accuracies: tuple[float, ...] = field(default=(), converter=_floats)
     score: float | None = None
     seconds: float | None = None
     reason: str = ""
@@ -129,11 +137,44 @@ def first_target(settings: Mapping[str, Any]) -> str:
 
 
 def mask(url: str) -> str:
-    """A storage's URL without its password."""
+    """A storage's URL without its passwords."""
+    known = _read_url(url)
+    if known is None:
+        return "(no URL)"
+    query = {key: "hidden" if _SECRET.search(key) else value for key, value in known.query.items()}
+    if known.password is None and query == known.query:
+        return url
+    return known.set(query=query).render_as_string(hide_password=True)
+
+
+def _read_url(url: str) -> URL | None:
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "the storage"
+        return make_url(url)
+    except (SQLAlchemyError, ValueError):  # a port that is no number
+        return None
+
+
+def _first_line(error: BaseException, url: str) -> str:
+    """What a storage says, in a line; nothing of it where it could hold a password."""
+    known = _read_url(url)
+    if known is None:
+        return "it is not of the form DRIVER://USER:PASSWORD@HOST/DATABASE"
+    line = (str(error).splitlines() or [""])[0]
+    secrets = [str(known.password or ""), *(str(v) for key, v in known.query.items() if _SECRET.search(key)), url]
+    hides = mask(url) != url and any(secret and secret in line for secret in secrets)
+    return type(error).__name__ if hides else line
+
+
+@contextmanager
+def explained(url: str) -> Iterator[None]:
+    """What a storage refuses is told as a `StudyError`, without passwords."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise StudyError(
+            f"storage {mask(url)} failed: {_first_line(error.__cause__ or error, url)}",
+            "see that it can be written to and that no other program holds it; finished trials are kept",
+        ) from None
 
 
 def quiet_optuna() -> None:
@@ -154,10 +195,10 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
                 f"there is no study database {database}", "run `nas search` first, or name one by --storage"
             )
         return get_storage(url)
-    except (SQLAlchemyError, OSError, ValueError, ImportError, RuntimeError) as error:
-        problem = str(error).splitlines()[0].replace(url, mask(url))
+    except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
         raise StudyError(
-            f"storage {mask(url)} cannot be opened: {problem}", f"give an Optuna URL like {DEFAULT_STORAGE}"
+            f"storage {mask(url)} cannot be opened: {_first_line(error, url)}",
+            f"give an Optuna URL like {DEFAULT_STORAGE}",
         ) from None
 
 
@@ -183,22 +224,37 @@ def open_study(
         sampler=optuna.samplers.RandomSampler(),
     )
     known = study.user_attrs.get(SETTINGS)
-    if known is None and not study.get_trials(deepcopy=False):
+    if known is None and _is_untouched(study, directions):
         study.set_user_attr(SETTINGS, dict(settings))
     else:
         _check_same(name, known, settings)
     return study
 
 
+def _is_untouched(study: optuna.Study, directions: Sequence[Direction]) -> bool:
+    """Whether it was made a moment ago, here or by a run that was killed before it could go on."""
+    own = [direction.name.lower() for direction in study.directions] == list(directions)
+    return own and not study.user_attrs and not study.get_trials(deepcopy=False)
+
+
 def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> None:
     if known is None:
         raise StudyError(f"study {name} was not made by nas", "choose another name by --study")
-    for key in sorted({*known, *settings}):
-        if known.get(key) != settings.get(key):
+    old, new = _flat(known), _flat(settings)
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
             raise StudyError(
-                f"study {name} was made with {key} {_brief(known.get(key))}, not {_brief(settings.get(key))}",
+                f"study {name} was made with {key} {_brief(old.get(key))}, not {_brief(new.get(key))}",
                 "choose another name by --study, or repeat the settings it was made with",
             )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names, so that a message names the one that differs."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _brief(value: Any) -> str:
@@ -256,7 +312,11 @@ def is_alive(token: str) -> bool:
     """Whether a runner may still be at work; those of other hosts are taken to be."""
     try:
         host, pid, start = token.rsplit(" ", 2)
-        return host != platform.node() or abs(psutil.Process(int(pid)).create_time() - float(start)) < 1
+        if host != platform.node():
+            return True
+        process = psutil.Process(int(pid))
+        # A killed process that its parent has not asked about is still listed.
+        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(start)) < 1
     except (ValueError, psutil.NoSuchProcess):
         return False
 
@@ -271,7 +331,9 @@ def end_killed(study: optuna.Study) -> int:
 
 
 def kill(study: optuna.Study, trial_id: int, number: int, reason: str) -> None:
-    """End a trial that was cut short from outside."""
+    """End a trial that was cut short from outside; one that has just ended stays as it is."""
+    if study._storage.get_trial(trial_id).state.is_finished():
+        return
     study._storage.set_trial_user_attr(trial_id, "reason", reason)
     study._storage.set_trial_user_attr(trial_id, KILLED, True)
     study.tell(number, state=TrialState.FAIL)
@@ -287,9 +349,9 @@ def find_trial(view: StudyView, which: str) -> Record:
     chosen: Record | None = None
     if word == "best" and not number:
         chosen = view.best
-    elif word == "trial" and number.isdigit():
+    elif word == "trial" and number.isdecimal():
         chosen = next((record for record in view.records if record.number == int(number)), None)
-    elif word == "pareto" and number.isdigit() and 1 <= int(number) <= len(view.front):
+    elif word == "pareto" and number.isdecimal() and 1 <= int(number) <= len(view.front):
         chosen = view.front[int(number) - 1]
     if chosen is None or not chosen.arch:
         raise StudyError(

@@ -139,7 +139,7 @@ def read_space(data: Any, file: str, name: str) -> SearchSpace:
 
 def _baselines(file: str, names: Any) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise SpaceError(f"{file}: baselines: {reprlib.repr(names)} is not a list of words", "give a list of presets")
+        raise SpaceError(f"{file}: baselines: {_shown(names)} is not a list of words", "give a list of presets")
     for name in names:
         _at(f"{file}: baselines", partial(preset, name))
     return tuple(names)
@@ -148,13 +148,19 @@ def _baselines(file: str, names: Any) -> tuple[str, ...]:
 def _word(file: str, space: Mapping[str, Any], key: str) -> str | None:
     word = space.get(key)
     if key in space and not (isinstance(word, str) and word):
-        raise SpaceError(f"{file}: {key}: {reprlib.repr(word)} is not text", f"give text, or leave {key} out")
+        raise SpaceError(f"{file}: {key}: {_shown(word)} is not text", f"give text, or leave {key} out")
     return word
 
 
 def _may_be_absent(part: SpacePart) -> bool:
     given = (part.fixed, *(fields for choice in part.choices for fields in choice.fields))
     return any(fields.get("operator", "") is None for fields in given)
+
+
+def _shown(value: object) -> str:
+    """A value in a message, cut: a few aliases in a file stand for values of any size."""
+    text = reprlib.repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _at(where: str, step: Callable[[], Any]) -> Any:
@@ -167,16 +173,16 @@ def _at(where: str, step: Callable[[], Any]) -> Any:
 
 def _mapping(where: str, data: Any, keys: Sequence[str]) -> dict[str, Any]:
     if not isinstance(data, dict):
-        raise SpaceError(f"{where}: {reprlib.repr(data)} is not a mapping", f"give keys out of {', '.join(keys)}")
+        raise SpaceError(f"{where}: {_shown(data)} is not a mapping", f"give keys out of {', '.join(keys)}")
     for key in data:
         if key not in keys:
-            raise SpaceError(f"{where}: key {reprlib.repr(key)} is not known", f"use one of {', '.join(keys)}")
+            raise SpaceError(f"{where}: key {_shown(key)} is not known", f"use one of {', '.join(keys)}")
     return data
 
 
 def _tokens(file: str, key: str, tokens: Sequence[Token], text: Any) -> Fields:
     if not isinstance(text, str):
-        raise SpaceError(f"{file}: {key}: {reprlib.repr(text)} is not text", f"write {tokens[0].example} and so on")
+        raise SpaceError(f"{file}: {key}: {_shown(text)} is not text", f"write {tokens[0].example} and so on")
     fields: Fields = _at(file, lambda: read_tokens(tokens, text, where=key))
     return fields
 
@@ -189,7 +195,7 @@ def _end(file: str, name: str, data: Any, table: Table, keys: Mapping[str, Key],
         data = dict(_mapping(f"{file}: {name}", data, ("kind", *keys)))
         kind, rest = data.pop("kind", "conv"), ""
     if not isinstance(kind, str) or kind not in table:
-        raise SpaceError(f"{file}: {name}: unknown kind {reprlib.repr(kind)}", f"use one of {', '.join(table)}")
+        raise SpaceError(f"{file}: {name}: unknown kind {_shown(kind)}", f"use one of {', '.join(table)}")
     cls, tokens = table[kind]
     usual = {"activation": activation} if any(token.name == "activation" for token in tokens) else {}
     fixed = usual | _tokens(file, name, tokens, rest)
@@ -207,7 +213,7 @@ def _made(cls: type, fields: Fields) -> Part:
 
 def _stages(file: str, stages: Any, defaults: Any, activation: str) -> Iterator[SpacePart]:
     if not isinstance(stages, list) or not 1 <= len(stages) <= MOST_STAGES:
-        raise SpaceError(f"{file}: stages: {reprlib.repr(stages)}", f"give a list of 1 to {MOST_STAGES} stages")
+        raise SpaceError(f"{file}: stages: {_shown(stages)}", f"give a list of 1 to {MOST_STAGES} stages")
     defaults = _mapping(f"{file}: defaults", defaults, tuple(STAGE_KEYS))
     names: set[str] = set()
     for i, data in enumerate(stages):
@@ -216,7 +222,7 @@ def _stages(file: str, stages: Any, defaults: Any, activation: str) -> Iterator[
         name = own.pop("name", f"stage{i + 1}")
         if not isinstance(name, str) or name in {*names, "stem", "head"} or not name.isidentifier():
             raise SpaceError(
-                f"{file}: {where}.name: {reprlib.repr(name)} is taken or not a word", "give each stage its own word"
+                f"{file}: {where}.name: {_shown(name)} is taken or not a word", "give each stage its own word"
             )
         names.add(name)
         make = partial(make_stage_or_none, activation=activation)
@@ -259,9 +265,9 @@ def _options(where: str, key: Key, value: Any) -> tuple[tuple[Value, ...], tuple
         raise SpaceError(f"{where}: {len(values)} options", f"give 1 to {MOST_OPTIONS}")
     for v in values:
         if isinstance(v, bool) or not isinstance(v, str | int | float):
-            raise SpaceError(f"{where}: option {reprlib.repr(v)}", "an option is a number or a word")
+            raise SpaceError(f"{where}: option {_shown(v)}", "an option is a number or a word")
     if min(len({str(v) for v in values}), len(set(values))) < len(values):
-        raise SpaceError(f"{where}: an option stands twice in {reprlib.repr(values)}", "give each option once")
+        raise SpaceError(f"{where}: an option stands twice in {_shown(values)}", "give each option once")
     return tuple(values), tuple(_token_text(where, key, v) for v in values)
 
 
@@ -269,17 +275,17 @@ def _token_text(where: str, key: Key, value: Value) -> str:
     try:
         return key.tokens(value)
     except KeyError:
-        raise SpaceError(f"{where}: unknown option {reprlib.repr(value)}", f"use {', '.join(SKIP_WORDS)}") from None
+        raise SpaceError(f"{where}: unknown option {_shown(value)}", f"use {', '.join(SKIP_WORDS)}") from None
 
 
 def _derived(where: str, key: Key, value: Mapping[str, Any]) -> tuple[tuple[Value, ...], tuple[str, ...]]:
     if not key.derived or set(value) != {"of", key.derived} or not _is_whole(value["of"]):
         form = f"{{of: 16, {key.derived}: […]}}" if key.derived else "a list of options"
-        raise SpaceError(f"{where}: {reprlib.repr(dict(value))}", f"give {form}")
+        raise SpaceError(f"{where}: {_shown(dict(value))}", f"give {form}")
     values, _ = _options(where, Key(str), value[key.derived])
     fits, rule = DERIVED_RULES[key.derived]
     if not all(isinstance(v, int | float) and abs(v) < 1e6 and fits(v) for v in values):
-        raise SpaceError(f"{where}.{key.derived}: {reprlib.repr(list(values))}", f"give {rule}")
+        raise SpaceError(f"{where}.{key.derived}: {_shown(list(values))}", f"give {rule}")
     return values, tuple(key.tokens(key.derive(value["of"], float(v))) for v in values)
 
 

@@ -34,7 +34,7 @@ def tiny(*stages: Stage, channels: int = 8) -> Architecture:
 
 
 @given(architectures())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_the_canonical_form_is_the_same_network_at_the_same_cost(arch: Architecture) -> None:
     form = canonical(arch)
     assert network(form) == network(arch)
@@ -44,7 +44,7 @@ def test_the_canonical_form_is_the_same_network_at_the_same_cost(arch: Architect
 
 
 @given(architectures(), st.data())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_a_split_stage_is_the_same_network(arch: Architecture, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(arch.stages) - 1))
     stage = arch.stages[at]
@@ -105,6 +105,15 @@ def test_a_first_layer_that_cannot_skip_joins_layers_that_do_not() -> None:
     assert canonical(tiny(free, silent, Stage("conv", 16))) == tiny(
         Stage("conv", 16, layers=2, stride=2, skip="none"), Stage("conv", 16)
     )
+
+
+@given(st.lists(st.sampled_from(["identity", "none", "pool"]), min_size=1, max_size=5), st.sampled_from([1, 2]))
+@settings(deadline=None)
+def test_layers_that_differ_in_their_skip_alone_are_joined_without_changing_it(skips: list[str], stride: int) -> None:
+    first, *rest = (Stage("conv", 16, skip=skip) for skip in skips)
+    arch = tiny(attrs.evolve(first, stride=stride), *rest)
+    assert network(canonical(arch)) == network(arch)
+    assert canonical(canonical(arch)) == canonical(arch)
 
 
 _BASE = tiny(Stage("mbconv", 8, layers=2, expansion=6, gate=Gate(0.25)), Stage("mbconv", 16, stride=2, expansion=3))

@@ -41,7 +41,7 @@ def parsed_or_refused(parse: Callable[[str], Architecture], text: str) -> None:
 
 
 @given(architectures())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_text_and_json_are_exact_inverses(arch: Architecture) -> None:
     text, file = format_text(arch), format_json(arch)
     assert parse_text(text) == arch
@@ -301,7 +301,7 @@ _WORDS = sorted({word for line in [*_LINES, _OTHER_WORDS] for word in line.split
 
 
 @given(st.lists(st.lists(st.sampled_from(_WORDS), max_size=7), max_size=4))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 def test_no_mixture_of_words_does_more_than_be_refused(lines: list[list[str]]) -> None:
     text = ["net", "stem conv c8", *(" ".join(["mbconv c8", *line]) for line in lines), "head pool"]
     parsed_or_refused(parse_text, "\n".join(text))
@@ -309,7 +309,7 @@ def test_no_mixture_of_words_does_more_than_be_refused(lines: list[list[str]]) -
 
 
 @given(st.integers(0, len(_TEXT)), st.integers(0, 12), st.text(max_size=6))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 def test_no_damage_to_a_text_does_more_than_be_refused(start: int, length: int, put: str) -> None:
     parsed_or_refused(parse_text, _TEXT[:start] + put + _TEXT[start + length :])
 
@@ -328,6 +328,6 @@ _PATHS: list[tuple[str | int, ...]] = [
 
 
 @given(st.sampled_from(_PATHS), _ANY_JSON)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 def test_no_value_in_a_file_does_more_than_be_refused(path: tuple[str | int, ...], value: Any) -> None:
     parsed_or_refused(parse_json, changed(path, value))

@@ -23,7 +23,7 @@ def side(arch: Architecture) -> int:
 
 
 @given(architectures())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_sides_after_a_stride_are_rounded_up(arch: Architecture) -> None:
     head = list(walk(arch))[-1]
     assert head.shape == Shape(arch.stages[-1].channels, side(arch), side(arch))
@@ -31,7 +31,7 @@ def test_sides_after_a_stride_are_rounded_up(arch: Architecture) -> None:
 
 
 @given(architectures())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_the_walk_goes_from_stem_to_head_by_name_and_each_part_starts_where_the_last_one_ended(
     arch: Architecture,
 ) -> None:
@@ -45,7 +45,7 @@ def test_the_walk_goes_from_stem_to_head_by_name_and_each_part_starts_where_the_
 
 
 @given(architectures())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_only_a_stage_s_first_layer_is_strided(arch: Architecture) -> None:
     for placed in walk(arch):
         if isinstance(placed.part, Stage):
@@ -55,7 +55,7 @@ def test_only_a_stage_s_first_layer_is_strided(arch: Architecture) -> None:
 
 
 @given(architectures())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_nodes_have_names_of_their_own_and_read_what_was_made_before(arch: Architecture) -> None:
     for placed in walk(arch):
         known: dict[str, Shape] = {INPUT: placed.shape}

@@ -102,7 +102,7 @@ def test_rounded_channels_are_the_paper_s(channels: int, width: float) -> None:
 
 @pytest.mark.parametrize(
     ("channels", "width", "rounded"),
-    # 32 x 1.1 = 35.2 and 16 x 0.75 = 12 go to a neighbour; 80 x 0.35 = 28 falls to 24, which is too far below, so 32.
+    # 10 would fall to 8, which is more than a tenth below.
     [(32, 1.1, 32), (16, 0.75, 16), (24, 0.75, 24), (16, 1.25, 24), (12, 1.0, 16), (10, 1.0, 16), (1, 1.0, 8)],
 )
 def test_channels_round_to_multiples_of_8(channels: int, width: float, rounded: int) -> None:

@@ -1,0 +1,157 @@
+"""Targets as people write them, and what they are told when they write them wrong."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.arch.presets import preset
+from nas.cost.analytic import MACS, PARAMS, cost
+from nas.cost.target import KINDS, format_amount, parse_target
+from nas.errors import TargetError
+
+_COUNTS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_UNITS = {"flops": _COUNTS, "params": _COUNTS, "peak_memory": _BYTES}
+_NAMED_UNITS = [(name, unit) for name, units in _UNITS.items() for unit in units]
+
+
+@given(st.sampled_from(_NAMED_UNITS), st.decimals(0, 10**9, places=4).filter(lambda number: number > 0))
+def test_a_limit_is_its_number_times_its_unit(named: tuple[str, str], number: object) -> None:
+    name, unit = named
+    target = parse_target(f"{name}={number}{unit}")
+    assert target.limit == pytest.approx(float(Fraction(str(number)) * _UNITS[name][unit]), rel=1e-12)
+    assert (target.name, target.text) == (name, f"{name}={number}{unit}")
+
+
+@pytest.mark.parametrize(("name", "model"), [("flops", MACS), ("params", PARAMS)])
+def test_counts_are_macs_and_parameters(name: str, model: object) -> None:
+    assert parse_target(f"{name}=400M").cost == model
+
+
+@pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("fp16", 2), ("int8", 1)])
+def test_memory_is_counted_at_the_precision(precision: str, size: int) -> None:
+    target = parse_target("peak_memory=8MB", precision)
+    b0 = preset("efficientnet-b0")
+    assert target.cost.estimate(b0).value == size * cost(b0).peak_elements
+    assert (precision in target.text) == (precision != "fp32")
+
+
+@pytest.mark.parametrize(
+    "text", ["flops=400M", "flops=400 M", "flops= 400M ", "flops=400.0M", "flops=0.4G", "flops=0400M"]
+)
+def test_several_ways_to_say_one_limit(text: str) -> None:
+    assert parse_target(text).limit == 400_000_000
+
+
+_AMOUNTS = [
+    *("", " ", "M", "-5M", "+5M", "nanM", "infM", "nan", "inf", "1e6M", "0x10M", "1,000M", "4 00M", ".5M", "5.M"),
+    *(
+        "400",
+        "400.5",
+        "0M",
+        "0.0M",
+        "000M",
+        "400m",
+        "400MM",
+        "400m ac",
+        "400X",
+        "400ms",
+        "400M5",
+        "400M=400M",
+        "1.2.3M",
+    ),
+    *("9" * 16 + "M", "9" * 400 + "M", "1." + "1" * 16 + "M", "400%", "400\tM", "400M\n", "400\u00a0M", "²M", "Ⅳ M"),
+    *("٤٠٠M", "４００M", "400\u041c"),
+]
+
+
+@pytest.mark.parametrize("name", list(_UNITS))
+@pytest.mark.parametrize("amount", _AMOUNTS)
+def test_a_bad_amount_is_refused_with_the_right_form(name: str, amount: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        parse_target(f"{name}={amount}")
+    assert repr(f"{name}={amount}") in caught.value.problem
+    assert f"like {KINDS[name].example}" in caught.value.remedy
+    assert all(unit in caught.value.remedy for unit in _UNITS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("flops", "MB"), ("params", "B"), ("peak_memory", "M"), ("peak_memory", "Mb")]
+)
+def test_another_target_s_unit_is_refused(name: str, unit: str) -> None:
+    with pytest.raises(TargetError, match=f"unknown unit '{unit}'"):
+        parse_target(f"{name}=4{unit}")
+
+
+def test_a_bare_number_is_told_apart() -> None:
+    with pytest.raises(TargetError, match="a bare number has no unit"):
+        parse_target("flops=400000000")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "=", "=400M", "400M", "FLOPS=400M", "flop=4M", " flops=4M", "flops =4M", "ƒlops=4M"]
+)
+def test_an_unknown_target_is_refused_with_the_known_ones(text: str) -> None:
+    with pytest.raises(TargetError, match="unknown target") as caught:
+        parse_target(text)
+    assert all(name in caught.value.remedy for name in _UNITS)
+
+
+@pytest.mark.parametrize("text", ["flops", "params", "peak_memory"])
+def test_a_name_alone_is_refused(text: str) -> None:
+    with pytest.raises(TargetError, match="no number after '='"):
+        parse_target(text)
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(TargetError, match="fp8"):
+        parse_target("peak_memory=8MB", "fp8")
+
+
+@given(st.text() | st.builds("{}={}".format, st.sampled_from(list(_UNITS)), st.text()))
+def test_no_text_does_more_than_be_refused(text: str) -> None:
+    try:
+        target = parse_target(text)
+    except TargetError as error:
+        told = error
+    else:
+        assert 0 < target.limit < float("inf")
+        return
+    assert told.problem
+    assert told.remedy
+
+
+def test_every_example_is_right() -> None:
+    for name, kind in KINDS.items():
+        assert parse_target(kind.example).name == name
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (398_200_000, "MACs", "398.2M MACs"),
+        (3_887_038, "params", "3.887M params"),
+        (37_745_880_000, "MACs", "37.75G MACs"),
+        (999, "params", "999 params"),
+        (1000, "params", "1k params"),
+        (999_960, "params", "1M params"),
+        (999_999_999, "MACs", "1G MACs"),
+        (2e12, "MACs", "2T MACs"),
+        (0, "MACs", "0 MACs"),
+        (6_021_120, "bytes", "6.02 MB"),
+        (100_000, "bytes", "0.10 MB"),
+        (2_048, "bytes", "2,048 B"),
+        (1, "bytes", "1 B"),
+    ],
+)
+def test_an_amount_as_people_read_it(value: float, unit: str, shown: str) -> None:
+    assert format_amount(value, unit) == shown
+
+
+@given(st.integers(1, 10**15))
+def test_an_amount_is_shown_to_four_digits(value: int) -> None:
+    number = format_amount(value, "MACs").removesuffix(" MACs")
+    letter = number[-1] if number[-1] in _COUNTS else ""
+    assert float(number.removesuffix(letter)) * _COUNTS.get(letter, 1) == pytest.approx(value, rel=6e-4)

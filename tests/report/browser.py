@@ -1,0 +1,67 @@
+"""A real browser without a window, and a proxy that notes what is asked of the network."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+# Where the browser itself calls home, whatever page it shows.
+OWN_HOSTS = (".google.com", ".googleapis.com", ".gvt1.com")
+
+
+def find_browser() -> str:
+    """Skips where there is none, except in CI."""
+    found = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        tell = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        tell("neither Chrome nor Chromium is installed")
+    return str(found)
+
+
+def browse(page: Path, *flags: str) -> str:
+    """The document after its scripts have run."""
+    command = [find_browser(), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000", *QUIET]
+    profile = f"--user-data-dir={page.parent / 'profile'}"
+    done = subprocess.run(
+        [*command, profile, *flags, "--dump-dom", page.as_uri()], capture_output=True, timeout=120, check=True
+    )
+    return done.stdout.decode()
+
+
+@contextmanager
+def listening_proxy() -> Iterator[tuple[str, list[str]]]:
+    """A proxy that answers nothing: its address, and the hosts that were asked for."""
+    asked: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=_listen, args=(server, asked), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", asked
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def _listen(server: socket.socket, asked: list[str]) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection:
+            host = _host(connection.recv(4096).decode(errors="replace"))
+        if not host.endswith(OWN_HOSTS):
+            asked.append(host)
+
+
+def _host(request: str) -> str:
+    """Of `GET http://host/path HTTP/1.1` and of `CONNECT host:443 HTTP/1.1`."""
+    wanted = request.split()[1]
+    return (urlsplit(wanted).hostname if "//" in wanted else wanted.partition(":")[0]) or wanted

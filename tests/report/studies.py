@@ -1,0 +1,83 @@
+"""Studies made by hand and by chance, and one that a real search made."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from hypothesis import strategies as st
+
+from nas.arch.code import format_text
+from nas.arch.presets import preset
+from nas.arch.spec import Architecture
+from nas.cost.analytic import COUNTED, cost
+from nas.cost.target import parse_target
+from nas.search.loop import Settings, search
+from nas.search.storage import Record, StudyView
+from nas.space.files import find_space
+
+ARCH = format_text(preset("mobilenetv2"))
+SETTINGS: Mapping[str, Any] = {
+    "targets": ["flops=400M"],
+    "objective": "soft",
+    "band": 0.9,
+    "epochs": 3,
+    "space": "mnasnet",
+}
+STATES = ("complete", "pruned", "failed", "killed", "running")
+
+
+def record(number: int, macs: float = 380e6, accuracy: float | None = 0.5, state: str = "complete") -> Record:
+    costs = {"macs": int(macs), "params": 4_000_000, "peak_bytes": 6_000_000}
+    return Record(number, state, ARCH, costs, accuracy=accuracy)
+
+
+def study(*records: Record, baseline: Record | None = None, name: str = "demo", **settings: Any) -> StudyView:
+    return StudyView(name, {**SETTINGS, **settings}, records, baseline)
+
+
+@st.composite
+def records(draw: st.DrawFn, number: int) -> Record:
+    """Few distinct costs and accuracies, so that ties are common; only a complete trial must have both."""
+    state = draw(st.sampled_from(STATES))
+    costs = {name: draw(st.integers(1, 6)) for name in ("macs", "params", "peak_bytes")}
+    accuracy = draw(st.integers(0, 6)) / 7
+    known = state == "complete"
+    return Record(
+        number=number,
+        state=state,
+        arch=draw(st.sampled_from([ARCH, 'net <b>&"\nstem', ""])),
+        costs=costs if known or draw(st.booleans()) else {},
+        accuracy=accuracy if known or draw(st.booleans()) else None,
+        score=draw(st.none() | st.floats(-2, 2)),
+        seconds=draw(st.none() | st.floats(0, 1e6)),
+        seed=draw(st.integers(0, 2**31 - 1)),
+    )
+
+
+@st.composite
+def studies(draw: st.DrawFn) -> StudyView:
+    """Any study, with and without a baseline."""
+    made = [draw(records(number)) for number in range(draw(st.integers(0, 12)))]
+    target = draw(st.sampled_from(["flops=400M", "params=5M", "peak_memory=8MB", "peak_memory=8MB at int8"]))
+    base = Record(-1, "complete", ARCH, {"macs": 3, "params": 3, "peak_bytes": 3}, accuracy=0.5, label="known <x1>")
+    return study(*made, baseline=draw(st.sampled_from([None, base])), targets=[target])
+
+
+class Fake:
+    """Made-up accuracies: more parameters help, and chance does."""
+
+    def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:
+        top = 0.4 + 0.04 * (cost(arch).params / 1e6) ** 0.5 + Random(format_text(arch)).gauss(0, 0.02)  # noqa: S311
+        for epoch in range(budget):
+            yield top * (1 - 0.5 ** (epoch + 1))
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"evaluator": "fake"}
+
+
+def searched(folder: Path, trials: int = 12) -> tuple[StudyView, str]:
+    """A study as the search leaves it, and its storage."""
+    storage = f"sqlite:///{folder / 'nas.db'}"
+    settings = Settings([parse_target("flops=400M")], trials=trials)
+    return search(find_space("mnasnet"), Fake(), settings, COUNTED, study_name="demo", storage=storage), storage

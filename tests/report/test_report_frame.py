@@ -1,0 +1,67 @@
+import csv
+import io
+import json
+
+import pandas as pd
+from hypothesis import given
+
+from nas.report.files import csv_bytes
+from nas.report.frame import COLUMNS, front_rows, rows, trial_frame
+from nas.search.storage import Record, StudyView
+from tests.report.studies import record, studies, study
+
+
+def beaten(one: Record, other: Record, cost: str) -> bool:
+    """Whether `other` is at least as good in both and better in one."""
+    a, b = (one.costs[cost], -(one.accuracy or 0)), (other.costs[cost], -(other.accuracy or 0))
+    return b[0] <= a[0] and b[1] <= a[1] and a != b
+
+
+@given(studies())
+def test_front_is_what_no_other_complete_trial_beats(view: StudyView) -> None:
+    complete = [r for r in view.records if r.state == "complete"]
+    unbeaten = [r for r in complete if not any(beaten(r, other, view.cost_name) for other in complete)]
+    front = front_rows(trial_frame(view))
+    pairs = list(zip(front[view.cost_name], front["accuracy"], strict=True))
+    assert pairs == sorted({(r.costs[view.cost_name], r.accuracy) for r in unbeaten})
+
+
+@given(studies())
+def test_rows_are_the_records(view: StudyView) -> None:
+    made = rows(trial_frame(view))
+    assert len(made) == len(view.records) + (view.baseline is not None)
+    for row, known in zip(made, view.records, strict=False):
+        costs = tuple(row[name] for name in ("macs", "params", "peak_bytes"))
+        assert costs == tuple(known.costs.get(name) for name in ("macs", "params", "peak_bytes"))
+        assert (row["trial"], row["state"], row["accuracy"]) == (known.number, known.state, known.accuracy)
+        assert (row["score"], row["seconds"], row["seed"]) == (known.score, known.seconds, known.seed)
+        assert (row["arch"], row["label"]) == (known.arch or None, None)
+
+
+@given(studies())
+def test_csv_and_json_hold_the_same_rows(view: StudyView) -> None:
+    frame = trial_frame(view)
+    read = list(csv.DictReader(io.StringIO(csv_bytes(frame).decode(), newline="")))
+    plain = json.loads(json.dumps(rows(frame), allow_nan=False))
+    assert read == [{name: "" if value is None else str(value) for name, value in row.items()} for row in plain]
+
+
+@given(studies())
+def test_columns_and_their_types_never_change(view: StudyView) -> None:
+    frame = trial_frame(view)
+    assert list(frame.columns) == list(COLUMNS)
+    assert {name: str(kind) for name, kind in frame.dtypes.items()} == dict(COLUMNS)
+
+
+def test_unknown_is_not_zero() -> None:
+    frame = trial_frame(study(Record(0, "running", "", {})))
+    unknown = ["accuracy", "macs", "params", "peak_bytes", "score", "seconds", "arch", "label"]
+    assert frame[unknown].isna().all(axis=None)
+    assert not frame[["trial", "state", "seed", "front"]].isna().any(axis=None)
+
+
+def test_baseline_is_marked_and_never_on_the_front() -> None:
+    base = Record(-1, "complete", "net", {"macs": 1, "params": 1, "peak_bytes": 1}, accuracy=0.99, label="known")
+    last = trial_frame(study(record(0), baseline=base)).iloc[-1]
+    assert pd.isna(last["trial"])
+    assert (last["state"], last["label"], last["front"]) == ("baseline", "known", False)

@@ -1,0 +1,131 @@
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+
+from nas.errors import StudyError
+from nas.report.labels import SIDES, best_side, label_box, with_room
+from nas.report.pareto import pareto_figure
+from nas.report.points import pareto
+from nas.search.storage import Record, StudyView
+from tests.report.studies import ARCH, record, studies, study
+
+
+def trace(view: StudyView, name: str) -> Any:
+    return next(trace for trace in pareto_figure(view).data if trace.name.startswith(name))
+
+
+@given(studies())
+def test_every_complete_and_pruned_trial_is_a_point(view: StudyView) -> None:
+    assume(view.complete)
+    info = pareto(view)
+    pruned = [r for r in view.records if r.state == "pruned" and r.accuracy is not None and r.costs]
+    assert len(info.others) + len(info.front) == len(view.complete)
+    assert len(info.pruned) == len(pruned)
+    assert len(info.baseline) == (view.baseline is not None)
+
+
+@given(studies())
+def test_all_but_low_pruned_points_and_the_limit_are_in_view(view: StudyView) -> None:
+    assume(view.complete)
+    info = pareto(view)
+    (left, right), (bottom, top) = info.x_range, info.y_range
+    assert left < info.limit < right
+    assert all(left < point.x < right for point in (*info.others, *info.front, *info.pruned, *info.baseline))
+    assert all(bottom < point.y < top for point in (*info.others, *info.front, *info.baseline))
+    assert all(point.y < top for point in info.pruned)
+
+
+def test_units_are_percent_and_millions() -> None:
+    figure = pareto_figure(study(record(0, macs=381.5e6, accuracy=0.625)))
+    assert (figure.data[0].x, figure.data[0].y) == ((381.5,), (62.5,))
+    assert figure.layout.xaxis.title.text == "Multiply-adds per image (millions)"
+    assert figure.layout.yaxis.title.text == "Accuracy after 3 epochs (%)"
+
+
+@pytest.mark.parametrize(
+    ("target", "x", "limit", "unit"),
+    [
+        ("params=5M", 4.0, 5.0, "Parameters (millions)"),
+        ("peak_memory=8MB", 6.0, 8.0, "Peak activation memory per image (MB)"),
+        # 6 MB of four-byte numbers are 1.5 MB of one-byte numbers.
+        ("peak_memory=2MB at int8", 1.5, 2.0, "Peak activation memory at int8 per image (MB)"),
+    ],
+)
+def test_cost_is_the_first_targets(target: str, x: float, limit: float, unit: str) -> None:
+    info = pareto(study(record(0), targets=[target, "flops=1G"]))
+    assert info.front[0].x == pytest.approx(x)
+    assert (info.limit, info.x_title) == (limit, unit)
+
+
+def test_limit_is_a_dashed_line_and_the_band_ends_there() -> None:
+    band, line = pareto_figure(study(record(0))).layout.shapes
+    assert (band.x0, band.x1) == (360, 400)
+    assert (line.x0, line.x1, line.line.dash) == (400, 400, "dash")
+
+
+def test_pareto_objective_has_no_band() -> None:
+    (line,) = pareto_figure(study(record(0), objective="pareto")).layout.shapes
+    assert line.x0 == 400
+
+
+def test_front_is_a_step_line_by_rising_cost() -> None:
+    view = study(record(0, 390e6, 0.6), record(1, 365e6, 0.4), record(2, 380e6, 0.5), record(3, 395e6, 0.3))
+    front = trace(view, "front")
+    assert (front.x, front.text, front.line.shape) == ((365, 380, 390), ("1", "2", "0"), "hv")
+
+
+def test_hover_tells_trial_accuracy_costs_and_architecture() -> None:
+    hover = trace(study(record(7, 381e6, 0.625)), "front").hovertext[0]
+    assert "trial 7: 62.50%" in hover
+    assert "381M MACs, 4M params, 6.00 MB" in hover
+    assert hover.endswith(ARCH.replace("\n", "<br>"))
+
+
+def test_what_users_write_is_escaped() -> None:
+    odd = Record(0, "complete", "net <i>&", {"macs": 380_000_000}, accuracy=0.5)
+    base = Record(-1, "complete", "net", {"macs": 370_000_000}, accuracy=0.5, label="<known>")
+    figure = pareto_figure(study(odd, baseline=base, name='<a href="x">'))
+    assert "net &lt;i&gt;&amp;" in figure.data[0].hovertext[0]
+    assert "params unknown" in figure.data[0].hovertext[0]
+    assert figure.data[1].text == ("&lt;known&gt;",)
+    assert "<a" not in figure.layout.title.text
+
+
+def test_pruned_trials_far_below_do_not_press_the_others_together() -> None:
+    near, far = record(2, accuracy=0.50, state="pruned"), record(3, accuracy=0.01, state="pruned")
+    view = study(record(0, 370e6, 0.6), record(1, 380e6, 0.7), near, far)
+    assert pareto(view).y_range[0] == pytest.approx(48.4)
+    assert trace(view, "pruned").name == "pruned early (1 below)"
+
+
+def test_study_without_a_complete_trial_says_what_to_do() -> None:
+    with pytest.raises(StudyError, match="no complete trial") as told:
+        pareto_figure(study(record(0, state="pruned")))
+    assert "nas search" in told.value.remedy
+
+
+@given(studies())
+def test_labels_of_the_front_do_not_overlap(view: StudyView) -> None:
+    assume(view.complete)
+    info = pareto(view)
+    (left, right), (bottom, top) = info.x_range, info.y_range
+    boxes = [
+        label_box(p.label, ((p.x - left) / (right - left), (p.y - bottom) / (top - bottom)), "top left")
+        for p in info.front
+        if p.label
+    ]
+    assert boxes
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_a_label_keeps_off_points_edges_and_the_limit() -> None:
+    assert best_side("known", (0.5, 0.5), [], 1.0) == "middle right"
+    assert best_side("known", (0.5, 0.5), [(0.54, 0.5)], 1.0) == "middle left"
+    assert best_side("known", (0.97, 0.5), [], 0.98) == "middle left"
+    assert best_side("known", (0.5, 0.5), [], 0.53) == "middle left"
+
+
+def test_with_room_keeps_the_last() -> None:
+    assert with_room(["1", "2"], [(0.5, 0.5), (0.5, 0.51)], "top left") == ("", "2")
+    assert set(SIDES) >= {"top left"}

@@ -1,0 +1,81 @@
+"""Small spaces, and an evaluator that makes its accuracies up: what a search needs, without torch and without images."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import yaml
+from attrs import frozen
+
+from nas.arch.code import format_text
+from nas.arch.spec import Architecture
+from nas.cost.target import parse_target
+from nas.errors import EvaluationError
+from nas.objective import limits
+from nas.search.band import Band, make_band
+from nas.search.storage import StudyView
+from nas.space.decode import SearchSpace
+from nas.space.schema import read_space
+
+# 128 combinations, every one another network, from 0.29 to 2.44 million multiply-adds.
+TINY = """
+name: tiny
+net: channels=3 resolution=32 classes=10 padding=symmetric bn=0.01/0.001 drop_path=0 act=relu
+stem: conv k3 s2 c8
+head: conv c16 dropout=0
+defaults: {operator: [conv, mbconv e3], kernel: [3, 5]}
+stages:
+  - {stride: 1, channels: [8, 16]}
+  - {stride: 2, channels: [16, 24], layers: [1, 2]}
+"""
+
+# Four combinations, three networks: 8 x 0.75 and 8 x 1 are both 8 channels.
+SMALLEST = """
+name: smallest
+net: channels=3 resolution=32 classes=10 padding=symmetric bn=0.01/0.001 drop_path=0 act=relu
+stem: conv k3 s2 c8
+head: conv c16 dropout=0
+stages:
+  - {operator: conv, stride: 1, kernel: 3, channels: {of: 8, times: [0.75, 1, 2, 3]}}
+"""
+
+
+def make_space(text: str = TINY) -> SearchSpace:
+    return read_space(yaml.safe_load(text), "space.yaml", "space")
+
+
+def band_of(space: SearchSpace, *targets: str, band: float = 0.9, objective: str = "soft") -> Band:
+    read = [parse_target(text) for text in targets]
+    return make_band(space, read, limits(read, band=band, objective=objective))
+
+
+def level(arch: Architecture) -> float:
+    """A figure in 0…1 that only the architecture decides."""
+    return int(hashlib.sha256(format_text(arch).encode()).hexdigest()[:8], 16) / 2**32
+
+
+def nobody(_arch: Architecture) -> bool:
+    return False
+
+
+@frozen
+class FakeEvaluator:
+    """Accuracies that rise towards `level`; architectures that `fails` picks cannot be scored."""
+
+    fails: Callable[[Architecture], bool] = nobody
+    version: str = "1"
+
+    def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:
+        if self.fails(arch):
+            raise EvaluationError("made to fail", "nothing to mend")
+        for epoch in range(1, budget + 1):
+            yield level(arch) * (1 - 0.5**epoch)
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"evaluator": "fake", "data": "none", "environment": {"version": self.version}}
+
+
+def outcome(view: StudyView) -> list[tuple[str, str, float | None, tuple[float, ...]]]:
+    """What must be the same however often a search was cut short: state, architecture, score, accuracies."""
+    lasting = [record for record in view.records if record.state != "killed"]
+    return [(record.state, record.arch, record.score, record.accuracies) for record in lasting]

@@ -1,0 +1,67 @@
+"""The known network that a winner is compared with: inside every limit, and nearest to the first."""
+
+import attrs
+import pytest
+
+from nas.arch.multiply import multiply
+from nas.arch.presets import preset
+from nas.arch.spec import Architecture
+from nas.cost.base import Target
+from nas.cost.target import parse_target
+from nas.search.baseline import find_baseline
+from nas.space.files import find_space
+
+MNASNET = find_space("mnasnet")
+TARGETS = ["flops=30M", "flops=100M", "flops=320M", "flops=400M", "flops=900M", "flops=2.5G", "params=3M", "params=9M"]
+
+
+def known() -> list[Architecture]:
+    presets = [preset(name).adapted(resolution=224, classes=1000) for name in MNASNET.baselines]
+    widths = [i / 100 for i in range(10, 401)]
+    return [*presets, *(multiply(arch, width=w, head=w > 1) for arch in presets for w in widths)]
+
+
+def cost(target: Target, arch: Architecture) -> float:
+    return target.cost.estimate(arch).value
+
+
+@pytest.mark.parametrize("text", TARGETS)
+def test_it_is_within_the_target_and_nearest(text: str) -> None:
+    target = parse_target(text)
+    found = find_baseline(MNASNET, [target])
+    assert found is not None
+    name, arch = found
+    best = max(value for value in (cost(target, one) for one in known()) if value <= target.limit)
+    if " x" in name:
+        assert cost(target, arch) == best
+    else:
+        assert 0.95 * target.limit <= cost(target, arch) <= target.limit
+
+
+@pytest.mark.parametrize("texts", [("flops=320M", "params=3M"), ("flops=600M", "peak_memory=5MB")])
+def test_it_is_within_the_other_targets_too(texts: tuple[str, str]) -> None:
+    targets = [parse_target(text) for text in texts]
+    found = find_baseline(MNASNET, targets)
+    assert found is not None
+    assert all(cost(target, found[1]) <= target.limit for target in targets)
+    fitting = [one for one in known() if all(cost(target, one) <= target.limit for target in targets)]
+    assert cost(targets[0], found[1]) == max(cost(targets[0], one) for one in fitting)
+
+
+def test_a_published_network_of_that_cost_is_taken_as_it_is() -> None:
+    found = find_baseline(MNASNET, [parse_target("flops=310M")])
+    assert found is not None
+    assert found[0] == "mobilenetv2"
+    assert found[1] == preset("mobilenetv2")
+
+
+def test_it_solves_the_spaces_task() -> None:
+    found = find_baseline(MNASNET.for_target(resolution=64, classes=7), [parse_target("flops=20M")])
+    assert found is not None
+    assert (found[1].resolution, found[1].classes) == (64, 7)
+    assert cost(parse_target("flops=20M"), found[1]) <= 20e6
+
+
+def test_none_where_none_is_small_enough_or_none_is_named() -> None:
+    assert find_baseline(MNASNET, [parse_target("flops=10k")]) is None
+    assert find_baseline(attrs.evolve(MNASNET, baselines=()), [parse_target("flops=400M")]) is None

@@ -1,0 +1,184 @@
+"""The shipped spaces, against the papers and against NAS-Bench-Macro's own counts."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from nas.arch.canonical import canonical
+from nas.arch.layers import Shape
+from nas.arch.presets import preset
+from nas.arch.spec import Stage
+from nas.cost.analytic import COUNTED, chain_costs, cost
+from nas.cost.base import Chain
+from nas.errors import SpaceError
+from nas.space.count import count_networks
+from nas.space.decode import SearchSpace
+from nas.space.files import find_space, space_names
+
+# Channels after rounding, stage by stage.
+_MNASNET_CHANNELS = [
+    {16, 24}, {24, 32}, {24, 32, 40}, {48, 64, 80}, {72, 96, 120}, {120, 160, 200}, {240, 320, 400}
+]  # fmt: skip
+
+_MNASNET_LAYERS = [{1, 2}, {1, 2, 3}, {2, 3, 4}, {3, 4, 5}, {2, 3, 4}, {2, 3, 4}, {1, 2}]
+
+
+@pytest.fixture(scope="module")
+def macro() -> SearchSpace:
+    return find_space("nasbench_macro")
+
+
+@pytest.fixture(scope="module")
+def mnasnet() -> SearchSpace:
+    return find_space("mnasnet")
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[str, list[Any]]:
+    folder = os.environ.get("NAS_TEST_DATA")
+    if not folder:
+        pytest.skip("NAS_TEST_DATA does not name the folder with nasbench_macro.parquet")
+    columns = ["arch", "flops", "params"]
+    found: dict[str, list[Any]] = pq.read_table(Path(folder) / "nasbench_macro.parquet", columns=columns).to_pydict()
+    return found
+
+
+def chain_of(space: SearchSpace) -> Chain:
+    side = space.net["resolution"]
+    return Chain(Shape(space.net["in_channels"], side, side), space.net["classes"], space.alternatives)
+
+
+def test_three_spaces_are_shipped_and_load_by_their_names() -> None:
+    assert space_names() == ("efficientnet", "mnasnet", "nasbench_macro")
+    for name in space_names():
+        space = find_space(name)
+        assert space.name == name
+        assert "arXiv" in space.source
+        assert all(preset(baseline) for baseline in space.baselines)
+
+
+def test_all_of_nasbench_macro_is_counted_as_published(macro: SearchSpace, table: dict[str, list[Any]]) -> None:
+    picks = np.array([[int(digit) for digit in code] for code in table["arch"]], dtype=np.intp)
+    assert picks.shape == (6561, 8)
+    counted = chain_costs(chain_of(macro), macro.forms(picks))
+    np.testing.assert_array_equal(counted[:, 0], table["flops"])
+    np.testing.assert_array_equal(counted[:, 1], table["params"])
+
+
+def test_nasbench_macro_one_by_one_is_counted_as_published(macro: SearchSpace, table: dict[str, list[Any]]) -> None:
+    for code, flops, params in zip(*table.values(), strict=True):
+        counted = cost(macro.from_picks([int(digit) for digit in code]))
+        assert (counted.macs, counted.params) == (flops, params), code
+
+
+def test_nasbench_macro_holds_3969_networks(macro: SearchSpace) -> None:
+    assert macro.size == 6561
+    assert len({canonical(macro.from_picks(picks)) for picks in macro.enumerate()}) == 3969
+    assert count_networks(macro) == 3969
+
+
+@pytest.mark.parametrize("figure", list(COUNTED))
+def test_nasbench_macro_s_span_is_found_without_listing_it(macro: SearchSpace, figure: str) -> None:
+    model, chain = COUNTED[figure], chain_of(macro)
+    every = np.array(list(macro.enumerate()), dtype=np.intp)
+    costs = model.many(chain, macro.forms(every))
+    assert model.span(chain) == (costs.min(), costs.max())
+
+
+@pytest.mark.parametrize("name", ["efficientnet", "mnasnet", "nasbench_macro"])
+def test_parts_add_up_to_whole_networks(name: str) -> None:
+    space = find_space(name)
+    picks = space.sample(np.random.default_rng(0), 200)
+    archs = [space.from_picks(row) for row in picks]
+    chain = chain_of(space)
+    costs = [cost(arch) for arch in archs]
+    expected = [(c.macs, c.params, c.peak_elements) for c in costs]
+    assert chain_costs(chain, space.forms(picks)).tolist() == [list(row) for row in expected]
+    for i, figure in enumerate(("macs", "params")):
+        least, most = COUNTED[figure].span(chain)
+        assert all(least <= row[i] <= most for row in expected)
+
+
+def test_mnasnet_has_432_options_for_each_of_seven_blocks(mnasnet: SearchSpace) -> None:
+    assert [part.size for part in mnasnet.parts] == [1, *[432] * 7, 1]
+    assert mnasnet.size == 432**7
+
+
+def test_mnasnet_s_channels_are_rounded_to_8_and_collide(mnasnet: SearchSpace) -> None:
+    found = [{form.channels for form in part.forms if isinstance(form, Stage)} for part in mnasnet.parts[1:-1]]
+    assert found == _MNASNET_CHANNELS
+
+
+@pytest.mark.parametrize(("block", "layers"), list(enumerate(_MNASNET_LAYERS)))
+def test_mnasnet_s_layers_are_one_less_or_more_and_never_none(
+    mnasnet: SearchSpace, block: int, layers: set[int]
+) -> None:
+    assert {form.layers for form in mnasnet.parts[1 + block].forms if isinstance(form, Stage)} == layers
+
+
+def test_mnasnet_s_blocks_are_the_paper_s(mnasnet: SearchSpace) -> None:
+    forms = [form for part in mnasnet.parts[1:-1] for form in part.forms if isinstance(form, Stage)]
+    assert {(form.operator, form.expansion) for form in forms} == {
+        ("conv", 1),
+        ("mbconv", 1),
+        ("mbconv", 3),
+        ("mbconv", 6),
+    }
+    assert {form.kernel for form in forms} == {3, 5}
+    assert {form.skip for form in forms} == {"identity", "pool", "none"}
+    assert {form.gate and (form.gate.ratio, form.gate.of) for form in forms} == {None, (0.25, "input")}
+    strides = [{form.stride for form in part.forms if isinstance(form, Stage)} for part in mnasnet.parts[1:-1]]
+    assert strides == [{1}, {2}, {2}, {2}, {1}, {2}, {1}]
+
+
+@pytest.mark.parametrize(("name", "off"), [("mnasnet-a1", "channels"), ("mnasnet-b1", "channels"), ("mobilenetv2", "")])
+def test_the_published_mnasnets_lie_off_the_grid_in_one_stage(mnasnet: SearchSpace, name: str, off: str) -> None:
+    arch = preset(name)
+    near = mnasnet.from_picks(mnasnet.nearest(arch))
+    stages = [stage for part in mnasnet.parts[1:-1] for stage in [set(part.forms)]]
+    outside = [
+        i for i, (stage, forms) in enumerate(zip(arch.stages, stages, strict=True)) if not _is_form(stage, forms)
+    ]
+    assert len(outside) == (1 if off else 0)
+    for i in set(range(7)) - set(outside):
+        assert attrs.evolve(near.stages[i], activation=arch.stages[i].activation) == arch.stages[i]
+    for i in outside:
+        assert getattr(near.stages[i], off) != getattr(arch.stages[i], off)
+
+
+def _is_form(stage: Stage, forms: set[Any]) -> bool:
+    return attrs.evolve(stage, activation="relu") in forms
+
+
+def test_efficientnet_b0_is_in_its_space() -> None:
+    space = find_space("efficientnet")
+    b0 = preset("efficientnet-b0")
+    assert space.from_picks(space.nearest(b0)) == b0
+    assert space.baselines == ("efficientnet-b0",)
+
+
+@pytest.mark.parametrize("word", ["", "nope", ".", "tests", "a" * 300, "a/" * 200, "mnasnet ", "\0", "../mnasnet"])
+def test_an_unknown_space_is_refused_with_the_known_ones(word: str) -> None:
+    with pytest.raises(SpaceError, match="no search space is called") as caught:
+        find_space(word)
+    assert "nasbench_macro" in caught.value.remedy
+
+
+def test_a_file_of_one_s_own_is_found_by_its_path(tmp_path: Path) -> None:
+    for name in ("own.yaml", "own.yml", "own.txt"):
+        path = tmp_path / name
+        path.write_text("net: ''\nstem: conv c8\nhead: pool\nstages: [{operator: conv, channels: [8, 16]}]", "utf-8")
+        assert find_space(str(path)).name == "own"
+
+
+@pytest.mark.parametrize("name", ["gone.yaml", "gone.yml", "\0.yaml"])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SpaceError) as caught:
+        find_space(str(tmp_path / name))
+    assert str(tmp_path) in caught.value.problem
+    assert caught.value.remedy
