@@ -1,7 +1,6 @@
 """Files that are either whole or not there."""
 
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,19 +13,16 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         NasError: the folder cannot be written to, or the disk is full.
     """
-    temporary = None
+    target = path.resolve()  # a link is written through
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        temporary.replace(target)
     except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                Path(temporary).unlink()
         raise NasError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

@@ -49,7 +49,7 @@ def make_reward(name: str, w: float | None = None) -> Reward:
         TargetError: no such name, or a w that would pay for missing the target.
     """
     if name not in _USUAL:
-        raise TargetError(f"unknown objective {name!r}", f"use one of {', '.join(OBJECTIVES)}")
+        raise TargetError(f"objective {name!r} has no reward", f"use one of {', '.join(_USUAL)}")
     below, above = _USUAL[name]
     if w is None:
         return Reward(name, below, above)
@@ -87,8 +87,10 @@ def limits(targets: Sequence[Target], *, band: float, objective: str) -> Limits:
     """From band * T to T for the first target, up to T for the others; under "pareto" up to T for all.
 
     Raises:
-        TargetError: a band that is no share.
+        TargetError: a band that is no share, or no such objective.
     """
+    if objective not in OBJECTIVES:
+        raise TargetError(f"unknown objective {objective!r}", f"use one of {', '.join(OBJECTIVES)}")
     if not 0 <= band < 1:
         raise TargetError(f"band is {band}", "give the share of the target below which nothing is let in, 0 to below 1")
     first = 0.0 if objective == PARETO else band

@@ -20,6 +20,7 @@ _EVERYTHING = "everything"
 _ROWS: Mapping[str, tuple[str, ...]] = {
     "version": (),
     "errors": (),
+    "files": ("errors",),
     "arch": ("errors",),
     "space": ("arch",),
     "models": ("arch",),
@@ -39,8 +40,8 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "report": ("search.storage",),
     "cli": (_EVERYTHING,),
 }
-# `version` says nothing of any room.
-_ANYWHERE = frozenset({"version"})
+# Leaves that say nothing of any room.
+_ANYWHERE = frozenset({"version", "files"})
 
 # Heavy packages and where they may be imported; a torch-free evaluator is named by its module.
 _HEAVY: Mapping[str, tuple[str, ...]] = {

@@ -2,6 +2,7 @@
 
 Stages of like layers that follow each other become one; an identity skip where none is possible is the same as no skip;
 a fused block that does not expand is a convolution; a gate's width is told by the input where both widths are equal.
+Widths are compared as they are written: expansions or gate ratios that only round to the same channels stay apart.
 """
 
 from functools import lru_cache

@@ -324,11 +324,18 @@ def parse_json(text: str) -> Architecture:
 
 def _load(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ArchitectureError(
             f"the file is not JSON: {error}", "write one with `nas show ARCH --save FILE`"
         ) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Fields:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return fields
 
 
 def _object(where: str, data: Any) -> Fields:

@@ -185,7 +185,7 @@ class Architecture:
     stem: Stem = field(validator=_is(ConvStem))
     stages: tuple[Stage, ...] = field(converter=_stages, validator=[_is(tuple), deep_iterable(_is(Stage))])
     head: Head = field(validator=_is(ConvHead, PoolHead))
-    resolution: int = field(default=224, validator=_counted())
+    resolution: int = field(default=224, validator=_number(1, 100_000, whole=True))
     in_channels: int = field(default=3, validator=_counted())
     classes: int = field(default=1000, validator=_counted())
     padding: str = field(default="symmetric", validator=_one_of(PADDINGS))

@@ -26,6 +26,17 @@ BYTES_PER_ELEMENT: Mapping[str, int] = MappingProxyType({"fp32": 4, "fp16": 2, "
 IN_PLACE = frozenset({"activation", "scale", "add", "dropout"})
 
 
+def element_bytes(precision: str) -> int:
+    """Bytes of one number.
+
+    Raises:
+        TargetError: no such precision.
+    """
+    if precision not in BYTES_PER_ELEMENT:
+        raise TargetError(f"unknown precision {precision!r}", f"use one of {', '.join(BYTES_PER_ELEMENT)}")
+    return BYTES_PER_ELEMENT[precision]
+
+
 @frozen
 class PartCost:
     """One part's share; peaks are maxima over parts, the rest are sums."""
@@ -51,8 +62,12 @@ class Costs:
     peak_elements: int
 
     def peak_bytes(self, precision: str = "fp32") -> int:
-        """Peak activation memory at a precision."""
-        return self.peak_elements * BYTES_PER_ELEMENT[precision]
+        """Peak activation memory at a precision.
+
+        Raises:
+            TargetError: no such precision.
+        """
+        return self.peak_elements * element_bytes(precision)
 
 
 def node_macs(node: Node) -> int:
@@ -213,9 +228,7 @@ def peak_memory(precision: str = "fp32") -> Counted:
     Raises:
         TargetError: no such precision.
     """
-    if precision not in BYTES_PER_ELEMENT:
-        raise TargetError(f"unknown precision {precision!r}", f"use one of {', '.join(BYTES_PER_ELEMENT)}")
-    return Counted("bytes", "peak_elements", max, BYTES_PER_ELEMENT[precision])
+    return Counted("bytes", "peak_elements", max, element_bytes(precision))
 
 
 # What is kept of every architecture, whatever the targets are.

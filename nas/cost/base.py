@@ -1,6 +1,7 @@
 """What every cost model has in common."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -69,15 +70,27 @@ class Target:
 
     Attributes:
         name: as on the command line, "flops".
+        kept_as: the name of the cost in trials and tables, "macs".
         cost: its model.
         limit: in the cost's unit.
         text: as the user wrote it, "flops=400M".
     """
 
     name: str
+    kept_as: str
     cost: ChainCostModel
     limit: float
     text: str
 
 
+def format_amount(value: float, unit: str) -> str:
+    """A cost as people read it: "398.2M MACs", "3.887M params", "6.02 MB"."""
+    if unit == "bytes":
+        return f"{value / 1e6:.2f} MB" if value >= 1e5 else f"{value:,.0f} B"
+    rounded = float(f"{value:.4g}")
+    size, letter = max(((size, letter) for letter, size in COUNT_UNITS.items() if rounded >= size), default=(1.0, ""))
+    return f"{value / size:.4g}{letter} {unit}"
+
+
+COUNT_UNITS = MappingProxyType({"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12})
 CostModels = Mapping[str, ChainCostModel]

@@ -7,17 +7,17 @@ from types import MappingProxyType
 from attrs import frozen
 
 from nas.cost.analytic import MACS, PARAMS, peak_memory
-from nas.cost.base import ChainCostModel, Target
+from nas.cost.base import COUNT_UNITS, ChainCostModel, Target
 from nas.errors import TargetError
 
-_COUNTS = MappingProxyType({"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12})
 _BYTES = MappingProxyType({"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30})
 
 
 @frozen
 class Kind:
-    """A word that can be a target: its cost model for a precision, its units, an example."""
+    """A word that can be a target: its cost, that cost's model for a precision, its units, an example."""
 
+    kept_as: str
     model: Callable[[str], ChainCostModel]
     units: Mapping[str, float]
     example: str
@@ -25,9 +25,9 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "flops": Kind(lambda _precision: MACS, _COUNTS, "flops=400M"),
-        "params": Kind(lambda _precision: PARAMS, _COUNTS, "params=5M"),
-        "peak_memory": Kind(peak_memory, _BYTES, "peak_memory=8MB"),
+        "flops": Kind("macs", lambda _precision: MACS, COUNT_UNITS, "flops=400M"),
+        "params": Kind("params", lambda _precision: PARAMS, COUNT_UNITS, "params=5M"),
+        "peak_memory": Kind("peak_bytes", peak_memory, _BYTES, "peak_memory=8MB"),
     }
 )
 
@@ -42,7 +42,7 @@ def parse_target(text: str, precision: str = "fp32") -> Target:
     Raises:
         TargetError: unknown name or unit, a bare number, or nothing that could be a limit.
     """
-    name, _, amount = text.partition("=")
+    name, _, amount = (word.strip(" ") for word in text.partition("="))
     if name not in KINDS:
         examples = ", ".join(kind.example for kind in KINDS.values())
         raise TargetError(f"target {text!r}: unknown target {name!r}", f"write one like {examples}")
@@ -54,7 +54,7 @@ def parse_target(text: str, precision: str = "fp32") -> Target:
     if limit <= 0:
         raise TargetError(f"target {text!r}: the limit is not above zero", _form(kind))
     at = f" at {precision}" if kind.units is _BYTES and precision != "fp32" else ""
-    return Target(name, kind.model(precision), limit, f"{name}={found.group(1)}{found.group(2)}{at}")
+    return Target(name, kind.kept_as, kind.model(precision), limit, f"{name}={found.group(1)}{found.group(2)}{at}")
 
 
 def _complaint(amount: str, found: "re.Match[str] | None") -> str:
@@ -65,12 +65,3 @@ def _complaint(amount: str, found: "re.Match[str] | None") -> str:
 
 def _form(kind: Kind) -> str:
     return f"write a number and one of {', '.join(kind.units)}, like {kind.example}"
-
-
-def format_amount(value: float, unit: str) -> str:
-    """A cost as people read it: "398.2M MACs", "3.887M params", "6.02 MB"."""
-    if unit == "bytes":
-        return f"{value / 1e6:.2f} MB" if value >= 1e5 else f"{value:,.0f} B"
-    rounded = float(f"{value:.4g}")
-    size, letter = max(((size, letter) for letter, size in _COUNTS.items() if rounded >= size), default=(1.0, ""))
-    return f"{value / size:.4g}{letter} {unit}"

@@ -9,8 +9,7 @@ import attrs
 import pandas as pd
 from attrs import frozen
 
-from nas.cost.analytic import BYTES_PER_ELEMENT
-from nas.cost.target import format_amount, parse_target
+from nas.cost.base import format_amount
 from nas.errors import StudyError
 from nas.objective import PARETO
 from nas.report.frame import BASELINE_STATE, front_rows, trial_frame
@@ -161,14 +160,10 @@ def pareto(view: StudyView) -> Pareto:
 
 
 def _scale(view: StudyView) -> _Scale:
-    text, _, precision = str(view.settings["targets"][0]).partition(" at ")
-    axis, limit = AXES[view.cost_name], parse_target(text, precision or "fp32").limit
-    if not precision:
-        return _Scale(view.cost_name, axis.title, axis.size, limit / axis.size)
-    # Trials keep their memory at fp32, whatever precision the target is meant at.
-    share = BYTES_PER_ELEMENT[precision] / BYTES_PER_ELEMENT["fp32"]
-    title = axis.title.replace("memory", f"memory at {precision}")
-    return _Scale(view.cost_name, title, axis.size / share, limit / axis.size)
+    axis = AXES[view.cost_name]
+    _, _, precision = str(view.settings["targets"][0]).partition(" at ")
+    title = axis.title.replace("memory", f"memory at {precision}") if precision else axis.title
+    return _Scale(view.cost_name, title, axis.size, float(view.settings["limits"][0]["high"]) / axis.size)
 
 
 def _x_range(costs: Sequence[float], limit: float, low: float | None) -> Span:

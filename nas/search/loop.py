@@ -121,6 +121,7 @@ def study_settings(space: SearchSpace, evaluator: Evaluator, settings: Settings)
         "resolution": space.net.get("resolution", 224),
         "classes": space.net.get("classes", 1000),
         "targets": [target.text for target in settings.targets],
+        "limits": _described_limits(settings),
         "objective": settings.objective,
         "w": None if reward is None else [reward.below, reward.above],
         "band": settings.band,
@@ -130,6 +131,13 @@ def study_settings(space: SearchSpace, evaluator: Evaluator, settings: Settings)
         "pruner": settings.pruner,
         "proxy": {key: value for key, value in evaluator.describe().items() if key != "environment"},
     }
+
+
+def _described_limits(settings: Settings) -> list[dict[str, Any]]:
+    """For each target the cost it limits, as it is kept in trials, and from where to where."""
+    let_in = limits(settings.targets, band=settings.band, objective=settings.objective)
+    spans = zip(settings.targets, let_in.low, let_in.high, strict=True)
+    return [{"cost": target.kept_as, "low": low, "high": high} for target, low, high in spans]
 
 
 def default_study_name(described: Mapping[str, Any]) -> str:
@@ -342,7 +350,9 @@ class _Run:
         self.listen(Event(kind, record, view.counted, total, view.best, left, message))
 
     def _costs(self, arch: Architecture) -> dict[str, float]:
-        return {name: model.estimate(arch).value for name, model in self.plan.costs.items()}
+        """Costs by name; a target's own, at its precision, goes before a usual one of the same name."""
+        models = dict(self.plan.costs) | {target.kept_as: target.cost for target in self.settings.targets}
+        return {name: model.estimate(arch).value for name, model in models.items()}
 
     def _kept(self, arch: Architecture) -> dict[str, Any]:
         """What a trial keeps from its beginning."""

@@ -87,7 +87,14 @@ class Proposer:
             if self._is_new(picks):
                 return self._proposal(picks, {})
         self._mirror.sampler = make_sampler(self.sampler, int(rng.integers(2**31)))
+        self._forget_parents()
         return self._sampled(rng) or self._listed(rng)
+
+    def _forget_parents(self) -> None:
+        """NSGA keeps a generation's parents in the order they were first drawn, which a search that goes on has not."""
+        study_id, storage = self._mirror._study_id, self._mirror._storage
+        for key in storage.get_study_system_attrs(study_id):
+            storage.set_study_system_attr(study_id, key, None)
 
     def _sampled(self, rng: np.random.Generator) -> Proposal | None:
         """What the sampler wants; if that stays outside, the way from its last wish into the band."""

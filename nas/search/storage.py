@@ -9,14 +9,14 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 import psutil
 from attrs import field, frozen
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
@@ -65,7 +65,7 @@ class Record:
     score: float | None = None
     seconds: float | None = None
     reason: str = ""
-    seed: int = 0
+    seed: int | None = None
     label: str = ""
 
     @property
@@ -114,26 +114,24 @@ class StudyView:
     @property
     def front(self) -> tuple[Record, ...]:
         """Complete trials that no other beats in accuracy and first cost, by rising cost."""
+        known = [(r.costs[self.cost_name], r.accuracy, r) for r in self.complete if r.accuracy is not None]
         front: list[Record] = []
-        for record in sorted(self.complete, key=lambda r: (r.costs[self.cost_name], -(r.accuracy or 0))):
-            if not front or (record.accuracy or 0) > (front[-1].accuracy or 0):
+        best = -1.0
+        for _, accuracy, record in sorted(known, key=lambda row: (row[0], -row[1], row[2].number)):
+            if accuracy > best:
                 front.append(record)
+                best = accuracy
         return tuple(front)
 
     @property
     def cost_name(self) -> str:
         """The cost that the study's first target limits, as a key of `Record.costs`."""
-        return {"flops": "macs", "params": "params", "peak_memory": "peak_bytes"}[first_target(self.settings)]
+        return str(self.settings["limits"][0]["cost"])
 
 
 def _rank(record: Record) -> float:
     rank = record.accuracy if record.score is None else record.score
     return float("-inf") if rank is None else rank
-
-
-def first_target(settings: Mapping[str, Any]) -> str:
-    """The name of a study's first target."""
-    return str(settings["targets"][0]).partition("=")[0]
 
 
 def mask(url: str) -> str:
@@ -294,7 +292,7 @@ def read_trial(trial: FrozenTrial) -> Record:
         score=trial.value if single else None,
         seconds=kept.get("seconds"),
         reason=kept.get("reason", ""),
-        seed=kept.get("seed", 0),
+        seed=kept.get("seed"),
     )
 
 
@@ -332,11 +330,10 @@ def end_killed(study: optuna.Study) -> int:
 
 def kill(study: optuna.Study, trial_id: int, number: int, reason: str) -> None:
     """End a trial that was cut short from outside; one that has just ended stays as it is."""
-    if study._storage.get_trial(trial_id).state.is_finished():
-        return
-    study._storage.set_trial_user_attr(trial_id, "reason", reason)
-    study._storage.set_trial_user_attr(trial_id, KILLED, True)
-    study.tell(number, state=TrialState.FAIL)
+    with suppress(UpdateFinishedTrialError):
+        study._storage.set_trial_user_attr(trial_id, "reason", reason)
+        study._storage.set_trial_user_attr(trial_id, KILLED, True)
+        study.tell(number, state=TrialState.FAIL)
 
 
 def find_trial(view: StudyView, which: str) -> Record:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from nas.arch.presets import preset
 from nas.cost.analytic import MACS, PARAMS, cost
-from nas.cost.target import KINDS, format_amount, parse_target
+from nas.cost.base import format_amount
+from nas.cost.target import KINDS, parse_target
 from nas.errors import TargetError
 
 _COUNTS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -90,9 +91,7 @@ def test_a_bare_number_is_told_apart() -> None:
         parse_target("flops=400000000")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "=", "=400M", "400M", "FLOPS=400M", "flop=4M", " flops=4M", "flops =4M", "ƒlops=4M"]
-)
+@pytest.mark.parametrize("text", ["", "=", "=400M", "400M", "FLOPS=400M", "flop=4M", "ƒlops=4M"])
 def test_an_unknown_target_is_refused_with_the_known_ones(text: str) -> None:
     with pytest.raises(TargetError, match="unknown target") as caught:
         parse_target(text)

@@ -22,6 +22,7 @@ SETTINGS: Mapping[str, Any] = {
     "objective": "soft",
     "band": 0.9,
     "epochs": 3,
+    "limits": [{"cost": "macs", "low": 360e6, "high": 400e6}],
     "space": "mnasnet",
 }
 STATES = ("complete", "pruned", "failed", "killed", "running")
@@ -59,9 +60,11 @@ def records(draw: st.DrawFn, number: int) -> Record:
 def studies(draw: st.DrawFn) -> StudyView:
     """Any study, with and without a baseline."""
     made = [draw(records(number)) for number in range(draw(st.integers(0, 12)))]
-    target = draw(st.sampled_from(["flops=400M", "params=5M", "peak_memory=8MB", "peak_memory=8MB at int8"]))
+    texts = {"flops=400M": "macs", "params=5M": "params", "peak_memory=8MB at int8": "peak_bytes"}
+    target = draw(st.sampled_from(tuple(texts)))
+    limits = [{"cost": texts[target], "low": 2, "high": 5}]
     base = Record(-1, "complete", ARCH, {"macs": 3, "params": 3, "peak_bytes": 3}, accuracy=0.5, label="known <x1>")
-    return study(*made, baseline=draw(st.sampled_from([None, base])), targets=[target])
+    return study(*made, baseline=draw(st.sampled_from([None, base])), targets=[target], limits=limits)
 
 
 class Fake:

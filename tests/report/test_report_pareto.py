@@ -44,16 +44,16 @@ def test_units_are_percent_and_millions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "x", "limit", "unit"),
+    ("target", "cost", "x", "limit", "unit"),
     [
-        ("params=5M", 4.0, 5.0, "Parameters (millions)"),
-        ("peak_memory=8MB", 6.0, 8.0, "Peak activation memory per image (MB)"),
-        # 6 MB of four-byte numbers are 1.5 MB of one-byte numbers.
-        ("peak_memory=2MB at int8", 1.5, 2.0, "Peak activation memory at int8 per image (MB)"),
+        ("params=5M", "params", 4.0, 5.0, "Parameters (millions)"),
+        ("peak_memory=8MB", "peak_bytes", 6.0, 8.0, "Peak activation memory per image (MB)"),
+        ("peak_memory=8MB at int8", "peak_bytes", 6.0, 8.0, "Peak activation memory at int8 per image (MB)"),
     ],
 )
-def test_cost_is_the_first_targets(target: str, x: float, limit: float, unit: str) -> None:
-    info = pareto(study(record(0), targets=[target, "flops=1G"]))
+def test_cost_is_the_first_targets(target: str, cost: str, x: float, limit: float, unit: str) -> None:
+    limits = [{"cost": cost, "low": 0.9e6 * limit, "high": 1e6 * limit}]
+    info = pareto(study(record(0), targets=[target, "flops=1G"], limits=limits))
     assert info.front[0].x == pytest.approx(x)
     assert (info.limit, info.x_title) == (limit, unit)
 

@@ -1,4 +1,4 @@
-"""Small spaces, and an evaluator that makes its accuracies up: what a search needs, without torch and without images."""
+"""Small spaces, and an evaluator that makes its accuracies up: a search without torch and without images."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping

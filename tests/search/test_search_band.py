@@ -101,7 +101,9 @@ def test_the_share_is_that_of_all_combinations(target: str) -> None:
 @pytest.mark.skipif("NAS_TEST_DATA" not in os.environ, reason="NAS_TEST_DATA names no folder")
 @pytest.mark.parametrize(("column", "target", "limit"), [("flops", "flops=60M", 60e6), ("params", "params=2M", 2e6)])
 def test_nasbench_macros_own_counts_give_the_same_share(column: str, target: str, limit: float) -> None:
-    table = pytest.importorskip("pyarrow.parquet").read_table(Path(os.environ["NAS_TEST_DATA"], "nasbench_macro.parquet"))
+    table = pytest.importorskip("pyarrow.parquet").read_table(
+        Path(os.environ["NAS_TEST_DATA"], "nasbench_macro.parquet")
+    )
     counts = np.array(table[column].to_pylist())
     band = band_of(MACRO, target)
     inside = band.excess(every(band)) == 0

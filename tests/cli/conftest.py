@@ -1,0 +1,95 @@
+"""The command line as a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, field, frozen
+
+from tests.search.fakes import SMALLEST, TINY
+
+ROOT = Path(__file__).parents[2]
+REAL, FAKE = "nas.cli.main", "tests.cli.fake_nas"
+
+
+@frozen
+class Ran:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def refused(self, *words: str, code: int = 1) -> None:
+        """It ended with one message that holds these words, and printed nothing else."""
+        assert self.code == code, self.err
+        assert self.out == ""
+        assert "Traceback" not in self.err
+        message = self.err[self.err.rindex("nas: " if code == 1 else "Error: ") :]
+        for word in words:
+            assert word in message
+        if code == 1:
+            problem, *remedy = message.splitlines()
+            assert len(remedy) >= 1, "the message has no remedy"
+            assert all(line.startswith("  ") for line in remedy)
+            assert len(problem) < 400
+
+
+@define
+class Nas:
+    """Runs `nas` in a folder."""
+
+    folder: Path
+    started: list["subprocess.Popen[str]"] = field(factory=list)
+
+    def __call__(self, *arguments: str, module: str = REAL, **environment: str) -> Ran:
+        """The real command, to its end."""
+        process = self.start(*arguments, module=module, **environment)
+        out, err = process.communicate(timeout=240)
+        return Ran(process.returncode, out, err)
+
+    def fake(self, *arguments: str, **environment: str) -> Ran:
+        """The command with accuracies that are made up."""
+        return self(*arguments, module=FAKE, **environment)
+
+    def start(self, *arguments: str, module: str = REAL, **environment: str) -> "subprocess.Popen[str]":
+        """A command under way."""
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error::DeprecationWarning:nas", "-m", module, *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_heed_interrupts,
+        )
+        self.started.append(process)
+        return process
+
+
+def _heed_interrupts() -> None:
+    """A shell's background jobs have them ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture(name="nas")
+def _nas(tmp_path: Path) -> Iterator[Nas]:
+    """`nas` in a folder that holds two small spaces."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "smallest.yaml").write_text(SMALLEST)
+    runner = Nas(tmp_path)
+    yield runner
+    for process in runner.started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()

@@ -1,0 +1,45 @@
+"""The command `nas` with accuracies that are made up: all of it but images and torch. Run as a module.
+
+NAS_FAKE_SECONDS is how long an epoch takes, NAS_FAKE_FAILS the level below which an architecture cannot be scored.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from nas.arch.spec import Architecture
+from nas.cli import search
+from nas.cli.main import main
+from tests.search.fakes import FakeEvaluator, level
+
+
+@frozen
+class SlowEvaluator:
+    """A `FakeEvaluator` that takes its time."""
+
+    images: int | None
+    seed: int
+
+    def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:
+        below = float(os.environ.get("NAS_FAKE_FAILS", "0"))
+        for accuracy in FakeEvaluator(lambda one: level(one) < below).evaluate(arch, budget):
+            time.sleep(float(os.environ.get("NAS_FAKE_SECONDS", "0")))
+            yield accuracy
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"evaluator": "fake", "data": "none", "images": self.images, "seed": self.seed}
+
+    def seconds_per_epoch(self, _arch: Architecture) -> float:
+        return 2.0
+
+
+def make_evaluator(options: dict[str, Any], _progress: object) -> SlowEvaluator:
+    return SlowEvaluator(options["images"], options["seed"])
+
+
+if __name__ == "__main__":
+    vars(search)["_evaluator"] = make_evaluator
+    main()

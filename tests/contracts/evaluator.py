@@ -1,0 +1,63 @@
+"""What every evaluator promises, to be run over each one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+import pytest
+
+from nas.arch.code import parse_text
+from nas.arch.spec import Architecture
+from nas.evaluate.base import Evaluator
+
+SMALL = parse_text("net resolution=32 classes=1000\nstem conv k3 s2 c8\nconv k3 s1 c8\nhead pool")
+OTHER = parse_text("net resolution=32 classes=1000\nstem conv k3 s2 c8\nmbconv k3 s2 e2 c12\nhead conv c16")
+
+
+class EvaluatorContract:
+    """A subclass gives `evaluator`, a new one each time and all of them equal."""
+
+    def evaluator(self) -> Evaluator:
+        raise NotImplementedError
+
+    def architectures(self) -> Sequence[Architecture]:
+        """At least two that can be scored."""
+        return SMALL, OTHER
+
+    @pytest.mark.parametrize("budget", [1, 2, 3])
+    def test_there_is_an_accuracy_for_every_epoch(self, budget: int) -> None:
+        for arch in self.architectures():
+            accuracies = list(self.evaluator().evaluate(arch, budget))
+            assert len(accuracies) == budget
+            assert all(type(accuracy) is float and 0 <= accuracy <= 1 for accuracy in accuracies)
+
+    def test_the_same_architecture_gets_the_same_accuracies(self) -> None:
+        arch, other = self.architectures()[:2]
+        evaluator = self.evaluator()
+        first = list(evaluator.evaluate(arch, 2))
+        list(evaluator.evaluate(other, 1))
+        assert list(evaluator.evaluate(arch, 2)) == first
+        assert list(self.evaluator().evaluate(arch, 2)) == first
+
+    def test_stopping_early_changes_nothing(self) -> None:
+        arch, other = self.architectures()[:2]
+        untouched = list(self.evaluator().evaluate(other, 2))
+        evaluator = self.evaluator()
+        whole = list(evaluator.evaluate(arch, 3))
+        assert list(islice(evaluator.evaluate(arch, 3), 2)) == whole[:2]
+        never_begun = evaluator.evaluate(arch, 3)
+        assert iter(never_begun) is never_begun
+        assert list(evaluator.evaluate(other, 2)) == untouched
+
+    def test_its_description_is_plain_json(self) -> None:
+        described = self.evaluator().describe()
+        assert described
+        assert json.loads(json.dumps(described, allow_nan=False)) == described
+        assert isinstance(described.get("environment", {}), Mapping)
+
+    def test_equal_evaluators_describe_themselves_alike_before_and_after(self) -> None:
+        evaluator = self.evaluator()
+        before = dict(evaluator.describe())
+        list(evaluator.evaluate(self.architectures()[0], 1))
+        assert evaluator.describe() == before
+        assert self.evaluator().describe() == before

@@ -1,0 +1,299 @@
+"""Studies as they are kept and read back, and what happens to trials whose process is gone."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import optuna
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState, create_trial
+
+from nas.arch.code import format_text
+from nas.errors import StudyError
+from nas.search.storage import (
+    COUNTED_STATES,
+    KILLED,
+    SETTINGS,
+    Record,
+    StudyView,
+    end_killed,
+    explained,
+    find_trial,
+    is_alive,
+    kill,
+    mask,
+    open_storage,
+    open_study,
+    read_study,
+    runner,
+    study_names,
+)
+from tests.search.fakes import make_space
+
+ARCH = format_text(make_space().from_picks([0] * 7))
+MADE_WITH = {"space": "tiny", "targets": ["flops=1M"], "objective": "soft", "proxy": {"data": "digits", "images": 10}}
+STATES = (*COUNTED_STATES, KILLED, "running")
+
+
+def record(number: int, macs: int = 1, accuracy: float | None = 0.5, state: str = "complete", **rest: Any) -> Record:
+    return Record(number, state, ARCH, {"macs": macs, "params": macs, "peak_bytes": macs}, accuracy, **rest)
+
+
+def view_of(*records: Record, cost: str = "macs") -> StudyView:
+    return StudyView("demo", {"limits": [{"cost": cost}], "objective": "soft"}, records)
+
+
+@st.composite
+def views(draw: st.DrawFn) -> StudyView:
+    """Few distinct figures, so that ties are common."""
+    figures = st.tuples(st.integers(1, 5), st.integers(0, 5), st.sampled_from(STATES))
+    rows = draw(st.lists(figures, max_size=12))
+    records = [
+        record(i, macs, accuracy / 5, state, score=accuracy / macs) for i, (macs, accuracy, state) in enumerate(rows)
+    ]
+    return view_of(*records, cost=draw(st.sampled_from(["macs", "params", "peak_bytes"])))
+
+
+@given(view=views())
+def test_the_front_is_what_no_complete_trial_beats(view: StudyView) -> None:
+    points = {(r.costs[view.cost_name], r.accuracy or 0) for r in view.complete}
+    beaten = {(c, a) for c, a in points for d, b in points if d <= c and b >= a and (c, a) != (d, b)}
+    front = [(r.costs[view.cost_name], r.accuracy or 0) for r in view.front]
+    assert front == sorted(points - beaten)
+    assert all(r.state == "complete" for r in view.front)
+
+
+@given(view=views())
+def test_ranked_counted_and_best(view: StudyView) -> None:
+    scores = [r.score or 0 for r in view.ranked]
+    assert scores == sorted(scores, reverse=True)
+    assert sorted(r.number for r in view.ranked) == [r.number for r in view.records if r.state == "complete"]
+    assert view.counted == len(view.records) - sum(r.state in (KILLED, "running") for r in view.records)
+    assert view.best == (view.ranked[0] if view.ranked else None)
+    assert view.best is None or view.best.number == min(r.number for r in view.complete if r.score == scores[0])
+
+
+def test_without_a_score_the_highest_accuracy_is_first() -> None:
+    view = view_of(record(0, accuracy=0.4), record(1, accuracy=0.6), record(2, accuracy=0.5))
+    assert [r.number for r in view.ranked] == [1, 2, 0]
+
+
+def test_trials_are_found_by_word() -> None:
+    view = view_of(
+        record(0, 3, 0.5, score=0.1), record(1, 1, 0.2, score=0.9), record(2, 5, 0.4), record(3, state="failed")
+    )
+    assert find_trial(view, "best").number == 1
+    assert find_trial(view, "trial=3").number == 3
+    assert [find_trial(view, f"pareto={i}").number for i in (1, 2)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "which",
+    ["", "worst", "trial", "trial=", "trial=9", "trial=-1", "trial=²", "trial=1.0", "pareto=0", "pareto=3", "best=1"],
+)
+def test_a_trial_that_is_not_there_is_told_with_what_is(which: str) -> None:
+    view = view_of(record(0, 3, 0.5), record(1, 1, 0.2))
+    with pytest.raises(StudyError, match=r"pareto=1 to pareto=2; 2 trials are complete"):
+        find_trial(view, which)
+
+
+def test_a_study_without_trials_has_no_best() -> None:
+    assert (view_of().best, view_of().front, view_of().counted) == (None, (), 0)
+    with pytest.raises(StudyError, match="has no best"):
+        find_trial(view_of(), "best")
+
+
+SECRET = "hunter2"  # noqa: S105 -- a made-up one
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://me:{SECRET}@host/db",
+        f"postgresql://me:{SECRET}@host:port/db",
+        f"postgresql://me@host/db?password={SECRET}",
+        f"mysql+pymysql://me@host/db?passwd={SECRET}&charset=utf8",
+        f"mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3D{SECRET}",
+        f"redis://:{SECRET}@host/1",
+        f"no url with {SECRET}",
+        f"nosuchdriver://me:{SECRET}@host/db",
+    ],
+)
+def test_passwords_are_in_no_message(url: str) -> None:
+    assert SECRET not in mask(url)
+    for create in (True, False):
+        with pytest.raises(StudyError) as error:
+            open_storage(url, create=create)
+        assert SECRET not in str(error.value)
+    with pytest.raises(StudyError) as error, explained(url):
+        raise optuna.exceptions.StorageInternalError(f"cannot connect with {url} or {SECRET}")
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///nas.db", "sqlite:////tmp/a b.db", "sqlite:///file:x.db?mode=ro&uri=true"])
+def test_a_url_without_a_secret_stays_as_it_is(url: str) -> None:
+    assert mask(url) == url
+
+
+def test_a_user_and_a_host_are_still_told() -> None:
+    assert mask(f"postgresql://me:{SECRET}@host/db") == "postgresql://me:***@host/db"
+
+
+def test_storages_that_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("not a database at all, only text")
+    before = (tmp_path / "text.db").read_bytes()
+    for place in (tmp_path, tmp_path / "text.db", tmp_path / "nowhere" / "nas.db"):
+        with pytest.raises(StudyError, match="cannot be opened"):
+            open_storage(f"sqlite:///{place}")
+    assert (tmp_path / "text.db").read_bytes() == before
+    with pytest.raises(StudyError, match="there is no study database"):
+        open_storage(f"sqlite:///{tmp_path / 'absent.db'}", create=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["text.db"]
+
+
+@pytest.fixture(name="storage")
+def _storage() -> BaseStorage:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return open_storage("sqlite://")
+
+
+def made(storage: BaseStorage, name: str = "demo") -> optuna.Study:
+    return open_study(storage, name, ["maximize"], MADE_WITH)
+
+
+def test_a_study_goes_on_with_the_same_settings_alone(storage: BaseStorage) -> None:
+    made(storage)
+    assert made(storage).study_name == "demo"
+    for key, value in {"space": "mnasnet", "targets": ["flops=2M"], "seed": 1}.items():
+        with pytest.raises(StudyError, match=f"study demo was made with {key}"):
+            open_study(storage, "demo", ["maximize"], {**MADE_WITH, key: value})
+    with pytest.raises(StudyError, match=r"made with proxy\.images 10, not 20"):
+        open_study(storage, "demo", ["maximize"], {**MADE_WITH, "proxy": {"data": "digits", "images": 20}})
+    assert optuna.load_study(storage=storage, study_name="demo").user_attrs == {SETTINGS: MADE_WITH}
+
+
+def foreign(storage: BaseStorage, kind: str) -> optuna.Study:
+    if kind == "minimises":
+        return optuna.create_study(storage=storage, study_name="demo")
+    study = optuna.create_study(storage=storage, study_name="demo", direction="maximize")
+    if kind == "has attributes":
+        study.set_user_attr("owner", "somebody")
+    else:
+        study.add_trial(create_trial(value=1.0))
+    return study
+
+
+@pytest.mark.parametrize("kind", ["minimises", "has attributes", "has trials"])
+def test_a_study_of_another_tool_is_left_alone(storage: BaseStorage, kind: str) -> None:
+    study = foreign(storage, kind)
+    before = (study.user_attrs, study.directions, len(study.trials))
+    with pytest.raises(StudyError, match="was not made by nas"):
+        made(storage)
+    again = optuna.load_study(storage=storage, study_name="demo")
+    assert (again.user_attrs, again.directions, len(again.trials)) == before
+    assert study_names(storage) == ()
+    with pytest.raises(StudyError, match="there is no study 'demo'"):
+        read_study(storage, "demo")
+
+
+def test_a_study_that_was_cut_short_while_it_was_made_is_taken_up(storage: BaseStorage) -> None:
+    optuna.create_study(storage=storage, study_name="demo", direction="maximize")
+    made(storage)
+    assert study_names(storage) == ("demo",)
+
+
+def test_studies_are_listed_oldest_first(storage: BaseStorage) -> None:
+    for name in ("c", "a", "b"):
+        made(storage, name)
+    assert study_names(storage) == ("c", "a", "b")
+
+
+def test_a_baseline_is_read_back_as_it_was_kept(storage: BaseStorage) -> None:
+    base = record(-1, accuracies=(0.25, 0.5), label="known")
+    made(storage).set_user_attr("nas:baseline", attrs.asdict(base))
+    assert read_study(storage, "demo").baseline == base
+
+
+def begin(study: optuna.Study, token: str) -> int:
+    """A running trial of some process; its number."""
+    template = create_trial(state=TrialState.RUNNING, user_attrs={"arch": ARCH, "runner": token})
+    return study._storage.get_trial(study._storage.create_new_trial(study._study_id, template)).number
+
+
+@pytest.fixture(name="process")
+def _process() -> Any:
+    started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield started
+    with contextlib.suppress(ProcessLookupError):
+        started.kill()
+    started.wait()
+
+
+def token_of(pid: int) -> str:
+    node = runner().rsplit(" ", 2)[0]
+    return f"{node} {pid} {psutil.Process(pid).create_time():.2f}"
+
+
+def test_this_process_is_alive() -> None:
+    assert is_alive(runner())
+    assert runner() == token_of(os.getpid())
+
+
+def test_a_process_is_alive_until_it_ends_even_if_nobody_asks_about_it(process: "subprocess.Popen[bytes]") -> None:
+    token = token_of(process.pid)
+    assert is_alive(token)
+    process.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is still listed
+    assert psutil.pid_exists(process.pid)
+    assert not is_alive(token)
+    process.wait()
+    assert not is_alive(token)
+
+
+def test_another_process_of_the_same_number_is_not_it() -> None:
+    node, pid, start = runner().rsplit(" ", 2)
+    assert not is_alive(f"{node} {pid} {float(start) - 100:.2f}")
+
+
+def test_processes_of_other_hosts_are_taken_to_be_alive() -> None:
+    assert is_alive("elsewhere 1 1.00")
+    assert is_alive("a host with spaces 1 1.00")
+
+
+@pytest.mark.parametrize("token", ["", "x", "a b", "host one 2", f"{runner().rsplit(' ', 2)[0]} one 2"])
+def test_what_is_no_token_is_nobodys(token: str) -> None:
+    assert is_alive(token) == (token == "host one 2")  # noqa: S105 -- of another host
+
+
+def test_trials_of_dead_processes_are_ended_and_no_others(
+    storage: BaseStorage, process: "subprocess.Popen[bytes]"
+) -> None:
+    study = made(storage)
+    dead, own, far = (begin(study, token) for token in (token_of(process.pid), runner(), "elsewhere 1 1.00"))
+    nobodys = begin(study, "")
+    assert end_killed(study) == 1
+    process.kill()
+    process.wait()
+    assert end_killed(study) == 1
+    assert end_killed(study) == 0
+    states = {r.number: r.state for r in read_study(storage, "demo").records}
+    assert states == {dead: KILLED, nobodys: KILLED, own: "running", far: "running"}
+    assert read_study(storage, "demo").counted == 0
+    assert "process ended" in read_study(storage, "demo").records[dead].reason
+
+
+def test_a_trial_that_has_just_ended_is_not_killed_any_more(storage: BaseStorage) -> None:
+    study = made(storage)
+    trial = study.ask()
+    study.tell(trial, 0.5)
+    kill(study, trial._trial_id, trial.number, "too late")
+    assert read_study(storage, "demo").records[0].state == "complete"
