@@ -173,8 +173,13 @@ def _print_plan(planned: Any, options: dict[str, Any]) -> None:
         print_json(report)
         return
     for name, value in report.items():
-        shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        click.echo(f"{name.replace('_', ' '):22} {shown}")
+        click.echo(f"{name.replace('_', ' '):22} {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _plan_report(planned: Any, storage: str, rng: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from nas.cli.options import ARCH_HELP, arch_argument, json_option, storage_optio
 @arch_argument
 @click.option("--resolution", type=click.IntRange(1, 10_000), help="Pixels of a side, instead of its own.")
 @click.option("--classes", type=click.IntRange(1, 10_000_000), help="Number of classes, instead of its own.")
+@click.option("--precision", default="fp32", show_default=True, help="Of activations, for their peak memory.")
 @click.option("--text", "as_text", is_flag=True, help="Print the text form: one stage a line.")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a .json or .txt file.")
 @json_option
@@ -20,6 +21,7 @@ def command(
     reference: str,
     resolution: int | None,
     classes: int | None,
+    precision: str,
     as_text: bool,
     save: Path | None,
     as_json: bool,
@@ -41,11 +43,11 @@ def command(
     if save is not None:
         _save(save, arch)
     if as_json:
-        print_json(_summary(name, arch))
+        print_json(_summary(name, arch, precision))
     elif as_text:
         click.echo(format_text(arch))
     else:
-        _print(name, arch)
+        _print(_summary(name, arch, precision))
 
 
 def _save(path: Path, arch: Any) -> None:
@@ -56,7 +58,7 @@ def _save(path: Path, arch: Any) -> None:
     write_atomically(path, (write(arch) + "\n").encode())
 
 
-def _summary(name: str, arch: Any) -> dict[str, Any]:
+def _summary(name: str, arch: Any, precision: str) -> dict[str, Any]:
     from nas.arch.code import format_text
     from nas.cost.analytic import cost
 
@@ -65,7 +67,8 @@ def _summary(name: str, arch: Any) -> dict[str, Any]:
         "name": name,
         "params": whole.params,
         "macs": whole.macs,
-        "peak_bytes": whole.peak_bytes(),
+        "peak_bytes": whole.peak_bytes(precision),
+        "precision": precision,
         "resolution": arch.resolution,
         "classes": arch.classes,
         "arch": format_text(arch),
@@ -92,10 +95,9 @@ def _rows(arch: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _print(name: str, arch: Any) -> None:
+def _print(summary: dict[str, Any]) -> None:
     from nas.cli.printing import millions, print_table
 
-    summary = _summary(name, arch)
     rows = [
         (
             row["stage"],
@@ -110,7 +112,7 @@ def _print(name: str, arch: Any) -> None:
     total = ("total", "", "", "", millions(summary["macs"]), f"{summary['params']:,}")
     print_table(("stage", "what", "input", "output", "MACs", "params"), [*rows, total], left=2)
     click.echo(
-        f"{name}: {millions(summary['macs'])} MACs, {summary['params']:,} params, "
-        f"{summary['peak_bytes'] / 1e6:.2f} MB peak activations (fp32, batch 1), "
-        f"{arch.in_channels}x{arch.resolution}x{arch.resolution} to {arch.classes} classes"
+        f"{summary['name']}: {millions(summary['macs'])} MACs, {summary['params']:,} params, "
+        f"{summary['peak_bytes'] / 1e6:.2f} MB peak activations ({summary['precision']}, batch 1), "
+        f"{summary['resolution']} px, {summary['classes']:,} classes"
     )

@@ -102,10 +102,12 @@ class TrainEvaluator:
             "images": {"train": len(self.data.train), "val": len(self.data.val)},
             "recipe": attrs.asdict(self.recipe),
             "seed": self.seed,
-            "device": self.device,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "precision": PRECISIONS.get(torch.device(self.device).type, "fp32"),
+            "environment": {
+                "device": self.device,
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "precision": PRECISIONS.get(torch.device(self.device).type, "fp32"),
+            },
         }
 
     def repeat_seed(self, seed: int) -> "TrainEvaluator":

@@ -424,8 +424,8 @@ class _Run:
         return optuna.Trial(self.study, trial_id)
 
     def _run_trial(self, proposal: Proposal) -> None:
-        trial, begun = self._begin(proposal), time.monotonic()
-        with self._guarded(trial):
+        with self._guarded(proposal.arch):
+            trial, begun = self._begin(proposal), time.monotonic()
             accuracies: list[float] = []
             state = TrialState.COMPLETE
             try:
@@ -468,12 +468,15 @@ class _Run:
         return [self._score(arch, accuracy)]
 
     @contextmanager
-    def _guarded(self, trial: optuna.Trial) -> Iterator[None]:
-        """A trial that is cut short is ended as such: it does not count, and is proposed again."""
+    def _guarded(self, arch: Architecture) -> Iterator[None]:
+        """A trial that is cut short, even while it begins, is ended as such: it does not count, and comes again."""
         try:
             yield
         except BaseException as error:
-            kill(self.study, trial._trial_id, trial.number, f"cut short by {type(error).__name__}: {error}")
+            own = {"runner": runner(), "arch": format_text(arch)}
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if own.items() <= trial.user_attrs.items():
+                    kill(self.study, trial._trial_id, trial.number, f"cut short by {type(error).__name__}: {error}")
             raise
 
     def _after(self, trial: optuna.Trial, state: TrialState) -> None:

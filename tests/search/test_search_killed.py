@@ -26,7 +26,7 @@ def go(url: str) -> StudyView:
     """Six trials, some of which fail."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     settings = Settings([parse_target("flops=1.2M")], trials=TRIALS, epochs=2, band=0.5)
-    evaluator = FakeEvaluator(lambda arch: level(arch) < 0.2)
+    evaluator = FakeEvaluator(lambda arch: level(arch) < 0.4)
     return search(make_space(), evaluator, settings, COUNTED, study_name="demo", storage=url)
 
 

@@ -43,8 +43,9 @@ def _url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'nas.db'}"
 
 
-def asked(*targets: str, **rest: Any) -> Settings:
-    return Settings([parse_target(text) for text in targets or ("flops=1.2M",)], **{"trials": 8, "band": 0.5} | rest)
+def asked(*targets: str, **given: Any) -> Settings:
+    rest: dict[str, Any] = {"trials": 8, "band": 0.5, "sampler": "random"} | given
+    return Settings([parse_target(text) for text in targets or ("flops=1.2M",)], **rest)
 
 
 def go(settings: Settings, storage: str = MEMORY, space: SearchSpace = TINY, **rest: Any) -> StudyView:
@@ -102,13 +103,14 @@ def test_without_a_pruner_none_is() -> None:
     assert {r.state for r in go(asked(trials=15, epochs=6, pruner="none")).records} == {"complete"}
 
 
-@pytest.mark.parametrize("sampler", SAMPLER_NAMES)
+@pytest.mark.parametrize("sampler", ["tpe", *(pytest.param(s, marks=pytest.mark.slow) for s in SAMPLER_NAMES[1:])])
 def test_one_seed_is_one_study(sampler: str) -> None:
     first, again, other = (go(asked(sampler=sampler, seed=seed)) for seed in (1, 1, 2))
     assert outcome(first) == outcome(again)
     assert outcome(first) != outcome(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["soft", "pareto"])
 def test_going_on_gives_what_one_go_gives(url: str, objective: str) -> None:
     sizes = (1, 9, 24)
@@ -133,7 +135,7 @@ class Interrupt:
 
 def test_interrupted_at_many_moments_it_is_the_same_study(url: str) -> None:
     whole = go(asked(epochs=4))
-    for at in (1, 2, 3, 5, 6, 9, 11):
+    for at in (1, 3, 6, 11):
         with pytest.raises(KeyboardInterrupt):
             go(asked(epochs=4), url, listen=Interrupt(at))
     view = go(asked(epochs=4), url)
@@ -161,6 +163,23 @@ def test_an_interruption_right_after_a_trial_was_told_loses_nothing(url: str, mo
     view = go(asked(), url)
     assert outcome(view) == outcome(go(asked()))
     assert {r.state for r in view.records} <= {"complete", "pruned"}
+
+
+def test_an_interruption_while_a_trial_begins_leaves_none_running(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = optuna.Trial.__init__
+
+    def interrupted(trial: optuna.Trial, study: optuna.Study, trial_id: int) -> None:
+        begin(trial, study, trial_id)
+        if study.study_name == "demo":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(optuna.Trial, "__init__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        go(asked(), url)
+    monkeypatch.undo()
+    states = [trial.state.name for trial in optuna.load_study(storage=url, study_name="demo").trials]
+    assert states == ["FAIL"]
+    assert outcome(go(asked(), url)) == outcome(go(asked()))
 
 
 def test_a_breakdown_of_the_evaluator_does_not_count(url: str) -> None:
@@ -277,7 +296,7 @@ def test_the_baseline_is_evaluated_once_and_counts_as_no_trial(url: str) -> None
 
 
 def test_pareto_keeps_the_upper_limit_alone_and_two_values(url: str) -> None:
-    view = go(asked("flops=1.5M", objective="pareto", trials=30, band=0.9), url)
+    view = go(asked("flops=1.5M", objective="pareto", sampler="", trials=22, band=0.9), url)
     macs = [r.costs["macs"] for r in view.records]
     assert max(macs) <= 1.5e6
     assert min(macs) < 0.9 * 1.5e6
@@ -335,7 +354,7 @@ def test_bad_settings_are_told_before_the_study_is_touched(url: str, change: dic
     assert not Path(url.removeprefix("sqlite:///")).exists()
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 2}, {"sampler": "random"}, {"band": 0.6}, {"w": -0.1}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"w": -0.1}])
 def test_a_study_of_other_settings_is_left_as_it_is(url: str, change: dict[str, Any]) -> None:
     before = go(asked(trials=2), url)
     with pytest.raises(StudyError, match=f"made with {next(iter(change))}"):

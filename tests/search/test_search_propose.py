@@ -84,7 +84,7 @@ def _quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-@pytest.mark.parametrize("name", BANDS)
+@pytest.mark.parametrize("name", ["tiny", "nasbench_macro", pytest.param("mnasnet", marks=pytest.mark.slow)])
 @every_sampler
 def test_every_proposal_is_let_in_and_new(sampler: str, directions: Sequence[Direction], name: str) -> None:
     band = BANDS[name]
@@ -104,7 +104,7 @@ def test_the_same_seed_proposes_the_same_and_another_does_not(sampler: str, dire
     assert first != other
 
 
-@pytest.mark.parametrize("name", ["tiny", "nasbench_macro"])
+@pytest.mark.parametrize("name", ["tiny", pytest.param("nasbench_macro", marks=pytest.mark.slow)])
 @every_sampler
 def test_a_history_taken_in_at_once_goes_on_as_if_never_stopped(
     sampler: str, directions: Sequence[Direction], name: str

@@ -1,0 +1,161 @@
+"""`nas search` and what reads its studies: the command as users run it."""
+
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from nas.arch.code import format_text, parse_text
+from nas.cli.reference import find_architecture
+from nas.cost.analytic import cost
+from nas.errors import StudyError
+from tests.cli.conftest import FAKE, REAL, Nas
+
+SEARCH = ("search", "--target", "flops=1.2M", "--band", "0.5", "--space", "tiny.yaml", "--study", "demo")
+FAST = (*SEARCH, "--epochs", "2", "--trials", "6")
+SHORT = (*FAST, "--images", "100", "--proxy-resolution", "8", "--train-on", "cpu")
+
+
+def trials(folder: Path) -> list[tuple[Any, ...]]:
+    """What must not depend on interruptions: of every trial that counts its architecture, state and score."""
+    study = optuna.load_study(storage=f"sqlite:///{folder / 'nas.db'}", study_name="demo")
+    assert not study.get_trials(states=[optuna.trial.TrialState.RUNNING])
+    lasting = [trial for trial in study.trials if "killed" not in trial.user_attrs]
+    kept = [(trial.user_attrs["arch"], trial.user_attrs["accuracy_by_epoch"]) for trial in lasting]
+    return [(*pair, t.state, t.values) for pair, t in zip(kept, lasting, strict=True)]
+
+
+def test_json_is_one_object_and_nothing_else(nas: Nas) -> None:
+    ran = nas.fake(*FAST, "--target", "params=15k", "--json")
+    assert ran.code == 0, ran.err
+    result = ran.json
+    assert (result["study"], result["trials"], result["targets"]) == ("demo", 6, ["flops=1.2M", "params=15k"])
+    assert result["baseline"] is None
+    best = result["best"]
+    whole = cost(parse_text(best["arch"]))
+    assert (best["macs"], best["params"]) == (whole.macs, whole.params)
+    assert 0.6e6 <= best["macs"] <= 1.2e6
+    assert 0 <= best["accuracy"] <= 1
+    expected = best["accuracy"] * ((best["macs"] / 1.2e6) * (best["params"] / 15e3)) ** -0.07
+    assert best["score"] == pytest.approx(expected)
+    assert ran.err.count("\ntrial ") + ran.err.startswith("trial ") == 6
+
+
+def test_a_study_is_shown_listed_and_taken_from(nas: Nas) -> None:
+    searched = nas.fake(*FAST)
+    assert searched.code == 0, searched.err
+    for words in ("best: trial", "6 trials are in study demo", "next: nas pareto demo", "nas show study:demo:best"):
+        assert words in searched.out
+    listed = nas("studies", "--json")
+    assert [(row["study"], row["trials"], row["killed"]) for row in listed.json] == [("demo", 6, 0)]
+    best = nas("show", "study:demo:best", "--json").json
+    assert best["params"] == cost(parse_text(best["arch"])).params
+    study = optuna.load_study(storage=f"sqlite:///{nas.folder / 'nas.db'}", study_name="demo")
+    storage = f"sqlite:///{nas.folder / 'nas.db'}"
+    assert format_text(find_architecture("study:demo", storage)[1]) == best["arch"]
+    assert format_text(find_architecture("study:demo:trial=3", storage)[1]) == study.trials[3].user_attrs["arch"]
+    assert cost(find_architecture("study:demo:pareto=1", storage)[1]).macs <= best["macs"]
+    nas("show", "study:demo:trial=77").refused("study demo has no trial=77", "6 trials are complete")
+    with pytest.raises(StudyError, match="there is no study 'other'"):
+        find_architecture("study:other", storage)
+
+
+def test_a_studys_name_may_hold_colons(nas: Nas) -> None:
+    assert nas.fake(*FAST, "--study", "mine:v1", "--trials", "1").code == 0
+    for words in ("study:mine:v1:best", "study:mine:v1:trial=0", "study:mine:v1:pareto=1"):
+        assert find_architecture(words, f"sqlite:///{nas.folder / 'nas.db'}")[0] == words
+
+
+def test_a_space_that_runs_out_ends_early_and_says_so(nas: Nas) -> None:
+    ran = nas.fake("search", "--target", "flops=10M", "--objective", "pareto", "--space", "smallest.yaml", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["trials"] == 3
+    assert "exhausted: 3 of 20 trials are done; no new architecture was found in the band" in ran.err
+
+
+def test_failures_are_shown_with_their_reason_and_five_in_a_row_end_it(nas: Nas) -> None:
+    ran = nas.fake(*FAST, "--json", NAS_FAKE_FAILS="1")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.count("failed: made to fail") == 5
+    assert "nas: 5 trials failed one after another, the last with: made to fail" in ran.err
+    assert nas("studies", "--json").json[0]["trials"] == 5
+    later = nas.fake(*FAST, "--json")
+    assert (later.code, later.json["trials"]) == (0, 6)
+
+
+def test_a_dry_run_touches_nothing(nas: Nas) -> None:
+    for target in ("flops=1M", "flops=2.44M"):
+        ran = nas.fake("search", "--target", target, "--space", "tiny.yaml", "--dry-run", "--json")
+        assert ran.code == 0, ran.err
+        assert ran.json["targets"] == [target]
+        assert ran.json["seconds_in_all"] == 20 * 3 * 2.0
+    assert not (nas.folder / "nas.db").exists()
+
+
+def rows(folder: Path, state: str) -> int:
+    """How many trials the database shows in a state, read beside Optuna."""
+    try:
+        with sqlite3.connect(f"file:{folder / 'nas.db'}?mode=ro", uri=True) as database:
+            return int(database.execute("select count(*) from trials where state = ?", (state,)).fetchone()[0])
+    except sqlite3.OperationalError:  # not yet there, or being written
+        return 0
+
+
+def wait_for_running(process: "subprocess.Popen[str]", folder: Path, complete: int) -> None:
+    """Until the database shows a running trial after so many complete ones; at most two minutes."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        if rows(folder, "COMPLETE") >= complete and rows(folder, "RUNNING"):
+            return
+        time.sleep(0.02)
+    raise AssertionError("no trial began")
+
+
+def end_and_go_on(nas: Nas, arguments: tuple[str, ...], module: str, number: signal.Signals, **env: str) -> None:
+    """End the command in the middle of its first, then of its third trial, then let it finish."""
+    for complete in (0, 2):
+        process = nas.start(*arguments, module=module, **env)
+        wait_for_running(process, nas.folder, complete)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert out == ""
+        assert "Traceback" not in err
+        if number == signal.SIGINT:
+            assert process.returncode == 130
+            assert "stopped; the same command goes on with study demo" in err
+            assert rows(nas.folder, "RUNNING") == 0
+        else:
+            assert process.returncode == -number
+            assert rows(nas.folder, "RUNNING") == 1
+    resumed = nas(*arguments, "--json", module=module)
+    assert resumed.code == 0, resumed.err
+    assert resumed.json["trials"] == 6
+    assert "resumed: 2 of 6 trials are done" in resumed.err
+    assert nas("studies", "--json").json[0]["killed"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_ended_twice_in_mid_trial_it_is_the_same_study(nas: Nas, number: signal.Signals) -> None:
+    end_and_go_on(nas, FAST, FAKE, number, NAS_FAKE_SECONDS="0.3")
+    interrupted = trials(nas.folder)
+    (nas.folder / "nas.db").unlink()
+    assert nas.fake(*FAST).code == 0
+    assert interrupted == trials(nas.folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_real_training_ended_twice_is_the_same_study(nas: Nas, number: signal.Signals) -> None:
+    end_and_go_on(nas, SHORT, REAL, number)
+    interrupted = trials(nas.folder)
+    (nas.folder / "nas.db").unlink()
+    assert nas(*SHORT).code == 0
+    assert interrupted == trials(nas.folder)
+    assert len(interrupted) == 6
