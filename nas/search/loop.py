@@ -24,6 +24,7 @@ from nas.objective import PARETO, limits, make_reward, score
 from nas.search.band import Band, Picks, make_band
 from nas.search.baseline import find_baseline
 from nas.search.defaults import BAND, DEFAULT_STORAGE, EPOCHS, TRIALS
+from nas.search.interrupts import Interrupts
 from nas.search.propose import Proposal, Proposer
 from nas.search.samplers import make_pruner, make_sampler
 from nas.search.storage import (
@@ -289,7 +290,9 @@ def run(planned: Plan, *, storage: str = DEFAULT_STORAGE, listen: Listener = lam
     with explained(storage):
         study = open_study(opened, planned.study_name, directions, planned.described)
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
-        _Run(planned, study, listen).run()
+        searching = _Run(planned, study, listen)
+        with searching.interrupts.taken_over():
+            searching.run()
         return read_study(opened, planned.study_name)
 
 
@@ -301,6 +304,7 @@ class _Run:
         self.settings = planned.settings
         self.study = study
         self.listen = listen
+        self.interrupts = Interrupts()
         self.wanted = [picks for picks, _ in planned.wanted]
         self.proposer = Proposer(
             planned.band,
@@ -327,7 +331,8 @@ class _Run:
             self._tell("moved", message=message)
         self._evaluate_baseline()
         while self._view().counted < self.settings.trials:
-            proposal = self.proposer.propose(self._view().counted)
+            with self.interrupts.heeded():
+                proposal = self.proposer.propose(self._view().counted)
             if proposal is None:
                 self._tell("exhausted", message="no new architecture was found in the band")
                 return
@@ -403,7 +408,7 @@ class _Run:
     def _accuracies(self, arch: Architecture) -> Iterator[float]:
         """The evaluator's accuracies by epoch, checked; at least one."""
         accuracy = None
-        for accuracy in self.plan.evaluator.evaluate(arch, self.settings.epochs):
+        for accuracy in self.interrupts.heed(self.plan.evaluator.evaluate(arch, self.settings.epochs)):
             if not 0 <= accuracy <= 1:
                 raise EvaluationError(f"the evaluator gave accuracy {accuracy}", "an accuracy lies between 0 and 1")
             yield accuracy

@@ -401,7 +401,7 @@ def test_events_tell_how_far_it_is() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
 def test_hundreds_of_trials(sampler: str) -> None:
-    view = go(asked("flops=100M", trials=300, sampler=sampler, band=0.8), space=MACRO)
-    assert view.counted == 300
-    assert len({canonical(r.architecture) for r in view.records}) == 300
-    assert all(80e6 <= r.costs["macs"] <= 100e6 for r in view.records)
+    view = go(asked("flops=80M", trials=200, sampler=sampler, band=0.8), space=MACRO)
+    assert view.counted == 200
+    assert len({canonical(r.architecture) for r in view.records}) == 200
+    assert all(64e6 <= r.costs["macs"] <= 80e6 for r in view.records)
