@@ -28,7 +28,8 @@ from nas.files import write_atomically
 from nas.objective import limits
 from nas.search.band import make_band
 from nas.search.defaults import EPOCHS, TRIALS
-from nas.search.loop import Settings, search
+from nas.search.loop import search
+from nas.search.settings import Settings
 from nas.search.storage import quiet_optuna
 from nas.space.files import find_space
 

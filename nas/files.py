@@ -1,7 +1,8 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and where the shipped ones lie."""
 
 import os
 from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
 
 from nas.errors import NasError
@@ -26,3 +27,10 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def shipped_folder(name: str) -> Path:
+    """A folder of data files: inside the installed package, or beside it in a checkout."""
+    package = Path(str(files("nas")))
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import attrs
 
-from nas.arch.layers import expanded, keeps_identity, stage_layers
-from nas.arch.spec import EXPANDING_OPERATORS, Architecture, Stage
+from nas.arch.layers import Shape, keeps_identity, stage_layers, walk_part
+from nas.arch.spec import Architecture, Stage
 
 
 @lru_cache(maxsize=65_536)
@@ -50,5 +50,5 @@ def plain_layer(layer: Stage, channels: int) -> Stage:
 
 
 def _gated_channels(layer: Stage, channels: int) -> int:
-    inner = {"conv": layer.channels, "dsconv": channels}
-    return expanded(channels, layer) if layer.operator in EXPANDING_OPERATORS else inner[layer.operator]
+    nodes = walk_part(layer, Shape(channels, 1, 1), 1)
+    return next(node.shape.channels for node in nodes if node.op == "scale")

@@ -210,7 +210,7 @@ def format_part(part: Part, activation: str) -> str:
     """A part's line of text; an activation equal to `activation` is left out."""
     if isinstance(part, Stage):
         return format_stage(part, activation)
-    word, table = ("stem", STEMS) if isinstance(part, ConvStem) else ("head", HEADS)
+    word, table = ("stem", STEMS) if _is_in(STEMS, part) else ("head", HEADS)
     return _format_end(word, table, part, activation)
 
 
@@ -297,6 +297,10 @@ def format_json(arch: Architecture) -> str:
     data["stem"] = {"kind": _kind(STEMS, arch.stem)} | data["stem"]
     data["head"] = {"kind": _kind(HEADS, arch.head)} | data["head"]
     return json.dumps(data, indent=1)
+
+
+def _is_in(table: Table, record: object) -> bool:
+    return any(cls is type(record) for cls, _ in table.values())
 
 
 def _kind(table: Table, record: object) -> str:

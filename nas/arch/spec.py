@@ -3,7 +3,7 @@
 import reprlib
 from collections.abc import Callable, Iterable
 from types import NoneType
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 from attrs import Attribute, field, frozen
@@ -165,6 +165,10 @@ Head = ConvHead | PoolHead
 Part = Stem | Stage | Head
 
 
+def _members(union: Any) -> tuple[type, ...]:
+    return get_args(union) or (union,)
+
+
 @frozen(cache_hash=True)
 class Norm:
     """Batch normalisation: torch's momentum (TensorFlow's is one minus it) and epsilon."""
@@ -182,9 +186,9 @@ class Architecture:
         drop_path: stochastic depth (arXiv 1603.09382): layer i of N is dropped in training with rate drop_path*i/N.
     """
 
-    stem: Stem = field(validator=_is(ConvStem))
+    stem: Stem = field(validator=_is(*_members(Stem)))
     stages: tuple[Stage, ...] = field(converter=_stages, validator=[_is(tuple), deep_iterable(_is(Stage))])
-    head: Head = field(validator=_is(ConvHead, PoolHead))
+    head: Head = field(validator=_is(*_members(Head)))
     resolution: int = field(default=224, validator=_number(1, 100_000, whole=True))
     in_channels: int = field(default=3, validator=_counted())
     classes: int = field(default=1000, validator=_counted())

@@ -3,13 +3,16 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from nas.cli.options import json_option, storage_option
 
-Verb = Callable[..., Any]
+if TYPE_CHECKING:
+    from nas.search.storage import Record, StudyView
+
+Verb = Callable[..., None]
 
 
 def _file_option(name: str, what: str) -> Callable[[Verb], Verb]:
@@ -49,7 +52,7 @@ def _file_name(study: str) -> str:
     return re.sub(r"[^\w.=+-]+", "-", study).lstrip(".-") or "study"
 
 
-def _write(view: Any, html: Path | None, png: Path | None, csv: Path | None) -> None:
+def _write(view: "StudyView", html: Path | None, png: Path | None, csv: Path | None) -> None:
     """All files that were asked for; the picture first, since it is what can fail."""
     from nas.report.files import write_csv, write_html, write_png
     from nas.report.frame import trial_frame
@@ -64,7 +67,7 @@ def _write(view: Any, html: Path | None, png: Path | None, csv: Path | None) -> 
         write_csv(csv, trial_frame(view))
 
 
-def _print_json(view: Any) -> None:
+def _print_json(view: "StudyView") -> None:
     from nas.cli.printing import print_json
     from nas.report.frame import front_rows, rows, trial_frame
 
@@ -73,9 +76,9 @@ def _print_json(view: Any) -> None:
     print_json({"study": view.name, "cost": view.cost_name, "rows": rows(frame), "front": front})
 
 
-def _print(view: Any, written: list[Path], storage: str) -> None:
+def _print(view: "StudyView", written: list[Path], storage: str) -> None:
     """The front beside the baseline, where the files are, and what to type next."""
-    from nas.cli.printing import print_table
+    from nas.cli.printing import next_command, print_table
 
     headers = ("architecture", "accuracy", "MACs", "params", "peak memory")
     places = [_cells(f"pareto={i} (trial {record.number})", record) for i, record in enumerate(view.front, 1)]
@@ -84,24 +87,15 @@ def _print(view: Any, written: list[Path], storage: str) -> None:
     for path in written:
         click.echo(f"wrote {path}")
     if view.front:
-        click.echo(f"next: nas show study:{view.name}:pareto={len(view.front)}{_storage_words(storage)}")
+        which = f"study:{view.name}:pareto={len(view.front)}"
+        click.echo(f"next: {next_command('show', which, storage=storage)}")
     else:
         click.echo("no trial is complete yet")
 
 
-def _cells(name: str, record: Any) -> tuple[str, ...]:
+def _cells(name: str, record: "Record") -> tuple[str, ...]:
     from nas.cli.printing import millions, percent
 
     peak = record.costs.get("peak_bytes")
     counts = (millions(record.costs.get("macs")), millions(record.costs.get("params")))
     return (name, percent(record.accuracy), *counts, "-" if peak is None else f"{peak / 1e6:.2f} MB")
-
-
-def _storage_words(storage: str) -> str:
-    """What the next command needs to find the study again; a password is left for the user to fill in."""
-    from shlex import quote
-
-    from nas.search.defaults import DEFAULT_STORAGE
-    from nas.search.storage import mask
-
-    return "" if storage == DEFAULT_STORAGE else f" --storage {quote(mask(storage))}"

@@ -1,10 +1,13 @@
 """Tables and JSON on standard output."""
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
+
+from nas.search.defaults import DEFAULT_STORAGE
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, title: str = "") -> None:
@@ -22,6 +25,19 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: 
 def print_json(data: Any) -> None:
     """One JSON document, with figures in their plain units."""
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def next_command(*words: str, storage: str) -> str:
+    """A command of `nas` that can be pasted into a shell.
+
+    Args:
+        words: the verb and its arguments, as they are before a shell reads them.
+        storage: where the study is; its passwords are left for the user to fill in.
+    """
+    from nas.search.storage import mask
+
+    at = () if storage == DEFAULT_STORAGE else ("--storage", mask(storage))
+    return shlex.join(("nas", *words, *at))
 
 
 def percent(share: float | None) -> str:

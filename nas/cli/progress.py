@@ -118,7 +118,7 @@ def _line(event: "Event") -> str:
             f"; {event.message}" if event.message else ""
         )
     name = f"baseline {record.label}" if record.label else f"trial {record.number} ({event.done}/{event.total})"
-    figures = f"{percent(record.accuracy)} at {millions(record.costs['macs'])} MACs, score {number(record.score)}"
+    figures = f"{percent(record.accuracy)} at {millions(record.costs.get('macs'))} MACs, score {number(record.score)}"
     state = "" if record.state == "complete" else f", {record.state}"
     state += f": {record.reason}" if record.reason else ""
     best = f" · best {percent(event.best.accuracy)}" if event.best else ""

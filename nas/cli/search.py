@@ -1,6 +1,7 @@
 """`nas search`: find the most accurate architecture for a target."""
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
@@ -8,7 +9,27 @@ from nas.cli.options import ARCH_HELP, json_option, storage_option
 from nas.errors import SpaceError
 from nas.search.defaults import BAND, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, TRIALS
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nas.arch.spec import Architecture
+    from nas.cli.progress import Progress
+    from nas.cost.base import Target
+    from nas.evaluate.base import Evaluator
+    from nas.search.band import Band
+    from nas.search.plan import Plan
+    from nas.search.storage import Record, StudyView
+
 SHOWN = 5
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """An evaluator that can tell how long it will take."""
+
+    def seconds_per_epoch(self, arch: "Architecture") -> float:
+        """Seconds that an epoch of this architecture takes here."""
+        ...
 
 
 @click.command(epilog=ARCH_HELP)
@@ -123,15 +144,16 @@ def command(**options: Any) -> None:
     (_print_json if options["as_json"] else _print_result)(view, options["storage"])
 
 
-def _plan(options: dict[str, Any], progress: Any) -> Any:
+def _plan(options: dict[str, Any], progress: "Progress") -> "Plan":
     """Everything that the options name, loaded and checked; the images come last, since they take longest."""
     from nas.cli.reference import find_architecture
     from nas.cost.analytic import COUNTED, peak_memory
     from nas.cost.target import parse_target
-    from nas.search.loop import Settings, check, plan
+    from nas.search.plan import check, plan
+    from nas.search.settings import Settings
     from nas.space.files import find_space
 
-    space = find_space(options["space"]).fix(dict(_read_fix(fix) for fix in options["fixes"]))
+    space = find_space(options["space"]).fix(_read_fixes(options["fixes"]))
     space = space.for_target(resolution=options["resolution"], classes=options["classes"])
     peak_memory(options["precision"])  # refuses an unknown one, whatever the targets are
     settings = Settings(
@@ -144,6 +166,18 @@ def _plan(options: dict[str, Any], progress: Any) -> Any:
     return plan(space, _evaluator(options, progress), settings, COUNTED, options["study"])
 
 
+def _read_fixes(texts: Iterable[str]) -> dict[str, str]:
+    fixed: dict[str, str] = {}
+    for name, option in map(_read_fix, texts):
+        if name in fixed:
+            raise SpaceError(
+                f"a choice can be fixed once, and {name} is given {fixed[name]!r} and {option!r}",
+                f"keep one of them, like --fix {name}={fixed[name]}",
+            )
+        fixed[name] = option
+    return fixed
+
+
 def _read_fix(text: str) -> tuple[str, str]:
     name, equals, option = text.partition("=")
     if not equals or not option:
@@ -151,7 +185,7 @@ def _read_fix(text: str) -> tuple[str, str]:
     return name.strip(), option.strip()
 
 
-def _evaluator(options: dict[str, Any], progress: Any) -> Any:
+def _evaluator(options: dict[str, Any], progress: "Progress") -> "Evaluator":
     from nas.data.load import load_images
     from nas.evaluate.train import TrainEvaluator, find_device
 
@@ -162,7 +196,7 @@ def _evaluator(options: dict[str, Any], progress: Any) -> Any:
     return TrainEvaluator(data, seed=options["seed"], device=device, on_batch=progress.on_batch)
 
 
-def _print_plan(planned: Any, options: dict[str, Any]) -> None:
+def _print_plan(planned: "Plan", options: dict[str, Any]) -> None:
     """What would be done, with an estimate of its time."""
     import numpy as np
 
@@ -176,21 +210,23 @@ def _print_plan(planned: Any, options: dict[str, Any]) -> None:
         click.echo(f"{name.replace('_', ' '):22} {_shown(value)}")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, dict):
         return ", ".join(f"{key} {part}" for key, part in value.items())
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def _plan_report(planned: Any, storage: str, rng: Any) -> dict[str, Any]:
-    from nas.search.loop import first_proposal
+def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> dict[str, Any]:
+    from nas.search.storage import mask
 
     settings, band, proxy = planned.settings, planned.band, planned.described["proxy"]
-    seconds = settings.epochs * planned.evaluator.seconds_per_epoch(first_proposal(band, settings).arch)
+    seconds = _seconds_a_trial(planned)
     evaluations = settings.trials + (planned.baseline is not None)
     return {
         "study": planned.study_name,
-        "storage": storage,
+        "storage": mask(storage),
         "space": band.space.name,
         "targets": [target.text for target in settings.targets],
         "target_task": {key: planned.described[key] for key in ("resolution", "classes")},
@@ -201,22 +237,33 @@ def _plan_report(planned: Any, storage: str, rng: Any) -> dict[str, Any]:
         "proxy_task": {"data": proxy.get("data"), "resolution": proxy.get("resolution"), "epochs": settings.epochs},
         "baseline": planned.baseline[0] if planned.baseline else "none",
         "trials": settings.trials,
-        "seconds_a_trial": round(seconds, 1),
-        "seconds_in_all": round(seconds * evaluations),
+        "seconds_a_trial": None if seconds is None else round(seconds, 1),
+        "seconds_in_all": None if seconds is None else round(seconds * evaluations),
     }
 
 
-def _limits(band: Any) -> Any:
+def _seconds_a_trial(planned: "Plan") -> float | None:
+    """An estimate from the first network that would be evaluated; None where the evaluator gives none."""
+    from nas.search.plan import first_proposal
+
+    if not isinstance(planned.evaluator, Timed):
+        return None
+    arch = first_proposal(planned.band, planned.settings).arch
+    return planned.settings.epochs * planned.evaluator.seconds_per_epoch(arch)
+
+
+def _limits(band: "Band") -> "Iterator[tuple[Target, float, float]]":
     return zip(band.targets, band.limits.low, band.limits.high, strict=True)
 
 
-def _print_json(view: Any, storage: str) -> None:
+def _print_json(view: "StudyView", storage: str) -> None:
     from nas.cli.printing import print_json
+    from nas.search.storage import mask
 
     print_json(
         {
             "study": view.name,
-            "storage": _masked(storage),
+            "storage": mask(storage),
             "trials": view.counted,
             "best": _row(view.best),
             "baseline": _row(view.baseline),
@@ -226,13 +273,7 @@ def _print_json(view: Any, storage: str) -> None:
     )
 
 
-def _masked(storage: str) -> str:
-    from nas.search.storage import mask
-
-    return mask(storage)
-
-
-def _row(record: Any) -> dict[str, Any] | None:
+def _row(record: "Record | None") -> dict[str, Any] | None:
     if record is None:
         return None
     return {
@@ -240,33 +281,44 @@ def _row(record: Any) -> dict[str, Any] | None:
         "name": record.label or None,
         "arch": record.arch,
         "accuracy": record.accuracy,
-        "macs": int(record.costs["macs"]),
-        "params": int(record.costs["params"]),
-        "peak_bytes": int(record.costs["peak_bytes"]),
+        **{name: _count(record, name) for name in ("macs", "params", "peak_bytes")},
         "score": record.score,
     }
 
 
-def _print_result(view: Any, storage: str) -> None:
-    """The best architectures beside the baseline, where they are, and what to type next."""
-    from nas.cli.printing import millions, number, percent, print_table
-    from nas.search.defaults import DEFAULT_STORAGE
+def _count(record: "Record", name: str) -> int | None:
+    """A cost as a whole number, None where the study does not hold it."""
+    value = record.costs.get(name)
+    return None if value is None else int(value)
 
-    ranked = view.front if view.settings["objective"] == "pareto" else view.ranked
-    rows = [(f"trial {record.number}", record) for record in ranked[:SHOWN]]
-    rows += [(f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
+
+def _print_result(view: "StudyView", storage: str) -> None:
+    """The best architectures beside the baseline, where they are, and what to type next."""
+    from nas.cli.printing import next_command
+    from nas.search.storage import mask
+
     click.echo()
-    print_table(
-        ("architecture", "accuracy", "MACs", "params", "score"),
-        [
-            (name, percent(r.accuracy), millions(r.costs["macs"]), millions(r.costs["params"]), number(r.score))
-            for name, r in rows
-        ],
-    )
+    _print_best(view)
     if view.best is None:
         click.echo("no trial was completed")
         return
     click.echo(f"\nbest: trial {view.best.number}\n{view.best.arch}\n")
-    at = "" if storage == DEFAULT_STORAGE else f" --storage {_masked(storage)}"
-    click.echo(f"{view.counted} trials are in study {view.name}, {_masked(storage)}")
-    click.echo(f"next: nas pareto {view.name}{at}\n      nas show study:{view.name}:best{at}")
+    click.echo(f"{view.counted} trials are in study {view.name}, {mask(storage)}")
+    click.echo(f"next: {next_command('pareto', view.name, storage=storage)}")
+    click.echo(f"      {next_command('show', f'study:{view.name}:best', storage=storage)}")
+
+
+def _print_best(view: "StudyView") -> None:
+    from nas.cli.printing import print_table
+
+    ranked = view.front if view.settings["objective"] == "pareto" else view.ranked
+    rows = [_cells(f"trial {record.number}", record) for record in ranked[:SHOWN]]
+    rows += [_cells(f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
+    print_table(("architecture", "accuracy", "MACs", "params", "score"), rows)
+
+
+def _cells(name: str, record: "Record") -> tuple[str, ...]:
+    from nas.cli.printing import millions, number, percent
+
+    counts = (millions(record.costs.get("macs")), millions(record.costs.get("params")))
+    return (name, percent(record.accuracy), *counts, number(record.score))

@@ -1,11 +1,14 @@
 """`nas show`: an architecture's stages with shapes and costs."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.cli.options import ARCH_HELP, arch_argument, json_option, storage_option
+
+if TYPE_CHECKING:
+    from nas.arch.spec import Architecture
 
 
 @click.command(epilog=ARCH_HELP)
@@ -50,7 +53,7 @@ def command(
         _print(_summary(name, arch, precision))
 
 
-def _save(path: Path, arch: Any) -> None:
+def _save(path: Path, arch: "Architecture") -> None:
     from nas.arch.code import format_json, format_text
     from nas.files import write_atomically
 
@@ -58,7 +61,7 @@ def _save(path: Path, arch: Any) -> None:
     write_atomically(path, (write(arch) + "\n").encode())
 
 
-def _summary(name: str, arch: Any, precision: str) -> dict[str, Any]:
+def _summary(name: str, arch: "Architecture", precision: str) -> dict[str, Any]:
     from nas.arch.code import format_text
     from nas.cost.analytic import cost
 
@@ -76,7 +79,7 @@ def _summary(name: str, arch: Any, precision: str) -> dict[str, Any]:
     }
 
 
-def _rows(arch: Any) -> list[dict[str, Any]]:
+def _rows(arch: "Architecture") -> list[dict[str, Any]]:
     """A row for stem, stages and head, like table 1 of the EfficientNet paper, with costs."""
     from nas.arch.code import format_part
     from nas.cost.analytic import place_costs

@@ -1,10 +1,13 @@
 """`nas spaces`: what can be searched."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.cli.options import json_option
+
+if TYPE_CHECKING:
+    from nas.space.decode import SearchSpace
 
 
 @click.command()
@@ -33,7 +36,7 @@ def command(names: tuple[str, ...], choices: bool, as_json: bool) -> None:
             _print_choices(space)
 
 
-def _row(space: Any) -> dict[str, Any]:
+def _row(space: "SearchSpace") -> dict[str, Any]:
     from nas.cost.analytic import MACS
     from nas.search.band import space_chain
     from nas.space.count import count_networks
@@ -73,7 +76,7 @@ def _count(number: int) -> str:
     return f"{number:,}" if number < 10**7 else f"{number:.2e}"
 
 
-def _print_choices(space: Any) -> None:
+def _print_choices(space: "SearchSpace") -> None:
     from nas.cli.printing import print_table
 
     rows = [(choice.name, ", ".join(map(str, choice.values))) for choice in space.choices]

@@ -1,10 +1,13 @@
 """`nas studies`: what has been searched."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.cli.options import json_option, storage_option
+
+if TYPE_CHECKING:
+    from nas.search.storage import StudyView
 
 
 @click.command()
@@ -45,7 +48,7 @@ def command(as_json: bool, storage: str) -> None:
     )
 
 
-def _row(view: Any) -> dict[str, Any]:
+def _row(view: "StudyView") -> dict[str, Any]:
     best = view.best
     return {
         "study": view.name,

@@ -73,7 +73,8 @@ class Target:
         kept_as: the name of the cost in trials and tables, "macs".
         cost: its model.
         limit: in the cost's unit.
-        text: as the user wrote it, "flops=400M".
+        text: in a form of its own: equal targets have equal texts, "flops=400M".
+        unit: of the cost, "MACs", with the precision where there is one, "bytes at int8".
     """
 
     name: str
@@ -81,11 +82,16 @@ class Target:
     cost: ChainCostModel
     limit: float
     text: str
+    unit: str = ""
+
+    def amount(self, value: float) -> str:
+        """A cost as people read it."""
+        return format_amount(value, self.unit)
 
 
 def format_amount(value: float, unit: str) -> str:
     """A cost as people read it: "398.2M MACs", "3.887M params", "6.02 MB"."""
-    if unit == "bytes":
+    if unit.startswith("bytes"):
         return f"{value / 1e6:.2f} MB" if value >= 1e5 else f"{value:,.0f} B"
     rounded = float(f"{value:.4g}")
     size, letter = max(((size, letter) for letter, size in COUNT_UNITS.items() if rounded >= size), default=(1.0, ""))

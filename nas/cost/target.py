@@ -15,9 +15,10 @@ _BYTES = MappingProxyType({"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**
 
 @frozen
 class Kind:
-    """A word that can be a target: its cost, that cost's model for a precision, its units, an example."""
+    """A word that can be a target: its cost and unit, that cost's model for a precision, how amounts are written."""
 
     kept_as: str
+    unit: str
     model: Callable[[str], ChainCostModel]
     units: Mapping[str, float]
     example: str
@@ -25,9 +26,9 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "flops": Kind("macs", lambda _precision: MACS, COUNT_UNITS, "flops=400M"),
-        "params": Kind("params", lambda _precision: PARAMS, COUNT_UNITS, "params=5M"),
-        "peak_memory": Kind("peak_bytes", peak_memory, _BYTES, "peak_memory=8MB"),
+        "flops": Kind("macs", "MACs", lambda _precision: MACS, COUNT_UNITS, "flops=400M"),
+        "params": Kind("params", "params", lambda _precision: PARAMS, COUNT_UNITS, "params=5M"),
+        "peak_memory": Kind("peak_bytes", "bytes", peak_memory, _BYTES, "peak_memory=8MB"),
     }
 )
 
@@ -54,7 +55,15 @@ def parse_target(text: str, precision: str = "fp32") -> Target:
     if limit <= 0:
         raise TargetError(f"target {text!r}: the limit is not above zero", _form(kind))
     at = f" at {precision}" if kind.units is _BYTES and precision != "fp32" else ""
-    return Target(name, kind.kept_as, kind.model(precision), limit, f"{name}={found.group(1)}{found.group(2)}{at}")
+    text = f"{name}={_plain(limit, kind.units)}{at}"
+    return Target(name, kind.kept_as, kind.model(precision), limit, text, f"{kind.unit}{at}")
+
+
+def _plain(limit: float, units: Mapping[str, float]) -> str:
+    """A limit in the largest unit in which it is at least 1, else in the smallest: "400M" for 0.4G too."""
+    usual = [(size, unit) for unit, size in units.items() if "i" not in unit]
+    size, unit = max((pair for pair in usual if pair[0] <= limit), default=min(usual))
+    return f"{limit / size:.15g}{unit}"
 
 
 def _complaint(amount: str, found: "re.Match[str] | None") -> str:

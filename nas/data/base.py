@@ -58,10 +58,11 @@ class ImageData:
         classes: the class names; a label is an index into them.
         train: what is trained on.
         val: what a search scores architectures on.
-        test: kept for the winner; no search reads it.
+        test: kept for the winner; None where it was not asked for, as no search reads it.
         mean: mean of the train part by channel, 0…1.
         std: standard deviation of the train part by channel, 0…1, never below one grey level.
-        fingerprint: 12 hex digits that change with any pixel, label, class name or part.
+        fingerprint: 12 hex digits that change with any pixel, label or class name of train and val; the same with and
+            without the test part.
         flip: whether a mirrored image keeps its label.
         notes: what was done to the images, said to the user.
     """
@@ -70,7 +71,7 @@ class ImageData:
     classes: tuple[str, ...]
     train: Images
     val: Images
-    test: Images
+    test: Images | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     fingerprint: str

@@ -3,13 +3,16 @@
 import io
 import itertools
 import os
+import struct
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import attrs
 import numpy as np
@@ -29,6 +32,21 @@ _THREADED_PIXELS = 256 * 256
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
+# A broken file makes a decoder raise nearly anything; but never MemoryError, which says nothing about the file.
+_BROKEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 _Cell = Mapping[str, Any] | None
 
@@ -74,14 +92,18 @@ def decode(cell: _Cell, *, root: Path, resolution: int) -> Picture | None:
 
     Returns:
         None for what is not an image.
+
+    Raises:
+        DataError: a file cannot be read at all: it is gone, it may not be opened, or the disk fails.
     """
     from PIL import Image
 
+    encoded = _encoded(cell or {}, root)
     try:
-        with Image.open(io.BytesIO(_encoded(cell or {}, root))) as image:
+        # The bytes are in memory, so an OSError here is the decoder's.
+        with Image.open(io.BytesIO(encoded)) as image:
             return _picture(image, resolution)
-    # A broken file makes a decoder raise nearly anything: OSError, SyntaxError, struct.error, ValueError.
-    except Exception:
+    except (*_BROKEN, Image.DecompressionBombError):
         return None
 
 
@@ -94,6 +116,9 @@ def decode_all(table: Any, indices: Tensor, *, part: str, root: Path, resolution
         part: its name, for naming rows.
         root: the folder of the source.
         resolution: height and width, in pixels.
+
+    Raises:
+        DataError: a file cannot be read at all.
     """
     (column,) = table.column_names
     images = torch.empty((len(indices), 3, resolution, resolution), dtype=torch.uint8)
@@ -173,14 +198,30 @@ def _name(cell: _Cell, part: str, row: int, root: Path) -> str:
 
 
 def _encoded(cell: Mapping[str, Any], root: Path) -> bytes:
+    """The image as it is stored; empty where the cell is."""
     if cell.get("bytes") is not None:
         return bytes(cell["bytes"])
-    if "::" not in cell["path"]:
-        return Path(root, cell["path"]).read_bytes()
+    if not cell.get("path"):
+        return b""
+    try:
+        return _stored(cell["path"], root)
+    # A path that no file can have is a ValueError.
+    except (OSError, ValueError, BadZipFile, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        path = cell["path"] if "::" in cell["path"] else str(Path(root, cell["path"]))
+        raise DataError(
+            f"every image file must be readable, {path!r} is not: {reason}",
+            "put the file back, let yourself read it, or leave it out",
+        ) from error
+
+
+def _stored(path: str, root: Path) -> bytes:
+    if "::" not in path:
+        return Path(root, path).read_bytes()
     # A file inside an archive, in the notation of the `datasets` library.
     from datasets.utils.file_utils import xopen
 
-    with xopen(cell["path"], "rb") as archived:
+    with xopen(path, "rb") as archived:
         return bytes(archived.read())
 
 

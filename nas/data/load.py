@@ -8,20 +8,25 @@ from nas.data.base import ImageData, Images, fingerprint, mean_and_std
 from nas.data.columns import Labels, image_column, label_column, read_labels
 from nas.data.decode import Decoded, check_corrupt, decode_all, notes
 from nas.data.packages import require
-from nas.data.parts import PARTS, Slice, plan
+from nas.data.parts import Slice, plan
 from nas.data.sources import Source, open_source
 from nas.data.wording import listed
 from nas.errors import DataError
 
 
 def load_images(
-    source: str, *, resolution: int, images: int | None = None, max_corrupt_share: float = 0.01
+    source: str,
+    *,
+    resolution: int,
+    images: int | None = None,
+    max_corrupt_share: float = 0.01,
+    test: bool = False,
 ) -> ImageData:
     """Load labelled images and share them out into train, val and test.
 
     Parts that a source brings are kept. A missing one is carved from the train part, a fifth of each class; the draw is
-    always the same, whatever the seed of a search. A Parquet file is converted in a temporary folder; nothing is
-    written beside the user's files.
+    always the same, whatever the seed of a search, and whether or not the test part is asked for. A Parquet file is
+    converted in a temporary folder; nothing is written beside the user's files.
 
     Args:
         source: `digits` (embedded); a Parquet file; a folder of Parquet files, whose names begin with train, val or
@@ -30,32 +35,38 @@ def load_images(
         resolution: height and width in pixels that every image is brought to.
         images: how many images of the train part to keep: a stratified subset, always the same one, and a smaller one
             lies inside a larger. val and test are kept whole. None, or more than there are, keeps all.
-        max_corrupt_share: the largest share of unreadable images that is passed over, 0…1.
+        max_corrupt_share: the largest share of undecodable images that is passed over, 0…1, of those tried.
+        test: also read the test part, for the winner. Without it, only the labels of that part are looked at; its
+            images are neither read nor decoded, though a hub's files are fetched whole, and a table that test is
+            carved from is converted whole.
 
     Raises:
-        DataError: the source cannot be found or read, or breaks a rule on labels, classes or counts.
+        DataError: the source or a file of it cannot be found or read, or it breaks a rule on labels, classes or counts.
         MissingPackageError: a package it needs is absent.
     """
     _check_numbers(resolution, max_corrupt_share)
     require("PIL", "datasets")
     with tempfile.TemporaryDirectory(prefix="nas-data-", ignore_cleanup_errors=True) as cache:
-        opened = open_source(source, cache)
+        opened = open_source(source, cache, test=test)
         _check_rows(opened, source)
         labels = read_labels(opened.parts, label_column(opened.parts["train"].features))
-        slices = plan(labels.codes, labels.classes, images)
+        planned = plan(labels.codes, labels.classes, images)
+        slices = {part: chosen for part, chosen in planned.items() if test or part != "test"}
         decoded = _decode(opened, slices, resolution)
     _check_decoded(list(decoded.values()), max_corrupt_share)
-    parts = {part: _images(labels, slices[part], decoded[part]) for part in PARTS}
+    parts = {part: _images(labels, slices[part], decoded[part]) for part in slices}
     _check_classes(parts, slices, labels.classes)
     mean, std = mean_and_std(parts["train"].images)
     said = notes(list(decoded.values()), resolution) + _say_count(images, len(slices["train"].indices))
     return ImageData(
         name=source,
         classes=labels.classes,
-        **parts,
+        train=parts["train"],
+        val=parts["val"],
+        test=parts.get("test"),
         mean=mean,
         std=std,
-        fingerprint=fingerprint(labels.classes, parts.values()),
+        fingerprint=fingerprint(labels.classes, (parts["train"], parts["val"])),
         flip=opened.flip,
         notes=opened.notes + labels.notes + said,
     )
@@ -66,18 +77,18 @@ def _decode(opened: Source, slices: dict[str, Slice], resolution: int) -> dict[s
 
     column = image_column(opened.parts["train"].features)
     tables = {
-        part: table.select_columns([column]).cast_column(column, Image(decode=False))
-        for part, table in opened.parts.items()
+        origin: opened.parts[origin].select_columns([column]).cast_column(column, Image(decode=False))
+        for origin in {chosen.origin for chosen in slices.values()}
     }
     return {
         part: decode_all(
-            tables[slices[part].origin],
-            slices[part].indices,
-            part=slices[part].origin,
+            tables[chosen.origin],
+            chosen.indices,
+            part=chosen.origin,
             root=opened.root,
             resolution=resolution,
         )
-        for part in PARTS
+        for part, chosen in slices.items()
     }
 
 

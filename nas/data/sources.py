@@ -5,11 +5,13 @@ import glob
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 
+from nas.data.columns import label_column
 from nas.data.packages import require
 from nas.data.parts import PARTS
 from nas.errors import DataError
@@ -37,7 +39,7 @@ class Source:
     """An opened source.
 
     Args:
-        parts: tables of the `datasets` library by part, with `train` among them.
+        parts: tables of the `datasets` library by part, with `train` among them; `test` may hold the labels alone.
         root: the folder that relative image paths start from.
         flip: whether a mirrored image keeps its label.
         notes: said to the user.
@@ -49,12 +51,13 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def open_source(source: str, cache: str) -> Source:
+def open_source(source: str, cache: str, *, test: bool) -> Source:
     """Open what the user typed.
 
     Args:
         source: `digits`, a path, or a hub name as `owner/name` or `owner/name:config`.
         cache: a folder for converted tables; it must outlive the reading of a local source.
+        test: whether the images of the test part are wanted, or its labels alone.
 
     Raises:
         DataError: it does not exist, or is none of these.
@@ -64,8 +67,7 @@ def open_source(source: str, cache: str) -> Source:
         return _digits()
     path = Path(source).expanduser()
     if source and path.exists():
-        opener = _folder if path.is_dir() else _file
-        return opener(path.resolve(), cache)
+        return _folder(path.resolve(), cache, test) if path.is_dir() else _file(path.resolve(), cache)
     if _looks_like_path(source):
         raise DataError(f"no such file or folder: {source!r}", _KINDS)
     return _hub(source)
@@ -102,10 +104,10 @@ def _png(pixels: Any) -> bytes:
 def _file(path: Path, cache: str) -> Source:
     if path.suffix.lower() != ".parquet":
         raise DataError(f"a data file must be Parquet, this is {path.name!r}", _KINDS)
-    return _parquet(path.parent, {"train": [path]}, cache)
+    return _parquet(path.parent, {"train": [path]}, cache, test=True)
 
 
-def _folder(root: Path, cache: str) -> Source:
+def _folder(root: Path, cache: str, test: bool) -> Source:
     """Open a folder by what lies in it; hidden files and folders are passed over."""
     from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
@@ -121,20 +123,17 @@ def _folder(root: Path, cache: str) -> Source:
     if not tables and not pictures:
         raise DataError(f"the folder {str(root)!r} holds neither images nor Parquet files", _KINDS)
     if tables:
-        return _parquet(root, _by_part(tables, _part_of_table, root), cache)
+        return _parquet(root, _by_part(tables, _part_of_table, root), cache, test)
     return _image_folder(root, pictures)
 
 
-def _parquet(root: Path, files: Mapping[str, list[Path]], cache: str) -> Source:
-    from datasets import load_dataset
-
+def _parquet(root: Path, files: Mapping[str, list[Path]], cache: str, test: bool) -> Source:
     # The library reads names as patterns.
     patterns = {part: [glob.escape(str(root / path)) for path in paths] for part, paths in files.items()}
     try:
         _check_filled(root, files)
         with _quiet():
-            # Without a size, the library takes the first file's, which an empty one does not have.
-            held = load_dataset("parquet", data_files=patterns, cache_dir=cache, batch_size=_ROWS)
+            return Source(_tables(patterns, cache, test), root)
     except DataError:
         raise
     except Exception as error:
@@ -142,7 +141,22 @@ def _parquet(root: Path, files: Mapping[str, list[Path]], cache: str) -> Source:
             f"the Parquet files in {str(root)!r} cannot be read: {_first_line(error)}",
             "check that each is whole and that all have the same columns",
         ) from error
-    return Source(dict(held), root)
+
+
+def _tables(patterns: dict[str, list[str]], cache: str, test: bool) -> dict[str, Any]:
+    """Convert every part; of the test part the label column alone, unless `test`."""
+    from datasets import Features, load_dataset
+
+    # Without a size, the library takes the first file's, which an empty one does not have.
+    read = partial(load_dataset, "parquet", cache_dir=cache, batch_size=_ROWS)
+    seen = {part: names for part, names in patterns.items() if test or part != "test"}
+    held = dict(read(data_files=seen))
+    if len(seen) < len(patterns):
+        features = held["train"].features
+        label = label_column(features)
+        alone = Features({label: features[label]})
+        held |= read(data_files={"test": patterns["test"]}, columns=[label], features=alone)
+    return held
 
 
 def _check_filled(root: Path, files: Mapping[str, list[Path]]) -> None:

@@ -102,11 +102,11 @@ class TrainEvaluator:
             "images": {"train": len(self.data.train), "val": len(self.data.val)},
             "recipe": attrs.asdict(self.recipe),
             "seed": self.seed,
+            "precision": PRECISIONS.get(torch.device(self.device).type, "fp32"),
             "environment": {
                 "device": self.device,
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,
-                "precision": PRECISIONS.get(torch.device(self.device).type, "fp32"),
             },
         }
 

@@ -20,8 +20,8 @@ MOST_STEPS = 200
 def space_chain(space: SearchSpace) -> Chain:
     """A space as cost models see it."""
     net = space.net
-    shape = Shape(net.get("in_channels", 3), net.get("resolution", 224), net.get("resolution", 224))
-    return Chain(shape, net.get("classes", 1000), space.alternatives)
+    shape = Shape(net["in_channels"], net["resolution"], net["resolution"])
+    return Chain(shape, net["classes"], space.alternatives)
 
 
 @frozen(eq=False)
@@ -63,9 +63,10 @@ class Band:
         for target, low, high in zip(self.targets, self.limits.low, self.limits.high, strict=True):
             least, most = target.cost.span(self.chain)
             if high < least or low > most:
+                span = f"from {target.amount(least)} to {target.amount(most)}"
                 raise TargetError(
                     f"target {target.text} cannot be met in space {self.space.name}",
-                    f"{target.name} there goes from {least:,.0f} to {most:,.0f}: give a target in that range",
+                    f"{target.name} there goes {span}; give one in between",
                 )
 
     def neighbours(self, picks: Picks) -> Picks:

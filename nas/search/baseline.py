@@ -41,7 +41,7 @@ def _fits(arch: Architecture, targets: Sequence[Target]) -> bool:
 
 def _on_task(arch: Architecture, space: SearchSpace) -> Architecture:
     names = ("in_channels", "resolution", "classes")
-    return attrs.evolve(arch, **{name: space.net[name] for name in names if name in space.net})
+    return attrs.evolve(arch, **{name: space.net[name] for name in names})
 
 
 def _widest(name: str, arch: Architecture, targets: Sequence[Target]) -> tuple[str, Architecture] | None:

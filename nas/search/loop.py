@@ -1,9 +1,8 @@
 """The search: propose, evaluate, tell, until there are as many trials as asked for."""
 
-import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -11,79 +10,40 @@ from typing import Any
 import attrs
 import numpy as np
 import optuna
-from attrs import field, frozen
+from attrs import frozen
 from optuna.trial import TrialState, create_trial
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
-from nas.cost.base import CostModels, Target
-from nas.errors import EvaluationError, StudyError, TargetError
+from nas.cost.base import CostModels
+from nas.errors import EvaluationError, NasError, StudyError
 from nas.evaluate.base import Evaluator
-from nas.objective import PARETO, limits, make_reward, score
-from nas.search.band import Band, Picks, make_band
-from nas.search.baseline import find_baseline
-from nas.search.defaults import BAND, DEFAULT_STORAGE, EPOCHS, TRIALS
+from nas.objective import PARETO, make_reward, score
+from nas.search.defaults import DEFAULT_STORAGE
 from nas.search.interrupts import Interrupts
+from nas.search.lease import Lease
+from nas.search.plan import Plan, plan
 from nas.search.propose import Proposal, Proposer
-from nas.search.samplers import make_pruner, make_sampler
+from nas.search.samplers import make_pruner
+from nas.search.settings import Settings, directions
 from nas.search.storage import (
     BASELINE,
     KILLED,
-    Direction,
     Record,
     StudyView,
-    end_killed,
     explained,
     kill,
+    kill_running,
     open_storage,
     open_study,
     read_study,
     read_trial,
-    runner,
 )
 from nas.space.decode import SearchSpace
 from nas.version import __version__
 
 MOST_FAILURES = 5
-
-
-def _targets(targets: Iterable[Target]) -> tuple[Target, ...]:
-    return tuple(targets)
-
-
-@frozen
-class Settings:
-    """What a search is asked for.
-
-    Attributes:
-        targets: upper limits of costs; the first one also sets the band.
-        trials: how many complete, pruned and failed ones the study shall have in all.
-        epochs: of each evaluation.
-        seed: of the study.
-        objective: "soft", "hard", "absolute" or "pareto".
-        w: of the reward; None takes the objective's usual one.
-        band: share of the first target below which nothing is let in.
-        sampler: Optuna's, by name; "" takes TPE, or NSGA-II for "pareto".
-        pruner: by name.
-        start_from: known networks to evaluate first, moved into the space and the band.
-    """
-
-    targets: tuple[Target, ...] = field(converter=_targets)
-    trials: int = TRIALS
-    epochs: int = EPOCHS
-    seed: int = 0
-    objective: str = "soft"
-    w: float | None = None
-    band: float = BAND
-    sampler: str = ""
-    pruner: str = "median"
-    start_from: tuple[Architecture, ...] = ()
-
-    @property
-    def sampler_name(self) -> str:
-        """The sampler's name with the default filled in."""
-        return self.sampler or ("nsga2" if self.objective == PARETO else "tpe")
 
 
 @frozen
@@ -110,148 +70,6 @@ class Event:
 
 
 Listener = Callable[[Event], None]
-
-
-def study_settings(space: SearchSpace, evaluator: Evaluator, settings: Settings) -> dict[str, Any]:
-    """What makes trials of a study comparable, as JSON values; kept in the study and compared when it goes on."""
-    reward = None if settings.objective == PARETO else make_reward(settings.objective, settings.w)
-    return {
-        "space": space.name,
-        "space_sha256": hashlib.sha256(space.definition.encode()).hexdigest()[:12],
-        "fixed": {c.name: c.values[0] for c in space.all_choices if len(c.values) == 1},
-        "resolution": space.net.get("resolution", 224),
-        "classes": space.net.get("classes", 1000),
-        "targets": [target.text for target in settings.targets],
-        "limits": _described_limits(settings),
-        "objective": settings.objective,
-        "w": None if reward is None else [reward.below, reward.above],
-        "band": settings.band,
-        "epochs": settings.epochs,
-        "seed": settings.seed,
-        "sampler": settings.sampler_name,
-        "pruner": settings.pruner,
-        "proxy": {key: value for key, value in evaluator.describe().items() if key != "environment"},
-    }
-
-
-def _described_limits(settings: Settings) -> list[dict[str, Any]]:
-    """For each target the cost it limits, as it is kept in trials, and from where to where."""
-    let_in = limits(settings.targets, band=settings.band, objective=settings.objective)
-    spans = zip(settings.targets, let_in.low, let_in.high, strict=True)
-    return [{"cost": target.kept_as, "low": low, "high": high} for target, low, high in spans]
-
-
-def default_study_name(described: Mapping[str, Any]) -> str:
-    """A name that the same command finds again: space, targets, and a digest of all settings."""
-    digest = hashlib.sha256(repr(sorted(described.items())).encode()).hexdigest()[:6]
-    targets = "-".join(text.replace("=", "") for text in described["targets"])
-    return f"{described['space']}-{targets}-{digest}"
-
-
-def _directions(objective: str) -> list[Direction]:
-    return ["maximize", "minimize"] if objective == PARETO else ["maximize"]
-
-
-@frozen(eq=False)
-class Plan:
-    """A search that was checked and not yet begun.
-
-    Attributes:
-        space: what is searched.
-        evaluator: gives accuracies.
-        settings: what is asked for.
-        costs: what is kept of every architecture.
-        band: what is let in.
-        described: see `study_settings`.
-        study_name: of the study.
-        baseline: a known network's name and itself, or None.
-        wanted: option numbers of the networks to start from, and a sentence on each.
-    """
-
-    space: SearchSpace
-    evaluator: Evaluator
-    settings: Settings
-    costs: CostModels
-    band: Band
-    described: Mapping[str, Any]
-    study_name: str
-    baseline: tuple[str, Architecture] | None
-    wanted: tuple[tuple[Picks, str], ...]
-
-
-def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: CostModels, study_name: str = "") -> Plan:
-    """Check everything that can be checked before a study is touched.
-
-    Args:
-        space: what is searched.
-        evaluator: gives accuracies.
-        settings: what is asked for.
-        costs: what is kept of every architecture beside the targets' own costs.
-        study_name: "" takes `default_study_name`.
-
-    Raises:
-        NasError: a setting breaks a rule, or no architecture can meet a target.
-    """
-    band = check(space, settings)
-    described = study_settings(space, evaluator, settings)
-    name = study_name or default_study_name(described)
-    baseline = find_baseline(space, settings.targets)
-    wanted = tuple(_start(band, arch, settings.seed) for arch in settings.start_from)
-    return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted)
-
-
-def check(space: SearchSpace, settings: Settings) -> Band:
-    """What can be checked before images are read.
-
-    Raises:
-        NasError: a setting breaks a rule, or no architecture can meet a target.
-    """
-    if settings.trials < 1 or settings.epochs < 1:
-        raise StudyError(f"{settings.trials} trials of {settings.epochs} epochs", "give at least 1 of each")
-    make_sampler(settings.sampler_name, 0)
-    make_pruner(settings.pruner, settings.epochs)
-    if settings.objective != PARETO:
-        make_reward(settings.objective, settings.w)
-    elif settings.w is not None:
-        raise TargetError(f"w is {settings.w}, and objective {PARETO} has none", "leave --w out, or choose another")
-    names = [target.name for target in settings.targets]
-    if len(set(names)) < len(names):
-        raise TargetError(f"a target is given twice: {', '.join(names)}", "give each once")
-    band = make_band(
-        space, settings.targets, limits(settings.targets, band=settings.band, objective=settings.objective)
-    )
-    first_proposal(band, settings)
-    return band
-
-
-def first_proposal(band: Band, settings: Settings) -> Proposal:
-    """What a search begins with, were it not told where to start.
-
-    Raises:
-        TargetError: there is none: targets that can each be met need not be met together, and a small space has gaps.
-    """
-    proposer = Proposer(band, settings.sampler_name, settings.seed, _directions(settings.objective))
-    proposal = proposer.propose(0)
-    if proposal is None:
-        spans = zip(settings.targets, band.limits.low, band.limits.high, strict=True)
-        asked = " and ".join(f"{target.name} from {low:,.0f} to {high:,.0f}" for target, low, high in spans)
-        raise TargetError(
-            f"no architecture of space {band.space.name} was found with {asked}",
-            "give other targets, or a smaller --band",
-        )
-    return proposal
-
-
-def _start(band: Band, arch: Architecture, seed: int) -> tuple[Picks, str]:
-    """The architecture of the space and the band that is nearest to a known one."""
-    near = np.array(band.space.nearest(arch), dtype=np.intp)
-    inside = band.bring_in(near, np.random.default_rng(seed))
-    if inside is None:
-        raise StudyError("a network to start from cannot be brought into the band", "start from one of about its cost")
-    stages = zip(arch.stages, band.space.from_picks(near.tolist()).stages, strict=True)
-    off = sum(known != own for known, own in stages)
-    moved = int((near != inside).sum())
-    return inside, f"{off} of its stages moved onto the space's grid, {moved} choices changed to come into the band"
 
 
 def search(
@@ -286,9 +104,8 @@ def search(
 def run(planned: Plan, *, storage: str = DEFAULT_STORAGE, listen: Listener = lambda _event: None) -> StudyView:
     """Carry out a plan; see `search`."""
     opened = open_storage(storage)
-    directions = _directions(planned.settings.objective)
     with explained(storage):
-        study = open_study(opened, planned.study_name, directions, planned.described)
+        study = open_study(opened, planned.study_name, directions(planned.settings.objective), planned.described)
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
         searching = _Run(planned, study, listen)
         with searching.interrupts.taken_over():
@@ -305,12 +122,13 @@ class _Run:
         self.study = study
         self.listen = listen
         self.interrupts = Interrupts()
+        self.lease = Lease(study)
         self.wanted = [picks for picks, _ in planned.wanted]
         self.proposer = Proposer(
             planned.band,
             self.settings.sampler_name,
             self.settings.seed,
-            _directions(self.settings.objective),
+            directions(self.settings.objective),
             self.wanted,
         )
         self.reward = make_reward("soft" if self._pareto else self.settings.objective, self.settings.w)
@@ -323,7 +141,14 @@ class _Run:
         return self.settings.objective == PARETO
 
     def run(self) -> None:
-        killed = end_killed(self.study)
+        self.lease.take()
+        try:
+            self._search()
+        finally:
+            self.lease.end()
+
+    def _search(self) -> None:
+        killed = kill_running(self.study)
         self._sync()
         if self.records:
             self._tell("resumed", message=f"{killed} of its trials had been cut short" if killed else "")
@@ -362,14 +187,15 @@ class _Run:
     def _kept(self, arch: Architecture) -> dict[str, Any]:
         """What a trial keeps from its beginning."""
         described = self.plan.evaluator.describe()
+        costs = self._costs(arch)
         versions = {"nas": __version__, "optuna": optuna.__version__, "python": platform.python_version()}
         return {
             "arch": format_text(arch),
-            **self._costs(arch),
+            **costs,
+            "costs": costs,
             "seed": self.settings.seed,
             "versions": versions,
             "environment": described.get("environment", {}),
-            "runner": runner(),
         }
 
     def _score(self, arch: Architecture, accuracy: float) -> float:
@@ -406,14 +232,27 @@ class _Run:
         self._tell("baseline", record)
 
     def _accuracies(self, arch: Architecture) -> Iterator[float]:
-        """The evaluator's accuracies by epoch, checked; at least one."""
+        """The evaluator's accuracies by epoch, checked; at least one.
+
+        Raises:
+            EvaluationError: whatever goes wrong with this architecture; the next one may do better.
+        """
         accuracy = None
-        for accuracy in self.interrupts.heed(self.plan.evaluator.evaluate(arch, self.settings.epochs)):
+        for accuracy in self.interrupts.heed(self._evaluate(arch)):
             if not 0 <= accuracy <= 1:
                 raise EvaluationError(f"the evaluator gave accuracy {accuracy}", "an accuracy lies between 0 and 1")
+            self.lease.beat()
             yield accuracy
         if accuracy is None:
             raise EvaluationError("the evaluator gave no accuracy")
+
+    def _evaluate(self, arch: Architecture) -> Iterator[float]:
+        try:
+            yield from self.plan.evaluator.evaluate(arch, self.settings.epochs)
+        except NasError:
+            raise
+        except Exception as error:
+            raise EvaluationError(f"{type(error).__name__}: {error}") from error
 
     def _begin(self, proposal: Proposal) -> optuna.Trial:
         """A running trial that holds all that is known beforehand, in one transaction."""
@@ -443,11 +282,10 @@ class _Run:
 
     def _follow(self, trial: optuna.Trial, arch: Architecture, accuracies: list[float]) -> TrialState:
         """Evaluate epoch by epoch, as long as it is promising."""
+        running = Record(trial.number, "running", format_text(arch), self._costs(arch))
         for accuracy in self._accuracies(arch):
             accuracies.append(accuracy)
-            costs = self._costs(arch)
-            running = Record(trial.number, "running", format_text(arch), costs, accuracy, tuple(accuracies))
-            self._tell("epoch", running)
+            self._tell("epoch", attrs.evolve(running, accuracy=accuracy, accuracies=tuple(accuracies)))
             if self._is_unpromising(trial, arch, accuracies):
                 return TrialState.PRUNED
         return TrialState.COMPLETE
@@ -478,9 +316,9 @@ class _Run:
         try:
             yield
         except BaseException as error:
-            own = {"runner": runner(), "arch": format_text(arch)}
+            text = format_text(arch)
             for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if own.items() <= trial.user_attrs.items():
+                if trial.user_attrs.get("arch") == text:
                     kill(self.study, trial._trial_id, trial.number, f"cut short by {type(error).__name__}: {error}")
             raise
 

@@ -17,7 +17,7 @@ from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.search.band import Band, Picks
 from nas.search.samplers import make_sampler
-from nas.search.storage import Direction
+from nas.search.settings import Direction
 from nas.space.decode import SearchSpace, Value
 
 SAMPLER_TRIES = 30
@@ -83,11 +83,12 @@ class Proposer:
             number: how many proposals were made before; with equal history and seed it alone decides.
         """
         rng = np.random.default_rng([self.seed, number])
-        for picks in self.wanted:
-            if self._is_new(picks):
-                return self._proposal(picks, {})
         self._mirror.sampler = make_sampler(self.sampler, int(rng.integers(2**31)))
         self._forget_parents()
+        for picks in self.wanted:
+            if self._is_new(picks):
+                # What the sampler remembers of its own wish makes this one a member of its population.
+                return self._proposal(picks, self._ask()[1])
         return self._sampled(rng) or self._listed(rng)
 
     def _forget_parents(self) -> None:
@@ -130,7 +131,7 @@ class Proposer:
         every = rng.permutation(np.array(list(self.band.space.enumerate()), dtype=np.intp))
         allowed = every[self.band.excess(every) == 0]
         found = next((picks for picks in allowed if self._is_new(picks)), None)
-        return None if found is None else self._proposal(found, {})
+        return None if found is None else self._proposal(found, self._ask()[1])
 
     def _is_new(self, picks: Picks) -> bool:
         return self._arch(picks) not in self._seen and float(self.band.excess(picks[None])[0]) == 0

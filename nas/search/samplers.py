@@ -9,11 +9,13 @@ from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSa
 
 from nas.errors import StudyError
 
+# Small, so that even a default search of 20 trials has a second generation.
+POPULATION = 8
 SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = MappingProxyType(
     {
         "tpe": lambda seed: TPESampler(seed=seed),
-        "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
-        "nsga3": lambda seed: NSGAIIISampler(seed=seed, population_size=20),
+        "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=POPULATION),
+        "nsga3": lambda seed: NSGAIIISampler(seed=seed, population_size=POPULATION),
         "random": lambda seed: RandomSampler(seed=seed),
     }
 )

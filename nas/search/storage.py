@@ -1,20 +1,17 @@
 """Studies in an Optuna storage: opening them, what is kept in them, and reading it back.
 
 A study keeps its settings under `SETTINGS`, its baseline under `BASELINE`. A trial keeps its architecture's canonical
-text, its costs, seed and versions from the moment it begins, and its accuracies and seconds when it ends; all as user
-attributes, so that any Optuna tool shows them.
+text, its costs (each by its name, and all together), seed and versions from the moment it begins, its accuracies and
+seconds when it ends; all as user attributes, so that any Optuna tool shows them.
 """
 
-import os
-import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
-import psutil
 from attrs import field, frozen
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, get_storage
@@ -26,11 +23,11 @@ from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.search.defaults import DEFAULT_STORAGE
+from nas.search.settings import Direction
 
 SETTINGS = "nas:settings"
 BASELINE = "nas:baseline"
 KILLED = "killed"
-Direction = Literal["maximize", "minimize"]
 _SECRET = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
 COUNTED_STATES = ("complete", "pruned", "failed")
 
@@ -238,6 +235,8 @@ def _is_untouched(study: optuna.Study, directions: Sequence[Direction]) -> bool:
 def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> None:
     if known is None:
         raise StudyError(f"study {name} was not made by nas", "choose another name by --study")
+    if known.get("format") != settings.get("format"):
+        raise StudyError(f"study {name} was made by another version of nas", "choose another name by --study")
     old, new = _flat(known), _flat(settings)
     for key in sorted({*old, *new}):
         if old.get(key) != new.get(key):
@@ -272,7 +271,7 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
     study = optuna.load_study(storage=storage, study_name=name)
     attrs = study.user_attrs
     trials = study.get_trials(deepcopy=False)
-    baseline = Record(**attrs[BASELINE]) if BASELINE in attrs else None
+    baseline = Record(**attrs[BASELINE]) if attrs.get(BASELINE) else None
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
     return StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created)
 
@@ -286,7 +285,7 @@ def read_trial(trial: FrozenTrial) -> Record:
         number=trial.number,
         state=_state(trial),
         arch=kept.get("arch", ""),
-        costs={name: kept[name] for name in ("macs", "params", "peak_bytes") if name in kept},
+        costs=kept.get("costs", {}),
         accuracy=accuracies[-1] if accuracies else None,
         accuracies=accuracies,
         score=trial.value if single else None,
@@ -301,31 +300,12 @@ def _state(trial: FrozenTrial) -> str:
     return KILLED if KILLED in trial.user_attrs else names.get(trial.state, "running")
 
 
-def runner() -> str:
-    """This process, told apart from all others: host, process number, its start."""
-    return f"{platform.node()} {os.getpid()} {psutil.Process().create_time():.2f}"
-
-
-def is_alive(token: str) -> bool:
-    """Whether a runner may still be at work; those of other hosts are taken to be."""
-    try:
-        host, pid, start = token.rsplit(" ", 2)
-        if host != platform.node():
-            return True
-        process = psutil.Process(int(pid))
-        # A killed process that its parent has not asked about is still listed.
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(start)) < 1
-    except (ValueError, psutil.NoSuchProcess):
-        return False
-
-
-def end_killed(study: optuna.Study) -> int:
-    """End running trials whose process is gone; they do not count, and their architectures are proposed again."""
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    dead = [trial for trial in running if not is_alive(trial.user_attrs.get("runner", ""))]
-    for trial in dead:
+def kill_running(study: optuna.Study) -> int:
+    """End trials that still run although nobody searches the study; their architectures are proposed again."""
+    left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for trial in left:
         kill(study, trial._trial_id, trial.number, "its process ended before it did")
-    return len(dead)
+    return len(left)
 
 
 def kill(study: optuna.Study, trial_id: int, number: int, reason: str) -> None:

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from nas.arch.canonical import plain_layer
 from nas.arch.layers import stage_layers
-from nas.arch.spec import ConvStem, Part, Stage
+from nas.arch.spec import Part, Stage
 from nas.space.decode import SearchSpace
 
 Forms = tuple[tuple[Part | None, ...], ...]
@@ -66,4 +66,4 @@ def _step(number: int, layers: tuple[Part, ...], channels: int) -> tuple[Part, _
 
 
 def _channels(letter: Part, channels: int) -> int:
-    return letter.channels if isinstance(letter, Stage | ConvStem) else channels
+    return getattr(letter, "channels", channels)

@@ -16,6 +16,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from nas.arch.code import Fields, make_stage
+from nas.arch.layers import stage_layers
 from nas.arch.spec import Architecture, Part, Stage
 from nas.errors import ArchitectureError, SpaceError
 
@@ -240,15 +241,27 @@ class SearchSpace:
         """Option numbers of the architecture most like `arch`, stage by stage.
 
         Raises:
-            ArchitectureError: it has another number of stages.
+            ArchitectureError: its layers cannot be dealt out to the space's stages.
         """
-        targets = (arch.stem, *arch.stages, arch.head)
-        if len(targets) != len(self.parts):
+        stem, *stages, head = self.parts
+        if len(stages) == len(arch.stages):
+            inner = [_nearest(part, stage)[1] for part, stage in zip(stages, arch.stages, strict=True)]
+        else:
+            inner = self._aligned(stages, arch)
+        picks = (_nearest(stem, arch.stem)[1], *inner, _nearest(head, arch.head)[1])
+        return tuple(i for part in picks for i in part)
+
+    def _aligned(self, stages: Sequence[SpacePart], arch: Architecture) -> list[tuple[int, ...]]:
+        """Options for stages that are cut otherwise, as a canonical form's are: its layers are dealt out anew."""
+        layers = tuple(layer for stage in arch.stages for layer in stage_layers(stage))
+        found = _deal(tuple(stages), layers, {})
+        if found is None:
             raise ArchitectureError(
-                f"the architecture has {len(arch.stages)} stages and space {self.name} has {len(self.parts) - 2}",
+                f"the architecture's {len(layers)} layers in {len(arch.stages)} stages cannot be dealt out "
+                f"to the {len(stages)} stages of space {self.name}",
                 "give an architecture with as many stages as the space",
             )
-        return tuple(i for part, target in zip(self.parts, targets, strict=True) for i in _nearest(part, target))
+        return list(found[1])
 
 
 def _fixed(part: SpacePart, params: Params) -> SpacePart:
@@ -256,12 +269,49 @@ def _fixed(part: SpacePart, params: Params) -> SpacePart:
     return SpacePart(part.name, part.make, part.fixed, choices)
 
 
-def _nearest(part: SpacePart, target: Part) -> tuple[int, ...]:
-    return min(part.picks(), key=lambda picks: _distance(part.part(picks), target))
+Found = tuple[float, tuple[int, ...]]
+Dealt = tuple[float, tuple[tuple[int, ...], ...]]
 
 
-def _distance(part: Part | None, target: Part) -> float:
+def _nearest(part: SpacePart, target: Part | None) -> Found:
+    """The options that come nearest to `target`, None being a stage that is left out, and how near."""
+    return min((_distance(part.part(picks), target), picks) for picks in part.picks())
+
+
+def _deal(
+    stages: tuple[SpacePart, ...], layers: tuple[Stage, ...], known: dict[tuple[int, int], Dealt | None]
+) -> Dealt | None:
+    """The cheapest way to give each stage the next few layers, until none is left."""
+    if not stages:
+        return None if layers else (0.0, ())
+    key = (len(stages), len(layers))
+    if key not in known:
+        ways = []
+        for count in range(min(len(layers), _most_layers(stages[0])) + 1):
+            distance, picks = _nearest(stages[0], _together(layers[:count]))
+            rest = _deal(stages[1:], layers[count:], known) if distance < math.inf else None
+            if rest is not None:
+                ways.append((distance + _unlike(layers[:count]) + rest[0], (picks, *rest[1])))
+        known[key] = min(ways, default=None)
+    return known[key]
+
+
+def _most_layers(part: SpacePart) -> int:
+    return max(form.layers if isinstance(form, Stage) else 0 for form in part.forms)
+
+
+def _together(layers: Sequence[Stage]) -> Stage | None:
+    return attrs.evolve(layers[0], layers=len(layers)) if layers else None
+
+
+def _unlike(layers: Sequence[Stage]) -> int:
+    return sum(layer != attrs.evolve(layers[0], stride=1) for layer in layers[1:])
+
+
+def _distance(part: Part | None, target: Part | None) -> float:
     """Fields that differ, sizes by how much."""
+    if part is None and target is None:
+        return 0.0
     if part is None or type(part) is not type(target):
         return math.inf
     return sum(_field_distance(getattr(part, name), getattr(target, name)) for name in attrs.fields_dict(type(part)))

@@ -1,18 +1,11 @@
-"""Where the shipped spaces lie, in a checkout and in an installed wheel."""
+"""The shipped spaces, and files of one's own."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from nas.errors import SpaceError
+from nas.files import shipped_folder
 from nas.space.decode import SearchSpace
 from nas.space.schema import load_space
-
-
-def shipped_folder(name: str) -> Path:
-    """A folder of data files: inside the installed package, or beside it in a checkout."""
-    package = Path(str(files("nas")))
-    inside = package / name
-    return inside if inside.is_dir() else package.parent / name
 
 
 def space_names() -> tuple[str, ...]:

@@ -41,6 +41,7 @@ from nas.errors import ArchitectureError, NasError, SpaceError
 from nas.space.decode import Choice, SearchSpace, SpacePart, Value, make_stage_or_none
 
 SPACE_KEYS = ("name", "source", "net", "stem", "head", "defaults", "stages", "baselines")
+USUAL_TASK: Fields = {"in_channels": 3, "resolution": 224, "classes": 1000}
 REQUIRED_KEYS = ("net", "stem", "head", "stages")
 MOST_OPTIONS = 1000
 MOST_STAGES = 100
@@ -122,6 +123,7 @@ def read_space(data: Any, file: str, name: str) -> SearchSpace:
             raise SpaceError(f"{file}: {key} is missing", f"a space has {', '.join(REQUIRED_KEYS)}")
     net = _tokens(file, "net", NET_TOKENS, space["net"])
     activation = net.pop("activation", "relu")
+    net = USUAL_TASK | net
     parts = (
         _end(file, "stem", space["stem"], STEMS, STEM_KEYS, activation),
         *_stages(file, space["stages"], space.get("defaults", {}), activation),

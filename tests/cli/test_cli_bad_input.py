@@ -32,6 +32,10 @@ REFUSED = {
     "no choice": (use("--space", "fixed.yaml"), ("has no choice",)),
     "unknown choice": (use("--fix", "stage9.kernel=3"), ("no choice 'stage9.kernel'", "stage1.kernel")),
     "unknown option": (use("--fix", "stage1.kernel=4"), ("stage1.kernel cannot be '4'", "3, 5")),
+    "fixed twice": (
+        use("--fix", "stage1.kernel=3", "--fix", " stage1.kernel = 5"),
+        ("can be fixed once", "stage1.kernel is given '3' and '5'", "--fix stage1.kernel=3"),
+    ),
     "no option": (use("--fix", "stage1.kernel"), ("is not CHOICE=OPTION",)),
     "band": (use("--band", "1.5"), ("band is 1.5",)),
     "w": (use("--w", "0.5"), ("w is 0.5",)),

@@ -1,5 +1,6 @@
 """`nas search` and what reads its studies: the command as users run it."""
 
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -11,9 +12,12 @@ import optuna
 import pytest
 
 from nas.arch.code import format_text, parse_text
+from nas.cli.printing import next_command
 from nas.cli.reference import find_architecture
+from nas.cli.search import _print_result, _row
 from nas.cost.analytic import cost
 from nas.errors import StudyError
+from nas.search.storage import Record, StudyView
 from tests.cli.conftest import FAKE, REAL, Nas
 
 SEARCH = ("search", "--target", "flops=1.2M", "--band", "0.5", "--space", "tiny.yaml", "--study", "demo")
@@ -95,6 +99,45 @@ def test_a_dry_run_touches_nothing(nas: Nas) -> None:
         assert ran.json["targets"] == [target]
         assert ran.json["seconds_in_all"] == 20 * 3 * 2.0
     assert not (nas.folder / "nas.db").exists()
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize("url", ["postgresql://me:hunter2@nowhere.invalid/db", "mysql://h/db?password=hunter2"])
+def test_a_dry_run_keeps_a_password_to_itself(
+    nas: Nas, url: str, form: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = nas.here(*FAST, "--storage", url, "--dry-run", *form, capsys=capsys, monkeypatch=monkeypatch)
+    assert ran.code == 0, ran.err
+    assert url.partition(":")[0] in ran.out
+    assert "hunter2" not in ran.out + ran.err
+
+
+def test_a_next_command_is_what_a_shell_reads() -> None:
+    words = ("show", "study:it's $HOME; a *:best")
+    assert shlex.split(next_command(*words, storage="sqlite:///nas.db")) == ["nas", *words]
+    at = ["--storage", "sqlite:///my files/nas.db"]
+    assert shlex.split(next_command(*words, storage=at[1])) == ["nas", *words, *at]
+    assert next_command("pareto", "demo", storage="postgresql://me:hunter2@h/db").endswith("'postgresql://me:***@h/db'")
+
+
+def test_next_commands_can_be_pasted(nas: Nas) -> None:
+    at = ("--storage", "sqlite:///my studies.db")
+    lines = nas.fake(*FAST, "--study", "my study", *at, "--trials", "1").out.splitlines()[-2:]
+    searched = [shlex.split(line.removeprefix("next:")) for line in lines]
+    assert searched == [["nas", "pareto", "my study", *at], ["nas", "show", "study:my study:best", *at]]
+    drawn = nas(*searched[0][1:]).out.splitlines()[-1]
+    shown = shlex.split(drawn.removeprefix("next:"))
+    assert shown == ["nas", "show", "study:my study:pareto=1", *at]
+    assert nas(*shown[1:]).code == nas(*searched[1][1:]).code == 0
+
+
+def test_a_cost_that_a_study_does_not_hold_is_left_open(capsys: pytest.CaptureFixture[str]) -> None:
+    record = Record(0, "complete", "conv", {"macs": 2e6}, accuracy=0.5)
+    row = _row(record)
+    assert row is not None
+    assert (row["macs"], row["params"], row["peak_bytes"]) == (2_000_000, None, None)
+    _print_result(StudyView("demo", {"objective": "soft"}, (record,)), "sqlite:///nas.db")
+    assert capsys.readouterr().out.splitlines()[3].split() == ["trial", "0", "50.00%", "2.00M", "-", "-"]
 
 
 def rows(folder: Path, state: str) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nas.data.decode import Picture, decode, decode_all
+from nas.errors import DataError
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
@@ -109,14 +110,64 @@ def test_a_large_jpeg_comes_out_as_without_the_decoder_s_shortcut() -> None:
         {"bytes": b"", "path": None},
         {"bytes": b"GIF89a", "path": None},
         {"bytes": None, "path": None},
-        {"bytes": None, "path": "nowhere.png"},
         {"bytes": encoded(Image.new("F", (8, 8), 0.5), "TIFF"), "path": None},
         {"bytes": encoded(Image.effect_noise((64, 64), 90), "JPEG")[:-400], "path": None},
     ],
-    ids=["none", "empty", "header only", "nothing", "no file", "fractional", "cut short"],
+    ids=["none", "empty", "header only", "nothing", "fractional", "cut short"],
 )
 def test_what_is_no_image_is_none(cell: dict[str, object] | None, tmp_path: Path) -> None:
     assert decode(cell, root=tmp_path, resolution=8) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("nowhere.png", "nowhere.png' is not: No such file"),
+        (".", "Is a directory"),
+        ("a\0b.png", "null"),
+        ("zip://x.png::bad.zip", "bad.zip' is not: "),
+    ],
+    ids=["gone", "a folder", "no path", "no archive"],
+)
+def test_a_file_that_cannot_be_read_is_told(
+    path: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.zip").write_bytes(b"no archive")
+    with pytest.raises(DataError, match=reason) as raised:
+        decode({"bytes": None, "path": path}, root=tmp_path, resolution=8)
+    assert raised.value.remedy
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"mine\.png' is not: Permission denied\n"):
+        decode({"bytes": None, "path": "mine.png"}, root=tmp_path, resolution=8)
+
+
+def test_want_of_memory_is_no_broken_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(_: Image.Image) -> None:
+        raise MemoryError
+
+    data = encoded(plain("RGB", (1, 2, 3)))
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", exhausted)
+    with pytest.raises(MemoryError):
+        read(data)
+
+
+@pytest.mark.filterwarnings("ignore")  # decode_all silences what a decoder grumbles about
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_broken_bytes_are_read_or_none(form: str) -> None:
+    whole = np.frombuffer(encoded(Image.effect_noise((32, 32), 90), form), np.uint8)
+    draw = np.random.default_rng(0)
+    for _ in range(300):
+        broken = whole.copy()
+        broken[draw.integers(0, len(whole), 6)] = draw.integers(0, 256, 6)
+        cut = broken[: draw.integers(1, len(whole) + 1)].tobytes()
+        decode({"bytes": cut, "path": None}, root=Path(), resolution=8)
 
 
 @pytest.mark.parametrize("side", [8, 256], ids=["one by one", "in threads"])

@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nas.data.base import ImageData
+from nas.data import decode as decoding
+from nas.data.base import ImageData, Images
 from nas.data.load import load_images
 from nas.errors import DataError, MissingPackageError
 
@@ -58,8 +59,23 @@ def write_table(path: Path, labels: list[Any], start: int = 0, **columns: list[A
     return path
 
 
+def destroy_images(path: Path) -> None:
+    """Overwrite the column of image bytes, and leave the labels and the table's outline as they are."""
+    group = pq.read_metadata(path).row_group(0)
+    (held,) = (c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == "image.bytes")
+    start = held.dictionary_page_offset or held.data_page_offset
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xff" * held.total_compressed_size)
+
+
 def load(source: Path | str, **options: Any) -> ImageData:
-    return load_images(str(source), **({"resolution": 8} | options))
+    return load_images(str(source), **({"resolution": 8, "test": True} | options))
+
+
+def held_out(data: ImageData) -> Images:
+    assert data.test is not None
+    return data.test
 
 
 def counts(labels: Tensor) -> list[int]:
@@ -67,7 +83,7 @@ def counts(labels: Tensor) -> list[int]:
 
 
 def sizes(data: ImageData) -> tuple[int, int, int]:
-    return len(data.train), len(data.val), len(data.test)
+    return len(data.train), len(data.val), len(held_out(data))
 
 
 def distinct(*parts: Tensor) -> int:
@@ -80,7 +96,7 @@ def snapshot(folder: Path) -> dict[Path, int]:
 
 @pytest.fixture(scope="module")
 def digits() -> ImageData:
-    return load_images("digits", resolution=8)
+    return load("digits")
 
 
 class TestDigits:
@@ -88,7 +104,7 @@ class TestDigits:
         assert sum(sizes(digits)) == 1797
         assert digits.classes == tuple("0123456789")
         assert digits.flip is False
-        overall = sum(counts(part.labels)[0] for part in (digits.train, digits.val, digits.test))
+        overall = sum(counts(part.labels)[0] for part in (digits.train, digits.val, held_out(digits)))
         assert overall == 178  # zeros, from the UCI description
 
     def test_grey_levels_span_a_byte_and_channels_agree(self, digits: ImageData) -> None:
@@ -103,21 +119,21 @@ class TestDigits:
         assert digits.std == pytest.approx(values.std((0, 2, 3), correction=0).tolist())
 
     def test_twice_is_the_same(self, digits: ImageData) -> None:
-        again = load_images("digits", resolution=8)
+        again = load("digits")
         assert again.fingerprint == digits.fingerprint
         assert torch.equal(again.val.images, digits.val.images)
 
     def test_each_class_gives_a_fifth(self, digits: ImageData) -> None:
-        train, val, test = (np.array(counts(part.labels)) for part in (digits.train, digits.val, digits.test))
+        train, val, test = (np.array(counts(part.labels)) for part in (digits.train, digits.val, held_out(digits)))
         assert (np.abs(val - 0.2 * (train + val + test)) <= 0.5).all()
         assert (val == test).all()
 
     def test_no_image_is_in_two_parts(self, digits: ImageData) -> None:
-        assert distinct(digits.train.images, digits.val.images, digits.test.images) == 1797
+        assert distinct(digits.train.images, digits.val.images, held_out(digits).images) == 1797
 
     def test_notes_say_what_was_done(self, digits: ImageData) -> None:
         assert digits.notes == ("1,797 greyscale, replicated to 3 channels",)
-        assert "8 x 8 pixels, resized to 12 x 12" in load_images("digits", resolution=12).notes[0]
+        assert "8 x 8 pixels, resized to 12 x 12" in load("digits", resolution=12).notes[0]
 
 
 class TestImagesOption:
@@ -150,7 +166,7 @@ class TestCifar:
         data = load(small_cifar, resolution=32, images=1000)
         assert sizes(data) == (1000, 2000, 2000)
         assert data.classes[:2] == ("airplane", "automobile")
-        assert counts(data.val.labels) == counts(data.test.labels) == [200] * 10
+        assert counts(data.val.labels) == counts(held_out(data).labels) == [200] * 10
         assert counts(data.train.labels) == [100] * 10
         assert data.notes == ()
         assert data.flip
@@ -159,8 +175,8 @@ class TestCifar:
         data = load(small_cifar, resolution=32, images=10)
         first = pq.read_table(small_cifar / "test.parquet").slice(0, 1).to_pylist()[0]
         expected = np.asarray(Image.open(io.BytesIO(first["image"]["bytes"])))
-        assert data.test.labels[0] == first["label"]
-        assert torch.equal(data.test.images[0].permute(1, 2, 0), torch.from_numpy(expected.copy()))
+        assert held_out(data).labels[0] == first["label"]
+        assert torch.equal(held_out(data).images[0].permute(1, 2, 0), torch.from_numpy(expected.copy()))
 
 
 class TestParquet:
@@ -168,7 +184,7 @@ class TestParquet:
         data = load(write_table(tmp_path / "t.parquet", ["b", "a"] * 10))
         assert data.classes == ("a", "b")
         assert sizes(data) == (12, 4, 4)
-        assert distinct(data.train.images, data.val.images, data.test.images) == 20
+        assert distinct(data.train.images, data.val.images, held_out(data).images) == 20
 
     def test_files_named_after_parts_are_kept(self, tmp_path: Path) -> None:
         write_table(tmp_path / "train-00000-of-00002.parquet", [3, 5] * 3)
@@ -178,7 +194,7 @@ class TestParquet:
         data = load(tmp_path)
         assert data.classes == ("3", "5")
         assert sizes(data) == (10, 2, 3)
-        assert data.test.labels.tolist() == [1, 1, 0]
+        assert held_out(data).labels.tolist() == [1, 1, 0]
 
     def test_folders_named_after_parts_are_kept(self, tmp_path: Path) -> None:
         write_table(tmp_path / "train" / "0000.parquet", [0, 1] * 5)
@@ -236,7 +252,7 @@ class TestImageFolder:
             np.asarray(Image.open(path)).transpose(2, 0, 1).tobytes(): path.parent.name
             for path in tmp_path.rglob("*.png")
         }
-        for part in (data.train, data.val, data.test):
+        for part in (data.train, data.val, held_out(data)):
             for image, label in zip(part.images, part.labels.tolist(), strict=True):
                 assert owner[image.numpy().tobytes()] == data.classes[label]
 
@@ -251,7 +267,7 @@ class TestImageFolder:
         write_folder(tmp_path / "test", each=1, start=2000)
         data = load(tmp_path)
         assert sizes(data) == (24, 6, 3)
-        assert distinct(data.train.images, data.val.images, data.test.images) == 33
+        assert distinct(data.train.images, data.val.images, held_out(data).images) == 33
 
     def test_a_class_may_be_called_train(self, tmp_path: Path) -> None:
         assert load(write_folder(tmp_path, classes=("bus", "train"))).classes == ("bus", "train")
@@ -274,7 +290,8 @@ class TestImageFolder:
         first = load(write_folder(tmp_path / "a")).fingerprint
         assert load(write_folder(tmp_path / "b")).fingerprint == first
         assert load(write_folder(tmp_path / "c", classes=("cat", "dog", "ox"))).fingerprint != first
-        picture(999).save(tmp_path / "a" / "cat" / "000.png")
+        for i in range(3):  # test holds two of a class
+            picture(999 + i).save(tmp_path / "a" / "cat" / f"{i:03}.png")
         assert load(tmp_path / "a").fingerprint != first
         assert len(first) == 12
 
@@ -284,6 +301,54 @@ class TestImageFolder:
         monkeypatch.setenv("HOME", str(tmp_path))
         assert load("pets").fingerprint == load("~/pets").fingerprint
         assert load("pets").name == "pets"
+
+
+class TestWithoutTest:
+    """What a search asks for: the test part may be anything, so long as its labels are sound."""
+
+    def test_is_the_default_and_changes_nothing_else(self, digits: ImageData) -> None:
+        data = load_images("digits", resolution=8)
+        assert data.test is None
+        assert data.fingerprint == digits.fingerprint
+        assert (data.mean, data.std, data.classes) == (digits.mean, digits.std, digits.classes)
+        assert torch.equal(data.train.images, digits.train.images)
+        assert torch.equal(data.val.labels, digits.val.labels)
+
+    def test_broken_test_images_do_not_disturb_and_are_found_with_it(self, tmp_path: Path) -> None:
+        write_folder(tmp_path / "train")
+        write_folder(tmp_path / "test", each=2, start=2000)
+        whole = load(tmp_path).fingerprint
+        for path in (tmp_path / "test").rglob("*.png"):
+            path.write_bytes(b"no image")
+        data = load(tmp_path, test=False, max_corrupt_share=0)
+        assert (data.test, data.fingerprint, data.notes) == (None, whole, ())
+        with pytest.raises(DataError, match=r"6 of 36 are: test"):
+            load(tmp_path)
+
+    def test_the_test_images_of_a_table_are_not_read(self, tmp_path: Path) -> None:
+        write_table(tmp_path / "train.parquet", ["a", "b"] * 5)
+        destroy_images(write_table(tmp_path / "test.parquet", ["a", "b"], start=20))
+        assert len(load(tmp_path, test=False).train) == 8
+        with pytest.raises(DataError):
+            load(tmp_path)
+
+    def test_a_carved_test_part_is_not_decoded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        tried: list[object] = []
+        decode = decoding.decode
+
+        def counted(cell: dict[str, Any], *, root: Path, resolution: int) -> decoding.Picture | None:
+            tried.append(cell)
+            return decode(cell, root=root, resolution=resolution)
+
+        monkeypatch.setattr(decoding, "decode", counted)
+        data = load(write_table(tmp_path / "t.parquet", [0, 1] * 10), test=False)
+        assert len(tried) == len(data.train) + len(data.val) == 16
+
+    def test_its_labels_are_still_checked(self, tmp_path: Path) -> None:
+        write_table(tmp_path / "train.parquet", ["a", "b"] * 5)
+        write_table(tmp_path / "test.parquet", ["a", "c"], start=20)
+        with pytest.raises(DataError, match="test has c, train does not"):
+            load(tmp_path, test=False)
 
 
 class TestCorrupt:
@@ -313,6 +378,12 @@ class TestCorrupt:
         assert sum(sizes(load(tmp_path, max_corrupt_share=0.1))) == 27
         with pytest.raises(DataError, match="3 of 30"):
             load(tmp_path, max_corrupt_share=0.09)
+
+    def test_one_file_that_is_gone_is_refused_whatever_the_share(self, tmp_path: Path) -> None:
+        cells = [{"bytes": png(i), "path": None} for i in range(19)] + [{"bytes": None, "path": "gone.png"}]
+        pq.write_table(pa.table({"image": cells, "label": [0, 1] * 10}), tmp_path / "t.parquet")
+        with pytest.raises(DataError, match=r"gone\.png' is not: No such file"):
+            load(tmp_path / "t.parquet", max_corrupt_share=1.0)
 
     def test_rows_are_named_by_number(self, tmp_path: Path) -> None:
         cells: list[Any] = [{"bytes": png(i), "path": None} for i in range(20)]

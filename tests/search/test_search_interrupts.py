@@ -44,7 +44,8 @@ def test_one_that_was_lost_comes_again(interrupts: Interrupts) -> None:
         pass
 
 
-def test_the_second_does_not_wait(interrupts: Interrupts) -> None:
+@pytest.mark.usefixtures("interrupts")
+def test_the_second_does_not_wait() -> None:
     press()
     with pytest.raises(KeyboardInterrupt):
         press()

@@ -13,7 +13,8 @@ from sqlalchemy.engine import Engine
 
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
-from nas.search.loop import Settings, search
+from nas.search.loop import search
+from nas.search.settings import Settings
 from nas.search.storage import StudyView
 from tests.search.fakes import FakeEvaluator, level, make_space, outcome
 

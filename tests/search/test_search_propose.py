@@ -15,7 +15,7 @@ from nas.search.band import Band
 from nas.search.defaults import PRUNER_NAMES, SAMPLER_NAMES
 from nas.search.propose import Proposal, Proposer, distributions
 from nas.search.samplers import PRUNERS, SAMPLERS, make_pruner, make_sampler
-from nas.search.storage import Direction
+from nas.search.settings import Direction
 from nas.space.files import find_space
 from tests.search.fakes import SMALLEST, band_of, level, make_space
 

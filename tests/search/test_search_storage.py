@@ -1,16 +1,10 @@
 """Studies as they are kept and read back, and what happens to trials whose process is gone."""
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import attrs
 import optuna
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,16 +19,14 @@ from nas.search.storage import (
     SETTINGS,
     Record,
     StudyView,
-    end_killed,
     explained,
     find_trial,
-    is_alive,
     kill,
+    kill_running,
     mask,
     open_storage,
     open_study,
     read_study,
-    runner,
     study_names,
 )
 from tests.search.fakes import make_space
@@ -223,72 +215,15 @@ def test_a_baseline_is_read_back_as_it_was_kept(storage: BaseStorage) -> None:
     assert read_study(storage, "demo").baseline == base
 
 
-def begin(study: optuna.Study, token: str) -> int:
-    """A running trial of some process; its number."""
-    template = create_trial(state=TrialState.RUNNING, user_attrs={"arch": ARCH, "runner": token})
-    return study._storage.get_trial(study._storage.create_new_trial(study._study_id, template)).number
-
-
-@pytest.fixture(name="process")
-def _process() -> Any:
-    started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    yield started
-    with contextlib.suppress(ProcessLookupError):
-        started.kill()
-    started.wait()
-
-
-def token_of(pid: int) -> str:
-    node = runner().rsplit(" ", 2)[0]
-    return f"{node} {pid} {psutil.Process(pid).create_time():.2f}"
-
-
-def test_this_process_is_alive() -> None:
-    assert is_alive(runner())
-    assert runner() == token_of(os.getpid())
-
-
-def test_a_process_is_alive_until_it_ends_even_if_nobody_asks_about_it(process: "subprocess.Popen[bytes]") -> None:
-    token = token_of(process.pid)
-    assert is_alive(token)
-    process.send_signal(signal.SIGKILL)
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is still listed
-    assert psutil.pid_exists(process.pid)
-    assert not is_alive(token)
-    process.wait()
-    assert not is_alive(token)
-
-
-def test_another_process_of_the_same_number_is_not_it() -> None:
-    node, pid, start = runner().rsplit(" ", 2)
-    assert not is_alive(f"{node} {pid} {float(start) - 100:.2f}")
-
-
-def test_processes_of_other_hosts_are_taken_to_be_alive() -> None:
-    assert is_alive("elsewhere 1 1.00")
-    assert is_alive("a host with spaces 1 1.00")
-
-
-@pytest.mark.parametrize("token", ["", "x", "a b", "host one 2", f"{runner().rsplit(' ', 2)[0]} one 2"])
-def test_what_is_no_token_is_nobodys(token: str) -> None:
-    assert is_alive(token) == (token == "host one 2")  # noqa: S105 -- of another host
-
-
-def test_trials_of_dead_processes_are_ended_and_no_others(
-    storage: BaseStorage, process: "subprocess.Popen[bytes]"
-) -> None:
+def test_trials_left_running_are_ended_and_do_not_count(storage: BaseStorage) -> None:
     study = made(storage)
-    dead, own, far = (begin(study, token) for token in (token_of(process.pid), runner(), "elsewhere 1 1.00"))
-    nobodys = begin(study, "")
-    assert end_killed(study) == 1
-    process.kill()
-    process.wait()
-    assert end_killed(study) == 1
-    assert end_killed(study) == 0
-    states = {r.number: r.state for r in read_study(storage, "demo").records}
-    assert states == {dead: KILLED, nobodys: KILLED, own: "running", far: "running"}
+    template = create_trial(state=TrialState.RUNNING, user_attrs={"arch": ARCH})
+    study._storage.create_new_trial(study._study_id, template)
+    assert (kill_running(study), kill_running(study)) == (1, 0)
+    (left,) = read_study(storage, "demo").records
+    assert left.state == KILLED
+    assert "process ended" in left.reason
     assert read_study(storage, "demo").counted == 0
-    assert "process ended" in read_study(storage, "demo").records[dead].reason
 
 
 def test_a_trial_that_has_just_ended_is_not_killed_any_more(storage: BaseStorage) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from nas.arch.layers import walk
 from nas.arch.spec import ConvHead, ConvStem, Gate, PoolHead, Stage
 from nas.errors import SpaceError
+from nas.files import shipped_folder
 from nas.space.decode import SearchSpace
-from nas.space.files import shipped_folder
 from nas.space.schema import load_space, read_space
 
 _FILE = """

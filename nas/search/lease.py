@@ -1,0 +1,81 @@
+"""Who is searching a study: one process at a time, and how the next one knows that the last one is gone."""
+
+import os
+import platform
+import time
+
+import optuna
+import psutil
+from attrs import define, field
+
+from nas.errors import StudyError
+
+RUNNER = "nas:runner"
+SHORTEST_S = 600.0
+EPOCHS_OF_SILENCE = 5
+
+
+def runner() -> str:
+    """This process, told apart from all others: host, process number, its start."""
+    return f"{platform.node()} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def is_alive(token: str) -> bool | None:
+    """Whether a runner is still at work; None where it is on another host and cannot be seen."""
+    try:
+        host, pid, start = token.rsplit(" ", 2)
+        if host != platform.node():
+            return None
+        process = psutil.Process(int(pid))
+        # A killed process that its parent has not asked about is still listed.
+        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(start)) < 1
+    except (ValueError, psutil.NoSuchProcess):
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+@define(eq=False)
+class Lease:
+    """The right to search a study. On this host it ends with the process that has it; elsewhere after a long silence.
+
+    Attributes:
+        study: that is searched.
+        lasts_s: seconds of silence after which another host may take over.
+    """
+
+    study: optuna.Study
+    lasts_s: float = field(default=SHORTEST_S, init=False)
+    _last: float = field(factory=time.monotonic, init=False)
+
+    def take(self) -> None:
+        """Take the study over.
+
+        Raises:
+            StudyError: another process is searching it.
+        """
+        held = self.study.user_attrs.get(RUNNER) or {}
+        token, silent_s = held.get("runner", ""), time.time() - held.get("beat", 0.0)
+        alive = bool(token) and token != runner() and is_alive(token)
+        if alive or (alive is None and silent_s < held["lasts_s"]):
+            host, pid, _ = token.rsplit(" ", 2)
+            raise StudyError(
+                f"study {self.study.study_name} is being searched by process {pid} on {host}, "
+                f"last heard of {silent_s:.0f} s ago",
+                "wait until it has ended, or choose another name by --study",
+            )
+        self._say()
+
+    def beat(self) -> None:
+        """Say that this process is still at work; called after every epoch, the longest of which sets the lease."""
+        now = time.monotonic()
+        self.lasts_s = max(self.lasts_s, EPOCHS_OF_SILENCE * (now - self._last))
+        self._last = now
+        self._say()
+
+    def end(self) -> None:
+        """Give the study back."""
+        self.study.set_user_attr(RUNNER, None)
+
+    def _say(self) -> None:
+        self.study.set_user_attr(RUNNER, {"runner": runner(), "beat": time.time(), "lasts_s": self.lasts_s})

@@ -1,0 +1,123 @@
+"""A search that was checked, before anything is evaluated or stored."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from nas.arch.spec import Architecture
+from nas.cost.base import CostModels
+from nas.errors import StudyError, TargetError
+from nas.evaluate.base import Evaluator
+from nas.objective import PARETO, limits, make_reward
+from nas.search.band import Band, Picks, make_band
+from nas.search.baseline import find_baseline
+from nas.search.propose import Proposal, Proposer
+from nas.search.samplers import make_pruner, make_sampler
+from nas.search.settings import Settings, default_study_name, directions, study_settings
+from nas.space.decode import SearchSpace
+
+
+@frozen(eq=False)
+class Plan:
+    """A search that was checked and not yet begun.
+
+    Attributes:
+        space: what is searched.
+        evaluator: gives accuracies.
+        settings: what is asked for.
+        costs: what is kept of every architecture.
+        band: what is let in.
+        described: see `study_settings`.
+        study_name: of the study.
+        baseline: a known network's name and itself, or None.
+        wanted: option numbers of the networks to start from, and a sentence on each.
+    """
+
+    space: SearchSpace
+    evaluator: Evaluator
+    settings: Settings
+    costs: CostModels
+    band: Band
+    described: Mapping[str, Any]
+    study_name: str
+    baseline: tuple[str, Architecture] | None
+    wanted: tuple[tuple[Picks, str], ...]
+
+
+def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: CostModels, study_name: str = "") -> Plan:
+    """Check everything that can be checked before a study is touched.
+
+    Args:
+        space: what is searched.
+        evaluator: gives accuracies.
+        settings: what is asked for.
+        costs: what is kept of every architecture beside the targets' own costs.
+        study_name: "" takes `default_study_name`.
+
+    Raises:
+        NasError: a setting breaks a rule, or no architecture can meet a target.
+    """
+    band = check(space, settings)
+    # Nothing is evaluated before the first accuracy is asked for; what no architecture may be is told here.
+    evaluator.evaluate(first_proposal(band, settings).arch, settings.epochs)
+    described = study_settings(space, evaluator, settings)
+    name = study_name or default_study_name(described)
+    baseline = find_baseline(space, settings.targets)
+    wanted = tuple(_start(band, arch, settings.seed) for arch in settings.start_from)
+    return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted)
+
+
+def check(space: SearchSpace, settings: Settings) -> Band:
+    """What can be checked before images are read.
+
+    Raises:
+        NasError: a setting breaks a rule, or no architecture can meet a target.
+    """
+    make_sampler(settings.sampler_name, 0)
+    make_pruner(settings.pruner, settings.epochs)
+    if settings.objective != PARETO:
+        make_reward(settings.objective, settings.w)
+    elif settings.w is not None:
+        raise TargetError(f"w is {settings.w}, and objective {PARETO} has none", "leave --w out, or choose another")
+    names = [target.name for target in settings.targets]
+    if len(set(names)) < len(names):
+        raise TargetError(f"a target is given twice: {', '.join(names)}", "give each once")
+    band = make_band(
+        space, settings.targets, limits(settings.targets, band=settings.band, objective=settings.objective)
+    )
+    first_proposal(band, settings)
+    return band
+
+
+def first_proposal(band: Band, settings: Settings) -> Proposal:
+    """What a search begins with, were it not told where to start.
+
+    Raises:
+        TargetError: there is none: targets that can each be met need not be met together, and a small space has gaps.
+    """
+    proposer = Proposer(band, settings.sampler_name, settings.seed, directions(settings.objective))
+    proposal = proposer.propose(0)
+    if proposal is None:
+        spans = zip(settings.targets, band.limits.low, band.limits.high, strict=True)
+        asked = " and ".join(
+            f"{target.name} from {target.amount(low)} to {target.amount(high)}" for target, low, high in spans
+        )
+        raise TargetError(
+            f"no architecture of space {band.space.name} was found with {asked}",
+            "give other targets, or a smaller --band",
+        )
+    return proposal
+
+
+def _start(band: Band, arch: Architecture, seed: int) -> tuple[Picks, str]:
+    """The architecture of the space and the band that is nearest to a known one."""
+    near = np.array(band.space.nearest(arch), dtype=np.intp)
+    inside = band.bring_in(near, np.random.default_rng(seed))
+    if inside is None:
+        raise StudyError("a network to start from cannot be brought into the band", "start from one of about its cost")
+    stages = zip(arch.stages, band.space.from_picks(near.tolist()).stages, strict=True)
+    off = sum(known != own for known, own in stages)
+    moved = int((near != inside).sum())
+    return inside, f"{off} of its stages moved onto the space's grid, {moved} choices changed to come into the band"

@@ -1,0 +1,103 @@
+"""What a search is asked for, and how that is kept in its study."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from nas.arch.spec import Architecture
+from nas.cost.base import Target
+from nas.errors import StudyError
+from nas.evaluate.base import Evaluator
+from nas.objective import PARETO, limits, make_reward
+from nas.search.defaults import BAND, EPOCHS, TRIALS
+from nas.space.decode import SearchSpace
+
+Direction = Literal["maximize", "minimize"]
+FORMAT = 1
+
+
+def _targets(targets: Iterable[Target]) -> tuple[Target, ...]:
+    return tuple(targets)
+
+
+@frozen
+class Settings:
+    """What a search is asked for.
+
+    Attributes:
+        targets: upper limits of costs; the first one also sets the band.
+        trials: how many complete, pruned and failed ones the study shall have in all.
+        epochs: of each evaluation.
+        seed: of the study.
+        objective: "soft", "hard", "absolute" or "pareto".
+        w: of the reward; None takes the objective's usual one.
+        band: share of the first target below which nothing is let in.
+        sampler: Optuna's, by name; "" takes TPE, or NSGA-II for "pareto".
+        pruner: by name.
+        start_from: known networks to evaluate first, moved into the space and the band.
+    """
+
+    targets: tuple[Target, ...] = field(converter=_targets)
+    trials: int = TRIALS
+    epochs: int = EPOCHS
+    seed: int = 0
+    objective: str = "soft"
+    w: float | None = None
+    band: float = BAND
+    sampler: str = ""
+    pruner: str = "median"
+    start_from: tuple[Architecture, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if self.trials < 1 or self.epochs < 1:
+            raise StudyError(f"{self.trials} trials of {self.epochs} epochs", "give at least 1 of each")
+
+    @property
+    def sampler_name(self) -> str:
+        """The sampler's name with the default filled in."""
+        return self.sampler or ("nsga2" if self.objective == PARETO else "tpe")
+
+
+def study_settings(space: SearchSpace, evaluator: Evaluator, settings: Settings) -> dict[str, Any]:
+    """What makes trials of a study comparable, as JSON values; kept in the study and compared when it goes on."""
+    reward = None if settings.objective == PARETO else make_reward(settings.objective, settings.w)
+    return {
+        "format": FORMAT,
+        "space": space.name,
+        "space_sha256": hashlib.sha256(space.definition.encode()).hexdigest()[:12],
+        "fixed": {c.name: c.values[0] for c in space.all_choices if len(c.values) == 1},
+        "resolution": space.net["resolution"],
+        "classes": space.net["classes"],
+        "targets": [target.text for target in settings.targets],
+        "limits": _described_limits(settings),
+        "objective": settings.objective,
+        "w": None if reward is None else [reward.below, reward.above],
+        "band": settings.band,
+        "epochs": settings.epochs,
+        "seed": settings.seed,
+        "sampler": settings.sampler_name,
+        "pruner": settings.pruner,
+        "proxy": {key: value for key, value in evaluator.describe().items() if key != "environment"},
+    }
+
+
+def _described_limits(settings: Settings) -> list[dict[str, Any]]:
+    """For each target the cost it limits, as it is kept in trials, and from where to where."""
+    let_in = limits(settings.targets, band=settings.band, objective=settings.objective)
+    spans = zip(settings.targets, let_in.low, let_in.high, strict=True)
+    return [{"cost": target.kept_as, "unit": target.unit, "low": low, "high": high} for target, low, high in spans]
+
+
+def default_study_name(described: Mapping[str, Any]) -> str:
+    """A name that the same command finds again: space, targets, and a digest of all settings."""
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
+    targets = "-".join(text.replace("=", "") for text in described["targets"])
+    return f"{described['space']}-{targets}-{digest}"
+
+
+def directions(objective: str) -> list[Direction]:
+    """Of a study's values."""
+    return ["maximize", "minimize"] if objective == PARETO else ["maximize"]
