@@ -19,6 +19,7 @@ import numpy as np
 import optuna
 import torch
 
+from nas.arch.canonical import canonical
 from nas.arch.code import format_text, parse_text
 from nas.cost.analytic import COUNTED, cost
 from nas.cost.target import parse_target
@@ -44,7 +45,7 @@ def random_architectures(count: int) -> list[str]:
     band = make_band(space, targets, limits(targets, band=0.9, objective="soft"))
     picks = space.sample(np.random.default_rng(RANDOM_SEED), 100 * count)
     inside = picks[band.excess(picks) == 0][:count]
-    return [format_text(space.from_picks(row)) for row in inside.tolist()]
+    return [format_text(canonical(space.from_picks(row))) for row in inside.tolist()]
 
 
 def train(data: str, arch: str, seed: int) -> float:
@@ -80,6 +81,7 @@ def summary(done: dict[str, dict[str, float]], winner: str | None, data: str) ->
         "winner_macs": cost(parse_text(winner)).macs if winner else None,
         "winner_accuracy": means.get(winner) if winner else None,
         "random_median": statistics.median(others) if others else None,
+        "random_trainings": sum(len(by_seed) for arch, by_seed in done.items() if arch != winner),
         "random_best": max(others, default=None),
         "random_worse_share": statistics.mean(m < means[winner] for m in others)
         if winner in means and others
@@ -101,17 +103,13 @@ def run(data: str, out: Path, randoms: int, seeds: int, workers: int) -> None:
         write_atomically(path, (json.dumps(summary(done, winner, data), indent=1) + "\n").encode())
 
     with ProcessPoolExecutor(workers) as pool:
-        search_job = None if winner else pool.submit(find_winner, data, f"sqlite:///{out / 'study.db'}")
-        wanted = [(arch, seed) for seed in range(seeds) for arch in random_architectures(randoms)]
-        jobs = {pool.submit(train, data, a, s): (a, s) for a, s in wanted if str(s) not in done.get(a, {})}
+        if winner is None:
+            winner = pool.submit(find_winner, data, f"sqlite:///{out / 'study.db'}").result()
+        archs = [winner, *random_architectures(randoms)]
+        wanted = [(arch, seed) for seed in range(seeds) for arch in archs if str(seed) not in done.get(arch, {})]
+        jobs = {pool.submit(train, data, arch, seed): (arch, seed) for arch, seed in wanted}
         for job in as_completed(jobs):
             keep(*jobs[job], job.result())
-        if search_job is not None:
-            winner = search_job.result()
-        assert winner is not None
-        for seed in range(seeds):
-            if str(seed) not in done.get(winner, {}):
-                keep(winner, seed, pool.submit(train, data, winner, seed).result())
     print(json.dumps({k: v for k, v in summary(done, winner, data).items() if k != "accuracies"}, indent=1))
 
 

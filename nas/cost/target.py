@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from types import MappingProxyType
 
 from attrs import frozen
@@ -51,7 +52,7 @@ def parse_target(text: str, precision: str = "fp32") -> Target:
     found = re.fullmatch(r" *([0-9]{1,15}(?:\.[0-9]{1,15})?) *([A-Za-z]*) *", amount)
     if not found or found.group(2) not in kind.units:
         raise TargetError(f"target {text!r}: {_complaint(amount, found)}", _form(kind))
-    limit = float(found.group(1)) * kind.units[found.group(2)]
+    limit = float(Decimal(found.group(1)) * Decimal(kind.units[found.group(2)]))
     if limit <= 0:
         raise TargetError(f"target {text!r}: the limit is not above zero", _form(kind))
     at = f" at {precision}" if kind.units is _BYTES and precision != "fp32" else ""
@@ -63,7 +64,7 @@ def _plain(limit: float, units: Mapping[str, float]) -> str:
     """A limit in the largest unit in which it is at least 1, else in the smallest: "400M" for 0.4G too."""
     usual = [(size, unit) for unit, size in units.items() if "i" not in unit]
     size, unit = max((pair for pair in usual if pair[0] <= limit), default=min(usual))
-    return f"{limit / size:.15g}{unit}"
+    return f"{(Decimal(repr(limit)) / Decimal(size)).normalize():f}{unit}"
 
 
 def _complaint(amount: str, found: "re.Match[str] | None") -> str:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.cost.analytic import COUNTED
+from nas.cost.target import parse_target
 from nas.errors import TargetError
 from nas.search.band import Band
 from nas.space.files import find_space
