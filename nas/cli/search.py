@@ -231,7 +231,7 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
         "targets": [target.text for target in settings.targets],
         "target_task": {key: planned.described[key] for key in ("resolution", "classes")},
         "objective": settings.objective,
-        "let_in": {t.name: f"{low:,.0f} to {high:,.0f}" for t, low, high in _limits(band)},
+        "let_in": {t.name: f"{t.amount(low)} to {t.amount(high)}" for t, low, high in _limits(band)},
         "share_let_in": f"{band.share(rng):.1%} of random architectures",
         "sampler": settings.sampler_name,
         "proxy_task": {"data": proxy.get("data"), "resolution": proxy.get("resolution"), "epochs": settings.epochs},

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.cli.options import ARCH_HELP, arch_argument, json_option, storage_option
+from nas.errors import ArchitectureError
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -57,8 +58,10 @@ def _save(path: Path, arch: "Architecture") -> None:
     from nas.arch.code import format_json, format_text
     from nas.files import write_atomically
 
-    write = format_text if path.suffix == ".txt" else format_json
-    write_atomically(path, (write(arch) + "\n").encode())
+    forms = {".txt": format_text, ".json": format_json}
+    if path.suffix not in forms:
+        raise ArchitectureError(f"--save {path} has no known form", f"end the name in {' or '.join(forms)}")
+    write_atomically(path, (forms[path.suffix](arch) + "\n").encode())
 
 
 def _summary(name: str, arch: "Architecture", precision: str) -> dict[str, Any]:

@@ -110,10 +110,6 @@ class TrainEvaluator:
             },
         }
 
-    def repeat_seed(self, seed: int) -> "TrainEvaluator":
-        """The same evaluator with another seed."""
-        return attrs.evolve(self, seed=seed)
-
     def seconds_per_epoch(self, arch: Architecture, batches: int = 3) -> float:
         """An estimate: the median of a few steps, and of a few batches of the validation, after one to warm up.
 

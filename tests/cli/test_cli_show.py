@@ -82,6 +82,7 @@ def test_what_is_no_architecture_is_told(nas: Nas, reference: str, words: str) -
 
 def test_a_file_that_cannot_be_written_is_told(nas: Nas) -> None:
     nas("show", "mnasnet-a1", "--save", "nowhere/net.txt").refused("nowhere/net.txt cannot be written")
+    nas("show", "mnasnet-a1", "--save", "net.yaml").refused("net.yaml has no known form")
 
 
 def test_all_spaces_with_their_ranges(nas: Nas) -> None:

@@ -82,12 +82,12 @@ def test_a_seed_gives_the_same_accuracies_and_leaves_torchs_generator_alone(data
 def test_evaluations_that_take_turns_do_not_disturb_each_other(data: ImageData) -> None:
     evaluator = TrainEvaluator(data, recipe=SHORT)
     alone = run(evaluator, budget=3)
-    turns = zip(evaluator.evaluate(ARCH, 3), evaluator.repeat_seed(8).evaluate(ARCH, 3), strict=True)
+    turns = zip(evaluator.evaluate(ARCH, 3), attrs.evolve(evaluator, seed=8).evaluate(ARCH, 3), strict=True)
     assert [first for first, _ in turns] == alone
 
 
 def test_another_seed_is_another_training(data: ImageData) -> None:
-    first, second = TrainEvaluator(data, recipe=SHORT), TrainEvaluator(data, recipe=SHORT).repeat_seed(1)
+    first, second = TrainEvaluator(data, recipe=SHORT), attrs.evolve(TrainEvaluator(data, recipe=SHORT), seed=1)
     assert (first.seed, second.seed) == (0, 1)
     assert last_loss(first) != last_loss(second)
 
@@ -175,7 +175,7 @@ def test_the_description_is_plain_and_tells_trainings_apart(data: ImageData) -> 
     assert json.loads(json.dumps(described)) == described
     assert described["images"] == {"train": 61, "val": 30}
     assert described["recipe"]["batch_size"] == 8
-    others = [evaluator.repeat_seed(1), TrainEvaluator(data), TrainEvaluator(make_data(62), recipe=SHORT)]
+    others = [attrs.evolve(evaluator, seed=1), TrainEvaluator(data), TrainEvaluator(make_data(62), recipe=SHORT)]
     assert all(other.describe() != described for other in others)
     assert attrs.evolve(evaluator, on_batch=print).describe() == described
 
