@@ -43,7 +43,7 @@ REFUSED = {
     "precision": (use("--precision", "fp4"), ("unknown precision 'fp4'", "fp32")),
     "absent network": (use("--start-from", "nothere.json"), ("no preset and no file",)),
     "broken network": (use("--start-from", "broken.yaml"), ("broken.yaml: ",)),
-    "other stages": (use("--start-from", "mobilenetv2"), ("7 stages", "has 2")),
+    "other stages": (use("--start-from", "mobilenetv2"), ("7 stages", "2 stages of space tiny")),
     "absent study": (use("--start-from", "study:other:best"), ("no study database",)),
     "bad url": (use("--storage", "nonsense"), ("cannot be opened", "sqlite:///nas.db")),
     "url with a secret": (use("--storage", "postgresql://u:hunter2@h:x/d"), ("cannot be opened",)),
