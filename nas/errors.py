@@ -6,6 +6,7 @@ NasError                  anything this package raises on purpose
 ├── TargetError           a target cannot be read, or no architecture can meet it
 ├── DataError             images or labels cannot be used
 ├── EvaluationError       one architecture could not be scored; the search goes on
+├── DeviceError           a device is absent, refuses, or is not the one meant; nothing was timed
 ├── StudyError            a study cannot be opened, or belongs to something else
 └── MissingPackageError   an optional package is needed and absent
 """
@@ -46,6 +47,10 @@ class DataError(NasError):
 
 class EvaluationError(NasError):
     """One architecture could not be scored; the search goes on without it."""
+
+
+class DeviceError(NasError):
+    """A device is absent, refuses, or is not the one that was meant; nothing was timed."""
 
 
 class StudyError(NasError):

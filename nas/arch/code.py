@@ -242,31 +242,52 @@ def parse_text(text: str) -> Architecture:
     net = read_tokens(NET_TOKENS, lines[0][1].partition(" ")[2], where=f"line {lines[0][0]}")
     activation = net.pop("activation", "relu")
     parts: Fields = {
-        "stem": _parse_end(STEMS, *lines[1], activation),
-        "stages": tuple(_parse_stage(number, line, activation) for number, line in lines[2:-1]),
-        "head": _parse_end(HEADS, *lines[-1], activation),
+        "stem": _parse_end(STEMS, f"line {lines[1][0]}", lines[1][1], activation),
+        "stages": tuple(_parse_stage(f"line {number}", line, activation) for number, line in lines[2:-1]),
+        "head": _parse_end(HEADS, f"line {lines[-1][0]}", lines[-1][1], activation),
     }
     return _made(f"line {lines[0][0]}", Architecture, parts | net)
 
 
-def _parse_stage(number: int, line: str, activation: str) -> Stage:
+def parse_part(line: str, activation: str = "relu", *, where: str = "the part") -> Part:
+    """Read one line of the text form; the inverse of `format_part`.
+
+    Args:
+        line: a stem, a stage or a head.
+        activation: where the line gives none.
+        where: how messages name the line.
+
+    Raises:
+        ArchitectureError: it breaks a rule.
+    """
+    ends: Mapping[str, Table] = {"stem": STEMS, "head": HEADS}
+    word = (line.split() or [""])[0]
+    if word in ends:
+        end: Part = _parse_end(ends[word], where, line, activation)
+        return end
+    return _parse_stage(where, line, activation)
+
+
+def _parse_stage(where: str, line: str, activation: str) -> Stage:
     operator, _, rest = line.partition(" ")
     if operator not in OPERATORS:
-        raise ArchitectureError(f"line {number}: unknown operator {operator!r}", f"use one of {', '.join(OPERATORS)}")
-    fields = read_tokens(STAGE_TOKENS, rest, where=f"line {number}")
-    _check_keys(f"line {number}", Stage, {"operator": operator} | fields)
-    return _made(f"line {number}", make_stage, {"operator": operator, "fields": fields, "activation": activation})
+        raise ArchitectureError(
+            f"{where}: unknown operator {reprlib.repr(operator)}", f"use one of {', '.join(OPERATORS)}"
+        )
+    fields = read_tokens(STAGE_TOKENS, rest, where=where)
+    _check_keys(where, Stage, {"operator": operator} | fields)
+    return _made(where, make_stage, {"operator": operator, "fields": fields, "activation": activation})
 
 
-def _parse_end(table: Table, number: int, line: str, activation: str) -> Any:
+def _parse_end(table: Table, where: str, line: str, activation: str) -> Any:
     word, kind, rest = [*line.split(maxsplit=2), "", ""][:3]
     if kind not in table:
-        raise ArchitectureError(f"line {number}: unknown {word} {kind!r}", f"use one of {', '.join(table)}")
+        raise ArchitectureError(f"{where}: unknown {word} {reprlib.repr(kind)}", f"use one of {', '.join(table)}")
     cls, tokens = table[kind]
-    fields = read_tokens(tokens, rest, where=f"line {number}")
+    fields = read_tokens(tokens, rest, where=where)
     if "activation" in attrs.fields_dict(cls):
         fields = {"activation": activation} | fields
-    return _record(f"line {number}", cls, fields)
+    return _record(where, cls, fields)
 
 
 def _made(where: str, make: Callable[..., T], fields: Fields) -> T:

@@ -5,7 +5,7 @@ layer of a stage, head) is walked by itself, from the shape of its input alone, 
 shared.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 import attrs
@@ -235,6 +235,11 @@ def stage_layers(stage: Stage) -> tuple[Stage, ...]:
     return (first, *[attrs.evolve(first, stride=1)] * (stage.layers - 1))
 
 
+def same_padding(side: int, kernel: int, stride: int) -> int:
+    """Pixels that TensorFlow's "same" adds to one dimension, both ends together."""
+    return max((-(-side // stride) - 1) * stride + kernel - side, 0)
+
+
 def input_shape(arch: Architecture) -> Shape:
     """The shape of one input image."""
     return Shape(arch.in_channels, arch.resolution, arch.resolution)
@@ -252,16 +257,25 @@ class PlacedPart:
 
 def walk(arch: Architecture) -> Iterator[PlacedPart]:
     """Every part in order, each with its input's shape and its nodes."""
-    shape = input_shape(arch)
-    for name, part in _parts(arch):
-        nodes = walk_part(part, shape, arch.classes)
+    return walk_parts((arch.stem, *arch.stages, arch.head), input_shape(arch), arch.classes)
+
+
+def walk_parts(parts: Iterable[Part], shape: Shape, classes: int) -> Iterator[PlacedPart]:
+    """Stems, stages and heads one after another, from the shape of the first one's input."""
+    for name, part in _layers(parts):
+        nodes = walk_part(part, shape, classes)
         yield PlacedPart(name, part, shape, nodes)
         shape = nodes[-1].shape
 
 
-def _parts(arch: Architecture) -> Iterator[tuple[str, Part]]:
-    yield "stem", arch.stem
-    for i, stage in enumerate(arch.stages):
-        for j, layer in enumerate(stage_layers(stage)):
-            yield f"stages.{i}.{j}", layer
-    yield "head", arch.head
+def _layers(parts: Iterable[Part]) -> Iterator[tuple[str, Part]]:
+    stages = 0
+    for part in parts:
+        if isinstance(part, Stage):
+            yield from ((f"stages.{stages}.{j}", layer) for j, layer in enumerate(stage_layers(part)))
+            stages += 1
+        else:
+            yield ENDS[type(part)], part
+
+
+ENDS: dict[type, str] = {ConvStem: "stem", ConvHead: "head", PoolHead: "head"}

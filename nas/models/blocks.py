@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nas.arch.layers import same_padding
 from nas.arch.spec import Norm
 
 
@@ -48,12 +49,13 @@ class Conv(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 -- torch's name
         """`(N, in_channels, H, W)` to `(N, out_channels, ceil(H / stride), ceil(W / stride))`."""
-        largest = max(input.shape[2:])
-        if largest == 1:
+        largest, whole = max(input.shape[2:]), torch.compiler.is_exporting()
+        if largest == 1 and not whole:
             return self._on_one_pixel(input)
         if self.same:
             return self._padded(input)
-        return self._within(input, min(self.kernel_size[0] // 2, largest - 1))
+        reach = self.kernel_size[0] // 2
+        return self._within(input, reach if whole else min(reach, largest - 1))
 
     def _padded(self, values: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
@@ -62,7 +64,8 @@ class Conv(nn.Conv2d):
         return functional.conv2d(padded, self.weight, self.bias, self.stride, groups=self.groups)
 
     # Small images end in maps smaller than the kernel, where most weights meet nothing but padding; on a CPU those
-    # would take half of a training step. What is left out below is multiplied by zeros, so the results are the same.
+    # would take half of a training step. What is left out below is multiplied by zeros, so the results are the same;
+    # an exported graph has the convolution as it is.
 
     def _within(self, values: Tensor, reach: int) -> Tensor:
         """The convolution with the weights at most `reach` from the middle."""
@@ -76,11 +79,6 @@ class Conv(nn.Conv2d):
             middle = self.weight[:, :, self.kernel_size[0] // 2, self.kernel_size[1] // 2]
             return functional.linear(values.flatten(1), middle, self.bias)[:, :, None, None]
         return self._within(values, 0)
-
-
-def same_padding(side: int, kernel: int, stride: int) -> int:
-    """Pixels that TensorFlow's "same" adds to one dimension, both ends together."""
-    return max((-(-side // stride) - 1) * stride + kernel - side, 0)
 
 
 class ConvNorm(nn.Module):

@@ -14,10 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.arch.canonical import canonical
 from nas.arch.code import parse_text
+from nas.arch.layers import same_padding
 from nas.arch.presets import preset, preset_names
 from nas.arch.spec import Architecture
 from nas.cost.analytic import cost
-from nas.models.blocks import Add, Classifier, Conv, Resize, same_padding
+from nas.models.blocks import Add, Classifier, Conv, Resize
 from nas.models.build import Nodes, build_model
 from tests.strategies import architectures
 

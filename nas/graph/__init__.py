@@ -1,0 +1,1 @@
+"""Architectures as ONNX graphs, without torch."""
