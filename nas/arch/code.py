@@ -261,7 +261,8 @@ def parse_part(line: str, activation: str = "relu", *, where: str = "the part") 
         ArchitectureError: it breaks a rule.
     """
     ends: Mapping[str, Table] = {"stem": STEMS, "head": HEADS}
-    word = (line.split() or [""])[0]
+    line = " ".join(line.split())
+    word = line.partition(" ")[0]
     if word in ends:
         end: Part = _parse_end(ends[word], where, line, activation)
         return end

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from nas.arch.layers import INPUT, Node, PlacedPart, Shape, same_padding
 from nas.errors import ArchitectureError
 from nas.graph.fragment import Fragment
-from nas.graph.weights import Weights, random_weights
+from nas.graph.weights import Weights, random_weights, weighted
 
 OPSET = 20
 IR_VERSION = 10
@@ -46,7 +46,7 @@ def build_graph(fragment: Fragment, weights: Weights | None = None, *, batch: in
 
 
 def _check_size(parts: Iterable[PlacedPart]) -> None:
-    count = sum(node.weights for placed in parts for node in placed.nodes)
+    count = sum(node.weights + node.shape.channels for _, node in weighted(parts))  # with the biases
     if 4 * count > LARGEST_BYTES:
         raise ArchitectureError(
             f"{count:,} weights do not fit into one ONNX file of 2 GB", "give a network of fewer than 500M parameters"

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.arch.code import format_json, format_text, parse_json, parse_text
+from nas.arch.code import format_json, format_part, format_text, parse_json, parse_part, parse_text
 from nas.arch.presets import preset, preset_names
-from nas.arch.spec import Architecture, Gate, Norm, Stage
+from nas.arch.spec import ACTIVATIONS, Architecture, Gate, Norm, Part, Stage
 from nas.errors import ArchitectureError
-from tests.strategies import architectures
+from tests.strategies import architectures, heads, stages, stems
 
 _TEXT = format_text(preset("efficientnet-b0"))
 _JSON = format_json(preset("efficientnet-b0"))
 _PARSERS: list[Callable[[str], Architecture]] = [parse_text, parse_json]
 
 
-def refused(parse: Callable[[str], Architecture], text: str) -> str:
+def refused(parse: Callable[[str], object], text: str) -> str:
     """What the parser says; anything but an ArchitectureError with rule and remedy fails."""
     with pytest.raises(ArchitectureError) as caught:
         parse(text)
@@ -59,6 +59,39 @@ def test_every_number_that_is_allowed_survives(
     arch = Architecture(b0.stem, (stage,), b0.head, norm=Norm(momentum, eps), drop_path=rate)
     assert parse_text(format_text(arch)) == arch
     assert parse_json(format_json(arch)) == arch
+
+
+@given(stems() | stages() | heads(), st.sampled_from(ACTIVATIONS))
+@settings(max_examples=200)
+def test_a_part_s_line_is_an_exact_inverse_whatever_activation_it_leaves_out(part: Part, activation: str) -> None:
+    line = format_part(part, activation)
+    assert parse_part(line, activation) == part
+    assert format_part(parse_part(line, activation), activation) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("", "unknown operator ''"),
+        ("net resolution=32", "unknown operator 'net'"),
+        ("mbconw c8", "mbconw"),
+        ("mbconv k3", "channels is missing"),
+        ("mbconv k4 c8", "kernel"),
+        ("conv c8 e6", "expansion"),
+        ("conv c8 c8", "channels a second time"),
+        ("conv c8\nconv c8", "'conv' is not known"),
+        ("stem", "unknown stem ''"),
+        ("stem pool", "unknown stem 'pool'"),
+        ("stem conv k3 se0.25", "'se0.25'"),
+        ("head conv", "channels is missing"),
+        ("head pool c8", "'c8'"),
+        ("head pool dropout=1", "dropout"),
+    ],
+)
+def test_a_bad_part_is_refused_under_its_given_name(line: str, shown: str) -> None:
+    message = refused(lambda text: parse_part(text, where="row 7"), line)
+    assert message.startswith("row 7: ")
+    assert shown in message
 
 
 @pytest.mark.parametrize("name", preset_names())

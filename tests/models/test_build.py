@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.arch.canonical import canonical
 from nas.arch.code import parse_text
-from nas.arch.layers import same_padding
+from nas.arch.layers import same_padding, walk
 from nas.arch.presets import preset, preset_names
-from nas.arch.spec import Architecture
+from nas.arch.spec import PADDINGS, Architecture
 from nas.cost.analytic import cost
 from nas.models.blocks import Add, Classifier, Conv, Resize
 from nas.models.build import Nodes, build_model
@@ -175,6 +175,27 @@ def padded(values: Tensor, conv: Conv, same: bool) -> Tensor:
         return functional.pad(values, (half,) * 4)
     below, right = (same_padding(side, conv.kernel_size[0], conv.stride[0]) for side in values.shape[2:])
     return functional.pad(values, (right // 2, -(-right // 2), below // 2, -(-below // 2)))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_an_exported_model_has_its_convolutions_whole_where_training_leaves_out_what_meets_padding(
+    padding: str,
+) -> None:
+    arch = parse_text(
+        f"net resolution=6 classes=5 padding={padding}\nstem conv k3 s2 c4\nconv k7 c6\nmbconv r2 k5 s3 e2 c8 se0.5\n"
+        "conv k3 s2 c8\nhead conv c9"
+    )
+    nodes = [node for placed in walk(arch) for node in placed.nodes if node.op == "conv"]
+    assert [node.shape.height for node in nodes[-3:]] == [1, 1, 1]
+    exported = torch.onnx.export(build_model(arch).eval(), (images(arch, count=1),), dynamo=True, verbose=False)
+    assert exported is not None
+    graph = exported.model_proto.graph
+    sizes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    assert [sizes[node.input[1]] for node in graph.node if node.op_type == "Conv"] == [
+        (node.shape.channels, node.in_channels // node.groups, node.kernel, node.kernel) for node in nodes
+    ]
 
 
 def test_weights_start_as_in_the_papers() -> None:
