@@ -5,10 +5,8 @@ papers' "FLOPS" are; normalisation, biases, activations and pooling are not coun
 shared, so that the cost of an architecture is a sum of a few look-ups.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import product
-from operator import add, attrgetter
 from types import MappingProxyType
 
 import attrs
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from nas.arch.layers import INPUT, Node, Shape, input_shape, walk_part
 from nas.arch.spec import Architecture, Part, Stage
 from nas.cost.base import Chain, Cost, CostModels
+from nas.cost.chain import chain_shares, chain_span
 from nas.errors import TargetError
 
 BYTES_PER_ELEMENT: Mapping[str, int] = MappingProxyType({"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1})
@@ -37,6 +36,12 @@ def element_bytes(precision: str) -> int:
     return BYTES_PER_ELEMENT[precision]
 
 
+# What is counted, in the order of `Costs`, and how parts make the whole.
+JOINS: Mapping[str, np.ufunc] = MappingProxyType(
+    {"macs": np.add, "params": np.add, "peak_elements": np.maximum, "weights": np.add, "biases": np.add}
+)
+
+
 @frozen
 class PartCost:
     """One part's share; peaks are maxima over parts, the rest are sums."""
@@ -44,6 +49,8 @@ class PartCost:
     macs: int
     params: int
     peak_elements: int
+    weights: int
+    biases: int
     shape: Shape
 
 
@@ -55,11 +62,15 @@ class Costs:
         macs: multiply-adds.
         params: trainable numbers.
         peak_elements: most numbers alive at once among activations, the input image included.
+        weights: numbers in kernels and matrices.
+        biases: of a deployed network, one for each channel of a convolution or matrix.
     """
 
     macs: int
     params: int
     peak_elements: int
+    weights: int
+    biases: int
 
     def peak_bytes(self, precision: str = "fp32") -> int:
         """Peak activation memory at a precision.
@@ -100,7 +111,9 @@ def layer_cost(part: Part, shape: Shape, classes: int) -> PartCost:
     """Cost of a stem, a head, or a stage of one layer, given its input's shape."""
     nodes = walk_part(part, shape, classes)
     macs, params = sum(map(node_macs, nodes)), sum(map(node_params, nodes))
-    return PartCost(macs, params, peak_elements(nodes, shape), nodes[-1].shape)
+    weighted = [node for node in nodes if node.weights]
+    weights, biases = sum(node.weights for node in weighted), sum(node.shape.channels for node in weighted)
+    return PartCost(macs, params, peak_elements(nodes, shape), weights, biases, nodes[-1].shape)
 
 
 @lru_cache(maxsize=262_144)
@@ -111,8 +124,14 @@ def part_cost(part: Part, shape: Shape, classes: int) -> PartCost:
     layer = attrs.evolve(part, layers=1)
     first = layer_cost(layer, shape, classes)
     again, times = layer_cost(attrs.evolve(layer, stride=1), first.shape, classes), part.layers - 1
-    peak = max(first.peak_elements, again.peak_elements)
-    return PartCost(first.macs + times * again.macs, first.params + times * again.params, peak, again.shape)
+    return PartCost(
+        first.macs + times * again.macs,
+        first.params + times * again.params,
+        max(first.peak_elements, again.peak_elements),
+        first.weights + times * again.weights,
+        first.biases + times * again.biases,
+        again.shape,
+    )
 
 
 @frozen
@@ -147,44 +166,23 @@ def cost(arch: Architecture) -> Costs:
         sum(share.macs for share in shares),
         sum(share.params for share in shares),
         max(share.peak_elements for share in shares),
+        sum(share.weights for share in shares),
+        sum(share.biases for share in shares),
     )
 
 
-def _share(part: Part | None, shape: Shape, classes: int) -> PartCost:
-    return PartCost(0, 0, 0, shape) if part is None else part_cost(part, shape, classes)
+def _figures(part: Part, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:
+    share = part_cost(part, shape, classes)
+    return tuple(getattr(share, name) for name in JOINS), share.shape
 
 
 def chain_costs(chain: Chain, index: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Costs `(N, 3)` of many architectures (MACs, params, peak elements); equal parts are costed once."""
-    shapes: dict[Shape, int] = {chain.shape: 0}
-    state = np.zeros(len(index), dtype=np.int64)
-    total = np.zeros((len(index), 3), dtype=np.int64)
-    for options, column in zip(chain.options, index.T, strict=True):
-        pairs, where = np.unique(state * len(options) + column, return_inverse=True)
-        known = list(shapes)
-        shares = [_share(options[pair % len(options)], known[pair // len(options)], chain.classes) for pair in pairs]
-        state = np.array([shapes.setdefault(share.shape, len(shapes)) for share in shares], dtype=np.int64)[where]
-        counts = [(share.macs, share.params, share.peak_elements) for share in shares]
-        rows = np.array(counts, dtype=np.int64).reshape(-1, 3)[where]
-        total[:, :2] += rows[:, :2]
-        total[:, 2] = np.maximum(total[:, 2], rows[:, 2])
-    return total
-
-
-Join = Callable[[float, float], float]
-
-
-def chain_span(chain: Chain, value: Callable[[PartCost], float], join: Join) -> tuple[float, float]:
-    """Smallest and largest cost, exactly: the best way to every shape, place after place."""
-    ends: dict[Shape, tuple[float, float]] = {chain.shape: (0.0, 0.0)}
-    for options in chain.options:
-        after: dict[Shape, tuple[float, float]] = {}
-        for (shape, (low, high)), part in product(ends.items(), options):
-            share = _share(part, shape, chain.classes)
-            least, most = after.get(share.shape, (float("inf"), 0.0))
-            after[share.shape] = (min(least, join(low, value(share))), max(most, join(high, value(share))))
-        ends = after
-    return min(low for low, _ in ends.values()), max(high for _, high in ends.values())
+    """Costs `(N, figures)` of many architectures in the order of `Costs`; equal parts are costed once."""
+    if not len(index):
+        return np.zeros((0, len(JOINS)), dtype=np.int64)
+    shares = chain_shares(chain, index, _figures)
+    joined = [join.reduce(shares[:, :, i], axis=0) for i, join in enumerate(JOINS.values())]
+    return np.stack(joined, axis=1).astype(np.int64)
 
 
 @frozen
@@ -193,33 +191,35 @@ class Counted:
 
     Attributes:
         unit: of the figure.
-        field: its name in `Costs`.
-        join: how parts make the whole, `add` or `max`.
-        factor: units for one of `field`.
+        factors: names in `Costs` with the units that one of each makes.
     """
 
     unit: str
-    field: str
-    join: Join = add
-    factor: int = 1
+    factors: tuple[tuple[str, float], ...]
 
     def estimate(self, arch: Architecture) -> Cost:
         """See `CostModel`; exact."""
-        return Cost(getattr(cost(arch), self.field) * self.factor, self.unit, "counted")
+        costs = cost(arch)
+        return Cost(sum(getattr(costs, name) * factor for name, factor in self.factors), self.unit, "counted")
 
     def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
         """See `ChainCostModel`."""
-        column = list(attrs.fields_dict(Costs)).index(self.field)
-        return chain_costs(chain, index)[:, column].astype(np.float64) * self.factor
+        costs = chain_costs(chain, index).astype(np.float64)
+        columns = list(JOINS)
+        return np.asarray(sum(costs[:, columns.index(name)] * factor for name, factor in self.factors))
 
     def span(self, chain: Chain) -> tuple[float, float]:
         """See `ChainCostModel`."""
-        low, high = chain_span(chain, attrgetter(self.field), self.join)
-        return low * self.factor, high * self.factor
+        join = JOINS[self.factors[0][0]]
+        return chain_span(chain, self._share, lambda a, b: float(join(a, b)))
+
+    def _share(self, part: Part, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:
+        share = part_cost(part, shape, classes)
+        return (sum(getattr(share, name) * factor for name, factor in self.factors),), share.shape
 
 
-MACS = Counted("MACs", "macs")
-PARAMS = Counted("params", "params")
+MACS = Counted("MACs", (("macs", 1),))
+PARAMS = Counted("params", (("params", 1),))
 
 
 def peak_memory(precision: str = "fp32") -> Counted:
@@ -228,7 +228,20 @@ def peak_memory(precision: str = "fp32") -> Counted:
     Raises:
         TargetError: no such precision.
     """
-    return Counted("bytes", "peak_elements", max, element_bytes(precision))
+    return Counted("bytes", (("peak_elements", element_bytes(precision)),))
+
+
+# A bias is added to sums of products: int8 networks keep it in 32 bits.
+BIAS_BYTES: Mapping[str, int] = MappingProxyType({**BYTES_PER_ELEMENT, "int8": 4})
+
+
+def size(precision: str = "fp32") -> Counted:
+    """Bytes of the weights as they are deployed: normalisations folded, so that each channel has a bias.
+
+    Raises:
+        TargetError: no such precision.
+    """
+    return Counted("bytes", (("weights", element_bytes(precision)), ("biases", BIAS_BYTES[precision])))
 
 
 # What is kept of every architecture, whatever the targets are.

@@ -1,0 +1,128 @@
+"""Latency on a device as a cost: by a table where one fits, else by measuring each network."""
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+from attrs import define, field
+from numpy.typing import NDArray
+
+from nas.arch.canonical import canonical
+from nas.arch.spec import Architecture
+from nas.cost.base import Chain, Cost
+from nas.cost.guide import make_guide
+from nas.cost.layers import distinct_layers
+from nas.cost.table import UNIT, LatencyTable, Origin
+from nas.cost.table_plan import sample_networks
+from nas.device.client import Meter
+from nas.device.reference import REFERENCE_NAME
+from nas.device.timing import Aim, Turns
+from nas.graph.fragment import whole
+from nas.version import __version__
+
+CANDIDATE = Aim(spread=0.01, least=10, most=100, seconds=0.4)
+TOGETHER = Aim(spread=0.003, least=15, most=60, seconds=2.0)
+PASSES = 3
+AT_ONCE = 8
+GUIDE_NETWORKS = 16
+
+
+@define(eq=False)
+class MeasuredLatency:
+    """A `ChainCostModel` of milliseconds that were measured; many networks at once are told by a guide.
+
+    Attributes:
+        meter: the device.
+        guide: says roughly which networks are worth measuring.
+    """
+
+    meter: Meter
+    guide: LatencyTable
+    _known: dict[Architecture, Cost] = field(factory=dict, init=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def estimate(self, arch: Architecture) -> Cost:
+        """See `CostModel`; measured once, then remembered.
+
+        Raises:
+            DeviceError: the device fails.
+        """
+        form = canonical(arch)
+        with self._lock:  # One at a time, or they would disturb each other.
+            if form not in self._known:
+                self._known[form] = self._measured(form)
+            return self._known[form]
+
+    def _measured(self, arch: Architecture) -> Cost:
+        (timing,) = self.meter.measure([whole(arch)], CANDIDATE).timings
+        value = timing.ratio * self.guide.origin.reference_ms
+        return Cost(value, UNIT, f"measured on {self.meter.device}", value * timing.spread)
+
+    def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
+        """See `ChainCostModel`: by the guide."""
+        return self.guide.many(chain, index)
+
+    def span(self, chain: Chain) -> tuple[float, float]:
+        """See `ChainCostModel`: by the guide."""
+        return self.guide.span(chain)
+
+
+@define(eq=False)
+class Judge:
+    """Measures networks in turn with each other, in several passes.
+
+    Attributes:
+        meter: the device.
+        reference_ms: the reference's time when predictions were made.
+    """
+
+    meter: Meter
+    reference_ms: float
+
+    def together(self, archs: Sequence[Architecture]) -> list[Cost]:
+        """Their times, on the slower of the machine's two states, then and now: what is promised holds in both.
+
+        Raises:
+            DeviceError: the device fails.
+        """
+        batches = [archs[start : start + AT_ONCE] for start in range(0, len(archs), AT_ONCE)]
+        fragments = [[whole(arch) for arch in batch] for batch in batches] * PASSES
+        turns = list(self.meter.measure_each(fragments, TOGETHER))
+        slowest = max(self.reference_ms, float(np.median([turn.reference.median_ms for turn in turns])))
+        ratios = [np.array([ratio for turn in _of_pass(turns, i) for ratio in turn]) for i in range(PASSES)]
+        return [self._cost(column, slowest) for column in np.array(ratios).T]
+
+    def _cost(self, ratios: NDArray[np.float64], reference_ms: float) -> Cost:
+        value = float(ratios.mean()) * reference_ms
+        return Cost(value, UNIT, f"measured on {self.meter.device}", float(ratios.std(ddof=1)) * reference_ms)
+
+
+def _of_pass(turns: Sequence[Turns], number: int) -> list[list[float]]:
+    size = len(turns) // PASSES
+    return [[timing.ratio for timing in turn.timings] for turn in turns[number * size : (number + 1) * size]]
+
+
+def measured_latency(chain: Chain, padding: str, meter: Meter, space: str, seed: int = 0) -> MeasuredLatency:
+    """A cost that is measured, its guide fitted on a few networks of the space.
+
+    Raises:
+        DeviceError: the device fails.
+    """
+    networks = sample_networks(chain, padding, GUIDE_NETWORKS, seed)
+    turns = list(meter.measure_each([[network] for network in networks], CANDIDATE))
+    reference_ms = float(np.median([turn.reference.median_ms for turn in turns]))
+    times = np.array([turn.timings[0].ratio for turn in turns]) * reference_ms
+    origin = Origin(
+        machine=meter.machine,
+        device=meter.device,
+        reference=REFERENCE_NAME,
+        reference_ms=reference_ms,
+        space=space,
+        classes=chain.classes,
+        padding=padding,
+        nas=__version__,
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+        passes=1,
+    )
+    return MeasuredLatency(meter, make_guide("guide", origin, distinct_layers(chain), networks, times))
