@@ -7,6 +7,7 @@ NasError                  anything this package raises on purpose
 ├── DataError             images or labels cannot be used
 ├── EvaluationError       one architecture could not be scored; the search goes on
 ├── DeviceError           a device is absent, refuses, or is not the one meant; nothing was timed
+│   └── DeviceLostError   the connection to a device, or what answered there, ended; it may come back
 ├── StudyError            a study cannot be opened, or belongs to something else
 └── MissingPackageError   an optional package is needed and absent
 """
@@ -51,6 +52,10 @@ class EvaluationError(NasError):
 
 class DeviceError(NasError):
     """A device is absent, refuses, or is not the one that was meant; nothing was timed."""
+
+
+class DeviceLostError(DeviceError):
+    """The connection to a device, or what answered there, ended before the answer came; it may come back."""
 
 
 class StudyError(NasError):

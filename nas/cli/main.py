@@ -2,33 +2,22 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 import click
 
+from nas.cli.verbs import Verbs
 from nas.errors import NasError
 from nas.version import __version__
 
 # A verb is a module of this package with a `command` in it; in the order of `nas --help`.
-VERBS = ("search", "pareto", "show", "spaces", "studies")
+VERBS = ("search", "pareto", "latency", "show", "devices", "spaces", "studies")
 
 
-class Verbs(click.Group):
-    """A group that imports a verb when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
-        """All verbs, in their own order."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The verb's command, None where there is none."""
-        if cmd_name not in VERBS:
-            return None
-        command: click.Command = import_module(f"nas.cli.{cmd_name}").command
-        return command
-
-
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Verbs,
+    verbs={verb: f"nas.cli.{verb}" for verb in VERBS},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="nas")
 def nas() -> None:
     """Find the most accurate network for a stated cost, on your own images.

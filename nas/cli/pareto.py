@@ -1,9 +1,9 @@
 """`nas pareto`: a study's front as a table, a page, a picture or rows."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nas.search.storage import Record, StudyView
 
 Verb = Callable[..., None]
+USUAL = {"macs": "MACs", "params": "params", "peak_bytes": "peak memory"}
 
 
 def _file_option(name: str, what: str) -> Callable[[Verb], Verb]:
@@ -80,9 +81,10 @@ def _print(view: "StudyView", written: list[Path], storage: str) -> None:
     """The front beside the baseline, where the files are, and what to type next."""
     from nas.cli.printing import next_command, print_table
 
-    headers = ("architecture", "accuracy", "MACs", "params", "peak memory")
-    places = [_cells(f"pareto={i} (trial {record.number})", record) for i, record in enumerate(view.front, 1)]
-    baseline = [_cells(f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
+    own = tuple(limit for limit in view.settings["limits"] if limit["cost"] not in USUAL)
+    headers = ("architecture", "accuracy", *USUAL.values(), *(limit["cost"].rpartition("_")[0] for limit in own))
+    places = [_cells(f"pareto={i} (trial {record.number})", record, own) for i, record in enumerate(view.front, 1)]
+    baseline = [_cells(f"baseline {view.baseline.label}", view.baseline, own)] if view.baseline else []
     print_table(headers, [*places, *baseline])
     for path in written:
         click.echo(f"wrote {path}")
@@ -93,9 +95,14 @@ def _print(view: "StudyView", written: list[Path], storage: str) -> None:
         click.echo("no trial is complete yet")
 
 
-def _cells(name: str, record: "Record") -> tuple[str, ...]:
+def _cells(name: str, record: "Record", own: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     from nas.cli.printing import millions, percent
+    from nas.cost.base import format_amount
 
-    peak = record.costs.get("peak_bytes")
+    def amount(cost: str, unit: str) -> str:
+        value = record.costs.get(cost)
+        return "-" if value is None else format_amount(value, unit)
+
     counts = (millions(record.costs.get("macs")), millions(record.costs.get("params")))
-    return (name, percent(record.accuracy), *counts, "-" if peak is None else f"{peak / 1e6:.2f} MB")
+    amounts = (amount(limit["cost"], limit["unit"]) for limit in own)
+    return (name, percent(record.accuracy), *counts, amount("peak_bytes", "bytes"), *amounts)

@@ -118,7 +118,9 @@ def _line(event: "Event") -> str:
             f"; {event.message}" if event.message else ""
         )
     name = f"baseline {record.label}" if record.label else f"trial {record.number} ({event.done}/{event.total})"
-    figures = f"{percent(record.accuracy)} at {millions(record.costs.get('macs'))} MACs, score {number(record.score)}"
+    latency = f", {record.costs['latency_ms']:.4g} ms" if "latency_ms" in record.costs else ""
+    macs = millions(record.costs.get("macs"))
+    figures = f"{percent(record.accuracy)} at {macs} MACs{latency}, score {number(record.score)}"
     state = "" if record.state == "complete" else f", {record.state}"
     state += f": {record.reason}" if record.reason else ""
     best = f" · best {percent(event.best.accuracy)}" if event.best else ""
@@ -129,3 +131,22 @@ def _line(event: "Event") -> str:
 def _time_left(event: "Event") -> str:
     minutes, seconds = divmod(round(event.seconds_left or 0), 60)
     return f"about {minutes} min {seconds:02d} s left"
+
+
+class Steps:
+    """Steps done of many: one line that changes on a terminal, a line for every tenth elsewhere."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self._told = -1
+        self._live = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int, seconds_left: float | None = None) -> None:
+        """Take in how far it is."""
+        tenth = 10 * done // total
+        if not self._live and tenth == self._told:
+            return
+        self._told = tenth
+        left = "" if seconds_left is None or done == total else f", about {seconds_left:.0f} s left"
+        line = f"{self.label}: {done} of {total}{left}"
+        click.echo(f"\r{line:<70}" if self._live else line, err=True, nl=not self._live or done == total)

@@ -1,12 +1,15 @@
 """`nas search`: find the most accurate architecture for a target."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
+from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import ARCH_HELP, json_option, storage_option
-from nas.errors import SpaceError
+from nas.errors import SpaceError, TargetError
 from nas.search.defaults import BAND, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, TRIALS
 
 if TYPE_CHECKING:
@@ -15,10 +18,12 @@ if TYPE_CHECKING:
     from nas.arch.spec import Architecture
     from nas.cli.progress import Progress
     from nas.cost.base import Target
+    from nas.cost.target import OnDevice
     from nas.evaluate.base import Evaluator
     from nas.search.band import Band
     from nas.search.plan import Plan
     from nas.search.storage import Record, StudyView
+    from nas.space.decode import SearchSpace
 
 SHOWN = 5
 
@@ -39,8 +44,15 @@ class Timed(Protocol):
     multiple=True,
     required=True,
     metavar="NAME=AMOUNT",
-    help="What it may cost: flops=400M, params=5M, peak_memory=8MB. The first one sets the band, "
-    "more are upper limits.",
+    help="What it may cost: flops=400M, params=5M, peak_memory=8MB, size=5MB, latency=8ms (on --device). The first "
+    "one sets the band, more are upper limits.",
+)
+@click.option("--device", "devices", multiple=True, metavar="DEVICE", help=DEVICE_HELP)
+@click.option(
+    "--table",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A latency table of the device.  [default: one that is exactly of it, else candidates are measured]",
 )
 @click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file.")
 @click.option("--fix", "fixes", multiple=True, metavar="CHOICE=OPTION", help="Make a choice: stage1.kernel=3.")
@@ -73,7 +85,9 @@ class Timed(Protocol):
 @click.option(
     "--classes", type=click.IntRange(2, 10_000_000), help="Classes of the target's task.  [default: the space's]"
 )
-@click.option("--precision", default="fp32", show_default=True, help="Of activations, for peak_memory.")
+@click.option(
+    "--precision", default="fp32", show_default=True, help="Of weights and activations, for size and peak_memory."
+)
 @click.option("--epochs", type=click.IntRange(1), default=EPOCHS, show_default=True, help="Of the proxy training.")
 @click.option(
     "--proxy-resolution",
@@ -121,6 +135,7 @@ def command(**options: Any) -> None:
     Example:
       nas search --target flops=400M
       nas search --target flops=300M --target params=5M --data photos/ --trials 100 --epochs 5
+      nas search --target latency=8ms --device cpu
 
     FLOPs are multiply-adds. Costs are those of the target task (--resolution, --classes); accuracy comes from a short
     training on --data (--epochs, --proxy-resolution, --images), the proxy task.
@@ -131,20 +146,21 @@ def command(**options: Any) -> None:
 
     quiet_optuna()
     progress = make_progress(plain=options["as_json"])
-    planned = _plan(options, progress)
-    if options["dry_run"]:
-        _print_plan(planned, options)
-        return
-    with progress:
-        try:
-            view = run(planned, storage=options["storage"], listen=progress.listen)
-        except KeyboardInterrupt:
-            progress.say(f"stopped; the same command goes on with study {planned.study_name}")
-            raise
+    with ExitStack() as open_devices:
+        planned = _plan(options, progress, open_devices)
+        if options["dry_run"]:
+            _print_plan(planned, options)
+            return
+        with progress:
+            try:
+                view = run(planned, storage=options["storage"], listen=progress.listen)
+            except KeyboardInterrupt:
+                progress.say(f"stopped; the same command goes on with study {planned.study_name}")
+                raise
     (_print_json if options["as_json"] else _print_result)(view, options["storage"])
 
 
-def _plan(options: dict[str, Any], progress: "Progress") -> "Plan":
+def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack) -> "Plan":
     """Everything that the options name, loaded and checked; the images come last, since they take longest."""
     from nas.cli.reference import find_architecture
     from nas.cost.analytic import COUNTED, peak_memory
@@ -156,14 +172,36 @@ def _plan(options: dict[str, Any], progress: "Progress") -> "Plan":
     space = find_space(options["space"]).fix(_read_fixes(options["fixes"]))
     space = space.for_target(resolution=options["resolution"], classes=options["classes"])
     peak_memory(options["precision"])  # refuses an unknown one, whatever the targets are
+    latencies = _latencies(options, space, progress, open_devices)
     settings = Settings(
-        targets=tuple(parse_target(text, options["precision"]) for text in options["targets"]),
+        targets=tuple(parse_target(text, options["precision"], latencies) for text in options["targets"]),
         start_from=tuple(find_architecture(name, options["storage"])[1] for name in options["starts"]),
         sampler=options["sampler"] or "",
         **{name: options[name] for name in ("trials", "epochs", "seed", "objective", "w", "band", "pruner")},
     )
     check(space, settings)
     return plan(space, _evaluator(options, progress), settings, COUNTED, options["study"])
+
+
+def _latencies(
+    options: dict[str, Any], space: "SearchSpace", progress: "Progress", open_devices: ExitStack
+) -> "OnDevice | None":
+    """What is known of the device; None where no target is about one."""
+    from nas.cost.target import needs_device, parse_target
+    from nas.device.words import parse_address
+
+    if not needs_device(options["targets"]):
+        if options["devices"] or options["table"]:
+            raise TargetError(
+                "--device and --table are about latency, and no target is", "add one like --target latency=8ms"
+            )
+        return None
+    if not options["devices"]:
+        for text in options["targets"]:
+            parse_target(text)  # tells what is missing
+    device = " + ".join(parse_address(text).short for text in options["devices"])
+    meter = open_devices.enter_context(connected(options["devices"]))
+    return on_device(space, meter, device, options["table"], options["seed"], progress.say)
 
 
 def _read_fixes(texts: Iterable[str]) -> dict[str, str]:
@@ -265,15 +303,16 @@ def _print_json(view: "StudyView", storage: str) -> None:
             "study": view.name,
             "storage": mask(storage),
             "trials": view.counted,
-            "best": _row(view.best),
-            "baseline": _row(view.baseline),
-            "front": [_row(record) for record in view.front],
+            "best": _row(view, view.best),
+            "baseline": _row(view, view.baseline),
+            "front": [_row(view, record) for record in view.front],
+            "verified": [_row(view, record) for record in view.ranked if record.number in view.verdicts],
             "targets": view.settings["targets"],
         }
     )
 
 
-def _row(record: "Record | None") -> dict[str, Any] | None:
+def _row(view: "StudyView", record: "Record | None") -> dict[str, Any] | None:
     if record is None:
         return None
     return {
@@ -282,7 +321,24 @@ def _row(record: "Record | None") -> dict[str, Any] | None:
         "arch": record.arch,
         "accuracy": record.accuracy,
         **{name: _count(record, name) for name in ("macs", "params", "peak_bytes")},
+        **{name: value for name, value in record.costs.items() if name not in ("macs", "params", "peak_bytes")},
         "score": record.score,
+        "measured": _verdict(view, record),
+    }
+
+
+def _verdict(view: "StudyView", record: "Record") -> dict[str, Any] | None:
+    """What was measured of it in the end, None where nothing was."""
+    verdict = view.verdicts.get(record.number)
+    if verdict is None:
+        return None
+    return {
+        "cost": verdict.cost,
+        "target": verdict.target,
+        "predicted": verdict.predicted,
+        "measured": verdict.measured,
+        "spread": verdict.spread,
+        "meets": verdict.meets,
     }
 
 
@@ -300,7 +356,7 @@ def _print_result(view: "StudyView", storage: str) -> None:
     click.echo()
     _print_best(view)
     if view.best is None:
-        click.echo("no trial was completed")
+        click.echo(_no_best(view))
         return
     click.echo(f"\nbest: trial {view.best.number}\n{view.best.arch}\n")
     click.echo(f"{view.counted} trials are in study {view.name}, {mask(storage)}")
@@ -308,17 +364,46 @@ def _print_result(view: "StudyView", storage: str) -> None:
     click.echo(f"      {next_command('show', f'study:{view.name}:best', storage=storage)}")
 
 
+def _no_best(view: "StudyView") -> str:
+    if not view.complete:
+        return "no trial was completed"
+    return (
+        f"none of the {len(view.verdicts)} architectures that were measured meets the target; "
+        "give a higher one, or a smaller --band"
+    )
+
+
 def _print_best(view: "StudyView") -> None:
     from nas.cli.printing import print_table
 
     ranked = view.front if view.settings["objective"] == "pareto" else view.ranked
-    rows = [_cells(f"trial {record.number}", record) for record in ranked[:SHOWN]]
-    rows += [_cells(f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
-    print_table(("architecture", "accuracy", "MACs", "params", "score"), rows)
+    shown = [record for record in ranked if record.number in view.verdicts] or ranked[:SHOWN]
+    rows = [_cells(view, f"trial {record.number}", record) for record in shown]
+    rows += [_cells(view, f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
+    own = tuple(f"{limit['cost'].rpartition('_')[0]}" for limit in _own_limits(view))
+    measured = ("measured", "meets") if view.verdicts else ()
+    print_table(("architecture", "accuracy", "MACs", "params", *own, *measured, "score"), rows)
 
 
-def _cells(name: str, record: "Record") -> tuple[str, ...]:
+def _own_limits(view: "StudyView") -> list[dict[str, Any]]:
+    """Limits of costs that have no column anyway."""
+    return [limit for limit in view.settings["limits"] if limit["cost"] not in ("macs", "params")]
+
+
+def _cells(view: "StudyView", name: str, record: "Record") -> tuple[str, ...]:
     from nas.cli.printing import millions, number, percent
+    from nas.cost.base import format_amount
 
     counts = (millions(record.costs.get("macs")), millions(record.costs.get("params")))
-    return (name, percent(record.accuracy), *counts, number(record.score))
+    values = ((limit["unit"], record.costs.get(limit["cost"])) for limit in _own_limits(view))
+    own = tuple("-" if value is None else format_amount(value, unit) for unit, value in values)
+    return (name, percent(record.accuracy), *counts, *own, *_measured_cells(view, record), number(record.score))
+
+
+def _measured_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
+    if not view.verdicts:
+        return ()
+    verdict = view.verdicts.get(record.number)
+    if verdict is None:
+        return ("-", "-")
+    return (f"{verdict.measured:.4g} ± {verdict.spread:.2g}", "yes" if verdict.meets else "no")

@@ -1,11 +1,11 @@
 """What every cost model has in common."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 from numpy.typing import NDArray
 
 from nas.arch.layers import Shape
@@ -18,9 +18,9 @@ class Cost:
 
     Attributes:
         value: in `unit`.
-        unit: "MACs", "params", "bytes".
+        unit: "MACs", "params", "bytes", "ms".
         source: how it is known, e.g. "counted".
-        spread: one standard deviation in `unit`; 0 for what is exact.
+        spread: one standard deviation in `unit`; 0 for what is exact, NaN where it is not known.
     """
 
     value: float
@@ -64,6 +64,14 @@ class ChainCostModel(CostModel, Protocol):
         ...
 
 
+class Judge(Protocol):
+    """Measures finished candidates once more, all of them in turn, so that they can be told apart."""
+
+    def together(self, archs: Sequence[Architecture]) -> Sequence[Cost]:
+        """Their costs, in their order."""
+        ...
+
+
 @frozen
 class Target:
     """What a cost should be: at most `limit`, and for the first of several targets near it.
@@ -75,6 +83,8 @@ class Target:
         limit: in the cost's unit.
         text: in a form of its own: equal targets have equal texts, "flops=400M".
         unit: of the cost, "MACs", with the precision where there is one, "bytes at int8".
+        basis: what the cost rests on, such as device and table; kept in the study, and equal when it goes on.
+        judge: what measures the best architectures in the end; None where estimates are exact.
     """
 
     name: str
@@ -83,6 +93,8 @@ class Target:
     limit: float
     text: str
     unit: str = ""
+    basis: Mapping[str, str] = field(factory=dict, eq=False)
+    judge: Judge | None = field(default=None, eq=False)
 
     def amount(self, value: float) -> str:
         """A cost as people read it."""
@@ -90,9 +102,11 @@ class Target:
 
 
 def format_amount(value: float, unit: str) -> str:
-    """A cost as people read it: "398.2M MACs", "3.887M params", "6.02 MB"."""
+    """A cost as people read it: "398.2M MACs", "3.887M params", "6.02 MB", "7.912 ms"."""
     if unit.startswith("bytes"):
         return f"{value / 1e6:.2f} MB" if value >= 1e5 else f"{value:,.0f} B"
+    if unit == "ms":
+        return f"{value:.4g} ms"
     rounded = float(f"{value:.4g}")
     size, letter = max(((size, letter) for letter, size in COUNT_UNITS.items() if rounded >= size), default=(1.0, ""))
     return f"{value / size:.4g}{letter} {unit}"

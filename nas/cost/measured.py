@@ -18,6 +18,7 @@ from nas.cost.table_plan import sample_networks
 from nas.device.client import Meter
 from nas.device.reference import REFERENCE_NAME
 from nas.device.timing import Aim, Turns
+from nas.errors import TargetError
 from nas.graph.fragment import whole
 from nas.version import __version__
 
@@ -26,24 +27,25 @@ TOGETHER = Aim(spread=0.003, least=15, most=60, seconds=2.0)
 PASSES = 3
 AT_ONCE = 8
 GUIDE_NETWORKS = 16
+QUIETER = 0.25
 
 
 @define(eq=False)
-class MeasuredLatency:
-    """A `ChainCostModel` of milliseconds that were measured; many networks at once are told by a guide.
+class Stopwatch:
+    """Measures single networks on a device, each once.
 
     Attributes:
         meter: the device.
-        guide: says roughly which networks are worth measuring.
+        reference_ms: what the reference takes there; times are told as if it always did.
     """
 
     meter: Meter
-    guide: LatencyTable
+    reference_ms: float
     _known: dict[Architecture, Cost] = field(factory=dict, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
 
-    def estimate(self, arch: Architecture) -> Cost:
-        """See `CostModel`; measured once, then remembered.
+    def time(self, arch: Architecture) -> Cost:
+        """Its latency.
 
         Raises:
             DeviceError: the device fails.
@@ -56,8 +58,61 @@ class MeasuredLatency:
 
     def _measured(self, arch: Architecture) -> Cost:
         (timing,) = self.meter.measure([whole(arch)], CANDIDATE).timings
-        value = timing.ratio * self.guide.origin.reference_ms
-        return Cost(value, UNIT, f"measured on {self.meter.device}", value * timing.spread)
+        value = timing.ratio * self.reference_ms
+        return Cost(value, UNIT, f"measured on {self.meter.device.short}", value * timing.spread)
+
+
+@define(eq=False)
+class TableLatency:
+    """A `ChainCostModel` of milliseconds by a table; what the table has no layers for is measured.
+
+    Attributes:
+        table: of exactly this device.
+        stopwatch: for networks outside its space, such as a baseline.
+    """
+
+    table: LatencyTable
+    stopwatch: Stopwatch
+
+    def estimate(self, arch: Architecture) -> Cost:
+        """See `CostModel`.
+
+        Raises:
+            DeviceError: the device fails.
+        """
+        try:
+            return self.table.estimate(arch)
+        except TargetError:
+            return self.stopwatch.time(arch)
+
+    def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
+        """See `ChainCostModel`."""
+        return self.table.many(chain, index)
+
+    def span(self, chain: Chain) -> tuple[float, float]:
+        """See `ChainCostModel`."""
+        return self.table.span(chain)
+
+
+@define(eq=False)
+class MeasuredLatency:
+    """A `ChainCostModel` of milliseconds that were measured; many networks at once are told by a guide.
+
+    Attributes:
+        guide: says roughly which networks are worth measuring.
+        stopwatch: says what they take.
+    """
+
+    guide: LatencyTable
+    stopwatch: Stopwatch
+
+    def estimate(self, arch: Architecture) -> Cost:
+        """See `CostModel`; measured once, then remembered.
+
+        Raises:
+            DeviceError: the device fails.
+        """
+        return self.stopwatch.time(arch)
 
     def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
         """See `ChainCostModel`: by the guide."""
@@ -81,7 +136,9 @@ class Judge:
     reference_ms: float
 
     def together(self, archs: Sequence[Architecture]) -> list[Cost]:
-        """Their times, on the slower of the machine's two states, then and now: what is promised holds in both.
+        """Their times at the machine's slower pace, then or now: what is promised holds at both.
+
+        Its pace now is that of its quieter moments, which other work on it disturbs least.
 
         Raises:
             DeviceError: the device fails.
@@ -89,13 +146,14 @@ class Judge:
         batches = [archs[start : start + AT_ONCE] for start in range(0, len(archs), AT_ONCE)]
         fragments = [[whole(arch) for arch in batch] for batch in batches] * PASSES
         turns = list(self.meter.measure_each(fragments, TOGETHER))
-        slowest = max(self.reference_ms, float(np.median([turn.reference.median_ms for turn in turns])))
+        now_ms = float(np.quantile([turn.reference.median_ms for turn in turns], QUIETER))
+        slowest = max(self.reference_ms, now_ms)
         ratios = [np.array([ratio for turn in _of_pass(turns, i) for ratio in turn]) for i in range(PASSES)]
         return [self._cost(column, slowest) for column in np.array(ratios).T]
 
     def _cost(self, ratios: NDArray[np.float64], reference_ms: float) -> Cost:
         value = float(ratios.mean()) * reference_ms
-        return Cost(value, UNIT, f"measured on {self.meter.device}", float(ratios.std(ddof=1)) * reference_ms)
+        return Cost(value, UNIT, f"measured on {self.meter.device.short}", float(ratios.std(ddof=1)) * reference_ms)
 
 
 def _of_pass(turns: Sequence[Turns], number: int) -> list[list[float]]:
@@ -125,4 +183,5 @@ def measured_latency(chain: Chain, padding: str, meter: Meter, space: str, seed:
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         passes=1,
     )
-    return MeasuredLatency(meter, make_guide("guide", origin, distinct_layers(chain), networks, times))
+    guide = make_guide("guide", origin, distinct_layers(chain), networks, times)
+    return MeasuredLatency(guide, Stopwatch(meter, reference_ms))

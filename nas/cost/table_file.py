@@ -4,15 +4,18 @@
 nothing else.
 """
 
+import math
 import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 import attrs
 
+from nas.arch.canonical import plain_layer
 from nas.arch.code import format_part, parse_part
 from nas.arch.layers import Shape
 from nas.arch.spec import PADDINGS, Part, Stage
@@ -27,6 +30,8 @@ from nas.files import write_atomically
 FORMAT = "nas-latency-table/1"
 COLUMNS = "part,channels,height,width,latency_ms,spread_ms"
 MOST_BYTES = 64_000_000
+LONGEST_LINE = 2_000
+LONGEST_TEXT = 200
 MOST_MS = 1e7
 _REMEDY = "make the table anew with `nas latency table`, or take an unchanged copy"
 
@@ -35,10 +40,18 @@ def _refuse(name: str, problem: str) -> NoReturn:
     raise DeviceError(f"latency table {name}: {problem}", _REMEDY)
 
 
+_UNFIT = r"\x00-\x1f\x7f,#\ud800-\udfff"
+
+
 def _text(text: str) -> str:
-    if not re.fullmatch(r"[^\x00-\x1f\x7f,#]{0,200}", text):
+    if not re.fullmatch(f"[^{_UNFIT}]{{0,{LONGEST_TEXT}}}", text):
         raise ValueError("a short text without commas")
     return text
+
+
+def _fit_text(text: str) -> str:
+    """A name from elsewhere, such as a file's, as `_text` reads it."""
+    return re.sub(f"[{_UNFIT}]", " ", text)[:LONGEST_TEXT]
 
 
 def _one(*options: str) -> Callable[[str], str]:
@@ -61,7 +74,7 @@ def _count(text: str) -> int:
 
 
 def _number(text: str) -> float:
-    if not re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,20})?(e-?[0-9]{1,2})?", text) or abs(float(text)) > MOST_MS:
+    if not re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,20})?(e-?[0-9]{1,3})?", text) or abs(float(text)) > MOST_MS:
         raise ValueError("a number of milliseconds")
     return float(text)
 
@@ -73,7 +86,18 @@ def _above_zero(text: str) -> float:
 
 
 def _share(text: str) -> float | None:
-    return None if text == "unknown" else _above_zero(text)
+    return None if text == "unknown" else _from_zero(text)
+
+
+def _from_zero(text: str) -> float:
+    if text.startswith("-"):
+        raise ValueError("a number not below 0")
+    return _number(text)
+
+
+def _spread(text: str) -> float:
+    """Nothing at all is a spread that is not known, as pandas has it too."""
+    return _from_zero(text) if text else math.nan
 
 
 # The header's keys, in the order they are written; each is read by its function.
@@ -124,7 +148,7 @@ def _header(table: LatencyTable) -> dict[str, str]:
         | {"fit_error": "unknown" if fitted.error is None else _digits(fitted.error)}
         | {f"fit_{kind}": _digits(factor) for kind, factor in fitted.factors.items()}
     )
-    return {key: str(known[key]) for key in HEADER}
+    return {key: _fit_text(str(known[key])) if read is _text else str(known[key]) for key, read in HEADER.items()}
 
 
 def _digits(value: float) -> str:
@@ -139,7 +163,7 @@ def _row(layer: Layer, time: float, spread: float) -> str:
             format_part(layer.part, ""),
             *(str(side) for side in (shape.channels, shape.height, shape.width)),
             _digits(time),
-            _digits(spread),
+            "" if math.isnan(spread) else _digits(spread),
         )
     )
 
@@ -172,6 +196,8 @@ def _read_header(name: str, lines: list[str]) -> dict[str, Any]:
     header = {}
     for number, (key, read) in enumerate(HEADER.items(), 1):
         line = lines[number - 1] if number <= len(lines) else ""
+        if len(line) > LONGEST_LINE:
+            _refuse(name, f"line {number} is longer than {LONGEST_LINE} characters")
         before, _, value = line.partition(": ")
         if before != f"# {key}" and line != f"# {key}:":
             _refuse(name, f"line {number} is {reprlib.repr(line)} and should begin with '# {key}: '")
@@ -189,16 +215,21 @@ def _read_rows(name: str, lines: list[str], first: int) -> Iterator[tuple[Layer,
             _refuse(name, f"line {number} has {len(fields)} fields")
         try:
             sides = [_whole(side) for side in fields[1:4]]
-            times = _number(fields[4]), _number(fields[5])
-            yield Layer(_read_part(fields[0]), Shape(*sides)), times
+            times = _number(fields[4]), _spread(fields[5])
+            yield Layer(_read_part(fields[0], sides[0]), Shape(*sides)), times
         except (ValueError, ArchitectureError) as error:
             _refuse(name, f"line {number}: {reprlib.repr(line)}; give {str(error).splitlines()[0]}")
 
 
-def _read_part(text: str) -> Part:
+def _read_part(text: str, channels: int) -> Part:
+    """A part that is written as `format_part` does, under the name by which it is looked up."""
+    if len(text) > LONGEST_TEXT:
+        raise ValueError("a short part")
     part = parse_part(text, where="the part")
-    if isinstance(part, Stage) and part.layers != 1:
-        raise ValueError("single layers")
+    if isinstance(part, Stage):
+        if part.layers != 1:
+            raise ValueError("single layers")
+        part = plain_layer(part, channels)
     if format_part(part, "") != text:
         raise ValueError(f"it as {format_part(part, '')!r}")
     return part
@@ -215,21 +246,37 @@ def _correction(header: Mapping[str, Any]) -> Correction:
     return Correction(factors, header["fit_intercept_ms"], header["fit_error"], header["fit_networks"])
 
 
+def read_origin(path: Path) -> Origin:
+    """Read where a table's times come from, and nothing else of it.
+
+    Raises:
+        DeviceError: it cannot be read, or its header breaks a rule.
+    """
+    with _explained(path), path.open("rb") as file:
+        head = b"".join(file.readline(LONGEST_LINE) for _ in HEADER)
+        return _origin(_read_header(path.name, head.decode("utf-8").split("\n")))
+
+
 def read_table(path: Path) -> LatencyTable:
     """Read a table's file.
 
     Raises:
         DeviceError: it cannot be read, or breaks a rule.
     """
-    try:
+    with _explained(path):
         if path.stat().st_size > MOST_BYTES:
             _refuse(path.name, f"it is larger than {MOST_BYTES / 1e6:.0f} MB")
-        text = path.read_bytes().decode("utf-8")
+        return parse_table(path.read_bytes().decode("utf-8"), path.stem)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise DeviceError(f"latency table {path} cannot be read: {error.strerror or error}", _REMEDY) from None
     except UnicodeDecodeError:
         _refuse(path.name, "it is not text")
-    return parse_table(text, path.stem)
 
 
 def write_table(path: Path, table: LatencyTable) -> None:

@@ -80,8 +80,10 @@ def make_table(
 
     Raises:
         NasError: the device fails, the file cannot be written or is of something else; give the same call again to go
-            on from there.
+            on from there. Or the other device's table lacks a layer.
     """
+    if based_on is not None:
+        based_on.check_chain(plan.chain, plan.padding)
     key = _key(plan, meter, space, based_on)
     batches = _kept(partial, key, plan) if partial.exists() else []
     lines = [json.dumps(key), *map(_line, batches)]
@@ -159,6 +161,7 @@ def _key(plan: TablePlan, meter: Meter, space: str, based_on: LatencyTable | Non
         "space": space,
         "layers": hashlib.sha256(layers.encode()).hexdigest()[:16],
         "networks": hashlib.sha256(repr(plan.samples).encode()).hexdigest()[:16],
+        "order": hashlib.sha256(repr(plan.batches).encode()).hexdigest()[:16],
         "passes": plan.passes,
         "based_on": "" if based_on is None else based_on.name,
     }
@@ -170,7 +173,12 @@ def _kept(partial: Path, key: Mapping[str, Any], plan: TablePlan) -> list[Batch]
     Raises:
         DeviceError: they are of something else.
     """
-    first, *lines = partial.read_text(encoding="utf-8", errors="replace").split("\n")
+    try:
+        first, *lines = partial.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
+        raise DeviceError(
+            f"{partial} cannot be read: {error.strerror or error}", "give another place by --out"
+        ) from None
     if _loaded(first) != dict(key):
         raise DeviceError(
             f"{partial} holds the beginning of another table", "remove it, or give another place by --out"

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
-import onnxruntime
 from attrs import frozen
 
 from nas.device.words import SHORT, Device
@@ -74,6 +73,8 @@ class Machine:
 
 def this_machine(device: Device) -> Machine:
     """The machine this process runs on; its accelerator where the device uses one."""
+    import onnxruntime  # here, since a machine's record is read where no runtime is installed
+
     about = _cpu_info()
     return Machine(
         cpu=_cpu_name(about),
@@ -122,6 +123,8 @@ def _cores() -> int:
 
 def providers() -> tuple[str, ...]:
     """ONNX Runtime's providers here that run networks by themselves, by their whole names."""
+    import onnxruntime
+
     return tuple(name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider")
 
 

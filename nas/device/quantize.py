@@ -35,9 +35,11 @@ def quantize(model: onnx.ModelProto, batches: Iterable[Array] = ()) -> onnx.Mode
     (taken,) = model.graph.input
     shape = [dim.dim_value for dim in taken.type.tensor_type.shape.dim]
     given = list(batches) or [np.random.default_rng(0).random(shape, dtype=np.float32)]
+    own = onnx.ModelProto()
+    own.CopyFrom(model)  # the runtime's tool moves the weights out of what it is given
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
-        _quantize_into(model, target, _Batches(taken.name, given))
+        _quantize_into(own, target, _Batches(taken.name, given))
         return onnx.load(target)
 
 

@@ -26,6 +26,7 @@ SHORT: Mapping[str, str] = MappingProxyType(
 )
 _SHOWN = {provider: short for short, provider in SHORT.items()}
 PRECISIONS = ("fp32", "int8")
+_USUAL = ("threads=1", "batch=1", "precision=fp32")
 MOST_THREADS = 1024
 MOST_BATCH = 4096
 EXAMPLE = "cpu, cpu:threads=4,batch=8, cuda, cpu:precision=int8 or ssh://user@host?cpu"
@@ -55,6 +56,13 @@ class Device:
         options = (f"threads={self.threads}", f"batch={self.batch}", f"precision={self.precision}", *cores)
         return f"{_SHOWN.get(self.provider, self.provider)}:{','.join(options)}"
 
+    @property
+    def short(self) -> str:
+        """As users write it: without what is usual."""
+        name, _, options = str(self).partition(":")
+        told = [option for option in options.split(",") if option not in _USUAL]
+        return f"{name}:{','.join(told)}".rstrip(":")
+
 
 @frozen(cache_hash=True)
 class Address:
@@ -76,6 +84,11 @@ class Address:
     def place(self) -> str:
         """The machine alone, as users write it: "" here."""
         return f"ssh://{self.host}{f':{self.port}' if self.port else ''}" if self.host else ""
+
+    @property
+    def short(self) -> str:
+        """The device as users write it, with its place."""
+        return f"{self.place}?{self.device.short}" if self.host else self.device.short
 
     def __str__(self) -> str:
         """In full: `parse_address` is its inverse."""
@@ -149,7 +162,7 @@ def _read_options(text: str, options: str) -> dict[str, Any]:
 _REMOTE = re.compile(
     r"ssh://(?P<host>[A-Za-z0-9_.@%+\[\]-]{1,255}?)(?::(?P<port>[0-9]{1,5}))?/?(?:\?(?P<device>.*))?", re.DOTALL
 )
-_PYTHON = re.compile(r"[A-Za-z0-9_./~+-]{1,255}")
+_PYTHON = re.compile(r"[A-Za-z0-9_./~+][A-Za-z0-9_./~+-]{0,254}")
 
 
 def parse_address(text: str) -> Address:
@@ -162,7 +175,7 @@ def parse_address(text: str) -> Address:
         return Address(parse_device(text))
     found = _REMOTE.fullmatch(text.strip())
     # A name that begins with "-" would be an option of ssh.
-    if not found or found["host"].startswith("-") or not 0 <= int(found["port"] or 0) < 2**16:
+    if not found or re.search(r"(?:^|@)-", found["host"]) or not 0 <= int(found["port"] or 0) < 2**16:
         raise _refuse(text, "no host can be read from it", "write it like ssh://user@host or ssh://user@host:22?cpu")
     device, python = _take_python(text, found["device"] or "cpu")
     return Address(parse_device(device), found["host"], int(found["port"] or 0), python)
@@ -170,9 +183,8 @@ def parse_address(text: str) -> Address:
 
 def _take_python(text: str, device: str) -> tuple[str, str]:
     """The interpreter is an option of the address, whatever stands before or after it."""
-    name, _, options = device.partition(":")
-    rest = [option for option in options.split(",") if not option.startswith("python=")]
-    paths = [option.removeprefix("python=") for option in options.split(",") if option.startswith("python=")]
+    paths = re.findall(r"[:,]python=([^,]*)", device)
+    rest = re.sub(r"([:,])python=[^,]*(,|$)", lambda found: found[1] if found[2] else "", device, flags=re.DOTALL)
     if len(paths) > 1 or not all(_PYTHON.fullmatch(path) for path in paths):
         raise _refuse(text, "python is no path of an interpreter", "write it like python=/opt/nas/bin/python")
-    return f"{name}:{','.join(rest)}".rstrip(":"), (paths or ["python3"])[0]
+    return rest, (paths or ["python3"])[0]

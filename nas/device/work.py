@@ -4,32 +4,15 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from nas.arch.code import parse_text
 from nas.device.machine import check_device
 from nas.device.quantize import quantize
+from nas.device.reference import REFERENCE
 from nas.device.session import Runner, bind_cores, make_runner
 from nas.device.timing import Aim, Turns, time_in_turn
 from nas.device.words import Device
 from nas.errors import DeviceError
 from nas.graph.build import build_graph
-from nas.graph.fragment import Fragment, whole
-
-# What everything is compared with: all kinds of layers, a few milliseconds on one core. A change of it makes every
-# table useless, hence the version in its name.
-REFERENCE_NAME = "reference-1"
-REFERENCE = whole(
-    parse_text("""
-net channels=3 resolution=160 classes=1000 padding=symmetric act=relu
-stem conv k3 s2 c24
-mbconv r1 k3 s1 e1 c16
-mbconv r2 k3 s2 e6 c24
-mbconv r2 k5 s2 e3 c40 se0.25
-mbconv r2 k3 s2 e6 c80 silu
-conv r1 k3 s1 c64
-mbconv r2 k5 s2 e6 c160 se0.25 silu
-head conv c640
-""")
-)
+from nas.graph.fragment import Fragment
 
 
 @frozen

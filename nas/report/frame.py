@@ -18,6 +18,8 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "macs": "Int64",
         "params": "Int64",
         "peak_bytes": "Int64",
+        "size_bytes": "Int64",
+        "latency_ms": "Float64",
         "score": "Float64",
         "seconds": "Float64",
         "seed": "Int64",
@@ -26,13 +28,15 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "label": "string",
     }
 )
+COSTS = ("macs", "params", "peak_bytes", "size_bytes", "latency_ms")
 
 
 def trial_frame(view: StudyView) -> pd.DataFrame:
     """One row a trial by number, then the baseline's.
 
     Columns: `trial` (NA for the baseline), `state` ("baseline" for it), `accuracy` (0 to 1), `macs` (multiply-adds of
-    one image), `params`, `peak_bytes`, `score`, `seconds`, `seed`, `front` (whether on the study's front), `arch`
+    one image), `params`, `peak_bytes`, `size_bytes`, `latency_ms`,
+    `score`, `seconds`, `seed`, `front` (whether on the study's front), `arch`
     (canonical text), `label` (the baseline's name).
     """
     front = {record.number for record in view.front}
@@ -47,7 +51,7 @@ def _row(record: Record, *, front: bool) -> dict[str, Any]:
         "trial": record.number,
         "state": record.state,
         "accuracy": record.accuracy,
-        **{name: record.costs.get(name) for name in ("macs", "params", "peak_bytes")},
+        **{name: record.costs.get(name) for name in COSTS},
         "score": record.score,
         "seconds": record.seconds,
         "seed": record.seed,

@@ -17,7 +17,14 @@ from nas.report.labels import Place, best_side, with_room
 from nas.search.storage import StudyView
 
 FRONT_SIDE = "top left"  # No complete trial lies there, or the point were not on the front.
-HOVER_COSTS = (("macs", "MACs"), ("params", "params"), ("peak_bytes", "bytes"))
+HOVER_COSTS = (
+    ("macs", "MACs"),
+    ("params", "params"),
+    ("peak_bytes", "bytes"),
+    ("size_bytes", "bytes"),
+    ("latency_ms", "ms"),
+)
+USUAL_COSTS = ("macs", "params", "peak_bytes")  # of every study; others only where they were asked for
 LONGEST_TITLE = 80  # More characters than these would run out of the figure.
 Span = tuple[float, float]
 Row = Mapping[Hashable, Any]
@@ -36,6 +43,8 @@ AXES: Mapping[str, Axis] = MappingProxyType(
         "macs": Axis("Multiply-adds per image (millions)", 1e6),
         "params": Axis("Parameters (millions)", 1e6),
         "peak_bytes": Axis("Peak activation memory per image (MB)", 1e6),
+        "size_bytes": Axis("Weights (MB)", 1e6),
+        "latency_ms": Axis("Latency (ms)", 1.0),
     }
 )
 
@@ -202,7 +211,8 @@ def _side(baseline: Sequence[Point], at: Sequence[Place], others: Sequence[Place
 def _hover(row: Row) -> str:
     known: dict[Hashable, Any] = {name: None if pd.isna(value) else value for name, value in row.items()}
     name = f"trial {known['trial']}" if known["label"] is None else f"baseline {known['label']}"
-    costs = ", ".join(_amount(known[column], unit) for column, unit in HOVER_COSTS)
+    shown = [(column, unit) for column, unit in HOVER_COSTS if column in USUAL_COSTS or known[column] is not None]
+    costs = ", ".join(_amount(known[column], unit) for column, unit in shown)
     arch = escape(known["arch"] or "").replace("\n", "<br>")
     return f"<b>{escape(name)}: {100 * known['accuracy']:.2f}%</b><br>{costs}<br><br>{arch}"
 

@@ -8,6 +8,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from nas.arch.layers import Shape
+from nas.arch.spec import Architecture
 from nas.cost.base import Chain, Target
 from nas.errors import TargetError
 from nas.objective import Limits
@@ -53,6 +54,11 @@ class Band:
         costs, low, high = self.costs(picks), np.array(self.limits.low), np.array(self.limits.high)
         outside = (np.maximum(low - costs, 0) + np.maximum(costs - high, 0)) / high
         return np.asarray(outside.sum(axis=1))
+
+    def admits(self, arch: Architecture) -> bool:
+        """Whether one architecture's own estimates are let in; they can differ from `costs` where those are rough."""
+        rows = zip(self.targets, self.limits.low, self.limits.high, strict=True)
+        return all(low <= target.cost.estimate(arch).value <= high for target, low, high in rows)
 
     def check_possible(self) -> None:
         """Compare each target with the space's smallest and largest cost.

@@ -1,5 +1,6 @@
 """A known network of the same cost, to compare a winner with."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import attrs
@@ -10,7 +11,7 @@ from nas.arch.spec import Architecture
 from nas.cost.base import Target
 from nas.space.decode import SearchSpace
 
-WIDTHS = tuple(percent / 100 for percent in range(400, 9, -1))
+WIDTHS = tuple(percent / 100 for percent in range(10, 401))
 NEAR = 0.95
 
 
@@ -45,8 +46,7 @@ def _on_task(arch: Architecture, space: SearchSpace) -> Architecture:
 
 
 def _widest(name: str, arch: Architecture, targets: Sequence[Target]) -> tuple[str, Architecture] | None:
-    for width in WIDTHS:
-        wide = multiply(arch, width=width, head=width > 1)
-        if _fits(wide, targets):
-            return f"{name} x{width:g}", wide
-    return None
+    """The largest width that fits; costs grow with it, so that few widths need to be looked at."""
+    grown = [multiply(arch, width=width, head=width > 1) for width in WIDTHS]
+    fitting = bisect_left(grown, True, key=lambda wide: not _fits(wide, targets))
+    return (f"{name} x{WIDTHS[fitting - 1]:g}", grown[fitting - 1]) if fitting else None

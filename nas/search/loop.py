@@ -16,7 +16,7 @@ from optuna.trial import TrialState, create_trial
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
-from nas.cost.base import CostModels
+from nas.cost.base import Cost, CostModels
 from nas.errors import EvaluationError, NasError, StudyError
 from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, make_reward, score
@@ -40,6 +40,7 @@ from nas.search.storage import (
     read_study,
     read_trial,
 )
+from nas.search.verify import verify
 from nas.space.decode import SearchSpace
 from nas.version import __version__
 
@@ -51,7 +52,7 @@ class Event:
     """Something that happened in a search.
 
     Attributes:
-        kind: "resumed", "moved" (a network to start from), "baseline", "epoch", "trial", "exhausted".
+        kind: "resumed", "moved" (a network to start from), "baseline", "epoch", "trial", "exhausted", "verifying".
         record: of the trial or baseline concerned.
         done: trials counted so far.
         total: trials asked for.
@@ -144,6 +145,9 @@ class _Run:
         self.lease.take()
         try:
             self._search()
+            with self.interrupts.heeded():
+                view = read_study(self.study._storage, self.plan.study_name)
+                verify(self.study, view, self.settings.targets, lambda text: self._tell("verifying", message=text))
         finally:
             self.lease.end()
 
@@ -179,20 +183,26 @@ class _Run:
         left = max(0, total - view.counted) * float(np.mean(self.seconds)) if self.seconds else None
         self.listen(Event(kind, record, view.counted, total, view.best, left, message))
 
-    def _costs(self, arch: Architecture) -> dict[str, float]:
+    def _estimates(self, arch: Architecture) -> dict[str, Cost]:
         """Costs by name; a target's own, at its precision, goes before a usual one of the same name."""
         models = dict(self.plan.costs) | {target.kept_as: target.cost for target in self.settings.targets}
-        return {name: model.estimate(arch).value for name, model in models.items()}
+        return {name: model.estimate(arch) for name, model in models.items()}
+
+    def _costs(self, arch: Architecture) -> dict[str, float]:
+        return {name: cost.value for name, cost in self._estimates(arch).items()}
 
     def _kept(self, arch: Architecture) -> dict[str, Any]:
         """What a trial keeps from its beginning."""
         described = self.plan.evaluator.describe()
-        costs = self._costs(arch)
+        estimates = self._estimates(arch)
+        costs = {name: cost.value for name, cost in estimates.items()}
         versions = {"nas": __version__, "optuna": optuna.__version__, "python": platform.python_version()}
         return {
             "arch": format_text(arch),
             **costs,
             "costs": costs,
+            "cost_sources": {name: cost.source for name, cost in estimates.items()},
+            "cost_spreads": {name: cost.spread for name, cost in estimates.items() if cost.spread > 0},
             "seed": self.settings.seed,
             "versions": versions,
             "environment": described.get("environment", {}),

@@ -134,7 +134,9 @@ class Proposer:
         return None if found is None else self._proposal(found, self._ask()[1])
 
     def _is_new(self, picks: Picks) -> bool:
-        return self._arch(picks) not in self._seen and float(self.band.excess(picks[None])[0]) == 0
+        if float(self.band.excess(picks[None])[0]) > 0 or self._arch(picks) in self._seen:
+            return False
+        return self.band.admits(self._arch(picks))
 
     def _arch(self, picks: Picks) -> Architecture:
         return canonical(self.band.space.from_picks(picks.tolist()))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -88,13 +89,17 @@ def _described_limits(settings: Settings) -> list[dict[str, Any]]:
     """For each target the cost it limits, as it is kept in trials, and from where to where."""
     let_in = limits(settings.targets, band=settings.band, objective=settings.objective)
     spans = zip(settings.targets, let_in.low, let_in.high, strict=True)
-    return [{"cost": target.kept_as, "unit": target.unit, "low": low, "high": high} for target, low, high in spans]
+    return [
+        {"cost": target.kept_as, "unit": target.unit, "low": low, "high": high}
+        | ({"basis": dict(target.basis)} if target.basis else {})
+        for target, low, high in spans
+    ]
 
 
 def default_study_name(described: Mapping[str, Any]) -> str:
     """A name that the same command finds again: space, targets, and a digest of all settings."""
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
-    targets = "-".join(text.replace("=", "") for text in described["targets"])
+    targets = "-".join(re.sub(r"[^\w.@+]+", "-", text.replace("=", "")) for text in described["targets"])
     return f"{described['space']}-{targets}-{digest}"
 
 

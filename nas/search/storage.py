@@ -27,6 +27,7 @@ from nas.search.settings import Direction
 
 SETTINGS = "nas:settings"
 BASELINE = "nas:baseline"
+VERDICTS = "nas:verdicts"
 KILLED = "killed"
 _SECRET = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
 COUNTED_STATES = ("complete", "pruned", "failed")
@@ -72,6 +73,30 @@ class Record:
 
 
 @frozen
+class Verdict:
+    """What was measured of one of the best, after the search.
+
+    Attributes:
+        cost: the target's, by its name in `Record.costs`.
+        target: at most so much was asked for.
+        predicted: what the search went by; None where it is not known.
+        measured: on the device, in turn with the others.
+        spread: one standard deviation of `measured`.
+    """
+
+    cost: str
+    target: float
+    predicted: float | None
+    measured: float
+    spread: float
+
+    @property
+    def meets(self) -> bool:
+        """Whether the target is met."""
+        return self.measured <= self.target
+
+
+@frozen
 class StudyView:
     """A study as it is reported.
 
@@ -80,6 +105,7 @@ class StudyView:
         settings: what it was made with.
         records: its trials by number.
         baseline: a known network under the same proxy, or None.
+        verdicts: by number, on what was measured once more; empty where costs are exact.
     """
 
     name: str
@@ -87,6 +113,7 @@ class StudyView:
     records: tuple[Record, ...]
     baseline: Record | None = None
     created: str = field(default="", eq=False)
+    verdicts: Mapping[int, Verdict] = field(factory=dict)
 
     @property
     def counted(self) -> int:
@@ -105,8 +132,13 @@ class StudyView:
 
     @property
     def best(self) -> Record | None:
-        """The first of `ranked`."""
-        return next(iter(self.ranked), None)
+        """The first of `ranked`; once some were measured, the first of those that met the target."""
+        return next((record for record in self.ranked if not self.verdicts or self.meets(record)), None)
+
+    def meets(self, record: Record) -> bool | None:
+        """Whether it met its targets when it was measured; None where it was not."""
+        verdict = self.verdicts.get(record.number)
+        return None if verdict is None else verdict.meets
 
     @property
     def front(self) -> tuple[Record, ...]:
@@ -273,7 +305,8 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
     trials = study.get_trials(deepcopy=False)
     baseline = Record(**attrs[BASELINE]) if attrs.get(BASELINE) else None
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
-    return StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created)
+    verdicts = {int(number): Verdict(**verdict) for number, verdict in attrs.get(VERDICTS, {}).items()}
+    return StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, verdicts)
 
 
 def read_trial(trial: FrozenTrial) -> Record:
@@ -330,6 +363,11 @@ def find_trial(view: StudyView, which: str) -> Record:
         chosen = next((record for record in view.records if record.number == int(number)), None)
     elif word == "pareto" and number.isdecimal() and 1 <= int(number) <= len(view.front):
         chosen = view.front[int(number) - 1]
+    if chosen is None and word == "best" and view.verdicts:
+        raise StudyError(
+            f"study {view.name} has no best: none of {len(view.verdicts)} that were measured meets the target",
+            "name a trial by trial=NUMBER, or search on with a lower target",
+        )
     if chosen is None or not chosen.arch:
         raise StudyError(
             f"study {view.name} has no {which}",

@@ -1,0 +1,76 @@
+"""`nas devices`: what this machine, or another, can be asked to run."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli.options import json_option
+
+if TYPE_CHECKING:
+    from nas.device.machine import Machine
+
+
+@click.command()
+@click.argument("devices", metavar="[DEVICE]...", nargs=-1)
+@json_option
+def command(devices: tuple[str, ...], as_json: bool) -> None:
+    """List what this machine can run networks on, or what the named devices are.
+
+    \b
+    Example:
+      nas devices
+      nas devices ssh://me@board cpu:threads=4
+
+    Each is a word for --device.
+    """
+    from nas.cli.printing import print_json, print_table
+
+    rows = [row for text in devices for row in _named(text)] if devices else _here()
+    if as_json:
+        print_json(rows)
+        return
+    headers = ("device", "provider", "machine", "cores", "ONNX Runtime", "tables")
+    print_table(headers, [tuple(map(str, row.values())) for row in rows], left=3)
+
+
+def _here() -> list[dict[str, Any]]:
+    """A row for every provider of this machine."""
+    from nas.cli.on_device import missing
+
+    try:
+        from nas.device.machine import providers, this_machine
+    except ModuleNotFoundError as error:
+        raise missing(error) from None
+    from nas.device.words import Device
+
+    devices = [Device(provider) for provider in providers()]
+    return [_row(device.short, device.provider, this_machine(device), _tables(device)) for device in devices]
+
+
+def _named(text: str) -> list[dict[str, Any]]:
+    from nas.cli.on_device import connected
+    from nas.device.words import parse_address
+
+    with connected([text]) as meter:
+        return [_row(parse_address(text).short, meter.device.provider, meter.machine, None)]
+
+
+def _tables(device: Any) -> int:
+    """How many latency tables are exactly of it."""
+    from nas.cli.on_device import table_folders
+    from nas.cost.table_find import matching_tables
+    from nas.device.machine import this_machine
+
+    return sum(1 for _ in matching_tables(table_folders(), device, this_machine(device)))
+
+
+def _row(device: str, provider: str, machine: "Machine", tables: int | None) -> dict[str, Any]:
+    name = f"{machine.cpu}{f', {machine.accelerator}' if machine.accelerator else ''} ({machine.system})"
+    return {
+        "device": device,
+        "provider": provider,
+        "machine": name,
+        "cores": machine.cores,
+        "runtime": machine.runtime,
+        "tables": "-" if tables is None else tables,
+    }

@@ -1,0 +1,130 @@
+"""`--device` ► a connection, and what a search needs to know of latencies there."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.errors import DeviceError, MissingPackageError
+
+if TYPE_CHECKING:
+    from nas.cost.table import LatencyTable
+    from nas.cost.target import OnDevice
+    from nas.device.client import Meter
+    from nas.space.decode import SearchSpace
+
+Say = Callable[[str], None]
+FOLDER = "latency_tables"
+DEVICE_HELP = (
+    "The target device: cpu, cpu:threads=4,batch=8, cuda, cpu:precision=int8, an ONNX Runtime provider's name, or "
+    "ssh://user@host?cpu. Several equal ones share the work."
+)
+
+
+@contextmanager
+def connected(texts: Sequence[str]) -> "Iterator[Meter]":
+    """A connection to the named devices, ended in the end.
+
+    Raises:
+        DeviceError: one cannot be read or reached, or two differ.
+        MissingPackageError: what times networks is not installed here.
+    """
+    from nas.device.words import parse_address
+
+    addresses = [parse_address(text) for text in texts]
+    try:
+        from nas.device.client import connect
+    except ModuleNotFoundError as error:
+        raise missing(error) from None
+    with connect(addresses) as meter:
+        yield meter
+
+
+def missing(error: ModuleNotFoundError) -> MissingPackageError:
+    """What an absent package is told as."""
+    return MissingPackageError(f"{error.name} is not installed", "pip install 'hwnas[latency]'")
+
+
+def table_folders() -> list[Path]:
+    """Where tables are looked for: in the working directory and among the shipped ones."""
+    from nas.files import shipped_folder
+
+    return list(dict.fromkeys(path.resolve() for path in (Path(FOLDER), shipped_folder(FOLDER))))
+
+
+def find_table(space: "SearchSpace", meter: "Meter", given: Path | None) -> "LatencyTable | None":
+    """The table that was named, else the newest that is of exactly this device and has all layers of the space.
+
+    Raises:
+        NasError: the named one is of something else.
+    """
+    from nas.cost.table_find import matching_tables
+    from nas.errors import TargetError
+
+    if given is not None:
+        return _checked(given, space, meter)
+    from nas.search.band import space_chain
+
+    for table in matching_tables(table_folders(), meter.device, meter.machine):
+        try:
+            table.check_chain(space_chain(space), space.net["padding"])
+        except TargetError:
+            continue
+        return table
+    return None
+
+
+def _checked(path: Path, space: "SearchSpace", meter: "Meter") -> "LatencyTable":
+    from nas.cost.table_file import read_table
+    from nas.cost.table_find import differences
+    from nas.search.band import space_chain
+
+    table = read_table(path)
+    if found := differences(table.origin, meter.device, meter.machine):
+        raise DeviceError(
+            f"latency table {path} is not of this device: {found[0]}",
+            f"make one with `nas latency table`, or adapt it with `nas latency table --from {path}`",
+        )
+    table.check_chain(space_chain(space), space.net["padding"])
+    return table
+
+
+def on_device(space: "SearchSpace", meter: "Meter", device: str, given: Path | None, seed: int, say: Say) -> "OnDevice":
+    """Latencies for a search: by a table where one is of exactly this device, else measured.
+
+    Args:
+        space: that is searched.
+        meter: the device.
+        device: as the study calls it.
+        given: a table's file that was named.
+        seed: of what is measured first.
+        say: is told which.
+
+    Raises:
+        NasError: the device fails, or the named table is of something else.
+    """
+    try:
+        from nas.cost.measured import Judge, Stopwatch, TableLatency, measured_latency
+    except ModuleNotFoundError as error:
+        raise missing(error) from None
+    from nas.cost.target import OnDevice
+    from nas.search.band import space_chain
+
+    table = find_table(space, meter, given)
+    if table is None:
+        say(f"no latency table is of {device} and space {space.name}: candidates are measured, one by one")
+        measured = measured_latency(space_chain(space), space.net["padding"], meter, space.name, seed)
+        say(f"a rough guide was fitted on a few networks: {error_text(measured.guide)}")
+        judge = Judge(meter, measured.stopwatch.reference_ms)
+        return OnDevice(measured, judge, device, {"by": "measuring"})
+    say(f"latencies are predicted by table {table.name}: {error_text(table)}")
+    reference_ms = table.origin.reference_ms
+    cost = TableLatency(table, Stopwatch(meter, reference_ms))
+    return OnDevice(cost, Judge(meter, reference_ms), device, {"by": f"table {table.name}", "made": table.origin.date})
+
+
+def error_text(table: "LatencyTable") -> str:
+    """How far a table's predictions were off."""
+    fitted = table.correction
+    error = "unknown" if fitted.error is None else f"±{fitted.error:.1%}"
+    return f"error {error} on {fitted.networks} networks left out of the fit in turn"
