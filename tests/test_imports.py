@@ -50,6 +50,8 @@ _HEAVY: Mapping[str, tuple[str, ...]] = {
     "sqlalchemy": ("search",),
     "plotly": ("report",),
     "pandas": ("report",),
+    "onnx": ("graph", "device"),
+    "onnxruntime": ("device",),
 }
 _WITHOUT_TORCH = ("nas.evaluate", "nas.evaluate.base", "nas.evaluate.table", "nas.evaluate.function")
 
@@ -233,6 +235,8 @@ def test_every_room_of_the_code_has_a_row() -> None:
         ("nas.cli.search", "import sqlalchemy.engine", "imports sqlalchemy"),
         ("nas.search.storage", "import pandas as pd", "imports pandas"),
         ("nas.cli.pareto", "from plotly import graph_objects", "imports plotly"),
+        ("nas.cost.measured", "import onnx", "imports onnx"),
+        ("nas.graph.build", "import onnxruntime", "imports onnxruntime"),
     ],
 )
 def test_a_made_up_bad_import_is_caught(importer: str, source: str, told: str) -> None:
@@ -298,6 +302,18 @@ def test_architectures_costs_and_searches_need_no_torch() -> None:
     loaded = loaded_by("import nas.arch.presets, nas.cost.target, nas.space.files, nas.search.loop, nas.objective")
     assert "optuna" in loaded
     assert loaded.isdisjoint({"torch", "plotly", "pandas"})
+
+
+def test_graphs_are_built_and_weights_folded_without_torch() -> None:
+    loaded = loaded_by("import nas.graph.build, nas.graph.weights")
+    assert "onnx" in loaded
+    assert loaded.isdisjoint({*_HEAVY} - {"onnx"})
+
+
+def test_an_agent_needs_no_torch_and_a_client_no_runtime() -> None:
+    assert {"onnx", "onnxruntime"} <= loaded_by("import nas.device.agent")
+    assert loaded_by("import nas.device.agent").isdisjoint({"torch", "optuna", "pandas", "plotly", "sqlalchemy"})
+    assert loaded_by("import nas.device.client").isdisjoint(_HEAVY)
 
 
 def test_a_preset_needs_no_numpy() -> None:

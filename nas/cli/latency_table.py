@@ -10,6 +10,7 @@ import click
 from nas.cli.on_device import DEVICE_HELP, FOLDER, connected, error_text, missing
 from nas.cli.options import json_option
 from nas.cli.progress import Steps
+from nas.errors import NasError
 
 if TYPE_CHECKING:
     from nas.cost.table import LatencyTable
@@ -122,7 +123,7 @@ def _make(
     plan = TablePlan(chain, padding, with_layers=based_on is None, networks=count)
     if based_on is not None:
         based_on.check_chain(chain, padding)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     partial = path.with_name(f"{path.name}.partial")
     click.echo(f"timing {len(plan.layers):,} layers and {count} networks, {plan.passes} times each", err=True)
     made = make_table(plan, meter, space.name, partial, based_on=based_on, listen=_Shown(path.stem))
@@ -130,6 +131,13 @@ def _make(
     write_table(path, table)
     partial.unlink()
     return table
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NasError(f"{folder} cannot be made: {error.strerror or error}", "give another place by --out") from None
 
 
 class _Shown:

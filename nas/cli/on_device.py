@@ -89,13 +89,12 @@ def _checked(path: Path, space: "SearchSpace", meter: "Meter") -> "LatencyTable"
     return table
 
 
-def on_device(space: "SearchSpace", meter: "Meter", device: str, given: Path | None, seed: int, say: Say) -> "OnDevice":
+def on_device(space: "SearchSpace", meter: "Meter", given: Path | None, seed: int, say: Say) -> "OnDevice":
     """Latencies for a search: by a table where one is of exactly this device, else measured.
 
     Args:
         space: that is searched.
         meter: the device.
-        device: as the study calls it.
         given: a table's file that was named.
         seed: of what is measured first.
         say: is told which.
@@ -110,17 +109,18 @@ def on_device(space: "SearchSpace", meter: "Meter", device: str, given: Path | N
     from nas.cost.target import OnDevice
     from nas.search.band import space_chain
 
+    device, machine = meter.device.short, "; ".join(filter(None, meter.machine.kind))
     table = find_table(space, meter, given)
     if table is None:
-        say(f"no latency table is of {device} and space {space.name}: candidates are measured, one by one")
+        say(f"no latency table is of {device} here and space {space.name}: candidates are measured, one by one")
         measured = measured_latency(space_chain(space), space.net["padding"], meter, space.name, seed)
         say(f"a rough guide was fitted on a few networks: {error_text(measured.guide)}")
         judge = Judge(meter, measured.stopwatch.reference_ms)
-        return OnDevice(measured, judge, device, {"by": "measuring"})
+        return OnDevice(measured, judge, device, {"by": "measuring", "machine": machine})
     say(f"latencies are predicted by table {table.name}: {error_text(table)}")
     reference_ms = table.origin.reference_ms
-    cost = TableLatency(table, Stopwatch(meter, reference_ms))
-    return OnDevice(cost, Judge(meter, reference_ms), device, {"by": f"table {table.name}", "made": table.origin.date})
+    basis = {"by": f"table {table.name}", "made": table.origin.date, "machine": machine}
+    return OnDevice(TableLatency(table, Stopwatch(meter, reference_ms)), Judge(meter, reference_ms), device, basis)
 
 
 def error_text(table: "LatencyTable") -> str:

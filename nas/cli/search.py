@@ -188,7 +188,6 @@ def _latencies(
 ) -> "OnDevice | None":
     """What is known of the device; None where no target is about one."""
     from nas.cost.target import needs_device, parse_target
-    from nas.device.words import parse_address
 
     if not needs_device(options["targets"]):
         if options["devices"] or options["table"]:
@@ -199,9 +198,8 @@ def _latencies(
     if not options["devices"]:
         for text in options["targets"]:
             parse_target(text)  # tells what is missing
-    device = " + ".join(parse_address(text).short for text in options["devices"])
     meter = open_devices.enter_context(connected(options["devices"]))
-    return on_device(space, meter, device, options["table"], options["seed"], progress.say)
+    return on_device(space, meter, options["table"], options["seed"], progress.say)
 
 
 def _read_fixes(texts: Iterable[str]) -> dict[str, str]:

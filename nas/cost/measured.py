@@ -143,6 +143,8 @@ class Judge:
         Raises:
             DeviceError: the device fails.
         """
+        if not archs:
+            return []
         batches = [archs[start : start + AT_ONCE] for start in range(0, len(archs), AT_ONCE)]
         fragments = [[whole(arch) for arch in batch] for batch in batches] * PASSES
         turns = list(self.meter.measure_each(fragments, TOGETHER))

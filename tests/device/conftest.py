@@ -1,0 +1,5 @@
+"""Fixtures of all tests of devices."""
+
+from tests.device.fakes import fakes_fixture
+
+__all__ = ["fakes_fixture"]

@@ -1,0 +1,116 @@
+"""A real OpenSSH server on this machine, for one test session."""
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from attrs import define
+
+from nas.device.words import Address
+
+ROOT = Path(__file__).parents[2]
+SERVER = "/usr/sbin/sshd"
+
+
+@define
+class Sshd:
+    """A server with one user's key; everything it needs is in a folder."""
+
+    folder: Path
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def command(self) -> str:
+        """What `NAS_SSH` is to be."""
+        return f"ssh -F {self.folder / 'client'}"
+
+    def address(self, python: str = sys.executable) -> Address:
+        return Address(host=f"{getpass.getuser()}@127.0.0.1", port=self.port, python=python)
+
+    def sessions(self) -> list[psutil.Process]:
+        """Processes of connections under way."""
+        return psutil.Process(self.process.pid).children()
+
+    def stop(self) -> None:
+        """No connection is left and none is made any more."""
+        everyone = [*self.sessions(), psutil.Process(self.process.pid)] if self.process.poll() is None else []
+        for process in reversed(everyone):
+            process.kill()
+        self.process.wait(10)
+
+
+def make_key(path: Path) -> str:
+    """A new key's public half."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], check=True)
+    return path.with_suffix(".pub").read_text().strip()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(folder: Path) -> Sshd:
+    """A server that answers."""
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    port = free_port()
+    host = make_key(folder / "host")
+    (folder / "authorized").write_text(make_key(folder / "user") + "\n")
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {host}\n")
+    (folder / "server").write_text(f"""
+ListenAddress 127.0.0.1:{port}
+HostKey {folder / "host"}
+AuthorizedKeysFile {folder / "authorized"}
+PidFile none
+StrictModes no
+UsePAM no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+SetEnv PYTHONPATH={ROOT} OMP_NUM_THREADS=1
+""")
+    (folder / "client").write_text(f"""
+Host *
+  IdentityFile {folder / "user"}
+  IdentitiesOnly yes
+  UserKnownHostsFile {folder / "known"}
+  GlobalKnownHostsFile none
+  StrictHostKeyChecking yes
+""")
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([SERVER, "-D", "-e", "-f", str(folder / "server")], stderr=log)
+    wait_for(port, process)
+    return Sshd(folder, port, process)
+
+
+def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(200):
+        assert process.poll() is None, "sshd ended"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail("sshd does not answer")
+
+
+def running(folder: Path) -> Iterator[Sshd]:
+    """A server while a test needs it; its absence is a failure only where it was meant to be installed."""
+    if not (Path(SERVER).exists() and shutil.which("ssh")):
+        missing = "OpenSSH's server and client are not installed"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    server = start(folder)
+    try:
+        yield server
+    finally:
+        server.stop()
