@@ -79,8 +79,8 @@ class LatencyTable:
         Raises:
             TargetError: a layer is not in the table, or it is of other classes or padding.
         """
-        value = self.predict(whole(arch))
-        return Cost(value, UNIT, f"table {self.name}", value * (self.correction.error or math.nan))
+        value, error = self.predict(whole(arch)), self.correction.error
+        return Cost(value, UNIT, f"table {self.name}", math.nan if error is None else value * error)
 
     def predict(self, fragment: Fragment) -> float:
         """Milliseconds of a network.

@@ -4,15 +4,20 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
+from onnx import TensorProto, numpy_helper
 
 from nas.arch.layers import INPUT, Node, Shape, walk, walk_part
 from nas.arch.presets import preset, preset_names
 from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, Part, PoolHead, Stage
-from nas.cost.analytic import COUNTED, IN_PLACE, MACS, PARAMS, cost, layer_cost, peak_memory, place_costs
+from nas.cost.analytic import COUNTED, IN_PLACE, MACS, PARAMS, cost, layer_cost, peak_memory, place_costs, size
 from nas.cost.base import ChainCostModel
+from nas.device.quantize import quantize
 from nas.errors import TargetError
+from nas.graph.build import build_graph
+from nas.graph.fragment import whole
 from tests.contracts.cost_model import ChainCostModelContract
 from tests.strategies import architectures
 
@@ -25,6 +30,11 @@ class TestMacs(ChainCostModelContract):
 class TestParams(ChainCostModelContract):
     def model(self) -> ChainCostModel:
         return PARAMS
+
+
+class TestSize(ChainCostModelContract):
+    def model(self) -> ChainCostModel:
+        return size("int8")
 
 
 class TestPeakMemory(ChainCostModelContract):
@@ -104,18 +114,55 @@ def test_an_image_larger_than_all_that_follows_is_held_while_it_is_read() -> Non
     assert cost(arch).peak_elements == 3 * 64 * 64 + 16 * 16
 
 
-@pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("fp16", 2), ("bf16", 2), ("int8", 1)])
-def test_memory_in_bytes_goes_with_the_precision(precision: str, size: int) -> None:
+@pytest.mark.parametrize(("precision", "width"), [("fp32", 4), ("fp16", 2), ("bf16", 2), ("int8", 1)])
+def test_memory_in_bytes_goes_with_the_precision(precision: str, width: int) -> None:
     arch = preset("mobilenetv2")
     elements = cost(arch).peak_elements
-    assert cost(arch).peak_bytes(precision) == size * elements
-    assert peak_memory(precision).estimate(arch).value == size * elements
+    assert cost(arch).peak_bytes(precision) == width * elements
+    assert peak_memory(precision).estimate(arch).value == width * elements
+
+
+def stored_bytes(model: onnx.ModelProto, *types: int, named: tuple[str, ...] = ("",)) -> int:
+    """Bytes of a graph's constants of some types whose names end so."""
+    kept = [each for each in model.graph.initializer if each.data_type in types and each.name.endswith(named)]
+    return sum(numpy_helper.to_array(each).nbytes for each in kept)
+
+
+# The bounds that relu6 clips at are constants of the graph too, and no weights.
+WEIGHTS = (".weight", ".bias")
+
+
+@given(architectures())
+@settings(deadline=None, max_examples=50)
+def test_size_is_that_of_the_floats_in_the_graph(arch: Architecture) -> None:
+    model = build_graph(whole(arch))
+    assert size().estimate(arch).value == stored_bytes(model, TensorProto.FLOAT, named=WEIGHTS)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "mnasnet-a1", "efficientnet-b0", "mobilenetv1"])
+def test_size_of_published_networks_is_that_of_the_floats_in_their_graphs(name: str) -> None:
+    arch = preset(name)
+    model = build_graph(whole(arch))
+    assert size().estimate(arch).value == stored_bytes(model, TensorProto.FLOAT, named=WEIGHTS)
+    assert size("fp16").estimate(arch).value == size().estimate(arch).value / 2
+
+
+@pytest.mark.parametrize("gate", [None, Gate(0.25)])
+def test_size_at_int8_is_that_of_a_quantized_graph_without_scales_and_zero_points(gate: Gate | None) -> None:
+    stages = (Stage("mbconv", 8, 2, expansion=3, gate=gate), Stage("fused", 12, stride=2, expansion=2, gate=gate))
+    arch = Architecture(ConvStem(8), stages, ConvHead(24), resolution=16, classes=5)
+    model = quantize(build_graph(whole(arch)))
+    # Weights are bytes and biases 32 bits; what scales them back, some bytes for each channel, is not counted.
+    kept = stored_bytes(model, TensorProto.INT8, TensorProto.INT32, named=(".weight_quantized", ".bias_quantized"))
+    assert size("int8").estimate(arch).value == kept
+    assert not stored_bytes(model, TensorProto.FLOAT, named=WEIGHTS)
 
 
 def test_an_unknown_precision_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(TargetError, match="fp8") as caught:
-        peak_memory("fp8")
-    assert "int8" in caught.value.remedy
+    for count in (peak_memory, size):
+        with pytest.raises(TargetError, match="fp8") as caught:
+            count("fp8")
+        assert "int8" in caught.value.remedy
 
 
 def test_what_is_kept_of_every_architecture() -> None:

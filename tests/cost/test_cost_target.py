@@ -1,27 +1,48 @@
 """Targets as people write them, and what they are told when they write them wrong."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
+from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.arch.presets import preset
+from nas.arch.spec import Architecture
 from nas.cost.analytic import MACS, PARAMS, cost
-from nas.cost.base import format_amount
-from nas.cost.target import KINDS, parse_target
+from nas.cost.base import Cost, Target, format_amount
+from nas.cost.target import KINDS, OnDevice, needs_device, parse_target
 from nas.errors import TargetError
 
 _COUNTS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_UNITS = {"flops": _COUNTS, "params": _COUNTS, "peak_memory": _BYTES}
+_SECONDS = {"us": Fraction(1, 1000), "ms": Fraction(1), "s": Fraction(1000)}
+_UNITS = {"flops": _COUNTS, "params": _COUNTS, "peak_memory": _BYTES, "size": _BYTES, "latency": _SECONDS}
 _NAMED_UNITS = [(name, unit) for name, units in _UNITS.items() for unit in units]
+
+
+@frozen
+class FakeJudge:
+    """Says one millisecond of everything."""
+
+    def together(self, archs: Sequence[Architecture]) -> list[Cost]:
+        return [Cost(1.0, "ms", "made up") for _ in archs]
+
+
+# What a latency costs does not matter here.
+ON_CPU = OnDevice(MACS, FakeJudge(), "cpu:threads=2", {"by": "measuring"})
+
+
+def parse(text: str, precision: str = "fp32") -> Target:
+    """With a device, for those that are about one."""
+    return parse_target(text, precision, ON_CPU)
 
 
 @given(st.sampled_from(_NAMED_UNITS), st.decimals(0, 10**9, places=4).filter(lambda number: number > 0))
 def test_a_limit_is_its_number_times_its_unit(named: tuple[str, str], number: object) -> None:
     name, unit = named
-    target = parse_target(f"{name}={number}{unit}")
+    target = parse(f"{name}={number}{unit}")
     assert target.limit == pytest.approx(float(Fraction(str(number)) * _UNITS[name][unit]), rel=1e-12)
     assert target.name == name
 
@@ -29,9 +50,11 @@ def test_a_limit_is_its_number_times_its_unit(named: tuple[str, str], number: ob
 @given(st.sampled_from(_NAMED_UNITS), st.integers(1, 10**9))
 def test_equal_targets_have_equal_texts_that_read_back(named: tuple[str, str], number: int) -> None:
     name, unit = named
-    target = parse_target(f"{name}={number}{unit}")
-    assert parse_target(target.text).limit == target.limit
-    assert parse_target(target.text).text == target.text
+    target = parse(f"{name}={number}{unit}")
+    asked, on, device = target.text.partition(" on ")
+    assert (on + device == " on cpu:threads=2") == (name == "latency")
+    assert parse(asked).limit == target.limit
+    assert parse(asked).text == target.text
 
 
 def test_the_text_is_in_the_largest_unit() -> None:
@@ -42,6 +65,60 @@ def test_the_text_is_in_the_largest_unit() -> None:
 @pytest.mark.parametrize(("name", "model"), [("flops", MACS), ("params", PARAMS)])
 def test_counts_are_macs_and_parameters(name: str, model: object) -> None:
     assert parse_target(f"{name}=400M").cost == model
+
+
+def test_a_latency_is_of_its_device() -> None:
+    target = parse("latency=0.008s")
+    assert (target.text, target.limit) == ("latency=8ms on cpu:threads=2", 8.0)
+    assert (target.kept_as, target.unit) == ("latency_ms", "ms")
+    assert (target.cost, target.judge) == (ON_CPU.cost, ON_CPU.judge)
+    assert target.basis == {"by": "measuring"}
+    assert parse("latency=8000us") == target
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("latency=0.5ms", "500us"), ("latency=0.25us", "0.25us"), ("latency=1500ms", "1.5s")]
+)
+def test_the_text_of_a_latency_is_in_the_largest_unit(text: str, shown: str) -> None:
+    assert parse(text).text == f"latency={shown} on cpu:threads=2"
+
+
+def test_a_latency_without_a_device_is_refused() -> None:
+    with pytest.raises(TargetError, match="latency=8ms is about a device, and none is named") as caught:
+        parse_target("latency=8ms")
+    assert "--device" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "latency"])
+def test_other_targets_have_no_judge_and_rest_on_nothing(name: str) -> None:
+    target = parse(KINDS[name].example)
+    assert (target.judge, dict(target.basis)) == (None, {})
+    assert target == parse_target(KINDS[name].example)
+
+
+@pytest.mark.parametrize(
+    ("texts", "needed"),
+    [
+        ((), False),
+        (("flops=400M", "params=5M", "peak_memory=8MB", "size=5MB"), False),
+        (("latency=8ms",), True),
+        (("flops=400M", "latency=8ms"), True),
+        ((" latency = 8 ms",), True),
+        (("latency",), True),
+        (("latencies=8ms", "=latency", ""), False),
+    ],
+)
+def test_a_device_is_needed_for_latency_alone(texts: tuple[str, ...], needed: bool) -> None:
+    assert needs_device(texts) == needed
+
+
+@pytest.mark.parametrize(("precision", "weight", "bias"), [("fp32", 4, 4), ("fp16", 2, 2), ("int8", 1, 4)])
+def test_size_is_that_of_weights_at_the_precision(precision: str, weight: int, bias: int) -> None:
+    target = parse_target("size=20MB", precision)
+    b0 = preset("efficientnet-b0")
+    assert target.cost.estimate(b0).value == weight * cost(b0).weights + bias * cost(b0).biases
+    assert (target.kept_as, target.limit) == ("size_bytes", 20e6)
+    assert (precision in target.text) == (precision in target.unit) == (precision != "fp32")
 
 
 @pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("fp16", 2), ("int8", 1)])
@@ -71,7 +148,7 @@ _AMOUNTS = [
         "400MM",
         "400m ac",
         "400X",
-        "400ms",
+        "400msec",
         "400M5",
         "400M=400M",
         "1.2.3M",
@@ -92,7 +169,18 @@ def test_a_bad_amount_is_refused_with_the_right_form(name: str, amount: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "unit"), [("flops", "MB"), ("params", "B"), ("peak_memory", "M"), ("peak_memory", "Mb")]
+    ("name", "unit"),
+    [
+        ("flops", "MB"),
+        ("flops", "ms"),
+        ("params", "B"),
+        ("peak_memory", "M"),
+        ("peak_memory", "Mb"),
+        ("size", "M"),
+        ("latency", "m"),
+        ("latency", "MS"),
+        ("latency", "min"),
+    ],
 )
 def test_another_target_s_unit_is_refused(name: str, unit: str) -> None:
     with pytest.raises(TargetError, match=f"unknown unit '{unit}'"):
@@ -111,7 +199,7 @@ def test_an_unknown_target_is_refused_with_the_known_ones(text: str) -> None:
     assert all(name in caught.value.remedy for name in _UNITS)
 
 
-@pytest.mark.parametrize("text", ["flops", "params", "peak_memory"])
+@pytest.mark.parametrize("text", list(_UNITS))
 def test_a_name_alone_is_refused(text: str) -> None:
     with pytest.raises(TargetError, match="no number after '='"):
         parse_target(text)
@@ -125,7 +213,7 @@ def test_an_unknown_precision_is_refused() -> None:
 @given(st.text() | st.builds("{}={}".format, st.sampled_from(list(_UNITS)), st.text()))
 def test_no_text_does_more_than_be_refused(text: str) -> None:
     try:
-        target = parse_target(text)
+        target = parse(text)
     except TargetError as error:
         told = error
     else:
@@ -137,7 +225,7 @@ def test_no_text_does_more_than_be_refused(text: str) -> None:
 
 def test_every_example_is_right() -> None:
     for name, kind in KINDS.items():
-        assert parse_target(kind.example).name == name
+        assert parse(kind.example).name == name
 
 
 @pytest.mark.parametrize(
@@ -156,6 +244,8 @@ def test_every_example_is_right() -> None:
         (100_000, "bytes", "0.10 MB"),
         (2_048, "bytes", "2,048 B"),
         (1, "bytes", "1 B"),
+        (7.9123, "ms", "7.912 ms"),
+        (0.034567, "ms", "0.03457 ms"),
     ],
 )
 def test_an_amount_as_people_read_it(value: float, unit: str, shown: str) -> None:

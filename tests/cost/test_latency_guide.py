@@ -1,0 +1,60 @@
+"""The rough table that says what is worth measuring."""
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from nas.cost.guide import make_guide
+from nas.cost.layers import distinct_layers
+from nas.cost.measured import GUIDE_NETWORKS, measured_latency
+from nas.cost.table import LatencyTable
+from nas.cost.table_plan import sample_networks
+from nas.graph.fragment import Fragment, whole
+from nas.space.decode import SearchSpace
+from nas.space.files import find_space
+from tests.cost.fake_meter import FakeMeter
+from tests.cost.small_space import chain_of, drawn, small_space
+
+SPACES = (small_space(), find_space("nasbench_macro"), find_space("mnasnet"))
+
+
+def guide_on(meter: FakeMeter, space: SearchSpace) -> LatencyTable:
+    return measured_latency(chain_of(space), "symmetric", meter, space.name).guide
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+def test_unseen_networks_are_put_in_nearly_the_right_order(space: SearchSpace) -> None:
+    meter = FakeMeter(noise=0.02, drift=1e-3, factors={"gated": 1.3, "depthwise": 1.2})
+    guide = guide_on(meter, space)
+    archs = drawn(space, 100, seed=9)
+    hidden = [meter.hidden_ms(whole(arch)) for arch in archs]
+    assert spearmanr([guide.estimate(arch).value for arch in archs], hidden).statistic > 0.9
+    assert len(meter.measured) == GUIDE_NETWORKS
+
+
+def by_formula(network: Fragment, macs_ms: float, moved_ms: float, layer_ms: float) -> float:
+    """What a network takes on a device that does exactly as the guide supposes."""
+    total = 0.0
+    for placed in network.walk():
+        macs = sum(node.weights * node.shape.height * node.shape.width for node in placed.nodes)
+        moved = placed.shape.elements + sum(node.shape.elements for node in placed.nodes)
+        total += macs * macs_ms + moved * moved_ms + layer_ms
+    return total
+
+
+@pytest.mark.parametrize("rates", [(5e-8, 2e-7, 0.01), (5e-8, 0.0, 0.0), (0.0, 2e-7, 0.0), (0.0, 0.0, 0.01)])
+def test_a_device_that_does_as_the_formula_says_is_told_exactly(rates: tuple[float, float, float]) -> None:
+    space = find_space("nasbench_macro")
+    networks = sample_networks(chain_of(space), "symmetric", GUIDE_NETWORKS, 0)
+    times = np.array([by_formula(network, *rates) for network in networks])
+    origin = guide_on(FakeMeter(), space).origin
+    guide = make_guide("guide", origin, distinct_layers(chain_of(space)), networks, times)
+    for arch in drawn(space, 30, seed=9):
+        assert guide.estimate(arch).value == pytest.approx(by_formula(whole(arch), *rates), rel=1e-4)
+
+
+def test_a_guide_knows_every_layer_of_its_space_none_below_zero_and_no_spread() -> None:
+    guide = guide_on(FakeMeter(noise=0.1), small_space())
+    guide.check_chain(chain_of(small_space()), "symmetric")
+    assert min(guide.layers_ms.values()) >= 0
+    assert all(map(np.isnan, guide.spread_ms.values()))

@@ -1,0 +1,160 @@
+"""Latencies that are measured, each network once, and the judge in the end."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+
+from nas.arch.canonical import canonical
+from nas.arch.spec import Architecture, Stage
+from nas.cost.base import CostModel
+from nas.cost.measured import (
+    AT_ONCE,
+    GUIDE_NETWORKS,
+    PASSES,
+    Judge,
+    MeasuredLatency,
+    Stopwatch,
+    TableLatency,
+    measured_latency,
+)
+from nas.cost.table import LatencyTable
+from nas.cost.table_make import make_table
+from nas.cost.table_plan import TablePlan
+from nas.errors import DeviceError
+from nas.graph.fragment import whole
+from tests.contracts.cost_model import CostModelContract
+from tests.cost.fake_meter import FakeMeter
+from tests.cost.small_space import chain_of, drawn, listed, small_space
+
+
+def latency_on(meter: FakeMeter) -> MeasuredLatency:
+    return measured_latency(chain_of(small_space()), "symmetric", meter, "small")
+
+
+@cache
+def quiet() -> MeasuredLatency:
+    return latency_on(FakeMeter())
+
+
+class TestMeasured(CostModelContract):
+    """Single networks only: of many at once the guide speaks, which is not as good as a measurement."""
+
+    tolerance = 1e-9
+
+    def model(self) -> CostModel:
+        return quiet()
+
+
+def test_many_at_once_and_their_span_are_told_by_the_guide_without_measuring() -> None:
+    meter, space = FakeMeter(), small_space()
+    latency = latency_on(meter)
+    picks = space.sample(np.random.default_rng(9), 50)
+    many = latency.many(chain_of(space), space.forms(picks))
+    assert many.tolist() == pytest.approx([latency.guide.estimate(space.from_picks(p)).value for p in picks])
+    low, high = latency.span(chain_of(space))
+    assert low <= many.min() <= many.max() <= high
+    assert len(meter.measured) == GUIDE_NETWORKS
+
+
+def stopwatch(meter: FakeMeter) -> Stopwatch:
+    return Stopwatch(meter, meter.reference_ms)
+
+
+def one_network() -> list[Architecture]:
+    """In three encodings."""
+    first, last = Stage("fused", 8, layers=2), Stage("conv", 16, stride=2)
+    arch = attrs.evolve(listed(small_space())[0], stages=(first, last))
+    conv = Stage("conv", 8)
+    return [arch, canonical(arch), attrs.evolve(arch, stages=(conv, conv, attrs.evolve(last, skip="none")))]
+
+
+def test_equal_networks_are_measured_once() -> None:
+    meter = FakeMeter(noise=0.05)
+    watch = stopwatch(meter)
+    costs = [watch.time(arch) for arch in one_network() * 2]
+    assert len(set(costs)) == 1
+    assert len(meter.measured) == 1
+
+
+def test_threads_measure_each_network_once_and_one_after_another() -> None:
+    meter = FakeMeter(noise=0.05)
+    watch = stopwatch(meter)
+    archs = drawn(small_space(), 12, seed=2)
+    with ThreadPoolExecutor(8) as pool:
+        costs = list(pool.map(watch.time, archs * 4))
+    assert costs == costs[:12] * 4
+    assert len(meter.measured) == len(set(map(canonical, archs)))
+
+
+def test_a_time_is_told_as_if_the_reference_took_what_it_did_at_first() -> None:
+    meter = FakeMeter(drift=0.01)
+    watch = stopwatch(meter)
+    for arch in drawn(small_space(), 5, seed=2):
+        cost = watch.time(arch)
+        assert cost.value == pytest.approx(meter.hidden_ms(whole(arch)))
+        assert (cost.unit, cost.source) == ("ms", "measured on cpu")
+
+
+def test_what_failed_is_not_remembered() -> None:
+    meter = FakeMeter(fails_at=1)
+    watch = stopwatch(meter)
+    first, second = drawn(small_space(), 2, seed=2)
+    known = watch.time(first)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match="made-up device failed"):
+            watch.time(second)
+    assert watch.time(first) == known
+    meter.fails_at = None
+    assert watch.time(second).value == pytest.approx(meter.hidden_ms(whole(second)))
+
+
+def test_a_device_that_fails_has_no_guide() -> None:
+    with pytest.raises(DeviceError):
+        latency_on(FakeMeter(fails_at=GUIDE_NETWORKS - 1))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> LatencyTable:
+    plan = TablePlan(chain_of(small_space()), "symmetric")
+    return make_table(plan, FakeMeter(), "small", tmp_path / "partial")
+
+
+def test_a_table_answers_for_its_layers_and_the_stopwatch_for_others(table: LatencyTable) -> None:
+    meter = FakeMeter()
+    latency = TableLatency(table, stopwatch(meter))
+    known = listed(small_space())[5]
+    assert latency.estimate(known) == table.estimate(known)
+    assert not meter.measured
+    other = attrs.evolve(known, resolution=48)
+    assert latency.estimate(other).source == "measured on cpu"
+    assert meter.measured == [(whole(canonical(other)),)]
+
+
+@pytest.mark.parametrize(("before", "slowest"), [(0.5, 1.0), (2.0, 2.0)])
+def test_the_judge_tells_times_of_the_slower_state(before: float, slowest: float) -> None:
+    meter = FakeMeter()
+    archs = drawn(small_space(), AT_ONCE + 3, seed=2)
+    costs = Judge(meter, before * meter.reference_ms).together(archs)
+    hidden = [slowest * meter.hidden_ms(whole(arch)) for arch in archs]
+    assert [cost.value for cost in costs] == pytest.approx(hidden)
+    assert [cost.spread for cost in costs] == pytest.approx([0] * len(archs), abs=1e-9)
+
+
+def test_the_judge_measures_all_in_every_pass_in_batches_and_says_how_far_passes_differ() -> None:
+    meter = FakeMeter(noise=0.02)
+    archs = drawn(small_space(), AT_ONCE + 3, seed=2)
+    costs = Judge(meter, meter.reference_ms).together(archs)
+    networks = [whole(arch) for arch in archs]
+    assert meter.measured == [tuple(networks[:AT_ONCE]), tuple(networks[AT_ONCE:])] * PASSES
+    shares = [cost.spread / cost.value for cost in costs]
+    assert np.sqrt(np.mean(np.square(shares))) == pytest.approx(0.02, rel=0.5)
+
+
+def test_a_judge_has_nothing_to_say_of_none_and_nothing_on_a_device_that_fails() -> None:
+    assert Judge(FakeMeter(fails_at=0), 1.0).together([]) == []
+    with pytest.raises(DeviceError):
+        Judge(FakeMeter(fails_at=PASSES - 1), 1.0).together(drawn(small_space(), 3, seed=2))

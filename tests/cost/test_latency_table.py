@@ -1,0 +1,235 @@
+"""Latency tables of a made-up device, against the times it hides."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
+
+import attrs
+import numpy as np
+import pytest
+from attrs import frozen
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from nas.arch.canonical import canonical
+from nas.arch.layers import walk_part
+from nas.arch.spec import Architecture, Stage
+from nas.cost.base import Chain, ChainCostModel, Cost
+from nas.cost.check import check_table
+from nas.cost.correction import KINDS, NONE, Correction, fit, kind
+from nas.cost.layers import Layer
+from nas.cost.table import LatencyTable, Origin
+from nas.cost.table_make import make_table
+from nas.cost.table_plan import TablePlan
+from nas.device.words import Device
+from nas.errors import TargetError
+from nas.graph.fragment import Fragment, whole
+from nas.space.decode import SearchSpace
+from nas.space.files import find_space
+from nas.space.schema import read_space
+from tests.contracts.cost_model import ChainCostModelContract
+from tests.cost.fake_meter import MACHINE, FakeMeter
+from tests.cost.small_space import SMALL, chain_of, drawn, listed, small_space
+
+FACTORS = dict(zip(KINDS, (1.1, 0.9, 1.3, 0.7, 2.0), strict=True))
+FITTED = Correction(MappingProxyType(FACTORS), 0.25, 0.02, 24)
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[FakeMeter, SearchSpace], LatencyTable]:
+    """A table made on a device, with nothing left out."""
+
+    def made(meter: FakeMeter, space: SearchSpace) -> LatencyTable:
+        partial = tmp_path_factory.mktemp("table") / "table.partial"
+        return make_table(TablePlan(chain_of(space), "symmetric"), meter, space.name, partial)
+
+    return made
+
+
+Make = Callable[[FakeMeter, SearchSpace], LatencyTable]
+
+
+@pytest.mark.parametrize("space", [small_space(), find_space("nasbench_macro")], ids=lambda space: space.name)
+def test_layers_make_unseen_networks_exactly_where_a_device_is_quiet_and_adds_up(
+    make: Make, space: SearchSpace
+) -> None:
+    meter = FakeMeter(drift=1e-3)
+    table = make(meter, space)
+    told = [table.estimate(arch).value / table.origin.reference_ms for arch in drawn(space, 100, seed=9)]
+    hidden = [meter.hidden_ms(whole(arch)) / meter.reference_ms for arch in drawn(space, 100, seed=9)]
+    assert told == pytest.approx(hidden, rel=1e-5)
+    assert table.correction.factors == pytest.approx(NONE.factors, abs=1e-5)
+    assert table.correction.error == pytest.approx(0, abs=1e-5)
+
+
+def test_the_context_of_a_layer_and_the_ends_of_a_run_are_taken_off(make: Make) -> None:
+    meter = FakeMeter()
+    table = make(meter, small_space())
+    inner = [layer for layer in table.layers_ms if isinstance(layer.part, Stage)]
+    alone = [meter.layer_ms(placed) for layer in inner for placed in Fragment((layer.part,), layer.shape).walk()]
+    assert [table.layers_ms[layer] for layer in inner] == pytest.approx(alone, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_of_layers_does_not_grow_in_networks(make: Make, seed: int) -> None:
+    meter = FakeMeter(noise=0.03, drift=1e-3, seed=seed)
+    space = small_space()
+    check = check_table(make(meter, space), [whole(arch) for arch in drawn(space, 60, seed=9)], meter)
+    assert check.table.mape < 1.5 * check.retest.mape
+    assert check.table.spearman > 0.95
+
+
+def formula_ms(layer: Layer) -> float:
+    """Any time above 0 that depends on all of a layer."""
+    nodes = walk_part(layer.part, layer.shape, 1)
+    return 1e-3 * len(nodes) + 1e-6 * sum(node.shape.elements + node.weights for node in nodes)
+
+
+class Formula(dict[Layer, float]):
+    """A time for each layer there is."""
+
+    def get(self, layer: Layer, _default: object = None) -> float:
+        return formula_ms(layer)
+
+
+@cache
+def table_of_all(classes: int, padding: str) -> LatencyTable:
+    origin = Origin(MACHINE, Device(), "made-up", 2.0, "all", classes, padding, "0", "2026-01-01 00:00", 2)
+    return LatencyTable("all", origin, Formula(), Formula(), FITTED)
+
+
+@frozen
+class AnyTask:
+    """A table for each number of classes and padding, as one cost."""
+
+    table: Callable[[int, str], LatencyTable]
+
+    def estimate(self, arch: Architecture) -> Cost:
+        return self.table(arch.classes, arch.padding).estimate(arch)
+
+    def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
+        return self.table(chain.classes, "symmetric").many(chain, index)
+
+    def span(self, chain: Chain) -> tuple[float, float]:
+        return self.table(chain.classes, "symmetric").span(chain)
+
+
+class TestTable(ChainCostModelContract):
+    tolerance = 1e-9
+
+    def model(self) -> ChainCostModel:
+        return AnyTask(table_of_all)
+
+
+@st.composite
+def picked(draw: st.DrawFn) -> tuple[SearchSpace, list[tuple[int, ...]]]:
+    space = draw(st.sampled_from(SPACES))
+    picks = st.tuples(*(st.integers(0, len(choice.values) - 1) for choice in space.all_choices))
+    return space, draw(st.lists(picks, min_size=1, max_size=5))
+
+
+SPACES = (small_space(), find_space("mnasnet"), find_space("nasbench_macro"))
+
+
+@given(picked())
+@settings(max_examples=100)
+def test_a_network_takes_its_layers_with_their_factors_and_what_a_run_costs(
+    chosen: tuple[SearchSpace, list[tuple[int, ...]]],
+) -> None:
+    space, picks = chosen
+    chain, archs = chain_of(space), [space.from_picks(each) for each in picks]
+    table = table_of_all(chain.classes, "symmetric")
+    by_hand = [FITTED.intercept_ms + sum(layers_of(arch)) for arch in archs]
+    assert [table.estimate(arch).value for arch in archs] == pytest.approx(by_hand, rel=1e-9)
+    assert table.many(chain, space.forms(np.array(picks))).tolist() == pytest.approx(by_hand, rel=1e-9)
+    low, high = table.span(chain)
+    assert low <= min(by_hand) * (1 + 1e-9)
+    assert high >= max(by_hand) * (1 - 1e-9)
+
+
+def layers_of(arch: Architecture) -> Iterator[float]:
+    """The slow way: layer by layer."""
+    for placed in whole(canonical(arch)).walk():
+        yield FACTORS[kind(placed.part)] * formula_ms(Layer(placed.part, placed.shape))
+
+
+def test_the_span_of_a_small_space_is_its_fastest_and_its_slowest(make: Make) -> None:
+    space = small_space()
+    table = make(FakeMeter(noise=0.03), space)
+    times = [table.estimate(arch).value for arch in listed(space)]
+    assert table.span(chain_of(space)) == pytest.approx((min(times), max(times)), rel=1e-12)
+
+
+def test_a_time_says_which_table_and_how_far_it_may_be_off(make: Make) -> None:
+    space = small_space()
+    table = attrs.evolve(make(FakeMeter(noise=0.03), space), name="board")
+    cost = table.estimate(listed(space)[0])
+    assert (cost.unit, cost.source) == ("ms", "table board")
+    assert cost.spread == pytest.approx(cost.value * (table.correction.error or 0))
+    assert np.isnan(attrs.evolve(table, correction=NONE).estimate(listed(space)[0]).spread)
+
+
+def test_a_layer_that_was_not_timed_is_named(make: Make) -> None:
+    space = small_space()
+    table = make(FakeMeter(), space)
+    arch = attrs.evolve(listed(space)[0], stages=(Stage("mbconv", 8, kernel=7, expansion=4),))
+    with pytest.raises(TargetError, match=r"'mbconv r1 k7 s1 e4 c8 relu' on 8x16x16"):
+        table.estimate(arch)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"classes": 11}, "of classes 10, not 11"),
+        ({"padding": "same"}, "of padding symmetric, not same"),
+        ({"resolution": 33}, "on 3x33x33"),
+    ],
+)
+def test_another_task_is_refused_by_what_differs(make: Make, asked: Mapping[str, object], named: str) -> None:
+    space = small_space()
+    table = make(FakeMeter(), space)
+    with pytest.raises(TargetError, match=named) as caught:
+        table.estimate(attrs.evolve(listed(space)[0], **asked))  # type: ignore[arg-type]
+    assert "nas latency table" in caught.value.remedy
+
+
+def test_a_space_is_let_in_only_if_all_its_layers_were_timed(make: Make) -> None:
+    table = make(FakeMeter(), small_space())
+    table.check_chain(chain_of(small_space()), "symmetric")
+    larger = [SMALL["stages"][0], SMALL["stages"][1] | {"kernel": [3, 5]}]
+    more = read_space(SMALL | {"stages": larger}, "more.yaml", "more")
+    with pytest.raises(TargetError, match="k5"):
+        table.check_chain(chain_of(more), "symmetric")
+    with pytest.raises(TargetError, match="padding"):
+        table.check_chain(chain_of(small_space()), "same")
+
+
+def sums_of(networks: int, seed: int = 3) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).uniform(1, 10, (networks, len(KINDS)))
+
+
+def test_a_common_factor_and_an_intercept_are_found_exactly() -> None:
+    sums = sums_of(24)
+    found = fit(sums, 0.5 + 1.25 * sums.sum(axis=1))
+    assert found.factors == pytest.approx(dict.fromkeys(KINDS, 1.25), rel=1e-5)
+    assert found.intercept_ms == pytest.approx(0.5, rel=1e-4)
+    assert found.networks == 24
+
+
+def test_factors_of_kinds_are_found_nearly_being_held_together() -> None:
+    sums, truth = sums_of(200), np.array(list(FACTORS.values()))
+    found = np.array(list(fit(sums, sums @ truth).factors.values()))
+    assert found == pytest.approx(truth, rel=0.05)
+    assert np.ptp(found) < np.ptp(truth)
+
+
+def test_the_error_is_that_of_networks_that_were_left_out() -> None:
+    sums = sums_of(12)
+    measured = sums.sum(axis=1) * (1 + 0.05 * np.random.default_rng(4).standard_normal(12))
+    errors = []
+    for i in range(12):
+        rest = fit(np.delete(sums, i, 0), np.delete(measured, i))
+        guess = rest.intercept_ms + sums[i] @ np.array(list(rest.factors.values()))
+        errors.append(guess / measured[i] - 1)
+    assert fit(sums, measured).error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-9)
