@@ -26,7 +26,7 @@ class Agreement:
         mape: mean absolute percentage error, as a share.
         within_5pct: share of networks within 5%.
         within_10pct: share within 10%.
-        spearman: rank correlation.
+        spearman: rank correlation; NaN where all are alike, or there is only one.
     """
 
     mape: float
