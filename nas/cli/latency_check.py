@@ -1,5 +1,6 @@
 """`nas latency check`: how good a table is."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +79,11 @@ def command(
 def _tell(table: "LatencyTable", check: "Check", html: Path | None, png: Path | None, *, as_json: bool) -> None:
     from nas.cli.printing import print_json
 
-    _draw(table, check, html, png)
     if as_json:
         print_json(_figures(table, check))
     else:
         _print(table, check)
+    _draw(table, check, html, png)  # last, since it can fail, and the measurements took long
 
 
 def _draw(table: "LatencyTable", check: "Check", html: Path | None, png: Path | None) -> None:
@@ -105,7 +106,7 @@ def _draw(table: "LatencyTable", check: "Check", html: Path | None, png: Path | 
 
 def _figures(table: "LatencyTable", check: "Check") -> dict[str, Any]:
     own, retest, macs = check.table, check.retest, check.by_macs
-    return {
+    figures = {
         "table": table.name,
         "device": str(table.origin.device),
         "cpu": table.origin.machine.cpu,
@@ -125,6 +126,7 @@ def _figures(table: "LatencyTable", check: "Check") -> dict[str, Any]:
         "reference_ms": check.reference_ms,
         "reference_ms_of_table": table.origin.reference_ms,
     }
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in figures.items()}
 
 
 def _print(table: "LatencyTable", check: "Check") -> None:
@@ -143,4 +145,5 @@ def _print(table: "LatencyTable", check: "Check") -> None:
 
 def _cells(agreement: "Agreement") -> tuple[str, ...]:
     shares = (agreement.mape, agreement.within_5pct, agreement.within_10pct)
-    return (*(f"{share:.1%}" for share in shares), f"{agreement.spearman:.3f}")
+    rank = "-" if math.isnan(agreement.spearman) else f"{agreement.spearman:.3f}"
+    return (*(f"{share:.1%}" for share in shares), rank)

@@ -37,7 +37,7 @@ MOST_NOISY = 5  # batches, before it is said
 @click.option(
     "--networks",
     type=click.IntRange(4, 1000),
-    help="Whole networks to fit the correction on.  [default: 24; 10 with --from]",
+    help="Whole networks to fit the correction on.  [default: 32; 10 with --from]",
 )
 @click.option(
     "--out",
@@ -63,7 +63,7 @@ def command(
       nas latency table --space mnasnet --device cpu
       nas latency table --device ssh://me@board --from latency_tables/mnasnet-224-cpu.csv
 
-    The same command goes on where it stopped. Lie the table in latency_tables/, a search on this device finds it.
+    The same command goes on where it stopped. Where the table is in latency_tables/, a search on this device finds it.
     """
     from nas.cli.printing import print_json
     from nas.cost.table_file import read_table
@@ -125,7 +125,9 @@ def _make(
         based_on.check_chain(chain, padding)
     _make_folder(path.parent)
     partial = path.with_name(f"{path.name}.partial")
-    click.echo(f"timing {len(plan.layers):,} layers and {count} networks, {plan.passes} times each", err=True)
+    click.echo(
+        f"timing {len(plan.layers):,} layers and {len(plan.samples)} networks, {plan.passes} times each", err=True
+    )
     made = make_table(plan, meter, space.name, partial, based_on=based_on, listen=_Shown(path.stem))
     table = attrs.evolve(made, name=path.stem)
     write_table(path, table)

@@ -366,8 +366,8 @@ def _no_best(view: "StudyView") -> str:
     if not view.complete:
         return "no trial was completed"
     return (
-        f"none of the {len(view.verdicts)} architectures that were measured meets the target; "
-        "give a higher one, or a smaller --band"
+        f"none of the {view.judged} architectures that were measured meets the target; "
+        "search again with a smaller --band or a higher target"
     )
 
 

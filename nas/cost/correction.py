@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nas.arch.spec import Part, Stage
 
 Floats = NDArray[np.float64]
-RIDGE = 0.1
+RIDGE = 0.3
 
 
 def kind(part: Part) -> str:

@@ -270,7 +270,7 @@ def read_table(path: Path) -> LatencyTable:
     with _explained(path):
         if path.stat().st_size > MOST_BYTES:
             _refuse(path.name, f"it is larger than {MOST_BYTES / 1e6:.0f} MB")
-        return parse_table(path.read_bytes().decode("utf-8"), path.stem)
+        return attrs.evolve(parse_table(path.read_bytes().decode("utf-8"), path.name), name=path.stem)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from nas.cost.layers import Layer, after, before, distinct_layers, in_context, p
 from nas.graph.fragment import Fragment
 
 PASSES = 2
-NETWORKS = 24
+NETWORKS = 32
 LAYERS_AT_ONCE = 40
 NETWORKS_AT_ONCE = 8
 PAIRS_A_PASS = 3  # Each stands behind many layers, so that its error would be theirs.

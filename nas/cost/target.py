@@ -60,9 +60,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 
 
 def needs_device(texts: Iterable[str]) -> bool:
-    """Whether one of several targets is about a device."""
-    names = [text.partition("=")[0].strip(" ") for text in texts]
-    return any(name in KINDS and KINDS[name].model is None for name in names)
+    """Whether one of several targets is about a device.
+
+    Raises:
+        TargetError: see `parse_target`; nothing is asked of a device for a target that cannot be read.
+    """
+    kinds = [kind for _, kind, _ in map(_read, texts)]
+    return any(kind.model is None for kind in kinds)
 
 
 def parse_target(text: str, precision: str = "fp32", on_device: OnDevice | None = None) -> Target:
@@ -76,6 +80,16 @@ def parse_target(text: str, precision: str = "fp32", on_device: OnDevice | None 
     Raises:
         TargetError: unknown name or unit, a bare number, nothing that could be a limit, or a latency without a device.
     """
+    name, kind, limit = _read(text)
+    text = f"{name}={_plain(limit, kind.units)}"
+    if kind.model is None:
+        return _latency(name, kind, limit, text, on_device)
+    at = f" at {precision}" if kind.units is _BYTES and precision != "fp32" else ""
+    return Target(name, kind.kept_as, kind.model(precision), limit, f"{text}{at}", f"{kind.unit}{at}")
+
+
+def _read(text: str) -> tuple[str, Kind, float]:
+    """A target's name, what it is, and its limit in the cost's unit."""
     name, _, amount = (word.strip(" ") for word in text.partition("="))
     if name not in KINDS:
         examples = ", ".join(kind.example for kind in KINDS.values())
@@ -87,11 +101,7 @@ def parse_target(text: str, precision: str = "fp32", on_device: OnDevice | None 
     limit = float(Decimal(found.group(1)) * Decimal(repr(kind.units[found.group(2)])))
     if limit <= 0:
         raise TargetError(f"target {text!r}: the limit is not above zero", _form(kind))
-    text = f"{name}={_plain(limit, kind.units)}"
-    if kind.model is None:
-        return _latency(name, kind, limit, text, on_device)
-    at = f" at {precision}" if kind.units is _BYTES and precision != "fp32" else ""
-    return Target(name, kind.kept_as, kind.model(precision), limit, f"{text}{at}", f"{kind.unit}{at}")
+    return name, kind, limit
 
 
 def _latency(name: str, kind: Kind, limit: float, text: str, on_device: OnDevice | None) -> Target:

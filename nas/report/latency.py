@@ -1,6 +1,7 @@
 """The figure of predicted against measured latency."""
 
 from collections.abc import Sequence
+from html import escape
 
 from plotly import graph_objects as go
 
@@ -18,7 +19,8 @@ def latency_figure(
         predicted_ms: by the table.
         again_ms: measured a second time.
     """
-    low, high = 0.95 * min(measured_ms), 1.05 * max(measured_ms)
+    every = (*measured_ms, *predicted_ms, *again_ms)
+    low, high = 0.95 * min(every), 1.05 * max(every)
     figure = go.Figure()
     figure.add_scatter(x=measured_ms, y=again_ms, name="measured again", mode="markers", marker=_marker("#bbbbbb", 6))
     figure.add_scatter(x=measured_ms, y=predicted_ms, name="predicted", mode="markers", marker=_marker("#0072b2", 7))
@@ -26,7 +28,7 @@ def latency_figure(
         ends = {"x0": low, "y0": factor * low, "x1": high, "y1": factor * high}
         figure.add_shape(type="line", **ends, line={"color": "#555555", "width": 1, "dash": dash}, layer="below")
     figure.update_layout(
-        title={"text": title},
+        title={"text": escape(title)},
         template="plotly_white",
         xaxis={"title": {"text": "Measured (ms)"}, "range": [low, high]},
         yaxis={"title": {"text": "Predicted, or measured again (ms)"}, "range": [low, high]},

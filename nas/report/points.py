@@ -1,5 +1,6 @@
 """What the figure of accuracy against cost shows, computed before anything is drawn."""
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from html import escape
 from types import MappingProxyType
@@ -171,7 +172,7 @@ def pareto(view: StudyView) -> Pareto:
 def _scale(view: StudyView) -> _Scale:
     axis = AXES[view.cost_name]
     _, _, precision = str(view.settings["targets"][0]).partition(" at ")
-    title = axis.title.replace("memory", f"memory at {precision}") if precision else axis.title
+    title = re.sub("memory|Weights", rf"\g<0> at {precision}", axis.title) if precision else axis.title
     return _Scale(view.cost_name, title, axis.size, float(view.settings["limits"][0]["high"]) / axis.size)
 
 

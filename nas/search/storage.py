@@ -141,6 +141,11 @@ class StudyView:
         return None if verdict is None else verdict.meets
 
     @property
+    def judged(self) -> int:
+        """Trials that were measured once more."""
+        return sum(record.number in self.verdicts for record in self.records)
+
+    @property
     def front(self) -> tuple[Record, ...]:
         """Complete trials that no other beats in accuracy and first cost, by rising cost."""
         known = [(r.costs[self.cost_name], r.accuracy, r) for r in self.complete if r.accuracy is not None]
@@ -270,7 +275,7 @@ def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[st
     if known.get("format") != settings.get("format"):
         raise StudyError(f"study {name} was made by another version of nas", "choose another name by --study")
     old, new = _flat(known), _flat(settings)
-    for key in sorted({*old, *new}):
+    for key in sorted({*old, *new}, key=lambda key: (key.count("."), key)):
         if old.get(key) != new.get(key):
             raise StudyError(
                 f"study {name} was made with {key} {_brief(old.get(key))}, not {_brief(new.get(key))}",
@@ -282,7 +287,8 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings under dotted names, so that a message names the one that differs."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        nested = {str(i): each for i, each in enumerate(value, 1)} if key == "limits" else value
+        flat |= _flat(nested, f"{prefix}{key}.") if isinstance(nested, Mapping) else {f"{prefix}{key}": value}
     return flat
 
 
@@ -365,8 +371,8 @@ def find_trial(view: StudyView, which: str) -> Record:
         chosen = view.front[int(number) - 1]
     if chosen is None and word == "best" and view.verdicts:
         raise StudyError(
-            f"study {view.name} has no best: none of {len(view.verdicts)} that were measured meets the target",
-            "name a trial by trial=NUMBER, or search on with a lower target",
+            f"study {view.name} has no best: none of {view.judged} that were measured meets the target",
+            "name a trial by trial=NUMBER, or search again with a smaller --band or a higher target",
         )
     if chosen is None or not chosen.arch:
         raise StudyError(

@@ -1,7 +1,6 @@
 """Closing the loop: the best architectures are measured once more, in turn, and what misses a target is passed over."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import optuna
 from attrs import asdict
@@ -12,7 +11,6 @@ from nas.search.storage import VERDICTS, Record, StudyView, Verdict
 
 WANTED = 5
 MOST = 25
-AT_ONCE = 5
 
 
 def verify(
@@ -23,7 +21,8 @@ def verify(
 ) -> None:
     """Measure by rank until enough meet every target that is measured in the end; verdicts are kept in the study.
 
-    What was judged before, in an earlier run of the same search, stays judged.
+    What was judged before, in an earlier run of the same search, stays judged; what has come before it since is judged
+    now.
 
     Raises:
         NasError: a device fails.
@@ -32,21 +31,25 @@ def verify(
     if not judged or not view.complete:
         return
     verdicts = dict(view.verdicts)
-    waiting = _waiting(view)
-    while sum(verdict.meets for verdict in verdicts.values()) < min(WANTED, len(view.complete)):
-        batch = list(islice(waiting, AT_ONCE))
-        if not batch or len(verdicts) >= MOST:
-            break
+    while batch := list(_waiting(view, verdicts)):
         tell(f"measuring {len(batch)} of the best once more")
         verdicts |= _judge(batch, judged)
         _keep(study, verdicts)
 
 
-def _waiting(view: StudyView) -> Iterator[Record]:
-    """By rank, what was not judged; the baseline goes with the first."""
+def _waiting(view: StudyView, verdicts: Mapping[int, Verdict]) -> Iterator[Record]:
+    """What was not judged of the baseline and, by rank, of as many as are enough if all of them meet."""
+    if view.baseline is not None and view.baseline.number not in verdicts:
+        yield view.baseline
     ranked = view.front[::-1] if view.settings["objective"] == "pareto" else view.ranked
-    baseline = [view.baseline] if view.baseline is not None else []
-    return (record for record in (*baseline, *ranked) if record.number not in view.verdicts)
+    hoped = 0
+    for record in ranked[:MOST]:
+        if hoped == WANTED:
+            return
+        verdict = verdicts.get(record.number)
+        hoped += verdict is None or verdict.meets
+        if verdict is None:
+            yield record
 
 
 def _judge(records: Sequence[Record], targets: Sequence[Target]) -> dict[int, Verdict]:

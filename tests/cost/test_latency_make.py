@@ -20,7 +20,7 @@ from nas.arch.spec import Stage
 from nas.cost.table import LatencyTable
 from nas.cost.table_file import format_table, read_table
 from nas.cost.table_make import Progress, make_table
-from nas.cost.table_plan import PAIRS_A_PASS, PASSES, TablePlan
+from nas.cost.table_plan import NETWORKS, PAIRS_A_PASS, PASSES, TablePlan
 from nas.device.words import parse_device
 from nas.errors import DeviceError, NasError, TargetError
 from nas.graph.fragment import Fragment, whole
@@ -235,7 +235,7 @@ def test_everything_is_timed_in_every_pass_and_what_many_rest_on_more_often(spac
 
 
 def test_networks_are_different_and_as_many_as_there_are() -> None:
-    assert len(set(plan_of(small_space()).samples)) == 24
+    assert len(set(plan_of(small_space()).samples)) == NETWORKS
     assert set(plan_of(two_stages(), networks=100).samples) == {
         whole(two_stages().from_picks(picks)) for picks in two_stages().enumerate()
     }
@@ -285,7 +285,7 @@ import sys
 from pathlib import Path
 from nas.cost.table_file import write_table
 from nas.cost.table_make import make_table
-from nas.cost.table_plan import TablePlan
+from nas.cost.table_plan import NETWORKS, TablePlan
 from nas.device.client import connect
 from nas.device.words import Address
 from tests.cost.small_space import chain_of, two_stages

@@ -220,7 +220,7 @@ def test_a_common_factor_and_an_intercept_are_found_exactly() -> None:
 def test_factors_of_kinds_are_found_nearly_being_held_together() -> None:
     sums, truth = sums_of(200), np.array(list(FACTORS.values()))
     found = np.array(list(fit(sums, sums @ truth).factors.values()))
-    assert found == pytest.approx(truth, rel=0.05)
+    assert found == pytest.approx(truth, rel=0.12)
     assert np.ptp(found) < np.ptp(truth)
 
 

@@ -53,9 +53,28 @@ def test_columns_and_their_types_never_change(view: StudyView) -> None:
     assert {name: str(kind) for name, kind in frame.dtypes.items()} == dict(COLUMNS)
 
 
+def test_latency_and_size_have_columns_of_their_own() -> None:
+    costs = {"macs": 2, "params": 3, "peak_bytes": 4, "size_bytes": 12, "latency_ms": 7.25}
+    limits = [{"cost": "latency_ms", "unit": "ms", "low": 7.2, "high": 8.0}]
+    slower = {**costs, "latency_ms": 7.75, "macs": 1}
+    view = study(
+        Record(0, "complete", "net", slower, accuracy=0.5),
+        Record(1, "complete", "net", costs, accuracy=0.5),
+        Record(2, "complete", "net", slower, accuracy=0.6),
+        targets=["latency=8ms on cpu"],
+        limits=limits,
+    )
+    frame = trial_frame(view)
+    assert frame["latency_ms"].tolist() == [7.75, 7.25, 7.75]
+    assert frame["size_bytes"].tolist() == [12, 12, 12]
+    assert front_rows(frame)["trial"].tolist() == [1, 2]
+    assert rows(frame)[1] | costs == rows(frame)[1]
+
+
 def test_unknown_is_not_zero() -> None:
     frame = trial_frame(study(Record(0, "running", "", {})))
-    unknown = ["accuracy", "macs", "params", "peak_bytes", "score", "seconds", "seed", "arch", "label"]
+    costs = ["macs", "params", "peak_bytes", "size_bytes", "latency_ms"]
+    unknown = ["accuracy", *costs, "score", "seconds", "seed", "arch", "label"]
     assert frame[unknown].isna().all(axis=None)
     assert not frame[["trial", "state", "front"]].isna().any(axis=None)
 

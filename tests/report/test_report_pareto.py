@@ -1,5 +1,6 @@
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import assume, given
 
@@ -49,13 +50,45 @@ def test_units_are_percent_and_millions() -> None:
         ("params=5M", "params", 4.0, 5.0, "Parameters (millions)"),
         ("peak_memory=8MB", "peak_bytes", 6.0, 8.0, "Peak activation memory per image (MB)"),
         ("peak_memory=8MB at int8", "peak_bytes", 6.0, 8.0, "Peak activation memory at int8 per image (MB)"),
+        ("size=20MB", "size_bytes", 16.0, 20.0, "Weights (MB)"),
+        ("size=20MB at int8", "size_bytes", 16.0, 20.0, "Weights at int8 (MB)"),
     ],
 )
 def test_cost_is_the_first_targets(target: str, cost: str, x: float, limit: float, unit: str) -> None:
     limits = [{"cost": cost, "low": 0.9e6 * limit, "high": 1e6 * limit}]
-    info = pareto(study(record(0), targets=[target, "flops=1G"], limits=limits))
+    known = attrs.evolve(record(0), costs={**record(0).costs, "size_bytes": 16_000_000})
+    info = pareto(study(known, targets=[target, "flops=1G"], limits=limits))
     assert info.front[0].x == pytest.approx(x)
     assert (info.limit, info.x_title) == (limit, unit)
+
+
+def timed(number: int, latency_ms: float, accuracy: float) -> Record:
+    one = record(number, accuracy=accuracy)
+    return attrs.evolve(one, costs={**one.costs, "latency_ms": latency_ms})
+
+
+LATENCY: dict[str, Any] = {
+    "targets": ["latency=8ms on cpu:threads=2", "flops=1G"],
+    "limits": [{"cost": "latency_ms", "unit": "ms", "low": 7.2, "high": 8.0}],
+}
+
+
+def test_a_latency_is_drawn_in_milliseconds() -> None:
+    view = study(timed(0, 7.9, 0.6), timed(1, 7.4, 0.4), timed(2, 7.6, 0.5), timed(3, 7.7, 0.3), **LATENCY)
+    info, figure = pareto(view), pareto_figure(view)
+    assert (info.x_title, info.limit, info.limit_label) == ("Latency (ms)", 8.0, "latency=8ms on cpu:threads=2")
+    assert info.low == pytest.approx(7.2)
+    assert [(point.x, point.label) for point in info.front] == [(7.4, "1"), (7.6, "2"), (7.9, "0")]
+    assert [point.x for point in info.others] == [7.7]
+    assert figure.layout.xaxis.title.text == "Latency (ms)"
+    assert "latency=8ms on cpu:threads=2 and flops=1G" in figure.layout.title.subtitle.text
+
+
+def test_hover_tells_a_latency_and_a_size_where_they_are_known() -> None:
+    sized = attrs.evolve(record(0), costs={**record(0).costs, "size_bytes": 16_000_000})
+    assert "6.00 MB, 16.00 MB<br>" in trace(study(sized), "front").hovertext[0]
+    assert "6.00 MB, 7.9 ms<br>" in trace(study(timed(0, 7.9, 0.6), **LATENCY), "front").hovertext[0]
+    assert "unknown" not in trace(study(record(0)), "front").hovertext[0]
 
 
 def test_limit_is_a_dashed_line_and_the_band_ends_there() -> None:

@@ -9,11 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.cost.analytic import COUNTED
+from nas.cost.base import Target
 from nas.cost.target import parse_target
 from nas.errors import TargetError
-from nas.search.band import Band
+from nas.objective import limits
+from nas.search.band import Band, make_band
+from nas.search.loop import search
+from nas.search.settings import Settings
 from nas.space.files import find_space
-from tests.search.fakes import SMALLEST, band_of, make_space
+from tests.search.fakes import SMALLEST, FakeEvaluator, MadeUpLatency, band_of, make_space
 
 TINY = make_space()
 MNASNET = find_space("mnasnet")
@@ -141,3 +145,31 @@ def test_the_smallest_space_has_as_many_networks_as_it_should() -> None:
     space = make_space(SMALLEST)
     assert space.size == 4
     assert len({space.from_picks(picks) for picks in space.enumerate()}) == 3
+
+
+def rough_target(limit: float, rough: float = 0.25) -> Target:
+    return Target("latency", "latency_ms", MadeUpLatency(rough), limit, f"latency={limit}ms on made-up", "ms")
+
+
+@pytest.mark.parametrize("limit", [0.6, 1.2, 2.0])
+def test_a_rough_cost_of_many_lets_in_only_what_its_estimate_allows(limit: float) -> None:
+    target = rough_target(limit)
+    band = make_band(TINY, [target], limits([target], band=0.7, objective="soft"))
+    estimates = np.array([target.cost.estimate(TINY.from_picks(picks)).value for picks in every(band)])
+    inside = (0.7 * limit <= estimates) & (estimates <= limit)
+    assert [band.admits(TINY.from_picks(picks)) for picks in every(band)] == inside.tolist()
+    assert ((band.excess(every(band)) == 0) != inside).any()
+    view = search(
+        TINY, FakeEvaluator(), Settings([target], trials=128, band=0.7, epochs=1), COUNTED, storage="sqlite://"
+    )
+    assert 0 < view.counted == len({record.arch for record in view.records})
+    assert all(0.7 * limit <= record.costs["latency_ms"] <= limit for record in view.records)
+    both = inside & (band.excess(every(band)) == 0)
+    assert view.counted == len({TINY.from_picks(picks) for picks in every(band)[both]})
+
+
+def test_an_exact_cost_admits_what_has_no_excess() -> None:
+    band = band_of(TINY, "flops=1.2M", "params=12k", band=0.5)
+    alone = [band.admits(TINY.from_picks(picks)) for picks in every(band)]
+    assert alone == (band.excess(every(band)) == 0).tolist()
+    assert 0 < sum(alone) < len(alone)

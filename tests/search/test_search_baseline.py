@@ -1,14 +1,19 @@
 """The known network that a winner is compared with: inside every limit, and nearest to the first."""
 
+from functools import cache
+
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nas.arch.multiply import multiply
 from nas.arch.presets import preset
 from nas.arch.spec import Architecture
-from nas.cost.base import Target
+from nas.cost.analytic import MACS
+from nas.cost.base import Cost, Target
 from nas.cost.target import parse_target
-from nas.search.baseline import find_baseline
+from nas.search.baseline import WIDTHS, find_baseline
 from nas.space.files import find_space
 
 MNASNET = find_space("mnasnet")
@@ -65,3 +70,58 @@ def test_it_solves_the_spaces_task() -> None:
 def test_none_where_none_is_small_enough_or_none_is_named() -> None:
     assert find_baseline(MNASNET, [parse_target("flops=10k")]) is None
     assert find_baseline(attrs.evolve(MNASNET, baselines=()), [parse_target("flops=400M")]) is None
+
+
+@cache
+def widths(name: str) -> tuple[Architecture, ...]:
+    arch = preset(name).adapted(resolution=224, classes=1000)
+    return tuple(multiply(arch, width=width, head=width > 1) for width in WIDTHS)
+
+
+def scanned(targets: list[Target]) -> tuple[str, Architecture] | None:
+    """What `find_baseline` says, without its short cuts."""
+    presets = [(name, preset(name)) for name in MNASNET.baselines]
+    for name, arch in presets:
+        fits = all(cost(target, arch) <= target.limit for target in targets)
+        if fits and cost(targets[0], arch) >= 0.95 * targets[0].limit:
+            return name, arch
+    best: tuple[str, Architecture] | None = None
+    for name, _ in presets:
+        fitting = [i for i, wide in enumerate(widths(name)) if all(cost(t, wide) <= t.limit for t in targets)]
+        if fitting and (best is None or cost(targets[0], widths(name)[fitting[-1]]) > cost(targets[0], best[1])):
+            best = f"{name} x{WIDTHS[fitting[-1]]:g}", widths(name)[fitting[-1]]
+    return best
+
+
+@pytest.mark.slow
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(5, 6000).map("flops={}M".format),
+            st.integers(200, 60_000).map("params={}k".format),
+            st.integers(1, 60).map("peak_memory={}MB".format),
+            st.integers(1, 200).map("size={}MB".format),
+        ),
+        min_size=1,
+        max_size=2,
+    )
+)
+@settings(max_examples=25)
+def test_few_looks_find_what_looking_at_every_width_finds(texts: list[str]) -> None:
+    targets = [parse_target(text) for text in texts]
+    assert find_baseline(MNASNET, targets) == scanned(targets)
+
+
+def test_only_a_few_widths_are_looked_at() -> None:
+    asked: list[Architecture] = []
+
+    class Asked:
+        def estimate(self, arch: Architecture) -> Cost:
+            asked.append(arch)
+            return MACS.estimate(arch)
+
+        many, span = MACS.many, MACS.span
+
+    target = attrs.evolve(parse_target("flops=700M"), cost=Asked())
+    assert find_baseline(MNASNET, [target]) == find_baseline(MNASNET, [parse_target("flops=700M")])
+    assert len(set(asked)) <= len(MNASNET.baselines) * (2 + len(WIDTHS).bit_length())

@@ -1,0 +1,544 @@
+"""`nas devices`, `nas latency …` and searches by latency on this machine: the commands as users run them."""
+
+import json
+import math
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import onnxruntime
+import psutil
+import pytest
+from attrs import frozen
+
+from nas.cli.on_device import FOLDER
+from nas.cost.layers import distinct_layers
+from nas.cost.table import LatencyTable
+from nas.cost.table_file import format_table, read_table
+from nas.cost.table_find import matching_tables
+from nas.device.machine import providers, this_machine
+from nas.device.words import Device, parse_device
+from nas.files import shipped_folder
+from nas.search.band import space_chain
+from nas.search.storage import open_storage, read_study
+from nas.space.decode import SearchSpace
+from nas.space.files import find_space
+from tests.cli.conftest import Nas, Ran
+from tests.report.browser import browse, find_browser
+
+# Eight networks of 11 layers; each takes 0.1 to 0.3 ms.
+SMALL = """
+name: small
+net: channels=3 resolution=48 classes=10 padding=symmetric bn=0.01/0.001 drop_path=0 act=relu
+stem: conv k3 s2 c16
+head: conv c64 dropout=0
+stages:
+  - {operator: conv, kernel: [3, 5], stride: 1, channels: [16, 32]}
+  - {operator: mbconv e3, kernel: 3, stride: 2, channels: [24, 48]}
+"""
+QUICK = ("--networks", "4")
+SEARCH = ("search", "--space", "small.yaml", "--device", "cpu", "--band", "0.1", "--epochs", "1", "--study", "demo")
+CHECK_KEYS = {
+    *("mape", "retest_mape", "within_5pct", "within_10pct", "retest_within_5pct", "retest_within_10pct"),
+    *("spearman", "retest_spearman", "spearman_macs", "mape_macs", "networks", "noise"),
+    *("table", "device", "cpu", "runtime", "reference_ms", "reference_ms_of_table"),
+}
+
+
+@frozen
+class Made:
+    """A latency table of the small space, as the command left it."""
+
+    ran: Ran
+    text: str
+    left: list[str]
+
+
+@pytest.fixture(scope="module", name="made")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Made once for all tests."""
+    folder = tmp_path_factory.mktemp("table")
+    (folder / "small.yaml").write_text(SMALL)
+    ran = Nas(folder)("latency", "table", "--space", "small.yaml", *QUICK, "--out", "tables/small.csv", "--json")
+    assert ran.code == 0, ran.err
+    return Made(
+        ran, (folder / "tables/small.csv").read_text(), sorted(path.name for path in (folder / "tables").iterdir())
+    )
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(nas: Nas, made: Made) -> None:
+    """The small space and its table, where commands are run."""
+    (nas.folder / "small.yaml").write_text(SMALL)
+    (nas.folder / "small.csv").write_text(made.text)
+
+
+def space(nas: Nas) -> SearchSpace:
+    return find_space(str(nas.folder / "small.yaml"))
+
+
+def span(nas: Nas) -> tuple[float, float]:
+    """The smallest and the largest latency of the space by its table."""
+    return read_table(nas.folder / "small.csv").span(space_chain(space(nas)))
+
+
+def target(latency_ms: float) -> tuple[str, str]:
+    return "--target", f"latency={1e3 * latency_ms:.3f}us"
+
+
+def slowest(nas: Nas) -> tuple[str, str]:
+    """A target that lets in all of the space, or all but its fastest."""
+    return target(1.2 * span(nas)[1])
+
+
+# Devices.
+
+
+def shipped() -> int:
+    """Tables of exactly this machine that come with the package."""
+    return sum(1 for _ in matching_tables([shipped_folder(FOLDER)], Device(), this_machine(Device())))
+
+
+def test_what_this_machine_has(nas: Nas) -> None:
+    rows = nas("devices", "--json").json
+    assert [row["provider"] for row in rows] == list(providers())
+    cpu = next(row for row in rows if row["device"] == "cpu")
+    machine = this_machine(Device())
+    assert (cpu["cores"], cpu["runtime"]) == (machine.cores, onnxruntime.__version__)
+    assert machine.cpu in cpu["machine"]
+    assert cpu["tables"] == shipped()
+    lines = nas("devices").out.splitlines()
+    assert lines[0].split()[:3] == ["device", "provider", "machine"]
+    assert len(lines) == 2 + len(rows)
+
+
+def test_tables_of_exactly_this_machine_are_counted(nas: Nas, made: Made) -> None:
+    folder = nas.folder / "latency_tables"
+    folder.mkdir()
+    (folder / "own.csv").write_text(made.text)
+    (folder / "other.csv").write_text(made.text.replace("# cpu: ", "# cpu: Other "))
+    (folder / "broken.csv").write_text("no table")
+    (row,) = [row for row in nas("devices", "--json").json if row["device"] == "cpu"]
+    assert row["tables"] == shipped() + 1
+
+
+def test_a_named_device_is_asked(nas: Nas) -> None:
+    ran = nas("devices", "cpu:batch=4", "cpu", "--json")
+    assert ran.code == 0, ran.err
+    assert [row["device"] for row in ran.json] == ["cpu:batch=4", "cpu"]
+    assert {row["runtime"] for row in ran.json} == {onnxruntime.__version__}
+
+
+MEASURE = ("latency", "measure", "mnasnet-small", "--resolution", "64", "--seconds", "0.3")
+NO_CUDA = pytest.mark.skipif("CUDAExecutionProvider" in providers(), reason="this machine has CUDA")
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("nonsense", ("'nonsense' is no device", "use cpu, cuda")),
+        ("", ("no provider's name", "write one like")),
+        ("cpu:threads=999", ("999 threads", "fewer threads")),
+        ("cpu:threads=none", ("threads is 'none'", "a whole number from 1")),
+        ("cpu:precision=fp7", ("precision is 'fp7'", "fp32, int8")),
+        ("cpu:warp=9", ("unknown option 'warp'", "threads, batch, precision")),
+        ("cpu:cores=999", ("no core 999", "cores are")),
+        pytest.param("cuda", ("no CUDAExecutionProvider here", "onnxruntime-gpu"), marks=NO_CUDA),
+        ("NoneExecutionProvider", ("no NoneExecutionProvider here", "install")),
+        ("ssh://-oProxyCommand=true", ("no host can be read", "ssh://user@host")),
+    ],
+)
+def test_a_device_that_is_none_is_told(nas: Nas, device: str, words: tuple[str, ...]) -> None:
+    nas("devices", device).refused(*words)
+    nas(*MEASURE, "--device", device).refused(*words)
+
+
+def test_a_device_is_told_before_a_search_begins(nas: Nas) -> None:
+    for device in ("nonsense", "cpu:threads=999"):
+        ran = nas.fake("search", "--space", "small.yaml", "--target", "latency=1ms", "--device", device)
+        ran.refused("is no device" if device == "nonsense" else "999 threads")
+    assert not (nas.folder / "nas.db").exists()
+
+
+# Measuring.
+
+
+def test_a_measurement_says_what_it_is_of(nas: Nas) -> None:
+    ran = nas(*MEASURE, "mnasnet-a1", "--device", "cpu:batch=2", "--json")
+    assert ran.code == 0, ran.err
+    told, machine = ran.json, this_machine(Device())
+    assert parse_device(told["device"]) == Device(batch=2)
+    assert (told["provider"], told["threads"], told["batch"], told["precision"]) == (
+        *("CPUExecutionProvider", 1, 2, "fp32"),
+    )
+    assert (told["cpu"], told["system"], told["runtime"]) == (machine.cpu, machine.system, onnxruntime.__version__)
+    assert [(row["name"], row["resolution"]) for row in told["networks"]] == [("mnasnet-small", 64), ("mnasnet-a1", 64)]
+    for row in (*told["networks"], told["reference"]):
+        assert 0 < row["min_ms"] <= row["median_ms"] <= row["p95_ms"]
+        assert row["latency_ms"] > 0
+        assert row["spread_ms"] >= 0
+        assert row["repeats"] >= 15
+    small, large = told["networks"]
+    assert small["macs"] < large["macs"]
+    assert small["latency_ms"] < large["latency_ms"]
+    assert told["warmups"] >= 3 * 6
+
+
+def test_a_measurement_is_a_table_for_people(nas: Nas) -> None:
+    ran = nas(*MEASURE)
+    assert ran.code == 0, ran.err
+    header, _, own, reference, provenance = ran.out.splitlines()
+    assert [word in header for word in ("MACs", "latency ms", "spread", "min", "median", "p95", "repeats")] == [
+        True
+    ] * 7
+    assert own.startswith("mnasnet-small")
+    assert reference.startswith("(reference)")
+    assert f"ONNX Runtime {onnxruntime.__version__}" in provenance
+    assert "cpu:threads=1,batch=1,precision=fp32" in provenance
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        (("efficientnet-b9",), ("no preset and no file",), 1),
+        ((), ("Missing argument 'ARCH...'",), 2),
+        (("mnasnet-small", "--seconds", "0"), ("--seconds",), 2),
+        (("mnasnet-small", "--device", "cpu", "--device", "cpu"), ("given twice",), 1),
+    ],
+)
+def test_what_cannot_be_measured_is_told(
+    nas: Nas, arguments: tuple[str, ...], words: tuple[str, ...], code: int
+) -> None:
+    nas("latency", "measure", *arguments).refused(*words, code=code)
+
+
+# Tables.
+
+
+def test_a_table_has_every_layer_and_says_what_it_is_of(nas: Nas, made: Made) -> None:
+    told, table = made.ran.json, read_table(nas.folder / "small.csv")
+    layers = distinct_layers(space_chain(space(nas)))
+    assert set(table.layers_ms) == set(layers)
+    assert (told["layers"], told["space"], told["file"]) == (len(layers), "small", "tables/small.csv")
+    assert parse_device(told["device"]) == table.origin.device == Device()
+    assert table.origin.machine == this_machine(Device())
+    assert (told["fit_networks"], table.correction.networks) == (4, 4)
+    assert made.left == ["small.csv"]
+    assert f"timing {len(layers)} layers and 4 networks" in made.ran.err
+    low, high = span(nas)
+    assert 0 < low < high
+
+
+@pytest.mark.slow
+def test_a_table_that_is_killed_is_finished_by_the_same_command(nas: Nas) -> None:
+    command = ("latency", "table", "--space", "tiny.yaml")
+    process = nas.start(*command)
+    helpers = kill_after(process, batches_kept(nas.folder / "latency_tables"), at_least=3)
+    (partial,) = (nas.folder / "latency_tables").iterdir()
+    assert partial.name.endswith(".csv.partial")
+    kept = partial.read_text().split("\n")[1:-1]
+    gone, alive = psutil.wait_procs(helpers, timeout=20)
+    assert not alive, "the agent outlived what it worked for"
+    assert gone
+    ran = nas(*command)
+    assert ran.code == 0, ran.err
+    assert not partial.exists()
+    first = re.search(r": (\d+) of \d+", ran.err)
+    assert first
+    assert int(first[1]) == len(kept) + 1
+    (file,) = (nas.folder / "latency_tables").iterdir()
+    assert f"wrote latency_tables/{file.name}: " in ran.out
+    tiny = find_space(str(nas.folder / "tiny.yaml"))
+    read_table(file).check_chain(space_chain(tiny), tiny.net["padding"])
+    assert file.name.startswith("tiny-32-cpu-")
+    assert ran.out.splitlines()[-1] == (
+        f"next: nas latency check --space tiny.yaml --device cpu --table latency_tables/{file.name}"
+    )
+
+
+def batches_kept(folder: Path) -> Callable[[], int]:
+    """How many batches the partial file in a folder holds."""
+    return lambda: sum(max(0, path.read_bytes().count(b"\n") - 1) for path in folder.glob("*.partial"))
+
+
+def kill_after(process: "subprocess.Popen[str]", count: Callable[[], int], at_least: int) -> list[psutil.Process]:
+    """Kill it once there are so many; gives the processes that it had started."""
+    deadline = time.monotonic() + 120
+    while count() < at_least:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    helpers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    assert "Traceback" not in process.communicate()[1]
+    return helpers
+
+
+def test_what_is_begun_of_another_table_is_not_gone_on_with(nas: Nas) -> None:
+    (nas.folder / "x.csv.partial").write_text('{"format": "something else"}\n')
+    ran = nas("latency", "table", "--space", "small.yaml", *QUICK, "--out", "x.csv")
+    ran.refused("x.csv.partial holds the beginning of another table", "--out")
+
+
+@pytest.mark.slow
+def test_a_table_is_adapted_to_another_device(nas: Nas) -> None:
+    arguments = ("latency", "table", "--space", "small.yaml", "--device", "cpu:batch=2", "--from", "small.csv")
+    ran = nas(*arguments, "--out", "two.csv", "--json")
+    assert ran.code == 0, ran.err
+    assert "timing 0 layers and 8 networks" in ran.err  # The space has no more.
+    table, own = read_table(nas.folder / "two.csv"), read_table(nas.folder / "small.csv")
+    assert parse_device(ran.json["device"]) == table.origin.device == Device(batch=2)
+    assert (table.origin.adapted_from, table.layers_ms) == ("small", own.layers_ms)
+    assert (ran.json["fit_networks"], table.correction.networks) == (8, 8)
+    checked = nas(
+        "latency", "check", "--space", "small.yaml", "--device", "cpu:batch=2", "--table", "two.csv", "--json"
+    )
+    assert checked.code == 0, checked.err
+    assert (checked.json["table"], checked.json["device"]) == ("two", str(Device(batch=2)))
+
+
+def test_a_table_of_another_space_cannot_be_adapted(nas: Nas) -> None:
+    ran = nas("latency", "table", "--space", "tiny.yaml", "--from", "small.csv", "--out", "x.csv")
+    ran.refused("latency table small has no layer", "another space or resolution")
+    assert not list(nas.folder.glob("x.csv*"))
+
+
+# Checks.
+
+
+def test_a_check_tells_how_well_a_table_and_a_second_measurement_agree(nas: Nas, made: Made) -> None:
+    (nas.folder / "latency_tables").mkdir()
+    (nas.folder / "latency_tables/found.csv").write_text(made.text)
+    ran = nas("latency", "check", "--space", "small.yaml", "--networks", "5", "--json")
+    assert ran.code == 0, ran.err
+    told = ran.json
+    assert set(told) == CHECK_KEYS
+    assert (told["table"], told["networks"], told["device"]) == ("found", 5, str(Device()))
+    for key in ("mape", "retest_mape", "mape_macs", "noise", "reference_ms", "reference_ms_of_table"):
+        assert 0 <= told[key] < math.inf
+    for key in ("within_5pct", "within_10pct", "retest_within_5pct", "retest_within_10pct"):
+        assert 0 <= told[key] <= 1
+    assert told["within_5pct"] <= told["within_10pct"]
+    for key in ("spearman", "retest_spearman", "spearman_macs"):
+        assert -1 <= told[key] <= 1
+
+
+@pytest.mark.slow
+def test_a_check_is_drawn(nas: Nas) -> None:
+    find_browser()
+    pytest.importorskip("kaleido", reason="kaleido draws the picture")
+    arguments = ("--space", "small.yaml", "--table", "small.csv", "--networks", "5")
+    ran = nas("latency", "check", *arguments, "--png", "check.png", "--html", "check.html")
+    assert ran.code == 0, ran.err
+    assert [line.split("  ")[0] for line in ran.out.splitlines()[2:5]] == ["table", "measured again", "MACs alone"]
+    assert (nas.folder / "check.png").read_bytes().startswith(b"\x89PNG")
+    drawn = browse(nas.folder / "check.html")
+    assert drawn.count('class="point"') == 2 * 5
+
+
+@pytest.mark.slow
+def test_a_plot_that_cannot_be_written_does_not_lose_the_check(nas: Nas) -> None:
+    arguments = ("--space", "small.yaml", "--table", "small.csv", "--networks", "5", "--json")
+    ran = nas("latency", "check", *arguments, "--html", "nowhere/check.html")
+    assert (ran.code, set(ran.json)) == (1, CHECK_KEYS)
+    assert "nas: nowhere/check.html cannot be written" in ran.err
+
+
+@pytest.mark.slow
+def test_a_check_of_a_space_with_a_single_network_is_plain_json(nas: Nas) -> None:
+    alike = (nas.folder / "smallest.yaml").read_text().replace("[0.75, 1, 2, 3]", "[0.75, 1]")
+    (nas.folder / "one.yaml").write_text(alike)
+    made = nas("latency", "table", "--space", "one.yaml", "--out", "one.csv", "--json")
+    assert made.code == 0, made.err
+    ran = nas("latency", "check", "--space", "one.yaml", "--table", "one.csv", "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out, parse_constant=pytest.fail)
+    assert (told["networks"], told["spearman"]) == (1, None)
+
+
+def test_without_a_table_a_check_says_how_to_make_one(nas: Nas) -> None:
+    ran = nas("latency", "check", "--space", "small.yaml")
+    ran.refused("no latency table is of cpu", "space small", "nas latency table --space small.yaml --device cpu")
+
+
+def first_row(text: str) -> str:
+    return text.split("\n")[text.split("\n").index("part,channels,height,width,latency_ms,spread_ms") + 1]
+
+
+def with_a_word_for_a_time(text: str) -> str:
+    fields = first_row(text).split(",")
+    return text.replace(first_row(text), ",".join([*fields[:4], "fast", fields[5]]))
+
+
+VERBS = [pytest.param("search", marks=pytest.mark.slow), "check"]
+Edit = Callable[[str], str]
+BAD_TABLES: dict[str, tuple[Edit, tuple[str, ...]]] = {
+    "of another device": (lambda text: text.replace("batch=1", "batch=2"), ("not of this device", "batch=2", "--from")),
+    "of another machine": (lambda text: text.replace("# cpu: ", "# cpu: Other "), ("its cpu is Other", "make one")),
+    "of another runtime": (lambda text: re.sub("# runtime: .*", "# runtime: 0.1", text), ("its ONNX Runtime is 0.1",)),
+    "with a word for a time": (with_a_word_for_a_time, ("line 28", "a number of milliseconds", "make the")),
+    "with a word for a number": (lambda text: re.sub("# passes: .*", "# passes: x", text), ("passes is 'x'",)),
+    "cut short": (lambda text: text[:-5], ("its last line is cut short", "make the table anew")),
+    "without its last line": (lambda text: text[: text.rindex("\n", 0, -1) + 1], ("should have", "layers")),
+    "empty": (lambda _text: "", ("line 1 is ''", "make the table anew")),
+    "of other classes": (lambda text: text.replace("# classes: 10", "# classes: 7"), ("classes 7, not 10", "make one")),
+    "not text": (lambda _text: "\udcff", ("it is not text", "make the table anew")),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("edit", BAD_TABLES)
+def test_a_wrong_table_is_told(nas: Nas, made: Made, verb: str, edit: str) -> None:
+    change, words = BAD_TABLES[edit]
+    (nas.folder / "bad.csv").write_bytes(change(made.text).encode("utf-8", "surrogateescape"))
+    with_table(nas, verb, "bad.csv").refused("latency table bad", *words)
+    assert not (nas.folder / "nas.db").exists()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("table", "more", "words"),
+    [
+        ("small.csv", ("--space", "tiny.yaml"), ("has no layer", "of another space or resolution", "make one")),
+        ("small.csv", ("--resolution", "64"), ("has no layer", "on 3x64x64", "make one")),
+        ("small.csv", ("--classes", "11"), ("is of classes 10, not 11", "make one")),
+        ("absent.csv", (), ("absent.csv cannot be read", "No such file")),
+        ("small.yaml", (), ("small.yaml", "should begin with '# format: '")),
+    ],
+)
+def test_a_table_of_something_else_is_told(
+    nas: Nas, verb: str, table: str, more: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    with_table(nas, verb, table, *more).refused(*words)
+
+
+def with_table(nas: Nas, verb: str, table: str, *more: str) -> Ran:
+    if verb == "search":
+        return nas.fake(*SEARCH, "--target", "latency=1ms", "--table", table, *more)
+    return nas("latency", "check", "--space", "small.yaml", "--device", "cpu", "--table", table, *more)
+
+
+# Searches.
+
+
+def check_verified(told: dict[str, Any], limit: float) -> None:
+    """What was measured of the best is there in full."""
+    assert told["verified"]
+    for row in told["verified"]:
+        verdict = row["measured"]
+        assert (verdict["cost"], verdict["target"]) == ("latency_ms", pytest.approx(limit, rel=1e-3))
+        assert verdict["predicted"] == row["latency_ms"] > 0
+        assert verdict["measured"] > 0
+        assert verdict["spread"] >= 0
+        assert verdict["meets"] == (verdict["measured"] <= verdict["target"])
+    met = [row for row in told["verified"] if row["measured"]["meets"]]
+    assert told["best"] == (max(met, key=lambda row: row["score"]) if met else None)
+
+
+@pytest.mark.slow
+def test_a_search_by_a_table_measures_its_best_and_goes_on_with_nothing(nas: Nas, made: Made) -> None:
+    (nas.folder / "latency_tables").mkdir()
+    (nas.folder / "latency_tables/found.csv").write_text(made.text)
+    asked = (*SEARCH, *slowest(nas), "--trials", "4")
+    ran = nas.fake(*asked, "--json")
+    assert ran.code == 0, ran.err
+    assert "latencies are predicted by table found: error ±" in ran.err
+    assert "verifying: 4 of 4 trials are done; measuring 4 of the best once more" in ran.err
+    check_verified(ran.json, 1.2 * span(nas)[1])
+    assert len(ran.json["verified"]) == ran.json["trials"] == 4
+    table = read_table(nas.folder / "small.csv")
+    view = read_study(open_storage(f"sqlite:///{nas.folder / 'nas.db'}"), "demo")
+    for record in view.complete:
+        assert record.costs["latency_ms"] == pytest.approx(table.estimate(record.architecture).value)
+    again = nas.fake(*asked, "--json")
+    assert again.out == ran.out
+    assert "verifying" not in again.err
+    assert "\ntrial " not in again.err
+    text = nas.fake(*asked)
+    header = text.out.splitlines()[1].split()
+    assert header == ["architecture", "accuracy", "MACs", "params", "latency", "measured", "meets", "score"]
+    assert text.out.count(" ± ") == 4
+    nas.fake(*SEARCH, *slowest(nas), "--table", "small.csv").refused("made with limits.1.basis.by table found")
+
+
+@pytest.mark.slow
+def test_a_search_without_a_table_measures_candidates(nas: Nas) -> None:
+    low, high = span(nas)
+    limit = 2 * high
+    asked = (*SEARCH, "--target", "flops=20M", *target(limit), "--trials", "3", "--json")
+    ran = nas.fake(*asked)
+    assert ran.code == 0, ran.err
+    assert "no latency table is of cpu here and space small: candidates are measured" in ran.err
+    check_verified(ran.json, limit)
+    assert all(low / 10 < row["latency_ms"] <= limit for row in ran.json["verified"])
+    again = nas.fake(*asked)
+    assert (again.json, "verifying" in again.err) == (ran.json, False)
+    view = read_study(open_storage(f"sqlite:///{nas.folder / 'nas.db'}"), "demo")
+    assert view.settings["limits"][1]["basis"]["by"] == "measuring"
+
+
+def faster(table: LatencyTable, factor: float) -> LatencyTable:
+    """A table whose times are too good to be true."""
+    times = {layer: factor * time for layer, time in table.layers_ms.items()}
+    fitted = attrs.evolve(table.correction, intercept_ms=factor * table.correction.intercept_ms)
+    return attrs.evolve(table, layers_ms=times, correction=fitted)
+
+
+@pytest.mark.slow
+def test_a_search_in_which_none_meets_its_target_has_no_best(nas: Nas) -> None:
+    limit = 0.05 * span(nas)[1]
+    (nas.folder / "wrong.csv").write_text(format_table(faster(read_table(nas.folder / "small.csv"), 0.02)))
+    asked = (*SEARCH, *target(limit), "--trials", "3", "--table", "wrong.csv")
+    ran = nas.fake(*asked)
+    assert ran.code == 0, ran.err
+    assert "none of the 3 architectures that were measured meets the target" in ran.out
+    told = nas.fake(*asked, "--json").json
+    assert told["best"] is None
+    assert [row["measured"]["meets"] for row in told["verified"]] == [False] * 3
+    nas("show", "study:demo:best").refused("demo has no best: none of 3 that were measured", "trial=NUMBER")
+    assert nas("show", "study:demo:trial=0").code == 0
+    assert nas("studies").code == nas("pareto", "demo").code == 0
+
+
+def test_a_target_below_the_space_says_what_is_possible(nas: Nas) -> None:
+    low, high = span(nas)
+    ran = nas.fake(*SEARCH, *target(low / 2), "--table", "small.csv")
+    ran.refused("cannot be met in space small", f"{low:.4g} ms to {high:.4g} ms")
+    assert not (nas.folder / "nas.db").exists()
+
+
+@pytest.mark.slow
+def test_a_target_below_the_space_is_told_without_a_table_too(nas: Nas) -> None:
+    ran = nas.fake(*SEARCH, *target(span(nas)[0] / 50))
+    ran.refused("cannot be met in space small", "latency there goes from", " ms to ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--target", "latency=8ms"), ("is about a device, and none is named", "--device cpu")),
+        (("--target", "flops=1M", "--device", "cpu"), ("--device and --table are about latency", "latency=8ms")),
+        (("--target", "flops=1M", "--table", "small.csv"), ("--device and --table are about latency",)),
+        (("--target", "latency=8", "--device", "cpu"), ("a bare number has no unit", "latency=8ms")),
+        (("--target", "latency=8MB", "--device", "cpu"), ("unknown unit 'MB'", "us, ms, s")),
+    ],
+)
+def test_targets_and_devices_that_do_not_fit_are_told(
+    nas: Nas, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    nas.fake("search", "--space", "small.yaml", *arguments).refused(*words)
+    assert not (nas.folder / "nas.db").exists()
+
+
+def test_a_dry_run_by_a_table_touches_nothing(nas: Nas) -> None:
+    limit = span(nas)[1]
+    ran = nas.fake(*SEARCH, *target(limit), "--table", "small.csv", "--dry-run", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["targets"][0].startswith("latency=")
+    assert ran.json["targets"][0].endswith("us on cpu")
+    assert " ms to " in ran.json["let_in"]["latency"]
+    assert not (nas.folder / "nas.db").exists()

@@ -1,0 +1,85 @@
+"""The figure of predicted against measured latency: what it holds, and that it is drawn."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from plotly import graph_objects as go
+
+from nas.report.files import html_bytes, write_html, write_png
+from nas.report.latency import latency_figure
+from nas.report.pareto import HEIGHT_PX, WIDTH_PX
+from tests.report.browser import browse, find_browser, listening_proxy
+
+MEASURED, PREDICTED, AGAIN = [4.0, 5.0, 8.0, 9.5], [4.1, 4.5, 8.4, 12.0], [4.0, 5.1, 7.9, 9.4]
+times = st.lists(st.tuples(*[st.floats(1e-3, 1e5)] * 3), min_size=1, max_size=8)
+
+
+def made(title: str = "demo: MAPE 9.9%, measured twice 1.0%") -> go.Figure:
+    return latency_figure(title, MEASURED, PREDICTED, AGAIN)
+
+
+def points(figure: go.Figure, name: str) -> list[tuple[float, float]]:
+    (trace,) = (trace for trace in figure.data if trace.name == name)
+    return list(zip(trace.x, trace.y, strict=True))
+
+
+def test_every_network_is_a_point_of_each() -> None:
+    assert points(made(), "predicted") == list(zip(MEASURED, PREDICTED, strict=True))
+    assert points(made(), "measured again") == list(zip(MEASURED, AGAIN, strict=True))
+    assert made().layout.title.text == "demo: MAPE 9.9%, measured twice 1.0%"
+    assert made().layout.xaxis.title.text == "Measured (ms)"
+
+
+@given(times)
+@settings(max_examples=30)
+def test_every_point_is_in_view(rows: list[tuple[float, float, float]]) -> None:
+    measured, predicted, again = (list(column) for column in zip(*rows, strict=True))
+    figure = latency_figure("x", measured, predicted, again)
+    assert figure.layout.xaxis.range == figure.layout.yaxis.range
+    low, high = figure.layout.xaxis.range
+    assert all(low < value < high for row in rows for value in row)
+
+
+def test_lines_are_equality_and_ten_percent() -> None:
+    def slope(line: Any) -> float:
+        return float(round((line.y1 - line.y0) / (line.x1 - line.x0), 9))
+
+    lines = made().layout.shapes
+    assert [(slope(line), line.line.dash) for line in lines] == [(1.0, "solid"), (0.9, "dot"), (1.1, "dot")]
+    assert all(line.y0 / line.x0 == pytest.approx(slope(line)) for line in lines)
+
+
+def test_a_tables_name_is_escaped() -> None:
+    assert made("<a href='x'>").layout.title.text == "&lt;a href=&#x27;x&#x27;&gt;"
+    assert b"<title>a &lt;b&gt;</title>" in html_bytes(made(), "a <b>")
+
+
+@pytest.mark.slow
+def test_page_draws_every_point_without_a_network(tmp_path: Path) -> None:
+    write_html(tmp_path / "page.html", made(), "demo")
+    with listening_proxy() as (proxy, asked):
+        drawn = browse(tmp_path / "page.html", f"--proxy-server={proxy}")
+    assert asked == []
+    seen = ('class="point"', ">Measured (ms)<", ">measured again<", ">predicted<", "MAPE 9.9%")
+    counts = [drawn.count(text) for text in seen]
+    assert (counts[0], [count > 0 for count in counts[1:]]) == (2 * len(MEASURED), [True] * 4)
+
+
+@pytest.mark.slow
+def test_png_has_its_size_and_colours(tmp_path: Path) -> None:
+    find_browser()
+    pytest.importorskip("kaleido", reason="kaleido draws the picture")
+    write_png(tmp_path / "x.png", made())
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.size == (2 * WIDTH_PX, 2 * HEIGHT_PX)
+        data = image.convert("RGB").tobytes()
+    colours = Counter(zip(data[::3], data[1::3], data[2::3], strict=True))
+    assert colours[255, 255, 255] > 0.3 * 4 * WIDTH_PX * HEIGHT_PX
+    for wanted in ("0072b2", "bbbbbb"):
+        red, green, blue = bytes.fromhex(wanted)
+        assert colours[red, green, blue] > 300, wanted
