@@ -19,11 +19,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_wheel_has_every_module_and_every_search_space(wheel: Path) -> None:
+def test_a_wheel_has_every_module_search_space_and_latency_table(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "nas").rglob("*.py")}
     spaces = {f"nas/search_spaces/{path.name}" for path in (ROOT / "search_spaces").glob("*.yaml")}
-    assert modules | spaces | {"nas/py.typed"} <= inside
+    tables = {f"nas/latency_tables/{path.name}" for path in (ROOT / "latency_tables").glob("*.csv")}
+    assert modules | spaces | tables | {"nas/py.typed"} <= inside
 
 
 @pytest.mark.slow

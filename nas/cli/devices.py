@@ -8,6 +8,7 @@ from nas.cli.options import json_option
 
 if TYPE_CHECKING:
     from nas.device.machine import Machine
+    from nas.device.words import Device
 
 
 @click.command()
@@ -35,16 +36,11 @@ def command(devices: tuple[str, ...], as_json: bool) -> None:
 
 def _here() -> list[dict[str, Any]]:
     """A row for every provider of this machine."""
-    from nas.cli.on_device import missing
-
-    try:
-        from nas.device.machine import providers, this_machine
-    except ModuleNotFoundError as error:
-        raise missing(error) from None
+    from nas.device.machine import providers, this_machine
     from nas.device.words import Device
 
     devices = [Device(provider) for provider in providers()]
-    return [_row(device.short, device.provider, this_machine(device), _tables(device)) for device in devices]
+    return [_row(device.short, device, this_machine(device)) for device in devices]
 
 
 def _named(text: str) -> list[dict[str, Any]]:
@@ -52,25 +48,19 @@ def _named(text: str) -> list[dict[str, Any]]:
     from nas.device.words import parse_address
 
     with connected([text]) as meter:
-        return [_row(parse_address(text).short, meter.device.provider, meter.machine, None)]
+        return [_row(parse_address(text).short, meter.device, meter.machine)]
 
 
-def _tables(device: Any) -> int:
-    """How many latency tables are exactly of it."""
+def _row(word: str, device: "Device", machine: "Machine") -> dict[str, Any]:
+    """A device's word and what it is; tables are those that are exactly of it."""
     from nas.cli.on_device import table_folders
-    from nas.cost.table_find import matching_tables
-    from nas.device.machine import this_machine
+    from nas.cost.table_find import matching_files
 
-    return sum(1 for _ in matching_tables(table_folders(), device, this_machine(device)))
-
-
-def _row(device: str, provider: str, machine: "Machine", tables: int | None) -> dict[str, Any]:
-    name = f"{machine.cpu}{f', {machine.accelerator}' if machine.accelerator else ''} ({machine.system})"
     return {
-        "device": device,
-        "provider": provider,
-        "machine": name,
+        "device": word,
+        "provider": device.provider,
+        "machine": f"{machine.cpu}{f', {machine.accelerator}' if machine.accelerator else ''} ({machine.system})",
         "cores": machine.cores,
         "runtime": machine.runtime,
-        "tables": "-" if tables is None else tables,
+        "tables": len(matching_files(table_folders(), device, machine)),
     }

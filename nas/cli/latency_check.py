@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.on_device import DEVICE_HELP, connected, find_table, missing
+from nas.cli.on_device import DEVICE_HELP, connected, find_table
 from nas.cli.options import json_option
 from nas.cli.progress import Steps
-from nas.errors import DeviceError
+from nas.errors import DeviceError, SpaceError
 
 if TYPE_CHECKING:
     from nas.cost.check import Agreement, Check
     from nas.cost.table import LatencyTable
+    from nas.graph.fragment import Fragment
+    from nas.space.decode import SearchSpace
 
+FEWEST = 5
 SEED = 2**31  # of networks that no table was fitted on
 
 
@@ -29,7 +32,9 @@ SEED = 2**31  # of networks that no table was fitted on
     metavar="FILE",
     help="The table to check.  [default: the newest that is exactly of the device]",
 )
-@click.option("--networks", type=click.IntRange(5, 10_000), default=100, show_default=True, help="How many to measure.")
+@click.option(
+    "--networks", type=click.IntRange(FEWEST, 10_000), default=100, show_default=True, help="How many to measure."
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the networks.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plot as a page.")
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plot.")
@@ -58,12 +63,7 @@ def command(
 
     found = find_space(space).for_target(resolution=resolution, classes=classes)
     with connected(devices) as meter:
-        try:
-            from nas.cost.check import check_table
-        except ModuleNotFoundError as error:
-            raise missing(error) from None
-        from nas.cost.table_plan import sample_networks
-        from nas.search.band import space_chain
+        from nas.cost.check import check_table
 
         chosen = find_table(found, meter, table)
         if chosen is None:
@@ -71,9 +71,27 @@ def command(
                 f"no latency table is of {meter.device.short} on this {meter.machine.cpu} and space {found.name}",
                 f"make one with `nas latency table --space {space} --device {devices[0]}`",
             )
-        drawn = sample_networks(space_chain(found), found.net["padding"], networks, SEED + seed)
-        check = check_table(chosen, drawn, meter, Steps("measuring"))
+        check = check_table(chosen, _drawn(found, chosen, networks, seed), meter, Steps("measuring"))
     _tell(chosen, check, html, png, as_json=as_json)
+
+
+def _drawn(space: "SearchSpace", table: "LatencyTable", count: int, seed: int) -> "list[Fragment]":
+    """Networks that the table was not fitted on, as many as the space has."""
+    from nas.cost.table_plan import sample_networks
+    from nas.search.band import space_chain
+
+    chain, padding, fitted = space_chain(space), space.net["padding"], table.correction.networks
+    known = set(sample_networks(chain, padding, fitted, 0))
+    drawn = sample_networks(chain, padding, count + fitted, SEED + seed)
+    fresh = [network for network in drawn if network not in known][:count]
+    if len(fresh) < FEWEST:
+        raise SpaceError(
+            f"space {space.name} has {len(fresh)} networks that the table was not fitted on",
+            f"check it on a space of {FEWEST} more than that",
+        )
+    if len(fresh) < count:
+        click.echo(f"the space has {len(fresh)} networks that the table was not fitted on", err=True)
+    return fresh
 
 
 def _tell(table: "LatencyTable", check: "Check", html: Path | None, png: Path | None, *, as_json: bool) -> None:
@@ -131,15 +149,16 @@ def _figures(table: "LatencyTable", check: "Check") -> dict[str, Any]:
 
 def _print(table: "LatencyTable", check: "Check") -> None:
     from nas.cli.printing import print_table
+    from nas.device.timing import NOISY
 
     rows = (("table", check.table), ("measured again", check.retest), ("MACs alone", check.by_macs))
     headers = ("against a measurement", "MAPE", "within 5%", "within 10%", "Spearman")
     print_table(headers, [(name, *_cells(agreement)) for name, agreement in rows])
-    drift = check.reference_ms / table.origin.reference_ms
+    slower = check.reference_ms / table.origin.reference_ms
     click.echo(
         f"{table.name}, {len(check.measured_ms)} networks of {check.measured_ms.min():.3g} to "
-        f"{check.measured_ms.max():.3g} ms; the machine is at {drift:.2f} times the pace of the table's, and the "
-        f"reference spread by {check.noise:.1%}"
+        f"{check.measured_ms.max():.3g} ms; the reference takes {slower:.2f} times as long as in the table, "
+        f"spread {check.noise:.1%}{', a noisy machine' if check.noise > NOISY else ''}"
     )
 
 

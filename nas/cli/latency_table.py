@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.on_device import DEVICE_HELP, FOLDER, connected, error_text, missing
+from nas.cli.on_device import DEVICE_HELP, FOLDER, connected, error_text
 from nas.cli.options import json_option
 from nas.cli.progress import Steps
 from nas.errors import NasError
@@ -76,8 +76,12 @@ def command(
         table = _make(found, meter, path, based_on, networks)
     if as_json:
         print_json(_summary(path, table))
-    else:
-        _print(path, table, space)
+        return
+    click.echo(f"wrote {path}: {len(table.layers_ms):,} layers, {error_text(table)}")
+    given = {"--resolution": resolution, "--classes": classes}
+    words = ["--space", space, *(word for device in devices for word in ("--device", device))]
+    words += [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    click.echo(f"next: {shlex.join(['nas', 'latency', 'check', *words, '--table', str(path)])}")
 
 
 def _summary(path: Path, table: "LatencyTable") -> dict[str, Any]:
@@ -97,49 +101,50 @@ def _summary(path: Path, table: "LatencyTable") -> dict[str, Any]:
     }
 
 
-def _print(path: Path, table: "LatencyTable", space: str) -> None:
-    click.echo(f"wrote {path}: {len(table.layers_ms):,} layers, {error_text(table)}")
-    device = shlex.quote(table.origin.device.short)
-    click.echo(
-        f"next: nas latency check --space {shlex.quote(space)} --device {device} --table {shlex.quote(str(path))}"
-    )
-
-
 def _make(
     space: "SearchSpace", meter: "Meter", path: Path, based_on: "LatencyTable | None", networks: int | None
 ) -> "LatencyTable":
     import attrs
 
-    try:
-        from nas.cost.table_make import make_table
-    except ModuleNotFoundError as error:
-        raise missing(error) from None
     from nas.cost.table_file import write_table
+    from nas.cost.table_make import make_table
     from nas.cost.table_plan import NETWORKS, TablePlan
     from nas.search.band import space_chain
 
     chain, padding = space_chain(space), space.net["padding"]
     count = networks or (NETWORKS if based_on is None else ADAPTING_NETWORKS)
     plan = TablePlan(chain, padding, with_layers=based_on is None, networks=count)
-    if based_on is not None:
-        based_on.check_chain(chain, padding)
-    _make_folder(path.parent)
-    partial = path.with_name(f"{path.name}.partial")
+    _check_place(path, (space.name, chain.classes, meter.device, meter.machine.kind, based_on and based_on.name))
+    partial = path.parent / f"{path.name}.partial"
     click.echo(
         f"timing {len(plan.layers):,} layers and {len(plan.samples)} networks, {plan.passes} times each", err=True
     )
-    made = make_table(plan, meter, space.name, partial, based_on=based_on, listen=_Shown(path.stem))
+    try:
+        made = make_table(plan, meter, space.name, partial, based_on=based_on, listen=_Shown(path.stem))
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command goes on from here", err=True)
+        raise
     table = attrs.evolve(made, name=path.stem)
     write_table(path, table)
-    partial.unlink()
+    partial.unlink(missing_ok=True)
     return table
 
 
-def _make_folder(folder: Path) -> None:
+def _check_place(path: Path, wanted: tuple[object, ...]) -> None:
+    """Make the folder; a table of something else that lies there is not written over."""
+    from nas.cost.table_file import read_origin
+
+    remedy = "give another place by --out"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            return
     except OSError as error:
-        raise NasError(f"{folder} cannot be made: {error.strerror or error}", "give another place by --out") from None
+        raise NasError(f"{path} cannot be written: {error.strerror or error}", remedy) from None
+    there = read_origin(path)
+    found = (there.space, there.classes, there.device, there.machine.kind, there.adapted_from or None)
+    if found != wanted:
+        raise NasError(f"{path} is a table of something else: {found}, not {wanted}", remedy)
 
 
 class _Shown:

@@ -12,6 +12,9 @@ from nas.version import __version__
 # A verb is a module of this package with a `command` in it; in the order of `nas --help`.
 VERBS = ("search", "pareto", "latency", "show", "devices", "spaces", "studies")
 
+# Packages that only some commands need, and the extra that brings each.
+EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "scipy": "latency"}
+
 
 @click.group(
     cls=Verbs,
@@ -39,6 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except NasError as error:
         click.echo(f"nas: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        click.echo(f"nas: {error.name} is not installed\n  pip install 'hwnas[{EXTRAS[error.name]}]'", err=True)
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         click.echo("nas: interrupted", err=True)

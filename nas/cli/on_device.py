@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.errors import DeviceError, MissingPackageError
+from nas.errors import DeviceError
 
 if TYPE_CHECKING:
     from nas.cost.table import LatencyTable
@@ -27,22 +27,14 @@ def connected(texts: Sequence[str]) -> "Iterator[Meter]":
 
     Raises:
         DeviceError: one cannot be read or reached, or two differ.
-        MissingPackageError: what times networks is not installed here.
     """
     from nas.device.words import parse_address
 
     addresses = [parse_address(text) for text in texts]
-    try:
-        from nas.device.client import connect
-    except ModuleNotFoundError as error:
-        raise missing(error) from None
+    from nas.device.client import connect
+
     with connect(addresses) as meter:
         yield meter
-
-
-def missing(error: ModuleNotFoundError) -> MissingPackageError:
-    """What an absent package is told as."""
-    return MissingPackageError(f"{error.name} is not installed", "pip install 'hwnas[latency]'")
 
 
 def table_folders() -> list[Path]:
@@ -102,10 +94,7 @@ def on_device(space: "SearchSpace", meter: "Meter", given: Path | None, seed: in
     Raises:
         NasError: the device fails, or the named table is of something else.
     """
-    try:
-        from nas.cost.measured import Judge, Stopwatch, TableLatency, measured_latency
-    except ModuleNotFoundError as error:
-        raise missing(error) from None
+    from nas.cost.measured import Judge, Stopwatch, TableLatency, measured_latency
     from nas.cost.target import OnDevice
     from nas.search.band import space_chain
 

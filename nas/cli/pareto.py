@@ -82,10 +82,11 @@ def _print(view: "StudyView", written: list[Path], storage: str) -> None:
     from nas.cli.printing import next_command, print_table
 
     own = tuple(limit for limit in view.settings["limits"] if limit["cost"] not in USUAL)
-    headers = ("architecture", "accuracy", *USUAL.values(), *(limit["cost"].rpartition("_")[0] for limit in own))
-    places = [_cells(f"pareto={i} (trial {record.number})", record, own) for i, record in enumerate(view.front, 1)]
-    baseline = [_cells(f"baseline {view.baseline.label}", view.baseline, own)] if view.baseline else []
-    print_table(headers, [*places, *baseline])
+    costs = tuple(limit["cost"].rpartition("_")[0] for limit in own)
+    headers = ("architecture", "accuracy", *USUAL.values(), *costs, *(("meets it",) if view.verdicts else ()))
+    named = [(f"pareto={i} (trial {record.number})", record) for i, record in enumerate(view.front, 1)]
+    named += [(f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
+    print_table(headers, [(*_cells(name, record, own), *_meets(view, record)) for name, record in named])
     for path in written:
         click.echo(f"wrote {path}")
     if view.front:
@@ -93,6 +94,12 @@ def _print(view: "StudyView", written: list[Path], storage: str) -> None:
         click.echo(f"next: {next_command('show', which, storage=storage)}")
     else:
         click.echo("no trial is complete yet")
+
+
+def _meets(view: "StudyView", record: "Record") -> tuple[str, ...]:
+    """Whether it met its target when it was measured in the end; a column only where some were."""
+    words = {True: "yes", False: "no", None: "-"}
+    return (words[view.meets(record)],) if view.verdicts else ()
 
 
 def _cells(name: str, record: "Record", own: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

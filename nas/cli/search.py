@@ -165,13 +165,14 @@ def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack
     from nas.cli.reference import find_architecture
     from nas.cost.analytic import COUNTED, peak_memory
     from nas.cost.target import parse_target
-    from nas.search.plan import check, plan
+    from nas.search.plan import check, check_objective, plan
     from nas.search.settings import Settings
     from nas.space.files import find_space
 
     space = find_space(options["space"]).fix(_read_fixes(options["fixes"]))
     space = space.for_target(resolution=options["resolution"], classes=options["classes"])
     peak_memory(options["precision"])  # refuses an unknown one, whatever the targets are
+    check_objective(options["objective"], options["w"], options["band"])
     latencies = _latencies(options, space, progress, open_devices)
     settings = Settings(
         targets=tuple(parse_target(text, options["precision"], latencies) for text in options["targets"]),
@@ -320,6 +321,7 @@ def _row(view: "StudyView", record: "Record | None") -> dict[str, Any] | None:
         "accuracy": record.accuracy,
         **{name: _count(record, name) for name in ("macs", "params", "peak_bytes")},
         **{name: value for name, value in record.costs.items() if name not in ("macs", "params", "peak_bytes")},
+        **{f"{name}_spread": spread for name, spread in record.spreads.items()},
         "score": record.score,
         "measured": _verdict(view, record),
     }
@@ -337,6 +339,7 @@ def _verdict(view: "StudyView", record: "Record") -> dict[str, Any] | None:
         "measured": verdict.measured,
         "spread": verdict.spread,
         "meets": verdict.meets,
+        "noisy": verdict.noisy,
     }
 
 
@@ -356,6 +359,8 @@ def _print_result(view: "StudyView", storage: str) -> None:
     if view.best is None:
         click.echo(_no_best(view))
         return
+    if any(verdict.noisy for verdict in view.verdicts.values()):
+        click.echo("other work disturbed the machine while the best were measured; nas latency measure says more")
     click.echo(f"\nbest: trial {view.best.number}\n{view.best.arch}\n")
     click.echo(f"{view.counted} trials are in study {view.name}, {mask(storage)}")
     click.echo(f"next: {next_command('pareto', view.name, storage=storage)}")
@@ -374,12 +379,13 @@ def _no_best(view: "StudyView") -> str:
 def _print_best(view: "StudyView") -> None:
     from nas.cli.printing import print_table
 
-    ranked = view.front if view.settings["objective"] == "pareto" else view.ranked
-    shown = [record for record in ranked if record.number in view.verdicts] or ranked[:SHOWN]
+    judged = [record for record in view.ranked if record.number in view.verdicts]
+    shown = view.front if view.settings["objective"] == "pareto" else judged or view.ranked[:SHOWN]
     rows = [_cells(view, f"trial {record.number}", record) for record in shown]
     rows += [_cells(view, f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
     own = tuple(f"{limit['cost'].rpartition('_')[0]}" for limit in _own_limits(view))
-    measured = ("measured", "meets") if view.verdicts else ()
+    measured = ("measured", "meets it") if view.verdicts else ()
+    click.echo(f"target: {' and '.join(view.settings['targets'])}")
     print_table(("architecture", "accuracy", "MACs", "params", *own, *measured, "score"), rows)
 
 
@@ -390,12 +396,21 @@ def _own_limits(view: "StudyView") -> list[dict[str, Any]]:
 
 def _cells(view: "StudyView", name: str, record: "Record") -> tuple[str, ...]:
     from nas.cli.printing import millions, number, percent
-    from nas.cost.base import format_amount
 
     counts = (millions(record.costs.get("macs")), millions(record.costs.get("params")))
-    values = ((limit["unit"], record.costs.get(limit["cost"])) for limit in _own_limits(view))
-    own = tuple("-" if value is None else format_amount(value, unit) for unit, value in values)
+    own = tuple(_own_cell(record, limit["cost"], limit["unit"]) for limit in _own_limits(view))
     return (name, percent(record.accuracy), *counts, *own, *_measured_cells(view, record), number(record.score))
+
+
+def _own_cell(record: "Record", cost: str, unit: str) -> str:
+    """A cost with its spread, where it has one."""
+    from nas.cost.base import format_amount
+
+    value, spread = record.costs.get(cost), record.spreads.get(cost, 0.0)
+    if value is None:
+        return "-"
+    told = "" if spread == 0 else " ± ?" if spread is None else f" ± {spread:.2g}"
+    return f"{format_amount(value, unit)}{told}"
 
 
 def _measured_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
@@ -404,4 +419,4 @@ def _measured_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
     verdict = view.verdicts.get(record.number)
     if verdict is None:
         return ("-", "-")
-    return (f"{verdict.measured:.4g} ± {verdict.spread:.2g}", "yes" if verdict.meets else "no")
+    return (f"{verdict.measured:.4g} ± {verdict.spread:.2g} ms", "yes" if verdict.meets else "no")

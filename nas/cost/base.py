@@ -21,12 +21,14 @@ class Cost:
         unit: "MACs", "params", "bytes", "ms".
         source: how it is known, e.g. "counted".
         spread: one standard deviation in `unit`; 0 for what is exact, NaN where it is not known.
+        noisy: whether other work disturbed the machine while it was measured.
     """
 
     value: float
     unit: str
     source: str
     spread: float = 0.0
+    noisy: bool = False
 
 
 @frozen(eq=False)

@@ -7,7 +7,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from nas.cost.analytic import part_cost
+from nas.cost.analytic import layer_cost
+from nas.cost.layers import fragment_layers
 from nas.cost.table import LatencyTable
 from nas.device.client import Meter
 from nas.device.timing import Aim
@@ -120,8 +121,4 @@ def check_table(
 
 
 def _macs(network: Fragment) -> int:
-    shape, total = network.shape, 0
-    for part in network.parts:
-        share = part_cost(part, shape, network.classes)
-        total, shape = total + share.macs, share.shape
-    return total
+    return sum(layer_cost(layer.part, layer.shape, network.classes).macs for layer in fragment_layers(network))

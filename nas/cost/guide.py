@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from nas.arch.layers import walk_part
+from nas.cost.analytic import node_macs
 from nas.cost.correction import fit
-from nas.cost.layers import Layer, part_layers
+from nas.cost.layers import Layer, fragment_layers
 from nas.cost.table import LatencyTable, Origin
 from nas.graph.fragment import Fragment
 
@@ -34,7 +35,7 @@ def make_guide(
         measured: their times in milliseconds, `(networks,)`.
     """
     networks, layers = tuple(networks), tuple(layers)
-    work = np.array([sum(_work(layer, origin.classes) for layer in _layers(network)) for network in networks])
+    work = np.array([sum(_work(layer, origin.classes) for layer in fragment_layers(network)) for network in networks])
     rates, _ = nnls(work / measured[:, None], np.ones(len(measured)))
     times = {layer: float(_work(layer, origin.classes) @ rates) for layer in layers}
     raw = LatencyTable(name, origin, times, dict.fromkeys(layers, float("nan")))
@@ -42,16 +43,9 @@ def make_guide(
     return attrs.evolve(raw, correction=fit(sums, measured))
 
 
-def _layers(network: Fragment) -> Iterable[Layer]:
-    shape = network.shape
-    for part in network.parts:
-        found, shape = part_layers(part, shape, network.classes)
-        yield from found
-
-
 def _work(layer: Layer, classes: int) -> Floats:
     """Millions of multiply-adds, millions of numbers moved, and one."""
     nodes = walk_part(layer.part, layer.shape, classes)
-    macs = sum(node.weights * node.shape.height * node.shape.width for node in nodes)
+    macs = sum(map(node_macs, nodes))
     moved = layer.shape.elements + sum(node.shape.elements for node in nodes)
     return np.array([macs / 1e6, moved / 1e6, 1.0])

@@ -32,6 +32,14 @@ def part_layers(part: Part, shape: Shape, classes: int) -> tuple[tuple[Layer, ..
     return tuple(layers), shape
 
 
+def fragment_layers(fragment: Fragment) -> Iterator[Layer]:
+    """All layers of a network or a part of one, in order."""
+    shape = fragment.shape
+    for part in fragment.parts:
+        layers, shape = part_layers(part, shape, fragment.classes)
+        yield from layers
+
+
 @lru_cache(maxsize=65_536)
 def out_shape(layer: Layer, classes: int) -> Shape:
     """The shape of a layer's output."""

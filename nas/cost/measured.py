@@ -1,8 +1,8 @@
 """Latency on a device as a cost: by a table where one fits, else by measuring each network."""
 
+import math
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 from attrs import define, field
@@ -13,14 +13,12 @@ from nas.arch.spec import Architecture
 from nas.cost.base import Chain, Cost
 from nas.cost.guide import make_guide
 from nas.cost.layers import distinct_layers
-from nas.cost.table import UNIT, LatencyTable, Origin
+from nas.cost.table import UNIT, LatencyTable, origin_now
 from nas.cost.table_plan import sample_networks
 from nas.device.client import Meter
-from nas.device.reference import REFERENCE_NAME
-from nas.device.timing import Aim, Turns
-from nas.errors import TargetError
+from nas.device.timing import NOISY, Aim, Turns
+from nas.errors import DeviceError, DeviceLostError, TargetError
 from nas.graph.fragment import whole
-from nas.version import __version__
 
 CANDIDATE = Aim(spread=0.01, least=10, most=100, seconds=0.4)
 TOGETHER = Aim(spread=0.003, least=15, most=60, seconds=2.0)
@@ -28,6 +26,8 @@ PASSES = 3
 AT_ONCE = 8
 GUIDE_NETWORKS = 16
 QUIETER = 0.25
+MOST_REFUSED = 3  # one after another
+WIDER = 2.0  # standard deviations
 
 
 @define(eq=False)
@@ -42,13 +42,14 @@ class Stopwatch:
     meter: Meter
     reference_ms: float
     _known: dict[Architecture, Cost] = field(factory=dict, init=False)
+    _refused: int = field(default=0, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
 
     def time(self, arch: Architecture) -> Cost:
-        """Its latency.
+        """Its latency; without end where the device refuses this one network, which is then in no band.
 
         Raises:
-            DeviceError: the device fails.
+            DeviceError: the device is lost, or refuses one network after another.
         """
         form = canonical(arch)
         with self._lock:  # One at a time, or they would disturb each other.
@@ -57,9 +58,19 @@ class Stopwatch:
             return self._known[form]
 
     def _measured(self, arch: Architecture) -> Cost:
-        (timing,) = self.meter.measure([whole(arch)], CANDIDATE).timings
+        try:
+            turns = self.meter.measure([whole(arch)], CANDIDATE)
+        except DeviceLostError:
+            raise
+        except DeviceError as error:
+            self._refused += 1
+            if self._refused >= MOST_REFUSED:
+                raise
+            return Cost(math.inf, UNIT, f"refused by {self.meter.device.short}: {error.problem}", math.nan)
+        self._refused = 0
+        (timing,) = turns.timings
         value = timing.ratio * self.reference_ms
-        return Cost(value, UNIT, f"measured on {self.meter.device.short}", value * timing.spread)
+        return Cost(value, UNIT, f"measured on {self.meter.device.short}", value * timing.spread, turns.noisy)
 
 
 @define(eq=False)
@@ -119,8 +130,10 @@ class MeasuredLatency:
         return self.guide.many(chain, index)
 
     def span(self, chain: Chain) -> tuple[float, float]:
-        """See `ChainCostModel`: by the guide."""
-        return self.guide.span(chain)
+        """See `ChainCostModel`: by the guide, and as much wider as it may be wrong."""
+        low, high = self.guide.span(chain)
+        error = self.guide.correction.error or 0.0
+        return low * max(0.0, 1 - WIDER * error), high * (1 + WIDER * error)
 
 
 @define(eq=False)
@@ -150,12 +163,13 @@ class Judge:
         turns = list(self.meter.measure_each(fragments, TOGETHER))
         now_ms = float(np.quantile([turn.reference.median_ms for turn in turns], QUIETER))
         slowest = max(self.reference_ms, now_ms)
+        noisy = float(np.median([turn.noise for turn in turns])) > NOISY
         ratios = [np.array([ratio for turn in _of_pass(turns, i) for ratio in turn]) for i in range(PASSES)]
-        return [self._cost(column, slowest) for column in np.array(ratios).T]
+        return [self._cost(column, slowest, noisy=noisy) for column in np.array(ratios).T]
 
-    def _cost(self, ratios: NDArray[np.float64], reference_ms: float) -> Cost:
-        value = float(ratios.mean()) * reference_ms
-        return Cost(value, UNIT, f"measured on {self.meter.device.short}", float(ratios.std(ddof=1)) * reference_ms)
+    def _cost(self, ratios: NDArray[np.float64], reference_ms: float, *, noisy: bool) -> Cost:
+        value, spread = float(ratios.mean()) * reference_ms, float(ratios.std(ddof=1)) * reference_ms
+        return Cost(value, UNIT, f"measured on {self.meter.device.short}", spread, noisy)
 
 
 def _of_pass(turns: Sequence[Turns], number: int) -> list[list[float]]:
@@ -173,17 +187,6 @@ def measured_latency(chain: Chain, padding: str, meter: Meter, space: str, seed:
     turns = list(meter.measure_each([[network] for network in networks], CANDIDATE))
     reference_ms = float(np.median([turn.reference.median_ms for turn in turns]))
     times = np.array([turn.timings[0].ratio for turn in turns]) * reference_ms
-    origin = Origin(
-        machine=meter.machine,
-        device=meter.device,
-        reference=REFERENCE_NAME,
-        reference_ms=reference_ms,
-        space=space,
-        classes=chain.classes,
-        padding=padding,
-        nas=__version__,
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
-        passes=1,
-    )
+    origin = origin_now(meter, chain, padding, space, reference_ms, passes=1)
     guide = make_guide("guide", origin, distinct_layers(chain), networks, times)
     return MeasuredLatency(guide, Stopwatch(meter, reference_ms))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from operator import add
 
 import numpy as np
@@ -14,11 +15,14 @@ from nas.arch.spec import Architecture, Part
 from nas.cost.base import Chain, Cost
 from nas.cost.chain import chain_shares, chain_span
 from nas.cost.correction import KINDS, NONE, Correction, kind
-from nas.cost.layers import Layer, distinct_layers, part_layers
+from nas.cost.layers import Layer, distinct_layers, fragment_layers, part_layers
+from nas.device.client import Meter
 from nas.device.machine import Machine
+from nas.device.reference import REFERENCE_NAME
 from nas.device.words import Device
 from nas.errors import TargetError
 from nas.graph.fragment import Fragment, whole
+from nas.version import __version__
 
 UNIT = "ms"
 
@@ -52,6 +56,25 @@ class Origin:
     date: str
     passes: int
     adapted_from: str = ""
+
+
+def origin_now(
+    meter: Meter, chain: Chain, padding: str, space: str, reference_ms: float, passes: int, adapted_from: str = ""
+) -> Origin:
+    """The origin of what a meter has just measured."""
+    return Origin(
+        machine=meter.machine,
+        device=meter.device,
+        reference=REFERENCE_NAME,
+        reference_ms=reference_ms,
+        space=space,
+        classes=chain.classes,
+        padding=padding,
+        nas=__version__,
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+        passes=passes,
+        adapted_from=adapted_from,
+    )
 
 
 @frozen(eq=False)
@@ -108,11 +131,9 @@ class LatencyTable:
 
     def sums(self, fragment: Fragment) -> tuple[float, ...]:
         """Milliseconds of its layers of each kind, in the order of `KINDS`, before any correction."""
-        totals, shape = dict.fromkeys(KINDS, 0.0), fragment.shape
-        for part in fragment.parts:
-            layers, shape = part_layers(part, shape, fragment.classes)
-            for layer in layers:
-                totals[kind(layer.part)] += self._time(layer)
+        totals = dict.fromkeys(KINDS, 0.0)
+        for layer in fragment_layers(fragment):
+            totals[kind(layer.part)] += self._time(layer)
         return tuple(totals.values())
 
     def check_chain(self, chain: Chain, padding: str) -> None:

@@ -1,6 +1,7 @@
 """Which latency table is of a device: exactly, or none."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from nas.cost.table import LatencyTable, Origin
@@ -31,13 +32,18 @@ def differences(origin: Origin, device: Device, machine: Machine) -> list[str]:
 
 
 def matching_tables(folders: Iterable[Path], device: Device, machine: Machine) -> Iterator[LatencyTable]:
-    """Tables of exactly this device, the newest first; files that are no tables are passed over."""
-    found: list[tuple[str, Path]] = []
+    """Tables of exactly this device: timed ones before adapted ones, the newest first; broken files are passed over."""
+    for path in matching_files(folders, device, machine):
+        with suppress(NasError):
+            yield read_table(path)
+
+
+def matching_files(folders: Iterable[Path], device: Device, machine: Machine) -> list[Path]:
+    """Files whose headers are those of tables of exactly this device, in the order of `matching_tables`."""
+    found: list[tuple[bool, str, Path]] = []
     for path in (path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))):
-        try:
+        with suppress(NasError):
             origin = read_origin(path)
-        except NasError:
-            continue
-        if not differences(origin, device, machine):
-            found.append((origin.date, path))
-    return (read_table(path) for _, path in sorted(found, reverse=True))
+            if not differences(origin, device, machine):
+                found.append((not origin.adapted_from, origin.date, path))
+    return [path for *_, path in sorted(found, reverse=True)]

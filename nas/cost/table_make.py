@@ -6,7 +6,6 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,13 @@ from attrs import frozen
 from nas.arch.code import format_part
 from nas.cost.correction import NONE, fit
 from nas.cost.layers import Layer
-from nas.cost.table import LatencyTable, Origin
+from nas.cost.table import LatencyTable, origin_now
 from nas.cost.table_plan import Item, TablePlan
 from nas.device.client import Meter
 from nas.device.reference import REFERENCE_NAME
 from nas.device.timing import Aim, Turns
 from nas.errors import DeviceError, NasError
 from nas.files import write_atomically
-from nas.version import __version__
 
 AIM = Aim(spread=0.005, least=15, most=60, seconds=0.3)
 PARTIAL = "nas-latency-partial/1"
@@ -116,7 +114,8 @@ def _table(
         for item, ratio in zip(items, batch.ratios, strict=True):
             ratios[item].append(ratio)
     reference_ms = float(np.median([batch.reference_ms for batch in batches]))
-    origin = _origin(plan, meter, space, reference_ms, based_on)
+    adapted_from = "" if based_on is None else based_on.name
+    origin = origin_now(meter, plan.chain, plan.padding, space, reference_ms, plan.passes, adapted_from)
     raw = LatencyTable("", origin, *_layers(plan, ratios, reference_ms, based_on), NONE)
     sums = np.array([raw.sums(network) for network in plan.samples])
     return attrs.evolve(raw, correction=fit(sums, reference_ms * plan.network_ratios(ratios)))
@@ -131,22 +130,6 @@ def _layers(
     return (
         dict(zip(plan.layers, map(float, reference_ms * times), strict=True)),
         dict(zip(plan.layers, map(float, reference_ms * errors), strict=True)),
-    )
-
-
-def _origin(plan: TablePlan, meter: Meter, space: str, reference_ms: float, based_on: LatencyTable | None) -> Origin:
-    return Origin(
-        machine=meter.machine,
-        device=meter.device,
-        reference=REFERENCE_NAME,
-        reference_ms=reference_ms,
-        space=space,
-        classes=plan.chain.classes,
-        padding=plan.padding,
-        nas=__version__,
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
-        passes=plan.passes,
-        adapted_from="" if based_on is None else based_on.name,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Self
 
+import attrs
 from attrs import define, field
 
 from nas.device.link import Ending, Link, command_for, open_link
@@ -46,7 +47,7 @@ class Connection:
 
     Attributes:
         address: where, and how networks run there.
-        bounds: of one measurement.
+        bounds: of one measurement, beside the seconds that its aim asks for.
         pauses: seconds before each further attempt after a loss.
     """
 
@@ -90,7 +91,8 @@ class Connection:
         with self._turn:
             _ = self.machine  # what cannot be reached at all is not tried again
             self._asked += 1
-            request = Measure(self._asked, self.device, tuple(fragments), aim, self.bounds)
+            bounds = attrs.evolve(self.bounds, seconds=self.bounds.seconds + aim.seconds)
+            request = Measure(self._asked, self.device, tuple(fragments), aim, bounds)
             reply = self._persist(request, encode(request))
         if isinstance(reply, Refusal):
             raise self._refused(reply)

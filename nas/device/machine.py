@@ -42,6 +42,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "XnnpackExecutionProvider": "a build of ONNX Runtime with XNNPACK",
     }
 )
+_NUMBERS = ("cpu family", "model", "stepping", "CPU implementer", "CPU variant", "CPU part", "CPU revision")
 _NVIDIA = (SHORT["cuda"], SHORT["tensorrt"])
 
 
@@ -96,9 +97,16 @@ def _cpu_info() -> dict[str, str]:
 
 
 def _cpu_name(about: Mapping[str, str]) -> str:
-    name = about.get("model name") or about.get("CPU part") or _sysctl() or platform.processor() or platform.machine()
-    numbers = "/".join(about[key] for key in ("cpu family", "model", "stepping") if key in about)
+    name = about.get("model name") or _board() or _sysctl() or platform.processor() or platform.machine()
+    numbers = "/".join(about[key] for key in _NUMBERS if key in about)
     return re.sub(r"[\s,#]+", " ", f"{name} {numbers}").strip()
+
+
+def _board() -> str:
+    """The name of a single-board computer, whose processor tells numbers alone."""
+    with suppress(OSError):
+        return Path("/proc/device-tree/model").read_text(encoding="utf-8", errors="replace").strip("\0 \n")
+    return ""
 
 
 def _sysctl() -> str:

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -15,6 +17,14 @@ from nas.graph.build import OUTPUT
 _QUIET = 3  # errors alone
 # Providers whose memory is their own; inputs and outputs are kept there, and a run is waited for.
 _MEMORY = {SHORT["cuda"]: "cuda", SHORT["tensorrt"]: "cuda"}
+
+# Without these a provider would run otherwise than the device says: in TF32, or with as many threads as it likes.
+PROVIDER_OPTIONS: Mapping[str, Callable[[Device], dict[str, str]]] = MappingProxyType(
+    {
+        SHORT["cuda"]: lambda _device: {"use_tf32": "0"},
+        SHORT["xnnpack"]: lambda device: {"intra_op_num_threads": str(device.threads)},
+    }
+)
 
 
 def bind_cores(device: Device) -> None:
@@ -40,10 +50,14 @@ def open_session(model: onnx.ModelProto, device: Device) -> onnxruntime.Inferenc
     options.intra_op_num_threads = device.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _QUIET
+    # Every network in turn has threads of its own, which would go on spinning into the next one's time.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if device.provider != SHORT["cpu"]:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[device.provider])
+        own = PROVIDER_OPTIONS.get(device.provider)
+        provider = (device.provider, own(device) if own else {})
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[provider])
     except Exception as error:  # the runtime's own exceptions have no common class
         raise DeviceError(
             f"ONNX Runtime refuses the network: {_first_line(error)}", "see the provider's limits"

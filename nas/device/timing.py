@@ -18,7 +18,7 @@ Run = Callable[[], float]
 Clock = Callable[[], float]
 BLOCKS = 5
 NOISY = 0.10
-"""A reference whose upper quartile is so much above its lower one was disturbed."""
+"""A reference was disturbed where half the distance of its quartiles is more than this share of its median."""
 
 
 def _bounds(low: float, high: float) -> Callable[[object, object, float], None]:
@@ -76,7 +76,7 @@ class Turns:
         timings: one a candidate.
         reference: the reference itself; its ratio is 1.
         noise: half the middle half of the reference's times, as a share of their median.
-        warmups: runs that were thrown away until the reference had settled.
+        warmups: runs that were thrown away until all had settled.
     """
 
     timings: tuple[Timing, ...]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from nas.search.storage import Record, StudyView
+from nas.search.storage import Record, StudyView, Verdict
 
 BASELINE_STATE = "baseline"
 # Nullable types throughout: what is not known is NA, never zero.
@@ -20,6 +20,8 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "peak_bytes": "Int64",
         "size_bytes": "Int64",
         "latency_ms": "Float64",
+        "measured_ms": "Float64",
+        "meets": "boolean",
         "score": "Float64",
         "seconds": "Float64",
         "seed": "Int64",
@@ -35,23 +37,26 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
     """One row a trial by number, then the baseline's.
 
     Columns: `trial` (NA for the baseline), `state` ("baseline" for it), `accuracy` (0 to 1), `macs` (multiply-adds of
-    one image), `params`, `peak_bytes`, `size_bytes`, `latency_ms`,
-    `score`, `seconds`, `seed`, `front` (whether on the study's front), `arch`
+    one image), `params`, `peak_bytes`, `size_bytes`, `latency_ms`, `measured_ms` (of the best, in the end), `meets`
+    (whether that is within the target), `score`, `seconds`, `seed`, `front` (whether on the study's front), `arch`
     (canonical text), `label` (the baseline's name).
     """
     front = {record.number for record in view.front}
-    rows = [_row(record, front=record.number in front) for record in view.records]
+    rows = [_row(record, view.verdicts.get(record.number), front=record.number in front) for record in view.records]
     if view.baseline is not None:
-        rows.append(_row(view.baseline, front=False) | {"trial": None, "state": BASELINE_STATE})
+        own = _row(view.baseline, view.verdicts.get(view.baseline.number), front=False)
+        rows.append(own | {"trial": None, "state": BASELINE_STATE})
     return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object).astype(dict(COLUMNS))
 
 
-def _row(record: Record, *, front: bool) -> dict[str, Any]:
+def _row(record: Record, verdict: Verdict | None, *, front: bool) -> dict[str, Any]:
     return {
         "trial": record.number,
         "state": record.state,
         "accuracy": record.accuracy,
         **{name: record.costs.get(name) for name in COSTS},
+        "measured_ms": verdict and verdict.measured,
+        "meets": verdict and verdict.meets,
         "score": record.score,
         "seconds": record.seconds,
         "seed": record.seed,

@@ -2,9 +2,10 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from math import isnan
 from typing import Any
 
 import attrs
@@ -145,9 +146,8 @@ class _Run:
         self.lease.take()
         try:
             self._search()
-            with self.interrupts.heeded():
-                view = read_study(self.study._storage, self.plan.study_name)
-                verify(self.study, view, self.settings.targets, lambda text: self._tell("verifying", message=text))
+            view = read_study(self.study._storage, self.plan.study_name)
+            verify(self.study, view, self.settings.targets, self._tell_verifying, self.interrupts.heeded)
         finally:
             self.lease.end()
 
@@ -188,6 +188,10 @@ class _Run:
         models = dict(self.plan.costs) | {target.kept_as: target.cost for target in self.settings.targets}
         return {name: model.estimate(arch) for name, model in models.items()}
 
+    def _tell_verifying(self, message: str) -> None:
+        self.lease.beat()
+        self._tell("verifying", message=message)
+
     def _costs(self, arch: Architecture) -> dict[str, float]:
         return {name: cost.value for name, cost in self._estimates(arch).items()}
 
@@ -202,7 +206,7 @@ class _Run:
             **costs,
             "costs": costs,
             "cost_sources": {name: cost.source for name, cost in estimates.items()},
-            "cost_spreads": {name: cost.spread for name, cost in estimates.items() if cost.spread > 0},
+            "cost_spreads": _spreads(estimates),
             "seed": self.settings.seed,
             "versions": versions,
             "environment": described.get("environment", {}),
@@ -231,6 +235,7 @@ class _Run:
             state="complete",
             arch=arch_text,
             costs=self._costs(arch),
+            spreads=_spreads(self._estimates(arch)),
             accuracy=accuracies[-1],
             accuracies=tuple(accuracies),
             score=None if self._pareto else self._score(arch, accuracies[-1]),
@@ -342,3 +347,8 @@ class _Run:
                 f"{self.failures} trials failed one after another, the last with: {record.reason}",
                 "mend the cause and give the same command again; finished trials are kept",
             )
+
+
+def _spreads(estimates: Mapping[str, Cost]) -> dict[str, float | None]:
+    """Of what is not exact; None where it is not known."""
+    return {name: None if isnan(cost.spread) else cost.spread for name, cost in estimates.items() if cost.spread != 0}

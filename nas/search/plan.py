@@ -77,10 +77,7 @@ def check(space: SearchSpace, settings: Settings) -> Band:
     """
     make_sampler(settings.sampler_name, 0)
     make_pruner(settings.pruner, settings.epochs)
-    if settings.objective != PARETO:
-        make_reward(settings.objective, settings.w)
-    elif settings.w is not None:
-        raise TargetError(f"w is {settings.w}, and objective {PARETO} has none", "leave --w out, or choose another")
+    check_objective(settings.objective, settings.w, settings.band)
     names = [target.name for target in settings.targets]
     if len(set(names)) < len(names):
         raise TargetError(f"a target is given twice: {', '.join(names)}", "give each once")
@@ -89,6 +86,19 @@ def check(space: SearchSpace, settings: Settings) -> Band:
     )
     first_proposal(band, settings)
     return band
+
+
+def check_objective(objective: str, w: float | None, band: float) -> None:
+    """What can be checked before a device is asked.
+
+    Raises:
+        TargetError: a setting breaks a rule.
+    """
+    limits((), band=band, objective=objective)
+    if objective != PARETO:
+        make_reward(objective, w)
+    elif w is not None:
+        raise TargetError(f"w is {w}, and objective {PARETO} has none", "leave --w out, or choose another")
 
 
 def first_proposal(band: Band, settings: Settings) -> Proposal:

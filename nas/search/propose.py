@@ -23,6 +23,7 @@ from nas.space.decode import SearchSpace, Value
 SAMPLER_TRIES = 30
 WALKS = 20
 WALK_STEPS = 25
+MOST_LOOKS = 200  # at networks that are let in by a rough cost and not by their own: each may take a measurement
 
 
 @frozen
@@ -60,6 +61,7 @@ class Proposer:
     _mirror: optuna.Study = field(init=False)
     _mirrored: set[int] = field(factory=set, init=False)
     _seen: set[Architecture] = field(factory=set, init=False)
+    _looks: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._mirror = optuna.create_study(directions=list(self.directions), sampler=make_sampler(self.sampler, 0))
@@ -82,6 +84,7 @@ class Proposer:
         Args:
             number: how many proposals were made before; with equal history and seed it alone decides.
         """
+        self._looks = 0
         rng = np.random.default_rng([self.seed, number])
         self._mirror.sampler = make_sampler(self.sampler, int(rng.integers(2**31)))
         self._forget_parents()
@@ -136,7 +139,10 @@ class Proposer:
     def _is_new(self, picks: Picks) -> bool:
         if float(self.band.excess(picks[None])[0]) > 0 or self._arch(picks) in self._seen:
             return False
-        return self.band.admits(self._arch(picks))
+        if self._looks == MOST_LOOKS or self.band.admits(self._arch(picks)):
+            return self._looks < MOST_LOOKS
+        self._looks += 1
+        return False
 
     def _arch(self, picks: Picks) -> Architecture:
         return canonical(self.band.space.from_picks(picks.tolist()))

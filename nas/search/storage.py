@@ -52,6 +52,7 @@ class Record:
         seconds: of evaluating.
         reason: why it failed.
         label: of a baseline, e.g. "mobilenetv2 x1.16".
+        spreads: standard deviations of those costs that are not exact, None where they are not known.
     """
 
     number: int
@@ -65,6 +66,7 @@ class Record:
     reason: str = ""
     seed: int | None = None
     label: str = ""
+    spreads: Mapping[str, float | None] = field(factory=dict)
 
     @property
     def architecture(self) -> Architecture:
@@ -82,6 +84,7 @@ class Verdict:
         predicted: what the search went by; None where it is not known.
         measured: on the device, in turn with the others.
         spread: one standard deviation of `measured`.
+        noisy: whether other work disturbed the machine meanwhile.
     """
 
     cost: str
@@ -89,6 +92,7 @@ class Verdict:
     predicted: float | None
     measured: float
     spread: float
+    noisy: bool = False
 
     @property
     def meets(self) -> bool:
@@ -331,6 +335,7 @@ def read_trial(trial: FrozenTrial) -> Record:
         seconds=kept.get("seconds"),
         reason=kept.get("reason", ""),
         seed=kept.get("seed"),
+        spreads=kept.get("cost_spreads", {}),
     )
 
 

@@ -1,6 +1,7 @@
 """Closing the loop: the best architectures are measured once more, in turn, and what misses a target is passed over."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import optuna
 from attrs import asdict
@@ -18,11 +19,19 @@ def verify(
     view: StudyView,
     targets: Sequence[Target],
     tell: Callable[[str], None] = lambda _message: None,
+    heeded: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
     """Measure by rank until enough meet every target that is measured in the end; verdicts are kept in the study.
 
     What was judged before, in an earlier run of the same search, stays judged; what has come before it since is judged
     now.
+
+    Args:
+        study: that keeps the verdicts.
+        view: of it.
+        targets: of the search.
+        tell: is told before each measurement.
+        heeded: inside it the user may interrupt.
 
     Raises:
         NasError: a device fails.
@@ -33,7 +42,8 @@ def verify(
     verdicts = dict(view.verdicts)
     while batch := list(_waiting(view, verdicts)):
         tell(f"measuring {len(batch)} of the best once more")
-        verdicts |= _judge(batch, judged)
+        with heeded():
+            verdicts |= _judge(batch, judged)
         _keep(study, verdicts)
 
 
@@ -66,7 +76,7 @@ def _by_target(records: Sequence[Record], archs: Sequence[Architecture], target:
     assert target.judge is not None  # noqa: S101 -- the caller chose those that have one
     costs = target.judge.together(archs)
     return [
-        Verdict(target.kept_as, target.limit, record.costs.get(target.kept_as), cost.value, cost.spread)
+        Verdict(target.kept_as, target.limit, record.costs.get(target.kept_as), cost.value, cost.spread, cost.noisy)
         for record, cost in zip(records, costs, strict=True)
     ]
 

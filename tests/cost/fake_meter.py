@@ -38,6 +38,7 @@ class FakeMeter:
         machine: that it gives itself out for.
         noise: standard deviation of a ratio, as a share of it.
         drift: how much slower everything becomes with each batch, as a share.
+        failure: what it raises then.
         fails_at: number of the batch, counted from 0, at which it fails, each time it comes there; None never does.
         factors: how much longer layers of a kind take than usual.
         seed: of the noise.
@@ -49,6 +50,7 @@ class FakeMeter:
     noise: float = 0.0
     drift: float = 0.0
     fails_at: int | None = None
+    failure: DeviceError = field(factory=lambda: DeviceError("the made-up device failed", "make it up again"))
     factors: Mapping[str, float] = field(factory=dict)
     seed: int = 0
     device: Device = field(factory=Device)
@@ -78,7 +80,7 @@ class FakeMeter:
     def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
         """See `Meter`."""
         if len(self.measured) == self.fails_at:
-            raise DeviceError("the made-up device failed", "make it up again")
+            raise self.failure
         batch = zlib.crc32(repr(tuple(fragments)).encode())
         rng = np.random.default_rng([self.seed, batch, self._asked[batch]])
         slower = (1 + self.drift) ** len(self.measured)

@@ -1,5 +1,6 @@
 """Latencies that are measured, each network once, and the judge in the end."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from nas.cost.base import CostModel
 from nas.cost.measured import (
     AT_ONCE,
     GUIDE_NETWORKS,
+    MOST_REFUSED,
     PASSES,
     Judge,
     MeasuredLatency,
@@ -24,7 +26,7 @@ from nas.cost.measured import (
 from nas.cost.table import LatencyTable
 from nas.cost.table_make import make_table
 from nas.cost.table_plan import TablePlan
-from nas.errors import DeviceError
+from nas.errors import DeviceError, DeviceLostError
 from nas.graph.fragment import whole
 from tests.contracts.cost_model import CostModelContract
 from tests.cost.fake_meter import FakeMeter
@@ -99,17 +101,35 @@ def test_a_time_is_told_as_if_the_reference_took_what_it_did_at_first() -> None:
         assert (cost.unit, cost.source) == ("ms", "measured on cpu")
 
 
-def test_what_failed_is_not_remembered() -> None:
-    meter = FakeMeter(fails_at=1)
+def test_a_lost_device_is_told_and_nothing_of_it_is_remembered() -> None:
+    meter = FakeMeter(fails_at=1, failure=DeviceLostError("lost", "look for it"))
     watch = stopwatch(meter)
     first, second = drawn(small_space(), 2, seed=2)
     known = watch.time(first)
-    for _ in range(2):
-        with pytest.raises(DeviceError, match="made-up device failed"):
+    for _ in range(2 * MOST_REFUSED):
+        with pytest.raises(DeviceLostError):
             watch.time(second)
     assert watch.time(first) == known
     meter.fails_at = None
     assert watch.time(second).value == pytest.approx(meter.hidden_ms(whole(second)))
+
+
+def test_a_refused_network_is_in_no_band_and_the_next_one_is_measured() -> None:
+    meter = FakeMeter(fails_at=0)
+    watch = stopwatch(meter)
+    first, second = drawn(small_space(), 2, seed=2)
+    assert watch.time(first).value == math.inf
+    assert "refused by cpu: the made-up device failed" in watch.time(first).source
+    meter.fails_at = None
+    assert watch.time(second).value < math.inf
+
+
+def test_a_device_that_refuses_one_after_another_is_told() -> None:
+    watch = stopwatch(FakeMeter(fails_at=0))
+    *some, last = drawn(small_space(), MOST_REFUSED, seed=2)
+    assert [watch.time(arch).value for arch in some] == [math.inf] * (MOST_REFUSED - 1)
+    with pytest.raises(DeviceError, match="made-up device failed"):
+        watch.time(last)
 
 
 def test_a_device_that_fails_has_no_guide() -> None:
