@@ -133,12 +133,12 @@ def test_next_commands_can_be_pasted(nas: Nas) -> None:
 
 def test_a_cost_that_a_study_does_not_hold_is_left_open(capsys: pytest.CaptureFixture[str]) -> None:
     record = Record(0, "complete", "conv", {"macs": 2e6}, accuracy=0.5)
-    view = StudyView("demo", {"objective": "soft", "limits": []}, (record,))
+    view = StudyView("demo", {"objective": "soft", "limits": [], "targets": ["flops=2M"]}, (record,))
     row = _row(view, record)
     assert row is not None
     assert (row["macs"], row["params"], row["peak_bytes"]) == (2_000_000, None, None)
     _print_result(view, "sqlite:///nas.db")
-    assert capsys.readouterr().out.splitlines()[3].split() == ["trial", "0", "50.00%", "2.00M", "-", "-"]
+    assert capsys.readouterr().out.splitlines()[4].split() == ["trial", "0", "50.00%", "2.00M", "-", "-"]
 
 
 def rows(folder: Path, state: str) -> int:
