@@ -34,6 +34,8 @@ MOST_LAYERS = 200_000
 LONGEST_LINE = 2_000
 LONGEST_TEXT = 200
 MOST_MS = 1e7
+_LINE = reprlib.Repr()
+_LINE.maxstring = 120  # a whole row, so that the value that is wrong is seen
 _REMEDY = "make the table anew with `nas latency table`, or take an unchanged copy"
 
 
@@ -222,7 +224,7 @@ def _read_rows(name: str, lines: list[str], first: int) -> Iterator[tuple[Layer,
             times = _number(fields[4]), _spread(fields[5])
             yield Layer(_read_part(fields[0], sides[0]), Shape(*sides)), times
         except (ValueError, ArchitectureError) as error:
-            _refuse(name, f"line {number}: {reprlib.repr(line)}; give {str(error).splitlines()[0]}")
+            _refuse(name, f"line {number}: {_LINE.repr(line)}; give {str(error).splitlines()[0]}")
 
 
 def _read_part(text: str, channels: int) -> Part:

@@ -57,7 +57,7 @@ def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: Co
         study_name: "" takes `default_study_name`.
 
     Raises:
-        NasError: a setting breaks a rule, or no architecture can meet a target.
+        NasError: a setting breaks a rule, no architecture can meet a target, or one to start from is not let in.
     """
     band = check(space, settings)
     # Nothing is evaluated before the first accuracy is asked for; what no architecture may be is told here.
@@ -65,7 +65,7 @@ def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: Co
     described = study_settings(space, evaluator, settings)
     name = study_name or default_study_name(described)
     baseline = find_baseline(space, settings.targets)
-    wanted = tuple(_start(band, arch, settings.seed) for arch in settings.start_from)
+    wanted = bring_starts_in(band, settings)
     return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted)
 
 
@@ -121,12 +121,26 @@ def first_proposal(band: Band, settings: Settings) -> Proposal:
     return proposal
 
 
+def bring_starts_in(band: Band, settings: Settings) -> tuple[tuple[Picks, str], ...]:
+    """Option numbers of the networks to start from, moved into the space and the band, and a sentence on each.
+
+    Raises:
+        NasError: one cannot be moved there.
+    """
+    return tuple(_start(band, arch, settings.seed) for arch in settings.start_from)
+
+
 def _start(band: Band, arch: Architecture, seed: int) -> tuple[Picks, str]:
     """The architecture of the space and the band that is nearest to a known one."""
     near = np.array(band.space.nearest(arch), dtype=np.intp)
     inside = band.bring_in(near, np.random.default_rng(seed))
     if inside is None:
         raise StudyError("a network to start from cannot be brought into the band", "start from one of about its cost")
+    if not band.admits(band.space.from_picks(inside.tolist())):
+        raise StudyError(
+            "a network to start from was brought into the band by a rough cost, and is outside by its own",
+            "start from another one, or give a smaller --band",
+        )
     stages = zip(arch.stages, band.space.from_picks(near.tolist()).stages, strict=True)
     off = sum(known != own for known, own in stages)
     moved = int((near != inside).sum())

@@ -3,18 +3,23 @@
 import os
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas.arch.presets import preset
+from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
-from nas.cost.base import Target
+from nas.cost.base import Cost, Target
 from nas.cost.target import parse_target
-from nas.errors import TargetError
+from nas.errors import StudyError, TargetError
 from nas.objective import limits
 from nas.search.band import Band, make_band
 from nas.search.loop import search
+from nas.search.plan import bring_starts_in
+from nas.search.propose import MOST_LOOKS, Proposer
 from nas.search.settings import Settings
 from nas.space.files import find_space
 from tests.search.fakes import SMALLEST, FakeEvaluator, MadeUpLatency, band_of, make_space
@@ -173,3 +178,31 @@ def test_an_exact_cost_admits_what_has_no_excess() -> None:
     alone = [band.admits(TINY.from_picks(picks)) for picks in every(band)]
     assert alone == (band.excess(every(band)) == 0).tolist()
     assert 0 < sum(alone) < len(alone)
+
+
+class Contrary(MadeUpLatency):
+    """Ten times of what it says of many at once, and it counts how often it is asked."""
+
+    asked = 0
+
+    def estimate(self, arch: Architecture) -> Cost:
+        Contrary.asked += 1
+        return attrs.evolve(super().estimate(arch), value=10 * super().estimate(arch).value)
+
+
+@pytest.fixture(name="contrary")
+def _contrary() -> Band:
+    Contrary.asked = 0
+    target = attrs.evolve(rough_target(300), cost=Contrary())
+    return make_band(MNASNET, [target], limits([target], band=0.5, objective="soft"))
+
+
+def test_a_cost_that_is_always_wrong_is_given_up_after_so_many_looks(contrary: Band) -> None:
+    assert Proposer(contrary, "random", 0, ["maximize"]).propose(0) is None
+    assert Contrary.asked == MOST_LOOKS
+
+
+def test_a_network_to_start_from_that_is_outside_by_its_own_cost_is_told(contrary: Band) -> None:
+    settings = Settings(contrary.targets, band=0.5, start_from=(preset("mobilenetv2"),))
+    with pytest.raises(StudyError, match="outside by its own"):
+        bring_starts_in(contrary, settings)
