@@ -9,6 +9,7 @@ import click
 
 from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import ARCH_HELP, json_option, storage_option
+from nas.cli.search_result import print_result, print_result_json
 from nas.errors import SpaceError, TargetError
 from nas.search.defaults import BAND, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, TRIALS
 
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from nas.evaluate.base import Evaluator
     from nas.search.band import Band
     from nas.search.plan import Plan
-    from nas.search.storage import Record, StudyView
     from nas.space.decode import SearchSpace
-
-SHOWN = 5
 
 
 @runtime_checkable
@@ -157,7 +155,7 @@ def command(**options: Any) -> None:
             except KeyboardInterrupt:
                 progress.say(f"stopped; the same command goes on with study {planned.study_name}")
                 raise
-    (_print_json if options["as_json"] else _print_result)(view, options["storage"])
+    (print_result_json if options["as_json"] else print_result)(view, options["storage"])
 
 
 def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack) -> "Plan":
@@ -291,132 +289,3 @@ def _seconds_a_trial(planned: "Plan") -> float | None:
 
 def _limits(band: "Band") -> "Iterator[tuple[Target, float, float]]":
     return zip(band.targets, band.limits.low, band.limits.high, strict=True)
-
-
-def _print_json(view: "StudyView", storage: str) -> None:
-    from nas.cli.printing import print_json
-    from nas.search.storage import mask
-
-    print_json(
-        {
-            "study": view.name,
-            "storage": mask(storage),
-            "trials": view.counted,
-            "best": _row(view, view.best),
-            "baseline": _row(view, view.baseline),
-            "front": [_row(view, record) for record in view.front],
-            "verified": [_row(view, record) for record in view.ranked if record.number in view.verdicts],
-            "targets": view.settings["targets"],
-        }
-    )
-
-
-def _row(view: "StudyView", record: "Record | None") -> dict[str, Any] | None:
-    if record is None:
-        return None
-    return {
-        "trial": record.number if record.number >= 0 else None,
-        "name": record.label or None,
-        "arch": record.arch,
-        "accuracy": record.accuracy,
-        **{name: _count(record, name) for name in ("macs", "params", "peak_bytes")},
-        **{name: value for name, value in record.costs.items() if name not in ("macs", "params", "peak_bytes")},
-        **{f"{name}_spread": spread for name, spread in record.spreads.items()},
-        "score": record.score,
-        "measured": _verdict(view, record),
-    }
-
-
-def _verdict(view: "StudyView", record: "Record") -> dict[str, Any] | None:
-    """What was measured of it in the end, None where nothing was."""
-    verdict = view.verdicts.get(record.number)
-    if verdict is None:
-        return None
-    return {
-        "cost": verdict.cost,
-        "target": verdict.target,
-        "predicted": verdict.predicted,
-        "measured": verdict.measured,
-        "spread": verdict.spread,
-        "meets": verdict.meets,
-        "noisy": verdict.noisy,
-    }
-
-
-def _count(record: "Record", name: str) -> int | None:
-    """A cost as a whole number, None where the study does not hold it."""
-    value = record.costs.get(name)
-    return None if value is None else int(value)
-
-
-def _print_result(view: "StudyView", storage: str) -> None:
-    """The best architectures beside the baseline, where they are, and what to type next."""
-    from nas.cli.printing import next_command
-    from nas.search.storage import mask
-
-    click.echo()
-    _print_best(view)
-    if view.best is None:
-        click.echo(_no_best(view))
-        return
-    if any(verdict.noisy for verdict in view.verdicts.values()):
-        click.echo("other work disturbed the machine while the best were measured; nas latency measure says more")
-    click.echo(f"\nbest: trial {view.best.number}\n{view.best.arch}\n")
-    click.echo(f"{view.counted} trials are in study {view.name}, {mask(storage)}")
-    click.echo(f"next: {next_command('pareto', view.name, storage=storage)}")
-    click.echo(f"      {next_command('show', f'study:{view.name}:best', storage=storage)}")
-
-
-def _no_best(view: "StudyView") -> str:
-    if not view.complete:
-        return "no trial was completed"
-    return (
-        f"none of the {view.judged} architectures that were measured meets the target; "
-        "search again with a smaller --band or a higher target"
-    )
-
-
-def _print_best(view: "StudyView") -> None:
-    from nas.cli.printing import print_table
-
-    judged = [record for record in view.ranked if record.number in view.verdicts]
-    shown = view.front if view.settings["objective"] == "pareto" else judged or view.ranked[:SHOWN]
-    rows = [_cells(view, f"trial {record.number}", record) for record in shown]
-    rows += [_cells(view, f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
-    own = tuple(f"{limit['cost'].rpartition('_')[0]}" for limit in _own_limits(view))
-    measured = ("measured", "meets it") if view.verdicts else ()
-    click.echo(f"target: {' and '.join(view.settings['targets'])}")
-    print_table(("architecture", "accuracy", "MACs", "params", *own, *measured, "score"), rows)
-
-
-def _own_limits(view: "StudyView") -> list[dict[str, Any]]:
-    """Limits of costs that have no column anyway."""
-    return [limit for limit in view.settings["limits"] if limit["cost"] not in ("macs", "params")]
-
-
-def _cells(view: "StudyView", name: str, record: "Record") -> tuple[str, ...]:
-    from nas.cli.printing import millions, number, percent
-
-    counts = (millions(record.costs.get("macs")), millions(record.costs.get("params")))
-    own = tuple(_own_cell(record, limit["cost"], limit["unit"]) for limit in _own_limits(view))
-    return (name, percent(record.accuracy), *counts, *own, *_measured_cells(view, record), number(record.score))
-
-
-def _own_cell(record: "Record", cost: str, unit: str) -> str:
-    """A cost with its spread, where it has one."""
-    from nas.cost.base import format_amount
-
-    value, spread = record.costs.get(cost), record.spreads.get(cost, 0.0)
-    if value is None:
-        return "-"
-    told = "" if spread == 0 else " ± ?" if spread is None else f" ± {spread:.2g}"
-    return f"{format_amount(value, unit)}{told}"
-
-
-def _measured_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
-    if not view.verdicts:
-        return ()
-    verdict = view.verdicts.get(record.number)
-    if verdict is None:
-        return ("-", "-")
-    return (f"{verdict.measured:.4g} ± {verdict.spread:.2g} ms", "yes" if verdict.meets else "no")

@@ -14,7 +14,7 @@ import pytest
 from nas.arch.code import format_text, parse_text
 from nas.cli.printing import next_command
 from nas.cli.reference import find_architecture
-from nas.cli.search import _print_result, _row
+from nas.cli.search_result import print_result, result_row
 from nas.cost.analytic import cost
 from nas.errors import StudyError
 from nas.search.storage import Record, StudyView
@@ -134,10 +134,10 @@ def test_next_commands_can_be_pasted(nas: Nas) -> None:
 def test_a_cost_that_a_study_does_not_hold_is_left_open(capsys: pytest.CaptureFixture[str]) -> None:
     record = Record(0, "complete", "conv", {"macs": 2e6}, accuracy=0.5)
     view = StudyView("demo", {"objective": "soft", "limits": [], "targets": ["flops=2M"]}, (record,))
-    row = _row(view, record)
+    row = result_row(view, record)
     assert row is not None
     assert (row["macs"], row["params"], row["peak_bytes"]) == (2_000_000, None, None)
-    _print_result(view, "sqlite:///nas.db")
+    print_result(view, "sqlite:///nas.db")
     assert capsys.readouterr().out.splitlines()[4].split() == ["trial", "0", "50.00%", "2.00M", "-", "-"]
 
 
