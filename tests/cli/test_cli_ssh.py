@@ -12,7 +12,7 @@ from tests.device.processes import eventually
 from tests.device.sshd import Sshd, running
 
 pytestmark = pytest.mark.slow
-TRIALS = 8
+TRIALS = 6
 
 
 def search(server: Sshd) -> list[str]:
@@ -41,7 +41,7 @@ def _folders(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_a_search_goes_on_where_its_connection_was_cut(nas: Nas, folders: tuple[Path, Path]) -> None:
     for server in running(folders[0]):
-        process = nas.start(*search(server), module=FAKE, NAS_FAKE_SECONDS="0.5", **{SSH: server.command})
+        process = nas.start(*search(server), module=FAKE, NAS_FAKE_SECONDS="0.3", **{SSH: server.command})
         eventually(lambda: complete(nas.folder) >= 2, 120)
         for session in server.sessions():
             session.kill()
@@ -55,7 +55,7 @@ def test_a_search_goes_on_where_its_connection_was_cut(nas: Nas, folders: tuple[
 
 def test_a_device_that_stays_away_ends_the_search_and_loses_nothing(nas: Nas, folders: tuple[Path, Path]) -> None:
     for server in running(folders[0]):
-        process = nas.start(*search(server), module=FAKE, NAS_FAKE_SECONDS="0.5", **{SSH: server.command})
+        process = nas.start(*search(server), module=FAKE, NAS_FAKE_SECONDS="0.3", **{SSH: server.command})
         eventually(lambda: complete(nas.folder) >= 2, 120)
         server.stop()
         out, err = process.communicate(timeout=240)
