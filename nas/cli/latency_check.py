@@ -23,7 +23,7 @@ SEED = 2**31  # of networks that no table was fitted on
 
 @click.command()
 @click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file.")
-@click.option("--device", "devices", multiple=True, default=["cpu"], show_default="cpu", help=DEVICE_HELP)
+@click.option("--device", "devices", multiple=True, default=["cpu"], show_default=True, help=DEVICE_HELP)
 @click.option("--resolution", type=click.IntRange(1, 10_000), help="Pixels of a side.  [default: the space's]")
 @click.option("--classes", type=click.IntRange(2, 10_000_000), help="Classes.  [default: the space's]")
 @click.option(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog=ARCH_HELP)
 @click.argument("references", metavar="ARCH...", nargs=-1, required=True)
-@click.option("--device", "devices", multiple=True, default=["cpu"], show_default="cpu", help=DEVICE_HELP)
+@click.option("--device", "devices", multiple=True, default=["cpu"], show_default=True, help=DEVICE_HELP)
 @click.option("--resolution", type=click.IntRange(1, 10_000), help="Pixels of a side, instead of its own.")
 @click.option("--classes", type=click.IntRange(1, 10_000_000), help="Number of classes, instead of its own.")
 @click.option(
