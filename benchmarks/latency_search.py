@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
     begun = time.monotonic()
     found = search(arguments)
-    recommended = [row for row in found["verified"] if row["measured"]["meets"]]
+    recommended = [row for row in found["verified"] if row["verdict"]["meets"]]
     rows = [again(row, arguments.target) for row in recommended]
     report = {
         "target_ms": arguments.target,
@@ -66,7 +66,7 @@ def search(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def again(row: dict[str, Any], target: float) -> dict[str, Any]:
     """Beside what the search said: the median of plain runs."""
-    measured = row["measured"]
+    measured = row["verdict"]
     latency = plain_median_ms(row["arch"])
     return {
         "trial": row["trial"],

@@ -45,7 +45,7 @@ def command(
       nas latency measure mnasnet-a1 mobilenetv2 --device cpu:threads=2
       nas latency measure study:demo:best --device ssh://me@board
 
-    Weights are random: times do not depend on them.
+    Weights are random: times do not depend on them. The reference is a small network of this tool's own.
     """
     from nas.cli.printing import print_json
     from nas.cli.reference import find_architecture

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,8 @@ def _make(
     chain, padding = space_chain(space), space.net["padding"]
     count = networks or (NETWORKS if based_on is None else ADAPTING_NETWORKS)
     plan = TablePlan(chain, padding, with_layers=based_on is None, networks=count)
-    _check_place(path, (space.name, chain.classes, meter.device, meter.machine.kind, based_on and based_on.name))
+    adapted = "none" if based_on is None else based_on.name
+    _check_place(path, meter, {"space": space.name, "classes": chain.classes, "table adapted": adapted})
     partial = path.parent / f"{path.name}.partial"
     click.echo(
         f"timing {len(plan.layers):,} layers and {len(plan.samples)} networks, {plan.passes} times each", err=True
@@ -130,9 +132,10 @@ def _make(
     return table
 
 
-def _check_place(path: Path, wanted: tuple[object, ...]) -> None:
+def _check_place(path: Path, meter: "Meter", wanted: Mapping[str, object]) -> None:
     """Make the folder; a table of something else that lies there is not written over."""
     from nas.cost.table_file import read_origin
+    from nas.cost.table_find import differences
 
     remedy = "give another place by --out"
     try:
@@ -142,9 +145,11 @@ def _check_place(path: Path, wanted: tuple[object, ...]) -> None:
     except OSError as error:
         raise NasError(f"{path} cannot be written: {error.strerror or error}", remedy) from None
     there = read_origin(path)
-    found = (there.space, there.classes, there.device, there.machine.kind, there.adapted_from or None)
-    if found != wanted:
-        raise NasError(f"{path} is a table of something else: {found}, not {wanted}", remedy)
+    found = {"space": there.space, "classes": there.classes, "table adapted": there.adapted_from or "none"}
+    unlike = [f"its {what} is {found[what]}, not {asked}" for what, asked in wanted.items() if found[what] != asked]
+    unlike += differences(there, meter.device, meter.machine)
+    if unlike:
+        raise NasError(f"{path} is a table of something else: {unlike[0]}", remedy)
 
 
 class _Shown:

@@ -42,7 +42,7 @@ def result_row(view: "StudyView", record: "Record | None") -> dict[str, Any] | N
         **{name: value for name, value in record.costs.items() if name not in ("macs", "params", "peak_bytes")},
         **{f"{name}_spread": spread for name, spread in record.spreads.items()},
         "score": record.score,
-        "measured": _verdict(view, record),
+        "verdict": _verdict(view, record),
     }
 
 

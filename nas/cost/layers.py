@@ -66,7 +66,7 @@ def _ways(options: tuple[Part | None, ...], shape: Shape, classes: int) -> Itera
 
 
 # Inside a network a layer's input is already in the layout that the runtime's convolutions like, and so is its output.
-# Alone it would pay for both changes of layout, about a tenth of its time. So a layer is timed between two cheap 1x1
+# Alone it would pay for both changes of layout. So a layer is timed between two cheap 1x1
 # convolutions, and half of each pair of them, timed by itself, is taken off again.
 
 

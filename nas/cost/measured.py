@@ -151,7 +151,8 @@ class Judge:
     def together(self, archs: Sequence[Architecture]) -> list[Cost]:
         """Their times at the machine's slower pace, then or now: what is promised holds at both.
 
-        Its pace now is that of its quieter moments, which other work on it disturbs least.
+        Its pace now is that of its quieter moments, which other work on it disturbs least; how much that varies while
+        it is measured is part of each spread.
 
         Raises:
             DeviceError: the device fails.
@@ -161,15 +162,15 @@ class Judge:
         batches = [archs[start : start + AT_ONCE] for start in range(0, len(archs), AT_ONCE)]
         fragments = [[whole(arch) for arch in batch] for batch in batches] * PASSES
         turns = list(self.meter.measure_each(fragments, TOGETHER))
-        now_ms = float(np.quantile([turn.reference.median_ms for turn in turns], QUIETER))
-        slowest = max(self.reference_ms, now_ms)
+        paces_ms = np.array([turn.reference.median_ms for turn in turns])
+        slowest = max(self.reference_ms, float(np.quantile(paces_ms, QUIETER)))
+        wavering = float(paces_ms.std(ddof=1) / paces_ms.mean())
         noisy = float(np.median([turn.noise for turn in turns])) > NOISY
         ratios = [np.array([ratio for turn in _of_pass(turns, i) for ratio in turn]) for i in range(PASSES)]
-        return [self._cost(column, slowest, noisy=noisy) for column in np.array(ratios).T]
-
-    def _cost(self, ratios: NDArray[np.float64], reference_ms: float, *, noisy: bool) -> Cost:
-        value, spread = float(ratios.mean()) * reference_ms, float(ratios.std(ddof=1)) * reference_ms
-        return Cost(value, UNIT, f"measured on {self.meter.device.short}", spread, noisy)
+        source = f"measured on {self.meter.device.short}"
+        means, errors = np.mean(ratios, axis=0), np.std(ratios, axis=0, ddof=1)
+        values, spreads = means * slowest, np.hypot(errors, means * wavering) * slowest
+        return [Cost(float(v), UNIT, source, float(s), noisy) for v, s in zip(values, spreads, strict=True)]
 
 
 def _of_pass(turns: Sequence[Turns], number: int) -> list[list[float]]:

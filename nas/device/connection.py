@@ -196,7 +196,8 @@ class Connection:
             remedy = "name an interpreter like ssh://user@host?cpu,python=/opt/nas/bin/python"
             return DeviceError(f"{self.place} cannot run {self.address.python}: {ending.last}", remedy)
         if self.address.host and ending.code == _SSH_FAILED:
-            remedy = f"see that `ssh {self.address.host} true` works without a password"
+            port = f"-p {self.address.port} " if self.address.port else ""
+            remedy = f"see that `ssh {port}{self.address.host} true` works without a password"
             return DeviceLostError(f"ssh to {self.place} failed: {ending.last}", remedy)
         return self._lost(lost, ending)
 

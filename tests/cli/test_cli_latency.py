@@ -427,13 +427,13 @@ def check_verified(told: dict[str, Any], limit: float) -> None:
     """What was measured of the best is there in full."""
     assert told["verified"]
     for row in told["verified"]:
-        verdict = row["measured"]
+        verdict = row["verdict"]
         assert (verdict["cost"], verdict["target"]) == ("latency_ms", pytest.approx(limit, rel=1e-3))
         assert verdict["predicted"] == row["latency_ms"] > 0
         assert verdict["measured"] > 0
         assert verdict["spread"] >= 0
         assert verdict["meets"] == (verdict["measured"] <= verdict["target"])
-    met = [row for row in told["verified"] if row["measured"]["meets"]]
+    met = [row for row in told["verified"] if row["verdict"]["meets"]]
     assert told["best"] == (max(met, key=lambda row: row["score"]) if met else None)
 
 
@@ -508,7 +508,7 @@ def test_a_search_in_which_none_meets_its_target_has_no_best(nas: Nas) -> None:
     assert "none of the 3 architectures that were measured meets the target" in ran.out
     told = nas.fake(*asked, "--json").json
     assert told["best"] is None
-    assert [row["measured"]["meets"] for row in told["verified"]] == [False] * 3
+    assert [row["verdict"]["meets"] for row in told["verified"]] == [False] * 3
     nas("show", "study:demo:best").refused("demo has no best: none of 3 that were measured", "trial=NUMBER")
     assert nas("show", "study:demo:trial=0").code == 0
     assert nas("studies").code == nas("pareto", "demo").code == 0
