@@ -15,9 +15,12 @@ from nas.arch.spec import (
     ConvStem,
     Gate,
     Head,
+    MaxPoolStem,
+    MlpHead,
     Norm,
     PoolHead,
     Stage,
+    Stem,
 )
 
 CHANNELS = st.integers(1, 12)
@@ -34,6 +37,7 @@ def gates() -> st.SearchStrategy[Gate]:
         of=st.sampled_from(GATE_WIDTHS),
         activation=st.sampled_from(ACTIVATIONS),
         gate=st.sampled_from(GATES),
+        divisor=st.sampled_from([1, 1, 2, 8, 64]),
     )
 
 
@@ -55,15 +59,17 @@ def stages(draw: st.DrawFn, channels: st.SearchStrategy[int] = CHANNELS) -> Stag
     )
 
 
-def stems() -> st.SearchStrategy[ConvStem]:
+def stems() -> st.SearchStrategy[Stem]:
     """Any stem."""
-    return st.builds(ConvStem, CHANNELS, KERNELS, STRIDES, st.sampled_from(ACTIVATIONS))
+    fields = (CHANNELS, KERNELS, STRIDES, st.sampled_from(ACTIVATIONS))
+    return st.builds(ConvStem, *fields) | st.builds(MaxPoolStem, *fields)
 
 
 def heads() -> st.SearchStrategy[Head]:
     """Any head."""
-    conv = st.builds(ConvHead, st.integers(1, 24), RATES, st.sampled_from(ACTIVATIONS))
-    return conv | st.builds(PoolHead, RATES)
+    widths, activations = st.integers(1, 24), st.sampled_from(ACTIVATIONS)
+    conv = st.builds(ConvHead, widths, RATES, activations)
+    return conv | st.builds(PoolHead, RATES) | st.builds(MlpHead, widths, widths, RATES, activations)
 
 
 @st.composite

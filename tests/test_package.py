@@ -39,4 +39,4 @@ def test_the_spaces_of_a_wheel_are_found_away_from_a_checkout(wheel: Path, tmp_p
         capture_output=True,
         text=True,
     )
-    assert found.stdout.split() == ["efficientnet", "mnasnet", "nasbench_macro", str(432**7)]
+    assert found.stdout.split() == ["efficientnet", "mnasnet", "mobilenetv3", "nasbench_macro", str(432**7)]

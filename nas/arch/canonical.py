@@ -1,11 +1,14 @@
 """One form for all encodings of the same network.
 
 Stages of like layers that follow each other become one; an identity skip where none is possible is the same as no skip;
+a projection where an identity is possible is one, so that a stage that projects does so in its first layer alone;
 a fused block that does not expand is a convolution; a gate's width is told by the input where both widths are equal.
 Widths are compared as they are written: expansions or gate ratios that only round to the same channels stay apart.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 import attrs
 
@@ -33,8 +36,12 @@ def canonical(arch: Architecture) -> Architecture:
 def _longer(stage: Stage, layer: Stage, free: bool) -> Stage | None:
     """The stage with one more layer, if the layer is alike; a `free` stage has no skip so far and takes the layer's."""
     skip = "none" if free and layer.skip == "none" else stage.skip
-    alike = layer == attrs.evolve(stage, layers=1, stride=1, skip=skip)
+    alike = layer == attrs.evolve(stage, layers=1, stride=1, skip=AGAIN.get(skip, skip))
     return attrs.evolve(stage, layers=stage.layers + 1, skip=skip) if alike else None
+
+
+# What a stage's skip is in the layers after its first, where an identity is always possible.
+AGAIN: Mapping[str, str] = MappingProxyType({"projection": "identity"})
 
 
 @lru_cache(maxsize=65_536)
@@ -42,7 +49,7 @@ def plain_layer(layer: Stage, channels: int) -> Stage:
     """The layer under its simplest name; "identity" is the name of a skip that cannot be."""
     if layer.operator == "fused" and layer.expansion == 1:
         layer = attrs.evolve(layer, operator="conv")
-    if layer.skip == "none" and not keeps_identity(layer, channels):
+    if layer.skip == ("projection" if keeps_identity(layer, channels) else "none"):
         layer = attrs.evolve(layer, skip="identity")
     if layer.gate is not None and _gated_channels(layer, channels) == channels:
         layer = attrs.evolve(layer, gate=attrs.evolve(layer.gate, of="input"))

@@ -7,7 +7,12 @@
     head conv c1280 dropout=0.2
 
 Tokens of a line may stand in any order. Left out on writing: an activation that is the net's `act`, the identity skip
-(`noskip` and `poolskip` are written), and of a gate what is usual (`se0.25:expanded:relu:hard_sigmoid` says it all).
+(`noskip`, `poolskip` and `projskip` are written), and of a gate what is usual (`se0.25:expanded:relu:hard_sigmoid:div8`
+says it all). Other stems and heads than these:
+
+    stem maxpool k7 s2 c64
+    head mlp c960 f1280 dropout=0.2
+    head pool dropout=0
 """
 
 import json
@@ -31,6 +36,8 @@ from nas.arch.spec import (
     ConvHead,
     ConvStem,
     Gate,
+    MaxPoolStem,
+    MlpHead,
     Norm,
     Part,
     PoolHead,
@@ -88,22 +95,23 @@ def _read_gate(text: str) -> Fields | None:
     ratio, *words = text.split(":")
     if float(ratio) == 0:
         return None
-    given: Fields = {"ratio": float(ratio)}
-    for word in words:
-        key = next(key for key, options in _GATE_WORDS.items() if word in options)
-        if key in given:
-            raise ArchitectureError(f"{word!r} gives the gate's {key} a second time", "give each once")
-        given[key] = word
-    return given
+    return {"ratio": float(ratio)} | read_tokens(GATE_TOKENS, " ".join(words), where=f"se{text}")
 
 
 def _write_gate(gate: Fields | None) -> str:
-    return "" if gate is None else ":".join([f"se{_text(gate['ratio'])}", *(gate[k] for k in _GATE_WORDS if k in gate)])
+    if gate is None:
+        return ""
+    return ":".join([f"se{_text(gate['ratio'])}", *write_tokens(GATE_TOKENS, gate).split()])
 
 
-_GATE_WORDS = {"of": GATE_WIDTHS, "activation": ACTIVATIONS, "gate": GATES}
-_ANY_GATE_WORD = "|".join(word for options in _GATE_WORDS.values() for word in options)
 _ACTIVATION = _word("activation", {name: name for name in ACTIVATIONS})
+
+GATE_TOKENS = (
+    _word("of", {name: name for name in GATE_WIDTHS}),
+    _ACTIVATION,
+    _word("gate", {name: name for name in GATES}),
+    _whole("divisor", "div"),
+)
 
 STAGE_TOKENS = (
     _whole("layers", "r"),
@@ -111,13 +119,14 @@ STAGE_TOKENS = (
     _whole("stride", "s"),
     _real("expansion", "e"),
     _whole("channels", "c"),
-    Token("gate", rf"se({_NUMBER[1:-1]}(?::(?:{_ANY_GATE_WORD}))*)", _read_gate, _write_gate, "se0.25"),
-    _word("skip", {"noskip": "none", "poolskip": "pool"}),
+    Token("gate", rf"se({_NUMBER[1:-1]}(?::[a-z0-9_]{{1,20}})*)", _read_gate, _write_gate, "se0.25"),
+    _word("skip", {"noskip": "none", "poolskip": "pool", "projskip": "projection"}),
     _ACTIVATION,
 )
 STEM_TOKENS = (_whole("kernel", "k"), _whole("stride", "s"), _whole("channels", "c"), _ACTIVATION)
 CONV_HEAD_TOKENS = (_whole("channels", "c"), _real("dropout", "dropout="), _ACTIVATION)
 POOL_HEAD_TOKENS = (_real("dropout", "dropout="),)
+MLP_HEAD_TOKENS = (_whole("channels", "c"), _whole("features", "f"), _real("dropout", "dropout="), _ACTIVATION)
 NET_TOKENS = (
     _whole("in_channels", "channels="),
     _whole("resolution", "resolution="),
@@ -135,10 +144,14 @@ NET_TOKENS = (
 )
 Table = Mapping[str, tuple[type[Any], tuple[Token, ...]]]
 # What a line's first words stand for; a new kind of stem, head or operator is one more row.
-STEMS: Table = {"conv": (ConvStem, STEM_TOKENS)}
+STEMS: Table = {
+    "conv": (ConvStem, STEM_TOKENS),
+    "maxpool": (MaxPoolStem, STEM_TOKENS),
+}
 HEADS: Table = {
     "conv": (ConvHead, CONV_HEAD_TOKENS),
     "pool": (PoolHead, POOL_HEAD_TOKENS),
+    "mlp": (MlpHead, MLP_HEAD_TOKENS),
 }
 
 

@@ -11,7 +11,8 @@ from functools import lru_cache
 import attrs
 from attrs import frozen
 
-from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, Part, PoolHead, Stage
+from nas.arch.rounding import round_channels
+from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, MaxPoolStem, MlpHead, Part, PoolHead, Stage
 
 INPUT = "input"
 
@@ -40,7 +41,8 @@ class Node:
 
     Attributes:
         op: "conv", "linear", "activation", "mean" (global average pooling), "scale" (times a gate's factors), "pool"
-            (3x3 average pooling that leaves padding out of the average), "resize" (channels cut or zero-filled),
+            (3x3 average pooling that leaves padding out of the average), "maxpool" (3x3 max-pooling, padded by 1 on
+            every side), "resize" (channels cut or zero-filled),
             "add", "dropout".
         inputs: names of the nodes read, `INPUT` for the part's own input.
         shape: of the output.
@@ -108,13 +110,19 @@ def _gate(tape: _Tape, gate: Gate | None, input_channels: int) -> None:
     gated, shape = tape.last, tape.shape
     width = {"input": input_channels, "expanded": shape.channels}[gate.of]
     tape.put("mean", "se_mean", Shape(shape.channels, 1, 1))
-    tape.put("conv", "se_reduce", Shape(max(1, int(gate.ratio * width)), 1, 1))
+    tape.put("conv", "se_reduce", Shape(_squeezed(gate, width), 1, 1))
     tape.activate("se_reduce_act", gate.activation)
     tape.put("conv", "se_expand", Shape(shape.channels, 1, 1))
     tape.activate("se_gate", gate.gate)
     factors = tape.last
     tape.back_to(gated, shape)
     tape.put("scale", "se_scale", shape, factors)
+
+
+def _squeezed(gate: Gate, channels: int) -> int:
+    if gate.divisor == 1:
+        return max(1, int(gate.ratio * channels))
+    return round_channels(channels, gate.ratio, gate.divisor)
 
 
 def _conv(tape: _Tape, layer: Stage) -> None:
@@ -156,7 +164,30 @@ def expanded(channels: int, layer: Stage) -> int:
     return max(1, round(channels * layer.expansion))
 
 
-OPERATORS: dict[str, Operator] = {"conv": _conv, "dsconv": _dsconv, "mbconv": _mbconv, "fused": _fused}
+def _basic(tape: _Tape, layer: Stage) -> None:
+    channels = tape.shape.channels
+    tape.conv("conv1", layer.channels, layer.activation, 3, layer.stride)
+    tape.conv("conv2", layer.channels, "linear", layer.kernel)
+    _gate(tape, layer.gate, channels)
+
+
+def _bottleneck(tape: _Tape, layer: Stage) -> None:
+    channels, inside = tape.shape.channels, max(1, round(layer.channels / layer.expansion))
+    tape.conv("reduce", inside, layer.activation)
+    tape.conv("spatial", inside, layer.activation, layer.kernel, layer.stride)
+    tape.conv("restore", layer.channels, "linear")
+    _gate(tape, layer.gate, channels)
+
+
+OPERATORS: dict[str, Operator] = {
+    "conv": _conv,
+    "dsconv": _dsconv,
+    "mbconv": _mbconv,
+    "fused": _fused,
+    "basic": _basic,
+    "bottleneck": _bottleneck,
+}
+ACTIVE_SUMS = frozenset({"basic", "bottleneck"})  # an activation follows what the skip is added to
 
 
 def keeps_identity(layer: Stage, input_channels: int) -> bool:
@@ -169,15 +200,29 @@ def _add_identity(tape: _Tape, layer: Stage, start: Shape) -> None:
         tape.put("add", "add", tape.shape, INPUT)
 
 
-def _add_pool(tape: _Tape, layer: Stage, start: Shape) -> None:
+def _add_beside(tape: _Tape, start: Shape, put_skip: Callable[[Shape], None]) -> None:
+    """The branch so far, plus what `put_skip` makes of the layer's input and the branch's shape."""
     branch, shape = tape.last, tape.shape
     tape.back_to(INPUT, start)
-    tape.put("pool", "skip_pool", start.strided(layer.stride, start.channels), kernel=3, stride=layer.stride)
-    if start.channels != shape.channels:
-        tape.put("resize", "skip_resize", shape)
+    put_skip(shape)
     skip = tape.last
     tape.back_to(branch, shape)
     tape.put("add", "add", shape, skip)
+
+
+def _add_pool(tape: _Tape, layer: Stage, start: Shape) -> None:
+    def put_skip(shape: Shape) -> None:
+        tape.put("pool", "skip_pool", start.strided(layer.stride, start.channels), kernel=3, stride=layer.stride)
+        if start.channels != shape.channels:
+            tape.put("resize", "skip_resize", shape)
+
+    _add_beside(tape, start, put_skip)
+
+
+def _add_projection(tape: _Tape, layer: Stage, start: Shape) -> None:
+    if keeps_identity(layer, start.channels):
+        return _add_identity(tape, layer, start)
+    return _add_beside(tape, start, lambda shape: tape.conv("skip_conv", shape.channels, "linear", 1, layer.stride))
 
 
 def _add_nothing(_tape: _Tape, _layer: Stage, _start: Shape) -> None:
@@ -188,6 +233,7 @@ SKIPS: dict[str, Callable[[_Tape, Stage, Shape], None]] = {
     "identity": _add_identity,
     "pool": _add_pool,
     "none": _add_nothing,
+    "projection": _add_projection,
 }
 
 
@@ -195,22 +241,41 @@ def _walk_layer(tape: _Tape, layer: Stage) -> None:
     start = tape.shape
     OPERATORS[layer.operator](tape, layer)
     SKIPS[layer.skip](tape, layer, start)
+    if layer.operator in ACTIVE_SUMS:
+        tape.activate("act", layer.activation)
 
 
-def _walk_stem(tape: _Tape, stem: ConvStem) -> None:
+def _walk_stem(tape: _Tape, stem: ConvStem | MaxPoolStem, _classes: int) -> None:
     tape.conv("conv", stem.channels, stem.activation, stem.kernel, stem.stride)
+
+
+def _walk_max_pool_stem(tape: _Tape, stem: MaxPoolStem, classes: int) -> None:
+    _walk_stem(tape, stem, classes)
+    tape.put("maxpool", "pool", tape.shape.strided(2, stem.channels), kernel=3, stride=2)
+
+
+def _classify(tape: _Tape, dropout: float, classes: int) -> None:
+    if dropout:
+        tape.put("dropout", "dropout", tape.shape, rate=dropout)
+    tape.put("linear", "classifier", Shape(classes, 1, 1))
 
 
 def _walk_pool_head(tape: _Tape, head: PoolHead | ConvHead, classes: int) -> None:
     tape.put("mean", "mean", Shape(tape.shape.channels, 1, 1))
-    if head.dropout:
-        tape.put("dropout", "dropout", tape.shape, rate=head.dropout)
-    tape.put("linear", "classifier", Shape(classes, 1, 1))
+    _classify(tape, head.dropout, classes)
 
 
 def _walk_conv_head(tape: _Tape, head: ConvHead, classes: int) -> None:
     tape.conv("conv", head.channels, head.activation)
     _walk_pool_head(tape, head, classes)
+
+
+def _walk_mlp_head(tape: _Tape, head: MlpHead, classes: int) -> None:
+    tape.conv("conv", head.channels, head.activation)
+    tape.put("mean", "mean", Shape(head.channels, 1, 1))
+    tape.put("linear", "features", Shape(head.features, 1, 1))
+    tape.activate("features_act", head.activation)
+    _classify(tape, head.dropout, classes)
 
 
 def walk_part(part: Part, shape: Shape, classes: int) -> tuple[Node, ...]:
@@ -221,10 +286,12 @@ def walk_part(part: Part, shape: Shape, classes: int) -> tuple[Node, ...]:
 
 
 WALKS: dict[type, Callable[..., None]] = {
-    ConvStem: lambda tape, stem, _classes: _walk_stem(tape, stem),
+    ConvStem: _walk_stem,
+    MaxPoolStem: _walk_max_pool_stem,
     Stage: lambda tape, layer, _classes: _walk_layer(tape, layer),
     ConvHead: _walk_conv_head,
     PoolHead: _walk_pool_head,
+    MlpHead: _walk_mlp_head,
 }
 
 
@@ -278,4 +345,7 @@ def _layers(parts: Iterable[Part]) -> Iterator[tuple[str, Part]]:
             yield ENDS[type(part)], part
 
 
-ENDS: dict[type, str] = {ConvStem: "stem", ConvHead: "head", PoolHead: "head"}
+ENDS: dict[type, str] = {
+    **dict.fromkeys((ConvStem, MaxPoolStem), "stem"),
+    **dict.fromkeys((ConvHead, PoolHead, MlpHead), "head"),
+}

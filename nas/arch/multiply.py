@@ -1,57 +1,71 @@
 """Width and depth multipliers, rounded as in the EfficientNet paper's code (arXiv 1905.11946)."""
 
 import math
+from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 import attrs
 
-from nas.arch.spec import Architecture, ConvHead, Head, Stage, Stem
+from nas.arch.rounding import round_channels
+from nas.arch.spec import Architecture, Part, Stage
+from nas.errors import ArchitectureError
 
-DIVISOR = 8
-
-
-def round_channels(channels: int, width: float) -> int:
-    """`channels * width` to the nearest multiple of 8, at least 8, and never more than 10% below."""
-    wanted = channels * width
-    rounded = max(DIVISOR, int(wanted + DIVISOR / 2) // DIVISOR * DIVISOR)
-    return rounded + DIVISOR if rounded < 0.9 * wanted else rounded
+WIDTH_FIELDS = ("channels", "features")
+P = TypeVar("P", bound=Part)
 
 
 def round_layers(layers: int, depth: float) -> int:
-    """`layers * depth`, rounded up."""
-    return math.ceil(layers * depth)
+    """`layers * depth`, rounded up; what a product of floats is above a whole number by is left out."""
+    return math.ceil(round(layers * depth, 9))
 
 
 def multiply(
-    arch: Architecture, *, width: float = 1.0, depth: float = 1.0, resolution: int | None = None, head: bool = True
+    arch: Architecture,
+    *,
+    width: float = 1.0,
+    depth: float = 1.0,
+    resolution: int | None = None,
+    keep: Collection[str] = (),
 ) -> Architecture:
     """A wider, deeper, larger architecture.
 
     Args:
         arch: what is multiplied.
-        width: on the channels of the stem, the stages and, where `head` says so, the head.
+        width: on the channels of the stem, the stages and the head.
         depth: on the layers of every stage, first and last included.
         resolution: pixels of a side; the same as before where it is left out.
-        head: EfficientNet's head grows with the width, MnasNet's stays.
+        keep: parts whose channels stay, "stem" or "head": EfficientNet's head grows with the width, MnasNet's stays.
+
+    Raises:
+        ArchitectureError: naming the part that cannot be as large.
     """
+    stages = (_grown(f"stage{i}", stage, width, depth) for i, stage in enumerate(arch.stages, 1))
     return attrs.evolve(
         arch,
-        stem=_wider(arch.stem, width),
-        stages=tuple(_grown(stage, width, depth) for stage in arch.stages),
-        head=_wider_head(arch.head, width) if head else arch.head,
+        stem=arch.stem if "stem" in keep else _wider("stem", arch.stem, width),
+        stages=tuple(stages),
+        head=arch.head if "head" in keep else _wider("head", arch.head, width),
         resolution=resolution or arch.resolution,
     )
 
 
-def _wider(stem: Stem, width: float) -> Stem:
-    return stem if width == 1 else attrs.evolve(stem, channels=round_channels(stem.channels, width))
+def widths(part: Part) -> dict[str, int]:
+    """The fields of a stem, a stage or a head that its width multiplies."""
+    return {name: getattr(part, name) for name in WIDTH_FIELDS if hasattr(part, name)}
 
 
-def _wider_head(head: Head, width: float) -> Head:
-    if width == 1 or not isinstance(head, ConvHead):
-        return head
-    return attrs.evolve(head, channels=round_channels(head.channels, width))
+def _wider(place: str, part: P, width: float) -> P:
+    if width == 1:
+        return part
+    return _evolved(place, part, {name: round_channels(old, width) for name, old in widths(part).items()})
 
 
-def _grown(stage: Stage, width: float, depth: float) -> Stage:
-    channels = stage.channels if width == 1 else round_channels(stage.channels, width)
-    return attrs.evolve(stage, channels=channels, layers=round_layers(stage.layers, depth))
+def _grown(place: str, stage: Stage, width: float, depth: float) -> Stage:
+    return _evolved(place, _wider(place, stage, width), {"layers": round_layers(stage.layers, depth)})
+
+
+def _evolved(place: str, part: P, fields: Mapping[str, int]) -> P:
+    try:
+        return attrs.evolve(part, **fields)  # type: ignore[arg-type]  # each field is one of the part's own
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{place}: {error.problem}", error.remedy) from None

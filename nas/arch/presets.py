@@ -2,7 +2,8 @@
 
 Sources: EfficientNet arXiv 1905.11946 (tables 1 and 8; batch normalisation as in its TensorFlow code),
 EfficientNet-Lite (its release notes), MnasNet arXiv 1807.11626 (figure 7 and its code), MobileNetV1 arXiv 1704.04861
-(table 1), MobileNetV2 arXiv 1801.04381 (table 2).
+(table 1), MobileNetV2 arXiv 1801.04381 (table 2), MobileNetV3 arXiv 1905.02244 (tables 1 and 2), ResNet arXiv
+1512.03385 (table 1); the last two as torchvision has them, whose bottlenecks have their stride in the 3x3 convolution.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,16 @@ mbconv r3 k5 s1 e6 c112 se0.25
 mbconv r4 k5 s2 e6 c192 se0.25
 mbconv r1 k3 s1 e6 c320 se0.25
 head conv c1280 dropout=0.2
+"""
+
+_RESNET_50 = """
+net channels=3 resolution=224 classes=1000 padding=symmetric bn=0.1/1e-05 drop_path=0 act=relu
+stem maxpool k7 s2 c64
+bottleneck r3 k3 s1 e4 c256 projskip
+bottleneck r4 k3 s2 e4 c512 projskip
+bottleneck r6 k3 s2 e4 c1024 projskip
+bottleneck r3 k3 s2 e4 c2048 projskip
+head pool dropout=0
 """
 
 _TEXTS = {
@@ -90,6 +101,43 @@ mbconv r3 k3 s2 e6 c160
 mbconv r1 k3 s1 e6 c320
 head conv c1280 dropout=0.2
 """,
+    "mobilenetv3-large": """
+net channels=3 resolution=224 classes=1000 padding=symmetric bn=0.01/0.001 drop_path=0 act=hard_swish
+stem conv k3 s2 c16
+mbconv r1 k3 s1 e1 c16 relu
+mbconv r1 k3 s2 e4 c24 relu
+mbconv r1 k3 s1 e3 c24 relu
+mbconv r3 k5 s2 e3 c40 se0.25:expanded:relu:hard_sigmoid:div8 relu
+mbconv r1 k3 s2 e6 c80
+mbconv r1 k3 s1 e2.5 c80
+mbconv r2 k3 s1 e2.3 c80
+mbconv r2 k3 s1 e6 c112 se0.25:expanded:relu:hard_sigmoid:div8
+mbconv r3 k5 s2 e6 c160 se0.25:expanded:relu:hard_sigmoid:div8
+head mlp c960 f1280 dropout=0.2
+""",
+    "mobilenetv3-small": """
+net channels=3 resolution=224 classes=1000 padding=symmetric bn=0.01/0.001 drop_path=0 act=hard_swish
+stem conv k3 s2 c16
+mbconv r1 k3 s2 e1 c16 se0.25:expanded:relu:hard_sigmoid:div8 relu
+mbconv r1 k3 s2 e4.5 c24 relu
+mbconv r1 k3 s1 e3.67 c24 relu
+mbconv r1 k5 s2 e4 c40 se0.25:expanded:relu:hard_sigmoid:div8
+mbconv r2 k5 s1 e6 c40 se0.25:expanded:relu:hard_sigmoid:div8
+mbconv r2 k5 s1 e3 c48 se0.25:expanded:relu:hard_sigmoid:div8
+mbconv r3 k5 s2 e6 c96 se0.25:expanded:relu:hard_sigmoid:div8
+head mlp c576 f1024 dropout=0.2
+""",
+    "resnet-18": """
+net channels=3 resolution=224 classes=1000 padding=symmetric bn=0.1/1e-05 drop_path=0 act=relu
+stem maxpool k7 s2 c64
+basic r2 k3 s1 c64
+basic r2 k3 s2 c128 projskip
+basic r2 k3 s2 c256 projskip
+basic r2 k3 s2 c512 projskip
+head pool dropout=0
+""",
+    "resnet-50": _RESNET_50,
+    "resnet-152": _RESNET_50.replace("r4", "r8").replace("r6", "r36"),
 }
 
 

@@ -11,9 +11,9 @@ from attrs.validators import deep_iterable
 
 from nas.errors import ArchitectureError
 
-OPERATORS = ("conv", "dsconv", "mbconv", "fused")
-EXPANDING_OPERATORS = ("mbconv", "fused")
-SKIPS = ("identity", "pool", "none")
+OPERATORS = ("conv", "dsconv", "mbconv", "fused", "basic", "bottleneck")
+EXPANDING_OPERATORS = ("mbconv", "fused", "bottleneck")
+SKIPS = ("identity", "pool", "none", "projection")
 ACTIVATIONS = ("relu", "relu6", "silu", "hard_swish", "linear")
 GATES = ("sigmoid", "hard_sigmoid")
 GATE_WIDTHS = ("input", "expanded")
@@ -83,12 +83,14 @@ class Gate:
         of: "input", the block's input channels (EfficientNet, MnasNet), or "expanded", the gated channels.
         activation: between the two 1x1 convolutions.
         gate: what turns the excitation into a factor.
+        divisor: where it is not 1, the width is rounded to a multiple of it as channels are (MobileNetV3 has 8).
     """
 
     ratio: float = field(converter=_float, validator=_number(1e-6, 1))
     of: str = field(default="input", validator=_one_of(GATE_WIDTHS))
     activation: str = field(default="relu", validator=_one_of(ACTIVATIONS))
     gate: str = field(default="sigmoid", validator=_one_of(GATES))
+    divisor: int = field(default=1, validator=_number(1, 64, whole=True))
 
 
 @frozen(cache_hash=True)
@@ -98,16 +100,21 @@ class Stage:
     Attributes:
         operator: "conv" (convolution, BN, activation), "dsconv" (depthwise then pointwise, each with BN and activation,
             MobileNetV1), "mbconv" (expand, depthwise, linear projection, MobileNetV2; with expansion 1 there is nothing
-            to expand), "fused" (expanding k x k convolution, linear projection; EfficientNetV2).
+            to expand), "fused" (expanding k x k convolution, linear projection; EfficientNetV2), "basic" (3x3
+            convolution, BN, activation, k x k convolution, BN; ResNet) or "bottleneck" (1x1 to fewer channels, k x k,
+            1x1 to the output's, each with BN and all but the last with an activation; ResNet). The last two have
+            their activation once more after the skip is added.
         layers: how many.
-        kernel: side of the spatial kernel, odd.
-        stride: of the first layer; the others have 1.
-        expansion: channels inside the block over its input channels (mbconv and fused).
+        kernel: side of the spatial kernel, odd; of basic's second one.
+        stride: of the first layer; the others have 1. It is the 3x3's in basic, the k x k's in bottleneck.
+        expansion: channels inside the block over its input channels (mbconv and fused), or output channels over those
+            inside (bottleneck).
         channels: output channels.
-        gate: squeeze-and-excitation after the spatial convolution, or None.
+        gate: squeeze-and-excitation after the spatial convolution (basic and bottleneck: at the branch's end), or None.
         skip: "identity" adds the layer's input where stride is 1 and the channels are equal, and nothing elsewhere;
             "pool" adds the input after a 3x3 average pooling of the layer's stride, its channels cut or filled up with
-            zeros to the output's; "none" adds nothing.
+            zeros to the output's; "projection" adds the input where "identity" can, and elsewhere what a 1x1
+            convolution of the layer's stride with BN makes of it; "none" adds nothing.
         activation: wherever the operator has one; "linear" is none at all.
     """
 
@@ -125,7 +132,7 @@ class Stage:
         if self.expansion != 1 and self.operator not in EXPANDING_OPERATORS:
             raise ArchitectureError(
                 f"stage operator {self.operator} has expansion {self.expansion:g}",
-                f"only {' and '.join(EXPANDING_OPERATORS)} expand; leave the expansion out",
+                f"only {', '.join(EXPANDING_OPERATORS)} expand; leave the expansion out",
             )
 
 
@@ -135,6 +142,16 @@ class ConvStem:
 
     channels: int = field(validator=_counted())
     kernel: int = field(default=3, validator=_number(1, 99, whole=True, odd=True))
+    stride: int = field(default=2, validator=_number(1, 4, whole=True))
+    activation: str = field(default="relu", validator=_one_of(ACTIVATIONS))
+
+
+@frozen(cache_hash=True)
+class MaxPoolStem:
+    """A k x k convolution, BN, an activation and 3x3 max-pooling of stride 2, padded by 1 on every side (ResNet)."""
+
+    channels: int = field(validator=_counted())
+    kernel: int = field(default=7, validator=_number(1, 99, whole=True, odd=True))
     stride: int = field(default=2, validator=_number(1, 4, whole=True))
     activation: str = field(default="relu", validator=_one_of(ACTIVATIONS))
 
@@ -155,13 +172,30 @@ class PoolHead:
     dropout: float = field(default=0.0, converter=_float, validator=_number(0, 0.99))
 
 
+@frozen(cache_hash=True)
+class MlpHead:
+    """A 1x1 convolution, BN, an activation, global average pooling, a matrix, an activation, dropout and a classifier.
+
+    MobileNetV3's (arXiv 1905.02244, section 5.1).
+
+    Attributes:
+        channels: of the convolution.
+        features: that the matrix makes of them, with a bias each.
+    """
+
+    channels: int = field(validator=_counted())
+    features: int = field(validator=_counted())
+    dropout: float = field(default=0.0, converter=_float, validator=_number(0, 0.99))
+    activation: str = field(default="relu", validator=_one_of(ACTIVATIONS))
+
+
 def _stages(stages: Any) -> Any:
     """Several become a tuple; anything else is left for the validator to judge."""
     return tuple(stages) if isinstance(stages, Iterable) else stages
 
 
-Stem = ConvStem
-Head = ConvHead | PoolHead
+Stem = ConvStem | MaxPoolStem
+Head = ConvHead | PoolHead | MlpHead
 Part = Stem | Stage | Head
 
 

@@ -38,7 +38,14 @@ def element_bytes(precision: str) -> int:
 
 # What is counted, in the order of `Costs`, and how parts make the whole.
 JOINS: Mapping[str, np.ufunc] = MappingProxyType(
-    {"macs": np.add, "params": np.add, "peak_elements": np.maximum, "weights": np.add, "biases": np.add}
+    {
+        "macs": np.add,
+        "params": np.add,
+        "peak_elements": np.maximum,
+        "weights": np.add,
+        "biases": np.add,
+        "activations": np.add,
+    }
 )
 
 
@@ -51,6 +58,7 @@ class PartCost:
     peak_elements: int
     weights: int
     biases: int
+    activations: int
     shape: Shape
 
 
@@ -64,6 +72,7 @@ class Costs:
         peak_elements: most numbers alive at once among activations, the input image included.
         weights: numbers in kernels and matrices.
         biases: of a deployed network, one for each channel of a convolution or matrix.
+        activations: numbers in the outputs of all convolutions (arXiv 2003.13678, section 3.2).
     """
 
     macs: int
@@ -71,6 +80,7 @@ class Costs:
     peak_elements: int
     weights: int
     biases: int
+    activations: int
 
     def peak_bytes(self, precision: str = "fp32") -> int:
         """Peak activation memory at a precision.
@@ -113,7 +123,8 @@ def layer_cost(part: Part, shape: Shape, classes: int) -> PartCost:
     macs, params = sum(map(node_macs, nodes)), sum(map(node_params, nodes))
     weighted = [node for node in nodes if node.weights]
     weights, biases = sum(node.weights for node in weighted), sum(node.shape.channels for node in weighted)
-    return PartCost(macs, params, peak_elements(nodes, shape), weights, biases, nodes[-1].shape)
+    activations = sum(node.shape.elements for node in weighted if node.op == "conv")
+    return PartCost(macs, params, peak_elements(nodes, shape), weights, biases, activations, nodes[-1].shape)
 
 
 @lru_cache(maxsize=262_144)
@@ -130,6 +141,7 @@ def part_cost(part: Part, shape: Shape, classes: int) -> PartCost:
         max(first.peak_elements, again.peak_elements),
         first.weights + times * again.weights,
         first.biases + times * again.biases,
+        first.activations + times * again.activations,
         again.shape,
     )
 
@@ -168,6 +180,7 @@ def cost(arch: Architecture) -> Costs:
         max(share.peak_elements for share in shares),
         sum(share.weights for share in shares),
         sum(share.biases for share in shares),
+        sum(share.activations for share in shares),
     )
 
 

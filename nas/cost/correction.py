@@ -26,7 +26,10 @@ def kind(part: Part) -> str:
 
 
 PLAIN: Mapping[str, str] = MappingProxyType(
-    {"conv": "dense", "fused": "dense", "dsconv": "depthwise", "mbconv": "depthwise"}
+    {
+        **dict.fromkeys(("conv", "fused", "basic", "bottleneck"), "dense"),
+        **dict.fromkeys(("dsconv", "mbconv"), "depthwise"),
+    }
 )
 KINDS = ("ends", "dense", "depthwise", "gated", "pooled")
 

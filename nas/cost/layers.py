@@ -7,7 +7,7 @@ from attrs import frozen
 
 from nas.arch.canonical import plain_layer
 from nas.arch.layers import Shape, stage_layers, walk_part
-from nas.arch.spec import ConvStem, Part, Stage
+from nas.arch.spec import Part, Stage, Stem
 from nas.cost.base import Chain
 from nas.graph.fragment import Fragment
 
@@ -82,12 +82,12 @@ def pair(shape: Shape, padding: str) -> Fragment:
 
 def before(layer: Layer) -> Shape | None:
     """Where a cheap convolution stands before a layer: everywhere but before the stem."""
-    return None if isinstance(layer.part, ConvStem) else layer.shape
+    return None if isinstance(layer.part, Stem) else layer.shape
 
 
 def after(layer: Layer, classes: int) -> Shape | None:
     """Where one stands after a layer: everywhere but after the head."""
-    return out_shape(layer, classes) if isinstance(layer.part, Stage | ConvStem) else None
+    return out_shape(layer, classes) if isinstance(layer.part, Stage | Stem) else None
 
 
 def in_context(layer: Layer, classes: int, padding: str) -> Fragment:

@@ -19,7 +19,7 @@ from attrs import field, frozen
 
 from nas.arch.code import format_part, parse_part
 from nas.arch.layers import Shape
-from nas.arch.spec import PADDINGS, ConvStem, Part, Stage
+from nas.arch.spec import PADDINGS, Part, Stage, Stem
 from nas.device.machine import Machine
 from nas.device.strict import (
     MAX_LINE,
@@ -134,7 +134,7 @@ def _shape(where: str, data: Any) -> Shape:
 def _fragment(where: str, data: Any) -> Fragment:
     made = Fragment(*read_fields(where, data, _FRAGMENT).values())
     first, last = made.parts[1:], made.parts[:-1]
-    if any(isinstance(part, ConvStem) for part in first) or not all(isinstance(p, Stage | ConvStem) for p in last):
+    if any(isinstance(part, Stem) for part in first) or not all(isinstance(p, Stage | Stem) for p in last):
         raise DeviceError(f"{where}.parts has a stem or a head in the middle", "a stem stands first and a head last")
     return made
 

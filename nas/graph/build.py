@@ -66,11 +66,12 @@ def _put_part(tape: "_Tape", placed: PlacedPart, value: str, *, last: bool) -> s
 
 @define
 class _Tape:
-    """A graph in the making."""
+    """A graph in the making; its values are `flat`, `(batch, C)`, once a matrix was applied."""
 
     weights: Weights
     padding: str
     batch: int
+    flat: bool = False
     nodes: list[onnx.NodeProto] = field(factory=list)
     constants: dict[str, onnx.TensorProto] = field(factory=dict)
 
@@ -129,11 +130,15 @@ def _pads(site: _Site, node: Node) -> list[int]:
 
 
 def _linear(site: _Site, node: Node) -> str:
-    flat = site.put(
-        "Reshape", site.tape.numbers(site.tape.batch, node.in_channels), makes=f"{site.name}.flat", allowzero=1
-    )
+    flat = site.inputs[0] if site.tape.flat else _flatten(site, node)
+    site.tape.flat = True
     weight, bias = (site.tape.weight(f"{site.name}.{part}") for part in ("weight", "bias"))
     return site.put("Gemm", weight, bias, reads=[flat], transB=1)
+
+
+def _flatten(site: _Site, node: Node) -> str:
+    sides = site.tape.numbers(site.tape.batch, node.in_channels)
+    return site.put("Reshape", sides, makes=f"{site.name}.flat", allowzero=1)
 
 
 def _relu6(site: _Site) -> str:
@@ -170,6 +175,18 @@ def _pool(site: _Site, node: Node) -> str:
     )
 
 
+def _max_pool(site: _Site, node: Node) -> str:
+    return site.put(
+        "MaxPool",
+        kernel_shape=[node.kernel] * 2,
+        strides=[node.stride] * 2,
+        pads=[node.kernel // 2] * 4,
+        dilations=[1, 1],
+        ceil_mode=0,
+        storage_order=0,
+    )
+
+
 def _resize(site: _Site, node: Node) -> str:
     numbers = site.tape.numbers
     missing = node.shape.channels - node.in_channels
@@ -187,6 +204,7 @@ EMIT: Mapping[str, Callable[[_Site, Node], str]] = MappingProxyType(
         "mean": lambda site, _: site.put("ReduceMean", site.tape.numbers(2, 3), keepdims=1),
         "scale": lambda site, _: site.put("Mul"),
         "pool": _pool,
+        "maxpool": _max_pool,
         "resize": _resize,
         "add": lambda site, _: site.put("Add"),
         "dropout": lambda site, _: site.inputs[0],

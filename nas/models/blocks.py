@@ -96,7 +96,10 @@ class ConvNorm(nn.Module):
 
 
 class Classifier(nn.Linear):
-    """`(N, C, 1, 1)` to `(N, classes)`; weights start uniform within 1 / sqrt(classes), biases at 0."""
+    """`(N, C, 1, 1)` or `(N, C)` to `(N, classes)`; weights start uniform within 1 / sqrt(classes), biases at 0.
+
+    A head's matrix before its last one is such a classifier too, of features.
+    """
 
     def reset_parameters(self) -> None:
         """As in EfficientNet's code."""

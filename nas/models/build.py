@@ -92,6 +92,10 @@ def _pool(node: Node, _setting: Setting) -> nn.Module:
     return nn.AvgPool2d(node.kernel, node.stride, padding=node.kernel // 2, count_include_pad=False)
 
 
+def _max_pool(node: Node, _setting: Setting) -> nn.Module:
+    return nn.MaxPool2d(node.kernel, node.stride, padding=node.kernel // 2)
+
+
 # One row for each kind of node the walk makes.
 MODULES: Mapping[str, Callable[[Node, Setting], nn.Module]] = MappingProxyType(
     {
@@ -101,6 +105,7 @@ MODULES: Mapping[str, Callable[[Node, Setting], nn.Module]] = MappingProxyType(
         "mean": lambda _node, _: Mean(),
         "scale": lambda _node, _: Scale(),
         "pool": _pool,
+        "maxpool": _max_pool,
         "resize": lambda node, _: Resize(node.shape.channels),
         "add": lambda _node, setting: Add(setting.drop_rate),
         "dropout": lambda node, _: nn.Dropout(node.rate),

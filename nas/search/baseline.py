@@ -47,6 +47,6 @@ def _on_task(arch: Architecture, space: SearchSpace) -> Architecture:
 
 def _widest(name: str, arch: Architecture, targets: Sequence[Target]) -> tuple[str, Architecture] | None:
     """The largest width that fits; costs grow with it, so that few widths need to be looked at."""
-    grown = [multiply(arch, width=width, head=width > 1) for width in WIDTHS]
+    grown = [multiply(arch, width=width, keep=() if width > 1 else ("head",)) for width in WIDTHS]
     fitting = bisect_left(grown, True, key=lambda wide: not _fits(wide, targets))
     return (f"{name} x{WIDTHS[fitting - 1]:g}", grown[fitting - 1]) if fitting else None

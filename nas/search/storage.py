@@ -245,9 +245,13 @@ def study_names(storage: BaseStorage) -> tuple[str, ...]:
 
 
 def open_study(
-    storage: BaseStorage, name: str, directions: Sequence[Direction], settings: Mapping[str, Any]
+    storage: BaseStorage,
+    name: str,
+    directions: Sequence[Direction],
+    settings: Mapping[str, Any],
+    kept_as: str = SETTINGS,
 ) -> optuna.Study:
-    """Make a study, or go on with it.
+    """Make a study, or go on with it; its settings stand under `kept_as`.
 
     Raises:
         StudyError: it was made with other settings, or by another tool.
@@ -259,9 +263,9 @@ def open_study(
         load_if_exists=True,
         sampler=optuna.samplers.RandomSampler(),
     )
-    known = study.user_attrs.get(SETTINGS)
+    known = study.user_attrs.get(kept_as)
     if known is None and _is_untouched(study, directions):
-        study.set_user_attr(SETTINGS, dict(settings))
+        study.set_user_attr(kept_as, dict(settings))
     else:
         _check_same(name, known, settings)
     return study
@@ -275,7 +279,7 @@ def _is_untouched(study: optuna.Study, directions: Sequence[Direction]) -> bool:
 
 def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> None:
     if known is None:
-        raise StudyError(f"study {name} was not made by nas", "choose another name by --study")
+        raise StudyError(f"study {name} was not made by nas for this", "choose another name by --study")
     if known.get("format") != settings.get("format"):
         raise StudyError(f"study {name} was made by another version of nas", "choose another name by --study")
     old, new = _flat(known), _flat(settings)

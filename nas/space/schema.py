@@ -21,6 +21,7 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
+import attrs
 import yaml
 from attrs import frozen
 
@@ -34,8 +35,8 @@ from nas.arch.code import (
     Token,
     read_tokens,
 )
-from nas.arch.multiply import round_channels
 from nas.arch.presets import preset
+from nas.arch.rounding import round_channels
 from nas.arch.spec import OPERATORS, Architecture, ConvStem, Part, PoolHead, Stage
 from nas.errors import ArchitectureError, NasError, SpaceError
 from nas.space.decode import Choice, SearchSpace, SpacePart, Value, make_stage_or_none
@@ -51,7 +52,7 @@ DERIVED_RULES: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "times": (lambda by: by > 0, "numbers above 0"),
     "plus": (lambda by: float(by).is_integer(), "whole numbers"),
 }
-SKIP_WORDS = {"identity": "", "none": "noskip", "pool": "poolskip"}
+SKIP_WORDS = {"identity": "", "none": "noskip", "pool": "poolskip", "projection": "projskip"}
 
 
 @frozen
@@ -80,7 +81,12 @@ STAGE_KEYS: Mapping[str, Key] = {
     **_ACTIVATION,
 }
 STEM_KEYS: Mapping[str, Key] = {**_SIZES, **_ACTIVATION}
-HEAD_KEYS: Mapping[str, Key] = {"channels": _CHANNELS, "dropout": Key(_prefixed("dropout=")), **_ACTIVATION}
+HEAD_KEYS: Mapping[str, Key] = {
+    "channels": _CHANNELS,
+    "features": Key(_prefixed("f"), "times", round_channels),
+    "dropout": Key(_prefixed("dropout=")),
+    **_ACTIVATION,
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -205,11 +211,10 @@ def _end(file: str, name: str, data: Any, table: Table, keys: Mapping[str, Key],
 
 
 def _made(cls: type, fields: Fields) -> Part:
-    try:
-        part: Part = cls(**fields)
-    except TypeError:
-        missing = "channels" if "channels" not in fields else "a key that it has not"
-        raise ArchitectureError(f"needs {missing}", "see the shipped spaces") from None
+    needed = [name for name, field in attrs.fields_dict(cls).items() if field.default is attrs.NOTHING]
+    if missing := [name for name in needed if name not in fields]:
+        raise ArchitectureError(f"needs {missing[0]}", "see the shipped spaces")
+    part: Part = cls(**fields)
     return part
 
 

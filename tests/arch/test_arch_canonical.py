@@ -11,7 +11,7 @@ from nas.arch.canonical import canonical
 from nas.arch.code import format_text, parse_text
 from nas.arch.layers import Node, walk
 from nas.arch.presets import preset, preset_names
-from nas.arch.spec import Architecture, ConvStem, Gate, PoolHead, Stage
+from nas.arch.spec import SKIPS, Architecture, ConvStem, Gate, MaxPoolStem, PoolHead, Stage
 from nas.cost.analytic import cost
 from tests.strategies import architectures
 
@@ -71,7 +71,7 @@ def test_no_skip_is_the_identity_where_none_can_be(arch: Architecture) -> None:
     channels, stages = arch.stem.channels, []
     for stage in arch.stages:
         possible = stage.stride == 1 and stage.channels == channels
-        other = {"identity": "none", "none": "identity", "pool": "pool"}[stage.skip]
+        other = {"identity": "none", "none": "identity"}.get(stage.skip, stage.skip)
         stages.append(attrs.evolve(stage, layers=1, skip=stage.skip if possible else other))
         channels = stage.channels
     single = with_stages(arch, *(attrs.evolve(stage, layers=1) for stage in arch.stages))
@@ -107,7 +107,30 @@ def test_a_first_layer_that_cannot_skip_joins_layers_that_do_not() -> None:
     )
 
 
-@given(st.lists(st.sampled_from(["identity", "none", "pool"]), min_size=1, max_size=5), st.sampled_from([1, 2]))
+@given(architectures())
+@settings(deadline=None)
+def test_a_projection_is_the_identity_where_one_can_be(arch: Architecture) -> None:
+    stages = [attrs.evolve(stage, skip="projection") for stage in arch.stages]
+    written, channels = [], arch.stem.channels
+    for stage in stages:  # layer by layer, under whichever name
+        possible = stage.stride == 1 and stage.channels == channels
+        written.append(attrs.evolve(stage, layers=1, skip="identity" if possible else "projection"))
+        written += [attrs.evolve(stage, layers=1, stride=1, skip="identity")] * (stage.layers - 1)
+        channels = stage.channels
+    assert canonical(with_stages(arch, *written)) == canonical(with_stages(arch, *stages))
+
+
+def test_a_stage_that_projects_first_holds_all_its_layers() -> None:
+    first, more = Stage("basic", 16, stride=2, skip="projection"), Stage("basic", 16)
+    together = tiny(attrs.evolve(first, layers=3))
+    assert canonical(tiny(first, more, attrs.evolve(more, skip="projection"))) == canonical(together) == together
+    assert canonical(tiny(first, more, more)) == together
+    apart = tiny(first, attrs.evolve(more, skip="none"), more)
+    assert canonical(apart) == apart
+    assert canonical(tiny(Stage("basic", 8, layers=2, skip="projection"))) == tiny(Stage("basic", 8, layers=2))
+
+
+@given(st.lists(st.sampled_from(SKIPS), min_size=1, max_size=5), st.sampled_from([1, 2]))
 @settings(deadline=None)
 def test_layers_that_differ_in_their_skip_alone_are_joined_without_changing_it(skips: list[str], stride: int) -> None:
     first, *rest = (Stage("conv", 16, skip=skip) for skip in skips)
@@ -135,10 +158,13 @@ _BASE = tiny(Stage("mbconv", 8, layers=2, expansion=6, gate=Gate(0.25)), Stage("
         (0, {"gate": Gate(0.25, "expanded")}),
         (0, {"gate": Gate(0.25, activation="silu")}),
         (0, {"gate": Gate(0.25, gate="hard_sigmoid")}),
+        (0, {"gate": Gate(0.25, divisor=8)}),
         (0, {"skip": "none"}),
         (0, {"skip": "pool"}),
         (0, {"activation": "silu"}),
+        (0, {"operator": "bottleneck"}),
         (1, {"skip": "pool"}),
+        (1, {"skip": "projection"}),
         (1, {"operator": "fused"}),
     ],
 )
@@ -157,6 +183,7 @@ def test_another_stage_is_another_network(at: int, change: dict[str, Any]) -> No
         {"drop_path": 0.1},
         {"head": PoolHead(0.1)},
         {"stem": ConvStem(8, kernel=5)},
+        {"stem": MaxPoolStem(8, kernel=3)},
     ],
 )
 def test_another_net_line_stem_or_head_is_another_network(change: dict[str, Any]) -> None:

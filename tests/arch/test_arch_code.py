@@ -5,13 +5,14 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.arch.code import format_json, format_part, format_text, parse_json, parse_part, parse_text
 from nas.arch.presets import preset, preset_names
-from nas.arch.spec import ACTIVATIONS, Architecture, Gate, Norm, Part, Stage
+from nas.arch.spec import ACTIVATIONS, Architecture, Gate, MaxPoolStem, MlpHead, Norm, Part, Stage
 from nas.errors import ArchitectureError
 from tests.strategies import architectures, heads, stages, stems
 
@@ -86,6 +87,14 @@ def test_a_part_s_line_is_an_exact_inverse_whatever_activation_it_leaves_out(par
         ("head conv", "channels is missing"),
         ("head pool c8", "'c8'"),
         ("head pool dropout=1", "dropout"),
+        ("head mlp c8", "features is missing"),
+        ("head mlp c8 f0", "features"),
+        ("stem maxpool k7", "channels is missing"),
+        ("basic c8 e2", "expansion"),
+        ("bottleneck c8 projskip noskip", "skip a second time"),
+        ("conv c8 se0.5:div65", "divisor"),
+        ("conv c8 se0.5:div0", "divisor"),
+        ("conv c8 se0.5:div8:div8", "divisor a second time"),
     ],
 )
 def test_a_bad_part_is_refused_under_its_given_name(line: str, shown: str) -> None:
@@ -156,6 +165,30 @@ def test_what_a_line_leaves_out_is_the_usual() -> None:
     )
     assert (arch.stem.activation, arch.stem.kernel, arch.stem.stride) == ("relu", 3, 2)
     assert (arch.resolution, arch.classes, arch.in_channels, arch.padding) == (224, 1000, 3, "symmetric")
+
+
+def test_a_gate_s_divisor_is_its_last_word_and_left_out_where_it_is_1() -> None:
+    gate = Gate(0.25, "expanded", "relu", "hard_sigmoid", 8)
+    stage = Stage("mbconv", 16, expansion=6, gate=gate, activation="silu")
+    line = "mbconv r1 k3 s1 e6 c16 se0.25:expanded:relu:hard_sigmoid:div8 silu"
+    assert format_part(stage, "relu") == line
+    assert parse_part(line) == stage
+    assert parse_part(line.replace("div8", "div1")) == attrs.evolve(stage, gate=attrs.evolve(gate, divisor=1))
+    assert ":div" not in format_part(attrs.evolve(stage, gate=Gate(0.25)), "relu")
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("stem maxpool k7 s2 c64", MaxPoolStem(64)),
+        ("head mlp c960 f1280 dropout=0.2 hard_swish", MlpHead(960, 1280, 0.2, "hard_swish")),
+        ("basic r2 k3 s2 c128 projskip", Stage("basic", 128, 2, stride=2, skip="projection")),
+        ("bottleneck r3 k3 s1 e4 c256", Stage("bottleneck", 256, 3, expansion=4)),
+    ],
+)
+def test_what_a_part_s_line_says(line: str, part: Part) -> None:
+    assert parse_part(line) == part
+    assert format_part(part, "relu") == line
 
 
 def test_the_net_s_activation_holds_for_stem_stages_gates_and_head() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nas.arch.layers import INPUT, Node, Shape, walk, walk_part
 from nas.arch.presets import preset
-from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, Part, PoolHead, Stage
+from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, MaxPoolStem, MlpHead, Part, PoolHead, Stage
 from nas.cost.analytic import cost, layer_cost
 from tests.strategies import architectures
 
@@ -17,7 +17,8 @@ from tests.strategies import architectures
 def side(arch: Architecture) -> int:
     """The last side, by one division after the other."""
     here = arch.resolution
-    for stride in (arch.stem.stride, *(stage.stride for stage in arch.stages)):
+    pooled = (2,) if isinstance(arch.stem, MaxPoolStem) else ()
+    for stride in (arch.stem.stride, *pooled, *(stage.stride for stage in arch.stages)):
         here = ceil(here / stride)
     return here
 
@@ -77,6 +78,9 @@ _ORDERS: list[tuple[Part, str]] = [
     (ConvStem(8), "conv conv_act"),
     (ConvHead(32, 0.2), "conv conv_act mean dropout classifier"),
     (PoolHead(), "mean classifier"),
+    (MaxPoolStem(8), "conv conv_act pool"),
+    (MlpHead(32, 48, 0.2), "conv conv_act mean features features_act dropout classifier"),
+    (MlpHead(32, 48, activation="linear"), "conv mean features classifier"),
     (Stage("conv", 8), "conv conv_act"),
     (Stage("conv", 16, activation="linear"), "conv add"),
     (Stage("dsconv", 8), "depthwise depthwise_act pointwise pointwise_act"),
@@ -88,6 +92,15 @@ _ORDERS: list[tuple[Part, str]] = [
     (Stage("mbconv", 16, stride=2), "depthwise depthwise_act project"),
     (Stage("mbconv", 16, stride=2, skip="pool"), "depthwise depthwise_act project skip_pool add"),
     (Stage("mbconv", 24, skip="pool"), "depthwise depthwise_act project skip_pool skip_resize add"),
+    (Stage("basic", 16), "conv1 conv1_act conv2 add act"),
+    (Stage("basic", 16, skip="none", activation="linear"), "conv1 conv2"),
+    (Stage("basic", 24, gate=Gate(0.25)), f"conv1 conv1_act conv2 {_GATE} act"),
+    (Stage("basic", 24, skip="projection"), "conv1 conv1_act conv2 skip_conv add act"),
+    (Stage("bottleneck", 16, skip="projection"), "reduce reduce_act spatial spatial_act restore add act"),
+    (
+        Stage("bottleneck", 16, stride=2, skip="projection", gate=Gate(0.25)),
+        f"reduce reduce_act spatial spatial_act restore {_GATE} skip_conv add act",
+    ),
 ]
 
 
@@ -115,6 +128,23 @@ def test_what_a_part_computes_in_order(part: Part, order: str) -> None:
             (9 * 3 * 12 + 12 * 8) * 112**2,
             9 * 3 * 12 + 2 * 12 + 12 * 8 + 2 * 8,
         ),
+        # A pooling after it costs nothing that is counted.
+        (MaxPoolStem(64), 49 * 3 * 64 * 112**2, 49 * 3 * 64 + 2 * 64),
+        (
+            MlpHead(96, 128),
+            3 * 96 * 224**2 + 96 * 128 + 128 * 10,
+            3 * 96 + 2 * 96 + 96 * 128 + 128 + 128 * 10 + 10,
+        ),
+        (
+            Stage("basic", 8, kernel=5, stride=2, skip="projection"),
+            (9 * 3 * 8 + 25 * 8 * 8 + 3 * 8) * 112**2,
+            9 * 3 * 8 + 25 * 8 * 8 + 3 * 8 + 3 * 2 * 8,
+        ),
+        (
+            Stage("bottleneck", 16, stride=2, expansion=4, skip="projection"),
+            3 * 4 * 224**2 + (9 * 4 * 4 + 4 * 16 + 3 * 16) * 112**2,
+            3 * 4 + 9 * 4 * 4 + 4 * 16 + 3 * 16 + 2 * (4 + 4 + 16 + 16),
+        ),
     ],
 )
 def test_a_part_costs_what_is_written_out_here(part: Part, macs: int, params: int) -> None:
@@ -138,6 +168,23 @@ def test_an_mbconv_with_a_gate_costs_what_is_written_out_here() -> None:
 def test_a_gate_squeezes_to_the_floor_of_its_share_and_never_to_nothing(gate: Gate, squeezed: int) -> None:
     nodes = walk_part(Stage("mbconv", 16, expansion=6, gate=gate), _IN, 10)
     assert {node.name: node.shape for node in nodes}["se_reduce"] == Shape(squeezed, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "divisor", "squeezed"),
+    # A quarter of 96 is 24; 0.1 of it is 9.6, and 8 would be more than a tenth below; 0.3 of it is 28.8.
+    [(0.25, 8, 24), (0.1, 8, 16), (0.3, 8, 32), (0.3, 5, 30), (0.01, 8, 8), (0.01, 64, 64), (0.3, 1, 28)],
+)
+def test_a_gate_squeezes_to_multiples_of_its_divisor(ratio: float, divisor: int, squeezed: int) -> None:
+    gate = Gate(ratio, "expanded", divisor=divisor)
+    nodes = walk_part(Stage("mbconv", 16, expansion=6, gate=gate), _IN, 10)
+    assert {node.name: node.shape for node in nodes}["se_reduce"] == Shape(squeezed, 1, 1)
+
+
+@pytest.mark.parametrize(("expansion", "inside"), [(4, 4), (2.5, 6), (3, 5), (1, 16), (100, 1)])
+def test_a_bottleneck_s_expansion_is_of_its_output(expansion: float, inside: int) -> None:
+    nodes = walk_part(Stage("bottleneck", 16, expansion=expansion), Shape(24, 8, 8), 10)
+    assert [node.shape.channels for node in nodes if node.op == "conv"] == [inside, inside, 16]
 
 
 @pytest.mark.parametrize(("expansion", "inside"), [(1.5, 24), (1.01, 16), (2.47, 40), (6, 96)])

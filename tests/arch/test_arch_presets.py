@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.arch.multiply import multiply, round_channels, round_layers
+from nas.arch.multiply import multiply, round_layers
 from nas.arch.presets import preset, preset_names
+from nas.arch.rounding import round_channels
 from nas.arch.spec import Architecture, ConvHead
 from nas.cost.analytic import cost
 from nas.errors import ArchitectureError
@@ -27,6 +28,11 @@ _FIGURES = [
     ("mnasnet-small", 2_030_264, "68.34"),
     ("mobilenetv1", 4_231_976, "568.74"),
     ("mobilenetv2", 3_504_872, "300.77"),
+    ("mobilenetv3-large", 5_483_032, "216.59"),
+    ("mobilenetv3-small", 2_542_856, "56.51"),
+    ("resnet-18", 11_689_512, "1814.07"),
+    ("resnet-50", 25_557_032, "4089.18"),
+    ("resnet-152", 60_192_808, "11513.63"),
 ]
 
 
@@ -43,7 +49,7 @@ def test_every_preset_has_its_figures_here() -> None:
 
 @pytest.mark.parametrize(("width", "mmacs"), [(1.4, 586.3), (0.75, 223.5), (0.5, 103.2), (0.35, 61.7)])
 def test_mnasnet_a1_grows_in_width_with_its_head_kept(width: float, mmacs: float) -> None:
-    grown = multiply(preset("mnasnet-a1"), width=width, head=False)
+    grown = multiply(preset("mnasnet-a1"), width=width, keep=("head",))
     # 223,448,480 was published after two roundings.
     assert cost(grown).macs / 1e6 == pytest.approx(mmacs, abs=0.052)
 
@@ -130,7 +136,7 @@ def test_the_head_grows_only_where_asked() -> None:
 
     b0 = preset("efficientnet-b0")
     assert head_channels(multiply(b0, width=2)) == 2560
-    assert head_channels(multiply(b0, width=2, head=False)) == 1280
+    assert head_channels(multiply(b0, width=2, keep=("head",))) == 1280
     assert multiply(preset("mobilenetv1"), width=2).head == preset("mobilenetv1").head
 
 

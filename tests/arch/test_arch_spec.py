@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from nas.arch.presets import preset
-from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, Norm, PoolHead, Stage
+from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, MaxPoolStem, MlpHead, Norm, PoolHead, Stage
 from nas.errors import ArchitectureError
 from tests.strategies import architectures
 
@@ -18,6 +18,8 @@ _VALID: dict[type[Any], dict[str, Any]] = {
     ConvStem: {"channels": 32},
     ConvHead: {"channels": 1280},
     PoolHead: {},
+    MaxPoolStem: {"channels": 64},
+    MlpHead: {"channels": 960, "features": 1280},
     Norm: {},
     Architecture: {"stem": ConvStem(8), "stages": (Stage("conv", 8),), "head": PoolHead()},
 }
@@ -33,6 +35,7 @@ _BAD: dict[type[Any], dict[str, list[Any]]] = {
         "of": _NO_WORD,
         "activation": _NO_WORD,
         "gate": [*_NO_WORD, "relu"],
+        "divisor": [*_NO_COUNT, 65],
     },
     Stage: {
         "operator": [*_NO_WORD, "absent", "MBConv"],
@@ -48,6 +51,8 @@ _BAD: dict[type[Any], dict[str, list[Any]]] = {
     ConvStem: {"channels": _NO_COUNT, "kernel": _NO_KERNEL, "stride": _NO_STRIDE, "activation": _NO_WORD},
     ConvHead: {"channels": _NO_COUNT, "dropout": _NO_RATE, "activation": _NO_WORD},
     PoolHead: {"dropout": _NO_RATE},
+    MaxPoolStem: {"channels": _NO_COUNT, "kernel": _NO_KERNEL, "stride": _NO_STRIDE, "activation": _NO_WORD},
+    MlpHead: {"channels": _NO_COUNT, "features": _NO_COUNT, "dropout": _NO_RATE, "activation": _NO_WORD},
     Norm: {
         "momentum": [-0.1, 1.1, True, "0.1", None, float("nan"), 10**400],
         "eps": [0, -1e-5, 1.5, True, "1e-5", None, float("nan"), 10**400],
@@ -84,7 +89,7 @@ def test_a_bad_value_is_refused_with_its_field_and_a_remedy(record: type[Any], n
         assert len(str(caught.value)) < 300, value
 
 
-@pytest.mark.parametrize("operator", ["conv", "dsconv"])
+@pytest.mark.parametrize("operator", ["conv", "dsconv", "basic"])
 def test_only_expanding_operators_expand(operator: str) -> None:
     with pytest.raises(ArchitectureError, match="expansion 6"):
         Stage(operator, 16, expansion=6)

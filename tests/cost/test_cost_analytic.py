@@ -11,7 +11,7 @@ from onnx import TensorProto, numpy_helper
 
 from nas.arch.layers import INPUT, Node, Shape, walk, walk_part
 from nas.arch.presets import preset, preset_names
-from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, Part, PoolHead, Stage
+from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, MaxPoolStem, MlpHead, Part, PoolHead, Stage
 from nas.cost.analytic import COUNTED, IN_PLACE, MACS, PARAMS, cost, layer_cost, peak_memory, place_costs, size
 from nas.cost.base import ChainCostModel
 from nas.device.quantize import quantize
@@ -97,6 +97,15 @@ _IN = Shape(16, 8, 8)  # 1,024 numbers
         (ConvStem(8, stride=1), 1024 + 512),
         (ConvHead(64), 1024 + 4096),
         (PoolHead(), 1024 + 16),
+        # The sum is written over the branch, and the activation over the sum.
+        (Stage("basic", 16), 1024 + 1024 + 1024),
+        (Stage("basic", 16, skip="none"), 1024 + 1024),
+        # Restoring reads 256 and writes 1,024 beside the input; the projection reads the input beside the branch.
+        (Stage("bottleneck", 16, expansion=4), 256 + 1024 + 1024),
+        (Stage("bottleneck", 64, expansion=4, skip="projection"), 1024 + 4096 + 4096),
+        # The pooling reads what the convolution wrote.
+        (MaxPoolStem(64, stride=1), 4096 + 1024),
+        (MlpHead(64, 128), 1024 + 4096),
     ],
 )
 def test_peak_memory_of_one_layer_by_hand(part: Part, peak: int) -> None:
@@ -147,10 +156,23 @@ def test_size_of_published_networks_is_that_of_the_floats_in_their_graphs(name: 
     assert size("fp16").estimate(arch).value == size().estimate(arch).value / 2
 
 
-@pytest.mark.parametrize("gate", [None, Gate(0.25)])
-def test_size_at_int8_is_that_of_a_quantized_graph_without_scales_and_zero_points(gate: Gate | None) -> None:
+RESIDUAL = (
+    Stage("basic", 8, 2),
+    Stage("bottleneck", 16, 2, stride=2, expansion=4, skip="projection", gate=Gate(0.25, divisor=8)),
+)
+
+
+@pytest.mark.parametrize("gate", [None, Gate(0.25), Gate(0.25, "expanded", "relu", "hard_sigmoid", 8)])
+@pytest.mark.parametrize("residual", [False, True])
+def test_size_at_int8_is_that_of_a_quantized_graph_without_scales_and_zero_points(
+    gate: Gate | None, residual: bool
+) -> None:
     stages = (Stage("mbconv", 8, 2, expansion=3, gate=gate), Stage("fused", 12, stride=2, expansion=2, gate=gate))
     arch = Architecture(ConvStem(8), stages, ConvHead(24), resolution=16, classes=5)
+    if residual:
+        arch = attrs.evolve(
+            arch, stem=MaxPoolStem(8), stages=(*RESIDUAL, *stages), head=MlpHead(24, 16, 0.0, "hard_swish")
+        )
     model = quantize(build_graph(whole(arch)))
     # Weights are bytes and biases 32 bits; what scales them back, some bytes for each channel, is not counted.
     kept = stored_bytes(model, TensorProto.INT8, TensorProto.INT32, named=(".weight_quantized", ".bias_quantized"))

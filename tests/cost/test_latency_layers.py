@@ -18,11 +18,16 @@ from nas.arch.spec import (
     ConvHead,
     ConvStem,
     Gate,
+    Head,
+    MaxPoolStem,
+    MlpHead,
     Part,
     PoolHead,
     Stage,
+    Stem,
 )
 from nas.cost.base import Chain
+from nas.cost.correction import KINDS, kind
 from nas.cost.layers import CONTEXT_CHANNELS, Layer, after, before, distinct_layers, in_context, out_shape, pair
 from nas.graph.build import build_graph
 from nas.graph.fragment import Fragment
@@ -66,10 +71,11 @@ def test_mnasnet_has_2452_layers() -> None:
 
 def part_of_each_kind() -> list[Part]:
     made: list[Part] = [ConvStem(12), ConvStem(12, 7, 1, "silu"), PoolHead(0.1), ConvHead(20, 0.2, "hard_swish")]
+    made += [MaxPoolStem(12), MlpHead(20, 24, 0.2, "hard_swish")]
     for i, (operator, skip) in enumerate((operator, skip) for operator in OPERATORS for skip in SKIPS):
         expansion = 1.5 if operator in EXPANDING_OPERATORS else 1
         for channels, stride in ((6, 1), (9, 2)):
-            gate = Gate(0.25) if i % 2 else None
+            gate = Gate(0.25) if i % 3 else None
             made.append(Stage(operator, channels, 1, 5, stride, expansion, gate, skip, "relu6"))
     return made
 
@@ -86,6 +92,11 @@ def test_every_kind_of_layer_and_its_context_build_valid_graphs_on_the_smallest_
             onnx.checker.check_model(build_graph(fragment), full_check=True)
 
 
+def test_every_layer_has_a_kind_of_its_correction() -> None:
+    assert {kind(part) for part in part_of_each_kind()} == set(KINDS)
+    assert [kind(Stage(operator, 8)) for operator in ("basic", "bottleneck")] == ["dense", "dense"]
+
+
 def single_layers() -> st.SearchStrategy[Stage]:
     return stages().map(lambda stage: attrs.evolve(stage, layers=1))
 
@@ -99,9 +110,9 @@ def test_a_context_meets_the_layer_in_its_shapes_and_has_its_own_at_both_ends(
     built = in_context(layer, 7, "symmetric")
     placed = [each for each in built.walk() if each.part == part]
     assert layer.shape in [each.shape for each in placed]
-    assert built.shape == (layer.shape if isinstance(part, ConvStem) else Shape(CONTEXT_CHANNELS, height, width))
+    assert built.shape == (layer.shape if isinstance(part, Stem) else Shape(CONTEXT_CHANNELS, height, width))
     last = built.walk()[-1].nodes[-1].shape
-    assert last.channels == (7 if isinstance(part, ConvHead | PoolHead) else CONTEXT_CHANNELS)
+    assert last.channels == (7 if isinstance(part, Head) else CONTEXT_CHANNELS)
 
 
 @given(st.integers(1, 12), st.integers(1, 9))

@@ -31,6 +31,8 @@ from nas.arch.spec import (
     ConvHead,
     ConvStem,
     Gate,
+    MaxPoolStem,
+    MlpHead,
     Norm,
     Part,
     PoolHead,
@@ -44,7 +46,7 @@ from nas.models.build import build_model
 from tests.strategies import architectures
 
 Values = NDArray[Any]
-HALVES = (OPERATORS[:2], OPERATORS[2:])
+PAIRS = (OPERATORS[:2], OPERATORS[2:4], OPERATORS[4:])
 
 
 @pytest.fixture(autouse=True)
@@ -66,28 +68,31 @@ def packed(padding: str, gate: str | None, operators: tuple[str, ...]) -> Archit
                 kernel=(3, 1, 5, 7)[i % 4],
                 stride=2 if i % 11 == 6 else 1,
                 expansion=(2, 1, 1.5)[i // 4 % 3] if operator in EXPANDING_OPERATORS else 1,
-                gate=Gate(0.5, GATE_WIDTHS[i % 2], ACTIVATIONS[i % 7 % 5], gate) if gate else None,
+                gate=Gate(0.5, GATE_WIDTHS[i % 2], ACTIVATIONS[i % 7 % 5], gate, (1, 8)[i % 3 % 2]) if gate else None,
                 skip=skip,
                 activation=activation,
             )
         )
+    residual = operators == PAIRS[-1]
+    head = MlpHead(16, 12, 0.2, "hard_swish") if residual else ConvHead(16, 0.2, "hard_swish")
     return Architecture(
-        ConvStem(24, activation="silu"),
+        (MaxPoolStem if residual else ConvStem)(24, 3, 1 if residual else 2, "silu"),
         tuple(stages),
-        ConvHead(16, 0.2, "hard_swish") if gate else PoolHead(0.1),
+        head if gate else PoolHead(0.1),
         resolution=59,
         classes=7,
         padding=padding,
-        norm=Norm(eps=0.1),  # keeps rounding from growing from layer to layer, and shows where it is left out
+        # Keeps rounding from growing from layer to layer, and shows where it is left out.
+        norm=Norm(eps=1 if residual and not gate else 0.1),
         drop_path=0.2,
     )
 
 
 PACKED = {
     f"{padding}-{gate}-{'-'.join(operators)}": packed(padding, gate, operators)
-    for padding, gate, operators in product(PADDINGS, (None, *GATES), HALVES)
+    for padding, gate, operators in product(PADDINGS, (None, *GATES), PAIRS)
 }
-PRESETS = ("mnasnet-a1", "efficientnet-b0", "efficientnet-lite0")
+PRESETS = ("mnasnet-a1", "efficientnet-b0", "efficientnet-lite0", "mobilenetv3-small", "resnet-18")
 
 
 def images(arch: Architecture, count: int, seed: int = 1) -> torch.Tensor:

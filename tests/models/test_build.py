@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 
 import attrs
 import pytest
@@ -20,9 +21,10 @@ from nas.arch.spec import PADDINGS, Architecture
 from nas.cost.analytic import cost
 from nas.models.blocks import Add, Classifier, Conv, Resize
 from nas.models.build import Nodes, build_model
+from tests.models.published import PUBLISHED
 from tests.strategies import architectures
 
-LARGE = {"efficientnet-b5", "efficientnet-b6", "efficientnet-b7"}
+LARGE = {"efficientnet-b5", "efficientnet-b6", "efficientnet-b7", "resnet-152"}
 
 
 def carry_over(source: nn.Module, target: nn.Module) -> None:
@@ -42,6 +44,17 @@ def scramble(model: nn.Module, seed: int = 0) -> None:
             for values in (module.running_mean, module.bias.data):
                 assert values is not None
                 values.normal_(0.0, 0.3, generator=generator)
+
+
+def settle(model: nn.Module, inputs: Tensor) -> None:
+    """Scrambled, with the statistics of real maps, so that a deep network's outputs still depend on its inputs."""
+    scramble(model)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train()(inputs)
+    model.eval()
 
 
 def images(arch: Architecture, count: int = 2, side: int | None = None) -> Tensor:
@@ -95,6 +108,18 @@ def test_lite0_gives_the_outputs_of_the_published_port_with_its_imagenet_weights
     with torch.no_grad():
         inputs = (pixels - 127) / 128
         torch.testing.assert_close(ours(inputs), theirs(inputs), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_presets_give_the_outputs_of_the_papers_tables_written_out(name: str) -> None:
+    theirs, ours = PUBLISHED[name]().double().eval(), build_model(preset(name)).double().eval()
+    inputs = images(preset(name), side=75).double()
+    settle(theirs, inputs)
+    carry_over(theirs, ours)
+    with torch.no_grad():
+        expected = theirs(inputs)
+        torch.testing.assert_close(ours(inputs), expected)
+    assert (expected[0] - expected[1]).abs().max() > 0.01 * expected.std()
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -254,7 +279,10 @@ def test_channels_are_cut_or_filled_up_with_zeros() -> None:
 
 
 def test_names_of_weights_are_readable_and_stay() -> None:
-    text = "net\nstem conv c8\nmbconv k3 e6 c8 se0.25\ndsconv k3 c8\nfused k3 e2 c8\nconv k3 c8\nhead conv c16"
+    text = (
+        "net\nstem maxpool c8\nmbconv k3 e6 c8 se0.25\ndsconv k3 c8\nfused k3 e2 c8\nconv k3 c8\n"
+        "basic k3 c16 projskip\nbottleneck k3 e4 c32 projskip\nhead mlp c16 f24"
+    )
     weights = [name for name in build_model(parse_text(text)).state_dict() if name.endswith("weight")]
     assert [name for name in weights if "norm" not in name] == [
         "stem.conv.conv.weight",
@@ -268,7 +296,15 @@ def test_names_of_weights_are_readable_and_stay() -> None:
         "stages.2.0.expand.conv.weight",
         "stages.2.0.project.conv.weight",
         "stages.3.0.conv.conv.weight",
+        "stages.4.0.conv1.conv.weight",
+        "stages.4.0.conv2.conv.weight",
+        "stages.4.0.skip_conv.conv.weight",
+        "stages.5.0.reduce.conv.weight",
+        "stages.5.0.spatial.conv.weight",
+        "stages.5.0.restore.conv.weight",
+        "stages.5.0.skip_conv.conv.weight",
         "head.conv.conv.weight",
+        "head.features.weight",
         "head.classifier.weight",
     ]
 
@@ -278,3 +314,11 @@ def test_average_pooling_leaves_the_padding_out() -> None:
     pool = build_model(arch).get_submodule("stages.0.0.skip_pool")
     assert bool((pool(torch.ones(1, 4, 9, 9)) == 1).all())
     assert pool(torch.ones(1, 4, 9, 9)).shape == (1, 4, 5, 5)
+
+
+def test_max_pooling_is_padded_by_one_pixel_whatever_the_padding_of_convolutions() -> None:
+    for padding, side in product(PADDINGS, (6, 7)):
+        arch = parse_text(f"net resolution={side} padding={padding}\nstem maxpool k1 s1 c4\nconv c4\nhead pool")
+        values = torch.randn(1, 4, side, side)
+        framed = functional.pad(values, (1, 1, 1, 1), value=-math.inf).unfold(2, 3, 2).unfold(3, 3, 2)
+        assert bool((build_model(arch).get_submodule("stem.pool")(values) == framed.amax((4, 5))).all())

@@ -1,5 +1,6 @@
 """The quiet start: nothing is said yet, and everything can still be learnt."""
 
+import pytest
 import torch
 
 from nas.arch.code import parse_text
@@ -18,6 +19,32 @@ def test_branches_begin_as_their_skips_and_classes_as_equals() -> None:
     assert not model(torch.randn(4, 3, 12, 12)).any()
 
 
+RESIDUAL = (
+    "net resolution=12\nstem conv k3 s1 c8\nbasic r2 k3 c8\nbottleneck r2 k3 s2 e2 c8 projskip\n"
+    "basic k3 c8 se0.5\nmbconv k3 c8\nbasic k3 c8 noskip\nhead mlp c16 f12"
+)
+
+
+def test_residual_branches_begin_as_their_skips_too_projected_or_gated() -> None:
+    model = build_model(parse_text(RESIDUAL)).eval()
+    start_quietly(model)
+    values = torch.randn(4, 8, 12, 12)
+    for layer in ("stages.0.0", "stages.0.1", "stages.1.1", "stages.2.0"):
+        torch.testing.assert_close(model.get_submodule(layer)(values), values.relu())
+    skip = model.get_submodule("stages.1.0.skip_conv")
+    torch.testing.assert_close(model.get_submodule("stages.1.0")(values), skip(values).relu())
+    zeros = {name for name, weight in model.named_parameters() if not weight.any() and name.endswith("weight")}
+    assert zeros == {
+        "stages.0.0.conv2.norm.weight",
+        "stages.0.1.conv2.norm.weight",
+        "stages.1.0.restore.norm.weight",
+        "stages.1.1.restore.norm.weight",
+        "stages.2.0.conv2.norm.weight",
+        "stages.3.0.project.norm.weight",
+        "head.classifier.weight",
+    }
+
+
 def test_what_has_no_skip_or_ends_in_an_activation_is_left_alone() -> None:
     model = build_model(parse_text(TEXT))
     start_quietly(model)
@@ -25,9 +52,10 @@ def test_what_has_no_skip_or_ends_in_an_activation_is_left_alone() -> None:
     assert zeros == ["stages.0.0.project.norm.weight", "stages.0.1.project.norm.weight"]
 
 
-def test_every_weight_is_learning_after_three_steps() -> None:
+@pytest.mark.parametrize("text", [TEXT, RESIDUAL])
+def test_every_weight_is_learning_after_three_steps(text: str) -> None:
     torch.manual_seed(0)
-    model = build_model(parse_text(TEXT))
+    model = build_model(parse_text(text))
     start_quietly(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(3):

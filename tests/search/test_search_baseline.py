@@ -23,7 +23,7 @@ TARGETS = ["flops=30M", "flops=100M", "flops=320M", "flops=400M", "flops=900M", 
 def known() -> list[Architecture]:
     presets = [preset(name).adapted(resolution=224, classes=1000) for name in MNASNET.baselines]
     widths = [i / 100 for i in range(10, 401)]
-    return [*presets, *(multiply(arch, width=w, head=w > 1) for arch in presets for w in widths)]
+    return [*presets, *(multiply(arch, width=w, keep=() if w > 1 else ("head",)) for arch in presets for w in widths)]
 
 
 def cost(target: Target, arch: Architecture) -> float:
@@ -75,7 +75,7 @@ def test_none_where_none_is_small_enough_or_none_is_named() -> None:
 @cache
 def widths(name: str) -> tuple[Architecture, ...]:
     arch = preset(name).adapted(resolution=224, classes=1000)
-    return tuple(multiply(arch, width=width, head=width > 1) for width in WIDTHS)
+    return tuple(multiply(arch, width=width, keep=() if width > 1 else ("head",)) for width in WIDTHS)
 
 
 def scanned(targets: list[Target]) -> tuple[str, Architecture] | None:

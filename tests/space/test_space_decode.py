@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from nas.arch.canonical import canonical
 from nas.arch.presets import preset
+from nas.arch.spec import SKIPS
 from nas.errors import ArchitectureError, SpaceError
 from nas.space.count import count_networks
 from nas.space.decode import ENUMERABLE, SearchSpace, Value
 from nas.space.files import find_space
 from nas.space.schema import read_space
 
-_SPACES = {name: find_space(name) for name in ("efficientnet", "mnasnet", "nasbench_macro")}
+_SPACES = {name: find_space(name) for name in ("efficientnet", "mnasnet", "mobilenetv3", "nasbench_macro")}
 _TINY: dict[str, Any] = {
     "net": "resolution=32 classes=10",
     "stem": {"channels": [8, 16], "kernel": 3},
@@ -129,10 +130,13 @@ def test_a_tiny_space_s_networks_are_counted_by_listing_them(tiny: SearchSpace) 
 @settings(deadline=None, max_examples=40)
 def test_networks_are_counted_as_by_listing_them(channels: list[int], data: st.DataObject) -> None:
     operators = st.lists(
-        st.sampled_from(["absent", "conv", "mbconv", "mbconv e3", "fused"]), min_size=1, max_size=3, unique=True
+        st.sampled_from(["absent", "conv", "mbconv", "mbconv e3", "fused", "basic"]),
+        min_size=1,
+        max_size=3,
+        unique=True,
     )
     layers = st.lists(st.integers(1, 3), min_size=1, max_size=2, unique=True)
-    skips = st.lists(st.sampled_from(["identity", "none", "pool"]), min_size=1, max_size=2, unique=True)
+    skips = st.lists(st.sampled_from(SKIPS), min_size=1, max_size=2, unique=True)
     stages = [
         {"operator": data.draw(operators), "layers": data.draw(layers), "skip": data.draw(skips), "channels": n}
         for n in channels

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.arch.layers import walk
-from nas.arch.spec import ConvHead, ConvStem, Gate, PoolHead, Stage
+from nas.arch.spec import ConvHead, ConvStem, Gate, MaxPoolStem, MlpHead, PoolHead, Stage
 from nas.errors import SpaceError
 from nas.files import shipped_folder
 from nas.space.decode import SearchSpace
@@ -75,6 +75,12 @@ def test_the_file_that_the_others_are_broken_from_is_right(tmp_path: Path) -> No
         ("{channels: 8, expansion: [1, 1.5]}", [Stage("mbconv", 8), Stage("mbconv", 8, expansion=1.5)]),
         ("{channels: 8, stride: [1, 2]}", [Stage("mbconv", 8), Stage("mbconv", 8, stride=2)]),
         ("{channels: 8, activation: [relu, silu]}", [Stage("mbconv", 8), Stage("mbconv", 8, activation="silu")]),
+        ("{channels: 8, se: ['0.25:div8']}", [Stage("mbconv", 8, gate=Gate(0.25, divisor=8))]),
+        ("{channels: 8, operator: basic, skip: [projection]}", [Stage("basic", 8, skip="projection")]),
+        (
+            "{channels: 8, operator: bottleneck, expansion: [2, 4]}",
+            [Stage("bottleneck", 8, expansion=e) for e in (2, 4)],
+        ),
         ("{channels: 8, operator: [conv, fused k5 e4]}", [Stage("conv", 8), Stage("fused", 8, kernel=5, expansion=4)]),
     ],
 )
@@ -98,6 +104,13 @@ def test_stem_and_head_may_be_mappings_with_choices(tmp_path: Path) -> None:
     assert space.parts[0].forms == (ConvStem(8, kernel=5), ConvStem(16, kernel=5))
     assert space.parts[-1].forms == (ConvHead(32), ConvHead(32, 0.2))
     assert load_space(written(tmp_path, head="pool dropout=0.5")).parts[-1].forms == (PoolHead(0.5),)
+    path = written(
+        tmp_path,
+        stem="{kind: maxpool, channels: [64]}",
+        head="{kind: mlp, channels: 8, features: {of: 32, times: [1, 2]}}",
+    )
+    assert load_space(path).parts[0].forms == (MaxPoolStem(64),)
+    assert load_space(path).parts[-1].forms == (MlpHead(8, 32), MlpHead(8, 64))
 
 
 def test_name_source_and_baselines_are_kept(tmp_path: Path) -> None:
@@ -118,6 +131,8 @@ _BROKEN: list[tuple[dict[str, str], str]] = [
     ({"defaults": "{}"}, "stages[0]: operator is missing"),
     ({"stem": "conv k3"}, "stem: needs channels"),
     ({"head": "{dropout: [0, 0.2]}"}, "head: needs channels"),
+    ({"head": "mlp c8"}, "head: needs features"),
+    ({"head": "{channels: 8, features: 16}"}, "head.features: 'f16'"),
     # kinds of values
     ({"net": "[1, 2]"}, "net: [1, 2] is not text"),
     ({"net": "{resolution: 32}"}, "net: {'resolution': 32} is not text"),

@@ -53,8 +53,8 @@ def chain_of(space: SearchSpace) -> Chain:
     return Chain(Shape(space.net["in_channels"], side, side), space.net["classes"], space.alternatives)
 
 
-def test_three_spaces_are_shipped_and_load_by_their_names() -> None:
-    assert space_names() == ("efficientnet", "mnasnet", "nasbench_macro")
+def test_four_spaces_are_shipped_and_load_by_their_names() -> None:
+    assert space_names() == ("efficientnet", "mnasnet", "mobilenetv3", "nasbench_macro")
     for name in space_names():
         space = find_space(name)
         assert space.name == name
@@ -90,7 +90,7 @@ def test_nasbench_macro_s_span_is_found_without_listing_it(macro: SearchSpace, f
     assert model.span(chain) == (costs.min(), costs.max())
 
 
-@pytest.mark.parametrize("name", ["efficientnet", "mnasnet", "nasbench_macro"])
+@pytest.mark.parametrize("name", ["efficientnet", "mnasnet", "mobilenetv3", "nasbench_macro"])
 def test_parts_add_up_to_whole_networks(name: str) -> None:
     space = find_space(name)
     picks = space.sample(np.random.default_rng(0), 200)
@@ -160,6 +160,38 @@ def test_efficientnet_b0_is_in_its_space() -> None:
     b0 = preset("efficientnet-b0")
     assert space.from_picks(space.nearest(b0)) == b0
     assert space.baselines == ("efficientnet-b0",)
+
+
+@pytest.fixture(scope="module")
+def once_for_all() -> SearchSpace:
+    return find_space("mobilenetv3")
+
+
+def test_once_for_all_s_networks_are_counted_as_published(once_for_all: SearchSpace) -> None:
+    # Five units of two, three or four layers with nine forms each: the paper's 2e19.
+    assert count_networks(once_for_all) == (9**2 + 9**3 + 9**4) ** 5
+    assert f"{count_networks(once_for_all):.0e}" == "2e+19"
+
+
+def test_once_for_all_s_units_are_mobilenetv3_s(once_for_all: SearchSpace) -> None:
+    large = preset("mobilenetv3-large")
+    stem, first, *layers, head = once_for_all.parts
+    assert (stem.forms, first.forms, head.forms) == ((large.stem,), large.stages[:1], (large.head,))
+    assert [None in part.forms for part in layers] == [False, False, True, True] * 5
+    for unit, published in enumerate((large.stages[1], *(large.stages[i] for i in (3, 4, 7, 8)))):
+        for at, part in enumerate(layers[4 * unit : 4 * unit + 4]):
+            like = attrs.evolve(published, layers=1, stride=published.stride if at == 0 else 1)
+            sizes = [(kernel, expansion) for kernel in (3, 5, 7) for expansion in (3, 4, 6)]
+            expected = {attrs.evolve(like, kernel=kernel, expansion=expansion) for kernel, expansion in sizes}
+            assert set(part.forms) - {None} == expected
+
+
+def test_mobilenetv3_lies_off_the_grid_in_its_third_unit_alone(once_for_all: SearchSpace) -> None:
+    large = preset("mobilenetv3-large")
+    near = canonical(once_for_all.from_picks(once_for_all.nearest(large)))
+    assert near.stages[:4] == large.stages[:4]
+    assert near.stages[-2:] == large.stages[-2:]
+    assert [stage.expansion for stage in near.stages[4:-2]] == [6, 3]
 
 
 @pytest.mark.parametrize("word", ["", "nope", ".", "tests", "a" * 300, "a/" * 200, "mnasnet ", "\0", "../mnasnet"])

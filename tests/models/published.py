@@ -1,0 +1,140 @@
+"""Published networks written out a second time, in plain torch and from the papers' tables."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+Block = Callable[[int, int, int], nn.Module]
+Row = tuple[int, int, int, int, int, type[nn.Module]]
+
+
+def conv_norm(
+    ins: int, outs: int, kernel: int = 1, stride: int = 1, groups: int = 1, eps: float = 1e-5
+) -> list[nn.Module]:
+    conv = nn.Conv2d(ins, outs, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
+    return [conv, nn.BatchNorm2d(outs, eps=eps)]
+
+
+class Residual(nn.Module):
+    """A branch added to its skip, `after` applied to the sum."""
+
+    def __init__(self, branch: nn.Module, skip: nn.Module, after: nn.Module) -> None:
+        super().__init__()
+        self.branch, self.skip, self.after = branch, skip, after
+
+    def forward(self, values: Tensor) -> Tensor:
+        summed: Tensor = self.after(self.branch(values) + self.skip(values))
+        return summed
+
+
+def _shortcut(ins: int, outs: int, stride: int) -> nn.Module:
+    return nn.Identity() if (ins, stride) == (outs, 1) else nn.Sequential(*conv_norm(ins, outs, 1, stride))
+
+
+def basic(ins: int, width: int, stride: int) -> nn.Module:
+    """ResNet-18's block (arXiv 1512.03385, figure 5, left)."""
+    branch = nn.Sequential(*conv_norm(ins, width, 3, stride), nn.ReLU(), *conv_norm(width, width, 3))
+    return Residual(branch, _shortcut(ins, width, stride), nn.ReLU())
+
+
+def bottleneck(ins: int, width: int, stride: int) -> nn.Module:
+    """ResNet-50's block (figure 5, right), its stride in the 3x3 convolution."""
+    inner = [*conv_norm(ins, width), nn.ReLU(), *conv_norm(width, width, 3, stride), nn.ReLU()]
+    branch = nn.Sequential(*inner, *conv_norm(width, 4 * width))
+    return Residual(branch, _shortcut(ins, 4 * width, stride), nn.ReLU())
+
+
+def resnet(block: Block, layers: Sequence[int], grows: int) -> nn.Module:
+    """ResNet of table 1; a block's output has `grows` times its width."""
+    parts: list[nn.Module] = [*conv_norm(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    channels = 64
+    for stage, count in enumerate(layers):
+        for layer in range(count):
+            parts.append(block(channels, 64 << stage, 2 if stage and not layer else 1))
+            channels = grows * 64 << stage
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000))
+
+
+class Squeeze(nn.Module):
+    """Squeeze-and-excitation with MobileNetV3's hard sigmoid."""
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.reduce, self.expand = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        squeezed = torch.relu(self.reduce(values.mean((2, 3), keepdim=True)))
+        factors: Tensor = (self.expand(squeezed) + 3).clamp(0, 6) / 6
+        return values * factors
+
+
+class Zero(nn.Module):
+    """No skip."""
+
+    def forward(self, _values: Tensor) -> float:
+        return 0.0
+
+
+def _inverted(ins: int, row: Row) -> nn.Module:
+    kernel, inside, outs, squeezed, stride, act = row
+    expand = [*conv_norm(ins, inside, eps=1e-3), act()] if inside != ins else []
+    depthwise = [*conv_norm(inside, inside, kernel, stride, inside, eps=1e-3), act()]
+    gate = [Squeeze(inside, squeezed)] if squeezed else []
+    branch = nn.Sequential(*expand, *depthwise, *gate, *conv_norm(inside, outs, eps=1e-3))
+    return Residual(branch, nn.Identity() if (ins, stride) == (outs, 1) else Zero(), nn.Identity())
+
+
+def _blocks(rows: Sequence[Row]) -> Iterator[nn.Module]:
+    channels = 16
+    for row in rows:
+        yield _inverted(channels, row)
+        channels = row[2]
+
+
+def mobilenetv3(rows: Sequence[Row], width: int, features: int) -> nn.Module:
+    """MobileNetV3 (arXiv 1905.02244) of rows of its table 1 or 2."""
+    stem = [*conv_norm(3, 16, 3, 2, eps=1e-3), nn.Hardswish()]
+    last = [*conv_norm(rows[-1][2], width, eps=1e-3), nn.Hardswish(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(
+        *stem, *_blocks(rows), *last, nn.Linear(width, features), nn.Hardswish(), nn.Linear(features, 1000)
+    )
+
+
+# Kernel, channels inside, output channels, squeezed channels (a quarter of those inside, to a multiple of 8), stride.
+LARGE: tuple[Row, ...] = (
+    (3, 16, 16, 0, 1, nn.ReLU),
+    (3, 64, 24, 0, 2, nn.ReLU),
+    (3, 72, 24, 0, 1, nn.ReLU),
+    (5, 72, 40, 24, 2, nn.ReLU),
+    (5, 120, 40, 32, 1, nn.ReLU),
+    (5, 120, 40, 32, 1, nn.ReLU),
+    (3, 240, 80, 0, 2, nn.Hardswish),
+    (3, 200, 80, 0, 1, nn.Hardswish),
+    (3, 184, 80, 0, 1, nn.Hardswish),
+    (3, 184, 80, 0, 1, nn.Hardswish),
+    (3, 480, 112, 120, 1, nn.Hardswish),
+    (3, 672, 112, 168, 1, nn.Hardswish),
+    (5, 672, 160, 168, 2, nn.Hardswish),
+    (5, 960, 160, 240, 1, nn.Hardswish),
+    (5, 960, 160, 240, 1, nn.Hardswish),
+)
+SMALL: tuple[Row, ...] = (
+    (3, 16, 16, 8, 2, nn.ReLU),
+    (3, 72, 24, 0, 2, nn.ReLU),
+    (3, 88, 24, 0, 1, nn.ReLU),
+    (5, 96, 40, 24, 2, nn.Hardswish),
+    (5, 240, 40, 64, 1, nn.Hardswish),
+    (5, 240, 40, 64, 1, nn.Hardswish),
+    (5, 120, 48, 32, 1, nn.Hardswish),
+    (5, 144, 48, 40, 1, nn.Hardswish),
+    (5, 288, 96, 72, 2, nn.Hardswish),
+    (5, 576, 96, 144, 1, nn.Hardswish),
+    (5, 576, 96, 144, 1, nn.Hardswish),
+)
+PUBLISHED: dict[str, Callable[[], nn.Module]] = {
+    "resnet-18": lambda: resnet(basic, (2, 2, 2, 2), 1),
+    "resnet-50": lambda: resnet(bottleneck, (3, 4, 6, 3), 4),
+    "mobilenetv3-large": lambda: mobilenetv3(LARGE, 960, 1280),
+    "mobilenetv3-small": lambda: mobilenetv3(SMALL, 576, 1024),
+}
