@@ -2,6 +2,7 @@
 
 NasError                  anything this package raises on purpose
 ├── ArchitectureError     an architecture, its text or its file breaks a rule
+├── ScalingError          a rule, a factor or a budget cannot be followed
 ├── SpaceError            a search space, its file or a choice in it breaks a rule
 ├── TargetError           a target cannot be read, or no architecture can meet it
 ├── DataError             images or labels cannot be used
@@ -32,6 +33,10 @@ class NasError(Exception):
 
 class ArchitectureError(NasError):
     """An architecture, its text or its file breaks a rule."""
+
+
+class ScalingError(NasError):
+    """A rule of scaling, a factor or a budget cannot be followed."""
 
 
 class SpaceError(NasError):

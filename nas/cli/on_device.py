@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from nas.errors import DeviceError
 
 if TYPE_CHECKING:
+    from nas.arch.spec import Architecture
+    from nas.cost.measured import Stopwatch
     from nas.cost.table import LatencyTable
     from nas.cost.target import OnDevice
     from nas.device.client import Meter
@@ -110,6 +112,19 @@ def on_device(space: "SearchSpace", meter: "Meter", given: Path | None, seed: in
     reference_ms = table.origin.reference_ms
     basis = {"by": f"table {table.name}", "made": table.origin.date, "machine": machine}
     return OnDevice(TableLatency(table, Stopwatch(meter, reference_ms)), Judge(meter, reference_ms), device, basis)
+
+
+def stopwatch(meter: "Meter", arch: "Architecture") -> "Stopwatch":
+    """Measures networks of any kind on a device, beginning with one that is known to run.
+
+    Raises:
+        DeviceError: the device fails.
+    """
+    from nas.cost.measured import CANDIDATE, Stopwatch
+    from nas.graph.fragment import whole
+
+    turns = meter.measure([whole(arch)], CANDIDATE)
+    return Stopwatch(meter, turns.reference.median_ms)
 
 
 def error_text(table: "LatencyTable") -> str:

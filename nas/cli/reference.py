@@ -6,7 +6,7 @@ from pathlib import Path
 from nas.arch.code import parse_json, parse_text
 from nas.arch.presets import preset, preset_names
 from nas.arch.spec import Architecture
-from nas.errors import ArchitectureError
+from nas.errors import ArchitectureError, StudyError
 
 # A study's own name may hold colons.
 _WHICH = re.compile(r":(best|trial=[^:]*|pareto=[^:]*)?$")
@@ -29,6 +29,20 @@ def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
             f"presets are {', '.join(preset_names())}; a study's networks are study:NAME:best and so on",
         )
     return path.stem, _from_file(path)
+
+
+def latest_winner(storage: str) -> str:
+    """The best of the study that was begun last, as a reference.
+
+    Raises:
+        StudyError: there is no study.
+    """
+    from nas.search.storage import open_storage, study_names
+
+    names = study_names(open_storage(storage, create=False))
+    if not names:
+        raise StudyError("there is no study whose best could be taken", "name an ARCH, or run `nas search` first")
+    return f"study:{names[-1]}:best"
 
 
 def _is_file(path: Path) -> bool:

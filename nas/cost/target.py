@@ -65,7 +65,7 @@ def needs_device(texts: Iterable[str]) -> bool:
     Raises:
         TargetError: see `parse_target`; nothing is asked of a device for a target that cannot be read.
     """
-    kinds = [kind for _, kind, _ in map(_read, texts)]
+    kinds = [read_target(text).kind for text in texts]
     return any(kind.model is None for kind in kinds)
 
 
@@ -80,16 +80,35 @@ def parse_target(text: str, precision: str = "fp32", on_device: OnDevice | None 
     Raises:
         TargetError: unknown name or unit, a bare number, nothing that could be a limit, or a latency without a device.
     """
-    name, kind, limit = _read(text)
-    text = f"{name}={_plain(limit, kind.units)}"
+    asked = read_target(text)
+    kind = asked.kind
     if kind.model is None:
-        return _latency(name, kind, limit, text, on_device)
-    at = f" at {precision}" if kind.units is _BYTES and precision != "fp32" else ""
-    return Target(name, kind.kept_as, kind.model(precision), limit, f"{text}{at}", f"{kind.unit}{at}")
+        return _latency(asked, on_device)
+    at = _at(kind, precision)
+    cost = kind.model(precision)
+    return Target(asked.name, kind.kept_as, cost, asked.limit, f"{asked.text}{at}", f"{kind.unit}{at}")
 
 
-def _read(text: str) -> tuple[str, Kind, float]:
-    """A target's name, what it is, and its limit in the cost's unit."""
+def _at(kind: Kind, precision: str) -> str:
+    return f" at {precision}" if kind.units is _BYTES and precision != "fp32" else ""
+
+
+@frozen
+class Asked:
+    """A target as it was read: its name, what it is about, the limit in the cost's unit, and a text of its own form."""
+
+    name: str
+    kind: Kind
+    limit: float
+    text: str
+
+
+def read_target(text: str) -> Asked:
+    """Read `NAME=NUMBER UNIT` without asking what it costs.
+
+    Raises:
+        TargetError: unknown name or unit, a bare number, or nothing that could be a limit.
+    """
     name, _, amount = (word.strip(" ") for word in text.partition("="))
     if name not in KINDS:
         examples = ", ".join(kind.example for kind in KINDS.values())
@@ -101,13 +120,14 @@ def _read(text: str) -> tuple[str, Kind, float]:
     limit = float(Decimal(found.group(1)) * Decimal(repr(kind.units[found.group(2)])))
     if limit <= 0:
         raise TargetError(f"target {text!r}: the limit is not above zero", _form(kind))
-    return name, kind, limit
+    return Asked(name, kind, limit, f"{name}={_plain(limit, kind.units)}")
 
 
-def _latency(name: str, kind: Kind, limit: float, text: str, on_device: OnDevice | None) -> Target:
+def _latency(asked: Asked, on_device: OnDevice | None) -> Target:
     if on_device is None:
-        raise TargetError(f"target {text} is about a device, and none is named", "name one, like --device cpu")
-    target = Target(name, kind.kept_as, on_device.cost, limit, f"{text} on {on_device.device}", kind.unit)
+        raise TargetError(f"target {asked.text} is about a device, and none is named", "name one, like --device cpu")
+    text = f"{asked.text} on {on_device.device}"
+    target = Target(asked.name, asked.kind.kept_as, on_device.cost, asked.limit, text, asked.kind.unit)
     return evolve(target, basis=on_device.basis, judge=on_device.judge)
 
 

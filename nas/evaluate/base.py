@@ -28,3 +28,19 @@ class Evaluator(Protocol):
         under others.
         """
         ...
+
+
+class Evaluators(Protocol):
+    """Makes evaluators that differ in resolution and seed alone; can be sent to another process."""
+
+    def at(self, resolution: int, seed: int) -> Evaluator:
+        """An evaluator of images of that many pixels a side, everything random drawn from that seed.
+
+        Raises:
+            NasError: there are no such images.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the accuracies depend on besides, as plain JSON values."""
+        ...

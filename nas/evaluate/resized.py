@@ -1,0 +1,62 @@
+"""Trainings of networks that are scaled: each at its own resolution, with several seeds."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import attrs
+import torch
+from attrs import field, frozen
+
+from nas.data.base import ImageData
+from nas.data.load import load_images
+from nas.evaluate.recipe import Recipe
+from nas.evaluate.train import PRECISIONS, TrainEvaluator, find_device
+
+# Held at once: networks are trained resolution by resolution, and large images take memory.
+RESOLUTIONS_HELD = 2
+
+
+@lru_cache(maxsize=RESOLUTIONS_HELD)
+def _images(source: str, resolution: int, images: int | None) -> ImageData:
+    return load_images(source, resolution=resolution, images=images)
+
+
+@frozen
+class TrainEvaluators:
+    """See `Evaluators`.
+
+    Attributes:
+        source: of the images, as `load_images` reads it.
+        images: how many to train on; None takes all.
+        device: as `find_device` gives it.
+        threads: of torch, set for the whole process; None leaves them.
+        recipe: how each training goes.
+    """
+
+    source: str
+    images: int | None = None
+    device: str = field(default="cpu", converter=find_device)
+    threads: int | None = None
+    recipe: Recipe = field(factory=Recipe)
+
+    def at(self, resolution: int, seed: int) -> TrainEvaluator:
+        """See `Evaluators`.
+
+        Raises:
+            DataError: the images cannot be read.
+        """
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        data = _images(self.source, resolution, self.images)
+        return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe)
+
+    def describe(self) -> Mapping[str, Any]:
+        """See `Evaluators`."""
+        return {
+            "evaluator": "train",
+            "data": self.source,
+            "images": self.images,
+            "recipe": attrs.asdict(self.recipe),
+            "precision": PRECISIONS.get(torch.device(self.device).type, "fp32"),
+        }

@@ -1,0 +1,241 @@
+"""A list of networks, each scored once: a study without a sampler, as the fit of scaling coefficients needs it.
+
+Every finished training is a trial of its own. The same list goes on where it stopped, and what was scored before, in
+this run or an earlier one, is not scored again.
+"""
+
+import platform
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import optuna
+from attrs import define, field, frozen
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nas.arch.canonical import canonical
+from nas.arch.code import format_text
+from nas.arch.spec import Architecture
+from nas.errors import StudyError
+from nas.evaluate.base import Evaluators
+from nas.search.defaults import DEFAULT_STORAGE
+from nas.search.interrupts import Interrupts
+from nas.search.lease import Lease
+from nas.search.storage import KILLED, explained, kill, kill_running, open_storage, open_study
+from nas.search.workers import Call, Key, Outcome, Workers, make_workers
+from nas.version import __version__
+
+SETTINGS = "nas:scoring"
+MOST_FAILURES = 5
+LARGEST_FACTOR = 1e6
+
+
+@frozen
+class Job:
+    """One training.
+
+    Attributes:
+        arch: the network at the resolution and with the classes it is meant for.
+        resolution: pixels of a side of the images it is trained on.
+        seed: of everything random.
+        params: what Optuna's tools show of it, numbers from 0 to a million.
+    """
+
+    arch: Architecture
+    resolution: int
+    seed: int
+    params: Mapping[str, float] = field(factory=dict, eq=False)
+
+    @property
+    def key(self) -> Key:
+        """Equal for two trainings that are the same: what is trained, and the seed."""
+        seen = self.arch.adapted(resolution=self.resolution, classes=self.arch.classes)
+        return format_text(canonical(seen)), self.seed
+
+
+@frozen
+class Score:
+    """What came of a job; the accuracy is None where it failed, and the reason says why."""
+
+    accuracy: float | None
+    seconds: float
+    reason: str = ""
+    number: int = -1
+
+
+@frozen
+class Told:
+    """Something that happened: `done` of `total` jobs are finished, the last of them is `job`."""
+
+    done: int
+    total: int
+    job: Job | None = None
+    score: Score | None = None
+    message: str = ""
+
+
+Listener = Callable[[Told], None]
+
+
+@define(eq=False)
+class Scoring:
+    """A study that is open for scoring; see `open_scoring`."""
+
+    study: optuna.Study
+    evaluators: Evaluators
+    epochs: int
+    make_workers: Callable[[], Workers]
+    listen: Listener
+    lease: Lease = field(init=False)
+    interrupts: Interrupts = field(factory=Interrupts, init=False)
+    _running: dict[Key, FrozenTrial] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.lease = Lease(self.study)
+
+    def score(self, jobs: Iterable[Job]) -> dict[Key, Score]:
+        """Scores by key of all jobs, finished before or now.
+
+        Raises:
+            StudyError: one training after another failed.
+            NasError: the evaluators fail as a whole.
+        """
+        wanted = {job.key: job for job in jobs}
+        known = self._known()
+        left = [job for key, job in wanted.items() if key not in known]
+        self.listen(Told(len(wanted) - len(left), len(wanted)))
+        failures = 0
+        with closing(self._outcomes(left)) as finished:
+            for job, outcome in finished:
+                known[job.key] = score = self._end(job, outcome)
+                failures = failures + 1 if score.accuracy is None else 0
+                self.listen(Told(sum(key in known for key in wanted), len(wanted), job, score))
+                _check_failures(failures, score)
+        return {key: known[key] for key in wanted}
+
+    def _known(self) -> dict[Key, Score]:
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+        lasting = [trial for trial in trials if KILLED not in trial.user_attrs]
+        return {(trial.user_attrs["trained"], trial.user_attrs["seed"]): _score(trial) for trial in lasting}
+
+    def _outcomes(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Outcome], None, None]:
+        """Jobs as they finish; as many run at once as there are workers."""
+        waiting, by_key = deque(jobs), {job.key: job for job in jobs}
+        with self._guarded(), self.make_workers() as workers:
+            while waiting or self._running:
+                while waiting and workers.free:
+                    self._start(workers, waiting.popleft())
+                with self.interrupts.heeded():
+                    finished = workers.poll()
+                self.lease.beat()
+                yield from ((by_key[key], outcome) for key, outcome in finished)
+
+    def _start(self, workers: Workers, job: Job) -> None:
+        self._begin(job)
+        workers.start(job.key, Call(self.evaluators, job.arch, job.resolution, job.seed, self.epochs))
+
+    def _begin(self, job: Job) -> None:
+        """A running trial that holds all that is known beforehand."""
+        text, seed = job.key
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(job.params),
+            distributions={name: FloatDistribution(0, LARGEST_FACTOR) for name in job.params},
+            user_attrs={
+                "arch": format_text(job.arch),
+                "trained": text,
+                "resolution": job.resolution,
+                "seed": seed,
+                "epochs": self.epochs,
+                "versions": {"nas": __version__, "optuna": optuna.__version__, "python": platform.python_version()},
+            },
+        )
+        template.datetime_start = datetime.now()
+        storage = self.study._storage
+        trial_id = storage.create_new_trial(self.study._study_id, template_trial=template)
+        self._running[job.key] = storage.get_trial(trial_id)
+
+    def _end(self, job: Job, outcome: Outcome) -> Score:
+        trial = self._running[job.key]
+        kept = {
+            "accuracy_by_epoch": list(outcome.accuracies),
+            "seconds": outcome.seconds,
+            "reason": outcome.reason,
+            "environment": dict(outcome.environment),
+        }
+        for name, value in kept.items():
+            self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
+        failed = bool(outcome.reason)
+        accuracy = None if failed else outcome.accuracies[-1]
+        self.study.tell(trial.number, accuracy, state=TrialState.FAIL if failed else TrialState.COMPLETE)
+        del self._running[job.key]
+        return Score(accuracy, outcome.seconds, outcome.reason, trial.number)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Trainings that are cut short are ended as such: they come again."""
+        try:
+            yield
+        except BaseException as error:
+            for trial in self._running.values():
+                kill(self.study, trial._trial_id, trial.number, f"cut short by {type(error).__name__}: {error}")
+            self._running.clear()
+            raise
+
+
+def _check_failures(failures: int, last: Score) -> None:
+    if failures >= MOST_FAILURES:
+        raise StudyError(
+            f"{failures} trainings failed one after another, the last with: {last.reason}",
+            "mend the cause and give the same command again; finished ones are kept",
+        )
+
+
+def _score(trial: FrozenTrial) -> Score:
+    kept = trial.user_attrs
+    return Score(trial.value, kept.get("seconds", 0.0), kept.get("reason", ""), trial.number)
+
+
+@contextmanager
+def open_scoring(
+    name: str,
+    settings: Mapping[str, Any],
+    evaluators: Evaluators,
+    epochs: int,
+    *,
+    storage: str = DEFAULT_STORAGE,
+    workers: int = 1,
+    listen: Listener = lambda _told: None,
+) -> Iterator[Scoring]:
+    """Make a study, or go on with it, as long as the context lasts.
+
+    Args:
+        name: of the study.
+        settings: what makes its scores comparable, as JSON values; kept, and compared when it goes on.
+        evaluators: of accuracies.
+        epochs: of each training.
+        storage: Optuna URL.
+        workers: processes that train at once.
+        listen: called with all that happens.
+
+    Raises:
+        StudyError: it was made with other settings or by another tool, or another process is at it.
+    """
+    opened = open_storage(storage)
+    with explained(storage):
+        whole = dict(settings) | {"epochs": epochs, "proxy": dict(evaluators.describe())}
+        study = open_study(opened, name, ["maximize"], whole, kept_as=SETTINGS)
+        scoring = Scoring(study, evaluators, epochs, partial(make_workers, workers), listen)
+        scoring.lease.take()
+        try:
+            killed = kill_running(study)
+            if killed:
+                listen(Told(0, 0, message=f"{killed} trainings had been cut short and come again"))
+            with scoring.interrupts.taken_over():
+                yield scoring
+        finally:
+            scoring.lease.end()
