@@ -35,6 +35,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "search": ("objective", "space"),
     "scaling": ("arch", "cost.base"),
     "scaling.fit": ("scaling", "search", "evaluate.base"),
+    "scaling.compare": ("scaling", "search", "evaluate.base"),
     "train": ("models", "data"),
     "export": ("models", "data"),
     "report": ("search.storage",),

@@ -166,7 +166,7 @@ def expanded(channels: int, layer: Stage) -> int:
 
 def _basic(tape: _Tape, layer: Stage) -> None:
     channels = tape.shape.channels
-    tape.conv("conv1", layer.channels, layer.activation, 3, layer.stride)
+    tape.conv("conv1", layer.channels, layer.activation, layer.kernel, layer.stride)
     tape.conv("conv2", layer.channels, "linear", layer.kernel)
     _gate(tape, layer.gate, channels)
 

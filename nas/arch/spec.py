@@ -100,13 +100,13 @@ class Stage:
     Attributes:
         operator: "conv" (convolution, BN, activation), "dsconv" (depthwise then pointwise, each with BN and activation,
             MobileNetV1), "mbconv" (expand, depthwise, linear projection, MobileNetV2; with expansion 1 there is nothing
-            to expand), "fused" (expanding k x k convolution, linear projection; EfficientNetV2), "basic" (3x3
+            to expand), "fused" (expanding k x k convolution, linear projection; EfficientNetV2), "basic" (k x k
             convolution, BN, activation, k x k convolution, BN; ResNet) or "bottleneck" (1x1 to fewer channels, k x k,
             1x1 to the output's, each with BN and all but the last with an activation; ResNet). The last two have
             their activation once more after the skip is added.
         layers: how many.
-        kernel: side of the spatial kernel, odd; of basic's second one.
-        stride: of the first layer; the others have 1. It is the 3x3's in basic, the k x k's in bottleneck.
+        kernel: side of the spatial kernel, odd; of both in basic.
+        stride: of the first layer; the others have 1. It is the first one's in basic, the k x k's in bottleneck.
         expansion: channels inside the block over its input channels (mbconv and fused), or output channels over those
             inside (bottleneck).
         channels: output channels.

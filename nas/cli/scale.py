@@ -76,7 +76,13 @@ def _file_option(name: str, what: str) -> Callable[[Callable[..., None]], Callab
     help="Write an architecture file for each network.  [default for --family: NAME-RULE]",
 )
 @click.option("--onnx", is_flag=True, help="Write an ONNX file for each network too; its weights are random.")
-@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Of the product from 2.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Of the product from 2.",
+)
 @click.option("--step", type=click.FloatRange(0.01, 1), default=0.05, show_default=True, help="Of the grid.")
 @click.option("--at-phi", type=float, multiple=True, help="Fit on larger networks too, like 2; both are shown.")
 @click.option(
@@ -152,9 +158,10 @@ def _mode(options: Mapping[str, Any]) -> str:
     }
     chosen = [mode for mode in MODES if asked[mode]]
     if len(chosen) != 1:
-        given = " and ".join(f"--{mode}" for mode in chosen) or "none of them"
+        given = " and ".join(f"--{mode}" for mode in chosen)
+        given = f"{given} are given" if given else "none is given"
         raise ScalingError(
-            f"one thing is made at a time, and {given} is given",
+            f"one thing is made at a time, and {given}",
             "give --phi, --family, --budget, --fit, or --compare with --budget",
         )
     if options["compare"] and not options["budgets"]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,8 @@ def run(_mode: str, name: str, arch: "Architecture", options: dict[str, Any], st
     title = f"{name}: depth, width and resolution"
     written = write_figures(options, title, lambda: _figure(title, list(fits.values())))
     if options["as_json"]:
-        print_json({"base": name, "fits": [_fit_row(fit, studies[phi]) for phi, fit in fits.items()]})
+        rows = [_fit_row(fit, studies[phi]) for phi, fit in fits.items()]
+        print_json({"base": name, "fits": rows, "files": [str(path) for path in written]})
         return
     for phi, fit in fits.items():
         _print(fit, studies[phi])
@@ -168,7 +170,9 @@ def _print_next(name: str, fit: "Fit", written: Sequence[Path], options: Mapping
         click.echo(f"wrote {path}")
     rule = fit.winner.candidate.rule
     off = ("--any-product",) if abs(rule.product - 2) > 0.1 else ()
-    words = ("scale", name, "--family", "--rule", rule.name, *off)
+    sizes = [(f"--{word}", str(options[word])) for word in ("resolution", "classes") if options[word]]
+    kept = [("--keep", part) for part in options["keep"]]
+    words = ("scale", name, "--family", "--rule", rule.name, *off, *chain.from_iterable((*sizes, *kept)))
     click.echo(f"next: {next_command(*words, storage=options['storage'])}")
 
 

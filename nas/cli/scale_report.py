@@ -107,7 +107,7 @@ def _time(row: dict[str, Any]) -> str:
 
 def file_stem(*words: str) -> str:
     """A name for a file made of what was typed: "efficientnet-b0-B1"."""
-    return re.sub(r"[^\w.+-]+", "-", "-".join(words).removeprefix("study:")).strip("-.") or "network"
+    return re.sub(r"[^\w.+=-]+", "-", "-".join(words).removeprefix("study:")).strip("-.") or "network"
 
 
 def write_members(folder: Path, base_name: str, members: "Sequence[Scaled]", *, onnx: bool) -> list[Path]:

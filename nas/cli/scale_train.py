@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from nas.cli.scale_report import file_stem
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 
 def make_evaluators(options: Mapping[str, Any]) -> "Evaluators":
-    """Trainings on the images that are named; with several workers each takes its share of the cores."""
+    """Trainings on the images that are named; with several workers each takes its share of the cores.
+
+    Raises:
+        NasError: the images cannot be read; told before a study is made.
+    """
     import os
 
     from nas.evaluate.resized import TrainEvaluators
@@ -28,7 +33,11 @@ def make_evaluators(options: Mapping[str, Any]) -> "Evaluators":
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = max(1, cores // options["workers"]) if options["workers"] > 1 else None
-    return TrainEvaluators(options["data"], options["images"], find_device(options["train_on"]), threads)
+    evaluators = TrainEvaluators(options["data"], options["images"], find_device(options["train_on"]), threads)
+    data = evaluators.at(options["proxy_resolution"], options["seed"]).data
+    for note in data.notes:
+        click.echo(f"{data.name}: {note}", err=True)
+    return attrs.evolve(evaluators, fingerprint=data.fingerprint)
 
 
 @contextmanager
@@ -43,8 +52,6 @@ def scoring(name: str, described: Mapping[str, Any], options: Mapping[str, Any])
 
     quiet_optuna()
     evaluators = make_evaluators(options)
-    # What is wrong with the images is told before a study is made.
-    evaluators.at(options["proxy_resolution"], options["seed"])
     try:
         with open_scoring(
             name,

@@ -32,6 +32,7 @@ class TrainEvaluators:
         device: as `find_device` gives it.
         threads: of torch, set for the whole process; None leaves them.
         recipe: how each training goes.
+        fingerprint: of the images at one resolution, so that a study tells when they have changed; "" tells nothing.
     """
 
     source: str
@@ -39,6 +40,7 @@ class TrainEvaluators:
     device: str = field(default="cpu", converter=find_device)
     threads: int | None = None
     recipe: Recipe = field(factory=Recipe)
+    fingerprint: str = ""
 
     def at(self, resolution: int, seed: int) -> TrainEvaluator:
         """See `Evaluators`.
@@ -57,6 +59,7 @@ class TrainEvaluators:
             "evaluator": "train",
             "data": self.source,
             "images": self.images,
+            "fingerprint": self.fingerprint,
             "recipe": attrs.asdict(self.recipe),
             "precision": PRECISIONS.get(torch.device(self.device).type, "fp32"),
         }

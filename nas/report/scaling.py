@@ -133,7 +133,7 @@ def comparison_figure(title: str, cost_title: str, base: Curve, curves: Sequence
         xaxis={
             **axis,
             "title": {"text": cost_title},
-            "type": "log" if max(costs) > LOG_FROM * min(costs) else "linear",
+            "type": "log" if costs and max(costs) > LOG_FROM * min(costs) else "linear",
         },
         yaxis={**axis, "title": {"text": "accuracy, bars: one standard deviation between seeds"}, "tickformat": ".1%"},
         plot_bgcolor="white",
@@ -144,7 +144,9 @@ def comparison_figure(title: str, cost_title: str, base: Curve, curves: Sequence
 
 def _line(start: Curve | None, curve: Curve, colour: str, symbol: str) -> go.Scatter:
     """A rule's points, joined to the base where there is one."""
-    before = ([], [], [], []) if start is None else (start.costs, start.accuracies, [None], start.hovers)
+    before = (
+        ([], [], [], []) if start is None else (start.costs, start.accuracies, [None] * len(start.costs), start.hovers)
+    )
     spreads = [*before[2], *curve.spreads]
     return go.Scatter(
         x=[*before[0], *curve.costs],

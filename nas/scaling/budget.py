@@ -12,7 +12,7 @@ from nas.arch.spec import Architecture
 from nas.cost.base import CostModel, Judge, format_amount
 from nas.errors import NasError, ScalingError
 from nas.scaling.grow import Scaled, grow, pixels, scale
-from nas.scaling.rules import PowerRule, Rule
+from nas.scaling.rules import Factors, PowerRule, Rule
 
 LARGEST_PHI = 10.0
 SMALLEST_PHI = -10.0
@@ -20,7 +20,11 @@ HALVINGS = 40
 PHI_DIGITS, PHI_STEPS = 4, 10_000
 # How far depth, width and resolution may each be moved off the rule, and in how many steps that is looked at.
 OFF_SHAPE, OFF_RESOLUTION = 0.10, 0.07
-STEPS = tuple(1 + OFF_SHAPE * step / 10 for step in range(-10, 11))
+# Where stages have few layers, a small step of depth is a large one after rounding: it is taken only where nothing else
+# comes near the budget.
+REACHES = (OFF_SHAPE, math.inf)
+ENOUGH = 0.97
+STEPS = tuple(1 + OFF_SHAPE * step / 6 for step in range(-6, 7))
 CLOSE = 0.002  # of the budget: networks no farther from the best are told apart by how near the rule they are
 
 
@@ -105,7 +109,7 @@ def check_growing(rule: PowerRule) -> None:
     """Only where nothing shrinks with phi is there one largest below a budget.
 
     Raises:
-        ScalingError: a coefficient is below 1.
+        ScalingError: a coefficient is below 1, or none is above.
     """
     for name in ("alpha", "beta", "gamma"):
         if getattr(rule, name) < 1:
@@ -113,6 +117,8 @@ def check_growing(rule: PowerRule) -> None:
                 f"{name} of rule {rule.name} is below 1, and a budget is met by growing",
                 "use coefficients of at least 1, or give --phi",
             )
+    if rule.product == 1:
+        raise ScalingError(f"rule {rule.name} leaves everything as it is", "use a coefficient above 1, or give --phi")
 
 
 def largest_member(growth: Growth, budget: Budget) -> float:
@@ -183,8 +189,12 @@ def nearest_below(growth: Growth, budget: Budget) -> Scaled:
         ScalingError: as `largest`.
     """
     centre = largest(growth, budget)
-    around = (_resized(shape, centre.arch.resolution, budget) for shape in shapes_near(growth, centre))
-    costs = {arch: budget.of(arch) for arch in (centre.arch, *around) if arch is not None}
+    costs = {centre.arch: budget.of(centre.arch)}
+    for most in REACHES:
+        around = (_resized(shape, centre.arch.resolution, budget) for shape in shapes_near(growth, centre, most))
+        costs |= {arch: budget.of(arch) for arch in around if arch is not None}
+        if max(costs.values()) >= ENOUGH * budget.limit:
+            break
     enough = max(costs.values()) - CLOSE * budget.limit
     nearest = min((arch for arch in costs if costs[arch] >= enough), key=lambda arch: deviation(arch, centre))
     return attrs.evolve(centre, arch=nearest)
@@ -196,12 +206,28 @@ def deviation(arch: Architecture, centre: Scaled) -> float:
     return max(abs(math.log(ratio)) for ratio in moved)
 
 
-def shapes_near(growth: Growth, centre: Scaled) -> Iterator[Architecture]:
-    """Networks of nearly the centre's depth and width at its resolution, each once."""
+def shapes_near(growth: Growth, centre: Scaled, most: float) -> Iterator[Architecture]:
+    """Networks of nearly the centre's depth and width at its resolution, each once.
+
+    Args:
+        growth: base and rule.
+        centre: what they are near to.
+        most: how far off they may be after rounding, a share; see `REACHES`.
+    """
     asked = centre.asked
-    steps = product(STEPS, STEPS)
-    moved = (attrs.evolve(asked, depth=asked.depth * d, width=asked.width * w) for d, w in steps)
-    yield from dict.fromkeys(grow(growth.base, factors, growth.keep) for factors in moved)
+    moved = (
+        attrs.evolve(asked, depth=asked.depth * deeper, width=asked.width * wider)
+        for deeper, wider in product(STEPS, STEPS)
+    )
+    shapes = dict.fromkeys(filter(None, (_grown(growth, factors) for factors in moved)))
+    yield from (shape for shape in shapes if deviation(shape, centre) <= math.log(1 + most))
+
+
+def _grown(growth: Growth, factors: Factors) -> Architecture | None:
+    try:
+        return grow(growth.base, factors, growth.keep)
+    except NasError:  # at the end of what there is, one step on is nothing
+        return None
 
 
 def _resized(arch: Architecture, centre: int, budget: Budget) -> Architecture | None:

@@ -59,7 +59,7 @@ class FitSettings:
     def __attrs_post_init__(self) -> None:
         if not 0 < self.phi <= 10:
             raise ScalingError(f"a fit at phi {self.phi:g}", "fit where networks grow, at a phi above 0, like 1 or 2")
-        if not 0.01 <= self.step <= 1 or not 0 <= self.tolerance <= 1:
+        if not 0.01 <= self.step <= 1 or not 0 <= self.tolerance < 1:
             raise ScalingError(f"step {self.step:g}, tolerance {self.tolerance:g}", "use 0.05 and 0.1, or so")
         make_reward("soft", self.w)
 

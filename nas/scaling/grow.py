@@ -9,7 +9,7 @@ from attrs import frozen
 from nas.arch.multiply import multiply, widths
 from nas.arch.spec import Architecture, Head, Part
 from nas.errors import NasError, ScalingError
-from nas.scaling.rules import FAMILY_PHIS, Factors, Rule
+from nas.scaling.rules import FAMILY_PHIS, Factors, Rule, plain
 
 
 @frozen
@@ -83,11 +83,11 @@ def grow(arch: Architecture, factors: Factors, keep: Collection[str] = ()) -> Ar
 
 def _check_left(arch: Architecture, factors: Factors, keep: Collection[str]) -> None:
     layers = count_layers(arch)
-    if layers * factors.depth < 1:
+    if round(layers * factors.depth, 9) < 1:
         raise _nothing_left("the stages", layers, "layers", factors.depth)
     for place, part in named_parts(arch):
         fewest = min(widths(part).values(), default=None)
-        if fewest is not None and place not in keep and fewest * factors.width < 1:
+        if fewest is not None and place not in keep and round(fewest * factors.width, 9) < 1:
             raise _nothing_left(place, fewest, "channels", factors.width)
     if pixels(arch.resolution, factors.resolution) < 1:
         raise _nothing_left("the image", arch.resolution, "pixels", factors.resolution)
@@ -114,7 +114,7 @@ def scale(arch: Architecture, rule: Rule, phi: float, keep: Collection[str] = ()
     if not math.isfinite(phi):
         raise ScalingError(f"phi is {phi}", "use a number, like 1.5 or -1")
     factors = rule.at(phi)
-    return Scaled(name or f"phi={phi:g}", rule.name, phi, factors, arch, grow(arch, factors, keep))
+    return Scaled(name or f"phi={plain(phi)}", rule.name, phi, factors, arch, grow(arch, factors, keep))
 
 
 def family(arch: Architecture, rule: Rule, keep: Collection[str] = ()) -> tuple[Scaled, ...]:

@@ -13,12 +13,13 @@ import attrs
 from attrs import define, field, frozen
 
 from nas.arch.spec import Architecture
-from nas.cost.base import Cost
+from nas.cost.base import Cost, CostModel
 from nas.errors import ScalingError
 from nas.scaling.budget import (
     LARGEST_PHI,
     OFF_RESOLUTION,
     PHI_DIGITS,
+    REACHES,
     SMALLEST_PHI,
     Budget,
     Growth,
@@ -38,7 +39,9 @@ LOWEST, AIM = 0.95, 0.975  # shares of the budget
 MEASUREMENTS = 14
 ROUNDS = 6
 AT_ONCE, LIKELY = 4, 40
+NEAR = 0.015  # a share of what is wanted
 STRIDE = 1.5  # of phi, at most
+MOST = 1e3  # budgets: what a network costs that the device refuses
 NARROW = 0.005
 
 
@@ -57,8 +60,11 @@ class _Bracket:
     limit: float
     low: tuple[float, float] | None = field(default=None, init=False)
     high: tuple[float, float] | None = field(default=None, init=False)
+    taken: int = field(default=0, init=False)
 
     def take(self, phi: float, cost: float) -> None:
+        self.taken += 1
+        cost = min(cost, MOST * self.limit)
         if cost <= self.limit:
             self.low = max(filter(None, (self.low, (phi, cost))))
         else:
@@ -72,14 +78,17 @@ class _Bracket:
         return narrow or self.low[1] >= LOWEST * self.limit
 
     def next(self, doubling: float) -> float:
-        """Where the aim should lie: between both, else as far as the cost's growth says."""
+        """Where the aim should lie: between both, else as far as the cost's growth says, and soon farther.
+
+        Costs of small networks hardly grow with phi where most of each is overhead.
+        """
         if self.low and self.high:
             (a, cost_a), (b, cost_b) = self.low, self.high
             share = math.log(AIM * self.limit / cost_a) / math.log(cost_b / cost_a)
             return a + min(max(share, 0.1), 0.9) * (b - a)
         phi, cost = self.low or self.high or (0.0, self.limit)
         wanted = math.log(AIM * self.limit / cost) / math.log(doubling)
-        return phi + min(max(wanted, -STRIDE), STRIDE)
+        return phi + math.copysign(min(max(abs(wanted), NARROW * 4**self.taken), STRIDE), wanted)
 
 
 def largest_measured(growth: Growth, budget: Budget, trial: Trial, *, free: bool) -> Met:
@@ -114,7 +123,7 @@ def _largest_phi(growth: Growth, budget: Budget) -> float:
     bracket, phi = _Bracket(budget.limit), 0.0
     for _ in range(MEASUREMENTS):
         bracket.take(phi, budget.of(growth.at(phi).arch))
-        if bracket.done or phi in (lowest, highest):
+        if bracket.done or phi == (lowest if bracket.low is None else highest):
             break
         phi = round(min(max(bracket.next(growth.rule.product), lowest), highest), PHI_DIGITS)
     if bracket.low is None:
@@ -139,9 +148,10 @@ def _next_smaller(growth: Growth, found: Scaled, share: float) -> Scaled:
     if not isinstance(growth.rule, PowerRule):
         smaller = [phi for phi in growth.rule.phis if phi < found.phi]
         return growth.at(max(smaller, default=found.phi), found.name)
-    phi = found.phi
+    phi, lowest = found.phi, edge(growth, SMALLEST_PHI)
+    step = min(math.log(share) / math.log(growth.rule.product), -NARROW)
     for _ in range(MEASUREMENTS):
-        phi = round(phi + min(math.log(share) / math.log(growth.rule.product), -NARROW), PHI_DIGITS)
+        phi = round(max(phi + step, lowest), PHI_DIGITS)
         smaller_one = growth.at(phi, found.name)
         if smaller_one.arch != found.arch:
             return smaller_one
@@ -150,7 +160,8 @@ def _next_smaller(growth: Growth, found: Scaled, share: float) -> Scaled:
 
 def _not_met(budget: Budget) -> ScalingError:
     return ScalingError(
-        f"no network was measured within {LOWEST:.0%} of and not above budget {budget.text}: times waver too much",
+        f"no network was measured from {LOWEST:.0%} to 100% of budget {budget.text}: times waver too much, or none "
+        "comes so near",
         "stop other work on the device and try again",
     )
 
@@ -158,14 +169,16 @@ def _not_met(budget: Budget) -> ScalingError:
 def _beside_rule(growth: Growth, budget: Budget, trial: Trial, centre: Scaled) -> Met:
     """Networks near the centre, some at a time, whose predicted cost lies a little below the budget."""
     (cost,) = trial.judge.together([centre.arch])
-    waiting = {arch: trial.guide.estimate(arch).value for arch in _near(growth, centre)}
     scale = cost.value / trial.guide.estimate(centre.arch).value
+    waiting = _waiting(growth, centre, trial.guide, AIM * budget.limit / scale)
     met = [Met(centre, cost)]
     for _ in range(ROUNDS):
         inside = [one for one in met if LOWEST * budget.limit <= one.measured.value <= budget.limit]
         if inside:
             return max(inside, key=lambda one: one.measured.value)
         tried = _next_to_try(waiting, AIM * budget.limit / scale, centre)
+        if not tried:
+            break
         costs = trial.judge.together(tried)
         scale *= _off(waiting, tried, costs, scale)
         met += [Met(attrs.evolve(centre, arch=arch), cost) for arch, cost in zip(tried, costs, strict=True)]
@@ -174,18 +187,29 @@ def _beside_rule(growth: Growth, budget: Budget, trial: Trial, centre: Scaled) -
     raise _not_met(budget)
 
 
-def _near(growth: Growth, centre: Scaled) -> Iterator[Architecture]:
+def _waiting(growth: Growth, centre: Scaled, guide: CostModel, wanted: float) -> dict[Architecture, float]:
+    """Networks near the centre with what the guide says of them; farther ones where none comes near what is wanted."""
+    waiting: dict[Architecture, float] = {}
+    for most in REACHES:
+        waiting |= {arch: guide.estimate(arch).value for arch in _near(growth, centre, most)}
+        if max(waiting.values()) >= wanted:
+            break
+    return waiting
+
+
+def _near(growth: Growth, centre: Scaled, most: float) -> Iterator[Architecture]:
     """Networks a little deeper, wider and larger than the centre, and a little less so."""
     side = centre.arch.resolution
     sides = range(pixels(side, 1 - OFF_RESOLUTION), pixels(side, 1 + OFF_RESOLUTION) + 1)
-    for shape in shapes_near(growth, centre):
+    for shape in shapes_near(growth, centre, most):
         yield from (attrs.evolve(shape, resolution=resolution) for resolution in sides)
 
 
 def _next_to_try(waiting: Mapping[Architecture, float], wanted: float, centre: Scaled) -> list[Architecture]:
     """Of those that are predicted nearly as wanted the ones that are least off the rule."""
     likely = nsmallest(LIKELY, waiting, key=lambda arch: abs(waiting[arch] - wanted))
-    return nsmallest(AT_ONCE, likely, key=lambda arch: deviation(arch, centre))
+    near = [arch for arch in likely if abs(waiting[arch] - wanted) <= NEAR * wanted]
+    return nsmallest(AT_ONCE, near, key=lambda arch: deviation(arch, centre)) if near else likely[:AT_ONCE]
 
 
 def _off(

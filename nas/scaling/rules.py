@@ -125,7 +125,7 @@ def fast(share: float = USUAL_SHARE) -> PowerRule:
     if not 0 <= share <= 1:
         raise ScalingError(f"the share of rule fast is {share:g}", "use a number from 0 to 1; 0.8 is usual")
     rest = 1 - share
-    name = "fast" if share == USUAL_SHARE else f"fast:{share!r}"
+    name = "fast" if share == USUAL_SHARE else f"fast:{plain(share)}"
     return PowerRule(name, DOUBLING ** (rest / 2), DOUBLING ** (share / 2), DOUBLING ** (rest / 4))
 
 
@@ -162,10 +162,11 @@ def own(alpha: float, beta: float, gamma: float) -> PowerRule:
     for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
         if not 0 < value <= MOST:
             raise ScalingError(f"{name} is {value:g}", "use a number above 0, like those of 1.2,1.1,1.15")
-    return PowerRule(",".join(map(_plain, (alpha, beta, gamma))), alpha, beta, gamma)
+    return PowerRule(",".join(map(plain, (alpha, beta, gamma))), alpha, beta, gamma)
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
+    """A number as it is typed, all its digits and no more."""
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
@@ -193,7 +194,7 @@ def parse_rule(text: str, *, any_product: bool = False) -> Rule:
 
 
 def _number(text: str) -> float:
-    if not re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]{1,20})?(e-?[0-9]{1,2})?\s*", text):
+    if not re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]{1,20})?(e-?[0-9]{1,3})?\s*", text):
         raise ValueError(text)
     return float(text)
 

@@ -30,6 +30,7 @@ from nas.search.workers import Call, Key, Outcome, Workers, make_workers
 from nas.version import __version__
 
 SETTINGS = "nas:scoring"
+AGAIN = "nas:again"  # numbers of failed trials that do not count
 MOST_FAILURES = 5
 LARGEST_FACTOR = 1e6
 
@@ -108,19 +109,31 @@ class Scoring:
         known = self._known()
         left = [job for key, job in wanted.items() if key not in known]
         self.listen(Told(len(wanted) - len(left), len(wanted)))
-        failures = 0
+        failures: list[Score] = []
         with closing(self._outcomes(left)) as finished:
             for job, outcome in finished:
                 known[job.key] = score = self._end(job, outcome)
-                failures = failures + 1 if score.accuracy is None else 0
+                failures = [*failures, score] if score.accuracy is None else []
                 self.listen(Told(sum(key in known for key in wanted), len(wanted), job, score))
-                _check_failures(failures, score)
+                self._check(failures)
         return {key: known[key] for key in wanted}
 
     def _known(self) -> dict[Key, Score]:
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
-        lasting = [trial for trial in trials if KILLED not in trial.user_attrs]
+        again = self.study.user_attrs.get(AGAIN, ())
+        lasting = [trial for trial in trials if KILLED not in trial.user_attrs and trial.number not in again]
         return {(trial.user_attrs["trained"], trial.user_attrs["seed"]): _score(trial) for trial in lasting}
+
+    def _check(self, failures: Sequence[Score]) -> None:
+        """One failure is the network's own; a row of them has another cause, and comes again when it is mended."""
+        if len(failures) < MOST_FAILURES:
+            return
+        known = self.study.user_attrs.get(AGAIN, [])
+        self.study.set_user_attr(AGAIN, [*known, *(failure.number for failure in failures)])
+        raise StudyError(
+            f"{len(failures)} trainings failed one after another, the last with: {failures[-1].reason}",
+            "mend the cause and give the same command again; finished ones are kept",
+        )
 
     def _outcomes(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Outcome], None, None]:
         """Jobs as they finish; as many run at once as there are workers."""
@@ -185,14 +198,6 @@ class Scoring:
                 kill(self.study, trial._trial_id, trial.number, f"cut short by {type(error).__name__}: {error}")
             self._running.clear()
             raise
-
-
-def _check_failures(failures: int, last: Score) -> None:
-    if failures >= MOST_FAILURES:
-        raise StudyError(
-            f"{failures} trainings failed one after another, the last with: {last.reason}",
-            "mend the cause and give the same command again; finished ones are kept",
-        )
 
 
 def _score(trial: FrozenTrial) -> Score:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
 from attrs import define, field, frozen
@@ -48,8 +49,8 @@ class Workers(Protocol):
         """Ready to start."""
         ...
 
-    def __exit__(self, *_: object) -> None:
-        """Stopped."""
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Stopped; `kind` is that of an exception that ended it, or None."""
         ...
 
     @property
@@ -58,7 +59,11 @@ class Workers(Protocol):
         ...
 
     def start(self, key: Key, call: Call) -> None:
-        """Begin an evaluation."""
+        """Begin an evaluation.
+
+        Raises:
+            NasError: it cannot go on at all.
+        """
         ...
 
     def poll(self) -> list[tuple[Key, Outcome]]:
@@ -125,7 +130,7 @@ class Here:
         """See `Workers`."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         """See `Workers`."""
         self._steps = None
 
@@ -152,7 +157,7 @@ class Here:
 
 @define(eq=False)
 class Processes:
-    """Several processes; one that dies fails what it was at, and is not replaced.
+    """Several processes; when one dies, all of them end.
 
     Attributes:
         number: of processes.
@@ -171,13 +176,14 @@ class Processes:
         self._pool = ProcessPoolExecutor(self.number, mp_context=context, initializer=_follow_parent)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         """See `Workers`."""
         assert self._pool is not None  # noqa: S101 -- entered
-        for process in multiprocessing.active_children():
-            if process.pid not in self._others:
-                process.terminate()
+        own = [process for process in multiprocessing.active_children() if process.pid not in self._others]
+        for process in own if kind or self._running else ():
+            process.terminate()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
         self._running.clear()
 
     @property
@@ -188,7 +194,8 @@ class Processes:
     def start(self, key: Key, call: Call) -> None:
         """See `Workers`."""
         assert self._pool is not None  # noqa: S101 -- entered
-        self._running[self._pool.submit(_result, call)] = key
+        with _deaths_told(), _interrupts_blocked():
+            self._running[self._pool.submit(_result, call)] = key
 
     def poll(self) -> list[tuple[Key, Outcome]]:
         """See `Workers`.
@@ -197,13 +204,34 @@ class Processes:
             StudyError: a process died.
         """
         done, _ = wait(self._running, PATIENCE_S, FIRST_COMPLETED)
-        try:
-            return [(self._running.pop(future), future.result()) for future in done]
-        except BrokenProcessPool:
-            raise StudyError(
-                "a worker died; it may have been killed, or out of memory",
-                "give the same command again, with fewer --workers if it was memory; finished trainings are kept",
-            ) from None
+        # What has come to an end beside an error is not lost: that one is raised next time.
+        whole = [future for future in done if future.exception() is None]
+        with _deaths_told():
+            return [(self._running.pop(future), future.result()) for future in whole or done]
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process that is started here leaves interrupts to its parent from its first moment on; none is lost."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, usual)
+
+
+@contextmanager
+def _deaths_told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise StudyError(
+            "a worker died; it may have been killed, or out of memory",
+            "give the same command again, with fewer --workers if it was memory; finished trainings are kept",
+        ) from None
 
 
 def _result(call: Call) -> Outcome:

@@ -137,8 +137,8 @@ def test_what_a_part_computes_in_order(part: Part, order: str) -> None:
         ),
         (
             Stage("basic", 8, kernel=5, stride=2, skip="projection"),
-            (9 * 3 * 8 + 25 * 8 * 8 + 3 * 8) * 112**2,
-            9 * 3 * 8 + 25 * 8 * 8 + 3 * 8 + 3 * 2 * 8,
+            (25 * 3 * 8 + 25 * 8 * 8 + 3 * 8) * 112**2,
+            25 * 3 * 8 + 25 * 8 * 8 + 3 * 8 + 3 * 2 * 8,
         ),
         (
             Stage("bottleneck", 16, stride=2, expansion=4, skip="projection"),

@@ -11,8 +11,9 @@ from typing import Any
 from attrs import frozen
 
 from nas.arch.spec import Architecture
-from nas.cli import search
+from nas.cli import scale_train, search
 from nas.cli.main import main
+from tests.search.fake_trainings import FakeEvaluators, failing, rising
 from tests.search.fakes import FakeEvaluator, level
 
 
@@ -40,6 +41,12 @@ def make_evaluator(options: dict[str, Any], _progress: object) -> SlowEvaluator:
     return SlowEvaluator(options["images"], options["seed"])
 
 
+def make_evaluators(_options: Mapping[str, Any]) -> FakeEvaluators:
+    """Of trainings that are scored all, or none of them."""
+    return FakeEvaluators(failing if float(os.environ.get("NAS_FAKE_FAILS", "0")) else rising)
+
+
 if __name__ == "__main__":
     vars(search)["_evaluator"] = make_evaluator
+    vars(scale_train)["make_evaluators"] = make_evaluators
     main()

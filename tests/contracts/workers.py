@@ -1,0 +1,121 @@
+"""What all workers promise, to be run over each kind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nas.arch.code import parse_text
+from nas.errors import DataError
+from nas.search import workers as module
+from nas.search.workers import Call, Key, Outcome, Workers
+from tests.device.processes import eventually, is_gone
+from tests.search.fake_trainings import (
+    Course,
+    NoImages,
+    Stuck,
+    call,
+    crashing,
+    failing,
+    final,
+    rising,
+    silent,
+    too_good,
+)
+
+SMALL = parse_text("net resolution=32 classes=10\nstem conv k3 s2 c8\nconv k3 s1 c8\nhead pool")
+OTHER = parse_text("net resolution=32 classes=10\nstem conv k3 s2 c8\nmbconv k3 s2 e2 c12\nhead conv c16")
+
+
+def finish(workers: Workers, calls: dict[Key, Call]) -> list[tuple[Key, Outcome]]:
+    """All that comes back, as many at once as are let in."""
+    waiting, running, back = list(calls.items()), 0, []
+    while waiting or running:
+        while waiting and workers.free:
+            workers.start(*waiting.pop())
+            running += 1
+        finished = workers.poll()
+        running -= len(finished)
+        back += finished
+    return back
+
+
+class WorkersContract:
+    """A subclass gives `make` and how many calls they run at once."""
+
+    most: int
+
+    def make(self) -> Workers:
+        raise NotImplementedError
+
+    @pytest.fixture(name="workers")
+    def _workers(self) -> Iterator[Workers]:
+        with self.make() as workers:
+            yield workers
+
+    def test_every_call_comes_back_once_with_its_key_and_its_accuracies(self, workers: Workers) -> None:
+        keys = {(str(i), seed): (arch, seed) for i, arch in enumerate((SMALL, OTHER)) for seed in (0, 1, 7)}
+        calls = {key: call(rising, arch, seed, epochs=3) for key, (arch, seed) in keys.items()}
+        back = finish(workers, calls)
+        assert sorted(key for key, _ in back) == sorted(keys)
+        for key, outcome in back:
+            last = final(keys[key][0], 16, keys[key][1])
+            assert outcome.accuracies == pytest.approx((last / 3, last * 2 / 3, last))
+            assert outcome.reason == ""
+            assert outcome.environment == {"version": "1"}
+            assert 0 <= outcome.seconds < 60
+
+    @pytest.mark.parametrize(
+        ("course", "reason", "accuracies"),
+        [
+            (failing, "made to fail\n  nothing to mend", (0.25,)),
+            (crashing, "ZeroDivisionError: made to crash", (0.25,)),
+            (silent, "the evaluator gave no accuracy", ()),
+            (too_good, "the evaluator gave accuracy 1.5\n  an accuracy lies between 0 and 1", (0.25,)),
+        ],
+    )
+    def test_what_goes_wrong_with_a_network_is_its_reason_and_the_next_one_is_evaluated(
+        self, workers: Workers, course: Course, reason: str, accuracies: tuple[float, ...]
+    ) -> None:
+        ((_, outcome),) = finish(workers, {("bad", 0): call(course, SMALL)})
+        assert (outcome.reason, outcome.accuracies) == (reason, accuracies)
+        ((_, outcome),) = finish(workers, {("good", 0): call(rising, SMALL)})
+        assert outcome.accuracies[-1] == final(SMALL, 16, 0)
+
+    def test_they_are_free_until_as_many_run_as_may(self, workers: Workers) -> None:
+        for number in range(self.most):
+            assert workers.free
+            workers.start((str(number), 0), call(rising, SMALL))
+        assert not workers.free
+        back: list[tuple[Key, Outcome]] = []
+        while len(back) < self.most:
+            back += workers.poll()
+            assert workers.free == (len(back) > 0)
+        assert sorted(key for key, _ in back) == [(str(number), 0) for number in range(self.most)]
+
+    def test_evaluators_that_fail_as_a_whole_end_it(self) -> None:
+        with self.make() as workers, pytest.raises(DataError, match="no images of 16 pixels, seed 5") as told:
+            finish(workers, {("a", 5): Call(NoImages(), SMALL, 16, 5, 1)})
+        assert told.value.remedy == "give some"
+
+    def test_leaving_stops_what_runs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+        before = set(psutil.Process().children(recursive=True))
+        with self.make() as workers:
+            workers.start(("a", 3), call(Stuck(tmp_path / "begun"), SMALL, 3))
+            assert workers.poll() == []  # here the first epoch, elsewhere it is being begun
+            if self.most > 1:
+                eventually((tmp_path / "begun-3").exists, 60)
+            came = _working(before)
+            assert len(came) >= self.most - 1
+        assert all(is_gone(process) for process in came)
+
+
+def _working(before: set[psutil.Process]) -> list[psutil.Process]:
+    """Processes that have come since, but for the one of multiprocessing that keeps its books."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process not in before and "resource_tracker" not in " ".join(process.cmdline())
+    ]

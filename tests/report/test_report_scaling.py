@@ -1,0 +1,144 @@
+"""Figures of a fit and of a comparison: what is in them, and that they can be drawn."""
+
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from PIL import Image
+
+from nas.report.files import png_bytes, write_html
+from nas.report.pareto import HEIGHT_PX, VERMILION, WIDTH_PX
+from nas.report.scaling import COLOURS, KINDS, PAPER, Coefficients, Curve, Panel, comparison_figure, fit_figure
+from tests.report.browser import browse, find_browser
+
+POINTS = [
+    Coefficients((0.5, 0.25, 0.25), 0.61, "first", "winner"),
+    Coefficients((0.2, 0.3, 0.5), 0.605, "second", "tied with the best"),
+    Coefficients((1.0, 0.0, 0.0), 0.4, "third"),
+    Coefficients((0.0, 0.0, 1.0), 0.5, "fourth"),
+    Coefficients((0.26, 0.28, 0.46), None, PAPER, PAPER),
+]
+BASE = Curve("base", [60.0], [0.5], [0.01], ["the base"])
+WIDE = Curve("width", [120.0, 180.0], [0.55, 0.6], [None, 0.02], ["wide", "wider"])
+DEEP = Curve("depth", [119.0, 181.0], [0.52, 0.53], [0.03, 0.04], ["deep", "deeper"])
+
+
+def trace(figure: go.Figure, name: str) -> Any:
+    (found,) = (trace for trace in figure.data if trace.name == name)
+    return found
+
+
+def test_a_fits_points_are_where_they_were_given_by_kind() -> None:
+    figure = fit_figure("a fit", [Panel("at phi 1", POINTS)])
+    assert [each.name for each in figure.data] == ["scored", "tied with the best", "winner", PAPER]
+    assert set(KINDS) == {each.name for each in figure.data}
+    for kind in KINDS:
+        of_kind = [point for point in POINTS if point.kind == kind]
+        drawn = trace(figure, kind)
+        assert list(zip(drawn.a, drawn.b, drawn.c, strict=True)) == [point.shares for point in of_kind]
+        assert list(drawn.hovertext) == [point.hover for point in of_kind]
+        assert drawn.marker.symbol == KINDS[kind]["symbol"]
+    assert trace(figure, "scored").marker.color == (0.4, 0.5)
+    assert trace(figure, PAPER).marker.color == VERMILION
+    assert trace(figure, PAPER).marker.coloraxis is None
+    assert figure.layout.ternary.aaxis.title.text == "<b>depth</b>"
+    assert (figure.layout.ternary.baxis.title.text, figure.layout.ternary.caxis.title.text) == (
+        "<b>width</b>",
+        "<b>resolution</b>",
+    )
+
+
+def test_a_kind_without_points_is_left_out() -> None:
+    figure = fit_figure("a fit", [Panel("at phi 1", POINTS[2:4])])
+    assert [each.name for each in figure.data] == ["scored"]
+
+
+def test_two_fits_stand_beside_each_other_with_a_scale_each() -> None:
+    figure = fit_figure("a fit", [Panel("at phi 1", POINTS), Panel("at phi 2", POINTS[:3])])
+    assert [(each.subplot, each.name) for each in figure.data[4:]] == [
+        ("ternary2", "scored"),
+        ("ternary2", "tied with the best"),
+        ("ternary2", "winner"),
+    ]
+    assert {(each.subplot, each.marker.coloraxis) for each in figure.data if each.name != PAPER} == {
+        ("ternary", "coloraxis"),
+        ("ternary2", "coloraxis2"),
+    }
+    assert [each.showlegend for each in figure.data] == [True] * 4 + [False] * 3
+    left, right = figure.layout.ternary.domain.x, figure.layout.ternary2.domain.x
+    assert 0 <= left[0] < left[1] < figure.layout.coloraxis.colorbar.x < right[0] < right[1] <= 1
+    assert [note.text for note in figure.layout.annotations] == ["<b>at phi 1</b>", "<b>at phi 2</b>"]
+
+
+def test_rules_are_lines_from_the_base() -> None:
+    figure = comparison_figure("rules", "FLOPs", BASE, [WIDE, DEEP])
+    assert [each.name for each in figure.data] == ["width", "depth", "base"]
+    wide, deep, base = figure.data
+    assert (wide.x, wide.y) == ((60, 120, 180), (0.5, 0.55, 0.6))
+    assert (deep.x, deep.y) == ((60, 119, 181), (0.5, 0.52, 0.53))
+    assert (base.x, base.y, base.mode) == ((60,), (0.5,), "markers")
+    assert [each.error_y.array for each in figure.data] == [(0, 0, 0.02), (0, 0.03, 0.04), (0.01,)]
+    assert wide.hovertext == ("the base", "wide", "wider")
+    assert (wide.line.color, deep.line.color) == COLOURS[:2]
+    assert wide.marker.symbol != deep.marker.symbol
+    assert figure.layout.xaxis.title.text == "FLOPs"
+
+
+def test_a_base_without_an_accuracy_moves_no_bar() -> None:
+    figure = comparison_figure("rules", "FLOPs", Curve("base", [], [], [], []), [DEEP])
+    deep = figure.data[0]
+    assert (deep.x, deep.y, deep.error_y.array) == ((119, 181), (0.52, 0.53), (0.03, 0.04))
+
+
+def test_where_nothing_could_be_trained_the_figure_is_empty() -> None:
+    nothing = Curve("base", [], [], [], [])
+    figure = comparison_figure("rules", "FLOPs", nothing, [nothing])
+    assert [each.x for each in figure.data] == [(), ()]
+
+
+@pytest.mark.parametrize(("largest", "kind"), [(240.0, "linear"), (241.0, "log")])
+def test_a_wide_span_of_costs_is_logarithmic(largest: float, kind: str) -> None:
+    curve = Curve("width", [largest], [0.6], [None], ["x"])
+    assert comparison_figure("rules", "FLOPs", BASE, [curve]).layout.xaxis.type == kind
+
+
+def test_there_are_lines_for_more_rules_than_colours() -> None:
+    curves = [Curve(f"rule {i}", [120.0], [0.5], [None], ["x"]) for i in range(3 * len(COLOURS) + 1)]
+    figure = comparison_figure("rules", "FLOPs", BASE, curves)
+    assert [each.name for each in figure.data[:-1]] == [curve.name for curve in curves]
+
+
+def test_what_users_write_is_escaped() -> None:
+    title = '<a href="x">'
+    fit = fit_figure(title, [Panel("<i>", POINTS)])
+    rules = comparison_figure(title, "FLOPs", BASE, [Curve("<b>", [1.0], [0.5], [None], ["x"])])
+    assert "<a" not in fit.layout.title.text + rules.layout.title.text
+    assert fit.layout.annotations[0].text == "<b>&lt;i&gt;</b>"
+    assert rules.data[0].name == "&lt;b&gt;"
+
+
+@pytest.mark.slow
+def test_a_picture_of_two_fits_has_its_size_and_the_papers_colour() -> None:
+    find_browser()
+    pytest.importorskip("kaleido", reason="kaleido draws the picture")
+    drawn = png_bytes(fit_figure("a fit", [Panel("at phi 1", POINTS), Panel("at phi 2", POINTS)]))
+    with Image.open(io.BytesIO(drawn)) as image:
+        assert image.size == (2 * WIDTH_PX, 2 * HEIGHT_PX)
+        data = image.convert("RGB").tobytes()
+    colours = Counter(zip(data[::3], data[1::3], data[2::3], strict=True))
+    red, green, blue = bytes.fromhex(VERMILION[1:])
+    assert colours[red, green, blue] > 100
+    assert colours[255, 255, 255] > 0.3 * len(data) / 3
+
+
+@pytest.mark.slow
+def test_a_page_draws_every_point_of_a_comparison(tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    write_html(file, comparison_figure("rules", "FLOPs", BASE, [WIDE, DEEP]), "rules")
+    drawn = browse(file)
+    # Counted, since a failing `in` would print the whole page.
+    counts = [drawn.count(text) for text in ('class="point"', ">width<", ">depth<", ">base<")]
+    assert (counts[0], [count > 0 for count in counts[1:]]) == (3 + 3 + 1, [True] * 3)
