@@ -94,7 +94,7 @@ def test_a_budget_is_used_up_and_saved(nas: Nas, here: Here) -> None:
     (row,) = rows(ran)
     assert row["name"] == "flops=1.8G"
     assert 0.97 * 1.8e9 <= row["macs"] <= 1.8e9
-    assert ran.json["files"] == ["big/efficientnet-b0-flops-1.8G.json"]
+    assert ran.json["files"] == ["big/efficientnet-b0-flops=1.8G.json"]
     assert parse_json((nas.folder / ran.json["files"][0]).read_text()) == parse_text(row["arch"])
 
 
@@ -122,14 +122,14 @@ def test_onnx_files_run(nas: Nas, here: Here) -> None:
     ran = here(*asked)
     assert (ran.code, ran.err) == (0, "")
     assert "the weights in the ONNX files are random" in ran.out
-    session = onnxruntime.InferenceSession(nas.folder / "mnasnet-small-compound" / "mnasnet-small-phi--1.onnx")
+    session = onnxruntime.InferenceSession(nas.folder / "mnasnet-small-compound" / "mnasnet-small-phi=-1.onnx")
     # 32 / 1.15 is 27.8.
     (given,) = session.get_inputs()
     assert list(given.shape) == [1, 3, 28, 28]
     (answer,) = session.run(None, {given.name: np.zeros((1, 3, 28, 28), dtype=np.float32)})
     assert answer.shape == (1, 7)
     assert np.isfinite(answer).all()
-    arch = parse_json((nas.folder / "mnasnet-small-compound" / "mnasnet-small-phi--1.json").read_text())
+    arch = parse_json((nas.folder / "mnasnet-small-compound" / "mnasnet-small-phi=-1.json").read_text())
     assert (arch.resolution, arch.classes) == (28, 7)
 
 
@@ -142,7 +142,7 @@ def test_the_best_of_the_latest_study_is_scaled(here: Here) -> None:
     assert ran.json["base"]["name"] == "study:second:best"
     assert (ran.json["base"]["macs"], ran.json["base"]["params"]) == (best["macs"], best["params"])
     assert row == rows(here("scale", "study:second", "--phi", "1", "--json"))[0]
-    assert ran.json["files"] == ["more/second-best-phi-1.json"]
+    assert ran.json["files"] == ["more/second-best-phi=1.json"]
 
 
 @pytest.mark.slow
@@ -215,7 +215,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no database": (("scale", "--phi", "1"), ("there is no study database nas.db", "nas search")),
     "no such study": (("scale", "study:demo", "--phi", "1"), ("there is no study database",)),
     "file for a folder": ((*B0, "--family", "--save", "tiny.yaml/x"), ("tiny.yaml/x cannot be made", "--save")),
-    "folder for a file": ((*B0, "--phi", "1", "--save", "taken"), ("efficientnet-b0-phi-1.json cannot be written",)),
+    "folder for a file": ((*B0, "--phi", "1", "--save", "taken"), ("efficientnet-b0-phi=1.json cannot be written",)),
 }
 USAGE = {
     "phi": ((*B0, "--phi", "three"), "'three'"),
@@ -229,7 +229,7 @@ USAGE = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_it_is_told_in_one_message(nas: Nas, here: Here, case: str, as_process: bool) -> None:
     arguments, words = REFUSED[case]
-    (nas.folder / "taken" / "efficientnet-b0-phi-1.json").mkdir(parents=True)
+    (nas.folder / "taken" / "efficientnet-b0-phi=1.json").mkdir(parents=True)
     before = sorted(nas.folder.rglob("*"))
     (nas if as_process else here)(*arguments).refused(*words)
     assert sorted(nas.folder.rglob("*")) == before
