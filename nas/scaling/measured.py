@@ -140,7 +140,7 @@ def _kept(growth: Growth, budget: Budget, trial: Trial, found: Scaled) -> Met:
         if cost.value <= budget.limit:
             return Met(found, cost)
         found = _next_smaller(growth, found, budget.limit / cost.value)
-    raise _not_met(budget)
+    raise _not_met(budget, "not above")
 
 
 def _next_smaller(growth: Growth, found: Scaled, share: float) -> Scaled:
@@ -158,10 +158,9 @@ def _next_smaller(growth: Growth, found: Scaled, share: float) -> Scaled:
     return found
 
 
-def _not_met(budget: Budget) -> ScalingError:
+def _not_met(budget: Budget, where: str) -> ScalingError:
     return ScalingError(
-        f"no network was measured from {LOWEST:.0%} to 100% of budget {budget.text}: times waver too much, or none "
-        "comes so near",
+        f"no network was measured {where} budget {budget.text}: times waver too much, or none comes so near",
         "stop other work on the device and try again",
     )
 
@@ -173,10 +172,7 @@ def _beside_rule(growth: Growth, budget: Budget, trial: Trial, centre: Scaled) -
     waiting = _waiting(growth, centre, trial.guide, AIM * budget.limit / scale)
     met = [Met(centre, cost)]
     for _ in range(ROUNDS):
-        inside = [one for one in met if LOWEST * budget.limit <= one.measured.value <= budget.limit]
-        if inside:
-            return max(inside, key=lambda one: one.measured.value)
-        tried = _next_to_try(waiting, AIM * budget.limit / scale, centre)
+        tried = [] if _inside(met, budget) else _next_to_try(waiting, AIM * budget.limit / scale, centre)
         if not tried:
             break
         costs = trial.judge.together(tried)
@@ -184,7 +180,13 @@ def _beside_rule(growth: Growth, budget: Budget, trial: Trial, centre: Scaled) -
         met += [Met(attrs.evolve(centre, arch=arch), cost) for arch, cost in zip(tried, costs, strict=True)]
         for arch in tried:
             del waiting[arch]
-    raise _not_met(budget)
+    if not (inside := _inside(met, budget)):
+        raise _not_met(budget, f"from {LOWEST:.0%} to 100% of")
+    return max(inside, key=lambda one: one.measured.value)
+
+
+def _inside(met: Sequence[Met], budget: Budget) -> list[Met]:
+    return [one for one in met if LOWEST * budget.limit <= one.measured.value <= budget.limit]
 
 
 def _waiting(growth: Growth, centre: Scaled, guide: CostModel, wanted: float) -> dict[Architecture, float]:

@@ -111,10 +111,11 @@ class Scoring:
         self.listen(Told(len(wanted) - len(left), len(wanted)))
         failures: list[Score] = []
         with closing(self._outcomes(left)) as finished:
-            for job, outcome in finished:
-                known[job.key] = score = self._end(job, outcome)
-                failures = [*failures, score] if score.accuracy is None else []
-                self.listen(Told(sum(key in known for key in wanted), len(wanted), job, score))
+            for together in finished:
+                for job, outcome in together:
+                    known[job.key] = score = self._end(job, outcome)
+                    failures = [*failures, score] if score.accuracy is None else []
+                    self.listen(Told(sum(key in known for key in wanted), len(wanted), job, score))
                 self._check(failures)
         return {key: known[key] for key in wanted}
 
@@ -135,8 +136,8 @@ class Scoring:
             "mend the cause and give the same command again; finished ones are kept",
         )
 
-    def _outcomes(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Outcome], None, None]:
-        """Jobs as they finish; as many run at once as there are workers."""
+    def _outcomes(self, jobs: Sequence[Job]) -> Generator[list[tuple[Job, Outcome]], None, None]:
+        """Jobs as they finish, those together that finish together; as many run at once as there are workers."""
         waiting, by_key = deque(jobs), {job.key: job for job in jobs}
         with self._guarded(), self.make_workers() as workers:
             while waiting or self._running:
@@ -145,7 +146,7 @@ class Scoring:
                 with self.interrupts.heeded():
                     finished = workers.poll()
                 self.lease.beat()
-                yield from ((by_key[key], outcome) for key, outcome in finished)
+                yield [(by_key[key], outcome) for key, outcome in finished]
 
     def _start(self, workers: Workers, job: Job) -> None:
         self._begin(job)
