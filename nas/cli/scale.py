@@ -22,6 +22,7 @@ _TRAINING = ("fit", "compare")
 ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "free": ("budget",),
+        "precision": ("budget", "compare"),
         "save": _GROWING,
         "onnx": _GROWING,
         "rules": (*_GROWING, "compare"),
@@ -130,8 +131,8 @@ def command(context: click.Context, /, **options: Any) -> None:
     _check_options(context, mode)
     from nas.cli.reference import find_architecture, latest_winner
 
-    reference = options["reference"] or latest_winner(options["storage"])
-    name, arch = find_architecture(reference, options["storage"])
+    options["reference"] = options["reference"] or latest_winner(options["storage"])
+    name, arch = find_architecture(options["reference"], options["storage"])
     arch = arch.adapted(resolution=options["resolution"] or arch.resolution, classes=options["classes"] or arch.classes)
     with ExitStack() as stack:
         import_module(_MODULES[mode]).run(mode, name, arch, options, stack)

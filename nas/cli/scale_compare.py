@@ -8,7 +8,7 @@ import click
 
 from nas.cli.scale_grow import meet, open_stopwatch, read_budget
 from nas.cli.scale_report import member_row
-from nas.cli.scale_train import scoring, study_name, write_figures
+from nas.cli.scale_train import figure_paths, scoring, study_name, write_figures
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -40,14 +40,13 @@ def run(_mode: str, name: str, arch: "Architecture", options: dict[str, Any], st
     with scoring(study, described, options) as opened:
         compared = compare([one for one, _ in members], options["proxy_resolution"], seeds, opened)
     rows = [_row(one, latency) for one, (_, latency) in zip(compared, members, strict=True)]
-    title = f"{name}: rules of scaling"
-    written = write_figures(options, title, lambda: _figure(title, rows))
     if options["as_json"]:
-        print_json({"base": rows[0], "study": study, "compared": rows[1:], "files": [str(path) for path in written]})
-        return
-    _print(name, study, rows)
-    for path in written:
-        click.echo(f"wrote {path}")
+        files = list(map(str, figure_paths(options)))
+        print_json({"base": rows[0], "study": study, "compared": rows[1:], "files": files})
+    else:
+        _print(name, study, rows)
+    title = f"{name}: rules of scaling"
+    write_figures(options, title, lambda: _figure(title, rows))
 
 
 def _base(arch: "Architecture") -> "Scaled":
@@ -64,10 +63,12 @@ def _members(
     from nas.scaling.budget import Growth
     from nas.scaling.rules import parse_rule
 
-    rules = [parse_rule(text, any_product=options["any_product"]) for text in options["rules"] or USUAL]
-    budgets = [read_budget(text, options["precision"], watch) for text in options["budgets"]]
+    rules = [parse_rule(text, any_product=options["any_product"]) for text in dict.fromkeys(options["rules"] or USUAL)]
+    budgets = [read_budget(text, options["precision"], watch) for text in dict.fromkeys(options["budgets"])]
     keep = frozenset(options["keep"])
-    return [meet(Growth(arch, rule, keep), budget, True, watch) for budget in budgets for rule in rules]
+    return [
+        meet(Growth(arch, rule, keep), budget, watch, free=True, strict=True) for budget in budgets for rule in rules
+    ]
 
 
 def _row(one: "Compared", latency: "Cost | None") -> dict[str, Any]:
@@ -115,31 +116,37 @@ def _print(name: str, study: str, rows: Sequence[dict[str, Any]]) -> None:
 
 def _conclusion(rows: Sequence[dict[str, Any]]) -> str:
     """Whether one rule is ahead at each budget by more than the noise between seeds."""
-    said = []
+    noise, said = _noise(rows), []
     for budget in dict.fromkeys(row["name"] for row in rows):
         known = [row for row in rows if row["name"] == budget and row["accuracy"] is not None]
-        said.append(f"{budget}: {_ahead(sorted(known, key=lambda row: -row['accuracy']))}")
+        said.append(f"{budget}: {_ahead(sorted(known, key=lambda row: -row['accuracy']), noise)}")
     return "\n".join(said)
 
 
-def _ahead(ranked: Sequence[dict[str, Any]]) -> str:
+def _noise(rows: Sequence[dict[str, Any]]) -> float | None:
+    """Standard deviation between seeds, pooled over all networks; None where each was trained once."""
+    pairs = [(row["accuracy_spread"], len(row["accuracies"]) - 1) for row in rows if row["accuracy_spread"] is not None]
+    degrees = sum(count for _, count in pairs)
+    return (sum(spread**2 * count for spread, count in pairs) / degrees) ** 0.5 if degrees else None
+
+
+def _ahead(ranked: Sequence[dict[str, Any]], noise: float | None) -> str:
     if not ranked:
         return "nothing could be trained"
-    best = ranked[0]
-    alike = [row["rule"] for row in ranked[1:] if not _is_behind(row, best)]
-    if len(alike) == len(ranked) - 1 and alike:
-        return f"{best['rule']} is in front, and none is behind it by more than the noise between seeds"
+    best = ranked[0]["rule"]
+    if len(ranked) == 1:
+        return f"there is {best} alone, and nothing to compare it with"
+    if noise is None:
+        return f"{best} is in front; each network has one training, so how far that is noise is not known"
+    alike = [row["rule"] for row in ranked[1:] if not _is_behind(row, ranked[0], noise)]
     if alike:
-        return f"{best['rule']} is in front; {', '.join(alike)} within the noise between seeds"
-    return f"{best['rule']} is ahead of all others by more than the noise between seeds"
+        return f"{best} is in front; {', '.join(alike)} within the noise between seeds"
+    return f"{best} is ahead of all others by more than the noise between seeds"
 
 
-def _is_behind(row: dict[str, Any], best: dict[str, Any]) -> bool:
-    """By more than two standard errors of the difference; not where a spread is not known."""
-    spreads = [(one["accuracy_spread"], len(one["accuracies"])) for one in (row, best)]
-    if any(spread is None for spread, _ in spreads):
-        return False
-    error: float = sum(spread**2 / count for spread, count in spreads) ** 0.5
+def _is_behind(row: dict[str, Any], best: dict[str, Any], noise: float) -> bool:
+    """By more than two standard errors of the difference."""
+    error: float = noise * sum(1 / len(one["accuracies"]) for one in (row, best)) ** 0.5
     return bool(best["accuracy"] - row["accuracy"] > 2 * error)
 
 

@@ -4,18 +4,17 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.cli.scale_grow import open_stopwatch
-from nas.cli.scale_train import scoring, study_name, together, write_figures
+from nas.cli.scale_train import figure_paths, scoring, study_name, together, write_figures
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
     from nas.cost.base import Cost
-    from nas.scaling.fit import Fit, FitSettings, Fitted
+    from nas.scaling.fit import Candidate, Fit, FitSettings, Fitted
 
 SHOWN = 8
 
@@ -27,22 +26,30 @@ def run(_mode: str, name: str, arch: "Architecture", options: dict[str, Any], st
         NasError: a setting breaks a rule, the images or the study cannot be used, or the device fails.
     """
     from nas.cli.printing import print_json
+    from nas.scaling.fit import candidates
 
     every = _settings(options)
+    # What cannot be made is told before anything is trained.
+    found = {one.phi: candidates(arch, one, options["keep"]) for one in every}
     watch = open_stopwatch(arch, options, stack)
-    fits = {one.phi: _fit(name, arch, one, options, together(watch)) for one in every}
-    studies = {one.phi: _study(name, arch, one, options)[0] for one in every}
-    title = f"{name}: depth, width and resolution"
-    written = write_figures(options, title, lambda: _figure(title, list(fits.values())))
+    fits = [_fit(name, arch, one, found[one.phi], options, together(watch)) for one in every]
+    studies = [_study(name, arch, one, options)[0] for one in every]
     if options["as_json"]:
-        rows = [_fit_row(fit, studies[phi]) for phi, fit in fits.items()]
-        print_json({"base": name, "fits": rows, "files": [str(path) for path in written]})
-        return
-    for phi, fit in fits.items():
-        _print(fit, studies[phi])
+        rows = [_fit_row(fit, study) for fit, study in zip(fits, studies, strict=True)]
+        print_json({"base": name, "fits": rows, "files": list(map(str, figure_paths(options)))})
+    else:
+        _print_all(fits, studies)
+    title = f"{name}: depth, width and resolution"
+    write_figures(options, title, lambda: _figure(title, fits))
+    if not options["as_json"]:
+        _print_next(options["reference"], fits[0], options)
+
+
+def _print_all(fits: "Sequence[Fit]", studies: Sequence[str]) -> None:
+    for fit, study in zip(fits, studies, strict=True):
+        _print(fit, study)
     if len(fits) > 1:
-        _print_beside(list(fits.values()))
-    _print_next(name, fits[every[0].phi], written, options)
+        _print_beside(fits)
 
 
 def _figure(title: str, fits: "Sequence[Fit]") -> Any:
@@ -71,11 +78,17 @@ def _study(
     return (own if settings.phi == 1 or not options["study"] else f"{own}-phi{settings.phi:g}"), described
 
 
-def _fit(name: str, arch: "Architecture", settings: "FitSettings", options: Mapping[str, Any], tie_costs: Any) -> "Fit":
+def _fit(
+    name: str,
+    arch: "Architecture",
+    settings: "FitSettings",
+    found: "Sequence[Candidate]",
+    options: Mapping[str, Any],
+    tie_costs: Any,
+) -> "Fit":
     from nas.cost.analytic import MACS
-    from nas.scaling.fit import candidates, distinct, fit
+    from nas.scaling.fit import distinct, fit
 
-    found = candidates(arch, settings, options["keep"])
     own, described = _study(name, arch, settings, options)
     click.echo(
         f"study {own}: {len(found)} coefficients make {len(distinct(found))} networks at phi {settings.phi:g}", err=True
@@ -110,7 +123,7 @@ def _print(fit: "Fit", study: str) -> None:
 
 
 def _heading(fit: "Fit") -> tuple[str, ...]:
-    return (fit.tie_costs[0].unit,) if fit.tie_costs else ()
+    return ("tie broken by",) if fit.tie_costs else ()
 
 
 def _tie_costs(fit: "Fit") -> dict[str, str]:
@@ -133,9 +146,15 @@ def sentences(fit: "Fit") -> list[str]:
     if math.isnan(fit.noise):
         return [*said, "each network has one training: how far these figures are noise is not known; give --seeds 3"]
     said.append(f"noise between seeds: {fit.noise:.4f} of the score")
+    repeated = sum(len(one.accuracies) == len(fit.ranked[0].accuracies) for one in fit.ranked)
     if fit.tie_costs:
-        return [*said, f"a tie: {len(fit.tied)} networks are within the noise of the best; the cheapest of them wins"]
-    return [*said, "the best is ahead of all others by more than the noise between seeds"]
+        said.append(f"a tie: {len(fit.tied)} networks are within the noise of the best; the cheapest of them wins")
+    elif repeated > 1:
+        said.append(f"of {repeated} with all seeds the best is ahead by more than the noise between seeds")
+    if fit.open:
+        more = repeated + len(fit.open)
+        said.append(f"{len(fit.open)} with fewer seeds are within the noise too; --repeat {more} would train them")
+    return said
 
 
 def _print_beside(fits: "Sequence[Fit]") -> None:
@@ -163,16 +182,14 @@ def _names(one: "Fitted") -> list[str]:
     return [one.candidate.rule.name, *(rule.name for rule in one.same)]
 
 
-def _print_next(name: str, fit: "Fit", written: Sequence[Path], options: Mapping[str, Any]) -> None:
+def _print_next(reference: str, fit: "Fit", options: Mapping[str, Any]) -> None:
     from nas.cli.printing import next_command
 
-    for path in written:
-        click.echo(f"wrote {path}")
     rule = fit.winner.candidate.rule
     off = ("--any-product",) if abs(rule.product - 2) > 0.1 else ()
     sizes = [(f"--{word}", str(options[word])) for word in ("resolution", "classes") if options[word]]
     kept = [("--keep", part) for part in options["keep"]]
-    words = ("scale", name, "--family", "--rule", rule.name, *off, *chain.from_iterable((*sizes, *kept)))
+    words = ("scale", reference, "--family", "--rule", rule.name, *off, *chain.from_iterable((*sizes, *kept)))
     click.echo(f"next: {next_command(*words, storage=options['storage'])}")
 
 

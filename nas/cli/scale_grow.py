@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.cli.on_device import connected, stopwatch
-from nas.cli.scale_report import base_row, file_stem, member_row, print_members, rule_row, write_members
+from nas.cli.scale_report import base_row, file_stem, member_files, member_row, print_members, rule_row, write_files
 from nas.errors import ScalingError, TargetError
 
 if TYPE_CHECKING:
@@ -33,16 +33,17 @@ def run(mode: str, name: str, arch: "Architecture", options: dict[str, Any], sta
     watch = open_stopwatch(arch, options, stack)
     members = list(_MAKE[mode](growth, options, watch))
     folder = _folder(mode, name, growth.rule.name, options)
-    written = [] if folder is None else write_members(folder, name, [one for one, _ in members], onnx=options["onnx"])
+    files = {} if folder is None else member_files(folder, name, [one for one, _ in members], onnx=options["onnx"])
     base = base_row(name, arch, None if watch is None else watch.time(arch))
     rule, rows = rule_row(growth.rule), [member_row(scaled, latency) for scaled, latency in members]
     if options["as_json"]:
         device = None if watch is None else str(watch.meter.device)
-        files = [str(path) for path in written]
-        print_json({"base": base, "rule": rule, "device": device, "family": rows, "files": files})
-        return
-    print_members(base, rule, rows)
-    _print_rest(rows, written, options)
+        print_json({"base": base, "rule": rule, "device": device, "family": rows, "files": list(map(str, files))})
+    else:
+        print_members(base, rule, rows)
+    write_files(files)
+    if not options["as_json"]:
+        _print_rest(rows, list(files), options)
 
 
 def _print_rest(rows: Sequence[dict[str, Any]], written: Sequence[Path], options: dict[str, Any]) -> None:
@@ -100,25 +101,38 @@ def _timed(members: "Sequence[Scaled]", watch: "Stopwatch | None") -> Iterator[M
 
 def _by_budget(growth: "Growth", options: dict[str, Any], watch: "Stopwatch | None") -> Iterator[Member]:
     for text in options["budgets"]:
-        yield meet(growth, read_budget(text, options["precision"], watch), options["free"], watch)
+        yield meet(growth, read_budget(text, options["precision"], watch), watch, free=options["free"])
 
 
 _MAKE = {"phi": _by_phi, "family": _by_family, "budget": _by_budget}
 
 
-def meet(growth: "Growth", budget: "Budget", free: bool, watch: "Stopwatch | None") -> Member:
+def meet(growth: "Growth", budget: "Budget", watch: "Stopwatch | None", *, free: bool, strict: bool = False) -> Member:
     """The largest network below a budget, with its latency where a device is named.
+
+    Args:
+        growth: base and rule.
+        budget: to keep.
+        watch: measures latencies.
+        free: use the budget up, a little off the rule.
+        strict: but never farther off for that; what stays behind is told.
 
     Raises:
         NasError: there is none, or the device fails.
     """
-    from nas.scaling.budget import largest, nearest_below
+    from nas.scaling.budget import ENOUGH, REACHES, largest, nearest_below
     from nas.scaling.measured import largest_measured
 
     if budget.trial is not None:
         met = largest_measured(growth, budget, budget.trial, free=free)
         return met.scaled, met.measured
-    found = (nearest_below if free else largest)(growth, budget)
+    found = nearest_below(growth, budget, REACHES[: 1 if strict else None]) if free else largest(growth, budget)
+    if free and budget.of(found.arch) < ENOUGH * budget.limit:
+        click.echo(
+            f"rule {growth.rule.name} comes only to {budget.amount(found.arch)} of {budget.text}: its members and "
+            "rounding allow no more",
+            err=True,
+        )
     return found, None if watch is None else watch.time(found.arch)
 
 
@@ -128,11 +142,12 @@ def read_budget(text: str, precision: str, watch: "Stopwatch | None") -> "Budget
     Raises:
         TargetError: it cannot be read, or is about a device and none is named.
     """
-    from nas.cost.analytic import MACS
+    from nas.cost.analytic import MACS, peak_memory
     from nas.cost.measured import Judge
     from nas.cost.target import parse_target, read_target
     from nas.scaling.budget import Budget, Trial
 
+    peak_memory(precision)  # refuses an unknown one, whatever the budget is
     asked = read_target(text)
     if asked.kind.model is None:
         if watch is None:

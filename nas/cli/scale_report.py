@@ -1,11 +1,14 @@
 """Scaled networks as a table, as JSON and as files."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from nas.errors import NasError
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -75,7 +78,7 @@ def print_members(base: dict[str, Any], rule: dict[str, Any], rows: Sequence[dic
     if timed:
         headers = (*headers, "latency ms")
         lines = [(*line, _time(row)) for line, row in zip(lines, (base, *rows), strict=True)]
-    click.echo(f"rule {rule['name']}{_coefficients(rule)}; depth, width and resolution as asked ► as rounded")
+    click.echo(f"rule {rule['name']}{_coefficients(rule)}; depth, width and resolution as asked ► as made")
     print_table(headers, lines)
 
 
@@ -110,33 +113,52 @@ def file_stem(*words: str) -> str:
     return re.sub(r"[^\w.+=-]+", "-", "-".join(words).removeprefix("study:")).strip("-.") or "network"
 
 
-def write_members(folder: Path, base_name: str, members: "Sequence[Scaled]", *, onnx: bool) -> list[Path]:
-    """An architecture file for each network, and where asked for an ONNX file with random weights.
+def member_files(
+    folder: Path, base_name: str, members: "Sequence[Scaled]", *, onnx: bool
+) -> dict[Path, Callable[[], bytes]]:
+    """An architecture file for each network, and where asked for an ONNX file with random weights: what makes each.
 
     Raises:
-        NasError: the folder cannot be made or written to, or weights do not fit into one file.
+        NasError: the folder cannot be made, or a file of that name holds another network.
     """
     from nas.arch.code import format_json
-    from nas.errors import NasError
-    from nas.files import write_atomically
 
+    _make(folder)
+    files: dict[Path, Callable[[], bytes]] = {}
+    for member in members:
+        stem = file_stem(base_name, member.name)
+        text, data = folder / f"{stem}.json", (format_json(member.arch) + "\n").encode()
+        _check_free(text, data)
+        files[text] = partial(bytes, data)
+        if onnx:
+            files[folder / f"{stem}.onnx"] = partial(_onnx_bytes, member.arch)
+    return files
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NasError(
             f"{folder} cannot be made: {error.strerror or error}", "choose another place by --save"
         ) from None
-    written = []
-    for member in members:
-        stem = folder / file_stem(base_name, member.name)
-        forms = {".json": (format_json(member.arch) + "\n").encode()}
-        if onnx:
-            forms[".onnx"] = _onnx_bytes(member.arch)
-        for suffix, data in forms.items():
-            path = stem.with_name(stem.name + suffix)
-            write_atomically(path, data)
-            written.append(path)
-    return written
+
+
+def _check_free(path: Path, data: bytes) -> None:
+    if path.exists() and not (path.is_file() and path.read_bytes() == data):
+        raise NasError(f"{path} is there and is not this network", "choose another folder by --save")
+
+
+def write_files(files: Mapping[Path, Callable[[], bytes]]) -> None:
+    """Write each.
+
+    Raises:
+        NasError: one cannot be written, or weights do not fit into one file.
+    """
+    from nas.files import write_atomically
+
+    for path, make in files.items():
+        write_atomically(path, make())
 
 
 def _onnx_bytes(arch: "Architecture") -> bytes:

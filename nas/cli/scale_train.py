@@ -102,18 +102,25 @@ def together(watch: "Stopwatch | None") -> "Callable[[Sequence[Architecture]], S
     return Judge(watch.meter, watch.reference_ms).together
 
 
-def write_figures(options: Mapping[str, Any], title: str, draw: Callable[[], Any]) -> list[Path]:
-    """The figure as the files that were asked for; the picture first, since it is what can fail.
+def figure_paths(options: Mapping[str, Any]) -> list[Path]:
+    """The files of the figure that were asked for; the picture first, since it is what can fail."""
+    return [path for path in (options["png"], options["html"]) if path]
+
+
+def write_figures(options: Mapping[str, Any], title: str, draw: Callable[[], Any]) -> None:
+    """Draw and write the figure; last of all, so that a failure takes nothing else with it.
 
     Raises:
-        NasError: one cannot be drawn or written.
+        NasError: it cannot be drawn or written.
     """
     from nas.report.files import write_html, write_png
 
-    wanted = [path for path in (options["png"], options["html"]) if path]
-    figure = draw() if wanted else None
-    if options["png"]:
-        write_png(options["png"], figure)
-    if options["html"]:
-        write_html(options["html"], figure, title)
-    return wanted
+    paths = figure_paths(options)
+    figure = draw() if paths else None
+    for path in paths:
+        if path == options["png"]:
+            write_png(path, figure)
+        else:
+            write_html(path, figure, title)
+        if not options["as_json"]:
+            click.echo(f"wrote {path}")

@@ -21,6 +21,7 @@ def command(as_json: bool, storage: str) -> None:
       nas studies --storage sqlite:///nas.db
     """
     from nas.cli.printing import number, percent, print_json, print_table
+    from nas.search.scoring import scoring_names
     from nas.search.storage import open_storage, read_study, study_names
 
     opened = open_storage(storage, create=False)
@@ -46,6 +47,8 @@ def command(as_json: bool, storage: str) -> None:
         ],
         left=4,
     )
+    if scoring := scoring_names(opened):
+        click.echo(f"trainings of nas scale: {', '.join(scoring)}; the command that made one shows it again")
 
 
 def _row(view: "StudyView") -> dict[str, Any]:

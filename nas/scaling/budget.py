@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import product
 
 import attrs
@@ -12,7 +12,7 @@ from nas.arch.spec import Architecture
 from nas.cost.base import CostModel, Judge, format_amount
 from nas.errors import NasError, ScalingError
 from nas.scaling.grow import Scaled, grow, pixels, scale
-from nas.scaling.rules import Factors, PowerRule, Rule
+from nas.scaling.rules import DOUBLING, Factors, PowerRule, Rule
 
 LARGEST_PHI = 10.0
 SMALLEST_PHI = -10.0
@@ -125,11 +125,14 @@ def largest_member(growth: Growth, budget: Budget) -> float:
     """The largest phi of a rule of few members whose network keeps the budget.
 
     Raises:
-        ScalingError: none does.
+        ScalingError: none does, or the largest costs not even half of it.
     """
     fitting = [phi for phi in growth.rule.phis if _fits(growth.at(phi), budget)]
     if not fitting:
         raise too_small(growth, budget, min(growth.rule.phis))
+    last = max(growth.rule.phis)
+    if max(fitting) == last and DOUBLING * budget.of(growth.at(last).arch) <= budget.limit:
+        raise too_large(growth, budget, last)
     return max(fitting)
 
 
@@ -182,15 +185,20 @@ def too_small(growth: Growth, budget: Budget, phi: float) -> ScalingError:
     )
 
 
-def nearest_below(growth: Growth, budget: Budget) -> Scaled:
+def nearest_below(growth: Growth, budget: Budget, reaches: Iterable[float] = REACHES) -> Scaled:
     """What comes nearest below the budget, its depth, width and resolution each moved a little off the rule.
+
+    Args:
+        growth: base and rule.
+        budget: to use up.
+        reaches: how far off after rounding, as shares; the next one where nothing comes near under the one before.
 
     Raises:
         ScalingError: as `largest`.
     """
     centre = largest(growth, budget)
     costs = {centre.arch: budget.of(centre.arch)}
-    for most in REACHES:
+    for most in reaches:
         around = (_resized(shape, centre.arch.resolution, budget) for shape in shapes_near(growth, centre, most))
         costs |= {arch: budget.of(arch) for arch in around if arch is not None}
         if max(costs.values()) >= ENOUGH * budget.limit:

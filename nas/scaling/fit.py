@@ -142,6 +142,13 @@ class Fit:
     failed: tuple[Fitted, ...] = field(default=())
 
     @property
+    def open(self) -> tuple[Fitted, ...]:
+        """Those with fewer seeds than the best that noise could put before it: nothing is known of them yet."""
+        best = self.ranked[0]
+        fewer = (one for one in self.ranked if len(one.accuracies) < len(best.accuracies))
+        return tuple(one for one in fewer if _is_near(one, best, self.noise))
+
+    @property
     def tied(self) -> tuple[Fitted, ...]:
         """The best, and those that noise could put before it."""
         return tuple(one for one in self.ranked if one.tied)
@@ -264,10 +271,15 @@ def pooled_noise(fitted: Iterable[Fitted]) -> float:
 
 
 def _is_tied(one: Fitted, best: Fitted, noise: float) -> bool:
-    """Whether the best is not two standard errors of the difference ahead; only equal numbers of seeds are compared."""
+    """Whether the best is not ahead by more than the noise; only equal numbers of seeds are compared."""
     if one is best:
         return True
-    if math.isnan(noise) or len(one.accuracies) < len(best.accuracies):
+    return len(one.accuracies) == len(best.accuracies) and _is_near(one, best, noise)
+
+
+def _is_near(one: Fitted, best: Fitted, noise: float) -> bool:
+    """Not two standard errors of the difference behind; never where the noise is not known."""
+    if math.isnan(noise):
         return False
     error = noise * math.sqrt(1 / len(one.accuracies) + 1 / len(best.accuracies))
     return best.score - one.score <= TIE * error

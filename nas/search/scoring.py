@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 from attrs import define, field, frozen
 from optuna.distributions import FloatDistribution
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.arch.canonical import canonical
@@ -195,10 +196,21 @@ class Scoring:
         try:
             yield
         except BaseException as error:
+            reason = "the run ended before it" if isinstance(error, GeneratorExit) else f"cut short by {_told(error)}"
             for trial in self._running.values():
-                kill(self.study, trial._trial_id, trial.number, f"cut short by {type(error).__name__}: {error}")
+                kill(self.study, trial._trial_id, trial.number, reason)
             self._running.clear()
             raise
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def scoring_names(storage: BaseStorage) -> tuple[str, ...]:
+    """Studies of trainings alone, oldest first."""
+    studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
+    return tuple(study.study_name for study in studies if SETTINGS in study.user_attrs)
 
 
 def _score(trial: FrozenTrial) -> Score:

@@ -215,7 +215,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no database": (("scale", "--phi", "1"), ("there is no study database nas.db", "nas search")),
     "no such study": (("scale", "study:demo", "--phi", "1"), ("there is no study database",)),
     "file for a folder": ((*B0, "--family", "--save", "tiny.yaml/x"), ("tiny.yaml/x cannot be made", "--save")),
-    "folder for a file": ((*B0, "--phi", "1", "--save", "taken"), ("efficientnet-b0-phi=1.json cannot be written",)),
+    "folder for a file": ((*B0, "--phi", "1", "--save", "taken"), ("efficientnet-b0-phi=1.json is there", "--save")),
 }
 USAGE = {
     "phi": ((*B0, "--phi", "three"), "'three'"),
@@ -233,6 +233,20 @@ def test_it_is_told_in_one_message(nas: Nas, here: Here, case: str, as_process: 
     before = sorted(nas.folder.rglob("*"))
     (nas if as_process else here)(*arguments).refused(*words)
     assert sorted(nas.folder.rglob("*")) == before
+
+
+def test_another_network_is_not_written_over(here: Here, nas: Nas) -> None:
+    asked = (*B0, "--phi", "1", "--save", "out")
+    first = here(*asked, "--rule", "depth", "--json").json["files"]
+    kept = (nas.folder / first[0]).read_bytes()
+    here(*asked, "--rule", "width").refused("phi=1.json is there and is not this network", "another folder by --save")
+    assert here(*asked, "--rule", "depth", "--json").json["files"] == first
+    assert (nas.folder / first[0]).read_bytes() == kept
+
+
+def test_a_budget_far_beyond_the_published_family_is_refused(here: Here) -> None:
+    here(*B0, "--rule", "published", "--budget", "flops=100G").refused("beyond the largest network", "37.75G MACs")
+    assert rows(here(*B0, "--rule", "published", "--budget", "flops=40G", "--json"))[0]["phi"] == 7
 
 
 @pytest.mark.parametrize("case", USAGE)
