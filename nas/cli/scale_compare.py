@@ -1,5 +1,6 @@
 """`nas scale --compare`: rules side by side at equal cost."""
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ def run(_mode: str, name: str, arch: "Architecture", options: dict[str, Any], st
     from nas.scaling.compare import compare, comparison_settings
 
     watch = open_stopwatch(arch, options, stack)
-    members = [(_base(arch), None if watch is None else watch.time(arch)), *_members(arch, options, watch)]
+    members = [(_base(arch), None if watch is None else watch.estimate(arch)), *_members(arch, options, watch)]
     described = comparison_settings(arch, options["proxy_resolution"], options["keep"])
     study = study_name("compare", name, described, options)
     click.echo(f"study {study}: {len(members)} networks, {options['seeds']} seeds", err=True)
@@ -116,38 +117,33 @@ def _print(name: str, study: str, rows: Sequence[dict[str, Any]]) -> None:
 
 def _conclusion(rows: Sequence[dict[str, Any]]) -> str:
     """Whether one rule is ahead at each budget by more than the noise between seeds."""
-    noise, said = _noise(rows), []
+    from nas.scaling.noise import pooled
+
+    noise, said = pooled(row["accuracies"] for row in rows), []
     for budget in dict.fromkeys(row["name"] for row in rows):
         known = [row for row in rows if row["name"] == budget and row["accuracy"] is not None]
         said.append(f"{budget}: {_ahead(sorted(known, key=lambda row: -row['accuracy']), noise)}")
     return "\n".join(said)
 
 
-def _noise(rows: Sequence[dict[str, Any]]) -> float | None:
-    """Standard deviation between seeds, pooled over all networks; None where each was trained once."""
-    pairs = [(row["accuracy_spread"], len(row["accuracies"]) - 1) for row in rows if row["accuracy_spread"] is not None]
-    degrees = sum(count for _, count in pairs)
-    return (sum(spread**2 * count for spread, count in pairs) / degrees) ** 0.5 if degrees else None
-
-
-def _ahead(ranked: Sequence[dict[str, Any]], noise: float | None) -> str:
+def _ahead(ranked: Sequence[dict[str, Any]], noise: float) -> str:
     if not ranked:
         return "nothing could be trained"
     best = ranked[0]["rule"]
     if len(ranked) == 1:
         return f"there is {best} alone, and nothing to compare it with"
-    if noise is None:
+    if math.isnan(noise):
         return f"{best} is in front; each network has one training, so how far that is noise is not known"
-    alike = [row["rule"] for row in ranked[1:] if not _is_behind(row, ranked[0], noise)]
+    alike = [row["rule"] for row in ranked[1:] if _is_near(row, ranked[0], noise)]
     if alike:
         return f"{best} is in front; {', '.join(alike)} within the noise between seeds"
     return f"{best} is ahead of all others by more than the noise between seeds"
 
 
-def _is_behind(row: dict[str, Any], best: dict[str, Any], noise: float) -> bool:
-    """By more than two standard errors of the difference."""
-    error: float = noise * sum(1 / len(one["accuracies"]) for one in (row, best)) ** 0.5
-    return bool(best["accuracy"] - row["accuracy"] > 2 * error)
+def _is_near(row: dict[str, Any], best: dict[str, Any], noise: float) -> bool:
+    from nas.scaling.noise import is_near
+
+    return is_near(best["accuracy"] - row["accuracy"], noise, (len(one["accuracies"]) for one in (row, best)))
 
 
 def _figure(title: str, rows: Sequence[dict[str, Any]]) -> Any:

@@ -34,7 +34,7 @@ def run(mode: str, name: str, arch: "Architecture", options: dict[str, Any], sta
     members = list(_MAKE[mode](growth, options, watch))
     folder = _folder(mode, name, growth.rule.name, options)
     files = {} if folder is None else member_files(folder, name, [one for one, _ in members], onnx=options["onnx"])
-    base = base_row(name, arch, None if watch is None else watch.time(arch))
+    base = base_row(name, arch, None if watch is None else watch.estimate(arch))
     rule, rows = rule_row(growth.rule), [member_row(scaled, latency) for scaled, latency in members]
     if options["as_json"]:
         device = None if watch is None else str(watch.meter.device)
@@ -96,7 +96,7 @@ def _by_family(growth: "Growth", _options: dict[str, Any], watch: "Stopwatch | N
 
 
 def _timed(members: "Sequence[Scaled]", watch: "Stopwatch | None") -> Iterator[Member]:
-    return ((one, None if watch is None else watch.time(one.arch)) for one in members)
+    return ((one, None if watch is None else watch.estimate(one.arch)) for one in members)
 
 
 def _by_budget(growth: "Growth", options: dict[str, Any], watch: "Stopwatch | None") -> Iterator[Member]:
@@ -133,7 +133,7 @@ def meet(growth: "Growth", budget: "Budget", watch: "Stopwatch | None", *, free:
             "rounding allow no more",
             err=True,
         )
-    return found, None if watch is None else watch.time(found.arch)
+    return found, None if watch is None else watch.estimate(found.arch)
 
 
 def read_budget(text: str, precision: str, watch: "Stopwatch | None") -> "Budget":
@@ -155,20 +155,9 @@ def read_budget(text: str, precision: str, watch: "Stopwatch | None") -> "Budget
                 f"budget {asked.text} is about a device, and none is named", "name one, like --device cpu"
             )
         trial = Trial(Judge(watch.meter, watch.reference_ms), MACS)
-        return Budget(asked.text, asked.limit, asked.kind.unit, Latency(watch), trial)
+        return Budget(asked.text, asked.limit, asked.kind.unit, watch, trial)
     target = parse_target(text, precision)
     return Budget(target.text, target.limit, target.unit, target.cost)
-
-
-class Latency:
-    """A stopwatch as a `CostModel`."""
-
-    def __init__(self, watch: "Stopwatch") -> None:
-        self.watch = watch
-
-    def estimate(self, arch: "Architecture") -> "Cost":
-        """Measured once, then remembered."""
-        return self.watch.time(arch)
 
 
 def _folder(mode: str, name: str, rule: str, options: dict[str, Any]) -> Path | None:

@@ -32,7 +32,7 @@ WIDER = 2.0  # standard deviations
 
 @define(eq=False)
 class Stopwatch:
-    """Measures single networks on a device, each once.
+    """A `CostModel` of milliseconds: measures single networks on a device, each once.
 
     Attributes:
         meter: the device.
@@ -45,8 +45,8 @@ class Stopwatch:
     _refused: int = field(default=0, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
 
-    def time(self, arch: Architecture) -> Cost:
-        """Its latency; without end where the device refuses this one network, which is then in no band.
+    def estimate(self, arch: Architecture) -> Cost:
+        """See `CostModel`; without end where the device refuses this one network, which is then in no band.
 
         Raises:
             DeviceError: the device is lost, or refuses one network after another.
@@ -94,7 +94,7 @@ class TableLatency:
         try:
             return self.table.estimate(arch)
         except TargetError:
-            return self.stopwatch.time(arch)
+            return self.stopwatch.estimate(arch)
 
     def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
         """See `ChainCostModel`."""
@@ -123,7 +123,7 @@ class MeasuredLatency:
         Raises:
             DeviceError: the device fails.
         """
-        return self.stopwatch.time(arch)
+        return self.stopwatch.estimate(arch)
 
     def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
         """See `ChainCostModel`: by the guide."""

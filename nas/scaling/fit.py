@@ -21,12 +21,12 @@ from nas.errors import ScalingError
 from nas.objective import make_reward
 from nas.scaling.budget import Growth
 from nas.scaling.grow import Scaled, pixels
+from nas.scaling.noise import is_near, pooled
 from nas.scaling.rules import DOUBLING, TOLERANCE, PowerRule, own
 from nas.search.scoring import Job, Score, Scoring
 
 STEP = 0.05
 MOST_CANDIDATES = 5000
-TIE = 2.0  # standard errors of a difference
 DIGITS = 9
 
 Costs = Callable[[Sequence[Architecture]], Sequence[Cost]]
@@ -264,10 +264,7 @@ def judge(every: Sequence[Fitted], settings: FitSettings, tie_costs: Costs) -> F
 
 def pooled_noise(fitted: Iterable[Fitted]) -> float:
     """Standard deviation of the score between seeds, over all that were repeated; NaN where none was."""
-    repeated = [[a * one.factor for a in one.accuracies] for one in fitted if len(one.accuracies) > 1]
-    degrees = sum(len(scores) - 1 for scores in repeated)
-    squares = sum(stdev(scores) ** 2 * (len(scores) - 1) for scores in repeated)
-    return math.sqrt(squares / degrees) if degrees else math.nan
+    return pooled([a * one.factor for a in one.accuracies] for one in fitted)
 
 
 def _is_tied(one: Fitted, best: Fitted, noise: float) -> bool:
@@ -279,10 +276,7 @@ def _is_tied(one: Fitted, best: Fitted, noise: float) -> bool:
 
 def _is_near(one: Fitted, best: Fitted, noise: float) -> bool:
     """Not two standard errors of the difference behind; never where the noise is not known."""
-    if math.isnan(noise):
-        return False
-    error = noise * math.sqrt(1 / len(one.accuracies) + 1 / len(best.accuracies))
-    return best.score - one.score <= TIE * error
+    return is_near(best.score - one.score, noise, (len(one.accuracies), len(best.accuracies)))
 
 
 def fit_settings(base: Architecture, settings: FitSettings, keep: Iterable[str]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The search: propose, evaluate, tell, until there are as many trials as asked for."""
 
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,10 +39,10 @@ from nas.search.storage import (
     open_study,
     read_study,
     read_trial,
+    versions_now,
 )
 from nas.search.verify import verify
 from nas.space.decode import SearchSpace
-from nas.version import __version__
 
 MOST_FAILURES = 5
 
@@ -200,7 +199,6 @@ class _Run:
         described = self.plan.evaluator.describe()
         estimates = self._estimates(arch)
         costs = {name: cost.value for name, cost in estimates.items()}
-        versions = {"nas": __version__, "optuna": optuna.__version__, "python": platform.python_version()}
         return {
             "arch": format_text(arch),
             **costs,
@@ -208,7 +206,7 @@ class _Run:
             "cost_sources": {name: cost.source for name, cost in estimates.items()},
             "cost_spreads": _spreads(estimates),
             "seed": self.settings.seed,
-            "versions": versions,
+            "versions": versions_now(),
             "environment": described.get("environment", {}),
         }
 

@@ -4,7 +4,6 @@ Every finished training is a trial of its own. The same list goes on where it st
 this run or an earlier one, is not scored again.
 """
 
-import platform
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -26,9 +25,8 @@ from nas.evaluate.base import Evaluators
 from nas.search.defaults import DEFAULT_STORAGE
 from nas.search.interrupts import Interrupts
 from nas.search.lease import Lease
-from nas.search.storage import KILLED, explained, kill, kill_running, open_storage, open_study
+from nas.search.storage import KILLED, explained, kill, kill_running, open_storage, open_study, versions_now
 from nas.search.workers import Call, Key, Outcome, Workers, make_workers
-from nas.version import __version__
 
 SETTINGS = "nas:scoring"
 AGAIN = "nas:again"  # numbers of failed trials that do not count
@@ -166,7 +164,7 @@ class Scoring:
                 "resolution": job.resolution,
                 "seed": seed,
                 "epochs": self.epochs,
-                "versions": {"nas": __version__, "optuna": optuna.__version__, "python": platform.python_version()},
+                "versions": versions_now(),
             },
         )
         template.datetime_start = datetime.now()

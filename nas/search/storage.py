@@ -5,6 +5,7 @@ text, its costs (each by its name, and all together), seed and versions from the
 seconds when it ends; all as user attributes, so that any Optuna tool shows them.
 """
 
+import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.search.defaults import DEFAULT_STORAGE
 from nas.search.settings import Direction
+from nas.version import __version__
 
 SETTINGS = "nas:settings"
 BASELINE = "nas:baseline"
@@ -211,6 +213,11 @@ def explained(url: str) -> Iterator[None]:
             f"storage {mask(url)} failed: {_first_line(error.__cause__ or error, url)}",
             "see that it can be written to and that no other program holds it; finished trials are kept",
         ) from None
+
+
+def versions_now() -> dict[str, str]:
+    """What a trial's result may depend on, besides its evaluator's own surroundings."""
+    return {"nas": __version__, "optuna": optuna.__version__, "python": platform.python_version()}
 
 
 def quiet_optuna() -> None:

@@ -77,7 +77,7 @@ def one_network() -> list[Architecture]:
 def test_equal_networks_are_measured_once() -> None:
     meter = FakeMeter(noise=0.05)
     watch = stopwatch(meter)
-    costs = [watch.time(arch) for arch in one_network() * 2]
+    costs = [watch.estimate(arch) for arch in one_network() * 2]
     assert len(set(costs)) == 1
     assert len(meter.measured) == 1
 
@@ -87,7 +87,7 @@ def test_threads_measure_each_network_once_and_one_after_another() -> None:
     watch = stopwatch(meter)
     archs = drawn(small_space(), 12, seed=2)
     with ThreadPoolExecutor(8) as pool:
-        costs = list(pool.map(watch.time, archs * 4))
+        costs = list(pool.map(watch.estimate, archs * 4))
     assert costs == costs[:12] * 4
     assert len(meter.measured) == len(set(map(canonical, archs)))
 
@@ -96,7 +96,7 @@ def test_a_time_is_told_as_if_the_reference_took_what_it_did_at_first() -> None:
     meter = FakeMeter(drift=0.01)
     watch = stopwatch(meter)
     for arch in drawn(small_space(), 5, seed=2):
-        cost = watch.time(arch)
+        cost = watch.estimate(arch)
         assert cost.value == pytest.approx(meter.hidden_ms(whole(arch)))
         assert (cost.unit, cost.source) == ("ms", "measured on cpu")
 
@@ -105,31 +105,31 @@ def test_a_lost_device_is_told_and_nothing_of_it_is_remembered() -> None:
     meter = FakeMeter(fails_at=1, failure=DeviceLostError("lost", "look for it"))
     watch = stopwatch(meter)
     first, second = drawn(small_space(), 2, seed=2)
-    known = watch.time(first)
+    known = watch.estimate(first)
     for _ in range(2 * MOST_REFUSED):
         with pytest.raises(DeviceLostError):
-            watch.time(second)
-    assert watch.time(first) == known
+            watch.estimate(second)
+    assert watch.estimate(first) == known
     meter.fails_at = None
-    assert watch.time(second).value == pytest.approx(meter.hidden_ms(whole(second)))
+    assert watch.estimate(second).value == pytest.approx(meter.hidden_ms(whole(second)))
 
 
 def test_a_refused_network_is_in_no_band_and_the_next_one_is_measured() -> None:
     meter = FakeMeter(fails_at=0)
     watch = stopwatch(meter)
     first, second = drawn(small_space(), 2, seed=2)
-    assert watch.time(first).value == math.inf
-    assert "refused by cpu: the made-up device failed" in watch.time(first).source
+    assert watch.estimate(first).value == math.inf
+    assert "refused by cpu: the made-up device failed" in watch.estimate(first).source
     meter.fails_at = None
-    assert watch.time(second).value < math.inf
+    assert watch.estimate(second).value < math.inf
 
 
 def test_a_device_that_refuses_one_after_another_is_told() -> None:
     watch = stopwatch(FakeMeter(fails_at=0))
     *some, last = drawn(small_space(), MOST_REFUSED, seed=2)
-    assert [watch.time(arch).value for arch in some] == [math.inf] * (MOST_REFUSED - 1)
+    assert [watch.estimate(arch).value for arch in some] == [math.inf] * (MOST_REFUSED - 1)
     with pytest.raises(DeviceError, match="made-up device failed"):
-        watch.time(last)
+        watch.estimate(last)
 
 
 def test_a_device_that_fails_has_no_guide() -> None:
