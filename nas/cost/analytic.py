@@ -217,14 +217,17 @@ class Counted:
 
     def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
         """See `ChainCostModel`."""
-        costs = chain_costs(chain, index).astype(np.float64)
-        columns = list(JOINS)
-        return np.asarray(sum(costs[:, columns.index(name)] * factor for name, factor in self.factors))
+        if not len(index):
+            return np.zeros(0)
+        return np.asarray(self._join.reduce(chain_shares(chain, index, self._share)[:, :, 0], axis=0))
 
     def span(self, chain: Chain) -> tuple[float, float]:
         """See `ChainCostModel`."""
-        join = JOINS[self.factors[0][0]]
-        return chain_span(chain, self._share, lambda a, b: float(join(a, b)))
+        return chain_span(chain, self._share, lambda a, b: float(self._join(a, b)))
+
+    @property
+    def _join(self) -> np.ufunc:
+        return JOINS[self.factors[0][0]]
 
     def _share(self, part: Part, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:
         share = part_cost(part, shape, classes)

@@ -39,11 +39,13 @@ class Chain:
         shape: of one input image.
         classes: of the classifier.
         options: for each place (stem, stages, head) the distinct parts that may stand there; None leaves a stage out.
+        memo: what cost models remember of it.
     """
 
     shape: Shape
     classes: int
     options: tuple[tuple[Part | None, ...], ...]
+    memo: dict[object, object] = field(factory=dict, init=False, repr=False)
 
 
 class CostModel(Protocol):

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,32 +15,65 @@ from nas.cost.base import Chain
 Join = Callable[[float, float], float]
 # A part's figures and the shape of its output, given its input's shape and the number of classes.
 Share = Callable[[Part, Shape, int], tuple[tuple[float, ...], Shape]]
+_UNKNOWN = -1
 
 
 def chain_shares(chain: Chain, index: NDArray[np.intp], share: Share) -> NDArray[np.float64]:
-    """Figures `(places, N, figures)` of the part that stands at each place; equal parts are looked up once."""
-    shapes: dict[Shape, int] = {chain.shape: 0}
-    state = np.zeros(len(index), dtype=np.int64)
-    places = []
-    for options, column in zip(chain.options, index.T, strict=True):
-        pairs, where = np.unique(state * len(options) + column, return_inverse=True)
-        known = list(shapes)
-        found = [
-            _share(share, options[pair % len(options)], known[pair // len(options)], chain.classes) for pair in pairs
-        ]
-        state = np.array([shapes.setdefault(shape, len(shapes)) for _, shape in found], dtype=np.int64)[where]
-        places.append(_rows([figures for figures, _ in found])[where])
-    return _same_width(places)
+    """Figures `(places, N, figures)` of the part that stands at each place; each is asked for once in a chain's life."""
+    known = chain.memo.setdefault(share, _Shares(chain, share))
+    assert isinstance(known, _Shares)  # noqa: S101 -- nobody else writes there
+    return known.of(index)
+
+
+class _Shares:
+    """What `share` says of a chain's parts behind every shape that was met: arrays, to be read by number."""
+
+    def __init__(self, chain: Chain, share: Share) -> None:
+        self.chain, self.share = chain, share
+        self.shapes: dict[Shape, int] = {chain.shape: 0}
+        self.figures = [np.zeros((1, len(options), 0)) for options in chain.options]
+        self.after = [np.full((1, len(options)), _UNKNOWN) for options in chain.options]
+        self.lock = Lock()
+
+    def of(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
+        state = np.zeros(len(index), dtype=np.intp)
+        places = []
+        with self.lock:
+            for place, column in enumerate(index.T):
+                self._learn(place, state, column)
+                places.append(self.figures[place][state, column])
+                state = self.after[place][state, column]
+        return _same_width(places)
+
+    def _learn(self, place: int, state: NDArray[np.intp], column: NDArray[np.intp]) -> None:
+        """Ask for what is not known yet, and for nothing twice."""
+        self.after[place] = _longer(self.after[place], len(self.shapes), _UNKNOWN)
+        new = self.after[place][state, column] == _UNKNOWN
+        if not new.any():
+            return
+        pairs = sorted(set(zip(state[new].tolist(), column[new].tolist(), strict=True)))
+        options, shapes = self.chain.options[place], list(self.shapes)
+        found = [_share(self.share, options[option], shapes[before], self.chain.classes) for before, option in pairs]
+        self._make_room(place, max(len(figures) for figures, _ in found))
+        for (before, option), (figures, shape) in zip(pairs, found, strict=True):
+            self.figures[place][before, option, : len(figures)] = figures
+            self.after[place][before, option] = self.shapes.setdefault(shape, len(self.shapes))
+
+    def _make_room(self, place: int, width: int) -> None:
+        known = self.figures[place]
+        wide = np.pad(known, ((0, 0), (0, 0), (0, max(0, width - known.shape[2]))))
+        self.figures[place] = _longer(wide, len(self.shapes), 0.0)
+
+
+def _longer(rows: NDArray[Any], count: int, value: float) -> NDArray[Any]:
+    """At least so many rows, the new ones full of a value."""
+    missing = max(0, count - len(rows))
+    return np.pad(rows, ((0, missing), *((0, 0),) * (rows.ndim - 1)), constant_values=value) if missing else rows
 
 
 def _share(share: Share, part: Part | None, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:
     """A stage that is left out costs nothing and passes its input on."""
     return ((), shape) if part is None else share(part, shape, classes)
-
-
-def _rows(figures: Sequence[tuple[float, ...]]) -> NDArray[np.float64]:
-    width = max(map(len, figures), default=0)
-    return np.array([row or (0.0,) * width for row in figures], dtype=np.float64).reshape(len(figures), width)
 
 
 def _same_width(places: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
