@@ -5,7 +5,7 @@ NasError                  anything this package raises on purpose
 ├── ScalingError          a rule, a factor or a budget cannot be followed
 ├── SpaceError            a search space, its file or a choice in it breaks a rule
 ├── TargetError           a target cannot be read, or no architecture can meet it
-├── DataError             images or labels cannot be used
+├── DataError             images, labels or a table of accuracies cannot be used
 ├── EvaluationError       one architecture could not be scored; the search goes on
 ├── DeviceError           a device is absent, refuses, or is not the one meant; nothing was timed
 │   └── DeviceLostError   the connection to a device, or what answered there, ended; it may come back
@@ -48,7 +48,7 @@ class TargetError(NasError):
 
 
 class DataError(NasError):
-    """Images or labels cannot be used."""
+    """Images, labels or a table of accuracies cannot be used."""
 
 
 class EvaluationError(NasError):

@@ -8,7 +8,9 @@ Absolute: ACC + w * |COST/T - 1| (TuNAS, arXiv 2008.06120).
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from nas.cost.base import Target
 from nas.errors import TargetError
@@ -32,8 +34,12 @@ class Reward:
 
     def term(self, ratio: float) -> float:
         """The factor, or for "absolute" the summand, of COST/T."""
-        w = self.below if ratio <= 1 else self.above
-        return w * abs(ratio - 1) if self.name == "absolute" else ratio**w
+        return float(self.terms(np.array(ratio)))
+
+    def terms(self, ratios: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`term` of many ratios, of any shape."""
+        w = np.where(ratios <= 1, self.below, self.above)
+        return np.asarray(w * np.abs(ratios - 1) if self.name == "absolute" else ratios**w)
 
 
 _USUAL: Mapping[str, tuple[float, float]] = MappingProxyType(

@@ -35,7 +35,9 @@ def test_the_architecture_of_the_readme_reads() -> None:
 @pytest.mark.slow
 def test_the_script_of_the_readme_runs(tmp_path: Path) -> None:
     script = (
-        block("README.md", "python").replace("resolution=32", "resolution=8").replace("trials=20", "trials=1, epochs=1")
+        block("README.md", "python")
+        .replace("resolution=32", "resolution=8, images=200")
+        .replace("trials=20", "trials=1, epochs=1")
     )
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -13,7 +13,7 @@ from nas.version import __version__
 VERBS = ("search", "scale", "pareto", "latency", "show", "devices", "spaces", "studies")
 
 # Packages that only some commands need, and the extra that brings each.
-EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "scipy": "latency", "torch": "train"}
+EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "torch": "train"}
 
 
 @click.group(

@@ -1,12 +1,13 @@
 """`nas search`: find the most accurate architecture for a target."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
+from nas.cli.evaluators import FORMS, TRAIN, make_untrained, settled
 from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import ARCH_HELP, json_option, storage_option
 from nas.cli.search_result import print_result, print_result_json
@@ -54,6 +55,22 @@ class Timed(Protocol):
 )
 @click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file.")
 @click.option("--fix", "fixes", multiple=True, metavar="CHOICE=OPTION", help="Make a choice: stage1.kernel=3.")
+@click.option(
+    "--evaluator",
+    default=TRAIN,
+    show_default=True,
+    metavar="|".join(FORMS.values()),
+    help="Where accuracies come from: a short training, a CSV or Parquet file that holds them, or a function of yours.",
+)
+@click.option(
+    "--accuracy",
+    default="",
+    metavar="COLUMN",
+    help="The table's column to search by.  [default: accuracy or acc, else the lowest seed]",
+)
+@click.option(
+    "--ignore-columns", multiple=True, metavar="GLOB", help="Columns of the table that say nothing here: 'op*'."
+)
 @click.option(
     "--data",
     default="digits",
@@ -126,7 +143,8 @@ class Timed(Protocol):
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done and how long it would take.")
 @json_option
-def command(**options: Any) -> None:
+@click.pass_context
+def command(context: click.Context, /, **_options: Any) -> None:
     """Search for the most accurate architecture that meets a target.
 
     \b
@@ -134,14 +152,16 @@ def command(**options: Any) -> None:
       nas search --target flops=400M
       nas search --target flops=300M --target params=5M --data photos/ --trials 100 --epochs 5
       nas search --target latency=8ms --device cpu
+      nas search --target params=1M --space my.yaml --evaluator table:accuracies.csv
 
     FLOPs are multiply-adds. Costs are those of the target task (--resolution, --classes); accuracy comes from a short
-    training on --data (--epochs, --proxy-resolution, --images), the proxy task.
+    training on --data (--epochs, --proxy-resolution, --images), the proxy task, or from another --evaluator.
     """
     from nas.cli.progress import make_progress
     from nas.search.loop import run
     from nas.search.storage import quiet_optuna
 
+    options = settled(context)
     quiet_optuna()
     progress = make_progress(plain=options["as_json"])
     with ExitStack() as open_devices:
@@ -159,7 +179,7 @@ def command(**options: Any) -> None:
 
 
 def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack) -> "Plan":
-    """Everything that the options name, loaded and checked; the images come last, since they take longest."""
+    """Everything that the options name, loaded and checked; the evaluator comes last: images take longest."""
     from nas.cli.reference import find_architecture
     from nas.cost.analytic import COUNTED, peak_memory
     from nas.cost.target import parse_target
@@ -167,8 +187,8 @@ def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack
     from nas.search.settings import Settings
     from nas.space.files import find_space
 
-    space = find_space(options["space"]).fix(_read_fixes(options["fixes"]))
-    space = space.for_target(resolution=options["resolution"], classes=options["classes"])
+    whole = find_space(options["space"]).for_target(resolution=options["resolution"], classes=options["classes"])
+    space = whole.fix(_read_fixes(options["fixes"]))
     peak_memory(options["precision"])  # refuses an unknown one, whatever the targets are
     check_objective(options["objective"], options["w"], options["band"])
     latencies = _latencies(options, space, progress, open_devices)
@@ -179,7 +199,9 @@ def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack
         **{name: options[name] for name in ("trials", "epochs", "seed", "objective", "w", "band", "pruner")},
     )
     check(space, settings)
-    return plan(space, _evaluator(options, progress), settings, COUNTED, options["study"])
+    trains = options["evaluator"] == TRAIN
+    evaluator = _evaluator(options, progress) if trains else make_untrained(options, whole)
+    return plan(space, evaluator, settings, COUNTED, options["study"])
 
 
 def _latencies(
@@ -256,7 +278,7 @@ def _shown(value: object) -> str:
 def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> dict[str, Any]:
     from nas.search.storage import mask
 
-    settings, band, proxy = planned.settings, planned.band, planned.described["proxy"]
+    settings, band = planned.settings, planned.band
     seconds = _seconds_a_trial(planned)
     evaluations = settings.trials + (planned.baseline is not None)
     return {
@@ -269,12 +291,19 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
         "let_in": {t.name: f"{t.amount(low)} to {t.amount(high)}" for t, low, high in _limits(band)},
         "share_let_in": f"{band.share(rng):.1%} of random architectures",
         "sampler": settings.sampler_name,
-        "proxy_task": {"data": proxy.get("data"), "resolution": proxy.get("resolution"), "epochs": settings.epochs},
+        "proxy_task": _proxy_task(planned.described["proxy"], settings.epochs),
         "baseline": planned.baseline[0] if planned.baseline else "none",
         "trials": settings.trials,
         "seconds_a_trial": None if seconds is None else round(seconds, 1),
         "seconds_in_all": None if seconds is None else round(seconds * evaluations),
     }
+
+
+def _proxy_task(described: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """The images and the training, or the evaluator that does without."""
+    if "data" not in described:
+        return dict(described)
+    return {"data": described["data"], "resolution": described.get("resolution"), "epochs": epochs}
 
 
 def _seconds_a_trial(planned: "Plan") -> float | None:

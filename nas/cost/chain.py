@@ -77,8 +77,10 @@ def _share(share: Share, part: Part | None, shape: Shape, classes: int) -> tuple
 
 
 def _same_width(places: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    width = max(place.shape[1] for place in places)
-    return np.stack([np.pad(place, ((0, 0), (0, width - place.shape[1]))) for place in places])
+    same = np.zeros((len(places), len(places[0]), max(place.shape[1] for place in places)))
+    for row, place in zip(same, places, strict=True):
+        row[:, : place.shape[1]] = place
+    return same
 
 
 def chain_span(chain: Chain, share: Share, join: Join) -> tuple[float, float]:

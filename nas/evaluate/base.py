@@ -1,7 +1,7 @@
 """What every evaluator has in common."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from nas.arch.spec import Architecture
 
@@ -10,11 +10,14 @@ class Evaluator(Protocol):
     """Scores architectures. Owns its data; the same architecture, budget and seed give the same accuracies."""
 
     def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:
-        """Accuracy (0 to 1) after each of `budget` epochs; stopping early costs nothing more.
+        """Accuracy (0 to 1) after each of at most `budget` epochs, at least one; stopping early costs nothing more.
+
+        Nothing is evaluated before the first accuracy is asked for. What trains yields one for every epoch; what knows
+        the accuracy already, or is told it by a function, yields a single one.
 
         Args:
-            arch: the target architecture; the evaluator adapts it to its own images and classes.
-            budget: epochs at most.
+            arch: the target architecture; an evaluator that trains adapts it to its own images and classes.
+            budget: epochs at most, 1 or more.
 
         Raises:
             EvaluationError: this architecture cannot be scored; others can.
@@ -27,6 +30,27 @@ class Evaluator(Protocol):
         Versions, device and threads stand under "environment": they are kept with each trial, and a study may go on
         under others.
         """
+        ...
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """An evaluator that has more to say of an architecture than accuracies."""
+
+    def remarks(self, arch: Architecture) -> Mapping[str, Any]:
+        """What to keep of an architecture beside its accuracies, as plain JSON values; {} where there is nothing.
+
+        Asked right after its evaluation, in the same process; asking again gives the same.
+        """
+        ...
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """An evaluator that can score some architectures and no others."""
+
+    def architectures(self) -> Sequence[Architecture]:
+        """All that it can score, in canonical form, each once, always in the same order."""
         ...
 
 

@@ -4,5 +4,7 @@ DEFAULT_STORAGE = "sqlite:///nas.db"
 TRIALS = 20
 EPOCHS = 3
 BAND = 0.9
-SAMPLER_NAMES = ("tpe", "nsga2", "nsga3", "random")
+# The sampler made for this problem.
+SURROGATE = "surrogate"
+SAMPLER_NAMES = (SURROGATE, "tpe", "nsga2", "nsga3", "evolution", "random")
 PRUNER_NAMES = ("median", "none")

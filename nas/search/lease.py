@@ -13,6 +13,7 @@ from nas.errors import StudyError
 RUNNER = "nas:runner"
 SHORTEST_S = 600.0
 EPOCHS_OF_SILENCE = 5
+BEAT_S = 5.0
 
 
 def runner() -> str:
@@ -47,6 +48,7 @@ class Lease:
     study: optuna.Study
     lasts_s: float = field(default=SHORTEST_S, init=False)
     _last: float = field(factory=time.monotonic, init=False)
+    _said: float = field(default=float("-inf"), init=False)
 
     def take(self) -> None:
         """Take the study over.
@@ -67,15 +69,20 @@ class Lease:
         self._say()
 
     def beat(self) -> None:
-        """Say that this process is still at work; called after every epoch, the longest of which sets the lease."""
+        """Say that this process is still at work, every few seconds; called after every epoch.
+
+        The longest epoch sets how long the lease lasts.
+        """
         now = time.monotonic()
         self.lasts_s = max(self.lasts_s, EPOCHS_OF_SILENCE * (now - self._last))
         self._last = now
-        self._say()
+        if now - self._said >= BEAT_S:
+            self._say()
 
     def end(self) -> None:
         """Give the study back."""
         self.study.set_user_attr(RUNNER, None)
 
     def _say(self) -> None:
+        self._said = time.monotonic()
         self.study.set_user_attr(RUNNER, {"runner": runner(), "beat": time.time(), "lasts_s": self.lasts_s})

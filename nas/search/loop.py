@@ -1,34 +1,35 @@
 """The search: propose, evaluate, tell, until there are as many trials as asked for."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from math import isnan
 from typing import Any
 
 import attrs
-import numpy as np
 import optuna
-from attrs import frozen
-from optuna.trial import TrialState, create_trial
+from attrs import define, field, frozen
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.cost.base import Cost, CostModels
 from nas.errors import EvaluationError, NasError, StudyError
-from nas.evaluate.base import Evaluator
+from nas.evaluate.base import Evaluator, Remarking
 from nas.objective import PARETO, make_reward, score
 from nas.search.defaults import DEFAULT_STORAGE
+from nas.search.handover import hand_over
 from nas.search.interrupts import Interrupts
 from nas.search.lease import Lease
 from nas.search.plan import Plan, plan
-from nas.search.propose import Proposal, Proposer
+from nas.search.propose import Proposal
 from nas.search.samplers import make_pruner
 from nas.search.settings import Settings, directions
 from nas.search.storage import (
     BASELINE,
+    COUNTED_STATES,
     KILLED,
     Record,
     StudyView,
@@ -37,6 +38,7 @@ from nas.search.storage import (
     kill_running,
     open_storage,
     open_study,
+    rank,
     read_study,
     read_trial,
     versions_now,
@@ -45,6 +47,8 @@ from nas.search.verify import verify
 from nas.space.decode import SearchSpace
 
 MOST_FAILURES = 5
+# A trial of one epoch is likely to take as long as the one before it.
+QUICK_S = 0.1
 
 
 @frozen
@@ -124,18 +128,9 @@ class _Run:
         self.listen = listen
         self.interrupts = Interrupts()
         self.lease = Lease(study)
-        self.wanted = [picks for picks, _ in planned.wanted]
-        self.proposer = Proposer(
-            planned.band,
-            self.settings.sampler_name,
-            self.settings.seed,
-            directions(self.settings.objective),
-            self.wanted,
-        )
+        self.proposer = planned.proposer()
         self.reward = make_reward("soft" if self._pareto else self.settings.objective, self.settings.w)
-        self.seconds: list[float] = []
-        self.failures = 0
-        self.records: tuple[Record, ...] = ()
+        self.tally = Tally()
 
     @property
     def _pareto(self) -> bool:
@@ -145,6 +140,8 @@ class _Run:
         self.lease.take()
         try:
             self._search()
+            with self.interrupts.heeded():
+                hand_over(self.study, self.plan)
             view = read_study(self.study._storage, self.plan.study_name)
             verify(self.study, view, self.settings.targets, self._tell_verifying, self.interrupts.heeded)
         finally:
@@ -152,35 +149,30 @@ class _Run:
 
     def _search(self) -> None:
         killed = kill_running(self.study)
-        self._sync()
-        if self.records:
+        self._take_in(self.study.get_trials(deepcopy=False))
+        if self.tally.records:
             self._tell("resumed", message=f"{killed} of its trials had been cut short" if killed else "")
         for _, message in self.plan.wanted:
             self._tell("moved", message=message)
         self._evaluate_baseline()
-        while self._view().counted < self.settings.trials:
+        while self.tally.counted < self.settings.trials:
             with self.interrupts.heeded():
-                proposal = self.proposer.propose(self._view().counted)
+                proposal = self.proposer.propose(self.tally.counted)
             if proposal is None:
                 self._tell("exhausted", message="no new architecture was found in the band")
                 return
             self._run_trial(proposal)
 
-    def _sync(self) -> None:
-        """Read the study's trials, and let the proposer learn those that are new."""
-        trials = self.study.get_trials(deepcopy=False)
-        self.records = tuple(map(read_trial, trials))
-        lasting = [(t, r) for t, r in zip(trials, self.records, strict=True) if r.state != KILLED and r.arch]
-        new = [(t, r.architecture) for t, r in lasting if not self.proposer.knows(t)]
-        self.proposer.learn([trial for trial, _ in new], [arch for _, arch in new])
-
-    def _view(self) -> StudyView:
-        return StudyView(self.plan.study_name, self.plan.described, self.records)
+    def _take_in(self, trials: Sequence[FrozenTrial]) -> None:
+        """Count trials, and let the proposer learn them."""
+        records = list(map(read_trial, trials))
+        self.tally.add(records)
+        lasting = [(t, r.architecture) for t, r in zip(trials, records, strict=True) if r.state != KILLED and r.arch]
+        self.proposer.learn([trial for trial, _ in lasting], [arch for _, arch in lasting])
 
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
-        view, total = self._view(), self.settings.trials
-        left = max(0, total - view.counted) * float(np.mean(self.seconds)) if self.seconds else None
-        self.listen(Event(kind, record, view.counted, total, view.best, left, message))
+        tally, total = self.tally, self.settings.trials
+        self.listen(Event(kind, record, tally.counted, total, tally.best, tally.seconds_left(total), message))
 
     def _estimates(self, arch: Architecture) -> dict[str, Cost]:
         """Costs by name; a target's own, at its precision, goes before a usual one of the same name."""
@@ -267,8 +259,8 @@ class _Run:
         except Exception as error:
             raise EvaluationError(f"{type(error).__name__}: {error}") from error
 
-    def _begin(self, proposal: Proposal) -> optuna.Trial:
-        """A running trial that holds all that is known beforehand, in one transaction."""
+    def _template(self, proposal: Proposal) -> FrozenTrial:
+        """A running trial that holds all that is known beforehand."""
         template = create_trial(
             state=TrialState.RUNNING,
             params=proposal.params,
@@ -277,12 +269,40 @@ class _Run:
             system_attrs=proposal.system_attrs,
         )
         template.datetime_start = datetime.now()
-        trial_id = self.study._storage.create_new_trial(self.study._study_id, template_trial=template)
-        return optuna.Trial(self.study, trial_id)
+        return template
 
     def _run_trial(self, proposal: Proposal) -> None:
+        quick = self.settings.epochs == 1 and self.tally.last_seconds < QUICK_S
+        begun = time.monotonic()
+        trial = (self._at_once if quick else self._step_by_step)(proposal)
+        self.tally.timed(time.monotonic() - begun)
+        self.tally.failures = self.tally.failures + 1 if trial.state == TrialState.FAIL else 0
+        self._after(trial)
+
+    def _at_once(self, proposal: Proposal) -> FrozenTrial:
+        """A trial that is over before it could be killed is written when it has ended, in a single transaction."""
+        trial, begun = self._template(proposal), time.monotonic()
+        accuracies: list[float] = []
+        try:
+            accuracies.extend(self._accuracies(proposal.arch))
+            trial.values, trial.state = self._values(proposal.arch, accuracies[-1]), TrialState.COMPLETE
+        except EvaluationError as error:
+            trial.state = TrialState.FAIL
+            trial.set_user_attr("reason", str(error))
+        for name, value in self._results(proposal.arch, accuracies, time.monotonic() - begun).items():
+            trial.set_user_attr(name, value)
+        trial.datetime_complete = datetime.now()
+        storage = self.study._storage
+        trial._trial_id = storage.create_new_trial(self.study._study_id, template_trial=trial)
+        trial.number = storage.get_trial_number_from_id(trial._trial_id)
+        return trial
+
+    def _step_by_step(self, proposal: Proposal) -> FrozenTrial:
+        """A trial that takes its time is there from its beginning, for all to see."""
+        storage = self.study._storage
         with self._guarded(proposal.arch):
-            trial, begun = self._begin(proposal), time.monotonic()
+            trial_id = storage.create_new_trial(self.study._study_id, template_trial=self._template(proposal))
+            trial, begun = optuna.Trial(self.study, trial_id), time.monotonic()
             accuracies: list[float] = []
             state = TrialState.COMPLETE
             try:
@@ -290,8 +310,16 @@ class _Run:
             except EvaluationError as error:
                 state = TrialState.FAIL
                 trial.set_user_attr("reason", str(error))
-            self._end(trial, proposal.arch, state, accuracies, time.monotonic() - begun)
-        self._after(trial, state)
+            for name, value in self._results(proposal.arch, accuracies, time.monotonic() - begun).items():
+                trial.set_user_attr(name, value)
+            values = self._values(proposal.arch, accuracies[-1]) if state == TrialState.COMPLETE else None
+            return self.study.tell(trial, values, state=state)
+
+    def _results(self, arch: Architecture, accuracies: list[float], seconds: float) -> dict[str, Any]:
+        """What a trial keeps in the end."""
+        evaluator = self.plan.evaluator
+        remarks = evaluator.remarks(arch) if accuracies and isinstance(evaluator, Remarking) else {}
+        return {"accuracy_by_epoch": accuracies, "seconds": seconds} | ({"remarks": dict(remarks)} if remarks else {})
 
     def _follow(self, trial: optuna.Trial, arch: Architecture, accuracies: list[float]) -> TrialState:
         """Evaluate epoch by epoch, as long as it is promising."""
@@ -308,15 +336,6 @@ class _Run:
             return False
         trial.report(self._score(arch, accuracies[-1]), len(accuracies))
         return len(accuracies) < self.settings.epochs and trial.should_prune()
-
-    def _end(
-        self, trial: optuna.Trial, arch: Architecture, state: TrialState, accuracies: list[float], seconds: float
-    ) -> None:
-        trial.set_user_attr("accuracy_by_epoch", accuracies)
-        trial.set_user_attr("seconds", seconds)
-        self.seconds.append(seconds)
-        values = None if state != TrialState.COMPLETE else self._values(arch, accuracies[-1])
-        self.study.tell(trial, values, state=state)
 
     def _values(self, arch: Architecture, accuracy: float) -> list[float]:
         if self._pareto:
@@ -335,16 +354,54 @@ class _Run:
                     kill(self.study, trial._trial_id, trial.number, f"cut short by {type(error).__name__}: {error}")
             raise
 
-    def _after(self, trial: optuna.Trial, state: TrialState) -> None:
-        self._sync()
-        self.failures = self.failures + 1 if state == TrialState.FAIL else 0
-        record = next(record for record in self.records if record.number == trial.number)
+    def _after(self, trial: FrozenTrial) -> None:
+        self._take_in([trial])
+        record = self.tally.records[-1]
         self._tell("trial", record)
-        if self.failures >= MOST_FAILURES:
+        if self.tally.failures >= MOST_FAILURES:
             raise StudyError(
-                f"{self.failures} trials failed one after another, the last with: {record.reason}",
+                f"{self.tally.failures} trials failed one after another, the last with: {record.reason}",
                 "mend the cause and give the same command again; finished trials are kept",
             )
+
+
+@define(eq=False)
+class Tally:
+    """Trials as they come in.
+
+    Attributes:
+        records: of all of them, killed ones too.
+        counted: how many count.
+        best: the best complete one by its own reading.
+        failures: in a row, of this run.
+        last_seconds: that the last one of this run took.
+    """
+
+    records: list[Record] = field(factory=list)
+    counted: int = 0
+    best: Record | None = None
+    failures: int = 0
+    last_seconds: float = float("inf")
+    _seconds: float = field(default=0.0, init=False)
+    _timed: int = field(default=0, init=False)
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Count some more."""
+        for record in records:
+            self.records.append(record)
+            self.counted += record.state in COUNTED_STATES
+            if record.state == "complete" and (self.best is None or rank(record) > rank(self.best)):
+                self.best = record
+
+    def timed(self, seconds: float) -> None:
+        """Take in how long a trial took."""
+        self.last_seconds = seconds
+        self._seconds += seconds
+        self._timed += 1
+
+    def seconds_left(self, total: int) -> float | None:
+        """Until there are so many, None while it is not known how long one takes."""
+        return max(0, total - self.counted) * self._seconds / self._timed if self._timed else None
 
 
 def _spreads(estimates: Mapping[str, Cost]) -> dict[str, float | None]:

@@ -9,14 +9,16 @@ from attrs import frozen
 from nas.arch.spec import Architecture
 from nas.cost.base import CostModels
 from nas.errors import StudyError, TargetError
-from nas.evaluate.base import Evaluator
+from nas.evaluate.base import Evaluator, Limited
 from nas.objective import PARETO, limits, make_reward
 from nas.search.band import Band, Picks, make_band
 from nas.search.baseline import find_baseline
 from nas.search.propose import Proposal, Proposer
-from nas.search.samplers import make_pruner, make_sampler
-from nas.search.settings import Settings, default_study_name, directions, study_settings
+from nas.search.proposers import check_sampler, make_proposer
+from nas.search.samplers import make_pruner
+from nas.search.settings import Settings, default_study_name, study_settings
 from nas.space.decode import SearchSpace
+from nas.space.inverse import Inverse
 
 
 @frozen(eq=False)
@@ -33,6 +35,7 @@ class Plan:
         study_name: of the study.
         baseline: a known network's name and itself, or None.
         wanted: option numbers of the networks to start from, and a sentence on each.
+        pool: option numbers of all that the evaluator can score; None where it can score everything.
     """
 
     space: SearchSpace
@@ -44,6 +47,11 @@ class Plan:
     study_name: str
     baseline: tuple[str, Architecture] | None
     wanted: tuple[tuple[Picks, str], ...]
+    pool: Picks | None = None
+
+    def proposer(self) -> Proposer:
+        """What proposes the search's architectures."""
+        return make_proposer(self.band, self.settings, self.costs, [picks for picks, _ in self.wanted], self.pool)
 
 
 def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: CostModels, study_name: str = "") -> Plan:
@@ -60,13 +68,32 @@ def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: Co
         NasError: a setting breaks a rule, no architecture can meet a target, or one to start from is not let in.
     """
     band = check(space, settings)
+    pool = find_pool(space, evaluator)
     # Nothing is evaluated before the first accuracy is asked for; what no architecture may be is told here.
-    evaluator.evaluate(first_proposal(band, settings).arch, settings.epochs)
+    evaluator.evaluate(first_proposal(band, settings, pool).arch, settings.epochs)
     described = study_settings(space, evaluator, settings)
     name = study_name or default_study_name(described)
     baseline = find_baseline(space, settings.targets)
     wanted = bring_starts_in(band, settings)
-    return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted)
+    return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted, pool)
+
+
+def find_pool(space: SearchSpace, evaluator: Evaluator) -> Picks | None:
+    """Option numbers of what an evaluator can score, None where it can score everything.
+
+    Raises:
+        StudyError: the space has none of it.
+    """
+    if not isinstance(evaluator, Limited):
+        return None
+    inverse = Inverse(space)
+    found = [picks for picks in map(inverse.picks, evaluator.architectures()) if picks is not None]
+    if not found:
+        raise StudyError(
+            f"space {space.name} holds none of the architectures that the evaluator can score",
+            "give the space, and the --fix options, that they were made for",
+        )
+    return np.array(found, dtype=np.intp)
 
 
 def check(space: SearchSpace, settings: Settings) -> Band:
@@ -75,7 +102,7 @@ def check(space: SearchSpace, settings: Settings) -> Band:
     Raises:
         NasError: a setting breaks a rule, or no architecture can meet a target.
     """
-    make_sampler(settings.sampler_name, 0)
+    check_sampler(settings.sampler_name)
     make_pruner(settings.pruner, settings.epochs)
     check_objective(settings.objective, settings.w, settings.band)
     names = [target.name for target in settings.targets]
@@ -101,21 +128,21 @@ def check_objective(objective: str, w: float | None, band: float) -> None:
         raise TargetError(f"w is {w}, and objective {PARETO} has none", "leave --w out, or choose another")
 
 
-def first_proposal(band: Band, settings: Settings) -> Proposal:
+def first_proposal(band: Band, settings: Settings, pool: Picks | None = None) -> Proposal:
     """What a search begins with, were it not told where to start.
 
     Raises:
         TargetError: there is none: targets that can each be met need not be met together, and a small space has gaps.
     """
-    proposer = Proposer(band, settings.sampler_name, settings.seed, directions(settings.objective))
-    proposal = proposer.propose(0)
+    proposal = make_proposer(band, settings, pool=pool).propose(0)
     if proposal is None:
         spans = zip(settings.targets, band.limits.low, band.limits.high, strict=True)
+        known = "" if pool is None else f", of the {len(pool):,} that the evaluator can score,"
         asked = " and ".join(
             f"{target.name} from {target.amount(low)} to {target.amount(high)}" for target, low, high in spans
         )
         raise TargetError(
-            f"no architecture of space {band.space.name} was found with {asked}",
+            f"no architecture of space {band.space.name}{known} was found with {asked}",
             "give other targets, or a smaller --band",
         )
     return proposal

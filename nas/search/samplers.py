@@ -1,4 +1,4 @@
-"""Samplers by name."""
+"""Samplers and pruners by name."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -8,6 +8,8 @@ import optuna
 from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
 
 from nas.errors import StudyError
+from nas.search.defaults import SURROGATE
+from nas.search.evolution import RegularizedEvolutionSampler
 
 # Small, so that even a default search of 20 trials has a second generation.
 POPULATION = 8
@@ -16,9 +18,12 @@ SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = MappingProxyType(
         "tpe": lambda seed: TPESampler(seed=seed),
         "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=POPULATION),
         "nsga3": lambda seed: NSGAIIISampler(seed=seed, population_size=POPULATION),
+        "evolution": lambda seed: RegularizedEvolutionSampler(seed=seed),
         "random": lambda seed: RandomSampler(seed=seed),
     }
 )
+# Before the name of a class in `optuna.samplers`.
+OPTUNA = "optuna:"
 PRUNERS: Mapping[str, Callable[[int], optuna.pruners.BasePruner]] = MappingProxyType(
     {
         # The first half of a one-cycle schedule says little about its end.
@@ -28,18 +33,37 @@ PRUNERS: Mapping[str, Callable[[int], optuna.pruners.BasePruner]] = MappingProxy
 )
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
-    """A sampler by name.
+def find_sampler(name: str) -> Callable[[int], BaseSampler]:
+    """What makes a sampler of a seed.
 
     Raises:
-        StudyError: no such name.
+        StudyError: no such name, or it needs more than a seed.
     """
-    if name not in SAMPLERS:
-        raise StudyError(f"unknown sampler {name!r}", f"use one of {', '.join(SAMPLERS)}")
+    if name in SAMPLERS:
+        return lambda seed: _quietly(SAMPLERS[name], seed)
+    if not name.startswith(OPTUNA):
+        names = ", ".join([SURROGATE, *SAMPLERS])
+        raise StudyError(f"unknown sampler {name!r}", f"use one of {names}, or {OPTUNA}CLASS for another of Optuna's")
+    return _by_class(name.removeprefix(OPTUNA))
+
+
+def _by_class(name: str) -> Callable[[int], BaseSampler]:
+    known = [each for each in optuna.samplers.__all__ if each.endswith("Sampler") and each != "BaseSampler"]
+    if name not in known:
+        raise StudyError(f"Optuna has no sampler {name!r}", f"it has {', '.join(known)}")
+    made = getattr(optuna.samplers, name)
+    try:
+        _quietly(lambda seed: made(seed=seed), 0)
+    except (TypeError, ImportError) as error:
+        raise StudyError(f"{OPTUNA}{name} cannot be made of a seed alone: {error}", "choose another sampler") from None
+    return lambda seed: _quietly(lambda seed: made(seed=seed), seed)
+
+
+def _quietly(make: Callable[[int], BaseSampler], seed: int) -> BaseSampler:
     with warnings.catch_warnings():
-        # NSGA-III is called experimental, once for every proposal.
+        # Some are called experimental, once for every proposal.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return SAMPLERS[name](seed)
+        return make(seed)
 
 
 def make_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:

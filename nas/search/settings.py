@@ -13,7 +13,7 @@ from nas.cost.base import Target
 from nas.errors import StudyError
 from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, limits, make_reward
-from nas.search.defaults import BAND, EPOCHS, TRIALS
+from nas.search.defaults import BAND, EPOCHS, SURROGATE, TRIALS
 from nas.space.decode import SearchSpace
 
 Direction = Literal["maximize", "minimize"]
@@ -36,7 +36,7 @@ class Settings:
         objective: "soft", "hard", "absolute" or "pareto".
         w: of the reward; None takes the objective's usual one.
         band: share of the first target below which nothing is let in.
-        sampler: Optuna's, by name; "" takes TPE, or NSGA-II for "pareto".
+        sampler: by name; "" takes the one made for this problem.
         pruner: by name.
         start_from: known networks to evaluate first, moved into the space and the band.
     """
@@ -59,7 +59,7 @@ class Settings:
     @property
     def sampler_name(self) -> str:
         """The sampler's name with the default filled in."""
-        return self.sampler or ("nsga2" if self.objective == PARETO else "tpe")
+        return self.sampler or SURROGATE
 
 
 def study_settings(space: SearchSpace, evaluator: Evaluator, settings: Settings) -> dict[str, Any]:

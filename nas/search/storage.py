@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
@@ -24,12 +24,14 @@ from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.search.defaults import DEFAULT_STORAGE
+from nas.search.rows import BulkStorage
 from nas.search.settings import Direction
 from nas.version import __version__
 
 SETTINGS = "nas:settings"
 BASELINE = "nas:baseline"
 VERDICTS = "nas:verdicts"
+EXPECTED = "nas:expected"
 KILLED = "killed"
 _SECRET = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
 COUNTED_STATES = ("complete", "pruned", "failed")
@@ -55,6 +57,7 @@ class Record:
         reason: why it failed.
         label: of a baseline, e.g. "mobilenetv2 x1.16".
         spreads: standard deviations of those costs that are not exact, None where they are not known.
+        remarks: what else the evaluator had to say.
     """
 
     number: int
@@ -69,6 +72,7 @@ class Record:
     seed: int | None = None
     label: str = ""
     spreads: Mapping[str, float | None] = field(factory=dict)
+    remarks: Mapping[str, Any] = field(factory=dict)
 
     @property
     def architecture(self) -> Architecture:
@@ -103,6 +107,21 @@ class Verdict:
 
 
 @frozen
+class Expected:
+    """What a model of all trials expects of one, the noise of its own reading taken off.
+
+    Attributes:
+        accuracy: 0 to 1.
+        spread: one standard deviation of it.
+        score: under the study's objective.
+    """
+
+    accuracy: float
+    spread: float
+    score: float
+
+
+@frozen
 class StudyView:
     """A study as it is reported.
 
@@ -112,6 +131,7 @@ class StudyView:
         records: its trials by number.
         baseline: a known network under the same proxy, or None.
         verdicts: by number, on what was measured once more; empty where costs are exact.
+        expected: by number, of those that promise most; empty where trials came after it was found.
     """
 
     name: str
@@ -120,6 +140,7 @@ class StudyView:
     baseline: Record | None = None
     created: str = field(default="", eq=False)
     verdicts: Mapping[int, Verdict] = field(factory=dict)
+    expected: Mapping[int, Expected] = field(factory=dict)
 
     @property
     def counted(self) -> int:
@@ -133,8 +154,12 @@ class StudyView:
 
     @property
     def ranked(self) -> tuple[Record, ...]:
-        """Complete trials, the highest score first; under "pareto" the highest accuracy."""
-        return tuple(sorted(self.complete, key=_rank, reverse=True))
+        """Complete trials, the highest expected score first, then by their own; under "pareto" by accuracy."""
+        return tuple(sorted(self.complete, key=self._rank, reverse=True))
+
+    def _rank(self, record: Record) -> tuple[float, float]:
+        expected = self.expected.get(record.number)
+        return (float("-inf") if expected is None else expected.score, rank(record))
 
     @property
     def best(self) -> Record | None:
@@ -169,9 +194,10 @@ class StudyView:
         return str(self.settings["limits"][0]["cost"])
 
 
-def _rank(record: Record) -> float:
-    rank = record.accuracy if record.score is None else record.score
-    return float("-inf") if rank is None else rank
+def rank(record: Record) -> float:
+    """What orders trials by their own readings: the score, under "pareto" the accuracy."""
+    worth = record.accuracy if record.score is None else record.score
+    return float("-inf") if worth is None else worth
 
 
 def mask(url: str) -> str:
@@ -237,7 +263,7 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
             raise StudyError(
                 f"there is no study database {database}", "run `nas search` first, or name one by --storage"
             )
-        return get_storage(url)
+        return get_storage(BulkStorage(url))
     except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
         raise StudyError(
             f"storage {mask(url)} cannot be opened: {_first_line(error, url)}",
@@ -327,7 +353,11 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
     baseline = Record(**attrs[BASELINE]) if attrs.get(BASELINE) else None
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
     verdicts = {int(number): Verdict(**verdict) for number, verdict in attrs.get(VERDICTS, {}).items()}
-    return StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, verdicts)
+    view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, verdicts)
+    known = attrs.get(EXPECTED, {})
+    # What was expected before the last trials says nothing of those.
+    rows = known["rows"] if known.get("trials") == view.counted else {}
+    return evolve(view, expected={int(number): Expected(**row) for number, row in rows.items()})
 
 
 def read_trial(trial: FrozenTrial) -> Record:
@@ -347,6 +377,7 @@ def read_trial(trial: FrozenTrial) -> Record:
         reason=kept.get("reason", ""),
         seed=kept.get("seed"),
         spreads=kept.get("cost_spreads", {}),
+        remarks=kept.get("remarks", {}),
     )
 
 

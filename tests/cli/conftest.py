@@ -2,11 +2,11 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -15,10 +15,13 @@ from attrs import define, field, frozen
 from nas.cli import search
 from nas.cli.main import main
 from tests.cli.fake_nas import make_evaluator
+from tests.cli.forker import Command, Forker, forking, heed_interrupts
 from tests.search.fakes import SMALLEST, TINY
 
 ROOT = Path(__file__).parents[2]
 REAL, FAKE = "nas.cli.main", "tests.cli.fake_nas"
+OPTIONS = ("-W", "error::DeprecationWarning:nas")
+SECONDS = 240
 
 
 @frozen
@@ -53,13 +56,16 @@ class Nas:
     """Runs `nas` in a folder."""
 
     folder: Path
+    forker: Forker
     started: list["subprocess.Popen[str]"] = field(factory=list)
 
     def __call__(self, *arguments: str, module: str = REAL, **environment: str) -> Ran:
         """The real command, to its end."""
-        process = self.start(*arguments, module=module, **environment)
-        out, err = process.communicate(timeout=240)
-        return Ran(process.returncode, out, err)
+        with TemporaryDirectory() as folder:
+            out, err = Path(folder, "out"), Path(folder, "err")
+            told = Command(module, arguments, str(self.folder), surroundings(environment), str(out), str(err))
+            code = self.forker.run(told, SECONDS)
+            return Ran(code, out.read_text(), err.read_text())
 
     def fake(self, *arguments: str, **environment: str) -> Ran:
         """The command with accuracies that are made up."""
@@ -75,31 +81,37 @@ class Nas:
         return Ran(int(ended.value.code or 0), said.out, said.err)
 
     def start(self, *arguments: str, module: str = REAL, **environment: str) -> "subprocess.Popen[str]":
-        """A command under way."""
+        """A command under way, in an interpreter of its own."""
         process = subprocess.Popen(
-            [sys.executable, "-W", "error::DeprecationWarning:nas", "-m", module, *arguments],
+            [sys.executable, *OPTIONS, "-m", module, *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment},
+            env=surroundings(environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_heed_interrupts,
+            preexec_fn=heed_interrupts,
         )
         self.started.append(process)
         return process
 
 
-def _heed_interrupts() -> None:
-    """A shell's background jobs have them ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def surroundings(more: dict[str, str]) -> dict[str, str]:
+    """A command's environment."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
+
+
+@pytest.fixture(name="forker", scope="package")
+def _forker() -> Iterator[Forker]:
+    with forking(OPTIONS, surroundings({})) as forker:
+        yield forker
 
 
 @pytest.fixture(name="nas")
-def _nas(tmp_path: Path) -> Iterator[Nas]:
+def _nas(tmp_path: Path, forker: Forker) -> Iterator[Nas]:
     """`nas` in a folder that holds two small spaces."""
     (tmp_path / "tiny.yaml").write_text(TINY)
     (tmp_path / "smallest.yaml").write_text(SMALLEST)
-    runner = Nas(tmp_path)
+    runner = Nas(tmp_path, forker)
     yield runner
     for process in runner.started:
         if process.poll() is None:

@@ -27,6 +27,7 @@ from nas.search.storage import open_storage, read_study
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
 from tests.cli.conftest import Nas, Ran
+from tests.cli.forker import Forker
 from tests.report.browser import browse, find_browser
 
 # Eight networks of 11 layers; each takes 0.1 to 0.3 ms.
@@ -58,11 +59,13 @@ class Made:
 
 
 @pytest.fixture(scope="module", name="made")
-def _made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def _made(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> Made:
     """Made once for all tests."""
     folder = tmp_path_factory.mktemp("table")
     (folder / "small.yaml").write_text(SMALL)
-    ran = Nas(folder)("latency", "table", "--space", "small.yaml", *QUICK, "--out", "tables/small.csv", "--json")
+    ran = Nas(folder, forker)(
+        "latency", "table", "--space", "small.yaml", *QUICK, "--out", "tables/small.csv", "--json"
+    )
     assert ran.code == 0, ran.err
     return Made(
         ran, (folder / "tables/small.csv").read_text(), sorted(path.name for path in (folder / "tables").iterdir())

@@ -6,16 +6,23 @@ from itertools import islice
 
 import pytest
 
+from nas.arch.canonical import canonical
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
-from nas.evaluate.base import Evaluator
+from nas.evaluate.base import Evaluator, Limited, Remarking
 
 SMALL = parse_text("net resolution=32 classes=1000\nstem conv k3 s2 c8\nconv k3 s1 c8\nhead pool")
 OTHER = parse_text("net resolution=32 classes=1000\nstem conv k3 s2 c8\nmbconv k3 s2 e2 c12\nhead conv c16")
 
 
 class EvaluatorContract:
-    """A subclass gives `evaluator`, a new one each time and all of them equal."""
+    """A subclass gives `evaluator`, a new one each time and all of them equal.
+
+    Attributes:
+        epochs: how many accuracies there are at most, None where there is one for every epoch of the budget.
+    """
+
+    epochs: int | None = None
 
     def evaluator(self) -> Evaluator:
         raise NotImplementedError
@@ -28,7 +35,7 @@ class EvaluatorContract:
     def test_there_is_an_accuracy_for_every_epoch(self, budget: int) -> None:
         for arch in self.architectures():
             accuracies = list(self.evaluator().evaluate(arch, budget))
-            assert len(accuracies) == budget
+            assert len(accuracies) == (budget if self.epochs is None else min(budget, self.epochs)) >= 1
             assert all(type(accuracy) is float and 0 <= accuracy <= 1 for accuracy in accuracies)
 
     def test_the_same_architecture_gets_the_same_accuracies(self) -> None:
@@ -61,3 +68,23 @@ class EvaluatorContract:
         list(evaluator.evaluate(self.architectures()[0], 1))
         assert evaluator.describe() == before
         assert self.evaluator().describe() == before
+
+    def test_its_remarks_are_plain_json_and_the_same_again(self) -> None:
+        evaluator = self.evaluator()
+        if not isinstance(evaluator, Remarking):
+            return
+        for arch in self.architectures():
+            list(evaluator.evaluate(arch, 1))
+            remarks = evaluator.remarks(arch)
+            assert json.loads(json.dumps(remarks, allow_nan=False)) == remarks == evaluator.remarks(arch)
+            assert all(isinstance(name, str) for name in remarks)
+
+    def test_all_that_a_limited_one_names_can_be_scored(self) -> None:
+        evaluator = self.evaluator()
+        if not isinstance(evaluator, Limited):
+            return
+        named = list(evaluator.architectures())
+        assert named == [canonical(arch) for arch in named] == list(evaluator.architectures())
+        assert len(set(named)) == len(named)
+        assert {canonical(arch) for arch in self.architectures()} <= set(named)
+        assert all(list(evaluator.evaluate(arch, 1)) for arch in named)

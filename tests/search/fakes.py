@@ -1,7 +1,7 @@
 """Small spaces, an evaluator that makes its accuracies up, a made-up latency: a search without torch and images."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,21 @@ from numpy.typing import NDArray
 
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
-from nas.cost.analytic import MACS
+from nas.cost.analytic import COUNTED, MACS
 from nas.cost.base import Chain, Cost
 from nas.cost.target import parse_target
 from nas.errors import EvaluationError
 from nas.objective import limits
-from nas.search.band import Band, make_band
+from nas.search.band import Band, Picks, make_band
+from nas.search.propose import Proposer
+from nas.search.proposers import make_proposer
+from nas.search.settings import Direction, Settings
 from nas.search.storage import StudyView
 from nas.space.decode import SearchSpace
 from nas.space.schema import read_space
+
+ONE: Sequence[Direction] = ("maximize",)
+TWO: Sequence[Direction] = ("maximize", "minimize")
 
 # 128 combinations, every one another network, from 0.29 to 2.44 million multiply-adds.
 TINY = """
@@ -51,6 +57,15 @@ def make_space(text: str = TINY) -> SearchSpace:
 def band_of(space: SearchSpace, *targets: str, band: float = 0.9, objective: str = "soft") -> Band:
     read = [parse_target(text) for text in targets]
     return make_band(space, read, limits(read, band=band, objective=objective))
+
+
+def proposer_of(
+    band: Band, sampler: str, seed: int = 0, directions: Sequence[Direction] = ONE, wanted: Sequence[Picks] = ()
+) -> Proposer:
+    """A proposer by the name of its sampler; two directions are those of accuracy and cost."""
+    objective = "soft" if len(directions) == 1 else "pareto"
+    settings = Settings(band.targets, sampler=sampler, seed=seed, objective=objective)
+    return make_proposer(band, settings, COUNTED, wanted)
 
 
 def level(arch: Architecture) -> float:

@@ -19,10 +19,10 @@ from nas.objective import limits
 from nas.search.band import Band, make_band
 from nas.search.loop import search
 from nas.search.plan import bring_starts_in
-from nas.search.propose import MOST_LOOKS, Proposer
+from nas.search.propose import MOST_LOOKS
 from nas.search.settings import Settings
 from nas.space.files import find_space
-from tests.search.fakes import SMALLEST, FakeEvaluator, MadeUpLatency, band_of, make_space
+from tests.search.fakes import SMALLEST, FakeEvaluator, MadeUpLatency, band_of, make_space, proposer_of
 
 TINY = make_space()
 MNASNET = find_space("mnasnet")
@@ -198,7 +198,7 @@ def _contrary() -> Band:
 
 
 def test_a_cost_that_is_always_wrong_is_given_up_after_so_many_looks(contrary: Band) -> None:
-    assert Proposer(contrary, "random", 0, ["maximize"]).propose(0) is None
+    assert proposer_of(contrary, "random").propose(0) is None
     assert Contrary.asked == MOST_LOOKS
 
 

@@ -19,7 +19,7 @@ from nas.search.storage import StudyView
 from tests.search.fakes import FakeEvaluator, level, make_space, outcome
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.search.test_search_killed"])
+PROCESSES.set_forkserver_preload(["tests.search.searched_once"])
 TRIALS = 6
 
 

@@ -12,15 +12,14 @@ from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.search.band import Band
-from nas.search.defaults import PRUNER_NAMES, SAMPLER_NAMES
-from nas.search.propose import Proposal, Proposer, distributions
-from nas.search.samplers import PRUNERS, SAMPLERS, make_pruner, make_sampler
+from nas.search.defaults import PRUNER_NAMES, SAMPLER_NAMES, SURROGATE
+from nas.search.propose import Proposal
+from nas.search.samplers import PRUNERS, SAMPLERS, find_sampler, make_pruner
 from nas.search.settings import Direction
+from nas.search.wishes import distributions
 from nas.space.files import find_space
-from tests.search.fakes import SMALLEST, band_of, level, make_space
+from tests.search.fakes import ONE, SMALLEST, TWO, band_of, level, make_space, proposer_of
 
-ONE: Sequence[Direction] = ("maximize",)
-TWO: Sequence[Direction] = ("maximize", "minimize")
 TINY = band_of(make_space(), "flops=1.2M", band=0.5)
 MACRO = band_of(find_space("nasbench_macro"), "flops=80M")
 MNASNET = band_of(find_space("mnasnet"), "flops=300M", "params=5M")
@@ -41,7 +40,7 @@ class Drive:
 
     def __init__(self, band: Band, sampler: str, directions: Sequence[Direction], seed: int = 0) -> None:
         self.directions = directions
-        self.proposer = Proposer(band, sampler, seed, directions)
+        self.proposer = proposer_of(band, sampler, seed, directions)
         self.trials: list[FrozenTrial] = []
         self.archs: list[Architecture] = []
         self.proposals: list[Proposal] = []
@@ -143,7 +142,7 @@ def test_both_ends_of_a_spaces_range_are_reached(sampler: str, name: str) -> Non
     least, most = wide.targets[0].cost.span(wide.chain)
     for limit in (least * 1.02, most / 0.95):
         band = band_of(space, f"flops={limit / 1e6:.6f}M")
-        proposal = Proposer(band, sampler, 0, ONE).propose(0)
+        proposal = proposer_of(band, sampler, 0, ONE).propose(0)
         assert proposal is not None
         assert band.excess(np.array([space.picks(proposal.params)]))[0] == 0
 
@@ -151,22 +150,23 @@ def test_both_ends_of_a_spaces_range_are_reached(sampler: str, name: str) -> Non
 def test_networks_to_start_from_come_first_and_only_once() -> None:
     picks = [np.array(TINY.space.sample(np.random.default_rng(i), 1)[0]) for i in range(40)]
     inside = [row for row in picks if TINY.excess(row[None])[0] == 0][:2]
-    proposer = Proposer(TINY, "tpe", 0, ONE, [inside[0], inside[0], inside[1]])
+    proposer = proposer_of(TINY, "tpe", 0, ONE, [inside[0], inside[0], inside[1]])
     wanted = [canonical(TINY.space.from_picks(row.tolist())) for row in inside]
     for number, arch in enumerate(wanted):
         proposal = proposer.propose(number)
         assert proposal is not None
         assert proposal.arch == arch
-        proposer.learn([create_trial(state=TrialState.FAIL)], [arch])
+        failed = create_trial(state=TrialState.FAIL, params=proposal.params, distributions=proposal.distributions)
+        proposer.learn([failed], [arch])
     later = proposer.propose(2)
     assert later is not None
     assert later.arch not in wanted
 
 
 def test_a_running_trials_architecture_is_not_proposed_again() -> None:
-    first = Proposer(TINY, "tpe", 0, ONE).propose(0)
+    first = proposer_of(TINY, "tpe", 0, ONE).propose(0)
     assert first is not None
-    proposer = Proposer(TINY, "tpe", 0, ONE)
+    proposer = proposer_of(TINY, "tpe", 0, ONE)
     running = create_trial(state=TrialState.RUNNING, params=first.params, distributions=first.distributions)
     proposer.learn([running], [first.arch])
     assert not proposer.knows(running)
@@ -182,7 +182,8 @@ def test_what_was_learnt_is_passed_over_the_second_time() -> None:
     assert twice.proposer.propose(3) == drive.proposer.propose(3)
 
 
-def test_tpe_learns_from_its_history() -> None:
+@pytest.mark.parametrize("sampler", ["tpe", "evolution", "surrogate"])
+def test_it_learns_from_its_history(sampler: str) -> None:
     """On a figure that its options decide, it visits better ones than chance does."""
     band = band_of(find_space("nasbench_macro"), "flops=1G", objective="pareto")
 
@@ -190,7 +191,7 @@ def test_tpe_learns_from_its_history() -> None:
         return sum(stage.kernel == 5 for stage in arch.stages) / 8 + sum(s.layers for s in arch.stages) / 100
 
     def mean_of_last(sampler: str) -> float:
-        proposer, worths = Proposer(band, sampler, 0, ONE), []
+        proposer, worths = proposer_of(band, sampler, 0, ONE), []
         for number in range(60):
             proposal = proposer.propose(number)
             assert proposal is not None
@@ -200,7 +201,7 @@ def test_tpe_learns_from_its_history() -> None:
             proposer.learn([trial], [proposal.arch])
         return float(np.mean(worths[-20:]))
 
-    assert mean_of_last("tpe") > mean_of_last("random") + 0.1
+    assert mean_of_last(sampler) > mean_of_last("random") + 0.1
 
 
 def test_parameters_are_named_by_stage_and_categorical() -> None:
@@ -210,16 +211,29 @@ def test_parameters_are_named_by_stage_and_categorical() -> None:
 
 
 def test_names_are_those_that_the_command_line_offers() -> None:
-    assert set(SAMPLER_NAMES) == set(SAMPLERS)
+    assert set(SAMPLER_NAMES) == {SURROGATE, *SAMPLERS}
     assert set(PRUNER_NAMES) == set(PRUNERS)
-    for name in SAMPLER_NAMES:
-        assert isinstance(make_sampler(name, 1), optuna.samplers.BaseSampler)
+    for name in SAMPLERS:
+        assert isinstance(find_sampler(name)(1), optuna.samplers.BaseSampler)
     for name in PRUNER_NAMES:
         assert isinstance(make_pruner(name, 3), optuna.pruners.BasePruner)
 
 
+@pytest.mark.parametrize("name", ["TPESampler", "QMCSampler", "BruteForceSampler"])
+def test_any_sampler_of_optuna_can_be_named_by_its_class(name: str) -> None:
+    assert type(find_sampler(f"optuna:{name}")(1)).__name__ == name
+    assert proposer_of(TINY, f"optuna:{name}").propose(0) is not None
+
+
+def test_a_class_that_optuna_does_not_have_or_that_needs_more_than_a_seed_is_refused() -> None:
+    with pytest.raises(StudyError, match=r"no sampler 'Magic'.*TPESampler"):
+        find_sampler("optuna:Magic")
+    with pytest.raises(StudyError, match="GridSampler cannot be made of a seed alone"):
+        find_sampler("optuna:GridSampler")
+
+
 def test_an_unknown_name_is_told_with_those_there_are() -> None:
-    with pytest.raises(StudyError, match="tpe, nsga2"):
-        make_sampler("gp", 0)
+    with pytest.raises(StudyError, match=r"surrogate, tpe, nsga2, .* or optuna:CLASS"):
+        find_sampler("gp")
     with pytest.raises(StudyError, match="median, none"):
         make_pruner("asha", 3)

@@ -35,7 +35,7 @@ from tests.search.fake_trainings import Course, FakeEvaluators, NoImages, failin
 from tests.search.fakes import FakeEvaluator, make_space
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.search.test_search_scoring"])
+PROCESSES.set_forkserver_preload(["tests.search.searched_once"])
 EPOCHS = 3
 
 

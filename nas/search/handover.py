@@ -1,0 +1,46 @@
+"""What a search hands over: its best, told apart by a model of all trials and not by their own readings alone.
+
+The best of many noisy readings is mostly a lucky one. The model knows how noisy readings are, and what networks like
+this one reached.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import optuna
+from attrs import asdict
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.objective import PARETO
+from nas.search.ledger import Ledger
+from nas.search.plan import Plan
+from nas.search.proposers import make_suggester
+from nas.search.storage import COUNTED_STATES, EXPECTED, Expected, read_trial
+from nas.search.suggest import FIRST
+
+HANDED = 50
+
+
+def hand_over(study: optuna.Study, planned: Plan) -> None:
+    """Keep in the study what is expected of its best; nothing where there are too few trials for a model."""
+    trials = study.get_trials(deepcopy=False)
+    counted = [trial for trial in trials if read_trial(trial).state in COUNTED_STATES]
+    rows = expect(counted, planned)
+    study.set_user_attr(EXPECTED, {"trials": len(counted), "rows": {n: asdict(row) for n, row in rows.items()}})
+
+
+def expect(trials: Sequence[FrozenTrial], planned: Plan) -> Mapping[int, Expected]:
+    """What is expected of the complete trials that promise most, by number; a front stands as it was read."""
+    if planned.settings.objective == PARETO:
+        return {}
+    ledger, suggester = Ledger(planned.space), make_suggester(planned.band, planned.settings, planned.costs)
+    for trial in trials:
+        ledger.add(trial)
+    history = ledger.history()
+    complete = np.flatnonzero([trial.state == TrialState.COMPLETE for trial in trials])
+    if len(complete) < FIRST:
+        return {}
+    mean, spread = suggester.expect(history)
+    scores = suggester.gain.score(mean, planned.band.costs(history.picks))
+    best = complete[np.argsort(-scores[complete], kind="stable")][:HANDED]
+    return {trials[i].number: Expected(float(mean[i]), float(spread[i]), float(scores[i])) for i in best}

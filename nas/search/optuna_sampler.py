@@ -1,0 +1,75 @@
+"""The sampler of `nas search` for studies that are driven by Optuna itself."""
+
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from nas.cost.base import CostModels
+from nas.errors import StudyError
+from nas.search.plan import check
+from nas.search.proposers import NO_COSTS, make_proposer
+from nas.search.settings import Settings
+from nas.search.wishes import distributions
+from nas.space.decode import SearchSpace
+
+
+class SurrogateSampler(BaseSampler):
+    """Proposes architectures of a space inside a band of costs; every choice of the space has to be suggested.
+
+    A study's first value is the accuracy, 0 to 1; how costs enter is the settings' affair. An architecture is never
+    proposed twice, and those of running trials are taken into account.
+
+    Args:
+        space: of the architectures.
+        settings: targets, band, objective and seed count; the sampler's name may be any.
+        costs: what the model of accuracy looks at beside the targets' own.
+
+    Raises:
+        NasError: no architecture can meet a target.
+    """
+
+    def __init__(self, space: SearchSpace, settings: Settings, costs: CostModels = NO_COSTS) -> None:
+        self.space = space
+        self._proposer = make_proposer(check(space, settings), settings, costs)
+        self._random = RandomSampler(seed=settings.seed)
+        self._lock = Lock()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+        """See `optuna.samplers.BaseSampler`."""
+        return distributions(self.space)
+
+    def sample_relative(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        search_space: Mapping[str, BaseDistribution],  # noqa: ARG002 -- the base class's names
+    ) -> dict[str, Any]:
+        """See `optuna.samplers.BaseSampler`.
+
+        Raises:
+            StudyError: nothing new is left in the band.
+        """
+        with self._lock:
+            others = [each for each in study.get_trials(deepcopy=False) if each.number != trial.number]
+            whole = [each for each in others if self._is_new(each)]
+            self._proposer.learn(whole, [self.space.architecture(self._own(each)) for each in whole])
+            proposal = self._proposer.propose(trial.number)
+        if proposal is None:
+            raise StudyError("no new architecture was found in the band", "end the study, or give a smaller band")
+        return dict(proposal.params)
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, name: str, kind: BaseDistribution) -> Any:
+        """See `optuna.samplers.BaseSampler`; what is no choice of the space is drawn at random."""
+        return self._random.sample_independent(study, trial, name, kind)
+
+    def _is_new(self, trial: FrozenTrial) -> bool:
+        return len(self._own(trial)) == len(self.space.choices) and not self._proposer.knows(trial)
+
+    def _own(self, trial: FrozenTrial) -> dict[str, Any]:
+        names = {choice.name for choice in self.space.choices}
+        return {name: value for name, value in trial.params.items() if name in names}

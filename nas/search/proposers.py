@@ -1,0 +1,71 @@
+"""Proposers and their parts, made of a search's settings."""
+
+from collections.abc import Sequence
+from types import MappingProxyType
+
+from nas.cost.base import CostModels
+from nas.objective import PARETO, make_reward
+from nas.search.band import Band, Picks
+from nas.search.defaults import SURROGATE
+from nas.search.encoding import Encoder
+from nas.search.gain import FrontGain, Gain, ScoreGain
+from nas.search.ledger import Ledger
+from nas.search.propose import Proposer, list_inside
+from nas.search.samplers import find_sampler
+from nas.search.settings import Settings, directions
+from nas.search.suggest import Suggester
+from nas.search.wishes import ModelWisher, OptunaWisher, Wisher
+
+NO_COSTS: CostModels = MappingProxyType({})
+
+
+def make_proposer(
+    band: Band,
+    settings: Settings,
+    costs: CostModels = NO_COSTS,
+    wanted: Sequence[Picks] = (),
+    pool: Picks | None = None,
+) -> Proposer:
+    """A proposer for a search.
+
+    Args:
+        band: what is let in.
+        settings: whose sampler, seed and objective count.
+        costs: what the model of accuracy looks at beside the targets' own.
+        wanted: option numbers to propose first.
+        pool: all that can be evaluated; None where everything can.
+
+    Raises:
+        StudyError: there is no such sampler.
+    """
+    listing = list_inside(band, pool)
+    wisher = _make_wisher(band, settings, costs, listing)
+    return Proposer(band, wisher, settings.seed, wanted, listing, pool is not None)
+
+
+def check_sampler(name: str) -> None:
+    """Refuse what is no sampler's name.
+
+    Raises:
+        StudyError: there is no such sampler.
+    """
+    if name != SURROGATE:
+        find_sampler(name)
+
+
+def make_suggester(
+    band: Band, settings: Settings, costs: CostModels = NO_COSTS, listing: Picks | None = None
+) -> Suggester:
+    """The model of accuracy, and what it aims at under a search's objective."""
+    targets = settings.targets
+    seen = dict(costs) | {target.kept_as: target.cost for target in targets}
+    gain: Gain = FrontGain(targets[0].limit)
+    if settings.objective != PARETO:
+        gain = ScoreGain(make_reward(settings.objective, settings.w), targets)
+    return Suggester(band, Encoder(band.space, seen), gain, listing)
+
+
+def _make_wisher(band: Band, settings: Settings, costs: CostModels, listing: Picks | None) -> Wisher:
+    if settings.sampler_name == SURROGATE:
+        return ModelWisher(make_suggester(band, settings, costs, listing), Ledger(band.space))
+    return OptunaWisher(band.space, directions(settings.objective), find_sampler(settings.sampler_name))

@@ -1,0 +1,160 @@
+"""The sampler made for this problem: from what is known and a random state to the architectures worth trying next.
+
+Costs are exact and cheap, accuracies are noisy and dear. So many candidates are drawn, those outside the band are
+dropped unseen, and a model of accuracy (`surrogate`) says which one may improve most on what is known (`gain`).
+"""
+
+import hashlib
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from nas.search.band import Band, Picks
+from nas.search.blas import one_thread
+from nas.search.candidates import make_candidates
+from nas.search.encoding import Codes, Encoder, Floats
+from nas.search.gain import Gain, Known
+from nas.search.surrogate import Surrogate, condition, find_parts, to_accuracy, to_level
+
+# Before there are so many accuracies, what is proposed is as unlike the others as can be.
+FIRST = 5
+SPREAD = 64
+PARENTS = 10
+# Readings that the model is conditioned on, and of which its weights are found, at most.
+MOST_READINGS = 300
+MOST_FITTED = 150
+GROWTH = 1.15
+
+
+@frozen(eq=False)
+class History:
+    """What a search knows, in the order of its trials.
+
+    Attributes:
+        picks: option numbers `(N, choices)`.
+        accuracies: `(N,)`, 0 to 1; NaN where there is none.
+        failed: `(N,)`, whether it ended without one; those that have neither are still running.
+    """
+
+    picks: Picks
+    accuracies: Floats
+    failed: NDArray[np.bool_]
+
+    @property
+    def read(self) -> NDArray[np.bool_]:
+        """Which ones have an accuracy."""
+        return ~np.isnan(self.accuracies)
+
+    @property
+    def running(self) -> NDArray[np.bool_]:
+        """Which ones have not ended."""
+        return ~self.read & ~self.failed
+
+
+@frozen(eq=False)
+class Suggester:
+    """Ranks what could be tried next.
+
+    Attributes:
+        band: what is let in.
+        encoder: of the band's space.
+        gain: what a candidate may be worth.
+        listing: all that can be proposed, inside the band, where that can be listed.
+    """
+
+    band: Band
+    encoder: Encoder
+    gain: Gain
+    listing: Picks | None = None
+    _weights: dict[bytes, Floats] = field(factory=dict, init=False, repr=False)
+
+    def rank(self, history: History, rng: np.random.Generator) -> Picks:
+        """Candidates `(N, choices)` inside the band, the most promising first; none that is known.
+
+        The same history and random state give the same ranks.
+        """
+        with one_thread():
+            if history.read.sum() < FIRST:
+                return self._unlike(history, rng)
+            return self._promising(history, rng)
+
+    def _unlike(self, history: History, rng: np.random.Generator) -> Picks:
+        """Random candidates, those first that share least with anything known."""
+        found = make_candidates(self.band, history.picks[:0], self.listing, rng)
+        found = found[rng.permutation(len(found))[:SPREAD]]
+        codes, known = self.encoder.encode(found), self.encoder.encode(history.picks)
+        shared = (codes.values @ known.values.T).max(axis=1, initial=0.0)
+        return found[np.argsort(shared, kind="stable")]
+
+    def _promising(self, history: History, rng: np.random.Generator) -> Picks:
+        model, shown, known = self._learn(history, rng)
+        order = np.argsort(-self.gain.score(known.accuracies, known.costs), kind="stable")
+        found = make_candidates(self.band, shown[order[:PARENTS]], self.listing, rng)
+        codes = self.encoder.encode(found)
+        new = ~_among(codes, self.encoder.encode(history.picks))
+        found, codes = found[new], codes[np.flatnonzero(new)]
+        gains = self.gain.expect(*model.predict(codes), self.band.costs(found), known)
+        return found[np.argsort(-gains, kind="stable")]
+
+    def _learn(self, history: History, rng: np.random.Generator) -> tuple[Surrogate, Picks, Known]:
+        """The model, the option numbers it was shown, and what it expects of those."""
+        rows = self._chosen(np.flatnonzero(history.read), history, rng)
+        shown, levels = history.picks[rows], to_level(history.accuracies[rows])
+        codes, weights = self.encoder.encode(shown), self.weights(history)
+        model = condition(self.encoder, codes, levels, weights)
+        expected, _ = model.predict(codes)
+        known = Known(to_accuracy(expected), self.band.costs(shown))
+        others = ~history.read
+        if not others.any():
+            return model, shown, known
+        more = self.encoder.encode(history.picks[others])
+        # A running one is taken to give what is expected of it, a failed one to be as bad as the worst.
+        guesses = np.where(history.failed[others], levels.min(), model.predict(more)[0])
+        return condition(self.encoder, codes + more, np.append(levels, guesses), weights), shown, known
+
+    def _chosen(self, rows: NDArray[np.intp], history: History, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Of many readings the best ones, and as many at random."""
+        if len(rows) <= MOST_READINGS:
+            return rows
+        scores = self.gain.score(history.accuracies[rows], self.band.costs(history.picks[rows]))
+        order = rows[np.argsort(-scores, kind="stable")]
+        best, rest = order[: MOST_READINGS // 2], order[MOST_READINGS // 2 :]
+        return np.sort(np.append(best, rng.choice(rest, MOST_READINGS - len(best), replace=False)))
+
+    def expect(self, history: History) -> tuple[Floats, Floats]:
+        """Mean and standard deviation `(N,)` of the accuracies that known architectures have without noise.
+
+        Raises:
+            ValueError: fewer than two have an accuracy.
+        """
+        with one_thread():
+            model, *_ = self._learn(history, np.random.default_rng(0))
+            mean, spread = model.predict(self.encoder.encode(history.picks))
+        accuracy = to_accuracy(mean)
+        return accuracy, np.maximum(to_accuracy(mean + spread) - accuracy, 0)
+
+    def weights(self, history: History) -> Floats:
+        """The model's weights, found anew each time that there are 15% more readings."""
+        rows = np.flatnonzero(history.read)[: _fitted(int(history.read.sum()))]
+        if len(rows) > MOST_FITTED:
+            rows = np.sort(np.random.default_rng(len(rows)).choice(rows, MOST_FITTED, replace=False))
+        picks, accuracies = history.picks[rows], history.accuracies[rows]
+        key = hashlib.sha256(picks.tobytes() + accuracies.tobytes()).digest()
+        if key not in self._weights:
+            self._weights[key] = find_parts(self.encoder, self.encoder.encode(picks), to_level(accuracies))
+        return self._weights[key]
+
+
+def _fitted(count: int) -> int:
+    """The largest number of a row that grows by 15% that is not above a count."""
+    size = FIRST
+    while (larger := max(size + 1, int(size * GROWTH))) <= count:
+        size = larger
+    return size
+
+
+def _among(codes: Codes, known: Codes) -> NDArray[np.bool_]:
+    """Which codes are known."""
+    seen = {row.tobytes() for row in known.values}
+    return np.array([row.tobytes() in seen for row in codes.values], dtype=bool)

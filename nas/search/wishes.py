@@ -1,0 +1,103 @@
+"""What a sampler wishes for: the model's ranking, or what one of Optuna's samplers asks for, one wish after another."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+import optuna
+from attrs import define, field, frozen
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.search.band import Picks
+from nas.search.ledger import Ledger
+from nas.search.settings import Direction
+from nas.search.suggest import Suggester
+from nas.space.decode import SearchSpace
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """A space's open choices as Optuna's distributions."""
+    return {choice.name: CategoricalDistribution(choice.values) for choice in space.choices}
+
+
+@frozen(eq=False)
+class Wish:
+    """Option numbers, and what the sampler wants remembered with the trial."""
+
+    picks: Picks
+    remembered: Mapping[str, Any] = MappingProxyType({})
+
+
+class Wisher(Protocol):
+    """A sampler. Does not know what is let in, or only roughly; with equal history and random state it wishes alike."""
+
+    def learn(self, trial: FrozenTrial) -> None:
+        """Take in a trial: a running one once, and again when it has ended."""
+        ...
+
+    def wishes(self, rng: np.random.Generator) -> Iterator[Wish]:
+        """Wishes without end, the dearest first."""
+        ...
+
+
+@frozen(eq=False)
+class ModelWisher:
+    """The sampler made for this problem; see `Suggester`."""
+
+    suggester: Suggester
+    ledger: Ledger
+
+    def learn(self, trial: FrozenTrial) -> None:
+        """See `Wisher`."""
+        self.ledger.add(trial)
+
+    def wishes(self, rng: np.random.Generator) -> Iterator[Wish]:
+        """See `Wisher`; after the model's ranking random ones."""
+        yield from map(Wish, self.suggester.rank(self.ledger.history(), rng))
+        while True:
+            yield Wish(self.suggester.band.space.sample(rng, 1)[0])
+
+
+@define(eq=False)
+class OptunaWisher:
+    """One of Optuna's samplers, on a mirror of the study in memory: a wish leaves no trial in the study.
+
+    Attributes:
+        space: of the architectures.
+        directions: of the study.
+        make: makes the sampler, of a seed.
+    """
+
+    space: SearchSpace
+    directions: Sequence[Direction]
+    make: Callable[[int], BaseSampler]
+    _mirror: optuna.Study = field(init=False)
+
+    @_mirror.default
+    def _new_mirror(self) -> optuna.Study:
+        return optuna.create_study(directions=list(self.directions), sampler=self.make(0))
+
+    def learn(self, trial: FrozenTrial) -> None:
+        """See `Wisher`; running ones are not looked at."""
+        if trial.state.is_finished():
+            self._mirror.add_trial(trial)
+
+    def wishes(self, rng: np.random.Generator) -> Iterator[Wish]:
+        """See `Wisher`."""
+        self._mirror.sampler = self.make(int(rng.integers(2**31)))
+        self._forget_parents()
+        while True:
+            trial = self._mirror.ask(distributions(self.space))
+            picks = np.array(self.space.picks(trial.params), dtype=np.intp)
+            remembered = self._mirror._storage.get_trial_system_attrs(trial._trial_id)
+            self._mirror.tell(trial, state=TrialState.FAIL)
+            yield Wish(picks, remembered)
+
+    def _forget_parents(self) -> None:
+        """NSGA keeps a generation's parents in the order they were first drawn, which a search that goes on has not."""
+        study_id, storage = self._mirror._study_id, self._mirror._storage
+        for key in storage.get_study_system_attrs(study_id):
+            storage.set_study_system_attr(study_id, key, None)

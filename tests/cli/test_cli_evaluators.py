@@ -1,0 +1,166 @@
+"""`nas search --evaluator`: a table of accuracies, or a function of one's own, instead of a training."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nas.arch.canonical import canonical
+from nas.arch.code import format_text
+from nas.space.files import find_space
+from tests.cli.conftest import ROOT, Nas, Ran
+
+SEARCH = ("search", "--target", "flops=2M", "--band", "0.1", "--space", "tiny.yaml", "--study", "demo")
+FUNCTION = """
+def by_channels(arch):
+    channels = sum(stage.channels for stage in arch.stages)
+    return channels / (channels + 100), {"channels": channels}
+
+def broken(arch):
+    return "high"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _files(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of all of `tiny`, and a module, in a path that is put back."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    (nas.folder / "own.py").write_text(FUNCTION)
+    space = find_space(str(nas.folder / "tiny.yaml"))
+    with (nas.folder / "all.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([*(choice.name for choice in space.choices), "acc_seed0", "acc_seed1", "op0"])
+        for i, picks in enumerate(space.enumerate()):
+            rows.writerow([*space.params(picks).values(), 50 + i / 4, 60 + i / 4, 0])
+
+
+@pytest.fixture(name="run")
+def _run(nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> "Runner":
+    return Runner(nas, capsys, monkeypatch)
+
+
+class Runner:
+    """`nas search` in this process."""
+
+    def __init__(self, nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.nas, self.capsys, self.monkeypatch = nas, capsys, monkeypatch
+
+    def __call__(self, *arguments: str) -> Ran:
+        return self.nas.here(*SEARCH, *arguments, capsys=self.capsys, monkeypatch=self.monkeypatch)
+
+
+TABLE = ("--evaluator", "table:all.csv", "--ignore-columns", "op*")
+PYTHON = ("--evaluator", "python:own:by_channels")
+
+
+def test_a_table_gives_the_accuracies_of_its_rows(nas: Nas, run: Runner) -> None:
+    ran = run(*TABLE, "--accuracy", "acc_seed1", "--trials", "3", "--json")
+    assert ran.code == 0, ran.err
+    space = find_space(str(nas.folder / "tiny.yaml"))
+    texts = [format_text(canonical(space.from_picks(picks))) for picks in space.enumerate()]
+    best = ran.json["best"]
+    assert best["accuracy"] == (60 + texts.index(best["arch"]) / 4) / 100
+    assert ran.json["trials"] == 3
+
+
+def test_a_function_gives_the_accuracies_that_it_says(run: Runner) -> None:
+    ran = run(*PYTHON, "--trials", "2", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["best"]["accuracy"] in {total / (total + 100) for total in (24, 32, 40)}
+
+
+def test_a_dry_run_shows_the_evaluator(run: Runner) -> None:
+    table = run(*TABLE, "--dry-run", "--json").json["proxy_task"]
+    assert {k: v for k, v in table.items() if k != "sha256"} == {
+        "evaluator": "table",
+        "table": "all.csv",
+        "column": "acc_seed0",
+        "architectures": 128,
+    }
+    ran = run(*PYTHON, "--dry-run", "--json")
+    assert ran.json["proxy_task"] == {"evaluator": "python", "function": "own:by_channels"}
+    assert ran.json["seconds_a_trial"] is None
+    text = run(*PYTHON, "--dry-run")
+    assert "proxy task             evaluator python, function own:by_channels\n" in text.out
+    assert not (run.nas.folder / "nas.db").exists()
+
+
+def test_a_table_is_read_whole_where_choices_are_made(run: Runner) -> None:
+    whole = run(*TABLE, "--dry-run", "--json").json["proxy_task"]
+    ran = run(*TABLE, "--fix", "stage1.kernel=3", "--fix", "stage2.layers=2", "--dry-run", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["proxy_task"] == whole
+
+
+REFUSED = {
+    "options of training": (
+        (*TABLE, "--epochs", "3", "--data", "digits", "--pruner", "median"),
+        ("only --evaluator train heeds --data, --epochs, --pruner, and the evaluator is table", "leave out"),
+    ),
+    "all of them": (
+        (*PYTHON, "--train-on", "cpu", "--images", "9", "--proxy-resolution", "8"),
+        ("heeds --proxy-resolution, --images, --train-on, and the evaluator is python",),
+    ),
+    "of a table, for a function": ((*PYTHON, "--accuracy", "acc"), ("only --evaluator table:FILE heeds --accuracy",)),
+    "of a table, for a training": (("--ignore-columns", "op*"), ("table:FILE heeds --ignore-columns", "is train")),
+    "an unknown evaluator": (("--evaluator", "magic"), ("no evaluator 'magic'", "train, table:FILE, python:MODULE:")),
+    "no file": (("--evaluator", "table"), ("no evaluator 'table'", "table:FILE")),
+    "an empty file name": (("--evaluator", "table:"), ("no evaluator 'table:'",)),
+    "too much": (("--evaluator", "train:cifar"), ("no evaluator 'train:cifar'",)),
+    "a file that is not there": (("--evaluator", "table:absent.csv"), ("table absent.csv cannot be read",)),
+    "unknown columns": (("--evaluator", "table:all.csv"), ("table all.csv: nothing is known of 'op0'", "'op*'")),
+    "no such column": ((*TABLE, "--accuracy", "top1"), ("no column of accuracies 'top1'", "acc_seed0")),
+    "no function": (("--evaluator", "python:own"), ("'own' is not MODULE:FUNCTION",)),
+    "no module": (("--evaluator", "python:absent_one:f"), ("module absent_one cannot be imported",)),
+    "no such function": (("--evaluator", "python:own:absent"), ("module own has no absent",)),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_is_told_in_one_message(run: Runner, case: str) -> None:
+    arguments, words = REFUSED[case]
+    run(*arguments).refused(*words)
+    assert not (run.nas.folder / "nas.db").exists()
+
+
+def test_a_function_that_gives_no_accuracy_is_told(run: Runner) -> None:
+    ran = run("--evaluator", "python:own:broken")
+    assert ran.code == 1
+    assert "own:broken gave 'high' (str) as the accuracy, which is no number" in ran.err
+
+
+@pytest.mark.parametrize("evaluator", [TABLE, PYTHON], ids=["table", "python"])
+def test_torch_is_never_imported(nas: Nas, evaluator: tuple[str, ...]) -> None:
+    code = "import atexit, sys; from nas.cli.main import main; atexit.register(lambda: print(*sys.modules)); main()"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *SEARCH, *evaluator, "--trials", "1"],
+        cwd=nas.folder,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    loaded = ran.stdout.splitlines()[-1].split()
+    assert "optuna" in loaded
+    assert not {"torch", "datasets"} & {*loaded}
+    assert "1 trials are in study demo" in ran.stdout
+
+
+def blocks(language: str) -> list[str]:
+    """Blocks of the page, by their language."""
+    parts = (ROOT / "docs" / "evaluators.md").read_text(encoding="utf-8").split(f"```{language}\n")[1:]
+    return [part.partition("```")[0] for part in parts]
+
+
+def test_the_examples_of_the_page_work(run: Runner) -> None:
+    rows, module = blocks("csv")[0], blocks("python")[0]
+    Path(run.nas.folder, "accuracies.csv").write_text(rows)
+    Path(run.nas.folder, "own.py").write_text(module)
+    for evaluator in ("table:accuracies.csv", "python:own:accuracy"):
+        ran = run("--evaluator", evaluator, "--dry-run", "--json")
+        assert ran.code == 0, ran.err
+    assert run("--evaluator", "python:own:accuracy", "--trials", "1").code == 0

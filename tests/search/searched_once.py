@@ -1,0 +1,10 @@
+"""Imported by the fork server of tests: what a first search loads and prepares for good is then in every fork."""
+
+import tempfile
+from pathlib import Path
+
+from tests.search import test_search_killed, test_search_scoring
+
+with tempfile.TemporaryDirectory() as folder:
+    test_search_killed.go(f"sqlite:///{Path(folder) / 'killed.db'}")
+    test_search_scoring.go(f"sqlite:///{Path(folder) / 'scoring.db'}")

@@ -1,0 +1,185 @@
+"""Options of a network: found wherever a listing of the whole space finds it, and nowhere else."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas.arch.canonical import canonical
+from nas.arch.layers import stage_layers
+from nas.arch.presets import preset
+from nas.arch.spec import SKIPS, Architecture, Stage
+from nas.space.decode import SearchSpace
+from nas.space.files import find_space, space_names
+from nas.space.inverse import Inverse
+from nas.space.schema import read_space
+from tests.strategies import architectures
+
+_SPACES = {
+    # Stages that may be absent beside others of the same layers: several ways to deal a network out.
+    "absent": """
+        stem: conv k3 s2 c8
+        head: pool dropout=0
+        stages:
+          - {operator: [absent, conv], kernel: 3, channels: [8, 16], layers: [1, 2, 3]}
+          - {operator: [absent, conv, fused e1], kernel: 3, channels: [8, 16], layers: [1, 2]}
+          - {operator: conv, kernel: [3, 5], channels: 16, layers: [1, 2]}
+    """,
+    # Channels that coincide after rounding, of stem, stages and head.
+    "coinciding": """
+        stem: {kind: conv, kernel: 3, channels: [8, 16]}
+        head: {kind: conv, channels: {of: 32, times: [1, 1.01, 2]}}
+        stages:
+          - {operator: mbconv e3, kernel: 3, channels: {of: 16, times: [0.9, 1, 1.1, 1.5]}}
+          - {operator: [mbconv e3, dsconv], kernel: 3, channels: {of: 24, times: [0.7, 1]}, layers: [1, 2]}
+    """,
+    # Skips that cannot be, and projections that need not be.
+    "skips": """
+        stem: conv k3 s2 c8
+        head: pool dropout=0
+        stages:
+          - {operator: basic, kernel: 3, stride: [1, 2], channels: 8, skip: [identity, none, projection, pool]}
+          - {operator: basic, kernel: 3, stride: [1, 2], channels: [8, 16], skip: [identity, none, projection, pool]}
+          - {operator: [absent, basic], kernel: 3, stride: 1, channels: 16, skip: [identity, none], layers: [1, 2]}
+    """,
+    # Gates whose widths are told by equal numbers.
+    "gates": """
+        stem: conv k3 s2 c8
+        head: pool dropout=0
+        stages:
+          - {operator: [conv, mbconv e1], channels: [8, 16], kernel: 3, se: [0, 0.25, "0.25:expanded"]}
+          - {operator: [conv, mbconv e1, mbconv e2], channels: 16, kernel: 3, se: [0, 0.25, "0.25:expanded"]}
+          - {operator: [absent, conv], channels: 16, kernel: 3, se: [0.25, "0.25:expanded"], layers: [1, 2]}
+    """,
+}
+_NET = "channels=3 resolution=32 classes=10 padding=symmetric bn=0.01/0.001 drop_path=0 act=relu"
+_ALTERED: Mapping[str, Any] = {"resolution": 33, "in_channels": 1, "classes": 11, "padding": "same", "drop_path": 0.5}
+
+
+@cache
+def space(name: str) -> SearchSpace:
+    if name not in _SPACES:
+        return find_space(name)
+    return read_space({"net": _NET, **yaml.safe_load(_SPACES[name])}, f"{name}.yaml", name)
+
+
+@cache
+def inverse(name: str) -> Inverse:
+    return Inverse(space(name))
+
+
+@cache
+def every_network(name: str) -> frozenset[Architecture]:
+    return frozenset(canonical(space(name).from_picks(picks)) for picks in space(name).enumerate())
+
+
+def check(name: str, arch: Architecture) -> None:
+    picks = inverse(name).picks(arch)
+    assert picks is not None
+    assert len(picks) == len(space(name).all_choices)
+    assert canonical(space(name).from_picks(picks)) == canonical(arch)
+
+
+@pytest.mark.parametrize("name", [*_SPACES, "nasbench_macro"])
+def test_all_of_a_space_is_found_in_it(name: str) -> None:
+    for picks in space(name).enumerate():
+        check(name, space(name).from_picks(picks))
+    for arch in every_network(name):
+        check(name, arch)
+
+
+@st.composite
+def shipped(draw: st.DrawFn) -> tuple[str, Architecture]:
+    name = draw(st.sampled_from(space_names()))
+    picks = tuple(draw(st.integers(0, len(choice.values) - 1)) for choice in space(name).all_choices)
+    return name, space(name).from_picks(picks)
+
+
+@given(shipped(), st.booleans())
+@settings(deadline=None)
+def test_networks_of_shipped_spaces_are_found(drawn: tuple[str, Architecture], cut: bool) -> None:
+    name, arch = drawn
+    layers = tuple(layer for stage in arch.stages for layer in stage_layers(stage))
+    check(name, attrs.evolve(arch, stages=layers) if cut else arch)
+    check(name, canonical(arch))
+
+
+@st.composite
+def strangers(draw: st.DrawFn) -> tuple[str, Architecture]:
+    """Networks in a space and beside it: its stages in any order and number, some of them altered."""
+    name = draw(st.sampled_from(sorted(_SPACES)))
+    forms = [form for part in space(name).parts[1:-1] for form in part.forms if isinstance(form, Stage)]
+    stages = draw(st.lists(st.sampled_from(forms), min_size=1, max_size=4))
+    if draw(st.booleans()):
+        kernel, layers, skip = draw(st.sampled_from([3, 5])), draw(st.integers(1, 3)), draw(st.sampled_from(SKIPS))
+        stages[0] = attrs.evolve(stages[0], kernel=kernel, layers=layers, skip=skip)
+    made = space(name).from_picks([len(choice.values) - 1 for choice in space(name).all_choices])
+    return name, attrs.evolve(made, stages=tuple(stages))
+
+
+@st.composite
+def strange_layers(draw: st.DrawFn) -> tuple[str, Architecture]:
+    """Any stages at all, in a space's surroundings."""
+    name = draw(st.sampled_from(sorted(_SPACES)))
+    made = space(name).from_picks([len(choice.values) - 1 for choice in space(name).all_choices])
+    return name, attrs.evolve(made, stages=draw(architectures()).stages)
+
+
+@given(strangers() | strange_layers())
+@settings(max_examples=400, deadline=None)
+def test_a_network_is_found_where_a_listing_finds_it(drawn: tuple[str, Architecture]) -> None:
+    name, arch = drawn
+    if canonical(arch) in every_network(name):
+        check(name, arch)
+    else:
+        assert inverse(name).picks(arch) is None
+
+
+@pytest.mark.parametrize("name", _ALTERED)
+def test_what_surrounds_the_layers_counts(name: str) -> None:
+    arch = next(iter(sorted(every_network("absent"), key=repr)))
+    check("absent", arch)
+    assert inverse("absent").picks(attrs.evolve(arch, **{name: _ALTERED[name]})) is None
+
+
+def test_stem_and_head_count() -> None:
+    arch = space("coinciding").from_picks([0] * len(space("coinciding").all_choices))
+    check("coinciding", arch)
+    for end in ("stem", "head"):
+        other = attrs.evolve(getattr(arch, end), channels=999)
+        assert inverse("coinciding").picks(attrs.evolve(arch, **{end: other})) is None
+
+
+def test_the_space_for_another_target_finds_networks_of_that_target() -> None:
+    other = Inverse(space("absent").for_target(resolution=64, classes=3))
+    arch = space("absent").from_picks([1] * len(space("absent").all_choices))
+    assert other.picks(arch) is None
+    assert other.picks(arch.adapted(resolution=64, classes=3)) == inverse("absent").picks(arch)
+
+
+def test_choices_that_are_made_are_option_zero_and_leave_other_networks_out() -> None:
+    fixed = space("absent").fix({"stage3.kernel": 5})
+    found = {arch for arch in every_network("absent") if Inverse(fixed).picks(arch)}
+    assert found == {canonical(fixed.from_picks(picks)) for picks in fixed.enumerate()}
+    assert len(found) < len(every_network("absent"))
+
+
+@pytest.mark.parametrize("name", [*_SPACES, *space_names()])
+def test_the_same_options_are_found_in_any_order_of_asking(name: str) -> None:
+    archs = [space(name).from_picks(row) for row in space(name).sample(np.random.default_rng(0), 50).tolist()]
+    again = Inverse(space(name))
+    backwards = [again.picks(arch) for arch in reversed(archs)]
+    assert [inverse(name).picks(arch) for arch in archs] == backwards[::-1]
+    assert backwards == [Inverse(space(name)).picks(canonical(arch)) for arch in reversed(archs)]
+
+
+def test_published_networks_are_found_where_they_lie() -> None:
+    b0 = preset("efficientnet-b0")
+    assert inverse("efficientnet").picks(b0) == space("efficientnet").nearest(b0)
+    assert inverse("mnasnet").picks(preset("mnasnet-a1")) is None
