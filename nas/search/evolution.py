@@ -29,6 +29,7 @@ class RegularizedEvolutionSampler(BaseSampler):
         self.population, self.contest = population, contest
         self._rng = np.random.default_rng(seed)
         self._random = RandomSampler(seed=seed)
+        self._intersection = IntersectionSearchSpace()
 
     def reseed_rng(self) -> None:
         """See `optuna.samplers.BaseSampler`."""
@@ -37,7 +38,7 @@ class RegularizedEvolutionSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """See `optuna.samplers.BaseSampler`."""
-        space = IntersectionSearchSpace().calculate(study)
+        space = self._intersection.calculate(study)
         return {name: kind for name, kind in space.items() if isinstance(kind, CategoricalDistribution)}
 
     def sample_relative(

@@ -36,11 +36,11 @@ def expect(trials: Sequence[FrozenTrial], planned: Plan) -> Mapping[int, Expecte
     ledger, suggester = Ledger(planned.space), make_suggester(planned.band, planned.settings, planned.costs)
     for trial in trials:
         ledger.add(trial)
-    history = ledger.history()
-    complete = np.flatnonzero([trial.state == TrialState.COMPLETE for trial in trials])
-    if len(complete) < FIRST:
+    if sum(trial.state == TrialState.COMPLETE for trial in trials) < FIRST:
         return {}
-    mean, spread = suggester.expect(history)
-    scores = suggester.gain.score(mean, planned.band.costs(history.picks))
-    best = complete[np.argsort(-scores[complete], kind="stable")][:HANDED]
-    return {trials[i].number: Expected(float(mean[i]), float(spread[i]), float(scores[i])) for i in best}
+    rows, mean, spread = suggester.expect(ledger.history())
+    scores = suggester.gain.score(mean, planned.band.costs(ledger.history().picks[rows]))
+    complete = [i for i in np.argsort(-scores, kind="stable") if trials[rows[i]].state == TrialState.COMPLETE]
+    return {
+        trials[rows[i]].number: Expected(float(mean[i]), float(spread[i]), float(scores[i])) for i in complete[:HANDED]
+    }

@@ -74,9 +74,9 @@ class Lease:
         The longest epoch sets how long the lease lasts.
         """
         now = time.monotonic()
-        self.lasts_s = max(self.lasts_s, EPOCHS_OF_SILENCE * (now - self._last))
+        known, self.lasts_s = self.lasts_s, max(self.lasts_s, EPOCHS_OF_SILENCE * (now - self._last))
         self._last = now
-        if now - self._said >= BEAT_S:
+        if self.lasts_s > known or now - self._said >= BEAT_S:
             self._say()
 
     def end(self) -> None:

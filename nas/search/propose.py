@@ -98,7 +98,7 @@ class Proposer:
             if self._is_new(picks):
                 # What the sampler remembers of its own wish makes this one a member of its population.
                 return self._proposal(Wish(picks, next(wishes).remembered))
-        return self._wished(wishes, rng) or self._listed(wishes, rng)
+        return self._wished(wishes, rng)
 
     def _wished(self, wishes: Iterator[Wish], rng: np.random.Generator) -> Proposal | None:
         """What the sampler wants; if that stays outside, the way from its next wishes into the band."""
@@ -109,9 +109,10 @@ class Proposer:
         return None
 
     def _walk(self, picks: Picks, rng: np.random.Generator) -> Picks | None:
-        """Into the band, and on inside it until something new is found; in a list to what is nearest."""
-        if self.limited and self.listing is not None:
-            near = self.listing[np.argsort((self.listing != picks).sum(axis=1), kind="stable")]
+        """Into the band, and on inside it until something new is found; in a list to one of the nearest."""
+        if self.listing is not None:
+            mixed = rng.permutation(self.listing)
+            near = mixed[np.argsort((mixed != picks).sum(axis=1), kind="stable")]
             return next((each for each in near if self._is_new(each)), None)
         inside = self.band.bring_in(picks, rng)
         for _ in range(WALK_STEPS):
@@ -121,12 +122,6 @@ class Proposer:
             around = around[self.band.excess(around) == 0]
             inside = around[rng.integers(len(around))] if len(around) else None
         return inside
-
-    def _listed(self, wishes: Iterator[Wish], rng: np.random.Generator) -> Proposal | None:
-        """Any that is left of what can be listed."""
-        left = () if self.listing is None else rng.permutation(self.listing)
-        found = next((picks for picks in left if self._is_new(picks)), None)
-        return None if found is None else self._proposal(Wish(found, next(wishes).remembered))
 
     def _is_new(self, picks: Picks) -> bool:
         if self.limited and picks.tobytes() not in self._allowed:

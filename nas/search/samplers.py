@@ -48,7 +48,7 @@ def find_sampler(name: str) -> Callable[[int], BaseSampler]:
 
 
 def _by_class(name: str) -> Callable[[int], BaseSampler]:
-    known = [each for each in optuna.samplers.__all__ if each.endswith("Sampler") and each != "BaseSampler"]
+    known = [each for each in optuna.samplers.__all__ if each.endswith("Sampler") and not each.startswith("Base")]
     if name not in known:
         raise StudyError(f"Optuna has no sampler {name!r}", f"it has {', '.join(known)}")
     made = getattr(optuna.samplers, name)

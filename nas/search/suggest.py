@@ -100,18 +100,21 @@ class Suggester:
     def _learn(self, history: History, rng: np.random.Generator) -> tuple[Surrogate, Picks, Known]:
         """The model, the option numbers it was shown, and what it expects of those."""
         rows = self._chosen(np.flatnonzero(history.read), history, rng)
-        shown, levels = history.picks[rows], to_level(history.accuracies[rows])
-        codes, weights = self.encoder.encode(shown), self.weights(history)
-        model = condition(self.encoder, codes, levels, weights)
-        expected, _ = model.predict(codes)
-        known = Known(to_accuracy(expected), self.band.costs(shown))
+        model, shown = self._model(history, rows), history.picks[rows]
+        known = Known(to_accuracy(model.told()), self.band.costs(shown))
         others = ~history.read
         if not others.any():
             return model, shown, known
         more = self.encoder.encode(history.picks[others])
+        levels = to_level(history.accuracies[rows])
         # A running one is taken to give what is expected of it, a failed one to be as bad as the worst.
         guesses = np.where(history.failed[others], levels.min(), model.predict(more)[0])
-        return condition(self.encoder, codes + more, np.append(levels, guesses), weights), shown, known
+        every = self.encoder.encode(shown) + more
+        return condition(self.encoder, every, np.append(levels, guesses), model.weights), shown, known
+
+    def _model(self, history: History, rows: NDArray[np.intp]) -> Surrogate:
+        codes = self.encoder.encode(history.picks[rows])
+        return condition(self.encoder, codes, to_level(history.accuracies[rows]), self.weights(history))
 
     def _chosen(self, rows: NDArray[np.intp], history: History, rng: np.random.Generator) -> NDArray[np.intp]:
         """Of many readings the best ones, and as many at random."""
@@ -122,17 +125,23 @@ class Suggester:
         best, rest = order[: MOST_READINGS // 2], order[MOST_READINGS // 2 :]
         return np.sort(np.append(best, rng.choice(rest, MOST_READINGS - len(best), replace=False)))
 
-    def expect(self, history: History) -> tuple[Floats, Floats]:
-        """Mean and standard deviation `(N,)` of the accuracies that known architectures have without noise.
+    def expect(self, history: History) -> tuple[NDArray[np.intp], Floats, Floats]:
+        """What known architectures promise once the noise of their readings is taken off.
+
+        Returns:
+            Rows of the history, of a long one the best and some others; the mean and standard deviation of each one's
+            accuracy.
 
         Raises:
             ValueError: fewer than two have an accuracy.
         """
+        rng = np.random.default_rng(0)
+        rows = self._chosen(np.flatnonzero(history.read), history, rng)
         with one_thread():
-            model, *_ = self._learn(history, np.random.default_rng(0))
-            mean, spread = model.predict(self.encoder.encode(history.picks))
-        accuracy = to_accuracy(mean)
-        return accuracy, np.maximum(to_accuracy(mean + spread) - accuracy, 0)
+            model = self._model(history, rows)
+            mean, spread = model.told(), model.predict(self.encoder.encode(history.picks[rows]))[1]
+        accuracies = to_accuracy(mean)
+        return rows, accuracies, np.maximum(to_accuracy(mean + spread) - accuracies, 0)
 
     def weights(self, history: History) -> Floats:
         """The model's weights, found anew each time that there are 15% more readings."""

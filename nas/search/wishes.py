@@ -9,7 +9,8 @@ import optuna
 from attrs import define, field, frozen
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial
 
 from nas.search.band import Picks
 from nas.search.ledger import Ledger
@@ -93,8 +94,15 @@ class OptunaWisher:
             trial = self._mirror.ask(distributions(self.space))
             picks = np.array(self.space.picks(trial.params), dtype=np.intp)
             remembered = self._mirror._storage.get_trial_system_attrs(trial._trial_id)
-            self._mirror.tell(trial, state=TrialState.FAIL)
-            yield Wish(picks, remembered)
+            self._forget_last(trial._trial_id)
+            yield Wish(picks, dict(remembered))
+
+    def _forget_last(self, trial_id: int) -> None:
+        """Take the trial that was asked for out of the mirror: samplers read all trials, ended badly or not."""
+        storage = self._mirror._storage
+        assert isinstance(storage, InMemoryStorage)  # noqa: S101 -- made by `create_study` without a storage
+        storage._studies[self._mirror._study_id].trials.pop()
+        del storage._trial_id_to_study_id_and_number[trial_id]
 
     def _forget_parents(self) -> None:
         """NSGA keeps a generation's parents in the order they were first drawn, which a search that goes on has not."""

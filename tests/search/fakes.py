@@ -9,6 +9,7 @@ import yaml
 from attrs import frozen
 from numpy.typing import NDArray
 
+from nas.arch.canonical import canonical
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED, MACS
@@ -59,13 +60,23 @@ def band_of(space: SearchSpace, *targets: str, band: float = 0.9, objective: str
     return make_band(space, read, limits(read, band=band, objective=objective))
 
 
+def every_pick(space: SearchSpace) -> Picks:
+    """Option numbers of every combination."""
+    return np.array(list(space.enumerate()), dtype=np.intp)
+
+
 def proposer_of(
-    band: Band, sampler: str, seed: int = 0, directions: Sequence[Direction] = ONE, wanted: Sequence[Picks] = ()
+    band: Band,
+    sampler: str,
+    seed: int = 0,
+    directions: Sequence[Direction] = ONE,
+    wanted: Sequence[Picks] = (),
+    pool: Picks | None = None,
 ) -> Proposer:
     """A proposer by the name of its sampler; two directions are those of accuracy and cost."""
     objective = "soft" if len(directions) == 1 else "pareto"
     settings = Settings(band.targets, sampler=sampler, seed=seed, objective=objective)
-    return make_proposer(band, settings, COUNTED, wanted)
+    return make_proposer(band, settings, COUNTED, wanted, pool)
 
 
 def level(arch: Architecture) -> float:
@@ -92,6 +103,21 @@ class FakeEvaluator:
 
     def describe(self) -> Mapping[str, Any]:
         return {"evaluator": "fake", "data": "none", "environment": {"version": self.version}}
+
+
+@frozen
+class LimitedEvaluator(FakeEvaluator):
+    """Scores some architectures and no others."""
+
+    known: tuple[Architecture, ...] = ()
+
+    def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:  # noqa: ARG002 -- the protocol's names
+        if canonical(arch) not in self.known:
+            raise EvaluationError("not one of the known", "add it")
+        yield level(arch)
+
+    def architectures(self) -> Sequence[Architecture]:
+        return self.known
 
 
 @frozen

@@ -319,7 +319,7 @@ def test_pareto_keeps_the_upper_limit_alone_and_two_values(url: str) -> None:
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert [tuple(t.values) for t in study.trials] == [(r.accuracy, r.costs["macs"]) for r in view.records]
     assert {r.number for r in view.front} <= {t.number for t in study.best_trials}
-    assert view.settings["sampler"] == "nsga2"
+    assert view.settings["sampler"] == "surrogate"
 
 
 def test_known_networks_are_evaluated_first_after_being_moved_in() -> None:

@@ -1,0 +1,214 @@
+"""What many searches tell: regrets and ranks after so many evaluations, how many others need, pictures."""
+
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from efficiency_tasks import Macro, Task
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from nas.report.files import write_png
+
+Floats = NDArray[np.float64]
+Row = dict[str, Any]
+OWN = "surrogate"
+# The corner from which the area under a front is measured: percent, and the table's most expensive network.
+CORNER = 85.0
+COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#17becf", "#bcbd22", "#e377c2", "#7f7f7f")
+
+
+def make_report(out: Path, tasks: Mapping[str, Task], checkpoints: Sequence[int]) -> None:
+    """Tables as JSON and text, pictures as PNG, of the searches in a folder."""
+    rows = [json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    single = _by(row for row in rows if row["objective"] != "pareto")
+    fronts = _by(row for row in rows if row["objective"] == "pareto")
+    report = {
+        "versions": {name: version(name) for name in ("hwnas", "optuna", "numpy", "scipy")}
+        | {"python": platform.python_version()},
+        "regret": {name: _table(tasks[name], own, checkpoints) for name, own in single.items()},
+        "needed": {name: _needed(tasks[name], own, (100, 200)) for name, own in single.items()},
+        "hypervolume": {name: _areas(tasks[name], own, checkpoints) for name, own in fronts.items()},
+    }
+    (out / "results.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    text = "\n".join(_lines(report, checkpoints))
+    (out / "results.txt").write_text(text + "\n", encoding="utf-8")
+    print(text)
+    write_png(out / "regret.png", _figure(tasks, single))
+
+
+def _by(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
+    """Rows by task and sampler."""
+    found: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        found.setdefault(row["task"], {}).setdefault(row["sampler"], []).append(row)
+    return found
+
+
+def _regrets(task: Task, rows: Sequence[Row]) -> Floats:
+    """Regret `(runs, evaluations)` of the best visited; NaN while nothing met the target, the last one for good."""
+    longest = max(len(row["truth"]) for row in rows)
+    visited = np.full((len(rows), longest), -np.inf)
+    for i, row in enumerate(rows):
+        visited[i, : len(row["truth"])] = [-np.inf if truth is None else truth for truth in row["truth"]]
+    best = np.maximum.accumulate(visited, axis=1)
+    return np.where(np.isinf(best), np.nan, task.best - best)
+
+
+def _means(regrets: Floats) -> Floats:
+    """Over runs, of those that found anything; NaN where none did."""
+    known = ~np.isnan(regrets)
+    return np.asarray(np.where(known, regrets, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan))
+
+
+def _rank(task: Task, regret: float) -> int:
+    return int((task.ranks > task.best - regret + 1e-6).sum()) + 1
+
+
+def _table(task: Task, samplers: Mapping[str, Sequence[Row]], checkpoints: Sequence[int]) -> dict[str, Any]:
+    found = {}
+    for name, rows in samplers.items():
+        regrets = _regrets(task, rows)
+        at = [count for count in checkpoints if count <= regrets.shape[1]]
+        found[name] = {
+            "runs": len(rows),
+            "visited": [_summary(task, regrets[:, count - 1]) for count in at],
+            **{
+                key: [_summary(task, np.array([_regret(task, row[key][i]) for row in rows])) for i in range(len(at))]
+                for key in ("handed", "read")
+            },
+        }
+    return found
+
+
+def _regret(task: Task, truth: float | None) -> float:
+    return float("nan") if truth is None else task.best - truth
+
+
+def _summary(task: Task, regrets: Floats) -> dict[str, Any]:
+    """Of runs that found anything; how many did not is told."""
+    known = regrets[~np.isnan(regrets)]
+    if not len(known):
+        return {"regret": None, "nothing": len(regrets)}
+    quartiles = [round(float(q), 4) for q in np.quantile(known, [0.25, 0.75])]
+    ranked = {"rank": median(_rank(task, float(r)) for r in known)} if len(task.ranks) else {}
+    nothing = {"nothing": int(np.isnan(regrets).sum())} if np.isnan(regrets).any() else {}
+    return {"regret": round(float(known.mean()), 4), "quartiles": quartiles, **ranked, **nothing}
+
+
+def _needed(task: Task, samplers: Mapping[str, Sequence[Row]], counts: Sequence[int]) -> dict[str, Any]:
+    """After how many evaluations our mean regret is that of the best other one after so many, and the ratio."""
+    means = {name: _means(_regrets(task, rows)) for name, rows in samplers.items()}
+    found = {}
+    for group in ("as it comes", "with the filter"):
+        others = [n for n in means if n != OWN and n.endswith("+ filter") == (group == "with the filter")]
+        for count in (count for count in counts if count <= len(means[OWN])):
+            best = min(others, key=lambda name: means[name][count - 1])
+            level = float(means[best][count - 1])
+            reached = np.flatnonzero(means[OWN] <= level + 1e-9)
+            own = int(reached[0]) + 1 if len(reached) else None
+            ratio = round(count / own, 2) if own else None
+            found[f"{group}, {count}"] = {"best": best, "regret": round(level, 4), "needed": own, "ratio": ratio}
+    return found
+
+
+def _areas(task: Task, samplers: Mapping[str, Sequence[Row]], checkpoints: Sequence[int]) -> dict[str, Any]:
+    """Hypervolume of what was visited, by true accuracy, as a share of that of the whole table's front."""
+    assert isinstance(task, Macro)
+    from nas.cost.analytic import MACS
+
+    archs = task.table.architectures()
+    costs = np.array([MACS.estimate(arch).value / 1e6 for arch in archs])
+    whole = area(np.array([task.truth(arch) for arch in archs]), costs, float(costs.max()))
+    found = {}
+    for name, rows in samplers.items():
+        shares = [
+            [area(np.array(r["truth"][:n]), np.array(r["mmacs"][:n]), float(costs.max())) / whole for r in rows]
+            for n in checkpoints
+        ]
+        found[name] = {"runs": len(rows), "share": [[round(float(np.mean(s)), 5), *_quartiles(s)] for s in shares]}
+    return found
+
+
+def _quartiles(shares: Sequence[float]) -> list[float]:
+    return [round(float(q), 5) for q in np.quantile(shares, [0.25, 0.75])]
+
+
+def area(accuracies: Floats, costs: Floats, most: float) -> float:
+    """The area above `CORNER` percent and left of `most` that some networks dominate."""
+    order = np.argsort(costs, kind="stable")
+    levels = np.maximum(np.maximum.accumulate(accuracies[order]), CORNER) - CORNER
+    return float((np.diff(np.append(costs[order], most)) * levels).sum())
+
+
+def _lines(report: Mapping[str, Any], checkpoints: Sequence[int]) -> Iterable[str]:
+    for task, samplers in report["regret"].items():
+        yield f"\n{task}: mean regret in points [median rank] after {' / '.join(map(str, checkpoints))} evaluations"
+        for name, found in sorted(samplers.items(), key=lambda pair: pair[1]["visited"][-1]["regret"] or 99):
+            cells = (f"{key} {_cells(found[key])}" for key in ("visited", "handed", "read"))
+            yield f"  {name:20} {found['runs']:3} runs   {'   '.join(cells)}"
+        for group, found in report["needed"][task].items():
+            yield (
+                f"  {group:22} best {found['best']:20} {found['regret']:.3f}: surrogate needs {found['needed']}, "
+                f"ratio {found['ratio']}"
+            )
+    for task, samplers in report["hypervolume"].items():
+        yield f"\n{task}: hypervolume of the front visited, share of the known one"
+        for name, found in sorted(samplers.items(), key=lambda pair: -pair[1]["share"][-1][0]):
+            yield f"  {name:20} {found['runs']:3} runs   " + " / ".join(f"{share[0]:.4f}" for share in found["share"])
+
+
+def _cells(summaries: Sequence[Mapping[str, Any]]) -> str:
+    return " / ".join(_cell(summary) for summary in summaries)
+
+
+def _cell(summary: Mapping[str, Any]) -> str:
+    if summary["regret"] is None:
+        return "-"
+    rank = f" [{summary['rank']:g}]" if "rank" in summary else ""
+    return f"{summary['regret']:.3f}{rank}" + (f" ({summary['nothing']} none)" if "nothing" in summary else "")
+
+
+def _figure(tasks: Mapping[str, Task], single: Mapping[str, Mapping[str, Sequence[Row]]]) -> go.Figure:
+    """Mean regret over evaluations, with the middle half of the runs; samplers as they come are dashed."""
+    rows = -(-len(single) // 2)
+    figure = make_subplots(rows, 2, subplot_titles=list(single), horizontal_spacing=0.07, vertical_spacing=0.08)
+    names = sorted({name for samplers in single.values() for name in samplers}, key=lambda n: (n != OWN, n))
+    for i, (task, samplers) in enumerate(single.items()):
+        for color, name in zip(COLORS, names, strict=False):
+            if name in samplers:
+                for trace in _traces(_regrets(tasks[task], samplers[name]), name, color, first=i == 0):
+                    figure.add_trace(trace, i // 2 + 1, i % 2 + 1)
+        figure.update_yaxes(title_text="regret, points", rangemode="tozero", row=i // 2 + 1, col=i % 2 + 1)
+    figure.update_xaxes(title_text="evaluations")
+    figure.update_layout(template="plotly_white", width=1400, height=480 * rows, legend_orientation="h", legend_y=-0.05)
+    return figure
+
+
+def _traces(regrets: Floats, name: str, color: str, *, first: bool) -> Iterable[go.Scatter]:
+    count = np.arange(1, regrets.shape[1] + 1)
+    shown = count >= 10
+    low, high = np.nanquantile(regrets[:, shown], [0.25, 0.75], axis=0)
+    x = count[shown]
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    yield go.Scatter(
+        x=np.concatenate([x, x[::-1]]),
+        y=np.concatenate([low, high[::-1]]),
+        fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},{0.18 if name == OWN else 0.06})",
+        line_width=0,
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    dash = "solid" if name == OWN or name.endswith("filter") else "dot"
+    width = 3 if name == OWN else 1.5
+    mean = _means(regrets[:, shown])
+    yield go.Scatter(
+        x=x, y=mean, name=name, legendgroup=name, showlegend=first, line={"color": color, "dash": dash, "width": width}
+    )

@@ -1,0 +1,208 @@
+"""How many evaluations do samplers need? All of them on the same tasks, side by side.
+
+    python benchmarks/sample_efficiency.py --out experiments/sample_efficiency
+
+On NAS-Bench-Macro (read through NAS_TEST_DATA) the search sees the accuracies of seed 0 alone; regret and rank are by
+the mean over all seeds. Over larger spaces accuracies are made up. Reported for every sampler: the best network
+visited, and the one that is handed over: by the model in `nas search`, by the best reading as samplers come.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import optuna
+from attrs import frozen
+from efficiency_report import make_report
+from efficiency_tasks import MadeUp, Task, feasible, macro_tasks, settings
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nas.arch.canonical import canonical
+from nas.arch.spec import Architecture
+from nas.cost.analytic import COUNTED, MACS
+from nas.search.evolution import RegularizedEvolutionSampler
+from nas.search.handover import expect
+from nas.search.plan import plan
+from nas.search.settings import Settings
+from nas.search.wishes import distributions
+
+CHECKPOINTS = (25, 50, 100, 200)
+LIMITS = ("40M", "50M", "60M", "")
+MADE_UP = (("mnasnet", "400M", 1), ("mnasnet", "300M", 2), ("mobilenetv3", "250M", 3))
+# As they come: Optuna's own settings, and a population of 20 for those that have one (NSGA-II's own is 50).
+STOCK: dict[str, Callable[[int], BaseSampler]] = {
+    "random": lambda seed: RandomSampler(seed=seed),
+    "evolution": lambda seed: RegularizedEvolutionSampler(seed=seed),
+    "tpe": lambda seed: TPESampler(seed=seed),
+    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
+}
+FILTERED = ("surrogate", "random", "evolution", "tpe", "nsga2")
+
+
+@frozen
+class Visit:
+    """One evaluation: the network, its reading 0 to 1, whether it meets the target."""
+
+    arch: Architecture
+    reading: float
+    meets: bool
+
+
+@frozen
+class Job:
+    """One search: task by number, the sampler, whether costs are filtered, one objective or a front, the run."""
+
+    task: int
+    sampler: str
+    filtered: bool
+    objective: str
+    run: int
+    evaluations: int
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return self.sampler if self.sampler == "surrogate" else f"{self.sampler}{' + filter' if self.filtered else ''}"
+
+
+@cache
+def tasks(made_up: bool) -> tuple[Task, ...]:
+    """All tasks of one kind."""
+    return tuple(MadeUp(*of) for of in MADE_UP) if made_up else tuple(macro_tasks(LIMITS))
+
+
+def in_search(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
+    """What `nas search` visits, and what it hands over at each checkpoint."""
+    asked: Settings = settings(task, sampler=job.sampler, seed=job.run, objective=job.objective, trials=job.evaluations)
+    planned = plan(task.space, task.evaluator(job.run), asked, COUNTED)
+    proposer, visits, trials, handed = planned.proposer(), list[Visit](), list[FrozenTrial](), list[Architecture]()
+    for number in range(job.evaluations):
+        proposal = proposer.propose(number)
+        if proposal is None:
+            break
+        (reading,) = planned.evaluator.evaluate(proposal.arch, 1)
+        cost = MACS.estimate(proposal.arch).value
+        trial = create_trial(
+            state=TrialState.COMPLETE,
+            values=[reading, cost] if job.objective == "pareto" else [reading],
+            params=proposal.params,
+            distributions=proposal.distributions,
+            user_attrs={"accuracy_by_epoch": [reading]},
+            system_attrs=proposal.system_attrs,
+        )
+        trial.number = number
+        trials.append(trial)
+        proposer.learn([trial], [proposal.arch])
+        visits.append(Visit(proposal.arch, reading, True))
+        if number + 1 in CHECKPOINTS:
+            expected = expect(trials, planned)
+            best = max(expected, key=lambda n: expected[n].score, default=None)
+            handed.append(visits[best].arch if best is not None else best_read(visits))
+    return visits, handed
+
+
+def as_it_comes(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
+    """What Optuna's user gets who states the limit as a constraint; what breaks it costs an evaluation too."""
+    evaluator, visits = task.evaluator(job.run), list[Visit]()
+    kinds = distributions(task.space)
+
+    def objective(trial: optuna.Trial) -> float | tuple[float, float]:
+        params = {name: trial.suggest_categorical(name, kind.choices) for name, kind in kinds.items()}  # type: ignore[attr-defined]
+        arch = canonical(task.space.architecture(params))
+        (reading,) = evaluator.evaluate(arch, 1)
+        visits.append(Visit(arch, reading, feasible(task, arch)))
+        cost = MACS.estimate(arch).value
+        limit = settings(task).targets[0].limit
+        trial.set_constraint("macs", cost / limit - 1)
+        if job.objective == "pareto":
+            return reading, cost
+        # Evolution knows of no constraints: what breaks the limit is worse the further it is away.
+        return reading if cost <= limit or job.sampler != "evolution" else 1 - cost / limit
+
+    directions = ["maximize", "minimize"] if job.objective == "pareto" else ["maximize"]
+    optuna.create_study(directions=directions, sampler=STOCK[job.sampler](job.run)).optimize(objective, job.evaluations)
+    return visits, [best_read(visits[:count]) for count in CHECKPOINTS if count <= job.evaluations]
+
+
+def best_read(visits: Sequence[Visit]) -> Architecture:
+    """The best single reading among those that meet the target, else any."""
+    return max(visits, key=lambda visit: (visit.meets, visit.reading)).arch
+
+
+def carry_out(made_up: bool, job: Job) -> dict[str, Any]:
+    """One search, in figures."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    task = tasks(made_up)[job.task]
+    visits, handed = (in_search if job.filtered else as_it_comes)(task, job)
+    read = [best_read(visits[:count]) for count in CHECKPOINTS if count <= len(visits)]
+    return {
+        "task": task.name,
+        "sampler": job.label,
+        "objective": job.objective,
+        "run": job.run,
+        "truth": [round(task.truth(visit.arch), 4) if visit.meets else None for visit in visits],
+        "mmacs": [round(MACS.estimate(visit.arch).value / 1e6, 4) for visit in visits],
+        "handed": [round(task.truth(arch), 4) if feasible(task, arch) else None for arch in handed],
+        "read": [round(task.truth(arch), 4) if feasible(task, arch) else None for arch in read],
+    }
+
+
+def jobs(made_up: bool, runs: int, evaluations: int) -> Iterable[Job]:
+    """Every sampler on every task, and for the front where there is no limit."""
+    for task in range(len(tasks(made_up))):
+        for objective in ("hard", "pareto"):
+            if objective == "pareto" and (made_up or LIMITS[task]):
+                continue
+            for run in range(runs):
+                yield from (Job(task, name, True, objective, run, evaluations) for name in FILTERED)
+                yield from (Job(task, name, False, objective, run, evaluations) for name in STOCK)
+
+
+def main() -> None:
+    """Run what is missing, then report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("experiments/sample_efficiency"))
+    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--made-up-runs", type=int, default=10)
+    parser.add_argument("--evaluations", type=int, default=200)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--report-only", action="store_true", help="of the searches that are there")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for made_up, runs in ((False, arguments.runs), (True, arguments.made_up_runs)):
+        path = arguments.out / ("made_up.jsonl" if made_up else "macro.jsonl")
+        if not arguments.report_only:
+            run_missing(path, made_up, list(jobs(made_up, runs, arguments.evaluations)), arguments.processes)
+    make_report(arguments.out, {task.name: task for kind in (False, True) for task in tasks(kind)}, CHECKPOINTS)
+
+
+def run_missing(path: Path, made_up: bool, wanted: Sequence[Job], processes: int) -> None:
+    """Searches that the file does not have yet; a line each, written as they end."""
+    known = {key(json.loads(line)) for line in path.read_text().splitlines()} if path.exists() else set()
+    names = [task.name for task in tasks(made_up)]
+    left = [job for job in wanted if (names[job.task], job.label, job.objective, job.run) not in known]
+    begun = time.monotonic()
+    with ProcessPoolExecutor(processes) as pool, path.open("a", encoding="utf-8") as out:
+        for done, row in enumerate(pool.map(carry_out, [made_up] * len(left), left), 1):
+            out.write(json.dumps(row) + "\n")
+            out.flush()
+            print(f"\r{done} of {len(left)}, {time.monotonic() - begun:.0f} s", end="", file=sys.stderr, flush=True)
+
+
+def key(row: dict[str, Any]) -> tuple[str, str, str, int]:
+    """What tells searches apart."""
+    return row["task"], row["sampler"], row["objective"], row["run"]
+
+
+if __name__ == "__main__":
+    main()

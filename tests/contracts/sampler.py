@@ -1,0 +1,282 @@
+"""What every sampler's proposals hold to, whichever it is."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+
+import attrs
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nas.arch.canonical import canonical
+from nas.arch.spec import Architecture
+from nas.search.band import Band, Picks
+from nas.search.propose import Proposal, Proposer
+from nas.search.settings import Direction
+from nas.search.wishes import distributions
+from nas.space.files import find_space
+from tests.search.fakes import SMALLEST, band_of, every_pick, level, make_space, proposer_of
+
+TINY = band_of(make_space(), "flops=1.2M", band=0.5)
+MACRO = band_of(find_space("nasbench_macro"), "flops=80M")
+MNASNET = band_of(find_space("mnasnet"), "flops=300M", "params=5M")
+BANDS: Mapping[str, Band] = {"tiny": TINY, "nasbench_macro": MACRO, "mnasnet": MNASNET}
+
+
+def made_up(
+    proposal: Proposal, number: int, directions: Sequence[Direction], state: TrialState = TrialState.COMPLETE
+) -> FrozenTrial:
+    """A trial as it comes back from a storage, whose attributes are JSON."""
+    accuracy, single = level(proposal.arch), len(directions) == 1
+    values = [accuracy, 1e8 * level(canonical(proposal.arch))][: len(directions)]
+    valued = state == TrialState.COMPLETE or (state == TrialState.PRUNED and single)
+    trial = create_trial(
+        state=state,
+        values=values if valued else None,
+        params=proposal.params,
+        distributions=proposal.distributions,
+        system_attrs=json.loads(json.dumps(proposal.system_attrs)),
+        intermediate_values={1: accuracy} if single and state != TrialState.RUNNING else {},
+    )
+    trial.number = number
+    return trial
+
+
+class Drive:
+    """A proposer with a made-up study: some trials fail, some are pruned, most are complete."""
+
+    def __init__(
+        self, band: Band, sampler: str, directions: Sequence[Direction], seed: int = 0, pool: Picks | None = None
+    ) -> None:
+        self.directions = directions
+        self.proposer = proposer_of(band, sampler, seed, directions, pool=pool)
+        self.trials: list[FrozenTrial] = []
+        self.archs: list[Architecture] = []
+        self.proposals: list[Proposal] = []
+
+    def go(self, count: int) -> "Drive":
+        for _ in range(count):
+            proposal = propose(self.proposer, len(self.trials))
+            self.proposals.append(proposal)
+            self.take_in([made_up(proposal, len(self.trials), self.directions, self._state())], [proposal.arch])
+        return self
+
+    def take_in(self, trials: Sequence[FrozenTrial], archs: Sequence[Architecture]) -> "Drive":
+        self.proposer.learn(trials, archs)
+        self.trials.extend(trials)
+        self.archs.extend(archs)
+        return self
+
+    def _state(self) -> TrialState:
+        number = len(self.trials)
+        if number % 5 == 4 and len(self.directions) == 1:
+            return TrialState.PRUNED
+        return TrialState.FAIL if number % 7 == 3 else TrialState.COMPLETE
+
+
+def propose(proposer: Proposer, number: int) -> Proposal:
+    """What it proposes; there is something."""
+    proposal = proposer.propose(number)
+    assert proposal is not None
+    return proposal
+
+
+@cache
+def driven(name: str, sampler: str, directions: Sequence[Direction], count: int) -> Drive:
+    """A drive that several tests look at and none goes on with."""
+    return Drive(BANDS[name], sampler, directions).go(count)
+
+
+def length(sampler: str, name: str = "tiny") -> int:
+    """Trials until every sampler is past its beginning: TPE begins after 10, a second generation after 20 complete."""
+    if name == "mnasnet":
+        return 15
+    return 20 if "tpe" in sampler.lower() else 46
+
+
+class SamplerContract:
+    """A subclass is parametrized by `sampler`, a name, and `directions`, those of accuracy or of accuracy and cost."""
+
+    @pytest.fixture(autouse=True)
+    def _quiet(self) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    @pytest.mark.parametrize("name", ["tiny", *(pytest.param(n, marks=pytest.mark.slow) for n in list(BANDS)[1:])])
+    def test_every_proposal_is_let_in_and_new(self, sampler: str, directions: Sequence[Direction], name: str) -> None:
+        band, drive = BANDS[name], driven(name, sampler, directions, length(sampler, name))
+        assert len(set(map(canonical, drive.archs))) == len(drive.archs)
+        picks = np.array([band.space.picks(proposal.params) for proposal in drive.proposals])
+        assert (band.excess(picks) == 0).all()
+        assert all(band.admits(arch) for arch in drive.archs)
+        for proposal in drive.proposals:
+            assert proposal.arch == canonical(band.space.architecture(proposal.params))
+            assert proposal.distributions == distributions(band.space)
+
+    @pytest.mark.parametrize("name", ["tiny", pytest.param("nasbench_macro", marks=pytest.mark.slow)])
+    def test_the_same_seed_proposes_the_same_and_another_does_not(
+        self, sampler: str, directions: Sequence[Direction], name: str
+    ) -> None:
+        first = driven(name, sampler, directions, length(sampler, name)).archs[:12]
+        again, other = (Drive(BANDS[name], sampler, directions, seed).go(12).archs for seed in (0, 4))
+        assert first == again
+        assert first != other
+
+    @pytest.mark.parametrize("name", ["tiny", pytest.param("nasbench_macro", marks=pytest.mark.slow)])
+    def test_a_history_taken_in_at_once_goes_on_as_if_never_stopped(
+        self, sampler: str, directions: Sequence[Direction], name: str
+    ) -> None:
+        whole = driven(name, sampler, directions, length(sampler, name))
+        for stop in (stop for stop in (1, 9, 12, 15, 30, 41) if stop + 5 <= len(whole.trials)):
+            resumed = Drive(BANDS[name], sampler, directions).take_in(whole.trials[:stop], whole.archs[:stop])
+            assert resumed.go(5).archs[stop:] == whole.archs[stop : stop + 5]
+
+    def test_asking_twice_gives_the_same_twice(self, sampler: str, directions: Sequence[Direction]) -> None:
+        whole = driven("tiny", sampler, directions, length(sampler))
+        drive = Drive(TINY, sampler, directions).take_in(whole.trials[:16], whole.archs[:16])
+        assert drive.proposer.propose(16) == drive.proposer.propose(16) == whole.proposals[16]
+
+    def test_a_small_band_is_used_up_and_then_there_is_none(
+        self, sampler: str, directions: Sequence[Direction]
+    ) -> None:
+        band = band_of(make_space(SMALLEST), "flops=10M", objective="pareto")
+        drive = Drive(band, sampler, directions).go(3)
+        assert len(set(drive.archs)) == 3
+        assert drive.proposer.propose(3) is None
+
+    def test_all_of_a_band_is_found_before_it_ends(self, sampler: str, directions: Sequence[Direction]) -> None:
+        band = band_of(make_space(), "flops=1M", band=0.9)
+        every = every_pick(band.space)
+        inside = {canonical(band.space.from_picks(row)) for row in every[band.excess(every) == 0]}
+        assert len(inside) >= 8
+        drive = Drive(band, sampler, directions).go(len(inside))
+        assert set(drive.archs) == inside
+        assert drive.proposer.propose(len(inside)) is None
+
+    def test_running_trials_are_not_proposed_again(self, sampler: str, directions: Sequence[Direction]) -> None:
+        whole = driven("tiny", sampler, directions, length(sampler))
+        proposer = Drive(TINY, sampler, directions).take_in(whole.trials[:12], whole.archs[:12]).proposer
+        known = set(whole.archs[:12])
+        for number in range(12, 20):
+            proposal = propose(proposer, number)
+            assert proposal.arch not in known
+            known.add(proposal.arch)
+            running = made_up(proposal, number, directions, TrialState.RUNNING)
+            proposer.learn([running], [proposal.arch])
+            assert not proposer.knows(running)
+
+    @pytest.mark.parametrize("begun", [0, 11])
+    def test_two_that_know_of_each_others_running_trials_do_not_propose_alike(
+        self, sampler: str, directions: Sequence[Direction], begun: int
+    ) -> None:
+        """The same seed and the same number, so that nothing else keeps them apart."""
+        whole = driven("tiny", sampler, directions, length(sampler))
+        pair = [Drive(TINY, sampler, directions).take_in(whole.trials[:begun], whole.archs[:begun]) for _ in "ab"]
+        seen = list(whole.archs[:begun])
+        for number in range(begun, begun + 4):
+            for own, drive in enumerate(pair):
+                proposal = propose(drive.proposer, number)
+                seen.append(proposal.arch)
+                running = made_up(proposal, 2 * number + own, directions, TrialState.RUNNING)
+                for each in pair:
+                    each.proposer.learn([running], [proposal.arch])
+        assert len(set(seen)) == len(seen) == begun + 8
+
+    def test_a_running_trial_that_has_ended_is_learnt_as_if_it_had_never_been_seen_running(
+        self, sampler: str, directions: Sequence[Direction]
+    ) -> None:
+        whole = driven("tiny", sampler, directions, length(sampler))
+        count = len(whole.trials) - 2
+        seen, unseen = (Drive(TINY, sampler, directions) for _ in "ab")
+        running = [made_up(p, i, directions, TrialState.RUNNING) for i, p in enumerate(whole.proposals[:count])]
+        seen.proposer.learn(running, whole.archs[:count])
+        for each in (seen, unseen):
+            each.take_in(whole.trials[:count], whole.archs[:count])
+            assert all(map(each.proposer.knows, whole.trials[:count]))
+        assert seen.proposer.propose(count) == unseen.proposer.propose(count) == whole.proposals[count]
+
+    def test_what_was_learnt_is_passed_over_the_second_time(
+        self, sampler: str, directions: Sequence[Direction]
+    ) -> None:
+        whole = driven("tiny", sampler, directions, length(sampler))
+        drive = Drive(TINY, sampler, directions)
+        for _ in "ab":
+            drive.proposer.learn(whole.trials[:14], whole.archs[:14])
+        assert drive.proposer.propose(14) == whole.proposals[14]
+
+    def test_what_others_have_added_is_learnt(self, sampler: str, directions: Sequence[Direction]) -> None:
+        """Random ones without anything that a sampler would remember, between its own."""
+        others = iter(_by_others(directions))
+        drive = Drive(TINY, sampler, directions)
+        for _ in range(12):
+            drive.take_in(*next(others)).go(1)
+        added = [arch for arch in drive.archs if arch not in {proposal.arch for proposal in drive.proposals}]
+        assert all(map(drive.proposer.knows, drive.trials))
+        first_of_others = {canonical(arch) for arch in added}
+        for number, proposal in enumerate(drive.proposals):
+            assert proposal.arch not in drive.archs[: 2 * number + 1]
+        assert len(first_of_others) >= 6
+        assert propose(drive.proposer, 24).arch not in drive.archs
+
+    def test_what_others_have_read_decides_what_it_proposes(
+        self, sampler: str, directions: Sequence[Direction]
+    ) -> None:
+        """But for random ones and for those that only know their own generations."""
+        trials, archs = zip(*((t, a) for (t,), (a,) in _by_others(directions)), strict=True)
+        upside_down = [_turned(trial) for trial in trials]
+        first, other = (Drive(TINY, sampler, directions).take_in(each, archs) for each in (trials, upside_down))
+        after = [[propose(each.proposer, number).arch for number in range(24, 34)] for each in (first, other)]
+        assert (after[0] == after[1]) == (sampler in ("random", "nsga2", "nsga3"))
+
+    @pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.PRUNED, TrialState.RUNNING])
+    def test_it_goes_on_after_trials_of_which_none_is_complete(
+        self, sampler: str, directions: Sequence[Direction], state: TrialState
+    ) -> None:
+        drive = Drive(TINY, sampler, directions)
+        for number in range(25):
+            proposal = propose(drive.proposer, number)
+            drive.take_in([made_up(proposal, number, directions, state)], [proposal.arch])
+        assert len(set(drive.archs)) == 25
+        assert all(map(TINY.admits, drive.archs))
+
+    def test_a_limited_pool_is_used_up_and_then_there_is_none(
+        self, sampler: str, directions: Sequence[Direction]
+    ) -> None:
+        pool = every_pick(MACRO.space)[np.random.default_rng(0).permutation(6561)[:150]]
+        named = [canonical(MACRO.space.from_picks(row)) for row in pool]
+        inside = {arch for arch in named if MACRO.admits(arch)}
+        assert 10 <= len(inside) < 40
+        drive = Drive(MACRO, sampler, directions, pool=pool).go(len(inside))
+        assert set(drive.archs) == inside
+        assert drive.proposer.propose(len(inside)) is None
+
+    def test_the_networks_to_start_from_come_first_and_only_once(
+        self, sampler: str, directions: Sequence[Direction]
+    ) -> None:
+        every = every_pick(TINY.space)
+        wanted = every[TINY.excess(every) == 0][[3, 3, 9]]
+        proposer = proposer_of(TINY, sampler, 0, directions, list(wanted))
+        archs = [canonical(TINY.space.from_picks(row)) for row in wanted[[0, 2]]]
+        for number in range(12):
+            proposal = propose(proposer, number)
+            assert (proposal.arch == archs[number]) if number < 2 else (proposal.arch not in archs)
+            proposer.learn([made_up(proposal, number, directions)], [proposal.arch])
+
+
+def _by_others(directions: Sequence[Direction]) -> Iterator[tuple[list[FrozenTrial], list[Architecture]]]:
+    """24 complete trials of another proposer, with even numbers."""
+    other = proposer_of(TINY, "random", 77, directions)
+    for number in range(24):
+        proposal = attrs.evolve(propose(other, number), system_attrs={})
+        trial = made_up(proposal, 2 * number, directions)
+        other.learn([trial], [proposal.arch])
+        yield [trial], [proposal.arch]
+
+
+def _turned(trial: FrozenTrial) -> FrozenTrial:
+    """The same trial, its accuracy upside down."""
+    values = [1 - trial.values[0], *trial.values[1:]]
+    turned = create_trial(values=values, params=trial.params, distributions=trial.distributions)
+    turned.number = trial.number
+    return turned
