@@ -158,14 +158,17 @@ def carry_out(made_up: bool, job: Job) -> dict[str, Any]:
 
 
 def jobs(made_up: bool, runs: int, evaluations: int) -> Iterable[Job]:
-    """Every sampler on every task, and for the front where there is no limit."""
-    for task in range(len(tasks(made_up))):
-        for objective in ("hard", "pareto"):
-            if objective == "pareto" and (made_up or LIMITS[task]):
-                continue
-            for run in range(runs):
-                yield from (Job(task, name, True, objective, run, evaluations) for name in FILTERED)
-                yield from (Job(task, name, False, objective, run, evaluations) for name in STOCK)
+    """Every sampler on every task, and for the front where there is no limit; run after run.
+
+    For the whole front nothing is filtered but repetitions.
+    """
+    whole = [(task, "hard") for task in range(len(tasks(made_up)))]
+    whole += [] if made_up else [(LIMITS.index(""), "pareto")]
+    for run in range(runs):
+        for task, objective in whole:
+            filtered = FILTERED if objective == "hard" else FILTERED[:1]
+            yield from (Job(task, name, True, objective, run, evaluations) for name in filtered)
+            yield from (Job(task, name, False, objective, run, evaluations) for name in STOCK)
 
 
 def main() -> None:

@@ -39,13 +39,24 @@ def test_the_script_of_the_readme_runs(tmp_path: Path) -> None:
         .replace("resolution=32", "resolution=8, images=200")
         .replace("trials=20", "trials=1, epochs=1")
     )
+    assert "Architecture(" in run(script, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_sampler_serves_a_study_of_ones_own(tmp_path: Path) -> None:
+    script = block("docs/sampler.md", "python") + "print(len(study.trials), study.best_value)"
+    assert run(script, tmp_path).startswith("10 0.")
+
+
+def run(script: str, folder: Path) -> str:
+    """What a script prints."""
     done = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=tmp_path,
+        cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         check=False,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "Architecture(" in done.stdout
+    return done.stdout

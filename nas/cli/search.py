@@ -12,7 +12,7 @@ from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import ARCH_HELP, json_option, storage_option
 from nas.cli.search_result import print_result, print_result_json
 from nas.errors import SpaceError, TargetError
-from nas.search.defaults import BAND, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, TRIALS
+from nas.search.defaults import BAND, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, SURROGATE, TRIALS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,7 +133,11 @@ class Timed(Protocol):
     show_default=True,
     help="Share of the first target below which nothing is evaluated.",
 )
-@click.option("--sampler", type=click.Choice(SAMPLER_NAMES), help="Optuna's.  [default: tpe, for pareto nsga2]")
+@click.option(
+    "--sampler",
+    metavar="NAME",
+    help=f"{', '.join(SAMPLER_NAMES)}, or optuna:CLASS for another of Optuna's.  [default: {SURROGATE}, made for this]",
+)
 @click.option(
     "--pruner",
     type=click.Choice(PRUNER_NAMES),

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from nas.search.storage import Record, StudyView
 
 SHOWN = 5
+MEAN = "accuracy_mean"
 
 
 def print_result_json(view: "StudyView", storage: str) -> None:
@@ -42,7 +43,19 @@ def result_row(view: "StudyView", record: "Record | None") -> dict[str, Any] | N
         **{name: value for name, value in record.costs.items() if name not in ("macs", "params", "peak_bytes")},
         **{f"{name}_spread": spread for name, spread in record.spreads.items()},
         "score": record.score,
+        **_expected(view, record),
+        "remarks": dict(record.remarks),
         "verdict": _verdict(view, record),
+    }
+
+
+def _expected(view: "StudyView", record: "Record") -> dict[str, float | None]:
+    """What the model of all trials expects of it, None where it was not asked."""
+    expected = view.expected.get(record.number)
+    return {
+        "expected_accuracy": None if expected is None else expected.accuracy,
+        "expected_spread": None if expected is None else expected.spread,
+        "expected_score": None if expected is None else expected.score,
     }
 
 
@@ -78,6 +91,8 @@ def print_result(view: "StudyView", storage: str) -> None:
     if view.best is None:
         click.echo(_no_best(view))
         return
+    if view.expected:
+        click.echo("expected: after all trials, the noise of a single reading taken off; the first is the best")
     if any(verdict.noisy for verdict in view.verdicts.values()):
         click.echo("other work disturbed the machine while the best were measured; nas latency measure says more")
     click.echo(f"\nbest: trial {view.best.number}\n{view.best.arch}\n")
@@ -104,8 +119,10 @@ def _print_best(view: "StudyView") -> None:
     rows += [_cells(view, f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
     own = tuple(f"{limit['cost'].rpartition('_')[0]}" for limit in _own_limits(view))
     measured = ("measured", "meets it") if view.verdicts else ()
+    expected = ("expected",) if view.expected else ()
+    mean = ("mean of seeds",) if _has_means(view) else ()
     click.echo(f"target: {' and '.join(view.settings['targets'])}")
-    print_table(("architecture", "accuracy", "MACs", "params", *own, *measured, "score"), rows)
+    print_table(("architecture", "accuracy", *expected, *mean, "MACs", "params", *own, *measured, "score"), rows)
 
 
 def _own_limits(view: "StudyView") -> list[dict[str, Any]]:
@@ -118,7 +135,25 @@ def _cells(view: "StudyView", name: str, record: "Record") -> tuple[str, ...]:
 
     counts = (millions(record.costs.get("macs")), millions(record.costs.get("params")))
     own = tuple(_own_cell(record, limit["cost"], limit["unit"]) for limit in _own_limits(view))
-    return (name, percent(record.accuracy), *counts, *own, *_measured_cells(view, record), number(record.score))
+    accuracies = (percent(record.accuracy), *_expected_cells(view, record), *_mean_cells(view, record))
+    return (name, *accuracies, *counts, *own, *_measured_cells(view, record), number(record.score))
+
+
+def _expected_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
+    if not view.expected:
+        return ()
+    expected = view.expected.get(record.number)
+    return ("-" if expected is None else f"{100 * expected.accuracy:.1f} ± {100 * expected.spread:.1f}%",)
+
+
+def _has_means(view: "StudyView") -> bool:
+    return any(MEAN in record.remarks for record in view.complete)
+
+
+def _mean_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
+    from nas.cli.printing import percent
+
+    return (percent(record.remarks.get(MEAN)),) if _has_means(view) else ()
 
 
 def _own_cell(record: "Record", cost: str, unit: str) -> str:

@@ -19,7 +19,7 @@ _UNKNOWN = -1
 
 
 def chain_shares(chain: Chain, index: NDArray[np.intp], share: Share) -> NDArray[np.float64]:
-    """Figures `(places, N, figures)` of the part that stands at each place; each is asked for once in a chain's life."""
+    """Figures `(places, N, figures)` of the part that stands at each place; each is asked for once a chain."""
     known = chain.memo.setdefault(share, _Shares(chain, share))
     assert isinstance(known, _Shares)  # noqa: S101 -- nobody else writes there
     return known.of(index)

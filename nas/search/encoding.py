@@ -2,8 +2,8 @@
 
 What is encoded is the architecture and not the names of a space's choices: at each place of the chain the fields of
 the stage that stands there, one column for each value that a field takes, and a few figures of the whole (depth, the
-logarithms of its costs). Layers that may be left out move to the end of their run first, so that equal networks have
-equal codes.
+logarithms of its costs). Layers that may be left out move to the end of their run first. So equal networks have equal
+codes, but for fields that make no difference in one layer (a skip where there can be none).
 """
 
 from collections import defaultdict

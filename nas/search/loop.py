@@ -1,7 +1,7 @@
 """The search: propose, evaluate, tell, until there are as many trials as asked for."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from math import isnan
@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import optuna
-from attrs import define, field, frozen
+from attrs import frozen
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.arch.canonical import canonical
@@ -29,7 +29,6 @@ from nas.search.samplers import make_pruner
 from nas.search.settings import Settings, directions
 from nas.search.storage import (
     BASELINE,
-    COUNTED_STATES,
     KILLED,
     Record,
     StudyView,
@@ -38,11 +37,11 @@ from nas.search.storage import (
     kill_running,
     open_storage,
     open_study,
-    rank,
     read_study,
     read_trial,
     versions_now,
 )
+from nas.search.tally import Tally
 from nas.search.verify import verify
 from nas.space.decode import SearchSpace
 
@@ -275,9 +274,15 @@ class _Run:
         quick = self.settings.epochs == 1 and self.tally.last_seconds < QUICK_S
         begun = time.monotonic()
         trial = (self._at_once if quick else self._step_by_step)(proposal)
-        self.tally.timed(time.monotonic() - begun)
-        self.tally.failures = self.tally.failures + 1 if trial.state == TrialState.FAIL else 0
-        self._after(trial)
+        self._take_in([trial])
+        self.tally.ended(time.monotonic() - begun)
+        self._tell("trial", self.tally.records[-1])
+        if self.tally.failures >= MOST_FAILURES:
+            reason = self.tally.records[-1].reason
+            raise StudyError(
+                f"{self.tally.failures} trials failed one after another, the last with: {reason}",
+                "mend the cause and give the same command again; finished trials are kept",
+            )
 
     def _at_once(self, proposal: Proposal) -> FrozenTrial:
         """A trial that is over before it could be killed is written when it has ended, in a single transaction."""
@@ -353,55 +358,6 @@ class _Run:
                 if trial.user_attrs.get("arch") == text:
                     kill(self.study, trial._trial_id, trial.number, f"cut short by {type(error).__name__}: {error}")
             raise
-
-    def _after(self, trial: FrozenTrial) -> None:
-        self._take_in([trial])
-        record = self.tally.records[-1]
-        self._tell("trial", record)
-        if self.tally.failures >= MOST_FAILURES:
-            raise StudyError(
-                f"{self.tally.failures} trials failed one after another, the last with: {record.reason}",
-                "mend the cause and give the same command again; finished trials are kept",
-            )
-
-
-@define(eq=False)
-class Tally:
-    """Trials as they come in.
-
-    Attributes:
-        records: of all of them, killed ones too.
-        counted: how many count.
-        best: the best complete one by its own reading.
-        failures: in a row, of this run.
-        last_seconds: that the last one of this run took.
-    """
-
-    records: list[Record] = field(factory=list)
-    counted: int = 0
-    best: Record | None = None
-    failures: int = 0
-    last_seconds: float = float("inf")
-    _seconds: float = field(default=0.0, init=False)
-    _timed: int = field(default=0, init=False)
-
-    def add(self, records: Iterable[Record]) -> None:
-        """Count some more."""
-        for record in records:
-            self.records.append(record)
-            self.counted += record.state in COUNTED_STATES
-            if record.state == "complete" and (self.best is None or rank(record) > rank(self.best)):
-                self.best = record
-
-    def timed(self, seconds: float) -> None:
-        """Take in how long a trial took."""
-        self.last_seconds = seconds
-        self._seconds += seconds
-        self._timed += 1
-
-    def seconds_left(self, total: int) -> float | None:
-        """Until there are so many, None while it is not known how long one takes."""
-        return max(0, total - self.counted) * self._seconds / self._timed if self._timed else None
 
 
 def _spreads(estimates: Mapping[str, Cost]) -> dict[str, float | None]:

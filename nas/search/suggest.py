@@ -24,6 +24,7 @@ PARENTS = 10
 # Readings that the model is conditioned on, and of which its weights are found, at most.
 MOST_READINGS = 300
 MOST_FITTED = 150
+MOST_OTHERS = 100
 GROWTH = 1.15
 
 
@@ -70,7 +71,7 @@ class Suggester:
     _weights: dict[bytes, Floats] = field(factory=dict, init=False, repr=False)
 
     def rank(self, history: History, rng: np.random.Generator) -> Picks:
-        """Candidates `(N, choices)` inside the band, the most promising first; none that is known.
+        """Candidates `(N, choices)` inside the band, the most promising first; none of a code that the model was shown.
 
         The same history and random state give the same ranks.
         """
@@ -83,16 +84,18 @@ class Suggester:
         """Random candidates, those first that share least with anything known."""
         found = make_candidates(self.band, history.picks[:0], self.listing, rng)
         found = found[rng.permutation(len(found))[:SPREAD]]
-        codes, known = self.encoder.encode(found), self.encoder.encode(history.picks)
+        codes, known = self.encoder.encode(found), self.encoder.encode(history.picks[-SPREAD:])
         shared = (codes.values @ known.values.T).max(axis=1, initial=0.0)
-        return found[np.argsort(shared, kind="stable")]
+        order = np.argsort(shared, kind="stable")
+        return np.asarray(found[order[shared[order] < self.encoder.fields]])
 
     def _promising(self, history: History, rng: np.random.Generator) -> Picks:
         model, shown, known = self._learn(history, rng)
+        others = history.picks[_others(history)]
         order = np.argsort(-self.gain.score(known.accuracies, known.costs), kind="stable")
         found = make_candidates(self.band, shown[order[:PARENTS]], self.listing, rng)
         codes = self.encoder.encode(found)
-        new = ~_among(codes, self.encoder.encode(history.picks))
+        new = ~_among(codes, self.encoder.encode(np.concatenate([shown, others])))
         found, codes = found[new], codes[np.flatnonzero(new)]
         gains = self.gain.expect(*model.predict(codes), self.band.costs(found), known)
         return found[np.argsort(-gains, kind="stable")]
@@ -100,21 +103,17 @@ class Suggester:
     def _learn(self, history: History, rng: np.random.Generator) -> tuple[Surrogate, Picks, Known]:
         """The model, the option numbers it was shown, and what it expects of those."""
         rows = self._chosen(np.flatnonzero(history.read), history, rng)
-        model, shown = self._model(history, rows), history.picks[rows]
-        known = Known(to_accuracy(model.told()), self.band.costs(shown))
-        others = ~history.read
-        if not others.any():
+        shown, codes = history.picks[rows], self.encoder.encode(history.picks[rows])
+        levels = to_level(history.accuracies[rows])
+        model = condition(self.encoder, codes, levels, self.weights(history))
+        known = Known(to_accuracy(model.predict(codes)[0]), self.band.costs(shown))
+        others = _others(history)
+        if not len(others):
             return model, shown, known
         more = self.encoder.encode(history.picks[others])
-        levels = to_level(history.accuracies[rows])
         # A running one is taken to give what is expected of it, a failed one to be as bad as the worst.
         guesses = np.where(history.failed[others], levels.min(), model.predict(more)[0])
-        every = self.encoder.encode(shown) + more
-        return condition(self.encoder, every, np.append(levels, guesses), model.weights), shown, known
-
-    def _model(self, history: History, rows: NDArray[np.intp]) -> Surrogate:
-        codes = self.encoder.encode(history.picks[rows])
-        return condition(self.encoder, codes, to_level(history.accuracies[rows]), self.weights(history))
+        return condition(self.encoder, codes + more, np.append(levels, guesses), model.weights), shown, known
 
     def _chosen(self, rows: NDArray[np.intp], history: History, rng: np.random.Generator) -> NDArray[np.intp]:
         """Of many readings the best ones, and as many at random."""
@@ -137,10 +136,11 @@ class Suggester:
         """
         rng = np.random.default_rng(0)
         rows = self._chosen(np.flatnonzero(history.read), history, rng)
+        codes = self.encoder.encode(history.picks[rows])
         with one_thread():
-            model = self._model(history, rows)
-            mean, spread = model.told(), model.predict(self.encoder.encode(history.picks[rows]))[1]
-        accuracies = to_accuracy(mean)
+            model = condition(self.encoder, codes, to_level(history.accuracies[rows]), self.weights(history))
+            mean, spread = model.predict(codes)
+        accuracies = np.clip(to_accuracy(mean), 0, 1)
         return rows, accuracies, np.maximum(to_accuracy(mean + spread) - accuracies, 0)
 
     def weights(self, history: History) -> Floats:
@@ -153,6 +153,11 @@ class Suggester:
         if key not in self._weights:
             self._weights[key] = find_parts(self.encoder, self.encoder.encode(picks), to_level(accuracies))
         return self._weights[key]
+
+
+def _others(history: History) -> NDArray[np.intp]:
+    """Rows of the last ones that run or failed."""
+    return np.flatnonzero(~history.read)[-MOST_OTHERS:]
 
 
 def _fitted(count: int) -> int:

@@ -22,9 +22,6 @@ LEAST_ERROR = 0.002
 UPDATES = 40
 # Of unit variance: below it a matrix of many like rows cannot be factored.
 LEAST_NOISE = 1e-3
-# Of what the terms cannot explain of a reading: without repeated readings nothing tells how much of it is the
-# architecture's own and how much is noise.
-OWN_SHARE = 0.5
 HAMMING_SCALE = 4.0
 
 
@@ -129,15 +126,6 @@ class Surrogate:
     centre: float
     spread: float
     figures: tuple[Floats, Floats]
-
-    def told(self) -> Floats:
-        """The levels `(N,)` of the architectures that were read, half of what is not explained taken as noise.
-
-        A reading minus its expected noise, which is its share of the covariance times the solved readings.
-        """
-        cross = Terms(self.encoder, self.codes, self.codes).weigh(self.weights[:-1])
-        own = OWN_SHARE * self.weights[-1]
-        return np.asarray(self.centre + self.spread * (cross @ self.solved + own * self.solved))
 
     def predict(self, codes: Codes) -> tuple[Floats, Floats]:
         """Mean and standard deviation `(N,)` of the level that an architecture would have without noise."""

@@ -19,6 +19,11 @@ def use(*arguments: str) -> tuple[str, ...]:
 REFUSED = {
     "unknown target": ((*SEARCH, "--target", "speed=1M"), ("unknown target 'speed'", "flops=400M")),
     "unknown unit": ((*SEARCH, "--target", "flops=1Q"), ("unknown unit 'Q'", "flops=400M")),
+    "sampler": ((*SEARCH, "--target", "flops=1.2M", "--sampler", "gp"), ("unknown sampler 'gp'", "surrogate, tpe")),
+    "sampler's class": (
+        (*SEARCH, "--target", "flops=1.2M", "--sampler", "optuna:Gp"),
+        ("Optuna has no sampler 'Gp'", "GPSampler"),
+    ),
     "bare number": ((*SEARCH, "--target", "flops=400"), ("a bare number has no unit", "flops=400M")),
     "no number": ((*SEARCH, "--target", "flops"), ("there is no number",)),
     "too small": ((*SEARCH, "--target", "flops=1k"), ("cannot be met", "flops there goes from")),
@@ -55,7 +60,6 @@ USAGE = {
     "no target": (SEARCH, "--target"),
     "device": (use("--train-on", "tpu"), "'tpu'"),
     "objective": (use("--objective", "best"), "'best'"),
-    "sampler": (use("--sampler", "gp"), "'gp'"),
     "pruner": (use("--pruner", "asha"), "'asha'"),
     "no trials": (use("--trials", "0"), "0"),
     "w is no number": (use("--w", "high"), "'high'"),

@@ -23,15 +23,15 @@ PROCESSES.set_forkserver_preload(["tests.search.searched_once"])
 TRIALS = 6
 
 
-def go(url: str) -> StudyView:
-    """Six trials, some of which fail."""
+def go(url: str, epochs: int = 2) -> StudyView:
+    """Six trials, some of which fail; those of one epoch are written when they have ended."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    settings = Settings([parse_target("flops=1.2M")], trials=TRIALS, epochs=2, band=0.5)
+    settings = Settings([parse_target("flops=1.2M")], trials=TRIALS, epochs=epochs, band=0.5)
     evaluator = FakeEvaluator(lambda arch: level(arch) < 0.4)
     return search(make_space(), evaluator, settings, COUNTED, study_name="demo", storage=url)
 
 
-def go_until(url: str, commits: int, number: int) -> None:
+def go_until(url: str, commits: int, number: int, epochs: int = 2) -> None:
     """Search, and send this process a signal when that many transactions are about to be finished."""
     left = commits
 
@@ -43,26 +43,26 @@ def go_until(url: str, commits: int, number: int) -> None:
 
     event.listen(Engine, "commit", count)
     with contextlib.suppress(KeyboardInterrupt):
-        go(url)
+        go(url, epochs)
 
 
-def end_at(url: str, commits: int, number: signal.Signals) -> bool:
+def end_at(url: str, commits: int, number: signal.Signals, epochs: int = 2) -> bool:
     """Whether the process was ended by the signal before its search was over."""
-    process = PROCESSES.Process(target=go_until, args=(url, commits, number))
+    process = PROCESSES.Process(target=go_until, args=(url, commits, number, epochs))
     process.start()
     process.join(60)
     assert process.exitcode in (0, -number)
     return process.exitcode == -number
 
 
-def check(url: str, reference: StudyView) -> None:
-    view = go(url)
+def check(url: str, reference: StudyView, epochs: int = 2) -> None:
+    view = go(url, epochs)
     assert view.counted == TRIALS
     assert outcome(view) == outcome(reference)
     assert not [record for record in view.records if record.state == "running"]
     states = {trial.state.name for trial in optuna.load_study(storage=url, study_name="demo").trials}
     assert states <= {"COMPLETE", "PRUNED", "FAIL"}
-    assert go(url) == view
+    assert go(url, epochs) == view
 
 
 @pytest.fixture(name="reference", scope="module")
@@ -85,6 +85,14 @@ def test_interrupted_time_after_time(tmp_path: Path, reference: StudyView) -> No
     for commits in (14, 17, 21):
         end_at(url, commits, signal.SIGINT)
     check(url, reference)
+
+
+@pytest.mark.parametrize("commits", [11, 14, 17])
+def test_trials_that_are_written_when_they_have_ended_are_all_or_not_there(tmp_path: Path, commits: int) -> None:
+    url = f"sqlite:///{tmp_path / 'nas.db'}"
+    assert end_at(url, commits, signal.SIGKILL, epochs=1)
+    end_at(url, commits + 3, signal.SIGINT, epochs=1)
+    check(url, go("sqlite://", epochs=1), epochs=1)
 
 
 @pytest.mark.slow

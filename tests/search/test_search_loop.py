@@ -105,7 +105,9 @@ def test_without_a_pruner_none_is() -> None:
     assert {r.state for r in go(asked(trials=15, epochs=6, pruner="none")).records} == {"complete"}
 
 
-@pytest.mark.parametrize("sampler", ["tpe", *(pytest.param(s, marks=pytest.mark.slow) for s in SAMPLER_NAMES[1:])])
+@pytest.mark.parametrize(
+    "sampler", [SAMPLER_NAMES[0], *(pytest.param(s, marks=pytest.mark.slow) for s in SAMPLER_NAMES[1:])]
+)
 def test_one_seed_is_one_study(sampler: str) -> None:
     first, again, other = (go(asked(sampler=sampler, seed=seed)) for seed in (1, 1, 2))
     assert outcome(first) == outcome(again)
@@ -416,7 +418,8 @@ def test_events_tell_how_far_it_is() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
 def test_hundreds_of_trials(sampler: str) -> None:
-    view = go(asked("flops=80M", trials=200, sampler=sampler, band=0.8), space=MACRO)
-    assert view.counted == 200
-    assert len({canonical(r.architecture) for r in view.records}) == 200
+    trials = 80 if sampler == "tpe" else 200  # TPE takes longer with every wish that is not granted
+    view = go(asked("flops=80M", trials=trials, sampler=sampler, band=0.8), space=MACRO)
+    assert view.counted == trials
+    assert len({canonical(r.architecture) for r in view.records}) == trials
     assert all(64e6 <= r.costs["macs"] <= 80e6 for r in view.records)

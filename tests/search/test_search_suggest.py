@@ -1,6 +1,7 @@
 """Ranking what could be tried next: a pure function of what is known."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import attrs
 import numpy as np
@@ -41,7 +42,8 @@ def picks_in(band: Band, count: int, seed: int = 0) -> Picks:
     if listing is not None:
         return np.asarray(listing[rng.permutation(len(listing))[:count]])
     found = [band.bring_in(row, rng) for row in band.space.sample(rng, 2 * count)]
-    return np.unique([row for row in found if row is not None], axis=0)[:count]
+    inside = np.array([row for row in found if row is not None], dtype=np.intp).reshape(-1, len(band.space.all_choices))
+    return np.unique(inside, axis=0)[:count]
 
 
 def history_of(band: Band, read: int, failed: int = 0, running: int = 0, seed: int = 0) -> History:
@@ -63,7 +65,7 @@ def test_the_same_history_and_random_state_give_the_same_ranks_and_nothing_is_ch
     history = history_of(BANDS[name], *counts)
     before = History(history.picks.copy(), history.accuracies.copy(), history.failed.copy())
     suggester = suggester_of(BANDS[name], objective)
-    listing = None if suggester.listing is None else suggester.listing.copy()
+    listing = list_inside(BANDS[name])
     first = suggester.rank(history, np.random.default_rng(4))
     suggester.rank(history_of(BANDS[name], 20, seed=9), np.random.default_rng(1))
     again = suggester.rank(history, np.random.default_rng(4))
@@ -72,10 +74,13 @@ def test_the_same_history_and_random_state_give_the_same_ranks_and_nothing_is_ch
     assert len(first) > 5
     for own in ("picks", "accuracies", "failed"):
         assert np.array_equal(getattr(history, own), getattr(before, own), equal_nan=True)
-    assert listing is None or np.array_equal(suggester.listing, listing)
+    assert (suggester.listing is None) == (listing is None)
+    if suggester.listing is not None and listing is not None:
+        assert np.array_equal(suggester.listing, listing)
 
 
-# FAILS for histories of fewer than 5 readings, a bug: of a short list all that is known is ranked too, at the end.
+# FAILS, two bugs: below 5 readings what is known is ranked too, at the end of a short list; in mnasnet known networks
+# are ranked under another of their codes, see test_search_encoding.
 @pytest.mark.parametrize("name", BANDS)
 @pytest.mark.parametrize("counts", [(0, 12, 12), (4, 4, 20), (12, 0, 0), (30, 4, 4)])
 def test_nothing_that_is_known_or_outside_is_ranked(name: str, counts: tuple[int, int, int]) -> None:
@@ -170,34 +175,33 @@ def test_a_failed_one_is_as_bad_as_the_worst_and_a_running_one_as_good_as_is_exp
         suggester.encoder, suggester.encoder.encode(history.picks[history.read]), alone, suggester.weights(history)
     )
     expected = model.predict(suggester.encoder.encode(history.picks[others]))[0]
-    for row, given, mean in zip(others, every[12:], expected, strict=True):
-        assert given == pytest.approx(alone.min() if history.failed[row] else mean)
+    for row, guess, mean in zip(others, every[12:], expected, strict=True):
+        assert guess == pytest.approx(alone.min() if history.failed[row] else mean)
 
 
 @pytest.mark.parametrize("failed", [False, True])
-def test_what_is_like_one_that_runs_or_has_failed_is_less_wanted(*, failed: bool) -> None:
-    """The first choice is begun (or breaks): what shares most with it moves down."""
+def test_what_runs_or_has_failed_is_less_wanted(*, failed: bool) -> None:
+    """The first choice is begun (or breaks): it promises less, and what is known is what it was."""
     history, suggester = history_of(MNASNET, 40), suggester_of(MNASNET)
-    first = suggester.rank(history, np.random.default_rng(0))
+    first = suggester.rank(history, np.random.default_rng(0))[:1]
     begun = History(
-        np.concatenate([history.picks, first[:1]]),
-        np.append(history.accuracies, np.nan),
-        np.append(history.failed, failed),
+        np.concatenate([history.picks, first]), np.append(history.accuracies, np.nan), np.append(history.failed, failed)
     )
-    model, _, known = suggester._learn(begun, np.random.default_rng(0))
     before, _, known_before = suggester._learn(history, np.random.default_rng(0))
-    codes = suggester.encoder.encode(first[1:30])
-    assert (model.predict(codes)[1] <= before.predict(codes)[1] + 1e-9).all()
-    own = suggester.encoder.encode(first[:1])
-    assert model.predict(own)[1][0] < before.predict(own)[1][0]
-    assert model.predict(own)[0][0] <= before.predict(own)[0][0] + 1e-6
+    after, _, known = suggester._learn(begun, np.random.default_rng(0))
+    codes, costs = suggester.encoder.encode(first), MNASNET.costs(first)
+    gains = [suggester.gain.expect(*model.predict(codes), costs, known)[0] for model in (before, after)]
+    assert gains[1] < 0.9 * gains[0]
+    assert after.predict(codes)[1][0] < before.predict(codes)[1][0]
     assert known.accuracies.tolist() == known_before.accuracies.tolist()
+    if failed:
+        assert after.predict(codes)[0][0] < before.predict(codes)[0][0]
 
 
 def test_the_row_of_sizes_grows_by_15_percent() -> None:
     row = sorted({_fitted(count) for count in range(FIRST, 2000)})
     assert row[0] == FIRST
-    for here, there in zip(row, row[1:], strict=False):
+    for here, there in pairwise(row):
         assert there == max(here + 1, int(here * 1.15))
 
 
@@ -258,15 +262,22 @@ def test_a_long_history_of_many_failures_stays_below_the_cap(conditioned: list[F
     assert max(len(levels) for levels in conditioned) <= 2 * MOST_READINGS
 
 
+# FAILS, a bug: what is expected leaves 0 to 1, which `Expected.accuracy` is said to be in.
 @given(accuracies=st.lists(st.sampled_from([0.0, 1e-9, 0.1, 0.5, 0.999, 1.0]), min_size=8, max_size=8))
-@settings(max_examples=40)
-def test_any_accuracies_are_learnt_and_what_is_expected_is_one(accuracies: list[float]) -> None:
-    picks = picks_in(TINY, 8)
-    history = History(picks, np.array(accuracies), np.zeros(8, dtype=bool))
-    suggester = suggester_of(TINY)
+@settings(max_examples=25)
+def test_what_is_expected_is_an_accuracy(accuracies: list[float]) -> None:
+    _, mean, _ = suggester_of(TINY).expect(history_from(accuracies))
+    assert mean.min() >= 0
+    assert mean.max() <= 1
+
+
+@given(accuracies=st.lists(st.sampled_from([0.0, 1e-9, 0.1, 0.5, 0.999, 1.0]), min_size=8, max_size=8))
+@settings(max_examples=25)
+def test_any_accuracies_are_learnt(accuracies: list[float]) -> None:
+    history, suggester = history_from(accuracies), suggester_of(TINY)
     assert len(suggester.rank(history, np.random.default_rng(0))) > 5
-    _, mean, spread = suggester.expect(history)
-    assert np.isfinite(mean).all()
-    assert np.isfinite(spread).all()
-    assert mean.min() >= -0.002
-    assert mean.max() <= 1.002
+    assert all(np.isfinite(each).all() for each in suggester.expect(history))
+
+
+def history_from(accuracies: list[float]) -> History:
+    return History(picks_in(TINY, len(accuracies)), np.array(accuracies), np.zeros(len(accuracies), dtype=bool))
