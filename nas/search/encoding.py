@@ -2,8 +2,8 @@
 
 What is encoded is the architecture and not the names of a space's choices: at each place of the chain the fields of
 the stage that stands there, one column for each value that a field takes, and a few figures of the whole (depth, the
-logarithms of its costs). Layers that may be left out move to the end of their run first. So equal networks have equal
-codes, but for fields that make no difference in one layer (a skip where there can be none).
+logarithms of its costs). Layers that may be left out move to the end of their run first, and a skip that cannot be is
+the same as none, so that equal networks have equal codes.
 """
 
 from collections import defaultdict
@@ -70,7 +70,7 @@ class Encoder:
 
     def encode(self, picks: Picks) -> Codes:
         """Codes of option numbers `(N, choices)`."""
-        forms = self._moved(self.space.forms(picks))
+        forms = self._plain(self._moved(self.space.forms(picks)))
         values = [table[forms[:, place]] for place, table in self._tables]
         depth = sum(layers[forms[:, place]] for place, layers in enumerate(self._layers))
         logs = [np.log(np.maximum(model.many(self.chain, forms), 1e-9)) for model in self.costs.values()]
@@ -111,6 +111,24 @@ class Encoder:
         pairs = zip(self.chain.options, self.chain.options[1:], strict=False)
         return tuple((i, *_matched(here, there)) for i, (here, there) in enumerate(pairs) if _alike(here, there))
 
+    @cached_property
+    def _skips(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]], ...]:
+        """Of every place: the forms' channels, see `_with_identity`, and which forms are strided."""
+        return tuple(
+            (_channels(forms), _with_identity(forms), np.array([getattr(form, "stride", 1) > 1 for form in forms]))
+            for forms in self.chain.options
+        )
+
+    def _plain(self, forms: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The same networks; an identity that cannot be, and no skip at all, are one."""
+        plain, before = forms.copy(), np.zeros(len(forms), dtype=np.intp)
+        for place, (channels, identity, strided) in enumerate(self._skips):
+            own = forms[:, place]
+            cannot = strided[own] | (channels[own] != before)
+            plain[:, place] = np.where(cannot, identity[own], own)
+            before = np.where(channels[own] > 0, channels[own], before)
+        return plain
+
     def _moved(self, forms: NDArray[np.intp]) -> NDArray[np.intp]:
         """The same networks with what is left out at the end of each run."""
         if not self._runs:
@@ -135,6 +153,25 @@ def _fields(place: int, forms: Sequence[Part | None]) -> Iterator[_Field]:
         if len(known) > 1 and columns.tobytes() not in seen:
             seen.add(columns.tobytes())
             yield _Field(place, name, columns)
+
+
+def _channels(forms: Sequence[Part | None]) -> NDArray[np.intp]:
+    """Of each form's output, 0 where there is none of its own."""
+    return np.array([getattr(form, "channels", 0) for form in forms], dtype=np.intp)
+
+
+def _with_identity(forms: Sequence[Part | None]) -> NDArray[np.intp]:
+    """For each form of a single layer without a skip the number of the same one with an identity, else its own."""
+    numbers = {form: i for i, form in enumerate(forms)}
+    return np.array(
+        [
+            numbers.get(attrs.evolve(form, skip="identity"), i)
+            if isinstance(form, Stage) and form.layers == 1 and form.skip == "none"
+            else i
+            for i, form in enumerate(forms)
+        ],
+        dtype=np.intp,
+    )
 
 
 def _layers(form: Part | None) -> float:

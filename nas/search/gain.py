@@ -73,7 +73,8 @@ class FrontGain:
         """See `Gain`: how far an accuracy is above those of all that cost no more, below zero behind the front."""
         order = np.lexsort((-accuracies, costs[:, 0]))
         reached = np.maximum.accumulate(accuracies[order])
-        before = np.append(accuracies.min(initial=np.inf), reached[:-1])
+        # A little below the lowest, so that the cheapest one counts as a step of the front even if it is the worst.
+        before = np.append(accuracies.min(initial=np.inf) - 1e-12, reached[:-1])
         above = np.empty(len(accuracies))
         above[order] = accuracies[order] - before[: len(accuracies)]
         return above

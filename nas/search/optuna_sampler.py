@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
+from attrs import evolve
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, create_trial
 
 from nas.cost.base import CostModels
 from nas.errors import StudyError
+from nas.search.defaults import SURROGATE
 from nas.search.plan import check
 from nas.search.proposers import NO_COSTS, make_proposer
 from nas.search.settings import Settings
 from nas.search.wishes import distributions
 from nas.space.decode import SearchSpace
+
+PROPOSED = "nas:proposed"
 
 
 class SurrogateSampler(BaseSampler):
@@ -26,7 +30,7 @@ class SurrogateSampler(BaseSampler):
 
     Args:
         space: of the architectures.
-        settings: targets, band, objective and seed count; the sampler's name may be any.
+        settings: targets, band, objective and seed count.
         costs: what the model of accuracy looks at beside the targets' own.
 
     Raises:
@@ -35,7 +39,8 @@ class SurrogateSampler(BaseSampler):
 
     def __init__(self, space: SearchSpace, settings: Settings, costs: CostModels = NO_COSTS) -> None:
         self.space = space
-        self._proposer = make_proposer(check(space, settings), settings, costs)
+        own = evolve(settings, sampler=SURROGATE)
+        self._proposer = make_proposer(check(space, own), own, costs)
         self._random = RandomSampler(seed=settings.seed)
         self._lock = Lock()
 
@@ -55,17 +60,29 @@ class SurrogateSampler(BaseSampler):
             StudyError: nothing new is left in the band.
         """
         with self._lock:
-            others = [each for each in study.get_trials(deepcopy=False) if each.number != trial.number]
+            others = [self._told(each) for each in study.get_trials(deepcopy=False) if each.number != trial.number]
             whole = [each for each in others if self._is_new(each)]
             self._proposer.learn(whole, [self.space.architecture(self._own(each)) for each in whole])
             proposal = self._proposer.propose(trial.number)
-        if proposal is None:
-            raise StudyError("no new architecture was found in the band", "end the study, or give a smaller band")
+            if proposal is None:
+                raise StudyError("no new architecture was found in the band", "end the study, or give a smaller band")
+            # A trial gets its parameters one after another; others shall know at once what it will be.
+            study._storage.set_trial_system_attr(trial._trial_id, PROPOSED, dict(proposal.params))
         return dict(proposal.params)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, name: str, kind: BaseDistribution) -> Any:
         """See `optuna.samplers.BaseSampler`; what is no choice of the space is drawn at random."""
         return self._random.sample_independent(study, trial, name, kind)
+
+    def _told(self, trial: FrozenTrial) -> FrozenTrial:
+        """A trial with the parameters that were proposed for it, where it does not have all of them yet."""
+        proposed = trial.system_attrs.get(PROPOSED, {})
+        if trial.state.is_finished() or len(self._own(trial)) == len(self.space.choices):
+            return trial
+        kinds = {name: kind for name, kind in distributions(self.space).items() if name in proposed}
+        told = create_trial(state=trial.state, params=proposed, distributions=kinds)
+        told.number = trial.number
+        return told
 
     def _is_new(self, trial: FrozenTrial) -> bool:
         return len(self._own(trial)) == len(self.space.choices) and not self._proposer.knows(trial)

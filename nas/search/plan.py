@@ -1,11 +1,13 @@
 """A search that was checked, before anything is evaluated or stored."""
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from attrs import frozen
 
+from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.cost.base import CostModels
 from nas.errors import StudyError, TargetError
@@ -168,7 +170,13 @@ def _start(band: Band, arch: Architecture, seed: int) -> tuple[Picks, str]:
             "a network to start from was brought into the band by a rough cost, and is outside by its own",
             "start from another one, or give a smaller --band",
         )
-    stages = zip(arch.stages, band.space.from_picks(near.tolist()).stages, strict=True)
-    off = sum(known != own for known, own in stages)
+    off = _unlike(arch, band.space.from_picks(near.tolist()))
     moved = int((near != inside).sum())
     return inside, f"{off} of its stages moved onto the space's grid, {moved} choices changed to come into the band"
+
+
+def _unlike(arch: Architecture, own: Architecture) -> int:
+    """How many stages differ; they are cut in the same way first."""
+    if len(arch.stages) != len(own.stages):
+        arch, own = canonical(arch), canonical(own)
+    return sum(known != other for known, other in zip_longest(arch.stages, own.stages))

@@ -8,7 +8,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
-from optuna.distributions import check_distribution_compatibility, distribution_to_json, json_to_distribution
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+    json_to_distribution,
+)
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
@@ -44,13 +49,25 @@ class BulkStorage(RDBStorage):
         return trial
 
     def _check_params(self, study_id: int, trial: FrozenTrial, session: "Session") -> None:
-        """The same parameters must have had the same kind of distribution in the study's first trial."""
-        first = sqlalchemy.select(sqlalchemy.func.min(models.TrialModel.trial_id)).filter_by(study_id=study_id)
-        known = sqlalchemy.select(models.TrialParamModel).filter_by(trial_id=first.scalar_subquery())
-        for row in session.scalars(known):
-            name, kind = str(row.param_name), str(row.distribution_json)
-            if name in trial.distributions:
-                check_distribution_compatibility(json_to_distribution(kind), trial.distributions[name])
+        """A parameter must have the kind of distribution that the study's first trial with it had.
+
+        What was once let in is not looked up again: nothing else can have come in since.
+        """
+        checked: set[tuple[int, str, BaseDistribution]] = self.__dict__.setdefault("_checked", set())
+        new = {name for name, kind in trial.distributions.items() if (study_id, name, kind) not in checked}
+        if not new:
+            return
+        params, trials = models.TrialParamModel, models.TrialModel
+        firsts = (
+            sqlalchemy.select(sqlalchemy.func.min(params.param_id))
+            .join(trials, trials.trial_id == params.trial_id)
+            .where(trials.study_id == study_id, params.param_name.in_(sorted(new)))
+            .group_by(params.param_name)
+        )
+        for row in session.scalars(sqlalchemy.select(params).where(params.param_id.in_(firsts))):
+            known = json_to_distribution(str(row.distribution_json))
+            check_distribution_compatibility(known, trial.distributions[str(row.param_name)])
+        checked.update((study_id, name, trial.distributions[name]) for name in new)
 
 
 def _rows(trial: FrozenTrial) -> list[tuple[type[Any], list[dict[str, Any]]]]:

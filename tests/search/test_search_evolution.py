@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.evolution import RegularizedEvolutionSampler
+from nas.search.settings import Direction
 
 NAMES = tuple("abcdefgh")
 OPTIONS = (0, 1, 2, 3)
@@ -21,10 +22,10 @@ def _quiet() -> None:
 def total(trial: optuna.Trial) -> float:
     """A figure that is another one for every combination, so that no contest is tied."""
     picked = [trial.suggest_categorical(name, OPTIONS) for name in NAMES]
-    return sum(4**i * value for i, value in enumerate(picked)) / 4**8
+    return sum(float(4**i * value) for i, value in enumerate(picked)) / 4**8
 
 
-def study_of(sampler: RegularizedEvolutionSampler, *directions: str) -> optuna.Study:
+def study_of(sampler: RegularizedEvolutionSampler, *directions: Direction) -> optuna.Study:
     return optuna.create_study(directions=list(directions or ("maximize",)), sampler=sampler)
 
 
@@ -37,7 +38,7 @@ def complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_the_contests_best_is_changed_in_exactly_one_choice(direction: str) -> None:
+def test_the_contests_best_is_changed_in_exactly_one_choice(direction: Direction) -> None:
     """In a contest of the whole population the best of it is the parent; of the last, not of all."""
     study = study_of(RegularizedEvolutionSampler(seed=1, population=6, contest=6), direction)
     study.optimize(total, n_trials=60)
@@ -78,20 +79,21 @@ def test_parents_are_among_the_last_complete_ones() -> None:
 def test_until_there_is_a_population_it_is_random() -> None:
     study = study_of(RegularizedEvolutionSampler(seed=0, population=20, contest=5))
     study.optimize(total, n_trials=20)
-    changes = [changed(a, b) for i, a in enumerate(study.trials) for b in study.trials[:i]]
+    trials = study.trials
+    changes = [changed(a, b) for i, a in enumerate(trials) for b in trials[:i]]
     assert min(changes) > 1
 
 
 def test_every_choice_and_every_other_option_is_taken() -> None:
     study = study_of(RegularizedEvolutionSampler(seed=3, population=2, contest=1))
     study.optimize(total, n_trials=400)
-    seen = set()
+    trials, seen = study.trials, set()
     for number in range(2, 400):
-        parent = next(p for p in study.trials[number - 2 : number] if changed(study.trials[number], p) == 1)
+        parent = next(p for p in trials[number - 2 : number] if changed(trials[number], p) == 1)
         seen |= {
-            (name, parent.params[name], study.trials[number].params[name])
+            (name, parent.params[name], trials[number].params[name])
             for name in NAMES
-            if parent.params[name] != study.trials[number].params[name]
+            if parent.params[name] != trials[number].params[name]
         }
     assert len(seen) > 0.9 * len(NAMES) * 4 * 3
     assert all(before != after for _, before, after in seen)
@@ -105,20 +107,21 @@ def two(trial: optuna.Trial) -> tuple[float, float]:
 def test_of_two_objectives_none_in_the_contest_beats_the_parent() -> None:
     study = study_of(RegularizedEvolutionSampler(seed=2, population=6, contest=6), "maximize", "minimize")
     study.optimize(two, n_trials=50)
+    trials = study.trials
     for number in range(6, 50):
-        population = study.trials[number - 6 : number]
+        population = trials[number - 6 : number]
         points = [(trial.values[0], -trial.values[1]) for trial in population]
         unbeaten = [
             trial
             for trial, (a, b) in zip(population, points, strict=True)
             if not any(c >= a and d >= b and (c > a or d > b) for c, d in points)
         ]
-        assert any(changed(study.trials[number], parent) == 1 for parent in unbeaten)
+        assert any(changed(trials[number], parent) == 1 for parent in unbeaten)
 
 
 @pytest.mark.parametrize("objective", [total, two])
 def test_a_seed_is_a_study(objective: Objective) -> None:
-    directions = ("maximize",) if objective is total else ("maximize", "minimize")
+    directions: Sequence[Direction] = ("maximize",) if objective is total else ("maximize", "minimize")
 
     def params(seed: int) -> list[dict[str, object]]:
         study = study_of(RegularizedEvolutionSampler(seed=seed, population=5, contest=2), *directions)
@@ -142,12 +145,13 @@ def test_reseeded_it_goes_another_way() -> None:
 
 @pytest.mark.parametrize("objective", [total, two])
 def test_it_works_in_two_threads(objective: Objective) -> None:
-    directions = ("maximize",) if objective is total else ("maximize", "minimize")
+    directions: Sequence[Direction] = ("maximize",) if objective is total else ("maximize", "minimize")
     study = study_of(RegularizedEvolutionSampler(seed=0, population=5, contest=3), *directions)
     study.optimize(objective, n_trials=60, n_jobs=2)
     assert len(complete(study.trials)) == 60
-    for trial in study.trials[12:]:
-        assert any(changed(trial, parent) <= 1 for parent in study.trials[: trial.number])
+    trials = study.trials
+    for trial in trials[12:]:
+        assert any(changed(trial, parent) <= 1 for parent in trials[: trial.number])
 
 
 def test_it_finds_more_than_chance() -> None:
@@ -167,9 +171,10 @@ def test_what_is_not_categorical_is_drawn_at_random() -> None:
 
     study = study_of(RegularizedEvolutionSampler(seed=0, population=4, contest=4))
     study.optimize(mixed, n_trials=30)
-    assert len({trial.params["rate"] for trial in study.trials}) == 30
+    trials = study.trials
+    assert len({trial.params["rate"] for trial in trials}) == 30
     for number in range(4, 30):
-        assert any(changed(study.trials[number], parent) == 1 for parent in study.trials[number - 4 : number])
+        assert any(changed(trials[number], parent) == 1 for parent in trials[number - 4 : number])
 
 
 def test_a_choice_of_one_option_is_never_changed() -> None:

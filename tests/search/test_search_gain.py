@@ -142,7 +142,6 @@ def test_members_of_the_front_come_before_all_others(points: list[tuple[int, int
     assert (scores[on_front & ~low] > 0).all()
 
 
-# FAILS, a bug: what is cheapest and least accurate of all is on the front and its score is 0, that of its equals.
 @given(points=POINTS)
 def test_members_of_the_front_and_no_others_have_a_score_above_zero(points: list[tuple[int, int]]) -> None:
     accuracies, costs = (np.array(column, dtype=float) for column in zip(*points, strict=True))

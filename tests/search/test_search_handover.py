@@ -16,7 +16,6 @@ from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
-from nas.errors import EvaluationError
 from nas.objective import make_reward, score
 from nas.search.handover import HANDED, expect
 from nas.search.loop import search
@@ -78,12 +77,12 @@ def go(evaluator: Any, settings: Settings, url: str = "sqlite://") -> StudyView:
     return search(MACRO, evaluator, settings, COUNTED, storage=url, study_name="demo")
 
 
-@pytest.mark.parametrize("sampler", ["random", pytest.param("surrogate", marks=pytest.mark.slow)])
-def test_what_is_handed_over_is_better_on_average_than_the_best_reading(sampler: str) -> None:
+@pytest.mark.slow
+def test_what_is_handed_over_is_better_on_average_than_the_best_reading() -> None:
     gains, shares = [], []
     for seed in range(8):
         evaluator = noisy(seed)
-        view = go(evaluator, asked(sampler=sampler, seed=seed))
+        view = go(evaluator, asked(seed=seed))
         assert view.best is not None
         lucky = max(view.complete, key=rank)
         handed, read = (evaluator.true[record.architecture] for record in (view.best, lucky))
@@ -131,6 +130,7 @@ def add(url: str, *, killed: bool = False) -> None:
     )
 
 
+@pytest.mark.slow
 def test_it_is_dropped_where_trials_were_added_after_and_found_anew(url: str) -> None:
     view = go(noisy(0), asked(trials=12), url)
     assert len(view.expected) == 12
@@ -195,12 +195,6 @@ def test_pruned_ones_do_not_make_up_for_complete_ones() -> None:
 
 
 def test_a_search_that_fails_throughout_hands_nothing_over(url: str) -> None:
-    @frozen
-    class Fails(FakeEvaluator):
-        def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:  # noqa: ARG002
-            raise EvaluationError("made to fail")
-            yield 0.0
-
-    view = go(Fails(), asked(trials=4), url)
+    view = go(FakeEvaluator(lambda _arch: True), asked(trials=4), url)
     assert view.expected == {}
     assert view.best is None

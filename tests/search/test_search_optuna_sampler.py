@@ -69,6 +69,7 @@ def test_a_seed_is_a_study() -> None:
     assert first != other
 
 
+@pytest.mark.slow
 def test_resumed_by_another_study_object_it_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     whole = study_of(asked())
     whole.optimize(additive, n_trials=18)
@@ -80,15 +81,15 @@ def test_resumed_by_another_study_object_it_goes_on_as_if_never_stopped(tmp_path
 
 
 def test_it_beats_random_ones() -> None:
-    def best(seed: int, sampler: optuna.samplers.BaseSampler) -> float:
+    def best(sampler: optuna.samplers.BaseSampler) -> float:
         study = optuna.create_study(direction="maximize", sampler=sampler)
         study.optimize(additive, n_trials=30)
         return study.best_value
 
     # All up to the largest are let in, and a score is an accuracy.
     settings = [asked("flops=1G", seed=seed, band=0.0, w=0.0) for seed in range(4)]
-    ours = [best(each.seed, SurrogateSampler(MACRO, each)) for each in settings]
-    drawn = [best(each.seed, optuna.samplers.RandomSampler(seed=each.seed)) for each in settings]
+    ours = [best(SurrogateSampler(MACRO, each)) for each in settings]
+    drawn = [best(optuna.samplers.RandomSampler(seed=each.seed)) for each in settings]
     assert np.mean(ours) > np.mean(drawn) + 0.01
     most = 0.85 + 0.02 * EFFECTS.max(axis=1).sum()
     assert np.mean(ours) > most - 0.02
@@ -118,17 +119,27 @@ def asked_for(study: optuna.Study, space: SearchSpace, count: int) -> list[Archi
     return [canonical(space.architecture(suggested(trial, space))) for trial in trials]
 
 
-# FAILS, a bug: a trial that was asked for and has not yet been given its parameters is not known as running, so that
-# the next one asked for may be the same; in threads this is a race.
 @pytest.mark.parametrize("told", [0, 12])
 def test_several_that_are_asked_for_at_once_are_all_different(told: int) -> None:
     space = make_space()
-    study = study_of(asked("flops=1M", band=0.8), space)
+    study = study_of(asked("flops=1.2M", band=0.5), space)
     for _ in range(told):
         trial = study.ask(distributions(space))
         study.tell(trial, level(space.architecture(trial.params)))
     archs = asked_for(study, space, 8)
     assert len(set(archs)) == 8
+
+
+def test_one_that_has_some_of_its_options_is_not_proposed_again() -> None:
+    space = make_space()
+    study = study_of(asked("flops=1.2M", band=0.5), space)
+    for _ in range(12):
+        trial = study.ask(distributions(space))
+        study.tell(trial, level(space.architecture(trial.params)))
+    first, other = study.ask(), study.ask()
+    first.suggest_categorical(space.choices[0].name, space.choices[0].values)
+    archs = [canonical(space.architecture(suggested(each, space))) for each in (other, first)]
+    assert archs[0] != archs[1]
 
 
 def test_running_ones_are_not_proposed_again() -> None:

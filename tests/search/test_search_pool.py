@@ -60,7 +60,7 @@ def test_networks_of_another_space_are_passed_over_and_none_at_all_is_told() -> 
         find_pool(MACRO, LimitedEvaluator(known=others))
 
 
-@pytest.mark.parametrize("sampler", ["surrogate", "tpe", "random"])
+@pytest.mark.parametrize("sampler", ["surrogate", pytest.param("tpe", marks=pytest.mark.slow), "random"])
 def test_a_search_scores_all_of_the_pool_that_is_in_the_band_and_ends(sampler: str) -> None:
     archs, events = some(150), list[Event]()
     expected = inside(archs)
@@ -71,6 +71,7 @@ def test_a_search_scores_all_of_the_pool_that_is_in_the_band_and_ends(sampler: s
     assert events[-1].kind == "exhausted"
 
 
+@pytest.mark.slow
 def test_it_goes_on_in_the_same_pool(tmp_path: Path) -> None:
     archs, url = some(150), f"sqlite:///{tmp_path / 'nas.db'}"
     whole = go(asked(trials=16), archs)
@@ -79,6 +80,7 @@ def test_it_goes_on_in_the_same_pool(tmp_path: Path) -> None:
         assert outcome(view) == outcome(whole)[:trials]
 
 
+@pytest.mark.slow
 def test_under_pareto_all_up_to_the_limit_are_in() -> None:
     archs = some(60, 1)
     view = go(asked(objective="pareto"), archs)
@@ -93,6 +95,7 @@ def test_a_pool_without_any_in_the_band_is_told_before_anything_is_done(tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_pools_search_is_that_of_its_seed() -> None:
     archs = some(200)
     first, again, other = (go(asked(trials=10, seed=seed), archs) for seed in (1, 1, 2))
@@ -100,6 +103,7 @@ def test_the_pools_search_is_that_of_its_seed() -> None:
     assert outcome(first) != outcome(other)
 
 
+@pytest.mark.slow
 def test_a_pool_of_all_is_searched_as_a_space_of_all_is() -> None:
     """The same networks are let in."""
     space = make_space()

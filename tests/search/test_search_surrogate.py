@@ -16,7 +16,6 @@ from nas.search.surrogate import (
     HAMMING_SCALE,
     LEAST_ERROR,
     LEAST_NOISE,
-    OWN_SHARE,
     UPDATES,
     Surrogate,
     Terms,
@@ -231,35 +230,26 @@ def test_predictions_are_those_of_the_textbook(name: str, seed: int) -> None:
 
 @every_space
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_told_is_the_mean_of_a_joint_gaussian_in_which_readings_have_a_residual_of_their_own(
-    name: str, seed: int
-) -> None:
-    """Truth = terms + own residual; reading = truth + noise; (truth, reading) are jointly normal."""
+def test_what_was_read_is_expected_to_be_its_mean_under_a_joint_gaussian(name: str, seed: int) -> None:
+    """Reading = truth + noise, both from independent sources; truth and reading are jointly normal."""
     codes, levels, weights = read(name, 25, seed)
     own = standard(codes, codes)
-    terms = weighted(weights[:-1], kernels(ENCODERS[name], own, own))
-    residual = OWN_SHARE * weights[-1] * np.eye(25)
-    noise = ((1 - OWN_SHARE) * weights[-1] + LEAST_NOISE) * np.eye(25)
-    # Independent sources, and what truth and reading are of them.
-    sources = np.zeros((75, 75))
-    for i, part in enumerate((terms, residual, noise)):
-        sources[25 * i : 25 * (i + 1), 25 * i : 25 * (i + 1)] = part
-    one, nothing = np.eye(25), np.zeros((25, 25))
-    made = np.block([[one, one, nothing], [one, one, one]])
+    sources, one, nothing = np.zeros((50, 50)), np.eye(25), np.zeros((25, 25))
+    sources[:25, :25] = weighted(weights[:-1], kernels(ENCODERS[name], own, own))
+    sources[25:, 25:] = (weights[-1] + LEAST_NOISE) * one
+    made = np.block([[one, nothing], [one, one]])
     joint = made @ sources @ made.T
     values = (levels - levels.mean()) / levels.std()
-    truth = joint[:25, 25:] @ np.linalg.solve(joint[25:, 25:], values)
-    assert model_of(name, seed).told() == pytest.approx(levels.mean() + levels.std() * truth, rel=1e-8, abs=1e-8)
+    truth = levels.mean() + levels.std() * (joint[:25, 25:] @ np.linalg.solve(joint[25:, 25:], values))
+    assert model_of(name, seed).predict(codes)[0] == pytest.approx(truth, rel=1e-8, abs=1e-8)
 
 
-def test_without_noise_what_is_told_is_what_was_read() -> None:
+def test_without_noise_readings_are_believed_and_with_nothing_else_they_are_not() -> None:
     codes, levels, weights = read("nasbench_macro", 25, 0)
-    quiet = np.append(weights[:-1], 0.0)
-    told = condition(ENCODERS["nasbench_macro"], codes, levels, quiet).told()
-    assert np.abs(told - levels).max() < 0.1 * levels.std()
-    noisy = np.append(0.001 * weights[:-1], 1000.0)
-    told = condition(ENCODERS["nasbench_macro"], codes, levels, noisy).told()
-    assert told == pytest.approx(levels.mean() + OWN_SHARE * (levels - levels.mean()), abs=1e-3)
+    quiet = condition(ENCODERS["nasbench_macro"], codes, levels, np.append(weights[:-1], 0.0))
+    assert np.abs(quiet.predict(codes)[0] - levels).max() < 0.1 * levels.std()
+    noisy = condition(ENCODERS["nasbench_macro"], codes, levels, np.append(0.001 * weights[:-1], 1000.0))
+    assert noisy.predict(codes)[0] == pytest.approx(np.full(25, levels.mean()), abs=1e-3)
 
 
 def test_readings_that_are_all_equal_are_predicted() -> None:
@@ -268,7 +258,7 @@ def test_readings_that_are_all_equal_are_predicted() -> None:
     mean, spread = model.predict(drawn("tiny", 20, 5))
     assert to_accuracy(mean) == pytest.approx(np.full(20, 0.7))
     assert np.isfinite(spread).all()
-    assert to_accuracy(model.told()) == pytest.approx(np.full(8, 0.7))
+    assert to_accuracy(model.predict(codes)[0]) == pytest.approx(np.full(8, 0.7))
 
 
 def test_the_same_architecture_read_many_times_can_be_learnt() -> None:
@@ -330,13 +320,17 @@ def truth_weights(name: str, noise: float) -> Floats:
     [("nasbench_macro", 5, 0.06, 0.25), pytest.param("mnasnet", 8, 0.13, 0.3, marks=pytest.mark.slow)],
 )
 def test_the_share_of_noise_is_found_again(name: str, seeds: int, mean: float, most: float) -> None:
-    """Of 150 readings the share of noise in their variance; mnasnet has as many columns as readings."""
+    """Of 150 readings the share of noise in their variance, updated to the end; mnasnet has as many columns."""
     found = []
     for noise in (0.1, 0.3, 0.6):
         errors = []
         for seed in range(seeds):
             codes, truth, values = draw(name, truth_weights(name, noise), 150, seed)
-            errors.append(find_parts(ENCODERS[name], codes, values)[-1] - (values - truth).var() / values.var())
+            figures = (codes.figures - codes.figures.mean(axis=0)) / codes.figures.std(axis=0)
+            own = Codes(codes.values, figures)
+            terms = Terms(ENCODERS[name], own, own).all()
+            found_noise = find_weights(terms, (values - values.mean()) / values.std(), 40)[-1]
+            errors.append(found_noise - (values - truth).var() / values.var())
         assert abs(np.mean(errors)) < mean
         assert np.abs(errors).max() < most
         found.append(errors)

@@ -172,9 +172,9 @@ def test_verdicts_are_kept_and_not_measured_again(url: str) -> None:
 
 
 def test_what_a_longer_search_finds_better_is_judged(url: str) -> None:
-    short = go(latency(FakeJudge()), storage=url, trials=6)
+    short = go(latency(FakeJudge()), storage=url, trials=6, seed=1)
     judge = FakeJudge()
-    longer = go(latency(judge), storage=url, trials=30)
+    longer = go(latency(judge), storage=url, trials=30, seed=1)
     assert short.best != longer.best == longer.ranked[0]
     new = [r.architecture for r in longer.ranked[:WANTED] if r.number not in short.verdicts]
     assert judge.asked == [tuple(new)]
