@@ -19,7 +19,7 @@ from nas.search.encoding import Codes, Encoder, Floats
 
 # Added to error rates, so that a perfect score has a logarithm.
 LEAST_ERROR = 0.002
-# From equal shares. Updated until nothing changes they fit chance: of functions drawn from the model, half of the truths
+# From equal shares. Updated until nothing changes they fit chance: of functions drawn from the model half of the truths
 # lie within one standard deviation then, and two thirds after these few.
 UPDATES = 5
 # Of unit variance: below it a matrix of many like rows cannot be factored.

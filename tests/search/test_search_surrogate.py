@@ -344,6 +344,23 @@ def binomial_bounds(share: float, count: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("name", ["nasbench_macro", "mnasnet"])
+def test_weights_found_from_few_readings_are_not_too_sure_of_themselves(name: str) -> None:
+    within = []
+    for seed in range(8):
+        codes, truth, values = draw(name, truth_weights(name, 0.2), 200, seed)
+        read, others = np.arange(50), np.arange(50, 200)
+        model = condition(
+            ENCODERS[name], codes[read], values[read], find_parts(ENCODERS[name], codes[read], values[read])
+        )
+        mean, spread = model.predict(codes[others])
+        off = np.abs(mean - truth[others]) / spread
+        within.append(((off < 1).mean(), (off < 2).mean()))
+    one, two = np.mean(within, axis=0)
+    assert 0.58 < one < 0.8
+    assert 0.89 < two < 0.99
+
+
+@pytest.mark.parametrize("name", ["nasbench_macro", "mnasnet"])
 @pytest.mark.parametrize("readings", [12, 50])
 def test_truths_lie_within_the_spread_as_often_as_they_should(name: str, readings: int) -> None:
     """One held-out architecture a draw, so that they are independent; the weights are those of the draws."""
