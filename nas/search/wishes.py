@@ -1,5 +1,6 @@
 """What a sampler wishes for: the model's ranking, or what one of Optuna's samplers asks for, one wish after another."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -8,9 +9,9 @@ import numpy as np
 import optuna
 from attrs import define, field, frozen
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.band import Picks
 from nas.search.ledger import Ledger
@@ -76,6 +77,8 @@ class OptunaWisher:
     directions: Sequence[Direction]
     make: Callable[[int], BaseSampler]
     _mirror: optuna.Study = field(init=False)
+    _born: Counter[int] = field(factory=Counter, init=False)
+    _prepared: int = field(default=0, init=False)
 
     @_mirror.default
     def _new_mirror(self) -> optuna.Study:
@@ -85,11 +88,14 @@ class OptunaWisher:
         """See `Wisher`; running ones are not looked at."""
         if trial.state.is_finished():
             self._mirror.add_trial(trial)
+        sampler = type(self._mirror.sampler)
+        if trial.state == TrialState.COMPLETE and issubclass(sampler, BaseGASampler):
+            self._born[trial.system_attrs.get(sampler._get_generation_key(), -1)] += 1
 
     def wishes(self, rng: np.random.Generator) -> Iterator[Wish]:
         """See `Wisher`."""
         self._mirror.sampler = self.make(int(rng.integers(2**31)))
-        self._forget_parents()
+        self._prepare_parents()
         while True:
             trial = self._mirror.ask(distributions(self.space))
             picks = np.array(self.space.picks(trial.params), dtype=np.intp)
@@ -104,8 +110,20 @@ class OptunaWisher:
         storage._studies[self._mirror._study_id].trials.pop()
         del storage._trial_id_to_study_id_and_number[trial_id]
 
-    def _forget_parents(self) -> None:
-        """NSGA keeps a generation's parents in the order they were first drawn, which a search that goes on has not."""
-        study_id, storage = self._mirror._study_id, self._mirror._storage
-        for key in storage.get_study_system_attrs(study_id):
-            storage.set_study_system_attr(study_id, key, None)
+    def _prepare_parents(self) -> None:
+        """Have the parents of every generation chosen once, oldest first, whoever asks and whenever.
+
+        A genetic sampler chooses them when it first needs them, those of all earlier generations before; what it
+        remembers of that would be another thing in a search that goes on.
+        """
+        sampler = self.make(0)
+        if not isinstance(sampler, BaseGASampler) or not self._born:
+            return
+        newest = max(self._born)
+        last = newest + (self._born[newest] >= (sampler.population_size or 0))
+        self._mirror._thread_local.cached_all_trials = None  # of the wish before
+        for generation in range(self._prepared + 1, last + 1):
+            chooser = self.make(generation)
+            assert isinstance(chooser, BaseGASampler)  # noqa: S101 -- as the one before
+            chooser.get_parent_population(self._mirror, generation)
+        self._prepared = max(self._prepared, last)
