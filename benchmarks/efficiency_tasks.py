@@ -31,12 +31,35 @@ Floats = NDArray[np.float64]
 class Task(Protocol):
     """A search problem whose truth is known."""
 
-    name: str
-    space: SearchSpace
-    target: str
-    band: float
-    best: float
-    ranks: Floats
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def space(self) -> SearchSpace:
+        """What is searched."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """As on the command line."""
+        ...
+
+    @property
+    def band(self) -> float:
+        """Share of the target below which nothing is let in."""
+        ...
+
+    @property
+    def best(self) -> float:
+        """The best truth that meets the target, in percent."""
+        ...
+
+    @property
+    def ranks(self) -> Floats:
+        """All truths that meet the target, the best first; none where there are too many."""
+        ...
 
     def evaluator(self, run: int) -> Evaluator:
         """What a search sees."""

@@ -33,8 +33,7 @@ from nas.cost.analytic import COUNTED, MACS
 from nas.search.evolution import RegularizedEvolutionSampler
 from nas.search.handover import expect
 from nas.search.plan import plan
-from nas.search.settings import Settings
-from nas.search.wishes import distributions
+from nas.search.settings import Settings, directions
 
 CHECKPOINTS = (25, 50, 100, 200)
 LIMITS = ("40M", "50M", "60M", "")
@@ -114,10 +113,9 @@ def in_search(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
 def as_it_comes(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
     """What Optuna's user gets who states the limit as a constraint; what breaks it costs an evaluation too."""
     evaluator, visits = task.evaluator(job.run), list[Visit]()
-    kinds = distributions(task.space)
 
     def objective(trial: optuna.Trial) -> float | tuple[float, float]:
-        params = {name: trial.suggest_categorical(name, kind.choices) for name, kind in kinds.items()}  # type: ignore[attr-defined]
+        params = {choice.name: trial.suggest_categorical(choice.name, choice.values) for choice in task.space.choices}
         arch = canonical(task.space.architecture(params))
         (reading,) = evaluator.evaluate(arch, 1)
         visits.append(Visit(arch, reading, feasible(task, arch)))
@@ -129,8 +127,8 @@ def as_it_comes(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
         # Evolution knows of no constraints: what breaks the limit is worse the further it is away.
         return reading if cost <= limit or job.sampler != "evolution" else 1 - cost / limit
 
-    directions = ["maximize", "minimize"] if job.objective == "pareto" else ["maximize"]
-    optuna.create_study(directions=directions, sampler=STOCK[job.sampler](job.run)).optimize(objective, job.evaluations)
+    study = optuna.create_study(directions=directions(job.objective), sampler=STOCK[job.sampler](job.run))
+    study.optimize(objective, job.evaluations)
     return visits, [best_read(visits[:count]) for count in CHECKPOINTS if count <= job.evaluations]
 
 
