@@ -115,8 +115,8 @@ def as_it_comes(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
     evaluator, visits = task.evaluator(job.run), list[Visit]()
 
     def objective(trial: optuna.Trial) -> float | tuple[float, float]:
-        params = {choice.name: trial.suggest_categorical(choice.name, choice.values) for choice in task.space.choices}
-        arch = canonical(task.space.architecture(params))
+        picked = {choice.name: trial.suggest_categorical(choice.name, choice.values) for choice in task.space.choices}
+        arch = canonical(task.space.architecture({name: value for name, value in picked.items() if value is not None}))
         (reading,) = evaluator.evaluate(arch, 1)
         visits.append(Visit(arch, reading, feasible(task, arch)))
         cost = MACS.estimate(arch).value
