@@ -293,7 +293,7 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
         "target_task": {key: planned.described[key] for key in ("resolution", "classes")},
         "objective": settings.objective,
         "let_in": {t.name: f"{t.amount(low)} to {t.amount(high)}" for t, low, high in _limits(band)},
-        "share_let_in": f"{band.share(rng):.1%} of random architectures",
+        "share_let_in": _share_let_in(planned, rng),
         "sampler": settings.sampler_name,
         "proxy_task": _proxy_task(planned.described["proxy"], settings.epochs),
         "baseline": planned.baseline[0] if planned.baseline else "none",
@@ -301,6 +301,13 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
         "seconds_a_trial": None if seconds is None else round(seconds, 1),
         "seconds_in_all": None if seconds is None else round(seconds * evaluations),
     }
+
+
+def _share_let_in(planned: "Plan", rng: "np.random.Generator") -> str:
+    if planned.pool is None:
+        return f"{planned.band.share(rng):.1%} of random architectures"
+    inside = int((planned.band.excess(planned.pool) == 0).sum())
+    return f"{inside:,} of the {len(planned.pool):,} that the evaluator can score"
 
 
 def _proxy_task(described: Mapping[str, Any], epochs: int) -> dict[str, Any]:

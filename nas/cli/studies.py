@@ -1,5 +1,6 @@
 """`nas studies`: what has been searched."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,9 +60,14 @@ def _row(view: "StudyView") -> dict[str, Any]:
         "space": view.settings["space"],
         "targets": view.settings["targets"],
         "objective": view.settings["objective"],
-        "data": str(view.settings["proxy"].get("data", "-")),
+        "data": _data(view.settings["proxy"]),
         "trials": view.counted,
         "killed": sum(record.state == "killed" for record in view.records),
         "best_accuracy": None if best is None else best.accuracy,
         "best_score": None if best is None else best.score,
     }
+
+
+def _data(proxy: Mapping[str, Any]) -> str:
+    """The images, or what the accuracies come from without any."""
+    return str(next((proxy[name] for name in ("data", "table", "function") if name in proxy), "-"))

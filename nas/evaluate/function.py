@@ -51,13 +51,17 @@ class FunctionEvaluator:
         return _digest_of_source(self.function)
 
     def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:  # noqa: ARG002 -- the function's own matter
-        """The one accuracy that the function gives; what it raises passes through.
+        """The one accuracy that the function gives; what it raises passes through, unless it is an error of `nas`.
 
         Raises:
-            EvaluationError: it gave something else.
+            EvaluationError: it gave something else, or what it did with `nas` failed.
         """
         self._remarks.pop(arch, None)
-        accuracy, remarks = self._parts(self.function(arch))
+        try:
+            given = self.function(arch)
+        except NasError as error:
+            raise EvaluationError(f"{self.name} failed: {error.problem}", error.remedy) from error
+        accuracy, remarks = self._parts(given)
         self._remarks[arch] = remarks
         yield accuracy
 

@@ -161,7 +161,7 @@ def _whole(figures: pd.DataFrame, small: NDArray[np.bool_]) -> float:
         raise DataError(
             "accuracies are all shares or all percent, these are mixed: "
             f"{_first(figures, small)}, and {_first(figures, ~small)}",
-            "write all of them the same way",
+            "write all of them as shares, from 0 to 1",
         )
     return 1.0 if small.all() else 100.0
 

@@ -1,9 +1,14 @@
 """One thread for small matrices: more of them wait for each other longer than they compute."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from threading import RLock
 
 from threadpoolctl import ThreadpoolController
+
+# The number of threads is the whole process's: who sets it back must have been the only one to set it.
+_LOCK = RLock()
 
 
 @cache
@@ -11,7 +16,8 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_thread() -> AbstractContextManager[object]:
-    """Inside it BLAS computes in the thread that calls it."""
-    limiter: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
-    return limiter
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside it BLAS computes in the thread that calls it; one caller at a time."""
+    with _LOCK, _controller().limit(limits=1, user_api="blas"):
+        yield

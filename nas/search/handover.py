@@ -29,6 +29,16 @@ def hand_over(study: optuna.Study, planned: Plan) -> None:
     study.set_user_attr(EXPECTED, {"trials": len(counted), "rows": {n: asdict(row) for n, row in rows.items()}})
 
 
+def _costs(trial: FrozenTrial, planned: Plan) -> list[float]:
+    """What the targets limit, as it was found out for the trial: measured, where it is measured."""
+    kept = trial.user_attrs.get("costs", {})
+    targets = planned.settings.targets
+    if all(target.kept_as in kept for target in targets):
+        return [kept[target.kept_as] for target in targets]
+    arch = planned.space.architecture(trial.params)
+    return [target.cost.estimate(arch).value for target in targets]
+
+
 def expect(trials: Sequence[FrozenTrial], planned: Plan) -> Mapping[int, Expected]:
     """What is expected of the complete trials that promise most, by number; a front stands as it was read."""
     if planned.settings.objective == PARETO:
@@ -39,7 +49,7 @@ def expect(trials: Sequence[FrozenTrial], planned: Plan) -> Mapping[int, Expecte
     if sum(trial.state == TrialState.COMPLETE for trial in trials) < FIRST:
         return {}
     rows, mean, spread = suggester.expect(ledger.history())
-    scores = suggester.gain.score(mean, planned.band.costs(ledger.history().picks[rows]))
+    scores = suggester.gain.score(mean, np.array([_costs(trials[row], planned) for row in rows]))
     complete = [i for i in np.argsort(-scores, kind="stable") if trials[rows[i]].state == TrialState.COMPLETE]
     return {
         trials[rows[i]].number: Expected(float(mean[i]), float(spread[i]), float(scores[i])) for i in complete[:HANDED]

@@ -52,9 +52,11 @@ class Ledger:
         """All of it; those that were stopped early with what they would probably have reached."""
         count = len(self._rows)
         accuracies = self._accuracies[:count].copy()
+        guessed = np.zeros(count, dtype=bool)
+        guessed[list(self._cut)] = True
         for row, curve in self._cut.items():
             accuracies[row] = min(1.0, curve[-1] * self._rise(len(curve)))
-        return History(self._picks[:count], accuracies, np.isnan(accuracies) & (self._ended[:count] > 0))
+        return History(self._picks[:count], accuracies, np.isnan(accuracies) & (self._ended[:count] > 0), guessed)
 
     def _rise(self, epochs: int) -> float:
         """By what factor accuracies typically grow from one epoch to the last."""

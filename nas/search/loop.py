@@ -291,6 +291,8 @@ class _Run:
         try:
             accuracies.extend(self._accuracies(proposal.arch))
             trial.values, trial.state = self._values(proposal.arch, accuracies[-1]), TrialState.COMPLETE
+            if not self._pareto:
+                trial.intermediate_values[len(accuracies)] = self._score(proposal.arch, accuracies[-1])
         except EvaluationError as error:
             trial.state = TrialState.FAIL
             trial.set_user_attr("reason", str(error))

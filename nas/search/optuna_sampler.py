@@ -7,7 +7,7 @@ from typing import Any
 from attrs import evolve
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
 from nas.cost.base import CostModels
@@ -59,6 +59,8 @@ class SurrogateSampler(BaseSampler):
         Raises:
             StudyError: nothing new is left in the band.
         """
+        if study.directions[0] != StudyDirection.MAXIMIZE:
+            raise StudyError("the study minimizes its first value, and that is the accuracy", "make it maximize")
         with self._lock:
             others = [self._told(each) for each in study.get_trials(deepcopy=False) if each.number != trial.number]
             whole = [each for each in others if self._is_new(each)]
@@ -75,7 +77,13 @@ class SurrogateSampler(BaseSampler):
         return self._random.sample_independent(study, trial, name, kind)
 
     def _told(self, trial: FrozenTrial) -> FrozenTrial:
-        """A trial with the parameters that were proposed for it, where it does not have all of them yet."""
+        """A trial with the parameters that were proposed for it, where it does not have all of them yet.
+
+        Raises:
+            StudyError: its first value is no accuracy.
+        """
+        if trial.values and not 0 <= trial.values[0] <= 1:
+            raise StudyError(f"trial {trial.number} has the accuracy {trial.values[0]:g}", "give shares, from 0 to 1")
         proposed = trial.system_attrs.get(PROPOSED, {})
         if trial.state.is_finished() or len(self._own(trial)) == len(self.space.choices):
             return trial

@@ -15,7 +15,7 @@ from nas.evaluate.base import Evaluator, Limited
 from nas.objective import PARETO, limits, make_reward
 from nas.search.band import Band, Picks, make_band
 from nas.search.baseline import find_baseline
-from nas.search.propose import Proposal, Proposer
+from nas.search.propose import Proposal, Proposer, list_inside
 from nas.search.proposers import check_sampler, make_proposer
 from nas.search.samplers import make_pruner
 from nas.search.settings import Settings, default_study_name, study_settings
@@ -76,7 +76,7 @@ def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: Co
     described = study_settings(space, evaluator, settings)
     name = study_name or default_study_name(described)
     baseline = find_baseline(space, settings.targets)
-    wanted = bring_starts_in(band, settings)
+    wanted = bring_starts_in(band, settings, pool)
     return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted, pool)
 
 
@@ -150,19 +150,25 @@ def first_proposal(band: Band, settings: Settings, pool: Picks | None = None) ->
     return proposal
 
 
-def bring_starts_in(band: Band, settings: Settings) -> tuple[tuple[Picks, str], ...]:
+def bring_starts_in(band: Band, settings: Settings, pool: Picks | None = None) -> tuple[tuple[Picks, str], ...]:
     """Option numbers of the networks to start from, moved into the space and the band, and a sentence on each.
+
+    Where only a pool can be evaluated it is the nearest of that.
 
     Raises:
         NasError: one cannot be moved there.
     """
-    return tuple(_start(band, arch, settings.seed) for arch in settings.start_from)
+    listing = None if pool is None else list_inside(band, pool)
+    return tuple(_start(band, arch, settings.seed, listing) for arch in settings.start_from)
 
 
-def _start(band: Band, arch: Architecture, seed: int) -> tuple[Picks, str]:
-    """The architecture of the space and the band that is nearest to a known one."""
+def _start(band: Band, arch: Architecture, seed: int, listing: Picks | None) -> tuple[Picks, str]:
+    """The architecture of the space and the band, or of a list, that is nearest to a known one."""
     near = np.array(band.space.nearest(arch), dtype=np.intp)
-    inside = band.bring_in(near, np.random.default_rng(seed))
+    if listing is None:
+        inside = band.bring_in(near, np.random.default_rng(seed))
+    else:
+        inside = listing[(listing != near).sum(axis=1).argmin()]
     if inside is None:
         raise StudyError("a network to start from cannot be brought into the band", "start from one of about its cost")
     if not band.admits(band.space.from_picks(inside.tolist())):

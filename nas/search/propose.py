@@ -64,6 +64,7 @@ class Proposer:
     listing: Picks | None = None
     limited: bool = False
     _allowed: set[bytes] = field(init=False)
+    _listed: set[Architecture] = field(factory=set, init=False)
     _known: set[int] = field(factory=set, init=False)
     _seen: set[Architecture] = field(factory=set, init=False)
     _looks: int = field(default=0, init=False)
@@ -124,7 +125,7 @@ class Proposer:
         return inside
 
     def _is_new(self, picks: Picks) -> bool:
-        if self.limited and picks.tobytes() not in self._allowed:
+        if self.limited and not self._is_listed(picks):
             return False
         if float(self.band.excess(picks[None])[0]) > 0 or self._arch(picks) in self._seen:
             return False
@@ -132,6 +133,14 @@ class Proposer:
             return self._looks < MOST_LOOKS
         self._looks += 1
         return False
+
+    def _is_listed(self, picks: Picks) -> bool:
+        """Whether the network can be evaluated, under whichever of its encodings."""
+        if picks.tobytes() in self._allowed:
+            return True
+        if not self._listed and self.listing is not None:
+            self._listed.update(map(self._arch, self.listing))
+        return self._arch(picks) in self._listed
 
     def _arch(self, picks: Picks) -> Architecture:
         return canonical(self.band.space.from_picks(picks.tolist()))

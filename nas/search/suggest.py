@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nas.search.band import Band, Picks
 from nas.search.blas import one_thread
 from nas.search.candidates import make_candidates
-from nas.search.encoding import Codes, Encoder, Floats
+from nas.search.encoding import Encoder, Floats
 from nas.search.gain import Gain, Known
 from nas.search.surrogate import Surrogate, condition, find_parts, to_accuracy, to_level
 
@@ -36,11 +36,13 @@ class History:
         picks: option numbers `(N, choices)`.
         accuracies: `(N,)`, 0 to 1; NaN where there is none.
         failed: `(N,)`, whether it ended without one; those that have neither are still running.
+        guessed: `(N,)`, whether an accuracy was not read but inferred; () where all were read.
     """
 
     picks: Picks
     accuracies: Floats
     failed: NDArray[np.bool_]
+    guessed: NDArray[np.bool_] = field(factory=lambda: np.zeros(0, dtype=bool))
 
     @property
     def read(self) -> NDArray[np.bool_]:
@@ -69,9 +71,10 @@ class Suggester:
     gain: Gain
     listing: Picks | None = None
     _weights: dict[bytes, Floats] = field(factory=dict, init=False, repr=False)
+    _codes: dict[bytes, int] = field(factory=dict, init=False, repr=False)
 
     def rank(self, history: History, rng: np.random.Generator) -> Picks:
-        """Candidates `(N, choices)` inside the band, the most promising first; none of a code that the model was shown.
+        """Candidates `(N, choices)` inside the band, the most promising first; none that is known.
 
         The same history and random state give the same ranks.
         """
@@ -91,14 +94,23 @@ class Suggester:
 
     def _promising(self, history: History, rng: np.random.Generator) -> Picks:
         model, shown, known = self._learn(history, rng)
-        others = history.picks[_others(history)]
         order = np.argsort(-self.gain.score(known.accuracies, known.costs), kind="stable")
         found = make_candidates(self.band, shown[order[:PARENTS]], self.listing, rng)
         codes = self.encoder.encode(found)
-        new = ~_among(codes, self.encoder.encode(np.concatenate([shown, others])))
+        seen = self._seen(history.picks)
+        new = np.array([hash(row.tobytes()) not in seen for row in codes.values], dtype=bool)
         found, codes = found[new], codes[np.flatnonzero(new)]
         gains = self.gain.expect(*model.predict(codes), self.band.costs(found), known)
-        return found[np.argsort(-gains, kind="stable")]
+        return np.asarray(found[np.argsort(-gains, kind="stable")])
+
+    def _seen(self, picks: Picks) -> set[int]:
+        """Hashes of the codes of some architectures; each is encoded once."""
+        keys = [row.tobytes() for row in picks]
+        new = [i for i, key in enumerate(keys) if key not in self._codes]
+        if new:
+            rows = self.encoder.encode(picks[new]).values
+            self._codes.update((keys[i], hash(row.tobytes())) for i, row in zip(new, rows, strict=True))
+        return {self._codes[key] for key in keys}
 
     def _learn(self, history: History, rng: np.random.Generator) -> tuple[Surrogate, Picks, Known]:
         """The model, the option numbers it was shown, and what it expects of those."""
@@ -145,7 +157,10 @@ class Suggester:
 
     def weights(self, history: History) -> Floats:
         """The model's weights, found anew each time that there are 15% more readings."""
-        rows = np.flatnonzero(history.read)[: _fitted(int(history.read.sum()))]
+        # What is guessed changes with every reading; readings stay.
+        sure = history.read & ~history.guessed if len(history.guessed) else history.read
+        sure = sure if sure.sum() >= FIRST else history.read
+        rows = np.flatnonzero(sure)[: _fitted(int(sure.sum()))]
         if len(rows) > MOST_FITTED:
             rows = np.sort(np.random.default_rng(len(rows)).choice(rows, MOST_FITTED, replace=False))
         picks, accuracies = history.picks[rows], history.accuracies[rows]
@@ -166,9 +181,3 @@ def _fitted(count: int) -> int:
     while (larger := max(size + 1, int(size * GROWTH))) <= count:
         size = larger
     return size
-
-
-def _among(codes: Codes, known: Codes) -> NDArray[np.bool_]:
-    """Which codes are known."""
-    seen = {row.tobytes() for row in known.values}
-    return np.array([row.tobytes() in seen for row in codes.values], dtype=bool)

@@ -263,7 +263,7 @@ REFUSED: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "mixed": (
         f"{CSV}\n000100,93.5\n000101,0.94\n",
         {},
-        ("these are mixed: line 3 with acc 0.94, and line 2 with acc 93.5", "the same way"),
+        ("these are mixed: line 3 with acc 0.94, and line 2 with acc 93.5", "as shares, from 0 to 1"),
     ),
     "the same network otherwise": (
         f"{CSV}\n000001,0.5\n000100,0.25\n100000,0.75\n",
