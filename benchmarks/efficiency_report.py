@@ -21,7 +21,8 @@ Row = dict[str, Any]
 OWN = "surrogate"
 # The corner from which the area under a front is measured: percent, and the table's most expensive network.
 CORNER = 85.0
-COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#17becf", "#bcbd22", "#e377c2", "#7f7f7f")
+# One for a sampler with and without the filter.
+COLORS = {"surrogate": "#d62728", "tpe": "#1f77b4", "nsga2": "#2ca02c", "evolution": "#9467bd", "random": "#7f7f7f"}
 
 
 def make_report(out: Path, tasks: Mapping[str, Task], checkpoints: Sequence[int]) -> None:
@@ -40,7 +41,10 @@ def make_report(out: Path, tasks: Mapping[str, Task], checkpoints: Sequence[int]
     text = "\n".join(_lines(report, checkpoints))
     (out / "results.txt").write_text(text + "\n", encoding="utf-8")
     print(text)
-    write_png(out / "regret.png", _figure(tasks, single))
+    for name, is_macro in (("macro.png", True), ("made_up.png", False)):
+        shown = {task: own for task, own in single.items() if isinstance(tasks[task], Macro) == is_macro}
+        if shown:
+            write_png(out / name, _figure(tasks, shown))
 
 
 def _by(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
@@ -178,16 +182,17 @@ def _cell(summary: Mapping[str, Any]) -> str:
 def _figure(tasks: Mapping[str, Task], single: Mapping[str, Mapping[str, Sequence[Row]]]) -> go.Figure:
     """Mean regret over evaluations, with the middle half of the runs; samplers as they come are dashed."""
     rows = -(-len(single) // 2)
-    figure = make_subplots(rows, 2, subplot_titles=list(single), horizontal_spacing=0.07, vertical_spacing=0.08)
+    figure = make_subplots(rows, 2, subplot_titles=list(single), horizontal_spacing=0.07, vertical_spacing=0.16)
     names = sorted({name for samplers in single.values() for name in samplers}, key=lambda n: (n != OWN, n))
     for i, (task, samplers) in enumerate(single.items()):
-        for color, name in zip(COLORS, names, strict=False):
-            if name in samplers:
-                for trace in _traces(_regrets(tasks[task], samplers[name]), name, color, first=i == 0):
-                    figure.add_trace(trace, i // 2 + 1, i % 2 + 1)
+        for name in (name for name in names if name in samplers):
+            color = COLORS[name.partition(" ")[0]]
+            for trace in _traces(_regrets(tasks[task], samplers[name]), name, color, first=i == 0):
+                figure.add_trace(trace, i // 2 + 1, i % 2 + 1)
         figure.update_yaxes(title_text="regret, points", rangemode="tozero", row=i // 2 + 1, col=i % 2 + 1)
-    figure.update_xaxes(title_text="evaluations")
-    figure.update_layout(template="plotly_white", width=1400, height=480 * rows, legend_orientation="h", legend_y=-0.05)
+    figure.update_xaxes(title_text="evaluations", row=rows)
+    legend = {"orientation": "h", "y": -0.12, "yanchor": "top"}
+    figure.update_layout(template="plotly_white", legend=legend, margin={"t": 40, "r": 20})
     return figure
 
 
