@@ -21,6 +21,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "version": (),
     "errors": (),
     "files": ("errors",),
+    "noise": (),
     "arch": ("errors",),
     "space": ("arch",),
     "models": ("arch",),
@@ -34,8 +35,9 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "objective": ("evaluate.base", "cost.base"),
     "search": ("objective", "space"),
     "scaling": ("arch", "cost.base"),
-    "scaling.fit": ("scaling", "search", "evaluate.base"),
+    "scaling.fit": ("scaling", "search", "evaluate.base", "noise"),
     "scaling.compare": ("scaling", "search", "evaluate.base"),
+    "fidelity": ("search", "evaluate.base", "noise"),
     "train": ("models", "data"),
     "export": ("models", "data"),
     "report": ("search.storage",),
@@ -62,6 +64,7 @@ _WITHOUT_TORCH = (
     "nas.evaluate.table_file",
     "nas.evaluate.table_rows",
     "nas.evaluate.function",
+    "nas.evaluate.same",
 )
 
 Edge = tuple[str, str]

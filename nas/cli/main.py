@@ -10,7 +10,7 @@ from nas.errors import NasError
 from nas.version import __version__
 
 # A verb is a module of this package with a `command` in it; in the order of `nas --help`.
-VERBS = ("search", "scale", "pareto", "latency", "show", "devices", "spaces", "studies")
+VERBS = ("search", "check", "scale", "pareto", "latency", "show", "devices", "spaces", "studies")
 
 # Packages that only some commands need, and the extra that brings each.
 EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "torch": "train"}

@@ -117,7 +117,7 @@ def _print(name: str, study: str, rows: Sequence[dict[str, Any]]) -> None:
 
 def _conclusion(rows: Sequence[dict[str, Any]]) -> str:
     """Whether one rule is ahead at each budget by more than the noise between seeds."""
-    from nas.scaling.noise import pooled
+    from nas.noise import pooled
 
     noise, said = pooled(row["accuracies"] for row in rows), []
     for budget in dict.fromkeys(row["name"] for row in rows):
@@ -141,7 +141,7 @@ def _ahead(ranked: Sequence[dict[str, Any]], noise: float) -> str:
 
 
 def _is_near(row: dict[str, Any], best: dict[str, Any], noise: float) -> bool:
-    from nas.scaling.noise import is_near
+    from nas.noise import is_near
 
     return is_near(best["accuracy"] - row["accuracy"], noise, (len(one["accuracies"]) for one in (row, best)))
 

@@ -1,6 +1,6 @@
 """`nas search`: find the most accurate architecture for a target."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -9,9 +9,9 @@ import click
 
 from nas.cli.evaluators import FORMS, TRAIN, make_untrained, settled
 from nas.cli.on_device import DEVICE_HELP, connected, on_device
-from nas.cli.options import ARCH_HELP, json_option, storage_option
+from nas.cli.options import ARCH_HELP, json_option, read_fixes, storage_option
 from nas.cli.search_result import print_result, print_result_json
-from nas.errors import SpaceError, TargetError
+from nas.errors import TargetError
 from nas.search.defaults import BAND, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, SURROGATE, TRIALS
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack
     from nas.space.files import find_space
 
     whole = find_space(options["space"]).for_target(resolution=options["resolution"], classes=options["classes"])
-    space = whole.fix(_read_fixes(options["fixes"]))
+    space = whole.fix(read_fixes(options["fixes"]))
     peak_memory(options["precision"])  # refuses an unknown one, whatever the targets are
     check_objective(options["objective"], options["w"], options["band"])
     latencies = _latencies(options, space, progress, open_devices)
@@ -225,25 +225,6 @@ def _latencies(
             parse_target(text)  # tells what is missing
     meter = open_devices.enter_context(connected(options["devices"]))
     return on_device(space, meter, options["table"], options["seed"], progress.say)
-
-
-def _read_fixes(texts: Iterable[str]) -> dict[str, str]:
-    fixed: dict[str, str] = {}
-    for name, option in map(_read_fix, texts):
-        if name in fixed:
-            raise SpaceError(
-                f"a choice can be fixed once, and {name} is given {fixed[name]!r} and {option!r}",
-                f"keep one of them, like --fix {name}={fixed[name]}",
-            )
-        fixed[name] = option
-    return fixed
-
-
-def _read_fix(text: str) -> tuple[str, str]:
-    name, equals, option = text.partition("=")
-    if not equals or not option:
-        raise SpaceError(f"--fix {text!r} is not CHOICE=OPTION", "write one like stage1.kernel=3")
-    return name.strip(), option.strip()
 
 
 def _evaluator(options: dict[str, Any], progress: "Progress") -> "Evaluator":

@@ -49,7 +49,9 @@ def command(as_json: bool, storage: str) -> None:
         left=4,
     )
     if scoring := scoring_names(opened):
-        click.echo(f"trainings of nas scale: {', '.join(scoring)}; the command that made one shows it again")
+        click.echo(
+            f"trainings of nas scale and nas check: {', '.join(scoring)}; the command that made one shows it again"
+        )
 
 
 def _row(view: "StudyView") -> dict[str, Any]:

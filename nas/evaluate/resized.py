@@ -13,8 +13,8 @@ from nas.data.load import load_images
 from nas.evaluate.recipe import Recipe
 from nas.evaluate.train import PRECISIONS, TrainEvaluator, find_device
 
-# Held at once: networks are trained resolution by resolution, and large images take memory.
-RESOLUTIONS_HELD = 2
+# Held at once: as many as the evaluators that a check compares in turn; more would take memory for little.
+RESOLUTIONS_HELD = 3
 
 
 @lru_cache(maxsize=RESOLUTIONS_HELD)

@@ -18,10 +18,10 @@ from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.cost.base import Cost, CostModel
 from nas.errors import ScalingError
+from nas.noise import is_near, pooled
 from nas.objective import make_reward
 from nas.scaling.budget import Growth
 from nas.scaling.grow import Scaled, pixels
-from nas.scaling.noise import is_near, pooled
 from nas.scaling.rules import DOUBLING, TOLERANCE, PowerRule, own
 from nas.search.scoring import Job, Score, Scoring
 

@@ -97,8 +97,12 @@ class Scoring:
     def __attrs_post_init__(self) -> None:
         self.lease = Lease(self.study)
 
-    def score(self, jobs: Iterable[Job]) -> dict[Key, Score]:
-        """Scores by key of all jobs, finished before or now.
+    def score(self, jobs: Iterable[Job], is_late: Callable[[], bool] = lambda: False) -> dict[Key, Score]:
+        """Scores by key of all jobs, finished before or now; without those that it was too late to begin.
+
+        Args:
+            jobs: to be scored.
+            is_late: whether nothing new is to be begun.
 
         Raises:
             StudyError: one training after another failed.
@@ -109,14 +113,14 @@ class Scoring:
         left = [job for key, job in wanted.items() if key not in known]
         self.listen(Told(len(wanted) - len(left), len(wanted)))
         failures: list[Score] = []
-        with closing(self._outcomes(left)) as finished:
+        with closing(self._outcomes(left, is_late)) as finished:
             for together in finished:
                 for job, outcome in together:
                     known[job.key] = score = self._end(job, outcome)
                     failures = [*failures, score] if score.accuracy is None else []
                     self.listen(Told(sum(key in known for key in wanted), len(wanted), job, score))
                 self._check(failures)
-        return {key: known[key] for key in wanted}
+        return {key: known[key] for key in wanted if key in known}
 
     def _known(self) -> dict[Key, Score]:
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
@@ -135,17 +139,25 @@ class Scoring:
             "mend the cause and give the same command again; finished ones are kept",
         )
 
-    def _outcomes(self, jobs: Sequence[Job]) -> Generator[list[tuple[Job, Outcome]], None, None]:
+    def _outcomes(
+        self, jobs: Sequence[Job], is_late: Callable[[], bool]
+    ) -> Generator[list[tuple[Job, Outcome]], None, None]:
         """Jobs as they finish, those together that finish together; as many run at once as there are workers."""
         waiting, by_key = deque(jobs), {job.key: job for job in jobs}
+        if not jobs or is_late():
+            return
         with self._guarded(), self.make_workers() as workers:
-            while waiting or self._running:
-                while waiting and workers.free:
-                    self._start(workers, waiting.popleft())
+            while self._fill(workers, waiting, is_late):
                 with self.interrupts.heeded():
                     finished = workers.poll()
                 self.lease.beat()
                 yield [(by_key[key], outcome) for key, outcome in finished]
+
+    def _fill(self, workers: Workers, waiting: deque[Job], is_late: Callable[[], bool]) -> bool:
+        """Start what can be started; whether anything runs."""
+        while waiting and workers.free and not is_late():
+            self._start(workers, waiting.popleft())
+        return bool(self._running)
 
     def _start(self, workers: Workers, job: Job) -> None:
         self._begin(job)

@@ -268,7 +268,9 @@ def test_other_commands_pass_it_over(url: str, tmp_path: Path, monkeypatch: pyte
     searched(url, "demo")
     assert study_names(open_storage(url)) == ("demo",)
     listed = invoke(studies.command, "--storage", url)
-    assert listed.splitlines()[-1] == "trainings of nas scale: fit; the command that made one shows it again"
+    assert (
+        listed.splitlines()[-1] == "trainings of nas scale and nas check: fit; the command that made one shows it again"
+    )
     assert "fit" not in "".join(listed.splitlines()[:-1])
     assert "demo" in invoke(pareto.command, "demo", "--storage", url)
     with pytest.raises(StudyError, match="there is no study 'fit'") as told:

@@ -1,0 +1,230 @@
+"""`nas check`: how far evaluators can be trusted on the user's own images."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from attrs import define, frozen
+
+from nas.cli.check_sources import LONGER, SPEC, is_training, make_sources, usual, usual_truth
+from nas.cli.evaluators import FORMS, make_untrained
+from nas.cli.options import json_option, read_fixes, storage_option
+from nas.errors import NasError
+from nas.search.defaults import BAND, EPOCHS
+
+if TYPE_CHECKING:
+    from nas.arch.spec import Architecture
+    from nas.evaluate.base import Evaluator
+    from nas.fidelity.collect import Opener, Source
+    from nas.search.scoring import Scoring, Told
+    from nas.space.decode import SearchSpace
+
+NETWORKS, SEEDS, MINUTES, PLANNED = 16, 2, 60.0, 100
+SLOW_S, EVERY_S = 1.0, 15.0
+Truth = dict[int, list[float]]
+
+
+@click.command()
+@click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file.")
+@click.option("--fix", "fixes", multiple=True, metavar="CHOICE=OPTION", help="Make a choice: stage1.kernel=3.")
+@click.option(
+    "--target", "targets", multiple=True, metavar="NAME=AMOUNT", help="Check networks that a search for it would see."
+)
+@click.option(
+    "--evaluator",
+    "evaluators",
+    multiple=True,
+    metavar=f"{SPEC}|{'|'.join(list(FORMS.values())[1:])}",
+    help="What to check; may be given several times.  [default: the training, and cheaper ones]",
+)
+@click.option(
+    "--truth",
+    metavar="EVALUATOR",
+    help=f"What is held to be true: a longer training, or a table of such.  [default: {LONGER} times the --epochs]",
+)
+@click.option("--accuracy", default="", metavar="COLUMN", help="The tables' column of accuracies.")
+@click.option("--ignore-columns", multiple=True, metavar="GLOB", help="Columns of the tables that say nothing here.")
+@click.option("--data", default="digits", show_default=True, help="Images, as for `nas search`.")
+@click.option("--networks", type=click.IntRange(5, 100_000), default=NETWORKS, show_default=True, help="How many.")
+@click.option("--epochs", type=click.IntRange(1), default=EPOCHS, show_default=True, help="Of the search as planned.")
+@click.option(
+    "--proxy-resolution", type=click.IntRange(4, 1024), default=32, show_default=True, help="Pixels of a side."
+)
+@click.option("--images", type=click.IntRange(2), help="Training images.  [default: all]")
+@click.option("--train-on", type=click.Choice(["cpu", "cuda", "mps"]), help="[default: what is there]")
+@click.option("--resolution", type=click.IntRange(1, 10_000), help="Of the target's images.  [default: the space's]")
+@click.option("--classes", type=click.IntRange(2, 10_000_000), help="Of the target's task.  [default: the space's]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 100), default=0, show_default=True, help="The first one.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 100), default=SEEDS, show_default=True, help="Trainings of one network."
+)
+@click.option(
+    "--time-limit",
+    "minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=MINUTES,
+    show_default=True,
+    help="Minutes, after which nothing new is begun; give the command again to go on.",
+)
+@click.option("--trials", type=click.IntRange(1), default=PLANNED, show_default=True, help="Of the search planned.")
+@click.option("--price", type=click.FloatRange(0), help="Of an hour on this machine, to say what a search costs.")
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that train.")
+@click.option("--study", default="", metavar="NAME", help="Of the trainings.  [default: made of the settings]")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plot as a page.")
+@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plot.")
+@json_option
+@storage_option
+def command(**options: Any) -> None:
+    """Check what a search's evaluator is worth: whether it ranks networks as longer trainings do.
+
+    \b
+    Example:
+      nas check --data photos/ --target flops=400M
+      nas check --data photos/ --evaluator train --evaluator train:epochs=1,resolution=16 --png check.png
+      nas check --space nasbench_macro --truth table:accuracies.csv --evaluator zero-cost:naswot --networks 300
+
+    Random networks are judged by every --evaluator and by the --truth, with several seeds; Kendall's tau says how alike
+    they rank. What was trained is kept and not trained again.
+    """
+    from nas.cli.check_report import report
+    from nas.fidelity.check import compare
+    from nas.fidelity.collect import collect
+    from nas.search.storage import quiet_optuna
+
+    quiet_optuna()
+    asked = _ask(options)
+    click.echo(f"{len(asked.archs)} networks of space {asked.space.name}, study {asked.study}", err=True)
+    progress = _Progress(len(asked.archs) * max(len(source.seeds) for source in asked.sources))
+    try:
+        verdicts = collect(asked.sources, asked.archs, _opener(asked, options), 60 * options["minutes"], progress.tell)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; the same command goes on with study {asked.study}", err=True)
+        raise
+    truth = asked.recorded or {
+        number: list(by_seed.values()) for number, by_seed in verdicts[asked.truth].accuracies.items()
+    }
+    compared = {name: said for name, said in verdicts.items() if name != asked.truth}
+    report(compare(compared, truth), asked, verdicts, truth, options)
+
+
+@frozen
+class Asked:
+    """A check, before anything is judged.
+
+    Attributes:
+        space: that the networks are of.
+        archs: the networks.
+        sources: of verdicts; the last one is the truth, where it is trained.
+        truth: as it was written.
+        recorded: what a table says, by network; empty where the truth is trained.
+        study: the beginning of its studies' names.
+    """
+
+    space: "SearchSpace"
+    archs: "Sequence[Architecture]"
+    sources: "Sequence[Source]"
+    truth: str
+    recorded: Truth
+    study: str
+
+
+def _ask(options: dict[str, Any]) -> Asked:
+    """Everything that the options name, loaded and checked.
+
+    Raises:
+        NasError: something breaks a rule.
+    """
+    from nas.space.files import find_space
+
+    whole = find_space(options["space"]).for_target(resolution=options["resolution"], classes=options["classes"])
+    space = whole.fix(read_fixes(options["fixes"]))
+    texts, truth = options["evaluators"] or usual(options), options["truth"] or usual_truth(options)
+    if truth in texts:
+        raise NasError(f"{truth} is both checked and held to be true", "give another --truth, or leave it out there")
+    trained = is_training(truth)
+    known = None if trained else make_untrained({**options, "evaluator": truth}, whole)
+    archs = _networks(space, options, known)
+    sources = make_sources((*texts, truth) if trained else texts, options, whole)
+    recorded = {} if known is None else {number: _readings(known, arch) for number, arch in enumerate(archs)}
+    return Asked(space, archs, sources, truth, recorded, options["study"] or _study_name(space, options))
+
+
+def _networks(space: "SearchSpace", options: Mapping[str, Any], known: "Evaluator | None") -> "list[Architecture]":
+    from nas.cost.target import parse_target
+    from nas.fidelity.draw import draw
+    from nas.objective import limits
+    from nas.search.band import make_band
+    from nas.search.plan import find_pool
+
+    targets = [parse_target(text) for text in options["targets"]]
+    band = make_band(space, targets, limits(targets, band=BAND, objective="soft")) if targets else None
+    pool = None if known is None else find_pool(space, known)
+    archs = draw(space, options["networks"], options["seed"], band, pool)
+    if len(archs) < options["networks"]:
+        click.echo(f"there are {len(archs)} such networks, and all are taken", err=True)
+    return archs
+
+
+def _readings(known: "Evaluator", arch: "Architecture") -> list[float]:
+    """All seeds that are known, else the one accuracy."""
+    from nas.evaluate.base import Remarking
+
+    accuracy = list(known.evaluate(arch, 1))[-1:]
+    remarks = known.remarks(arch) if isinstance(known, Remarking) else {}
+    return list(remarks.get("accuracy_seeds", accuracy))
+
+
+def _study_name(space: "SearchSpace", options: Mapping[str, Any]) -> str:
+    """One that the same space and images find again, with more networks and other evaluators too."""
+    seen = [space.definition, space.net["resolution"], space.net["classes"], options["data"], options["train_on"]]
+    return f"check-{space.name}-{hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:6]}"
+
+
+def _opener(asked: Asked, options: Mapping[str, Any]) -> "Opener":
+    """Opens the study of a source: its verdicts are comparable with each other alone."""
+    from nas.search.scoring import open_scoring
+
+    def opened(source: "Source") -> "AbstractContextManager[Scoring]":
+        return open_scoring(
+            f"{asked.study}:{source.name}",
+            {"kind": "check", "evaluator": source.name, "resolution": source.resolution},
+            source.evaluators,
+            source.epochs,
+            storage=options["storage"],
+            workers=options["workers"] if is_training(source.name) else 1,
+            listen=partial(_tell, source.name),
+        )
+
+    return opened
+
+
+def _tell(name: str, told: "Told") -> None:
+    """A line for each verdict that took its time."""
+    from nas.cli.printing import percent
+
+    if told.job is None or told.score is None or (told.score.seconds < SLOW_S and not told.score.reason):
+        return
+    result = f"failed: {told.score.reason}" if told.score.reason else percent(told.score.accuracy)
+    network = int(told.job.params["network"])
+    click.echo(f"{name}: network {network}, seed {told.job.seed}: {result} in {told.score.seconds:.0f} s", err=True)
+
+
+@define
+class _Progress:
+    """Says now and then how far a check is."""
+
+    rounds: int
+    _told_s: float = -EVERY_S
+
+    def tell(self, done: int, seconds: float) -> None:
+        """So many verdict rounds are over after so many seconds."""
+        if seconds - self._told_s < EVERY_S or done >= self.rounds:
+            return
+        self._told_s = seconds
+        left = seconds / done * (self.rounds - done) / 60
+        click.echo(f"{done} of {self.rounds} rounds, about {left:.0f} min for the rest", err=True)

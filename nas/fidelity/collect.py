@@ -1,0 +1,132 @@
+"""Verdicts of several evaluators on the same networks, network by network until all are there or time is up."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from statistics import median
+
+from attrs import define, field, frozen
+
+from nas.arch.spec import Architecture
+from nas.evaluate.base import Evaluators
+from nas.search.scoring import Job, Score, Scoring
+
+# So many networks are judged by all before the next ones are: whenever it ends, what there is can be compared.
+AT_ONCE = 4
+
+
+@frozen
+class Source:
+    """Where verdicts come from.
+
+    Attributes:
+        name: as the user wrote it.
+        evaluators: that give them.
+        epochs: of each verdict, at most.
+        resolution: of the images it sees; None where it sees none.
+        seeds: a verdict for each.
+        networks: judges only so many, the first ones; None judges all.
+    """
+
+    name: str
+    evaluators: Evaluators
+    epochs: int = 1
+    resolution: int | None = None
+    seeds: Sequence[int] = (0,)
+    networks: int | None = None
+
+    def job(self, number: int, arch: Architecture, seed: int) -> Job:
+        """The verdict on a network, which is shown by its number."""
+        return Job(arch, self.resolution or arch.resolution, seed, {"network": number})
+
+
+@define(eq=False)
+class Verdicts:
+    """What a source has said so far.
+
+    Attributes:
+        accuracies: by network's number and seed.
+        seconds: of each verdict.
+        reasons: why a network could not be judged.
+    """
+
+    accuracies: dict[int, dict[int, float]] = field(factory=dict)
+    seconds: list[float] = field(factory=list)
+    reasons: dict[int, str] = field(factory=dict)
+
+    def add(self, number: int, seed: int, score: Score) -> None:
+        """Take a verdict in."""
+        if score.accuracy is None:
+            self.reasons[number] = score.reason
+            return
+        self.accuracies.setdefault(number, {})[seed] = score.accuracy
+        self.seconds.append(score.seconds)
+
+    @property
+    def seconds_each(self) -> float | None:
+        """The median; None where there is no verdict."""
+        return median(self.seconds) if self.seconds else None
+
+    def complete(self, numbers: Iterable[int]) -> list[list[float]]:
+        """A list for every seed that all these networks were judged with."""
+        rows = [self.accuracies[number] for number in numbers]
+        seeds = sorted(set.intersection(*map(set, rows))) if rows else []
+        return [[row[seed] for row in rows] for seed in seeds]
+
+
+Opener = Callable[[Source], AbstractContextManager[Scoring]]
+
+
+def collect(
+    sources: Sequence[Source],
+    archs: Sequence[Architecture],
+    opened: Opener,
+    seconds: float,
+    judged: Callable[[int, float], None] = lambda _networks, _seconds: None,
+) -> Mapping[str, Verdicts]:
+    """Ask all sources, first of all networks with the first seed, then with the next one.
+
+    Args:
+        sources: of verdicts; names are unlike.
+        archs: the networks.
+        opened: gives the study that keeps a source's verdicts; those that are there are not asked for again.
+        seconds: after which nothing new is begun; verdicts that were there before take none.
+        judged: called after each group of networks with how many verdict rounds are done, as networks, and seconds.
+
+    Raises:
+        NasError: a study cannot be used, or the evaluators fail as a whole.
+    """
+    begun, verdicts = time.monotonic(), {source.name: Verdicts() for source in sources}
+    is_late = _later_than(begun + seconds)
+    groups = [range(start, min(start + AT_ONCE, len(archs))) for start in range(0, len(archs), AT_ONCE)]
+    rounds = range(max((len(source.seeds) for source in sources), default=0))
+    for done, (turn, group) in enumerate(((turn, group) for turn in rounds for group in groups), 1):
+        for source in sources:
+            _ask(source, turn, {number: archs[number] for number in group}, opened, is_late, verdicts[source.name])
+        judged(done * AT_ONCE, time.monotonic() - begun)
+    return verdicts
+
+
+def _later_than(deadline: float) -> Callable[[], bool]:
+    return lambda: time.monotonic() >= deadline
+
+
+def _ask(
+    source: Source,
+    turn: int,
+    archs: Mapping[int, Architecture],
+    opened: Opener,
+    is_late: Callable[[], bool],
+    verdicts: Verdicts,
+) -> None:
+    """A source on a group of networks, with the seed of this turn."""
+    asked = {number: arch for number, arch in archs.items() if source.networks is None or number < source.networks}
+    if turn >= len(source.seeds) or not asked:
+        return
+    seed = source.seeds[turn]
+    jobs = {number: source.job(number, arch, seed) for number, arch in asked.items()}
+    with opened(source) as scoring:
+        scores = scoring.score(jobs.values(), is_late)
+    for number, job in jobs.items():
+        if job.key in scores:
+            verdicts.add(number, seed, scores[job.key])
