@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import optuna
@@ -112,7 +113,7 @@ class Scoring:
         known = self._known()
         left = [job for key, job in wanted.items() if key not in known]
         self.listen(Told(len(wanted) - len(left), len(wanted)))
-        failures: list[Score] = []
+        failures = self._last_failures()
         with closing(self._outcomes(left, is_late)) as finished:
             for together in finished:
                 for job, outcome in together:
@@ -123,10 +124,18 @@ class Scoring:
         return {key: known[key] for key in wanted if key in known}
 
     def _known(self) -> dict[Key, Score]:
+        return {(trial.user_attrs["trained"], trial.user_attrs["seed"]): _score(trial) for trial in self._lasting()}
+
+    def _lasting(self) -> list[FrozenTrial]:
+        """Trials that count, in the order they were begun."""
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
         again = self.study.user_attrs.get(AGAIN, ())
-        lasting = [trial for trial in trials if KILLED not in trial.user_attrs and trial.number not in again]
-        return {(trial.user_attrs["trained"], trial.user_attrs["seed"]): _score(trial) for trial in lasting}
+        return [trial for trial in trials if KILLED not in trial.user_attrs and trial.number not in again]
+
+    def _last_failures(self) -> list[Score]:
+        """Those since the last training that went well: a list may come in pieces."""
+        failed = takewhile(lambda trial: trial.state == TrialState.FAIL, reversed(self._lasting()))
+        return [_score(trial) for trial in failed][::-1]
 
     def _check(self, failures: Sequence[Score]) -> None:
         """One failure is the network's own; a row of them has another cause, and comes again when it is mended."""

@@ -1,0 +1,98 @@
+"""What verdicts are worth beside a truth that is made up."""
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+
+from nas.errors import EvaluationError
+from nas.fidelity.check import Check, compare
+from nas.fidelity.collect import Verdicts
+from nas.search.scoring import Score
+
+
+def verdicts(rows: np.ndarray, seconds: float = 1.0) -> Verdicts:
+    """Of rows by seed and network; NaN is none."""
+    said = Verdicts()
+    for seed, row in enumerate(rows):
+        for number, accuracy in enumerate(row):
+            if not np.isnan(accuracy):
+                said.add(number, seed, Score(float(accuracy), seconds))
+    return said
+
+
+@pytest.fixture(name="true")
+def _true() -> np.ndarray:
+    return np.linspace(0.5, 0.9, 40)
+
+
+def beside(true: np.ndarray, **said: Verdicts) -> Check:
+    return compare(said, {number: [float(accuracy)] for number, accuracy in enumerate(true)})
+
+
+def noisy(true: np.ndarray, noise: float, seeds: int = 2) -> np.ndarray:
+    return true + noise * np.random.default_rng(7).normal(size=(seeds, len(true)))
+
+
+def test_figures_of_an_evaluator(true: np.ndarray) -> None:
+    rows = noisy(true, 0.1)
+    (one,) = beside(true, cheap=verdicts(rows, 3.0)).standings
+    taus = [kendalltau(row, true).statistic for row in rows]
+    assert one.tau.value == pytest.approx(np.mean(taus))
+    assert one.pairs_right == pytest.approx((1 + np.mean(taus)) / 2)
+    assert one.noise == pytest.approx(np.sqrt(((rows[0] - rows[1]) ** 2).mean() / 2))
+    assert one.lost == pytest.approx(np.mean([true.max() - true[row.argmax()] for row in rows]))
+    assert (one.networks, one.failed, one.seconds) == (40, 0, 3.0)
+
+
+def test_what_cannot_be_told_from_the_best_is_listed_by_its_price(true: np.ndarray) -> None:
+    rows = noisy(true, 0.05)
+    check = beside(
+        true,
+        best=verdicts(rows, 9.0),
+        cheaper=verdicts(rows[::-1] + 0.0, 2.0),
+        poor=verdicts(noisy(true, 0.5), 1.0),
+        guess=verdicts(np.random.default_rng(1).random((1, 40)), 0.1),
+    )
+    assert check.best is not None
+    assert check.best.name in ("best", "cheaper")
+    assert [one.name for one in check.not_told_from_best] == ["cheaper", "best"]
+    by_name = {one.name: one for one in check.standings}
+    assert by_name["poor"].as_good < 0.01
+    assert not by_name["guess"].better_than_chance
+
+
+def test_networks_that_one_of_two_did_not_judge_are_left_out_of_their_comparison(true: np.ndarray) -> None:
+    few = noisy(true, 0.01, 1)
+    few[:, 12:] = np.nan
+    check = beside(true, few=verdicts(few), whole=verdicts(noisy(true, 0.03, 1)))
+    assert [one.networks for one in check.standings] == [12, 40]
+    assert all(one.as_good > 0.05 for one in check.standings)
+
+
+def test_an_evaluator_that_says_the_same_of_all_has_no_rank(true: np.ndarray) -> None:
+    check = beside(true, same=verdicts(np.full((1, 40), 0.5)))
+    assert check.best is None
+    assert check.not_told_from_best == ()
+    assert check.standings[0].lost == pytest.approx(true.max() - true.mean())
+
+
+def test_one_with_fewer_than_five_networks_is_left_out(true: np.ndarray) -> None:
+    rows = noisy(true, 0.1, 1)
+    rows[:, 4:] = np.nan
+    assert beside(true, few=verdicts(rows)).standings == ()
+
+
+def test_readings_of_the_truth_and_what_they_allow(true: np.ndarray) -> None:
+    readings = noisy(true, 0.05, 3)
+    truth = {number: list(map(float, readings[: 2 + number % 2, number])) for number in range(40)}
+    check = compare({}, truth)
+    assert check.readings == (2, 3)
+    assert check.truth_noise == pytest.approx(0.05, rel=0.2)
+    assert check.ceiling is not None
+    assert 0.7 < check.ceiling < 0.98
+    assert beside(true).ceiling is None
+
+
+def test_four_networks_are_too_few() -> None:
+    with pytest.raises(EvaluationError, match="4 networks"):
+        compare({}, {number: [0.5] for number in range(4)})
