@@ -9,7 +9,7 @@ import click
 from nas.cli.scale_train import figure_paths, write_figures
 
 if TYPE_CHECKING:
-    from nas.cli.check import Asked
+    from nas.cli.check_ask import Asked
     from nas.fidelity.agreement import Interval
     from nas.fidelity.check import Check, Standing
     from nas.fidelity.collect import Verdicts

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import product
 from statistics import median
 
 from attrs import define, field, frozen
@@ -91,7 +92,7 @@ def collect(
         archs: the networks.
         opened: gives the study that keeps a source's verdicts; those that are there are not asked for again.
         seconds: after which nothing new is begun; verdicts that were there before take none.
-        judged: called after each group of networks with how many verdict rounds are done, as networks, and seconds.
+        judged: called after each group of networks with how many were judged, once for each seed, and seconds.
 
     Raises:
         NasError: a study cannot be used, or the evaluators fail as a whole.
@@ -100,10 +101,10 @@ def collect(
     is_late = _later_than(begun + seconds)
     groups = [range(start, min(start + AT_ONCE, len(archs))) for start in range(0, len(archs), AT_ONCE)]
     rounds = range(max((len(source.seeds) for source in sources), default=0))
-    for done, (turn, group) in enumerate(((turn, group) for turn in rounds for group in groups), 1):
+    for turn, group in product(rounds, groups):
         for source in sources:
             _ask(source, turn, {number: archs[number] for number in group}, opened, is_late, verdicts[source.name])
-        judged(done * AT_ONCE, time.monotonic() - begun)
+        judged(turn * len(archs) + group.stop, time.monotonic() - begun)
     return verdicts
 
 

@@ -1,5 +1,7 @@
 """The networks of a check: at random, as a search would meet them."""
 
+from itertools import islice
+
 import numpy as np
 
 from nas.arch.canonical import canonical
@@ -49,6 +51,7 @@ def _inside(band: Band, drawn: Picks, count: int, rng: np.random.Generator, *, m
     inside: Picks = drawn[band.excess(drawn) == 0]
     if not may_move or len(inside) >= 2 * count:
         return inside
-    moved = [picks for one in drawn[: 2 * count] if (picks := band.bring_in(one, rng)) is not None]
+    walked = (band.bring_in(picks, rng) for picks in drawn)
+    moved = islice((picks for picks in walked if picks is not None), 2 * count)
     both: Picks = np.array([*inside, *moved], dtype=np.intp).reshape(-1, drawn.shape[1])
     return both

@@ -8,12 +8,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from nas.fidelity.agreement import Interval, ceiling, chance_as_good, kendall, resampled, spearman
+from nas.fidelity.agreement import Floats, Interval, ceiling, chance_as_good, kendall, resampled, spearman
 
 LISTS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=5, max_size=30)
 
 
-def related(rng: np.random.Generator, count: int, correlation: float) -> np.ndarray:
+def related(rng: np.random.Generator, count: int, correlation: float) -> Floats:
     return rng.multivariate_normal([0, 0], [[1, correlation], [correlation, 1]], size=count).T
 
 
@@ -30,7 +30,7 @@ def test_the_intervals_are_the_papers() -> None:
     assert ranks.low == pytest.approx(math.tanh(math.atanh(0.9) - half), abs=1e-6)
 
 
-def tau_of(pair: np.ndarray) -> Interval:
+def tau_of(pair: Floats) -> Interval:
     return kendall([pair[0].tolist()], pair[1].tolist())
 
 
@@ -99,8 +99,8 @@ def test_resampled_taus_are_scipys(pairs: list[tuple[int, int]]) -> None:
 
 def test_a_better_list_is_told_from_a_worse_one() -> None:
     rng = np.random.default_rng(4)
-    truth = rng.normal(size=40)
-    good, bad = truth + 0.3 * rng.normal(size=40), truth + 2 * rng.normal(size=40)
+    truth = rng.normal(size=40).tolist()
+    good, bad = ((truth + noise * rng.normal(size=40)).tolist() for noise in (0.3, 2))
     assert chance_as_good([bad], [good], truth) < 0.01
     assert chance_as_good([good], [bad], truth) > 0.99
     assert chance_as_good([good], [good], truth) == 1
@@ -108,6 +108,6 @@ def test_a_better_list_is_told_from_a_worse_one() -> None:
 
 def test_several_seeds_count_by_their_mean() -> None:
     rng = np.random.default_rng(5)
-    truth = rng.normal(size=20)
-    guesses = [truth + rng.normal(size=20) for _ in range(3)]
+    truth = rng.normal(size=20).tolist()
+    guesses = [(truth + rng.normal(size=20)).tolist() for _ in range(3)]
     assert kendall(guesses, truth).value == pytest.approx(np.mean([kendalltau(g, truth).statistic for g in guesses]))

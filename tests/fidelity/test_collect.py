@@ -9,7 +9,6 @@ import pytest
 
 from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, StudyError
-from nas.fidelity import collect as module
 from nas.fidelity.collect import Source, Verdicts, collect
 from nas.search.scoring import Score, Scoring, open_scoring
 from tests.search.fake_trainings import Course, FakeEvaluators, failing, final, rising
@@ -83,7 +82,7 @@ def test_a_source_may_judge_only_the_first_networks(url: str) -> None:
 
 def test_when_time_is_up_nothing_new_is_begun(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("nas.fidelity.collect.time.monotonic", lambda: now[0])
 
     def slow(arch: Architecture, resolution: int, seed: int, epochs: int) -> Iterator[float]:
         now[0] += 10

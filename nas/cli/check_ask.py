@@ -1,0 +1,96 @@
+"""What `nas check` is asked for: networks, the evaluators that judge them, and the truth."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from attrs import frozen
+
+from nas.cli.check_sources import is_training, make_sources, usual, usual_truth
+from nas.cli.evaluators import make_untrained
+from nas.cli.options import read_fixes
+from nas.errors import NasError
+from nas.search.defaults import BAND
+
+if TYPE_CHECKING:
+    from nas.arch.spec import Architecture
+    from nas.evaluate.base import Evaluator
+    from nas.fidelity.collect import Source
+    from nas.space.decode import SearchSpace
+
+Truth = dict[int, list[float]]
+
+
+@frozen
+class Asked:
+    """A check, before anything is judged.
+
+    Attributes:
+        space: that the networks are of.
+        archs: the networks.
+        sources: of verdicts; the last one is the truth, where it is trained.
+        truth: as it was written.
+        recorded: what a table says, by network; empty where the truth is trained.
+        study: the beginning of its studies' names.
+    """
+
+    space: "SearchSpace"
+    archs: "Sequence[Architecture]"
+    sources: "Sequence[Source]"
+    truth: str
+    recorded: Truth
+    study: str
+
+
+def ask(options: dict[str, Any]) -> Asked:
+    """Everything that the options name, loaded and checked.
+
+    Raises:
+        NasError: something breaks a rule.
+    """
+    from nas.space.files import find_space
+
+    whole = find_space(options["space"]).for_target(resolution=options["resolution"], classes=options["classes"])
+    space = whole.fix(read_fixes(options["fixes"]))
+    texts, truth = options["evaluators"] or usual(options), options["truth"] or usual_truth(options)
+    if truth in texts:
+        raise NasError(f"{truth} is both checked and held to be true", "give another --truth, or leave it out there")
+    trained = is_training(truth)
+    known = None if trained else make_untrained({**options, "evaluator": truth}, whole)
+    archs = _networks(space, options, known)
+    sources = make_sources((*texts, truth) if trained else texts, options, whole)
+    recorded = {} if known is None else {number: _readings(known, arch) for number, arch in enumerate(archs)}
+    return Asked(space, archs, sources, truth, recorded, options["study"] or _study_name(space, options))
+
+
+def _networks(space: "SearchSpace", options: Mapping[str, Any], known: "Evaluator | None") -> "list[Architecture]":
+    from nas.cost.target import parse_target
+    from nas.fidelity.draw import draw
+    from nas.objective import limits
+    from nas.search.band import make_band
+    from nas.search.plan import find_pool
+
+    targets = [parse_target(text) for text in options["targets"]]
+    band = make_band(space, targets, limits(targets, band=BAND, objective="soft")) if targets else None
+    pool = None if known is None else find_pool(space, known)
+    archs = draw(space, options["networks"], options["seed"], band, pool)
+    if len(archs) < options["networks"]:
+        click.echo(f"there are {len(archs)} such networks, and all are taken", err=True)
+    return archs
+
+
+def _readings(known: "Evaluator", arch: "Architecture") -> list[float]:
+    """All seeds that are known, else the one accuracy."""
+    from nas.evaluate.base import Remarking
+
+    accuracy = list(known.evaluate(arch, 1))[-1:]
+    remarks = known.remarks(arch) if isinstance(known, Remarking) else {}
+    return list(remarks.get("accuracy_seeds", accuracy))
+
+
+def _study_name(space: "SearchSpace", options: Mapping[str, Any]) -> str:
+    """One that the same space and images find again, with more networks and other evaluators too."""
+    seen = [space.definition, space.net["resolution"], space.net["classes"], options["data"], options["train_on"]]
+    return f"check-{space.name}-{hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:6]}"

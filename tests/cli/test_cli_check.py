@@ -1,0 +1,177 @@
+"""`nas check`: evaluators beside a table of accuracies, and beside longer trainings."""
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+
+from nas.arch.code import parse_text
+from nas.cli import scale_train
+from nas.cost.analytic import cost
+from nas.space.files import find_space
+from tests.cli.conftest import Nas, Ran
+from tests.cli.fake_nas import make_evaluators
+from tests.search.fake_trainings import FakeEvaluators, failing, final
+
+SPACE = ("check", "--space", "tiny.yaml")
+TABLE = (*SPACE, "--truth", "table:all.csv", "--ignore-columns", "op*", "--networks", "20")
+SHORT = ("--epochs", "1", "--proxy-resolution", "16")
+FUNCTIONS = """
+def by_channels(arch):
+    channels = sum(stage.channels for stage in arch.stages)
+    return channels / (channels + 100)
+
+def one_for_all(arch):
+    return 0.5
+
+def broken(arch):
+    raise ValueError("no such layer") if arch.stages[0].kernel == 3 else ValueError("never")
+"""
+Here = Callable[..., Ran]
+
+
+@pytest.fixture(name="here")
+def _here(nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    """The command in this process, with trainings that are made up."""
+    monkeypatch.setattr(scale_train, "make_evaluators", make_evaluators)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    (nas.folder / "own.py").write_text(FUNCTIONS)
+    write_table(nas.folder / "all.csv")
+    return lambda *arguments: nas.here(*arguments, capsys=capsys, monkeypatch=monkeypatch)
+
+
+def write_table(path: Path) -> None:
+    """Accuracies of three seeds, of all networks of `tiny`: the more channels the better, more or less."""
+    space, rng = find_space(str(path.with_name("tiny.yaml"))), np.random.default_rng(0)
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([*(choice.name for choice in space.choices), "acc_seed0", "acc_seed1", "acc_seed2", "op0"])
+        for picks in space.enumerate():
+            channels = sum(stage.channels for stage in space.from_picks(picks).stages)
+            means = np.random.default_rng(channels).normal(50 + channels / 2, 1)
+            rows.writerow([*space.params(picks).values(), *(means + rng.normal(0, 0.2, 3)).round(3), 0])
+
+
+def good(ran: Ran) -> Any:
+    assert ran.code == 0, ran.err
+    return ran.json
+
+
+def test_an_evaluator_beside_a_table(here: Here) -> None:
+    found = good(here(*TABLE, "--evaluator", "python:own:by_channels", "--json"))
+    networks, (row,) = found["networks"], found["evaluators"]
+    assert len({one["arch"] for one in networks}) == len(networks) == 20
+    true = [np.mean(one["truth"]) for one in networks]
+    said = [one["verdicts"]["python:own:by_channels"] for one in networks]
+    for one, (verdict,) in zip(networks, said, strict=True):
+        channels = sum(stage.channels for stage in parse_text(one["arch"]).stages)
+        assert verdict == pytest.approx(channels / (channels + 100))
+    value, low, high = row["tau"]
+    assert value == pytest.approx(kendalltau(np.ravel(said), true).statistic)
+    assert low < value < high
+    assert found["truth"]["readings"] == [3, 3]
+    assert 0.0005 < found["truth"]["noise"] < 0.004
+    assert found["truth"]["highest_tau"] > 0.9
+    assert (row["networks"], row["failed"], row["noise"]) == (20, 0, None)
+
+
+def test_a_table_as_text(here: Here) -> None:
+    told = here(
+        *TABLE, "--evaluator", "python:own:by_channels", "--evaluator", "python:own:one_for_all", "--trials", "50"
+    )
+    assert told.code == 0, told.err
+    assert "truth table:all.csv: 20 networks, 3 readings of each, noise between them 0." in told.out
+    assert "python:own:by_channels ranks best, beyond chance" in told.out
+    assert "a search of 50 trials by python:own:by_channels takes about" in told.out
+    (same,) = (line for line in told.out.splitlines() if line.startswith("python:own:one_for_all  "))
+    assert same.split()[1:5] == ["20", "-", "-", "-"]
+
+
+def test_trainings_beside_longer_ones(here: Here) -> None:
+    found = good(here(*SPACE, *SHORT, "--networks", "8", "--json"))
+    assert found["truth"]["evaluator"] == "train:epochs=4"
+    assert [row["evaluator"] for row in found["evaluators"]] == ["train", "train:resolution=8"]
+    for one in found["networks"]:
+        arch = parse_text(one["arch"])
+        assert one["verdicts"]["train:resolution=8"] == pytest.approx([final(arch, 8, seed) for seed in (0, 1)])
+        assert one["truth"] == one["verdicts"]["train:epochs=4"]
+    # What is made up depends on resolution and seed alone, so each seed of "train" is one reading of the truth.
+    readings = np.array([one["truth"] for one in found["networks"]]).T
+    taus = [kendalltau(reading, readings.mean(axis=0)).statistic for reading in readings]
+    assert found["evaluators"][0]["tau"][0] == pytest.approx(np.mean(taus))
+    assert found["evaluators"][0]["noise"] == pytest.approx(found["truth"]["noise"])
+
+
+def test_what_was_judged_is_not_judged_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = good(here(*SPACE, *SHORT, "--networks", "6", "--json"))
+    monkeypatch.setattr(scale_train, "make_evaluators", lambda _options: FakeEvaluators(failing))
+    assert good(here(*SPACE, *SHORT, "--networks", "6", "--json"))["networks"] == before["networks"]
+    monkeypatch.setattr(scale_train, "make_evaluators", make_evaluators)
+    more = good(here(*SPACE, *SHORT, "--networks", "9", "--json"))
+    assert more["study"] == before["study"]
+    assert more["networks"][:6] == before["networks"]
+
+
+def test_time_that_is_up_is_told_and_nothing_is_lost(here: Here) -> None:
+    cut = here(*SPACE, *SHORT, "--networks", "8", "--time-limit", "1e-9")
+    cut.refused("0 networks have a true accuracy", "--time-limit")
+    assert len(good(here(*SPACE, *SHORT, "--networks", "8", "--json"))["networks"]) == 8
+
+
+def test_networks_lie_below_the_target(here: Here) -> None:
+    found = good(
+        here(*TABLE, "--evaluator", "python:own:by_channels", "--target", "flops=700k", "--networks", "6", "--json")
+    )
+    assert all(630e3 <= cost(parse_text(one["arch"])).macs <= 700e3 for one in found["networks"])
+
+
+def test_a_search_is_priced(here: Here) -> None:
+    told = here(*SPACE, *SHORT, "--networks", "6", "--price", "3.6", "--trials", "1000", "--json")
+    (row, *_), advice = good(told)["evaluators"], good(told)["advice"]
+    assert row["seconds_of_the_search"] == pytest.approx(1000 * row["seconds"])
+    assert any(f"{row['seconds']:.2f} in money" in line for line in advice)
+
+
+def test_a_page_and_studies(here: Here, nas: Nas) -> None:
+    ran = here(*TABLE, "--evaluator", "python:own:by_channels", "--html", "check.html")
+    assert ran.out.splitlines()[-1] == "wrote check.html"
+    assert "python:own:by_channels" in (nas.folder / "check.html").read_text()
+    assert "trainings of nas scale and nas check: check-tiny-" in here("studies").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--evaluator", "train:epoch=1"), ("'epoch=1' is no setting", "epochs=E")),
+        (("--evaluator", "train:epochs=0"), ("'epochs=0' is no setting", "epochs from 1")),
+        (("--evaluator", "train:epochs=1,epochs=2"), ("'epochs=2'", "each once")),
+        (("--evaluator", "train:images=1e3"), ("'images=1e3'", "images from 2")),
+        (("--evaluator", "train:"), ("there is no evaluator 'train:'",)),
+        (("--evaluator", "guess"), ("there is no evaluator 'guess'", "table:FILE")),
+        (("--evaluator", "train:epochs=4"), ("train:epochs=4 is both checked and held to be true",)),
+        (("--truth", "table:none.csv"), ("none.csv",)),
+        (("--target", "flops=1k"), ("target flops=1k cannot be met",)),
+        (("--target", "latency=8ms"), ("device",)),
+        (("--fix", "stage1.kernel"), ("is not CHOICE=OPTION",)),
+        (("--evaluator", "python:own:broken", "--truth", "table:all.csv", "--ignore-columns", "op*"), ("never",)),
+    ],
+)
+def test_bad_input_is_refused(arguments: tuple[str, ...], words: tuple[str, ...], here: Here) -> None:
+    here(*SPACE, *SHORT, *arguments).refused(*words)
+
+
+@pytest.mark.slow
+def test_trainings_that_train(nas: Nas) -> None:
+    """Real images, real trainings, five networks."""
+    usual = ("--networks", "5", "--epochs", "1", "--images", "64", "--proxy-resolution", "8", "--seeds", "1", "--json")
+    ran = nas(*SPACE, *usual, "--evaluator", "train", "--truth", "train:epochs=2", "--data", "digits")
+    found = good(ran)
+    assert found["truth"]["readings"] == [1, 1]
+    assert found["truth"]["highest_tau"] is None
+    assert all(0 < one["truth"][0] < 1 for one in found["networks"])
