@@ -11,7 +11,7 @@ from attrs import frozen
 from nas.cli.check_sources import is_training, make_sources, usual, usual_truth
 from nas.cli.evaluators import make_untrained
 from nas.cli.options import read_fixes
-from nas.errors import NasError
+from nas.errors import NasError, SpaceError
 from nas.search.defaults import BAND
 
 if TYPE_CHECKING:
@@ -66,16 +66,24 @@ def ask(options: dict[str, Any]) -> Asked:
 
 
 def _networks(space: "SearchSpace", options: Mapping[str, Any], known: "Evaluator | None") -> "list[Architecture]":
+    from nas.arch.canonical import canonical
     from nas.cost.target import parse_target
-    from nas.fidelity.draw import draw
+    from nas.fidelity.agreement import FEWEST
     from nas.objective import limits
     from nas.search.band import make_band
+    from nas.search.draw import draw
     from nas.search.plan import find_pool
 
     targets = [parse_target(text) for text in options["targets"]]
     band = make_band(space, targets, limits(targets, band=BAND, objective="soft")) if targets else None
     pool = None if known is None else find_pool(space, known)
-    archs = draw(space, options["networks"], options["seed"], band, pool)
+    drawn = draw(space, options["networks"], options["seed"], band, pool)
+    archs = [canonical(space.from_picks(picks.tolist())) for picks in drawn]
+    if len(archs) < FEWEST:
+        raise SpaceError(
+            f"a check needs {FEWEST} networks, and {len(archs)} were found",
+            "give another --target or space, or a table that holds more of it",
+        )
     if len(archs) < options["networks"]:
         click.echo(f"there are {len(archs)} such networks, and all are taken", err=True)
     return archs

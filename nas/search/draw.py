@@ -1,4 +1,4 @@
-"""The networks of a check: at random, as a search would meet them."""
+"""Random networks, as a search would meet them."""
 
 from itertools import islice
 
@@ -6,44 +6,32 @@ import numpy as np
 
 from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
-from nas.errors import SpaceError
 from nas.search.band import Band, Picks
 from nas.space.decode import SearchSpace
 
-FEWEST = 5
 DRAWS = 50  # times as many as asked for, before fewer are taken
 
 
-def draw(
-    space: SearchSpace, count: int, seed: int, band: Band | None = None, pool: Picks | None = None
-) -> list[Architecture]:
-    """Distinct networks of a space, of its band, or of a pool; fewer where there are no more.
+def draw(space: SearchSpace, count: int, seed: int, band: Band | None = None, pool: Picks | None = None) -> Picks:
+    """Option numbers of distinct networks of a space, of its band, or of a pool; fewer where there are no more.
 
     Args:
         space: that they belong to.
         count: how many.
         seed: of the draw.
         band: what they may cost; None for anything.
-        pool: option numbers of those whose truth is known; None for all of the space.
-
-    Raises:
-        SpaceError: there are fewer than five.
+        pool: option numbers of all that may be drawn; None for the whole space.
     """
     rng = np.random.default_rng(seed)
     drawn = space.sample(rng, count * DRAWS) if pool is None else pool[rng.permutation(len(pool))]
     if band is not None:
         drawn = _inside(band, drawn, count, rng, may_move=pool is None)
-    found: dict[Architecture, None] = {}
+    found: dict[Architecture, Picks] = {}
     for picks in drawn:
-        found.setdefault(canonical(space.from_picks(picks.tolist())))
+        found.setdefault(canonical(space.from_picks(picks.tolist())), picks)
         if len(found) == count:
             break
-    if len(found) < FEWEST:
-        raise SpaceError(
-            f"a check needs {FEWEST} networks, and {len(found)} were found",
-            "give another --target or space, or a table that holds more of it",
-        )
-    return list(found)
+    return np.array(list(found.values()), dtype=np.intp).reshape(len(found), drawn.shape[1])
 
 
 def _inside(band: Band, drawn: Picks, count: int, rng: np.random.Generator, *, may_move: bool) -> Picks:
