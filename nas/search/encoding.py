@@ -30,16 +30,23 @@ class Codes:
     Attributes:
         values: `(N, columns)`, 1 where a field has the column's value.
         figures: `(N, figures)`.
+        hints: `(N, hints)`, what cheap verdicts say; without columns where there are none.
     """
 
     values: Floats
     figures: Floats
+    hints: Floats = field()
+
+    @hints.default
+    def _no_hints(self) -> Floats:
+        return np.zeros((len(self.values), 0))
 
     def __getitem__(self, rows: NDArray[np.intp] | slice) -> "Codes":
-        return Codes(self.values[rows], self.figures[rows])
+        return Codes(self.values[rows], self.figures[rows], self.hints[rows])
 
     def __add__(self, other: "Codes") -> "Codes":
-        return Codes(np.concatenate([self.values, other.values]), np.concatenate([self.figures, other.figures]))
+        pairs = ((getattr(self, name), getattr(other, name)) for name in ("values", "figures", "hints"))
+        return Codes(*map(np.concatenate, pairs))
 
 
 @frozen(eq=False)

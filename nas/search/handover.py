@@ -15,17 +15,18 @@ from nas.objective import PARETO
 from nas.search.ledger import Ledger
 from nas.search.plan import Plan
 from nas.search.proposers import make_suggester
+from nas.search.screen import Screened
 from nas.search.storage import COUNTED_STATES, EXPECTED, Expected, read_trial
 from nas.search.suggest import FIRST
 
 HANDED = 50
 
 
-def hand_over(study: optuna.Study, planned: Plan) -> None:
+def hand_over(study: optuna.Study, planned: Plan, screened: Screened | None = None) -> None:
     """Keep in the study what is expected of its best; nothing where there are too few trials for a model."""
     trials = study.get_trials(deepcopy=False)
     counted = [trial for trial in trials if read_trial(trial).state in COUNTED_STATES]
-    rows = expect(counted, planned)
+    rows = expect(counted, planned, screened)
     study.set_user_attr(EXPECTED, {"trials": len(counted), "rows": {n: asdict(row) for n, row in rows.items()}})
 
 
@@ -39,11 +40,12 @@ def _costs(trial: FrozenTrial, planned: Plan) -> list[float]:
     return [target.cost.estimate(arch).value for target in targets]
 
 
-def expect(trials: Sequence[FrozenTrial], planned: Plan) -> Mapping[int, Expected]:
+def expect(trials: Sequence[FrozenTrial], planned: Plan, screened: Screened | None = None) -> Mapping[int, Expected]:
     """What is expected of the complete trials that promise most, by number; a front stands as it was read."""
     if planned.settings.objective == PARETO:
         return {}
-    ledger, suggester = Ledger(planned.space), make_suggester(planned.band, planned.settings, planned.costs)
+    ledger = Ledger(planned.space)
+    suggester = make_suggester(planned.band, planned.settings, planned.costs, screened=screened)
     for trial in trials:
         ledger.add(trial)
     if sum(trial.state == TrialState.COMPLETE for trial in trials) < FIRST:

@@ -26,6 +26,7 @@ from nas.search.lease import Lease
 from nas.search.plan import Plan, plan
 from nas.search.propose import Proposal
 from nas.search.samplers import make_pruner
+from nas.search.screen import Screen, Screened, screen_all
 from nas.search.settings import Settings, directions
 from nas.search.storage import (
     BASELINE,
@@ -55,7 +56,8 @@ class Event:
     """Something that happened in a search.
 
     Attributes:
-        kind: "resumed", "moved" (a network to start from), "baseline", "epoch", "trial", "exhausted", "verifying".
+        kind: "resumed", "screening", "moved" (a network to start from), "baseline", "epoch", "trial", "exhausted",
+            "verifying".
         record: of the trial or baseline concerned.
         done: trials counted so far.
         total: trials asked for.
@@ -83,6 +85,7 @@ def search(
     costs: CostModels,
     *,
     study_name: str = "",
+    screen: Screen | None = None,
     storage: str = DEFAULT_STORAGE,
     listen: Listener = lambda _event: None,
 ) -> StudyView:
@@ -96,13 +99,14 @@ def search(
         settings: what is asked for.
         costs: what is kept of every architecture beside the targets' own costs.
         study_name: "" makes one of the settings.
+        screen: a cheap evaluator to look through the band with first.
         storage: Optuna URL.
         listen: called with every event.
 
     Raises:
         NasError: bad settings, a study of something else, or one failure after another.
     """
-    return run(plan(space, evaluator, settings, costs, study_name), storage=storage, listen=listen)
+    return run(plan(space, evaluator, settings, costs, study_name, screen), storage=storage, listen=listen)
 
 
 def run(planned: Plan, *, storage: str = DEFAULT_STORAGE, listen: Listener = lambda _event: None) -> StudyView:
@@ -128,6 +132,7 @@ class _Run:
         self.interrupts = Interrupts()
         self.lease = Lease(study)
         self.proposer = planned.proposer()
+        self.screened: Screened | None = None
         self.reward = make_reward("soft" if self._pareto else self.settings.objective, self.settings.w)
         self.tally = Tally()
 
@@ -140,7 +145,7 @@ class _Run:
         try:
             self._search()
             with self.interrupts.heeded():
-                hand_over(self.study, self.plan)
+                hand_over(self.study, self.plan, self.screened)
             view = read_study(self.study._storage, self.plan.study_name)
             verify(self.study, view, self.settings.targets, self._tell_verifying, self.interrupts.heeded)
         finally:
@@ -148,6 +153,7 @@ class _Run:
 
     def _search(self) -> None:
         killed = kill_running(self.study)
+        self._screen()
         self._take_in(self.study.get_trials(deepcopy=False))
         if self.tally.records:
             self._tell("resumed", message=f"{killed} of its trials had been cut short" if killed else "")
@@ -161,6 +167,17 @@ class _Run:
                 self._tell("exhausted", message="no new architecture was found in the band")
                 return
             self._run_trial(proposal)
+
+    def _screen(self) -> None:
+        """Have the cheap evaluator look first, where there is one."""
+        screen = self.plan.screen
+        if screen is None:
+            return
+        drawn = screen.draw(self.plan.band, self.settings.seed, self.plan.pool)
+        self.screened = screen_all(
+            self.study, screen.evaluator, self.plan.space, drawn, self.interrupts.heed, self._tell_screening
+        )
+        self.proposer = self.plan.proposer(self.screened)
 
     def _take_in(self, trials: Sequence[FrozenTrial]) -> None:
         """Count trials, and let the proposer learn them."""
@@ -177,6 +194,10 @@ class _Run:
         """Costs by name; a target's own, at its precision, goes before a usual one of the same name."""
         models = dict(self.plan.costs) | {target.kept_as: target.cost for target in self.settings.targets}
         return {name: model.estimate(arch) for name, model in models.items()}
+
+    def _tell_screening(self, done: int) -> None:
+        self.lease.beat()
+        self._tell("screening", message=f"{done} networks screened")
 
     def _tell_verifying(self, message: str) -> None:
         self.lease.beat()

@@ -15,9 +15,11 @@ from nas.evaluate.base import Evaluator, Limited
 from nas.objective import PARETO, limits, make_reward
 from nas.search.band import Band, Picks, make_band
 from nas.search.baseline import find_baseline
+from nas.search.defaults import SURROGATE
 from nas.search.propose import Proposal, Proposer, list_inside
 from nas.search.proposers import check_sampler, make_proposer
 from nas.search.samplers import make_pruner
+from nas.search.screen import Screen, Screened
 from nas.search.settings import Settings, default_study_name, study_settings
 from nas.space.decode import SearchSpace
 from nas.space.inverse import Inverse
@@ -38,6 +40,7 @@ class Plan:
         baseline: a known network's name and itself, or None.
         wanted: option numbers of the networks to start from, and a sentence on each.
         pool: option numbers of all that the evaluator can score; None where it can score everything.
+        screen: a cheap evaluator to look through the band with first; None for none.
     """
 
     space: SearchSpace
@@ -50,13 +53,22 @@ class Plan:
     baseline: tuple[str, Architecture] | None
     wanted: tuple[tuple[Picks, str], ...]
     pool: Picks | None = None
+    screen: Screen | None = None
 
-    def proposer(self) -> Proposer:
-        """What proposes the search's architectures."""
-        return make_proposer(self.band, self.settings, self.costs, [picks for picks, _ in self.wanted], self.pool)
+    def proposer(self, screened: Screened | None = None) -> Proposer:
+        """What proposes the search's architectures, after what the screen has said."""
+        wanted = [picks for picks, _ in self.wanted]
+        return make_proposer(self.band, self.settings, self.costs, wanted, self.pool, screened)
 
 
-def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: CostModels, study_name: str = "") -> Plan:
+def plan(
+    space: SearchSpace,
+    evaluator: Evaluator,
+    settings: Settings,
+    costs: CostModels,
+    study_name: str = "",
+    screen: Screen | None = None,
+) -> Plan:
     """Check everything that can be checked before a study is touched.
 
     Args:
@@ -65,6 +77,7 @@ def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: Co
         settings: what is asked for.
         costs: what is kept of every architecture beside the targets' own costs.
         study_name: "" takes `default_study_name`.
+        screen: a cheap evaluator to look through the band with first.
 
     Raises:
         NasError: a setting breaks a rule, no architecture can meet a target, or one to start from is not let in.
@@ -73,11 +86,20 @@ def plan(space: SearchSpace, evaluator: Evaluator, settings: Settings, costs: Co
     pool = find_pool(space, evaluator)
     # Nothing is evaluated before the first accuracy is asked for; what no architecture may be is told here.
     evaluator.evaluate(first_proposal(band, settings, pool).arch, settings.epochs)
-    described = study_settings(space, evaluator, settings)
+    _check_screen(screen, settings)
+    described = study_settings(space, evaluator, settings) | ({} if screen is None else {"screen": screen.describe()})
     name = study_name or default_study_name(described)
     baseline = find_baseline(space, settings.targets)
     wanted = bring_starts_in(band, settings, pool)
-    return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted, pool)
+    return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted, pool, screen)
+
+
+def _check_screen(screen: Screen | None, settings: Settings) -> None:
+    if screen is not None and settings.sampler_name != SURROGATE:
+        raise StudyError(
+            f"sampler {settings.sampler_name} cannot be told what a cheaper evaluator says",
+            f"leave --sampler out, which takes {SURROGATE}, or that evaluator",
+        )
 
 
 def find_pool(space: SearchSpace, evaluator: Evaluator) -> Picks | None:

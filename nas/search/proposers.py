@@ -9,9 +9,11 @@ from nas.search.band import Band, Picks
 from nas.search.defaults import SURROGATE
 from nas.search.encoding import Encoder
 from nas.search.gain import FrontGain, Gain, ScoreGain
+from nas.search.hints import Hints
 from nas.search.ledger import Ledger
 from nas.search.propose import Proposer, list_inside
 from nas.search.samplers import find_sampler
+from nas.search.screen import Screened
 from nas.search.settings import Settings, directions
 from nas.search.suggest import Suggester
 from nas.search.wishes import ModelWisher, OptunaWisher, Wisher
@@ -25,6 +27,7 @@ def make_proposer(
     costs: CostModels = NO_COSTS,
     wanted: Sequence[Picks] = (),
     pool: Picks | None = None,
+    screened: Screened | None = None,
 ) -> Proposer:
     """A proposer for a search.
 
@@ -34,12 +37,13 @@ def make_proposer(
         costs: what the model of accuracy looks at beside the targets' own.
         wanted: option numbers to propose first.
         pool: all that can be evaluated; None where everything can.
+        screened: what a cheap evaluator says, for the model of accuracy.
 
     Raises:
         StudyError: there is no such sampler.
     """
     listing = list_inside(band, pool)
-    wisher = _make_wisher(band, settings, costs, listing)
+    wisher = _make_wisher(band, settings, costs, listing, screened)
     return Proposer(band, wisher, settings.seed, wanted, listing, pool is not None)
 
 
@@ -54,7 +58,11 @@ def check_sampler(name: str) -> None:
 
 
 def make_suggester(
-    band: Band, settings: Settings, costs: CostModels = NO_COSTS, listing: Picks | None = None
+    band: Band,
+    settings: Settings,
+    costs: CostModels = NO_COSTS,
+    listing: Picks | None = None,
+    screened: Screened | None = None,
 ) -> Suggester:
     """The model of accuracy, and what it aims at under a search's objective."""
     targets = settings.targets
@@ -62,10 +70,14 @@ def make_suggester(
     gain: Gain = FrontGain(targets[0].limit)
     if settings.objective != PARETO:
         gain = ScoreGain(make_reward(settings.objective, settings.w), targets)
-    return Suggester(band, Encoder(band.space, seen), gain, listing)
+    encoder = Encoder(band.space, seen)
+    hints = None if screened is None else Hints(encoder, screened.picks, screened.values)
+    return Suggester(band, encoder, gain, listing, hints)
 
 
-def _make_wisher(band: Band, settings: Settings, costs: CostModels, listing: Picks | None) -> Wisher:
+def _make_wisher(
+    band: Band, settings: Settings, costs: CostModels, listing: Picks | None, screened: Screened | None
+) -> Wisher:
     if settings.sampler_name == SURROGATE:
-        return ModelWisher(make_suggester(band, settings, costs, listing), Ledger(band.space))
+        return ModelWisher(make_suggester(band, settings, costs, listing, screened), Ledger(band.space))
     return OptunaWisher(band.space, directions(settings.objective), find_sampler(settings.sampler_name))

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from nas.search.band import Band, Picks
 from nas.search.blas import one_thread
 from nas.search.candidates import make_candidates
-from nas.search.encoding import Encoder, Floats
+from nas.search.encoding import Codes, Encoder, Floats
 from nas.search.gain import Gain, Known
+from nas.search.hints import Hints
 from nas.search.surrogate import Surrogate, condition, find_parts, to_accuracy, to_level
 
 # Before there are so many accuracies, what is proposed is as unlike the others as can be.
@@ -64,12 +65,14 @@ class Suggester:
         encoder: of the band's space.
         gain: what a candidate may be worth.
         listing: all that can be proposed, inside the band, where that can be listed.
+        hints: cheap verdicts, or None.
     """
 
     band: Band
     encoder: Encoder
     gain: Gain
     listing: Picks | None = None
+    hints: Hints | None = None
     _weights: dict[bytes, Floats] = field(factory=dict, init=False, repr=False)
     _codes: dict[bytes, int] = field(factory=dict, init=False, repr=False)
 
@@ -86,17 +89,26 @@ class Suggester:
     def _unlike(self, history: History, rng: np.random.Generator) -> Picks:
         """Random candidates, those first that share least with anything known."""
         found = make_candidates(self.band, history.picks[:0], self.listing, rng)
-        found = found[rng.permutation(len(found))[:SPREAD]]
+        found = found[self._first_looks(found, rng)[:SPREAD]]
         codes, known = self.encoder.encode(found), self.encoder.encode(history.picks[-SPREAD:])
         shared = (codes.values @ known.values.T).max(axis=1, initial=0.0)
         order = np.argsort(shared, kind="stable")
         return np.asarray(found[order[shared[order] < self.encoder.fields]])
 
+    def _first_looks(self, found: Picks, rng: np.random.Generator) -> NDArray[np.intp]:
+        """In what order candidates are looked at while no accuracy tells of them: as hinted, or at random."""
+        if self.hints is None:
+            return rng.permutation(len(found))
+        return np.argsort(-self.hints.guess(self.encoder.encode(found)), kind="stable")
+
+    def _encode(self, picks: Picks) -> Codes:
+        return self.encoder.encode(picks) if self.hints is None else self.hints.encode(picks)
+
     def _promising(self, history: History, rng: np.random.Generator) -> Picks:
         model, shown, known = self._learn(history, rng)
         order = np.argsort(-self.gain.score(known.accuracies, known.costs), kind="stable")
         found = make_candidates(self.band, shown[order[:PARENTS]], self.listing, rng)
-        codes = self.encoder.encode(found)
+        codes = self._encode(found)
         seen = self._seen(history.picks)
         new = np.array([hash(row.tobytes()) not in seen for row in codes.values], dtype=bool)
         found, codes = found[new], codes[np.flatnonzero(new)]
@@ -115,14 +127,14 @@ class Suggester:
     def _learn(self, history: History, rng: np.random.Generator) -> tuple[Surrogate, Picks, Known]:
         """The model, the option numbers it was shown, and what it expects of those."""
         rows = self._chosen(np.flatnonzero(history.read), history, rng)
-        shown, codes = history.picks[rows], self.encoder.encode(history.picks[rows])
+        shown, codes = history.picks[rows], self._encode(history.picks[rows])
         levels = to_level(history.accuracies[rows])
         model = condition(self.encoder, codes, levels, self.weights(history))
         known = Known(to_accuracy(model.predict(codes)[0]), self.band.costs(shown))
         others = _others(history)
         if not len(others):
             return model, shown, known
-        more = self.encoder.encode(history.picks[others])
+        more = self._encode(history.picks[others])
         # A running one is taken to give what is expected of it, a failed one to be as bad as the worst.
         guesses = np.where(history.failed[others], levels.min(), model.predict(more)[0])
         return condition(self.encoder, codes + more, np.append(levels, guesses), model.weights), shown, known
@@ -148,7 +160,7 @@ class Suggester:
         """
         rng = np.random.default_rng(0)
         rows = self._chosen(np.flatnonzero(history.read), history, rng)
-        codes = self.encoder.encode(history.picks[rows])
+        codes = self._encode(history.picks[rows])
         with one_thread():
             model = condition(self.encoder, codes, to_level(history.accuracies[rows]), self.weights(history))
             mean, spread = model.predict(codes)
@@ -166,7 +178,7 @@ class Suggester:
         picks, accuracies = history.picks[rows], history.accuracies[rows]
         key = hashlib.sha256(picks.tobytes() + accuracies.tobytes()).digest()
         if key not in self._weights:
-            self._weights[key] = find_parts(self.encoder, self.encoder.encode(picks), to_level(accuracies))
+            self._weights[key] = find_parts(self.encoder, self._encode(picks), to_level(accuracies))
         return self._weights[key]
 
 

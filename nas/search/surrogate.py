@@ -1,9 +1,10 @@
 """A model of accuracy: a Gaussian process over architectures whose parts of variance are found from the data.
 
 Its kernel is a sum: equal fields of one place, equal fields of one name (how much each counts is learnt), products of
-equal fields, a Hamming term, and smooth and linear terms of the architecture's figures. How much of the variance each
-term has, and how much is noise, is what makes the readings most likely: the multiplicative updates of Zhou, Hu, Qiao
-and Cho (arXiv 1509.07426), which need no step size and keep every part above zero.
+equal fields, a Hamming term, smooth and linear terms of the architecture's figures, and a linear one of what a cheaper
+evaluator says. How much of the variance each term has, and how much is noise, is what makes the readings most likely:
+the multiplicative updates of Zhou, Hu, Qiao and Cho (arXiv 1509.07426), which need no step size and keep every part
+above zero.
 
 What is modelled is the logarithm of the error rate: halving the errors counts alike at 60% and at 98%.
 """
@@ -66,7 +67,14 @@ class Terms:
     def _others(self) -> list[Floats]:
         equal = self.left.values @ self.right.values.T / self.encoder.fields
         near, linear = _figure_terms(self.left.figures, self.right.figures)
-        return [np.ones_like(equal), equal**2, np.exp(HAMMING_SCALE * (equal - 1)), near, linear]
+        hinted = [np.outer(*pair) for pair in zip(self.left.hints.T, self.right.hints.T, strict=True)]
+        return [np.ones_like(equal), equal**2, np.exp(HAMMING_SCALE * (equal - 1)), near, linear, *hinted]
+
+    def diagonal(self, weights: Floats) -> Floats:
+        """What `weigh` gives each of the left with itself, `(N,)`: all terms are 1 there but the linear ones."""
+        squares = np.column_stack([(self.left.figures**2).mean(axis=1), self.left.hints**2])
+        ones = len(weights) - squares.shape[1]
+        return np.asarray(weights[:ones].sum() + squares @ weights[ones:])
 
 
 def _fields(columns: Floats) -> float:
@@ -117,7 +125,7 @@ class Surrogate:
         solved: the inverse times the standardised readings.
         centre: of the readings' levels.
         spread: their standard deviation.
-        figures: mean and standard deviation of the figures.
+        moments: mean and standard deviation of figures and hints.
     """
 
     encoder: Encoder
@@ -127,15 +135,14 @@ class Surrogate:
     solved: Floats
     centre: float
     spread: float
-    figures: tuple[Floats, Floats]
+    moments: Codes
 
     def predict(self, codes: Codes) -> tuple[Floats, Floats]:
         """Mean and standard deviation `(N,)` of the level that an architecture would have without noise."""
-        own = _standardised(codes, self.figures)
-        cross = Terms(self.encoder, own, self.codes).weigh(self.weights[:-1])
-        # Every term is one on its diagonal but the last, the linear one.
-        prior = self.weights[:-2].sum() + self.weights[-2] * (own.figures**2).mean(axis=1)
-        variance = prior - ((cross @ self.inverse) * cross).sum(axis=1)
+        own = _standardised(codes, self.moments)
+        terms = Terms(self.encoder, own, self.codes)
+        cross = terms.weigh(self.weights[:-1])
+        variance = terms.diagonal(self.weights[:-1]) - ((cross @ self.inverse) * cross).sum(axis=1)
         return (
             self.centre + self.spread * (cross @ self.solved),
             self.spread * np.sqrt(np.maximum(variance, 1e-8)),
@@ -144,19 +151,19 @@ class Surrogate:
 
 def find_parts(encoder: Encoder, codes: Codes, levels: Floats) -> Floats:
     """The kernel's weights for some readings; see `find_weights`."""
-    own = _standardised(codes, _moments(codes.figures))
+    own = _standardised(codes, _of_codes(codes))
     centre, spread = _moments(levels)
     return find_weights(Terms(encoder, own, own).all(), (levels - centre) / spread)
 
 
 def condition(encoder: Encoder, codes: Codes, levels: Floats, weights: Floats) -> Surrogate:
     """The model after readings `(N,)` of some architectures, under given weights."""
-    figures, (centre, spread) = _moments(codes.figures), _moments(levels)
-    own = _standardised(codes, figures)
+    moments, (centre, spread) = _of_codes(codes), _moments(levels)
+    own = _standardised(codes, moments)
     noise = (weights[-1] + LEAST_NOISE) * np.eye(len(levels))
     inverse = _inverse(Terms(encoder, own, own).weigh(weights[:-1]) + noise)
     solved = inverse @ ((levels - centre) / spread)
-    return Surrogate(encoder, own, weights, inverse, solved, float(centre), float(spread), figures)
+    return Surrogate(encoder, own, weights, inverse, solved, float(centre), float(spread), moments)
 
 
 def _moments(values: Floats) -> tuple[Floats, Floats]:
@@ -165,8 +172,16 @@ def _moments(values: Floats) -> tuple[Floats, Floats]:
     return values.mean(axis=0), np.where(spread > 1e-9, spread, 1.0)
 
 
-def _standardised(codes: Codes, moments: tuple[Floats, Floats]) -> Codes:
-    return Codes(codes.values, (codes.figures - moments[0]) / moments[1])
+def _of_codes(codes: Codes) -> Codes:
+    """Mean and standard deviation of figures and hints, as two rows."""
+    return Codes(codes.values[:0], np.stack(_moments(codes.figures)), np.stack(_moments(codes.hints)))
+
+
+def _standardised(codes: Codes, moments: Codes) -> Codes:
+    figures, hints = (
+        (own - m[0]) / m[1] for own, m in ((codes.figures, moments.figures), (codes.hints, moments.hints))
+    )
+    return Codes(codes.values, figures, hints)
 
 
 def expected_gain(mean: Floats, spread: Floats, accuracy: Floats) -> Floats:
