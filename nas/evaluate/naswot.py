@@ -133,19 +133,24 @@ def code_kernel(model: nn.Module, images: Tensor) -> NDArray[np.float64]:
     kernel = np.zeros((len(images), len(images)))
 
     def add(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        signs = _signs(inputs[0])
-        # Bits that agree, less those that do not, make the product: half of it and of all bits are those that agree.
-        kernel[:] += ((signs @ signs.T).double().cpu().numpy() + signs.shape[1]) / 2
+        kernel[:] += _agreeing(_codes(inputs[0])).double().cpu().numpy()
 
     with _before_activations(model, add):
         model(images)
     return kernel
 
 
-def _signs(values: Tensor) -> Tensor:
-    """`(N, …)` to `(N, bits)`: 1 above 0, else -1. Any order of the bits will do, so this one copies nothing."""
+def _codes(values: Tensor) -> Tensor:
+    """`(N, …)` to `(N, bits)`, 1 above 0 and else 0; in the order that they lie in memory, as any will do."""
     flat = values.permute(0, 2, 3, 1).flatten(1) if values.ndim == 4 else values
-    return (flat > 0).float().mul_(2).sub_(1)
+    return torch.gt(flat, 0, out=torch.empty_like(flat))
+
+
+def _agreeing(codes: Tensor) -> Tensor:
+    """In how many bits each two codes agree: where both are 1, and where both are 0."""
+    both = codes @ codes.T
+    ones = both.diagonal()
+    return 2 * both - ones - ones[:, None] + codes.shape[1]
 
 
 @contextmanager

@@ -242,9 +242,12 @@ class ZeroCostEvaluator:
         return {
             "evaluator": "zero-cost",
             "score": self.name,
-            "parts": list(find_parts(self.name)),
+            "parts": " + ".join(find_parts(self.name)),
             **measured,
-            "sample": {"space": self.space.name, "seed": self.seed, "architectures": self.sample, "sha256": self._sha},
+            "sample": self.sample,
+            "sample_of": self.space.name,
+            "sample_seed": self.seed,
+            "sample_sha256": self._sha,
         }
 
     @cached_property
