@@ -32,6 +32,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "data": ("errors",),
     "evaluate.base": ("arch",),
     "evaluate": ("evaluate.base", "arch", "space", "models", "data"),
+    "evaluate.zero_cost": ("evaluate.base", "arch", "space", "cost"),
     "objective": ("evaluate.base", "cost.base"),
     "search": ("objective", "space"),
     "scaling": ("arch", "cost.base"),
@@ -64,7 +65,8 @@ _WITHOUT_TORCH = (
     "nas.evaluate.table_file",
     "nas.evaluate.table_rows",
     "nas.evaluate.function",
-    "nas.evaluate.same",
+    "nas.evaluate.by_seed",
+    "nas.evaluate.zero_cost",
 )
 
 Edge = tuple[str, str]
@@ -249,6 +251,9 @@ def test_every_room_of_the_code_has_a_row() -> None:
         ("nas.search.storage", "import pandas as pd", "imports pandas"),
         ("nas.evaluate.function", "import pandas", "imports pandas"),
         ("nas.evaluate.table", "import torch", "imports torch"),
+        ("nas.evaluate.zero_cost", "import torch", "imports torch"),
+        ("nas.evaluate.zero_cost", "from nas.evaluate.train import find_device", "may not import evaluate"),
+        ("nas.evaluate.naswot", "from nas.cost.analytic import cost", "evaluate may not import cost"),
         ("nas.cli.pareto", "from plotly import graph_objects", "imports plotly"),
         ("nas.cost.measured", "import onnx", "imports onnx"),
         ("nas.graph.build", "import onnxruntime", "imports onnxruntime"),
@@ -324,6 +329,12 @@ def test_tables_and_functions_score_without_torch() -> None:
     loaded = loaded_by("import nas.evaluate.table, nas.evaluate.function")
     assert "pandas" in loaded
     assert loaded.isdisjoint({*_HEAVY} - {"pandas"})
+
+
+def test_what_is_counted_scores_without_torch() -> None:
+    loaded = loaded_by("import nas.evaluate.zero_cost")
+    assert "numpy" in loaded
+    assert loaded.isdisjoint(_HEAVY)
 
 
 def test_graphs_are_built_and_weights_folded_without_torch() -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
-from nas.cli.check_sources import is_training, make_sources, usual, usual_truth
-from nas.cli.evaluators import make_untrained
+from nas.cli.check_sources import is_training, make_one, make_sources, usual, usual_truth
 from nas.cli.options import read_fixes
 from nas.errors import NasError, SpaceError
 from nas.search.defaults import BAND
@@ -58,7 +57,7 @@ def ask(options: dict[str, Any]) -> Asked:
     if truth in texts:
         raise NasError(f"{truth} is both checked and held to be true", "give another --truth, or leave it out there")
     trained = is_training(truth)
-    known = None if trained else make_untrained({**options, "evaluator": truth}, whole)
+    known = None if trained else make_one(truth, options, whole, options["seed"])
     archs = _networks(space, options, known)
     sources = make_sources((*texts, truth) if trained else texts, options, whole)
     recorded = {} if known is None else {number: _readings(known, arch) for number, arch in enumerate(archs)}

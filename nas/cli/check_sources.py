@@ -2,20 +2,23 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.evaluators import FORMS, TRAIN, make_untrained, split
+from nas.cli.evaluators import FORMS, TRAIN, ZERO_COST, make_untrained, split
 from nas.errors import NasError
 
 if TYPE_CHECKING:
-    from nas.evaluate.base import Evaluators
+    from nas.data.base import ImageData
+    from nas.evaluate.base import Evaluator, Evaluators
     from nas.fidelity.collect import Source
     from nas.space.decode import SearchSpace
 
 # A training's own settings, each with the least it can be.
 SETTINGS: Mapping[str, int] = MappingProxyType({"epochs": 1, "resolution": 4, "images": 2, "networks": 5})
 SPEC = f"{TRAIN}[:epochs=E,resolution=R,images=I,networks=N]"
+SEEDED = (ZERO_COST,)  # of those that train nothing: other seeds give other verdicts
 LONGER = 4  # times the epochs of a search, for what is held to be true
 Made = Mapping[str, Any]
 
@@ -72,12 +75,30 @@ def make_sources(texts: Iterable[str], options: Made, space: "SearchSpace") -> "
 
 
 def _untrained(text: str, options: Made, space: "SearchSpace") -> "Source":
-    from nas.evaluate.same import Same
+    from nas.evaluate.by_seed import BySeed
     from nas.fidelity.collect import Source
 
-    split(text)
-    evaluators: Evaluators = Same(make_untrained({**options, "evaluator": text}, space))
-    return Source(text, evaluators)
+    seeds = _seeds(options) if split(text)[0] in SEEDED else _seeds(options)[:1]
+    return Source(text, BySeed(partial(make_one, text, options, space), seeds[0]), seeds=seeds)
+
+
+def make_one(text: str, options: Made, space: "SearchSpace", seed: int) -> "Evaluator":
+    """An evaluator that trains nothing.
+
+    Raises:
+        NasError: its file, function or images cannot be used.
+    """
+    return make_untrained({**options, "evaluator": text, "seed": seed}, space, partial(_images, options))
+
+
+def _images(options: Made) -> "ImageData":
+    from nas.evaluate.resized import images_of
+
+    return images_of(options["data"], options["proxy_resolution"], options["images"])
+
+
+def _seeds(options: Made) -> range:
+    return range(options["seed"], options["seed"] + options["seeds"])
 
 
 def _training(text: str, options: Made, made: "dict[tuple[int | None, int], Evaluators]") -> "Source":
@@ -92,5 +113,5 @@ def _training(text: str, options: Made, made: "dict[tuple[int | None, int], Eval
     of_images = own["images"], own["resolution"]
     if of_images not in made:
         made[of_images] = make_evaluators({**options, "images": own["images"], "proxy_resolution": own["resolution"]})
-    seeds = range(options["seed"], options["seed"] + options["seeds"])
+    seeds = _seeds(options)
     return Source(text, made[of_images], own["epochs"], own["resolution"], seeds, own.get("networks"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
-from nas.cli.evaluators import FORMS, TRAIN, make_untrained, settled
+from nas.cli.evaluators import FORMS, TRAIN, ZERO_COST, make_untrained, settled, split
 from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import ARCH_HELP, json_option, read_fixes, storage_option
 from nas.cli.search_result import print_result, print_result_json
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nas.cli.progress import Progress
     from nas.cost.base import Target
     from nas.cost.target import OnDevice
+    from nas.data.base import ImageData
     from nas.evaluate.base import Evaluator
     from nas.search.band import Band
     from nas.search.plan import Plan
@@ -60,7 +61,8 @@ class Timed(Protocol):
     default=TRAIN,
     show_default=True,
     metavar="|".join(FORMS.values()),
-    help="Where accuracies come from: a short training, a CSV or Parquet file that holds them, or a function of yours.",
+    help="Where accuracies come from: a short training, a CSV or Parquet file that holds them, a function of yours, or "
+    "a standing without training: naswot, distinctness, depth, macs, params, combined.",
 )
 @click.option(
     "--accuracy",
@@ -109,7 +111,7 @@ class Timed(Protocol):
     type=click.IntRange(4, 1024),
     default=32,
     show_default=True,
-    help="Pixels of a side in the proxy training.",
+    help="Pixels of a side in the proxy task.",
 )
 @click.option("--images", type=click.IntRange(1), help="Training images of the proxy.  [default: all]")
 @click.option(
@@ -203,9 +205,7 @@ def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack
         **{name: options[name] for name in ("trials", "epochs", "seed", "objective", "w", "band", "pruner")},
     )
     check(space, settings)
-    trains = options["evaluator"] == TRAIN
-    evaluator = _evaluator(options, progress) if trains else make_untrained(options, whole)
-    return plan(space, evaluator, settings, COUNTED, options["study"])
+    return plan(space, _make_evaluator(options, whole, progress), settings, COUNTED, options["study"])
 
 
 def _latencies(
@@ -227,15 +227,29 @@ def _latencies(
     return on_device(space, meter, options["table"], options["seed"], progress.say)
 
 
+def _make_evaluator(options: dict[str, Any], whole: "SearchSpace", progress: "Progress") -> "Evaluator":
+    kind, _ = split(options["evaluator"])
+    if kind == TRAIN:
+        return _evaluator(options, progress)
+    if kind == ZERO_COST:
+        progress.say(f"{options['evaluator']}: what is called accuracy is a standing among random networks, 0 to 1")
+    return make_untrained(options, whole, lambda: _images(options, progress))
+
+
 def _evaluator(options: dict[str, Any], progress: "Progress") -> "Evaluator":
-    from nas.data.load import load_images
     from nas.evaluate.train import TrainEvaluator, find_device
 
     device = find_device(options["train_on"])
+    return TrainEvaluator(_images(options, progress), seed=options["seed"], device=device, on_batch=progress.on_batch)
+
+
+def _images(options: dict[str, Any], progress: "Progress") -> "ImageData":
+    from nas.data.load import load_images
+
     data = load_images(options["data"], resolution=options["proxy_resolution"], images=options["images"])
     for note in data.notes:
         progress.say(f"{data.name}: {note}")
-    return TrainEvaluator(data, seed=options["seed"], device=device, on_batch=progress.on_batch)
+    return data
 
 
 def _print_plan(planned: "Plan", options: dict[str, Any]) -> None:
@@ -293,7 +307,7 @@ def _share_let_in(planned: "Plan", rng: "np.random.Generator") -> str:
 
 def _proxy_task(described: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """The images and the training, or the evaluator that does without."""
-    if "data" not in described:
+    if "data" not in described or described["evaluator"] == ZERO_COST:
         return dict(described)
     return {"data": described["data"], "resolution": described.get("resolution"), "epochs": epochs}
 

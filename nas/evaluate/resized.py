@@ -18,7 +18,8 @@ RESOLUTIONS_HELD = 3
 
 
 @lru_cache(maxsize=RESOLUTIONS_HELD)
-def _images(source: str, resolution: int, images: int | None) -> ImageData:
+def images_of(source: str, resolution: int, images: int | None) -> ImageData:
+    """See `load_images`; the last few are held."""
     return load_images(source, resolution=resolution, images=images)
 
 
@@ -50,7 +51,7 @@ class TrainEvaluators:
         """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        data = _images(self.source, resolution, self.images)
+        data = images_of(self.source, resolution, self.images)
         return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe)
 
     def describe(self) -> Mapping[str, Any]:

@@ -14,8 +14,9 @@ from torch import Generator
 
 from nas.arch.spec import Architecture
 from nas.data.base import ImageData
-from nas.errors import EvaluationError, NasError
+from nas.errors import NasError
 from nas.evaluate.recipe import Recipe
+from nas.evaluate.seeded import explained, seeded
 from nas.evaluate.training import OnBatch, Training
 from nas.models.build import build_model
 from nas.models.start import start_quietly
@@ -25,7 +26,6 @@ DEVICES: Mapping[str, Callable[[], bool]] = MappingProxyType(
 )
 # cuDNN's convolutions round their inputs unless torch is told otherwise.
 PRECISIONS: Mapping[str, str] = MappingProxyType({"cuda": "tf32"})
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def find_device(word: str | None = None) -> str:
@@ -140,30 +140,11 @@ class TrainEvaluator:
     @contextmanager
     def _epoch(self, epoch: int) -> Iterator[Generator]:
         """Seeds of its own for every epoch, so that nothing is carried over a `yield`; errors get their reason."""
-        seed = self.seed * 1_000_003 + epoch
-        device = torch.device(self.device)
-        own = device.type != "cpu"
         with (
-            torch.random.fork_rng([device.index or 0] if own else [], device_type=device.type),
-            torch.backends.cudnn.flags(enabled=True, deterministic=True),
-            _explained(epoch),
+            explained(f"in epoch {epoch}", "lower batch_size or the resolution"),
+            seeded(self.seed * 1_000_003 + epoch, self.device) as generator,
         ):
-            torch.default_generator.manual_seed(seed)
-            if own:
-                torch.get_device_module(device).manual_seed(seed)
-            yield Generator().manual_seed(seed)
-
-
-@contextmanager
-def _explained(epoch: int) -> Iterator[None]:
-    """Running out of memory is this architecture's failure, not the search's."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _OUT_OF_MEMORY):
-            raise
-        # Without its cause: that would keep the model and its tensors alive for as long as the error is.
-        raise EvaluationError(f"out of memory in epoch {epoch}", "lower batch_size or the resolution") from None
+            yield generator
 
 
 def _median_seconds(work: Callable[[], object], times: int) -> float:

@@ -1,4 +1,4 @@
-"""`nas search --evaluator`: a table of accuracies, or a function of one's own, instead of a training."""
+"""`nas search --evaluator`: a table, a function of one's own, or a score without training, instead of a training."""
 
 import csv
 import subprocess
@@ -9,6 +9,8 @@ import pytest
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
+from nas.cli.evaluators import LOOK
+from nas.evaluate.zero_cost import PARTS, needs_images
 from nas.space.files import find_space
 from tests.cli.conftest import ROOT, Nas, Ran
 
@@ -54,6 +56,8 @@ class Runner:
 
 TABLE = ("--evaluator", "table:all.csv", "--ignore-columns", "op*")
 PYTHON = ("--evaluator", "python:own:by_channels")
+DEPTH = ("--evaluator", "zero-cost:depth")
+COMBINED = ("--evaluator", "zero-cost:combined", "--images", "50", "--proxy-resolution", "8", "--train-on", "cpu")
 
 
 def test_a_table_gives_the_accuracies_of_its_rows(nas: Nas, run: Runner) -> None:
@@ -70,6 +74,42 @@ def test_a_function_gives_the_accuracies_that_it_says(run: Runner) -> None:
     ran = run(*PYTHON, "--trials", "2", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["best"]["accuracy"] in {total / (total + 100) for total in (24, 32, 40)}
+
+
+def test_what_is_counted_gives_a_standing_and_keeps_the_count(run: Runner) -> None:
+    ran = run("--evaluator", "zero-cost:params", "--trials", "4", "--seed", "2", "--json")
+    assert ran.code == 0, ran.err
+    best = ran.json["best"]
+    assert 0 < best["accuracy"] < 1
+    assert best["remarks"] == {"params": best["params"]}
+    assert "zero-cost:params: what is called accuracy is a standing among random networks, 0 to 1\n" in ran.err
+
+
+def test_a_look_at_images_gives_a_standing_and_a_search_goes_on(run: Runner) -> None:
+    ran = run(*COMBINED, "--trials", "2", "--json")
+    assert ran.code == 0, ran.err
+    assert 0 < ran.json["best"]["accuracy"] < 1
+    assert ran.json["best"]["remarks"].keys() == {"naswot", "distinctness", "depth"}
+    assert "3 trials are in study demo" in run(*COMBINED, "--trials", "3").out
+
+
+def test_a_dry_run_shows_the_random_networks_of_the_whole_space(run: Runner) -> None:
+    ran = run(*COMBINED, "--dry-run", "--json")
+    assert ran.code == 0, ran.err
+    task = ran.json["proxy_task"]
+    assert {task["evaluator"], task["score"], task["data"]} == {"zero-cost", "combined", "digits"}
+    assert (task["resolution"], task["images"]) == (8, 32)
+    sample = {key: value for key, value in task.items() if key.startswith("sample")}
+    assert (sample["sample"], sample["sample_of"], sample["sample_seed"]) == (64, "tiny", 0)
+    assert ran.json["seconds_a_trial"] >= 0
+    fixed = run(*DEPTH, "--fix", "stage2.layers=2", "--dry-run", "--json").json["proxy_task"]
+    assert fixed == run(*DEPTH, "--dry-run", "--json").json["proxy_task"]
+    assert {*sample.items()} <= {*fixed.items()}
+
+
+def test_the_options_about_images_are_those_of_the_scores_that_look() -> None:
+    names = LOOK.removeprefix("zero-cost:").split("|")
+    assert names == [name for name in PARTS if needs_images(name)]
 
 
 def test_a_dry_run_shows_the_evaluator(run: Runner) -> None:
@@ -98,11 +138,25 @@ def test_a_table_is_read_whole_where_choices_are_made(run: Runner) -> None:
 REFUSED = {
     "options of training": (
         (*TABLE, "--epochs", "3", "--data", "digits", "--pruner", "median"),
-        ("only --evaluator train heeds --data, --epochs, --pruner, and the evaluator is table", "leave out"),
+        ("only --evaluator train heeds --epochs, --pruner, and the evaluator is table", "leave out"),
     ),
-    "all of them": (
-        (*PYTHON, "--train-on", "cpu", "--images", "9", "--proxy-resolution", "8"),
-        ("heeds --proxy-resolution, --images, --train-on, and the evaluator is python",),
+    "options of images": (
+        (*PYTHON, "--train-on", "cpu", "--images", "9", "--proxy-resolution", "8", "--data", "digits"),
+        (
+            "only --evaluator train or zero-cost:naswot|distinctness|combined heeds --data,",
+            "--proxy-resolution, --images, --train-on, and the evaluator is python",
+        ),
+    ),
+    "options of images, for what is counted": ((*DEPTH, "--images", "9"), ("the evaluator is zero-cost:depth",)),
+    "options of training, for a look": ((*COMBINED, "--epochs", "2"), ("only --evaluator train heeds --epochs",)),
+    "no such score": (
+        ("--evaluator", "zero-cost:magic"),
+        ("no zero-cost score 'magic'", "naswot, distinctness, depth, macs, params, combined"),
+    ),
+    "no name of a score": (("--evaluator", "zero-cost"), ("no evaluator 'zero-cost'", "zero-cost:NAME")),
+    "a score that is the same for all": (
+        (*DEPTH, "--space", "smallest.yaml", "--target", "params=5k"),
+        ("depth is the same for all 64 random architectures of the space",),
     ),
     "of a table, for a function": ((*PYTHON, "--accuracy", "acc"), ("only --evaluator table:FILE heeds --accuracy",)),
     "of a table, for a training": (("--ignore-columns", "op*"), ("table:FILE heeds --ignore-columns", "is train")),
@@ -132,7 +186,7 @@ def test_a_function_that_gives_no_accuracy_is_told(run: Runner) -> None:
     assert "own:broken gave 'high' (str) as the accuracy, which is no number" in ran.err
 
 
-@pytest.mark.parametrize("evaluator", [TABLE, PYTHON], ids=["table", "python"])
+@pytest.mark.parametrize("evaluator", [TABLE, PYTHON, DEPTH], ids=["table", "python", "zero-cost"])
 def test_torch_is_never_imported(nas: Nas, evaluator: tuple[str, ...]) -> None:
     code = "import atexit, sys; from nas.cli.main import main; atexit.register(lambda: print(*sys.modules)); main()"
     ran = subprocess.run(

@@ -1,0 +1,144 @@
+"""NASWOT against kernels written by hand, and against the paper's own way to compute them."""
+
+import json
+import math
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas.arch.code import parse_text
+from nas.arch.presets import preset
+from nas.arch.spec import Architecture
+from nas.data.augment import normalise
+from nas.data.base import ImageData, Images
+from nas.errors import EvaluationError, NasError
+from nas.evaluate import naswot
+from nas.evaluate.naswot import Naswot, code_kernel, log_determinant
+from nas.models.build import build_model
+from tests.evaluate.test_train import make_data
+
+TEXT = (
+    "net resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0.2 act={}\nstem conv k3 s1 c8\n"
+    "mbconv r2 k3 s2 e2 c8 se0.25\nconv k3 s2 c12\nhead conv c16 dropout=0.2"
+)
+ARCH = parse_text(TEXT.format("relu"))
+
+
+@pytest.fixture(name="data", scope="module")
+def _data() -> ImageData:
+    return make_data()
+
+
+def test_a_kernel_written_by_hand() -> None:
+    images = torch.tensor([[0.5, 2.0, -1.0], [0.5, -2.0, 0.0], [-0.5, -2.0, 3.0]])[:, :, None, None]
+    kernel = code_kernel(nn.Sequential(nn.ReLU()), images)  # codes 110, 100, 001
+    assert kernel.tolist() == [[3, 2, 0], [2, 3, 1], [0, 1, 3]]
+    assert log_determinant(kernel) == pytest.approx(math.log(3 * (9 - 1) - 2 * 2 * 3))
+
+
+def test_kernels_of_several_activations_add_up_and_a_gates_sigmoid_has_no_code() -> None:
+    values = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    one = code_kernel(nn.Sequential(nn.SiLU()), values)
+    assert np.array_equal(code_kernel(nn.Sequential(nn.Identity(), nn.Hardswish()), values), one)
+    assert np.array_equal(code_kernel(nn.Sequential(nn.ReLU6(), nn.Flatten(), nn.ReLU()), values)[0, 0], 150)
+    assert not code_kernel(nn.Sequential(nn.Sigmoid(), nn.Hardsigmoid()), values).any()
+
+
+def as_published(arch: Architecture, images: Tensor, seed: int) -> NDArray[np.float64]:
+    """The authors' hook: both products of the codes that outputs above 0 make, summed over all activations."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        model = build_model(attrs.evolve(arch, drop_path=0.0)).train()
+    total = np.zeros((len(images), len(images)))
+
+    def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        code = (output.reshape(len(output), -1) > 0).double().numpy()
+        total[:] += code @ code.T + (1 - code) @ (1 - code).T
+
+    for module in model.modules():
+        if isinstance(module, (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish)):
+            module.register_forward_hook(hook)
+    with torch.no_grad():
+        model(images)
+    return total
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6", "silu", "hard_swish"])
+def test_the_score_is_that_of_the_papers_code(data: ImageData, activation: str) -> None:
+    measure = Naswot(data, seed=5)
+    arch = parse_text(TEXT.format(activation))
+    wanted = as_published(arch.adapted(resolution=8, classes=3), measure.batch, 5)
+    assert np.abs(measure.kernel(arch) - wanted).max() <= 3  # of 2,500 bits; sums of floats in another order
+    found = measure.scores(arch)
+    assert found["naswot"] == pytest.approx(np.linalg.slogdet(wanted)[1], abs=0.05)
+    assert found["distinctness"] == pytest.approx(np.linalg.slogdet(wanted / wanted[0, 0])[1], abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["efficientnet-b0", "mobilenetv3-small", "mobilenetv2", "mnasnet-a1", "resnet-18"])
+def test_known_networks_have_a_score(data: ImageData, name: str) -> None:
+    found = Naswot(data, images=8).scores(preset(name))
+    assert math.isfinite(found["naswot"])
+    assert found["distinctness"] < 0  # the determinant of a kernel with 1 on its diagonal is 1 at most (Hadamard)
+
+
+def test_a_score_depends_on_its_seed_alone_and_leaves_torchs_generator_as_it_was(data: ImageData) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = Naswot(data, seed=3).scores(ARCH)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    again = Naswot(data, seed=3)
+    again.scores(preset("mnasnet-small"))
+    assert again.scores(ARCH) == again.scores(ARCH) == first
+    assert Naswot(data, seed=4).scores(ARCH) != first
+
+
+def test_the_images_are_the_first_different_ones_of_the_train_part(data: ImageData) -> None:
+    batch = Naswot(data, images=10).batch
+    assert batch.shape == (10, 3, 8, 8)
+    train = normalise(data.train.images, data.mean, data.std)
+    assert all((train == image).flatten(1).all(1).any() for image in batch)
+    assert Naswot(data, images=500).batch.shape[0] == 61
+    assert not torch.equal(Naswot(data, seed=1, images=10).batch, batch)
+
+
+def test_images_that_are_the_same_count_once() -> None:
+    twice = repeated(make_data(5), 9)
+    assert sorted(Naswot(twice).batch.flatten(1).sum(1).tolist()) == pytest.approx(
+        sorted(Naswot(make_data(5)).batch.flatten(1).sum(1).tolist())
+    )
+    with pytest.raises(NasError, match="has 1 different image"):
+        Naswot(repeated(make_data(1), 4))
+
+
+def repeated(data: ImageData, times: int) -> ImageData:
+    train = Images(data.train.images.repeat(times, 1, 1, 1), data.train.labels.repeat(times))
+    return attrs.evolve(data, train=train)
+
+
+def test_a_network_that_cannot_tell_images_apart_is_told(data: ImageData) -> None:
+    with pytest.raises(EvaluationError, match="tells 32 images apart in 0 directions only"):
+        Naswot(data).scores(parse_text("net act=linear\nstem conv k3 s2 c8\nconv k3 s1 c8\nhead pool"))
+    with pytest.raises(EvaluationError, match="tells 3 images apart in 2 directions only"):
+        log_determinant(np.array([[3.0, 3, 1], [3, 3, 1], [1, 1, 3]]))
+
+
+def test_running_out_of_memory_is_the_architectures_failure(data: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(_arch: Architecture) -> nn.Sequential:
+        raise MemoryError
+
+    monkeypatch.setattr(naswot, "build_model", build)
+    with pytest.raises(EvaluationError, match="out of memory with 32 images"):
+        Naswot(data).scores(ARCH)
+
+
+def test_the_description_is_plain_and_tells_measures_apart(data: ImageData) -> None:
+    described = dict(Naswot(data).describe())
+    assert json.loads(json.dumps(described)) == described
+    assert described["images"] == 32
+    others = [Naswot(data, seed=1), Naswot(data, images=8), Naswot(make_data(62))]
+    assert all(other.describe() != described for other in others)
