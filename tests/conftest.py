@@ -1,6 +1,11 @@
 """How all tests run."""
 
+import os
+
 from hypothesis import settings
+
+# Tests run beside each other, one for each core; it is read when numpy and torch are loaded, by commands too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Machines are shared, so no example has a deadline; the same examples are tried each time.
 settings.register_profile("nas", deadline=None, derandomize=True)

@@ -479,6 +479,7 @@ def test_a_search_by_a_table_measures_its_best_and_goes_on_with_nothing(nas: Nas
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_search_without_a_table_measures_candidates(nas: Nas) -> None:
     low, high = span(nas)
     limit = 2 * high

@@ -146,6 +146,7 @@ def test_the_best_of_the_latest_study_is_scaled(here: Here) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("free", [False, True])
 def test_a_budget_of_milliseconds(nas: Nas, free: bool) -> None:
     small = ("scale", "mnasnet-small", "--resolution", "64", "--device", "cpu")

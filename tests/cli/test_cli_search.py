@@ -19,6 +19,8 @@ from nas.cost.analytic import cost
 from nas.errors import StudyError
 from nas.search.storage import Record, StudyView
 from tests.cli.conftest import FAKE, REAL, Nas
+from tests.cli.forker import Forker
+from tests.search.fakes import TINY
 
 SEARCH = ("search", "--target", "flops=1.2M", "--band", "0.5", "--space", "tiny.yaml", "--study", "demo")
 FAST = (*SEARCH, "--epochs", "2", "--trials", "6")
@@ -194,12 +196,21 @@ def test_ended_twice_in_mid_trial_it_is_the_same_study(nas: Nas, number: signal.
     assert interrupted == trials(nas.folder)
 
 
+@pytest.fixture(name="undisturbed", scope="module")
+def _undisturbed(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> list[tuple[Any, ...]]:
+    """What real trainings find that nobody ends."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "tiny.yaml").write_text(TINY)
+    ran = Nas(folder, forker)(*SHORT)
+    assert ran.code == 0, ran.err
+    return trials(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_real_training_ended_twice_is_the_same_study(nas: Nas, number: signal.Signals) -> None:
+def test_a_real_training_ended_twice_is_the_same_study(
+    nas: Nas, undisturbed: list[tuple[Any, ...]], number: signal.Signals
+) -> None:
     end_and_go_on(nas, SHORT, REAL, number)
-    interrupted = trials(nas.folder)
-    (nas.folder / "nas.db").unlink()
-    assert nas(*SHORT).code == 0
-    assert interrupted == trials(nas.folder)
-    assert len(interrupted) == 6
+    assert trials(nas.folder) == undisturbed
+    assert len(undisturbed) == 6

@@ -286,7 +286,7 @@ def test_the_undamaged_table_is_let_in_unchanged() -> None:
 
 
 @given(damaged())
-@settings(max_examples=5_000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=2_000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 def test_a_damaged_table_is_refused_or_says_what_is_read(text: str) -> None:
     refused = refusal(text)
     if refused is not None:
