@@ -46,6 +46,15 @@ class Remarking(Protocol):
 
 
 @runtime_checkable
+class Reseedable(Protocol):
+    """An evaluator whose accuracies depend on chance, drawn from a seed."""
+
+    def with_seed(self, seed: int) -> Evaluator:
+        """The same evaluator, but for what is random."""
+        ...
+
+
+@runtime_checkable
 class Limited(Protocol):
     """An evaluator that can score some architectures and no others."""
 

@@ -91,6 +91,10 @@ class TrainEvaluator:
                 accuracy = training.accuracy()
             yield accuracy
 
+    def with_seed(self, seed: int) -> "TrainEvaluator":
+        """The same training of other weights, in another order; see `Reseedable`."""
+        return attrs.evolve(self, seed=seed)
+
     def describe(self) -> Mapping[str, Any]:
         """Everything the accuracies depend on, as plain JSON values."""
         return {

@@ -4,6 +4,7 @@ DEFAULT_STORAGE = "sqlite:///nas.db"
 TRIALS = 20
 EPOCHS = 3
 BAND = 0.9
+CONFIRM = 3
 # The sampler made for this problem.
 SURROGATE = "surrogate"
 SAMPLER_NAMES = (SURROGATE, "tpe", "nsga2", "nsga3", "evolution", "random")

@@ -5,6 +5,7 @@ this one reached.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import optuna
@@ -26,8 +27,19 @@ def hand_over(study: optuna.Study, planned: Plan, screened: Screened | None = No
     """Keep in the study what is expected of its best; nothing where there are too few trials for a model."""
     trials = study.get_trials(deepcopy=False)
     counted = [trial for trial in trials if read_trial(trial).state in COUNTED_STATES]
-    rows = expect(counted, planned, screened)
-    study.set_user_attr(EXPECTED, {"trials": len(counted), "rows": {n: asdict(row) for n, row in rows.items()}})
+    keep(study, len(counted), expect(counted, planned, screened))
+
+
+def keep(
+    study: optuna.Study,
+    trials: int,
+    rows: Mapping[int, Expected],
+    confirmed: Mapping[int, Sequence[float]] = MappingProxyType({}),
+) -> None:
+    """Write what is expected after so many trials, and with what further readings, into the study."""
+    told = {number: asdict(row) for number, row in rows.items()}
+    further = {number: list(readings) for number, readings in confirmed.items()}
+    study.set_user_attr(EXPECTED, {"trials": trials, "rows": told, "confirmed": further})
 
 
 def _costs(trial: FrozenTrial, planned: Plan) -> list[float]:

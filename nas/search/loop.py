@@ -19,8 +19,9 @@ from nas.cost.base import Cost, CostModels
 from nas.errors import EvaluationError, NasError, StudyError
 from nas.evaluate.base import Evaluator, Remarking
 from nas.objective import PARETO, make_reward, score
+from nas.search.confirm import confirm, settle
 from nas.search.defaults import DEFAULT_STORAGE
-from nas.search.handover import hand_over
+from nas.search.handover import hand_over, keep
 from nas.search.interrupts import Interrupts
 from nas.search.lease import Lease
 from nas.search.plan import Plan, plan
@@ -57,7 +58,7 @@ class Event:
 
     Attributes:
         kind: "resumed", "screening", "moved" (a network to start from), "baseline", "epoch", "trial", "exhausted",
-            "verifying".
+            "confirming", "verifying".
         record: of the trial or baseline concerned.
         done: trials counted so far.
         total: trials asked for.
@@ -146,10 +147,34 @@ class _Run:
             self._search()
             with self.interrupts.heeded():
                 hand_over(self.study, self.plan, self.screened)
-            view = read_study(self.study._storage, self.plan.study_name)
-            verify(self.study, view, self.settings.targets, self._tell_verifying, self.interrupts.heeded)
+            self._confirm()
+            verify(self.study, self._view(), self.settings.targets, self._tell_verifying, self.interrupts.heeded)
         finally:
             self.lease.end()
+
+    def _view(self) -> StudyView:
+        return read_study(self.study._storage, self.plan.study_name)
+
+    def _confirm(self) -> None:
+        """Further seeds of the best; a front stands as it was read."""
+        if self._pareto or not self.settings.confirm:
+            return
+        view, evaluator = self._view(), self.plan.evaluator
+        readings = confirm(
+            self.study, view, evaluator, self.settings.confirm, self.settings.seed, self._last, self._tell_confirming
+        )
+        if readings:
+            rows = settle(view, readings, self._score_of)
+            keep(self.study, view.counted, {**view.expected, **rows}, readings)
+
+    def _last(self, arch: Architecture, evaluator: Evaluator) -> float:
+        *_, accuracy = self._accuracies(arch, evaluator)
+        return accuracy
+
+    def _score_of(self, record: Record, accuracy: float) -> float:
+        """By the costs that the search went by."""
+        targets = self.settings.targets
+        return score(accuracy, [record.costs[target.kept_as] for target in targets], targets, self.reward)
 
     def _search(self) -> None:
         killed = kill_running(self.study)
@@ -198,6 +223,10 @@ class _Run:
     def _tell_screening(self, done: int) -> None:
         self.lease.beat()
         self._tell("screening", message=f"{done} networks screened")
+
+    def _tell_confirming(self, message: str) -> None:
+        self.lease.beat()
+        self._tell("confirming", message=message)
 
     def _tell_verifying(self, message: str) -> None:
         self.lease.beat()
@@ -256,14 +285,14 @@ class _Run:
         self.study.set_user_attr(BASELINE, attrs.asdict(record))
         self._tell("baseline", record)
 
-    def _accuracies(self, arch: Architecture) -> Iterator[float]:
+    def _accuracies(self, arch: Architecture, evaluator: Evaluator | None = None) -> Iterator[float]:
         """The evaluator's accuracies by epoch, checked; at least one.
 
         Raises:
             EvaluationError: whatever goes wrong with this architecture; the next one may do better.
         """
         accuracy = None
-        for accuracy in self.interrupts.heed(self._evaluate(arch)):
+        for accuracy in self.interrupts.heed(self._evaluate(arch, evaluator or self.plan.evaluator)):
             if not 0 <= accuracy <= 1:
                 raise EvaluationError(f"the evaluator gave accuracy {accuracy}", "an accuracy lies between 0 and 1")
             self.lease.beat()
@@ -271,9 +300,9 @@ class _Run:
         if accuracy is None:
             raise EvaluationError("the evaluator gave no accuracy")
 
-    def _evaluate(self, arch: Architecture) -> Iterator[float]:
+    def _evaluate(self, arch: Architecture, evaluator: Evaluator) -> Iterator[float]:
         try:
-            yield from self.plan.evaluator.evaluate(arch, self.settings.epochs)
+            yield from evaluator.evaluate(arch, self.settings.epochs)
         except NasError:
             raise
         except Exception as error:

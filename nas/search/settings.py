@@ -13,7 +13,7 @@ from nas.cost.base import Target
 from nas.errors import StudyError
 from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, limits, make_reward
-from nas.search.defaults import BAND, EPOCHS, SURROGATE, TRIALS
+from nas.search.defaults import BAND, CONFIRM, EPOCHS, SURROGATE, TRIALS
 from nas.space.decode import SearchSpace
 
 Direction = Literal["maximize", "minimize"]
@@ -39,6 +39,7 @@ class Settings:
         sampler: by name; "" takes the one made for this problem.
         pruner: by name.
         start_from: known networks to evaluate first, moved into the space and the band.
+        confirm: of so many of the best further seeds are evaluated in the end, where the evaluator has seeds.
     """
 
     targets: tuple[Target, ...] = field(converter=_targets)
@@ -51,6 +52,7 @@ class Settings:
     sampler: str = ""
     pruner: str = "median"
     start_from: tuple[Architecture, ...] = ()
+    confirm: int = CONFIRM
 
     def __attrs_post_init__(self) -> None:
         if self.trials < 1 or self.epochs < 1:

@@ -32,6 +32,7 @@ SETTINGS = "nas:settings"
 BASELINE = "nas:baseline"
 VERDICTS = "nas:verdicts"
 EXPECTED = "nas:expected"
+CONFIRMED = "nas:confirmed"  # accuracies of the best with further seeds, by trial and seed
 KILLED = "killed"
 _SECRET = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
 COUNTED_STATES = ("complete", "pruned", "failed")
@@ -132,6 +133,7 @@ class StudyView:
         baseline: a known network under the same proxy, or None.
         verdicts: by number, on what was measured once more; empty where costs are exact.
         expected: by number, of those that promise most; empty where trials came after it was found.
+        confirmed: by number, accuracies with further seeds of those that were best in the end; they rank first.
     """
 
     name: str
@@ -141,6 +143,7 @@ class StudyView:
     created: str = field(default="", eq=False)
     verdicts: Mapping[int, Verdict] = field(factory=dict)
     expected: Mapping[int, Expected] = field(factory=dict)
+    confirmed: Mapping[int, tuple[float, ...]] = field(factory=dict)
 
     @property
     def counted(self) -> int:
@@ -154,12 +157,13 @@ class StudyView:
 
     @property
     def ranked(self) -> tuple[Record, ...]:
-        """Complete trials, the highest expected score first, then by their own; under "pareto" by accuracy."""
+        """Complete trials: those confirmed, then by expected score, then by their own; under "pareto" by accuracy."""
         return tuple(sorted(self.complete, key=self._rank, reverse=True))
 
-    def _rank(self, record: Record) -> tuple[float, float]:
+    def _rank(self, record: Record) -> tuple[bool, float, float]:
         expected = self.expected.get(record.number)
-        return (float("-inf") if expected is None else expected.score, rank(record))
+        promised = float("-inf") if expected is None else expected.score
+        return record.number in self.confirmed, promised, rank(record)
 
     @property
     def best(self) -> Record | None:
@@ -356,8 +360,11 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
     view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, verdicts)
     known = attrs.get(EXPECTED, {})
     # What was expected before the last trials says nothing of those.
-    rows = known["rows"] if known.get("trials") == view.counted else {}
-    return evolve(view, expected={int(number): Expected(**row) for number, row in rows.items()})
+    if known.get("trials") != view.counted:
+        return view
+    expected = {int(number): Expected(**row) for number, row in known["rows"].items()}
+    confirmed = {int(number): tuple(readings) for number, readings in known.get("confirmed", {}).items()}
+    return evolve(view, expected=expected, confirmed=confirmed)
 
 
 def read_trial(trial: FrozenTrial) -> Record:
