@@ -5,8 +5,8 @@
 
 The plain loop (`plain_training.py`) trains the same network on the same images with the same batch size, optimizer,
 schedule and loss; it gets the number of loader workers that is fastest here. Images a second are those trained on, by
-the time of an epoch with its validation. The proxy decodes all images once for a whole search; that is told apart. Where
-other programs use the machine compare ratios alone.
+the time of an epoch with its validation. The proxy decodes all images once for a whole search; that is told apart.
+Where other programs use the machine compare ratios alone.
 """
 
 import argparse

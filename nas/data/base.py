@@ -33,6 +33,7 @@ class Images:
     Args:
         images: uint8 `(N, 3, H, W)`.
         labels: int64 `(N,)`, an index into the classes.
+        mapped: whether the images lie in a file that is read as it is needed, being too many for the memory.
 
     Raises:
         DataError: another dtype or shape.
@@ -40,13 +41,10 @@ class Images:
 
     images: Tensor = attrs.field(validator=_are_images)
     labels: Tensor = attrs.field(validator=_are_labels)
+    mapped: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def to(self, device: torch.device | str) -> "Images":
-        """The same images on `device`."""
-        return Images(self.images.to(device), self.labels.to(device))
 
 
 @attrs.frozen(eq=False)

@@ -7,4 +7,4 @@ BAND = 0.9
 # The sampler made for this problem.
 SURROGATE = "surrogate"
 SAMPLER_NAMES = (SURROGATE, "tpe", "nsga2", "nsga3", "evolution", "random")
-PRUNER_NAMES = ("median", "none")
+PRUNER_NAMES = ("median", "halving", "hyperband", "none")
