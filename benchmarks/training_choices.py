@@ -163,7 +163,8 @@ def variants(given: argparse.Namespace) -> Iterator[tuple[str, tuple[Step, int]]
     yield "denormals flushed", (lambda: within(flushed, step), images)
     yield "matmul precision high", (lambda: within(rounded, step), images)
     if given.compile:
-        yield "compiled", stepping(training(model=torch.compile(model_of(arch, recipe, given.device))))
+        compiled: Any = torch.compile(model_of(arch, recipe, given.device))
+        yield "compiled", stepping(training(model=compiled))
     yield from validations(training())
 
 

@@ -21,7 +21,7 @@ FORMS: Mapping[str, str] = MappingProxyType(
 # Options by the one evaluator that they are about.
 ABOUT: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        TRAIN: ("data", "epochs", "proxy_resolution", "images", "train_on", "pruner"),
+        TRAIN: ("data", "epochs", "proxy_resolution", "images", "metric", "train_on", "pruner"),
         TABLE: ("accuracy", "ignore_columns"),
     }
 )

@@ -12,6 +12,7 @@ from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import ARCH_HELP, json_option, storage_option
 from nas.cli.search_result import print_result, print_result_json
 from nas.errors import SpaceError, TargetError
+from nas.evaluate.base import METRIC_NAMES
 from nas.search.defaults import BAND, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, SURROGATE, TRIALS
 
 if TYPE_CHECKING:
@@ -112,6 +113,13 @@ class Timed(Protocol):
     help="Pixels of a side in the proxy training.",
 )
 @click.option("--images", type=click.IntRange(1), help="Training images of the proxy.  [default: all]")
+@click.option(
+    "--metric",
+    type=click.Choice(METRIC_NAMES),
+    default=METRIC_NAMES[0],
+    show_default=True,
+    help="What the proxy training is scored by: the share of images told right, or the mean of that over classes.",
+)
 @click.option(
     "--train-on",
     type=click.Choice(["cpu", "cuda", "mps"]),
@@ -254,7 +262,9 @@ def _evaluator(options: dict[str, Any], progress: "Progress") -> "Evaluator":
     data = load_images(options["data"], resolution=options["proxy_resolution"], images=options["images"])
     for note in data.notes:
         progress.say(f"{data.name}: {note}")
-    return TrainEvaluator(data, seed=options["seed"], device=device, on_batch=progress.on_batch)
+    return TrainEvaluator(
+        data, seed=options["seed"], device=device, on_batch=progress.on_batch, metric=options["metric"]
+    )
 
 
 def _print_plan(planned: "Plan", options: dict[str, Any]) -> None:

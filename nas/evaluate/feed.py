@@ -47,7 +47,8 @@ class Feed:
 def make_feed(images: Images, device: str) -> Feed:
     """Move images to the device whole, unless they are mapped from a file or leave it too little memory."""
     stay = images.mapped or images.images.nbytes > DEVICE_SHARE * _free_bytes(device)
-    return Feed(images.images if stay else images.images.to(device), images.labels.to(device), device)
+    held = images if stay else images.to(device)
+    return Feed(held.images, held.labels.to(device), device)
 
 
 def _free_bytes(device: str) -> float:

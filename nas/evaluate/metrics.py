@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-ACCURACY = "accuracy"
+from nas.evaluate.base import METRIC_NAMES
 
 
 def _accuracy(right: Tensor, _labels: Tensor) -> float:
@@ -23,5 +23,5 @@ def _balanced(right: Tensor, labels: Tensor) -> float:
 
 # Each takes bool `(N,)`, whether an image was told right, and int64 `(N,)`, its label; both on the host.
 METRICS: Mapping[str, Callable[[Tensor, Tensor], float]] = MappingProxyType(
-    {ACCURACY: _accuracy, "balanced": _balanced}
+    dict(zip(METRIC_NAMES, (_accuracy, _balanced), strict=True))
 )

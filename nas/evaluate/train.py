@@ -15,8 +15,9 @@ from torch import Generator
 from nas.arch.spec import Architecture
 from nas.data.base import ImageData
 from nas.errors import EvaluationError, NasError
+from nas.evaluate.base import METRIC_NAMES
 from nas.evaluate.memory import OutOfMemoryError, let_go, noticed
-from nas.evaluate.metrics import ACCURACY, METRICS
+from nas.evaluate.metrics import METRICS
 from nas.evaluate.precision import PRECISIONS, precision_on
 from nas.evaluate.recipe import Recipe
 from nas.evaluate.training import VAL_BATCH, OnBatch, Training
@@ -72,7 +73,7 @@ class TrainEvaluator:
     device: str = field(default="cpu", converter=find_device)
     recipe: Recipe = field(factory=Recipe)
     on_batch: OnBatch | None = None
-    metric: str = ACCURACY
+    metric: str = METRIC_NAMES[0]
     _lowered: dict[Architecture, int] = field(init=False, factory=dict, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:

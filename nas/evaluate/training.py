@@ -11,9 +11,10 @@ from torch.optim import Optimizer
 from nas.data.augment import Scaling, augment
 from nas.data.base import ImageData
 from nas.evaluate.average import Average
+from nas.evaluate.base import METRIC_NAMES
 from nas.evaluate.feed import Feed, make_feed
 from nas.evaluate.losses import Losses
-from nas.evaluate.metrics import ACCURACY, METRICS
+from nas.evaluate.metrics import METRICS
 from nas.evaluate.precision import PRECISIONS, Precision, precision_on
 from nas.evaluate.recipe import Recipe
 
@@ -46,7 +47,7 @@ class Training:
     epochs: int
     device: str
     on_batch: OnBatch | None = None
-    metric: str = ACCURACY
+    metric: str = METRIC_NAMES[0]
     val_batch: int = VAL_BATCH
     precision: Precision = field(init=False)
     optimizer: Optimizer = field(init=False)
