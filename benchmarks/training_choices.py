@@ -5,7 +5,8 @@
     python benchmarks/training_choices.py average --data "$NAS_TEST_DATA/cifar10_small" --images 4000 --epochs 3 5
 
 `steps` gives the time of a step, by image, over that of the usual training, on made-up images of 32 pixels. `average`
-scores the last weights and their running averages, which do not change the training, side by side.
+scores the last weights and their running averages, which do not change the training, side by side; `batches` compares
+batch sizes.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from nas.data.base import ImageData, Images
 from nas.data.load import load_images
 from nas.evaluate.average import Average
 from nas.evaluate.recipe import Recipe
+from nas.evaluate.train import TrainEvaluator
 from nas.evaluate.training import Training
 from nas.models.build import build_model
 from nas.models.start import start_quietly
@@ -39,6 +41,7 @@ mbconv r2 k3 s2 e3 c24
 mbconv r2 k3 s2 e3 c48
 head conv c128"""
 DECAYS = (0.9, 0.99, 0.999)
+BATCHES = (16, 32, 64, 128)
 Step = Callable[[], object]
 
 
@@ -235,7 +238,28 @@ def trained(arch: Architecture, data: ImageData, epochs: int, seed: int, device:
     return found
 
 
-PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"steps": steps, "average": averages}
+def batches(given: argparse.Namespace) -> dict[str, Any]:
+    """Accuracies after the last epoch by batch size, the learning rate with its square root."""
+    data, usual = load_images(given.data, resolution=32, images=given.images), Recipe()
+    found: dict[str, Any] = {}
+    for size in BATCHES:
+        rate = usual.learning_rate * (size / usual.batch_size) ** 0.5
+        recipe = attrs.evolve(usual, batch_size=size, learning_rate=rate)
+        evaluators = [
+            TrainEvaluator(data, seed=seed, device=given.device, recipe=recipe) for seed in range(given.seeds)
+        ]
+        for epochs in given.epochs:
+            held = [list(each.evaluate(network(given), epochs))[-1] for each in evaluators]
+            error = stdev(held) / len(held) ** 0.5
+            found[f"{size}, {epochs} epochs"] = {"mean": mean(held), "standard_error": error, "each": held}
+    return found
+
+
+PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "steps": steps,
+    "average": averages,
+    "batches": batches,
+}
 
 if __name__ == "__main__":
     main()

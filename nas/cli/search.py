@@ -324,7 +324,8 @@ def _proxy_task(described: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """The images and the training, or the evaluator that does without."""
     if "data" not in described:
         return dict(described)
-    return {"data": described["data"], "resolution": described.get("resolution"), "epochs": epochs}
+    kept = ("data", "resolution", "metric", "precision")
+    return {name: described[name] for name in kept if name in described} | {"epochs": epochs}
 
 
 def _seconds_a_trial(planned: "Plan") -> float | None:

@@ -1,6 +1,7 @@
 """One training: a model, its optimizer and images on a device, and what an epoch does with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from attrs import field, frozen
@@ -22,8 +23,9 @@ from nas.evaluate.recipe import Recipe
 OnBatch = Callable[[int, int, float], None]
 
 VAL_BATCH = 500
-# Reading a loss makes the host wait for a graphics card, so there several are read at once.
-LOSSES_AT_ONCE = 16
+# By kind of device, how many losses are read at once: reading makes the host wait for a graphics card.
+_AT_ONCE: Mapping[str, int] = MappingProxyType({"cpu": 1})
+_AT_ONCE_ELSEWHERE = 16
 
 
 @frozen(eq=False)
@@ -106,7 +108,7 @@ class Training:
         """
         steps, done = self.epochs * self.steps_per_epoch, (number - 1) * self.steps_per_epoch
         losses, unread = Losses(number, self.data.num_classes), list[Tensor]()
-        at_once = 1 if self._kind == "cpu" else LOSSES_AT_ONCE
+        at_once = _AT_ONCE.get(self._kind, _AT_ONCE_ELSEWHERE)
         for batch in self.deal(generator):
             rate = self.recipe.rate((done + len(unread) + 0.5) / steps)
             unread.append(self.step(batch, rate, generator))
