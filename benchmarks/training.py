@@ -1,6 +1,6 @@
 """How much faster than a plain PyTorch loop is the proxy training? Both in turn, epoch by epoch, in one run.
 
-    python benchmarks/training.py --data "$NAS_TEST_DATA/cifar10_small" --seeds 3 --json training.json
+    python benchmarks/training.py --data "$NAS_TEST_DATA/cifar10_small" --arch small --seeds 3 --json training.json
     python benchmarks/training.py --data "$NAS_TEST_DATA/cifar10_small" --arch efficientnet-b0 --images 2000 --threads 2
 
 The plain loop (`plain_training.py`) trains the same network on the same images with the same batch size, optimizer,
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from plain_training import Encoded, PlainLoop, read_encoded
+from training_choices import SMALL
 
 from nas.arch.code import parse_text
 from nas.arch.presets import preset, preset_names
@@ -60,7 +61,9 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="images, as nas search takes them; stored with their bytes")
-    parser.add_argument("--arch", action="append", default=[], help="a preset, or a file with an architecture's text")
+    parser.add_argument(
+        "--arch", action="append", default=[], help="a preset, small, or a file with an architecture's text"
+    )
     parser.add_argument("--space", help="a network drawn from this space")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--images", type=int, help="to train on; all without it")
@@ -84,7 +87,9 @@ def networks(given: argparse.Namespace) -> dict[str, Architecture]:
 
 
 def _network(name: str) -> Architecture:
-    return preset(name) if name in preset_names() else parse_text(Path(name).read_text(encoding="utf-8"))
+    if name in preset_names():
+        return preset(name)
+    return parse_text(SMALL if name == "small" else Path(name).read_text(encoding="utf-8"))
 
 
 def surroundings(given: argparse.Namespace, device: str) -> dict[str, Any]:
