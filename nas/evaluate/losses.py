@@ -10,25 +10,23 @@ WINDOW, TIMES = 10, 10.0
 
 
 class Losses:
-    """The losses of an epoch, step by step.
+    """The losses of a training, step by step.
 
     Args:
-        epoch: counted from 1.
         classes: of the task; guessing has a loss of ln(classes).
     """
 
-    def __init__(self, epoch: int, classes: int) -> None:
-        self._epoch = epoch
+    def __init__(self, classes: int) -> None:
         self._most = TIMES * math.log(classes)
         self._recent: deque[float] = deque(maxlen=WINDOW)
 
-    def add(self, step: int, loss: float) -> None:
-        """Take in the loss of a step, counted from 1.
+    def add(self, epoch: int, step: int, loss: float) -> None:
+        """Take in the loss of a step, counted from 1 over all epochs.
 
         Raises:
             EvaluationError: it is not finite, or the last ones are far above that of guessing.
         """
-        where = f"in epoch {self._epoch}, step {step}"
+        where = f"in epoch {epoch}, step {step}"
         if not math.isfinite(loss):
             raise EvaluationError(f"the loss is {loss} {where}", "lower learning_rate")
         self._recent.append(loss)

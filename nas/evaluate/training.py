@@ -56,6 +56,7 @@ class Training:
     scaler: torch.amp.GradScaler = field(init=False)
     average: Average | None = field(init=False)
     scaling: Scaling = field(init=False)
+    losses: Losses = field(init=False)
     train: Feed = field(init=False)
     val: Feed = field(init=False)
 
@@ -78,6 +79,10 @@ class Training:
     @scaling.default
     def _make_scaling(self) -> Scaling:
         return Scaling(self.data.mean, self.data.std, self.device)
+
+    @losses.default
+    def _make_losses(self) -> Losses:
+        return Losses(self.data.num_classes)
 
     @train.default
     def _move_train(self) -> Feed:
@@ -107,21 +112,21 @@ class Training:
             EvaluationError: a loss is not finite, or the training diverges.
         """
         steps, done = self.epochs * self.steps_per_epoch, (number - 1) * self.steps_per_epoch
-        losses, unread = Losses(number, self.data.num_classes), list[Tensor]()
+        unread = list[Tensor]()
         at_once = _AT_ONCE.get(self._kind, _AT_ONCE_ELSEWHERE)
         for batch in self.deal(generator):
             rate = self.recipe.rate((done + len(unread) + 0.5) / steps)
             unread.append(self.step(batch, rate, generator))
             if len(unread) == at_once:
-                done += self._read(unread, done, losses)
+                done += self._read(unread, done, number)
                 unread.clear()
-        self._read(unread, done, losses)
+        self._read(unread, done, number)
 
-    def _read(self, unread: Sequence[Tensor], done: int, losses: Losses) -> int:
+    def _read(self, unread: Sequence[Tensor], done: int, epoch: int) -> int:
         """Check and tell the losses of the steps after the first `done`; how many they are."""
         steps = self.epochs * self.steps_per_epoch
         for step, loss in enumerate(torch.stack(tuple(unread)).tolist() if unread else (), done + 1):
-            losses.add(step, loss)
+            self.losses.add(epoch, step, loss)
             if self.on_batch is not None:
                 self.on_batch(step, steps, loss)
         return len(unread)

@@ -13,9 +13,9 @@ GUESSING = math.log(5)
 
 
 def add(losses: list[float]) -> None:
-    watched = Losses(2, 5)
+    watched = Losses(5)
     for step, loss in enumerate(losses, 41):
-        watched.add(step, loss)
+        watched.add(2, step, loss)
 
 
 @given(st.lists(st.floats(0, TIMES * GUESSING * 0.999), max_size=40))

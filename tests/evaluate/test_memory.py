@@ -21,7 +21,8 @@ RECIPE = Recipe(batch_size=32, learning_rate=0.004)
 
 
 def evaluator(**given: Any) -> TrainEvaluator:
-    return TrainEvaluator(**({"data": make_data(96, lift=10), "recipe": RECIPE} | given))
+    rest: dict[str, Any] = {"data": make_data(96, lift=10), "recipe": RECIPE} | given
+    return TrainEvaluator(**rest)
 
 
 @pytest.fixture(name="limit")
