@@ -28,7 +28,7 @@ from nas.models.blocks import Conv
 from nas.models.build import build_model
 from nas.models.start import start_quietly
 
-VAL_BATCH = 500
+VAL_BATCH = 250
 
 
 class PlainConv(Conv):

@@ -173,7 +173,7 @@ def variants(given: argparse.Namespace) -> Iterator[tuple[str, tuple[Step, int]]
 
 def validations(of: Training) -> Iterator[tuple[str, tuple[Step, int]]]:
     """The same images validated by batches of several sizes."""
-    for size in (100, 500, 2000):
+    for size in (100, 250, 500, 2000):
         yield f"validation by {size}", (lambda size=size: of.right(slice(0, size)), size)  # type: ignore[misc]
 
 

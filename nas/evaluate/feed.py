@@ -35,7 +35,9 @@ class Feed:
         """
         if isinstance(which, slice):
             return self._sent(self.images[which]), self.labels[which]
-        return self._sent(self.images[which.to(self.images.device)]), self.labels[which.to(self.labels.device)]
+        # Whole images by their number; plain indexing goes byte by byte.
+        images = self.images.index_select(0, which.to(self.images.device))
+        return self._sent(images), self.labels[which.to(self.labels.device)]
 
     def _sent(self, batch: Tensor) -> Tensor:
         if batch.device.type == torch.device(self.device).type:

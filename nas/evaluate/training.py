@@ -22,7 +22,7 @@ from nas.evaluate.recipe import Recipe
 # Called after every step with the steps behind, all steps, and the step's loss; on a graphics card some steps later.
 OnBatch = Callable[[int, int, float], None]
 
-VAL_BATCH = 500
+VAL_BATCH = 250
 # By kind of device, how many losses are read at once: reading makes the host wait for a graphics card.
 _AT_ONCE: Mapping[str, int] = MappingProxyType({"cpu": 1})
 _AT_ONCE_ELSEWHERE = 16
