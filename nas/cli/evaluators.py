@@ -25,7 +25,7 @@ FORMS: Mapping[str, str] = MappingProxyType(
 LOOK = "zero-cost:naswot|distinctness|combined"
 # Options, and the evaluators that heed them.
 ABOUT: Sequence[tuple[Sequence[str], Sequence[str]]] = (
-    (("epochs", "pruner"), (TRAIN,)),
+    (("epochs", "metric", "pruner"), (TRAIN,)),
     (("data", "proxy_resolution", "images", "train_on"), (TRAIN, LOOK)),
     (("accuracy", "ignore_columns"), (FORMS[TABLE],)),
 )

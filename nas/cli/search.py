@@ -12,6 +12,7 @@ from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import ARCH_HELP, json_option, read_fixes, storage_option
 from nas.cli.search_result import print_result, print_result_json
 from nas.errors import TargetError
+from nas.evaluate.base import METRIC_NAMES
 from nas.search.defaults import BAND, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, SURROGATE, TRIALS
 
 if TYPE_CHECKING:
@@ -114,6 +115,13 @@ class Timed(Protocol):
     help="Pixels of a side in the proxy task.",
 )
 @click.option("--images", type=click.IntRange(1), help="Training images of the proxy.  [default: all]")
+@click.option(
+    "--metric",
+    type=click.Choice(METRIC_NAMES),
+    default=METRIC_NAMES[0],
+    show_default=True,
+    help="What the proxy training is scored by: the share of images told right, or the mean of that over classes.",
+)
 @click.option(
     "--train-on",
     type=click.Choice(["cpu", "cuda", "mps"]),
@@ -240,7 +248,13 @@ def _evaluator(options: dict[str, Any], progress: "Progress") -> "Evaluator":
     from nas.evaluate.train import TrainEvaluator, find_device
 
     device = find_device(options["train_on"])
-    return TrainEvaluator(_images(options, progress), seed=options["seed"], device=device, on_batch=progress.on_batch)
+    return TrainEvaluator(
+        _images(options, progress),
+        seed=options["seed"],
+        device=device,
+        on_batch=progress.on_batch,
+        metric=options["metric"],
+    )
 
 
 def _images(options: dict[str, Any], progress: "Progress") -> "ImageData":
@@ -309,7 +323,8 @@ def _proxy_task(described: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """The images and the training, or the evaluator that does without."""
     if "data" not in described or described["evaluator"] == ZERO_COST:
         return dict(described)
-    return {"data": described["data"], "resolution": described.get("resolution"), "epochs": epochs}
+    kept = ("data", "resolution", "metric", "precision")
+    return {name: described[name] for name in kept if name in described} | {"epochs": epochs}
 
 
 def _seconds_a_trial(planned: "Plan") -> float | None:

@@ -11,6 +11,8 @@ from nas.errors import DataError
 
 # A channel that never changes has no spread; one grey level keeps the division by it finite.
 _SMALLEST_STD = 1 / 255
+# Images that are looked at together.
+_BLOCK = 1024
 
 
 def _are_images(_: object, __: object, value: Tensor) -> None:
@@ -33,6 +35,7 @@ class Images:
     Args:
         images: uint8 `(N, 3, H, W)`.
         labels: int64 `(N,)`, an index into the classes.
+        mapped: whether the images lie in a file that is read as it is needed, being too many for the memory.
 
     Raises:
         DataError: another dtype or shape.
@@ -40,6 +43,7 @@ class Images:
 
     images: Tensor = attrs.field(validator=_are_images)
     labels: Tensor = attrs.field(validator=_are_labels)
+    mapped: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,17 +96,18 @@ class ImageData:
 def mean_and_std(images: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation by channel, 0…1, of uint8 images `(N, 3, H, W)`."""
     levels = torch.arange(256, dtype=torch.float64) / 255
-    # Counting grey levels is exact and needs no float copy of the images.
-    shares = [_shares(channel) for channel in images.unbind(1)]
+    # Counting grey levels is exact and needs no float copy of the images; nor a copy at all, block by block.
+    counts = sum((_counts(block) for block in torch.split(images, _BLOCK)), torch.zeros(3, 256, dtype=torch.int64))
+    shares = counts.double() / counts.sum(1, keepdim=True)
     means = [float(share @ levels) for share in shares]
     variances = [float(share @ (levels - mean) ** 2) for share, mean in zip(shares, means, strict=True)]
     stds = [max(variance**0.5, _SMALLEST_STD) for variance in variances]
     return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
 
 
-def _shares(channel: Tensor) -> Tensor:
-    counts = torch.bincount(channel.reshape(-1), minlength=256).double()
-    return counts / counts.sum()
+def _counts(images: Tensor) -> Tensor:
+    """How often each grey level occurs, `(3, 256)`."""
+    return torch.stack([channel.flatten().bincount(minlength=256) for channel in images.unbind(1)]).cpu()
 
 
 def fingerprint(classes: Iterable[str], parts: Iterable[Images]) -> str:

@@ -14,6 +14,10 @@ _IMAGE_NAMES = ("image", "img", "picture")
 _LABEL_NAMES = ("label", "labels", "class", "fine_label")
 
 
+# Classes are uneven where the largest has more than so many times the images of the smallest.
+_EVEN = 3
+
+
 @attrs.frozen(eq=False)
 class Labels:
     """Labels of every part, int64 `(N,)`, as indices into `classes`; `notes` are said to the user."""
@@ -62,6 +66,24 @@ def read_labels(parts: Mapping[str, Any], column: str) -> Labels:
     unused = [name for value, name in names.items() if value not in code]
     notes = (f"{len(unused)} classes have no image and are left out: {listed(unused)}",) if unused else ()
     return Labels(codes, tuple(str(names.get(value, value)) for value in known), notes)
+
+
+def say_balance(codes: Tensor, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """What to say of the sizes of classes, where the largest has more than three times the images of the smallest.
+
+    Args:
+        codes: labels `(N,)` of the train part, every class among them.
+        classes: their names.
+    """
+    counts = torch.bincount(codes, minlength=len(classes)).tolist()
+    least, most = min(counts), max(counts)
+    if most <= _EVEN * least:
+        return ()
+    small, large = classes[counts.index(least)], classes[counts.index(most)]
+    return (
+        f"classes are uneven, from {least:,} images to train on ({small}) to {most:,} ({large}): accuracy says most of "
+        "the large ones, balanced accuracy as much of each",
+    )
 
 
 def _check_present(values: Mapping[str, list[Any]], column: str, is_class: bool) -> None:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.data.room import MEMORY, Room
 from nas.data.wording import listed
 from nas.errors import DataError
 
@@ -107,7 +108,7 @@ def decode(cell: _Cell, *, root: Path, resolution: int) -> Picture | None:
         return None
 
 
-def decode_all(table: Any, indices: Tensor, *, part: str, root: Path, resolution: int) -> Decoded:
+def decode_all(table: Any, indices: Tensor, *, part: str, root: Path, resolution: int, room: Room = MEMORY) -> Decoded:
     """Decode rows of a table of one column, on all cores.
 
     Args:
@@ -116,12 +117,13 @@ def decode_all(table: Any, indices: Tensor, *, part: str, root: Path, resolution
         part: its name, for naming rows.
         root: the folder of the source.
         resolution: height and width, in pixels.
+        room: where the images are put.
 
     Raises:
-        DataError: a file cannot be read at all.
+        DataError: a file cannot be read at all, or there is no room.
     """
     (column,) = table.column_names
-    images = torch.empty((len(indices), 3, resolution, resolution), dtype=torch.uint8)
+    images = room.make((len(indices), 3, resolution, resolution))
     readable = torch.zeros(len(indices), dtype=torch.bool)
     corrupt: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
@@ -138,11 +140,11 @@ def decode_all(table: Any, indices: Tensor, *, part: str, root: Path, resolution
                 if picture is None:
                     corrupt.append(_name(cell, part, row, root))
                     continue
-                images[at] = torch.from_numpy(picture.pixels).permute(2, 0, 1)
+                images[at - len(corrupt)] = torch.from_numpy(picture.pixels).permute(2, 0, 1)
                 readable[at] = True
                 sizes[picture.size] += 1
                 grey += picture.grey
-    return Decoded(images[readable] if corrupt else images, readable, tuple(corrupt), sizes, grey)
+    return Decoded(images[: len(indices) - len(corrupt)], readable, tuple(corrupt), sizes, grey)
 
 
 def _each(

@@ -5,10 +5,11 @@ import tempfile
 import torch
 
 from nas.data.base import ImageData, Images, fingerprint, mean_and_std
-from nas.data.columns import Labels, image_column, label_column, read_labels
+from nas.data.columns import Labels, image_column, label_column, read_labels, say_balance
 from nas.data.decode import Decoded, check_corrupt, decode_all, notes
 from nas.data.packages import require
 from nas.data.parts import Slice, plan
+from nas.data.room import MEMORY_SHARE, Room, find_room
 from nas.data.sources import Source, open_source
 from nas.data.wording import listed
 from nas.errors import DataError
@@ -21,6 +22,7 @@ def load_images(
     images: int | None = None,
     max_corrupt_share: float = 0.01,
     test: bool = False,
+    memory_share: float = MEMORY_SHARE,
 ) -> ImageData:
     """Load labelled images and share them out into train, val and test.
 
@@ -39,6 +41,8 @@ def load_images(
         test: also read the test part, for the winner. Without it, only the labels of that part are looked at; its
             images are neither read nor decoded, though a hub's files are fetched whole, and a table that test is
             carved from is converted whole.
+        memory_share: images that take more than this share of the free memory once decoded lie in a file of the
+            temporary folder, which is gone when they are, and are read as they are needed.
 
     Raises:
         DataError: the source or a file of it cannot be found or read, or it breaks a rule on labels, classes or counts.
@@ -52,12 +56,18 @@ def load_images(
         labels = read_labels(opened.parts, label_column(opened.parts["train"].features))
         planned = plan(labels.codes, labels.classes, images)
         slices = {part: chosen for part, chosen in planned.items() if test or part != "test"}
-        decoded = _decode(opened, slices, resolution)
+        room = find_room(3 * resolution**2 * sum(len(held.indices) for held in slices.values()), memory_share)
+        decoded = _decode(opened, slices, resolution, room)
     _check_decoded(list(decoded.values()), max_corrupt_share)
-    parts = {part: _images(labels, slices[part], decoded[part]) for part in slices}
+    parts = {part: _images(labels, slices[part], decoded[part], room) for part in slices}
     _check_classes(parts, slices, labels.classes)
     mean, std = mean_and_std(parts["train"].images)
-    said = notes(list(decoded.values()), resolution) + _say_count(images, len(slices["train"].indices))
+    said = (
+        *notes(list(decoded.values()), resolution),
+        *_say_count(images, len(slices["train"].indices)),
+        *say_balance(parts["train"].labels, labels.classes),
+        *_say_room(room, parts),
+    )
     return ImageData(
         name=source,
         classes=labels.classes,
@@ -72,7 +82,7 @@ def load_images(
     )
 
 
-def _decode(opened: Source, slices: dict[str, Slice], resolution: int) -> dict[str, Decoded]:
+def _decode(opened: Source, slices: dict[str, Slice], resolution: int, room: Room) -> dict[str, Decoded]:
     from datasets import Image
 
     column = image_column(opened.parts["train"].features)
@@ -87,13 +97,15 @@ def _decode(opened: Source, slices: dict[str, Slice], resolution: int) -> dict[s
             part=chosen.origin,
             root=opened.root,
             resolution=resolution,
+            room=room,
         )
         for part, chosen in slices.items()
     }
 
 
-def _images(labels: Labels, chosen: Slice, decoded: Decoded) -> Images:
-    return Images(decoded.images, labels.codes[chosen.origin][chosen.indices[decoded.readable]])
+def _images(labels: Labels, chosen: Slice, decoded: Decoded, room: Room) -> Images:
+    codes = labels.codes[chosen.origin][chosen.indices[decoded.readable]]
+    return Images(decoded.images, codes, mapped=room.mapped)
 
 
 def _check_numbers(resolution: int, max_corrupt_share: float) -> None:
@@ -131,3 +143,10 @@ def _say_count(images: int | None, kept: int) -> tuple[str, ...]:
     if images is None or images <= kept:
         return ()
     return (f"{images:,} images to train on asked for, {kept:,} are there: all are used",)
+
+
+def _say_room(room: Room, parts: dict[str, Images]) -> tuple[str, ...]:
+    if not room.mapped:
+        return ()
+    size = sum(held.images.nbytes for held in parts.values())
+    return (f"{size / 1e9:,.1f} GB decoded: kept in the temporary folder, as the free memory is too small",)

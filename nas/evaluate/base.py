@@ -5,6 +5,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from nas.arch.spec import Architecture
 
+# What a training can be scored by; the first one is the usual.
+METRIC_NAMES = ("accuracy", "balanced")
+
 
 class Evaluator(Protocol):
     """Scores architectures. Owns its data; the same architecture, budget and seed give the same accuracies."""

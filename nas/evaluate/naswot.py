@@ -17,8 +17,9 @@ from nas.arch.spec import Architecture
 from nas.data.augment import normalise
 from nas.data.base import ImageData
 from nas.errors import EvaluationError, NasError
-from nas.evaluate.seeded import explained, seeded
-from nas.evaluate.train import PRECISIONS, find_device
+from nas.evaluate.memory import explained
+from nas.evaluate.seeded import seeded
+from nas.evaluate.train import find_device
 from nas.models.blocks import ACTIVATIONS
 from nas.models.build import build_model
 
@@ -109,7 +110,7 @@ class Naswot:
             "resolution": self.data.resolution,
             "images": len(self.batch),
             "seed": self.seed,
-            "precision": PRECISIONS.get(torch.device(self.device).type, "fp32"),
+            "precision": "fp32",
             "environment": {
                 "device": self.device,
                 "threads": torch.get_num_threads(),

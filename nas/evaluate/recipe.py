@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from nas.arch.spec import Architecture
 from nas.errors import NasError
+from nas.evaluate.precision import AUTO, PRECISIONS
 
 Groups = Iterable[dict[str, Any]]
 
@@ -28,6 +29,12 @@ def _adamw(groups: Groups, learning_rate: float) -> Optimizer:
 def _rmsprop(groups: Groups, learning_rate: float) -> Optimizer:
     return torch.optim.RMSprop(groups, lr=learning_rate, alpha=0.9, eps=1e-3, momentum=0.9, foreach=True)
 
+
+# What the learning rate is multiplied by where the batch is halved: in proportion for SGD (arXiv 1706.02677), by the
+# square root for adaptive methods (arXiv 2205.10287).
+HALVED: Mapping[str, float] = MappingProxyType({"adamw": 0.5**0.5, "sgd": 0.5, "rmsprop": 0.5**0.5})
+# A batch is not halved to fewer images than these: normalisation needs some.
+SMALLEST_BATCH = 8
 
 OPTIMIZERS: Mapping[str, Callable[[Groups, float], Optimizer]] = MappingProxyType(
     {"adamw": _adamw, "sgd": _sgd, "rmsprop": _rmsprop}
@@ -61,6 +68,10 @@ class Recipe:
             the papers' 0.01 needs hundreds of steps until its running statistics can be used.
         quiet_start: begin with a classifier of zeros and with branches that add nothing to their skips; the papers'
             initialisation needs more steps than a short training has.
+        ema: the share of a running average of weights that each step keeps; the average is what is scored. 0 scores the
+            weights themselves, which did as well: the learning rate falls to 0.
+        precision: of the arithmetic: "fp32", "bf16", "fp16", on a graphics card also "tf32", or "auto" for the
+            device's usual one.
 
     Raises:
         NasError: a number lies outside its range.
@@ -77,6 +88,10 @@ class Recipe:
         default=0.2, validator=_is("a number from above 0 to 1, or None", lambda value: value is None or 0 < value <= 1)
     )
     quiet_start: bool = True
+    ema: float = field(default=0.0, validator=_SHARE)
+    precision: str = field(
+        default=AUTO, validator=_is(f"one of {', '.join((AUTO, *PRECISIONS))}", (AUTO, *PRECISIONS).__contains__)
+    )
 
     def adapt(self, arch: Architecture) -> Architecture:
         """The architecture with what the recipe changes of it; the weights' shapes stay."""
@@ -87,6 +102,13 @@ class Recipe:
     def steps(self, images: int) -> int:
         """Steps of an epoch."""
         return max(1, images // self.batch_size)
+
+    def smaller(self) -> "Recipe | None":
+        """The recipe with half the batch and the learning rate that goes with it; None below the smallest batch."""
+        if self.batch_size // 2 < SMALLEST_BATCH:
+            return None
+        rate = self.learning_rate * HALVED[self.optimizer]
+        return attrs.evolve(self, batch_size=self.batch_size // 2, learning_rate=rate)
 
     def make_optimizer(self, model: nn.Module) -> Optimizer:
         """The optimizer of a model's parameters; vectors (normalisation, biases) are not decayed."""

@@ -10,8 +10,9 @@ from attrs import field, frozen
 
 from nas.data.base import ImageData
 from nas.data.load import load_images
+from nas.evaluate.precision import precision_on
 from nas.evaluate.recipe import Recipe
-from nas.evaluate.train import PRECISIONS, TrainEvaluator, find_device
+from nas.evaluate.train import TrainEvaluator, find_device
 
 # Held at once: as many as the evaluators that a check compares in turn; more would take memory for little.
 RESOLUTIONS_HELD = 3
@@ -62,5 +63,5 @@ class TrainEvaluators:
             "images": self.images,
             "fingerprint": self.fingerprint,
             "recipe": attrs.asdict(self.recipe),
-            "precision": PRECISIONS.get(torch.device(self.device).type, "fp32"),
+            "precision": precision_on(self.device, self.recipe.precision),
         }

@@ -14,18 +14,20 @@ from torch import Generator
 
 from nas.arch.spec import Architecture
 from nas.data.base import ImageData
-from nas.errors import NasError
+from nas.errors import EvaluationError, NasError
+from nas.evaluate.base import METRIC_NAMES
+from nas.evaluate.memory import OutOfMemoryError, let_go, noticed
+from nas.evaluate.metrics import METRICS
+from nas.evaluate.precision import PRECISIONS, precision_on
 from nas.evaluate.recipe import Recipe
-from nas.evaluate.seeded import explained, seeded
-from nas.evaluate.training import OnBatch, Training
+from nas.evaluate.seeded import seeded
+from nas.evaluate.training import VAL_BATCH, OnBatch, Training
 from nas.models.build import build_model
 from nas.models.start import start_quietly
 
 DEVICES: Mapping[str, Callable[[], bool]] = MappingProxyType(
     {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
 )
-# cuDNN's convolutions round their inputs unless torch is told otherwise.
-PRECISIONS: Mapping[str, str] = MappingProxyType({"cuda": "tf32"})
 
 
 def find_device(word: str | None = None) -> str:
@@ -53,12 +55,18 @@ class TrainEvaluator:
     drawn from `seed`, and torch's global generators are left as they were. They are used while an epoch runs, so two
     evaluations may take turns in a thread, but must not run in two threads at once.
 
+    Where memory runs out the training begins again with half the batch; `remarks` tells the batch that was used.
+
     Args:
         data: the images; kept as bytes on the device while an architecture is trained.
         seed: of everything random.
         device: as `find_device` gives it.
         recipe: how the training goes.
-        on_batch: called after each step; see `OnBatch`.
+        on_batch: called for each step; see `OnBatch`.
+        metric: "accuracy", or "balanced" for the mean over classes of the share of their images that are told right.
+
+    Raises:
+        NasError: too few images, no such metric, or a precision that the device does not have.
     """
 
     data: ImageData
@@ -66,8 +74,13 @@ class TrainEvaluator:
     device: str = field(default="cpu", converter=find_device)
     recipe: Recipe = field(factory=Recipe)
     on_batch: OnBatch | None = None
+    metric: str = METRIC_NAMES[0]
+    _lowered: dict[Architecture, int] = field(init=False, factory=dict, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise NasError(f"unknown metric {self.metric!r}", f"use one of {', '.join(METRICS)}")
+        precision_on(self.device, self.recipe.precision)
         if len(self.data.train) < 2:
             raise NasError(f"{self.data.name} has {len(self.data.train)} image to train on", "give it at least two")
 
@@ -80,11 +93,41 @@ class TrainEvaluator:
         """
         if budget < 1:
             raise NasError(f"a budget of {budget} epochs", "train for at least one")
-        return self._accuracies(self._adapted(arch), budget)
+        self._adapted(arch)  # refuses what does not fit before anything is asked for
+        return self._accuracies(arch, budget)
 
     def _accuracies(self, arch: Architecture, budget: int) -> Iterator[float]:
+        """Trains with smaller batches as long as memory runs out; what was told already is trained, not told, again.
+
+        The accuracies to come are then those of a whole training with the smaller batch: what is left of the larger
+        one's weights has seen a part of an epoch, and no seed could give it again.
+        """
+        self._lowered.pop(arch, None)
+        recipe: Recipe | None = self.recipe
+        told = epoch = 0
+        while recipe is not None:
+            try:
+                for epoch, accuracy in enumerate(self._trained(arch, budget, recipe), 1):
+                    if epoch > told:
+                        told = epoch
+                        yield accuracy
+            except OutOfMemoryError as error:
+                epoch, tried = error.epoch, recipe.batch_size
+            else:
+                return
+            # Only here is the failed training's memory free: an error holds on to the frames that it came through.
+            let_go(self.device)
+            recipe = recipe.smaller()
+            if recipe is not None:
+                self._lowered[arch] = recipe.batch_size
+        raise EvaluationError(
+            f"out of memory in epoch {epoch} with batches of {tried} images, and fewer are not tried",
+            "lower the resolution",
+        )
+
+    def _trained(self, arch: Architecture, budget: int, recipe: Recipe) -> Iterator[float]:
         with self._epoch(0):
-            training = self._start(arch, budget)
+            training = self._start(self._adapted(arch), budget, recipe)
         for epoch in range(1, budget + 1):
             with self._epoch(epoch) as generator:
                 training.epoch(epoch, generator)
@@ -94,6 +137,10 @@ class TrainEvaluator:
     def with_seed(self, seed: int) -> "TrainEvaluator":
         """The same training of other weights, in another order; see `Reseedable`."""
         return attrs.evolve(self, seed=seed)
+
+    def remarks(self, arch: Architecture) -> Mapping[str, Any]:
+        """The batch size of its last evaluation where memory ran out with the recipe's."""
+        return {"batch_size": self._lowered[arch]} if arch in self._lowered else {}
 
     def describe(self) -> Mapping[str, Any]:
         """Everything the accuracies depend on, as plain JSON values."""
@@ -106,7 +153,8 @@ class TrainEvaluator:
             "images": {"train": len(self.data.train), "val": len(self.data.val)},
             "recipe": attrs.asdict(self.recipe),
             "seed": self.seed,
-            "precision": PRECISIONS.get(torch.device(self.device).type, "fp32"),
+            "precision": precision_on(self.device, self.recipe.precision),
+            "metric": self.metric,
             "environment": {
                 "device": self.device,
                 "threads": torch.get_num_threads(),
@@ -118,13 +166,22 @@ class TrainEvaluator:
         """An estimate: the median of a few steps, and of a few batches of the validation, after one to warm up.
 
         Raises:
-            EvaluationError: as `evaluate`.
+            EvaluationError: memory runs out.
         """
+        try:
+            return self._estimate(arch, batches)
+        except OutOfMemoryError:
+            raise EvaluationError(
+                f"out of memory with batches of {self.recipe.batch_size} images", "lower the resolution"
+            ) from None
+
+    def _estimate(self, arch: Architecture, batches: int) -> float:
         with self._epoch(1) as generator:
-            training = self._start(self._adapted(arch), 1)
+            training = self._start(self._adapted(arch), 1, self.recipe)
             batch, checks = training.deal(generator)[0], training.val_batches()
-            step = _median_seconds(lambda: training.step(batch, 0.0, generator), batches)
-            check = _median_seconds(lambda: training.correct(checks[0]), batches)
+            # Reading a number waits for the device.
+            step = _median_seconds(lambda: training.step(batch, 0.0, generator).item(), batches)
+            check = _median_seconds(lambda: training.right(checks[0]).sum().item(), batches)
         return step * training.steps_per_epoch + check * len(checks)
 
     def _adapted(self, arch: Architecture) -> Architecture:
@@ -133,21 +190,24 @@ class TrainEvaluator:
         adapted = arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes)
         return self.recipe.adapt(adapted)
 
-    def _start(self, arch: Architecture, budget: int) -> Training:
+    def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> Training:
         model = build_model(arch)
-        if self.recipe.quiet_start:
+        if recipe.quiet_start:
             start_quietly(model)
         # Channels last trains 2.5 times as fast on a CPU.
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Training(self.data, model, self.recipe, budget, self.device, self.on_batch)
+        # Validation takes no more memory than a step where its batch is lowered alike.
+        val_batch = max(1, VAL_BATCH * recipe.batch_size // self.recipe.batch_size)
+        return Training(self.data, model, recipe, budget, self.device, self.on_batch, self.metric, val_batch)
+
+    @property
+    def _may_round(self) -> bool:
+        return PRECISIONS[precision_on(self.device, self.recipe.precision)].tf32
 
     @contextmanager
     def _epoch(self, epoch: int) -> Iterator[Generator]:
-        """Seeds of its own for every epoch, so that nothing is carried over a `yield`; errors get their reason."""
-        with (
-            explained(f"in epoch {epoch}", "lower batch_size or the resolution"),
-            seeded(self.seed * 1_000_003 + epoch, self.device) as generator,
-        ):
+        """Seeds of its own for every epoch, so that nothing is carried over a `yield`."""
+        with seeded(self.seed * 1_000_003 + epoch, self.device, tf32=self._may_round) as generator, noticed(epoch):
             yield generator
 
 

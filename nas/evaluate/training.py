@@ -1,7 +1,7 @@
 """One training: a model, its optimizer and images on a device, and what an epoch does with them."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from attrs import field, frozen
@@ -9,15 +9,23 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from nas.data.augment import augment, normalise
-from nas.data.base import ImageData, Images
-from nas.errors import EvaluationError
+from nas.data.augment import Scaling, augment
+from nas.data.base import ImageData
+from nas.evaluate.average import Average
+from nas.evaluate.base import METRIC_NAMES
+from nas.evaluate.feed import Feed, make_feed
+from nas.evaluate.losses import Losses
+from nas.evaluate.metrics import METRICS
+from nas.evaluate.precision import PRECISIONS, Precision, precision_on
 from nas.evaluate.recipe import Recipe
 
-# Called after every step with the steps behind, all steps, and the step's loss.
+# Called after every step with the steps behind, all steps, and the step's loss; on a graphics card some steps later.
 OnBatch = Callable[[int, int, float], None]
 
-VAL_BATCH = 500
+VAL_BATCH = 250
+# By kind of device, how many losses are read at once: reading makes the host wait for a graphics card.
+_AT_ONCE: Mapping[str, int] = MappingProxyType({"cpu": 1})
+_AT_ONCE_ELSEWHERE = 16
 
 
 @frozen(eq=False)
@@ -29,8 +37,10 @@ class Training:
         model: on `device`, channels last; trained in place.
         recipe: how it goes.
         epochs: how many there will be.
-        device: bytes are kept there and turned into numbers by the batch.
-        on_batch: called after each step.
+        device: where bytes are turned into numbers by the batch.
+        on_batch: called for each step.
+        metric: by name, of `METRICS`.
+        val_batch: images that are validated at once.
     """
 
     data: ImageData
@@ -39,21 +49,52 @@ class Training:
     epochs: int
     device: str
     on_batch: OnBatch | None = None
+    metric: str = METRIC_NAMES[0]
+    val_batch: int = VAL_BATCH
+    precision: Precision = field(init=False)
     optimizer: Optimizer = field(init=False)
-    train: Images = field(init=False)
-    val: Images = field(init=False)
+    scaler: torch.amp.GradScaler = field(init=False)
+    average: Average | None = field(init=False)
+    scaling: Scaling = field(init=False)
+    losses: Losses = field(init=False)
+    train: Feed = field(init=False)
+    val: Feed = field(init=False)
+
+    @precision.default
+    def _find_precision(self) -> Precision:
+        return PRECISIONS[precision_on(self.device, self.recipe.precision)]
 
     @optimizer.default
     def _make_optimizer(self) -> Optimizer:
         return self.recipe.make_optimizer(self.model)
 
+    @scaler.default
+    def _make_scaler(self) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler(self._kind, enabled=self.precision.scaled)
+
+    @average.default
+    def _make_average(self) -> Average | None:
+        return Average(self.model, self.recipe.ema) if self.recipe.ema else None
+
+    @scaling.default
+    def _make_scaling(self) -> Scaling:
+        return Scaling(self.data.mean, self.data.std, self.device)
+
+    @losses.default
+    def _make_losses(self) -> Losses:
+        return Losses(self.data.num_classes)
+
     @train.default
-    def _move_train(self) -> Images:
-        return self.data.train.to(self.device)
+    def _move_train(self) -> Feed:
+        return make_feed(self.data.train, self.device)
 
     @val.default
-    def _move_val(self) -> Images:
-        return self.data.val.to(self.device)
+    def _move_val(self) -> Feed:
+        return make_feed(self.data.val, self.device)
+
+    @property
+    def _kind(self) -> str:
+        return torch.device(self.device).type
 
     @property
     def steps_per_epoch(self) -> int:
@@ -62,52 +103,75 @@ class Training:
 
     def deal(self, generator: Generator) -> tuple[Tensor, ...]:
         """Shuffled indices `(B,)` by the batch, of equal sizes give or take one: a batch of one image has no spread."""
-        order = torch.randperm(len(self.train), generator=generator).to(self.device)
-        return order.tensor_split(self.steps_per_epoch)
+        return torch.randperm(len(self.train), generator=generator).tensor_split(self.steps_per_epoch)
 
     def epoch(self, number: int, generator: Generator) -> None:
         """Train the epoch `number`, counted from 1.
 
         Raises:
-            EvaluationError: a loss is not finite.
+            EvaluationError: a loss is not finite, or the training diverges.
         """
-        steps = self.epochs * self.steps_per_epoch
-        for step, batch in enumerate(self.deal(generator), (number - 1) * self.steps_per_epoch):
-            loss = self.step(batch, self.recipe.rate((step + 0.5) / steps), generator)
-            if not math.isfinite(loss):
-                raise EvaluationError(f"the loss is {loss} in epoch {number}, step {step + 1}", "lower learning_rate")
-            if self.on_batch is not None:
-                self.on_batch(step + 1, steps, loss)
+        steps, done = self.epochs * self.steps_per_epoch, (number - 1) * self.steps_per_epoch
+        unread = list[Tensor]()
+        at_once = _AT_ONCE.get(self._kind, _AT_ONCE_ELSEWHERE)
+        for batch in self.deal(generator):
+            rate = self.recipe.rate((done + len(unread) + 0.5) / steps)
+            unread.append(self.step(batch, rate, generator))
+            if len(unread) == at_once:
+                done += self._read(unread, done, number)
+                unread.clear()
+        self._read(unread, done, number)
 
-    def step(self, batch: Tensor, learning_rate: float, generator: Generator) -> float:
-        """One step on the images of these indices `(B,)`; the loss before it."""
+    def _read(self, unread: Sequence[Tensor], done: int, epoch: int) -> int:
+        """Check and tell the losses of the steps after the first `done`; how many they are."""
+        steps = self.epochs * self.steps_per_epoch
+        for step, loss in enumerate(torch.stack(tuple(unread)).tolist() if unread else (), done + 1):
+            self.losses.add(epoch, step, loss)
+            if self.on_batch is not None:
+                self.on_batch(step, steps, loss)
+        return len(unread)
+
+    def step(self, batch: Tensor, learning_rate: float, generator: Generator) -> Tensor:
+        """One step on the images of these indices `(B,)`; the loss before it, a scalar on the device."""
         self.model.train()
-        shift = round(self.recipe.shift * self.data.resolution)
-        images = augment(self._floats(self.train.images[batch]), flip=self.data.flip, shift=shift, generator=generator)
-        logits = self.model(images.contiguous(memory_format=torch.channels_last))
-        smoothing = self.recipe.label_smoothing
-        loss = functional.cross_entropy(logits, self.train.labels[batch], label_smoothing=smoothing)
+        images, labels = self.train.take(batch)
+        logits = self._logits(self.model, self._augmented(images, generator))
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self.optimizer.step()
-        return loss.item()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update(self.model)
+        return loss.detach()
+
+    def _augmented(self, images: Tensor, generator: Generator) -> Tensor:
+        shift = round(self.recipe.shift * self.data.resolution)
+        fill = tuple(round(255 * value) for value in self.data.mean)
+        return augment(images, flip=self.data.flip, shift=shift, generator=generator, fill=fill)
+
+    def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Logits `(N, classes)` in fp32 of bytes `(N, 3, H, W)`."""
+        floats = self.scaling(images.contiguous(memory_format=torch.channels_last))
+        with torch.autocast(self._kind, self.precision.autocast, enabled=self.precision.autocast is not None):
+            logits: Tensor = model(floats)
+        return logits.float()
 
     def accuracy(self) -> float:
-        """The share of val images whose largest logit is their label's."""
-        return sum(map(self.correct, self.val_batches())) / len(self.val)
+        """What the metric says of the val images; right is one whose largest logit is its label's."""
+        right = torch.cat([self.right(batch) for batch in self.val_batches()])
+        return METRICS[self.metric](right.cpu(), self.data.val.labels.cpu())
 
     def val_batches(self) -> tuple[slice, ...]:
         """The val part by the batch."""
-        return tuple(slice(start, start + VAL_BATCH) for start in range(0, len(self.val), VAL_BATCH))
+        return tuple(slice(start, start + self.val_batch) for start in range(0, len(self.val), self.val_batch))
 
     @torch.inference_mode()
-    def correct(self, batch: slice) -> int:
-        """How many of these val images are told right."""
-        self.model.eval()
-        images = self._floats(self.val.images[batch]).contiguous(memory_format=torch.channels_last)
-        return int((self.model(images).argmax(1) == self.val.labels[batch]).sum())
-
-    def _floats(self, images: Tensor) -> Tensor:
-        return normalise(images, self.data.mean, self.data.std)
+    def right(self, batch: slice) -> Tensor:
+        """Which of these val images are told right, bool `(B,)`."""
+        model = self.model if self.average is None else self.average.model
+        model.eval()
+        images, labels = self.val.take(batch)
+        return self._logits(model, images).argmax(1) == labels

@@ -8,4 +8,4 @@ CONFIRM = 3
 # The sampler made for this problem.
 SURROGATE = "surrogate"
 SAMPLER_NAMES = (SURROGATE, "tpe", "nsga2", "nsga3", "evolution", "random")
-PRUNER_NAMES = ("median", "none")
+PRUNER_NAMES = ("median", "halving", "hyperband", "none")

@@ -28,9 +28,18 @@ PRUNERS: Mapping[str, Callable[[int], optuna.pruners.BasePruner]] = MappingProxy
     {
         # The first half of a one-cycle schedule says little about its end.
         "median": lambda epochs: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=epochs // 2 + 1),
+        # Half go on at each rung (arXiv 1810.05934).
+        "halving": lambda epochs: optuna.pruners.SuccessiveHalvingPruner(_first_rung(epochs), reduction_factor=2),
+        # Brackets that halve from the first rung, from the second, and so on (arXiv 1603.06560).
+        "hyperband": lambda epochs: optuna.pruners.HyperbandPruner(_first_rung(epochs), epochs, reduction_factor=2),
         "none": lambda _epochs: optuna.pruners.NopPruner(),
     }
 )
+
+
+def _first_rung(epochs: int) -> int:
+    """The epoch after which trials are first compared: a quarter of all, and at least one."""
+    return max(1, epochs // 4)
 
 
 def find_sampler(name: str) -> Callable[[int], BaseSampler]:

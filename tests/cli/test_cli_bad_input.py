@@ -61,6 +61,7 @@ USAGE = {
     "device": (use("--train-on", "tpu"), "'tpu'"),
     "objective": (use("--objective", "best"), "'best'"),
     "pruner": (use("--pruner", "asha"), "'asha'"),
+    "metric": (use("--metric", "recall"), "'recall'"),
     "no trials": (use("--trials", "0"), "0"),
     "w is no number": (use("--w", "high"), "'high'"),
 }

@@ -214,3 +214,13 @@ def test_a_real_training_ended_twice_is_the_same_study(
     end_and_go_on(nas, SHORT, REAL, number)
     assert trials(nas.folder) == undisturbed
     assert len(undisturbed) == 6
+
+
+@pytest.mark.slow
+def test_balanced_accuracy_under_hyperband_is_a_study_of_its_own(nas: Nas) -> None:
+    ran = nas(*SHORT, "--metric", "balanced", "--pruner", "hyperband", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["trials"] == 6
+    lengths = {len(kept) for _, kept, *_ in trials(nas.folder)}
+    assert lengths <= {1, 2}
+    nas(*SHORT, "--pruner", "hyperband").refused("proxy.metric balanced, not accuracy")

@@ -24,6 +24,8 @@ from tests.models.test_build import parameters
         ("label_smoothing", 1.5),
         ("shift", -0.1),
         ("norm_momentum", 0),
+        ("ema", 1),
+        ("precision", "int8"),
     ],
 )
 def test_numbers_out_of_range_are_named(name: str, value: Any) -> None:

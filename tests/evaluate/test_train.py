@@ -14,36 +14,17 @@ from torch import nn
 from nas.arch.code import parse_text
 from nas.arch.presets import preset
 from nas.arch.spec import Architecture
-from nas.data.base import ImageData, Images, fingerprint
+from nas.data.base import ImageData
 from nas.data.load import load_images
 from nas.errors import EvaluationError, NasError
-from nas.evaluate import train
+from nas.evaluate import train, training
 from nas.evaluate.base import Evaluator
 from nas.evaluate.recipe import OPTIMIZERS, Recipe
 from nas.evaluate.train import TrainEvaluator, find_device
 from nas.evaluate.training import Training
+from tests.evaluate.colours import ARCH, make_data
 
-ARCH = parse_text(
-    "net resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0.2\nstem conv k3 s1 c8\n"
-    "mbconv r2 k3 s2 e2 c8 se0.25\nconv k3 s2 c12\nhead conv c16 dropout=0.2"
-)
 SHORT = Recipe(batch_size=8)
-
-
-def coloured(count: int, side: int = 8) -> Images:
-    """Three classes that differ in which channel is brightest."""
-    labels = torch.arange(count) % 3
-    images = torch.randint(0, 120, (count, 3, side, side), generator=torch.Generator().manual_seed(count))
-    images[torch.arange(count), labels] += 100
-    return Images(images.to(torch.uint8), labels)
-
-
-def make_data(train_images: int = 61) -> ImageData:
-    train, val, test = coloured(train_images), coloured(30), coloured(9)
-    classes = ("red", "green", "blue")
-    mean, std = (0.35, 0.35, 0.35), (0.2, 0.2, 0.2)
-    mark = fingerprint(classes, (train, val, test))
-    return ImageData("colours", classes, train, val, test, mean, std, mark)
 
 
 @pytest.fixture(name="data")
@@ -113,8 +94,8 @@ def test_progress_is_told_by_the_step(data: ImageData) -> None:
 
 @pytest.mark.parametrize("count", [2, 7, 9, 17, 33])
 def test_no_batch_has_a_single_image_and_none_is_left_out(count: int) -> None:
-    training = Training(make_data(count), nn.Linear(1, 1), SHORT, 1, "cpu")
-    batches = training.deal(torch.Generator())
+    dealt = Training(make_data(count), nn.Linear(1, 1), SHORT, 1, "cpu")
+    batches = dealt.deal(torch.Generator())
     assert sorted(torch.cat(batches).tolist()) == list(range(count))
     assert min(map(len, batches)) >= 2
     pooled = parse_text("net\nstem conv k3 s4 c8\nmbconv k3 s4 e2 c8\nhead conv c8")
@@ -130,6 +111,32 @@ def test_a_loss_that_is_not_finite_is_told_with_its_epoch(data: ImageData) -> No
     wild = Recipe(optimizer="sgd", batch_size=8, learning_rate=1e30, weight_decay=0.5)
     with pytest.raises(EvaluationError, match=r"the loss is (nan|inf) in epoch 1, step \d"):
         run(TrainEvaluator(data, recipe=wild))
+
+
+def test_a_training_that_diverges_is_given_up_however_short_its_epochs(
+    data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Training, "step", lambda *_: torch.tensor(1e4))
+    with pytest.raises(EvaluationError, match=r"diverged in epoch 2, step 10: the last 10 losses average 1e\+04"):
+        run(TrainEvaluator(data, recipe=SHORT), budget=3)
+
+
+def test_losses_that_are_read_some_steps_later_tell_the_same(data: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int, float]] = []
+    evaluator = TrainEvaluator(data, recipe=SHORT, on_batch=lambda *step: told.append(step))
+    wild = attrs.evolve(evaluator, recipe=Recipe(optimizer="sgd", batch_size=8, learning_rate=1e30, weight_decay=0.5))
+
+    def outcomes() -> tuple[list[float], str]:
+        with pytest.raises(EvaluationError) as caught:
+            run(wild)
+        return run(evaluator), str(caught.value)
+
+    at_once = outcomes()
+    first = told.copy()
+    told.clear()
+    monkeypatch.setattr(training, "_AT_ONCE", {"cpu": 4})
+    assert outcomes() == at_once
+    assert told == first
 
 
 def _raise(error: Exception) -> Callable[..., nn.Sequential]:

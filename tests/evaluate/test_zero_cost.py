@@ -25,7 +25,7 @@ from nas.evaluate.table import read_table
 from nas.evaluate.zero_cost import PARTS, ZeroCostEvaluator, depth, make_scale, needs_images, scores
 from nas.space.files import find_space
 from tests.contracts.evaluator import SMALL, EvaluatorContract
-from tests.evaluate.test_train import make_data
+from tests.evaluate.colours import make_data
 from tests.search.fakes import SMALLEST, make_space
 
 SPACE = make_space()

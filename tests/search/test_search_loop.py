@@ -101,6 +101,44 @@ def test_unpromising_trials_are_pruned_between_epochs() -> None:
     assert view.counted == 40
 
 
+@pytest.mark.parametrize(
+    ("pruner", "epochs", "rungs"),
+    # A quarter of the epochs, and twice and four times that.
+    [
+        ("hyperband", 8, {2, 4, 8}),
+        pytest.param("halving", 8, {2, 4, 8}, marks=pytest.mark.slow),
+        pytest.param("halving", 3, {1, 2, 3}, marks=pytest.mark.slow),
+        pytest.param("hyperband", 3, {1, 2, 3}, marks=pytest.mark.slow),
+    ],
+)
+def test_half_go_on_at_each_rung(url: str, pruner: str, epochs: int, rungs: set[int]) -> None:
+    settings = asked(trials=24, epochs=epochs, pruner=pruner)
+    whole = go(settings)
+    assert {len(r.accuracies) for r in whole.records} == rungs
+    assert {r.state for r in whole.records if len(r.accuracies) < epochs} == {"pruned"}
+    means = {
+        state: np.mean([r.accuracies[min(rungs) - 1] for r in whole.records if r.state == state])
+        for state in ("pruned", "complete")
+    }
+    assert means["pruned"] < means["complete"]
+    # The same again, in a database and in two goes.
+    go(attrs.evolve(settings, trials=11), url)
+    assert outcome(go(settings, url)) == outcome(whole)
+    trials = optuna.load_study(storage=url, study_name="demo").trials
+    assert [len(t.intermediate_values) for t in trials] == [len(r.accuracies) for r in whole.records]
+
+
+def test_a_trial_that_halving_stops_was_not_among_the_better_half() -> None:
+    """Each against all before it: the rule of arXiv 1810.05934 at the first rung."""
+    seen: list[float] = []
+    settings = asked(trials=16, epochs=8, pruner="halving")
+    for record in go(settings).records:
+        value = score(record.accuracies[1], [record.costs["macs"]], settings.targets, make_reward("soft"))
+        seen.append(value)
+        better = sum(other > value for other in seen)
+        assert (len(record.accuracies) > 2) == (better < max(1, len(seen) // 2))
+
+
 def test_without_a_pruner_none_is() -> None:
     assert {r.state for r in go(asked(trials=15, epochs=6, pruner="none")).records} == {"complete"}
 

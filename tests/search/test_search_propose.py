@@ -103,5 +103,5 @@ def test_a_class_that_optuna_does_not_have_or_that_needs_more_than_a_seed_is_ref
 def test_an_unknown_name_is_told_with_those_there_are() -> None:
     with pytest.raises(StudyError, match=r"surrogate, tpe, nsga2, .* or optuna:CLASS"):
         find_sampler("gp")
-    with pytest.raises(StudyError, match="median, none"):
+    with pytest.raises(StudyError, match="median, halving, hyperband, none"):
         make_pruner("asha", 3)
