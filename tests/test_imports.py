@@ -34,7 +34,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("evaluate.base", "arch", "space", "models", "data"),
     "evaluate.zero_cost": ("evaluate.base", "arch", "space", "cost"),
     "objective": ("evaluate.base", "cost.base"),
-    "search": ("objective", "space"),
+    "search": ("objective", "space", "noise"),
     "scaling": ("arch", "cost.base"),
     "scaling.fit": ("scaling", "search", "evaluate.base", "noise"),
     "scaling.compare": ("scaling", "search", "evaluate.base"),

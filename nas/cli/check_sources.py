@@ -6,7 +6,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.evaluators import FORMS, TRAIN, ZERO_COST, make_untrained, split
+from nas.cli.evaluators import FORMS, TRAIN, ZERO_COST, make_evaluator, split
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def make_one(text: str, options: Made, space: "SearchSpace", seed: int) -> "Eval
     Raises:
         NasError: its file, function or images cannot be used.
     """
-    return make_untrained({**options, "evaluator": text, "seed": seed}, space, partial(_images, options))
+    return make_evaluator(text, {**options, "seed": seed}, space, partial(_images, options))
 
 
 def _images(options: Made) -> "ImageData":

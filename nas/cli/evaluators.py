@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import frozen
 from click.core import ParameterSource
 
 from nas.errors import NasError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from nas.space.decode import SearchSpace
 
 Load = Callable[[], "ImageData"]
+OnBatch = Callable[[int, int, float], None]
 TRAIN, TABLE, PYTHON, ZERO_COST = "train", "table", "python", "zero-cost"
 FORMS: Mapping[str, str] = MappingProxyType(
     {TRAIN: "train", TABLE: "table:FILE", PYTHON: "python:MODULE:FUNCTION", ZERO_COST: "zero-cost:NAME"},
@@ -29,6 +31,7 @@ ABOUT: Sequence[tuple[Sequence[str], Sequence[str]]] = (
     (("data", "proxy_resolution", "images", "train_on"), (TRAIN, LOOK)),
     (("accuracy", "ignore_columns"), (FORMS[TABLE],)),
 )
+BEFORE = "CHEAP+COSTLY"  # one that looks through the band first, and the one that accuracies come from
 # What a search goes by where nothing is trained: there is one accuracy, and nothing to stop before it.
 UNTRAINED: Mapping[str, Any] = MappingProxyType({"epochs": 1, "pruner": "none"})
 
@@ -39,17 +42,25 @@ def settled(context: click.Context) -> dict[str, Any]:
     Raises:
         NasError: there is no such evaluator, or options were given that say nothing to it.
     """
-    kind, rest = split(context.params["evaluator"])
-    heeding = LOOK if kind == ZERO_COST and _looks(rest) else FORMS[kind]
-    for names, heeded in ABOUT:
-        unfit = [_flag(context, name) for name in names if heeding not in heeded and _is_given(context, name)]
+    cheap, costly = halves(context.params["evaluator"])
+    parts = [split(text) for text in (cheap, costly) if text]
+    heeding = {LOOK if kind == ZERO_COST and _looks(rest) else FORMS[kind] for kind, rest in parts}
+    for names, heeded in (*ABOUT, (("screen",), (BEFORE,))):
+        fits = heeding & {*heeded} or (cheap and BEFORE in heeded)
+        unfit = [_flag(context, name) for name in names if not fits and _is_given(context, name)]
         if unfit:
-            fit = " or ".join(heeded)
+            fit, own = " or ".join(heeded), "+".join(_word(*part) for part in parts)
             raise NasError(
-                f"only --evaluator {fit} heeds {', '.join(unfit)}, and the evaluator is {_word(kind, rest)}",
+                f"only --evaluator {fit} heeds {', '.join(unfit)}, and the evaluator is {own}",
                 f"leave out what it does not heed, or choose --evaluator {fit}",
             )
-    return {**context.params, **({} if kind == TRAIN else UNTRAINED)}
+    return {**context.params, **({} if costly == TRAIN else UNTRAINED)}
+
+
+def halves(text: str) -> tuple[str, str]:
+    """The evaluator that looks through the band first, "" for none, and the one that accuracies come from."""
+    cheap, _, costly = text.rpartition("+")
+    return (cheap, costly) if cheap and costly.partition(":")[0] in FORMS else ("", text)
 
 
 def _looks(name: str) -> bool:
@@ -82,49 +93,73 @@ def split(text: str) -> tuple[str, str]:
     return kind, rest
 
 
-def make_untrained(options: Mapping[str, Any], space: "SearchSpace", load: Load) -> "Evaluator":
-    """The evaluator that trains nothing; those that need no images need no torch.
+def make_evaluator(
+    text: str, options: Mapping[str, Any], space: "SearchSpace", load: Load, on_batch: OnBatch | None = None
+) -> "Evaluator":
+    """An evaluator; those that need no images need no torch.
 
     Args:
+        text: names it.
         options: of the search, as `settled` gives them.
         space: for the target, with every choice still open: what a table tells does not change with `--fix`, nor what
             random architectures an untrained one is compared with.
         load: reads the images, where there is need of them.
+        on_batch: called for each step of a training.
 
     Raises:
         NasError: its file, function or images cannot be used.
     """
-    kind, rest = split(options["evaluator"])
-    return _MAKERS[kind](rest, options, space, load)
+    kind, rest = split(text)
+    return MAKERS[kind](rest, Given(options, space, load, on_batch))
 
 
-def _table(rest: str, options: Mapping[str, Any], space: "SearchSpace", _load: Load) -> "Evaluator":
+@frozen
+class Given:
+    """What evaluators are made of; see `make_evaluator`."""
+
+    options: Mapping[str, Any]
+    space: "SearchSpace"
+    load: Load
+    on_batch: OnBatch | None
+
+
+def _train(_rest: str, given: Given) -> "Evaluator":
+    from nas.evaluate.train import TrainEvaluator, find_device
+
+    options = given.options
+    device = find_device(options["train_on"])
+    return TrainEvaluator(
+        given.load(), seed=options["seed"], device=device, on_batch=given.on_batch, metric=options["metric"]
+    )
+
+
+def _table(rest: str, given: Given) -> "Evaluator":
     from nas.evaluate.table import read_table
 
-    return read_table(Path(rest), space, options["accuracy"], options["ignore_columns"])
+    return read_table(Path(rest), given.space, given.options["accuracy"], given.options["ignore_columns"])
 
 
-def _function(rest: str, _options: Mapping[str, Any], _space: "SearchSpace", _load: Load) -> "Evaluator":
+def _function(rest: str, _given: Given) -> "Evaluator":
     from nas.evaluate.function import load_function
 
     return load_function(rest)
 
 
-def _zero_cost(rest: str, options: Mapping[str, Any], space: "SearchSpace", load: Load) -> "Evaluator":
+def _zero_cost(rest: str, given: Given) -> "Evaluator":
     from nas.evaluate.zero_cost import ZeroCostEvaluator, needs_images
 
-    naswot = _naswot(options, load) if needs_images(rest) else None
-    return ZeroCostEvaluator(rest, space, naswot, options["seed"])
+    naswot = _naswot(given) if needs_images(rest) else None
+    return ZeroCostEvaluator(rest, given.space, naswot, given.options["seed"])
 
 
-def _naswot(options: Mapping[str, Any], load: Load) -> "Measure":
+def _naswot(given: Given) -> "Measure":
     from nas.evaluate.naswot import Naswot
     from nas.evaluate.train import find_device
 
-    device = find_device(options["train_on"])
-    return Naswot(load(), options["seed"], device)
+    device = find_device(given.options["train_on"])
+    return Naswot(given.load(), given.options["seed"], device)
 
 
-_MAKERS: Mapping[str, Callable[[str, Mapping[str, Any], "SearchSpace", Load], "Evaluator"]] = MappingProxyType(
-    {TABLE: _table, PYTHON: _function, ZERO_COST: _zero_cost}
+MAKERS: Mapping[str, Callable[[str, Given], "Evaluator"]] = MappingProxyType(
+    {TRAIN: _train, TABLE: _table, PYTHON: _function, ZERO_COST: _zero_cost}
 )

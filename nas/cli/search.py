@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
-from nas.cli.evaluators import FORMS, TRAIN, ZERO_COST, make_untrained, settled, split
+from nas.cli.evaluators import BEFORE, FORMS, TRAIN, ZERO_COST, halves, make_evaluator, settled
 from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import ARCH_HELP, json_option, read_fixes, storage_option
 from nas.cli.search_result import print_result, print_result_json
 from nas.errors import TargetError
 from nas.evaluate.base import METRIC_NAMES
-from nas.search.defaults import BAND, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, SURROGATE, TRIALS
+from nas.search.defaults import BAND, CONFIRM, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, SCREENED, SURROGATE, TRIALS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from nas.cost.base import Target
     from nas.cost.target import OnDevice
     from nas.data.base import ImageData
-    from nas.evaluate.base import Evaluator
     from nas.search.band import Band
     from nas.search.plan import Plan
     from nas.space.decode import SearchSpace
@@ -61,9 +61,18 @@ class Timed(Protocol):
     "--evaluator",
     default=TRAIN,
     show_default=True,
-    metavar="|".join(FORMS.values()),
+    metavar="|".join((*FORMS.values(), BEFORE)),
     help="Where accuracies come from: a short training, a CSV or Parquet file that holds them, a function of yours, or "
-    "a standing without training: naswot, distinctness, depth, macs, params, combined.",
+    "a standing without training: naswot, distinctness, depth, macs, params, combined. Before a + one that looks "
+    "through the band first, so that the other is asked less: zero-cost:combined+train.",
+)
+@click.option(
+    "--screen",
+    type=click.IntRange(5, 10_000),
+    default=SCREENED,
+    show_default=True,
+    metavar="N",
+    help="Random networks that the evaluator before the + looks at.",
 )
 @click.option(
     "--accuracy",
@@ -155,6 +164,14 @@ class Timed(Protocol):
     show_default=True,
     help="What stops unpromising trials between epochs.",
 )
+@click.option(
+    "--confirm",
+    type=click.IntRange(0, 100),
+    default=CONFIRM,
+    show_default=True,
+    metavar="N",
+    help="Train so many of the best with two more seeds in the end, at most a quarter of all.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done and how long it would take.")
 @json_option
 @click.pass_context
@@ -198,6 +215,7 @@ def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack
     from nas.cost.analytic import COUNTED, peak_memory
     from nas.cost.target import parse_target
     from nas.search.plan import check, check_objective, plan
+    from nas.search.screen import Screen
     from nas.search.settings import Settings
     from nas.space.files import find_space
 
@@ -210,10 +228,16 @@ def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack
         targets=tuple(parse_target(text, options["precision"], latencies) for text in options["targets"]),
         start_from=tuple(find_architecture(name, options["storage"])[1] for name in options["starts"]),
         sampler=options["sampler"] or "",
-        **{name: options[name] for name in ("trials", "epochs", "seed", "objective", "w", "band", "pruner")},
+        **{name: options[name] for name in ("trials", "epochs", "seed", "objective", "w", "band", "pruner", "confirm")},
     )
     check(space, settings)
-    return plan(space, _make_evaluator(options, whole, progress), settings, COUNTED, options["study"])
+    cheap, costly = halves(options["evaluator"])
+    make = partial(make_evaluator, options=options, space=whole, load=cache(lambda: _images(options, progress)))
+    screen = Screen(make(cheap, on_batch=None), options["screen"]) if cheap else None
+    evaluator = make(costly, on_batch=progress.on_batch)
+    if costly.startswith(ZERO_COST):
+        progress.say(f"{costly}: what is called accuracy is a standing among random networks, 0 to 1")
+    return plan(space, evaluator, settings, COUNTED, options["study"], screen)
 
 
 def _latencies(
@@ -233,28 +257,6 @@ def _latencies(
             parse_target(text)  # tells what is missing
     meter = open_devices.enter_context(connected(options["devices"]))
     return on_device(space, meter, options["table"], options["seed"], progress.say)
-
-
-def _make_evaluator(options: dict[str, Any], whole: "SearchSpace", progress: "Progress") -> "Evaluator":
-    kind, _ = split(options["evaluator"])
-    if kind == TRAIN:
-        return _evaluator(options, progress)
-    if kind == ZERO_COST:
-        progress.say(f"{options['evaluator']}: what is called accuracy is a standing among random networks, 0 to 1")
-    return make_untrained(options, whole, lambda: _images(options, progress))
-
-
-def _evaluator(options: dict[str, Any], progress: "Progress") -> "Evaluator":
-    from nas.evaluate.train import TrainEvaluator, find_device
-
-    device = find_device(options["train_on"])
-    return TrainEvaluator(
-        _images(options, progress),
-        seed=options["seed"],
-        device=device,
-        on_batch=progress.on_batch,
-        metric=options["metric"],
-    )
 
 
 def _images(options: dict[str, Any], progress: "Progress") -> "ImageData":

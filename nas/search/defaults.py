@@ -5,6 +5,7 @@ TRIALS = 20
 EPOCHS = 3
 BAND = 0.9
 CONFIRM = 3
+SCREENED = 100
 # The sampler made for this problem.
 SURROGATE = "surrogate"
 SAMPLER_NAMES = (SURROGATE, "tpe", "nsga2", "nsga3", "evolution", "random")

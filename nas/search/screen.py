@@ -13,11 +13,11 @@ from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, StudyError
 from nas.evaluate.base import Evaluator
 from nas.search.band import Band, Picks
+from nas.search.defaults import SCREENED as NETWORKS
 from nas.search.draw import draw
 from nas.space.decode import SearchSpace
 
-SCREENED = "nas:screened"  # in a study: verdicts in the order of the draw, None for what could not be judged
-NETWORKS = 100
+KEPT = "nas:screened"  # in a study: verdicts in the order of the draw, None for what could not be judged
 AT_ONCE = 10  # kept together, so that little is lost and little is written
 FEWEST = 5  # a model of fewer says nothing
 
@@ -54,7 +54,7 @@ class Screen:
 
 def read_verdicts(study: optuna.Study) -> list[float]:
     """What is known in a study, in the order of the draw; NaN for what could not be judged."""
-    return [nan if value is None else float(value) for value in study.user_attrs.get(SCREENED, ())]
+    return [nan if value is None else float(value) for value in study.user_attrs.get(KEPT, ())]
 
 
 @frozen(eq=False)
@@ -94,7 +94,7 @@ def screen_all(
         tell(start)
         archs = [space.from_picks(picks.tolist()) for picks in drawn[start : start + AT_ONCE]]
         values += _verdicts(evaluator, archs, heed)
-        study.set_user_attr(SCREENED, [None if isnan(value) else value for value in values])
+        study.set_user_attr(KEPT, [None if isnan(value) else value for value in values])
     known = ~np.isnan(values)
     return Screened(drawn[known], np.array(values)[known]) if known.sum() >= FEWEST else None
 

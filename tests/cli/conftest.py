@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from attrs import define, field, frozen
 
-from nas.cli import search
+from nas.cli import evaluators
 from nas.cli.main import main
-from tests.cli.fake_nas import make_evaluator
+from tests.cli.fake_nas import MAKERS
 from tests.cli.forker import Command, Forker, forking, heed_interrupts
 from tests.search.fakes import SMALLEST, TINY
 
@@ -74,7 +74,7 @@ class Nas:
     def here(self, *arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Ran:
         """What `fake` does, in this process: the same code without the time that a process takes to start."""
         monkeypatch.chdir(self.folder)
-        monkeypatch.setattr(search, "_evaluator", make_evaluator)
+        monkeypatch.setattr(evaluators, "MAKERS", MAKERS)
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         said = capsys.readouterr()

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from nas.arch.spec import Architecture
-from nas.cli import scale_train, search
+from nas.cli import evaluators, scale_train
 from nas.cli.main import main
 from tests.search.fake_trainings import FakeEvaluators, failing, rising
 from tests.search.fakes import FakeEvaluator, level
@@ -37,8 +37,11 @@ class SlowEvaluator:
         return 2.0
 
 
-def make_evaluator(options: dict[str, Any], _progress: object) -> SlowEvaluator:
-    return SlowEvaluator(options["images"], options["seed"])
+def make_evaluator(_rest: str, given: evaluators.Given) -> SlowEvaluator:
+    return SlowEvaluator(given.options["images"], given.options["seed"])
+
+
+MAKERS = {**evaluators.MAKERS, evaluators.TRAIN: make_evaluator}
 
 
 def make_evaluators(_options: Mapping[str, Any]) -> FakeEvaluators:
@@ -47,6 +50,6 @@ def make_evaluators(_options: Mapping[str, Any]) -> FakeEvaluators:
 
 
 if __name__ == "__main__":
-    vars(search)["_evaluator"] = make_evaluator
+    vars(evaluators)["MAKERS"] = MAKERS
     vars(scale_train)["make_evaluators"] = make_evaluators
     main()

@@ -19,7 +19,7 @@ from nas.search.encoding import Encoder, Floats
 from nas.search.hints import Hints
 from nas.search.loop import Event, search
 from nas.search.plan import plan
-from nas.search.screen import SCREENED, Screen, read_verdicts
+from nas.search.screen import KEPT, Screen, read_verdicts
 from nas.search.settings import Settings
 from nas.search.storage import StudyView
 from nas.search.surrogate import Terms, condition, find_parts
@@ -142,7 +142,7 @@ def test_what_cannot_be_judged_is_passed_over(tmp_path: Path) -> None:
     cheap = searched(tmp_path, Told("cheap", sometimes), trials=2)
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'nas.db'}", study_name="demo")
     wanted = [level(arch) if level(arch) >= 0.5 else None for arch in cheap.asked]
-    assert study.user_attrs[SCREENED] == [value if value is None else pytest.approx(value) for value in wanted]
+    assert study.user_attrs[KEPT] == [value if value is None else pytest.approx(value) for value in wanted]
 
 
 def test_where_nothing_can_be_judged_it_ends_with_the_reason(tmp_path: Path) -> None:
