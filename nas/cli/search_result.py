@@ -1,5 +1,6 @@
 """What a search found, as people read it and as JSON."""
 
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,6 +45,7 @@ def result_row(view: "StudyView", record: "Record | None") -> dict[str, Any] | N
         **{f"{name}_spread": spread for name, spread in record.spreads.items()},
         "score": record.score,
         **_expected(view, record),
+        "further_accuracies": list(view.confirmed.get(record.number, ())),
         "remarks": dict(record.remarks),
         "verdict": _verdict(view, record),
     }
@@ -147,13 +149,19 @@ def _expected_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
 
 
 def _has_means(view: "StudyView") -> bool:
-    return any(MEAN in record.remarks for record in view.complete)
+    return bool(view.confirmed) or any(MEAN in record.remarks for record in view.complete)
 
 
 def _mean_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
+    """Of the seeds that a table has, or of those that the best were evaluated with."""
     from nas.cli.printing import percent
 
-    return (percent(record.remarks.get(MEAN)),) if _has_means(view) else ()
+    if not _has_means(view):
+        return ()
+    further = view.confirmed.get(record.number)
+    if further and record.accuracy is not None:
+        return (f"{percent(fmean([record.accuracy, *further]))} of {len(further) + 1}",)
+    return (percent(record.remarks.get(MEAN)),)
 
 
 def _own_cell(record: "Record", cost: str, unit: str) -> str:
