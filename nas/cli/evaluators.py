@@ -89,7 +89,7 @@ def split(text: str) -> tuple[str, str]:
     """
     kind, _, rest = text.partition(":")
     if kind not in FORMS or bool(rest) != (":" in FORMS[kind]):
-        raise NasError(f"there is no evaluator {text!r}", f"use {', '.join(FORMS.values())}")
+        raise NasError(f"there is no evaluator {text!r}", f"use {', '.join((*FORMS.values(), BEFORE))}")
     return kind, rest
 
 

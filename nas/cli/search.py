@@ -295,7 +295,7 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
 
     settings, band = planned.settings, planned.band
     seconds = _seconds_a_trial(planned)
-    evaluations = settings.trials + (planned.baseline is not None)
+    evaluations = settings.trials + (planned.baseline is not None) + _further(planned)
     return {
         "study": planned.study_name,
         "storage": mask(storage),
@@ -307,10 +307,11 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
         "share_let_in": _share_let_in(planned, rng),
         "sampler": settings.sampler_name,
         "proxy_task": _proxy_task(planned.described["proxy"], settings.epochs),
+        **({} if planned.screen is None else {"screen": planned.screen.describe()}),
         "baseline": planned.baseline[0] if planned.baseline else "none",
         "trials": settings.trials,
         "seconds_a_trial": None if seconds is None else round(seconds, 1),
-        "seconds_in_all": None if seconds is None else round(seconds * evaluations),
+        "seconds_in_all": None if seconds is None else round(seconds * evaluations + _seconds_to_screen(planned)),
     }
 
 
@@ -337,6 +338,26 @@ def _seconds_a_trial(planned: "Plan") -> float | None:
         return None
     arch = first_proposal(planned.band, planned.settings).arch
     return planned.settings.epochs * planned.evaluator.seconds_per_epoch(arch)
+
+
+def _further(planned: "Plan") -> int:
+    """Evaluations of the best with more seeds."""
+    from nas.evaluate.base import Reseedable
+    from nas.search.confirm import SEEDS, SHARE
+
+    if not isinstance(planned.evaluator, Reseedable) or planned.settings.objective == "pareto":
+        return 0
+    return SEEDS * min(planned.settings.confirm, planned.settings.trials // SHARE)
+
+
+def _seconds_to_screen(planned: "Plan") -> float:
+    """What the look through the band takes; 0 where the evaluator that looks gives no estimate."""
+    from nas.search.plan import first_proposal
+
+    screen = planned.screen
+    if screen is None or not isinstance(screen.evaluator, Timed):
+        return 0.0
+    return screen.networks * screen.evaluator.seconds_per_epoch(first_proposal(planned.band, planned.settings).arch)
 
 
 def _limits(band: "Band") -> "Iterator[tuple[Target, float, float]]":

@@ -128,6 +128,25 @@ def test_a_dry_run_shows_the_evaluator(run: Runner) -> None:
     assert not (run.nas.folder / "nas.db").exists()
 
 
+def test_one_evaluator_looks_before_the_other(run: Runner) -> None:
+    both = ("--evaluator", "zero-cost:params+table:all.csv", "--ignore-columns", "op*", "--screen", "16")
+    ran = run(*both, "--trials", "3", "--json")
+    assert ran.code == 0, ran.err
+    assert "10 networks screened" in ran.err
+    assert 0.5 <= ran.json["best"]["accuracy"] <= 0.82
+    assert run(*both, "--trials", "4", "--json").json["trials"] == 4
+    run(*both[:-1], "17", "--trials", "4").refused("screen.networks 16, not 17")
+    run(*TABLE, "--trials", "4").refused("screen.evaluator")
+
+
+def test_a_dry_run_shows_who_looks_first(run: Runner) -> None:
+    report = run("--evaluator", "zero-cost:params+python:own:by_channels", "--dry-run", "--json").json
+    assert report["screen"]["score"] == "params"
+    assert report["screen"]["networks"] == 100
+    assert report["proxy_task"]["function"] == "own:by_channels"
+    assert "screen" not in run(*PYTHON, "--dry-run", "--json").json
+
+
 def test_a_table_is_read_whole_where_choices_are_made(run: Runner) -> None:
     whole = run(*TABLE, "--dry-run", "--json").json["proxy_task"]
     ran = run(*TABLE, "--fix", "stage1.kernel=3", "--fix", "stage2.layers=2", "--dry-run", "--json")
@@ -167,6 +186,14 @@ REFUSED = {
     "a file that is not there": (("--evaluator", "table:absent.csv"), ("table absent.csv cannot be read",)),
     "unknown columns": (("--evaluator", "table:all.csv"), ("table all.csv: nothing is known of 'op0'", "'op*'")),
     "no such column": ((*TABLE, "--accuracy", "top1"), ("no column of accuracies 'top1'", "acc_seed0")),
+    "a screen with nothing before": ((*PYTHON, "--screen", "9"), ("only --evaluator CHEAP+COSTLY heeds --screen",)),
+    "nothing before the plus": (("--evaluator", "+train"), ("no evaluator '+train'", "CHEAP+COSTLY")),
+    "an unknown one before the plus": (("--evaluator", "magic+train"), ("no evaluator 'magic'",)),
+    "an unknown one after the plus": (("--evaluator", "zero-cost:macs+magic"), ("no zero-cost score 'macs+magic'",)),
+    "a sampler that takes no hints": (
+        ("--evaluator", "zero-cost:macs+table:all.csv", "--ignore-columns", "op*", "--sampler", "tpe"),
+        ("sampler tpe cannot be told what a cheaper evaluator says", "leave --sampler out"),
+    ),
     "no function": (("--evaluator", "python:own"), ("'own' is not MODULE:FUNCTION",)),
     "no module": (("--evaluator", "python:absent_one:f"), ("module absent_one cannot be imported",)),
     "no such function": (("--evaluator", "python:own:absent"), ("module own has no absent",)),
