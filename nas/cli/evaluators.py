@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from nas.evaluate.base import Evaluator
     from nas.space.decode import SearchSpace
 
-TRAIN, TABLE, PYTHON = "train", "table", "python"
+TRAIN, SUPERNET, TABLE, PYTHON = "train", "supernet", "table", "python"
 FORMS: Mapping[str, str] = MappingProxyType(
-    {TRAIN: "train", TABLE: "table:FILE", PYTHON: "python:MODULE:FUNCTION"},
+    {TRAIN: "train", SUPERNET: "supernet", TABLE: "table:FILE", PYTHON: "python:MODULE:FUNCTION"},
 )
-# Options by the one evaluator that they are about.
+# Options by the evaluators that they are about; the rest are about all.
 ABOUT: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         TRAIN: ("data", "epochs", "proxy_resolution", "images", "train_on", "pruner"),
+        SUPERNET: ("data", "proxy_resolution", "images", "train_on", "supernet_epochs", "supernet_dir"),
         TABLE: ("accuracy", "ignore_columns"),
     }
 )
-# What a search goes by where nothing is trained: there is one accuracy, and nothing to stop before it.
+# What a search goes by where no candidate is trained: there is one accuracy, and nothing to stop before it.
 UNTRAINED: Mapping[str, Any] = MappingProxyType({"epochs": 1, "pruner": "none"})
 
 
@@ -36,12 +37,15 @@ def settled(context: click.Context) -> dict[str, Any]:
         NasError: there is no such evaluator, or options were given that say nothing to it.
     """
     kind, _ = split(context.params["evaluator"])
-    for about, names in ABOUT.items():
-        unfit = [_flag(context, name) for name in names if about != kind and _is_given(context, name)]
+    heeded = ABOUT.get(kind, ())
+    for names in ABOUT.values():
+        unfit = [name for name in names if name not in heeded and _is_given(context, name)]
         if unfit:
+            fit = " or ".join(FORMS[about] for about, theirs in ABOUT.items() if {*unfit} <= {*theirs})
             raise NasError(
-                f"only --evaluator {FORMS[about]} heeds {', '.join(unfit)}, and the evaluator is {kind}",
-                f"leave out what it does not heed, or choose --evaluator {FORMS[about]}",
+                f"only --evaluator {fit} heeds {', '.join(_flag(context, name) for name in unfit)}, "
+                f"and the evaluator is {kind}",
+                f"leave out what it does not heed, or choose --evaluator {fit}",
             )
     return {**context.params, **({} if kind == TRAIN else UNTRAINED)}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
-from nas.cli.evaluators import FORMS, TRAIN, make_untrained, settled
+from nas.cli.evaluators import FORMS, SUPERNET, TRAIN, make_untrained, settled
 from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import ARCH_HELP, json_option, storage_option
 from nas.cli.search_result import print_result, print_result_json
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nas.cli.progress import Progress
     from nas.cost.base import Target
     from nas.cost.target import OnDevice
+    from nas.data.base import ImageData
     from nas.evaluate.base import Evaluator
     from nas.search.band import Band
     from nas.search.plan import Plan
@@ -33,6 +34,15 @@ class Timed(Protocol):
 
     def seconds_per_epoch(self, arch: "Architecture") -> float:
         """Seconds that an epoch of this architecture takes here."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """An evaluator that has to do something once, before all evaluations."""
+
+    def prepare(self) -> None:
+        """Do it, unless it is done."""
         ...
 
 
@@ -60,7 +70,8 @@ class Timed(Protocol):
     default=TRAIN,
     show_default=True,
     metavar="|".join(FORMS.values()),
-    help="Where accuracies come from: a short training, a CSV or Parquet file that holds them, or a function of yours.",
+    help="Where accuracies come from: a short training, weights that all networks of the space share, a CSV or Parquet "
+    "file that holds them, or a function of yours.",
 )
 @click.option(
     "--accuracy",
@@ -116,6 +127,16 @@ class Timed(Protocol):
     "--train-on",
     type=click.Choice(["cpu", "cuda", "mps"]),
     help="Where the proxy is trained.  [default: what is there]",
+)
+@click.option(
+    "--supernet-epochs", type=click.IntRange(1), metavar="N", help="Of the supernet's one training.  [default: 30]"
+)
+@click.option(
+    "--supernet-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="nas-supernets",
+    show_default=True,
+    help="Where supernets are kept; one of the same space, data and seed is used again.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option(
@@ -175,6 +196,8 @@ def command(context: click.Context, /, **_options: Any) -> None:
             return
         with progress:
             try:
+                if isinstance(planned.evaluator, Preparing):
+                    planned.evaluator.prepare()
                 view = run(planned, storage=options["storage"], listen=progress.listen)
             except KeyboardInterrupt:
                 progress.say(f"stopped; the same command goes on with study {planned.study_name}")
@@ -203,8 +226,11 @@ def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack
         **{name: options[name] for name in ("trials", "epochs", "seed", "objective", "w", "band", "pruner")},
     )
     check(space, settings)
-    trains = options["evaluator"] == TRAIN
-    evaluator = _evaluator(options, progress) if trains else make_untrained(options, whole)
+    kind = options["evaluator"]
+    if kind == SUPERNET:
+        evaluator = _supernet(options, space, progress)
+    else:
+        evaluator = _evaluator(options, progress) if kind == TRAIN else make_untrained(options, whole)
     return plan(space, evaluator, settings, COUNTED, options["study"])
 
 
@@ -246,14 +272,39 @@ def _read_fix(text: str) -> tuple[str, str]:
     return name.strip(), option.strip()
 
 
-def _evaluator(options: dict[str, Any], progress: "Progress") -> "Evaluator":
+def _images(options: dict[str, Any], progress: "Progress") -> "ImageData":
     from nas.data.load import load_images
-    from nas.evaluate.train import TrainEvaluator, find_device
 
-    device = find_device(options["train_on"])
     data = load_images(options["data"], resolution=options["proxy_resolution"], images=options["images"])
     for note in data.notes:
         progress.say(f"{data.name}: {note}")
+    return data
+
+
+def _supernet(options: dict[str, Any], space: "SearchSpace", progress: "Progress") -> "Evaluator":
+    from nas.evaluate.supernet import SupernetEvaluator
+    from nas.evaluate.supernet_recipe import SupernetRecipe
+    from nas.evaluate.train import find_device
+
+    device = find_device(options["train_on"])
+    epochs = options["supernet_epochs"]
+    return SupernetEvaluator(
+        space,
+        _images(options, progress),
+        folder=options["supernet_dir"],
+        recipe=SupernetRecipe() if epochs is None else SupernetRecipe(epochs=epochs),
+        seed=options["seed"],
+        device=device,
+        on_batch=progress.on_batch,
+        say=progress.say,
+    )
+
+
+def _evaluator(options: dict[str, Any], progress: "Progress") -> "Evaluator":
+    from nas.evaluate.train import TrainEvaluator, find_device
+
+    device = find_device(options["train_on"])
+    data = _images(options, progress)
     return TrainEvaluator(data, seed=options["seed"], device=device, on_batch=progress.on_batch)
 
 

@@ -146,7 +146,7 @@ class TrainEvaluator:
         with (
             torch.random.fork_rng([device.index or 0] if own else [], device_type=device.type),
             torch.backends.cudnn.flags(enabled=True, deterministic=True),
-            _explained(epoch),
+            explained(epoch),
         ):
             torch.default_generator.manual_seed(seed)
             if own:
@@ -155,7 +155,7 @@ class TrainEvaluator:
 
 
 @contextmanager
-def _explained(epoch: int) -> Iterator[None]:
+def explained(epoch: int) -> Iterator[None]:
     """Running out of memory is this architecture's failure, not the search's."""
     try:
         yield
