@@ -45,6 +45,10 @@ class Preparing(Protocol):
         """Do it, unless it is done."""
         ...
 
+    def seconds_to_prepare(self) -> float:
+        """Seconds that it will take, about."""
+        ...
+
 
 @click.command(epilog=ARCH_HELP)
 @click.option(
@@ -335,6 +339,7 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
 
     settings, band = planned.settings, planned.band
     seconds = _seconds_a_trial(planned)
+    before = planned.evaluator.seconds_to_prepare() if isinstance(planned.evaluator, Preparing) else 0.0
     evaluations = settings.trials + (planned.baseline is not None)
     return {
         "study": planned.study_name,
@@ -350,7 +355,7 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
         "baseline": planned.baseline[0] if planned.baseline else "none",
         "trials": settings.trials,
         "seconds_a_trial": None if seconds is None else round(seconds, 1),
-        "seconds_in_all": None if seconds is None else round(seconds * evaluations),
+        "seconds_in_all": None if seconds is None else round(before + seconds * evaluations),
     }
 
 
@@ -365,7 +370,10 @@ def _proxy_task(described: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """The images and the training, or the evaluator that does without."""
     if "data" not in described:
         return dict(described)
-    return {"data": described["data"], "resolution": described.get("resolution"), "epochs": epochs}
+    shown = {"data": described["data"], "resolution": described.get("resolution"), "epochs": epochs}
+    if described["evaluator"] == SUPERNET:
+        return {"evaluator": SUPERNET, **shown, "epochs": described["recipe"]["epochs"]}
+    return shown
 
 
 def _seconds_a_trial(planned: "Plan") -> float | None:

@@ -20,7 +20,7 @@ from nas.evaluate.supernet_places import Places, digest, frame
 from nas.evaluate.supernet_recipe import SupernetRecipe
 from nas.evaluate.supernet_train import SupernetTraining, seeded
 from nas.evaluate.supernet_weights import SharedWeights, calibrate, fresh_weights, plain
-from nas.evaluate.train import PRECISIONS, find_device
+from nas.evaluate.train import PRECISIONS, find_device, median_seconds
 from nas.evaluate.training import OnBatch
 from nas.space.decode import SearchSpace
 from nas.space.inverse import Inverse
@@ -86,10 +86,12 @@ class SupernetEvaluator:
         return self._accuracy(arch)
 
     def _accuracy(self, arch: Architecture) -> Iterator[float]:
-        model = self._model(arch)
-        with torch.inference_mode():
-            right = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in self._val)
-        yield right / sum(len(labels) for _, labels in self._val)
+        yield self._share_right(self._model(self._shared, arch))
+
+    @torch.inference_mode()
+    def _share_right(self, model: nn.Module) -> float:
+        right = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in self._val)
+        return right / sum(len(labels) for _, labels in self._val)
 
     def weights_of(self, arch: Architecture) -> dict[str, Tensor]:
         """A state for `build_model` of an architecture for the images' classes, to begin its own training with.
@@ -97,7 +99,7 @@ class SupernetEvaluator:
         Raises:
             NasError: see `evaluate`.
         """
-        return {name: tensor.detach().clone() for name, tensor in self._model(arch).state_dict().items()}
+        return {name: tensor.detach().clone() for name, tensor in self._model(self._shared, arch).state_dict().items()}
 
     def prepare(self) -> None:
         """Read the weights, or train them; nothing where that was done.
@@ -106,6 +108,27 @@ class SupernetEvaluator:
             NasError: they cannot be read, trained or written.
         """
         _ = self._shared
+
+    def seconds_to_prepare(self) -> float:
+        """An estimate: the median of a few steps, times those that are left; 0 where the weights are trained.
+
+        Raises:
+            NasError: see `prepare`.
+        """
+        held = read_checkpoint(self.path, self._training)
+        left = self.recipe.epochs - (0 if held is None else held.epoch)
+        if not left:
+            return 0.0
+        training = self._begun()
+        with seeded(self.seed, 1, self.device) as generator:
+            batch = training.deal(generator)[0]
+            step = median_seconds(lambda: training.step(batch, 0.0, generator), 3)
+        return left * training.steps_per_epoch * step
+
+    def seconds_per_epoch(self, arch: Architecture) -> float:
+        """An estimate of what its one accuracy takes: that of one with weights that are not trained."""
+        fresh = self._fresh()
+        return median_seconds(lambda: self._share_right(self._model(fresh, arch)), 1)
 
     def describe(self) -> Mapping[str, Any]:
         """Everything the accuracies depend on, as plain JSON values."""
@@ -137,8 +160,7 @@ class SupernetEvaluator:
 
     @cached_property
     def _shared(self) -> SharedWeights:
-        held = read_checkpoint(self.path, self._training)
-        training = SupernetTraining(self.data, self._fresh(), self.recipe, self.seed, self.device, self.on_batch)
+        held, training = read_checkpoint(self.path, self._training), self._begun()
         if held is not None:
             take_in(training.weights.tensors, held.tensors)
         if held is not None and held.epoch == self.recipe.epochs:
@@ -146,6 +168,9 @@ class SupernetEvaluator:
         else:
             self._train(training, held)
         return training.weights
+
+    def _begun(self) -> SupernetTraining:
+        return SupernetTraining(self.data, self._fresh(), self.recipe, self.seed, self.device, self.on_batch)
 
     def _fresh(self) -> SharedWeights:
         adapted = self.space.for_target(resolution=self.data.resolution, classes=self.data.num_classes)
@@ -171,8 +196,8 @@ class SupernetEvaluator:
     def _inverse(self) -> Inverse:
         return Inverse(self.space)
 
-    def _model(self, arch: Architecture) -> nn.Module:
-        """The network with its weights, and with statistics of its own."""
+    def _model(self, shared: SharedWeights, arch: Architecture) -> nn.Module:
+        """The network with its part of the weights, and with statistics of its own."""
         picks = self._inverse.picks(canonical(arch))
         if picks is None:
             raise EvaluationError(
@@ -180,7 +205,7 @@ class SupernetEvaluator:
                 "give one that the space makes, for the same resolution and classes",
             )
         adapted = plain(arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes))
-        model = self._shared.model(adapted, picks)
+        model = shared.model(adapted, picks)
         calibrate(model, [images for images, _ in self._calibration])
         return model
 

@@ -81,9 +81,7 @@ class SupernetTraining:
         """
         begun, steps = time.monotonic(), self.recipe.epochs * self.steps_per_epoch
         with seeded(self.seed, number, self.device) as generator, explained(number):
-            order = torch.randperm(len(self.train), generator=generator).to(self.device)
-            batches = order.tensor_split(self.steps_per_epoch)
-            for step, batch in enumerate(batches, (number - 1) * self.steps_per_epoch):
+            for step, batch in enumerate(self.deal(generator), (number - 1) * self.steps_per_epoch):
                 loss = self.step(batch, self.recipe.training.rate((step + 0.5) / steps), generator)
                 if not math.isfinite(loss):
                     raise EvaluationError(
@@ -93,16 +91,21 @@ class SupernetTraining:
                     self.on_batch(step + 1, steps, loss)
         return time.monotonic() - begun
 
+    def deal(self, generator: Generator) -> tuple[Tensor, ...]:
+        """Shuffled indices `(B,)` by the batch, of equal sizes give or take one."""
+        order = torch.randperm(len(self.train), generator=generator).to(self.device)
+        return order.tensor_split(self.steps_per_epoch)
+
     def step(self, batch: Tensor, learning_rate: float, generator: Generator) -> float:
         """One step of all its networks on the images of these indices `(B,)`; their mean loss before it."""
         images, labels = self._augmented(batch, generator), self.train.labels[batch]
         paths = self.recipe.paths(self.weights.places.space, generator)
         self.optimizer.zero_grad()
-        losses = [self._backward(picks, images, labels) for picks in paths]
+        losses = torch.stack([self._backward(picks, images, labels) for picks in paths])
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
-        return sum(losses) / len(losses)
+        return losses.mean().item()
 
     def _augmented(self, batch: Tensor, generator: Generator) -> Tensor:
         shift = round(self.recipe.training.shift * self.data.resolution)
@@ -110,9 +113,9 @@ class SupernetTraining:
         images = augment(floats, flip=self.data.flip, shift=shift, generator=generator)
         return images.contiguous(memory_format=torch.channels_last)
 
-    def _backward(self, picks: tuple[int, ...], images: Tensor, labels: Tensor) -> float:
-        """Add a network's gradients to those that are there; its loss."""
+    def _backward(self, picks: tuple[int, ...], images: Tensor, labels: Tensor) -> Tensor:
+        """Add a network's gradients to those that are there; its loss `()`."""
         logits = self.weights.forward(picks, images)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.training.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
+        return loss.detach()

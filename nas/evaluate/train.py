@@ -119,8 +119,8 @@ class TrainEvaluator:
         with self._epoch(1) as generator:
             training = self._start(self._adapted(arch), 1)
             batch, checks = training.deal(generator)[0], training.val_batches()
-            step = _median_seconds(lambda: training.step(batch, 0.0, generator), batches)
-            check = _median_seconds(lambda: training.correct(checks[0]), batches)
+            step = median_seconds(lambda: training.step(batch, 0.0, generator), batches)
+            check = median_seconds(lambda: training.correct(checks[0]), batches)
         return step * training.steps_per_epoch + check * len(checks)
 
     def _adapted(self, arch: Architecture) -> Architecture:
@@ -166,7 +166,7 @@ def explained(epoch: int) -> Iterator[None]:
         raise EvaluationError(f"out of memory in epoch {epoch}", "lower batch_size or the resolution") from None
 
 
-def _median_seconds(work: Callable[[], object], times: int) -> float:
+def median_seconds(work: Callable[[], object], times: int) -> float:
     """The median of a few runs, the first one left out."""
     seconds = []
     for _ in range(times + 1):

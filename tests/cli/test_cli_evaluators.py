@@ -191,7 +191,7 @@ def test_a_supernet_is_trained_once_for_several_targets(nas: Nas) -> None:
     assert "a supernet of space tiny is trained to epoch 2" in first.err
     kept = list((nas.folder / "nas-supernets").iterdir())
     assert len(kept) == 1
-    searched = ("search", "--target", "params=5K", "--band", "0.1", "--space", "tiny.yaml", "--resolution", "64")
+    searched = ("search", "--target", "params=5k", "--band", "0.1", "--space", "tiny.yaml", "--resolution", "64")
     second = nas(*searched, *SUPERNET, "--trials", "2", "--json")
     assert second.code == 0, second.err
     assert "is used again" in second.err
@@ -202,8 +202,10 @@ def test_a_supernet_is_trained_once_for_several_targets(nas: Nas) -> None:
 
 @pytest.mark.slow
 def test_a_dry_run_trains_no_supernet(nas: Nas) -> None:
-    ran = nas(*SEARCH, *SUPERNET, "--dry-run", "--json")
+    ran = nas(*SEARCH, *SUPERNET, "--supernet-epochs", "100000", "--dry-run", "--json")
     assert ran.code == 0, ran.err
+    assert ran.json["proxy_task"] == {"evaluator": "supernet", "data": "digits", "resolution": 8, "epochs": 100_000}
+    assert ran.json["seconds_in_all"] > 100 > ran.json["seconds_a_trial"] >= 0
     assert not (nas.folder / "nas-supernets").exists()
 
 
