@@ -26,6 +26,7 @@ from nas.space.decode import SearchSpace
 from nas.space.inverse import Inverse
 
 FOLDER = Path("nas-supernets")
+# At most; a network is scored in seconds by these, and they are held as numbers.
 CALIBRATION_IMAGES = 1000
 CALIBRATION_BATCH = 250
 VAL_IMAGES = 2000
@@ -94,7 +95,12 @@ class SupernetEvaluator:
         return right / sum(len(labels) for _, labels in self._val)
 
     def weights_of(self, arch: Architecture) -> dict[str, Tensor]:
-        """A state for `build_model` of an architecture for the images' classes, to begin its own training with.
+        """A state for `build_model` of an architecture with the images' classes, to begin its own training with.
+
+        Its normalisations hold the statistics with which it is scored.
+
+        Args:
+            arch: with the space's resolution and classes; the state's classifier is for the images' classes.
 
         Raises:
             NasError: see `evaluate`.
@@ -136,6 +142,7 @@ class SupernetEvaluator:
             "evaluator": "supernet",
             "data": self.data.name,
             **self._training,
+            "verdict": {"calibration_images": CALIBRATION_IMAGES, "val_images": VAL_IMAGES},
             "environment": {"device": self.device, "threads": torch.get_num_threads(), "torch": torch.__version__},
         }
 
