@@ -133,7 +133,7 @@ class Preparing(Protocol):
     help="Where the proxy is trained.  [default: what is there]",
 )
 @click.option(
-    "--supernet-epochs", type=click.IntRange(1), metavar="N", help="Of the supernet's one training.  [default: 30]"
+    "--supernet-epochs", type=click.IntRange(1), metavar="N", help="Of the supernet's one training.  [default: 60]"
 )
 @click.option(
     "--supernet-dir",

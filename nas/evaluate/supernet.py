@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -34,13 +35,23 @@ VAL_BATCH = 500
 Batch = tuple[Tensor, Tensor]
 
 
+def _probability(logits: Tensor, labels: Tensor) -> Tensor:
+    return logits.softmax(1).gather(1, labels[:, None])[:, 0]
+
+
+# How right each of a batch's predictions is, 0 to 1: logits `(N, classes)`, labels `(N,)` ► `(N,)`.
+VERDICTS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {"expected": _probability, "accuracy": lambda logits, labels: logits.argmax(1) == labels}
+)
+
+
 def _nothing(_message: str) -> None:
     return
 
 
 @frozen(eq=False)
 class SupernetEvaluator:
-    """Accuracy on the val part of a network whose weights are cut out of those of its whole space.
+    """Accuracy on the val part, as `verdict` says, of a network whose weights are cut out of those of its whole space.
 
     The weights are trained once, when they are first needed, and lie in a file that every later search of the same
     space, data, recipe and seed reads, whatever its targets and devices are. A training that was ended goes on from its
@@ -56,6 +67,9 @@ class SupernetEvaluator:
         recipe: how the weights are trained.
         seed: of everything random.
         device: as `find_device` gives it.
+        verdict: "expected" is the accuracy to expect where a class is drawn by the network's probabilities, the mean
+            probability of the right one; "accuracy" is that of the most probable class. The first one varies less with
+            the images, and so tells networks apart more surely.
         on_batch: called after each step of the training.
         say: told what becomes of the training, in sentences.
     """
@@ -66,10 +80,13 @@ class SupernetEvaluator:
     recipe: SupernetRecipe = field(factory=SupernetRecipe)
     seed: int = 0
     device: str = field(default="cpu", converter=find_device)
+    verdict: str = "expected"
     on_batch: OnBatch | None = None
     say: Callable[[str], None] = _nothing
 
     def __attrs_post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise NasError(f"the supernet's verdict is {self.verdict!r}", f"use {' or '.join(VERDICTS)}")
         if len(self.data.train) < 2:
             raise NasError(f"{self.data.name} has {len(self.data.train)} image to train on", "give it at least two")
         if (channels := frame(self.space).in_channels) != 3:
@@ -87,12 +104,13 @@ class SupernetEvaluator:
         return self._accuracy(arch)
 
     def _accuracy(self, arch: Architecture) -> Iterator[float]:
-        yield self._share_right(self._model(self._shared, arch))
+        yield self._scored(self._model(self._shared, arch))
 
     @torch.inference_mode()
-    def _share_right(self, model: nn.Module) -> float:
-        right = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in self._val)
-        return right / sum(len(labels) for _, labels in self._val)
+    def _scored(self, model: nn.Module) -> float:
+        verdict = VERDICTS[self.verdict]
+        right = torch.cat([verdict(model(images), labels) for images, labels in self._val])
+        return float(right.double().mean())
 
     def weights_of(self, arch: Architecture) -> dict[str, Tensor]:
         """A state for `build_model` of an architecture with the images' classes, to begin its own training with.
@@ -134,7 +152,7 @@ class SupernetEvaluator:
     def seconds_per_epoch(self, arch: Architecture) -> float:
         """An estimate of what its one accuracy takes: that of one with weights that are not trained."""
         fresh = self._fresh()
-        return median_seconds(lambda: self._share_right(self._model(fresh, arch)), 1)
+        return median_seconds(lambda: self._scored(self._model(fresh, arch)), 1)
 
     def describe(self) -> Mapping[str, Any]:
         """Everything the accuracies depend on, as plain JSON values."""
@@ -142,7 +160,7 @@ class SupernetEvaluator:
             "evaluator": "supernet",
             "data": self.data.name,
             **self._training,
-            "verdict": {"calibration_images": CALIBRATION_IMAGES, "val_images": VAL_IMAGES},
+            "verdict": {"score": self.verdict, "calibration_images": CALIBRATION_IMAGES, "val_images": VAL_IMAGES},
             "environment": {"device": self.device, "threads": torch.get_num_threads(), "torch": torch.__version__},
         }
 

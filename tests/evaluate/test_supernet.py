@@ -22,7 +22,7 @@ from nas.data.base import ImageData, Images, fingerprint
 from nas.errors import EvaluationError, NasError
 from nas.evaluate.base import Evaluator
 from nas.evaluate.recipe import Recipe
-from nas.evaluate.supernet import SupernetEvaluator
+from nas.evaluate.supernet import VERDICTS, SupernetEvaluator
 from nas.evaluate.supernet_places import Places, digest
 from nas.evaluate.supernet_recipe import SupernetRecipe
 from nas.evaluate.supernet_train import SupernetTraining
@@ -203,7 +203,7 @@ def test_fair_steps_train_options_of_a_smaller_choice_as_often_give_or_take_once
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"sampling": "lucky"}, "one of fair, uniform"),
+        ({"sampling": "lucky"}, "sampling is 'lucky'"),
         ({"own": ("kernel",)}, "operator, and any"),
         ({"epochs": 0}, "1"),
     ],
@@ -301,7 +301,8 @@ def test_weights_are_trained_once_for_all_targets(trained: Path) -> None:
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    long = evaluator(tmp_path, recipe=SupernetRecipe(epochs=12, training=Recipe(batch_size=8)))
+    recipe = SupernetRecipe(epochs=12, training=Recipe(batch_size=8))
+    long = evaluator(tmp_path, recipe=recipe, verdict="accuracy")
     assert next(long.evaluate(archs()[-1], 1)) > 0.8
 
 
@@ -309,7 +310,7 @@ def test_what_the_weights_depend_on_has_a_file_of_its_own(trained: Path) -> None
     others = (
         {"seed": 1},
         {"data": make_data(62)},
-        {"recipe": attrs.evolve(RECIPE, sampling="uniform")},
+        {"recipe": attrs.evolve(RECIPE, sampling="fair")},
         {"space": make_space()},
     )
     paths = {evaluator(trained, **other).path for other in others} | {evaluator(trained).path}
@@ -317,15 +318,22 @@ def test_what_the_weights_depend_on_has_a_file_of_its_own(trained: Path) -> None
     assert digest(make_space()) != digest(make_space().fix({"stage1.kernel": 3}))
 
 
-def test_the_weights_of_a_network_are_those_that_were_scored(trained: Path) -> None:
-    scored = evaluator(trained)
-    arch = canonical(archs()[-1].adapted(resolution=8, classes=3))
-    accuracy = next(scored.evaluate(archs()[-1], 1))
-    model = build_model(arch)
-    model.load_state_dict(scored.weights_of(archs()[-1]))
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_the_weights_of_a_network_are_those_that_were_scored(trained: Path, verdict: str) -> None:
+    scored = evaluator(trained, verdict=verdict)
+    arch = archs()[-1]
+    model = build_model(canonical(arch.adapted(resolution=8, classes=3)))
+    model.load_state_dict(scored.weights_of(arch))
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (DATA.mean, DATA.std))
-    told = model.eval()((DATA.val.images / 255 - mean) / std).argmax(1)
-    assert float((told == DATA.val.labels).double().mean()) == accuracy
+    with torch.no_grad():
+        logits = model.eval()((DATA.val.images / 255 - mean) / std)
+    odds = logits.exp() / logits.exp().sum(1, keepdim=True)
+    by_hand = {
+        "expected": [float(row[label]) for row, label in zip(odds, DATA.val.labels, strict=True)],
+        "accuracy": [float(row.argmax() == label) for row, label in zip(logits, DATA.val.labels, strict=True)],
+    }[verdict]
+    assert next(scored.evaluate(arch, 1)) == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-6)
+    assert scored.describe()["verdict"]["score"] == verdict
 
 
 def test_an_architecture_of_another_space_cannot_be_scored(trained: Path) -> None:
@@ -333,7 +341,10 @@ def test_an_architecture_of_another_space_cannot_be_scored(trained: Path) -> Non
         next(evaluator(trained).evaluate(parse_text("net\nstem conv k3 s2 c8\nconv c8\nhead pool"), 1))
 
 
-def test_grey_images_and_no_epochs_are_refused(tmp_path: Path) -> None:
+def test_grey_images_no_epochs_and_an_unknown_verdict_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(NasError, match="verdict is 'guess'") as raised:
+        evaluator(tmp_path, verdict="guess")
+    assert raised.value.remedy == "use expected or accuracy"
     with pytest.raises(NasError, match="takes 1 channels"):
         evaluator(tmp_path, space=make_space(SMALLEST.replace("channels=3", "channels=1")))
     with pytest.raises(NasError, match="a budget of 0"):
