@@ -41,7 +41,7 @@ def _probability(logits: Tensor, labels: Tensor) -> Tensor:
 
 # How right each of a batch's predictions is, 0 to 1: logits `(N, classes)`, labels `(N,)` ► `(N,)`.
 VERDICTS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
-    {"expected": _probability, "accuracy": lambda logits, labels: logits.argmax(1) == labels}
+    {"probability": _probability, "accuracy": lambda logits, labels: logits.argmax(1) == labels}
 )
 
 
@@ -67,7 +67,7 @@ class SupernetEvaluator:
         recipe: how the weights are trained.
         seed: of everything random.
         device: as `find_device` gives it.
-        verdict: "expected" is the accuracy to expect where a class is drawn by the network's probabilities, the mean
+        verdict: "probability" is the accuracy to expect where a class is drawn by the network's probabilities, the mean
             probability of the right one; "accuracy" is that of the most probable class. The first one varies less with
             the images, and so tells networks apart more surely.
         on_batch: called after each step of the training.
@@ -80,7 +80,7 @@ class SupernetEvaluator:
     recipe: SupernetRecipe = field(factory=SupernetRecipe)
     seed: int = 0
     device: str = field(default="cpu", converter=find_device)
-    verdict: str = "expected"
+    verdict: str = "probability"
     on_batch: OnBatch | None = None
     say: Callable[[str], None] = _nothing
 

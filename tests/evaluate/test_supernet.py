@@ -329,7 +329,7 @@ def test_the_weights_of_a_network_are_those_that_were_scored(trained: Path, verd
         logits = model.eval()((DATA.val.images / 255 - mean) / std)
     odds = logits.exp() / logits.exp().sum(1, keepdim=True)
     by_hand = {
-        "expected": [float(row[label]) for row, label in zip(odds, DATA.val.labels, strict=True)],
+        "probability": [float(row[label]) for row, label in zip(odds, DATA.val.labels, strict=True)],
         "accuracy": [float(row.argmax() == label) for row, label in zip(logits, DATA.val.labels, strict=True)],
     }[verdict]
     assert next(scored.evaluate(arch, 1)) == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-6)
@@ -344,7 +344,7 @@ def test_an_architecture_of_another_space_cannot_be_scored(trained: Path) -> Non
 def test_grey_images_no_epochs_and_an_unknown_verdict_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NasError, match="verdict is 'guess'") as raised:
         evaluator(tmp_path, verdict="guess")
-    assert raised.value.remedy == "use expected or accuracy"
+    assert raised.value.remedy == "use probability or accuracy"
     with pytest.raises(NasError, match="takes 1 channels"):
         evaluator(tmp_path, space=make_space(SMALLEST.replace("channels=3", "channels=1")))
     with pytest.raises(NasError, match="a budget of 0"):
