@@ -56,7 +56,7 @@ class Places:
 
     @cached_property
     def _walked(self) -> tuple[dict[Key, Node], dict[Key, bool]]:
-        """The widest node with weights for each key, and for each whether nothing but a sum ever reads it last."""
+        """For each key the widest node with weights, and whether it always ends a branch that is added to a skip."""
         widest: dict[Key, Node] = {}
         added: dict[Key, bool] = {}
         for place, nodes in self._all():

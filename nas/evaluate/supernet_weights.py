@@ -45,7 +45,7 @@ class SharedWeights:
     _networks: dict[tuple[int, ...], Network] = field(factory=dict, init=False, repr=False)
 
     def forward(self, picks: Picks, images: Tensor) -> Tensor:
-        """Logits `(N, classes)` of the network of these option numbers; its sizes are normalised by the batch."""
+        """Logits `(N, classes)` of the network of these option numbers, normalised by the batch."""
         network = self._network(tuple(picks))
         weights = {name: cut(self.tensors[key], shape) for name, (key, shape) in network.names.items()}
         logits: Tensor = functional_call(network.model, weights, (images,))
