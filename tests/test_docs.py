@@ -48,6 +48,14 @@ def test_the_sampler_serves_a_study_of_ones_own(tmp_path: Path) -> None:
     assert run(script, tmp_path).startswith("10 0.")
 
 
+@pytest.mark.slow
+def test_a_supernets_weights_begin_a_training(tmp_path: Path) -> None:
+    script = block("docs/supernet.md", "python") + "print(sum(p.numel() for p in model.parameters()), accuracy)"
+    short = script.replace("resolution=16", "resolution=8, images=100").replace("epochs=30", "epochs=1")
+    assert run(short, tmp_path).split()[0].isdigit()
+    assert len(list((tmp_path / "nas-supernets").iterdir())) == 1
+
+
 def run(script: str, folder: Path) -> str:
     """What a script prints."""
     done = subprocess.run(

@@ -51,6 +51,14 @@ SLOW_S, EVERY_S = 1.0, 15.0
 )
 @click.option("--images", type=click.IntRange(2), help="Training images.  [default: all]")
 @click.option("--train-on", type=click.Choice(["cpu", "cuda", "mps"]), help="[default: what is there]")
+@click.option("--supernet-epochs", type=click.IntRange(1), metavar="N", help="Of a supernet, as for `nas search`.")
+@click.option(
+    "--supernet-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="nas-supernets",
+    show_default=True,
+    help="Where supernets are kept.",
+)
 @click.option("--resolution", type=click.IntRange(1, 10_000), help="Of the target's images.  [default: the space's]")
 @click.option("--classes", type=click.IntRange(2, 10_000_000), help="Of the target's task.  [default: the space's]")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 100), default=0, show_default=True, help="The first one.")

@@ -6,6 +6,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from nas.cli.evaluators import FORMS, TRAIN, ZERO_COST, make_evaluator, split
 from nas.errors import NasError
 
@@ -88,7 +90,11 @@ def make_one(text: str, options: Made, space: "SearchSpace", seed: int) -> "Eval
     Raises:
         NasError: its file, function or images cannot be used.
     """
-    return make_evaluator(text, {**options, "seed": seed}, space, partial(_images, options))
+    return make_evaluator(text, {**options, "seed": seed}, space, partial(_images, options), say=_say)
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
 
 
 def _images(options: Made) -> "ImageData":

@@ -19,20 +19,27 @@ if TYPE_CHECKING:
 
 Load = Callable[[], "ImageData"]
 OnBatch = Callable[[int, int, float], None]
-TRAIN, TABLE, PYTHON, ZERO_COST = "train", "table", "python", "zero-cost"
+TRAIN, SUPERNET, TABLE, PYTHON, ZERO_COST = "train", "supernet", "table", "python", "zero-cost"
 FORMS: Mapping[str, str] = MappingProxyType(
-    {TRAIN: "train", TABLE: "table:FILE", PYTHON: "python:MODULE:FUNCTION", ZERO_COST: "zero-cost:NAME"},
+    {
+        TRAIN: "train",
+        SUPERNET: "supernet",
+        TABLE: "table:FILE",
+        PYTHON: "python:MODULE:FUNCTION",
+        ZERO_COST: "zero-cost:NAME",
+    }
 )
 # A score without training that looks at images; those that count look at none.
 LOOK = "zero-cost:naswot|distinctness|combined"
 # Options, and the evaluators that heed them.
 ABOUT: Sequence[tuple[Sequence[str], Sequence[str]]] = (
     (("epochs", "metric", "pruner"), (TRAIN,)),
-    (("data", "proxy_resolution", "images", "train_on"), (TRAIN, LOOK)),
+    (("data", "proxy_resolution", "images", "train_on"), (TRAIN, SUPERNET, LOOK)),
+    (("supernet_epochs", "supernet_dir"), (SUPERNET,)),
     (("accuracy", "ignore_columns"), (FORMS[TABLE],)),
 )
 BEFORE = "CHEAP+COSTLY"  # one that looks through the band first, and the one that accuracies come from
-# What a search goes by where nothing is trained: there is one accuracy, and nothing to stop before it.
+# What a search goes by where no candidate is trained: there is one accuracy, and nothing to stop before it.
 UNTRAINED: Mapping[str, Any] = MappingProxyType({"epochs": 1, "pruner": "none"})
 
 
@@ -49,7 +56,7 @@ def settled(context: click.Context) -> dict[str, Any]:
         fits = heeding & {*heeded} or (cheap and BEFORE in heeded)
         unfit = [_flag(context, name) for name in names if not fits and _is_given(context, name)]
         if unfit:
-            fit, own = " or ".join(heeded), "+".join(_word(*part) for part in parts)
+            fit, own = _either(heeded), "+".join(_word(*part) for part in parts)
             raise NasError(
                 f"only --evaluator {fit} heeds {', '.join(unfit)}, and the evaluator is {own}",
                 f"leave out what it does not heed, or choose --evaluator {fit}",
@@ -61,6 +68,11 @@ def halves(text: str) -> tuple[str, str]:
     """The evaluator that looks through the band first, "" for none, and the one that accuracies come from."""
     cheap, _, costly = text.rpartition("+")
     return (cheap, costly) if cheap and costly.partition(":")[0] in FORMS else ("", text)
+
+
+def _either(words: Sequence[str]) -> str:
+    *rest, last = words
+    return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def _looks(name: str) -> bool:
@@ -94,7 +106,14 @@ def split(text: str) -> tuple[str, str]:
 
 
 def make_evaluator(
-    text: str, options: Mapping[str, Any], space: "SearchSpace", load: Load, on_batch: OnBatch | None = None
+    text: str,
+    options: Mapping[str, Any],
+    space: "SearchSpace",
+    load: Load,
+    on_batch: OnBatch | None = None,
+    *,
+    fixed: "SearchSpace | None" = None,
+    say: Callable[[str], None] = lambda _message: None,
 ) -> "Evaluator":
     """An evaluator; those that need no images need no torch.
 
@@ -105,12 +124,14 @@ def make_evaluator(
             random architectures an untrained one is compared with.
         load: reads the images, where there is need of them.
         on_batch: called for each step of a training.
+        fixed: the space with the choices that are made, of which a supernet is; None where none are.
+        say: told in sentences what takes long.
 
     Raises:
         NasError: its file, function or images cannot be used.
     """
     kind, rest = split(text)
-    return MAKERS[kind](rest, Given(options, space, load, on_batch))
+    return MAKERS[kind](rest, Given(options, space, fixed or space, load, on_batch, say))
 
 
 @frozen
@@ -119,8 +140,10 @@ class Given:
 
     options: Mapping[str, Any]
     space: "SearchSpace"
+    fixed: "SearchSpace"
     load: Load
     on_batch: OnBatch | None
+    say: Callable[[str], None]
 
 
 def _train(_rest: str, given: Given) -> "Evaluator":
@@ -130,6 +153,25 @@ def _train(_rest: str, given: Given) -> "Evaluator":
     device = find_device(options["train_on"])
     return TrainEvaluator(
         given.load(), seed=options["seed"], device=device, on_batch=given.on_batch, metric=options["metric"]
+    )
+
+
+def _supernet(_rest: str, given: Given) -> "Evaluator":
+    from nas.evaluate.supernet import SupernetEvaluator
+    from nas.evaluate.supernet_recipe import SupernetRecipe
+    from nas.evaluate.train import find_device
+
+    options = given.options
+    device, epochs = find_device(options["train_on"]), options["supernet_epochs"]
+    return SupernetEvaluator(
+        given.fixed,
+        given.load(),
+        folder=options["supernet_dir"],
+        recipe=SupernetRecipe() if epochs is None else SupernetRecipe(epochs=epochs),
+        seed=options["seed"],
+        device=device,
+        on_batch=given.on_batch,
+        say=given.say,
     )
 
 
@@ -161,5 +203,5 @@ def _naswot(given: Given) -> "Measure":
 
 
 MAKERS: Mapping[str, Callable[[str, Given], "Evaluator"]] = MappingProxyType(
-    {TRAIN: _train, TABLE: _table, PYTHON: _function, ZERO_COST: _zero_cost}
+    {TRAIN: _train, SUPERNET: _supernet, TABLE: _table, PYTHON: _function, ZERO_COST: _zero_cost}
 )

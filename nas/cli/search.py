@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
-from nas.cli.evaluators import BEFORE, FORMS, TRAIN, ZERO_COST, halves, make_evaluator, settled
+from nas.cli.evaluators import BEFORE, FORMS, SUPERNET, TRAIN, ZERO_COST, halves, make_evaluator, settled
 from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import ARCH_HELP, json_option, read_fixes, storage_option
 from nas.cli.search_result import print_result, print_result_json
@@ -38,6 +38,19 @@ class Timed(Protocol):
         ...
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """An evaluator that has to do something once, before all evaluations."""
+
+    def prepare(self) -> None:
+        """Do it, unless it is done."""
+        ...
+
+    def seconds_to_prepare(self) -> float:
+        """Seconds that it will take, about."""
+        ...
+
+
 @click.command(epilog=ARCH_HELP)
 @click.option(
     "--target",
@@ -62,9 +75,10 @@ class Timed(Protocol):
     default=TRAIN,
     show_default=True,
     metavar="|".join((*FORMS.values(), BEFORE)),
-    help="Where accuracies come from: a short training, a CSV or Parquet file that holds them, a function of yours, or "
-    "a standing without training: naswot, distinctness, depth, macs, params, combined. Before a + one that looks "
-    "through the band first, so that the other is asked less: zero-cost:combined+train.",
+    help="Where accuracies come from: a short training, weights that all networks of the space share, a CSV or Parquet "
+    "file that holds them, a function of yours, or a standing without training (naswot, distinctness, depth, macs, "
+    "params, combined). Before a + one that looks through the band first, so that the other is asked less: "
+    "zero-cost:combined+train.",
 )
 @click.option(
     "--screen",
@@ -136,6 +150,16 @@ class Timed(Protocol):
     type=click.Choice(["cpu", "cuda", "mps"]),
     help="Where the proxy is trained.  [default: what is there]",
 )
+@click.option(
+    "--supernet-epochs", type=click.IntRange(1), metavar="N", help="Of the supernet's one training.  [default: 60]"
+)
+@click.option(
+    "--supernet-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="nas-supernets",
+    show_default=True,
+    help="Where supernets are kept; one of the same space, data and seed is used again.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option(
     "--objective",
@@ -202,6 +226,8 @@ def command(context: click.Context, /, **_options: Any) -> None:
             return
         with progress:
             try:
+                for evaluator in _preparing(planned):
+                    evaluator.prepare()
                 view = run(planned, storage=options["storage"], listen=progress.listen)
             except KeyboardInterrupt:
                 progress.say(f"stopped; the same command goes on with study {planned.study_name}")
@@ -232,8 +258,9 @@ def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack
     )
     check(space, settings)
     cheap, costly = halves(options["evaluator"])
-    make = partial(make_evaluator, options=options, space=whole, load=cache(lambda: _images(options, progress)))
-    screen = Screen(make(cheap, on_batch=None), options["screen"]) if cheap else None
+    load = cache(lambda: _images(options, progress))
+    make = partial(make_evaluator, options=options, space=whole, load=load, fixed=space, say=progress.say)
+    screen = Screen(make(cheap), options["screen"]) if cheap else None
     evaluator = make(costly, on_batch=progress.on_batch)
     if costly.startswith(ZERO_COST):
         progress.say(f"{costly}: what is called accuracy is a standing among random networks, 0 to 1")
@@ -296,6 +323,7 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
     settings, band = planned.settings, planned.band
     seconds = _seconds_a_trial(planned)
     evaluations = settings.trials + (planned.baseline is not None) + _further(planned)
+    before = sum(each.seconds_to_prepare() for each in _preparing(planned)) + _seconds_to_screen(planned)
     return {
         "study": planned.study_name,
         "storage": mask(storage),
@@ -311,7 +339,7 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
         "baseline": planned.baseline[0] if planned.baseline else "none",
         "trials": settings.trials,
         "seconds_a_trial": None if seconds is None else round(seconds, 1),
-        "seconds_in_all": None if seconds is None else round(seconds * evaluations + _seconds_to_screen(planned)),
+        "seconds_in_all": None if seconds is None else round(before + seconds * evaluations),
     }
 
 
@@ -326,8 +354,9 @@ def _proxy_task(described: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """The images and the training, or the evaluator that does without."""
     if "data" not in described or described["evaluator"] == ZERO_COST:
         return dict(described)
-    kept = ("data", "resolution", "metric", "precision")
-    return {name: described[name] for name in kept if name in described} | {"epochs": epochs}
+    kept = ("evaluator", "data", "resolution", "metric", "precision")
+    shown = {name: described[name] for name in kept if name in described}
+    return shown | {"epochs": described["recipe"]["epochs"] if described["evaluator"] == SUPERNET else epochs}
 
 
 def _seconds_a_trial(planned: "Plan") -> float | None:
@@ -348,6 +377,12 @@ def _further(planned: "Plan") -> int:
     if not isinstance(planned.evaluator, Reseedable) or planned.settings.objective == "pareto":
         return 0
     return SEEDS * min(planned.settings.confirm, planned.settings.trials // SHARE)
+
+
+def _preparing(planned: "Plan") -> list[Preparing]:
+    """Those of its evaluators that have something to do before all evaluations."""
+    both = (*((planned.screen.evaluator,) if planned.screen else ()), planned.evaluator)
+    return [evaluator for evaluator in both if isinstance(evaluator, Preparing)]
 
 
 def _seconds_to_screen(planned: "Plan") -> float:

@@ -2,9 +2,10 @@
 
 import torch
 from attrs import frozen
-from torch import Tensor
+from torch import Generator, Tensor
 
-from nas.data.base import Images
+from nas.data.augment import augment
+from nas.data.base import ImageData, Images
 
 # Of a graphics card's free memory; the rest is for the network.
 DEVICE_SHARE = 0.5
@@ -44,6 +45,13 @@ class Feed:
             return batch
         pins = self.device.startswith("cuda")
         return (batch.pin_memory() if pins else batch).to(self.device, non_blocking=pins)
+
+
+def moved_about(images: Tensor, data: ImageData, shift: float, generator: Generator) -> Tensor:
+    """Bytes `(N, 3, H, W)` shifted at random by up to a share of their side, and mirrored where a label allows it."""
+    pixels = round(shift * data.resolution)
+    fill = tuple(round(255 * value) for value in data.mean)
+    return augment(images, flip=data.flip, shift=pixels, generator=generator, fill=fill)
 
 
 def make_feed(images: Images, device: str) -> Feed:

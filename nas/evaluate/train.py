@@ -180,8 +180,8 @@ class TrainEvaluator:
             training = self._start(self._adapted(arch), 1, self.recipe)
             batch, checks = training.deal(generator)[0], training.val_batches()
             # Reading a number waits for the device.
-            step = _median_seconds(lambda: training.step(batch, 0.0, generator).item(), batches)
-            check = _median_seconds(lambda: training.right(checks[0]).sum().item(), batches)
+            step = median_seconds(lambda: training.step(batch, 0.0, generator).item(), batches)
+            check = median_seconds(lambda: training.right(checks[0]).sum().item(), batches)
         return step * training.steps_per_epoch + check * len(checks)
 
     def _adapted(self, arch: Architecture) -> Architecture:
@@ -211,7 +211,7 @@ class TrainEvaluator:
             yield generator
 
 
-def _median_seconds(work: Callable[[], object], times: int) -> float:
+def median_seconds(work: Callable[[], object], times: int) -> float:
     """The median of a few runs, the first one left out."""
     seconds = []
     for _ in range(times + 1):

@@ -9,11 +9,11 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from nas.data.augment import Scaling, augment
+from nas.data.augment import Scaling
 from nas.data.base import ImageData
 from nas.evaluate.average import Average
 from nas.evaluate.base import METRIC_NAMES
-from nas.evaluate.feed import Feed, make_feed
+from nas.evaluate.feed import Feed, make_feed, moved_about
 from nas.evaluate.losses import Losses
 from nas.evaluate.metrics import METRICS
 from nas.evaluate.precision import PRECISIONS, Precision, precision_on
@@ -135,7 +135,7 @@ class Training:
         """One step on the images of these indices `(B,)`; the loss before it, a scalar on the device."""
         self.model.train()
         images, labels = self.train.take(batch)
-        logits = self._logits(self.model, self._augmented(images, generator))
+        logits = self._logits(self.model, moved_about(images, self.data, self.recipe.shift, generator))
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -146,11 +146,6 @@ class Training:
         if self.average is not None:
             self.average.update(self.model)
         return loss.detach()
-
-    def _augmented(self, images: Tensor, generator: Generator) -> Tensor:
-        shift = round(self.recipe.shift * self.data.resolution)
-        fill = tuple(round(255 * value) for value in self.data.mean)
-        return augment(images, flip=self.data.flip, shift=shift, generator=generator, fill=fill)
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Logits `(N, classes)` in fp32 of bytes `(N, 3, H, W)`."""

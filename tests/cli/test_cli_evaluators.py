@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
+from nas.cli import search
 from nas.cli.evaluators import LOOK
+from nas.evaluate.supernet_recipe import SupernetRecipe
 from nas.evaluate.zero_cost import PARTS, needs_images
 from nas.space.files import find_space
 from tests.cli.conftest import ROOT, Nas, Ran
@@ -162,7 +165,7 @@ REFUSED = {
     "options of images": (
         (*PYTHON, "--train-on", "cpu", "--images", "9", "--proxy-resolution", "8", "--data", "digits"),
         (
-            "only --evaluator train or zero-cost:naswot|distinctness|combined heeds --data,",
+            "only --evaluator train, supernet or zero-cost:naswot|distinctness|combined heeds --data,",
             "--proxy-resolution, --images, --train-on, and the evaluator is python",
         ),
     ),
@@ -179,7 +182,22 @@ REFUSED = {
     ),
     "of a table, for a function": ((*PYTHON, "--accuracy", "acc"), ("only --evaluator table:FILE heeds --accuracy",)),
     "of a table, for a training": (("--ignore-columns", "op*"), ("table:FILE heeds --ignore-columns", "is train")),
-    "an unknown evaluator": (("--evaluator", "magic"), ("no evaluator 'magic'", "train, table:FILE, python:MODULE:")),
+    "of a training, for a supernet": (
+        ("--evaluator", "supernet", "--epochs", "3"),
+        ("only --evaluator train heeds --epochs, and the evaluator is supernet",),
+    ),
+    "of a supernet, for a training": (
+        ("--supernet-epochs", "3", "--images", "9"),
+        ("only --evaluator supernet heeds --supernet-epochs, and the evaluator is train",),
+    ),
+    "of both, for a table": (
+        (*TABLE, "--images", "9"),
+        ("only --evaluator train, supernet or zero-cost:naswot|distinctness|combined heeds --images",),
+    ),
+    "an unknown evaluator": (
+        ("--evaluator", "magic"),
+        ("no evaluator 'magic'", "supernet, table:FILE, python:MODULE:"),
+    ),
     "no file": (("--evaluator", "table"), ("no evaluator 'table'", "table:FILE")),
     "an empty file name": (("--evaluator", "table:"), ("no evaluator 'table:'",)),
     "too much": (("--evaluator", "train:cifar"), ("no evaluator 'train:cifar'",)),
@@ -245,3 +263,37 @@ def test_the_examples_of_the_page_work(run: Runner) -> None:
         ran = run("--evaluator", evaluator, "--dry-run", "--json")
         assert ran.code == 0, ran.err
     assert run("--evaluator", "python:own:accuracy", "--trials", "1").code == 0
+
+
+SUPERNET = ("--evaluator", "supernet", "--supernet-epochs", "2", "--images", "60", "--proxy-resolution", "8")
+
+
+@pytest.mark.slow
+def test_a_supernet_is_trained_once_for_several_targets(nas: Nas) -> None:
+    first = nas(*SEARCH, *SUPERNET, "--trials", "2", "--json")
+    assert first.code == 0, first.err
+    assert "a supernet of space tiny is trained to epoch 2" in first.err
+    kept = list((nas.folder / "nas-supernets").iterdir())
+    assert len(kept) == 1
+    searched = ("search", "--target", "params=5k", "--band", "0.1", "--space", "tiny.yaml", "--resolution", "64")
+    second = nas(*searched, *SUPERNET, "--trials", "2", "--json")
+    assert second.code == 0, second.err
+    assert "is used again" in second.err
+    assert list((nas.folder / "nas-supernets").iterdir()) == kept
+    kept[0].write_bytes(kept[0].read_bytes()[:1000])
+    nas(*searched, *SUPERNET).refused("no whole supernet", "delete it to train anew")
+
+
+@pytest.mark.slow
+def test_a_dry_run_trains_no_supernet(nas: Nas) -> None:
+    ran = nas(*SEARCH, *SUPERNET, "--supernet-epochs", "100000", "--dry-run", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["proxy_task"] == {"evaluator": "supernet", "data": "digits", "resolution": 8, "epochs": 100_000}
+    assert ran.json["seconds_in_all"] > 100 > ran.json["seconds_a_trial"] >= 0
+    assert not (nas.folder / "nas-supernets").exists()
+
+
+def test_the_help_tells_how_long_a_supernet_is_trained() -> None:
+    (option,) = [one for one in search.command.params if one.name == "supernet_epochs"]
+    assert isinstance(option, click.Option)
+    assert f"[default: {SupernetRecipe().epochs}]" in (option.help or "")

@@ -1,0 +1,83 @@
+"""How shared weights are trained: which networks a step trains, and the recipe's numbers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from attrs import field, frozen
+from torch import Generator
+
+from nas.errors import NasError
+from nas.evaluate.recipe import Recipe
+from nas.space.decode import SearchSpace
+
+Paths = Sequence[tuple[int, ...]]
+OWN = ("operator", "kernel", "expansion", "gate", "skip", "channels")
+
+
+def _uniform(sizes: Sequence[int], generator: Generator) -> Paths:
+    """One network, each option as likely as the others (arXiv 1904.00420)."""
+    return (tuple(int(torch.randint(size, (), generator=generator)) for size in sizes),)
+
+
+def _fair(sizes: Sequence[int], generator: Generator) -> Paths:
+    """As many networks as the widest choice has options, each option of it in one (arXiv 1907.01845, section 3.2).
+
+    Of a choice with fewer options each comes as often as the others, give or take once.
+    """
+    count = max(sizes)
+    columns = [_dealt(size, count, generator) for size in sizes]
+    return tuple(zip(*columns, strict=True))
+
+
+def _dealt(size: int, count: int, generator: Generator) -> list[int]:
+    rounds = [torch.randperm(size, generator=generator) for _ in range(-(-count // size))]
+    return list(torch.cat(rounds)[:count].tolist())
+
+
+SAMPLINGS: Mapping[str, Callable[[Sequence[int], Generator], Paths]] = MappingProxyType(
+    {"uniform": _uniform, "fair": _fair}
+)
+
+
+def _is(rule: str, holds: Callable[[Any], bool]) -> Any:
+    def check(_recipe: object, attribute: Any, value: Any) -> None:
+        if not holds(value):
+            raise NasError(f"the supernet's {attribute.name} is {value!r}", f"use {rule}")
+
+    return check
+
+
+def _training() -> Recipe:
+    return Recipe(batch_size=64)
+
+
+@frozen
+class SupernetRecipe:
+    """How shared weights are trained.
+
+    Attributes:
+        epochs: passes over the train images; each image of it is seen by every network of a step.
+        sampling: "uniform" trains one network a step, "fair" as many as the widest choice has options. For as many
+            passes of images, one a step ranked networks better in short trainings: it takes more steps.
+        own: fields of a stage whose options have weights of their own; "operator" is one of them. Fewer of them did
+            better in short trainings, where each weight is trained more often.
+        training: batches, optimizer, learning rate and so on; its momentum of normalisations says nothing here, where
+            every batch is normalised by itself.
+    """
+
+    epochs: int = field(default=60, validator=_is("1 or more", lambda value: value >= 1))
+    sampling: str = field(default="uniform", validator=_is(f"one of {', '.join(SAMPLINGS)}", SAMPLINGS.__contains__))
+    own: tuple[str, ...] = field(
+        default=("operator",),
+        converter=tuple,
+        validator=_is(
+            f"operator, and any of {', '.join(OWN[1:])}", lambda value: "operator" in value and {*value} <= {*OWN}
+        ),
+    )
+    training: Recipe = field(factory=_training)
+
+    def paths(self, space: SearchSpace, generator: Generator) -> Paths:
+        """Option numbers of the networks of a step."""
+        return SAMPLINGS[self.sampling]([len(choice.values) for choice in space.all_choices], generator)
