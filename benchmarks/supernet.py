@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sampling", choices=SAMPLINGS, default=SupernetRecipe().sampling)
     parser.add_argument("--own", nargs="+", choices=OWN, default=list(SupernetRecipe().own))
-    parser.add_argument("--verdict", choices=VERDICTS, default="probability")
+    parser.add_argument("--verdict", choices=VERDICTS, default="accuracy")
     parser.add_argument("--learning-rate", type=float, default=Recipe().learning_rate)
     parser.add_argument("--batch-size", type=int, default=SupernetRecipe().training.batch_size)
     parser.add_argument("--folder", type=Path, default=Path("nas-supernets"))

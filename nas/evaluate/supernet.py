@@ -68,9 +68,8 @@ class SupernetEvaluator:
         recipe: how the weights are trained.
         seed: of everything random.
         device: as `find_device` gives it.
-        verdict: "probability" is the accuracy to expect where a class is drawn by the network's probabilities, the mean
-            probability of the right one; "accuracy" is that of the most probable class. The first one varies less with
-            the images, and so tells networks apart more surely.
+        verdict: "accuracy" is that of the most probable class; "probability" the one to expect where a class is drawn
+            by the network's probabilities, the mean probability of the right one. It varies less with the images.
         on_batch: called after each step of the training.
         say: told what becomes of the training, in sentences.
     """
