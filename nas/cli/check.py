@@ -1,5 +1,6 @@
 """`nas check`: how far evaluators can be trusted on the user's own images."""
 
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
@@ -10,8 +11,7 @@ import click
 from attrs import define
 
 from nas.cli.check_ask import Asked, ask
-from nas.cli.check_sources import LONGER, SPEC, is_training
-from nas.cli.evaluators import FORMS
+from nas.cli.check_sources import LONGER, SPECS, is_training
 from nas.cli.options import json_option, storage_option
 from nas.search.defaults import EPOCHS
 
@@ -33,7 +33,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
     "--evaluator",
     "evaluators",
     multiple=True,
-    metavar=f"{SPEC}|{'|'.join(list(FORMS.values())[1:])}",
+    metavar="|".join(SPECS),
     help="What to check; may be given several times.  [default: the training, and cheaper ones]",
 )
 @click.option(
@@ -120,8 +120,8 @@ def _opener(asked: Asked, options: Mapping[str, Any]) -> "Opener":
 
     def opened(source: "Source") -> "AbstractContextManager[Scoring]":
         return open_scoring(
-            f"{asked.study}:{source.name}",
-            {"kind": "check", "evaluator": source.name, "resolution": source.resolution},
+            f"{asked.study}: {source.key}",
+            {"kind": "check", "evaluator": source.key},
             source.evaluators,
             source.epochs,
             storage=options["storage"],
@@ -150,10 +150,10 @@ class _Progress:
     rounds: int
     _told_s: float = -EVERY_S
 
-    def tell(self, done: int, seconds: float) -> None:
-        """So many verdict rounds are over after so many seconds."""
-        if seconds - self._told_s < EVERY_S or done >= self.rounds:
+    def tell(self, done: int, seconds_left: float) -> None:
+        """So many networks are judged, and about so many seconds are left."""
+        now = time.monotonic()
+        if now - self._told_s < EVERY_S or done >= self.rounds:
             return
-        self._told_s = seconds
-        left = seconds / done * (self.rounds - done) / 60
-        click.echo(f"{done} of {self.rounds} rounds, about {left:.0f} min for the rest", err=True)
+        self._told_s = now
+        click.echo(f"{done} of {self.rounds} rounds, about {seconds_left / 60:.0f} min for the rest", err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.evaluators import FORMS, TRAIN, ZERO_COST, make_evaluator, split
+from nas.cli.evaluators import FORMS, SUPERNET, TRAIN, ZERO_COST, make_evaluator, split
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 # A training's own settings, each with the least it can be.
 SETTINGS: Mapping[str, int] = MappingProxyType({"epochs": 1, "resolution": 4, "images": 2, "networks": 5})
-SPEC = f"{TRAIN}[:epochs=E,resolution=R,images=I,networks=N]"
-SEEDED = (ZERO_COST,)  # of those that train nothing: other seeds give other verdicts
+OPTIONS: Mapping[str, str] = MappingProxyType({"resolution": "proxy_resolution", "images": "images"})
+SETTABLE = "[:epochs=E,resolution=R,images=I,networks=N]"
+SPECS = tuple(f"{form}{SETTABLE}" if form in (TRAIN, SUPERNET) else form for form in FORMS.values())
 LONGER = 4  # times the epochs of a search, for what is held to be true
 Made = Mapping[str, Any]
 
 
 def read_settings(text: str) -> dict[str, int]:
-    """What follows `train:`, by name.
+    """What follows `train:` or `supernet:`, by name.
 
     Raises:
         NasError: it is no setting of a training, or no number in its range.
@@ -36,7 +37,7 @@ def read_settings(text: str) -> dict[str, int]:
         name, _, value = word.partition("=")
         if name not in SETTINGS or name in found or not re.fullmatch(r"\d{1,9}", value) or int(value) < SETTINGS[name]:
             ranges = ", ".join(f"{key} from {least}" for key, least in SETTINGS.items())
-            raise NasError(f"{word!r} is no setting of a training", f"write {SPEC}, each once, with {ranges}")
+            raise NasError(f"{word!r} is no setting of a training", f"write {SPECS[0]}, each once, with {ranges}")
         found[name] = int(value)
     return found
 
@@ -76,16 +77,39 @@ def make_sources(texts: Iterable[str], options: Made, space: "SearchSpace") -> "
     ]
 
 
+def _own(text: str, options: Made) -> tuple[str, dict[str, Any]]:
+    """An evaluator without its settings, and the options of the command with them."""
+    kind, colon, rest = text.partition(":")
+    if kind not in (TRAIN, SUPERNET):
+        return text, dict(options)
+    if colon and not rest:
+        raise NasError(f"there is no evaluator {text!r}", f"use {', '.join(SPECS)}")
+    own = read_settings(rest)
+    epochs = {"supernet_epochs" if kind == SUPERNET else "epochs": own["epochs"]} if "epochs" in own else {}
+    kept = {option: own[name] for name, option in OPTIONS.items() if name in own}
+    return kind, {**options, **epochs, **kept, "judges": own.get("networks")}
+
+
 def _untrained(text: str, options: Made, space: "SearchSpace") -> "Source":
     from nas.evaluate.by_seed import BySeed
     from nas.fidelity.collect import Source
 
-    seeds = _seeds(options) if split(text)[0] in SEEDED else _seeds(options)[:1]
-    return Source(text, BySeed(partial(make_one, text, options, space), seeds[0]), seeds=seeds)
+    kind, own = _own(text, options)
+    seeds = _seeds(own) if split(kind)[0] == ZERO_COST else _seeds(own)[:1]
+    evaluators = BySeed(partial(make_one, kind, own, space), seeds[0])
+    return Source(text, evaluators, seeds=seeds, networks=own.get("judges"), key=_key(kind, own, "supernet_epochs"))
+
+
+def _key(kind: str, own: Made, epochs: str) -> str:
+    """What verdicts that can be compared have in common; those of a file or a function depend on it alone."""
+    if kind.partition(":")[0] not in (TRAIN, SUPERNET, ZERO_COST):
+        return kind
+    told = {"epochs": own[epochs], "resolution": own["proxy_resolution"], "images": own["images"]}
+    return f"{kind} " + " ".join(f"{name}={value}" for name, value in told.items() if value is not None)
 
 
 def make_one(text: str, options: Made, space: "SearchSpace", seed: int) -> "Evaluator":
-    """An evaluator that trains nothing.
+    """An evaluator that trains no candidate.
 
     Raises:
         NasError: its file, function or images cannot be used.
@@ -111,13 +135,16 @@ def _training(text: str, options: Made, made: "dict[tuple[int | None, int], Eval
     from nas.cli.scale_train import make_evaluators
     from nas.fidelity.collect import Source
 
-    _, colon, rest = text.partition(":")
-    if colon and not rest:
-        raise NasError(f"there is no evaluator {text!r}", f"use {', '.join((SPEC, *list(FORMS.values())[1:]))}")
-    own = {"epochs": options["epochs"], "resolution": options["proxy_resolution"], "images": options["images"]}
-    own |= read_settings(rest)
-    of_images = own["images"], own["resolution"]
+    kind, own = _own(text, options)
+    of_images = own["images"], own["proxy_resolution"]
     if of_images not in made:
-        made[of_images] = make_evaluators({**options, "images": own["images"], "proxy_resolution": own["resolution"]})
-    seeds = _seeds(options)
-    return Source(text, made[of_images], own["epochs"], own["resolution"], seeds, own.get("networks"))
+        made[of_images] = make_evaluators(own)
+    return Source(
+        text,
+        made[of_images],
+        own["epochs"],
+        own["proxy_resolution"],
+        _seeds(own),
+        own["judges"],
+        _key(kind, own, "epochs"),
+    )

@@ -27,6 +27,7 @@ class Source:
         resolution: of the images it sees; None where it sees none.
         seeds: a verdict for each.
         networks: judges only so many, the first ones; None judges all.
+        key: names the study of its verdicts; equal for sources whose verdicts are the same.
     """
 
     name: str
@@ -35,6 +36,15 @@ class Source:
     resolution: int | None = None
     seeds: Sequence[int] = (0,)
     networks: int | None = None
+    key: str = field()
+
+    @key.default
+    def _name(self) -> str:
+        return self.name
+
+    def asked(self, networks: int) -> int:
+        """How many verdicts it is asked for, where there are so many networks."""
+        return len(self.seeds) * (networks if self.networks is None else min(networks, self.networks))
 
     def job(self, number: int, arch: Architecture, seed: int) -> Job:
         """The verdict on a network, which is shown by its number."""
@@ -92,7 +102,8 @@ def collect(
         archs: the networks.
         opened: gives the study that keeps a source's verdicts; those that are there are not asked for again.
         seconds: after which nothing new is begun; verdicts that were there before take none.
-        judged: called after each group of networks with how many were judged, once for each seed, and seconds.
+        judged: called after each group of networks with how many were judged, once for each seed, and about how many
+            seconds are left.
 
     Raises:
         NasError: a study cannot be used, or the evaluators fail as a whole.
@@ -104,8 +115,14 @@ def collect(
     for turn, group in product(rounds, groups):
         for source in sources:
             _ask(source, turn, {number: archs[number] for number in group}, opened, is_late, verdicts[source.name])
-        judged(turn * len(archs) + group.stop, time.monotonic() - begun)
+        judged(turn * len(archs) + group.stop, sum(_left(each, verdicts[each.name], len(archs)) for each in sources))
     return verdicts
+
+
+def _left(source: Source, said: Verdicts, networks: int) -> float:
+    """Seconds that a source will take for what it was not asked yet."""
+    waiting = source.asked(networks) - len(said.seconds) - len(said.reasons)
+    return max(0, waiting) * (said.seconds_each or 0.0)
 
 
 def _later_than(deadline: float) -> Callable[[], bool]:

@@ -170,8 +170,12 @@ def test_bad_input_is_refused(arguments: tuple[str, ...], words: tuple[str, ...]
 def test_trainings_that_train(nas: Nas) -> None:
     """Real images, real trainings, five networks."""
     usual = ("--networks", "5", "--epochs", "1", "--images", "64", "--proxy-resolution", "8", "--seeds", "1", "--json")
-    ran = nas(*SPACE, *usual, "--evaluator", "train", "--truth", "train:epochs=2", "--data", "digits")
+    cheap = ("--evaluator", "train", "--evaluator", "supernet:epochs=1", "--evaluator", "zero-cost:naswot")
+    ran = nas(*SPACE, *usual, *cheap, "--truth", "train:epochs=2", "--data", "digits")
     found = good(ran)
+    assert [row["evaluator"] for row in found["evaluators"]] == list(cheap[1::2])
+    assert all(set(one["verdicts"]) == {*cheap[1::2], "train:epochs=2"} for one in found["networks"])
+    assert len(list((nas.folder / "nas-supernets").iterdir())) == 1
     assert found["truth"]["readings"] == [1, 1]
     assert found["truth"]["highest_tau"] is None
     assert all(0 < one["truth"][0] < 1 for one in found["networks"])
