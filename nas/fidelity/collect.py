@@ -12,8 +12,9 @@ from nas.arch.spec import Architecture
 from nas.evaluate.base import Evaluators
 from nas.search.scoring import Job, Score, Scoring
 
-# So many networks are judged by all before the next ones are: whenever it ends, what there is can be compared.
-AT_ONCE = 4
+# So many networks, or a tenth of all, are judged by all before the next ones are: whenever it ends, what there is can be
+# compared.
+AT_ONCE, TENTH = 4, 10
 
 
 @frozen
@@ -110,7 +111,8 @@ def collect(
     """
     begun, verdicts = time.monotonic(), {source.name: Verdicts() for source in sources}
     is_late = _later_than(begun + seconds)
-    groups = [range(start, min(start + AT_ONCE, len(archs))) for start in range(0, len(archs), AT_ONCE)]
+    size = max(AT_ONCE, len(archs) // TENTH)
+    groups = [range(start, min(start + size, len(archs))) for start in range(0, len(archs), size)]
     rounds = range(max((len(source.seeds) for source in sources), default=0))
     for turn, group in product(rounds, groups):
         for source in sources:
