@@ -12,8 +12,8 @@ from nas.arch.spec import Architecture
 from nas.evaluate.base import Evaluators
 from nas.search.scoring import Job, Score, Scoring
 
-# So many networks, or a tenth of all, are judged by all before the next ones are: whenever it ends, what there is can be
-# compared.
+# So many networks, or a tenth of all, are judged by all before the next ones are: whenever it ends, what there is can
+# be compared.
 AT_ONCE, TENTH = 4, 10
 
 
