@@ -95,7 +95,7 @@ def command(**options: Any) -> None:
     """
     from nas.cli.check_report import report
     from nas.fidelity.check import compare
-    from nas.fidelity.collect import collect
+    from nas.fidelity.collect import AT_ONCE, collect
     from nas.search.storage import quiet_optuna
 
     quiet_optuna()
@@ -103,7 +103,14 @@ def command(**options: Any) -> None:
     click.echo(f"{len(asked.archs)} networks of space {asked.space.name}, study {asked.study}", err=True)
     progress = _Progress(len(asked.archs) * max(len(source.seeds) for source in asked.sources))
     try:
-        verdicts = collect(asked.sources, asked.archs, _opener(asked, options), 60 * options["minutes"], progress.tell)
+        verdicts = collect(
+            asked.sources,
+            asked.archs,
+            _opener(asked, options),
+            60 * options["minutes"],
+            max(AT_ONCE, options["workers"]),
+            progress.tell,
+        )
     except KeyboardInterrupt:
         click.echo(f"stopped; the same command goes on with study {asked.study}", err=True)
         raise

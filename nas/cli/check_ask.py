@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
-from nas.cli.check_sources import is_training, make_one, make_sources, usual, usual_truth
+from nas.cli.check_sources import make_one, make_sources, usual, usual_truth
+from nas.cli.evaluators import TABLE
 from nas.cli.options import read_fixes
-from nas.errors import NasError, SpaceError
+from nas.errors import NasError, SpaceError, TargetError
 from nas.search.defaults import BAND
 
 if TYPE_CHECKING:
@@ -54,25 +55,41 @@ def ask(options: dict[str, Any]) -> Asked:
     whole = find_space(options["space"]).for_target(resolution=options["resolution"], classes=options["classes"])
     space = whole.fix(read_fixes(options["fixes"]))
     texts, truth = options["evaluators"] or usual(options), options["truth"] or usual_truth(options)
-    if truth in texts:
-        raise NasError(f"{truth} is both checked and held to be true", "give another --truth, or leave it out there")
-    trained = is_training(truth)
-    known = None if trained else make_one(truth, options, whole, options["seed"])
+    known = make_one(truth, options, whole, options["seed"]) if truth.startswith(f"{TABLE}:") else None
     archs = _networks(space, options, known)
-    sources = make_sources((*texts, truth) if trained else texts, options, whole)
+    sources = make_sources(texts, options, whole, space)
+    if known is None:
+        # With seeds of its own: weights in common would make it look alike.
+        later = {**options, "seed": options["seed"] + options["seeds"]}
+        sources += make_sources([truth], later, whole, space)
+    _check_unlike(sources, truth)
     recorded = {} if known is None else {number: _readings(known, arch) for number, arch in enumerate(archs)}
     return Asked(space, archs, sources, truth, recorded, options["study"] or _study_name(space, options))
 
 
+def _check_unlike(sources: "Sequence[Source]", truth: str) -> None:
+    by_key: dict[str, str] = {}
+    for source in sources:
+        if source.key in by_key:
+            raise NasError(
+                f"{by_key[source.key]} and {source.name} are the same evaluator"
+                + (", both checked and held to be true" if source.name == truth else ""),
+                "give another one, or leave it out once",
+            )
+        by_key[source.key] = source.name
+
+
 def _networks(space: "SearchSpace", options: Mapping[str, Any], known: "Evaluator | None") -> "list[Architecture]":
     from nas.arch.canonical import canonical
-    from nas.cost.target import parse_target
+    from nas.cost.target import needs_device, parse_target
     from nas.fidelity.agreement import FEWEST
     from nas.objective import limits
     from nas.search.band import make_band
     from nas.search.draw import draw
     from nas.search.plan import find_pool
 
+    if needs_device(options["targets"]):
+        raise TargetError("a check draws networks by what they cost, and measures none", "give --target flops=…")
     targets = [parse_target(text) for text in options["targets"]]
     band = make_band(space, targets, limits(targets, band=BAND, objective="soft")) if targets else None
     pool = None if known is None else find_pool(space, known)
@@ -100,4 +117,5 @@ def _readings(known: "Evaluator", arch: "Architecture") -> list[float]:
 def _study_name(space: "SearchSpace", options: Mapping[str, Any]) -> str:
     """One that the same space and images find again, with more networks and other evaluators too."""
     seen = [space.definition, space.net["resolution"], space.net["classes"], options["data"], options["train_on"]]
+    seen += list(options["fixes"])
     return f"check-{space.name}-{hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:6]}"

@@ -58,6 +58,9 @@ def _print(check: "Check", asked: "Asked", verdicts: "Mapping[str, Verdicts]", o
         if said.reasons:
             number, reason = next(iter(said.reasons.items()))
             click.echo(f"{name} could not judge {len(said.reasons)} networks, network {number}: {reason}")
+    left_out = [name for name in verdicts if name != asked.truth and name not in {s.name for s in check.standings}]
+    for name in left_out:
+        click.echo(f"{name} judged too few of these networks to compare; the same command goes on")
     for line in advice(check, options):
         click.echo(line)
 
@@ -66,12 +69,12 @@ def _truth_line(check: "Check", asked: "Asked", seconds: float | None) -> str:
     from nas.cli.printing import percent
 
     least, most = check.readings
-    times = str(least) if least == most else f"{least} to {most}"
+    times = f"{least} to {most} readings" if least < most else f"{least} reading{'s' if least > 1 else ''}"
     noise = "" if check.truth_noise is None else f", noise between them {percent(check.truth_noise)}"
     took = "" if seconds is None else f", {seconds:.0f} s each"
     best = "unknown: no network has two" if check.ceiling is None else f"about {check.ceiling:.2f}"
     return (
-        f"\ntruth {asked.truth}: {check.networks} networks, {times} readings of each{took}{noise}; networks differ by "
+        f"\ntruth {asked.truth}: {check.networks} networks, {times} of each{took}{noise}; networks differ by "
         f"{percent(check.spread)}\nthe highest tau that can be read beside it: {best}"
     )
 

@@ -59,20 +59,21 @@ def is_training(text: str) -> bool:
     return text.partition(":")[0] == TRAIN
 
 
-def make_sources(texts: Iterable[str], options: Made, space: "SearchSpace") -> "list[Source]":
+def make_sources(texts: Iterable[str], options: Made, space: "SearchSpace", fixed: "SearchSpace") -> "list[Source]":
     """An evaluator for each text, checked.
 
     Args:
         texts: as on the command line; each once.
         options: of the command.
         space: for the target, with every choice open.
+        fixed: with the choices that are made.
 
     Raises:
         NasError: one cannot be read or made.
     """
     trainings: dict[tuple[int | None, int], Evaluators] = {}
     return [
-        _training(text, options, trainings) if is_training(text) else _untrained(text, options, space)
+        _training(text, options, trainings) if is_training(text) else _untrained(text, options, space, fixed)
         for text in dict.fromkeys(texts)
     ]
 
@@ -90,31 +91,42 @@ def _own(text: str, options: Made) -> tuple[str, dict[str, Any]]:
     return kind, {**options, **epochs, **kept, "judges": own.get("networks")}
 
 
-def _untrained(text: str, options: Made, space: "SearchSpace") -> "Source":
+def _untrained(text: str, options: Made, space: "SearchSpace", fixed: "SearchSpace") -> "Source":
     from nas.evaluate.by_seed import BySeed
     from nas.fidelity.collect import Source
 
     kind, own = _own(text, options)
-    seeds = _seeds(own) if split(kind)[0] == ZERO_COST else _seeds(own)[:1]
-    evaluators = BySeed(partial(make_one, kind, own, space), seeds[0])
-    return Source(text, evaluators, seeds=seeds, networks=own.get("judges"), key=_key(kind, own, "supernet_epochs"))
+    seeds = _seeds(own) if _is_random(*split(kind)) else _seeds(own)[:1]
+    evaluators = BySeed(partial(make_one, kind, own, space, fixed=fixed), seeds[0])
+    evaluators.describe()  # what cannot be made is told before anything is judged
+    epochs = own["supernet_epochs"] if kind == SUPERNET else None
+    return Source(text, evaluators, seeds=seeds, networks=own.get("judges"), key=_key(kind, own, epochs))
 
 
-def _key(kind: str, own: Made, epochs: str) -> str:
+def _is_random(kind: str, rest: str) -> bool:
+    """Whether another seed gives other verdicts at once: a supernet would have to be trained anew."""
+    from nas.evaluate.zero_cost import needs_images
+
+    return kind == ZERO_COST and needs_images(rest)
+
+
+def _key(kind: str, own: Made, epochs: int | None) -> str:
     """What verdicts that can be compared have in common; those of a file or a function depend on it alone."""
     if kind.partition(":")[0] not in (TRAIN, SUPERNET, ZERO_COST):
         return kind
-    told = {"epochs": own[epochs], "resolution": own["proxy_resolution"], "images": own["images"]}
+    told = {"epochs": epochs, "resolution": own["proxy_resolution"], "images": own["images"]}
     return f"{kind} " + " ".join(f"{name}={value}" for name, value in told.items() if value is not None)
 
 
-def make_one(text: str, options: Made, space: "SearchSpace", seed: int) -> "Evaluator":
+def make_one(
+    text: str, options: Made, space: "SearchSpace", seed: int, *, fixed: "SearchSpace | None" = None
+) -> "Evaluator":
     """An evaluator that trains no candidate.
 
     Raises:
         NasError: its file, function or images cannot be used.
     """
-    return make_evaluator(text, {**options, "seed": seed}, space, partial(_images, options), say=_say)
+    return make_evaluator(text, {**options, "seed": seed}, space, partial(_images, options), fixed=fixed, say=_say)
 
 
 def _say(message: str) -> None:
@@ -146,5 +158,5 @@ def _training(text: str, options: Made, made: "dict[tuple[int | None, int], Eval
         own["proxy_resolution"],
         _seeds(own),
         own["judges"],
-        _key(kind, own, "epochs"),
+        _key(kind, own, own["epochs"]),
     )

@@ -53,8 +53,9 @@ def settled(context: click.Context) -> dict[str, Any]:
     parts = [split(text) for text in (cheap, costly) if text]
     heeding = {LOOK if kind == ZERO_COST and _looks(rest) else FORMS[kind] for kind, rest in parts}
     for names, heeded in (*ABOUT, (("screen",), (BEFORE,))):
-        fits = heeding & {*heeded} or (cheap and BEFORE in heeded)
-        unfit = [_flag(context, name) for name in names if not fits and _is_given(context, name)]
+        # One that looks first does so in one epoch, and nothing stops it.
+        known = {costly} if heeded == (TRAIN,) else heeding | ({BEFORE} if cheap else set())
+        unfit = [_flag(context, name) for name in names if not known & {*heeded} and _is_given(context, name)]
         if unfit:
             fit, own = _either(heeded), "+".join(_word(*part) for part in parts)
             raise NasError(

@@ -372,9 +372,10 @@ def _seconds_a_trial(planned: "Plan") -> float | None:
 def _further(planned: "Plan") -> int:
     """Evaluations of the best with more seeds."""
     from nas.evaluate.base import Reseedable
+    from nas.objective import PARETO
     from nas.search.confirm import SEEDS, SHARE
 
-    if not isinstance(planned.evaluator, Reseedable) or planned.settings.objective == "pareto":
+    if not isinstance(planned.evaluator, Reseedable) or planned.settings.objective == PARETO:
         return 0
     return SEEDS * min(planned.settings.confirm, planned.settings.trials // SHARE)
 

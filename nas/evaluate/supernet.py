@@ -104,7 +104,10 @@ class SupernetEvaluator:
         return self._accuracy(arch)
 
     def _accuracy(self, arch: Architecture) -> Iterator[float]:
-        yield self._scored(self._model(self._shared, arch))
+        shared = self._shared
+        with seeded(self.seed, self.device):  # nothing is drawn; cuDNN is made deterministic and exact
+            accuracy = self._scored(self._model(shared, arch))
+        yield accuracy
 
     @torch.inference_mode()
     def _scored(self, model: nn.Module) -> float:

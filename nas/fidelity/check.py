@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nas.errors import EvaluationError
 from nas.fidelity.agreement import FEWEST, Interval, ceiling, chance_as_good, kendall, spearman
@@ -28,7 +28,8 @@ class Standing:
         noise: standard deviation between its seeds; None for a single seed.
         lost: true accuracy between the best network and the one that a seed puts first; the mean over seeds.
         seconds: of one verdict, the median.
-        as_good: how likely it is as good as the best evaluator, where networks are drawn anew.
+        as_good: how likely it is as good as the best evaluator, where networks are drawn anew; None where too few
+            networks were judged by both.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Standing:
     noise: float | None
     lost: float
     seconds: float | None
-    as_good: float = 1.0
+    as_good: float | None = None
 
     @property
     def pairs_right(self) -> float:
@@ -74,14 +75,15 @@ class Check:
 
     @property
     def best(self) -> Standing | None:
-        """The highest tau."""
+        """The highest tau, of those that are told from guessing where there are such."""
         known = [one for one in self.standings if not math.isnan(one.tau.value)]
-        return max(known, key=lambda one: one.tau.value, default=None)
+        sure = [one for one in known if one.better_than_chance]
+        return max(sure or known, key=lambda one: one.tau.value, default=None)
 
     @property
     def not_told_from_best(self) -> tuple[Standing, ...]:
         """Those that may be as good as the best and are better than guessing, the cheapest first."""
-        alike = [one for one in self.standings if one.better_than_chance and one.as_good >= UNLIKELY]
+        alike = [one for one in self.standings if one.better_than_chance and (one.as_good or 0.0) >= UNLIKELY]
         return tuple(sorted(alike, key=lambda one: math.inf if one.seconds is None else one.seconds))
 
 
@@ -101,7 +103,9 @@ def compare(verdicts: Mapping[str, Verdicts], truth: Mapping[int, Sequence[float
             "give a longer --time-limit, more --networks, or a shorter --truth; finished trainings are kept",
         )
     means = {number: fmean(readings) for number, readings in truth.items()}
-    standings = [_standing(name, said, means) for name, said in verdicts.items() if len(_common(said, means)) >= FEWEST]
+    standings = [
+        _standing(name, said, means) for name, said in verdicts.items() if len(said.complete(means)[0]) >= FEWEST
+    ]
     counts, groups = [len(readings) for readings in truth.values()], list(truth.values())
     check = Check(
         tuple(standings),
@@ -118,13 +122,9 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _common(said: Verdicts, means: Mapping[int, float]) -> list[int]:
-    return [number for number in means if number in said.accuracies]
-
-
 def _standing(name: str, said: Verdicts, means: Mapping[int, float]) -> Standing:
-    numbers = _common(said, means)
-    guesses, true = said.complete(numbers), [means[number] for number in numbers]
+    numbers, guesses = said.complete(means)
+    true = [means[number] for number in numbers]
     return Standing(
         name,
         len(numbers),
@@ -147,14 +147,15 @@ def _beside_the_best(check: Check, verdicts: Mapping[str, Verdicts], means: Mapp
     best = check.best
     if best is None:
         return check
-    from attrs import evolve
 
-    def as_good(one: Standing) -> float:
-        own, others = verdicts[one.name], verdicts[best.name]
-        numbers = [number for number in _common(own, means) if number in others.accuracies]
+    def as_good(one: Standing) -> float | None:
         if one is best or math.isnan(one.tau.value):
             return float(one is best)
+        own, others = verdicts[one.name], verdicts[best.name]
+        numbers = [number for number in own.complete(means)[0] if number in others.complete(means)[0]]
+        if len(numbers) < FEWEST:
+            return None
         true = [means[number] for number in numbers]
-        return chance_as_good(own.complete(numbers), others.complete(numbers), true) if len(true) >= FEWEST else 0.0
+        return chance_as_good(own.complete(numbers)[1], others.complete(numbers)[1], true)
 
     return evolve(check, standings=tuple(evolve(one, as_good=as_good(one)) for one in check.standings))

@@ -9,12 +9,14 @@ from statistics import median
 from attrs import define, field, frozen
 
 from nas.arch.spec import Architecture
+from nas.errors import StudyError
 from nas.evaluate.base import Evaluators
 from nas.search.scoring import Job, Score, Scoring
 
 # So many networks, or a tenth of all, are judged by all before the next ones are: whenever it ends, what there is can
 # be compared.
 AT_ONCE, TENTH = 4, 10
+MOST = 0.75  # of the networks
 
 
 @frozen
@@ -79,11 +81,18 @@ class Verdicts:
         """The median; None where there is no verdict."""
         return median(self.seconds) if self.seconds else None
 
-    def complete(self, numbers: Iterable[int]) -> list[list[float]]:
-        """A list for every seed that all these networks were judged with."""
-        rows = [self.accuracies[number] for number in numbers]
-        seeds = sorted(set.intersection(*map(set, rows))) if rows else []
-        return [[row[seed] for row in rows] for seed in seeds]
+    def complete(self, numbers: Iterable[int]) -> tuple[list[int], list[list[float]]]:
+        """Networks that were judged with the same seeds, and a list of verdicts for each of these.
+
+        All seeds where most networks have all of them, else the one that most have.
+        """
+        rows = {number: self.accuracies[number] for number in numbers if number in self.accuracies}
+        seeds = sorted({seed for row in rows.values() for seed in row})
+        whole = [number for number, row in rows.items() if len(row) == len(seeds)]
+        if len(whole) < MOST * len(rows):
+            seeds = [max(seeds, key=lambda seed: sum(seed in row for row in rows.values()))]
+            whole = [number for number, row in rows.items() if seeds[0] in row]
+        return whole, [[rows[number][seed] for number in whole] for seed in seeds]
 
 
 Opener = Callable[[Source], AbstractContextManager[Scoring]]
@@ -94,6 +103,7 @@ def collect(
     archs: Sequence[Architecture],
     opened: Opener,
     seconds: float,
+    at_once: int = AT_ONCE,
     judged: Callable[[int, float], None] = lambda _networks, _seconds: None,
 ) -> Mapping[str, Verdicts]:
     """Ask all sources, first of all networks with the first seed, then with the next one.
@@ -103,6 +113,7 @@ def collect(
         archs: the networks.
         opened: gives the study that keeps a source's verdicts; those that are there are not asked for again.
         seconds: after which nothing new is begun; verdicts that were there before take none.
+        at_once: judge at least so many networks by one source before the next one.
         judged: called after each group of networks with how many were judged, once for each seed, and about how many
             seconds are left.
 
@@ -111,7 +122,7 @@ def collect(
     """
     begun, verdicts = time.monotonic(), {source.name: Verdicts() for source in sources}
     is_late = _later_than(begun + seconds)
-    size = max(AT_ONCE, len(archs) // TENTH)
+    size = max(at_once, len(archs) // TENTH)
     groups = [range(start, min(start + size, len(archs))) for start in range(0, len(archs), size)]
     rounds = range(max((len(source.seeds) for source in sources), default=0))
     for turn, group in product(rounds, groups):
@@ -145,8 +156,11 @@ def _ask(
         return
     seed = source.seeds[turn]
     jobs = {number: source.job(number, arch, seed) for number, arch in asked.items()}
-    with opened(source) as scoring:
-        scores = scoring.score(jobs.values(), is_late)
+    try:
+        with opened(source) as scoring:
+            scores = scoring.score(jobs.values(), is_late)
+    except StudyError as error:
+        raise StudyError(f"{source.name}: {error.problem}", error.remedy) from error
     for number, job in jobs.items():
         if job.key in scores:
             verdicts.add(number, seed, scores[job.key])

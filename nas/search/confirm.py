@@ -1,6 +1,7 @@
 """The best once more under other seeds: they differ by less than the noise of a single training."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 
 import optuna
 
@@ -16,55 +17,49 @@ SHARE = 4  # of so many complete trials one is confirmed: the search itself stay
 Readings = Mapping[int, Sequence[float]]
 
 
+def read_confirmed(study: optuna.Study) -> Readings:
+    """Accuracies with further seeds by trial's number."""
+    return {int(number): list(by_seed.values()) for number, by_seed in study.user_attrs.get(CONFIRMED, {}).items()}
+
+
 def confirm(
     study: optuna.Study,
-    view: StudyView,
+    best: Sequence[Record],
     evaluator: Evaluator,
-    networks: int,
     seed: int,
     accuracy: Callable[[Architecture, Evaluator], float],
     tell: Callable[[str], None],
-) -> Readings:
-    """Evaluate the best with further seeds; what the study has of these is not evaluated again.
+) -> bool:
+    """Evaluate some networks with further seeds; what the study has of these is not evaluated again.
 
     Args:
         study: that keeps the accuracies.
-        view: of it.
+        best: of its trials.
         evaluator: of the search; one that knows no seeds confirms nothing.
-        networks: how many of the best, at most a quarter of all.
         seed: of the search.
         accuracy: the last accuracy of an evaluation.
-        tell: is told before each.
+        tell: is told before each, and what failed; that is tried again in the next run.
 
     Returns:
-        The new accuracies by trial's number, of those that could be evaluated.
+        Whether there is anything new.
     """
     if not isinstance(evaluator, Reseedable):
-        return {}
-    best = view.ranked[: min(networks, len(view.complete) // SHARE)]
-    known = {int(number): dict(by_seed) for number, by_seed in study.user_attrs.get(CONFIRMED, {}).items()}
-    for further in range(seed + 1, seed + 1 + SEEDS):
-        for record in best:
-            by_seed = known.setdefault(record.number, {})
-            if str(further) in by_seed:
-                continue
-            tell(f"trial {record.number} with seed {further}")
-            by_seed[str(further)] = _accuracy_or_none(record, evaluator.with_seed(further), accuracy)
-            study.set_user_attr(CONFIRMED, {str(number): readings for number, readings in known.items()})
-    return {record.number: _readings(known[record.number]) for record in best if _readings(known[record.number])}
-
-
-def _accuracy_or_none(
-    record: Record, evaluator: Evaluator, accuracy: Callable[[Architecture, Evaluator], float]
-) -> float | None:
-    try:
-        return accuracy(record.architecture, evaluator)
-    except EvaluationError:
-        return None
-
-
-def _readings(by_seed: Mapping[str, float | None]) -> list[float]:
-    return [value for value in by_seed.values() if value is not None]
+        return False
+    known = {number: dict(by_seed) for number, by_seed in study.user_attrs.get(CONFIRMED, {}).items()}
+    before = sum(map(len, known.values()))
+    for further, record in product(range(seed + 1, seed + 1 + SEEDS), best):
+        by_seed = known.get(str(record.number), {})
+        if str(further) in by_seed:
+            continue
+        tell(f"trial {record.number} with seed {further}")
+        try:
+            reading = accuracy(record.architecture, evaluator.with_seed(further))
+        except EvaluationError as error:
+            tell(f"trial {record.number} with seed {further} failed: {error.problem}")
+            continue
+        known[str(record.number)] = by_seed | {str(further): reading}
+        study.set_user_attr(CONFIRMED, known)
+    return sum(map(len, known.values())) > before
 
 
 def settle(view: StudyView, readings: Readings, score: Callable[[Record, float], float]) -> Mapping[int, Expected]:
@@ -90,7 +85,8 @@ def _settled(
     """Without a model a network's own reading is one of several alike."""
     assert record.accuracy is not None  # noqa: S101 -- of a complete trial
     before = expected or Expected(record.accuracy, noise, 0.0)
-    own, each = (max(spread, LEAST) ** -2 for spread in (before.spread, noise))
+    # The model has seen the lucky reading too, so it counts as one reading at most.
+    own, each = (max(spread, LEAST) ** -2 for spread in (max(before.spread, noise), noise))
     sure = own + len(further) * each
     accuracy = (own * before.accuracy + each * sum(further)) / sure
     return Expected(accuracy, sure**-0.5, score(record, accuracy))

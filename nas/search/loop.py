@@ -19,12 +19,13 @@ from nas.cost.base import Cost, CostModels
 from nas.errors import EvaluationError, NasError, StudyError
 from nas.evaluate.base import Evaluator, Remarking
 from nas.objective import PARETO, make_reward, score
-from nas.search.confirm import confirm, settle
+from nas.search.band import Picks
+from nas.search.confirm import SHARE, confirm, read_confirmed, settle
 from nas.search.defaults import DEFAULT_STORAGE
 from nas.search.handover import hand_over, keep
 from nas.search.interrupts import Interrupts
 from nas.search.lease import Lease
-from nas.search.plan import Plan, plan
+from nas.search.plan import Plan, find_pool, plan
 from nas.search.propose import Proposal
 from nas.search.samplers import make_pruner
 from nas.search.screen import Screen, Screened, screen_all
@@ -157,18 +158,22 @@ class _Run:
 
     def _confirm(self) -> None:
         """Further seeds of the best; a front stands as it was read."""
-        if self._pareto or not self.settings.confirm:
+        if self._pareto:
             return
-        view, evaluator = self._view(), self.plan.evaluator
-        readings = confirm(
-            self.study, view, evaluator, self.settings.confirm, self.settings.seed, self._last, self._tell_confirming
-        )
+        view = self._view()
+        self._settle(view)  # what is known from before counts, whatever becomes of the rest
+        best = view.ranked[: min(self.settings.confirm, len(view.complete) // SHARE)]
+        if confirm(self.study, best, self.plan.evaluator, self.settings.seed, self._last, self._tell_confirming):
+            self._settle(view)
+
+    def _settle(self, view: StudyView) -> None:
+        readings = read_confirmed(self.study)
         if readings:
             rows = settle(view, readings, self._score_of)
             keep(self.study, view.counted, {**view.expected, **rows}, readings)
 
-    def _last(self, arch: Architecture, evaluator: Evaluator) -> float:
-        *_, accuracy = self._accuracies(arch, evaluator)
+    def _last(self, arch: Architecture, evaluator: Evaluator, epochs: int | None = None) -> float:
+        *_, accuracy = self._accuracies(arch, evaluator, epochs)
         return accuracy
 
     def _score_of(self, record: Record, accuracy: float) -> float:
@@ -198,10 +203,13 @@ class _Run:
         screen = self.plan.screen
         if screen is None:
             return
-        drawn = screen.draw(self.plan.band, self.settings.seed, self.plan.pool)
-        self.screened = screen_all(
-            self.study, screen.evaluator, self.plan.space, drawn, self.interrupts.heed, self._tell_screening
-        )
+        pool = find_pool(self.plan.space, screen.evaluator)
+        drawn = screen.draw(self.plan.band, self.settings.seed, self.plan.pool if pool is None else pool)
+
+        def look(picks: Picks) -> float:
+            return self._last(self.plan.space.from_picks(picks.tolist()), screen.evaluator, 1)
+
+        self.screened = screen_all(self.study, drawn, look, self._tell_screening)
         self.proposer = self.plan.proposer(self.screened)
 
     def _take_in(self, trials: Sequence[FrozenTrial]) -> None:
@@ -285,14 +293,18 @@ class _Run:
         self.study.set_user_attr(BASELINE, attrs.asdict(record))
         self._tell("baseline", record)
 
-    def _accuracies(self, arch: Architecture, evaluator: Evaluator | None = None) -> Iterator[float]:
+    def _accuracies(
+        self, arch: Architecture, evaluator: Evaluator | None = None, epochs: int | None = None
+    ) -> Iterator[float]:
         """The evaluator's accuracies by epoch, checked; at least one.
 
         Raises:
             EvaluationError: whatever goes wrong with this architecture; the next one may do better.
         """
         accuracy = None
-        for accuracy in self.interrupts.heed(self._evaluate(arch, evaluator or self.plan.evaluator)):
+        for accuracy in self.interrupts.heed(
+            self._evaluate(arch, evaluator or self.plan.evaluator, epochs or self.settings.epochs)
+        ):
             if not 0 <= accuracy <= 1:
                 raise EvaluationError(f"the evaluator gave accuracy {accuracy}", "an accuracy lies between 0 and 1")
             self.lease.beat()
@@ -300,9 +312,9 @@ class _Run:
         if accuracy is None:
             raise EvaluationError("the evaluator gave no accuracy")
 
-    def _evaluate(self, arch: Architecture, evaluator: Evaluator) -> Iterator[float]:
+    def _evaluate(self, arch: Architecture, evaluator: Evaluator, epochs: int) -> Iterator[float]:
         try:
-            yield from evaluator.evaluate(arch, self.settings.epochs)
+            yield from evaluator.evaluate(arch, epochs)
         except NasError:
             raise
         except Exception as error:

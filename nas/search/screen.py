@@ -1,7 +1,6 @@
 """A look at many architectures by a cheap evaluator, before any is evaluated in earnest."""
 
-from collections.abc import Callable, Iterable, Sequence
-from math import isnan, nan
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,15 +8,13 @@ import optuna
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, StudyError
 from nas.evaluate.base import Evaluator
 from nas.search.band import Band, Picks
 from nas.search.defaults import SCREENED as NETWORKS
 from nas.search.draw import draw
-from nas.space.decode import SearchSpace
 
-KEPT = "nas:screened"  # in a study: verdicts in the order of the draw, None for what could not be judged
+KEPT = "nas:screened"  # in a study: option numbers with verdicts, None for what could not be judged
 AT_ONCE = 10  # kept together, so that little is lost and little is written
 FEWEST = 5  # a model of fewer says nothing
 
@@ -52,11 +49,6 @@ class Screen:
         return draw(band.space, self.networks, seed, band, pool)
 
 
-def read_verdicts(study: optuna.Study) -> list[float]:
-    """What is known in a study, in the order of the draw; NaN for what could not be judged."""
-    return [nan if value is None else float(value) for value in study.user_attrs.get(KEPT, ())]
-
-
 @frozen(eq=False)
 class Screened:
     """Networks that were judged: option numbers `(N, choices)` and verdicts `(N,)`."""
@@ -67,51 +59,50 @@ class Screened:
 
 def screen_all(
     study: optuna.Study,
-    evaluator: Evaluator,
-    space: SearchSpace,
     drawn: Picks,
-    heed: Callable[[Iterable[float]], Iterable[float]],
+    evaluate: Callable[[Picks], float],
     tell: Callable[[int], None],
 ) -> Screened | None:
-    """Verdicts on the drawn networks; those that the study has are not asked for again.
+    """Verdicts on as many networks as were drawn; those that the study has come first, and are not asked for again.
 
     Args:
-        study: that keeps them.
-        evaluator: that gives them.
-        space: that the networks are of.
+        study: that keeps them, with the networks' option numbers: another draw does not mix them up.
         drawn: see `Screen.draw`.
-        heed: lets an evaluation be interrupted.
+        evaluate: the verdict on a network.
         tell: called now and then with how many are judged.
 
     Returns:
         None where there are too few to learn from.
 
     Raises:
-        StudyError: the first networks could not be judged, one after another.
+        StudyError: none of the first networks could be judged.
     """
-    values = read_verdicts(study)[: len(drawn)]
-    for start in range(len(values), len(drawn), AT_ONCE):
-        tell(start)
-        archs = [space.from_picks(picks.tolist()) for picks in drawn[start : start + AT_ONCE]]
-        values += _verdicts(evaluator, archs, heed)
-        study.set_user_attr(KEPT, [None if isnan(value) else value for value in values])
-    known = ~np.isnan(values)
-    return Screened(drawn[known], np.array(values)[known]) if known.sum() >= FEWEST else None
+    kept: list[list[Any]] = list(study.user_attrs.get(KEPT, ()))
+    known = {tuple(picks) for picks, _ in kept}
+    waiting = [picks for picks in drawn if tuple(picks.tolist()) not in known][: max(0, len(drawn) - len(kept))]
+    for start in range(0, len(waiting), AT_ONCE):
+        tell(len(kept))
+        kept += _verdicts(waiting[start : start + AT_ONCE], evaluate, sure=any(value is not None for _, value in kept))
+        study.set_user_attr(KEPT, kept)
+    told = [(picks, value) for picks, value in kept if value is not None]
+    if len(told) < FEWEST:
+        return None
+    return Screened(np.array([picks for picks, _ in told], dtype=np.intp), np.array([value for _, value in told]))
 
 
-def _verdicts(
-    evaluator: Evaluator, archs: Sequence[Architecture], heed: Callable[[Iterable[float]], Iterable[float]]
-) -> list[float]:
-    values, reason = [], ""
-    for arch in archs:
+def _verdicts(networks: Sequence[Picks], evaluate: Callable[[Picks], float], *, sure: bool) -> list[list[Any]]:
+    """Option numbers with verdicts, None for what could not be judged; `sure` where others could."""
+    rows: list[list[Any]] = []
+    reason = ""
+    for picks in networks:
         try:
-            values.append([float(value) for value in heed(evaluator.evaluate(arch, 1))][-1])
+            rows.append([picks.tolist(), evaluate(picks)])
         except EvaluationError as error:
-            values.append(nan)
+            rows.append([picks.tolist(), None])
             reason = error.problem
-    if np.isnan(values).all():
+    if not sure and len(rows) == AT_ONCE and all(value is None for _, value in rows):
         raise StudyError(
-            f"{len(archs)} networks could not be screened one after another, the last with: {reason}",
+            f"the first {len(rows)} networks could not be screened, the last with: {reason}",
             "mend the cause and give the same command again, or leave out the evaluator before the +",
         )
-    return values
+    return rows

@@ -133,7 +133,7 @@ class StudyView:
         baseline: a known network under the same proxy, or None.
         verdicts: by number, on what was measured once more; empty where costs are exact.
         expected: by number, of those that promise most; empty where trials came after it was found.
-        confirmed: by number, accuracies with further seeds of those that were best in the end; they rank first.
+        confirmed: by number, accuracies with further seeds of those that were best in the end.
     """
 
     name: str
@@ -157,13 +157,12 @@ class StudyView:
 
     @property
     def ranked(self) -> tuple[Record, ...]:
-        """Complete trials: those confirmed, then by expected score, then by their own; under "pareto" by accuracy."""
+        """Complete trials, the highest expected score first, then by their own; under "pareto" by accuracy."""
         return tuple(sorted(self.complete, key=self._rank, reverse=True))
 
-    def _rank(self, record: Record) -> tuple[bool, float, float]:
+    def _rank(self, record: Record) -> tuple[float, float]:
         expected = self.expected.get(record.number)
-        promised = float("-inf") if expected is None else expected.score
-        return record.number in self.confirmed, promised, rank(record)
+        return (float("-inf") if expected is None else expected.score, rank(record))
 
     @property
     def best(self) -> Record | None:

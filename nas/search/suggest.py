@@ -160,8 +160,8 @@ class Suggester:
         """
         rng = np.random.default_rng(0)
         rows = self._chosen(np.flatnonzero(history.read), history, rng)
-        codes = self._encode(history.picks[rows])
         with one_thread():
+            codes = self._encode(history.picks[rows])
             model = condition(self.encoder, codes, to_level(history.accuracies[rows]), self.weights(history))
             mean, spread = model.predict(codes)
         accuracies = np.clip(to_accuracy(mean), 0, 1)

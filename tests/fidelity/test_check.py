@@ -57,7 +57,7 @@ def test_what_cannot_be_told_from_the_best_is_listed_by_its_price(true: np.ndarr
     assert check.best.name in ("best", "cheaper")
     assert [one.name for one in check.not_told_from_best] == ["cheaper", "best"]
     by_name = {one.name: one for one in check.standings}
-    assert by_name["poor"].as_good < 0.01
+    assert (by_name["poor"].as_good or 0) < 0.01
     assert not by_name["guess"].better_than_chance
 
 
@@ -66,7 +66,14 @@ def test_networks_that_one_of_two_did_not_judge_are_left_out_of_their_comparison
     few[:, 12:] = np.nan
     check = beside(true, few=verdicts(few), whole=verdicts(noisy(true, 0.03, 1)))
     assert [one.networks for one in check.standings] == [12, 40]
-    assert all(one.as_good > 0.05 for one in check.standings)
+    assert all((one.as_good or 0) > 0.05 for one in check.standings)
+
+
+def test_evaluators_of_other_networks_are_not_compared_with_each_other(true: np.ndarray) -> None:
+    first, last = noisy(true, 0.01, 1), noisy(true, 0.02, 1)
+    first[:, 20:], last[:, :18] = np.nan, np.nan
+    check = beside(true, first=verdicts(first), last=verdicts(last))
+    assert sorted((one.as_good is None) for one in check.standings) == [False, True]
 
 
 def test_an_evaluator_that_says_the_same_of_all_has_no_rank(true: np.ndarray) -> None:

@@ -48,7 +48,7 @@ def test_every_network_has_a_verdict_of_every_seed(url: str) -> None:
     assert said.accuracies == {
         n: {seed: pytest.approx(final(arch, 16, seed)) for seed in (0, 1)} for n, arch in enumerate(ARCHS)
     }
-    assert said.complete([2, 0]) == [[said.accuracies[n][seed] for n in (2, 0)] for seed in (0, 1)]
+    assert said.complete([2, 0]) == ([2, 0], [[said.accuracies[n][seed] for n in (2, 0)] for seed in (0, 1)])
     assert len(said.seconds) == len(course.asked) == 14
 
 
@@ -121,15 +121,34 @@ def test_one_failure_after_another_ends_it(url: str) -> None:
 
 def test_progress_counts_networks_and_rounds(url: str) -> None:
     told: list[int] = []
-    collect([source(rising)], ARCHS, opener(url), 600, lambda done, _seconds: told.append(done))
+    collect([source(rising)], ARCHS, opener(url), 600, judged=lambda done, _left: told.append(done))
     assert told == [4, 7, 11, 14]
 
 
-def test_seeds_that_not_all_networks_have_are_left_out() -> None:
+def test_more_may_be_judged_at_once(url: str) -> None:
+    told: list[int] = []
+    collect([source(rising)], ARCHS, opener(url), 600, 6, lambda done, _left: told.append(done))
+    assert told == [6, 7, 13, 14]
+
+
+def verdicts_of(*pairs: tuple[int, int]) -> Verdicts:
     said = Verdicts()
-    for number, seed in ((0, 0), (1, 0), (0, 1)):
-        said.add(number, seed, Score(0.5, 2.0 + seed))
-    assert said.complete([0, 1]) == [[0.5, 0.5]]
-    assert said.complete([0]) == [[0.5], [0.5]]
-    assert said.seconds_each == 2.0
+    for number, seed in pairs:
+        said.add(number, seed, Score(number / 8 + seed / 64, 2.0 + seed))
+    return said
+
+
+def test_a_network_without_a_seed_is_left_out_where_most_have_all() -> None:
+    said = verdicts_of((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0))
+    assert said.complete(range(5)) == ([0, 1, 2], [[0, 8 / 64, 16 / 64], [1 / 64, 9 / 64, 17 / 64]])
+
+
+def test_one_seed_counts_where_few_networks_have_all() -> None:
+    said = verdicts_of((0, 0), (1, 0), (2, 1), (0, 1), (3, 0))
+    assert said.complete(range(5)) == ([0, 1, 3], [[0, 8 / 64, 24 / 64]])
+
+
+def test_without_verdicts_there_is_nothing_to_compare() -> None:
+    assert Verdicts().complete(range(5)) == ([], [])
     assert Verdicts().seconds_each is None
+    assert verdicts_of((0, 0), (1, 0), (2, 1)).seconds_each == 2.0

@@ -20,7 +20,7 @@ from nas.errors import EvaluationError
 from nas.search.confirm import SEEDS, settle
 from nas.search.loop import search
 from nas.search.settings import Settings
-from nas.search.storage import CONFIRMED, Expected, Record, StudyView
+from nas.search.storage import Expected, Record, StudyView
 from tests.search.fakes import FakeEvaluator, level, make_space
 
 SPACE = make_space()
@@ -84,9 +84,8 @@ def test_the_best_are_evaluated_with_two_further_seeds(tmp_path: Path) -> None:
     for number, readings in view.confirmed.items():
         arch = view.records[number].architecture
         assert readings == tuple(pytest.approx(Noisy(seed).reading(arch)) for seed in (1, 2))
-    assert view.best is not None
-    assert view.best.number in view.confirmed
-    assert view.ranked[:3] == tuple(sorted(view.ranked[:3], key=lambda r: -view.expected[r.number].score))
+    scores = [view.expected[record.number].score for record in view.ranked]
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_what_was_evaluated_is_not_evaluated_again(tmp_path: Path) -> None:
@@ -98,13 +97,15 @@ def test_what_was_evaluated_is_not_evaluated_again(tmp_path: Path) -> None:
     after = go(tmp_path, more, trials=24)
     known = {(before.records[n].architecture, seed) for n in before.confirmed for seed in (1, 2)}
     assert not known & set(more.asked)
-    assert len(after.confirmed) == 3
+    assert set(before.confirmed) <= set(after.confirmed)
+    assert before.confirmed.items() <= after.confirmed.items()
+    assert go(tmp_path, Noisy(), trials=24, confirm=0).confirmed == after.confirmed
 
 
 def test_few_trials_are_confirmed_in_proportion(tmp_path: Path) -> None:
     assert go(tmp_path, Noisy(), trials=3).confirmed == {}
     assert len(go(tmp_path, Noisy(), trials=7).confirmed) == 1
-    assert len(go(tmp_path, Noisy(), trials=8).confirmed) == 2
+    assert len(go(tmp_path, Noisy(), trials=8).confirmed) in (2, 3)  # the best of seven may not be among those of eight
 
 
 def test_none_are_confirmed_where_none_are_asked_for_or_nothing_is_random(tmp_path: Path) -> None:
@@ -117,14 +118,13 @@ def test_a_front_stands_as_it_was_read(tmp_path: Path) -> None:
     assert go(tmp_path, Noisy(), 8, objective="pareto").confirmed == {}
 
 
-def test_a_seed_that_fails_is_left_out(tmp_path: Path) -> None:
+def test_a_seed_that_fails_is_told_and_comes_again(tmp_path: Path) -> None:
     view = go(tmp_path, Noisy(fails_from=21), 20)
     (readings,) = view.confirmed.values()
     assert len(readings) == 1
-    study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'nas.db'}", study_name="demo")
-    kept = [value for by_seed in study.user_attrs[CONFIRMED].values() for value in by_seed.values()]
-    assert len(kept) == 3 * SEEDS
-    assert sum(value is None for value in kept) == 5
+    again = Noisy()
+    assert sum(map(len, go(tmp_path, again, 20).confirmed.values())) >= 3 * SEEDS
+    assert all(seed for _, seed in again.asked)
 
 
 def test_more_seeds_choose_better(tmp_path: Path) -> None:
@@ -150,9 +150,13 @@ def test_means_are_weighed_by_how_sure_they_are() -> None:
     further = {0: [0.5, 0.52], 1: [0.5, 0.46]}
     rows = settle(view, further, lambda _, accuracy: accuracy)
     noise = np.sqrt((np.var([0.6, 0.5, 0.52], ddof=1) + np.var([0.5, 0.5, 0.46], ddof=1)) / 2)
-    sure = 1 / 0.02**2 + 2 / noise**2
-    assert rows[0].accuracy == pytest.approx((0.56 / 0.02**2 + 1.02 / noise**2) / sure)
-    assert rows[0].spread == pytest.approx(sure**-0.5)
+    assert noise > 0.02  # so what the model expects counts as one reading
+    assert rows[0].accuracy == pytest.approx((0.56 + 1.02) / 3)
+    assert rows[0].spread == pytest.approx(noise / np.sqrt(3))
+    unsure = settle(attrs.evolve(view, expected={0: Expected(0.56, 0.1, 0.0)}), further, lambda _, accuracy: accuracy)
+    sure = 1 / 0.1**2 + 2 / noise**2
+    assert unsure[0].accuracy == pytest.approx((0.56 / 0.1**2 + 1.02 / noise**2) / sure)
+    assert unsure[0].spread == pytest.approx(sure**-0.5)
     # Without a model the three readings count alike.
     assert rows[1].accuracy == pytest.approx(np.mean([0.5, 0.5, 0.46]))
     assert rows[1].score == rows[1].accuracy

@@ -19,12 +19,12 @@ from nas.search.encoding import Encoder, Floats
 from nas.search.hints import Hints
 from nas.search.loop import Event, search
 from nas.search.plan import plan
-from nas.search.screen import KEPT, Screen, read_verdicts
+from nas.search.screen import KEPT, Screen
 from nas.search.settings import Settings
 from nas.search.storage import StudyView
 from nas.search.surrogate import Terms, condition, find_parts
 from nas.space.files import find_space
-from tests.search.fakes import FakeEvaluator, every_pick, level, make_space
+from tests.search.fakes import FakeEvaluator, LimitedEvaluator, every_pick, level, make_space
 
 MACRO = find_space("nasbench_macro")
 TARGET = parse_target("flops=1G")
@@ -94,8 +94,9 @@ def test_a_hint_that_says_the_opposite_is_seen_through() -> None:
 def test_verdicts_are_kept_and_not_asked_for_again(tmp_path: Path) -> None:
     first = searched(tmp_path, Told("cheap", level), trials=2)
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'nas.db'}", study_name="demo")
-    kept = read_verdicts(study)
-    assert kept == [pytest.approx(level(arch)) for arch in first.asked]
+    kept = study.user_attrs[KEPT]
+    assert [value for _, value in kept] == [pytest.approx(level(arch)) for arch in first.asked]
+    assert [make_space().from_picks(picks) for picks, _ in kept] == first.asked
     assert len(set(map(canonical, first.asked))) == len(kept) == 12
     again = searched(tmp_path, Told("cheap", level), trials=4)
     assert again.asked == []
@@ -142,15 +143,46 @@ def test_what_cannot_be_judged_is_passed_over(tmp_path: Path) -> None:
     cheap = searched(tmp_path, Told("cheap", sometimes), trials=2)
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'nas.db'}", study_name="demo")
     wanted = [level(arch) if level(arch) >= 0.5 else None for arch in cheap.asked]
-    assert study.user_attrs[KEPT] == [value if value is None else pytest.approx(value) for value in wanted]
+    kept = [value for _, value in study.user_attrs[KEPT]]
+    assert kept == [value if value is None else pytest.approx(value) for value in wanted]
 
 
 def test_where_nothing_can_be_judged_it_ends_with_the_reason(tmp_path: Path) -> None:
     def never(_arch: Architecture) -> float:
         raise EvaluationError("no memory")
 
-    with pytest.raises(StudyError, match=r"10 networks could not be screened .* no memory"):
+    with pytest.raises(StudyError, match=r"the first 10 networks could not be screened, .* no memory"):
         searched(tmp_path, Told("cheap", never), trials=2)
+
+
+def test_what_crashes_on_a_network_passes_it_over(tmp_path: Path) -> None:
+    def crashes(arch: Architecture) -> float:
+        if level(arch) < 0.5:
+            raise ZeroDivisionError
+        return level(arch)
+
+    searched(tmp_path, Told("cheap", crashes), trials=2)
+    study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'nas.db'}", study_name="demo")
+    assert 0 < sum(value is None for _, value in study.user_attrs[KEPT]) < 12
+
+
+def test_the_last_few_may_all_fail(tmp_path: Path) -> None:
+    def fails_late(arch: Architecture) -> float:
+        if len(cheap.asked) > 10:
+            raise EvaluationError("too late")
+        return level(arch)
+
+    cheap = Told("cheap", fails_late)
+    searched(tmp_path, cheap, trials=2)
+    assert len(cheap.asked) == 12
+
+
+def test_a_limited_evaluator_looks_at_what_it_knows() -> None:
+    known = tuple(canonical(MACRO.from_picks(row.tolist())) for row in MACRO.sample(np.random.default_rng(3), 40))
+    cheap = LimitedEvaluator(known=known)
+    settings = Settings([TARGET], 6, epochs=1, objective="hard", band=0.0, pruner="none")
+    view = search(MACRO, FakeEvaluator(), settings, COUNTED, screen=Screen(cheap, 20), storage="sqlite://")
+    assert len(view.complete) == 6
 
 
 def test_a_study_was_made_with_its_screen_or_without(tmp_path: Path) -> None:
