@@ -102,6 +102,7 @@ def command(**options: Any) -> None:
     asked = ask(options)
     click.echo(f"{len(asked.archs)} networks of space {asked.space.name}, study {asked.study}", err=True)
     progress = _Progress(len(asked.archs) * max(len(source.seeds) for source in asked.sources))
+    begun = time.monotonic()
     try:
         verdicts = collect(
             asked.sources,
@@ -114,6 +115,8 @@ def command(**options: Any) -> None:
     except KeyboardInterrupt:
         click.echo(f"stopped; the same command goes on with study {asked.study}", err=True)
         raise
+    if time.monotonic() - begun >= 60 * options["minutes"]:
+        click.echo("the time limit is over; the same command goes on", err=True)
     truth = asked.recorded or {
         number: list(by_seed.values()) for number, by_seed in verdicts[asked.truth].accuracies.items()
     }
@@ -145,9 +148,10 @@ def _tell(name: str, told: "Told") -> None:
 
     if told.job is None or told.score is None or (told.score.seconds < SLOW_S and not told.score.reason):
         return
-    result = f"failed: {told.score.reason}" if told.score.reason else percent(told.score.accuracy)
+    well = f"{percent(told.score.accuracy)} in {told.score.seconds:.0f} s"
+    result = f"failed: {told.score.reason.splitlines()[0]}" if told.score.reason else well
     network = int(told.job.params["network"])
-    click.echo(f"{name}: network {network}, seed {told.job.seed}: {result} in {told.score.seconds:.0f} s", err=True)
+    click.echo(f"{name}: network {network}, seed {told.job.seed}: {result}", err=True)
 
 
 @define

@@ -57,6 +57,7 @@ def ask(options: dict[str, Any]) -> Asked:
     texts, truth = options["evaluators"] or usual(options), options["truth"] or usual_truth(options)
     known = make_one(truth, options, whole, options["seed"]) if truth.startswith(f"{TABLE}:") else None
     archs = _networks(space, options, known)
+    _check_places(options)
     sources = make_sources(texts, options, whole, space)
     if known is None:
         # With seeds of its own: weights in common would make it look alike.
@@ -65,6 +66,13 @@ def ask(options: dict[str, Any]) -> Asked:
     _check_unlike(sources, truth)
     recorded = {} if known is None else {number: _readings(known, arch) for number, arch in enumerate(archs)}
     return Asked(space, archs, sources, truth, recorded, options["study"] or _study_name(space, options))
+
+
+def _check_places(options: Mapping[str, Any]) -> None:
+    """Refuse figures that cannot be written in the end."""
+    for path in (options["png"], options["html"]):
+        if path is not None and not path.parent.is_dir():
+            raise NasError(f"{path} cannot be written: there is no folder {path.parent}", "make it, or choose another")
 
 
 def _check_unlike(sources: "Sequence[Source]", truth: str) -> None:

@@ -72,7 +72,8 @@ def _truth_line(check: "Check", asked: "Asked", seconds: float | None) -> str:
     times = f"{least} to {most} readings" if least < most else f"{least} reading{'s' if least > 1 else ''}"
     noise = "" if check.truth_noise is None else f", noise between them {percent(check.truth_noise)}"
     took = "" if seconds is None else f", {seconds:.0f} s each"
-    best = "unknown: no network has two" if check.ceiling is None else f"about {check.ceiling:.2f}"
+    best = "unknown: no network has two" if check.truth_noise is None else "none: they are all alike"
+    best = best if check.ceiling is None else f"about {check.ceiling:.2f}"
     return (
         f"\ntruth {asked.truth}: {check.networks} networks, {times} of each{took}{noise}; networks differ by "
         f"{percent(check.spread)}\nthe highest tau that can be read beside it: {best}"
@@ -102,8 +103,10 @@ def _told(interval: "Interval") -> str:
 
 def advice(check: "Check", options: Mapping[str, Any]) -> list[str]:
     """What to make of it, in sentences."""
+    if not check.spread:
+        return ["the truth does not tell these networks apart: give a longer --truth, or more images"]
     if check.best is None:
-        return ["no evaluator tells these networks apart"]
+        return ["no evaluator tells these networks apart: give a costlier one, or more images"]
     lines = [
         f"{one.name} is not told from guessing by {one.networks} networks"
         for one in check.standings
@@ -114,10 +117,14 @@ def advice(check: "Check", options: Mapping[str, Any]) -> list[str]:
         return [*lines, "none of them is worth a search yet: give more --networks, or a costlier --evaluator"]
     others = [one.name for one in alike if one is not check.best]
     if others:
-        lines.append(f"{check.best.name} ranks best; {', '.join(others)} may do as well, as far as these networks tell")
+        lines.append(f"{_praise(check.best)}; {', '.join(others)} may do as well, as far as these networks tell")
     else:
-        lines.append(f"{check.best.name} ranks best, beyond chance")
+        lines.append(f"{_praise(check.best)}, beyond chance")
     return [*lines, *(_planned(one, options) for one in dict.fromkeys((check.best, alike[0])))]
+
+
+def _praise(one: "Standing") -> str:
+    return f"{one.name} ranks best, {one.pairs_right:.0%} of pairs right"
 
 
 def _planned(one: "Standing", options: Mapping[str, Any]) -> str:
@@ -125,7 +132,7 @@ def _planned(one: "Standing", options: Mapping[str, Any]) -> str:
     if one.seconds is None:
         return f"--evaluator {one.name}: how long it takes is not known"
     seconds = one.seconds * options["trials"]
-    price = "" if options["price"] is None else f", {options['price'] * seconds / HOUR_S:.2f} in money"
+    price = "" if options["price"] is None else f", {options['price'] * seconds / HOUR_S:.3g} in money"
     return f"a search of {options['trials']} trials by {one.name} takes about {_span(seconds)}{price}"
 
 

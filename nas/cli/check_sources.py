@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.evaluators import FORMS, SUPERNET, TRAIN, ZERO_COST, make_evaluator, split
+from nas.cli.evaluators import FORMS, SUPERNET, TRAIN, ZERO_COST, halves, make_evaluator, split
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def make_sources(texts: Iterable[str], options: Made, space: "SearchSpace", fixe
 def _own(text: str, options: Made) -> tuple[str, dict[str, Any]]:
     """An evaluator without its settings, and the options of the command with them."""
     kind, colon, rest = text.partition(":")
+    if halves(text)[0]:
+        raise NasError(f"{text!r} are two evaluators", "check each by itself: give --evaluator twice")
     if kind not in (TRAIN, SUPERNET):
         return text, dict(options)
     if colon and not rest:

@@ -13,7 +13,7 @@ from nas.search.storage import CONFIRMED, Expected, Record, StudyView
 
 SEEDS = 2  # further ones
 LEAST = 1e-6  # of a spread, so that nothing is divided by none
-SHARE = 4  # of so many complete trials one is confirmed: the search itself stays the larger part
+SHARE = 4  # of so many trials one is confirmed: the search itself stays the larger part
 Readings = Mapping[int, Sequence[float]]
 
 

@@ -162,7 +162,7 @@ class _Run:
             return
         view = self._view()
         self._settle(view)  # what is known from before counts, whatever becomes of the rest
-        best = view.ranked[: min(self.settings.confirm, len(view.complete) // SHARE)]
+        best = view.ranked[: min(self.settings.confirm, view.counted // SHARE)]
         if confirm(self.study, best, self.plan.evaluator, self.settings.seed, self._last, self._tell_confirming):
             self._settle(view)
 
