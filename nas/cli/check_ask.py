@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,7 +32,7 @@ class Asked:
         space: that the networks are of.
         archs: the networks.
         sources: of verdicts; the last one is the truth, where it is trained.
-        truth: as it was written.
+        truth: as it was written; a table without its folder.
         recorded: what a table says, by network; empty where the truth is trained.
         study: the beginning of its studies' names.
     """
@@ -65,7 +66,8 @@ def ask(options: dict[str, Any]) -> Asked:
         sources += make_sources([truth], later, whole, space)
     _check_unlike(sources, truth)
     recorded = {} if known is None else {number: _readings(known, arch) for number, arch in enumerate(archs)}
-    return Asked(space, archs, sources, truth, recorded, options["study"] or _study_name(space, options))
+    told = truth if known is None else f"{TABLE}:{Path(truth.partition(':')[2]).name}"
+    return Asked(space, archs, sources, told, recorded, options["study"] or _study_name(space, options))
 
 
 def _check_places(options: Mapping[str, Any]) -> None:

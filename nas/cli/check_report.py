@@ -209,5 +209,5 @@ def _figure(check: "Check", asked: "Asked") -> Any:
     marks = [
         Mark(one.name, one.seconds or 0.0, one.tau.value, one.tau.low, one.tau.high, one.networks) for one in known
     ]
-    title = f"{asked.space.name}: how alike evaluators and {asked.truth} rank networks"
+    title = f"{asked.space.name}: ranks by evaluators and by {asked.truth}"
     return fidelity_figure(title, marks, check.ceiling)

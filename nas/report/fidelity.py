@@ -32,7 +32,9 @@ def fidelity_figure(title: str, marks: Sequence[Mark], ceiling: float | None) ->
     """
     figure = go.Figure()
     for number, mark in enumerate(marks):
-        figure.add_trace(_point(mark, COLOURS[number % len(COLOURS)], SYMBOLS[number % len(SYMBOLS)]))
+        # Where colours come again, symbols do not come with the same ones.
+        symbol = SYMBOLS[(number + number // len(COLOURS)) % len(SYMBOLS)]
+        figure.add_trace(_point(mark, COLOURS[number % len(COLOURS)], symbol))
     if ceiling is not None:
         words = f"the truth's own noise allows {ceiling:.2f}"
         figure.add_hline(y=ceiling, line={"dash": "dot", "color": INK}, annotation={"text": words, "xanchor": "right"})
@@ -42,7 +44,7 @@ def fidelity_figure(title: str, marks: Sequence[Mark], ceiling: float | None) ->
         font={"family": FONT, "size": 13, "color": INK},
         xaxis={**axis, "title": {"text": "seconds a verdict"}, "type": "log", "dtick": 1},
         yaxis={**axis, "title": {"text": "Kendall's tau, bars: 95% interval"}, "range": [_floor(marks), 1.02]},
-        legend={"orientation": "h", "y": -0.15},
+        legend={"x": 1.02, "y": 1},
         plot_bgcolor="white",
         paper_bgcolor="white",
     )
