@@ -33,7 +33,7 @@ FORMS: Mapping[str, str] = MappingProxyType(
 LOOK = "zero-cost:naswot|distinctness|combined"
 # Options, and the evaluators that heed them.
 ABOUT: Sequence[tuple[Sequence[str], Sequence[str]]] = (
-    (("epochs", "metric", "pruner"), (TRAIN,)),
+    (("epochs", "metric", "pruner", "confirm"), (TRAIN,)),
     (("data", "proxy_resolution", "images", "train_on"), (TRAIN, SUPERNET, LOOK)),
     (("supernet_epochs", "supernet_dir"), (SUPERNET,)),
     (("accuracy", "ignore_columns"), (FORMS[TABLE],)),

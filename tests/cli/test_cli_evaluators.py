@@ -180,6 +180,7 @@ REFUSED = {
         (*DEPTH, "--space", "smallest.yaml", "--target", "params=5k"),
         ("depth is the same for all 64 random architectures of the space",),
     ),
+    "further seeds, for a score": ((*DEPTH, "--confirm", "3"), ("only --evaluator train heeds --confirm",)),
     "of a table, for a function": ((*PYTHON, "--accuracy", "acc"), ("only --evaluator table:FILE heeds --accuracy",)),
     "of a table, for a training": (("--ignore-columns", "op*"), ("table:FILE heeds --ignore-columns", "is train")),
     "of a training, for a supernet": (
