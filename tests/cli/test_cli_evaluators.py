@@ -289,7 +289,8 @@ def test_a_supernet_is_trained_once_for_several_targets(nas: Nas) -> None:
 def test_a_dry_run_trains_no_supernet(nas: Nas) -> None:
     ran = nas(*SEARCH, *SUPERNET, "--supernet-epochs", "100000", "--dry-run", "--json")
     assert ran.code == 0, ran.err
-    assert ran.json["proxy_task"] == {"evaluator": "supernet", "data": "digits", "resolution": 8, "epochs": 100_000}
+    task = {"evaluator": "supernet", "data": "digits", "resolution": 8, "precision": "fp32", "epochs": 100_000}
+    assert ran.json["proxy_task"] == task
     assert ran.json["seconds_in_all"] > 100 > ran.json["seconds_a_trial"] >= 0
     assert not (nas.folder / "nas-supernets").exists()
 
