@@ -9,6 +9,7 @@ from nas.arch.spec import Architecture
 from nas.search.band import Band, Picks
 from nas.space.decode import SearchSpace
 
+STREAM = 1
 DRAWS = 50  # times as many as asked for, before fewer are taken
 
 
@@ -23,7 +24,12 @@ def draw(space: SearchSpace, count: int, seed: int, band: Band | None = None, po
         pool: option numbers of all that may be drawn; None for the whole space.
     """
     rng = np.random.default_rng(seed)
-    drawn = space.sample(rng, count * DRAWS) if pool is None else pool[rng.permutation(len(pool))]
+    # Not the stream of the seed itself: from that an evaluator may have drawn networks to compare others with.
+    drawn = (
+        space.sample(np.random.default_rng([seed, STREAM]), count * DRAWS)
+        if pool is None
+        else pool[rng.permutation(len(pool))]
+    )
     if band is not None:
         drawn = _inside(band, drawn, count, rng, may_move=pool is None)
     found: dict[Architecture, Picks] = {}

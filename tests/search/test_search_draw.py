@@ -7,6 +7,7 @@ from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.cost.analytic import MACS
 from nas.cost.target import parse_target
+from nas.evaluate.zero_cost import ZeroCostEvaluator
 from nas.objective import limits
 from nas.search.band import Band, make_band
 from nas.search.draw import draw
@@ -31,6 +32,11 @@ def test_they_are_distinct_and_the_same_again() -> None:
     assert len(set(map(canonical, archs))) == 200
     assert archs == networks(MACRO, 200, 3)
     assert set(archs) != set(networks(MACRO, 200, 4))
+
+
+def test_they_are_not_those_that_a_score_without_training_is_compared_with() -> None:
+    references = ZeroCostEvaluator("macs", SPACE, seed=3).references
+    assert not set(references) & {canonical(arch) for arch in networks(SPACE, 64, 3)}
 
 
 def test_more_of_them_begin_with_the_same_ones() -> None:
