@@ -72,9 +72,8 @@ class Task(Protocol):
 
 def settings(task: Task, **given: Any) -> Settings:
     """The search's: below the target accuracy alone counts, as in the tables of the field."""
-    return Settings(
-        [parse_target(task.target)], epochs=1, pruner="none", band=task.band, **({"objective": "hard"} | given)
-    )
+    usual: dict[str, Any] = {"epochs": 1, "pruner": "none", "band": task.band, "objective": "hard"}
+    return Settings([parse_target(task.target)], **(usual | given))
 
 
 def feasible(task: Task, arch: Architecture) -> bool:

@@ -1,13 +1,14 @@
 """`nas pareto`: a study's front as a table, a page, a picture or rows."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.cli.options import json_option, storage_option
+from nas.objective import PARETO
 
 if TYPE_CHECKING:
     from nas.search.storage import Record, StudyView
@@ -83,8 +84,8 @@ def _print(view: "StudyView", written: list[Path], storage: str) -> None:
 
     own = tuple(limit for limit in view.settings["limits"] if limit["cost"] not in USUAL)
     costs = tuple(limit["cost"].rpartition("_")[0] for limit in own)
-    headers = ("architecture", "accuracy", *USUAL.values(), *costs, *(("meets it",) if view.verdicts else ()))
-    named = [(f"pareto={i} (trial {record.number})", record) for i, record in enumerate(view.front, 1)]
+    headers = ("architecture", view.reading, *USUAL.values(), *costs, *(("meets it",) if view.verdicts else ()))
+    named = [*_named(view)]
     named += [(f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
     print_table(headers, [(*_cells(name, record, own), *_meets(view, record)) for name, record in named])
     for path in written:
@@ -94,6 +95,15 @@ def _print(view: "StudyView", written: list[Path], storage: str) -> None:
         click.echo(f"next: {next_command('show', which, storage=storage)}")
     else:
         click.echo("no trial is complete yet")
+
+
+def _named(view: "StudyView") -> "Iterator[tuple[str, Record]]":
+    """The front, and the best of the study where it is not on it: noise may have put others there."""
+    best = None if view.settings["objective"] == PARETO else view.best
+    for i, record in enumerate(view.front, 1):
+        yield f"pareto={i} (trial {record.number}{', best' if record is best else ''})", record
+    if best is not None and best not in view.front:
+        yield f"best (trial {best.number})", best
 
 
 def _meets(view: "StudyView", record: "Record") -> tuple[str, ...]:

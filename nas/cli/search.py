@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nas.data.base import ImageData
     from nas.search.band import Band
     from nas.search.plan import Plan
+    from nas.search.screen import Screen
     from nas.space.decode import SearchSpace
 
 
@@ -35,19 +36,6 @@ class Timed(Protocol):
 
     def seconds_per_epoch(self, arch: "Architecture") -> float:
         """Seconds that an epoch of this architecture takes here."""
-        ...
-
-
-@runtime_checkable
-class Preparing(Protocol):
-    """An evaluator that has to do something once, before all evaluations."""
-
-    def prepare(self) -> None:
-        """Do it, unless it is done."""
-        ...
-
-    def seconds_to_prepare(self) -> float:
-        """Seconds that it will take, about."""
         ...
 
 
@@ -226,8 +214,6 @@ def command(context: click.Context, /, **_options: Any) -> None:
             return
         with progress:
             try:
-                for evaluator in _preparing(planned):
-                    evaluator.prepare()
                 view = run(planned, storage=options["storage"], listen=progress.listen)
             except KeyboardInterrupt:
                 progress.say(f"stopped; the same command goes on with study {planned.study_name}")
@@ -323,7 +309,7 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
     settings, band = planned.settings, planned.band
     seconds = _seconds_a_trial(planned)
     evaluations = settings.trials + (planned.baseline is not None) + _further(planned)
-    before = sum(each.seconds_to_prepare() for each in _preparing(planned)) + _seconds_to_screen(planned)
+    before = sum(each.seconds_to_prepare() for each in planned.preparing) + _seconds_to_screen(planned)
     return {
         "study": planned.study_name,
         "storage": mask(storage),
@@ -335,7 +321,7 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
         "share_let_in": _share_let_in(planned, rng),
         "sampler": settings.sampler_name,
         "proxy_task": _proxy_task(planned.described["proxy"], settings.epochs),
-        **({} if planned.screen is None else {"screen": planned.screen.describe()}),
+        **({} if planned.screen is None else {"screen": _screen(planned.screen)}),
         "baseline": planned.baseline[0] if planned.baseline else "none",
         "trials": settings.trials,
         "seconds_a_trial": None if seconds is None else round(seconds, 1),
@@ -359,6 +345,11 @@ def _proxy_task(described: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     return shown | {"epochs": described["recipe"]["epochs"] if described["evaluator"] == SUPERNET else epochs}
 
 
+def _screen(screen: "Screen") -> dict[str, Any]:
+    """What looks through the band first, and at how much of it."""
+    return {"networks": screen.networks, **_proxy_task(screen.describe(), 1)}
+
+
 def _seconds_a_trial(planned: "Plan") -> float | None:
     """An estimate from the first network that would be evaluated; None where the evaluator gives none."""
     from nas.search.plan import first_proposal
@@ -378,12 +369,6 @@ def _further(planned: "Plan") -> int:
     if not isinstance(planned.evaluator, Reseedable) or planned.settings.objective == PARETO:
         return 0
     return SEEDS * min(planned.settings.confirm, planned.settings.trials // SHARE)
-
-
-def _preparing(planned: "Plan") -> list[Preparing]:
-    """Those of its evaluators that have something to do before all evaluations."""
-    both = (*((planned.screen.evaluator,) if planned.screen else ()), planned.evaluator)
-    return [evaluator for evaluator in both if isinstance(evaluator, Preparing)]
 
 
 def _seconds_to_screen(planned: "Plan") -> float:

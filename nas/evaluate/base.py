@@ -66,6 +66,23 @@ class Limited(Protocol):
         ...
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """An evaluator that has to do something once, before all evaluations; it does so unasked if it was not asked to."""
+
+    def prepare(self) -> None:
+        """Do it, unless it is done.
+
+        Raises:
+            NasError: it cannot be done.
+        """
+        ...
+
+    def seconds_to_prepare(self) -> float:
+        """Seconds that it will take, about; 0 where it is done."""
+        ...
+
+
 class Evaluators(Protocol):
     """Makes evaluators that differ in resolution and seed alone; can be sent to another process."""
 

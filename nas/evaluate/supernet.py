@@ -17,7 +17,7 @@ from nas.data.augment import normalise
 from nas.data.base import ImageData, Images
 from nas.errors import EvaluationError, NasError
 from nas.evaluate.seeded import seeded
-from nas.evaluate.supernet_file import Checkpoint, checkpoint_path, read_checkpoint, take_in, write_checkpoint
+from nas.evaluate.supernet_file import Checkpoint, alone, checkpoint_path, read_checkpoint, take_in, write_checkpoint
 from nas.evaluate.supernet_places import Places, digest, frame
 from nas.evaluate.supernet_recipe import SupernetRecipe
 from nas.evaluate.supernet_train import SupernetTraining
@@ -142,7 +142,7 @@ class SupernetEvaluator:
         Raises:
             NasError: see `prepare`.
         """
-        held = read_checkpoint(self.path, self._training)
+        held = self._held()
         left = self.recipe.epochs - (0 if held is None else held.epoch)
         if not left:
             return 0.0
@@ -188,14 +188,25 @@ class SupernetEvaluator:
 
     @cached_property
     def _shared(self) -> SharedWeights:
-        held, training = read_checkpoint(self.path, self._training), self._begun()
+        training = self._begun()
+        if not self._is_whole(training, self._held()):
+            with alone(self.path, self.say):
+                held = self._held()  # another process may have trained meanwhile
+                if not self._is_whole(training, held):
+                    self._train(training, held)
+        return training.weights
+
+    def _held(self) -> Checkpoint | None:
+        return read_checkpoint(self.path, self._training)
+
+    def _is_whole(self, training: SupernetTraining, held: Checkpoint | None) -> bool:
+        """Take in the weights of a file; whether they are trained to the end."""
         if held is not None:
             take_in(training.weights.tensors, held.tensors)
-        if held is not None and held.epoch == self.recipe.epochs:
-            self.say(f"the supernet in {self.path} is used again; its training took {_time(held.seconds)}")
-        else:
-            self._train(training, held)
-        return training.weights
+        if held is None or held.epoch < self.recipe.epochs:
+            return False
+        self.say(f"the supernet in {self.path} is used again; its training took {_time(held.seconds)}")
+        return True
 
     def _begun(self) -> SupernetTraining:
         return SupernetTraining(self.data, self._fresh(), self.recipe, self.seed, self.device, self.on_batch)

@@ -4,12 +4,14 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import frozen
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from nas.errors import EvaluationError, NasError
@@ -18,6 +20,7 @@ from nas.files import write_atomically
 
 FORMAT = 1
 ENDING = ".supernet.pt"
+_ELSEWHERE = "give another --supernet-dir"
 _REMEDY = "delete it to train anew, or put a whole copy in its place"
 
 
@@ -46,6 +49,41 @@ def checkpoint_path(folder: Path, name: str, described: Mapping[str, Any]) -> Pa
     return folder / f"{name}-{mark}{ENDING}"
 
 
+@contextmanager
+def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Keep other processes from training the same; waits while one does, and ends with this process at the latest.
+
+    Raises:
+        NasError: the folder cannot be made or written to.
+    """
+    _make_folder(path.parent)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        _wait_for(lock, lambda: say(f"another process trains the supernet of {path}; its weights are waited for"))
+    except OSError as error:
+        raise NasError(f"{path.parent} cannot be written to: {error.strerror or error}", _ELSEWHERE) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _wait_for(lock: FileLock, tell: Callable[[], None]) -> None:
+    """Take a lock; tell where that has to wait."""
+    with suppress(Timeout):
+        lock.acquire(timeout=0)
+        return
+    tell()
+    lock.acquire()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NasError(f"{folder} cannot be made: {error.strerror or error}", _ELSEWHERE) from None
+
+
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write it, whole or not at all; what was there before stays until it is.
 
@@ -54,10 +92,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """
     buffer = io.BytesIO()
     torch.save(_plain(checkpoint), buffer)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NasError(f"{path.parent} cannot be made: {error.strerror or error}", "choose another folder") from None
+    _make_folder(path.parent)
     write_atomically(path, buffer.getvalue())
 
 
@@ -91,7 +126,7 @@ def read_checkpoint(path: Path, described: Mapping[str, Any]) -> Checkpoint | No
     if held["described"] != own:
         raise NasError(
             f"{path} is the training of another supernet: {_difference(held['described'], own)}",
-            "put it back under its own name, or give another --supernet-dir",
+            f"put it back under its own name, or {_ELSEWHERE}",
         )
     names = [(place, node, parameter) for place, node, parameter in held["names"]]
     tensors = dict(zip(names, held["tensors"], strict=True))
@@ -102,7 +137,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         whole = path.read_bytes()
     except OSError as error:
-        raise NasError(f"{path} cannot be read: {error.strerror or error}", "give another --supernet-dir") from None
+        raise NasError(f"{path} cannot be read: {error.strerror or error}", _ELSEWHERE) from None
     try:
         held: dict[str, Any] = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
         if held["format"] != FORMAT:

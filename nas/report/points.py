@@ -155,7 +155,7 @@ def pareto(view: StudyView) -> Pareto:
         title=view.name if len(view.name) <= LONGEST_TITLE else f"{view.name[: LONGEST_TITLE - 1]}…",
         subtitle=_subtitle(view),
         x_title=scale.title,
-        y_title=f"Accuracy after {_count(view.settings['epochs'], 'epoch')} (%)",
+        y_title=_y_title(view),
         x_range=x_range,
         y_range=y_range,
         others=others,
@@ -220,6 +220,12 @@ def _hover(row: Row) -> str:
 
 def _amount(value: float | None, unit: str) -> str:
     return f"{unit} unknown" if value is None else format_amount(value, unit)
+
+
+def _y_title(view: StudyView) -> str:
+    """Only a training has epochs to speak of."""
+    trained = view.settings["proxy"].get("evaluator") == "train"
+    return f"{view.reading.capitalize()}{' after ' + _count(view.settings['epochs'], 'epoch') if trained else ''} (%)"
 
 
 def _count(number: int, what: str) -> str:

@@ -145,6 +145,7 @@ class _Run:
     def run(self) -> None:
         self.lease.take()
         try:
+            self._prepare()
             self._search()
             with self.interrupts.heeded():
                 hand_over(self.study, self.plan, self.screened)
@@ -180,6 +181,13 @@ class _Run:
         """By the costs that the search went by."""
         targets = self.settings.targets
         return score(accuracy, [record.costs[target.kept_as] for target in targets], targets, self.reward)
+
+    def _prepare(self) -> None:
+        """What evaluators do once, only now that the study is known to take this search."""
+        for evaluator in self.plan.preparing:
+            with self.interrupts.heeded():
+                evaluator.prepare()
+            self.lease.beat()
 
     def _search(self) -> None:
         killed = kill_running(self.study)

@@ -11,7 +11,7 @@ from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.cost.base import CostModels
 from nas.errors import StudyError, TargetError
-from nas.evaluate.base import Evaluator, Limited
+from nas.evaluate.base import Evaluator, Limited, Preparing
 from nas.objective import PARETO, limits, make_reward
 from nas.search.band import Band, Picks, make_band
 from nas.search.baseline import find_baseline
@@ -54,6 +54,12 @@ class Plan:
     wanted: tuple[tuple[Picks, str], ...]
     pool: Picks | None = None
     screen: Screen | None = None
+
+    @property
+    def preparing(self) -> tuple[Preparing, ...]:
+        """Those of its evaluators that have something to do before all evaluations."""
+        both = (*((self.screen.evaluator,) if self.screen else ()), self.evaluator)
+        return tuple(evaluator for evaluator in both if isinstance(evaluator, Preparing))
 
     def proposer(self, screened: Screened | None = None) -> Proposer:
         """What proposes the search's architectures, after what the screen has said."""

@@ -192,6 +192,11 @@ class StudyView:
         return tuple(front)
 
     @property
+    def reading(self) -> str:
+        """What the numbers in place of accuracies are, in a word: without training they are standings."""
+        return "standing" if self.settings["proxy"].get("evaluator") == "zero-cost" else "accuracy"
+
+    @property
     def cost_name(self) -> str:
         """The cost that the study's first target limits, as a key of `Record.costs`."""
         return str(self.settings["limits"][0]["cost"])

@@ -274,13 +274,15 @@ def test_a_supernet_is_trained_once_for_several_targets(nas: Nas) -> None:
     first = nas(*SEARCH, *SUPERNET, "--trials", "2", "--json")
     assert first.code == 0, first.err
     assert "a supernet of space tiny is trained to epoch 2" in first.err
-    kept = list((nas.folder / "nas-supernets").iterdir())
+    kept = list((nas.folder / "nas-supernets").glob("*.pt"))
     assert len(kept) == 1
+    nas(*SEARCH, *SUPERNET, "--supernet-epochs", "3").refused("made with proxy.recipe.epochs 2, not 3")
+    assert [*(nas.folder / "nas-supernets").glob("*.pt")] == kept  # refused before anything was trained
     searched = ("search", "--target", "params=5k", "--band", "0.1", "--space", "tiny.yaml", "--resolution", "64")
     second = nas(*searched, *SUPERNET, "--trials", "2", "--json")
     assert second.code == 0, second.err
     assert "is used again" in second.err
-    assert list((nas.folder / "nas-supernets").iterdir()) == kept
+    assert list((nas.folder / "nas-supernets").glob("*.pt")) == kept
     kept[0].write_bytes(kept[0].read_bytes()[:1000])
     nas(*searched, *SUPERNET).refused("no whole supernet", "delete it to train anew")
 

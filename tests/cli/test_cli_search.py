@@ -135,7 +135,8 @@ def test_next_commands_can_be_pasted(nas: Nas) -> None:
 
 def test_a_cost_that_a_study_does_not_hold_is_left_open(capsys: pytest.CaptureFixture[str]) -> None:
     record = Record(0, "complete", "conv", {"macs": 2e6}, accuracy=0.5)
-    view = StudyView("demo", {"objective": "soft", "limits": [], "targets": ["flops=2M"]}, (record,))
+    settings = {"objective": "soft", "limits": [], "targets": ["flops=2M"], "proxy": {"evaluator": "train"}}
+    view = StudyView("demo", settings, (record,))
     row = result_row(view, record)
     assert row is not None
     assert (row["macs"], row["params"], row["peak_bytes"]) == (2_000_000, None, None)

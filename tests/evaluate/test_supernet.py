@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -398,6 +399,35 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path: P
     assert not list(tmp_path.glob(".*.new"))
 
 
+def _train_while_another_waits(folder: Path) -> None:
+    """Train; the first step ends when another process has said that it waits."""
+
+    def hold(done: int, _steps: int, _loss: float) -> None:
+        (folder / f"{os.getpid()}-{done}.step").touch()
+        begun = time.monotonic()
+        while done == 1 and not list(folder.glob("*.waits")) and time.monotonic() - begun < 60:
+            time.sleep(0.05)
+
+    def say(message: str) -> None:
+        if "another process trains" in message:
+            (folder / f"{os.getpid()}.waits").touch()
+
+    evaluator(folder, on_batch=hold, say=say).prepare()
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_trains_and_the_other_waits_for_its_weights(tmp_path: Path, trained: Path) -> None:
+    processes = [PROCESSES.Process(target=_train_while_another_waits, args=(tmp_path,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(240)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert len(list(tmp_path.glob("*.waits"))) == 1
+    assert len(list(tmp_path.glob("*.step"))) == 9  # three epochs of three steps, once
+    assert alike(kept(tmp_path), kept(trained))
+
+
 @pytest.fixture(name="copied")
 def _copied(trained: Path, tmp_path: Path) -> SupernetEvaluator:
     """An evaluator whose weights are there already."""
@@ -465,4 +495,4 @@ def test_a_loss_that_is_not_finite_is_told(tmp_path: Path) -> None:
     wild = SupernetRecipe(epochs=2, training=Recipe(optimizer="sgd", batch_size=8, learning_rate=1e30))
     with pytest.raises(EvaluationError, match=r"the loss is (nan|inf) in epoch"):
         evaluator(tmp_path, recipe=wild).prepare()
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*.pt"))

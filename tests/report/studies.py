@@ -23,6 +23,7 @@ SETTINGS: Mapping[str, Any] = {
     "objective": "soft",
     "band": 0.9,
     "epochs": 3,
+    "proxy": {"evaluator": "train"},
     "limits": [{"cost": "macs", "low": 360e6, "high": 400e6}],
     "space": "mnasnet",
 }

@@ -2,13 +2,14 @@ import csv
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 from click.testing import CliRunner
 
-from nas.cli.pareto import command
+from nas.cli.pareto import _print, command
 from nas.errors import NasError, StudyError
-from nas.search.storage import StudyView
-from tests.report.studies import searched
+from nas.search.storage import Expected, StudyView
+from tests.report.studies import record, searched, study
 
 Made = tuple[StudyView, str]
 
@@ -32,10 +33,23 @@ def test_default_writes_a_page_and_prints_the_front(
     printed = invoke("demo", "--storage", storage)
     assert [path.name for path in tmp_path.iterdir()] == ["demo-pareto.html"]
     assert "wrote demo-pareto.html" in printed
-    assert all(f"pareto={i} (trial {r.number})" in printed for i, r in enumerate(view.front, 1))
+    assert all(f"pareto={i} (trial {r.number}" in printed for i, r in enumerate(view.front, 1))
     assert view.baseline is not None
     assert f"baseline {view.baseline.label}" in printed
     assert f"next: nas show study:demo:pareto={len(view.front)} --storage {storage}" in printed
+
+
+@pytest.mark.parametrize(("on_front", "line"), [(True, "pareto=1 (trial 1, best)"), (False, "best (trial 0)")])
+def test_the_best_is_named_on_the_front_or_below_it(
+    on_front: bool, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lucky, steady = (attrs.evolve(record(number, accuracy=0.5 + number / 10), score=0.5) for number in (1, 0))
+    sure = Expected(0.55, 0.01, 0.55)
+    view = attrs.evolve(study(lucky, steady), expected={1 if on_front else 0: sure})
+    _print(view, [], "sqlite:///nas.db")
+    printed = capsys.readouterr().out
+    assert line in printed
+    assert printed.count("best") == 1
 
 
 def test_json_and_csv_hold_the_same_rows(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
