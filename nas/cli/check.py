@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +11,16 @@ from attrs import define
 
 from nas.cli.check_ask import Asked, ask
 from nas.cli.check_sources import LONGER, SPECS, is_training
-from nas.cli.options import json_option, storage_option
-from nas.search.defaults import EPOCHS
+from nas.cli.options import (
+    figure_options,
+    json_option,
+    metric_option,
+    space_options,
+    storage_option,
+    supernet_options,
+    target_task_options,
+    training_options,
+)
 
 if TYPE_CHECKING:
     from nas.fidelity.collect import Opener, Source
@@ -24,8 +31,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
 
 
 @click.command()
-@click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file.")
-@click.option("--fix", "fixes", multiple=True, metavar="CHOICE=OPTION", help="Make a choice: stage1.kernel=3.")
+@space_options
 @click.option(
     "--target", "targets", multiple=True, metavar="NAME=AMOUNT", help="Check networks that a search for it would see."
 )
@@ -43,24 +49,11 @@ SLOW_S, EVERY_S = 1.0, 15.0
 )
 @click.option("--accuracy", default="", metavar="COLUMN", help="The tables' column of accuracies.")
 @click.option("--ignore-columns", multiple=True, metavar="GLOB", help="Columns of the tables that say nothing here.")
-@click.option("--data", default="digits", show_default=True, help="Images, as for `nas search`.")
 @click.option("--networks", type=click.IntRange(5, 100_000), default=NETWORKS, show_default=True, help="How many.")
-@click.option("--epochs", type=click.IntRange(1), default=EPOCHS, show_default=True, help="Of the search as planned.")
-@click.option(
-    "--proxy-resolution", type=click.IntRange(4, 1024), default=32, show_default=True, help="Pixels of a side."
-)
-@click.option("--images", type=click.IntRange(2), help="Training images.  [default: all]")
-@click.option("--train-on", type=click.Choice(["cpu", "cuda", "mps"]), help="[default: what is there]")
-@click.option("--supernet-epochs", type=click.IntRange(1), metavar="N", help="Of a supernet, as for `nas search`.")
-@click.option(
-    "--supernet-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default="nas-supernets",
-    show_default=True,
-    help="Where supernets are kept.",
-)
-@click.option("--resolution", type=click.IntRange(1, 10_000), help="Of the target's images.  [default: the space's]")
-@click.option("--classes", type=click.IntRange(2, 10_000_000), help="Of the target's task.  [default: the space's]")
+@training_options()
+@metric_option
+@supernet_options
+@target_task_options
 @click.option("--seed", type=click.IntRange(0, 2**31 - 100), default=0, show_default=True, help="The first one.")
 @click.option(
     "--seeds", type=click.IntRange(1, 100), default=SEEDS, show_default=True, help="Trainings of one network."
@@ -77,8 +70,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
 @click.option("--price", type=click.FloatRange(0), help="Of an hour on this machine, to say what a search costs.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that train.")
 @click.option("--study", default="", metavar="NAME", help="Of the trainings.  [default: made of the settings]")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plot as a page.")
-@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plot.")
+@figure_options
 @json_option
 @storage_option
 def command(**options: Any) -> None:

@@ -133,7 +133,8 @@ def _planned(one: "Standing", options: Mapping[str, Any]) -> str:
         return f"--evaluator {one.name}: how long it takes is not known"
     seconds = one.seconds * options["trials"]
     price = "" if options["price"] is None else f", {options['price'] * seconds / HOUR_S:.3g} in money"
-    return f"a search of {options['trials']} trials by {one.name} takes about {_span(seconds)}{price}"
+    before = f", and the training behind it took {_span(one.seconds_before)}, once" if one.seconds_before else ""
+    return f"a search of {options['trials']} trials by {one.name} takes about {_span(seconds)}{price}{before}"
 
 
 def _span(seconds: float) -> str:
@@ -197,6 +198,7 @@ def _row(one: "Standing", options: Mapping[str, Any]) -> dict[str, Any]:
         "noise": one.noise,
         "lost": one.lost,
         "seconds": one.seconds,
+        "seconds_before": one.seconds_before,
         "as_good_as_the_best": one.as_good,
         "seconds_of_the_search": None if one.seconds is None else one.seconds * options["trials"],
     }

@@ -10,6 +10,7 @@ import click
 
 from nas.cli.evaluators import FORMS, SUPERNET, TRAIN, ZERO_COST, halves, make_evaluator, split
 from nas.errors import NasError
+from nas.evaluate.base import METRIC_NAMES
 
 if TYPE_CHECKING:
     from nas.data.base import ImageData
@@ -102,7 +103,22 @@ def _untrained(text: str, options: Made, space: "SearchSpace", fixed: "SearchSpa
     evaluators = BySeed(partial(make_one, kind, own, space, fixed=fixed), seeds[0])
     evaluators.describe()  # what cannot be made is told before anything is judged
     epochs = own["supernet_epochs"] if kind == SUPERNET else None
-    return Source(text, evaluators, seeds=seeds, networks=own.get("judges"), key=_key(kind, own, epochs))
+    return Source(
+        text,
+        evaluators,
+        seeds=seeds,
+        networks=own.get("judges"),
+        seconds_before=partial(_seconds_before, evaluators, seeds[0]),
+        key=_key(kind, own, epochs),
+    )
+
+
+def _seconds_before(evaluators: "Evaluators", seed: int) -> float:
+    """Of the supernet's training."""
+    from nas.evaluate.base import Preparing
+
+    evaluator = evaluators.at(0, seed)
+    return evaluator.seconds_prepared() if isinstance(evaluator, Preparing) else 0.0
 
 
 def _is_random(kind: str, rest: str) -> bool:
@@ -117,6 +133,8 @@ def _key(kind: str, own: Made, epochs: int | None) -> str:
     if kind.partition(":")[0] not in (TRAIN, SUPERNET, ZERO_COST):
         return kind
     told = {"epochs": epochs, "resolution": own["proxy_resolution"], "images": own["images"]}
+    if kind == TRAIN and own["metric"] != METRIC_NAMES[0]:
+        told["metric"] = own["metric"]
     return f"{kind} " + " ".join(f"{name}={value}" for name, value in told.items() if value is not None)
 
 
@@ -160,5 +178,5 @@ def _training(text: str, options: Made, made: "dict[tuple[int | None, int], Eval
         own["proxy_resolution"],
         _seeds(own),
         own["judges"],
-        _key(kind, own, own["epochs"]),
+        key=_key(kind, own, own["epochs"]),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.cli.on_device import DEVICE_HELP, connected, find_table
-from nas.cli.options import json_option
+from nas.cli.options import figure_options, json_option
 from nas.cli.progress import Steps
 from nas.errors import DeviceError, SpaceError
 
@@ -34,8 +34,7 @@ SEED = 2**31  # of networks that no table was fitted on
 )
 @click.option("--networks", type=click.IntRange(5, 10_000), default=100, show_default=True, help="How many to measure.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the networks.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plot as a page.")
-@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plot.")
+@figure_options
 @json_option
 def command(
     space: str,

@@ -1,11 +1,16 @@
 """Options and arguments that several verbs share."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import click
 
 from nas.errors import SpaceError
-from nas.search.defaults import DEFAULT_STORAGE
+from nas.evaluate.base import METRIC_NAMES
+from nas.search.defaults import DEFAULT_STORAGE, EPOCHS
+
+Command = Callable[..., Any]
 
 ARCH_HELP = "ARCH is a preset (efficientnet-b0), a file, or study:NAME with :best, :trial=17 or :pareto=2."
 
@@ -18,6 +23,83 @@ storage_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 arch_argument = click.argument("reference", metavar="ARCH")
+metric_option = click.option(
+    "--metric",
+    type=click.Choice(METRIC_NAMES),
+    default=METRIC_NAMES[0],
+    show_default=True,
+    help="What a training is scored by: the share of images told right, or the mean of that over classes.",
+)
+
+
+def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options, in the order of the help."""
+
+    def applied(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return applied
+
+
+def training_options(resolution_help: str = "Pixels of a side in a training.") -> Callable[[Command], Command]:
+    """What short trainings are of: images, epochs, pixels and a device."""
+    return _all_of(
+        click.option(
+            "--data",
+            default="digits",
+            show_default=True,
+            help="Images: digits, a folder, a Parquet file or folder, or a Hugging Face hub name.",
+        ),
+        click.option("--epochs", type=click.IntRange(1), default=EPOCHS, show_default=True, help="Of a training."),
+        click.option(
+            "--proxy-resolution", type=click.IntRange(4, 1024), default=32, show_default=True, help=resolution_help
+        ),
+        click.option("--images", type=click.IntRange(2), help="Training images.  [default: all]"),
+        click.option(
+            "--train-on", type=click.Choice(["cpu", "cuda", "mps"]), help="Where to train.  [default: what is there]"
+        ),
+    )
+
+
+supernet_options = _all_of(
+    click.option(
+        "--supernet-epochs", type=click.IntRange(1), metavar="N", help="Of the supernet's one training.  [default: 60]"
+    ),
+    click.option(
+        "--supernet-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        default="nas-supernets",
+        show_default=True,
+        help="Where supernets are kept; one of the same space, data and seed is used again.",
+    ),
+)
+space_options = _all_of(
+    click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file."),
+    click.option("--fix", "fixes", multiple=True, metavar="CHOICE=OPTION", help="Make a choice: stage1.kernel=3."),
+)
+target_task_options = _all_of(
+    click.option(
+        "--resolution",
+        type=click.IntRange(1, 10_000),
+        help="Pixels of a side of the target's images.  [default: the space's]",
+    ),
+    click.option(
+        "--classes", type=click.IntRange(2, 10_000_000), help="Classes of the target's task.  [default: the space's]"
+    ),
+)
+
+
+def file_option(name: str, what: str) -> Callable[[Command], Command]:
+    """A file to write."""
+    return click.option(f"--{name}", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=what)
+
+
+figure_options = _all_of(
+    file_option("html", "Write the figure as a page."),
+    file_option("png", "Write the figure as a picture; needs hwnas[png] and Chrome or Chromium."),
+)
 
 
 def read_fixes(texts: Iterable[str]) -> dict[str, str]:

@@ -1,31 +1,25 @@
 """`nas pareto`: a study's front as a table, a page, a picture or rows."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.options import json_option, storage_option
-from nas.objective import PARETO
+from nas.cli.options import file_option, json_option, storage_option
 
 if TYPE_CHECKING:
     from nas.search.storage import Record, StudyView
 
-Verb = Callable[..., None]
 USUAL = {"macs": "MACs", "params": "params", "peak_bytes": "peak memory"}
-
-
-def _file_option(name: str, what: str) -> Callable[[Verb], Verb]:
-    return click.option(f"--{name}", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=what)
 
 
 @click.command()
 @click.argument("study")
-@_file_option("html", "Write the figure as a page that needs no network.  [default: STUDY-pareto.html]")
-@_file_option("png", "Write the figure as a picture; needs hwnas[png] and Chrome or Chromium.")
-@_file_option("csv", "Write all trials as rows.")
+@file_option("html", "Write the figure as a page that needs no network.  [default: STUDY-pareto.html]")
+@file_option("png", "Write the figure as a picture; needs hwnas[png] and Chrome or Chromium.")
+@file_option("csv", "Write all trials as rows.")
 @json_option
 @storage_option
 def command(study: str, html: Path | None, png: Path | None, csv: Path | None, as_json: bool, storage: str) -> None:
@@ -99,6 +93,8 @@ def _print(view: "StudyView", written: list[Path], storage: str) -> None:
 
 def _named(view: "StudyView") -> "Iterator[tuple[str, Record]]":
     """The front, and the best of the study where it is not on it: noise may have put others there."""
+    from nas.objective import PARETO
+
     best = None if view.settings["objective"] == PARETO else view.best
     for i, record in enumerate(view.front, 1):
         yield f"pareto={i} (trial {record.number}{', best' if record is best else ''})", record

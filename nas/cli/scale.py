@@ -1,6 +1,6 @@
 """`nas scale`: larger and smaller networks from one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
@@ -11,9 +11,8 @@ import click
 from click.core import ParameterSource
 
 from nas.cli.on_device import DEVICE_HELP
-from nas.cli.options import ARCH_HELP, json_option, storage_option
+from nas.cli.options import ARCH_HELP, figure_options, json_option, storage_option, training_options
 from nas.errors import ScalingError
-from nas.search.defaults import EPOCHS
 
 MODES = ("phi", "family", "budget", "fit", "compare")
 _GROWING = ("phi", "family", "budget")
@@ -36,10 +35,6 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
         **dict.fromkeys(("workers", "study", "html", "png"), _TRAINING),
     }
 )
-
-
-def _file_option(name: str, what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option(f"--{name}", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=what)
 
 
 @click.command(epilog=f"{ARCH_HELP} Without one the best of the latest study is scaled.")
@@ -92,23 +87,12 @@ def _file_option(name: str, what: str) -> Callable[[Callable[..., None]], Callab
 @click.option(
     "--w", type=float, default=-0.07, show_default=True, help="Exponent of MACs/wanted in the score; 0: accuracy alone."
 )
-@click.option("--data", default="digits", show_default=True, help="Images, as for `nas search`.")
-@click.option("--epochs", type=click.IntRange(1), default=EPOCHS, show_default=True, help="Of each training.")
-@click.option(
-    "--proxy-resolution",
-    type=click.IntRange(4, 1024),
-    default=32,
-    show_default=True,
-    help="Pixels of a side at which ARCH itself is trained; it is scaled as the target's.",
-)
-@click.option("--images", type=click.IntRange(1), help="Training images.  [default: all]")
-@click.option("--train-on", type=click.Choice(["cpu", "cuda", "mps"]), help="[default: what is there]")
+@training_options("Pixels of a side at which ARCH itself is trained; it is scaled as the target's.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 100), default=0, show_default=True, help="The first one.")
 @click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Trainings of one network.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that train.")
 @click.option("--study", default="", metavar="NAME", help="Of the trainings.  [default: made of the settings]")
-@_file_option("html", "Write the figure as a page.")
-@_file_option("png", "Write the figure as a picture; needs hwnas[png] and Chrome or Chromium.")
+@figure_options
 @json_option
 @storage_option
 @click.pass_context

@@ -11,6 +11,7 @@ import attrs
 import click
 
 from nas.cli.scale_report import file_stem
+from nas.evaluate.base import METRIC_NAMES
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -33,7 +34,13 @@ def make_evaluators(options: Mapping[str, Any]) -> "Evaluators":
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = max(1, cores // options["workers"]) if options["workers"] > 1 else None
-    evaluators = TrainEvaluators(options["data"], options["images"], find_device(options["train_on"]), threads)
+    evaluators = TrainEvaluators(
+        options["data"],
+        options["images"],
+        find_device(options["train_on"]),
+        threads,
+        metric=options.get("metric", METRIC_NAMES[0]),
+    )
     data = evaluators.at(options["proxy_resolution"], options["seed"]).data
     for note in data.notes:
         click.echo(f"{data.name}: {note}", err=True)

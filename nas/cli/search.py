@@ -10,11 +10,20 @@ import click
 
 from nas.cli.evaluators import BEFORE, FORMS, SUPERNET, TRAIN, ZERO_COST, halves, make_evaluator, settled
 from nas.cli.on_device import DEVICE_HELP, connected, on_device
-from nas.cli.options import ARCH_HELP, json_option, read_fixes, storage_option
+from nas.cli.options import (
+    ARCH_HELP,
+    json_option,
+    metric_option,
+    read_fixes,
+    space_options,
+    storage_option,
+    supernet_options,
+    target_task_options,
+    training_options,
+)
 from nas.cli.search_result import print_result, print_result_json
 from nas.errors import TargetError
-from nas.evaluate.base import METRIC_NAMES
-from nas.search.defaults import BAND, CONFIRM, EPOCHS, PRUNER_NAMES, SAMPLER_NAMES, SCREENED, SURROGATE, TRIALS
+from nas.search.defaults import BAND, CONFIRM, PRUNER_NAMES, SAMPLER_NAMES, SCREENED, SURROGATE, TRIALS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,8 +65,7 @@ class Timed(Protocol):
     metavar="FILE",
     help="A latency table of the device.  [default: one that is exactly of it, else candidates are measured]",
 )
-@click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file.")
-@click.option("--fix", "fixes", multiple=True, metavar="CHOICE=OPTION", help="Make a choice: stage1.kernel=3.")
+@space_options
 @click.option(
     "--evaluator",
     default=TRAIN,
@@ -86,12 +94,6 @@ class Timed(Protocol):
     "--ignore-columns", multiple=True, metavar="GLOB", help="Columns of the table that say nothing here: 'op*'."
 )
 @click.option(
-    "--data",
-    default="digits",
-    show_default=True,
-    help="Images: digits, a folder, a Parquet file or folder, or a Hugging Face hub name.",
-)
-@click.option(
     "--trials",
     type=click.IntRange(1),
     default=TRIALS,
@@ -106,48 +108,13 @@ class Timed(Protocol):
 )
 @storage_option
 @click.option("--start-from", "starts", multiple=True, metavar="ARCH", help="A known network to evaluate first.")
-@click.option(
-    "--resolution",
-    type=click.IntRange(1, 10_000),
-    help="Pixels of a side of the target's images.  [default: the space's]",
-)
-@click.option(
-    "--classes", type=click.IntRange(2, 10_000_000), help="Classes of the target's task.  [default: the space's]"
-)
+@target_task_options
 @click.option(
     "--precision", default="fp32", show_default=True, help="Of weights and activations, for size and peak_memory."
 )
-@click.option("--epochs", type=click.IntRange(1), default=EPOCHS, show_default=True, help="Of the proxy training.")
-@click.option(
-    "--proxy-resolution",
-    type=click.IntRange(4, 1024),
-    default=32,
-    show_default=True,
-    help="Pixels of a side in the proxy task.",
-)
-@click.option("--images", type=click.IntRange(1), help="Training images of the proxy.  [default: all]")
-@click.option(
-    "--metric",
-    type=click.Choice(METRIC_NAMES),
-    default=METRIC_NAMES[0],
-    show_default=True,
-    help="What the proxy training is scored by: the share of images told right, or the mean of that over classes.",
-)
-@click.option(
-    "--train-on",
-    type=click.Choice(["cpu", "cuda", "mps"]),
-    help="Where the proxy is trained.  [default: what is there]",
-)
-@click.option(
-    "--supernet-epochs", type=click.IntRange(1), metavar="N", help="Of the supernet's one training.  [default: 60]"
-)
-@click.option(
-    "--supernet-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default="nas-supernets",
-    show_default=True,
-    help="Where supernets are kept; one of the same space, data and seed is used again.",
-)
+@training_options("Pixels of a side in the proxy task.")
+@metric_option
+@supernet_options
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option(
     "--objective",

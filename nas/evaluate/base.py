@@ -82,6 +82,10 @@ class Preparing(Protocol):
         """Seconds that it will take, about; 0 where it is done."""
         ...
 
+    def seconds_prepared(self) -> float:
+        """Seconds that it took; 0 where it is not done, and of what was done in part those of that part."""
+        ...
+
 
 class Evaluators(Protocol):
     """Makes evaluators that differ in resolution and seed alone; can be sent to another process."""

@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from nas.data.base import ImageData
 from nas.data.load import load_images
+from nas.evaluate.base import METRIC_NAMES
 from nas.evaluate.precision import precision_on
 from nas.evaluate.recipe import Recipe
 from nas.evaluate.train import TrainEvaluator, find_device
@@ -34,6 +35,7 @@ class TrainEvaluators:
         device: as `find_device` gives it.
         threads: of torch, set for the whole process; None leaves them.
         recipe: how each training goes.
+        metric: see `TrainEvaluator`.
         fingerprint: of the images at one resolution, so that a study tells when they have changed; "" tells nothing.
     """
 
@@ -42,6 +44,7 @@ class TrainEvaluators:
     device: str = field(default="cpu", converter=find_device)
     threads: int | None = None
     recipe: Recipe = field(factory=Recipe)
+    metric: str = METRIC_NAMES[0]
     fingerprint: str = ""
 
     def at(self, resolution: int, seed: int) -> TrainEvaluator:
@@ -53,7 +56,7 @@ class TrainEvaluators:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         data = images_of(self.source, resolution, self.images)
-        return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe)
+        return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe, metric=self.metric)
 
     def describe(self) -> Mapping[str, Any]:
         """See `Evaluators`."""
@@ -64,4 +67,6 @@ class TrainEvaluators:
             "fingerprint": self.fingerprint,
             "recipe": attrs.asdict(self.recipe),
             "precision": precision_on(self.device, self.recipe.precision),
+            # Studies from before there was a choice say nothing of it.
+            **({} if self.metric == METRIC_NAMES[0] else {"metric": self.metric}),
         }

@@ -152,6 +152,15 @@ class SupernetEvaluator:
             step = median_seconds(lambda: training.step(batch, 0.0, generator), 3)
         return left * training.steps_per_epoch * step
 
+    def seconds_prepared(self) -> float:
+        """What the epochs took that are trained, whenever that was.
+
+        Raises:
+            NasError: the weights cannot be read.
+        """
+        held = self._held()
+        return 0.0 if held is None else held.seconds
+
     def seconds_per_epoch(self, arch: Architecture) -> float:
         """An estimate of what its one accuracy takes: that of one with weights that are not trained."""
         fresh = self._fresh()

@@ -10,25 +10,30 @@ from torch import Generator
 
 from nas.errors import NasError
 from nas.evaluate.recipe import Recipe
+from nas.evaluate.supernet_ends import ends
 from nas.space.decode import SearchSpace
 
 Paths = Sequence[tuple[int, ...]]
 OWN = ("operator", "kernel", "expansion", "gate", "skip", "channels")
 
 
-def _uniform(sizes: Sequence[int], generator: Generator) -> Paths:
+def _sizes(space: SearchSpace) -> Sequence[int]:
+    return [len(choice.values) for choice in space.all_choices]
+
+
+def _uniform(space: SearchSpace, generator: Generator) -> Paths:
     """One network, each option as likely as the others (arXiv 1904.00420)."""
-    return (tuple(int(torch.randint(size, (), generator=generator)) for size in sizes),)
+    return (tuple(int(torch.randint(size, (), generator=generator)) for size in _sizes(space)),)
 
 
-def _fair(sizes: Sequence[int], generator: Generator) -> Paths:
+def _fair(space: SearchSpace, generator: Generator) -> Paths:
     """As many networks as the widest choice has options, each option of it in one (arXiv 1907.01845, section 3.2).
 
     Of a choice with fewer options each comes as often as the others, give or take once.
     """
-    count = max(sizes)
-    columns = [_dealt(size, count, generator) for size in sizes]
-    return tuple(zip(*columns, strict=True))
+    count = max(_sizes(space), default=1)
+    columns = [_dealt(size, count, generator) for size in _sizes(space)]
+    return tuple(zip(*columns, strict=True)) if columns else ((),)
 
 
 def _dealt(size: int, count: int, generator: Generator) -> list[int]:
@@ -36,9 +41,17 @@ def _dealt(size: int, count: int, generator: Generator) -> list[int]:
     return list(torch.cat(rounds)[:count].tolist())
 
 
-SAMPLINGS: Mapping[str, Callable[[Sequence[int], Generator], Paths]] = MappingProxyType(
-    {"uniform": _uniform, "fair": _fair}
+def _sandwich(space: SearchSpace, generator: Generator) -> Paths:
+    """The largest, the least and two random ones (arXiv 1903.05134, section 3.2)."""
+    least, largest = ends(space)
+    return (largest, least, *(_uniform(space, generator)[0] for _ in range(2)))
+
+
+SAMPLINGS: Mapping[str, Callable[[SearchSpace, Generator], Paths]] = MappingProxyType(
+    {"uniform": _uniform, "fair": _fair, "sandwich": _sandwich}
 )
+# The first network of a step teaches the others of it.
+TAUGHT = ("sandwich",)
 
 
 def _is(rule: str, holds: Callable[[Any], bool]) -> Any:
@@ -59,8 +72,9 @@ class SupernetRecipe:
 
     Attributes:
         epochs: passes over the train images; each image of it is seen by every network of a step.
-        sampling: "uniform" trains one network a step, "fair" as many as the widest choice has options. For as many
-            passes of images, one a step ranked networks better in short trainings: it takes more steps.
+        sampling: "uniform" trains one network a step; "fair" as many as the widest choice has options; "sandwich" the
+            largest, the least and two others, which learn what the largest predicts (in-place distillation, arXiv
+            1903.05134). In as much time, one a step ranked networks better: it takes more steps.
         own: fields of a stage whose options have weights of their own; "operator" is one of them. Fewer of them did
             better in short trainings, where each weight is trained more often.
         training: batches, optimizer, learning rate and so on; its momentum of normalisations says nothing here, where
@@ -80,4 +94,9 @@ class SupernetRecipe:
 
     def paths(self, space: SearchSpace, generator: Generator) -> Paths:
         """Option numbers of the networks of a step."""
-        return SAMPLINGS[self.sampling]([len(choice.values) for choice in space.all_choices], generator)
+        return SAMPLINGS[self.sampling](space, generator)
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether networks of a step learn what its first one predicts."""
+        return self.sampling in TAUGHT

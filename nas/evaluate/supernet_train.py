@@ -1,6 +1,7 @@
 """The one training of a supernet, by epochs that each begin from a checkpoint or its likeness in memory."""
 
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
@@ -15,7 +16,7 @@ from nas.evaluate.feed import Feed, make_feed, moved_about
 from nas.evaluate.losses import Losses
 from nas.evaluate.memory import explained
 from nas.evaluate.seeded import seeded
-from nas.evaluate.supernet_recipe import SupernetRecipe
+from nas.evaluate.supernet_recipe import Paths, SupernetRecipe
 from nas.evaluate.supernet_weights import SharedWeights
 from nas.evaluate.training import OnBatch
 
@@ -94,15 +95,19 @@ class SupernetTraining:
         images = self.scaling(bytes_.contiguous(memory_format=torch.channels_last))
         paths = self.recipe.paths(self.weights.places.space, generator)
         self.optimizer.zero_grad()
-        losses = torch.stack([self._backward(picks, images, labels) for picks in paths])
+        losses = torch.stack([*self._losses(paths, images, labels)])
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
         return losses.mean().item()
 
-    def _backward(self, picks: tuple[int, ...], images: Tensor, labels: Tensor) -> Tensor:
-        """Add a network's gradients to those that are there; its loss `()`."""
-        logits = self.weights.forward(picks, images)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.training.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+    def _losses(self, paths: Paths, images: Tensor, labels: Tensor) -> Iterator[Tensor]:
+        """Add each network's gradients to those that are there, and tell its loss `()`."""
+        wanted, smoothing = labels, self.recipe.training.label_smoothing
+        for picks in paths:
+            logits = self.weights.forward(picks, images)
+            loss = functional.cross_entropy(logits, wanted, label_smoothing=smoothing)
+            loss.backward()  # type: ignore[no-untyped-call]
+            yield loss.detach()
+            if self.recipe.is_taught and wanted is labels:
+                wanted, smoothing = logits.detach().softmax(1), 0.0

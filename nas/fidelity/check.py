@@ -28,6 +28,7 @@ class Standing:
         noise: standard deviation between its seeds; None for a single seed.
         lost: true accuracy between the best network and the one that a seed puts first; the mean over seeds.
         seconds: of one verdict, the median.
+        seconds_before: of what was done once, before all verdicts.
         as_good: how likely it is as good as the best evaluator, where networks are drawn anew; None where too few
             networks were judged by both.
     """
@@ -40,6 +41,7 @@ class Standing:
     noise: float | None
     lost: float
     seconds: float | None
+    seconds_before: float = 0.0
     as_good: float | None = None
 
     @property
@@ -134,6 +136,7 @@ def _standing(name: str, said: Verdicts, means: Mapping[int, float]) -> Standing
         _known(pooled([list(said.accuracies[number].values()) for number in numbers])),
         fmean(_lost(guess, true) for guess in guesses),
         said.seconds_each,
+        said.seconds_before,
     )
 
 

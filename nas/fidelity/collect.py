@@ -19,6 +19,10 @@ AT_ONCE, TENTH = 4, 10
 MOST = 0.75  # of the networks
 
 
+def _nothing() -> float:
+    return 0.0
+
+
 @frozen
 class Source:
     """Where verdicts come from.
@@ -30,6 +34,7 @@ class Source:
         resolution: of the images it sees; None where it sees none.
         seeds: a verdict for each.
         networks: judges only so many, the first ones; None judges all.
+        seconds_before: tells what was done once, before all its verdicts, and can be used again.
         key: names the study of its verdicts; equal for sources whose verdicts are the same.
     """
 
@@ -39,6 +44,7 @@ class Source:
     resolution: int | None = None
     seeds: Sequence[int] = (0,)
     networks: int | None = None
+    seconds_before: Callable[[], float] = _nothing
     key: str = field()
 
     @key.default
@@ -61,11 +67,13 @@ class Verdicts:
     Attributes:
         accuracies: by network's number and seed.
         seconds: of each verdict.
+        seconds_before: of what was done once, before all of them.
         reasons: why a network could not be judged.
     """
 
     accuracies: dict[int, dict[int, float]] = field(factory=dict)
     seconds: list[float] = field(factory=list)
+    seconds_before: float = 0.0
     reasons: dict[int, str] = field(factory=dict)
 
     def add(self, number: int, seed: int, score: Score) -> None:
@@ -129,6 +137,8 @@ def collect(
         for source in sources:
             _ask(source, turn, {number: archs[number] for number in group}, opened, is_late, verdicts[source.name])
         judged(turn * len(archs) + group.stop, sum(_left(each, verdicts[each.name], len(archs)) for each in sources))
+    for source in sources:
+        verdicts[source.name].seconds_before = source.seconds_before()
     return verdicts
 
 

@@ -3,7 +3,7 @@
 import csv
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,20 @@ def test_trainings_beside_longer_ones(here: Here) -> None:
     assert found["evaluators"][0]["tau"][0] == pytest.approx(np.mean([kendalltau(g, true).statistic for g in guesses]))
 
 
+def test_trainings_are_scored_as_a_search_would(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def make(options: Mapping[str, Any]) -> FakeEvaluators:
+        asked.append(options["metric"])
+        return make_evaluators(options)
+
+    monkeypatch.setattr(scale_train, "make_evaluators", make)
+    found = [good(here(*SPACE, *SHORT, "--networks", "5", "--metric", m, "--json")) for m in ("accuracy", "balanced")]
+    assert {*asked} == {"accuracy", "balanced"}
+    studies = here("studies").out
+    assert f"{found[0]['study']}: train epochs=1 resolution=16 metric=balanced" in studies
+
+
 def test_what_was_judged_is_not_judged_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     before = good(here(*SPACE, *SHORT, "--networks", "6", "--json"))
     monkeypatch.setattr(scale_train, "make_evaluators", lambda _options: FakeEvaluators(failing))
@@ -191,7 +205,10 @@ def test_trainings_that_train(nas: Nas) -> None:
     found = good(ran)
     assert [row["evaluator"] for row in found["evaluators"]] == list(cheap[1::2])
     assert all(set(one["verdicts"]) == {*cheap[1::2], "train:epochs=2"} for one in found["networks"])
-    assert len(list((nas.folder / "nas-supernets").iterdir())) == 1
+    assert len(list((nas.folder / "nas-supernets").glob("*.pt"))) == 1
+    before = [row["seconds_before"] for row in found["evaluators"]]
+    assert before == [0, pytest.approx(before[1]), 0]
+    assert before[1] > 0  # the supernet's training
     assert found["truth"]["readings"] == [1, 1]
     assert found["truth"]["highest_tau"] is None
     assert all(0 < one["truth"][0] < 1 for one in found["networks"])

@@ -38,6 +38,12 @@ def test_the_recipe_is_handed_on() -> None:
     assert TrainEvaluators("digits", images=200, device="cpu", recipe=recipe).at(8, 0).recipe == recipe
 
 
+def test_the_metric_is_handed_on_and_described() -> None:
+    balanced = attrs.evolve(SMALL, metric="balanced")
+    assert balanced.at(8, 0).metric == balanced.describe()["metric"] == "balanced"
+    assert SMALL.at(8, 0).metric == "accuracy"
+
+
 def test_threads_are_set_where_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", said.append)

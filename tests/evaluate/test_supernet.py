@@ -13,22 +13,26 @@ import attrs
 import numpy as np
 import pytest
 import torch
+from attrs import define, field
 from torch import Tensor
 from torch.nn import functional
 
 from nas.arch.canonical import canonical
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
+from nas.cost.analytic import MACS, cost
 from nas.data.base import ImageData, Images, fingerprint
 from nas.errors import EvaluationError, NasError
 from nas.evaluate.base import Evaluator
 from nas.evaluate.recipe import Recipe
 from nas.evaluate.supernet import VERDICTS, SupernetEvaluator
+from nas.evaluate.supernet_ends import ends
 from nas.evaluate.supernet_places import Places, digest
 from nas.evaluate.supernet_recipe import SupernetRecipe
 from nas.evaluate.supernet_train import SupernetTraining
 from nas.evaluate.supernet_weights import SharedWeights, calibrate, fresh_weights, plain
 from nas.models.build import build_model
+from nas.search.band import space_chain
 from nas.space.decode import SearchSpace, Value
 from nas.space.files import find_space, space_names
 from tests.contracts.evaluator import EvaluatorContract
@@ -199,6 +203,51 @@ def test_fair_steps_train_options_of_a_smaller_choice_as_often_give_or_take_once
     counts = [np.unique(column, return_counts=True)[1] for column in zip(*paths, strict=True)]
     assert all(count.max() - count.min() <= 1 for count in counts)
     assert len(SupernetRecipe(sampling="uniform").paths(space, torch.Generator())) == 1
+
+
+@pytest.mark.parametrize("name", space_names())
+def test_the_ends_of_a_space_compute_least_and_most(name: str) -> None:
+    space = find_space(name)
+    assert tuple(cost(space.from_picks(picks)).macs for picks in ends(space)) == MACS.span(space_chain(space))
+
+
+def test_a_sandwich_is_the_largest_the_least_and_two_others(space: SearchSpace) -> None:
+    paths = SupernetRecipe(sampling="sandwich").paths(space, torch.Generator().manual_seed(0))
+    assert len(paths) == 4
+    assert list(paths[:2]) == [space.picks(LARGEST), space.picks(LEAST)]
+    assert len({*paths}) > 2
+
+
+@define(eq=False)
+class Recording(SharedWeights):
+    """Shared weights that remember what was asked of them."""
+
+    asked: list[tuple[Sequence[int], Tensor]] = field(factory=list)
+
+    def forward(self, picks: Sequence[int], images: Tensor) -> Tensor:
+        self.asked.append((picks, images))
+        return super().forward(picks, images)
+
+
+def test_in_a_sandwich_the_largest_network_teaches_the_others(space: SearchSpace) -> None:
+    training = Recipe(optimizer="sgd", batch_size=20, weight_decay=0, label_smoothing=0.1)
+    shared, by_hand = weights(space), weights(space)
+    recording = Recording(shared.places, shared.tensors)
+    SupernetTraining(DATA, recording, SupernetRecipe(1, "sandwich", training=training), 0, "cpu").step(
+        torch.arange(12), 0.01, torch.Generator().manual_seed(0)
+    )
+    (largest, seen), *others = recording.asked
+    taught = by_hand.forward(largest, seen)
+    wanted = 0.9 * functional.one_hot(DATA.train.labels[:12], 3) + 0.1 / 3
+    losses = [-(wanted * taught.log_softmax(1)).sum(1).mean()]
+    for picks, images in others:
+        said = by_hand.forward(picks, images).log_softmax(1)
+        losses.append(-(taught.detach().softmax(1) * said).sum(1).mean())
+    torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+    for name, tensor in by_hand.tensors.items():
+        assert tensor.grad is not None  # the largest network uses them all
+        # Nesterov's first step is 1 + 0.9 gradients long.
+        torch.testing.assert_close(shared.tensors[name], (tensor - 0.01 * 1.9 * tensor.grad).detach())
 
 
 @pytest.mark.parametrize(
