@@ -26,8 +26,9 @@ from nas.evaluate.base import Evaluators
 from nas.search.defaults import DEFAULT_STORAGE
 from nas.search.interrupts import Interrupts
 from nas.search.lease import Lease
+from nas.search.processes import make_workers
 from nas.search.storage import KILLED, explained, kill, kill_running, open_storage, open_study, versions_now
-from nas.search.workers import Call, Key, Outcome, Workers, make_workers
+from nas.search.workers import Call, Key, Outcome, Workers
 
 SETTINGS = "nas:scoring"
 AGAIN = "nas:again"  # numbers of failed trials that do not count
@@ -160,7 +161,9 @@ class Scoring:
                 with self.interrupts.heeded():
                     finished = workers.poll()
                 self.lease.beat()
-                yield [(by_key[key], outcome) for key, outcome in finished]
+                # What has come to an end beside a death is not lost.
+                yield [(by_key[key], outcome) for key, outcome in finished if not outcome.lost]
+                _check_alive([outcome for _, outcome in finished])
 
     def _fill(self, workers: Workers, waiting: deque[Job], is_late: Callable[[], bool]) -> bool:
         """Start what can be started; whether anything runs."""
@@ -220,6 +223,15 @@ class Scoring:
                 kill(self.study, trial._trial_id, trial.number, reason)
             self._running.clear()
             raise
+
+
+def _check_alive(outcomes: Iterable[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.lost:
+            raise StudyError(
+                f"a training was lost: {outcome.reason}",
+                "give the same command again, with fewer --workers if it was memory; finished trainings are kept",
+            )
 
 
 def _told(error: BaseException) -> str:

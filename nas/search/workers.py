@@ -1,21 +1,15 @@
-"""Who evaluates networks: this process, one epoch at a time, or several processes beside it."""
+"""Who evaluates networks: this process, one epoch at a time. `processes` has several beside it."""
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, Self
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from nas.arch.spec import Architecture
-from nas.errors import EvaluationError, NasError, StudyError
-from nas.evaluate.base import Evaluators
+from nas.errors import EvaluationError, NasError
+from nas.evaluate.base import Evaluators, Remarking
 
 PATIENCE_S = 30.0
 Key = tuple[str, int]
@@ -23,23 +17,46 @@ Key = tuple[str, int]
 
 @frozen
 class Call:
-    """An evaluation; can be sent to another process."""
+    """An evaluation; can be sent to another process.
+
+    Attributes:
+        evaluators: give the evaluator.
+        arch: the network.
+        resolution: of the images.
+        seed: of everything random.
+        epochs: at most.
+        by_epoch: whether every epoch is told, and the next one waits for an answer.
+    """
 
     evaluators: Evaluators
     arch: Architecture
     resolution: int
     seed: int
     epochs: int
+    by_epoch: bool = False
 
 
 @frozen
 class Outcome:
-    """What came of a call: accuracies by epoch, seconds, the surroundings, and the reason where it failed."""
+    """What is known of a call.
+
+    Attributes:
+        accuracies: by epoch.
+        seconds: since it began.
+        environment: what the evaluator says of its surroundings.
+        reason: why it failed; "" where it did not.
+        remarks: what else the evaluator had to say.
+        ended: whether this is the result.
+        lost: whether it has none because who evaluated it is gone; it may do better elsewhere.
+    """
 
     accuracies: tuple[float, ...]
     seconds: float
     environment: Mapping[str, Any] = field(factory=dict)
     reason: str = ""
+    remarks: Mapping[str, Any] = field(factory=dict)
+    ended: bool = True
+    lost: bool = False
 
 
 class Workers(Protocol):
@@ -66,42 +83,41 @@ class Workers(Protocol):
         """
         ...
 
-    def poll(self) -> list[tuple[Key, Outcome]]:
-        """What has finished; waits a while for it, and may come back with nothing.
+    def poll(self, seconds: float = PATIENCE_S) -> list[tuple[Key, Outcome]]:
+        """What has finished, and of calls by epoch each epoch; waits so long for it, and may come back with nothing.
 
         Raises:
-            NasError: it cannot go on at all.
+            NasError: the evaluators fail as a whole.
         """
         ...
 
+    def answer(self, key: Key, *, go_on: bool) -> None:
+        """After an epoch of a call by epoch: train the next one, or end it, and say no more of it."""
+        ...
 
-def make_workers(number: int) -> "Workers":
-    """As many processes beside this one; for 1 this one itself.
-
-    Raises:
-        StudyError: no such number.
-    """
-    if number < 1:
-        raise StudyError(f"{number} workers", "give at least 1")
-    return Here() if number == 1 else Processes(number)
+    def paused(self) -> AbstractContextManager[None]:
+        """Inside it nothing is evaluated on this machine's processors."""
+        ...
 
 
-def outcomes(call: Call) -> Iterator[Outcome]:
+def outcomes(call: Call) -> Generator[Outcome, None, None]:
     """What is known after each epoch; the last one is the result.
 
     Raises:
         NasError: the evaluators fail as a whole.
     """
-    begun = time.monotonic()
-    accuracies: list[float] = []
-    environment: dict[str, Any] = {}
+    begun, told = time.monotonic(), Outcome((), 0.0, ended=False)
+    reason = ""
     try:
         evaluator = call.evaluators.at(call.resolution, call.seed)
-        environment = dict(evaluator.describe().get("environment", {}))
+        told = evolve(told, environment=dict(evaluator.describe().get("environment", {})))
         for accuracy in evaluator.evaluate(call.arch, call.epochs):
-            accuracies.append(_checked(accuracy))
-            yield Outcome(tuple(accuracies), time.monotonic() - begun, environment)
-        reason = "" if accuracies else "the evaluator gave no accuracy"
+            told = evolve(told, accuracies=(*told.accuracies, _checked(accuracy)), seconds=time.monotonic() - begun)
+            yield told
+        if not told.accuracies:
+            reason = "the evaluator gave no accuracy"
+        elif isinstance(evaluator, Remarking):
+            told = evolve(told, remarks=dict(evaluator.remarks(call.arch)))
     except EvaluationError as error:
         reason = str(error)
     except NasError:
@@ -109,7 +125,7 @@ def outcomes(call: Call) -> Iterator[Outcome]:
     except Exception as error:
         # Whatever goes wrong with this network, the next one may do better.
         reason = f"{type(error).__name__}: {error}"
-    yield Outcome(tuple(accuracies), time.monotonic() - begun, environment, reason)
+    yield evolve(told, seconds=time.monotonic() - begun, reason=reason, ended=True)
 
 
 def _checked(accuracy: float) -> float:
@@ -123,8 +139,8 @@ class Here:
     """This process: a poll is one epoch."""
 
     _key: Key = field(default=("", 0), init=False)
-    _steps: Iterator[Outcome] | None = field(default=None, init=False)
-    _last: Outcome | None = field(default=None, init=False)
+    _by_epoch: bool = field(default=False, init=False)
+    _steps: Generator[Outcome, None, None] | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
         """See `Workers`."""
@@ -132,7 +148,7 @@ class Here:
 
     def __exit__(self, kind: object, *_: object) -> None:
         """See `Workers`."""
-        self._steps = None
+        self._end()
 
     @property
     def free(self) -> bool:
@@ -141,112 +157,53 @@ class Here:
 
     def start(self, key: Key, call: Call) -> None:
         """See `Workers`."""
-        self._key, self._steps, self._last = key, outcomes(call), None
+        self._key, self._by_epoch, self._steps = key, call.by_epoch, outcomes(call)
 
-    def poll(self) -> list[tuple[Key, Outcome]]:
+    def poll(self, seconds: float = PATIENCE_S) -> list[tuple[Key, Outcome]]:
         """See `Workers`."""
-        assert self._steps is not None  # noqa: S101 -- something was started
-        step = next(self._steps, None)
-        if step is not None:
-            self._last = step
+        if self._steps is None:
+            time.sleep(seconds)
             return []
-        assert self._last is not None  # noqa: S101 -- there is always one
-        self._steps = None
-        return [(self._key, self._last)]
+        step = next(self._steps)
+        if step.ended:
+            self._end()
+        return [(self._key, step)] if step.ended or self._by_epoch else []
 
-
-@define(eq=False)
-class Processes:
-    """Several processes; when one dies, all of them end.
-
-    Attributes:
-        number: of processes.
-    """
-
-    number: int
-    _pool: ProcessPoolExecutor | None = field(default=None, init=False)
-    _running: dict["Future[Outcome]", Key] = field(factory=dict, init=False)
-    _others: frozenset[int | None] = field(default=frozenset(), init=False)
-
-    def __enter__(self) -> Self:
+    def answer(self, key: Key, *, go_on: bool) -> None:
         """See `Workers`."""
-        # Torch's threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self._others = frozenset(process.pid for process in multiprocessing.active_children())
-        self._pool = ProcessPoolExecutor(self.number, mp_context=context, initializer=_follow_parent)
-        return self
+        if key == self._key and not go_on:
+            self._end()
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        """See `Workers`."""
-        assert self._pool is not None  # noqa: S101 -- entered
-        own = [process for process in multiprocessing.active_children() if process.pid not in self._others]
-        for process in own if kind or self._running else ():
-            process.terminate()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._pool = None
-        self._running.clear()
+    def paused(self) -> AbstractContextManager[None]:
+        """See `Workers`; between two polls nothing runs."""
+        return nullcontext()
 
-    @property
-    def free(self) -> bool:
-        """See `Workers`."""
-        return len(self._running) < self.number
-
-    def start(self, key: Key, call: Call) -> None:
-        """See `Workers`."""
-        assert self._pool is not None  # noqa: S101 -- entered
-        with _deaths_told(), _interrupts_blocked():
-            self._running[self._pool.submit(_result, call)] = key
-
-    def poll(self) -> list[tuple[Key, Outcome]]:
-        """See `Workers`.
-
-        Raises:
-            StudyError: a process died.
-        """
-        done, _ = wait(self._running, PATIENCE_S, FIRST_COMPLETED)
-        # What has come to an end beside an error is not lost: that one is raised next time.
-        whole = [future for future in done if future.exception() is None]
-        with _deaths_told():
-            return [(self._running.pop(future), future.result()) for future in whole or done]
+    def _end(self) -> None:
+        steps, self._steps = self._steps, None
+        if steps is not None:
+            steps.close()
 
 
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """A process that is started here leaves interrupts to its parent from its first moment on; none is lost."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
+@frozen
+class Single:
+    """Evaluators of a search: one, whatever is asked for; can be sent to another process where that one can."""
+
+    evaluator: Any
+
+    def at(self, resolution: int, seed: int) -> Any:  # noqa: ARG002 -- it has images and a seed of its own
+        """See `Evaluators`."""
+        return self.evaluator
+
+    def describe(self) -> Mapping[str, Any]:
+        """See `Evaluators`."""
+        described: Mapping[str, Any] = self.evaluator.describe()
+        return described
+
+
+def steps_of(call: Call) -> Generator[Outcome, None, None]:
+    """Of a call by epoch all outcomes, of another one the last."""
+    if call.by_epoch:
+        yield from outcomes(call)
         return
-    usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, usual)
-
-
-@contextmanager
-def _deaths_told() -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool:
-        raise StudyError(
-            "a worker died; it may have been killed, or out of memory",
-            "give the same command again, with fewer --workers if it was memory; finished trainings are kept",
-        ) from None
-
-
-def _result(call: Call) -> Outcome:
     *_, last = outcomes(call)
-    return last
-
-
-def _follow_parent() -> None:
-    """A worker leaves interrupts to its parent, and does not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
+    yield last

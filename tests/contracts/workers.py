@@ -1,14 +1,15 @@
 """What all workers promise, to be run over each kind."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from attrs import evolve
 
 from nas.arch.code import parse_text
 from nas.errors import DataError
-from nas.search import workers as module
 from nas.search.workers import Call, Key, Outcome, Workers
 from tests.device.processes import eventually, is_gone
 from tests.search.fake_trainings import (
@@ -26,6 +27,15 @@ from tests.search.fake_trainings import (
 
 SMALL = parse_text("net resolution=32 classes=10\nstem conv k3 s2 c8\nconv k3 s1 c8\nhead pool")
 OTHER = parse_text("net resolution=32 classes=10\nstem conv k3 s2 c8\nmbconv k3 s2 e2 c12\nhead conv c16")
+
+
+def all_of(workers: Workers, seconds: float = 60) -> list[tuple[Key, Outcome]]:
+    """What comes until something does."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds:
+        if back := workers.poll(seconds):
+            return back
+    raise TimeoutError
 
 
 def finish(workers: Workers, calls: dict[Key, Call]) -> list[tuple[Key, Outcome]]:
@@ -94,17 +104,49 @@ class WorkersContract:
             assert workers.free == (len(back) > 0)
         assert sorted(key for key, _ in back) == [(str(number), 0) for number in range(self.most)]
 
+    def test_a_call_by_epoch_waits_after_each(self, workers: Workers) -> None:
+        workers.start(("a", 0), evolve(call(rising, SMALL, epochs=3), by_epoch=True))
+        last, told = final(SMALL, 16, 0), list[Outcome]()
+        for _ in range(3):
+            ((key, outcome),) = all_of(workers)
+            assert (key, outcome.ended) == (("a", 0), False)
+            told.append(outcome)
+            workers.answer(key, go_on=True)
+        ((key, outcome),) = all_of(workers)
+        assert outcome.ended
+        assert outcome.accuracies == told[-1].accuracies == pytest.approx((last / 3, last * 2 / 3, last))
+        assert [len(each.accuracies) for each in told] == [1, 2, 3]
+
+    def test_a_call_that_is_ended_early_says_no_more_and_makes_room(self, workers: Workers) -> None:
+        for number in range(self.most):
+            workers.start((str(number), 0), evolve(call(rising, SMALL, epochs=9), by_epoch=True))
+        ended = set[Key]()
+        while len(ended) < self.most:
+            for key, outcome in all_of(workers):
+                assert (key in ended, len(outcome.accuracies)) == (False, 1)
+                workers.answer(key, go_on=False)
+                ended.add(key)
+        assert workers.free
+        ((key, outcome),) = finish(workers, {("next", 0): call(rising, OTHER)})
+        assert (key, outcome.accuracies[-1]) == (("next", 0), final(OTHER, 16, 0))
+
+    def test_they_go_on_after_a_pause(self, workers: Workers) -> None:
+        workers.start(("a", 0), call(rising, SMALL))
+        with workers.paused():
+            pass
+        ((_, outcome),) = all_of(workers)
+        assert outcome.accuracies[-1] == final(SMALL, 16, 0)
+
     def test_evaluators_that_fail_as_a_whole_end_it(self) -> None:
         with self.make() as workers, pytest.raises(DataError, match="no images of 16 pixels, seed 5") as told:
             finish(workers, {("a", 5): Call(NoImages(), SMALL, 16, 5, 1)})
         assert told.value.remedy == "give some"
 
-    def test_leaving_stops_what_runs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    def test_leaving_stops_what_runs(self, tmp_path: Path) -> None:
         before = set(psutil.Process().children(recursive=True))
         with self.make() as workers:
             workers.start(("a", 3), call(Stuck(tmp_path / "begun"), SMALL, 3))
-            assert workers.poll() == []  # here the first epoch, elsewhere it is being begun
+            assert workers.poll(0.05) == []  # here the first epoch, elsewhere it is being begun
             if self.most > 1:
                 eventually((tmp_path / "begun-3").exists, 60)
             came = _working(before)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,20 @@ class Stuck:
         yield 0.25
         self.begun.with_name(f"{self.begun.name}-{seed}").touch()
         threading.Event().wait(600)
+
+
+@frozen
+class Ticking:
+    """Writes a byte every few milliseconds and does not end."""
+
+    ticks: Path
+
+    def __call__(self, _arch: Architecture, _resolution: int, _seed: int, _epochs: int) -> Iterator[float]:
+        for _ in range(60_000):
+            with self.ticks.open("ab") as file:
+                file.write(b".")
+            time.sleep(0.01)
+        yield 0.5
 
 
 @frozen

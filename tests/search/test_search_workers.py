@@ -3,9 +3,11 @@
 import contextlib
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,15 +16,16 @@ import pytest
 
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
-from nas.search.workers import Here, Processes, Workers, make_workers
+from nas.search.processes import Place, Processes, make_workers, share_out
+from nas.search.workers import Here, Workers
 from tests.contracts.workers import OTHER, SMALL, WorkersContract, finish
 from tests.device.processes import eventually, is_gone
-from tests.search.fake_trainings import Stuck, call, dying, final, rising
+from tests.search.fake_trainings import Stuck, Ticking, call, dying, final, rising
 
 # Two workers that have begun and do not end.
 PARENT = """
 import pathlib, sys
-from nas.search.workers import Processes
+from nas.search.processes import Processes
 from tests.contracts.workers import SMALL
 from tests.search.fake_trainings import Stuck, call
 
@@ -84,27 +87,59 @@ def test_here_an_interrupt_is_no_reason() -> None:
         finish(workers, {("a", 0): call(course, SMALL)})
 
 
-def test_a_worker_that_dies_ends_it_after_what_had_finished() -> None:
+def test_a_worker_that_dies_is_told_and_another_one_takes_its_place() -> None:
     with Processes(2) as workers:
-        workers.start(("good", 0), call(rising, SMALL))
-        eventually(lambda: all(future.done() for future in workers._running), 60)
-        workers.start(("bad", 0), call(dying, SMALL))
-        eventually(lambda: all(future.done() for future in workers._running), 60)
-        ((key, outcome),) = workers.poll()
-        assert (key, outcome.accuracies[-1]) == (("good", 0), final(SMALL, 16, 0))
-        with pytest.raises(StudyError, match="a worker died") as told:
-            workers.poll()
-        assert "fewer --workers" in told.value.remedy
+        back = dict(finish(workers, {("good", 0): call(rising, SMALL), ("bad", 0): call(dying, SMALL)}))
+        assert back["good", 0].accuracies[-1] == final(SMALL, 16, 0)
+        assert (back["bad", 0].lost, back["bad", 0].accuracies) == (True, ())
+        assert "was ended by SIGKILL; it may have been out of memory" in back["bad", 0].reason
+        calls = {(str(seed), seed): call(rising, OTHER, seed) for seed in range(4)}
+        assert all(not outcome.lost for _, outcome in finish(workers, calls))
     assert not multiprocessing.active_children()
 
 
-def test_that_a_worker_died_is_also_told_when_the_next_call_is_started() -> None:
-    with Processes(2) as workers:
-        workers.start(("bad", 0), call(dying, SMALL))
-        eventually(lambda: all(future.done() for future in workers._running), 60)
-        assert workers.free
-        with pytest.raises(StudyError, match="a worker died"):
-            workers.start(("next", 0), call(rising, OTHER))
+def test_a_worker_that_dies_while_it_waits_is_replaced() -> None:
+    with Processes(1) as workers:
+        finish(workers, {("a", 0): call(rising, SMALL)})
+        (child,) = multiprocessing.active_children()
+        child.kill()
+        child.join()
+        ((_, outcome),) = finish(workers, {("b", 0): call(rising, SMALL)})
+        assert outcome.accuracies[-1] == final(SMALL, 16, 0)
+
+
+def test_processors_cards_and_memory_are_shared_out() -> None:
+    assert share_out(2, (4, 5, 6, 7), ("0", "1"), 1000) == [Place((4, 5), 2, "0"), Place((6, 7), 2, "1")]
+    one, two = (Place((core,), 1, None, 300) for core in (0, 1))
+    assert share_out(3, (0, 1), (), 1000) == [one, two, one]
+
+
+def surroundings(_arch: Architecture, _resolution: int, _seed: int, _epochs: int) -> Iterator[float]:
+    """Fails with where it runs."""
+    yield 0.5
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    raise ValueError(f"{sorted(os.sched_getaffinity(0))} {os.environ['OMP_NUM_THREADS']} {limit}")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here")
+def test_a_worker_stays_in_its_place() -> None:
+    core = min(os.sched_getaffinity(0))
+    with Processes(1, [Place((core,), 3, None, 2**33)]) as workers:
+        ((_, outcome),) = finish(workers, {("a", 0): call(surroundings, SMALL)})
+    assert outcome.reason == f"ValueError: [{core}] 3 {2**33}"
+
+
+def test_paused_workers_do_nothing(tmp_path: Path) -> None:
+    with Processes(1) as workers:
+        workers.start(("a", 0), call(Ticking(tmp_path / "ticks"), SMALL))
+        eventually((tmp_path / "ticks").exists, 60)
+        with workers.paused():
+            (worker,) = multiprocessing.active_children()
+            eventually(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, 10)
+            before = (tmp_path / "ticks").stat().st_size
+            time.sleep(0.3)
+            assert (tmp_path / "ticks").stat().st_size == before
+        eventually(lambda: (tmp_path / "ticks").stat().st_size > before, 10)
 
 
 @pytest.mark.slow
