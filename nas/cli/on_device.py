@@ -83,12 +83,15 @@ def _checked(path: Path, space: "SearchSpace", meter: "Meter") -> "LatencyTable"
     return table
 
 
-def on_device(space: "SearchSpace", meter: "Meter", given: Path | None, seed: int, say: Say) -> "OnDevice":
+def on_device(
+    space: "SearchSpace", meter: "Meter", names: Sequence[str], given: Path | None, seed: int, say: Say
+) -> "OnDevice":
     """Latencies for a search: by a table where one is of exactly this device, else measured.
 
     Args:
         space: that is searched.
         meter: the device.
+        names: that it was given by.
         given: a table's file that was named.
         seed: of what is measured first.
         say: is told which.
@@ -98,8 +101,10 @@ def on_device(space: "SearchSpace", meter: "Meter", given: Path | None, seed: in
     """
     from nas.cost.measured import Judge, Stopwatch, TableLatency, measured_latency
     from nas.cost.target import OnDevice
+    from nas.device.words import parse_address
     from nas.search.band import space_chain
 
+    here = any(not parse_address(text).host for text in names)
     device, machine = meter.device.short, "; ".join(filter(None, meter.machine.kind))
     table = find_table(space, meter, given)
     if table is None:
@@ -107,7 +112,7 @@ def on_device(space: "SearchSpace", meter: "Meter", given: Path | None, seed: in
         measured = measured_latency(space_chain(space), space.net["padding"], meter, space.name, seed)
         say(f"a rough guide was fitted on a few networks: {error_text(measured.guide)}")
         judge = Judge(meter, measured.stopwatch.reference_ms)
-        return OnDevice(measured, judge, device, {"by": "measuring", "machine": machine})
+        return OnDevice(measured, judge, device, {"by": "measuring", "machine": machine}, here)
     say(f"latencies are predicted by table {table.name}: {error_text(table)}")
     reference_ms = table.origin.reference_ms
     basis = {"by": f"table {table.name}", "made": table.origin.date, "machine": machine}

@@ -1,5 +1,6 @@
 """Options and arguments that several verbs share."""
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,24 @@ from nas.evaluate.base import METRIC_NAMES
 from nas.search.defaults import DEFAULT_STORAGE, EPOCHS
 
 Command = Callable[..., Any]
+INTERRUPTED = 130  # the code of a command that Ctrl-C has ended
+_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+class Span(click.ParamType[float]):
+    """A span of time with its unit, in seconds."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See `click.ParamType`."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([a-z]+)", str(value).strip())
+        if found is None or found.group(2) not in _SECONDS or not float(found.group(1)):
+            self.fail(f"{value!r} is no span of time above zero; write one like 90s, 45m or 2h", param, ctx)
+        return float(found.group(1)) * _SECONDS[found.group(2)]
+
 
 ARCH_HELP = "ARCH is a preset (efficientnet-b0), a file, or study:NAME with :best, :trial=17 or :pareto=2."
 

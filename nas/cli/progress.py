@@ -35,7 +35,14 @@ def make_progress(*, plain: bool) -> "PlainProgress | LiveProgress":
 
 
 class PlainProgress:
-    """A line for every trial."""
+    """A line for every trial.
+
+    Attributes:
+        stopped: whether the search was asked to end.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
 
     def __enter__(self) -> "PlainProgress":
         """Nothing to open."""
@@ -46,7 +53,8 @@ class PlainProgress:
 
     def listen(self, event: "Event") -> None:
         """A line for all that stays; epochs are passed over."""
-        if event.kind != "epoch":
+        self.stopped |= event.kind == "stopped"
+        if event.kind not in ("epoch", "stopped"):
             self.say(_line(event))
 
     def on_batch(self, step: int, steps: int, loss: float) -> None:
@@ -61,6 +69,7 @@ class LiveProgress(PlainProgress):
     """The same lines, and below them what is going on."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._bar: Bar | None = None
         self._head = self._loss = self._best = ""
 
@@ -113,6 +122,8 @@ class LiveProgress(PlainProgress):
 
 def _line(event: "Event") -> str:
     record = event.record
+    if event.kind == "lost":
+        return f"trial {record.number if record else ''} was lost: {event.message}; it is tried again"
     if record is None:
         return f"{event.kind}: {event.done} of {event.total} trials are done" + (
             f"; {event.message}" if event.message else ""

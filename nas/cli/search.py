@@ -12,6 +12,8 @@ from nas.cli.evaluators import BEFORE, FORMS, SUPERNET, TRAIN, ZERO_COST, halves
 from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import (
     ARCH_HELP,
+    INTERRUPTED,
+    Span,
     json_option,
     metric_option,
     read_fixes,
@@ -23,7 +25,7 @@ from nas.cli.options import (
 )
 from nas.cli.search_result import print_result, print_result_json
 from nas.errors import TargetError
-from nas.search.defaults import BAND, CONFIRM, PRUNER_NAMES, SAMPLER_NAMES, SCREENED, SURROGATE, TRIALS
+from nas.search.defaults import BAND, CONFIRM, PRUNER_NAMES, RETRIES, SAMPLER_NAMES, SCREENED, SURROGATE, TRIALS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +39,13 @@ if TYPE_CHECKING:
     from nas.search.plan import Plan
     from nas.search.screen import Screen
     from nas.space.decode import SearchSpace
+
+
+# Options that are settings of the same name.
+_SETTINGS = (
+    *("trials", "epochs", "seed", "objective", "w", "band", "pruner", "confirm"),
+    *("workers", "retries", "patience"),
+)
 
 
 @runtime_checkable
@@ -151,6 +160,32 @@ class Timed(Protocol):
     metavar="N",
     help="Train so many of the best with two more seeds in the end, at most a quarter of all.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that evaluate at once, each with its share of processors, graphics cards and memory. The same "
+    "command on other machines, with the same --study and a --storage that all reach, takes part in the same search.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=RETRIES,
+    show_default=True,
+    metavar="N",
+    help="Times that a trial whose process was ended is begun again, before it fails.",
+)
+@click.option(
+    "--timeout",
+    type=Span(),
+    metavar="SPAN",
+    help="Begin nothing new after so long: 90s, 45m, 2h.  [default: no limit]",
+)
+@click.option(
+    "--patience", type=click.IntRange(1), metavar="N", help="Stop when N trials in a row have brought nothing better."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done and how long it would take.")
 @json_option
 @click.pass_context
@@ -186,6 +221,9 @@ def command(context: click.Context, /, **_options: Any) -> None:
                 progress.say(f"stopped; the same command goes on with study {planned.study_name}")
                 raise
     (print_result_json if options["as_json"] else print_result)(view, options["storage"])
+    if progress.stopped:
+        click.echo(f"stopped; the same command goes on with study {planned.study_name}", err=True)
+        context.exit(INTERRUPTED)
 
 
 def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack) -> "Plan":
@@ -207,7 +245,8 @@ def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack
         targets=tuple(parse_target(text, options["precision"], latencies) for text in options["targets"]),
         start_from=tuple(find_architecture(name, options["storage"])[1] for name in options["starts"]),
         sampler=options["sampler"] or "",
-        **{name: options[name] for name in ("trials", "epochs", "seed", "objective", "w", "band", "pruner", "confirm")},
+        timeout_s=options["timeout"],
+        **{name: options[name] for name in _SETTINGS},
     )
     check(space, settings)
     cheap, costly = halves(options["evaluator"])
@@ -236,7 +275,7 @@ def _latencies(
         for text in options["targets"]:
             parse_target(text)  # tells what is missing
     meter = open_devices.enter_context(connected(options["devices"]))
-    return on_device(space, meter, options["table"], options["seed"], progress.say)
+    return on_device(space, meter, options["devices"], options["table"], options["seed"], progress.say)
 
 
 def _images(options: dict[str, Any], progress: "Progress") -> "ImageData":

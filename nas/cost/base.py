@@ -89,6 +89,7 @@ class Target:
         unit: of the cost, "MACs", with the precision where there is one, "bytes at int8".
         basis: what the cost rests on, such as device and table; kept in the study, and equal when it goes on.
         judge: what measures the best architectures in the end; None where estimates are exact.
+        measured_here: whether asking for a cost may time a network on this machine, which nothing should disturb.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Target:
     unit: str = ""
     basis: Mapping[str, str] = field(factory=dict, eq=False)
     judge: Judge | None = field(default=None, eq=False)
+    measured_here: bool = field(default=False, eq=False)
 
     def amount(self, value: float) -> str:
         """A cost as people read it."""

@@ -26,12 +26,14 @@ class OnDevice:
         judge: measures the best in the end.
         device: as users write it, short.
         basis: see `Target`.
+        measured_here: see `Target`.
     """
 
     cost: ChainCostModel
     judge: Judge
     device: str
     basis: Mapping[str, str]
+    measured_here: bool = False
 
 
 @frozen
@@ -128,7 +130,7 @@ def _latency(asked: Asked, on_device: OnDevice | None) -> Target:
         raise TargetError(f"target {asked.text} is about a device, and none is named", "name one, like --device cpu")
     text = f"{asked.text} on {on_device.device}"
     target = Target(asked.name, asked.kind.kept_as, on_device.cost, asked.limit, text, asked.kind.unit)
-    return evolve(target, basis=on_device.basis, judge=on_device.judge)
+    return evolve(target, basis=on_device.basis, judge=on_device.judge, measured_here=on_device.measured_here)
 
 
 def _plain(limit: float, units: Mapping[str, float]) -> str:

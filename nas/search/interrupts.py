@@ -1,11 +1,12 @@
 """Ctrl-C at the right moment: at once while an architecture is evaluated, a little later while the study is written.
 
 An exception in the middle of a transaction leaves the database locked, and one in a weak reference's callback is lost.
+Where trials run, the first one asks them to end, and only the second one ends them.
 """
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
@@ -19,26 +20,53 @@ T = TypeVar("T")
 class Interrupts:
     """Takes SIGINT over while used as `with interrupts.taken_over()`, in the main thread and from Python's own handler.
 
-    The second one is always heeded at once.
+    SIGTERM is an interrupt that is heeded wherever it may be. The second interrupt is always heeded at once.
+
+    Attributes:
+        stopping: whether one came that asked what runs to end.
     """
 
+    stopping: bool = field(default=False, init=False)
     _heeding: bool = field(default=False, init=False)
     _pending: bool = field(default=False, init=False)
+    _asked: Callable[[], None] | None = field(default=None, init=False)
 
     @contextmanager
     def taken_over(self) -> Iterator[None]:
         """Put interrupts off, but for what `heeded` and `heed` surround."""
-        usual = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is not threading.main_thread() or usual is not signal.default_int_handler:
+        usual = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+        if threading.current_thread() is not threading.main_thread() or usual[0] is not signal.default_int_handler:
             yield
             return
         signal.signal(signal.SIGINT, self._take)
+        if usual[1] == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._take_at_once)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, usual)
+            signal.signal(signal.SIGINT, usual[0])
+            signal.signal(signal.SIGTERM, usual[1])
+
+    @contextmanager
+    def asking(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Inside it the first interrupt sets `stopping` and is told, no more."""
+        self._asked = tell
+        try:
+            yield
+        finally:
+            self._asked = None
 
     def _take(self, _number: int, _frame: FrameType | None) -> None:
+        if self._asked is not None and not self.stopping and not self._pending:
+            self.stopping = True
+            self._asked()
+            return
+        self._heed()
+
+    def _take_at_once(self, _number: int, _frame: FrameType | None) -> None:
+        self._heed()
+
+    def _heed(self) -> None:
         again, self._pending = self._pending, True
         if self._heeding or again:
             raise KeyboardInterrupt
@@ -48,7 +76,7 @@ class Interrupts:
         """Here interrupts come through at once, and one that was put off or lost comes now."""
         self._heeding = True
         try:
-            self._check()
+            self.check()
             yield
         finally:
             self._heeding = False
@@ -63,6 +91,7 @@ class Interrupts:
             with self.heeded():
                 item = next(source, None)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """One that was put off comes now."""
         if self._pending:
             raise KeyboardInterrupt

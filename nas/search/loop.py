@@ -1,56 +1,51 @@
 """The search: propose, evaluate, tell, until there are as many trials as asked for."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from math import isnan
-from typing import Any
+from functools import partial
 
 import attrs
 import optuna
 from attrs import frozen
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
-from nas.cost.base import Cost, CostModels
-from nas.errors import EvaluationError, NasError, StudyError
-from nas.evaluate.base import Evaluator, Remarking
-from nas.objective import PARETO, make_reward, score
+from nas.cost.base import CostModels
+from nas.errors import EvaluationError
+from nas.evaluate.base import Evaluator
+from nas.objective import PARETO
+from nas.search.alone import Lock, alone
 from nas.search.band import Picks
 from nas.search.confirm import SHARE, confirm, read_confirmed, settle
 from nas.search.defaults import DEFAULT_STORAGE
 from nas.search.handover import hand_over, keep
 from nas.search.interrupts import Interrupts
-from nas.search.lease import Lease
 from nas.search.plan import Plan, find_pool, plan
-from nas.search.propose import Proposal
+from nas.search.processes import make_workers
+from nas.search.runners import Heart
 from nas.search.samplers import make_pruner
 from nas.search.screen import Screen, Screened, screen_all
+from nas.search.searching import Searching
 from nas.search.settings import Settings, directions
+from nas.search.slots import Slots
 from nas.search.storage import (
     BASELINE,
-    KILLED,
     Record,
     StudyView,
     explained,
-    kill,
-    kill_running,
     open_storage,
     open_study,
     read_study,
     read_trial,
-    versions_now,
 )
+from nas.search.tables import backend
 from nas.search.tally import Tally
+from nas.search.trials import Scribe, spreads
 from nas.search.verify import verify
+from nas.search.workers import Call, Single, Workers, outcomes
 from nas.space.decode import SearchSpace
-
-MOST_FAILURES = 5
-# A trial of one epoch is likely to take as long as the one before it.
-QUICK_S = 0.1
 
 
 @frozen
@@ -58,8 +53,8 @@ class Event:
     """Something that happened in a search.
 
     Attributes:
-        kind: "resumed", "screening", "moved" (a network to start from), "baseline", "epoch", "trial", "exhausted",
-            "confirming", "verifying".
+        kind: "resumed", "screening", "moved" (a network to start from), "baseline", "epoch", "trial", "lost" (with its
+            worker; it is tried again), "exhausted", "stopping", "stopped", "confirming", "verifying", "waiting".
         record: of the trial or baseline concerned.
         done: trials counted so far.
         total: trials asked for.
@@ -111,100 +106,86 @@ def search(
     return run(plan(space, evaluator, settings, costs, study_name, screen), storage=storage, listen=listen)
 
 
-def run(planned: Plan, *, storage: str = DEFAULT_STORAGE, listen: Listener = lambda _event: None) -> StudyView:
-    """Carry out a plan; see `search`."""
+def run(
+    planned: Plan,
+    *,
+    storage: str = DEFAULT_STORAGE,
+    listen: Listener = lambda _event: None,
+    workers: Workers | None = None,
+) -> StudyView:
+    """Carry out a plan; see `search`. Others may be carrying out the same one at the same time.
+
+    Args:
+        planned: what is to be done.
+        storage: Optuna URL.
+        listen: called with every event.
+        workers: who evaluates; None makes as many processes as the settings say.
+    """
     opened = open_storage(storage)
     with explained(storage):
         study = open_study(opened, planned.study_name, directions(planned.settings.objective), planned.described)
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
-        searching = _Run(planned, study, listen)
+        searching = _Run(planned, study, listen, workers or make_workers(planned.settings.workers))
         with searching.interrupts.taken_over():
             searching.run()
         return read_study(opened, planned.study_name)
 
 
 class _Run:
-    """The loop over one study in this process."""
+    """The part of this process in one study."""
 
-    def __init__(self, planned: Plan, study: optuna.Study, listen: Listener) -> None:
+    def __init__(self, planned: Plan, study: optuna.Study, listen: Listener, workers: Workers) -> None:
         self.plan = planned
         self.settings = planned.settings
         self.study = study
         self.listen = listen
+        self.workers = workers
         self.interrupts = Interrupts()
-        self.lease = Lease(study)
-        self.proposer = planned.proposer()
+        self.storage = backend(study._storage)
+        self.storage.say = lambda message: self._tell("waiting", message=message)
+        self.heart = Heart(self.storage)
+        self.scribe = Scribe(planned)
         self.screened: Screened | None = None
-        self.reward = make_reward("soft" if self._pareto else self.settings.objective, self.settings.w)
-        self.tally = Tally()
+        self.tally = Tally(self.settings.targets[0].kept_as if self._pareto else "")
 
     @property
     def _pareto(self) -> bool:
         return self.settings.objective == PARETO
 
     def run(self) -> None:
-        self.lease.take()
-        try:
+        with self.heart:
             self._prepare()
+            with self._alone("beginning"):
+                self._begin()
             self._search()
-            with self.interrupts.heeded():
-                hand_over(self.study, self.plan, self.screened)
-            self._confirm()
-            verify(self.study, self._view(), self.settings.targets, self._tell_verifying, self.interrupts.heeded)
-        finally:
-            self.lease.end()
+            with self._alone("end"):
+                self._end()
 
-    def _view(self) -> StudyView:
-        return read_study(self.study._storage, self.plan.study_name)
-
-    def _confirm(self) -> None:
-        """Further seeds of the best; a front stands as it was read."""
-        if self._pareto:
-            return
-        view = self._view()
-        self._settle(view)  # what is known from before counts, whatever becomes of the rest
-        best = view.ranked[: min(self.settings.confirm, view.counted // SHARE)]
-        if confirm(self.study, best, self.plan.evaluator, self.settings.seed, self._last, self._tell_confirming):
-            self._settle(view)
-
-    def _settle(self, view: StudyView) -> None:
-        readings = read_confirmed(self.study)
-        if readings:
-            rows = settle(view, readings, self._score_of)
-            keep(self.study, view.counted, {**view.expected, **rows}, readings)
-
-    def _last(self, arch: Architecture, evaluator: Evaluator, epochs: int | None = None) -> float:
-        *_, accuracy = self._accuracies(arch, evaluator, epochs)
-        return accuracy
-
-    def _score_of(self, record: Record, accuracy: float) -> float:
-        """By the costs that the search went by."""
-        targets = self.settings.targets
-        return score(accuracy, [record.costs[target.kept_as] for target in targets], targets, self.reward)
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        lock = Lock(self.heart, self.study._study_id, name)
+        with alone(lock, lambda message: self._tell("waiting", message=message), self.interrupts.check):
+            yield
 
     def _prepare(self) -> None:
         """What evaluators do once, only now that the study is known to take this search."""
         for evaluator in self.plan.preparing:
             with self.interrupts.heeded():
                 evaluator.prepare()
-            self.lease.beat()
 
-    def _search(self) -> None:
-        killed = kill_running(self.study)
+    def _begin(self) -> None:
+        """What comes before the first trial; what the study has of it is not done again."""
+        slots = Slots(self.storage, self.study._study_id, self.heart.token)
+        slots.settle()
         self._screen()
-        self._take_in(self.study.get_trials(deepcopy=False))
+        trials = self.study.get_trials(deepcopy=False)
+        self.tally.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
         if self.tally.records:
-            self._tell("resumed", message=f"{killed} of its trials had been cut short" if killed else "")
+            cut = len(self.heart.dead({slot.runner for slot in slots.open()}))
+            self._tell("resumed", message=f"{cut} of its processes had been ended" if cut else "")
         for _, message in self.plan.wanted:
             self._tell("moved", message=message)
         self._evaluate_baseline()
-        while self.tally.counted < self.settings.trials:
-            with self.interrupts.heeded():
-                proposal = self.proposer.propose(self.tally.counted)
-            if proposal is None:
-                self._tell("exhausted", message="no new architecture was found in the band")
-                return
-            self._run_trial(proposal)
 
     def _screen(self) -> None:
         """Have the cheap evaluator look first, where there is one."""
@@ -217,221 +198,108 @@ class _Run:
         def look(picks: Picks) -> float:
             return self._last(self.plan.space.from_picks(picks.tolist()), screen.evaluator, 1)
 
-        self.screened = screen_all(self.study, drawn, look, self._tell_screening)
-        self.proposer = self.plan.proposer(self.screened)
+        def tell(done: int) -> None:
+            self._tell("screening", message=f"{done} networks screened")
 
-    def _take_in(self, trials: Sequence[FrozenTrial]) -> None:
-        """Count trials, and let the proposer learn them."""
-        records = list(map(read_trial, trials))
-        self.tally.add(records)
-        lasting = [(t, r.architecture) for t, r in zip(trials, records, strict=True) if r.state != KILLED and r.arch]
-        self.proposer.learn([trial for trial, _ in lasting], [arch for _, arch in lasting])
+        self.screened = screen_all(self.study, drawn, look, tell)
+
+    def _search(self) -> None:
+        proposer = self.plan.proposer(self.screened)
+        searching = Searching(
+            self.plan,
+            self.study,
+            self.scribe,
+            Slots(self.storage, self.study._study_id, self.heart.token),
+            self.heart,
+            proposer,
+            self.workers,
+            self.tally,
+            self.interrupts,
+            self._tell,
+        )
+        with self.interrupts.asking(lambda: self._tell("stopping", message=searching.still_running())):
+            searching.run()
+
+    def _end(self) -> None:
+        with self.interrupts.heeded():
+            hand_over(self.study, self.plan, self.screened)
+        if self.interrupts.stopping:
+            self._tell("stopped")
+            return
+        self._confirm()
+        tell = partial(self._tell, "verifying", None)
+        verify(self.study, self._view(), self.settings.targets, tell, self.interrupts.heeded)
+
+    def _view(self) -> StudyView:
+        return read_study(self.study._storage, self.plan.study_name)
+
+    def _confirm(self) -> None:
+        """Further seeds of the best; a front stands as it was read."""
+        if self._pareto:
+            return
+        view = self._view()
+        self._settle(view)  # what is known from before counts, whatever becomes of the rest
+        best = view.ranked[: min(self.settings.confirm, view.counted // SHARE)]
+        tell = partial(self._tell, "confirming", None)
+        if confirm(self.study, best, self.plan.evaluator, self.settings.seed, self._last, tell):
+            self._settle(view)
+
+    def _settle(self, view: StudyView) -> None:
+        readings = read_confirmed(self.study)
+        if readings:
+            rows = settle(view, readings, self._score_of)
+            keep(self.study, view.counted, {**view.expected, **rows}, readings)
+
+    def _score_of(self, record: Record, accuracy: float) -> float:
+        """By the costs that the search went by."""
+        return self.scribe.score_at(accuracy, [record.costs[target.kept_as] for target in self.settings.targets])
 
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
         tally, total = self.tally, self.settings.trials
-        self.listen(Event(kind, record, tally.counted, total, tally.best, tally.seconds_left(total), message))
-
-    def _estimates(self, arch: Architecture) -> dict[str, Cost]:
-        """Costs by name; a target's own, at its precision, goes before a usual one of the same name."""
-        models = dict(self.plan.costs) | {target.kept_as: target.cost for target in self.settings.targets}
-        return {name: model.estimate(arch) for name, model in models.items()}
-
-    def _tell_screening(self, done: int) -> None:
-        self.lease.beat()
-        self._tell("screening", message=f"{done} networks screened")
-
-    def _tell_confirming(self, message: str) -> None:
-        self.lease.beat()
-        self._tell("confirming", message=message)
-
-    def _tell_verifying(self, message: str) -> None:
-        self.lease.beat()
-        self._tell("verifying", message=message)
-
-    def _costs(self, arch: Architecture) -> dict[str, float]:
-        return {name: cost.value for name, cost in self._estimates(arch).items()}
-
-    def _kept(self, arch: Architecture) -> dict[str, Any]:
-        """What a trial keeps from its beginning."""
-        described = self.plan.evaluator.describe()
-        estimates = self._estimates(arch)
-        costs = {name: cost.value for name, cost in estimates.items()}
-        return {
-            "arch": format_text(arch),
-            **costs,
-            "costs": costs,
-            "cost_sources": {name: cost.source for name, cost in estimates.items()},
-            "cost_spreads": _spreads(estimates),
-            "seed": self.settings.seed,
-            "versions": versions_now(),
-            "environment": described.get("environment", {}),
-        }
-
-    def _score(self, arch: Architecture, accuracy: float) -> float:
-        costs = [target.cost.estimate(arch).value for target in self.settings.targets]
-        return score(accuracy, costs, self.settings.targets, self.reward)
+        left = tally.seconds_left(total, self.settings.workers)
+        self.listen(Event(kind, record, tally.counted, total, tally.best, left, message))
 
     def _evaluate_baseline(self) -> None:
         if self.plan.baseline is None or BASELINE in self.study.user_attrs:
             return
         label, arch = self.plan.baseline
-        begun = time.monotonic()
-        accuracies: list[float] = []
-        arch_text = format_text(canonical(arch))
+        costs, text, begun = self.scribe.estimates(arch), format_text(canonical(arch)), time.monotonic()
+        record = Record(-1, "running", text, {name: cost.value for name, cost in costs.items()}, label=label)
         try:
             for accuracy in self._accuracies(arch):
-                accuracies.append(accuracy)
-                self._tell("epoch", Record(-1, "running", arch_text, {}, accuracy, tuple(accuracies), label=label))
+                record = attrs.evolve(record, accuracy=accuracy, accuracies=(*record.accuracies, accuracy))
+                self._tell("epoch", record)
         except EvaluationError as error:
             self._tell("baseline", message=f"{label} could not be evaluated: {error.problem}")
             return
-        record = Record(
-            number=-1,
+        record = attrs.evolve(
+            record,
             state="complete",
-            arch=arch_text,
-            costs=self._costs(arch),
-            spreads=_spreads(self._estimates(arch)),
-            accuracy=accuracies[-1],
-            accuracies=tuple(accuracies),
-            score=None if self._pareto else self._score(arch, accuracies[-1]),
+            spreads=spreads(costs),
+            score=None if self._pareto else self.scribe.score(arch, record.accuracies[-1]),
             seconds=time.monotonic() - begun,
             seed=self.settings.seed,
-            label=label,
         )
         self.study.set_user_attr(BASELINE, attrs.asdict(record))
         self._tell("baseline", record)
 
+    def _last(self, arch: Architecture, evaluator: Evaluator, epochs: int | None = None) -> float:
+        *_, accuracy = self._accuracies(arch, evaluator, epochs)
+        return accuracy
+
     def _accuracies(
         self, arch: Architecture, evaluator: Evaluator | None = None, epochs: int | None = None
     ) -> Iterator[float]:
-        """The evaluator's accuracies by epoch, checked; at least one.
+        """The evaluator's accuracies by epoch, in this process; at least one.
 
         Raises:
             EvaluationError: whatever goes wrong with this architecture; the next one may do better.
         """
-        accuracy = None
-        for accuracy in self.interrupts.heed(
-            self._evaluate(arch, evaluator or self.plan.evaluator, epochs or self.settings.epochs)
-        ):
-            if not 0 <= accuracy <= 1:
-                raise EvaluationError(f"the evaluator gave accuracy {accuracy}", "an accuracy lies between 0 and 1")
-            self.lease.beat()
-            yield accuracy
-        if accuracy is None:
-            raise EvaluationError("the evaluator gave no accuracy")
-
-    def _evaluate(self, arch: Architecture, evaluator: Evaluator, epochs: int) -> Iterator[float]:
-        try:
-            yield from evaluator.evaluate(arch, epochs)
-        except NasError:
-            raise
-        except Exception as error:
-            raise EvaluationError(f"{type(error).__name__}: {error}") from error
-
-    def _template(self, proposal: Proposal) -> FrozenTrial:
-        """A running trial that holds all that is known beforehand."""
-        template = create_trial(
-            state=TrialState.RUNNING,
-            params=proposal.params,
-            distributions=proposal.distributions,
-            user_attrs=self._kept(proposal.arch),
-            system_attrs=proposal.system_attrs,
-        )
-        template.datetime_start = datetime.now()
-        return template
-
-    def _run_trial(self, proposal: Proposal) -> None:
-        quick = self.settings.epochs == 1 and self.tally.last_seconds < QUICK_S
-        begun = time.monotonic()
-        trial = (self._at_once if quick else self._step_by_step)(proposal)
-        self._take_in([trial])
-        self.tally.ended(time.monotonic() - begun)
-        self._tell("trial", self.tally.records[-1])
-        if self.tally.failures >= MOST_FAILURES:
-            reason = self.tally.records[-1].reason
-            raise StudyError(
-                f"{self.tally.failures} trials failed one after another, the last with: {reason}",
-                "mend the cause and give the same command again; finished trials are kept",
-            )
-
-    def _at_once(self, proposal: Proposal) -> FrozenTrial:
-        """A trial that is over before it could be killed is written when it has ended, in a single transaction."""
-        trial, begun = self._template(proposal), time.monotonic()
-        accuracies: list[float] = []
-        try:
-            accuracies.extend(self._accuracies(proposal.arch))
-            trial.values, trial.state = self._values(proposal.arch, accuracies[-1]), TrialState.COMPLETE
-            if not self._pareto:
-                trial.intermediate_values[len(accuracies)] = self._score(proposal.arch, accuracies[-1])
-        except EvaluationError as error:
-            trial.state = TrialState.FAIL
-            trial.set_user_attr("reason", str(error))
-        for name, value in self._results(proposal.arch, accuracies, time.monotonic() - begun).items():
-            trial.set_user_attr(name, value)
-        trial.datetime_complete = datetime.now()
-        storage = self.study._storage
-        trial._trial_id = storage.create_new_trial(self.study._study_id, template_trial=trial)
-        trial.number = storage.get_trial_number_from_id(trial._trial_id)
-        return trial
-
-    def _step_by_step(self, proposal: Proposal) -> FrozenTrial:
-        """A trial that takes its time is there from its beginning, for all to see."""
-        storage = self.study._storage
-        with self._guarded(proposal.arch):
-            trial_id = storage.create_new_trial(self.study._study_id, template_trial=self._template(proposal))
-            trial, begun = optuna.Trial(self.study, trial_id), time.monotonic()
-            accuracies: list[float] = []
-            state = TrialState.COMPLETE
-            try:
-                state = self._follow(trial, proposal.arch, accuracies)
-            except EvaluationError as error:
-                state = TrialState.FAIL
-                trial.set_user_attr("reason", str(error))
-            for name, value in self._results(proposal.arch, accuracies, time.monotonic() - begun).items():
-                trial.set_user_attr(name, value)
-            values = self._values(proposal.arch, accuracies[-1]) if state == TrialState.COMPLETE else None
-            return self.study.tell(trial, values, state=state)
-
-    def _results(self, arch: Architecture, accuracies: list[float], seconds: float) -> dict[str, Any]:
-        """What a trial keeps in the end."""
-        evaluator = self.plan.evaluator
-        remarks = evaluator.remarks(arch) if accuracies and isinstance(evaluator, Remarking) else {}
-        return {"accuracy_by_epoch": accuracies, "seconds": seconds} | ({"remarks": dict(remarks)} if remarks else {})
-
-    def _follow(self, trial: optuna.Trial, arch: Architecture, accuracies: list[float]) -> TrialState:
-        """Evaluate epoch by epoch, as long as it is promising."""
-        running = Record(trial.number, "running", format_text(arch), self._costs(arch))
-        for accuracy in self._accuracies(arch):
-            accuracies.append(accuracy)
-            self._tell("epoch", attrs.evolve(running, accuracy=accuracy, accuracies=tuple(accuracies)))
-            if self._is_unpromising(trial, arch, accuracies):
-                return TrialState.PRUNED
-        return TrialState.COMPLETE
-
-    def _is_unpromising(self, trial: optuna.Trial, arch: Architecture, accuracies: list[float]) -> bool:
-        if self._pareto:  # Optuna compares epochs for single objectives alone.
-            return False
-        trial.report(self._score(arch, accuracies[-1]), len(accuracies))
-        return len(accuracies) < self.settings.epochs and trial.should_prune()
-
-    def _values(self, arch: Architecture, accuracy: float) -> list[float]:
-        if self._pareto:
-            return [accuracy, self.settings.targets[0].cost.estimate(arch).value]
-        return [self._score(arch, accuracy)]
-
-    @contextmanager
-    def _guarded(self, arch: Architecture) -> Iterator[None]:
-        """A trial that is cut short, even while it begins, is ended as such: it does not count, and comes again."""
-        try:
-            yield
-        except BaseException as error:
-            text = format_text(arch)
-            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if trial.user_attrs.get("arch") == text:
-                    kill(self.study, trial._trial_id, trial.number, f"cut short by {type(error).__name__}: {error}")
-            raise
-
-
-def _spreads(estimates: Mapping[str, Cost]) -> dict[str, float | None]:
-    """Of what is not exact; None where it is not known."""
-    return {name: None if isnan(cost.spread) else cost.spread for name, cost in estimates.items() if cost.spread != 0}
+        single = Single(evaluator or self.plan.evaluator)
+        call = Call(single, arch, arch.resolution, self.settings.seed, epochs or self.settings.epochs)
+        for outcome in self.interrupts.heed(outcomes(call)):
+            if outcome.reason:
+                problem, _, remedy = outcome.reason.partition("\n  ")
+                raise EvaluationError(problem, remedy)
+            if not outcome.ended:
+                yield outcome.accuracies[-1]

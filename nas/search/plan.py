@@ -61,6 +61,11 @@ class Plan:
         both = (*((self.screen.evaluator,) if self.screen else ()), self.evaluator)
         return tuple(evaluator for evaluator in both if isinstance(evaluator, Preparing))
 
+    @property
+    def measures_here(self) -> bool:
+        """Whether a target is measured on processors of this machine while the search goes on."""
+        return any(target.measured_here for target in self.settings.targets)
+
     def proposer(self, screened: Screened | None = None) -> Proposer:
         """What proposes the search's architectures, after what the screen has said."""
         wanted = [picks for picks, _ in self.wanted]

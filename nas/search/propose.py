@@ -82,6 +82,10 @@ class Proposer:
             if trial.state.is_finished():
                 self._known.add(trial.number)
 
+    def avoid(self, arch: Architecture) -> None:
+        """Do not propose an architecture: another process has it."""
+        self._seen.add(canonical(arch))
+
     def knows(self, trial: FrozenTrial) -> bool:
         """Whether an ended trial was learnt before."""
         return trial.number in self._known

@@ -5,7 +5,8 @@ same rows are written here in one statement a table, in one transaction.
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy
 from optuna.distributions import (
@@ -15,15 +16,32 @@ from optuna.distributions import (
     json_to_distribution,
 )
 from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
+
+from nas.search.outage import patiently
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
+def _nothing(_message: str) -> None:
+    return
+
+
 class BulkStorage(RDBStorage):
-    """An `RDBStorage` in which creating a trial from a template is cheap."""
+    """An `RDBStorage` in which creating a trial from a template is cheap.
+
+    Attributes:
+        say: is told, in a sentence, what the user should know of the database.
+    """
+
+    def __init__(self, url: str, say: Callable[[str], None] = _nothing) -> None:
+        # SQLite waits for other processes; a server may have closed a connection that lay idle.
+        patient = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+        super().__init__(url, engine_kwargs=patient)
+        self.say = say
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: "Session"
@@ -68,6 +86,47 @@ class BulkStorage(RDBStorage):
             known = json_to_distribution(str(row.distribution_json))
             check_distribution_compatibility(known, trial.distributions[str(row.param_name)])
         checked.update((study_id, name, trial.distributions[name]) for name in new)
+
+
+class PatientStorage(_CachedStorage):
+    """A storage that waits for its database where that goes away; what is done twice gives the same."""
+
+
+def _patient(name: str) -> Callable[..., Any]:
+    def method(self: PatientStorage, *arguments: Any, **named: Any) -> Any:
+        backend = cast(BulkStorage, self._backend)
+        return patiently(lambda: getattr(_CachedStorage, name)(self, *arguments, **named), backend.say)
+
+    return method
+
+
+for _name in (
+    "get_all_trials",
+    "get_trial",
+    "get_study_user_attrs",
+    "get_study_system_attrs",
+    "set_study_user_attr",
+    "set_study_system_attr",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "set_trial_intermediate_value",
+):
+    setattr(PatientStorage, _name, _patient(_name))
+
+
+def write_end(session: "Session", trial: FrozenTrial) -> None:
+    """Write how a running trial ended: its state, its values, and those attributes that have come since it began."""
+    row = session.get_one(models.TrialModel, trial._trial_id)
+    row.state, row.datetime_complete = trial.state, trial.datetime_complete
+    known = sqlalchemy.select(models.TrialUserAttributeModel.key).where(
+        models.TrialUserAttributeModel.trial_id == trial._trial_id
+    )
+    old = {*session.scalars(known)}
+    rows = {model: each for model, each in _rows(trial) if model is models.TrialValueModel}
+    rows[models.TrialUserAttributeModel] = _attributes({k: v for k, v in trial.user_attrs.items() if k not in old})
+    for model, each in rows.items():
+        if each:
+            session.execute(sqlalchemy.insert(model), [{"trial_id": trial._trial_id, **one} for one in each])
 
 
 def _rows(trial: FrozenTrial) -> list[tuple[type[Any], list[dict[str, Any]]]]:

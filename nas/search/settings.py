@@ -13,7 +13,7 @@ from nas.cost.base import Target
 from nas.errors import StudyError
 from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, limits, make_reward
-from nas.search.defaults import BAND, CONFIRM, EPOCHS, SURROGATE, TRIALS
+from nas.search.defaults import BAND, CONFIRM, EPOCHS, RETRIES, SURROGATE, TRIALS
 from nas.space.decode import SearchSpace
 
 Direction = Literal["maximize", "minimize"]
@@ -40,6 +40,10 @@ class Settings:
         pruner: by name.
         start_from: known networks to evaluate first, moved into the space and the band.
         confirm: of so many of the best further seeds are evaluated in the end, where the evaluator has seeds.
+        workers: processes that evaluate at once, for this process.
+        retries: of a trial whose process was ended, before it fails.
+        timeout_s: after which this process begins no more trials; None for no limit.
+        patience: stop when so many trials in a row have brought nothing better; None for no limit.
     """
 
     targets: tuple[Target, ...] = field(converter=_targets)
@@ -53,6 +57,10 @@ class Settings:
     pruner: str = "median"
     start_from: tuple[Architecture, ...] = ()
     confirm: int = CONFIRM
+    workers: int = 1
+    retries: int = RETRIES
+    timeout_s: float | None = None
+    patience: int | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.trials < 1 or self.epochs < 1:

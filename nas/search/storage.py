@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from attrs import evolve, field, frozen
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, get_storage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,7 +24,7 @@ from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.search.defaults import DEFAULT_STORAGE
-from nas.search.rows import BulkStorage
+from nas.search.rows import BulkStorage, PatientStorage
 from nas.search.settings import Direction
 from nas.version import __version__
 
@@ -271,7 +271,7 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
             raise StudyError(
                 f"there is no study database {database}", "run `nas search` first, or name one by --storage"
             )
-        return get_storage(BulkStorage(url))
+        return PatientStorage(BulkStorage(url))
     except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
         raise StudyError(
             f"storage {mask(url)} cannot be opened: {_first_line(error, url)}",

@@ -9,7 +9,7 @@ from attrs import define, evolve, field, frozen
 
 from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, NasError
-from nas.evaluate.base import Evaluators, Remarking
+from nas.evaluate.base import Evaluator, Evaluators, Remarking
 
 PATIENCE_S = 30.0
 Key = tuple[str, int]
@@ -188,16 +188,15 @@ class Here:
 class Single:
     """Evaluators of a search: one, whatever is asked for; can be sent to another process where that one can."""
 
-    evaluator: Any
+    evaluator: Evaluator
 
-    def at(self, resolution: int, seed: int) -> Any:  # noqa: ARG002 -- it has images and a seed of its own
+    def at(self, resolution: int, seed: int) -> Evaluator:  # noqa: ARG002 -- it has images and a seed of its own
         """See `Evaluators`."""
         return self.evaluator
 
     def describe(self) -> Mapping[str, Any]:
         """See `Evaluators`."""
-        described: Mapping[str, Any] = self.evaluator.describe()
-        return described
+        return self.evaluator.describe()
 
 
 def steps_of(call: Call) -> Generator[Outcome, None, None]:

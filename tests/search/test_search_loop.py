@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 import optuna
 import pytest
+from optuna.trial import FrozenTrial
 
 from nas.arch.canonical import canonical
 from nas.arch.code import parse_text
@@ -24,6 +25,7 @@ from nas.search.defaults import SAMPLER_NAMES
 from nas.search.loop import Event, search
 from nas.search.plan import plan
 from nas.search.settings import Settings, default_study_name
+from nas.search.slots import Slots
 from nas.search.storage import StudyView, open_storage
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
@@ -186,21 +188,20 @@ def test_interrupted_at_many_moments_it_is_the_same_study(url: str) -> None:
     assert all("KeyboardInterrupt" in r.reason for r in view.records if r.state == "killed")
 
 
-def test_an_interruption_right_after_a_trial_was_told_loses_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell = optuna.Study.tell
-    told: list[object] = []
+def test_an_interruption_right_after_a_trial_was_written_loses_nothing(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = Slots.end
+    written: list[bool] = []
 
-    def interrupted(study: optuna.Study, trial: Any, *rest: Any, **more: Any) -> Any:
-        kept = tell(study, trial, *rest, **more)
-        if study.study_name == "demo":
-            told.append(kept)
-            raise KeyboardInterrupt
-        return kept
+    def interrupted(slots: Slots, trial: FrozenTrial) -> bool:
+        written.append(end(slots, trial))
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(optuna.Study, "tell", interrupted)
+    monkeypatch.setattr(Slots, "end", interrupted)
     with pytest.raises(KeyboardInterrupt):
         go(asked(), url)
-    assert len(told) == 1
+    assert written == [True]
     monkeypatch.undo()
     view = go(asked(), url)
     assert outcome(view) == outcome(go(asked()))

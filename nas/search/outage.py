@@ -1,0 +1,49 @@
+"""A database that goes away for a while: what was asked of it is asked again until it is back."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+
+T = TypeVar("T")
+LONGEST_S = 300.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+
+
+def patiently(work: Callable[[], T], say: Callable[[str], None], longest_s: float = LONGEST_S) -> T:
+    """What the work gives; while the database is away it is tried again.
+
+    Args:
+        work: can be done twice.
+        say: is told once, in a sentence.
+        longest_s: after which it is given up.
+
+    Raises:
+        StorageInternalError: the database refuses, or stays away.
+        sqlalchemy.exc.SQLAlchemyError: likewise.
+    """
+    begun, wait_s = time.monotonic(), FIRST_WAIT_S
+    while True:
+        try:
+            return work()
+        except (StorageInternalError, SQLAlchemyError) as error:
+            if not is_away(error) or time.monotonic() - begun > longest_s:
+                raise
+            if wait_s == FIRST_WAIT_S:
+                say("the database does not answer; it is asked again until it does")
+            # Not all at the same moment, when it comes back to many.
+            time.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311 -- nothing secret
+            wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether it may do better later: the connection is lost, or others hold the database."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if not isinstance(cause, DBAPIError):
+        return False
+    if "sqlite" in type(cause.orig).__module__:
+        return "locked" in str(cause.orig)
+    return cause.connection_invalidated or isinstance(cause, OperationalError | InterfaceError)

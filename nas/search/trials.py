@@ -1,0 +1,142 @@
+"""A trial from its reservation to its end: what it keeps, and who writes that."""
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from math import isnan
+from typing import Any
+
+import optuna
+from attrs import define, field
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nas.arch.code import format_text, parse_text
+from nas.arch.spec import Architecture
+from nas.cost.base import Cost
+from nas.objective import PARETO, make_reward, score
+from nas.search.plan import Plan
+from nas.search.propose import Proposal
+from nas.search.slots import Slot
+from nas.search.storage import versions_now
+from nas.search.workers import Outcome
+
+
+@define(eq=False)
+class Running:
+    """A trial that is evaluated.
+
+    Attributes:
+        trial: as it was begun; what it gets in the end is added.
+        arch: its architecture.
+        slot: that it is in; None where it is written when it has ended.
+        handle: Optuna's, for reports by epoch; None likewise.
+        begun: by this process's clock.
+    """
+
+    trial: FrozenTrial
+    arch: Architecture
+    slot: Slot | None = None
+    handle: optuna.Trial | None = None
+    begun: float = field(factory=time.monotonic)
+
+    @property
+    def text(self) -> str:
+        """Of its architecture."""
+        return str(self.trial.user_attrs["arch"])
+
+
+@define(eq=False)
+class Scribe:
+    """Makes trials of a plan, and writes down how they ended."""
+
+    plan: Plan
+
+    @property
+    def is_pareto(self) -> bool:
+        """Whether trials have two values and no score."""
+        return self.plan.settings.objective == PARETO
+
+    def estimates(self, arch: Architecture) -> dict[str, Cost]:
+        """Costs by name; a target's own, at its precision, goes before a usual one of the same name."""
+        models = dict(self.plan.costs) | {target.kept_as: target.cost for target in self.plan.settings.targets}
+        return {name: model.estimate(arch) for name, model in models.items()}
+
+    def costs(self, arch: Architecture) -> dict[str, float]:
+        """Their values."""
+        return {name: cost.value for name, cost in self.estimates(arch).items()}
+
+    def score(self, arch: Architecture, accuracy: float) -> float:
+        """Under the objective; of a front under the usual one."""
+        return self.score_at(accuracy, [t.cost.estimate(arch).value for t in self.plan.settings.targets])
+
+    def score_at(self, accuracy: float, costs: list[float]) -> float:
+        """By costs that are known, one for each target."""
+        settings = self.plan.settings
+        reward = make_reward("soft" if self.is_pareto else settings.objective, settings.w)
+        return score(accuracy, costs, settings.targets, reward)
+
+    def begin(self, proposal: Proposal) -> Running:
+        """A running trial that holds all that is known beforehand."""
+        return self._begin(proposal.arch, proposal.params, proposal.distributions, proposal.system_attrs)
+
+    def again(self, trial: FrozenTrial) -> Running:
+        """Another trial of the same architecture."""
+        arch = parse_text(trial.user_attrs["arch"])
+        return self._begin(arch, trial.params, trial.distributions, trial.system_attrs)
+
+    def _begin(
+        self,
+        arch: Architecture,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        remembered: Mapping[str, Any],
+    ) -> Running:
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(params),
+            distributions=dict(distributions),
+            user_attrs=self._kept(arch),
+            system_attrs=dict(remembered),
+        )
+        trial.datetime_start = datetime.now()
+        return Running(trial, arch)
+
+    def _kept(self, arch: Architecture) -> dict[str, Any]:
+        estimates = self.estimates(arch)
+        costs = {name: cost.value for name, cost in estimates.items()}
+        return {
+            "arch": format_text(arch),
+            **costs,
+            "costs": costs,
+            "cost_sources": {name: cost.source for name, cost in estimates.items()},
+            "cost_spreads": spreads(estimates),
+            "seed": self.plan.settings.seed,
+            "versions": versions_now(),
+        }
+
+    def end(self, running: Running, state: TrialState, outcome: Outcome) -> FrozenTrial:
+        """The trial with what came of it."""
+        trial, accuracies = running.trial, outcome.accuracies
+        trial.state, trial.datetime_complete = state, datetime.now()
+        if state == TrialState.COMPLETE:
+            trial.values = self._values(running.arch, accuracies[-1])
+        if running.handle is None and state == TrialState.COMPLETE and not self.is_pareto:
+            trial.intermediate_values[len(accuracies)] = self.score(running.arch, accuracies[-1])
+        kept: dict[str, Any] = {"accuracy_by_epoch": list(accuracies), "seconds": outcome.seconds}
+        kept["environment"] = dict(outcome.environment)
+        kept |= {"remarks": dict(outcome.remarks)} if outcome.remarks else {}
+        kept |= {"reason": outcome.reason} if outcome.reason else {}
+        for name, value in kept.items():
+            trial.set_user_attr(name, value)
+        return trial
+
+    def _values(self, arch: Architecture, accuracy: float) -> list[float]:
+        if self.is_pareto:
+            return [accuracy, self.plan.settings.targets[0].cost.estimate(arch).value]
+        return [self.score(arch, accuracy)]
+
+
+def spreads(estimates: Mapping[str, Cost]) -> dict[str, float | None]:
+    """Of what is not exact; None where it is not known."""
+    return {name: None if isnan(cost.spread) else cost.spread for name, cost in estimates.items() if cost.spread != 0}

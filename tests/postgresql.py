@@ -1,0 +1,135 @@
+"""A PostgreSQL server of our own, on loopback, that may be killed."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from glob import glob
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from attrs import define, field
+
+SECONDS = 60
+SERVICE = "postgres"  # whom the server runs as where we are root, which it refuses
+
+
+def find_program(name: str) -> str | None:
+    """Where a program of the server lies; Debian keeps them off the path."""
+    debian = sorted(glob(f"/usr/lib/postgresql/*/bin/{name}"))  # noqa: PTH207 -- an absolute pattern
+    return debian[-1] if debian else shutil.which(name)
+
+
+def require_programs() -> None:
+    """Skip without them, and fail with CI=true."""
+    missing = [name for name in ("initdb", "postgres") if find_program(name) is None]
+    if missing and os.environ.get("CI") != "true":
+        pytest.skip(f"no {missing[0]} of PostgreSQL here")
+    assert not missing, f"no {missing[0]} of PostgreSQL here"
+
+
+@define
+class Server:
+    """A server with its own data.
+
+    Attributes:
+        folder: of the data.
+        port: on loopback.
+    """
+
+    folder: Path
+    port: int
+    process: "subprocess.Popen[bytes] | None" = field(default=None)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://nas:secret-word@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Until it answers."""
+        flags = ("-D", str(self.folder / "data"), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1")
+        more = ("-c", f"unix_socket_directories={self.folder}", "-c", "max_connections=300", "-c", "fsync=off")
+        self.process = subprocess.Popen(
+            [*_as_service(), _program("postgres"), *flags, *more],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+        )
+        begun = time.monotonic()
+        while not self._answers():
+            assert time.monotonic() - begun < SECONDS, "the server does not start"
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End all of it, as a power cut would."""
+        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(postmaster, signal.SIGKILL)
+        self._wait()
+        # Its children end by themselves when they find it gone; a new one refuses to begin before.
+        time.sleep(1)
+        (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """End it in good order."""
+        pid = self.folder / "data" / "postmaster.pid"
+        if pid.exists():
+            os.kill(int(pid.read_text().splitlines()[0]), signal.SIGINT)
+        self._wait()
+
+    def _wait(self) -> None:
+        if self.process is not None:
+            self.process.wait(SECONDS)
+
+    def _answers(self) -> bool:
+        import psycopg
+
+        try:
+            psycopg.connect(self.url.replace("+psycopg", ""), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    """A new server, gone in the end."""
+    require_programs()
+    with TemporaryDirectory(prefix="nas-pg-") as name, socket.socket() as free:
+        folder = Path(name)
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        if os.geteuid() == 0:
+            shutil.chown(folder, SERVICE, SERVICE)
+        (folder / "word").write_text("secret-word")
+        (folder / "word").chmod(0o644)
+        made = ("-D", str(folder / "data"), "-U", "nas", "--auth=scram-sha-256", f"--pwfile={folder / 'word'}")
+        subprocess.run(
+            [*_as_service(), _program("initdb"), *made, "--no-sync"], check=True, capture_output=True, cwd=folder
+        )
+        server = Server(folder, port)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def _program(name: str) -> str:
+    found = find_program(name)
+    assert found is not None
+    return found
+
+
+def _as_service() -> Sequence[str]:
+    """Words before a command that make it run as somebody whom the server accepts."""
+    if os.geteuid() != 0:
+        return ()
+    pwd.getpwnam(SERVICE)
+    return ("runuser", "-u", SERVICE, "--")
