@@ -94,7 +94,8 @@ class Slots:
                     key = digest(json.loads(arch)) if arch else ""
                     key = digest(f"trial {trial_id}") if not key or key in known else key
                     known.add(key)
-                    session.execute(insert(SLOTS).values(**self._row(number, key, trial_id, ended=True)))
+                    row = self._row(number, key, trial_id, ended=True) | {"runner": ""}
+                    session.execute(insert(SLOTS).values(**row))
                     number += 1
 
         in_transaction(self.storage, write)

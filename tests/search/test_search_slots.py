@@ -78,10 +78,11 @@ def test_slots_are_given_out_in_order_and_no_more_than_asked_for(url: str) -> No
 
 def test_an_architecture_has_one_slot(url: str) -> None:
     study = study_at(url)
-    slots_of(study).begin(running("a"), 3)
-    for runner in ("here 1 1.00", "there 2 2.00"):
+    slots = slots_of(study)
+    slots.begin(running("a"), 3)
+    for each in (slots, slots_of(study, "there 2 2.00")):
         with pytest.raises(Taken):
-            slots_of(study, runner).begin(running("a"), 3)
+            each.begin(running("a"), 3)
     assert slots_of(study).count() == len(states(study)) == 1
 
 
@@ -187,7 +188,8 @@ def test_slots_of_a_deleted_study_are_forgotten(url: str) -> None:
     slots = slots_of(again)
     # Numbers of studies may come again.
     with backend(again._storage).engine.begin() as connection:
-        connection.execute(sqlalchemy.text("update nas_slots set study_id = :i"), {"i": again._study_id})
+        numbers = {"new": again._study_id, "old": study._study_id}
+        connection.execute(sqlalchemy.text("update nas_slots set study_id = :new where study_id = :old"), numbers)
     slots.settle()
     assert slots.count() == 0
 
