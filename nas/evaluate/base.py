@@ -1,9 +1,16 @@
 """What every evaluator has in common."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from nas.arch.spec import Architecture
+
+Say = Callable[[str], None]  # told a sentence
+
+
+def say_nothing(_message: str) -> None:
+    """Where nobody listens."""
+
 
 # What a training can be scored by; the first one is the usual.
 METRIC_NAMES = ("accuracy", "balanced")
