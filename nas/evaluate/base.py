@@ -94,6 +94,22 @@ class Preparing(Protocol):
         ...
 
 
+@runtime_checkable
+class Sendable(Protocol):
+    """An evaluator that has to be made ready for another process; others can be sent as they are.
+
+    It is pickled in the way of `multiprocessing`, and scores equally there.
+    """
+
+    def to_send(self) -> Evaluator:
+        """The same evaluator without what calls back into this process; its images are shared, not sent.
+
+        Raises:
+            NasError: it cannot be sent.
+        """
+        ...
+
+
 class Evaluators(Protocol):
     """Makes evaluators that differ in resolution and seed alone; can be sent to another process."""
 

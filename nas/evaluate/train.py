@@ -16,6 +16,7 @@ from torch import Generator
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.data.base import ImageData
+from nas.data.share import share
 from nas.errors import EvaluationError, NasError
 from nas.evaluate.base import METRIC_NAMES, Say, say_nothing
 from nas.evaluate.memory import OutOfMemoryError, let_go, noticed
@@ -200,6 +201,15 @@ class TrainEvaluator:
         if self._shelf is not None and other._shelf is not None:
             other._shelf.given_up.update(self._shelf.given_up)
         return other
+
+    def to_send(self) -> "TrainEvaluator":
+        """The same without callbacks; see `Sendable`.
+
+        Raises:
+            DataError: the images cannot be shared.
+        """
+        share(self.data)
+        return attrs.evolve(self, on_batch=None, say=say_nothing)
 
     def remarks(self, arch: Architecture) -> Mapping[str, Any]:
         """The batch size of its last evaluation where memory ran out with the recipe's."""

@@ -1,7 +1,7 @@
 """Trainings on disk: one that was ended from outside goes on from its last epoch, in another process too."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from glob import escape
 from pathlib import Path
@@ -11,6 +11,7 @@ import attrs
 from attrs import define, field
 
 from nas.errors import EvaluationError, NasError
+from nas.evaluate.base import Say
 from nas.evaluate.memory import is_lack
 from nas.evaluate.tensor_file import FileKind
 from nas.evaluate.training import Training
@@ -94,7 +95,7 @@ class Shelf:
 
     folder: Path
     least_s: float
-    say: Callable[[str], None]
+    say: Say
     given_up: set[Path] = field(factory=set)
     _has_complained: bool = field(default=False, init=False)
 
