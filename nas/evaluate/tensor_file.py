@@ -14,7 +14,7 @@ from attrs import frozen
 from nas.errors import NasError
 from nas.files import write_atomically
 
-# Beside them a file's values have names of their own.
+# What a file says of itself, beside its values.
 _FORMAT, _DESCRIBED = "format", "described"
 
 

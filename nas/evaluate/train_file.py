@@ -84,7 +84,7 @@ class Shelf:
 
     A training that its caller gives up, by closing the iterator or letting go of it, may have been pruned; or the
     caller was interrupted, or failed, and will ask again. So its file goes when the next training begins: by then the
-    caller has gone on without it.
+    caller has gone on without it. So does that of a training that failed for a reason of its own, such as a bug.
 
     Attributes:
         folder: of the files; made when the first one is written.
