@@ -4,18 +4,20 @@ import os
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from secrets import token_hex
 
 from nas.errors import NasError
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write a file by way of a temporary one beside it; a failure leaves what was there before.
 
     Raises:
         NasError: the folder cannot be written to, or the disk is full.
     """
     target = path.resolve()  # a link is written through
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
+    # A process that was killed while it wrote may have had the same number.
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{token_hex(4)}.new")
     try:
         with temporary.open("xb") as file:
             file.write(data)

@@ -12,9 +12,12 @@ import numpy as np
 import psutil
 import torch
 from torch import Tensor
+from torch.multiprocessing import get_all_sharing_strategies
 
 from nas.errors import DataError
 
+# The way of sharing memory between processes that can share a file too.
+BY_DESCRIPTOR = "file_descriptor"
 # Of the free memory; the rest is for networks and for what else runs.
 MEMORY_SHARE = 0.5
 # What a container may use, and what it uses.
@@ -76,8 +79,16 @@ def _mapped(shape: tuple[int, ...]) -> Tensor:
                 f"folder {tempfile.gettempdir()} does not take them: {error.strerror}",
                 _REMEDIES.get(error.errno or 0, "see that it can be written to, or set TMPDIR to another folder"),
             ) from None
-        # The mapping outlives the file's name and its handle.
-        return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=shape))
+        return _mapping(file, size).view(shape)
+
+
+def _mapping(file: IO[bytes], size: int) -> Tensor:
+    """The bytes of a file `(size,)`; they outlive its name and its handle."""
+    if BY_DESCRIPTOR not in get_all_sharing_strategies():  # type: ignore[no-untyped-call]
+        return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=(size,)))
+    # A storage that keeps a descriptor, so that torch can send it to another process; its type stubs lack this one.
+    storage = torch.UntypedStorage._new_shared_fd_cpu(file.fileno(), size)  # type: ignore[attr-defined]
+    return torch.empty(0, dtype=torch.uint8).set_(storage)
 
 
 def _reserve(file: IO[bytes], size: int) -> None:

@@ -1,6 +1,8 @@
 """A running average of a model's weights."""
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -24,6 +26,15 @@ class Average:
         self._steps += 1
         kept = min(self._decay, (1 + self._steps) / (10 + self._steps))
         get_ema_multi_avg_fn(kept)(_floats(self.model), _floats(model), self._steps)  # type: ignore[no-untyped-call]
+
+    def state(self) -> dict[str, Any]:
+        """What it has become, for `take_in`."""
+        return {"model": self.model.state_dict(), "steps": self._steps}
+
+    def take_in(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.model.load_state_dict(state["model"])
+        self._steps = int(state["steps"])
 
 
 def _floats(model: nn.Module) -> list[Tensor]:

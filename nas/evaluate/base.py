@@ -1,9 +1,16 @@
 """What every evaluator has in common."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from nas.arch.spec import Architecture
+
+Say = Callable[[str], None]  # told a sentence
+
+
+def say_nothing(_message: str) -> None:
+    """Where nobody listens."""
+
 
 # What a training can be scored by; the first one is the usual.
 METRIC_NAMES = ("accuracy", "balanced")
@@ -84,6 +91,22 @@ class Preparing(Protocol):
 
     def seconds_prepared(self) -> float:
         """Seconds that it took; 0 where it is not done, and of what was done in part those of that part."""
+        ...
+
+
+@runtime_checkable
+class Sendable(Protocol):
+    """An evaluator that has to be made ready for another process; others can be sent as they are.
+
+    It is pickled in the way of `multiprocessing`, and scores equally there.
+    """
+
+    def to_send(self) -> Evaluator:
+        """The same evaluator without what calls back into this process; its images are shared, not sent.
+
+        Raises:
+            NasError: it cannot be sent.
+        """
         ...
 
 

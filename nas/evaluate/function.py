@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import math
+import pickle
 import reprlib
 import sys
 import textwrap
@@ -13,6 +14,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import attrs
 from attrs import field, frozen
 
 from nas.arch.spec import Architecture
@@ -68,6 +70,21 @@ class FunctionEvaluator:
     def remarks(self, arch: Architecture) -> Mapping[str, Any]:
         """What the last call for the architecture gave beside its accuracy."""
         return self._remarks.get(arch, {})
+
+    def to_send(self) -> "FunctionEvaluator":
+        """The same without remarks; see `Sendable`.
+
+        Raises:
+            NasError: another process would not find the function.
+        """
+        try:
+            pickle.dumps(self.function)
+        except Exception as error:  # what it consists of may raise anything
+            raise NasError(
+                f"{self.name} cannot be sent to another process: {_told(error)}",
+                "define it at the top of a module, without a decorator that hides it, or work with a single process",
+            ) from error
+        return attrs.evolve(self)
 
     def describe(self) -> Mapping[str, Any]:
         """The function by its name; a study may go on after its file has changed, and keeps that with each trial."""

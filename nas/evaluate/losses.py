@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 from nas.errors import EvaluationError
 
@@ -19,6 +20,15 @@ class Losses:
     def __init__(self, classes: int) -> None:
         self._most = TIMES * math.log(classes)
         self._recent: deque[float] = deque(maxlen=WINDOW)
+
+    @property
+    def recent(self) -> Sequence[float]:
+        """The last ones, for `take_in`."""
+        return tuple(self._recent)
+
+    def take_in(self, recent: Sequence[float]) -> None:
+        """Go on from these."""
+        self._recent.extend(map(float, recent))
 
     def add(self, epoch: int, step: int, loss: float) -> None:
         """Take in the loss of a step, counted from 1 over all epochs.

@@ -19,13 +19,18 @@ class OutOfMemoryError(Exception):
         self.epoch = epoch
 
 
+def is_lack(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _WORDS)
+
+
 @contextmanager
 def noticed(epoch: int) -> Iterator[None]:
     """Turn all the ways of running out of memory into one."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _WORDS):
+        if not is_lack(error):
             raise
         raise OutOfMemoryError(epoch) from None
 

@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from nas.arch.spec import Architecture
 from nas.data.augment import normalise
 from nas.data.base import ImageData
+from nas.data.share import share
 from nas.errors import EvaluationError, NasError
 from nas.evaluate.memory import explained
 from nas.evaluate.seeded import seeded
@@ -101,6 +102,15 @@ class Naswot:
             model = build_model(attrs.evolve(adapted, drop_path=0.0))
             model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             return code_kernel(model.train(), self.batch)
+
+    def to_send(self) -> "Naswot":
+        """Itself; see `SendableMeasure`.
+
+        Raises:
+            DataError: the images cannot be shared.
+        """
+        share(self.data)
+        return self
 
     def describe(self) -> Mapping[str, Any]:
         """What the scores depend on, as plain JSON values."""

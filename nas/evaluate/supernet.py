@@ -15,7 +15,9 @@ from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.data.augment import normalise
 from nas.data.base import ImageData, Images
+from nas.data.share import share
 from nas.errors import EvaluationError, NasError
+from nas.evaluate.base import Say, say_nothing
 from nas.evaluate.seeded import seeded
 from nas.evaluate.supernet_file import Checkpoint, alone, checkpoint_path, read_checkpoint, take_in, write_checkpoint
 from nas.evaluate.supernet_places import Places, digest, frame
@@ -44,10 +46,6 @@ def _probability(logits: Tensor, labels: Tensor) -> Tensor:
 VERDICTS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {"probability": _probability, "accuracy": lambda logits, labels: logits.argmax(1) == labels}
 )
-
-
-def _nothing(_message: str) -> None:
-    return
 
 
 @frozen(eq=False)
@@ -82,7 +80,7 @@ class SupernetEvaluator:
     device: str = field(default="cpu", converter=find_device)
     verdict: str = "accuracy"
     on_batch: OnBatch | None = None
-    say: Callable[[str], None] = _nothing
+    say: Say = say_nothing
 
     def __attrs_post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -135,6 +133,15 @@ class SupernetEvaluator:
             NasError: they cannot be read, trained or written.
         """
         _ = self._shared
+
+    def to_send(self) -> "SupernetEvaluator":
+        """The same without callbacks, see `Sendable`; it reads the weights, so prepare them before.
+
+        Raises:
+            DataError: the images cannot be shared.
+        """
+        share(self.data)
+        return attrs.evolve(self, on_batch=None, say=say_nothing)
 
     def seconds_to_prepare(self) -> float:
         """An estimate: the median of a few steps, times those that are left; 0 where the weights are trained.

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 from types import MappingProxyType
 from typing import Any
@@ -12,15 +13,18 @@ import torch
 from attrs import field, frozen
 from torch import Generator
 
+from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.data.base import ImageData
+from nas.data.share import share
 from nas.errors import EvaluationError, NasError
-from nas.evaluate.base import METRIC_NAMES
+from nas.evaluate.base import METRIC_NAMES, Say, say_nothing
 from nas.evaluate.memory import OutOfMemoryError, let_go, noticed
 from nas.evaluate.metrics import METRICS
 from nas.evaluate.precision import PRECISIONS, precision_on
 from nas.evaluate.recipe import Recipe
 from nas.evaluate.seeded import seeded
+from nas.evaluate.train_file import Kept, Nowhere, Shelf, UnfitError
 from nas.evaluate.training import VAL_BATCH, OnBatch, Training
 from nas.models.build import build_model
 from nas.models.start import start_quietly
@@ -64,6 +68,11 @@ class TrainEvaluator:
         recipe: how the training goes.
         on_batch: called for each step; see `OnBatch`.
         metric: "accuracy", or "balanced" for the mean over classes of the share of their images that are told right.
+        checkpoints: a folder where trainings are kept from epoch to epoch, so that one whose process is ended goes on
+            from there with the accuracies that it would have had, in another process if need be; see `Shelf` for how
+            long. None keeps none.
+        checkpoint_s: seconds of training, below which they are not worth a file.
+        say: told in sentences what becomes of these files.
 
     Raises:
         NasError: too few images, no such metric, or a precision that the device does not have.
@@ -75,7 +84,15 @@ class TrainEvaluator:
     recipe: Recipe = field(factory=Recipe)
     on_batch: OnBatch | None = None
     metric: str = METRIC_NAMES[0]
+    checkpoints: Path | None = None
+    checkpoint_s: float = 30.0
+    say: Say = say_nothing
+    _shelf: Shelf | None = field(init=False, eq=False, repr=False)
     _lowered: dict[Architecture, int] = field(init=False, factory=dict, eq=False, repr=False)
+
+    @_shelf.default
+    def _make_shelf(self) -> Shelf | None:
+        return None if self.checkpoints is None else Shelf(self.checkpoints, self.checkpoint_s, self.say)
 
     def __attrs_post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -97,46 +114,102 @@ class TrainEvaluator:
         return self._accuracies(arch, budget)
 
     def _accuracies(self, arch: Architecture, budget: int) -> Iterator[float]:
+        slot = self._slot(arch, budget)
+        with slot.used():
+            yield from self._followed(arch, budget, slot)
+
+    def _slot(self, arch: Architecture, budget: int) -> Nowhere:
+        if self._shelf is None:
+            return Nowhere()
+        described = {name: value for name, value in self.describe().items() if name != "environment"}
+        return self._shelf.slot({**described, "architecture": format_text(arch), "epochs": budget})
+
+    def _followed(self, arch: Architecture, budget: int, slot: Nowhere) -> Iterator[float]:
         """Trains with smaller batches as long as memory runs out; what was told already is trained, not told, again.
 
         The accuracies to come are then those of a whole training with the smaller batch: what is left of the larger
         one's weights has seen a part of an epoch, and no seed could give it again.
         """
-        self._lowered.pop(arch, None)
-        recipe: Recipe | None = self.recipe
-        told = epoch = 0
+        kept, recipe = self._found(slot, budget)
+        told: list[float] = []
         while recipe is not None:
+            self._note(arch, recipe)
             try:
-                for epoch, accuracy in enumerate(self._trained(arch, budget, recipe), 1):
-                    if epoch > told:
-                        told = epoch
-                        yield accuracy
+                yield from self._trained(arch, budget, recipe, told, slot, kept)
+            except UnfitError:
+                slot.pass_over()
+                kept, recipe = None, self.recipe
+                continue
             except OutOfMemoryError as error:
                 epoch, tried = error.epoch, recipe.batch_size
             else:
                 return
             # Only here is the failed training's memory free: an error holds on to the frames that it came through.
             let_go(self.device)
-            recipe = recipe.smaller()
-            if recipe is not None:
-                self._lowered[arch] = recipe.batch_size
+            kept, recipe = None, recipe.smaller()
         raise EvaluationError(
             f"out of memory in epoch {epoch} with batches of {tried} images, and fewer are not tried",
             "lower the resolution",
         )
 
-    def _trained(self, arch: Architecture, budget: int, recipe: Recipe) -> Iterator[float]:
+    def _found(self, slot: Nowhere, budget: int) -> tuple[Kept | None, Recipe | None]:
+        """What is kept of a training, and the recipe with the batch that it had come to."""
+        kept = slot.read(budget)
+        recipe: Recipe | None = self.recipe
+        while kept is not None and recipe is not None and recipe.batch_size != kept.batch_size:
+            recipe = recipe.smaller()
+        if recipe is None:
+            slot.pass_over()
+            return None, self.recipe
+        return kept, recipe
+
+    def _note(self, arch: Architecture, recipe: Recipe) -> None:
+        """Keep a lowered batch for the remarks."""
+        self._lowered.pop(arch, None)
+        if recipe.batch_size < self.recipe.batch_size:
+            self._lowered[arch] = recipe.batch_size
+
+    def _trained(
+        self, arch: Architecture, budget: int, recipe: Recipe, told: list[float], slot: Nowhere, kept: Kept | None
+    ) -> Iterator[float]:
+        """Train from the beginning or from what is kept; what is told is added to `told`.
+
+        Raises:
+            UnfitError: what is kept does not fit; nothing was told.
+        """
         with self._epoch(0):
             training = self._start(self._adapted(arch), budget, recipe)
-        for epoch in range(1, budget + 1):
+            if kept is not None:
+                kept.give(training)
+        if kept is not None:
+            told.extend(kept.accuracies)
+            yield from kept.accuracies
+        for epoch in range(kept.epoch + 1 if kept else 1, budget + 1):
             with self._epoch(epoch) as generator:
                 training.epoch(epoch, generator)
                 accuracy = training.accuracy()
-            yield accuracy
+            is_new = epoch > len(told)
+            if is_new:
+                told.append(accuracy)
+            slot.write(training, epoch, told)
+            if is_new:
+                yield accuracy
 
     def with_seed(self, seed: int) -> "TrainEvaluator":
         """The same training of other weights, in another order; see `Reseedable`."""
-        return attrs.evolve(self, seed=seed)
+        other = attrs.evolve(self, seed=seed)
+        if self._shelf is not None and other._shelf is not None:
+            other._shelf.given_up.update(self._shelf.given_up)
+        return other
+
+    def to_send(self) -> "TrainEvaluator":
+        """The same without callbacks; see `Sendable`.
+
+        Raises:
+            DataError: the images cannot be shared.
+        """
+        share(self.data)
+        return attrs.evolve(self, on_batch=None, say=say_nothing)
 
     def remarks(self, arch: Architecture) -> Mapping[str, Any]:
         """The batch size of its last evaluation where memory ran out with the recipe's."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from attrs import field, frozen
@@ -130,6 +131,25 @@ class Training:
             if self.on_batch is not None:
                 self.on_batch(step, steps, loss)
         return len(unread)
+
+    def state(self) -> dict[str, Any]:
+        """All that the epochs to come depend on besides their seeds: tensors and plain values, for `take_in`."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],
+            "scaler": self.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state(),
+            "losses": list(self.losses.recent),
+        }
+
+    def take_in(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of the same training; one that does not fit raises nearly anything."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["optimizer"]})
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.take_in(state["average"])
+        self.losses.take_in(state["losses"])
 
     def step(self, batch: Tensor, learning_rate: float, generator: Generator) -> Tensor:
         """One step on the images of these indices `(B,)`; the loss before it, a scalar on the device."""

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import attrs
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
@@ -48,6 +49,19 @@ class Measure(Protocol):
 
     def describe(self) -> Mapping[str, Any]:
         """What the scores depend on, as plain JSON values."""
+        ...
+
+
+@runtime_checkable
+class SendableMeasure(Protocol):
+    """A measure that has to be made ready for another process; others can be sent as they are."""
+
+    def to_send(self) -> Measure:
+        """The same measure; its images are shared, not sent.
+
+        Raises:
+            NasError: it cannot be sent.
+        """
         ...
 
 
@@ -235,6 +249,18 @@ class ZeroCostEvaluator:
                 f"choose another score: {', '.join(PARTS)}",
             )
         return make_scale(raw, find_parts(self.name))
+
+    def to_send(self) -> "ZeroCostEvaluator":
+        """The same with all scores that are known; the random architectures are scored first, once for all processes.
+
+        Raises:
+            NasError: see `scale`; or the measure cannot be sent.
+        """
+        _ = self.scale
+        measure = self.naswot.to_send() if isinstance(self.naswot, SendableMeasure) else self.naswot
+        sent = attrs.evolve(self, naswot=measure)
+        sent._known.update(self._known)
+        return sent
 
     def describe(self) -> Mapping[str, Any]:
         """The score, the images and the random architectures."""

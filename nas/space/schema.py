@@ -207,7 +207,7 @@ def _end(file: str, name: str, data: Any, table: Table, keys: Mapping[str, Key],
     cls, tokens = table[kind]
     usual = {"activation": activation} if any(token.name == "activation" for token in tokens) else {}
     fixed = usual | _tokens(file, name, tokens, rest)
-    return _part(file, name, name, lambda fields: _made(cls, fields), keys, data, tokens, fixed)
+    return _part(file, name, name, partial(_made, cls), keys, data, tokens, fixed)
 
 
 def _made(cls: type, fields: Fields) -> Part:

@@ -1,18 +1,39 @@
 """What every evaluator promises, to be run over each one."""
 
 import json
+import pickle
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from itertools import islice
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 import pytest
 
 from nas.arch.canonical import canonical
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
-from nas.evaluate.base import Evaluator, Limited, Remarking
+from nas.evaluate.base import Evaluator, Limited, Remarking, Sendable
 
 SMALL = parse_text("net resolution=32 classes=1000\nstem conv k3 s2 c8\nconv k3 s1 c8\nhead pool")
 OTHER = parse_text("net resolution=32 classes=1000\nstem conv k3 s2 c8\nmbconv k3 s2 e2 c12\nhead conv c16")
+
+
+def ready(evaluator: Evaluator) -> Evaluator:
+    """One that can be sent to another process."""
+    return evaluator.to_send() if isinstance(evaluator, Sendable) else evaluator
+
+
+def sent(evaluator: Evaluator) -> Evaluator:
+    """What arrives where it was sent."""
+    arrived: Evaluator = pickle.loads(ForkingPickler.dumps(ready(evaluator)))  # noqa: S301 -- our own
+    return arrived
+
+
+def told(evaluator: Evaluator, arch: Architecture) -> tuple[list[float], Mapping[str, Any]]:
+    """Accuracies and remarks."""
+    accuracies = list(evaluator.evaluate(arch, 2))
+    return accuracies, evaluator.remarks(arch) if isinstance(evaluator, Remarking) else {}
 
 
 class EvaluatorContract:
@@ -88,3 +109,17 @@ class EvaluatorContract:
         assert len(set(named)) == len(named)
         assert {canonical(arch) for arch in self.architectures()} <= set(named)
         assert all(list(evaluator.evaluate(arch, 1)) for arch in named)
+
+    def test_what_is_sent_scores_the_same(self) -> None:
+        evaluator = self.evaluator()
+        copy = sent(evaluator)
+        assert copy.describe() == evaluator.describe()
+        for arch in self.architectures():
+            assert told(copy, arch) == told(evaluator, arch)
+
+    @pytest.mark.slow
+    def test_it_scores_the_same_in_another_process(self, elsewhere: Executor) -> None:
+        evaluator = self.evaluator()
+        made_ready = ready(evaluator)
+        for arch in self.architectures()[:2]:
+            assert elsewhere.submit(told, made_ready, arch).result() == told(evaluator, arch)
