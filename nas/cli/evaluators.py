@@ -33,7 +33,7 @@ FORMS: Mapping[str, str] = MappingProxyType(
 LOOK = "zero-cost:naswot|distinctness|combined"
 # Options, and the evaluators that heed them.
 ABOUT: Sequence[tuple[Sequence[str], Sequence[str]]] = (
-    (("epochs", "metric", "pruner", "confirm"), (TRAIN,)),
+    (("epochs", "metric", "pruner", "confirm", "checkpoint_dir"), (TRAIN,)),
     (("data", "proxy_resolution", "images", "train_on"), (TRAIN, SUPERNET, LOOK)),
     (("supernet_epochs", "supernet_dir"), (SUPERNET,)),
     (("accuracy", "ignore_columns"), (FORMS[TABLE],)),
@@ -153,7 +153,13 @@ def _train(_rest: str, given: Given) -> "Evaluator":
     options = given.options
     device = find_device(options["train_on"])
     return TrainEvaluator(
-        given.load(), seed=options["seed"], device=device, on_batch=given.on_batch, metric=options["metric"]
+        given.load(),
+        seed=options["seed"],
+        device=device,
+        on_batch=given.on_batch,
+        metric=options["metric"],
+        checkpoints=options["checkpoint_dir"],
+        say=given.say,
     )
 
 

@@ -170,6 +170,14 @@ class Timed(Protocol):
     "command on other machines, with the same --study and a --storage that all reach, takes part in the same search.",
 )
 @click.option(
+    "--checkpoint-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="nas-checkpoints",
+    show_default=True,
+    help="Where trainings with epochs of half a minute and more are kept after each, until they end. A training whose "
+    "process was ended goes on from there, on any machine that sees the folder.",
+)
+@click.option(
     "--retries",
     type=click.IntRange(0, 100),
     default=RETRIES,

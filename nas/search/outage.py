@@ -6,11 +6,19 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 T = TypeVar("T")
 LONGEST_S = 300.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+TRIES = 10
 
 
 def patiently(work: Callable[[], T], say: Callable[[str], None], longest_s: float = LONGEST_S) -> T:
@@ -37,6 +45,22 @@ def patiently(work: Callable[[], T], say: Callable[[str], None], longest_s: floa
             # Not all at the same moment, when it comes back to many.
             time.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311 -- nothing secret
             wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+
+
+def made_once(make: Callable[[], T]) -> T:
+    """What is made, where others may be making the same tables at the same moment.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: it cannot be made.
+    """
+    for _ in range(TRIES):
+        try:
+            return make()
+        except (OperationalError, ProgrammingError, IntegrityError) as error:
+            if not isinstance(error, IntegrityError) and "already exists" not in str(error):
+                raise
+            time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 -- nothing secret
+    return make()
 
 
 def is_away(error: BaseException) -> bool:

@@ -83,8 +83,8 @@ class Searching:
     def still_running(self) -> str:
         """For who asked it to stop."""
         count = len(self._running)
-        what = f"{count} trial{'' if count == 1 else 's'}"
-        return f"{what} still running will be finished; press Ctrl-C again to leave at once"
+        what = f"finishing {count} trial{'' if count == 1 else 's'}" if count else "nothing more is begun"
+        return f"{what}; press Ctrl-C again to leave at once"
 
     @contextmanager
     def _given_back(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.search.defaults import DEFAULT_STORAGE
+from nas.search.outage import made_once
 from nas.search.rows import BulkStorage, PatientStorage
 from nas.search.settings import Direction
 from nas.version import __version__
@@ -271,7 +272,7 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
             raise StudyError(
                 f"there is no study database {database}", "run `nas search` first, or name one by --storage"
             )
-        return PatientStorage(BulkStorage(url))
+        return PatientStorage(made_once(lambda: BulkStorage(url)))
     except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
         raise StudyError(
             f"storage {mask(url)} cannot be opened: {_first_line(error, url)}",

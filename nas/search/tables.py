@@ -10,7 +10,7 @@ from optuna.storages._rdb.storage import _create_scoped_session
 from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, TextClause, UniqueConstraint, text
 from sqlalchemy.orm import Session
 
-from nas.search.outage import patiently
+from nas.search.outage import made_once, patiently
 from nas.search.rows import BulkStorage
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def backend(storage: BaseStorage) -> BulkStorage:
 
 def make_tables(storage: BulkStorage) -> None:
     """Make those that are not there yet."""
-    META.create_all(storage.engine)
+    made_once(lambda: META.create_all(storage.engine))
 
 
 def now(storage: BulkStorage) -> TextClause:

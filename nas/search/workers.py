@@ -9,7 +9,7 @@ from attrs import define, evolve, field, frozen
 
 from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, NasError
-from nas.evaluate.base import Evaluator, Evaluators, Remarking
+from nas.evaluate.base import Evaluator, Evaluators, Remarking, Sendable
 
 PATIENCE_S = 30.0
 Key = tuple[str, int]
@@ -189,6 +189,10 @@ class Single:
     """Evaluators of a search: one, whatever is asked for; can be sent to another process where that one can."""
 
     evaluator: Evaluator
+
+    def __reduce__(self) -> "tuple[type[Single], tuple[Evaluator]]":
+        """What is sent."""
+        return Single, (self.evaluator.to_send() if isinstance(self.evaluator, Sendable) else self.evaluator,)
 
     def at(self, resolution: int, seed: int) -> Evaluator:  # noqa: ARG002 -- it has images and a seed of its own
         """See `Evaluators`."""

@@ -170,6 +170,9 @@ def end_and_go_on(nas: Nas, arguments: tuple[str, ...], module: str, number: sig
         process = nas.start(*arguments, module=module, **env)
         wait_for_running(process, nas.folder, complete)
         process.send_signal(number)
+        if number == signal.SIGINT:
+            time.sleep(0.2)
+            process.send_signal(number)  # the first one waits for the trial
         out, err = process.communicate(timeout=60)
         assert out == ""
         assert "Traceback" not in err
@@ -195,6 +198,64 @@ def test_ended_twice_in_mid_trial_it_is_the_same_study(nas: Nas, number: signal.
     (nas.folder / "nas.db").unlink()
     assert nas.fake(*FAST).code == 0
     assert interrupted == trials(nas.folder)
+
+
+@pytest.mark.slow
+def test_ctrl_c_once_finishes_what_runs_and_tells_what_was_found(nas: Nas) -> None:
+    process = nas.start(*FAST, module=FAKE, NAS_FAKE_SECONDS="0.5")
+    wait_for_running(process, nas.folder, 1)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "finishing 1 trial; press Ctrl-C again to leave at once" in err
+    assert "stopped; the same command goes on with study demo" in err
+    assert "nas show study:demo:best" in out
+    assert (rows(nas.folder, "COMPLETE"), rows(nas.folder, "RUNNING"), rows(nas.folder, "FAIL")) == (2, 0, 0)
+    assert nas.fake(*FAST).code == 0
+    assert rows(nas.folder, "COMPLETE") == 6
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_at_once_and_loses_nothing(nas: Nas) -> None:
+    process = nas.start(*FAST, module=FAKE, NAS_FAKE_SECONDS="60")
+    wait_for_running(process, nas.folder, 0)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert (process.returncode, rows(nas.folder, "RUNNING")) == (130, 0)
+    assert nas.fake(*FAST, "--json").json["trials"] == 6
+
+
+def test_no_trial_is_begun_after_the_time_limit(nas: Nas) -> None:
+    timed = nas.fake(*FAST, "--timeout", "1s", "--json", NAS_FAKE_SECONDS="0.6")
+    assert timed.code == 0, timed.err
+    assert timed.json["trials"] == 1  # of two epochs
+    nas.fake(*FAST, "--timeout", "10").refused("'10' is no span of time above zero; write one like 90s", code=2)
+
+
+def test_it_stops_when_nothing_better_has_come_for_long(nas: Nas) -> None:
+    patient = nas.fake(*FAST, "--patience", "2", "--json")
+    assert patient.code == 0, patient.err
+    scores = [value for _, _, _, (value,) in trials(nas.folder)]
+    best = scores.index(max(scores))
+    assert len(scores) == best + 3 < 6
+
+
+@pytest.mark.slow
+def test_several_workers_make_a_study_of_as_many_different_trials(nas: Nas) -> None:
+    ran = nas.fake(*FAST, "--workers", "3", "--trials", "12", "--json", NAS_FAKE_SECONDS="0.1")
+    assert ran.code == 0, ran.err
+    assert (ran.json["trials"], len({arch for arch, *_ in trials(nas.folder)})) == (12, 12)
+
+
+@pytest.mark.slow
+def test_two_commands_search_one_study(nas: Nas) -> None:
+    both = [nas.start(*FAST, "--trials", "12", module=FAKE, NAS_FAKE_SECONDS="0.2") for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert all("12 trials are in study demo" in out for out, _ in said)
+    assert len({arch for arch, *_ in trials(nas.folder)}) == rows(nas.folder, "COMPLETE") == 12
+    assert all(err.count("\ntrial ") > 1 for _, err in said)  # each did its part
 
 
 @pytest.fixture(name="undisturbed", scope="module")
