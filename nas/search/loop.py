@@ -47,6 +47,10 @@ from nas.search.verify import verify
 from nas.search.workers import Call, Single, Workers, outcomes
 from nas.space.decode import SearchSpace
 
+APART = (
+    "latencies are measured while nothing trains here: this search's workers and others on this machine stop meanwhile"
+)
+
 
 @frozen
 class Event:
@@ -179,6 +183,8 @@ class _Run:
         slots.settle()
         self._screen()
         trials = self.study.get_trials(deepcopy=False)
+        if self.plan.measures_here:
+            self._tell("waiting", message=APART)
         self.tally.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
         if self.tally.records:
             cut = len(self.heart.dead({slot.runner for slot in slots.open()}))

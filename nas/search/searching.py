@@ -17,6 +17,7 @@ from nas.errors import StudyError
 from nas.search.interrupts import Interrupts
 from nas.search.plan import Plan
 from nas.search.propose import Proposer
+from nas.search.quiet import Quiet
 from nas.search.runners import Heart
 from nas.search.slots import Full, Slot, Slots, Taken
 from nas.search.storage import KILLED, Record, read_trial
@@ -56,10 +57,15 @@ class Searching:
     tell: Tell
     _running: dict[Key, Running] = field(factory=dict, init=False)
     _single: Single = field(init=False)
+    _quiet: Quiet = field(init=False)
     _begun: float = field(factory=time.monotonic, init=False)
     _looked: float = field(default=float("-inf"), init=False)
     _is_exhausted: bool = field(default=False, init=False)
     _is_full: bool = field(default=False, init=False)
+
+    @_quiet.default
+    def _share(self) -> Quiet:
+        return Quiet(self.workers, self.interrupts.check)
 
     @_single.default
     def _wrap(self) -> Single:
@@ -73,8 +79,9 @@ class Searching:
             NasError: the evaluator fails as a whole.
         """
         self._learn([trial for trial in self.study.get_trials(deepcopy=False) if self.tally.knows(trial.number)])
-        with self._given_back(), self.workers:
+        with self._given_back(), self.workers, self._quiet:
             while self._fill() or self._others_at_work():
+                self._quiet.give_way()
                 with self.interrupts.heeded():
                     told = self.workers.poll(POLL_S)
                 for key, outcome in told:
@@ -170,7 +177,7 @@ class Searching:
             self._is_full = number >= self.plan.settings.trials
             if self._is_full:
                 return None
-            with self._quiet(), self.interrupts.heeded():
+            with self._undisturbed(), self.interrupts.heeded():
                 proposal = self.proposer.propose(number)
             if proposal is None:
                 self._is_exhausted = True
@@ -203,9 +210,9 @@ class Searching:
         self._looked = float("-inf")
         time.sleep(random.uniform(0, LONGEST_WAIT_S))  # noqa: S311 -- that many do not meet again and again
 
-    def _quiet(self) -> AbstractContextManager[None]:
+    def _undisturbed(self) -> AbstractContextManager[None]:
         """Nothing is trained on the processors while a latency is measured on them."""
-        return self.workers.paused() if self.plan.measures_here else nullcontext()
+        return self._quiet.measuring() if self.plan.measures_here else nullcontext()
 
     def _catch_up(self) -> None:
         """Take in what others have done since."""
