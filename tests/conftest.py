@@ -16,6 +16,21 @@ settings.register_profile("nas", deadline=None, derandomize=True)
 settings.load_profile("nas")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A table of the faults that were made, and what became of them."""
+    told = [
+        (report.outcome, text)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for name, text in getattr(report, "user_properties", ())
+        if name == "fault" and report.when == "call"
+    ]
+    if told:
+        terminalreporter.section("faults that were made")
+        for result, text in told:
+            terminalreporter.write_line(f"{result:7} {text}")
+
+
 @pytest.fixture(name="elsewhere", scope="session")
 def _elsewhere() -> Iterator[Executor]:
     """Another process, begun anew and not forked off."""
