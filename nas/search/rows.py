@@ -1,10 +1,11 @@
-"""Optuna's relational storage, with a new trial written in a few statements.
+"""Optuna's relational storage, with a new trial written in a few statements, and many trials read in a few.
 
 Optuna looks up and adds every parameter and attribute by itself, some 200 statements for a trial of 42 parameters. The
-same rows are written here in one statement a table, in one transaction.
+same rows are written here in one statement a table, in one transaction. See `reading` for the way back.
 """
 
 import json
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -16,14 +17,30 @@ from optuna.distributions import (
 )
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.search.reading import read_trials
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
 class BulkStorage(RDBStorage):
-    """An `RDBStorage` in which creating a trial from a template is cheap."""
+    """An `RDBStorage` in which creating a trial from a template is cheap, and reading many."""
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """See `RDBStorage`; all reading of more than one trial goes through it."""
+        others = {trial_id for trial_id in included_trial_ids if trial_id <= trial_id_greater_than}
+        with _create_scoped_session(self.scoped_session) as session:
+            models.StudyModel.find_or_raise_by_id(study_id, session)
+            return read_trials(session, study_id, trial_id_greater_than, others, states)
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: "Session"
