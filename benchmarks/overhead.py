@@ -1,11 +1,15 @@
 """What a trial costs beside its evaluation: milliseconds to propose and to store it when a study holds many.
 
     python benchmarks/overhead.py --json overhead.json [--postgresql postgresql+psycopg://USER@HOST/DATABASE]
+    python benchmarks/overhead.py resume
 
 For PostgreSQL, `pip install '.[postgresql]'` and name a database where schemas can be made; what is made is dropped.
 Proposing: `nas search` with its own sampler and with Optuna's behind the cost filter, and Optuna's `ask` without it.
 Storing: a finished trial as `nas search` stores it, in a single transaction, and the same by Optuna's own calls.
-All in: a whole search with a made-up accuracy. Times grow where other programs use the machine; compare ratios.
+All in: a whole search with a made-up accuracy.
+Resume: seconds from the start of a `nas search` that goes on with a study in a SQLite file to its next proposal, and
+from there to its end.
+Times grow where other programs use the machine, those of a processor less so; compare ratios.
 """
 
 import argparse
@@ -32,6 +36,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, create_trial
+from resuming import resuming
 
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
@@ -52,7 +57,7 @@ from nas.search.wishes import distributions
 from nas.space.files import find_space
 from nas.space.inverse import Inverse
 
-SIZES = "100,1000,5000,10000"
+SIZES, RESUMED = "100,1000,5000,10000", "1000,10000"
 # What is slow is done less often than it should be: until it has taken so long, but not less often than `FEWEST`.
 FEWEST, PATIENCE_S = 3, 20.0
 LAST = 100  # trials of a whole search that are looked at
@@ -273,6 +278,19 @@ def all_in(sizes: Sequence[int], trials: int) -> Row:
     return {"rows": rows, "whole": {"trials": trials, **spans, "file_mb": file_bytes / 1e6}}
 
 
+def resume(sizes: Sequence[int]) -> list[Row]:
+    """What it takes to go on with studies of so many trials."""
+    archs, kept = networks(max(sizes)), kept_attributes()
+    trials = [complete(number, arch, kept) for number, arch in enumerate(archs)]
+
+    def grow(url: str, size: int) -> None:
+        storage = open_storage(url)
+        assert isinstance(storage, _CachedStorage)
+        fill(storage._backend, storage.get_study_id_from_name("all"), trials[:size])
+
+    return resuming(sorted(sizes), grow)
+
+
 def show(rows: Sequence[Row]) -> None:
     """As a table."""
     print(pandas.DataFrame(rows).to_string(index=False, float_format="%.1f", na_rep=""), end="\n\n", flush=True)
@@ -299,21 +317,27 @@ def measure(sizes: Sequence[int], repeats: int, all_in_trials: int, postgresql: 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", help=f"trials in a study, {SIZES}")
+    parser.add_argument("what", nargs="?", choices=("all", "resume"), default="all")
+    parser.add_argument("--sizes", help=f"trials in a study, {SIZES}; of resume {RESUMED}")
     parser.add_argument("--all-in", type=int, help="trials of a whole search, 10000; 0 leaves it out")
     parser.add_argument("--postgresql", default="", metavar="URL", help="without it those rows are left out")
     parser.add_argument("--quick", action="store_true", help="sizes 100 and 1000, 5 repeats, a search of 200 trials")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     quiet_optuna()
-    sizes = sorted(map(int, (given.sizes or ("100,1000" if given.quick else SIZES)).split(",")))
+    usual = RESUMED if given.what == "resume" else SIZES
+    sizes = sorted(map(int, (given.sizes or ("100,1000" if given.quick else usual)).split(",")))
     all_in_trials = (200 if given.quick else 10_000) if given.all_in is None else given.all_in
     machine, versions = this_machine(Device()), {"sqlalchemy": sqlalchemy.__version__, "numpy": np.__version__}
     report: Row = {"space": "mnasnet", "target": "flops=400M", "versions": versions | versions_now()}
     report |= {"machine": {"cpu": machine.cpu, "cores": machine.cores}}
     print(report, end="\n\n")
-    report |= measure(sizes, 5 if given.quick else 20, all_in_trials, given.postgresql)
-    print(*report["left_out"])
+    if given.what == "resume":
+        show(rows := resume(sizes))
+        report["resume"] = rows
+    else:
+        report |= measure(sizes, 5 if given.quick else 20, all_in_trials, given.postgresql)
+        print(*report["left_out"])
     if given.json:
         given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

@@ -36,8 +36,17 @@ def canonical(arch: Architecture) -> Architecture:
 def _longer(stage: Stage, layer: Stage, free: bool) -> Stage | None:
     """The stage with one more layer, if the layer is alike; a `free` stage has no skip so far and takes the layer's."""
     skip = "none" if free and layer.skip == "none" else stage.skip
-    alike = layer == attrs.evolve(stage, layers=1, stride=1, skip=AGAIN.get(skip, skip))
-    return attrs.evolve(stage, layers=stage.layers + 1, skip=skip) if alike else None
+    return _lengthened(stage, skip) if layer == _next_layer(stage, skip) else None
+
+
+@lru_cache(maxsize=65_536)
+def _next_layer(stage: Stage, skip: str) -> Stage:
+    return attrs.evolve(stage, layers=1, stride=1, skip=AGAIN.get(skip, skip))
+
+
+@lru_cache(maxsize=65_536)
+def _lengthened(stage: Stage, skip: str) -> Stage:
+    return attrs.evolve(stage, layers=stage.layers + 1, skip=skip)
 
 
 # What a stage's skip is in the layers after its first, where an identity is always possible.

@@ -19,7 +19,8 @@ import json
 import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import attrs
@@ -153,6 +154,7 @@ HEADS: Table = {
     "pool": (PoolHead, POOL_HEAD_TOKENS),
     "mlp": (MlpHead, MLP_HEAD_TOKENS),
 }
+ENDS: Mapping[str, Table] = {"stem": STEMS, "head": HEADS}
 
 
 def read_tokens(tokens: Sequence[Token], text: str, *, where: str) -> Fields:
@@ -252,12 +254,12 @@ def parse_text(text: str) -> Architecture:
             "an architecture's text has a first line 'net …', a second 'stem …', its stages and a last 'head …'",
             "see `nas show efficientnet-b0 --text` for one that is right",
         )
-    net = read_tokens(NET_TOKENS, lines[0][1].partition(" ")[2], where=f"line {lines[0][0]}")
+    net = dict(_parse_net(f"line {lines[0][0]}", lines[0][1]))
     activation = net.pop("activation", "relu")
     parts: Fields = {
-        "stem": _parse_end(STEMS, f"line {lines[1][0]}", lines[1][1], activation),
+        "stem": _parse_end(f"line {lines[1][0]}", lines[1][1], activation),
         "stages": tuple(_parse_stage(f"line {number}", line, activation) for number, line in lines[2:-1]),
-        "head": _parse_end(HEADS, f"line {lines[-1][0]}", lines[-1][1], activation),
+        "head": _parse_end(f"line {lines[-1][0]}", lines[-1][1], activation),
     }
     return _made(f"line {lines[0][0]}", Architecture, parts | net)
 
@@ -273,15 +275,17 @@ def parse_part(line: str, activation: str = "relu", *, where: str = "the part") 
     Raises:
         ArchitectureError: it breaks a rule.
     """
-    ends: Mapping[str, Table] = {"stem": STEMS, "head": HEADS}
     line = " ".join(line.split())
-    word = line.partition(" ")[0]
-    if word in ends:
-        end: Part = _parse_end(ends[word], where, line, activation)
-        return end
-    return _parse_stage(where, line, activation)
+    parse = _parse_end if line.partition(" ")[0] in ENDS else _parse_stage
+    return parse(where, line, activation)
 
 
+@lru_cache(maxsize=65_536)
+def _parse_net(where: str, line: str) -> Mapping[str, Any]:
+    return MappingProxyType(read_tokens(NET_TOKENS, line.partition(" ")[2], where=where))
+
+
+@lru_cache(maxsize=65_536)
 def _parse_stage(where: str, line: str, activation: str) -> Stage:
     operator, _, rest = line.partition(" ")
     if operator not in OPERATORS:
@@ -293,8 +297,10 @@ def _parse_stage(where: str, line: str, activation: str) -> Stage:
     return _made(where, make_stage, {"operator": operator, "fields": fields, "activation": activation})
 
 
-def _parse_end(table: Table, where: str, line: str, activation: str) -> Any:
+@lru_cache(maxsize=65_536)
+def _parse_end(where: str, line: str, activation: str) -> Any:
     word, kind, rest = [*line.split(maxsplit=2), "", ""][:3]
+    table = ENDS[word]
     if kind not in table:
         raise ArchitectureError(f"{where}: unknown {word} {reprlib.repr(kind)}", f"use one of {', '.join(table)}")
     cls, tokens = table[kind]

@@ -1,11 +1,11 @@
-"""Optuna's relational storage, with a new trial written in a few statements.
+"""Optuna's relational storage, with a new trial written in a few statements, and many trials read in a few.
 
 Optuna looks up and adds every parameter and attribute by itself, some 200 statements for a trial of 42 parameters. The
-same rows are written here in one statement a table, in one transaction.
+same rows are written here in one statement a table, in one transaction. See `reading` for the way back.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy
@@ -18,9 +18,11 @@ from optuna.distributions import (
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.outage import patiently
+from nas.search.reading import read_trials
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -31,7 +33,7 @@ def _nothing(_message: str) -> None:
 
 
 class BulkStorage(RDBStorage):
-    """An `RDBStorage` in which creating a trial from a template is cheap.
+    """An `RDBStorage` in which creating a trial from a template is cheap, and reading many.
 
     Attributes:
         say: is told, in a sentence, what the user should know of the database.
@@ -42,6 +44,19 @@ class BulkStorage(RDBStorage):
         patient = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
         super().__init__(url, engine_kwargs=patient)
         self.say = say
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """See `RDBStorage`; all reading of more than one trial goes through it."""
+        others = {trial_id for trial_id in included_trial_ids if trial_id <= trial_id_greater_than}
+        with _create_scoped_session(self.scoped_session) as session:
+            models.StudyModel.find_or_raise_by_id(study_id, session)
+            return read_trials(session, study_id, trial_id_greater_than, others, states)
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: "Session"

@@ -41,10 +41,15 @@ class Choice:
             SpaceError: it is none of them.
         """
         try:
-            return [str(v) for v in self.values].index(str(value))
-        except ValueError:
+            return self._numbers[str(value)]
+        except KeyError:
             options = ", ".join(map(str, self.values))
             raise SpaceError(f"{self.name} cannot be {value!r}", f"its options are {options}") from None
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, int]:
+        """Which option a value is by its text; of several that read alike the first."""
+        return {str(value): i for i, value in reversed(list(enumerate(self.values)))}
 
     def only(self, value: Value) -> "Choice":
         """The same choice with one option left."""
@@ -130,12 +135,12 @@ class SearchSpace:
                 f"space {self.name} has no choice: every key has a single option", "give one key a list of options"
             )
 
-    @property
+    @cached_property
     def all_choices(self) -> tuple[Choice, ...]:
         """Every choice in order, those with a single option too."""
         return tuple(choice for part in self.parts for choice in part.choices)
 
-    @property
+    @cached_property
     def choices(self) -> tuple[Choice, ...]:
         """The choices that are open."""
         return tuple(choice for choice in self.all_choices if len(choice.values) > 1)

@@ -15,7 +15,7 @@ from nas.arch.presets import preset
 from nas.arch.spec import SKIPS
 from nas.errors import ArchitectureError, SpaceError
 from nas.space.count import count_networks
-from nas.space.decode import ENUMERABLE, SearchSpace, Value
+from nas.space.decode import ENUMERABLE, Choice, SearchSpace, Value
 from nas.space.files import find_space
 from nas.space.schema import read_space
 
@@ -171,6 +171,11 @@ def test_fixing_a_choice_twice_or_to_what_it_is_changes_nothing(tiny: SearchSpac
     assert once.fix({"stem.channels": "16"}).size == once.size
     with pytest.raises(SpaceError, match=r"stem\.channels cannot be 8"):
         once.fix({"stem.channels": 8})
+
+
+def test_a_value_is_found_by_its_text_and_of_two_that_read_alike_it_is_the_first() -> None:
+    choice = Choice("kernel", (5, 3, "3", 5.0), ({}, {}, {}, {}))
+    assert [choice.index(value) for value in (5, "5", 3, "3", 5.0, "5.0")] == [0, 0, 1, 1, 3, 3]
 
 
 def test_fixed_choices_may_be_left_out_of_named_options(tiny: SearchSpace) -> None:

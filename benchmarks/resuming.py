@@ -1,0 +1,77 @@
+"""What it takes to go on with a study by `nas search`, from the start of the command; see `overhead.py resume`."""
+
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+REPEATS = 3
+NAS = (sys.executable, "-c", "from nas.cli.main import main; main()")
+MADE_UP = '''"""An accuracy that takes no time, and when it was asked for."""
+import time
+import zlib
+from pathlib import Path
+
+from nas.arch.code import format_text
+
+
+def accuracy(arch):
+    with Path("asked").open("a") as file:
+        file.write(f"{time.time()} {time.process_time()}\\n")
+    return 0.5 + zlib.crc32(format_text(arch).encode()) / 2**34
+'''
+Row = dict[str, Any]
+
+
+def go_on(folder: Path, file: str, trials: int) -> Row:
+    """Seconds to the first proposal and from there to the end of the command, by the clock and of a processor."""
+    (folder / "asked").unlink(missing_ok=True)
+    study = ("--study", "all", "--storage", f"sqlite:///{folder / file}", "--trials", str(trials))
+    command = (*NAS, "search", "--target", "flops=400M", "--evaluator", "python:made_up:accuracy", *study)
+    begun, used = time.time(), _processor_s()
+    subprocess.run(command, cwd=folder, capture_output=True, check=True)  # noqa: S603 -- its own words
+    ended, used = time.time(), _processor_s() - used
+    asked, used_before = map(float, (folder / "asked").read_text().split()[:2])
+    spans = {"proposal_s": asked - begun, "result_s": ended - asked}
+    return spans | {"proposal_processor_s": used_before, "result_processor_s": used - used_before}
+
+
+def _processor_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def resuming(sizes: list[int], fill: Callable[[str, int], None]) -> list[Row]:
+    """Of studies that hold so many trials: medians, and the least and the most.
+
+    Args:
+        sizes: in rising order.
+        fill: brings the study in the database of a URL to so many trials.
+    """
+    rows = list[Row]()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "made_up.py").write_text(MADE_UP, encoding="utf-8")
+        go_on(folder, "filled.db", 1)
+        for size in sizes:
+            fill(f"sqlite:///{folder / 'filled.db'}", size)
+            taken = list[Row]()
+            for _ in range(REPEATS):
+                shutil.copy(folder / "filled.db", folder / "again.db")
+                taken.append(go_on(folder, "again.db", size + 1))
+            rows.append({"trials": size, "repeats": REPEATS, **_spans(taken)})
+    return rows
+
+
+def _spans(taken: list[Row]) -> Row:
+    row: Row = {}
+    for name in taken[0]:
+        values = [each[name] for each in taken]
+        row |= {name: median(values), f"{name}_least": min(values), f"{name}_most": max(values)}
+    return row

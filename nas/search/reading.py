@@ -1,0 +1,104 @@
+"""Trials out of Optuna's tables, by a few plain selects.
+
+Optuna makes an object of every row, and reads the distribution of every parameter anew: over a hundred of each for a
+trial of 42 parameters. The same trials are put together here of rows as they come.
+"""
+
+import json
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from optuna.distributions import json_to_distribution
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+Trials = Mapping[int, FrozenTrial]
+AT_ONCE = 500  # trials that one statement names: databases limit how many values it may have
+
+
+def read_trials(
+    session: "Session", study_id: int, after: int, others: Collection[int], states: Container[TrialState] | None
+) -> list[FrozenTrial]:
+    """A study's trials in the order of their own numbers in the database, by which they are named here.
+
+    Args:
+        session: a transaction.
+        study_id: of the study.
+        after: trials with a higher number than this one are read,
+        others: and these, whose numbers are not.
+        states: those in other states are left out; None for all.
+    """
+    found = [*_begun(session, study_id, after), *_named(session, study_id, sorted(others))]
+    trials = {trial._trial_id: trial for trial in found if states is None or trial.state in states}
+    for fill in (_fill_params, _fill_values, _fill_steps, _fill_attributes):
+        fill(session, trials)
+    return [trials[trial_id] for trial_id in sorted(trials)]
+
+
+def _begun(session: "Session", study_id: int, after: int) -> Iterator[FrozenTrial]:
+    table = models.TrialModel.__table__
+    yield from map(_bare, session.execute(_heads(study_id).where(table.c.trial_id > after)))
+
+
+def _named(session: "Session", study_id: int, trial_ids: Sequence[int]) -> Iterator[FrozenTrial]:
+    table = models.TrialModel.__table__
+    for some in _portions(trial_ids):
+        yield from map(_bare, session.execute(_heads(study_id).where(table.c.trial_id.in_(some))))
+
+
+def _heads(study_id: int) -> sqlalchemy.Select[Any]:
+    table = models.TrialModel.__table__
+    columns = ("trial_id", "number", "state", "datetime_start", "datetime_complete")
+    return sqlalchemy.select(*(table.c[name] for name in columns)).where(table.c.study_id == study_id)
+
+
+def _bare(row: Sequence[Any]) -> FrozenTrial:
+    """A trial without all that other tables hold."""
+    trial_id, number, state, begun, ended = row
+    return FrozenTrial(number, state, None, begun, ended, {}, {}, {}, {}, {}, trial_id)
+
+
+def _rows(session: "Session", model: Any, trials: Trials, *columns: str) -> Iterator[Sequence[Any]]:
+    """The trials' rows of a table: a trial's number, then these columns, of one trial in the order of the first."""
+    table = model.__table__
+    chosen = [table.c[name] for name in ("trial_id", *columns)]
+    query = sqlalchemy.select(*chosen).order_by(*chosen[:2])
+    for some in _portions(list(trials)):
+        yield from session.execute(query.where(table.c.trial_id.in_(some)))
+
+
+def _portions(trial_ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    yield from (trial_ids[start : start + AT_ONCE] for start in range(0, len(trial_ids), AT_ONCE))
+
+
+def _fill_params(session: "Session", trials: Trials) -> None:
+    read = cache(json_to_distribution)
+    columns = ("param_id", "param_name", "param_value", "distribution_json")
+    for trial_id, _, name, value, text in _rows(session, models.TrialParamModel, trials, *columns):
+        trial, kind = trials[trial_id], read(text)
+        trial.params[name], trial.distributions[name] = kind.to_external_repr(value), kind
+
+
+def _fill_values(session: "Session", trials: Trials) -> None:
+    model = models.TrialValueModel
+    for trial_id, _, value, kind in _rows(session, model, trials, "objective", "value", "value_type"):
+        trials[trial_id].values = [*(trials[trial_id].values or ()), model.stored_repr_to_value(value, kind)]
+
+
+def _fill_steps(session: "Session", trials: Trials) -> None:
+    model = models.TrialIntermediateValueModel
+    columns = ("step", "intermediate_value", "intermediate_value_type")
+    for trial_id, step, value, kind in _rows(session, model, trials, *columns):
+        trials[trial_id].intermediate_values[step] = model.stored_repr_to_intermediate_value(value, kind)
+
+
+def _fill_attributes(session: "Session", trials: Trials) -> None:
+    for trial_id, key, text in _rows(session, models.TrialUserAttributeModel, trials, "key", "value_json"):
+        trials[trial_id].user_attrs[key] = json.loads(text)
+    for trial_id, key, text in _rows(session, models.TrialSystemAttributeModel, trials, "key", "value_json"):
+        trials[trial_id].system_attrs[key] = json.loads(text)
