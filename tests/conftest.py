@@ -8,6 +8,8 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 import pytest
 from hypothesis import settings
 
+from tests import postgresql
+
 # Tests run beside each other, one for each core; it is read when numpy and torch are loaded, by commands too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -29,6 +31,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("faults that were made")
         for result, text in told:
             terminalreporter.write_line(f"{result:7} {text}")
+
+
+@pytest.fixture(name="server", scope="session")
+def _server() -> Iterator[postgresql.Server]:
+    """A PostgreSQL server; who ends it begins it again."""
+    with postgresql.running() as server:
+        yield server
 
 
 @pytest.fixture(name="elsewhere", scope="session")

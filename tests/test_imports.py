@@ -56,6 +56,7 @@ _HEAVY: Mapping[str, tuple[str, ...]] = {
     "pandas": ("report", "evaluate.table", "evaluate.table_file", "evaluate.table_rows"),
     "onnx": ("graph", "device"),
     "onnxruntime": ("device",),
+    "ray": ("search.ray_cluster",),
 }
 _WITHOUT_TORCH = (
     "nas.evaluate",
@@ -257,6 +258,7 @@ def test_every_room_of_the_code_has_a_row() -> None:
         ("nas.cli.pareto", "from plotly import graph_objects", "imports plotly"),
         ("nas.cost.measured", "import onnx", "imports onnx"),
         ("nas.graph.build", "import onnxruntime", "imports onnxruntime"),
+        ("nas.search.loop", "def late() -> None:\n    import_module('ray')", "imports ray"),
     ],
 )
 def test_a_made_up_bad_import_is_caught(importer: str, source: str, told: str) -> None:
@@ -280,6 +282,7 @@ _KNOWN = ("nas.arch.spec", "nas.cost.base", "nas.arch", "nas.cost", "nas.data")
         ("nas.evaluate.train", "import torch\nimport nas.models.build\nimport nas.data.load"),
         ("nas.evaluate.table", "import pandas\nimport nas.space.decode"),
         ("nas.scaling.fit", "import nas.search.loop"),
+        ("nas.search.ray_cluster", "import_module('ray')"),
         ("nas.cli.search", "import nas.search.loop\nimport nas.data.load\nimport click"),
     ],
 )
@@ -322,7 +325,13 @@ def test_the_package_and_its_command_load_nothing_heavy(module: str) -> None:
 def test_architectures_costs_and_searches_need_no_torch() -> None:
     loaded = loaded_by("import nas.arch.presets, nas.cost.target, nas.space.files, nas.search.loop, nas.objective")
     assert "optuna" in loaded
-    assert loaded.isdisjoint({"torch", "plotly", "pandas"})
+    assert loaded.isdisjoint({"torch", "plotly", "pandas", "ray"})
+
+
+def test_ray_is_loaded_by_those_alone_who_use_a_cluster() -> None:
+    loaded = loaded_by("import nas.search.ray_workers")
+    assert "psutil" in loaded
+    assert loaded.isdisjoint({"ray", "torch"})
 
 
 def test_tables_and_functions_score_without_torch() -> None:

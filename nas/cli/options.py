@@ -51,7 +51,7 @@ metric_option = click.option(
 )
 
 
-def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Several options, in the order of the help."""
 
     def applied(command: Command) -> Command:
@@ -64,7 +64,7 @@ def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
 
 def training_options(resolution_help: str = "Pixels of a side in a training.") -> Callable[[Command], Command]:
     """What short trainings are of: images, epochs, pixels and a device."""
-    return _all_of(
+    return all_of(
         click.option(
             "--data",
             default="digits",
@@ -82,7 +82,7 @@ def training_options(resolution_help: str = "Pixels of a side in a training.") -
     )
 
 
-supernet_options = _all_of(
+supernet_options = all_of(
     click.option(
         "--supernet-epochs", type=click.IntRange(1), metavar="N", help="Of the supernet's one training.  [default: 60]"
     ),
@@ -94,11 +94,11 @@ supernet_options = _all_of(
         help="Where supernets are kept; one of the same space, data and seed is used again.",
     ),
 )
-space_options = _all_of(
+space_options = all_of(
     click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file."),
     click.option("--fix", "fixes", multiple=True, metavar="CHOICE=OPTION", help="Make a choice: stage1.kernel=3."),
 )
-target_task_options = _all_of(
+target_task_options = all_of(
     click.option(
         "--resolution",
         type=click.IntRange(1, 10_000),
@@ -115,7 +115,7 @@ def file_option(name: str, what: str) -> Callable[[Command], Command]:
     return click.option(f"--{name}", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=what)
 
 
-figure_options = _all_of(
+figure_options = all_of(
     file_option("html", "Write the figure as a page."),
     file_option("png", "Write the figure as a picture; needs hwnas[png] and Chrome or Chromium."),
 )

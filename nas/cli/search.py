@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
+from nas.cli.engine import check_engine, engine_options, make_engine
 from nas.cli.evaluators import BEFORE, FORMS, SUPERNET, TRAIN, ZERO_COST, halves, make_evaluator, settled
 from nas.cli.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.options import (
@@ -25,7 +26,7 @@ from nas.cli.options import (
 )
 from nas.cli.search_result import print_result, print_result_json
 from nas.errors import TargetError
-from nas.search.defaults import BAND, CONFIRM, PRUNER_NAMES, RETRIES, SAMPLER_NAMES, SCREENED, SURROGATE, TRIALS
+from nas.search.defaults import BAND, CONFIRM, PRUNER_NAMES, SAMPLER_NAMES, SCREENED, SURROGATE, TRIALS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 # Options that are settings of the same name.
 _SETTINGS = (
     *("trials", "epochs", "seed", "objective", "w", "band", "pruner", "confirm"),
-    *("workers", "retries", "patience"),
+    *("retries", "patience"),
 )
 
 
@@ -160,15 +161,7 @@ class Timed(Protocol):
     metavar="N",
     help="Train so many of the best with two more seeds in the end, at most a quarter of all.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Processes that evaluate at once, each with its share of processors, graphics cards and memory. The same "
-    "command on other machines, with the same --study and a --storage that all reach, takes part in the same search.",
-)
+@engine_options
 @click.option(
     "--checkpoint-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -176,14 +169,6 @@ class Timed(Protocol):
     show_default=True,
     help="Where trainings with epochs of half a minute and more are kept after each, until they end. A training whose "
     "process was ended goes on from there, on any machine that sees the folder.",
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(0, 100),
-    default=RETRIES,
-    show_default=True,
-    metavar="N",
-    help="Times that a trial whose process was ended is begun again, before it fails.",
 )
 @click.option(
     "--timeout",
@@ -215,6 +200,7 @@ def command(context: click.Context, /, **_options: Any) -> None:
     from nas.search.storage import quiet_optuna
 
     options = settled(context)
+    check_engine(context)
     quiet_optuna()
     progress = make_progress(plain=options["as_json"])
     with ExitStack() as open_devices:
@@ -224,7 +210,7 @@ def command(context: click.Context, /, **_options: Any) -> None:
             return
         with progress:
             try:
-                view = run(planned, storage=options["storage"], listen=progress.listen)
+                view = run(planned, storage=options["storage"], listen=progress.listen, workers=make_engine(options))
             except KeyboardInterrupt:
                 progress.say(f"stopped; the same command goes on with study {planned.study_name}")
                 raise
@@ -254,6 +240,7 @@ def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack
         start_from=tuple(find_architecture(name, options["storage"])[1] for name in options["starts"]),
         sampler=options["sampler"] or "",
         timeout_s=options["timeout"],
+        workers=options["workers"] or 1,
         **{name: options[name] for name in _SETTINGS},
     )
     check(space, settings)

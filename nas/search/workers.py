@@ -96,7 +96,11 @@ class Workers(Protocol):
         ...
 
     def paused(self) -> AbstractContextManager[None]:
-        """Inside it nothing is evaluated on this machine's processors."""
+        """Inside it nothing is evaluated on this machine's processors.
+
+        Raises:
+            NasError: that cannot be had.
+        """
         ...
 
 

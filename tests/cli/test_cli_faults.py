@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -37,12 +37,6 @@ def accuracy(arch):
 """
 Record = Callable[[str, Any], None]
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(name="server", scope="module")
-def _server() -> Iterator[postgresql.Server]:
-    with postgresql.running() as server:
-        yield server
 
 
 def counted(url: str) -> Counter[str]:

@@ -1,9 +1,5 @@
-"""Trials read in a few statements are those that Optuna's own storage reads, whatever has been written meanwhile.
+"""Trials read in a few statements are those that Optuna's own storage reads, whatever has been written meanwhile."""
 
-`NAS_TEST_POSTGRESQL` names a PostgreSQL database where schemas can be made, by its SQLAlchemy URL.
-"""
-
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,7 +19,6 @@ from nas.search.rows import BulkStorage
 from nas.search.settings import Direction
 from tests.search.fake_trials import SEVERAL, TEMPLATES, template
 
-POSTGRESQL = os.environ.get("NAS_TEST_POSTGRESQL", "")
 UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 
@@ -43,14 +38,13 @@ def schema(database: str) -> Iterator[str]:
     engine.dispose()
 
 
-@pytest.fixture(scope="module", params=["SQLite", "PostgreSQL"])
+@pytest.fixture(scope="module", params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.slow)])
 def storages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storages]:
     """Optuna's storage and ours, of the same database."""
-    if request.param == "PostgreSQL" and not POSTGRESQL:
-        pytest.skip("NAS_TEST_POSTGRESQL names no database")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = f"sqlite:///{tmp_path_factory.mktemp('reading') / 'nas.db'}"
-    with schema(POSTGRESQL) if request.param == "PostgreSQL" else nullcontext(file) as url:
+    own = request.param == "PostgreSQL"
+    with schema(request.getfixturevalue("server").url) if own else nullcontext(file) as url:
         both = RDBStorage(url), BulkStorage(url)
         yield both
         for storage in both:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -15,15 +14,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas.search.slots import Full, Slots, Taken
 from nas.search.storage import open_storage
 from nas.search.tables import backend
-from tests import postgresql
 
 PROCESSES = multiprocessing.get_context("spawn")
-
-
-@pytest.fixture(name="server", scope="module")
-def _server() -> Iterator[postgresql.Server]:
-    with postgresql.running() as server:
-        yield server
 
 
 @pytest.fixture(name="url", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
