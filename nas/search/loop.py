@@ -157,7 +157,7 @@ class _Run:
         return self.settings.objective == PARETO
 
     def run(self) -> None:
-        with self.heart:
+        with self.heart, self.workers:  # who cannot evaluate says so before anything is done
             self._prepare()
             with self._alone("beginning"):
                 self._begin()

@@ -79,7 +79,7 @@ class Searching:
             NasError: the evaluator fails as a whole.
         """
         self._learn([trial for trial in self.study.get_trials(deepcopy=False) if self.tally.knows(trial.number)])
-        with self._given_back(), self.workers, self._quiet:
+        with self._given_back(), self._quiet:
             while self._fill() or self._others_at_work():
                 self._quiet.give_way()
                 with self.interrupts.heeded():
