@@ -154,6 +154,18 @@ def test_a_pause_is_granted_where_no_task_runs(workers: RayWorkers, monkeypatch:
 
 
 @pytest.mark.slow
+def test_nothing_is_printed(nodes: Nodes, capfd: pytest.CaptureFixture[str]) -> None:
+    with RayWorkers(nodes.address) as workers:
+        assert len(finish(workers, {("", 0): call(printing, SMALL), ("", 1): call(dying, SMALL)})) == 2
+    assert capfd.readouterr() == ("", "")
+
+
+def printing(_arch: Architecture, _resolution: int, _seed: int, _epochs: int) -> Iterator[float]:
+    sys.stdout.write("to be read by nobody")
+    yield 0.5
+
+
+@pytest.mark.slow
 def test_no_epoch_begins_before_the_answer(workers: RayWorkers, tmp_path: Path) -> None:
     course = Located(tmp_path)
     course.go()
