@@ -5,6 +5,7 @@ same rows are written here in one statement a table, in one transaction.
 """
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -16,14 +17,66 @@ from optuna.distributions import (
 )
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.search.journal import Journal, open_journal
+from nas.search.journal_files import journal_folder
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
 class BulkStorage(RDBStorage):
-    """An `RDBStorage` in which creating a trial from a template is cheap."""
+    """An `RDBStorage` in which creating a trial from a template is cheap, and that keeps journals of its studies."""
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Without what a process holds for itself."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_journals"}
+
+    def _journal(self, study_id: int) -> Journal | None:
+        journals: dict[int, Journal | None] = self.__dict__.setdefault("_journals", {})
+        if study_id not in journals:
+            journals[study_id] = open_journal(self, study_id)
+        return journals[study_id]
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        """See `RDBStorage`."""
+        study_id = super().create_new_study(directions, study_name)
+        if journal := self._journal(study_id):
+            journal.begin()
+        return study_id
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """See `RDBStorage`."""
+        super().set_study_user_attr(study_id, key, value)
+        if journal := self._journal(study_id):
+            journal.note(key, value)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """See `RDBStorage`."""
+        done = super().set_trial_state_values(trial_id, state, values)
+        if done and state.is_finished():
+            self._keep(trial_id)
+        return done
+
+    def _keep(self, trial_id: int) -> None:
+        """Append a trial that has just finished to its study's journal."""
+        if journal_folder(self.url) is None:
+            return
+        with _create_scoped_session(self.scoped_session) as session:
+            model = models.TrialModel.find_or_raise_by_id(trial_id, session)
+            study_id, trial = int(model.study_id), self._build_frozen_trial_from_trial_model(model)
+        if journal := self._journal(study_id):
+            journal.trial(trial)
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        """See `RDBStorage`."""
+        trial = super()._create_new_trial(study_id, template_trial)
+        if trial.state.is_finished() and (journal := self._journal(study_id)):
+            journal.trial(trial)
+        return trial
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: "Session"
@@ -47,6 +100,30 @@ class BulkStorage(RDBStorage):
         trial.number = trial.count_past_trials(session)
         session.add(trial)
         return trial
+
+    def add_study(
+        self,
+        name: str,
+        directions: Sequence[StudyDirection],
+        attributes: Mapping[str, Any],
+        trials: Iterable[FrozenTrial],
+    ) -> None:
+        """Add a whole study in one transaction; its trials are numbered as they come.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: there is one of that name.
+        """
+        with _create_scoped_session(self.scoped_session) as session:
+            rows = [models.StudyDirectionModel(objective=i, direction=d) for i, d in enumerate(directions)]
+            study = models.StudyModel(study_name=name, directions=rows)
+            session.add(study)
+            session.flush()
+            study_id = int(study.study_id)
+            kept = [{"study_id": study_id, **row} for row in _attributes(attributes)]
+            if kept:
+                session.execute(sqlalchemy.insert(models.StudyUserAttributeModel), kept)
+            for trial in trials:
+                self._get_prepared_new_trial(study_id, trial, session)
 
     def _check_params(self, study_id: int, trial: FrozenTrial, session: "Session") -> None:
         """A parameter must have the kind of distribution that the study's first trial with it had.
@@ -98,5 +175,5 @@ def _param(trial: FrozenTrial, name: str) -> dict[str, Any]:
     }
 
 
-def _attributes(kept: dict[str, Any]) -> list[dict[str, Any]]:
+def _attributes(kept: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"key": key, "value_json": json.dumps(value)} for key, value in kept.items()]

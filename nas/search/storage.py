@@ -5,12 +5,15 @@ text, its costs (each by its name, and all together), seed and versions from the
 seconds when it ends; all as user attributes, so that any Optuna tool shows them.
 """
 
+import os
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import optuna
 from attrs import evolve, field, frozen
@@ -24,6 +27,7 @@ from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.search.defaults import DEFAULT_STORAGE
+from nas.search.journal_files import database_file, journal_folder, journals, restore_command
 from nas.search.rows import BulkStorage
 from nas.search.settings import Direction
 from nas.version import __version__
@@ -34,7 +38,7 @@ VERDICTS = "nas:verdicts"
 EXPECTED = "nas:expected"
 CONFIRMED = "nas:confirmed"  # accuracies of the best with further seeds, by trial and seed
 KILLED = "killed"
-_SECRET = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
+_SECRET = re.compile("pass|pwd|secret|token|auth|cred|api_?key|odbc_connect", re.IGNORECASE)
 COUNTED_STATES = ("complete", "pruned", "failed")
 
 
@@ -232,9 +236,41 @@ def _first_line(error: BaseException, url: str) -> str:
     if known is None:
         return "it is not of the form DRIVER://USER:PASSWORD@HOST/DATABASE"
     line = (str(error).splitlines() or [""])[0]
-    secrets = [str(known.password or ""), *(str(v) for key, v in known.query.items() if _SECRET.search(key)), url]
-    hides = mask(url) != url and any(secret and secret in line for secret in secrets)
+    hides = mask(url) != url and any(secret in line for secret in _secrets(known, url))
     return type(error).__name__ if hides else line
+
+
+def _secrets(known: URL, url: str) -> set[str]:
+    """What must not be told of a URL, as it is and as it stands there."""
+    hidden = [value for key, value in known.query.items() if _SECRET.search(key)]
+    plain = {str(known.password or ""), *(part for value in hidden for part in _parts(value))}
+    return {form for secret in plain if secret for form in (secret, quote(secret, ""), quote_plus(secret))} | {url}
+
+
+def _parts(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _refusal(error: BaseException, url: str, what: str, remedy: str) -> StudyError:
+    """What went wrong with a storage, and what to do about it."""
+    cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+    code = str(getattr(getattr(cause, "orig", None), "sqlite_errorname", ""))
+    line = _first_line(cause, url)
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return _damaged(url, line, "" if code.startswith("SQLITE_CORRUPT") else remedy)
+    if code.startswith("SQLITE_FULL"):
+        remedy = "free some space there, and give the same command again; finished trials are kept"
+    return StudyError(f"storage {mask(url)} {what}: {line}", remedy)
+
+
+def _damaged(url: str, line: str, remedy: str = "") -> StudyError:
+    """A file that is no database any more, or never was one."""
+    if journals(url):
+        remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url)}"
+    return StudyError(
+        f"storage {mask(url)} is damaged and cannot be opened: {line}",
+        remedy or "put a whole copy in its place, or name another by --storage",
+    )
 
 
 @contextmanager
@@ -243,10 +279,12 @@ def explained(url: str) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        raise StudyError(
-            f"storage {mask(url)} failed: {_first_line(error.__cause__ or error, url)}",
-            "see that it can be written to and that no other program holds it; finished trials are kept",
-        ) from None
+        remedy = "see that it can be written to and that no other program holds it; finished trials are kept"
+        raise _refusal(error, url, "failed", remedy) from None
+    except (JSONDecodeError, LookupError) as error:
+        if isinstance(error, LookupError) and "enum values" not in str(error):
+            raise
+        raise _damaged(url, _first_line(error, url)) from None
 
 
 def versions_now() -> dict[str, str]:
@@ -263,20 +301,45 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
     """Open a storage by its Optuna URL.
 
     Raises:
-        StudyError: it cannot be opened, or is absent and `create` is false.
+        StudyError: it cannot be opened, is damaged, or is absent and `create` is false.
     """
+    return get_storage(open_rows(url, create=create))
+
+
+def open_rows(url: str, *, create: bool = True) -> BulkStorage:
+    """A storage without a cache; see `open_storage`."""
     try:
-        database = make_url(url).database if url.startswith("sqlite") else None
-        if not create and database and not Path(database).exists():
-            raise StudyError(
-                f"there is no study database {database}", "run `nas search` first, or name one by --storage"
-            )
-        return get_storage(BulkStorage(url))
+        file = database_file(url)
+        if file is not None:
+            _check_there(url, file, create=create)
+        storage = BulkStorage(url)
+        if file is not None:
+            _check_whole(storage)
     except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
-        raise StudyError(
-            f"storage {mask(url)} cannot be opened: {_first_line(error, url)}",
-            f"give an Optuna URL like {DEFAULT_STORAGE}",
-        ) from None
+        raise _refusal(error, url, "cannot be opened", f"give an Optuna URL like {DEFAULT_STORAGE}") from None
+    return storage
+
+
+def _check_there(url: str, file: Path, *, create: bool) -> None:
+    if not create and not file.exists():
+        remedy = "run `nas search` first, or name one by --storage"
+        if journals(url):
+            remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url)}"
+        raise StudyError(f"there is no study database {file}", remedy)
+    if file.is_file() and file.stat().st_size == 0 and journals(url):
+        raise _damaged(url, "it is empty, and there are journals of its studies")
+
+
+def _check_whole(storage: BulkStorage) -> None:
+    """A search that goes on with a damaged file would damage it further.
+
+    Raises:
+        StudyError: SQLite finds fault with the file.
+    """
+    with storage.engine.connect() as connection:
+        found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+    if found != "ok":
+        raise _damaged(storage.url, " ".join(found.split())[:200])
 
 
 def study_names(storage: BaseStorage) -> tuple[str, ...]:
