@@ -26,7 +26,16 @@ from nas.evaluate.base import Evaluators
 from nas.search.defaults import DEFAULT_STORAGE
 from nas.search.interrupts import Interrupts
 from nas.search.lease import Lease
-from nas.search.storage import KILLED, explained, kill, kill_running, open_storage, open_study, versions_now
+from nas.search.storage import (
+    KILLED,
+    explained,
+    kill,
+    kill_running,
+    names_with,
+    open_storage,
+    open_study,
+    versions_now,
+)
 from nas.search.workers import Call, Key, Outcome, Workers, make_workers
 
 SETTINGS = "nas:scoring"
@@ -228,8 +237,7 @@ def _told(error: BaseException) -> str:
 
 def scoring_names(storage: BaseStorage) -> tuple[str, ...]:
     """Studies of trainings alone, oldest first."""
-    studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
-    return tuple(study.study_name for study in studies if SETTINGS in study.user_attrs)
+    return names_with(storage, SETTINGS)
 
 
 def _score(trial: FrozenTrial) -> Score:

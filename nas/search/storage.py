@@ -30,6 +30,7 @@ from nas.search.defaults import DEFAULT_STORAGE
 from nas.search.journal_files import database_file, journal_folder, journals, restore_command
 from nas.search.rows import BulkStorage
 from nas.search.settings import Direction
+from nas.search.shapes import check, check_costs, check_settings, fits
 from nas.version import __version__
 
 SETTINGS = "nas:settings"
@@ -39,6 +40,10 @@ EXPECTED = "nas:expected"
 CONFIRMED = "nas:confirmed"  # accuracies of the best with further seeds, by trial and seed
 KILLED = "killed"
 _SECRET = re.compile("pass|pwd|secret|token|auth|cred|api_?key|odbc_connect", re.IGNORECASE)
+_REMEDIES = {
+    "SQLITE_FULL": "free some space there, and give the same command again; finished trials are kept",
+    "SQLITE_CANTOPEN": "see that its folder is there and can be written to, or name another place by --storage",
+}
 COUNTED_STATES = ("complete", "pruned", "failed")
 
 
@@ -186,7 +191,8 @@ class StudyView:
     @property
     def front(self) -> tuple[Record, ...]:
         """Complete trials that no other beats in accuracy and first cost, by rising cost."""
-        known = [(r.costs[self.cost_name], r.accuracy, r) for r in self.complete if r.accuracy is not None]
+        name = self.cost_name
+        known = [(r.costs[name], r.accuracy, r) for r in self.complete if r.accuracy is not None and name in r.costs]
         front: list[Record] = []
         best = -1.0
         for _, accuracy, record in sorted(known, key=lambda row: (row[0], -row[1], row[2].number)):
@@ -258,8 +264,7 @@ def _refusal(error: BaseException, url: str, what: str, remedy: str) -> StudyErr
     line = _first_line(cause, url)
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return _damaged(url, line, "" if code.startswith("SQLITE_CORRUPT") else remedy)
-    if code.startswith("SQLITE_FULL"):
-        remedy = "free some space there, and give the same command again; finished trials are kept"
+    remedy = next((better for start, better in _REMEDIES.items() if code.startswith(start)), remedy)
     return StudyError(f"storage {mask(url)} {what}: {line}", remedy)
 
 
@@ -337,15 +342,25 @@ def _check_whole(storage: BulkStorage) -> None:
         StudyError: SQLite finds fault with the file.
     """
     with storage.engine.connect() as connection:
-        found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+        found = " ".join(str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()).split())
     if found != "ok":
-        raise _damaged(storage.url, " ".join(found.split())[:200])
+        raise _damaged(storage.url, found.removeprefix("*** in database main *** ")[:200])
 
 
 def study_names(storage: BaseStorage) -> tuple[str, ...]:
     """Studies made by this tool, oldest first."""
-    studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
-    return tuple(study.study_name for study in studies if SETTINGS in study.user_attrs)
+    return names_with(storage, SETTINGS)
+
+
+def names_with(storage: BaseStorage, key: str) -> tuple[str, ...]:
+    """Studies that have an attribute, oldest first."""
+    with explained(_url(storage)):
+        studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
+    return tuple(study.study_name for study in studies if key in study.user_attrs)
+
+
+def _url(storage: BaseStorage) -> str:
+    return str(getattr(getattr(storage, "_backend", storage), "url", ""))
 
 
 def open_study(
@@ -418,20 +433,43 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
     names = study_names(storage)
     if name not in names:
         raise StudyError(f"there is no study {name!r}", f"there are {', '.join(names) or 'none'}")
-    study = optuna.load_study(storage=storage, study_name=name)
-    attrs = study.user_attrs
-    trials = study.get_trials(deepcopy=False)
+    with explained(_url(storage)):
+        study = optuna.load_study(storage=storage, study_name=name)
+        attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    try:
+        return _view(name, attrs, trials)
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise StudyError(
+            f"study {name} holds what nas does not write: {reason}", "it was changed by hand or damaged; take a copy"
+        ) from None
+
+
+def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyView:
+    """Of a study's attributes and trials, which anyone may have written."""
+    check_settings(attrs[SETTINGS])
     baseline = Record(**attrs[BASELINE]) if attrs.get(BASELINE) else None
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
     verdicts = {int(number): Verdict(**verdict) for number, verdict in attrs.get(VERDICTS, {}).items()}
     view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, verdicts)
     known = attrs.get(EXPECTED, {})
     # What was expected before the last trials says nothing of those.
-    if known.get("trials") != view.counted:
-        return view
-    expected = {int(number): Expected(**row) for number, row in known["rows"].items()}
-    confirmed = {int(number): tuple(readings) for number, readings in known.get("confirmed", {}).items()}
-    return evolve(view, expected=expected, confirmed=confirmed)
+    if known.get("trials") == view.counted:
+        expected = {int(number): Expected(**row) for number, row in known["rows"].items()}
+        confirmed = {int(number): tuple(readings) for number, readings in known.get("confirmed", {}).items()}
+        view = evolve(view, expected=expected, confirmed=confirmed)
+    _check(view)
+    return view
+
+
+def _check(view: StudyView) -> None:
+    own = (view.baseline,) if view.baseline else ()
+    for record in (*view.records, *own, *view.verdicts.values(), *view.expected.values()):
+        check(record)
+    for record in (*view.records, *own):
+        check_costs(record.costs)
+    if not fits(view.confirmed, Mapping[int, tuple[float, ...]]):
+        raise ValueError(f"confirmed are {_brief(view.confirmed)}")
 
 
 def read_trial(trial: FrozenTrial) -> Record:
