@@ -245,7 +245,10 @@ def _read_trial(told: dict[str, Any]) -> FrozenTrial:
 
 
 def _check(trial: FrozenTrial) -> None:
-    """By Optuna's own rules."""
+    """By Optuna's own rules, which take a text for the number that it shows."""
+    for name, value in trial.params.items():
+        if not isinstance(trial.distributions.get(name), CategoricalDistribution | None):
+            _number(value, f"the param {name!r}")
     try:
         trial._validate()
     except (TypeError, OverflowError) as error:
