@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -133,13 +134,21 @@ def read_checkpoint(path: Path, described: Mapping[str, Any]) -> Checkpoint | No
     return Checkpoint(own, held["epoch"], held["seconds"], tensors, held["optimizer"])
 
 
+def _unpickle(whole: bytes) -> dict[str, Any]:
+    """Tensors and plain values; torch refuses what would run code, and warns of what it has not seen before."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        held: dict[str, Any] = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
+    return held
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         whole = path.read_bytes()
     except OSError as error:
         raise NasError(f"{path} cannot be read: {error.strerror or error}", _ELSEWHERE) from None
     try:
-        held: dict[str, Any] = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
+        held = _unpickle(whole)
         if held["format"] != FORMAT:
             raise NasError(f"{path} is of format {held['format']}, and {FORMAT} is known", _REMEDY)
         held["described"] = json.loads(held["described"])

@@ -46,14 +46,14 @@ def journals(url: str) -> tuple[Path, ...]:
     return () if folder is None else tuple(sorted(folder.glob(f"*{ENDING}")))
 
 
-def restore_command(url: str) -> str:
-    """What takes the studies of a database from its journals into a new one beside it."""
+def restore_command(url: str, told: str) -> str:
+    """What takes the studies of a database from its journals into a new one beside it; `told` is its URL for people."""
     file = database_file(url)
     stem = "nas" if file is None else file.name.removesuffix(".db")
     names = (f"{stem}-restored{number}.db" for number in ("", *range(2, 1000)))
     beside = (Path(name) if file is None else file.with_name(name) for name in names)
     into = next(path for path in beside if not path.exists())
-    at = () if url == DEFAULT_STORAGE else ("--storage", url)
+    at = () if url == DEFAULT_STORAGE else ("--storage", told)
     return shlex.join(("nas", "studies", "restore", *at, "--into", str(into)))
 
 

@@ -15,6 +15,7 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
@@ -100,6 +101,17 @@ class BulkStorage(RDBStorage):
         trial.number = trial.count_past_trials(session)
         session.add(trial)
         return trial
+
+    def _build_frozen_trial_from_trial_model(self, trial: models.TrialModel) -> FrozenTrial:
+        """See `RDBStorage`; anyone may have written the rows.
+
+        Raises:
+            StorageInternalError: they make no trial.
+        """
+        try:
+            return super()._build_frozen_trial_from_trial_model(trial)
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise StorageInternalError(f"trial {trial.number} cannot be read: {error}") from None
 
     def add_study(
         self,

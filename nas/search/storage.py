@@ -21,7 +21,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
@@ -265,13 +265,17 @@ def _refusal(error: BaseException, url: str, what: str, remedy: str) -> StudyErr
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return _damaged(url, line, "" if code.startswith("SQLITE_CORRUPT") else remedy)
     remedy = next((better for start, better in _REMEDIES.items() if code.startswith(start)), remedy)
+    if isinstance(cause, OperationalError) and not code:
+        remedy = (
+            f"see that the server runs and lets this user in, or keep studies in a file: --storage {DEFAULT_STORAGE}"
+        )
     return StudyError(f"storage {mask(url)} {what}: {line}", remedy)
 
 
 def _damaged(url: str, line: str, remedy: str = "") -> StudyError:
     """A file that is no database any more, or never was one."""
     if journals(url):
-        remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url)}"
+        remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url, mask(url))}"
     return StudyError(
         f"storage {mask(url)} is damaged and cannot be opened: {line}",
         remedy or "put a whole copy in its place, or name another by --storage",
@@ -286,7 +290,7 @@ def explained(url: str) -> Iterator[None]:
     except (StorageInternalError, SQLAlchemyError) as error:
         remedy = "see that it can be written to and that no other program holds it; finished trials are kept"
         raise _refusal(error, url, "failed", remedy) from None
-    except (JSONDecodeError, LookupError) as error:
+    except (JSONDecodeError, LookupError, RecursionError) as error:
         if isinstance(error, LookupError) and "enum values" not in str(error):
             raise
         raise _damaged(url, _first_line(error, url)) from None
@@ -329,7 +333,7 @@ def _check_there(url: str, file: Path, *, create: bool) -> None:
     if not create and not file.exists():
         remedy = "run `nas search` first, or name one by --storage"
         if journals(url):
-            remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url)}"
+            remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url, mask(url))}"
         raise StudyError(f"there is no study database {file}", remedy)
     if file.is_file() and file.stat().st_size == 0 and journals(url):
         raise _damaged(url, "it is empty, and there are journals of its studies")
