@@ -29,6 +29,7 @@ from nas.search.journal_text import (
 )
 from nas.search.restore import Contents, read_journal, restore
 from nas.search.rows import BulkStorage
+from nas.search.scoring import scoring_names
 from nas.search.storage import open_storage, open_study, read_study
 from tests.search.fakes import outcome
 from tests.search.test_search_killed import PROCESSES, TRIALS, end_at, go
@@ -385,7 +386,6 @@ def test_a_new_study_leaves_the_journal_of_an_older_one(tmp_path: Path, caplog: 
         for _ in range(times + 1):
             run_one(study)
         (tmp_path / "nas.db").unlink()
-        study._storage.remove_session() if hasattr(study._storage, "remove_session") else None
     assert [numbers(each) for each in sorted(path.parent.iterdir())] == [[0, 1, 2], [0], [0, 1]]
     assert journals(f"sqlite:///{tmp_path / 'nas.db'}") == (path,)
     assert [record.message.endswith(f"demo.jsonl.{i}") for i, record in enumerate(caplog.records, 1)] == [True, True]
@@ -484,6 +484,16 @@ def test_a_restored_study_is_the_same(tmp_path: Path, directions: Sequence[Any],
     assert list(map(shown, again.trials)) == list(map(shown, study.get_trials()))
     assert again.directions == study.directions
     assert again.user_attrs == study.user_attrs
+
+
+def test_trainings_of_other_commands_are_restored_as_well(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'nas.db'}")
+    study = open_study(storage, "fit", ["maximize"], {"epochs": 1}, kept_as="nas:scoring")
+    run_one(study)
+    study.set_user_attr("nas:again", [0])
+    new = open_storage(restored(tmp_path))
+    assert scoring_names(new) == ("fit",)
+    assert open_study(new, "fit", ["maximize"], {"epochs": 1}, kept_as="nas:scoring").user_attrs["nas:again"] == [0]
 
 
 def test_trials_keep_their_numbers_and_what_was_under_way_comes_again(tmp_path: Path) -> None:
