@@ -31,6 +31,20 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             temporary.unlink()
 
 
+def read_small(path: Path, most: int) -> str:
+    """The text of a file that is small when it is what it should be.
+
+    Raises:
+        OSError: it cannot be read, or is larger; nothing of it was read then.
+        UnicodeDecodeError: it is no text.
+    """
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(f"it is larger than {most:,} bytes")
+    return data.decode("utf-8")
+
+
 def shipped_folder(name: str) -> Path:
     """A folder of data files: inside the installed package, or beside it in a checkout."""
     package = Path(str(files("nas")))

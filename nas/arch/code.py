@@ -31,6 +31,7 @@ from nas.arch.spec import (
     EXPANDING_OPERATORS,
     GATE_WIDTHS,
     GATES,
+    MOST_LAYERS,
     OPERATORS,
     PADDINGS,
     Architecture,
@@ -177,7 +178,7 @@ def _find(tokens: Sequence[Token], word: str, where: str) -> tuple[Token, str]:
         if (captured := token.match(word)) is not None:
             return token, captured
     known = ", ".join(f"{token.example} ({token.name})" for token in tokens)
-    raise ArchitectureError(f"{where}: {word!r} is not known here", f"use {known}")
+    raise ArchitectureError(f"{where}: {reprlib.repr(word)} is not known here", f"use {known}")
 
 
 def write_tokens(tokens: Sequence[Token], fields: Fields) -> str:
@@ -248,6 +249,10 @@ def parse_text(text: str) -> Architecture:
     """
     lines = [(number, " ".join(line.split("#")[0].split())) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, line) for number, line in lines if line]
+    if len(lines) > MOST_LAYERS:
+        raise ArchitectureError(
+            f"the text has {len(lines):,} lines", f"an architecture has at most {MOST_LAYERS:,} layers"
+        )
     words = [line.split()[0] for _, line in lines]
     if words[:2] != ["net", "stem"] or words[-1:] != ["head"] or words.count("head") != 1 or len(words) < 4:
         raise ArchitectureError(
@@ -359,6 +364,8 @@ def parse_json(text: str) -> Architecture:
         raise ArchitectureError(f"the file has no format {JSON_FORMAT!r}", "write one with `nas show ARCH --save FILE`")
     _check_keys("the file", Architecture, data)
     stages = data["stages"] if isinstance(data["stages"], list) else [data["stages"]]
+    if len(stages) > MOST_LAYERS:
+        raise ArchitectureError(f"stages are {len(stages):,}", f"an architecture has at most {MOST_LAYERS:,} layers")
     data["stages"] = tuple(_json_stage(f"stages[{i}]", stage) for i, stage in enumerate(stages))
     data["stem"] = _json_end("stem", STEMS, data["stem"])
     data["head"] = _json_end("head", HEADS, data["head"])

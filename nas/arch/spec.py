@@ -18,6 +18,7 @@ ACTIVATIONS = ("relu", "relu6", "silu", "hard_swish", "linear")
 GATES = ("sigmoid", "hard_sigmoid")
 GATE_WIDTHS = ("input", "expanded")
 PADDINGS = ("symmetric", "same")
+MOST_LAYERS = 10_000
 
 Validator = Callable[[Any, "Attribute[Any]", Any], None]
 
@@ -233,6 +234,9 @@ class Architecture:
     def __attrs_post_init__(self) -> None:
         if not self.stages:
             raise ArchitectureError("an architecture has no stage", "give it at least one")
+        layers = sum(stage.layers for stage in self.stages)
+        if layers > MOST_LAYERS:
+            raise ArchitectureError(f"an architecture has {layers:,} layers", f"give it at most {MOST_LAYERS:,}")
 
     def adapted(self, *, resolution: int, classes: int) -> "Architecture":
         """The same network for other images and labels: what a proxy task trains."""

@@ -12,7 +12,7 @@ from nas.search.defaults import DEFAULT_STORAGE
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, title: str = "") -> None:
     """A table as wide as its content; the first `left` columns are aligned left, the others right."""
-    lines = [tuple(headers), *map(tuple, rows)]
+    lines = [tuple(map(plain, line)) for line in (headers, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, tuple("-" * width for width in widths))
     if title:
@@ -20,6 +20,11 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: 
     for line in lines:
         cells = (c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
         click.echo("  ".join(cells).rstrip())
+
+
+def plain(text: str) -> str:
+    """A text from a file or a database in one line, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def print_json(data: Any) -> None:

@@ -7,7 +7,9 @@ from nas.arch.code import parse_json, parse_text
 from nas.arch.presets import preset, preset_names
 from nas.arch.spec import Architecture
 from nas.errors import ArchitectureError, StudyError
+from nas.files import read_small
 
+MOST_BYTES = 2_000_000
 # A study's own name may hold colons.
 _WHICH = re.compile(r":(best|trial=[^:]*|pareto=[^:]*)?$")
 
@@ -63,7 +65,7 @@ def _from_study(reference: str, storage: str) -> Architecture:
 
 def _from_file(path: Path) -> Architecture:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_small(path, MOST_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise ArchitectureError(f"{path} cannot be read: {error}", "give a text or JSON file") from None
     try:

@@ -6,21 +6,32 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.cli.options import json_option, storage_option
+from nas.cli.verbs import Verbs
+from nas.search.defaults import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     from nas.search.storage import StudyView
 
 
-@click.command()
+@click.group(cls=Verbs, verbs={"restore": "nas.cli.studies_restore"}, invoke_without_command=True)
 @json_option
 @storage_option
-def command(as_json: bool, storage: str) -> None:
+@click.pass_context
+def command(context: click.Context, as_json: bool, storage: str) -> None:
     """List the studies of a database with their trials and best results.
 
     \b
     Example:
       nas studies --storage sqlite:///nas.db
+      nas studies restore --into nas-restored.db
     """
+    if context.invoked_subcommand is None:
+        _list(as_json, storage)
+    elif as_json or storage != DEFAULT_STORAGE:
+        raise click.UsageError(f"give options behind the word {context.invoked_subcommand}")
+
+
+def _list(as_json: bool, storage: str) -> None:
     from nas.cli.printing import number, percent, print_json, print_table
     from nas.search.scoring import scoring_names
     from nas.search.storage import open_storage, read_study, study_names

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from nas.errors import DataError, MissingPackageError, NasError
 
+MOST_BYTES = 1_000_000_000
+
 
 @contextmanager
 def told_of(path: Path) -> Iterator[None]:
@@ -78,6 +80,14 @@ def _read_text(data: bytes, delimiter: str = ",") -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), columns=header, index=list(rows), dtype=object)
 
 
+def _unzip(data: bytes) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        whole = file.read(MOST_BYTES + 1)
+    if len(whole) > MOST_BYTES:
+        raise DataError(f"it is larger than {MOST_BYTES / 1e9:g} GB when it is unpacked", "give fewer rows")
+    return whole
+
+
 def _read_parquet(data: bytes) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
@@ -92,7 +102,7 @@ def _read_parquet(data: bytes) -> pd.DataFrame:
 READERS: Mapping[str, Callable[[bytes], pd.DataFrame]] = MappingProxyType(
     {
         ".csv": _read_text,
-        ".csv.gz": lambda data: _read_text(gzip.decompress(data)),
+        ".csv.gz": lambda data: _read_text(_unzip(data)),
         ".tsv": lambda data: _read_text(data, "\t"),
         ".parquet": _read_parquet,
     }

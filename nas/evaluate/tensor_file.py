@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,7 +115,9 @@ def _checked(whole: bytes) -> Any:
     with zipfile.ZipFile(io.BytesIO(whole)) as parts:
         if (damaged := parts.testzip()) is not None:
             raise zipfile.BadZipFile(damaged)
-    return torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():  # of what torch refuses anyway
+        warnings.simplefilter("ignore")
+        return torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
 
 
 def _difference(held: Mapping[str, Any], own: Mapping[str, Any]) -> str:

@@ -45,8 +45,14 @@ PAGE = """<!DOCTYPE html>
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """The table with a header line; what is unknown is left empty."""
-    text: str = frame.to_csv(index=False, lineterminator="\n")
+    """The table with a header line; what is unknown is left empty.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
+    safe = frame.copy()
+    for name in frame.columns[frame.dtypes == "string"]:
+        safe[name] = frame[name].str.replace(r"^(?=[=+\-@\t\r])", "'", regex=True)
+    text: str = safe.to_csv(index=False, lineterminator="\n")
     return text.encode()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from nas.errors import StudyError
 from nas.search.storage import Record, StudyView, Verdict
 
 BASELINE_STATE = "baseline"
@@ -40,13 +41,20 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
     one image), `params`, `peak_bytes`, `size_bytes`, `latency_ms`, `measured_ms` (of the best, in the end), `meets`
     (whether that is within the target), `score`, `seconds`, `seed`, `front` (whether on the study's front), `arch`
     (canonical text), `label` (the baseline's name).
+
+    Raises:
+        StudyError: a figure is none, or a count no whole number.
     """
     front = {record.number for record in view.front}
     rows = [_row(record, view.verdicts.get(record.number), front=record.number in front) for record in view.records]
     if view.baseline is not None:
         own = _row(view.baseline, view.verdicts.get(view.baseline.number), front=False)
         rows.append(own | {"trial": None, "state": BASELINE_STATE})
-    return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object).astype(dict(COLUMNS))
+    frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    try:
+        return frame.astype(dict(COLUMNS))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise StudyError(f"study {view.name} holds a figure that nas does not write: {error}", "take a copy") from None
 
 
 def _row(record: Record, verdict: Verdict | None, *, front: bool) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def pareto(view: StudyView) -> Pareto:
     Raises:
         StudyError: none of its trials is complete.
     """
-    if not view.complete:
+    if not view.front:
         raise StudyError(
             f"study {view.name} has no complete trial to show, of {len(view.records)} begun",
             "give its `nas search` command again, which goes on with it, until a trial is complete",
@@ -170,7 +170,9 @@ def pareto(view: StudyView) -> Pareto:
 
 
 def _scale(view: StudyView) -> _Scale:
-    axis = AXES[view.cost_name]
+    axis = AXES.get(view.cost_name)
+    if axis is None:
+        raise StudyError(f"study {view.name} limits {view.cost_name!r}, which is no known cost", "draw another study")
     _, _, precision = str(view.settings["targets"][0]).partition(" at ")
     title = re.sub("memory|Weights", rf"\g<0> at {precision}", axis.title) if precision else axis.title
     return _Scale(view.cost_name, title, axis.size, float(view.settings["limits"][0]["high"]) / axis.size)

@@ -5,7 +5,8 @@ same rows are written here in one statement a table, in one transaction. See `re
 """
 
 import json
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy
@@ -15,12 +16,16 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.search.journal import Journal, open_journal
+from nas.search.journal_files import journal_folder
 from nas.search.outage import patiently
 from nas.search.reading import read_trials
 
@@ -28,12 +33,21 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Rows that make no trial are told as the storage's; anyone may have written them."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise StorageInternalError(f"{what} cannot be read: {error}") from None
+
+
 def _nothing(_message: str) -> None:
     return
 
 
 class BulkStorage(RDBStorage):
-    """An `RDBStorage` in which creating a trial from a template is cheap, and reading many.
+    """An `RDBStorage` that makes trials from templates and reads many for little, and keeps journals of its studies.
 
     Attributes:
         say: is told, in a sentence, what the user should know of the database.
@@ -56,7 +70,55 @@ class BulkStorage(RDBStorage):
         others = {trial_id for trial_id in included_trial_ids if trial_id <= trial_id_greater_than}
         with _create_scoped_session(self.scoped_session) as session:
             models.StudyModel.find_or_raise_by_id(study_id, session)
-            return read_trials(session, study_id, trial_id_greater_than, others, states)
+            with _readable("a trial"):
+                return read_trials(session, study_id, trial_id_greater_than, others, states)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Without what a process holds for itself."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_journals"}
+
+    def _journal(self, study_id: int) -> Journal | None:
+        journals: dict[int, Journal | None] = self.__dict__.setdefault("_journals", {})
+        if study_id not in journals:
+            journals[study_id] = open_journal(self, study_id)
+        return journals[study_id]
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        """See `RDBStorage`."""
+        study_id = super().create_new_study(directions, study_name)
+        if journal := self._journal(study_id):
+            journal.begin()
+        return study_id
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """See `RDBStorage`."""
+        super().set_study_user_attr(study_id, key, value)
+        if journal := self._journal(study_id):
+            journal.note(key, value)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """See `RDBStorage`."""
+        done = super().set_trial_state_values(trial_id, state, values)
+        if done and state.is_finished():
+            self.keep(trial_id)
+        return done
+
+    def keep(self, trial_id: int) -> None:
+        """Append a trial that has just finished to its study's journal."""
+        if journal_folder(self.url) is None:
+            return
+        with _create_scoped_session(self.scoped_session) as session:
+            model = models.TrialModel.find_or_raise_by_id(trial_id, session)
+            study_id, trial = int(model.study_id), self._build_frozen_trial_from_trial_model(model)
+        if journal := self._journal(study_id):
+            journal.trial(trial)
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        """See `RDBStorage`."""
+        trial = super()._create_new_trial(study_id, template_trial)
+        if trial.state.is_finished() and (journal := self._journal(study_id)):
+            journal.trial(trial)
+        return trial
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: "Session"
@@ -80,6 +142,39 @@ class BulkStorage(RDBStorage):
         trial.number = trial.count_past_trials(session)
         session.add(trial)
         return trial
+
+    def _build_frozen_trial_from_trial_model(self, trial: models.TrialModel) -> FrozenTrial:
+        """See `RDBStorage`; anyone may have written the rows.
+
+        Raises:
+            StorageInternalError: they make no trial.
+        """
+        with _readable(f"trial {trial.number}"):
+            return super()._build_frozen_trial_from_trial_model(trial)
+
+    def add_study(
+        self,
+        name: str,
+        directions: Sequence[StudyDirection],
+        attributes: Mapping[str, Any],
+        trials: Iterable[FrozenTrial],
+    ) -> None:
+        """Add a whole study in one transaction; its trials are numbered as they come.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: there is one of that name.
+        """
+        with _create_scoped_session(self.scoped_session) as session:
+            rows = [models.StudyDirectionModel(objective=i, direction=d) for i, d in enumerate(directions)]
+            study = models.StudyModel(study_name=name, directions=rows)
+            session.add(study)
+            session.flush()
+            study_id = int(study.study_id)
+            kept = [{"study_id": study_id, **row} for row in _attributes(attributes)]
+            if kept:
+                session.execute(sqlalchemy.insert(models.StudyUserAttributeModel), kept)
+            for trial in trials:
+                self._get_prepared_new_trial(study_id, trial, session)
 
     def _check_params(self, study_id: int, trial: FrozenTrial, session: "Session") -> None:
         """A parameter must have the kind of distribution that the study's first trial with it had.
@@ -172,5 +267,5 @@ def _param(trial: FrozenTrial, name: str) -> dict[str, Any]:
     }
 
 
-def _attributes(kept: dict[str, Any]) -> list[dict[str, Any]]:
+def _attributes(kept: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"key": key, "value_json": json.dumps(value)} for key, value in kept.items()]

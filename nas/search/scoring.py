@@ -27,7 +27,16 @@ from nas.search.defaults import DEFAULT_STORAGE
 from nas.search.interrupts import Interrupts
 from nas.search.lease import Lease
 from nas.search.processes import make_workers
-from nas.search.storage import KILLED, explained, kill, kill_running, open_storage, open_study, versions_now
+from nas.search.storage import (
+    KILLED,
+    explained,
+    kill,
+    kill_running,
+    names_with,
+    open_storage,
+    open_study,
+    versions_now,
+)
 from nas.search.workers import Call, Key, Outcome, Workers
 
 SETTINGS = "nas:scoring"
@@ -240,8 +249,7 @@ def _told(error: BaseException) -> str:
 
 def scoring_names(storage: BaseStorage) -> tuple[str, ...]:
     """Studies of trainings alone, oldest first."""
-    studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
-    return tuple(study.study_name for study in studies if SETTINGS in study.user_attrs)
+    return names_with(storage, SETTINGS)
 
 
 def _score(trial: FrozenTrial) -> Score:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 from optuna.storages._rdb import models
@@ -53,6 +53,9 @@ class Slot:
 def digest(arch: str) -> str:
     """Of an architecture's text: equal for equal ones, and short enough for any database."""
     return hashlib.sha256(arch.encode()).hexdigest()
+
+
+T = TypeVar("T")
 
 
 @define(eq=False)
@@ -130,6 +133,8 @@ class Slots:
             # A database that goes away may have written what it could not say any more.
             trial._trial_id, trial.number = self._adopt(taken)
         self._own.add(trial._trial_id)
+        if trial.state.is_finished():
+            self.storage.keep(trial._trial_id)
         return trial
 
     def end(self, trial: FrozenTrial) -> bool:
@@ -144,7 +149,7 @@ class Slots:
                 self._update(session, row.slot, ended=True)
             return True
 
-        return in_transaction(self.storage, write)
+        return self._kept(trial._trial_id, in_transaction(self.storage, write))
 
     def take_over(self, slot: Slot, trial: FrozenTrial, reason: str) -> FrozenTrial | None:
         """Begin a slot's trial anew, here; None where another process was faster.
@@ -165,7 +170,7 @@ class Slots:
             self._update(session, slot.number, trial_id=trial_id, runner=self.runner, attempts=slot.attempts + 1)
             return trial_id, number
 
-        numbers = in_transaction(self.storage, write)
+        numbers = self._kept(slot.trial_id, in_transaction(self.storage, write))
         if numbers is None:
             return None
         trial._trial_id, trial.number = numbers
@@ -183,7 +188,7 @@ class Slots:
             self._update(session, slot.number, ended=True)
             return True
 
-        return in_transaction(self.storage, write)
+        return self._kept(slot.trial_id, in_transaction(self.storage, write))
 
     def give_back(self, reason: str) -> None:
         """End the trials of this process, which are cut short; their slots wait for another attempt, and lose none."""
@@ -196,6 +201,12 @@ class Slots:
                 self._update(session, row.slot, runner="", attempts=row.attempts - 1)
 
         at_once(self.storage, write)
+
+    def _kept(self, trial_id: int, done: T) -> T:
+        """What a transaction gave; a trial that ended in it is appended to the journal."""
+        if done:
+            self.storage.keep(trial_id)
+        return done
 
     def open(self) -> list[Slot]:
         """Slots that have not ended, in order."""

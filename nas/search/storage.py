@@ -5,12 +5,15 @@ text, its costs (each by its name, and all together), seed and versions from the
 seconds when it ends; all as user attributes, so that any Optuna tool shows them.
 """
 
+import os
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import optuna
 from attrs import evolve, field, frozen
@@ -18,15 +21,17 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.search.defaults import DEFAULT_STORAGE
+from nas.search.journal_files import database_file, journal_folder, journals, restore_command
 from nas.search.outage import made_once
 from nas.search.rows import BulkStorage, PatientStorage
 from nas.search.settings import Direction
+from nas.search.shapes import check, check_costs, check_settings, fits
 from nas.version import __version__
 
 SETTINGS = "nas:settings"
@@ -35,7 +40,11 @@ VERDICTS = "nas:verdicts"
 EXPECTED = "nas:expected"
 CONFIRMED = "nas:confirmed"  # accuracies of the best with further seeds, by trial and seed
 KILLED = "killed"
-_SECRET = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
+_SECRET = re.compile("pass|pwd|secret|token|auth|cred|api_?key|odbc_connect", re.IGNORECASE)
+_REMEDIES = {
+    "SQLITE_FULL": "free some space there, and give the same command again; finished trials are kept",
+    "SQLITE_CANTOPEN": "see that its folder is there and can be written to, or name another place by --storage",
+}
 COUNTED_STATES = ("complete", "pruned", "failed")
 
 
@@ -183,7 +192,8 @@ class StudyView:
     @property
     def front(self) -> tuple[Record, ...]:
         """Complete trials that no other beats in accuracy and first cost, by rising cost."""
-        known = [(r.costs[self.cost_name], r.accuracy, r) for r in self.complete if r.accuracy is not None]
+        name = self.cost_name
+        known = [(r.costs[name], r.accuracy, r) for r in self.complete if r.accuracy is not None and name in r.costs]
         front: list[Record] = []
         best = -1.0
         for _, accuracy, record in sorted(known, key=lambda row: (row[0], -row[1], row[2].number)):
@@ -233,9 +243,44 @@ def _first_line(error: BaseException, url: str) -> str:
     if known is None:
         return "it is not of the form DRIVER://USER:PASSWORD@HOST/DATABASE"
     line = (str(error).splitlines() or [""])[0]
-    secrets = [str(known.password or ""), *(str(v) for key, v in known.query.items() if _SECRET.search(key)), url]
-    hides = mask(url) != url and any(secret and secret in line for secret in secrets)
+    hides = mask(url) != url and any(secret in line for secret in _secrets(known, url))
     return type(error).__name__ if hides else line
+
+
+def _secrets(known: URL, url: str) -> set[str]:
+    """What must not be told of a URL, as it is and as it stands there."""
+    hidden = [value for key, value in known.query.items() if _SECRET.search(key)]
+    plain = {str(known.password or ""), *(part for value in hidden for part in _parts(value))}
+    return {form for secret in plain if secret for form in (secret, quote(secret, ""), quote_plus(secret))} | {url}
+
+
+def _parts(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _refusal(error: BaseException, url: str, what: str, remedy: str) -> StudyError:
+    """What went wrong with a storage, and what to do about it."""
+    cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+    code = str(getattr(getattr(cause, "orig", None), "sqlite_errorname", ""))
+    line = _first_line(cause, url)
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return _damaged(url, line, "" if code.startswith("SQLITE_CORRUPT") else remedy)
+    remedy = next((better for start, better in _REMEDIES.items() if code.startswith(start)), remedy)
+    if isinstance(cause, OperationalError) and not code:
+        remedy = (
+            f"see that the server runs and lets this user in, or keep studies in a file: --storage {DEFAULT_STORAGE}"
+        )
+    return StudyError(f"storage {mask(url)} {what}: {line}", remedy)
+
+
+def _damaged(url: str, line: str, remedy: str = "") -> StudyError:
+    """A file that is no database any more, or never was one."""
+    if journals(url):
+        remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url, mask(url))}"
+    return StudyError(
+        f"storage {mask(url)} is damaged and cannot be opened: {line}",
+        remedy or "put a whole copy in its place, or name another by --storage",
+    )
 
 
 @contextmanager
@@ -244,10 +289,12 @@ def explained(url: str) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        raise StudyError(
-            f"storage {mask(url)} failed: {_first_line(error.__cause__ or error, url)}",
-            "see that it can be written to and that no other program holds it; finished trials are kept",
-        ) from None
+        remedy = "see that it can be written to and that no other program holds it; finished trials are kept"
+        raise _refusal(error, url, "failed", remedy) from None
+    except (JSONDecodeError, LookupError, RecursionError) as error:
+        if isinstance(error, LookupError) and "enum values" not in str(error):
+            raise
+        raise _damaged(url, _first_line(error, url)) from None
 
 
 def versions_now() -> dict[str, str]:
@@ -264,26 +311,61 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
     """Open a storage by its Optuna URL.
 
     Raises:
-        StudyError: it cannot be opened, or is absent and `create` is false.
+        StudyError: it cannot be opened, is damaged, or is absent and `create` is false.
     """
+    return PatientStorage(open_rows(url, create=create))
+
+
+def open_rows(url: str, *, create: bool = True) -> BulkStorage:
+    """A storage without a cache; see `open_storage`."""
     try:
-        database = make_url(url).database if url.startswith("sqlite") else None
-        if not create and database and not Path(database).exists():
-            raise StudyError(
-                f"there is no study database {database}", "run `nas search` first, or name one by --storage"
-            )
-        return PatientStorage(made_once(lambda: BulkStorage(url)))
+        file = database_file(url)
+        if file is not None:
+            _check_there(url, file, create=create)
+        storage = made_once(lambda: BulkStorage(url))
+        if file is not None:
+            _check_whole(storage)
     except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
-        raise StudyError(
-            f"storage {mask(url)} cannot be opened: {_first_line(error, url)}",
-            f"give an Optuna URL like {DEFAULT_STORAGE}",
-        ) from None
+        raise _refusal(error, url, "cannot be opened", f"give an Optuna URL like {DEFAULT_STORAGE}") from None
+    return storage
+
+
+def _check_there(url: str, file: Path, *, create: bool) -> None:
+    if not create and not file.exists():
+        remedy = "run `nas search` first, or name one by --storage"
+        if journals(url):
+            remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url, mask(url))}"
+        raise StudyError(f"there is no study database {file}", remedy)
+    if file.is_file() and file.stat().st_size == 0 and journals(url):
+        raise _damaged(url, "it is empty, and there are journals of its studies")
+
+
+def _check_whole(storage: BulkStorage) -> None:
+    """A search that goes on with a damaged file would damage it further.
+
+    Raises:
+        StudyError: SQLite finds fault with the file.
+    """
+    with storage.engine.connect() as connection:
+        found = " ".join(str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()).split())
+    if found != "ok":
+        raise _damaged(storage.url, found.removeprefix("*** in database main *** ")[:200])
 
 
 def study_names(storage: BaseStorage) -> tuple[str, ...]:
     """Studies made by this tool, oldest first."""
-    studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
-    return tuple(study.study_name for study in studies if SETTINGS in study.user_attrs)
+    return names_with(storage, SETTINGS)
+
+
+def names_with(storage: BaseStorage, key: str) -> tuple[str, ...]:
+    """Studies that have an attribute, oldest first."""
+    with explained(_url(storage)):
+        studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
+    return tuple(study.study_name for study in studies if key in study.user_attrs)
+
+
+def _url(storage: BaseStorage) -> str:
+    return str(getattr(getattr(storage, "_backend", storage), "url", ""))
 
 
 def open_study(
@@ -356,20 +438,43 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
     names = study_names(storage)
     if name not in names:
         raise StudyError(f"there is no study {name!r}", f"there are {', '.join(names) or 'none'}")
-    study = optuna.load_study(storage=storage, study_name=name)
-    attrs = study.user_attrs
-    trials = study.get_trials(deepcopy=False)
+    with explained(_url(storage)):
+        study = optuna.load_study(storage=storage, study_name=name)
+        attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    try:
+        return _view(name, attrs, trials)
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise StudyError(
+            f"study {name} holds what nas does not write: {reason}", "it was changed by hand or damaged; take a copy"
+        ) from None
+
+
+def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyView:
+    """Of a study's attributes and trials, which anyone may have written."""
+    check_settings(attrs[SETTINGS])
     baseline = Record(**attrs[BASELINE]) if attrs.get(BASELINE) else None
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
     verdicts = {int(number): Verdict(**verdict) for number, verdict in attrs.get(VERDICTS, {}).items()}
     view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, verdicts)
     known = attrs.get(EXPECTED, {})
     # What was expected before the last trials says nothing of those.
-    if known.get("trials") != view.counted:
-        return view
-    expected = {int(number): Expected(**row) for number, row in known["rows"].items()}
-    confirmed = {int(number): tuple(readings) for number, readings in known.get("confirmed", {}).items()}
-    return evolve(view, expected=expected, confirmed=confirmed)
+    if known.get("trials") == view.counted:
+        expected = {int(number): Expected(**row) for number, row in known["rows"].items()}
+        confirmed = {int(number): tuple(readings) for number, readings in known.get("confirmed", {}).items()}
+        view = evolve(view, expected=expected, confirmed=confirmed)
+    _check(view)
+    return view
+
+
+def _check(view: StudyView) -> None:
+    own = (view.baseline,) if view.baseline else ()
+    for record in (*view.records, *own, *view.verdicts.values(), *view.expected.values()):
+        check(record)
+    for record in (*view.records, *own):
+        check_costs(record.costs)
+    if not fits(view.confirmed, Mapping[int, tuple[float, ...]]):
+        raise ValueError(f"confirmed are {_brief(view.confirmed)}")
 
 
 def read_trial(trial: FrozenTrial) -> Record:

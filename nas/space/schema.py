@@ -39,11 +39,14 @@ from nas.arch.presets import preset
 from nas.arch.rounding import round_channels
 from nas.arch.spec import OPERATORS, Architecture, ConvStem, Part, PoolHead, Stage
 from nas.errors import ArchitectureError, NasError, SpaceError
+from nas.files import read_small
 from nas.space.decode import Choice, SearchSpace, SpacePart, Value, make_stage_or_none
 
 SPACE_KEYS = ("name", "source", "net", "stem", "head", "defaults", "stages", "baselines")
 USUAL_TASK: Fields = {"in_channels": 3, "resolution": 224, "classes": 1000}
 REQUIRED_KEYS = ("net", "stem", "head", "stages")
+MOST_BYTES = 2_000_000
+MOST_KEYS = 10_000
 MOST_OPTIONS = 1000
 MOST_STAGES = 100
 MOST_FORMS = 20_000
@@ -92,6 +95,12 @@ HEAD_KEYS: Mapping[str, Key] = {
 class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice in a mapping, which YAML forbids and PyYAML lets pass."""
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge keys (`<<`) can double a mapping again and again."""
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_KEYS:
+            raise yaml.MarkedYAMLError(problem=f"more than {MOST_KEYS:,} keys are merged", problem_mark=node.start_mark)
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
@@ -109,7 +118,7 @@ def load_space(path: Path) -> SearchSpace:
         SpaceError: naming file, key, rule and remedy.
     """
     try:
-        data = _Loader(path.read_text(encoding="utf-8")).get_single_data()
+        data = _Loader(read_small(path, MOST_BYTES)).get_single_data()
     except FileNotFoundError:
         raise SpaceError(f"{path}: no such file", "see `nas spaces` for those that are shipped") from None
     except (OSError, UnicodeDecodeError, RecursionError) as error:

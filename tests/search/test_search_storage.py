@@ -32,7 +32,15 @@ from nas.search.storage import (
 from tests.search.fakes import make_space
 
 ARCH = format_text(make_space().from_picks([0] * 7))
-MADE_WITH = {"space": "tiny", "targets": ["flops=1M"], "objective": "soft", "proxy": {"data": "digits", "images": 10}}
+MADE_WITH = {
+    "space": "tiny",
+    "targets": ["flops=1M"],
+    "objective": "soft",
+    "band": 0.9,
+    "epochs": 3,
+    "limits": [{"cost": "macs", "unit": "MACs", "low": 0.9e6, "high": 1e6}],
+    "proxy": {"data": "digits", "images": 10},
+}
 STATES = (*COUNTED_STATES, KILLED, "running")
 
 
