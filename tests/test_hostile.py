@@ -211,7 +211,7 @@ def bare_pickle(path: Path) -> None:
 
 def inside_json(path: Path) -> None:
     torch, supernet_file = pytest.importorskip("torch"), pytest.importorskip("nas.evaluate.supernet_file")
-    torch.save({"format": supernet_file.FORMAT, "described": "[" * 100_000, "tensors": []}, path)
+    torch.save({"format": supernet_file.KIND.format, "described": "[" * 100_000, "tensors": []}, path)
 
 
 @pytest.mark.parametrize("write", [torch_zip, bare_pickle, inside_json])

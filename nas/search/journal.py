@@ -147,6 +147,11 @@ class Journal:
             if aside is not None:
                 _log.warning("nas: %s is of an earlier study of this name; it is kept as %s", path, aside.name)
 
+    def catch_up(self) -> None:
+        """Append what a process that was ended had written to the database alone."""
+        with self._explained():
+            self._catch_up()
+
     def _grown(self, key: str, value: Any) -> Attribute:
         known = self._lists.pop(key, [])
         if isinstance(value, list):

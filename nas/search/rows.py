@@ -83,6 +83,11 @@ class BulkStorage(RDBStorage):
             journals[study_id] = open_journal(self, study_id)
         return journals[study_id]
 
+    def catch_up(self, study_id: int) -> None:
+        """Append what the journal of a study lacks."""
+        if journal := self._journal(study_id):
+            journal.catch_up()
+
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         """See `RDBStorage`."""
         study_id = super().create_new_study(directions, study_name)

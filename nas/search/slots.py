@@ -102,6 +102,7 @@ class Slots:
                     number += 1
 
         in_transaction(self.storage, write)
+        self.storage.catch_up(self.study_id)
 
     def begin(self, trial: FrozenTrial, total: int) -> FrozenTrial:
         """Write a trial, running or ended, into a slot of its own; the trial gets its number.
