@@ -1,12 +1,11 @@
 """How much more does a search get done with two workers: processes, threads and machines of a Ray cluster in turns.
 
     python benchmarks/scaling.py --json scaling.json            # reads $NAS_TEST_DATA/cifar10_small
-    python benchmarks/scaling.py --storage sqlite:///waiting.db --wait 10 --trials 20
 
 Trials a minute of short trainings, all of them the same one, by workers that have begun and hold the images. A node of
 a cluster has one core and is on this machine; it is begun anew for each turn, and pinned as the processes are. Ratios
 are of pairs of one turn, their spread is that over turns. Close other programs: two cores are used.
-With `--storage` it is a whole search instead, whose evaluator only waits: what a trial takes beside its evaluation.
+`waiting.py` is about many workers that hardly compute.
 """
 
 import argparse
@@ -21,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,20 +33,14 @@ from attrs import evolve
 
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
-from nas.cost.analytic import COUNTED
-from nas.cost.target import parse_target
 from nas.device.machine import this_machine
 from nas.device.words import Device
-from nas.evaluate.function import FunctionEvaluator
 from nas.evaluate.resized import images_of
 from nas.evaluate.train import TrainEvaluator
-from nas.search.loop import search
 from nas.search.processes import Place, Processes, find_cores
 from nas.search.ray_workers import RayWorkers
-from nas.search.settings import Settings
 from nas.search.storage import quiet_optuna
 from nas.search.workers import Call, Outcome, Single, Workers
-from nas.space.files import find_space
 
 NETWORK = """net resolution=32 classes=10 act=relu
 stem conv k3 s2 c16
@@ -188,28 +180,6 @@ def spread(name: str, values: Sequence[float]) -> Row:
     return {name: median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
 
 
-def waited(storage: str, seconds: float, trials: int) -> Row:
-    """A whole search whose evaluator only waits: seconds that a trial takes beside its evaluation."""
-
-    def accuracy(arch: Architecture) -> float:
-        time.sleep(seconds)
-        return len(arch.stages) / 100
-
-    settings = Settings([parse_target("flops=400M")], trials, epochs=1, pruner="none")
-    ends = list[float]()
-    search(
-        find_space("mnasnet"),
-        FunctionEvaluator(accuracy, f"waits {seconds:g} s"),
-        settings,
-        COUNTED,
-        study_name=f"waiting-{time.time_ns()}",
-        storage=storage,
-        listen=lambda event: ends.append(time.perf_counter()) if event.kind == "trial" else None,
-    )
-    each = [after - before - seconds for before, after in pairwise(ends)]
-    return {"wait_s": seconds, "trials": trials, **spread("beside_s", each)}
-
-
 def show(rows: Sequence[Row]) -> None:
     """As a table."""
     print(pandas.DataFrame(rows).to_string(index=False, float_format="%.2f"), end="\n\n", flush=True)
@@ -225,8 +195,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--trials", type=int, default=8, help="of each way and turn")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--storage", metavar="URL", help="time a search that waits instead, in a new study there")
-    parser.add_argument("--wait", type=float, default=10.0, help="seconds of an evaluation that waits")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -236,16 +204,12 @@ def main() -> None:
     given = arguments()
     quiet_optuna()
     machine = this_machine(Device())
-    asked = {name: value for name, value in vars(given).items() if name not in ("json", "storage", "data")}
+    asked = {name: value for name, value in vars(given).items() if name not in ("json", "data")}
     report: Row = {"machine": {"cpu": machine.cpu, "cores": machine.cores}, "torch": torch.__version__, **asked}
     print(report, end="\n\n")
-    if given.storage:
-        report |= waited(given.storage, given.wait, given.trials)
-        show([{name: report[name] for name in ("wait_s", "trials", "beside_s", "beside_s_min", "beside_s_max")}])
-    else:
-        report |= measure(given)
-        show(report["rows"])
-        show(report["ratios"])
+    report |= measure(given)
+    show(report["rows"])
+    show(report["ratios"])
     if given.json:
         given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

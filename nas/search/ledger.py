@@ -27,6 +27,7 @@ class Ledger:
     _accuracies: Floats = field(factory=lambda: np.empty(0), init=False)
     _ended: Floats = field(factory=lambda: np.empty(0), init=False)
     _cut: dict[int, Sequence[float]] = field(factory=dict, init=False)
+    _left_out: set[int] = field(factory=set, init=False)
     _whole: list[Sequence[float]] = field(factory=list, init=False)
 
     @_picks.default
@@ -48,6 +49,11 @@ class Ledger:
         elif trial.state == TrialState.PRUNED and curve:
             self._cut[row] = curve
 
+    def forget(self, number: int) -> None:
+        """Leave a trial out that was running and was cut short."""
+        if number in self._rows:
+            self._left_out.add(self._rows[number])
+
     def history(self) -> History:
         """All of it; those that were stopped early with what they would probably have reached."""
         count = len(self._rows)
@@ -56,7 +62,11 @@ class Ledger:
         guessed[list(self._cut)] = True
         for row, curve in self._cut.items():
             accuracies[row] = min(1.0, curve[-1] * self._rise(len(curve)))
-        return History(self._picks[:count], accuracies, np.isnan(accuracies) & (self._ended[:count] > 0), guessed)
+        failed = np.isnan(accuracies) & (self._ended[:count] > 0)
+        if not self._left_out:
+            return History(self._picks[:count], accuracies, failed, guessed)
+        lasting = np.setdiff1d(np.arange(count), list(self._left_out))
+        return History(self._picks[lasting], accuracies[lasting], failed[lasting], guessed[lasting])
 
     def _rise(self, epochs: int) -> float:
         """By what factor accuracies typically grow from one epoch to the last."""

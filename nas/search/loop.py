@@ -148,6 +148,7 @@ class _Run:
         self.storage = backend(study._storage)
         self.storage.say = lambda message: self._tell("waiting", message=message)
         self.heart = Heart(self.storage)
+        self.slots = Slots(self.storage, study._study_id, self.heart.token)
         self.scribe = Scribe(planned)
         self.screened: Screened | None = None
         self.tally = Tally(self.settings.targets[0].kept_as if self._pareto else "")
@@ -179,15 +180,14 @@ class _Run:
 
     def _begin(self) -> None:
         """What comes before the first trial; what the study has of it is not done again."""
-        slots = Slots(self.storage, self.study._study_id, self.heart.token)
-        slots.settle()
+        self.slots.settle()
         self._screen()
         trials = self.study.get_trials(deepcopy=False)
         if self.plan.measures_here:
             self._tell("waiting", message=APART)
         self.tally.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
         if self.tally.records:
-            cut = len(self.heart.dead({slot.runner for slot in slots.open()}))
+            cut = len(self.heart.dead({slot.runner for slot in self.slots.open()}))
             self._tell("resumed", message=f"{cut} of its processes had been ended" if cut else "")
         for _, message in self.plan.wanted:
             self._tell("moved", message=message)
@@ -215,7 +215,7 @@ class _Run:
             self.plan,
             self.study,
             self.scribe,
-            Slots(self.storage, self.study._study_id, self.heart.token),
+            self.slots,
             self.heart,
             proposer,
             self.workers,
@@ -232,9 +232,17 @@ class _Run:
         if self.interrupts.stopping:
             self._tell("stopped")
             return
+        if self._others_at_work():
+            self._tell("waiting", message="others are at work on the study; who ends last confirms its best")
+            return
         self._confirm()
         tell = partial(self._tell, "verifying", None)
         verify(self.study, self._view(), self.settings.targets, tell, self.interrupts.heeded)
+
+    def _others_at_work(self) -> bool:
+        """Where this process was the first to end, by its time limit."""
+        others = {slot.runner for slot in self.slots.open()} - {"", self.heart.token}
+        return bool(others - self.heart.dead(others))
 
     def _view(self) -> StudyView:
         return read_study(self.study._storage, self.plan.study_name)

@@ -82,6 +82,11 @@ class Proposer:
             if trial.state.is_finished():
                 self._known.add(trial.number)
 
+    def forget(self, trial: FrozenTrial) -> None:
+        """One that was running was cut short; its architecture comes again by itself."""
+        self._known.add(trial.number)
+        self.wisher.forget(trial.number)
+
     def avoid(self, arch: Architecture) -> None:
         """Do not propose an architecture: another process has it."""
         self._seen.add(canonical(arch))

@@ -224,6 +224,9 @@ class Searching:
     def _take_in(self, trials: list[FrozenTrial]) -> None:
         """Count trials that have ended, and let the proposer learn them."""
         self.tally.add([read_trial(trial) for trial in trials if not self.tally.knows(trial.number)])
+        for trial in trials:
+            if KILLED in trial.user_attrs:
+                self.proposer.forget(trial)
         self._learn(trials)
 
     def _learn(self, trials: list[FrozenTrial]) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -40,6 +41,10 @@ class Wisher(Protocol):
         """Take in a trial: a running one once, and again when it has ended."""
         ...
 
+    def forget(self, number: int) -> None:
+        """A trial that was running was cut short: it comes again under another number."""
+        ...
+
     def wishes(self, rng: np.random.Generator) -> Iterator[Wish]:
         """Wishes without end, the dearest first."""
         ...
@@ -55,6 +60,10 @@ class ModelWisher:
     def learn(self, trial: FrozenTrial) -> None:
         """See `Wisher`."""
         self.ledger.add(trial)
+
+    def forget(self, number: int) -> None:
+        """See `Wisher`."""
+        self.ledger.forget(number)
 
     def wishes(self, rng: np.random.Generator) -> Iterator[Wish]:
         """See `Wisher`; after the model's ranking random ones."""
@@ -79,29 +88,51 @@ class OptunaWisher:
     _mirror: optuna.Study = field(init=False)
     _born: Counter[int] = field(factory=Counter, init=False)
     _prepared: int = field(default=0, init=False)
+    _others: dict[int, FrozenTrial] = field(factory=dict, init=False)
 
     @_mirror.default
     def _new_mirror(self) -> optuna.Study:
         return optuna.create_study(directions=list(self.directions), sampler=self.make(0))
 
     def learn(self, trial: FrozenTrial) -> None:
-        """See `Wisher`; running ones are not looked at."""
-        if trial.state.is_finished():
-            self._mirror.add_trial(trial)
+        """See `Wisher`."""
+        if not trial.state.is_finished():
+            self._others[trial.number] = trial
+            return
+        self._others.pop(trial.number, None)
+        self._mirror.add_trial(trial)
         sampler = type(self._mirror.sampler)
         if trial.state == TrialState.COMPLETE and issubclass(sampler, BaseGASampler):
             self._born[trial.system_attrs.get(sampler._get_generation_key(), -1)] += 1
+
+    def forget(self, number: int) -> None:
+        """See `Wisher`."""
+        self._others.pop(number, None)
 
     def wishes(self, rng: np.random.Generator) -> Iterator[Wish]:
         """See `Wisher`."""
         self._mirror.sampler = self.make(int(rng.integers(2**31)))
         self._prepare_parents()
+        with self._beside_others():
+            yield from self._asked()
+
+    def _asked(self) -> Iterator[Wish]:
         while True:
             trial = self._mirror.ask(distributions(self.space))
             picks = np.array(self.space.picks(trial.params), dtype=np.intp)
             remembered = self._mirror._storage.get_trial_system_attrs(trial._trial_id)
             self._forget_last(trial._trial_id)
             yield Wish(picks, dict(remembered))
+
+    @contextmanager
+    def _beside_others(self) -> Iterator[None]:
+        """Trials that others run are in the mirror while it is asked: some samplers keep away from them."""
+        others = [self._mirror._storage.create_new_trial(self._mirror._study_id, t) for t in self._others.values()]
+        try:
+            yield
+        finally:
+            for trial_id in reversed(others):
+                self._forget_last(trial_id)
 
     def _forget_last(self, trial_id: int) -> None:
         """Take the trial that was asked for out of the mirror: samplers read all trials, ended badly or not."""

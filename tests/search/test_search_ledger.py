@@ -139,3 +139,14 @@ def test_parameters_that_are_no_choices_are_passed_over() -> None:
     ledger = Ledger(MNASNET)
     ledger.add(made)
     assert ledger.history().picks.tolist() == [picks.tolist()]
+
+
+def test_a_trial_that_was_cut_short_is_left_out() -> None:
+    ledger = Ledger(SPACE)
+    for made in (trial(0, TrialState.COMPLETE, [0.5]), trial(1, TrialState.RUNNING), trial(2, TrialState.RUNNING)):
+        ledger.add(made)
+    ledger.forget(1)
+    ledger.forget(7)  # never heard of
+    history = ledger.history()
+    assert history.picks.tolist() == PICKS[[0, 2]].tolist()
+    assert (history.read.tolist(), history.running.tolist()) == ([True, False], [False, True])

@@ -1,0 +1,81 @@
+"""How near to the ideal rate do many workers come whose evaluations only wait?
+
+    python benchmarks/waiting.py --storage postgresql+psycopg://… --workers 64 --wait 10 --trials 1280
+
+A whole search: proposals by the usual sampler, every trial in the database from its beginning. Ideal are `--workers`
+trials in `--wait` seconds. Rates are those of all trials, the start of the workers included, and of the middle half.
+"""
+
+# Every worker imports this file, so nothing heavy stands here.
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from nas.arch.spec import Architecture
+
+
+@frozen
+class Waits:
+    """An evaluator that waits, and tells a made-up accuracy."""
+
+    seconds: float
+
+    def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:  # noqa: ARG002 -- the protocol's
+        """See `Evaluator`."""
+        time.sleep(self.seconds)
+        yield hash(arch) % 1000 / 1000
+
+    def describe(self) -> Mapping[str, Any]:
+        """See `Evaluator`."""
+        return {"evaluator": "waits", "seconds": self.seconds}
+
+
+def measure(storage: str, workers: int, wait_s: float, trials: int) -> dict[str, Any]:
+    """A search, and the rate of its trials beside the ideal one."""
+    from nas.cost.analytic import COUNTED
+    from nas.cost.target import parse_target
+    from nas.search.loop import search
+    from nas.search.settings import Settings
+    from nas.search.storage import quiet_optuna
+    from nas.space.files import find_space
+
+    quiet_optuna()
+    settings = Settings([parse_target("flops=400M")], trials, epochs=1, pruner="none", workers=workers, confirm=0)
+    ends, begun = list[float](), time.perf_counter()
+    search(
+        find_space("mnasnet"),
+        Waits(wait_s),
+        settings,
+        COUNTED,
+        study_name=f"waiting-{time.time_ns()}",
+        storage=storage,
+        listen=lambda event: ends.append(time.perf_counter()) if event.kind == "trial" else None,
+    )
+    ideal, quarter = workers / wait_s, len(ends) // 4
+    return {
+        "workers": workers,
+        "wait_s": wait_s,
+        "trials": len(ends),
+        "ideal_per_s": ideal,
+        "share_of_ideal": round(len(ends) / (ends[-1] - begun) / ideal, 3),
+        "share_of_ideal_in_the_middle": round(2 * quarter / (ends[3 * quarter] - ends[quarter]) / ideal, 3),
+    }
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--storage", required=True, metavar="URL")
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--wait", type=float, default=10.0, help="seconds")
+    parser.add_argument("--trials", type=int, default=1280)
+    given = parser.parse_args()
+    print(json.dumps(measure(given.storage, given.workers, given.wait, given.trials)))
+
+
+if __name__ == "__main__":
+    main()
