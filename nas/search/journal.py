@@ -10,7 +10,8 @@ next search appends what the journal lacks. Both are lost only where a power fai
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -78,6 +79,12 @@ class Kept:
             rows = connection.execute(wanted).all()
         return {(number, state.name, begun.isoformat() if begun else ""): own for own, number, state, begun in rows}
 
+    def trials(self, ids: Collection[int]) -> Iterator[FrozenTrial]:
+        """Some of its finished trials, in order."""
+        if ids:
+            every = self.storage._get_trials(self.study_id, FINISHED, set(), min(ids) - 1)
+            yield from (trial for trial in every if trial._trial_id in ids)
+
 
 @frozen
 class Held:
@@ -90,8 +97,8 @@ class Held:
     @classmethod
     def read(cls, path: Path) -> "Held":
         """What a file has; nothing where there is none."""
-        head, marks, attributes = False, set(), dict[str, Any]()
-        for told in _objects(path):
+        head, marks, attributes = False, set[Mark](), dict[str, Any]()
+        for told in _objects(path, marks):
             if told.get("kind") == STUDY:
                 head = True
                 attributes |= told.get("attributes") or {}
@@ -103,10 +110,18 @@ class Held:
         return cls(head, frozenset(marks), attributes)
 
 
-def _objects(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines that can be read."""
+# How `format_trial` begins a line; of a whole one no more is looked at, since there may be many thousands.
+_TRIAL = re.compile(rb'\{"kind":"trial","number":(\d{1,9}),"state":"(\w{1,20})","begun":(?:"([^"\\]{1,40})"|null),')
+
+
+def _objects(path: Path, marks: set[Mark]) -> Iterator[dict[str, Any]]:
+    """The lines that can be read; of most trials only their marks are added."""
     try:
         for _, line in read_lines(path):
+            if (found := _TRIAL.match(line)) and line.endswith(b"}}"):
+                number, state, begun = (part.decode() for part in found.groups(b""))
+                marks.add((int(number), state, begun))
+                continue
             try:
                 yield load(line)
             except ValueError:
@@ -181,9 +196,8 @@ class Journal:
             for key, value in self.kept.attributes().items():
                 if key not in held.attributes or held.attributes[key] != value:
                     yield format_attribute(Attribute(key, value))
-        for mark, trial_id in self.kept.marks().items():
-            if mark not in held.marks:
-                yield format_trial(self.kept.storage.get_trial(trial_id))
+        lacking = {trial_id for mark, trial_id in self.kept.marks().items() if mark not in held.marks}
+        yield from map(format_trial, self.kept.trials(lacking))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
