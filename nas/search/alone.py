@@ -10,7 +10,9 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from nas.search.runners import Heart, shown
+from nas.search.identity import shown
+from nas.search.rows import BulkStorage
+from nas.search.runners import Heart
 from nas.search.tables import LOCKS, at_once, in_transaction
 
 AGAIN_S = 0.5
@@ -37,11 +39,10 @@ class Lock:
         except IntegrityError:  # another one was faster
             return in_transaction(self.heart.storage, self._read)
 
-    def end(self) -> None:
-        """Give it back."""
-        with suppress(StorageInternalError, SQLAlchemyError):  # it ends with this process anyway
-            mine = LOCKS.c.runner == self.heart.token
-            at_once(self.heart.storage, lambda session: session.execute(delete(LOCKS).where(*self._row, mine)))
+    def end(self, way: Callable[[BulkStorage, Callable[[Session], object]], object]) -> None:
+        """Give it back, in one of the two ways of a transaction."""
+        mine = LOCKS.c.runner == self.heart.token
+        way(self.heart.storage, lambda session: session.execute(delete(LOCKS).where(*self._row, mine)))
 
     def _take(self, session: Session) -> str:
         held = self._read(session)
@@ -77,5 +78,8 @@ def alone(lock: Lock, say: Callable[[str], None], heed: Callable[[], None]) -> I
         time.sleep(AGAIN_S)
     try:
         yield
-    finally:
-        lock.end()
+    except BaseException:
+        with suppress(StorageInternalError, SQLAlchemyError):  # it ends with this process anyway
+            lock.end(at_once)
+        raise
+    lock.end(in_transaction)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @define(eq=False)
 class Interrupts:
-    """Takes SIGINT over while used as `with interrupts.taken_over()`, in the main thread and from Python's own handler.
+    """Takes SIGINT over while used as `with interrupts.taken_over()`, in the main thread and from the usual handler.
 
     SIGTERM is an interrupt that is heeded wherever it may be. The second interrupt is always heeded at once.
 
@@ -34,18 +34,19 @@ class Interrupts:
     @contextmanager
     def taken_over(self) -> Iterator[None]:
         """Put interrupts off, but for what `heeded` and `heed` surround."""
-        usual = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-        if threading.current_thread() is not threading.main_thread() or usual[0] is not signal.default_int_handler:
-            yield
-            return
-        signal.signal(signal.SIGINT, self._take)
-        if usual[1] == signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, self._take_at_once)
+        ours = {signal.SIGINT: self._take, signal.SIGTERM: self._take_at_once}
+        if threading.current_thread() is not threading.main_thread():
+            ours.clear()
+        usual = {number: signal.getsignal(number) for number in ours}
+        # Whoever has these ignored, as a shell's background jobs have, or handles them, knows why.
+        taken = [number for number in ours if usual[number] in (signal.default_int_handler, signal.SIG_DFL)]
+        for number in taken:
+            signal.signal(number, ours[number])
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, usual[0])
-            signal.signal(signal.SIGTERM, usual[1])
+            for number in taken:
+                signal.signal(number, usual[number])
 
     @contextmanager
     def asking(self, tell: Callable[[], None]) -> Iterator[None]:

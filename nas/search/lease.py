@@ -1,39 +1,17 @@
 """Who is searching a study: one process at a time, and how the next one knows that the last one is gone."""
 
-import os
-import platform
 import time
 
 import optuna
-import psutil
 from attrs import define, field
 
 from nas.errors import StudyError
+from nas.search.identity import is_alive, runner, shown
 
 RUNNER = "nas:runner"
 SHORTEST_S = 600.0
 EPOCHS_OF_SILENCE = 5
 BEAT_S = 5.0
-
-
-def runner() -> str:
-    """This process, told apart from all others: host, process number, its start."""
-    return f"{platform.node()} {os.getpid()} {psutil.Process().create_time():.2f}"
-
-
-def is_alive(token: str) -> bool | None:
-    """Whether a runner is still at work; None where it is on another host and cannot be seen."""
-    try:
-        host, pid, start = token.rsplit(" ", 2)
-        if host != platform.node():
-            return None
-        process = psutil.Process(int(pid))
-        # A killed process that its parent has not asked about is still listed.
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(start)) < 1
-    except (ValueError, psutil.NoSuchProcess):
-        return False
-    except psutil.AccessDenied:
-        return True
 
 
 @define(eq=False)
@@ -60,9 +38,8 @@ class Lease:
         token, silent_s = held.get("runner", ""), time.time() - held.get("beat", 0.0)
         alive = bool(token) and token != runner() and is_alive(token)
         if alive or (alive is None and silent_s < held["lasts_s"]):
-            host, pid, _ = token.rsplit(" ", 2)
             raise StudyError(
-                f"study {self.study.study_name} is being searched by process {pid} on {host}, "
+                f"study {self.study.study_name} is being searched by {shown(token)}, "
                 f"last heard of {silent_s:.0f} s ago",
                 "wait until it has ended, or choose another name by --study",
             )

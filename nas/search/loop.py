@@ -24,6 +24,7 @@ from nas.search.handover import hand_over, keep
 from nas.search.interrupts import Interrupts
 from nas.search.plan import Plan, find_pool, plan
 from nas.search.processes import make_workers
+from nas.search.quiet import Quiet
 from nas.search.runners import Heart
 from nas.search.samplers import make_pruner
 from nas.search.screen import Screen, Screened, screen_all
@@ -147,6 +148,8 @@ class _Run:
         self.interrupts = Interrupts()
         self.storage = backend(study._storage)
         self.storage.say = lambda message: self._tell("waiting", message=message)
+        self.storage.heed = self.interrupts.check
+        self.quiet = Quiet(workers, self.interrupts.check)
         self.heart = Heart(self.storage)
         self.slots = Slots(self.storage, study._study_id, self.heart.token)
         self.scribe = Scribe(planned)
@@ -158,19 +161,27 @@ class _Run:
         return self.settings.objective == PARETO
 
     def run(self) -> None:
-        with self.heart, self.workers:  # who cannot evaluate says so before anything is done
+        with self.heart, self.workers, self.quiet:  # who cannot evaluate says so before anything is done
             self._prepare()
             with self._alone("beginning"):
                 self._begin()
             self._search()
+            if self.interrupts.stopping and self._others_at_work():
+                self._tell("stopped")
+                return
             with self._alone("end"):
                 self._end()
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
         lock = Lock(self.heart, self.study._study_id, name)
-        with alone(lock, lambda message: self._tell("waiting", message=message), self.interrupts.check):
+        with alone(lock, lambda message: self._tell("waiting", message=message), self._heed):
             yield
+
+    def _heed(self) -> None:
+        """While another process of the study is waited for."""
+        self.interrupts.check()
+        self.quiet.give_way()
 
     def _prepare(self) -> None:
         """What evaluators do once, only now that the study is known to take this search."""
@@ -219,6 +230,7 @@ class _Run:
             self.heart,
             proposer,
             self.workers,
+            self.quiet,
             self.tally,
             self.interrupts,
             self._tell,
@@ -230,6 +242,8 @@ class _Run:
         with self.interrupts.heeded():
             hand_over(self.study, self.plan, self.screened)
         if self.interrupts.stopping:
+            if not self._pareto:
+                self._settle(self._view())  # what other processes have confirmed stays
             self._tell("stopped")
             return
         if self._others_at_work():
@@ -237,7 +251,13 @@ class _Run:
             return
         self._confirm()
         tell = partial(self._tell, "verifying", None)
-        verify(self.study, self._view(), self.settings.targets, tell, self.interrupts.heeded)
+        verify(self.study, self._view(), self.settings.targets, tell, self._undisturbed)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Nothing trains here while the best are measured once more."""
+        with self.quiet.measuring(idle=True), self.interrupts.heeded():
+            yield
 
     def _others_at_work(self) -> bool:
         """Where this process was the first to end, by its time limit."""

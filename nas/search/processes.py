@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, Self
 
@@ -98,15 +99,30 @@ class _Worker:
     sent: list[Evaluators] = field(factory=list)
 
     def send(self, key: Key, call: Call) -> None:
-        """Give it a call; evaluators go over once."""
+        """Give it a call; evaluators go over once.
+
+        Raises:
+            NasError: they cannot be sent.
+        """
         self.key = key
         known = next((i for i, one in enumerate(self.sent) if one is call.evaluators), None)
         if known is None:
-            self.connection.send(("take", call.evaluators))
+            self._say(("take", call.evaluators))
             self.sent = [*self.sent, call.evaluators][-HELD:]
             known = len(self.sent) - 1
         fields = (call.arch, call.resolution, call.seed, call.epochs, call.by_epoch)
-        self.connection.send(("call", known, fields))
+        self._say(("call", known, fields))
+
+    def _say(self, message: object) -> None:
+        try:
+            whole = ForkingPickler.dumps(message)
+        except Exception as error:
+            raise StudyError(
+                f"the evaluator cannot be sent to another process: {type(error).__name__}: {error}",
+                "leave --workers out, or make it of what pickle takes",
+            ) from None
+        with suppress(BrokenPipeError, ConnectionError):  # one that died meanwhile is told by the next poll
+            self.connection.send_bytes(whole)
 
 
 @define(eq=False)
@@ -156,8 +172,7 @@ class Processes:
         for worker in [one for one in self._workers if one.key is None and not one.process.is_alive()]:
             self._bury(worker)
         worker = next((one for one in self._workers if one.key is None), None) or self._another()
-        with suppress(OSError):  # one that died meanwhile is told by the next poll
-            worker.send(key, call)
+        worker.send(key, call)
 
     def poll(self, seconds: float = PATIENCE_S) -> list[tuple[Key, Outcome]]:
         """See `Workers`."""

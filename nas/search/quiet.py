@@ -10,12 +10,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
 from attrs import define, field
 
+from nas.errors import NasError
 from nas.search.workers import Workers
 
 if sys.platform != "win32":
@@ -66,16 +67,23 @@ class Quiet:
         if _try(self._wanted, "LOCK_SH"):
             _let_go(self._wanted)
             return
-        with self.workers.paused():
+        with suppress(NasError), self.workers.paused():  # who cannot pause is waited for
             _let_go(self._working)
             self._wait(self._wanted, "LOCK_SH")
             _let_go(self._wanted)
             self._wait(self._working, "LOCK_SH")
 
     @contextmanager
-    def measuring(self) -> Iterator[None]:
-        """Inside it nothing trains on this machine."""
-        with self.workers.paused():
+    def measuring(self, *, idle: bool = False) -> Iterator[None]:
+        """Inside it nothing trains on this machine.
+
+        Args:
+            idle: whether its own workers have nothing to do.
+
+        Raises:
+            NasError: they have, and cannot pause.
+        """
+        with nullcontext() if idle else self.workers.paused():
             if self._working is None or self._wanted is None:
                 yield
                 return

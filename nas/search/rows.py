@@ -46,18 +46,26 @@ def _nothing(_message: str) -> None:
     return
 
 
+def _patient_engine(url: str) -> dict[str, Any]:
+    """SQLite waits for other processes; a server may have closed a connection that lay idle, or be gone silently."""
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": 60}}
+    silent = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
+    return {"pool_pre_ping": True, **({"connect_args": silent} if url.startswith("postgresql") else {})}
+
+
 class BulkStorage(RDBStorage):
     """An `RDBStorage` that makes trials from templates and reads many for little, and keeps journals of its studies.
 
     Attributes:
         say: is told, in a sentence, what the user should know of the database.
+        heed: called while the database is waited for; may raise.
     """
 
     def __init__(self, url: str, say: Callable[[str], None] = _nothing) -> None:
-        # SQLite waits for other processes; a server may have closed a connection that lay idle.
-        patient = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-        super().__init__(url, engine_kwargs=patient)
+        super().__init__(url, engine_kwargs=_patient_engine(url))
         self.say = say
+        self.heed: Callable[[], None] = lambda: None
 
     def _get_trials(
         self,
@@ -210,7 +218,7 @@ class PatientStorage(_CachedStorage):
 def _patient(name: str) -> Callable[..., Any]:
     def method(self: PatientStorage, *arguments: Any, **named: Any) -> Any:
         backend = cast(BulkStorage, self._backend)
-        return patiently(lambda: getattr(_CachedStorage, name)(self, *arguments, **named), backend.say)
+        return patiently(lambda: getattr(_CachedStorage, name)(self, *arguments, **named), backend.say, backend.heed)
 
     return method
 

@@ -1,14 +1,11 @@
 """Who is at work: every process says so in the database now and then, and who does not for long is given up."""
 
-import os
-import platform
 import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Self
 
-import psutil
 import sqlalchemy
 from attrs import define, field
 from optuna.exceptions import StorageInternalError
@@ -16,37 +13,12 @@ from sqlalchemy import Float, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from nas.search.identity import is_alive, runner
 from nas.search.rows import BulkStorage
 from nas.search.tables import RUNNERS, at_once, in_transaction, is_in_memory, make_tables, now
 
 BEAT_S = 5.0
 GRACE_S = 60.0  # of silence, after which a process of another machine is taken for dead
-
-
-def runner() -> str:
-    """This process, told apart from all others: host, process number, its start."""
-    return f"{platform.node()} {os.getpid()} {psutil.Process().create_time():.2f}"
-
-
-def shown(token: str) -> str:
-    """A runner for people."""
-    host, pid, _ = token.rsplit(" ", 2)
-    return f"process {pid} on {host}"
-
-
-def is_alive(token: str) -> bool | None:
-    """Whether a runner is still at work; None where it is on another host and cannot be seen."""
-    try:
-        host, pid, start = token.rsplit(" ", 2)
-        if host != platform.node():
-            return None
-        process = psutil.Process(int(pid))
-        # A killed process that its parent has not asked about is still listed.
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(start)) < 1
-    except (ValueError, psutil.NoSuchProcess):
-        return False
-    except psutil.AccessDenied:
-        return True
 
 
 @define(eq=False)
@@ -79,7 +51,7 @@ class Heart:
         """Silent; others know at once."""
         self._ended.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(BEAT_S)  # a database that is away may hold it up
         with suppress(StorageInternalError, SQLAlchemyError):  # others will find out by the silence
             at_once(self.storage, lambda session: session.execute(delete(RUNNERS).where(self._is_own)))
 

@@ -52,20 +52,18 @@ class Searching:
     heart: Heart
     proposer: Proposer
     workers: Workers
+    quiet: Quiet
     tally: Tally
     interrupts: Interrupts
     tell: Tell
     _running: dict[Key, Running] = field(factory=dict, init=False)
     _single: Single = field(init=False)
-    _quiet: Quiet = field(init=False)
     _begun: float = field(factory=time.monotonic, init=False)
     _looked: float = field(default=float("-inf"), init=False)
     _is_exhausted: bool = field(default=False, init=False)
     _is_full: bool = field(default=False, init=False)
-
-    @_quiet.default
-    def _share(self) -> Quiet:
-        return Quiet(self.workers, self.interrupts.check)
+    _has_heard: bool = field(default=False, init=False)
+    _losses: int = field(default=0, init=False)
 
     @_single.default
     def _wrap(self) -> Single:
@@ -79,9 +77,9 @@ class Searching:
             NasError: the evaluator fails as a whole.
         """
         self._learn([trial for trial in self.study.get_trials(deepcopy=False) if self.tally.knows(trial.number)])
-        with self._given_back(), self._quiet:
+        with self._given_back():
             while self._fill() or self._others_at_work():
-                self._quiet.give_way()
+                self.quiet.give_way()
                 with self.interrupts.heeded():
                     told = self.workers.poll(POLL_S)
                 for key, outcome in told:
@@ -157,16 +155,16 @@ class Searching:
             tried = f"{slot.attempts} times it was begun and did not end; the last time {reason}"
             if self.slots.give_up(slot, tried):
                 self._take_in([self.study._storage.get_trial(slot.trial_id)])
+                self.tally.failures += 1
                 self.tell("trial", self.tally.records[-1])
+                self._check_failures()
             return None
         running = self.scribe.again(old)
-        made = self.slots.take_over(slot, running.trial, reason)
-        return None if made is None else self._placed(running, slot.number, slot.attempts + 1)
+        taken = self.slots.take_over(slot, running.trial, reason)
+        return None if taken is None else self._placed(running, taken)
 
-    def _placed(self, running: Running, number: int, attempts: int) -> Running:
-        trial_id = running.trial._trial_id
-        running.slot = Slot(number, trial_id, self.heart.token, attempts)
-        running.handle = optuna.Trial(self.study, trial_id)
+    def _placed(self, running: Running, slot: Slot) -> Running:
+        running.slot, running.handle = slot, optuna.Trial(self.study, slot.trial_id)
         return running
 
     def _new(self) -> Running | None:
@@ -183,11 +181,13 @@ class Searching:
                 self._is_exhausted = True
                 self.tell("exhausted", message="no new architecture was found in the band")
                 return None
+            if self._is_over:  # a proposal may take its time
+                return None
             running = self.scribe.begin(proposal)
             if self._is_quick:
                 return running
             try:
-                return self._placed(self._reserved(running), number, 1)
+                return self._placed(running, self.slots.begin(running.trial, self.plan.settings.trials))
             except Full:
                 continue
             except Taken:
@@ -200,10 +200,6 @@ class Searching:
         alone = isinstance(self.workers, Here) and self.plan.settings.epochs == 1
         return alone and self.tally.last_seconds < QUICK_S
 
-    def _reserved(self, running: Running) -> Running:
-        self.slots.begin(running.trial, self.plan.settings.trials)
-        return running
-
     def _avoid(self, running: Running) -> None:
         """Another process was faster, so this architecture is not proposed again."""
         self.proposer.avoid(running.arch)
@@ -212,7 +208,7 @@ class Searching:
 
     def _undisturbed(self) -> AbstractContextManager[None]:
         """Nothing is trained on the processors while a latency is measured on them."""
-        return self._quiet.measuring() if self.plan.measures_here else nullcontext()
+        return self.quiet.measuring() if self.plan.measures_here else nullcontext()
 
     def _catch_up(self) -> None:
         """Take in what others have done since."""
@@ -245,22 +241,27 @@ class Searching:
 
     def _hear(self, key: Key, outcome: Outcome) -> None:
         running = self._running[key]
+        self._has_heard |= not outcome.lost
         if outcome.lost:
-            self._lost(key, running, outcome.reason)
+            self._lost(key, running, outcome)
         elif outcome.ended:
             self._ended(key, running, TrialState.FAIL if outcome.reason else TrialState.COMPLETE, outcome)
         else:
             self._follow(key, running, outcome)
 
-    def _lost(self, key: Key, running: Running, reason: str) -> None:
+    def _lost(self, key: Key, running: Running, outcome: Outcome) -> None:
         """Its worker is gone, and this process is not."""
+        reason = outcome.reason
         del self._running[key]
         assert running.slot is not None  # noqa: S101 -- only trials that are written from their beginning leave here
         self.tell("lost", read_trial(running.trial), reason)
+        self._check_losses(outcome)
+        if self._is_over:
+            self.slots.give_back(reason, running.trial._trial_id)
+            return
         again = self._again(running.slot, reason)
         if again is not None:
             self._start(again)
-        self._check_failures()
 
     def _follow(self, key: Key, running: Running, outcome: Outcome) -> None:
         """An epoch: told, reported, and the next one trained where it is promising."""
@@ -280,7 +281,7 @@ class Searching:
         if self.scribe.is_pareto or running.handle is None:  # Optuna compares epochs for single objectives alone.
             return False
         epoch = len(outcome.accuracies)
-        running.handle.report(self.scribe.score(running.arch, outcome.accuracies[-1]), epoch)
+        running.handle.report(self.scribe.score_of(running, outcome.accuracies[-1]), epoch)
         return epoch < self.plan.settings.epochs and running.handle.should_prune()
 
     def _ended(self, key: Key, running: Running, state: TrialState, outcome: Outcome) -> None:
@@ -305,6 +306,15 @@ class Searching:
             self._avoid(running)
             return False
         return True
+
+    def _check_losses(self, outcome: Outcome) -> None:
+        """Where no worker has ever come to an end, it is not for the architectures that they die."""
+        self._losses += 1
+        if self._losses >= MOST_FAILURES and not self._has_heard:
+            raise StudyError(
+                f"{self._losses} workers were lost, and none has evaluated anything; the last one: {outcome.reason}",
+                "see that one alone can: leave --workers out, or give fewer where memory is short",
+            )
 
     def _check_failures(self) -> None:
         if self.tally.failures >= MOST_FAILURES:

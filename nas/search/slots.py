@@ -104,8 +104,8 @@ class Slots:
         in_transaction(self.storage, write)
         self.storage.catch_up(self.study_id)
 
-    def begin(self, trial: FrozenTrial, total: int) -> FrozenTrial:
-        """Write a trial, running or ended, into a slot of its own; the trial gets its number.
+    def begin(self, trial: FrozenTrial, total: int) -> Slot:
+        """Write a trial, running or ended, into a slot of its own, which is given back; the trial gets its number.
 
         Raises:
             Taken: its architecture has a slot.
@@ -113,7 +113,7 @@ class Slots:
         """
         key = digest(trial.user_attrs[ARCH])
 
-        def write(session: Session) -> tuple[int, int]:
+        def write(session: Session) -> tuple[int, int, int]:
             self._lock(session)
             made = self.storage._get_prepared_new_trial(self.study_id, trial, session)
             number, row = self._count(session), self._of_arch(session, key)
@@ -124,24 +124,25 @@ class Slots:
             trial_id, trial_number = _numbers(made)
             values = self._row(number, key, trial_id, ended=trial.state.is_finished())
             session.execute(insert(SLOTS).values(**values))
-            return trial_id, trial_number
+            return trial_id, trial_number, number
 
         try:
-            trial._trial_id, trial.number = in_transaction(self.storage, write)
+            trial._trial_id, trial.number, slot = in_transaction(self.storage, write)
         except IntegrityError:
             raise Taken from None
         except Taken as taken:
             # A database that goes away may have written what it could not say any more.
-            trial._trial_id, trial.number = self._adopt(taken)
+            trial._trial_id, trial.number, slot = self._adopt(taken)
         self._own.add(trial._trial_id)
         if trial.state.is_finished():
             self.storage.keep(trial._trial_id)
-        return trial
+        return Slot(slot, trial._trial_id, self.runner, 1)
 
     def end(self, trial: FrozenTrial) -> bool:
         """Write what became of a running trial; false where it was taken from this process meanwhile."""
 
         def write(session: Session) -> bool:
+            self._lock(session)
             row = self._of_trial(session, trial._trial_id)
             if row is None or row.runner != self.runner:
                 return False
@@ -152,8 +153,8 @@ class Slots:
 
         return self._kept(trial._trial_id, in_transaction(self.storage, write))
 
-    def take_over(self, slot: Slot, trial: FrozenTrial, reason: str) -> FrozenTrial | None:
-        """Begin a slot's trial anew, here; None where another process was faster.
+    def take_over(self, slot: Slot, trial: FrozenTrial, reason: str) -> Slot | None:
+        """Begin a slot's trial anew, here; the slot as it is then, None where another process was faster.
 
         Args:
             slot: as it was read.
@@ -176,7 +177,7 @@ class Slots:
             return None
         trial._trial_id, trial.number = numbers
         self._own.add(trial._trial_id)
-        return trial
+        return Slot(slot.number, trial._trial_id, self.runner, slot.attempts + 1)
 
     def give_up(self, slot: Slot, reason: str) -> bool:
         """Fail a slot's trial; false where another process was faster."""
@@ -191,9 +192,10 @@ class Slots:
 
         return self._kept(slot.trial_id, in_transaction(self.storage, write))
 
-    def give_back(self, reason: str) -> None:
-        """End the trials of this process, which are cut short; their slots wait for another attempt, and lose none."""
-        mine = SLOTS.c.study_id == self.study_id, SLOTS.c.runner == self.runner, SLOTS.c.ended.is_(False)
+    def give_back(self, reason: str, trial_id: int | None = None) -> None:
+        """End one trial of this process, or all, cut short; their slots wait for another attempt, and lose none."""
+        mine = [SLOTS.c.study_id == self.study_id, SLOTS.c.runner == self.runner, SLOTS.c.ended.is_(False)]
+        mine += [] if trial_id is None else [SLOTS.c.trial_id == trial_id]
 
         def write(session: Session) -> None:
             self._lock(session)
@@ -220,7 +222,12 @@ class Slots:
         return in_transaction(self.storage, self._count)
 
     def _lock(self, session: Session) -> None:
-        """Nobody else begins a trial of this study until the transaction is over."""
+        """Nobody else changes slots of this study until the transaction is over.
+
+        SQLite locks with the first write alone, and that has to come before what is decided by is read.
+        """
+        none = SLOTS.c.study_id == self.study_id, SLOTS.c.slot == -1
+        session.execute(update(SLOTS).where(*none).values(ended=False))
         models.StudyModel.find_or_raise_by_id(self.study_id, session, for_update=True)
 
     def _count(self, session: Session) -> int:
@@ -269,7 +276,9 @@ class Slots:
 
     def _is_as_read(self, session: Session, slot: Slot) -> bool:
         row = self._of_trial(session, slot.trial_id)
-        return row is not None and (row.runner, row.attempts, row.ended) == (slot.runner, slot.attempts, False)
+        if row is None or row.slot != slot.number:
+            return False
+        return (row.runner, row.attempts, row.ended) == (slot.runner, slot.attempts, False)
 
     def _update(self, session: Session, number: int, **values: Any) -> None:
         where = (SLOTS.c.study_id == self.study_id, SLOTS.c.slot == number)
@@ -278,12 +287,13 @@ class Slots:
     def _kill(self, session: Session, trial_id: int, reason: str) -> None:
         _fail(session, trial_id, {"reason": reason, KILLED: True})
 
-    def _adopt(self, taken: Taken) -> tuple[int, int]:
+    def _adopt(self, taken: Taken) -> tuple[int, int, int]:
         (row,) = taken.args or (None,)
         if row is None or row.runner != self.runner or row.trial_id in self._own:
             raise Taken
         number = select(models.TrialModel.number).where(models.TrialModel.trial_id == row.trial_id)
-        return row.trial_id, in_transaction(self.storage, lambda session: session.execute(number).scalar_one())
+        numbered = in_transaction(self.storage, lambda session: session.execute(number).scalar_one())
+        return row.trial_id, numbered, row.slot
 
 
 def _numbers(made: Any) -> tuple[int, int]:

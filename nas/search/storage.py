@@ -391,7 +391,8 @@ def open_study(
     if known is None and _is_untouched(study, directions):
         study.set_user_attr(kept_as, dict(settings))
     else:
-        _check_same(name, known, settings)
+        # Another process may have made it since it was looked at.
+        _check_same(name, known or study.user_attrs.get(kept_as), settings)
     return study
 
 

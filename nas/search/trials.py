@@ -21,6 +21,9 @@ from nas.search.slots import Slot
 from nas.search.storage import versions_now
 from nas.search.workers import Outcome
 
+# What a trial keeps of its architecture, beside each cost by its own name.
+_KEPT = ("arch", "costs", "cost_sources", "cost_spreads", "seed")
+
 
 @define(eq=False)
 class Running:
@@ -78,12 +81,15 @@ class Scribe:
 
     def begin(self, proposal: Proposal) -> Running:
         """A running trial that holds all that is known beforehand."""
-        return self._begin(proposal.arch, proposal.params, proposal.distributions, proposal.system_attrs)
+        kept = self._kept(proposal.arch)
+        return self._begin(proposal.arch, proposal.params, proposal.distributions, proposal.system_attrs, kept)
 
     def again(self, trial: FrozenTrial) -> Running:
-        """Another trial of the same architecture."""
+        """Another trial of the same architecture, with the costs that were found for the first one."""
         arch = parse_text(trial.user_attrs["arch"])
-        return self._begin(arch, trial.params, trial.distributions, trial.system_attrs)
+        kept = {name: trial.user_attrs[name] for name in trial.user_attrs.get("costs", {})}
+        kept |= {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
+        return self._begin(arch, trial.params, trial.distributions, trial.system_attrs, kept)
 
     def _begin(
         self,
@@ -91,12 +97,13 @@ class Scribe:
         params: Mapping[str, Any],
         distributions: Mapping[str, BaseDistribution],
         remembered: Mapping[str, Any],
+        kept: Mapping[str, Any],
     ) -> Running:
         trial = create_trial(
             state=TrialState.RUNNING,
             params=dict(params),
             distributions=dict(distributions),
-            user_attrs=self._kept(arch),
+            user_attrs=dict(kept) | {"versions": versions_now()},
             system_attrs=dict(remembered),
         )
         trial.datetime_start = datetime.now()
@@ -112,7 +119,6 @@ class Scribe:
             "cost_sources": {name: cost.source for name, cost in estimates.items()},
             "cost_spreads": spreads(estimates),
             "seed": self.plan.settings.seed,
-            "versions": versions_now(),
         }
 
     def end(self, running: Running, state: TrialState, outcome: Outcome) -> FrozenTrial:
@@ -120,9 +126,9 @@ class Scribe:
         trial, accuracies = running.trial, outcome.accuracies
         trial.state, trial.datetime_complete = state, datetime.now()
         if state == TrialState.COMPLETE:
-            trial.values = self._values(running.arch, accuracies[-1])
+            trial.values = self._values(running, accuracies[-1])
         if running.handle is None and state == TrialState.COMPLETE and not self.is_pareto:
-            trial.intermediate_values[len(accuracies)] = self.score(running.arch, accuracies[-1])
+            trial.intermediate_values[len(accuracies)] = self.score_of(running, accuracies[-1])
         kept: dict[str, Any] = {"accuracy_by_epoch": list(accuracies), "seconds": outcome.seconds}
         kept["environment"] = dict(outcome.environment)
         kept |= {"remarks": dict(outcome.remarks)} if outcome.remarks else {}
@@ -131,10 +137,17 @@ class Scribe:
             trial.set_user_attr(name, value)
         return trial
 
-    def _values(self, arch: Architecture, accuracy: float) -> list[float]:
-        if self.is_pareto:
-            return [accuracy, self.plan.settings.targets[0].cost.estimate(arch).value]
-        return [self.score(arch, accuracy)]
+    def score_of(self, running: Running, accuracy: float) -> float:
+        """By the costs that the trial keeps."""
+        return self.score_at(accuracy, self._limited(running))
+
+    def _values(self, running: Running, accuracy: float) -> list[float]:
+        return [accuracy, self._limited(running)[0]] if self.is_pareto else [self.score_of(running, accuracy)]
+
+    def _limited(self, running: Running) -> list[float]:
+        """What the targets limit."""
+        costs = running.trial.user_attrs["costs"]
+        return [costs[target.kept_as] for target in self.plan.settings.targets]
 
 
 def spreads(estimates: Mapping[str, Cost]) -> dict[str, float | None]:

@@ -176,7 +176,7 @@ def end_and_go_on(nas: Nas, arguments: tuple[str, ...], module: str, number: sig
         out, err = process.communicate(timeout=60)
         assert out == ""
         assert "Traceback" not in err
-        if number == signal.SIGINT:
+        if number != signal.SIGKILL:
             assert process.returncode == 130
             assert "stopped; the same command goes on with study demo" in err
             assert rows(nas.folder, "RUNNING") == 0
@@ -269,7 +269,7 @@ def _undisturbed(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> li
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_real_training_ended_twice_is_the_same_study(
     nas: Nas, undisturbed: list[tuple[Any, ...]], number: signal.Signals
 ) -> None:

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from nas.errors import StudyError
-from nas.search.lease import RUNNER, SHORTEST_S, Lease, is_alive, runner
+from nas.search.identity import _start, is_alive, runner
+from nas.search.lease import RUNNER, SHORTEST_S, Lease
 
 
 @pytest.fixture(name="process")
@@ -27,7 +28,7 @@ def _process() -> Any:
 
 def token_of(pid: int) -> str:
     node = runner().rsplit(" ", 2)[0]
-    return f"{node} {pid} {psutil.Process(pid).create_time():.2f}"
+    return f"{node} {pid} {_start(pid)}"
 
 
 def test_this_process_is_alive() -> None:
@@ -48,7 +49,7 @@ def test_a_process_is_alive_until_it_ends_even_if_nobody_asks_about_it(process: 
 
 def test_another_process_of_the_same_number_is_not_it() -> None:
     node, pid, start = runner().rsplit(" ", 2)
-    assert not is_alive(f"{node} {pid} {float(start) - 100:.2f}")
+    assert not is_alive(f"{node} {pid} {int(start) - 100}")
 
 
 def test_processes_of_other_hosts_cannot_be_seen() -> None:

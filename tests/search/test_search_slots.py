@@ -4,14 +4,16 @@ import multiprocessing
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 import sqlalchemy
+from attrs import evolve
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.search.slots import Full, Slots, Taken
+from nas.search.slots import Full, Slot, Slots, Taken
 from nas.search.storage import open_storage
 from nas.search.tables import backend
 
@@ -45,6 +47,12 @@ def running(name: str) -> FrozenTrial:
     return trial
 
 
+def begin(slots: Slots, name: str, total: int = 9) -> FrozenTrial:
+    trial = running(name)
+    slots.begin(trial, total)
+    return trial
+
+
 def ended(trial: FrozenTrial, value: float = 0.5) -> FrozenTrial:
     trial.state, trial.values, trial.datetime_complete = TrialState.COMPLETE, [value], datetime.now()
     trial.set_user_attr("seconds", 1.5)
@@ -59,13 +67,13 @@ def states(study: optuna.Study) -> list[tuple[str, str, bool]]:
 def test_slots_are_given_out_in_order_and_no_more_than_asked_for(url: str) -> None:
     study = study_at(url)
     slots = slots_of(study)
-    trials = [slots.begin(running(name), 3) for name in "abc"]
+    trials = [begin(slots, name, 3) for name in "abc"]
     assert [trial.number for trial in trials] == [0, 1, 2]
     with pytest.raises(Full):
         slots.begin(running("d"), 3)
     assert states(study) == [("a", "RUNNING", False), ("b", "RUNNING", False), ("c", "RUNNING", False)]
     assert [(slot.number, slot.attempts) for slot in slots.open()] == [(0, 1), (1, 1), (2, 1)]
-    assert slots.begin(running("d"), 4).number == 3
+    assert begin(slots, "d", 4).number == 3
 
 
 def test_an_architecture_has_one_slot(url: str) -> None:
@@ -81,7 +89,7 @@ def test_an_architecture_has_one_slot(url: str) -> None:
 def test_a_trial_and_its_slot_end_together(url: str) -> None:
     study = study_at(url)
     slots = slots_of(study)
-    trial = slots.begin(running("a"), 3)
+    trial = begin(slots, "a")
     assert slots.end(ended(trial))
     assert slots.open() == []
     (kept,) = study.get_trials()
@@ -101,8 +109,8 @@ def test_a_trial_that_has_ended_can_be_written_at_once(url: str) -> None:
 def test_what_was_written_and_could_not_be_told_is_found_again(url: str) -> None:
     study = study_at(url)
     slots, lost = slots_of(study), slots_of(study)
-    number = lost.begin(running("a"), 3).number
-    assert slots.begin(running("a"), 3).number == number  # by the same process, which had not heard of it
+    number = begin(lost, "a").number
+    assert begin(slots, "a").number == number  # by the same process, which had not heard of it
     assert len(states(study)) == 1
 
 
@@ -122,10 +130,10 @@ def test_a_slot_is_taken_over_once(url: str) -> None:
 def test_who_was_taken_for_dead_does_not_count_twice(url: str) -> None:
     study = study_at(url)
     slow = slots_of(study, "slow 1 1.00")
-    trial = slow.begin(running("a"), 3)
+    trial = begin(slow, "a")
     fast = slots_of(study, "fast 2 2.00")
-    again = fast.take_over(slow.open()[0], running("a"), "silent")
-    assert again is not None
+    again = running("a")
+    assert fast.take_over(slow.open()[0], again, "silent") is not None
     assert not slow.end(ended(trial))
     assert fast.end(ended(again))
     assert not slow.end(ended(trial))
@@ -169,7 +177,7 @@ def test_trials_from_elsewhere_get_slots(url: str) -> None:
     assert states(study)[3] == ("c", "FAIL", True)
     with pytest.raises(Taken):
         slots.begin(running("b"), 9)
-    assert slots.begin(running("c"), 9).number == 4
+    assert begin(slots, "c").number == 4
 
 
 def test_slots_of_a_deleted_study_are_forgotten(url: str) -> None:
@@ -190,11 +198,51 @@ def _begin_many(url: str, runner: str, names: list[str], total: int) -> None:
     slots = slots_of(study_at(url), runner)
     for name in names:
         try:
-            slots.end(ended(slots.begin(running(name), total)))
+            slots.end(ended(begin(slots, name, total)))
         except Taken:
             continue
         except Full:
             return
+
+
+def _take_over(url: str, runner: str, slot: Slot, ready: Any, answers: Any) -> None:
+    slots = slots_of(study_at(url), runner)
+    ready.wait(60)
+    answers.put(slots.take_over(slot, running("a"), "gone") is not None)
+
+
+@pytest.mark.slow
+def test_of_processes_that_take_a_slot_over_at_the_same_moment_one_does(url: str) -> None:
+    study = study_at(url)
+    slots = slots_of(study)
+    begin(slots, "a")
+    ready, answers = PROCESSES.Barrier(4), PROCESSES.Queue()
+    (slot,) = slots.open()
+    processes = [
+        PROCESSES.Process(target=_take_over, args=(url, f"host {i} 1.00", slot, ready, answers)) for i in range(4)
+    ]
+    for process in processes:
+        process.start()
+    assert sorted(answers.get(timeout=120) for _ in processes) == [False, False, False, True]
+    for process in processes:
+        process.join(60)
+    assert states(study) == [("a", "FAIL", True), ("a", "RUNNING", False)]
+
+
+def test_a_slot_is_told_as_it_is_now(url: str) -> None:
+    """Others may have begun between a look at the slots and a reservation."""
+    study = study_at(url)
+    slots, other = slots_of(study), slots_of(study, "other 2 2.00")
+    assert slots.count() == 0
+    begin(other, "b")
+    mine = slots.begin(running("a"), 9)
+    assert (mine.number, mine.attempts) == (1, 1)
+    stale = evolve(mine, number=0)
+    assert slots.take_over(stale, running("a"), "lost") is None
+    again = slots.take_over(mine, running("a"), "lost")
+    assert again is not None
+    assert [slot.number for slot in slots.open()] == [0, 1]
+    assert slots.open()[1].trial_id == again.trial_id
 
 
 @pytest.mark.slow
