@@ -123,7 +123,7 @@ class LiveProgress(PlainProgress):
 def _line(event: "Event") -> str:
     record = event.record
     if event.kind == "lost":
-        return f"trial {record.number if record else ''} was lost: {event.message}; it is tried again"
+        return f"trial {record.number if record else ''} was lost: {event.message}"
     if record is None:
         return f"{event.kind}: {event.done} of {event.total} trials are done" + (
             f"; {event.message}" if event.message else ""

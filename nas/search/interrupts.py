@@ -14,6 +14,7 @@ from typing import TypeVar
 from attrs import define, field
 
 T = TypeVar("T")
+Handler = Callable[[int, FrameType | None], None]
 
 
 @define(eq=False)
@@ -30,23 +31,30 @@ class Interrupts:
     _heeding: bool = field(default=False, init=False)
     _pending: bool = field(default=False, init=False)
     _asked: Callable[[], None] | None = field(default=None, init=False)
+    _ours: dict[signal.Signals, Handler] = field(factory=dict, init=False)
 
     @contextmanager
     def taken_over(self) -> Iterator[None]:
         """Put interrupts off, but for what `heeded` and `heed` surround."""
-        ours = {signal.SIGINT: self._take, signal.SIGTERM: self._take_at_once}
+        ours: dict[signal.Signals, Handler] = {signal.SIGINT: self._take, signal.SIGTERM: self._take_at_once}
         if threading.current_thread() is not threading.main_thread():
             ours.clear()
         usual = {number: signal.getsignal(number) for number in ours}
         # Whoever has these ignored, as a shell's background jobs have, or handles them, knows why.
         taken = [number for number in ours if usual[number] in (signal.default_int_handler, signal.SIG_DFL)]
-        for number in taken:
-            signal.signal(number, ours[number])
+        self._ours = {number: ours[number] for number in taken}
+        self.take_again()
         try:
             yield
         finally:
+            self._ours = {}
             for number in taken:
                 signal.signal(number, usual[number])
+
+    def take_again(self) -> None:
+        """A library that was begun meanwhile may have put its own handlers in the place of these."""
+        for number, handler in self._ours.items():
+            signal.signal(number, handler)
 
     @contextmanager
     def asking(self, tell: Callable[[], None]) -> Iterator[None]:

@@ -59,7 +59,8 @@ class Event:
 
     Attributes:
         kind: "resumed", "screening", "moved" (a network to start from), "baseline", "epoch", "trial", "lost" (with its
-            worker; it is tried again), "exhausted", "stopping", "stopped", "confirming", "verifying", "waiting".
+            worker), "exhausted", "ended" (before all trials), "stopping", "stopped", "confirming", "verifying" or
+            "waiting".
         record: of the trial or baseline concerned.
         done: trials counted so far.
         total: trials asked for.
@@ -162,6 +163,7 @@ class _Run:
 
     def run(self) -> None:
         with self.heart, self.workers, self.quiet:  # who cannot evaluate says so before anything is done
+            self.interrupts.take_again()  # Ray has handlers of its own
             self._prepare()
             with self._alone("beginning"):
                 self._begin()

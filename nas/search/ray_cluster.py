@@ -110,7 +110,7 @@ def _find(ray: Any, address: str) -> str:
         remedy = f"write HOST:PORT, or {AUTO} on a machine of the cluster; what begins with ray:// is no such address"
         raise StudyError(f"{address!r} is not the address of a Ray cluster", remedy)
     if not answers(found):
-        raise StudyError(f"no Ray cluster answers at {found}", START)
+        raise StudyError(f"no Ray cluster answers at {found if address == AUTO else address}", START)
     return str(found)
 
 

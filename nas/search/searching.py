@@ -84,6 +84,15 @@ class Searching:
                     told = self.workers.poll(POLL_S)
                 for key, outcome in told:
                     self._hear(key, outcome)
+        self._say_why()
+
+    def _say_why(self) -> None:
+        """A search that has ended itself says so."""
+        if not self.interrupts.stopping and not self._is_full and self.tally.counted < self.plan.settings.trials:
+            if self._is_late:
+                self.tell("ended", message="the time limit is over; the same command goes on")
+            elif self._is_stale:
+                self.tell("ended", message=f"{self.tally.since_better} trials in a row have brought nothing better")
 
     def still_running(self) -> str:
         """For who asked it to stop."""
@@ -113,24 +122,41 @@ class Searching:
     @property
     def _is_over(self) -> bool:
         """Whether nothing more is to be begun by this process."""
-        settings = self.plan.settings
-        late = settings.timeout_s is not None and time.monotonic() - self._begun >= settings.timeout_s
-        stale = settings.patience is not None and self.tally.since_better >= settings.patience
-        return self.interrupts.stopping or late or stale
+        return self.interrupts.stopping or self._is_late or self._is_stale
+
+    @property
+    def _is_late(self) -> bool:
+        limit = self.plan.settings.timeout_s
+        return limit is not None and time.monotonic() - self._begun >= limit
+
+    @property
+    def _is_stale(self) -> bool:
+        patience = self.plan.settings.patience
+        return patience is not None and self.tally.since_better >= patience
 
     def _others_at_work(self) -> bool:
         """Whether there are trials left that others have begun, and may not end."""
         if self._is_over:
             return False
         self._looked = float("-inf")
-        return bool(self.slots.open()) or not (self._is_full or self._is_exhausted)
+        self._catch_up()
+        waiting = self.slots.open()
+        others = {slot.runner for slot in waiting} - {"", self.heart.token}
+        if others - self.heart.dead(others):
+            return True
+        return not self._has_enough and (bool(waiting) or not (self._is_full or self._is_exhausted))
+
+    @property
+    def _has_enough(self) -> bool:
+        """A study that is gone on with by a smaller number may have more slots than it wants trials."""
+        return self.tally.counted + len(self._running) >= self.plan.settings.trials
 
     def _next(self) -> Running | None:
         """The next trial to evaluate: one that another process has left, else a new one; None for none now."""
         return self._left_by_others() or self._new()
 
     def _left_by_others(self) -> Running | None:
-        if time.monotonic() - self._looked < LOOK_S:
+        if time.monotonic() - self._looked < LOOK_S or self._has_enough:
             return None
         for slot in self._abandoned():
             running = self._again(slot, "its process ended before it did")
@@ -152,7 +178,8 @@ class Searching:
         """Evaluate a slot's architecture once more, or fail it where that was tried often enough."""
         old = self.study._storage.get_trial(slot.trial_id)
         if slot.attempts > self.plan.settings.retries:
-            tried = f"{slot.attempts} times it was begun and did not end; the last time {reason}"
+            times = "once" if slot.attempts == 1 else f"{slot.attempts} times"
+            tried = f"{times} it was begun and did not end; the last time {reason}"
             if self.slots.give_up(slot, tried):
                 self._take_in([self.study._storage.get_trial(slot.trial_id)])
                 self.tally.failures += 1
@@ -254,7 +281,8 @@ class Searching:
         reason = outcome.reason
         del self._running[key]
         assert running.slot is not None  # noqa: S101 -- only trials that are written from their beginning leave here
-        self.tell("lost", read_trial(running.trial), reason)
+        goes_on = running.slot.attempts <= self.plan.settings.retries and not self._is_over
+        self.tell("lost", read_trial(running.trial), f"{reason}{'; it is tried again' if goes_on else ''}")
         self._check_losses(outcome)
         if self._is_over:
             self.slots.give_back(reason, running.trial._trial_id)

@@ -222,12 +222,29 @@ def rank(record: Record) -> float:
 def mask(url: str) -> str:
     """A storage's URL without its passwords."""
     known = _read_url(url)
-    if known is None:
+    if known is None or _is_ambiguous(url):
         return "(no URL)"
     query = {key: "hidden" if _SECRET.search(key) else value for key, value in known.query.items()}
     if known.password is None and query == known.query:
         return url
     return known.set(query=query).render_as_string(hide_password=True)
+
+
+def _is_ambiguous(url: str) -> bool:
+    """Whether a part of a password may be taken for a host."""
+    return not url.startswith("sqlite") and url.partition("?")[0].count("@") > 1
+
+
+def without_password(url: str) -> str:
+    """A storage's URL as it can be given again: its password is then asked of the environment or of a file."""
+    known = _read_url(url)
+    if known is None or mask(url) == url:
+        return url if known is not None else mask(url)
+    query = {key: value for key, value in known.query.items() if not _SECRET.search(key)}
+    # Setting no password leaves the old one.
+    return URL.create(
+        known.drivername, known.username, None, known.host, known.port, known.database, query
+    ).render_as_string(hide_password=False)
 
 
 def _read_url(url: str) -> URL | None:
@@ -318,6 +335,11 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
 
 def open_rows(url: str, *, create: bool = True) -> BulkStorage:
     """A storage without a cache; see `open_storage`."""
+    if _is_ambiguous(url):
+        raise StudyError(
+            "the storage's URL has more than one @ before its host",
+            "write those of the password as %40, or leave it out and set PGPASSWORD",
+        )
     try:
         file = database_file(url)
         if file is not None:
