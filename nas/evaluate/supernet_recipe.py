@@ -74,8 +74,8 @@ class SupernetRecipe:
         epochs: passes over the train images; each image of it is seen by every network of a step.
         sampling: "uniform" trains one network a step; "fair" as many as the widest choice has options; "sandwich" the
             largest, the least and two others, which learn what the largest predicts (in-place distillation, arXiv
-            1903.05134). In as much time, one a step ranked networks better than "fair" did, and like "sandwich" where the
-            largest network costs twice the usual one; where it costs ten times that, so do the steps.
+            1903.05134). In as much time, one a step ranked networks better than "fair" did, and like "sandwich" where
+            the largest network costs twice the usual one; where it costs ten times that, so do its steps.
         own: fields of a stage whose options have weights of their own; "operator" is one of them. Fewer of them did
             better in short trainings, where each weight is trained more often.
         training: batches, optimizer, learning rate and so on; its momentum of normalisations says nothing here, where
