@@ -60,10 +60,12 @@ def resuming(sizes: list[int], fill: Callable[[str, int], None]) -> list[Row]:
         (folder / "made_up.py").write_text(MADE_UP, encoding="utf-8")
         go_on(folder, "filled.db", 1)
         for size in sizes:
-            fill(f"sqlite:///{folder / 'filled.db'}", size)
+            fill(f"sqlite:///{folder / 'filled.db'}", size - 1)
+            go_on(folder, "filled.db", size)  # its journal has all of them then
             taken = list[Row]()
             for _ in range(REPEATS):
                 shutil.copy(folder / "filled.db", folder / "again.db")
+                shutil.copytree(folder / "filled-trials", folder / "again-trials", dirs_exist_ok=True)
                 taken.append(go_on(folder, "again.db", size + 1))
             rows.append({"trials": size, "repeats": REPEATS, **_spans(taken)})
     return rows

@@ -39,7 +39,7 @@ def next_command(*words: str, storage: str) -> str:
         words: the verb and its arguments, as they are before a shell reads them.
         storage: where the study is; its passwords are left for the user to fill in.
     """
-    from nas.search.storage import without_password
+    from nas.search.urls import without_password
 
     at = () if storage == DEFAULT_STORAGE else ("--storage", without_password(storage))
     return shlex.join(("nas", *words, *at))

@@ -305,7 +305,7 @@ def _shown(value: object) -> str:
 
 
 def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> dict[str, Any]:
-    from nas.search.storage import mask
+    from nas.search.urls import mask
 
     settings, band = planned.settings, planned.band
     seconds = _seconds_a_trial(planned)

@@ -15,7 +15,7 @@ MEAN = "accuracy_mean"
 def print_result_json(view: "StudyView", storage: str) -> None:
     """The best, the baseline, the front and what was measured once more, as one JSON object."""
     from nas.cli.printing import print_json
-    from nas.search.storage import mask
+    from nas.search.urls import mask
 
     print_json(
         {
@@ -86,7 +86,7 @@ def _count(record: "Record", name: str) -> int | None:
 def print_result(view: "StudyView", storage: str) -> None:
     """The best architectures beside the baseline, where they are, and what to type next."""
     from nas.cli.printing import next_command
-    from nas.search.storage import mask
+    from nas.search.urls import mask
 
     click.echo()
     _print_best(view)

@@ -32,7 +32,7 @@ def command(files: tuple[Path, ...], into: str, as_json: bool, storage: str) -> 
     """
     from nas.cli.printing import print_json
     from nas.search.restore import restore
-    from nas.search.storage import mask
+    from nas.search.urls import mask
 
     url = into if "://" in into else f"sqlite:///{into}"
     restored = restore(files or _beside(storage), url)
@@ -44,7 +44,7 @@ def command(files: tuple[Path, ...], into: str, as_json: bool, storage: str) -> 
 
 def _beside(storage: str) -> tuple[Path, ...]:
     from nas.search.journal_files import journal_folder, journals
-    from nas.search.storage import mask
+    from nas.search.urls import mask
 
     found = journals(storage)
     if not found:
@@ -67,7 +67,7 @@ def _row(contents: "Contents") -> dict[str, object]:
 def _print(restored: "tuple[Contents, ...]", url: str) -> None:
     """A line for each study, lines that were passed over, and what to type next."""
     from nas.cli.printing import next_command, plain
-    from nas.search.storage import mask
+    from nas.search.urls import mask
 
     for contents in restored:
         passed, name = contents.passed_over, plain(contents.head.name)

@@ -13,7 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.errors import StudyError
 from nas.search.journal_files import read_lines
 from nas.search.journal_text import Attribute, Entry, Head, parse_line
-from nas.search.storage import KILLED, explained, mask, open_rows
+from nas.search.storage import KILLED, explained, open_rows
+from nas.search.urls import mask
 
 # Trials that were under way leave gaps between numbers, a few at a time.
 MOST_GAPS = 1000

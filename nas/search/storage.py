@@ -7,20 +7,17 @@ seconds when it ends; all as user attributes, so that any Optuna tool shows them
 
 import os
 import platform
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import optuna
 from attrs import evolve, field, frozen
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from nas.arch.code import parse_text
@@ -32,6 +29,7 @@ from nas.search.outage import made_once
 from nas.search.rows import BulkStorage, PatientStorage
 from nas.search.settings import Direction
 from nas.search.shapes import check, check_costs, check_settings, fits
+from nas.search.urls import first_line, is_ambiguous, mask
 from nas.version import __version__
 
 SETTINGS = "nas:settings"
@@ -40,7 +38,6 @@ VERDICTS = "nas:verdicts"
 EXPECTED = "nas:expected"
 CONFIRMED = "nas:confirmed"  # accuracies of the best with further seeds, by trial and seed
 KILLED = "killed"
-_SECRET = re.compile("pass|pwd|secret|token|auth|cred|api_?key|odbc_connect", re.IGNORECASE)
 _REMEDIES = {
     "SQLITE_FULL": "free some space there, and give the same command again; finished trials are kept",
     "SQLITE_CANTOPEN": "see that its folder is there and can be written to, or name another place by --storage",
@@ -219,67 +216,11 @@ def rank(record: Record) -> float:
     return float("-inf") if worth is None else worth
 
 
-def mask(url: str) -> str:
-    """A storage's URL without its passwords."""
-    known = _read_url(url)
-    if known is None or _is_ambiguous(url):
-        return "(no URL)"
-    query = {key: "hidden" if _SECRET.search(key) else value for key, value in known.query.items()}
-    if known.password is None and query == known.query:
-        return url
-    return known.set(query=query).render_as_string(hide_password=True)
-
-
-def _is_ambiguous(url: str) -> bool:
-    """Whether a part of a password may be taken for a host."""
-    return not url.startswith("sqlite") and url.partition("?")[0].count("@") > 1
-
-
-def without_password(url: str) -> str:
-    """A storage's URL as it can be given again: its password is then asked of the environment or of a file."""
-    known = _read_url(url)
-    if known is None or mask(url) == url:
-        return url if known is not None else mask(url)
-    query = {key: value for key, value in known.query.items() if not _SECRET.search(key)}
-    # Setting no password leaves the old one.
-    return URL.create(
-        known.drivername, known.username, None, known.host, known.port, known.database, query
-    ).render_as_string(hide_password=False)
-
-
-def _read_url(url: str) -> URL | None:
-    try:
-        return make_url(url)
-    except (SQLAlchemyError, ValueError):  # a port that is no number
-        return None
-
-
-def _first_line(error: BaseException, url: str) -> str:
-    """What a storage says, in a line; nothing of it where it could hold a password."""
-    known = _read_url(url)
-    if known is None:
-        return "it is not of the form DRIVER://USER:PASSWORD@HOST/DATABASE"
-    line = (str(error).splitlines() or [""])[0]
-    hides = mask(url) != url and any(secret in line for secret in _secrets(known, url))
-    return type(error).__name__ if hides else line
-
-
-def _secrets(known: URL, url: str) -> set[str]:
-    """What must not be told of a URL, as it is and as it stands there."""
-    hidden = [value for key, value in known.query.items() if _SECRET.search(key)]
-    plain = {str(known.password or ""), *(part for value in hidden for part in _parts(value))}
-    return {form for secret in plain if secret for form in (secret, quote(secret, ""), quote_plus(secret))} | {url}
-
-
-def _parts(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
 def _refusal(error: BaseException, url: str, what: str, remedy: str) -> StudyError:
     """What went wrong with a storage, and what to do about it."""
     cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
     code = str(getattr(getattr(cause, "orig", None), "sqlite_errorname", ""))
-    line = _first_line(cause, url)
+    line = first_line(cause, url)
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return _damaged(url, line, "" if code.startswith("SQLITE_CORRUPT") else remedy)
     remedy = next((better for start, better in _REMEDIES.items() if code.startswith(start)), remedy)
@@ -311,7 +252,7 @@ def explained(url: str) -> Iterator[None]:
     except (JSONDecodeError, LookupError, RecursionError) as error:
         if isinstance(error, LookupError) and "enum values" not in str(error):
             raise
-        raise _damaged(url, _first_line(error, url)) from None
+        raise _damaged(url, first_line(error, url)) from None
 
 
 def versions_now() -> dict[str, str]:
@@ -335,7 +276,7 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
 
 def open_rows(url: str, *, create: bool = True) -> BulkStorage:
     """A storage without a cache; see `open_storage`."""
-    if _is_ambiguous(url):
+    if is_ambiguous(url):
         raise StudyError(
             "the storage's URL has more than one @ before its host",
             "write those of the password as %40, or leave it out and set PGPASSWORD",

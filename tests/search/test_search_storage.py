@@ -23,12 +23,12 @@ from nas.search.storage import (
     find_trial,
     kill,
     kill_running,
-    mask,
     open_storage,
     open_study,
     read_study,
     study_names,
 )
+from nas.search.urls import mask, without_password
 from tests.search.fakes import make_space
 
 ARCH = format_text(make_space().from_picks([0] * 7))
@@ -240,3 +240,25 @@ def test_a_trial_that_has_just_ended_is_not_killed_any_more(storage: BaseStorage
     study.tell(trial, 0.5)
     kill(study, trial._trial_id, trial.number, "too late")
     assert read_study(storage, "demo").records[0].state == "complete"
+
+
+@pytest.mark.parametrize(
+    ("url", "again"),
+    [
+        ("postgresql+psycopg://me:s3cret@h:5/db", "postgresql+psycopg://me@h:5/db"),
+        ("postgresql://me@h/db?password=s3cret&sslmode=require", "postgresql://me@h/db?sslmode=require"),
+        ("postgresql://me@h/db", "postgresql://me@h/db"),
+        ("sqlite:///a@b/c@d.db", "sqlite:///a@b/c@d.db"),
+        ("postgresql://me:s3@cret@h/db", "(no URL)"),
+    ],
+)
+def test_a_url_can_be_given_again_without_its_password(url: str, again: str) -> None:
+    assert without_password(url) == again
+    assert "s3" not in mask(url)
+
+
+def test_a_password_that_may_be_taken_for_a_host_is_refused_unseen() -> None:
+    with pytest.raises(StudyError, match="more than one @") as told:
+        open_storage("postgresql://me:abc@tail@h/db")
+    assert "tail" not in str(told.value)
+    assert "%40" in told.value.remedy
