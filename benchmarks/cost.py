@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.arch.spec import Architecture
 from nas.cost.analytic import chain_costs, cost, layer_cost, part_cost
 from nas.models.build import build_model
-from nas.search.band import space_chain
+from nas.samplers.cost_range import space_chain
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
 

@@ -17,9 +17,9 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import MACS
 from nas.cost.target import parse_target
 from nas.evaluate.base import Evaluator, Remarking
-from nas.evaluate.table import TableEvaluator, read_table
+from nas.evaluate.table.evaluator import TableEvaluator, read_table
 from nas.objective import limits
-from nas.search.band import Band, Picks, make_band
+from nas.samplers.cost_range import Band, Picks, make_band
 from nas.search.settings import Settings
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space

@@ -22,7 +22,8 @@ from typing import Any
 import psutil
 from attrs import define, field
 
-from nas.search.storage import open_storage, read_study
+from nas.studies.opening import open_storage
+from nas.studies.study import read_study
 
 # Takes its time, and tells architectures apart.
 OWN = """

@@ -38,14 +38,14 @@ from nas.device.quantize import quantize
 from nas.device.session import make_runner, open_session
 from nas.device.timing import Aim, time_in_turn
 from nas.device.words import Device, parse_address
-from nas.evaluate.recipe import Recipe
-from nas.evaluate.training import Training
 from nas.graph.build import build_graph
 from nas.graph.fragment import whole
 from nas.graph.weights import folded_weights
 from nas.models.build import build_model
 from nas.models.start import start_quietly
 from nas.space.files import find_space
+from nas.train.loop import Training
+from nas.train.recipe import Recipe
 
 ONE = Device()
 LONG = Aim(spread=0.002, least=60, most=300, seconds=8)

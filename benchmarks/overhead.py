@@ -45,17 +45,18 @@ from nas.cost.target import parse_target
 from nas.device.machine import this_machine
 from nas.device.words import Device
 from nas.evaluate.function import FunctionEvaluator
-from nas.search.loop import Event, search
+from nas.samplers.filtered import Proposal
+from nas.samplers.optuna_catalog import POPULATION
+from nas.samplers.suggestions import distributions
 from nas.search.plan import check
-from nas.search.propose import Proposal
-from nas.search.proposers import make_proposer
-from nas.search.rows import BulkStorage
-from nas.search.samplers import POPULATION
+from nas.search.run import Event, search
+from nas.search.sampler_factory import make_proposer
 from nas.search.settings import Settings
-from nas.search.storage import open_storage, quiet_optuna, versions_now
-from nas.search.wishes import distributions
 from nas.space.files import find_space
 from nas.space.inverse import Inverse
+from nas.studies.bulk_storage import BulkStorage
+from nas.studies.opening import open_storage, quiet_optuna
+from nas.studies.study import versions_now
 
 SIZES, RESUMED = "100,1000,5000,10000", "1000,10000"
 # What is slow is done less often than it should be: until it has taken so long, but not less often than `FEWEST`.

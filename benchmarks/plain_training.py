@@ -23,10 +23,10 @@ from nas.data.base import ImageData
 from nas.data.columns import image_column, label_column, read_labels
 from nas.data.parts import plan
 from nas.data.sources import open_source
-from nas.evaluate.recipe import Recipe
 from nas.models.blocks import Conv
 from nas.models.build import build_model
 from nas.models.start import start_quietly
+from nas.train.recipe import Recipe
 
 VAL_BATCH = 250
 

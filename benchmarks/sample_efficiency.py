@@ -30,10 +30,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED, MACS
-from nas.search.evolution import RegularizedEvolutionSampler
-from nas.search.handover import expect
+from nas.objective import directions
+from nas.samplers.evolution import RegularizedEvolutionSampler
+from nas.search.final_selection import expect
 from nas.search.plan import plan
-from nas.search.settings import Settings, directions
+from nas.search.settings import Settings
 
 CHECKPOINTS = (25, 50, 100, 200)
 LIMITS = ("40M", "50M", "60M", "")

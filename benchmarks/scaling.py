@@ -35,12 +35,12 @@ from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.device.machine import this_machine
 from nas.device.words import Device
-from nas.evaluate.resized import images_of
-from nas.evaluate.train import TrainEvaluator
-from nas.search.processes import Place, Processes, find_cores
-from nas.search.ray_workers import RayWorkers
-from nas.search.storage import quiet_optuna
-from nas.search.workers import Call, Outcome, Single, Workers
+from nas.evaluate.short_training.evaluator import TrainEvaluator
+from nas.evaluate.short_training.resized import images_of
+from nas.studies.opening import quiet_optuna
+from nas.workers.base import Call, Outcome, Single, Workers
+from nas.workers.processes import Place, Processes, find_cores
+from nas.workers.ray_workers import RayWorkers
 
 NETWORK = """net resolution=32 classes=10 act=relu
 stem conv k3 s2 c16

@@ -34,14 +34,14 @@ from nas.arch.code import format_text, parse_text
 from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
 from nas.data.base import ImageData
-from nas.evaluate.naswot import Naswot
-from nas.evaluate.resized import images_of
-from nas.evaluate.train import TrainEvaluator
-from nas.evaluate.zero_cost import ZeroCostEvaluator
+from nas.evaluate.short_training.evaluator import TrainEvaluator
+from nas.evaluate.short_training.resized import images_of
+from nas.evaluate.zero_cost.evaluator import ZeroCostEvaluator
+from nas.evaluate.zero_cost.naswot import Naswot
 from nas.files import write_atomically
-from nas.search.loop import search
-from nas.search.screen import Screen
-from nas.search.storage import quiet_optuna
+from nas.search.run import search
+from nas.search.screening import Screen
+from nas.studies.opening import quiet_optuna
 
 PLAIN, SCREENED = "plain", "screened"
 EVERY = 2  # trials

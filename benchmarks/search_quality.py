@@ -24,15 +24,15 @@ from nas.arch.code import format_text, parse_text
 from nas.cost.analytic import COUNTED, cost
 from nas.cost.target import parse_target
 from nas.data.load import load_images
-from nas.evaluate.train import TrainEvaluator
+from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.files import write_atomically
 from nas.objective import limits
-from nas.search.band import make_band
+from nas.samplers.cost_range import make_band
 from nas.search.defaults import EPOCHS, TRIALS
-from nas.search.loop import search
+from nas.search.run import search
 from nas.search.settings import Settings
-from nas.search.storage import quiet_optuna
 from nas.space.files import find_space
+from nas.studies.opening import quiet_optuna
 
 TARGET = "flops=400M"
 SEARCH_SEED = 0

@@ -22,11 +22,11 @@ from scipy.stats import kendalltau
 from nas.arch.spec import Architecture
 from nas.cost.analytic import cost
 from nas.data.load import load_images
-from nas.evaluate.recipe import Recipe
-from nas.evaluate.supernet import VERDICTS, SupernetEvaluator
-from nas.evaluate.supernet_recipe import OWN, SAMPLINGS, SupernetRecipe
-from nas.evaluate.table import read_table
+from nas.evaluate.supernet.evaluator import VERDICTS, SupernetEvaluator
+from nas.evaluate.supernet.recipe import OWN, SAMPLINGS, SupernetRecipe
+from nas.evaluate.table.evaluator import read_table
 from nas.space.files import find_space
+from nas.train.recipe import Recipe
 
 NETWORKS_SEED = 12345
 Z = 1.959964

@@ -29,9 +29,10 @@ from nas.data.base import ImageData
 from nas.data.load import load_images
 from nas.device.machine import this_machine
 from nas.device.words import Device
-from nas.evaluate.recipe import Recipe
-from nas.evaluate.train import TrainEvaluator, find_device
+from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.space.files import find_space
+from nas.train.device import find_device
+from nas.train.recipe import Recipe
 
 WORKERS = (0, 1, 2)
 PROBED = 320  # images that the plain loop's number of workers is chosen by

@@ -28,12 +28,12 @@ from nas.arch.spec import Architecture
 from nas.data.augment import augment
 from nas.data.base import ImageData, Images
 from nas.data.load import load_images
-from nas.evaluate.average import Average
-from nas.evaluate.recipe import Recipe
-from nas.evaluate.train import TrainEvaluator
-from nas.evaluate.training import Training
+from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.models.build import build_model
 from nas.models.start import start_quietly
+from nas.train.average import Average
+from nas.train.loop import Training
+from nas.train.recipe import Recipe
 
 SMALL = """net resolution=32 classes=10 act=relu
 stem conv k3 s2 c16

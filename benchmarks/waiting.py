@@ -38,10 +38,10 @@ def measure(storage: str, workers: int, wait_s: float, trials: int) -> dict[str,
     """A search, and the rate of its trials beside the ideal one."""
     from nas.cost.analytic import COUNTED
     from nas.cost.target import parse_target
-    from nas.search.loop import search
+    from nas.search.run import search
     from nas.search.settings import Settings
-    from nas.search.storage import quiet_optuna
     from nas.space.files import find_space
+    from nas.studies.opening import quiet_optuna
 
     quiet_optuna()
     settings = Settings([parse_target("flops=400M")], trials, epochs=1, pruner="none", workers=workers, confirm=0)

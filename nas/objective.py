@@ -7,6 +7,7 @@ Absolute: ACC + w * |COST/T - 1| (TuNAS, arXiv 2008.06120).
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from attrs import frozen
@@ -16,6 +17,7 @@ from nas.cost.base import Target
 from nas.errors import TargetError
 
 PARETO = "pareto"
+Direction = Literal["maximize", "minimize"]
 
 
 @frozen
@@ -102,3 +104,8 @@ def limits(targets: Sequence[Target], *, band: float, objective: str) -> Limits:
     first = 0.0 if objective == PARETO else band
     low = tuple((first if i == 0 else 0.0) * target.limit for i, target in enumerate(targets))
     return Limits(low, tuple(target.limit for target in targets))
+
+
+def directions(objective: str) -> list[Direction]:
+    """Return the directions of a study's values under an objective."""
+    return ["maximize", "minimize"] if objective == PARETO else ["maximize"]

@@ -15,7 +15,7 @@ import pytest
 
 from nas.arch.code import format_json, format_text
 from nas.arch.presets import preset
-from nas.cli.reference import find_architecture
+from nas.cli.shared.reference import find_architecture
 from nas.cost.table_file import read_table
 from nas.errors import NasError
 from nas.space.files import find_space
@@ -161,7 +161,7 @@ CELLS = ("=cmd|'/C touch hacked'!A0", '=HYPERLINK("http://h/")', "@SUM(1)", "__i
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_table_of_accuracies_with_formulas(cell: str, tmp_path: Path) -> None:
-    table_file = pytest.importorskip("nas.evaluate.table_file")
+    table_file = pytest.importorskip("nas.evaluate.table.file")
     quoted = cell.replace('"', '""')
     (tmp_path / "table.csv").write_text(f'arch,accuracy\nx,"{quoted}"\n')
     frame, _ = table_file.read_file(Path("table.csv"))
@@ -170,14 +170,14 @@ def test_a_table_of_accuracies_with_formulas(cell: str, tmp_path: Path) -> None:
 
 
 def test_a_table_that_unpacks_to_more_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table_file = pytest.importorskip("nas.evaluate.table_file")
+    table_file = pytest.importorskip("nas.evaluate.table.file")
     monkeypatch.setattr(table_file, "MOST_BYTES", 10_000)
     (tmp_path / "table.csv.gz").write_bytes(gzip.compress(b"arch,accuracy\n" + b"x,1\n" * 1_000_000))
     refused(lambda: table_file.read_file(Path("table.csv.gz")), "when it is unpacked")
 
 
 def test_a_parquet_file_with_pickles_in_it(tmp_path: Path) -> None:
-    table_file = pytest.importorskip("nas.evaluate.table_file")
+    table_file = pytest.importorskip("nas.evaluate.table.file")
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     pickled = pickle.dumps(Runs())
@@ -191,7 +191,7 @@ def test_a_parquet_file_with_pickles_in_it(tmp_path: Path) -> None:
 
 
 def test_a_parquet_file_with_hostile_notes_for_pandas(tmp_path: Path) -> None:
-    table_file = pytest.importorskip("nas.evaluate.table_file")
+    table_file = pytest.importorskip("nas.evaluate.table.file")
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     notes = {"columns": [{"name": "accuracy", "numpy_type": TOUCH, "pandas_type": "object"}], "index_columns": [{}]}
@@ -210,13 +210,13 @@ def bare_pickle(path: Path) -> None:
 
 
 def inside_json(path: Path) -> None:
-    torch, supernet_file = pytest.importorskip("torch"), pytest.importorskip("nas.evaluate.supernet_file")
+    torch, supernet_file = pytest.importorskip("torch"), pytest.importorskip("nas.evaluate.supernet.checkpoint")
     torch.save({"format": supernet_file.KIND.format, "described": "[" * 100_000, "tensors": []}, path)
 
 
 @pytest.mark.parametrize("write", [torch_zip, bare_pickle, inside_json])
 def test_a_supernets_file_that_runs_code(write: Callable[[Path], None], tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    supernet_file = pytest.importorskip("nas.evaluate.supernet_file")
+    supernet_file = pytest.importorskip("nas.evaluate.supernet.checkpoint")
     write(tmp_path / "weights.pt")
     refused(lambda: supernet_file.read_checkpoint(Path("weights.pt"), {}), "weights.pt holds no whole supernet")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.options import json_option
+from nas.cli.shared.options import json_option
 
 if TYPE_CHECKING:
     from nas.device.machine import Machine
@@ -24,7 +24,7 @@ def command(devices: tuple[str, ...], as_json: bool) -> None:
 
     Each is a word for --device.
     """
-    from nas.cli.printing import print_json, print_table
+    from nas.cli.shared.printing import print_json, print_table
 
     rows = [row for text in devices for row in _named(text)] if devices else _here()
     if as_json:
@@ -44,7 +44,7 @@ def _here() -> list[dict[str, Any]]:
 
 
 def _named(text: str) -> list[dict[str, Any]]:
-    from nas.cli.on_device import connected
+    from nas.cli.shared.on_device import connected
     from nas.device.words import parse_address
 
     with connected([text]) as meter:
@@ -53,7 +53,7 @@ def _named(text: str) -> list[dict[str, Any]]:
 
 def _row(word: str, device: "Device", machine: "Machine") -> dict[str, Any]:
     """A device's word and what it is; tables are those that are exactly of it."""
-    from nas.cli.on_device import table_folders
+    from nas.cli.shared.on_device import table_folders
     from nas.cost.table_find import matching_files
 
     return {

@@ -5,12 +5,22 @@ from collections.abc import Sequence
 
 import click
 
-from nas.cli.verbs import Verbs
+from nas.cli.shared.verbs import Verbs
 from nas.errors import NasError
 from nas.version import __version__
 
-# A verb is a module of this package with a `command` in it; in the order of `nas --help`.
-VERBS = ("search", "check", "scale", "pareto", "latency", "show", "devices", "spaces", "studies")
+# The module of each command, which holds it as `command`; in the order of `nas --help`.
+VERBS = {
+    "search": "nas.cli.search.command",
+    "check": "nas.cli.check.command",
+    "scale": "nas.cli.scale.command",
+    "pareto": "nas.cli.pareto",
+    "latency": "nas.cli.latency.command",
+    "show": "nas.cli.show",
+    "devices": "nas.cli.devices",
+    "spaces": "nas.cli.spaces",
+    "studies": "nas.cli.studies.command",
+}
 
 # Packages that only some commands need, and the extra that brings each.
 EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "torch": "train"}
@@ -18,7 +28,7 @@ EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "torch": "train"}
 
 @click.group(
     cls=Verbs,
-    verbs={verb: f"nas.cli.{verb}" for verb in VERBS},
+    verbs=VERBS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="nas")

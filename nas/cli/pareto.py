@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.options import file_option, json_option, storage_option
+from nas.cli.shared.options import file_option, json_option, storage_option
 
 if TYPE_CHECKING:
-    from nas.search.storage import Record, StudyView
+    from nas.studies.records import Record, StudyView
 
 USUAL = {"macs": "MACs", "params": "params", "peak_bytes": "peak memory"}
 
@@ -32,7 +32,8 @@ def command(study: str, html: Path | None, png: Path | None, csv: Path | None, a
 
     Without a file option the figure is written to STUDY-pareto.html here; with --json alone no file is written.
     """
-    from nas.search.storage import open_storage, read_study
+    from nas.studies.opening import open_storage
+    from nas.studies.study import read_study
 
     view = read_study(open_storage(storage, create=False), study)
     if not (html or png or csv or as_json):
@@ -64,7 +65,7 @@ def _write(view: "StudyView", html: Path | None, png: Path | None, csv: Path | N
 
 
 def _print_json(view: "StudyView") -> None:
-    from nas.cli.printing import print_json
+    from nas.cli.shared.printing import print_json
     from nas.report.frame import front_rows, rows, trial_frame
 
     frame = trial_frame(view)
@@ -74,7 +75,7 @@ def _print_json(view: "StudyView") -> None:
 
 def _print(view: "StudyView", written: list[Path], storage: str) -> None:
     """The front beside the baseline, where the files are, and what to type next."""
-    from nas.cli.printing import next_command, print_table
+    from nas.cli.shared.printing import next_command, print_table
 
     own = tuple(limit for limit in view.settings["limits"] if limit["cost"] not in USUAL)
     costs = tuple(limit["cost"].rpartition("_")[0] for limit in own)
@@ -109,7 +110,7 @@ def _meets(view: "StudyView", record: "Record") -> tuple[str, ...]:
 
 
 def _cells(name: str, record: "Record", own: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    from nas.cli.printing import millions, percent
+    from nas.cli.shared.printing import millions, percent
     from nas.cost.base import format_amount
 
     def amount(cost: str, unit: str) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.options import ARCH_HELP, arch_argument, json_option, storage_option
+from nas.cli.shared.options import ARCH_HELP, arch_argument, json_option, storage_option
 from nas.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def command(
       nas show study:demo:best --save winner.json
     """
     from nas.arch.code import format_text
-    from nas.cli.printing import print_json
-    from nas.cli.reference import find_architecture
+    from nas.cli.shared.printing import print_json
+    from nas.cli.shared.reference import find_architecture
 
     name, arch = find_architecture(reference, storage)
     arch = arch.adapted(resolution=resolution or arch.resolution, classes=classes or arch.classes)
@@ -102,7 +102,7 @@ def _rows(arch: "Architecture") -> list[dict[str, Any]]:
 
 
 def _print(summary: dict[str, Any]) -> None:
-    from nas.cli.printing import millions, print_table
+    from nas.cli.shared.printing import millions, print_table
 
     rows = [
         (

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.options import json_option
+from nas.cli.shared.options import json_option
 
 if TYPE_CHECKING:
     from nas.space.decode import SearchSpace
@@ -22,7 +22,7 @@ def command(names: tuple[str, ...], choices: bool, as_json: bool) -> None:
       nas spaces
       nas spaces my_space.yaml --choices
     """
-    from nas.cli.printing import print_json
+    from nas.cli.shared.printing import print_json
     from nas.space.files import find_space, space_names
 
     spaces = [find_space(name) for name in names or space_names()]
@@ -38,7 +38,7 @@ def command(names: tuple[str, ...], choices: bool, as_json: bool) -> None:
 
 def _row(space: "SearchSpace") -> dict[str, Any]:
     from nas.cost.analytic import MACS
-    from nas.search.band import space_chain
+    from nas.samplers.cost_range import space_chain
     from nas.space.count import count_networks
 
     least, most = MACS.span(space_chain(space))
@@ -53,7 +53,7 @@ def _row(space: "SearchSpace") -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from nas.cli.printing import millions, print_table
+    from nas.cli.shared.printing import millions, print_table
 
     print_table(
         ("space", "source", "choices", "combinations", "networks", "MACs"),
@@ -77,7 +77,7 @@ def _count(number: int) -> str:
 
 
 def _print_choices(space: "SearchSpace") -> None:
-    from nas.cli.printing import print_table
+    from nas.cli.shared.printing import print_table
 
     rows = [(choice.name, ", ".join(map(str, choice.values))) for choice in space.choices]
     print_table(("choice", "options"), rows, left=2, title=space.name)

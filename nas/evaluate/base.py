@@ -12,10 +12,6 @@ def say_nothing(_message: str) -> None:
     """Where nobody listens."""
 
 
-# What a training can be scored by; the first one is the usual.
-METRIC_NAMES = ("accuracy", "balanced")
-
-
 class Evaluator(Protocol):
     """Scores architectures. Owns its data; the same architecture, budget and seed give the same accuracies."""
 

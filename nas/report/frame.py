@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from nas.errors import StudyError
-from nas.search.storage import Record, StudyView, Verdict
+from nas.studies.records import Record, StudyView, Verdict
 
 BASELINE_STATE = "baseline"
 # Nullable types throughout: what is not known is NA, never zero.

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nas.report.points import FRONT_SIDE, Pareto, Point, pareto
-from nas.search.storage import StudyView
+from nas.studies.records import StudyView
 
 WIDTH_PX, HEIGHT_PX = 1000, 640
 # Okabe and Ito's colours, which colour-blind eyes tell apart; every kind has a shape of its own as well.

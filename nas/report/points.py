@@ -15,7 +15,7 @@ from nas.errors import StudyError
 from nas.objective import PARETO
 from nas.report.frame import BASELINE_STATE, front_rows, trial_frame
 from nas.report.labels import Place, best_side, with_room
-from nas.search.storage import StudyView
+from nas.studies.records import StudyView
 
 FRONT_SIDE = "top left"  # No complete trial lies there, or the point were not on the front.
 HOVER_COSTS = (

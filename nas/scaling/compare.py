@@ -11,7 +11,7 @@ from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.scaling.grow import Scaled, pixels
 from nas.search.scoring import Job, Score, Scoring
-from nas.search.workers import Key
+from nas.workers.base import Key
 
 
 @frozen

@@ -1,1 +1,1 @@
-"""The search: proposals, storage, and the loop between them. The only room that knows Optuna."""
+"""The search itself: its plan, its run, its trials and the final selection."""

@@ -12,11 +12,11 @@ from optuna.trial import FrozenTrial, create_trial
 
 from nas.cost.base import CostModels
 from nas.errors import StudyError
-from nas.search.defaults import SURROGATE
+from nas.samplers.defaults import SURROGATE
+from nas.samplers.suggestions import distributions
 from nas.search.plan import check
-from nas.search.proposers import NO_COSTS, make_proposer
+from nas.search.sampler_factory import NO_COSTS, make_proposer
 from nas.search.settings import Settings
-from nas.search.wishes import distributions
 from nas.space.decode import SearchSpace
 
 PROPOSED = "nas:proposed"

@@ -13,13 +13,13 @@ from nas.cost.base import CostModels
 from nas.errors import StudyError, TargetError
 from nas.evaluate.base import Evaluator, Limited, Preparing
 from nas.objective import PARETO, limits, make_reward
-from nas.search.band import Band, Picks, make_band
+from nas.samplers.cost_range import Band, Picks, make_band
+from nas.samplers.defaults import SURROGATE
+from nas.samplers.filtered import Proposal, Proposer, list_inside
+from nas.samplers.optuna_catalog import make_pruner
 from nas.search.baseline import find_baseline
-from nas.search.defaults import SURROGATE
-from nas.search.propose import Proposal, Proposer, list_inside
-from nas.search.proposers import check_sampler, make_proposer
-from nas.search.samplers import make_pruner
-from nas.search.screen import Screen, Screened
+from nas.search.sampler_factory import check_sampler, make_proposer
+from nas.search.screening import Screen, Screened
 from nas.search.settings import Settings, default_study_name, study_settings
 from nas.space.decode import SearchSpace
 from nas.space.inverse import Inverse

@@ -23,21 +23,15 @@ from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.evaluate.base import Evaluators
-from nas.search.defaults import DEFAULT_STORAGE
-from nas.search.interrupts import Interrupts
-from nas.search.lease import Lease
-from nas.search.processes import make_workers
-from nas.search.storage import (
-    KILLED,
-    explained,
-    kill,
-    kill_running,
-    names_with,
-    open_storage,
-    open_study,
-    versions_now,
-)
-from nas.search.workers import Call, Key, Outcome, Workers
+from nas.studies.defaults import DEFAULT_STORAGE
+from nas.studies.failures import explained
+from nas.studies.lease import Lease
+from nas.studies.opening import open_storage
+from nas.studies.records import KILLED
+from nas.studies.study import kill, kill_running, names_with, open_study, versions_now
+from nas.workers.base import Call, Key, Outcome, Workers
+from nas.workers.interrupts import Interrupts
+from nas.workers.processes import make_workers
 
 SETTINGS = "nas:scoring"
 AGAIN = "nas:again"  # numbers of failed trials that do not count

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from attrs import field, frozen
 
@@ -13,10 +13,10 @@ from nas.cost.base import Target
 from nas.errors import StudyError
 from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, limits, make_reward
-from nas.search.defaults import BAND, CONFIRM, EPOCHS, RETRIES, SURROGATE, TRIALS
+from nas.samplers.defaults import SURROGATE
+from nas.search.defaults import BAND, CONFIRM, EPOCHS, RETRIES, TRIALS
 from nas.space.decode import SearchSpace
 
-Direction = Literal["maximize", "minimize"]
 FORMAT = 1
 
 
@@ -111,8 +111,3 @@ def default_study_name(described: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
     targets = "-".join(re.sub(r"[^\w.@+]+", "-", text.replace("=", "")) for text in described["targets"])
     return f"{described['space']}-{targets}-{digest}"
-
-
-def directions(objective: str) -> list[Direction]:
-    """Of a study's values."""
-    return ["maximize", "minimize"] if objective == PARETO else ["maximize"]

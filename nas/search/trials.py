@@ -15,11 +15,11 @@ from nas.arch.code import format_text, parse_text
 from nas.arch.spec import Architecture
 from nas.cost.base import Cost
 from nas.objective import PARETO, make_reward, score
+from nas.samplers.filtered import Proposal
 from nas.search.plan import Plan
-from nas.search.propose import Proposal
-from nas.search.slots import Slot
-from nas.search.storage import versions_now
-from nas.search.workers import Outcome
+from nas.studies.reservations import Slot
+from nas.studies.study import versions_now
+from nas.workers.base import Outcome
 
 # What a trial keeps of its architecture, beside each cost by its own name.
 _KEPT = ("arch", "costs", "cost_sources", "cost_spreads", "seed")

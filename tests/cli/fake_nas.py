@@ -11,8 +11,9 @@ from typing import Any
 from attrs import frozen
 
 from nas.arch.spec import Architecture
-from nas.cli import evaluators, scale_train
 from nas.cli.main import main
+from nas.cli.scale import training as scale_training
+from nas.cli.shared import evaluators
 from tests.search.fake_trainings import FakeEvaluators, failing, rising
 from tests.search.fakes import FakeEvaluator, level
 
@@ -51,5 +52,5 @@ def make_evaluators(_options: Mapping[str, Any]) -> FakeEvaluators:
 
 if __name__ == "__main__":
     vars(evaluators)["MAKERS"] = MAKERS
-    vars(scale_train)["make_evaluators"] = make_evaluators
+    vars(scale_training)["make_evaluators"] = make_evaluators
     main()

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from nas.arch.code import parse_text
-from nas.cli import scale_train
+from nas.cli.scale import training as scale_training
 from nas.cost.analytic import cost
 from nas.space.files import find_space
 from tests.cli.conftest import Nas, Ran
@@ -39,7 +39,7 @@ Here = Callable[..., Ran]
 @pytest.fixture(name="here")
 def _here(nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
     """The command in this process, with trainings that are made up."""
-    monkeypatch.setattr(scale_train, "make_evaluators", make_evaluators)
+    monkeypatch.setattr(scale_training, "make_evaluators", make_evaluators)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "own", raising=False)
     (nas.folder / "own.py").write_text(FUNCTIONS)
@@ -115,7 +115,7 @@ def test_trainings_are_scored_as_a_search_would(here: Here, monkeypatch: pytest.
         asked.append(options["metric"])
         return make_evaluators(options)
 
-    monkeypatch.setattr(scale_train, "make_evaluators", make)
+    monkeypatch.setattr(scale_training, "make_evaluators", make)
     found = [good(here(*SPACE, *SHORT, "--networks", "5", "--metric", m, "--json")) for m in ("accuracy", "balanced")]
     assert {*asked} == {"accuracy", "balanced"}
     studies = here("studies").out
@@ -124,9 +124,9 @@ def test_trainings_are_scored_as_a_search_would(here: Here, monkeypatch: pytest.
 
 def test_what_was_judged_is_not_judged_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     before = good(here(*SPACE, *SHORT, "--networks", "6", "--json"))
-    monkeypatch.setattr(scale_train, "make_evaluators", lambda _options: FakeEvaluators(failing))
+    monkeypatch.setattr(scale_training, "make_evaluators", lambda _options: FakeEvaluators(failing))
     assert good(here(*SPACE, *SHORT, "--networks", "6", "--json"))["networks"] == before["networks"]
-    monkeypatch.setattr(scale_train, "make_evaluators", make_evaluators)
+    monkeypatch.setattr(scale_training, "make_evaluators", make_evaluators)
     more = good(here(*SPACE, *SHORT, "--networks", "9", "--json"))
     assert more["study"] == before["study"]
     assert more["networks"][:6] == before["networks"]

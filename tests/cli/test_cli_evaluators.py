@@ -10,10 +10,10 @@ import pytest
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
-from nas.cli import search
-from nas.cli.evaluators import LOOK
-from nas.evaluate.supernet_recipe import SupernetRecipe
-from nas.evaluate.zero_cost import PARTS, needs_images
+from nas.cli.search import command as search
+from nas.cli.shared.evaluators import LOOK
+from nas.evaluate.supernet.recipe import SupernetRecipe
+from nas.evaluate.zero_cost.evaluator import PARTS, needs_images
 from nas.space.files import find_space
 from tests.cli.conftest import ROOT, Nas, Ran
 

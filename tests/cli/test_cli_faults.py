@@ -15,7 +15,8 @@ import optuna
 import psutil
 import pytest
 
-from nas.search.storage import open_storage, read_study
+from nas.studies.opening import open_storage
+from nas.studies.study import read_study
 from tests import postgresql
 from tests.cli.conftest import FAKE, ROOT, Nas, surroundings
 from tests.device.processes import eventually

@@ -11,13 +11,15 @@ import pytest
 from optuna.trial import TrialState
 
 from nas.arch.code import format_text
-from nas.search.storage import SETTINGS, open_storage, open_study
+from nas.studies.opening import open_storage
+from nas.studies.records import SETTINGS
+from nas.studies.study import open_study
 from tests.cli.conftest import Nas, Ran
 from tests.cli.test_cli_search import FAST
 from tests.report.browser import browse, find_browser
 from tests.search.fake_trials import template
 from tests.search.fakes import make_space
-from tests.search.test_search_storage import MADE_WITH
+from tests.studies.test_study import MADE_WITH
 
 ARCH = format_text(make_space().from_picks([0] * 7))
 TAG = "<img src=x onerror=\"document.title='hacked'\"></script><script>document.title='hacked'</script>"

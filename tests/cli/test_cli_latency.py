@@ -14,7 +14,7 @@ import psutil
 import pytest
 from attrs import frozen
 
-from nas.cli.on_device import FOLDER
+from nas.cli.shared.on_device import FOLDER
 from nas.cost.layers import distinct_layers
 from nas.cost.table import LatencyTable
 from nas.cost.table_file import format_table, read_table
@@ -22,10 +22,11 @@ from nas.cost.table_find import matching_tables
 from nas.device.machine import providers, this_machine
 from nas.device.words import Device, parse_device
 from nas.files import shipped_folder
-from nas.search.band import space_chain
-from nas.search.storage import open_storage, read_study
+from nas.samplers.cost_range import space_chain
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
+from nas.studies.opening import open_storage
+from nas.studies.study import read_study
 from tests.cli.conftest import Nas, Ran
 from tests.cli.forker import Forker
 from tests.report.browser import browse, find_browser

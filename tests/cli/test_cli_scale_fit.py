@@ -10,7 +10,7 @@ import pytest
 
 from nas.arch.code import parse_text
 from nas.arch.presets import preset
-from nas.cli import scale_train
+from nas.cli.scale import training as scale_training
 from nas.cost.analytic import cost
 from nas.scaling.grow import pixels
 from nas.scaling.rules import own
@@ -33,7 +33,7 @@ Here = Callable[..., Ran]
 @pytest.fixture(name="here")
 def _here(nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
     """The command in this process, with trainings that are made up."""
-    monkeypatch.setattr(scale_train, "make_evaluators", make_evaluators)
+    monkeypatch.setattr(scale_training, "make_evaluators", make_evaluators)
 
     def run(*arguments: str) -> Ran:
         return nas.here(*arguments, capsys=capsys, monkeypatch=monkeypatch)

@@ -12,12 +12,12 @@ import optuna
 import pytest
 
 from nas.arch.code import format_text, parse_text
-from nas.cli.printing import next_command
-from nas.cli.reference import find_architecture
-from nas.cli.search_result import print_result, result_row
+from nas.cli.search.result import print_result, result_row
+from nas.cli.shared.printing import next_command
+from nas.cli.shared.reference import find_architecture
 from nas.cost.analytic import cost
 from nas.errors import StudyError
-from nas.search.storage import Record, StudyView
+from nas.studies.records import Record, StudyView
 from tests.cli.conftest import FAKE, REAL, Nas
 from tests.cli.forker import Forker
 from tests.search.fakes import TINY

@@ -12,10 +12,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
-from nas.search.band import Band, Picks
-from nas.search.propose import Proposal, Proposer
-from nas.search.settings import Direction
-from nas.search.wishes import distributions
+from nas.objective import Direction
+from nas.samplers.cost_range import Band, Picks
+from nas.samplers.filtered import Proposal, Proposer
+from nas.samplers.suggestions import distributions
 from nas.space.files import find_space
 from tests.search.fakes import SMALLEST, band_of, every_pick, level, make_space, proposer_of
 

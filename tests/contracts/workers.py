@@ -10,7 +10,7 @@ from attrs import evolve
 
 from nas.arch.code import parse_text
 from nas.errors import DataError
-from nas.search.workers import Call, Key, Outcome, Workers
+from nas.workers.base import Call, Key, Outcome, Workers
 from tests.device.processes import eventually, is_gone
 from tests.search.fake_trainings import (
     Course,

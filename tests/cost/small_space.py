@@ -6,7 +6,7 @@ import numpy as np
 
 from nas.arch.spec import Architecture
 from nas.cost.base import Chain
-from nas.search.band import space_chain
+from nas.samplers.cost_range import space_chain
 from nas.space.decode import SearchSpace
 from nas.space.schema import read_space
 

@@ -7,7 +7,7 @@ import pytest
 from nas.cost.table_file import format_table, read_table
 from nas.device.reference import REFERENCE_NAME
 from nas.files import shipped_folder
-from nas.search.band import space_chain
+from nas.samplers.cost_range import space_chain
 from nas.space.files import find_space
 
 TABLES = sorted(shipped_folder("latency_tables").glob("*.csv"))

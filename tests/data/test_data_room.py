@@ -12,7 +12,7 @@ from nas.data import room
 from nas.data.load import load_images
 from nas.data.room import Room, find_room, free_memory
 from nas.errors import DataError
-from nas.evaluate.train import TrainEvaluator
+from nas.evaluate.short_training.evaluator import TrainEvaluator
 from tests.data.test_data_load import picture, write_folder
 from tests.evaluate.colours import TINY as ARCH
 

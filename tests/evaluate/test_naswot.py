@@ -16,8 +16,8 @@ from nas.arch.spec import Architecture
 from nas.data.augment import normalise
 from nas.data.base import ImageData, Images
 from nas.errors import EvaluationError, NasError
-from nas.evaluate import naswot
-from nas.evaluate.naswot import Naswot, code_kernel, log_determinant
+from nas.evaluate.zero_cost import naswot
+from nas.evaluate.zero_cost.naswot import Naswot, code_kernel, log_determinant
 from nas.models.build import build_model
 from tests.evaluate.colours import make_data
 

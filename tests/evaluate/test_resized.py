@@ -10,11 +10,11 @@ import torch
 from nas.arch.code import parse_text
 from nas.data.load import load_images
 from nas.errors import DataError, NasError
-from nas.evaluate import resized
 from nas.evaluate.base import Evaluators
-from nas.evaluate.recipe import Recipe
-from nas.evaluate.resized import TrainEvaluators
-from nas.evaluate.train import TrainEvaluator
+from nas.evaluate.short_training import resized
+from nas.evaluate.short_training.evaluator import TrainEvaluator
+from nas.evaluate.short_training.resized import TrainEvaluators
+from nas.train.recipe import Recipe
 
 ARCH = parse_text("net resolution=224 classes=1000\nstem conv k3 s1 c8\nconv k3 s2 c12\nhead conv c16")
 SMALL = TrainEvaluators("digits", images=200, device="cpu")

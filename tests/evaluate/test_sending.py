@@ -19,13 +19,13 @@ from nas.data.base import ImageData, Images
 from nas.data.room import Room
 from nas.errors import DataError, NasError
 from nas.evaluate.function import FunctionEvaluator, load_function
-from nas.evaluate.naswot import Naswot
-from nas.evaluate.recipe import Recipe
-from nas.evaluate.supernet import SupernetEvaluator
-from nas.evaluate.supernet_recipe import SupernetRecipe
-from nas.evaluate.train import TrainEvaluator
-from nas.evaluate.zero_cost import ZeroCostEvaluator
+from nas.evaluate.short_training.evaluator import TrainEvaluator
+from nas.evaluate.supernet.evaluator import SupernetEvaluator
+from nas.evaluate.supernet.recipe import SupernetRecipe
+from nas.evaluate.zero_cost.evaluator import ZeroCostEvaluator
+from nas.evaluate.zero_cost.naswot import Naswot
 from nas.space.files import find_space, space_names
+from nas.train.recipe import Recipe
 from tests.contracts.evaluator import ready, sent, told
 from tests.evaluate.colours import TINY, make_data
 from tests.search.fakes import SMALLEST, make_space

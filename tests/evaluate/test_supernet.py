@@ -24,17 +24,17 @@ from nas.cost.analytic import MACS, cost
 from nas.data.base import ImageData, Images, fingerprint
 from nas.errors import EvaluationError, NasError
 from nas.evaluate.base import Evaluator
-from nas.evaluate.recipe import Recipe
-from nas.evaluate.supernet import VERDICTS, SupernetEvaluator
-from nas.evaluate.supernet_ends import ends
-from nas.evaluate.supernet_places import Places, digest
-from nas.evaluate.supernet_recipe import SupernetRecipe
-from nas.evaluate.supernet_train import SupernetTraining
-from nas.evaluate.supernet_weights import SharedWeights, calibrate, fresh_weights, plain
+from nas.evaluate.supernet.ends import ends
+from nas.evaluate.supernet.evaluator import VERDICTS, SupernetEvaluator
+from nas.evaluate.supernet.places import Places, digest
+from nas.evaluate.supernet.recipe import SupernetRecipe
+from nas.evaluate.supernet.training import SupernetTraining
+from nas.evaluate.supernet.weights import SharedWeights, calibrate, fresh_weights, plain
 from nas.models.build import build_model
-from nas.search.band import space_chain
+from nas.samplers.cost_range import space_chain
 from nas.space.decode import SearchSpace, Value
 from nas.space.files import find_space, space_names
+from nas.train.recipe import Recipe
 from tests.contracts.evaluator import EvaluatorContract
 from tests.search.fakes import SMALLEST, make_space
 

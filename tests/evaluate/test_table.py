@@ -24,8 +24,8 @@ from nas.arch.code import format_json, format_text
 from nas.arch.spec import Architecture, Stage
 from nas.errors import DataError, EvaluationError, MissingPackageError
 from nas.evaluate.base import Evaluator, Limited, Remarking
-from nas.evaluate.table import TableEvaluator, read_table
-from nas.evaluate.table_rows import canonical_by_runs
+from nas.evaluate.table.evaluator import TableEvaluator, read_table
+from nas.evaluate.table.rows import canonical_by_runs
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space, space_names
 from nas.space.inverse import Inverse

@@ -17,11 +17,13 @@ from nas.arch.spec import Architecture
 from nas.data.base import ImageData
 from nas.data.load import load_images
 from nas.errors import EvaluationError, NasError
-from nas.evaluate import train, training
 from nas.evaluate.base import Evaluator
-from nas.evaluate.recipe import OPTIMIZERS, Recipe
-from nas.evaluate.train import TrainEvaluator, find_device
-from nas.evaluate.training import Training
+from nas.evaluate.short_training import evaluator as module
+from nas.evaluate.short_training.evaluator import TrainEvaluator
+from nas.train import device, loop
+from nas.train.device import find_device
+from nas.train.loop import Training
+from nas.train.recipe import OPTIMIZERS, Recipe
 from tests.evaluate.colours import ARCH, make_data
 
 SHORT = Recipe(batch_size=8)
@@ -134,7 +136,7 @@ def test_losses_that_are_read_some_steps_later_tell_the_same(data: ImageData, mo
     at_once = outcomes()
     first = told.copy()
     told.clear()
-    monkeypatch.setattr(training, "_AT_ONCE", {"cpu": 4})
+    monkeypatch.setattr(loop, "_AT_ONCE", {"cpu": 4})
     assert outcomes() == at_once
     assert told == first
 
@@ -157,13 +159,13 @@ def _raise(error: Exception) -> Callable[..., nn.Sequential]:
 def test_running_out_of_memory_is_the_architectures_failure(
     data: ImageData, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(train, "build_model", _raise(error))
+    monkeypatch.setattr(module, "build_model", _raise(error))
     with pytest.raises(EvaluationError, match="out of memory"):
         run(TrainEvaluator(data))
 
 
 def test_other_errors_are_not_hidden(data: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "build_model", _raise(RuntimeError("a bug")))
+    monkeypatch.setattr(module, "build_model", _raise(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         run(TrainEvaluator(data))
 
@@ -201,7 +203,7 @@ def test_devices_are_found_or_named() -> None:
 
 
 def test_a_device_that_is_there_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "DEVICES", {"cuda": lambda: True, "cpu": lambda: True})
+    monkeypatch.setattr(device, "DEVICES", {"cuda": lambda: True, "cpu": lambda: True})
     assert find_device() == "cuda"
     assert find_device("cuda:1") == "cuda:1"
 

@@ -20,9 +20,9 @@ from nas.arch.spec import Architecture
 from nas.data.load import load_images
 from nas.errors import EvaluationError, NasError
 from nas.evaluate.base import Evaluator
-from nas.evaluate.naswot import Naswot
-from nas.evaluate.table import read_table
-from nas.evaluate.zero_cost import PARTS, ZeroCostEvaluator, depth, make_scale, needs_images, scores
+from nas.evaluate.table.evaluator import read_table
+from nas.evaluate.zero_cost.evaluator import PARTS, ZeroCostEvaluator, depth, make_scale, needs_images, scores
+from nas.evaluate.zero_cost.naswot import Naswot
 from nas.space.files import find_space
 from tests.contracts.evaluator import SMALL, EvaluatorContract
 from tests.evaluate.colours import make_data

@@ -12,7 +12,7 @@ from nas.errors import EvaluationError, StudyError
 from nas.fidelity.collect import Source, Verdicts, collect
 from nas.search.scoring import Score, Scoring, open_scoring
 from tests.search.fake_trainings import Course, FakeEvaluators, failing, final, rising
-from tests.search.test_search_scoring import network
+from tests.search.test_scoring import network
 
 ARCHS = [network(8 * i) for i in range(1, 8)]
 

@@ -12,10 +12,10 @@ from nas.arch.presets import preset
 from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED, cost
 from nas.cost.target import parse_target
-from nas.search.loop import search
+from nas.search.run import search
 from nas.search.settings import Settings
-from nas.search.storage import Record, StudyView
 from nas.space.files import find_space
+from nas.studies.records import Record, StudyView
 
 ARCH = format_text(preset("mobilenetv2"))
 SETTINGS: Mapping[str, Any] = {

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from nas.cli.pareto import _print, command
 from nas.errors import NasError, StudyError
-from nas.search.storage import Expected, StudyView
+from nas.studies.records import Expected, StudyView
 from tests.report.studies import record, searched, study
 
 Made = tuple[StudyView, str]

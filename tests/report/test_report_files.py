@@ -12,7 +12,7 @@ from nas.errors import MissingPackageError, NasError
 from nas.report.files import csv_bytes, html_bytes, png_bytes, write_csv, write_html, write_png
 from nas.report.frame import trial_frame
 from nas.report.pareto import GREEN, HEIGHT_PX, INK, VERMILION, WIDTH_PX, pareto_figure
-from nas.search.storage import Record, StudyView
+from nas.studies.records import Record, StudyView
 from tests.report.browser import browse, find_browser, listening_proxy
 from tests.report.studies import ARCH, record, study
 

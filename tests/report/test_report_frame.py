@@ -7,7 +7,7 @@ from hypothesis import given
 
 from nas.report.files import csv_bytes
 from nas.report.frame import COLUMNS, front_rows, rows, trial_frame
-from nas.search.storage import Record, StudyView
+from nas.studies.records import Record, StudyView
 from tests.report.studies import record, studies, study
 
 

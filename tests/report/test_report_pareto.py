@@ -8,7 +8,7 @@ from nas.errors import StudyError
 from nas.report.labels import SIDES, best_side, label_box, with_room
 from nas.report.pareto import pareto_figure
 from nas.report.points import pareto
-from nas.search.storage import Record, StudyView
+from nas.studies.records import Record, StudyView
 from tests.report.studies import ARCH, record, studies, study
 
 

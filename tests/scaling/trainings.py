@@ -12,7 +12,7 @@ from nas.arch.spec import Architecture
 from nas.errors import EvaluationError
 from nas.scaling.rules import PowerRule
 from nas.search.scoring import Job, Score, Scoring
-from nas.search.workers import Call, Key, outcomes
+from nas.workers.base import Call, Key, outcomes
 from tests.search.fake_trainings import Course, FakeEvaluators
 
 LAYERS, CHANNELS, HEAD, SIDE, CLASSES = 10, 80, 160, 100, 7

@@ -14,7 +14,7 @@ from attrs import frozen
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.errors import DataError, EvaluationError
-from nas.search.workers import Call
+from nas.workers.base import Call
 
 # Architecture, resolution, seed, epochs ► accuracies by epoch.
 Course = Callable[[Architecture, int, int, int], Iterator[float]]

@@ -16,14 +16,14 @@ from nas.cost.analytic import COUNTED, MACS
 from nas.cost.base import Chain, Cost
 from nas.cost.target import parse_target
 from nas.errors import EvaluationError
-from nas.objective import limits
-from nas.search.band import Band, Picks, make_band
-from nas.search.propose import Proposer
-from nas.search.proposers import make_proposer
-from nas.search.settings import Direction, Settings
-from nas.search.storage import StudyView
+from nas.objective import Direction, limits
+from nas.samplers.cost_range import Band, Picks, make_band
+from nas.samplers.filtered import Proposer
+from nas.search.sampler_factory import make_proposer
+from nas.search.settings import Settings
 from nas.space.decode import SearchSpace
 from nas.space.schema import read_space
+from nas.studies.records import StudyView
 
 ONE: Sequence[Direction] = ("maximize",)
 TWO: Sequence[Direction] = ("maximize", "minimize")

@@ -3,8 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from tests.search import test_search_killed, test_search_scoring
+from tests.search import test_killed, test_scoring
 
 with tempfile.TemporaryDirectory() as folder:
-    test_search_killed.go(f"sqlite:///{Path(folder) / 'killed.db'}")
-    test_search_scoring.go(f"sqlite:///{Path(folder) / 'scoring.db'}")
+    test_killed.go(f"sqlite:///{Path(folder) / 'killed.db'}")
+    test_scoring.go(f"sqlite:///{Path(folder) / 'scoring.db'}")

@@ -7,8 +7,8 @@ import torch
 
 from nas.data.base import ImageData, Images, fingerprint
 from nas.evaluate.base import Evaluator
-from nas.evaluate.recipe import Recipe
-from nas.evaluate.train import TrainEvaluator
+from nas.evaluate.short_training.evaluator import TrainEvaluator
+from nas.train.recipe import Recipe
 from tests.contracts.evaluator import SMALL, EvaluatorContract
 from tests.search.fakes import FakeEvaluator
 

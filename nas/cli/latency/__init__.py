@@ -1,0 +1,1 @@
+"""The commands `nas latency measure`, `table` and `check`."""

@@ -1,0 +1,184 @@
+"""What a search found, as people read it and as JSON."""
+
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from nas.studies.records import Record, StudyView
+
+SHOWN = 5
+MEAN = "accuracy_mean"
+
+
+def print_result_json(view: "StudyView", storage: str) -> None:
+    """The best, the baseline, the front and what was measured once more, as one JSON object."""
+    from nas.cli.shared.printing import print_json
+    from nas.studies.urls import mask
+
+    print_json(
+        {
+            "study": view.name,
+            "storage": mask(storage),
+            "trials": view.counted,
+            "best": result_row(view, view.best),
+            "baseline": result_row(view, view.baseline),
+            "front": [result_row(view, record) for record in view.front],
+            "verified": [result_row(view, record) for record in view.ranked if record.number in view.verdicts],
+            "targets": view.settings["targets"],
+        }
+    )
+
+
+def result_row(view: "StudyView", record: "Record | None") -> dict[str, Any] | None:
+    """One network in plain units, None where there is none."""
+    if record is None:
+        return None
+    return {
+        "trial": record.number if record.number >= 0 else None,
+        "name": record.label or None,
+        "arch": record.arch,
+        "accuracy": record.accuracy,
+        **{name: _count(record, name) for name in ("macs", "params", "peak_bytes")},
+        **{name: value for name, value in record.costs.items() if name not in ("macs", "params", "peak_bytes")},
+        **{f"{name}_spread": spread for name, spread in record.spreads.items()},
+        "score": record.score,
+        **_expected(view, record),
+        "further_accuracies": list(view.confirmed.get(record.number, ())),
+        "remarks": dict(record.remarks),
+        "verdict": _verdict(view, record),
+    }
+
+
+def _expected(view: "StudyView", record: "Record") -> dict[str, float | None]:
+    """What the model of all trials expects of it, None where it was not asked."""
+    expected = view.expected.get(record.number)
+    return {
+        "expected_accuracy": None if expected is None else expected.accuracy,
+        "expected_spread": None if expected is None else expected.spread,
+        "expected_score": None if expected is None else expected.score,
+    }
+
+
+def _verdict(view: "StudyView", record: "Record") -> dict[str, Any] | None:
+    """What was measured of it in the end, None where nothing was."""
+    verdict = view.verdicts.get(record.number)
+    if verdict is None:
+        return None
+    return {
+        "cost": verdict.cost,
+        "target": verdict.target,
+        "predicted": verdict.predicted,
+        "measured": verdict.measured,
+        "spread": verdict.spread,
+        "meets": verdict.meets,
+        "noisy": verdict.noisy,
+    }
+
+
+def _count(record: "Record", name: str) -> int | None:
+    """A cost as a whole number, None where the study does not hold it."""
+    value = record.costs.get(name)
+    return None if value is None else int(value)
+
+
+def print_result(view: "StudyView", storage: str) -> None:
+    """The best architectures beside the baseline, where they are, and what to type next."""
+    from nas.cli.shared.printing import next_command
+    from nas.studies.urls import mask
+
+    click.echo()
+    _print_best(view)
+    if view.best is None:
+        click.echo(_no_best(view))
+        return
+    if view.expected:
+        click.echo("expected: after all trials, the noise of a single reading taken off; the first is the best")
+    if any(verdict.noisy for verdict in view.verdicts.values()):
+        click.echo("other work disturbed the machine while the best were measured; nas latency measure says more")
+    click.echo(f"\nbest: trial {view.best.number}\n{view.best.arch}\n")
+    click.echo(f"{view.counted} trials are in study {view.name}, {mask(storage)}")
+    click.echo(f"next: {next_command('pareto', view.name, storage=storage)}")
+    click.echo(f"      {next_command('show', f'study:{view.name}:best', storage=storage)}")
+
+
+def _no_best(view: "StudyView") -> str:
+    if not view.complete:
+        return "no trial was completed"
+    return (
+        f"none of the {view.judged} architectures that were measured meets the target; "
+        "search again with a smaller --band or a higher target"
+    )
+
+
+def _print_best(view: "StudyView") -> None:
+    from nas.cli.shared.printing import print_table
+
+    judged = [record for record in view.ranked if record.number in view.verdicts]
+    shown = view.front if view.settings["objective"] == "pareto" else judged or view.ranked[:SHOWN]
+    rows = [_cells(view, f"trial {record.number}", record) for record in shown]
+    rows += [_cells(view, f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
+    own = tuple(f"{limit['cost'].rpartition('_')[0]}" for limit in _own_limits(view))
+    measured = ("measured", "meets it") if view.verdicts else ()
+    expected = ("expected",) if view.expected else ()
+    mean = ("mean of seeds",) if _has_means(view) else ()
+    click.echo(f"target: {' and '.join(view.settings['targets'])}")
+    print_table(("architecture", view.reading, *expected, *mean, "MACs", "params", *own, *measured, "score"), rows)
+
+
+def _own_limits(view: "StudyView") -> list[dict[str, Any]]:
+    """Limits of costs that have no column anyway."""
+    return [limit for limit in view.settings["limits"] if limit["cost"] not in ("macs", "params")]
+
+
+def _cells(view: "StudyView", name: str, record: "Record") -> tuple[str, ...]:
+    from nas.cli.shared.printing import millions, number, percent
+
+    counts = (millions(record.costs.get("macs")), millions(record.costs.get("params")))
+    own = tuple(_own_cell(record, limit["cost"], limit["unit"]) for limit in _own_limits(view))
+    accuracies = (percent(record.accuracy), *_expected_cells(view, record), *_mean_cells(view, record))
+    return (name, *accuracies, *counts, *own, *_measured_cells(view, record), number(record.score))
+
+
+def _expected_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
+    if not view.expected:
+        return ()
+    expected = view.expected.get(record.number)
+    return ("-" if expected is None else f"{100 * expected.accuracy:.1f} ± {100 * expected.spread:.1f}%",)
+
+
+def _has_means(view: "StudyView") -> bool:
+    return bool(view.confirmed) or any(MEAN in record.remarks for record in view.complete)
+
+
+def _mean_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
+    """Of the seeds that a table has, or of those that the best were evaluated with."""
+    from nas.cli.shared.printing import percent
+
+    if not _has_means(view):
+        return ()
+    further = view.confirmed.get(record.number)
+    if further and record.accuracy is not None:
+        return (f"{percent(fmean([record.accuracy, *further]))} of {len(further) + 1}",)
+    return (percent(record.remarks.get(MEAN)),)
+
+
+def _own_cell(record: "Record", cost: str, unit: str) -> str:
+    """A cost with its spread, where it has one."""
+    from nas.cost.base import format_amount
+
+    value, spread = record.costs.get(cost), record.spreads.get(cost, 0.0)
+    if value is None:
+        return "-"
+    told = "" if spread == 0 else " ± ?" if spread is None else f" ± {spread:.2g}"
+    return f"{format_amount(value, unit)}{told}"
+
+
+def _measured_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
+    if not view.verdicts:
+        return ()
+    verdict = view.verdicts.get(record.number)
+    if verdict is None:
+        return ("-", "-")
+    return (f"{verdict.measured:.4g} ± {verdict.spread:.2g} ms", "yes" if verdict.meets else "no")

@@ -1,0 +1,1 @@
+"""What several commands share: options, printing, progress, references to architectures and evaluators."""

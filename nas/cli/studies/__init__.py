@@ -1,0 +1,1 @@
+"""The commands `nas studies` and `nas studies restore`."""

@@ -1,0 +1,1 @@
+"""Accuracy by a short training on the user's images."""

@@ -1,0 +1,1 @@
+"""Accuracy by weights that all networks of a space share."""

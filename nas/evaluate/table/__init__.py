@@ -1,0 +1,1 @@
+"""Accuracy from a table of recorded results."""

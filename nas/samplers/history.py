@@ -1,0 +1,85 @@
+"""The trials of a study as the model sees them, kept as arrays that grow."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import define, field
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.samplers.cost_range import Picks
+from nas.samplers.encoding import Floats
+from nas.samplers.ranking import History
+from nas.space.decode import SearchSpace
+
+
+@define(eq=False)
+class Ledger:
+    """Trials in the order in which they were first heard of.
+
+    Attributes:
+        space: whose options they hold.
+    """
+
+    space: SearchSpace
+    _rows: dict[int, int] = field(factory=dict, init=False)
+    _picks: Picks = field(init=False)
+    _accuracies: Floats = field(factory=lambda: np.empty(0), init=False)
+    _ended: Floats = field(factory=lambda: np.empty(0), init=False)
+    _cut: dict[int, Sequence[float]] = field(factory=dict, init=False)
+    _left_out: set[int] = field(factory=set, init=False)
+    _whole: list[Sequence[float]] = field(factory=list, init=False)
+
+    @_picks.default
+    def _no_picks(self) -> Picks:
+        return np.zeros((0, len(self.space.all_choices)), dtype=np.intp)
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Take in a trial, or what has become of one that was running."""
+        row = self._rows.setdefault(trial.number, len(self._rows))
+        if row == len(self._picks):
+            self._grow()
+        own = {choice.name: trial.params[choice.name] for choice in self.space.choices}
+        self._picks[row] = self.space.picks(own)
+        self._ended[row] = trial.state.is_finished()
+        curve = read_curve(trial.user_attrs, trial.values)
+        if trial.state == TrialState.COMPLETE and curve:
+            self._accuracies[row] = curve[-1]
+            self._whole.append(curve)
+        elif trial.state == TrialState.PRUNED and curve:
+            self._cut[row] = curve
+
+    def forget(self, number: int) -> None:
+        """Leave a trial out that was running and was cut short."""
+        if number in self._rows:
+            self._left_out.add(self._rows[number])
+
+    def history(self) -> History:
+        """All of it; those that were stopped early with what they would probably have reached."""
+        count = len(self._rows)
+        accuracies = self._accuracies[:count].copy()
+        guessed = np.zeros(count, dtype=bool)
+        guessed[list(self._cut)] = True
+        for row, curve in self._cut.items():
+            accuracies[row] = min(1.0, curve[-1] * self._rise(len(curve)))
+        failed = np.isnan(accuracies) & (self._ended[:count] > 0)
+        if not self._left_out:
+            return History(self._picks[:count], accuracies, failed, guessed)
+        lasting = np.setdiff1d(np.arange(count), list(self._left_out))
+        return History(self._picks[lasting], accuracies[lasting], failed[lasting], guessed[lasting])
+
+    def _rise(self, epochs: int) -> float:
+        """By what factor accuracies typically grow from one epoch to the last."""
+        rises = [curve[-1] / curve[epochs - 1] for curve in self._whole if len(curve) >= epochs and curve[epochs - 1]]
+        return float(np.median(rises)) if rises else 1.0
+
+    def _grow(self) -> None:
+        more = max(64, len(self._picks))
+        self._picks = np.concatenate([self._picks, np.zeros((more, self._picks.shape[1]), dtype=np.intp)])
+        self._accuracies = np.concatenate([self._accuracies, np.full(more, np.nan)])
+        self._ended = np.concatenate([self._ended, np.zeros(more)])
+
+
+def read_curve(kept: Mapping[str, Any], values: Sequence[float] | None) -> Sequence[float]:
+    """Accuracies by epoch; in a study that others made, its first value."""
+    return tuple(kept.get("accuracy_by_epoch") or (values or ())[:1])

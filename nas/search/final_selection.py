@@ -1,0 +1,71 @@
+"""What a search hands over: its best, told apart by a model of all trials and not by their own readings alone.
+
+The best of many noisy readings is mostly a lucky one. The model knows how noisy readings are, and what networks like
+this one reached.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import optuna
+from attrs import asdict
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.objective import PARETO
+from nas.samplers.history import Ledger
+from nas.samplers.ranking import FIRST
+from nas.search.plan import Plan
+from nas.search.sampler_factory import make_suggester
+from nas.search.screening import Screened
+from nas.studies.records import COUNTED_STATES, EXPECTED, Expected
+from nas.studies.study import read_trial
+
+HANDED = 50
+
+
+def hand_over(study: optuna.Study, planned: Plan, screened: Screened | None = None) -> None:
+    """Keep in the study what is expected of its best; nothing where there are too few trials for a model."""
+    trials = study.get_trials(deepcopy=False)
+    counted = [trial for trial in trials if read_trial(trial).state in COUNTED_STATES]
+    keep(study, len(counted), expect(counted, planned, screened))
+
+
+def keep(
+    study: optuna.Study,
+    trials: int,
+    rows: Mapping[int, Expected],
+    confirmed: Mapping[int, Sequence[float]] = MappingProxyType({}),
+) -> None:
+    """Write what is expected after so many trials, and with what further readings, into the study."""
+    told = {number: asdict(row) for number, row in rows.items()}
+    further = {number: list(readings) for number, readings in confirmed.items()}
+    study.set_user_attr(EXPECTED, {"trials": trials, "rows": told, "confirmed": further})
+
+
+def _costs(trial: FrozenTrial, planned: Plan) -> list[float]:
+    """What the targets limit, as it was found out for the trial: measured, where it is measured."""
+    kept = trial.user_attrs.get("costs", {})
+    targets = planned.settings.targets
+    if all(target.kept_as in kept for target in targets):
+        return [kept[target.kept_as] for target in targets]
+    arch = planned.space.architecture(trial.params)
+    return [target.cost.estimate(arch).value for target in targets]
+
+
+def expect(trials: Sequence[FrozenTrial], planned: Plan, screened: Screened | None = None) -> Mapping[int, Expected]:
+    """What is expected of the complete trials that promise most, by number; a front stands as it was read."""
+    if planned.settings.objective == PARETO:
+        return {}
+    ledger = Ledger(planned.space)
+    suggester = make_suggester(planned.band, planned.settings, planned.costs, screened=screened)
+    for trial in trials:
+        ledger.add(trial)
+    if sum(trial.state == TrialState.COMPLETE for trial in trials) < FIRST:
+        return {}
+    rows, mean, spread = suggester.expect(ledger.history())
+    scores = suggester.gain.score(mean, np.array([_costs(trials[row], planned) for row in rows]))
+    complete = [i for i in np.argsort(-scores, kind="stable") if trials[rows[i]].state == TrialState.COMPLETE]
+    return {
+        trials[rows[i]].number: Expected(float(mean[i]), float(spread[i]), float(scores[i])) for i in complete[:HANDED]
+    }

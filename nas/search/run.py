@@ -1,0 +1,335 @@
+"""The search: propose, evaluate, tell, until there are as many trials as asked for."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import attrs
+import optuna
+from attrs import frozen
+
+from nas.arch.canonical import canonical
+from nas.arch.code import format_text
+from nas.arch.spec import Architecture
+from nas.cost.base import CostModels
+from nas.errors import EvaluationError
+from nas.evaluate.base import Evaluator
+from nas.objective import PARETO, directions
+from nas.samplers.cost_range import Picks
+from nas.samplers.optuna_catalog import make_pruner
+from nas.search.final_selection import hand_over, keep
+from nas.search.plan import Plan, find_pool, plan
+from nas.search.progress import Tally
+from nas.search.retraining import SHARE, confirm, read_confirmed, settle
+from nas.search.screening import Screen, Screened, screen_all
+from nas.search.settings import Settings
+from nas.search.trial_loop import Searching
+from nas.search.trials import Scribe, spreads
+from nas.search.verification import verify
+from nas.space.decode import SearchSpace
+from nas.studies.defaults import DEFAULT_STORAGE
+from nas.studies.failures import explained
+from nas.studies.heartbeats import Heart
+from nas.studies.locks import Lock, alone
+from nas.studies.opening import open_storage
+from nas.studies.records import BASELINE, Record, StudyView
+from nas.studies.reservations import Slots
+from nas.studies.study import open_study, read_study, read_trial
+from nas.studies.tables import backend
+from nas.workers.base import Call, Single, Workers, outcomes
+from nas.workers.interrupts import Interrupts
+from nas.workers.machine_lock import Quiet
+from nas.workers.processes import make_workers
+
+APART = (
+    "latencies are measured while nothing trains here: this search's workers and others on this machine stop meanwhile"
+)
+
+
+@frozen
+class Event:
+    """Something that happened in a search.
+
+    Attributes:
+        kind: "resumed", "screening", "moved" (a network to start from), "baseline", "epoch", "trial", "lost" (with its
+            worker), "exhausted", "ended" (before all trials), "stopping", "stopped", "confirming", "verifying" or
+            "waiting".
+        record: of the trial or baseline concerned.
+        done: trials counted so far.
+        total: trials asked for.
+        best: the best complete trial so far.
+        seconds_left: estimated, None while unknown.
+        message: for people.
+    """
+
+    kind: str
+    record: Record | None = None
+    done: int = 0
+    total: int = 0
+    best: Record | None = None
+    seconds_left: float | None = None
+    message: str = ""
+
+
+Listener = Callable[[Event], None]
+
+
+def search(
+    space: SearchSpace,
+    evaluator: Evaluator,
+    settings: Settings,
+    costs: CostModels,
+    *,
+    study_name: str = "",
+    screen: Screen | None = None,
+    storage: str = DEFAULT_STORAGE,
+    listen: Listener = lambda _event: None,
+) -> StudyView:
+    """Search until the study has `settings.trials` trials, or nothing new is left in the band.
+
+    A study of the same name and settings goes on where it stopped.
+
+    Args:
+        space: what is searched.
+        evaluator: gives accuracies.
+        settings: what is asked for.
+        costs: what is kept of every architecture beside the targets' own costs.
+        study_name: "" makes one of the settings.
+        screen: a cheap evaluator to look through the band with first.
+        storage: Optuna URL.
+        listen: called with every event.
+
+    Raises:
+        NasError: bad settings, a study of something else, or one failure after another.
+    """
+    return run(plan(space, evaluator, settings, costs, study_name, screen), storage=storage, listen=listen)
+
+
+def run(
+    planned: Plan,
+    *,
+    storage: str = DEFAULT_STORAGE,
+    listen: Listener = lambda _event: None,
+    workers: Workers | None = None,
+) -> StudyView:
+    """Carry out a plan; see `search`. Others may be carrying out the same one at the same time.
+
+    Args:
+        planned: what is to be done.
+        storage: Optuna URL.
+        listen: called with every event.
+        workers: who evaluates; None makes as many processes as the settings say.
+    """
+    opened = open_storage(storage)
+    with explained(storage):
+        study = open_study(opened, planned.study_name, directions(planned.settings.objective), planned.described)
+        study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
+        searching = _Run(planned, study, listen, workers or make_workers(planned.settings.workers))
+        with searching.interrupts.taken_over():
+            searching.run()
+        return read_study(opened, planned.study_name)
+
+
+class _Run:
+    """The part of this process in one study."""
+
+    def __init__(self, planned: Plan, study: optuna.Study, listen: Listener, workers: Workers) -> None:
+        self.plan = planned
+        self.settings = planned.settings
+        self.study = study
+        self.listen = listen
+        self.workers = workers
+        self.interrupts = Interrupts()
+        self.storage = backend(study._storage)
+        self.storage.say = lambda message: self._tell("waiting", message=message)
+        self.storage.heed = self.interrupts.check
+        self.quiet = Quiet(workers, self.interrupts.check)
+        self.heart = Heart(self.storage)
+        self.slots = Slots(self.storage, study._study_id, self.heart.token)
+        self.scribe = Scribe(planned)
+        self.screened: Screened | None = None
+        self.tally = Tally(self.settings.targets[0].kept_as if self._pareto else "")
+
+    @property
+    def _pareto(self) -> bool:
+        return self.settings.objective == PARETO
+
+    def run(self) -> None:
+        with self.heart, self.workers, self.quiet:  # who cannot evaluate says so before anything is done
+            self.interrupts.take_again()  # Ray has handlers of its own
+            self._prepare()
+            with self._alone("beginning"):
+                self._begin()
+            self._search()
+            if self.interrupts.stopping and self._others_at_work():
+                self._tell("stopped")
+                return
+            with self._alone("end"):
+                self._end()
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        lock = Lock(self.heart, self.study._study_id, name)
+        with alone(lock, lambda message: self._tell("waiting", message=message), self._heed):
+            yield
+
+    def _heed(self) -> None:
+        """While another process of the study is waited for."""
+        self.interrupts.check()
+        self.quiet.give_way()
+
+    def _prepare(self) -> None:
+        """What evaluators do once, only now that the study is known to take this search."""
+        for evaluator in self.plan.preparing:
+            with self.interrupts.heeded():
+                evaluator.prepare()
+
+    def _begin(self) -> None:
+        """What comes before the first trial; what the study has of it is not done again."""
+        self.slots.settle()
+        self._screen()
+        trials = self.study.get_trials(deepcopy=False)
+        if self.plan.measures_here:
+            self._tell("waiting", message=APART)
+        self.tally.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
+        if self.tally.records:
+            cut = len(self.heart.dead({slot.runner for slot in self.slots.open()}))
+            self._tell("resumed", message=f"{cut} of its processes had been ended" if cut else "")
+        for _, message in self.plan.wanted:
+            self._tell("moved", message=message)
+        self._evaluate_baseline()
+
+    def _screen(self) -> None:
+        """Have the cheap evaluator look first, where there is one."""
+        screen = self.plan.screen
+        if screen is None:
+            return
+        pool = find_pool(self.plan.space, screen.evaluator)
+        drawn = screen.draw(self.plan.band, self.settings.seed, self.plan.pool if pool is None else pool)
+
+        def look(picks: Picks) -> float:
+            return self._last(self.plan.space.from_picks(picks.tolist()), screen.evaluator, 1)
+
+        def tell(done: int) -> None:
+            self._tell("screening", message=f"{done} networks screened")
+
+        self.screened = screen_all(self.study, drawn, look, tell)
+
+    def _search(self) -> None:
+        proposer = self.plan.proposer(self.screened)
+        searching = Searching(
+            self.plan,
+            self.study,
+            self.scribe,
+            self.slots,
+            self.heart,
+            proposer,
+            self.workers,
+            self.quiet,
+            self.tally,
+            self.interrupts,
+            self._tell,
+        )
+        with self.interrupts.asking(lambda: self._tell("stopping", message=searching.still_running())):
+            searching.run()
+
+    def _end(self) -> None:
+        with self.interrupts.heeded():
+            hand_over(self.study, self.plan, self.screened)
+        if self.interrupts.stopping:
+            if not self._pareto:
+                self._settle(self._view())  # what other processes have confirmed stays
+            self._tell("stopped")
+            return
+        if self._others_at_work():
+            self._tell("waiting", message="others are at work on the study; who ends last confirms its best")
+            return
+        self._confirm()
+        tell = partial(self._tell, "verifying", None)
+        verify(self.study, self._view(), self.settings.targets, tell, self._undisturbed)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Nothing trains here while the best are measured once more."""
+        with self.quiet.measuring(idle=True), self.interrupts.heeded():
+            yield
+
+    def _others_at_work(self) -> bool:
+        """Where this process was the first to end, by its time limit."""
+        others = {slot.runner for slot in self.slots.open()} - {"", self.heart.token}
+        return bool(others - self.heart.dead(others))
+
+    def _view(self) -> StudyView:
+        return read_study(self.study._storage, self.plan.study_name)
+
+    def _confirm(self) -> None:
+        """Further seeds of the best; a front stands as it was read."""
+        if self._pareto:
+            return
+        view = self._view()
+        self._settle(view)  # what is known from before counts, whatever becomes of the rest
+        best = view.ranked[: min(self.settings.confirm, view.counted // SHARE)]
+        tell = partial(self._tell, "confirming", None)
+        if confirm(self.study, best, self.plan.evaluator, self.settings.seed, self._last, tell):
+            self._settle(view)
+
+    def _settle(self, view: StudyView) -> None:
+        readings = read_confirmed(self.study)
+        if readings:
+            rows = settle(view, readings, self._score_of)
+            keep(self.study, view.counted, {**view.expected, **rows}, readings)
+
+    def _score_of(self, record: Record, accuracy: float) -> float:
+        """By the costs that the search went by."""
+        return self.scribe.score_at(accuracy, [record.costs[target.kept_as] for target in self.settings.targets])
+
+    def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
+        tally, total = self.tally, self.settings.trials
+        left = tally.seconds_left(total, self.settings.workers)
+        self.listen(Event(kind, record, tally.counted, total, tally.best, left, message))
+
+    def _evaluate_baseline(self) -> None:
+        if self.plan.baseline is None or BASELINE in self.study.user_attrs:
+            return
+        label, arch = self.plan.baseline
+        costs, text, begun = self.scribe.estimates(arch), format_text(canonical(arch)), time.monotonic()
+        record = Record(-1, "running", text, {name: cost.value for name, cost in costs.items()}, label=label)
+        try:
+            for accuracy in self._accuracies(arch):
+                record = attrs.evolve(record, accuracy=accuracy, accuracies=(*record.accuracies, accuracy))
+                self._tell("epoch", record)
+        except EvaluationError as error:
+            self._tell("baseline", message=f"{label} could not be evaluated: {error.problem}")
+            return
+        record = attrs.evolve(
+            record,
+            state="complete",
+            spreads=spreads(costs),
+            score=None if self._pareto else self.scribe.score(arch, record.accuracies[-1]),
+            seconds=time.monotonic() - begun,
+            seed=self.settings.seed,
+        )
+        self.study.set_user_attr(BASELINE, attrs.asdict(record))
+        self._tell("baseline", record)
+
+    def _last(self, arch: Architecture, evaluator: Evaluator, epochs: int | None = None) -> float:
+        *_, accuracy = self._accuracies(arch, evaluator, epochs)
+        return accuracy
+
+    def _accuracies(
+        self, arch: Architecture, evaluator: Evaluator | None = None, epochs: int | None = None
+    ) -> Iterator[float]:
+        """The evaluator's accuracies by epoch, in this process; at least one.
+
+        Raises:
+            EvaluationError: whatever goes wrong with this architecture; the next one may do better.
+        """
+        single = Single(evaluator or self.plan.evaluator)
+        call = Call(single, arch, arch.resolution, self.settings.seed, epochs or self.settings.epochs)
+        for outcome in self.interrupts.heed(outcomes(call)):
+            if outcome.reason:
+                problem, _, remedy = outcome.reason.partition("\n  ")
+                raise EvaluationError(problem, remedy)
+            if not outcome.ended:
+                yield outcome.accuracies[-1]

@@ -1,0 +1,1 @@
+"""What is stored: studies in an Optuna database, their records, reservations, heartbeats, locks and journals."""

@@ -1,0 +1,58 @@
+"""Failures of a storage, explained in one message without passwords."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from json import JSONDecodeError
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from nas.errors import StudyError
+from nas.studies.defaults import DEFAULT_STORAGE
+from nas.studies.journal_files import journal_folder, journals, restore_command
+from nas.studies.urls import first_line, mask
+
+_REMEDIES = {
+    "SQLITE_FULL": "free some space there, and give the same command again; finished trials are kept",
+    "SQLITE_CANTOPEN": "see that its folder is there and can be written to, or name another place by --storage",
+}
+
+
+def refusal(error: BaseException, url: str, what: str, remedy: str) -> StudyError:
+    """What went wrong with a storage, and what to do about it."""
+    cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+    code = str(getattr(getattr(cause, "orig", None), "sqlite_errorname", ""))
+    line = first_line(cause, url)
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return damaged(url, line, "" if code.startswith("SQLITE_CORRUPT") else remedy)
+    remedy = next((better for start, better in _REMEDIES.items() if code.startswith(start)), remedy)
+    if isinstance(cause, OperationalError) and not code:
+        remedy = (
+            f"see that the server runs and lets this user in, or keep studies in a file: --storage {DEFAULT_STORAGE}"
+        )
+    return StudyError(f"storage {mask(url)} {what}: {line}", remedy)
+
+
+def damaged(url: str, line: str, remedy: str = "") -> StudyError:
+    """A file that is no database any more, or never was one."""
+    if journals(url):
+        remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url, mask(url))}"
+    return StudyError(
+        f"storage {mask(url)} is damaged and cannot be opened: {line}",
+        remedy or "put a whole copy in its place, or name another by --storage",
+    )
+
+
+@contextmanager
+def explained(url: str) -> Iterator[None]:
+    """What a storage refuses is told as a `StudyError`, without passwords."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        remedy = "see that it can be written to and that no other program holds it; finished trials are kept"
+        raise refusal(error, url, "failed", remedy) from None
+    except (JSONDecodeError, LookupError, RecursionError) as error:
+        if isinstance(error, LookupError) and "enum values" not in str(error):
+            raise
+        raise damaged(url, first_line(error, url)) from None

@@ -1,0 +1,1 @@
+"""The training loop with its recipe, schedules, precision, memory and checkpoints."""

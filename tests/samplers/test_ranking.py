@@ -1,0 +1,278 @@
+"""Ranking what could be tried next: a pure function of what is known."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import attrs
+import numpy as np
+import pytest
+from attrs import field, frozen
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas.arch.canonical import canonical
+from nas.cost.analytic import COUNTED
+from nas.samplers import ranking as module
+from nas.samplers.acquisition import Known
+from nas.samplers.cost_range import Band, Picks
+from nas.samplers.encoding import Codes, Encoder, Floats
+from nas.samplers.filtered import list_inside
+from nas.samplers.ranking import FIRST, MOST_FITTED, MOST_READINGS, History, Suggester, _fitted
+from nas.samplers.surrogate import Surrogate, condition, to_accuracy, to_level
+from nas.search.sampler_factory import make_suggester
+from nas.search.settings import Settings
+from nas.space.files import find_space
+from tests.search.fakes import band_of, every_pick, level, make_space
+
+TINY = band_of(make_space(), "flops=1.2M", band=0.5)
+MACRO = band_of(find_space("nasbench_macro"), "flops=80M")
+MNASNET = band_of(find_space("mnasnet"), "flops=300M", "params=5M")
+BANDS = {"tiny": TINY, "nasbench_macro": MACRO, "mnasnet": MNASNET}
+Ranked = tuple[History, Picks]
+
+
+def suggester_of(band: Band, objective: str = "soft") -> Suggester:
+    return make_suggester(band, Settings(band.targets, objective=objective), COUNTED, list_inside(band))
+
+
+def picks_in(band: Band, count: int, seed: int = 0) -> Picks:
+    """So many different ones inside the band."""
+    rng = np.random.default_rng(seed)
+    listing = list_inside(band)
+    if listing is not None:
+        return np.asarray(listing[rng.permutation(len(listing))[:count]])
+    found = [band.bring_in(row, rng) for row in band.space.sample(rng, 2 * count)]
+    inside = np.array([row for row in found if row is not None], dtype=np.intp).reshape(-1, len(band.space.all_choices))
+    return np.unique(inside, axis=0)[:count]
+
+
+def history_of(band: Band, read: int, failed: int = 0, running: int = 0, seed: int = 0) -> History:
+    picks = picks_in(band, read + failed + running, seed)
+    accuracies = np.array([0.5 + 0.4 * level(band.space.from_picks(row.tolist())) for row in picks])
+    order = np.random.default_rng(seed + 1).permutation(len(picks))
+    accuracies[order[read:]] = np.nan
+    ended = np.zeros(len(picks), dtype=bool)
+    ended[order[read : read + failed]] = True
+    return History(picks, accuracies, ended)
+
+
+@pytest.mark.parametrize("objective", ["soft", "pareto"])
+@pytest.mark.parametrize("name", BANDS)
+@pytest.mark.parametrize("counts", [(0, 0, 0), (3, 2, 2), (12, 0, 0), (12, 4, 4)])
+def test_the_same_history_and_random_state_give_the_same_ranks_and_nothing_is_changed(
+    objective: str, name: str, counts: tuple[int, int, int]
+) -> None:
+    history = history_of(BANDS[name], *counts)
+    before = History(history.picks.copy(), history.accuracies.copy(), history.failed.copy())
+    suggester = suggester_of(BANDS[name], objective)
+    listing = list_inside(BANDS[name])
+    first = suggester.rank(history, np.random.default_rng(4))
+    suggester.rank(history_of(BANDS[name], 20, seed=9), np.random.default_rng(1))
+    again = suggester.rank(history, np.random.default_rng(4))
+    fresh = suggester_of(BANDS[name], objective).rank(before, np.random.default_rng(4))
+    assert first.tolist() == again.tolist() == fresh.tolist()
+    assert len(first) > 5
+    for own in ("picks", "accuracies", "failed"):
+        assert np.array_equal(getattr(history, own), getattr(before, own), equal_nan=True)
+    assert (suggester.listing is None) == (listing is None)
+    if suggester.listing is not None and listing is not None:
+        assert np.array_equal(suggester.listing, listing)
+
+
+@pytest.mark.parametrize("name", BANDS)
+@pytest.mark.parametrize("counts", [(0, 12, 12), (4, 4, 20), (12, 0, 0), (30, 4, 4)])
+def test_nothing_that_is_known_or_outside_is_ranked(name: str, counts: tuple[int, int, int]) -> None:
+    band, history = BANDS[name], history_of(BANDS[name], *counts)
+    ranked = suggester_of(band).rank(history, np.random.default_rng(0))
+    assert len(ranked) > 5
+    assert (band.excess(ranked) == 0).all()
+    known = {canonical(band.space.from_picks(row.tolist())) for row in history.picks}
+    assert not known & {canonical(band.space.from_picks(row.tolist())) for row in ranked}
+    assert len({row.tobytes() for row in ranked}) == len(ranked)
+
+
+def test_where_all_is_known_nothing_is_ranked() -> None:
+    band = band_of(make_space(), "flops=1M", band=0.9)
+    listing = list_inside(band)
+    assert listing is not None
+    every = History(listing, np.linspace(0.4, 0.6, len(listing)), np.zeros(len(listing), dtype=bool))
+    assert len(suggester_of(band).rank(every, np.random.default_rng(0))) == 0
+
+
+@pytest.mark.parametrize("name", BANDS)
+def test_the_first_ones_are_those_that_share_least_with_all_others(name: str) -> None:
+    band, history = BANDS[name], history_of(BANDS[name], 3, 2, 2)
+    ranked = suggester_of(band).rank(history, np.random.default_rng(0))
+    encoder = Encoder(band.space, {})
+    shared = (encoder.encode(ranked).values @ encoder.encode(history.picks).values.T).max(axis=1)
+    assert (np.diff(shared) >= 0).all()
+    assert shared[0] < shared[-1]
+
+
+@frozen
+class Spy:
+    """A gain that is what it is told to be, and keeps what it is asked."""
+
+    worth: Callable[[Floats], Floats]
+    asked: list[Known] = field(factory=list)
+
+    def score(self, accuracies: Floats, costs: Floats) -> Floats:  # noqa: ARG002 -- the protocol's names
+        return accuracies
+
+    def expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:  # noqa: ARG002
+        self.asked.append(known)
+        return self.worth(costs[:, 0])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_most_promising_come_first(sign: float) -> None:
+    spy = Spy(lambda costs: sign * costs)
+    suggester = attrs.evolve(suggester_of(MACRO), gain=spy)
+    ranked = suggester.rank(history_of(MACRO, 12), np.random.default_rng(0))
+    assert (np.diff(sign * MACRO.costs(ranked)[:, 0]) <= 0).all()
+    assert len(spy.asked[0].accuracies) == 12
+
+
+def test_what_is_known_is_what_the_model_makes_of_the_readings() -> None:
+    spy, history = Spy(lambda costs: costs), history_of(MACRO, 25)
+    suggester = attrs.evolve(suggester_of(MACRO), gain=spy)
+    suggester.rank(history, np.random.default_rng(0))
+    codes, levels = suggester.encoder.encode(history.picks), to_level(history.accuracies)
+    model = condition(suggester.encoder, codes, levels, suggester.weights(history))
+    assert spy.asked[0].accuracies == pytest.approx(to_accuracy(model.predict(codes)[0]), rel=1e-12)
+    assert spy.asked[0].costs == pytest.approx(MACRO.costs(history.picks))
+    rows, mean, spread = suggester.expect(history)
+    assert rows.tolist() == list(range(25))
+    assert mean == pytest.approx(to_accuracy(model.predict(codes)[0]), rel=1e-12)
+    assert (spread > 0).all()
+
+
+@pytest.fixture(name="conditioned")
+def _conditioned(monkeypatch: pytest.MonkeyPatch) -> list[Floats]:
+    """Levels that models were conditioned on, one after another."""
+    seen: list[Floats] = []
+
+    def spied(encoder: Encoder, codes: Codes, levels: Floats, weights: Floats) -> Surrogate:
+        seen.append(levels.copy())
+        return condition(encoder, codes, levels, weights)
+
+    monkeypatch.setattr(module, "condition", spied)
+    return seen
+
+
+def test_a_failed_one_is_as_bad_as_the_worst_and_a_running_one_as_good_as_is_expected(
+    conditioned: list[Floats],
+) -> None:
+    history, suggester = history_of(MACRO, 12, 3, 2), suggester_of(MACRO)
+    suggester.rank(history, np.random.default_rng(0))
+    alone, every = conditioned
+    assert alone.tolist() == to_level(history.accuracies[history.read]).tolist()
+    assert every[:12].tolist() == alone.tolist()
+    others = np.flatnonzero(~history.read)
+    model = condition(
+        suggester.encoder, suggester.encoder.encode(history.picks[history.read]), alone, suggester.weights(history)
+    )
+    expected = model.predict(suggester.encoder.encode(history.picks[others]))[0]
+    for row, guess, mean in zip(others, every[12:], expected, strict=True):
+        assert guess == pytest.approx(alone.min() if history.failed[row] else mean)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_what_runs_or_has_failed_is_less_wanted(*, failed: bool) -> None:
+    """The first choice is begun (or breaks): it promises less, and what is known is what it was."""
+    history, suggester = history_of(MNASNET, 40), suggester_of(MNASNET)
+    first = suggester.rank(history, np.random.default_rng(0))[:1]
+    begun = History(
+        np.concatenate([history.picks, first]), np.append(history.accuracies, np.nan), np.append(history.failed, failed)
+    )
+    before, _, known_before = suggester._learn(history, np.random.default_rng(0))
+    after, _, known = suggester._learn(begun, np.random.default_rng(0))
+    codes, costs = suggester.encoder.encode(first), MNASNET.costs(first)
+    gains = [suggester.gain.expect(*model.predict(codes), costs, known)[0] for model in (before, after)]
+    assert gains[1] < 0.9 * gains[0]
+    assert after.predict(codes)[1][0] < before.predict(codes)[1][0]
+    assert known.accuracies.tolist() == known_before.accuracies.tolist()
+    if failed:
+        assert after.predict(codes)[0][0] < before.predict(codes)[0][0]
+
+
+def test_the_row_of_sizes_grows_by_15_percent() -> None:
+    row = sorted({_fitted(count) for count in range(FIRST, 2000)})
+    assert row[0] == FIRST
+    for here, there in pairwise(row):
+        assert there == max(here + 1, int(here * 1.15))
+
+
+@given(count=st.integers(FIRST, 5000))
+def test_no_size_is_above_its_count_or_15_percent_below(count: int) -> None:
+    size = _fitted(count)
+    assert size <= count < max(size + 1, int(size * 1.15))
+    assert _fitted(size) == size
+
+
+def test_weights_are_found_anew_where_the_row_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[int] = []
+    whole = history_of(MACRO, 60)
+
+    def spied(encoder: Encoder, codes: Codes, levels: Floats) -> Floats:  # noqa: ARG001
+        found.append(len(levels))
+        return np.full(len(encoder.groups) + 6, 0.1)
+
+    monkeypatch.setattr(module, "find_parts", spied)
+    suggester = suggester_of(MACRO)
+    for count in range(FIRST, 61):
+        part = History(whole.picks[:count], whole.accuracies[:count], whole.failed[:count])
+        suggester.rank(part, np.random.default_rng(0))
+    assert found == sorted({_fitted(count) for count in range(FIRST, 61)})
+
+
+def long_history(read: int = 1500, others: int = 0) -> History:
+    picks = every_pick(MACRO.space)[np.random.default_rng(0).permutation(6561)[: read + others]]
+    accuracies = np.random.default_rng(1).uniform(0.3, 0.9, len(picks))
+    accuracies[read:] = np.nan
+    return History(picks, accuracies, np.isnan(accuracies))
+
+
+def test_a_long_history_stays_below_the_cap_and_keeps_its_best(
+    conditioned: list[Floats], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "find_parts", lambda encoder, _codes, levels: fitted(len(levels), encoder))
+
+    def fitted(count: int, encoder: Encoder) -> Floats:
+        assert count <= MOST_FITTED
+        return np.full(len(encoder.groups) + 6, 0.1)
+
+    history, suggester = long_history(), suggester_of(MACRO)
+    ranked = suggester.rank(history, np.random.default_rng(0))
+    assert len(ranked) > 5
+    rows, mean, _ = suggester.expect(history)
+    assert len(rows) == len(mean) == len(set(rows.tolist())) == MOST_READINGS
+    assert {len(levels) for levels in conditioned} == {MOST_READINGS}
+    scores = suggester.gain.score(history.accuracies, MACRO.costs(history.picks))
+    assert set(np.argsort(-scores)[: MOST_READINGS // 2].tolist()) <= set(rows.tolist())
+    assert suggester.expect(history)[0].tolist() == rows.tolist()
+
+
+def test_a_long_history_of_many_failures_stays_below_the_cap(conditioned: list[Floats]) -> None:
+    suggester_of(MACRO).rank(long_history(700, 800), np.random.default_rng(0))
+    assert max(len(levels) for levels in conditioned) <= 2 * MOST_READINGS
+
+
+@given(accuracies=st.lists(st.sampled_from([0.0, 1e-9, 0.1, 0.5, 0.999, 1.0]), min_size=8, max_size=8))
+@settings(max_examples=25)
+def test_what_is_expected_is_an_accuracy(accuracies: list[float]) -> None:
+    _, mean, _ = suggester_of(TINY).expect(history_from(accuracies))
+    assert mean.min() >= 0
+    assert mean.max() <= 1
+
+
+@given(accuracies=st.lists(st.sampled_from([0.0, 1e-9, 0.1, 0.5, 0.999, 1.0]), min_size=8, max_size=8))
+@settings(max_examples=25)
+def test_any_accuracies_are_learnt(accuracies: list[float]) -> None:
+    history, suggester = history_from(accuracies), suggester_of(TINY)
+    assert len(suggester.rank(history, np.random.default_rng(0))) > 5
+    assert all(np.isfinite(each).all() for each in suggester.expect(history))
+
+
+def history_from(accuracies: list[float]) -> History:
+    return History(picks_in(TINY, len(accuracies)), np.array(accuracies), np.zeros(len(accuracies), dtype=bool))

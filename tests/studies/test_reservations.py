@@ -1,0 +1,264 @@
+"""Slots of a study: as many as are asked for, one for an architecture, and none that is lost with its process."""
+
+import multiprocessing
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+from attrs import evolve
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nas.studies.opening import open_storage
+from nas.studies.reservations import Full, Slot, Slots, Taken
+from nas.studies.tables import backend
+
+PROCESSES = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture(name="url", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def _url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'nas.db'}"
+    url: str = request.getfixturevalue("server").url
+    if "demo" in optuna.get_all_study_names(url):
+        optuna.delete_study(storage=url, study_name="demo")
+    return url
+
+
+def study_at(url: str) -> optuna.Study:
+    return optuna.create_study(storage=open_storage(url), study_name="demo", load_if_exists=True, direction="maximize")
+
+
+def slots_of(study: optuna.Study, runner: str = "here 1 1.00") -> Slots:
+    return Slots(backend(study._storage), study._study_id, runner)
+
+
+def running(name: str) -> FrozenTrial:
+    kinds: dict[str, BaseDistribution] = {"x": CategoricalDistribution((1, 2))}
+    trial = create_trial(
+        state=TrialState.RUNNING, params={"x": 1}, distributions=kinds, user_attrs={"arch": name, "costs": {"macs": 1}}
+    )
+    trial.datetime_start = datetime.now()
+    return trial
+
+
+def begin(slots: Slots, name: str, total: int = 9) -> FrozenTrial:
+    trial = running(name)
+    slots.begin(trial, total)
+    return trial
+
+
+def ended(trial: FrozenTrial, value: float = 0.5) -> FrozenTrial:
+    trial.state, trial.values, trial.datetime_complete = TrialState.COMPLETE, [value], datetime.now()
+    trial.set_user_attr("seconds", 1.5)
+    return trial
+
+
+def states(study: optuna.Study) -> list[tuple[str, str, bool]]:
+    trials = study.get_trials(deepcopy=False)
+    return [(t.user_attrs["arch"], t.state.name, "killed" in t.user_attrs) for t in trials]
+
+
+def test_slots_are_given_out_in_order_and_no_more_than_asked_for(url: str) -> None:
+    study = study_at(url)
+    slots = slots_of(study)
+    trials = [begin(slots, name, 3) for name in "abc"]
+    assert [trial.number for trial in trials] == [0, 1, 2]
+    with pytest.raises(Full):
+        slots.begin(running("d"), 3)
+    assert states(study) == [("a", "RUNNING", False), ("b", "RUNNING", False), ("c", "RUNNING", False)]
+    assert [(slot.number, slot.attempts) for slot in slots.open()] == [(0, 1), (1, 1), (2, 1)]
+    assert begin(slots, "d", 4).number == 3
+
+
+def test_an_architecture_has_one_slot(url: str) -> None:
+    study = study_at(url)
+    slots = slots_of(study)
+    slots.begin(running("a"), 3)
+    for each in (slots, slots_of(study, "there 2 2.00")):
+        with pytest.raises(Taken):
+            each.begin(running("a"), 3)
+    assert slots_of(study).count() == len(states(study)) == 1
+
+
+def test_a_trial_and_its_slot_end_together(url: str) -> None:
+    study = study_at(url)
+    slots = slots_of(study)
+    trial = begin(slots, "a")
+    assert slots.end(ended(trial))
+    assert slots.open() == []
+    (kept,) = study.get_trials()
+    assert (kept.state, kept.value, kept.params) == (TrialState.COMPLETE, 0.5, {"x": 1})
+    assert kept.user_attrs == {"arch": "a", "costs": {"macs": 1}, "seconds": 1.5}
+    assert kept.datetime_complete is not None
+    assert slots.end(ended(trial, 0.7))  # a database that could not say that it had written it
+    assert study_at(url).trials[0].value == 0.5
+
+
+def test_a_trial_that_has_ended_can_be_written_at_once(url: str) -> None:
+    study = study_at(url)
+    slots_of(study).begin(ended(running("a")), 1)
+    assert (states(study), slots_of(study).open()) == ([("a", "COMPLETE", False)], [])
+
+
+def test_what_was_written_and_could_not_be_told_is_found_again(url: str) -> None:
+    study = study_at(url)
+    slots, lost = slots_of(study), slots_of(study)
+    number = begin(lost, "a").number
+    assert begin(slots, "a").number == number  # by the same process, which had not heard of it
+    assert len(states(study)) == 1
+
+
+def test_a_slot_is_taken_over_once(url: str) -> None:
+    study = study_at(url)
+    slots_of(study).begin(running("a"), 3)
+    (slot,) = slots_of(study).open()
+    first, second = slots_of(study, "one 1 1.00"), slots_of(study, "two 2 2.00")
+    assert first.take_over(slot, running("a"), "its process ended before it did") is not None
+    assert second.take_over(slot, running("a"), "its process ended before it did") is None
+    assert states(study) == [("a", "FAIL", True), ("a", "RUNNING", False)]
+    assert study.trials[0].user_attrs["reason"] == "its process ended before it did"
+    (now,) = first.open()
+    assert (now.number, now.runner, now.attempts) == (slot.number, "one 1 1.00", 2)
+
+
+def test_who_was_taken_for_dead_does_not_count_twice(url: str) -> None:
+    study = study_at(url)
+    slow = slots_of(study, "slow 1 1.00")
+    trial = begin(slow, "a")
+    fast = slots_of(study, "fast 2 2.00")
+    again = running("a")
+    assert fast.take_over(slow.open()[0], again, "silent") is not None
+    assert not slow.end(ended(trial))
+    assert fast.end(ended(again))
+    assert not slow.end(ended(trial))
+    assert states(study) == [("a", "FAIL", True), ("a", "COMPLETE", False)]
+
+
+def test_a_slot_that_is_given_up_counts_with_its_reason(url: str) -> None:
+    study = study_at(url)
+    slots = slots_of(study)
+    slots.begin(running("a"), 1)
+    (slot,) = slots.open()
+    assert slots.give_up(slot, "4 times it was begun")
+    assert not slots.give_up(slot, "4 times it was begun")
+    assert states(study) == [("a", "FAIL", False)]
+    assert study.trials[0].user_attrs["reason"] == "4 times it was begun"
+    assert (slots.open(), slots.count()) == ([], 1)
+
+
+def test_what_is_given_back_waits_and_loses_no_attempt(url: str) -> None:
+    study = study_at(url)
+    mine, other = slots_of(study), slots_of(study, "other 2 2.00")
+    mine.begin(running("a"), 3)
+    other.begin(running("b"), 3)
+    mine.give_back("cut short")
+    assert states(study) == [("a", "FAIL", True), ("b", "RUNNING", False)]
+    waiting = mine.open()
+    assert [(slot.runner, slot.attempts) for slot in waiting] == [("", 0), ("other 2 2.00", 1)]
+    assert other.take_over(waiting[0], running("a"), "") is not None
+    assert [slot.attempts for slot in mine.open()] == [1, 1]
+
+
+def test_trials_from_elsewhere_get_slots(url: str) -> None:
+    study = study_at(url)
+    for name in ("a", "b", "a"):
+        study.add_trial(ended(running(name)))
+    study.add_trial(running("c"))
+    slots = slots_of(study)
+    slots.settle()
+    slots.settle()
+    assert (slots.count(), slots.open()) == (3, [])
+    assert states(study)[3] == ("c", "FAIL", True)
+    with pytest.raises(Taken):
+        slots.begin(running("b"), 9)
+    assert begin(slots, "c").number == 4
+
+
+def test_slots_of_a_deleted_study_are_forgotten(url: str) -> None:
+    study = study_at(url)
+    slots_of(study).begin(running("a"), 1)
+    optuna.delete_study(storage=url, study_name="demo")
+    again = study_at(url)
+    slots = slots_of(again)
+    # Numbers of studies may come again.
+    with backend(again._storage).engine.begin() as connection:
+        numbers = {"new": again._study_id, "old": study._study_id}
+        connection.execute(sqlalchemy.text("update nas_slots set study_id = :new where study_id = :old"), numbers)
+    slots.settle()
+    assert slots.count() == 0
+
+
+def _begin_many(url: str, runner: str, names: list[str], total: int) -> None:
+    slots = slots_of(study_at(url), runner)
+    for name in names:
+        try:
+            slots.end(ended(begin(slots, name, total)))
+        except Taken:
+            continue
+        except Full:
+            return
+
+
+def _take_over(url: str, runner: str, slot: Slot, ready: Any, answers: Any) -> None:
+    slots = slots_of(study_at(url), runner)
+    ready.wait(60)
+    answers.put(slots.take_over(slot, running("a"), "gone") is not None)
+
+
+@pytest.mark.slow
+def test_of_processes_that_take_a_slot_over_at_the_same_moment_one_does(url: str) -> None:
+    study = study_at(url)
+    slots = slots_of(study)
+    begin(slots, "a")
+    ready, answers = PROCESSES.Barrier(4), PROCESSES.Queue()
+    (slot,) = slots.open()
+    processes = [
+        PROCESSES.Process(target=_take_over, args=(url, f"host {i} 1.00", slot, ready, answers)) for i in range(4)
+    ]
+    for process in processes:
+        process.start()
+    assert sorted(answers.get(timeout=120) for _ in processes) == [False, False, False, True]
+    for process in processes:
+        process.join(60)
+    assert states(study) == [("a", "FAIL", True), ("a", "RUNNING", False)]
+
+
+def test_a_slot_is_told_as_it_is_now(url: str) -> None:
+    """Others may have begun between a look at the slots and a reservation."""
+    study = study_at(url)
+    slots, other = slots_of(study), slots_of(study, "other 2 2.00")
+    assert slots.count() == 0
+    begin(other, "b")
+    mine = slots.begin(running("a"), 9)
+    assert (mine.number, mine.attempts) == (1, 1)
+    stale = evolve(mine, number=0)
+    assert slots.take_over(stale, running("a"), "lost") is None
+    again = slots.take_over(mine, running("a"), "lost")
+    assert again is not None
+    assert [slot.number for slot in slots.open()] == [0, 1]
+    assert slots.open()[1].trial_id == again.trial_id
+
+
+@pytest.mark.slow
+def test_processes_share_the_slots_and_none_is_given_twice(url: str) -> None:
+    study_at(url)
+    names = [str(number) for number in range(80)]
+    orders = [names, names[::-1], names[20:] + names[:20], names[50:] + names[:50]]
+    processes = [
+        PROCESSES.Process(target=_begin_many, args=(url, f"host {i} 1.00", order, 60)) for i, order in enumerate(orders)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 4
+    trials = study_at(url).trials
+    assert Counter(trial.state.name for trial in trials) == {"COMPLETE": 60}
+    assert len({trial.user_attrs["arch"] for trial in trials}) == 60
+    assert [trial.number for trial in trials] == list(range(60))
