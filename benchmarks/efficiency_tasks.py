@@ -19,7 +19,7 @@ from nas.cost.target import parse_target
 from nas.evaluate.base import Evaluator, Remarking
 from nas.evaluate.table.evaluator import TableEvaluator, read_table
 from nas.objective import limits
-from nas.samplers.cost_range import Band, Picks, make_band
+from nas.samplers.cost_range import CostRange, Picks, make_cost_range
 from nas.search.settings import Settings
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
@@ -234,10 +234,10 @@ class MadeUp:
         return np.zeros(0)
 
     @cached_property
-    def whole(self) -> Band:
+    def whole(self) -> CostRange:
         """The band."""
         targets = [parse_target(self.target)]
-        return make_band(self.space, targets, limits(targets, band=self.band, objective="hard"))
+        return make_cost_range(self.space, targets, limits(targets, band=self.band, objective="hard"))
 
     def inside(self, rng: np.random.Generator, count: int) -> Picks:
         """Random networks of the band."""

@@ -45,12 +45,12 @@ from nas.cost.target import parse_target
 from nas.device.machine import this_machine
 from nas.device.words import Device
 from nas.evaluate.function import FunctionEvaluator
+from nas.samplers.base import distributions
 from nas.samplers.filtered import Proposal
 from nas.samplers.optuna_catalog import POPULATION
-from nas.samplers.suggestions import distributions
 from nas.search.plan import check
 from nas.search.run import Event, search
-from nas.search.sampler_factory import make_proposer
+from nas.search.sampler_factory import make_sampler
 from nas.search.settings import Settings
 from nas.space.files import find_space
 from nas.space.inverse import Inverse
@@ -155,18 +155,18 @@ def result(name: str, taken: list[float] | str, own: list[float] | str = "") -> 
 
 def filtered(sampler: str, trials: Sequence[FrozenTrial], archs: Sequence[Architecture]) -> Step:
     """One more proposal of `nas search`, learnt before the next one."""
-    proposer, numbers = make_proposer(check(SPACE, settings()), settings(sampler), COUNTED), count(len(trials))
-    proposer.learn(of_generations(trials, POPULATION) if sampler == "nsga2" else trials, archs)
+    made, numbers = make_sampler(check(SPACE, settings()), settings(sampler), COUNTED), count(len(trials))
+    made.learn(of_generations(trials, POPULATION) if sampler == "nsga2" else trials, archs)
 
     def learn(number: int, proposal: Proposal) -> None:
         trial = complete(number, proposal.arch, {})
         trial.params = proposal.params
         trial.system_attrs.update(proposal.system_attrs)
-        proposer.learn([trial], [proposal.arch])
+        made.learn([trial], [proposal.arch])
 
     def step() -> object:
         number = next(numbers)
-        proposal = proposer.propose(number)
+        proposal = made.suggest(number)
         assert proposal is not None
         return lambda: learn(number, proposal)
 

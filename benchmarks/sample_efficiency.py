@@ -85,9 +85,9 @@ def in_search(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
     """What `nas search` visits, and what it hands over at each checkpoint."""
     asked: Settings = settings(task, sampler=job.sampler, seed=job.run, objective=job.objective, trials=job.evaluations)
     planned = plan(task.space, task.evaluator(job.run), asked, COUNTED)
-    proposer, visits, trials, handed = planned.proposer(), list[Visit](), list[FrozenTrial](), list[Architecture]()
+    sampler, visits, trials, handed = planned.sampler(), list[Visit](), list[FrozenTrial](), list[Architecture]()
     for number in range(job.evaluations):
-        proposal = proposer.propose(number)
+        proposal = sampler.suggest(number)
         if proposal is None:
             break
         (reading,) = planned.evaluator.evaluate(proposal.arch, 1)
@@ -102,7 +102,7 @@ def in_search(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
         )
         trial.number = number
         trials.append(trial)
-        proposer.learn([trial], [proposal.arch])
+        sampler.learn([trial], [proposal.arch])
         visits.append(Visit(proposal.arch, reading, True))
         if number + 1 in CHECKPOINTS:
             expected = expect(trials, planned)

@@ -27,7 +27,7 @@ from nas.data.load import load_images
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.files import write_atomically
 from nas.objective import limits
-from nas.samplers.cost_range import make_band
+from nas.samplers.cost_range import make_cost_range
 from nas.search.defaults import EPOCHS, TRIALS
 from nas.search.run import search
 from nas.search.settings import Settings
@@ -42,7 +42,7 @@ RANDOM_SEED = 1
 def random_architectures(count: int) -> list[str]:
     """Architectures of the band, drawn uniformly."""
     space, targets = find_space("mnasnet"), (parse_target(TARGET),)
-    band = make_band(space, targets, limits(targets, band=0.9, objective="soft"))
+    band = make_cost_range(space, targets, limits(targets, band=0.9, objective="soft"))
     picks = space.sample(np.random.default_rng(RANDOM_SEED), 100 * count)
     inside = picks[band.excess(picks) == 0][:count]
     return [format_text(canonical(space.from_picks(row))) for row in inside.tolist()]

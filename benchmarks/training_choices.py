@@ -208,12 +208,12 @@ def averages(given: argparse.Namespace) -> dict[str, Any]:
 def averaged(given: argparse.Namespace, data: ImageData, epochs: int) -> dict[str, Any]:
     """Over all seeds."""
     rows = [trained(network(given), data, epochs, seed, given.device) for seed in range(given.seeds)]
-    gains = {decay: [row[decay] - row[0.0] for row in rows] for decay in DECAYS}
+    improvements = {decay: [row[decay] - row[0.0] for row in rows] for decay in DECAYS}
     return {
         "accuracy": [row[0.0] for row in rows],
         "gained": {
             str(decay): {"mean": mean(held), "standard_error": stdev(held) / len(held) ** 0.5, "each": held}
-            for decay, held in gains.items()
+            for decay, held in improvements.items()
         },
     }
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from nas.cost.base import Target
 from nas.objective import Reward
 from nas.samplers.encoding import Floats
-from nas.samplers.surrogate import expected_gain
+from nas.samplers.surrogate import expected_improvement
 
 
 @frozen(eq=False)
@@ -20,7 +20,7 @@ class Known:
     costs: Floats
 
 
-class Gain(Protocol):
+class Acquisition(Protocol):
     """Says what candidates may be worth; a pure function."""
 
     def score(self, accuracies: Floats, costs: Floats) -> Floats:
@@ -33,7 +33,7 @@ class Gain(Protocol):
 
 
 @frozen
-class ScoreGain:
+class ScoreImprovement:
     """Improvement on the best score.
 
     Attributes:
@@ -45,15 +45,15 @@ class ScoreGain:
     targets: Sequence[Target]
 
     def score(self, accuracies: Floats, costs: Floats) -> Floats:
-        """See `Gain`."""
+        """See `Acquisition`."""
         factor, summand = self._line(costs)
         return factor * accuracies + summand
 
     def expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
-        """See `Gain`."""
+        """See `Acquisition`."""
         best = float(self.score(known.accuracies, known.costs).max())
         factor, summand = self._line(costs)
-        return factor * expected_gain(mean, spread, (best - summand) / factor)
+        return factor * expected_improvement(mean, spread, (best - summand) / factor)
 
     def _line(self, costs: Floats) -> tuple[Floats, Floats]:
         """A score is a straight line in the accuracy: its slope and what is added, for each row of costs."""
@@ -64,13 +64,13 @@ class ScoreGain:
 
 
 @frozen
-class FrontGain:
+class FrontImprovement:
     """Growth of the area under the front of accuracy over the first cost, up to a limit of that cost."""
 
     limit: float
 
     def score(self, accuracies: Floats, costs: Floats) -> Floats:
-        """See `Gain`: how far an accuracy is above those of all that cost no more, below zero behind the front."""
+        """Return how far an accuracy is above all that cost no more; negative behind the front."""
         order = np.lexsort((-accuracies, costs[:, 0]))
         reached = np.maximum.accumulate(accuracies[order])
         # A little below the lowest, so that the cheapest one counts as a step of the front even if it is the worst.
@@ -80,10 +80,10 @@ class FrontGain:
         return above
 
     def expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
-        """See `Gain`; exact, since costs are: a sum over the front's steps (arXiv 2006.05078 for the general case)."""
+        """See `Acquisition`; an exact sum over the front's steps (arXiv 2006.05078 has the general case)."""
         starts, levels = steps(known.accuracies, known.costs[:, 0])
-        gains = expected_gain(mean[:, None], spread[:, None], levels)
-        return np.asarray((self._widths(starts, costs[:, 0]) * gains).sum(axis=1))
+        improvements = expected_improvement(mean[:, None], spread[:, None], levels)
+        return np.asarray((self._widths(starts, costs[:, 0]) * improvements).sum(axis=1))
 
     def _widths(self, starts: Floats, costs: Floats) -> Floats:
         """How much of each step `(N, steps)` lies at a candidate's cost or above."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nas.samplers.cost_range import Band, Picks
+from nas.samplers.cost_range import CostRange, Picks
 
 RANDOM = 600
 OFFSPRING = 1200
@@ -15,23 +15,23 @@ FEW = 30
 WALKS = 8
 
 
-def make_candidates(band: Band, parents: Picks, listing: Picks | None, rng: np.random.Generator) -> Picks:
+def make_candidates(cost_range: CostRange, parents: Picks, listing: Picks | None, rng: np.random.Generator) -> Picks:
     """Option numbers `(N, choices)` of distinct candidates inside the band.
 
     Args:
-        band: what is let in.
+        cost_range: what is let in.
         parents: the best that are known.
         listing: all there is to choose from inside the band, where that can be listed.
         rng: decides.
     """
     if listing is not None:
         return _of_listing(listing, parents, rng)
-    every = np.concatenate([band.space.sample(rng, RANDOM), _offspring(band, parents, rng)])
-    excess = band.excess(every)
+    every = np.concatenate([cost_range.space.sample(rng, RANDOM), _offspring(cost_range, parents, rng)])
+    excess = cost_range.excess(every)
     inside = every[excess == 0]
     if len(inside) < FEW:
         nearest = every[np.argsort(excess, kind="stable")][len(inside) :][:WALKS]
-        walked = [band.bring_in(picks, rng) for picks in nearest]
+        walked = [cost_range.bring_in(picks, rng) for picks in nearest]
         inside = np.concatenate([inside, *(picks[None] for picks in walked if picks is not None)])
     return distinct(inside)
 
@@ -51,7 +51,7 @@ def _of_listing(listing: Picks, parents: Picks, rng: np.random.Generator) -> Pic
     return np.asarray(listing[np.unique(np.concatenate([some, *near]))])
 
 
-def _offspring(band: Band, parents: Picks, rng: np.random.Generator) -> Picks:
+def _offspring(cost_range: CostRange, parents: Picks, rng: np.random.Generator) -> Picks:
     """Parents crossed with each other, some of their choices changed at random."""
     if not len(parents):
         return parents
@@ -59,4 +59,4 @@ def _offspring(band: Band, parents: Picks, rng: np.random.Generator) -> Picks:
     taken = (rng.random(OFFSPRING) < CROSSED)[:, None] & (rng.random(first.shape) < 0.5)
     rate = rng.choice(CHANGES, size=OFFSPRING) / first.shape[1]
     changed = rng.random(first.shape) < rate[:, None]
-    return np.where(changed, band.space.sample(rng, OFFSPRING), np.where(taken, second, first))
+    return np.where(changed, cost_range.space.sample(rng, OFFSPRING), np.where(taken, second, first))

@@ -26,7 +26,7 @@ def space_chain(space: SearchSpace) -> Chain:
 
 
 @frozen(eq=False)
-class Band:
+class CostRange:
     """Limits on the costs of a space's architectures.
 
     Attributes:
@@ -114,7 +114,7 @@ def _with(picks: Picks, at: int, option: int) -> Picks:
     return changed
 
 
-def make_band(space: SearchSpace, targets: Sequence[Target], limits: Limits) -> Band:
+def make_cost_range(space: SearchSpace, targets: Sequence[Target], limits: Limits) -> CostRange:
     """A band that some architecture of the space can be in.
 
     Raises:
@@ -122,6 +122,6 @@ def make_band(space: SearchSpace, targets: Sequence[Target], limits: Limits) -> 
     """
     if not targets:
         raise TargetError("no target is given", "give one, like flops=400M")
-    band = Band(space, tuple(targets), limits)
-    band.check_possible()
-    return band
+    cost_range = CostRange(space, tuple(targets), limits)
+    cost_range.check_possible()
+    return cost_range

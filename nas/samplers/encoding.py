@@ -35,17 +35,17 @@ class Codes:
 
     values: Floats
     figures: Floats
-    hints: Floats = field()
+    prior_scores: Floats = field()
 
-    @hints.default
+    @prior_scores.default
     def _no_hints(self) -> Floats:
         return np.zeros((len(self.values), 0))
 
     def __getitem__(self, rows: NDArray[np.intp] | slice) -> "Codes":
-        return Codes(self.values[rows], self.figures[rows], self.hints[rows])
+        return Codes(self.values[rows], self.figures[rows], self.prior_scores[rows])
 
     def __add__(self, other: "Codes") -> "Codes":
-        pairs = ((getattr(self, name), getattr(other, name)) for name in ("values", "figures", "hints"))
+        pairs = ((getattr(self, name), getattr(other, name)) for name in ("values", "figures", "prior_scores"))
         return Codes(*map(np.concatenate, pairs))
 
 

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial
 
 from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
-from nas.samplers.cost_range import Band, Picks
-from nas.samplers.suggestions import Wish, Wisher, distributions
+from nas.samplers.base import Sampler, Suggestion, distributions
+from nas.samplers.cost_range import CostRange, Picks
 from nas.space.decode import Value
 
 TRIES = 30
@@ -36,29 +36,29 @@ class Proposal:
     system_attrs: dict[str, object]
 
 
-def list_inside(band: Band, pool: Picks | None = None) -> Picks | None:
+def list_inside(cost_range: CostRange, pool: Picks | None = None) -> Picks | None:
     """All option numbers inside a band, of a pool or a space small enough to be listed; else None."""
-    if pool is None and band.space.size > LISTED:
+    if pool is None and cost_range.space.size > LISTED:
         return None
-    every = np.array(list(band.space.enumerate()), dtype=np.intp) if pool is None else pool
-    return np.asarray(every[band.excess(every) == 0])
+    every = np.array(list(cost_range.space.enumerate()), dtype=np.intp) if pool is None else pool
+    return np.asarray(every[cost_range.excess(every) == 0])
 
 
 @define(eq=False)
-class Proposer:
+class FilteredSampler:
     """Proposes architectures for one study.
 
     Attributes:
-        band: what is let in.
-        wisher: the sampler.
+        cost_range: what is let in.
+        inner: the sampler.
         seed: of the study.
         wanted: option numbers to propose before the sampler's own.
         listing: all that there is to propose inside the band, where that can be listed; see `list_inside`.
         limited: whether nothing else can be evaluated, in the band or not.
     """
 
-    band: Band
-    wisher: Wisher
+    cost_range: CostRange
+    inner: Sampler
     seed: int
     wanted: Sequence[Picks] = ()
     listing: Picks | None = None
@@ -78,14 +78,14 @@ class Proposer:
         for trial, arch in zip(trials, archs, strict=True):
             self._seen.add(canonical(arch))
             if trial.number not in self._known:
-                self.wisher.learn(trial)
+                self.inner.learn(trial)
             if trial.state.is_finished():
                 self._known.add(trial.number)
 
     def forget(self, trial: FrozenTrial) -> None:
         """One that was running was cut short; its architecture comes again by itself."""
         self._known.add(trial.number)
-        self.wisher.forget(trial.number)
+        self.inner.forget(trial.number)
 
     def avoid(self, arch: Architecture) -> None:
         """Do not propose an architecture: another process has it."""
@@ -95,7 +95,7 @@ class Proposer:
         """Whether an ended trial was learnt before."""
         return trial.number in self._known
 
-    def propose(self, number: int) -> Proposal | None:
+    def suggest(self, number: int) -> Proposal | None:
         """The next architecture, or None where no new one was found in the band.
 
         Args:
@@ -103,19 +103,19 @@ class Proposer:
         """
         self._looks = 0
         rng = np.random.default_rng([self.seed, number])
-        wishes = self.wisher.wishes(rng)
+        suggestions = self.inner.suggestions(rng)
         for picks in self.wanted:
             if self._is_new(picks):
                 # What the sampler remembers of its own wish makes this one a member of its population.
-                return self._proposal(Wish(picks, next(wishes).remembered))
-        return self._wished(wishes, rng)
+                return self._proposal(Suggestion(picks, next(suggestions).sampler_attrs))
+        return self._suggested(suggestions, rng)
 
-    def _wished(self, wishes: Iterator[Wish], rng: np.random.Generator) -> Proposal | None:
+    def _suggested(self, suggestions: Iterator[Suggestion], rng: np.random.Generator) -> Proposal | None:
         """What the sampler wants; if that stays outside, the way from its next wishes into the band."""
-        for attempt, wish in enumerate(islice(wishes, TRIES + WALKS)):
-            picks = wish.picks if attempt < TRIES else self._walk(wish.picks, rng)
+        for attempt, suggestion in enumerate(islice(suggestions, TRIES + WALKS)):
+            picks = suggestion.picks if attempt < TRIES else self._walk(suggestion.picks, rng)
             if picks is not None and self._is_new(picks):
-                return self._proposal(Wish(picks, wish.remembered))
+                return self._proposal(Suggestion(picks, suggestion.sampler_attrs))
         return None
 
     def _walk(self, picks: Picks, rng: np.random.Generator) -> Picks | None:
@@ -124,21 +124,21 @@ class Proposer:
             mixed = rng.permutation(self.listing)
             near = mixed[np.argsort((mixed != picks).sum(axis=1), kind="stable")]
             return next((each for each in near if self._is_new(each)), None)
-        inside = self.band.bring_in(picks, rng)
+        inside = self.cost_range.bring_in(picks, rng)
         for _ in range(WALK_STEPS):
             if inside is None or self._is_new(inside):
                 return inside
-            around = self.band.neighbours(inside)
-            around = around[self.band.excess(around) == 0]
+            around = self.cost_range.neighbours(inside)
+            around = around[self.cost_range.excess(around) == 0]
             inside = around[rng.integers(len(around))] if len(around) else None
         return inside
 
     def _is_new(self, picks: Picks) -> bool:
         if self.limited and not self._is_listed(picks):
             return False
-        if float(self.band.excess(picks[None])[0]) > 0 or self._arch(picks) in self._seen:
+        if float(self.cost_range.excess(picks[None])[0]) > 0 or self._arch(picks) in self._seen:
             return False
-        if self._looks == MOST_LOOKS or self.band.admits(self._arch(picks)):
+        if self._looks == MOST_LOOKS or self.cost_range.admits(self._arch(picks)):
             return self._looks < MOST_LOOKS
         self._looks += 1
         return False
@@ -152,9 +152,9 @@ class Proposer:
         return self._arch(picks) in self._listed
 
     def _arch(self, picks: Picks) -> Architecture:
-        return canonical(self.band.space.from_picks(picks.tolist()))
+        return canonical(self.cost_range.space.from_picks(picks.tolist()))
 
-    def _proposal(self, wish: Wish) -> Proposal:
-        space = self.band.space
-        params = space.params(wish.picks.tolist())
-        return Proposal(self._arch(wish.picks), params, distributions(space), dict(wish.remembered))
+    def _proposal(self, suggestion: Suggestion) -> Proposal:
+        space = self.cost_range.space
+        params = space.params(suggestion.picks.tolist())
+        return Proposal(self._arch(suggestion.picks), params, distributions(space), dict(suggestion.sampler_attrs))

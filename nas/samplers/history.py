@@ -14,7 +14,7 @@ from nas.space.decode import SearchSpace
 
 
 @define(eq=False)
-class Ledger:
+class TrialHistory:
     """Trials in the order in which they were first heard of.
 
     Attributes:

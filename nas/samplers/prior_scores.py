@@ -14,7 +14,7 @@ MOST_FITTED = 150
 
 
 @frozen(eq=False)
-class Hints:
+class PriorScores:
     """Cheap verdicts on some architectures of a space; only which of them is higher means anything.
 
     Attributes:
@@ -40,4 +40,4 @@ class Hints:
     def encode(self, picks: Picks) -> Codes:
         """Codes with that verdict beside them."""
         codes = self.encoder.encode(picks)
-        return attrs.evolve(codes, hints=self.guess(codes)[:, None])
+        return attrs.evolve(codes, prior_scores=self.guess(codes)[:, None])

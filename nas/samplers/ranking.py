@@ -1,7 +1,7 @@
 """The sampler made for this problem: from what is known and a random state to the architectures worth trying next.
 
 Costs are exact and cheap, accuracies are noisy and dear. So many candidates are drawn, those outside the band are
-dropped unseen, and a model of accuracy (`surrogate`) says which one may improve most on what is known (`gain`).
+dropped unseen, and a model of accuracy (`surrogate`) says which one may improve most on what is known (`acquisition`).
 """
 
 import hashlib
@@ -10,12 +10,12 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from nas.samplers.acquisition import Gain, Known
+from nas.samplers.acquisition import Acquisition, Known
 from nas.samplers.blas import one_thread
 from nas.samplers.candidates import make_candidates
-from nas.samplers.cost_range import Band, Picks
+from nas.samplers.cost_range import CostRange, Picks
 from nas.samplers.encoding import Codes, Encoder, Floats
-from nas.samplers.prior_scores import Hints
+from nas.samplers.prior_scores import PriorScores
 from nas.samplers.surrogate import Surrogate, condition, find_parts, to_accuracy, to_level
 
 # Before there are so many accuracies, what is proposed is as unlike the others as can be.
@@ -57,22 +57,22 @@ class History:
 
 
 @frozen(eq=False)
-class Suggester:
+class CandidateRanker:
     """Ranks what could be tried next.
 
     Attributes:
-        band: what is let in.
+        cost_range: what is let in.
         encoder: of the band's space.
-        gain: what a candidate may be worth.
+        acquisition: what a candidate may be worth.
         listing: all that can be proposed, inside the band, where that can be listed.
-        hints: cheap verdicts, or None.
+        prior_scores: cheap verdicts, or None.
     """
 
-    band: Band
+    cost_range: CostRange
     encoder: Encoder
-    gain: Gain
+    acquisition: Acquisition
     listing: Picks | None = None
-    hints: Hints | None = None
+    prior_scores: PriorScores | None = None
     _weights: dict[bytes, Floats] = field(factory=dict, init=False, repr=False)
     _codes: dict[bytes, int] = field(factory=dict, init=False, repr=False)
 
@@ -88,7 +88,7 @@ class Suggester:
 
     def _unlike(self, history: History, rng: np.random.Generator) -> Picks:
         """Random candidates, those first that share least with anything known."""
-        found = make_candidates(self.band, history.picks[:0], self.listing, rng)
+        found = make_candidates(self.cost_range, history.picks[:0], self.listing, rng)
         found = found[self._first_looks(found, rng)[:SPREAD]]
         codes, known = self.encoder.encode(found), self.encoder.encode(history.picks[-SPREAD:])
         shared = (codes.values @ known.values.T).max(axis=1, initial=0.0)
@@ -97,23 +97,23 @@ class Suggester:
 
     def _first_looks(self, found: Picks, rng: np.random.Generator) -> NDArray[np.intp]:
         """In what order candidates are looked at while no accuracy tells of them: as hinted, or at random."""
-        if self.hints is None:
+        if self.prior_scores is None:
             return rng.permutation(len(found))
-        return np.argsort(-self.hints.guess(self.encoder.encode(found)), kind="stable")
+        return np.argsort(-self.prior_scores.guess(self.encoder.encode(found)), kind="stable")
 
     def _encode(self, picks: Picks) -> Codes:
-        return self.encoder.encode(picks) if self.hints is None else self.hints.encode(picks)
+        return self.encoder.encode(picks) if self.prior_scores is None else self.prior_scores.encode(picks)
 
     def _promising(self, history: History, rng: np.random.Generator) -> Picks:
         model, shown, known = self._learn(history, rng)
-        order = np.argsort(-self.gain.score(known.accuracies, known.costs), kind="stable")
-        found = make_candidates(self.band, shown[order[:PARENTS]], self.listing, rng)
+        order = np.argsort(-self.acquisition.score(known.accuracies, known.costs), kind="stable")
+        found = make_candidates(self.cost_range, shown[order[:PARENTS]], self.listing, rng)
         codes = self._encode(found)
         seen = self._seen(history.picks)
         new = np.array([hash(row.tobytes()) not in seen for row in codes.values], dtype=bool)
         found, codes = found[new], codes[np.flatnonzero(new)]
-        gains = self.gain.expect(*model.predict(codes), self.band.costs(found), known)
-        return np.asarray(found[np.argsort(-gains, kind="stable")])
+        improvements = self.acquisition.expect(*model.predict(codes), self.cost_range.costs(found), known)
+        return np.asarray(found[np.argsort(-improvements, kind="stable")])
 
     def _seen(self, picks: Picks) -> set[int]:
         """Hashes of the codes of some architectures; each is encoded once."""
@@ -130,7 +130,7 @@ class Suggester:
         shown, codes = history.picks[rows], self._encode(history.picks[rows])
         levels = to_level(history.accuracies[rows])
         model = condition(self.encoder, codes, levels, self.weights(history))
-        known = Known(to_accuracy(model.predict(codes)[0]), self.band.costs(shown))
+        known = Known(to_accuracy(model.predict(codes)[0]), self.cost_range.costs(shown))
         others = _others(history)
         if not len(others):
             return model, shown, known
@@ -143,7 +143,7 @@ class Suggester:
         """Of many readings the best ones, and as many at random."""
         if len(rows) <= MOST_READINGS:
             return rows
-        scores = self.gain.score(history.accuracies[rows], self.band.costs(history.picks[rows]))
+        scores = self.acquisition.score(history.accuracies[rows], self.cost_range.costs(history.picks[rows]))
         order = rows[np.argsort(-scores, kind="stable")]
         best, rest = order[: MOST_READINGS // 2], order[MOST_READINGS // 2 :]
         return np.sort(np.append(best, rng.choice(rest, MOST_READINGS - len(best), replace=False)))

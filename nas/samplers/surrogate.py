@@ -67,12 +67,12 @@ class Terms:
     def _others(self) -> list[Floats]:
         equal = self.left.values @ self.right.values.T / self.encoder.fields
         near, linear = _figure_terms(self.left.figures, self.right.figures)
-        hinted = [np.outer(*pair) for pair in zip(self.left.hints.T, self.right.hints.T, strict=True)]
+        hinted = [np.outer(*pair) for pair in zip(self.left.prior_scores.T, self.right.prior_scores.T, strict=True)]
         return [np.ones_like(equal), equal**2, np.exp(HAMMING_SCALE * (equal - 1)), near, linear, *hinted]
 
     def diagonal(self, weights: Floats) -> Floats:
         """What `weigh` gives each of the left with itself, `(N,)`: all terms are 1 there but the linear ones."""
-        squares = np.column_stack([(self.left.figures**2).mean(axis=1), self.left.hints**2])
+        squares = np.column_stack([(self.left.figures**2).mean(axis=1), self.left.prior_scores**2])
         ones = len(weights) - squares.shape[1]
         return np.asarray(weights[:ones].sum() + squares @ weights[ones:])
 
@@ -174,17 +174,17 @@ def _moments(values: Floats) -> tuple[Floats, Floats]:
 
 def _of_codes(codes: Codes) -> Codes:
     """Mean and standard deviation of figures and hints, as two rows."""
-    return Codes(codes.values[:0], np.stack(_moments(codes.figures)), np.stack(_moments(codes.hints)))
+    return Codes(codes.values[:0], np.stack(_moments(codes.figures)), np.stack(_moments(codes.prior_scores)))
 
 
 def _standardised(codes: Codes, moments: Codes) -> Codes:
-    figures, hints = (
-        (own - m[0]) / m[1] for own, m in ((codes.figures, moments.figures), (codes.hints, moments.hints))
+    figures, prior_scores = (
+        (own - m[0]) / m[1] for own, m in ((codes.figures, moments.figures), (codes.prior_scores, moments.prior_scores))
     )
-    return Codes(codes.values, figures, hints)
+    return Codes(codes.values, figures, prior_scores)
 
 
-def expected_gain(mean: Floats, spread: Floats, accuracy: Floats) -> Floats:
+def expected_improvement(mean: Floats, spread: Floats, accuracy: Floats) -> Floats:
     """By how much an accuracy is expected to exceed another one, where it does.
 
     An error rate whose logarithm is normal: the price of a put option (Black and Scholes 1973) on the error rate.

@@ -13,18 +13,18 @@ from attrs import asdict
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.objective import PARETO
-from nas.samplers.history import Ledger
+from nas.samplers.history import TrialHistory
 from nas.samplers.ranking import FIRST
 from nas.search.plan import Plan
-from nas.search.sampler_factory import make_suggester
+from nas.search.sampler_factory import make_ranker
 from nas.search.screening import Screened
 from nas.studies.records import COUNTED_STATES, EXPECTED, Expected
 from nas.studies.study import read_trial
 
-HANDED = 50
+MOST_EXPECTED = 50
 
 
-def hand_over(study: optuna.Study, planned: Plan, screened: Screened | None = None) -> None:
+def select_final(study: optuna.Study, planned: Plan, screened: Screened | None = None) -> None:
     """Keep in the study what is expected of its best; nothing where there are too few trials for a model."""
     trials = study.get_trials(deepcopy=False)
     counted = [trial for trial in trials if read_trial(trial).state in COUNTED_STATES]
@@ -57,15 +57,16 @@ def expect(trials: Sequence[FrozenTrial], planned: Plan, screened: Screened | No
     """What is expected of the complete trials that promise most, by number; a front stands as it was read."""
     if planned.settings.objective == PARETO:
         return {}
-    ledger = Ledger(planned.space)
-    suggester = make_suggester(planned.band, planned.settings, planned.costs, screened=screened)
+    trial_history = TrialHistory(planned.space)
+    ranker = make_ranker(planned.cost_range, planned.settings, planned.costs, screened=screened)
     for trial in trials:
-        ledger.add(trial)
+        trial_history.add(trial)
     if sum(trial.state == TrialState.COMPLETE for trial in trials) < FIRST:
         return {}
-    rows, mean, spread = suggester.expect(ledger.history())
-    scores = suggester.gain.score(mean, np.array([_costs(trials[row], planned) for row in rows]))
+    rows, mean, spread = ranker.expect(trial_history.history())
+    scores = ranker.acquisition.score(mean, np.array([_costs(trials[row], planned) for row in rows]))
     complete = [i for i in np.argsort(-scores, kind="stable") if trials[rows[i]].state == TrialState.COMPLETE]
     return {
-        trials[rows[i]].number: Expected(float(mean[i]), float(spread[i]), float(scores[i])) for i in complete[:HANDED]
+        trials[rows[i]].number: Expected(float(mean[i]), float(spread[i]), float(scores[i]))
+        for i in complete[:MOST_EXPECTED]
     }

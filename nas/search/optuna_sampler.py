@@ -12,10 +12,10 @@ from optuna.trial import FrozenTrial, create_trial
 
 from nas.cost.base import CostModels
 from nas.errors import StudyError
+from nas.samplers.base import distributions
 from nas.samplers.defaults import SURROGATE
-from nas.samplers.suggestions import distributions
 from nas.search.plan import check
-from nas.search.sampler_factory import NO_COSTS, make_proposer
+from nas.search.sampler_factory import NO_COSTS, make_sampler
 from nas.search.settings import Settings
 from nas.space.decode import SearchSpace
 
@@ -40,7 +40,7 @@ class SurrogateSampler(BaseSampler):
     def __init__(self, space: SearchSpace, settings: Settings, costs: CostModels = NO_COSTS) -> None:
         self.space = space
         own = evolve(settings, sampler=SURROGATE)
-        self._proposer = make_proposer(check(space, own), own, costs)
+        self._proposer = make_sampler(check(space, own), own, costs)
         self._random = RandomSampler(seed=settings.seed)
         self._lock = Lock()
 
@@ -65,7 +65,7 @@ class SurrogateSampler(BaseSampler):
             others = [self._told(each) for each in study.get_trials(deepcopy=False) if each.number != trial.number]
             whole = [each for each in others if self._is_new(each)]
             self._proposer.learn(whole, [self.space.architecture(self._own(each)) for each in whole])
-            proposal = self._proposer.propose(trial.number)
+            proposal = self._proposer.suggest(trial.number)
             if proposal is None:
                 raise StudyError("no new architecture was found in the band", "end the study, or give a smaller band")
             # A trial gets its parameters one after another; others shall know at once what it will be.

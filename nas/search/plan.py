@@ -13,12 +13,12 @@ from nas.cost.base import CostModels
 from nas.errors import StudyError, TargetError
 from nas.evaluate.base import Evaluator, Limited, Preparing
 from nas.objective import PARETO, limits, make_reward
-from nas.samplers.cost_range import Band, Picks, make_band
+from nas.samplers.cost_range import CostRange, Picks, make_cost_range
 from nas.samplers.defaults import SURROGATE
-from nas.samplers.filtered import Proposal, Proposer, list_inside
+from nas.samplers.filtered import FilteredSampler, Proposal, list_inside
 from nas.samplers.optuna_catalog import make_pruner
 from nas.search.baseline import find_baseline
-from nas.search.sampler_factory import check_sampler, make_proposer
+from nas.search.sampler_factory import check_sampler, make_sampler
 from nas.search.screening import Screen, Screened
 from nas.search.settings import Settings, default_study_name, study_settings
 from nas.space.decode import SearchSpace
@@ -34,7 +34,7 @@ class Plan:
         evaluator: gives accuracies.
         settings: what is asked for.
         costs: what is kept of every architecture.
-        band: what is let in.
+        cost_range: what is let in.
         described: see `study_settings`.
         study_name: of the study.
         baseline: a known network's name and itself, or None.
@@ -47,7 +47,7 @@ class Plan:
     evaluator: Evaluator
     settings: Settings
     costs: CostModels
-    band: Band
+    cost_range: CostRange
     described: Mapping[str, Any]
     study_name: str
     baseline: tuple[str, Architecture] | None
@@ -66,10 +66,10 @@ class Plan:
         """Whether a target is measured on processors of this machine while the search goes on."""
         return any(target.measured_here for target in self.settings.targets)
 
-    def proposer(self, screened: Screened | None = None) -> Proposer:
+    def sampler(self, screened: Screened | None = None) -> FilteredSampler:
         """What proposes the search's architectures, after what the screen has said."""
         wanted = [picks for picks, _ in self.wanted]
-        return make_proposer(self.band, self.settings, self.costs, wanted, self.pool, screened)
+        return make_sampler(self.cost_range, self.settings, self.costs, wanted, self.pool, screened)
 
 
 def plan(
@@ -93,16 +93,16 @@ def plan(
     Raises:
         NasError: a setting breaks a rule, no architecture can meet a target, or one to start from is not let in.
     """
-    band = check(space, settings)
+    cost_range = check(space, settings)
     pool = find_pool(space, evaluator)
     # Nothing is evaluated before the first accuracy is asked for; what no architecture may be is told here.
-    evaluator.evaluate(first_proposal(band, settings, pool).arch, settings.epochs)
+    evaluator.evaluate(first_proposal(cost_range, settings, pool).arch, settings.epochs)
     _check_screen(screen, settings)
     described = study_settings(space, evaluator, settings) | ({} if screen is None else {"screen": screen.describe()})
     name = study_name or default_study_name(described)
     baseline = find_baseline(space, settings.targets)
-    wanted = bring_starts_in(band, settings, pool)
-    return Plan(space, evaluator, settings, costs, band, described, name, baseline, wanted, pool, screen)
+    wanted = bring_starts_in(cost_range, settings, pool)
+    return Plan(space, evaluator, settings, costs, cost_range, described, name, baseline, wanted, pool, screen)
 
 
 def _check_screen(screen: Screen | None, settings: Settings) -> None:
@@ -131,7 +131,7 @@ def find_pool(space: SearchSpace, evaluator: Evaluator) -> Picks | None:
     return np.array(found, dtype=np.intp)
 
 
-def check(space: SearchSpace, settings: Settings) -> Band:
+def check(space: SearchSpace, settings: Settings) -> CostRange:
     """What can be checked before images are read.
 
     Raises:
@@ -143,11 +143,11 @@ def check(space: SearchSpace, settings: Settings) -> Band:
     names = [target.name for target in settings.targets]
     if len(set(names)) < len(names):
         raise TargetError(f"a target is given twice: {', '.join(names)}", "give each once")
-    band = make_band(
+    cost_range = make_cost_range(
         space, settings.targets, limits(settings.targets, band=settings.band, objective=settings.objective)
     )
-    first_proposal(band, settings)
-    return band
+    first_proposal(cost_range, settings)
+    return cost_range
 
 
 def check_objective(objective: str, w: float | None, band: float) -> None:
@@ -163,27 +163,29 @@ def check_objective(objective: str, w: float | None, band: float) -> None:
         raise TargetError(f"w is {w}, and objective {PARETO} has none", "leave --w out, or choose another")
 
 
-def first_proposal(band: Band, settings: Settings, pool: Picks | None = None) -> Proposal:
+def first_proposal(cost_range: CostRange, settings: Settings, pool: Picks | None = None) -> Proposal:
     """What a search begins with, were it not told where to start.
 
     Raises:
         TargetError: there is none: targets that can each be met need not be met together, and a small space has gaps.
     """
-    proposal = make_proposer(band, settings, pool=pool).propose(0)
+    proposal = make_sampler(cost_range, settings, pool=pool).suggest(0)
     if proposal is None:
-        spans = zip(settings.targets, band.limits.low, band.limits.high, strict=True)
+        spans = zip(settings.targets, cost_range.limits.low, cost_range.limits.high, strict=True)
         known = "" if pool is None else f", of the {len(pool):,} that the evaluator can score,"
         asked = " and ".join(
             f"{target.name} from {target.amount(low)} to {target.amount(high)}" for target, low, high in spans
         )
         raise TargetError(
-            f"no architecture of space {band.space.name}{known} was found with {asked}",
+            f"no architecture of space {cost_range.space.name}{known} was found with {asked}",
             "give other targets, or a smaller --band",
         )
     return proposal
 
 
-def bring_starts_in(band: Band, settings: Settings, pool: Picks | None = None) -> tuple[tuple[Picks, str], ...]:
+def bring_starts_in(
+    cost_range: CostRange, settings: Settings, pool: Picks | None = None
+) -> tuple[tuple[Picks, str], ...]:
     """Option numbers of the networks to start from, moved into the space and the band, and a sentence on each.
 
     Where only a pool can be evaluated it is the nearest of that.
@@ -191,25 +193,25 @@ def bring_starts_in(band: Band, settings: Settings, pool: Picks | None = None) -
     Raises:
         NasError: one cannot be moved there.
     """
-    listing = None if pool is None else list_inside(band, pool)
-    return tuple(_start(band, arch, settings.seed, listing) for arch in settings.start_from)
+    listing = None if pool is None else list_inside(cost_range, pool)
+    return tuple(_start(cost_range, arch, settings.seed, listing) for arch in settings.start_from)
 
 
-def _start(band: Band, arch: Architecture, seed: int, listing: Picks | None) -> tuple[Picks, str]:
+def _start(cost_range: CostRange, arch: Architecture, seed: int, listing: Picks | None) -> tuple[Picks, str]:
     """The architecture of the space and the band, or of a list, that is nearest to a known one."""
-    near = np.array(band.space.nearest(arch), dtype=np.intp)
+    near = np.array(cost_range.space.nearest(arch), dtype=np.intp)
     if listing is None:
-        inside = band.bring_in(near, np.random.default_rng(seed))
+        inside = cost_range.bring_in(near, np.random.default_rng(seed))
     else:
         inside = listing[(listing != near).sum(axis=1).argmin()]
     if inside is None:
         raise StudyError("a network to start from cannot be brought into the band", "start from one of about its cost")
-    if not band.admits(band.space.from_picks(inside.tolist())):
+    if not cost_range.admits(cost_range.space.from_picks(inside.tolist())):
         raise StudyError(
             "a network to start from was brought into the band by a rough cost, and is outside by its own",
             "start from another one, or give a smaller --band",
         )
-    off = _unlike(arch, band.space.from_picks(near.tolist()))
+    off = _unlike(arch, cost_range.space.from_picks(near.tolist()))
     moved = int((near != inside).sum())
     return inside, f"{off} of its stages moved onto the space's grid, {moved} choices changed to come into the band"
 

@@ -8,7 +8,7 @@ from nas.studies.records import COUNTED_STATES, Record, rank
 
 
 @define(eq=False)
-class Tally:
+class Progress:
     """Trials as they come in.
 
     Attributes:

@@ -18,28 +18,28 @@ from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, directions
 from nas.samplers.cost_range import Picks
 from nas.samplers.optuna_catalog import make_pruner
-from nas.search.final_selection import hand_over, keep
+from nas.search.final_selection import keep, select_final
 from nas.search.plan import Plan, find_pool, plan
-from nas.search.progress import Tally
+from nas.search.progress import Progress
 from nas.search.retraining import SHARE, confirm, read_confirmed, settle
 from nas.search.screening import Screen, Screened, screen_all
 from nas.search.settings import Settings
 from nas.search.trial_loop import Searching
-from nas.search.trials import Scribe, spreads
+from nas.search.trials import TrialRecorder, spreads
 from nas.search.verification import verify
 from nas.space.decode import SearchSpace
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
-from nas.studies.heartbeats import Heart
+from nas.studies.heartbeats import Heartbeat
 from nas.studies.locks import Lock, alone
 from nas.studies.opening import open_storage
 from nas.studies.records import BASELINE, Record, StudyView
-from nas.studies.reservations import Slots
+from nas.studies.reservations import Reservations
 from nas.studies.study import open_study, read_study, read_trial
 from nas.studies.tables import backend
 from nas.workers.base import Call, Single, Workers, outcomes
 from nas.workers.interrupts import Interrupts
-from nas.workers.machine_lock import Quiet
+from nas.workers.machine_lock import MachineLock
 from nas.workers.processes import make_workers
 
 APART = (
@@ -143,20 +143,20 @@ class _Run:
         self.interrupts = Interrupts()
         self.storage = backend(study._storage)
         self.storage.say = lambda message: self._tell("waiting", message=message)
-        self.storage.heed = self.interrupts.check
-        self.quiet = Quiet(workers, self.interrupts.check)
-        self.heart = Heart(self.storage)
-        self.slots = Slots(self.storage, study._study_id, self.heart.token)
-        self.scribe = Scribe(planned)
+        self.storage.check_interrupts = self.interrupts.check
+        self.machine_lock = MachineLock(workers, self.interrupts.check)
+        self.heartbeat = Heartbeat(self.storage)
+        self.reservations = Reservations(self.storage, study._study_id, self.heartbeat.token)
+        self.recorder = TrialRecorder(planned)
         self.screened: Screened | None = None
-        self.tally = Tally(self.settings.targets[0].kept_as if self._pareto else "")
+        self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
 
     @property
     def _pareto(self) -> bool:
         return self.settings.objective == PARETO
 
     def run(self) -> None:
-        with self.heart, self.workers, self.quiet:  # who cannot evaluate says so before anything is done
+        with self.heartbeat, self.workers, self.machine_lock:  # who cannot evaluate says so before anything is done
             self.interrupts.take_again()  # Ray has handlers of its own
             self._prepare()
             with self._alone("beginning"):
@@ -170,31 +170,31 @@ class _Run:
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
-        lock = Lock(self.heart, self.study._study_id, name)
-        with alone(lock, lambda message: self._tell("waiting", message=message), self._heed):
+        lock = Lock(self.heartbeat, self.study._study_id, name)
+        with alone(lock, lambda message: self._tell("waiting", message=message), self._deliver):
             yield
 
-    def _heed(self) -> None:
+    def _deliver(self) -> None:
         """While another process of the study is waited for."""
         self.interrupts.check()
-        self.quiet.give_way()
+        self.machine_lock.give_way()
 
     def _prepare(self) -> None:
         """What evaluators do once, only now that the study is known to take this search."""
         for evaluator in self.plan.preparing:
-            with self.interrupts.heeded():
+            with self.interrupts.interruptible():
                 evaluator.prepare()
 
     def _begin(self) -> None:
         """What comes before the first trial; what the study has of it is not done again."""
-        self.slots.settle()
+        self.reservations.settle()
         self._screen()
         trials = self.study.get_trials(deepcopy=False)
         if self.plan.measures_here:
             self._tell("waiting", message=APART)
-        self.tally.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
-        if self.tally.records:
-            cut = len(self.heart.dead({slot.runner for slot in self.slots.open()}))
+        self.progress.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
+        if self.progress.records:
+            cut = len(self.heartbeat.dead({slot.runner for slot in self.reservations.open()}))
             self._tell("resumed", message=f"{cut} of its processes had been ended" if cut else "")
         for _, message in self.plan.wanted:
             self._tell("moved", message=message)
@@ -206,7 +206,7 @@ class _Run:
         if screen is None:
             return
         pool = find_pool(self.plan.space, screen.evaluator)
-        drawn = screen.draw(self.plan.band, self.settings.seed, self.plan.pool if pool is None else pool)
+        drawn = screen.draw(self.plan.cost_range, self.settings.seed, self.plan.pool if pool is None else pool)
 
         def look(picks: Picks) -> float:
             return self._last(self.plan.space.from_picks(picks.tolist()), screen.evaluator, 1)
@@ -217,17 +217,17 @@ class _Run:
         self.screened = screen_all(self.study, drawn, look, tell)
 
     def _search(self) -> None:
-        proposer = self.plan.proposer(self.screened)
+        sampler = self.plan.sampler(self.screened)
         searching = Searching(
             self.plan,
             self.study,
-            self.scribe,
-            self.slots,
-            self.heart,
-            proposer,
+            self.recorder,
+            self.reservations,
+            self.heartbeat,
+            sampler,
             self.workers,
-            self.quiet,
-            self.tally,
+            self.machine_lock,
+            self.progress,
             self.interrupts,
             self._tell,
         )
@@ -235,8 +235,8 @@ class _Run:
             searching.run()
 
     def _end(self) -> None:
-        with self.interrupts.heeded():
-            hand_over(self.study, self.plan, self.screened)
+        with self.interrupts.interruptible():
+            select_final(self.study, self.plan, self.screened)
         if self.interrupts.stopping:
             if not self._pareto:
                 self._settle(self._view())  # what other processes have confirmed stays
@@ -252,13 +252,13 @@ class _Run:
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
         """Nothing trains here while the best are measured once more."""
-        with self.quiet.measuring(idle=True), self.interrupts.heeded():
+        with self.machine_lock.measuring(idle=True), self.interrupts.interruptible():
             yield
 
     def _others_at_work(self) -> bool:
         """Where this process was the first to end, by its time limit."""
-        others = {slot.runner for slot in self.slots.open()} - {"", self.heart.token}
-        return bool(others - self.heart.dead(others))
+        others = {slot.runner for slot in self.reservations.open()} - {"", self.heartbeat.token}
+        return bool(others - self.heartbeat.dead(others))
 
     def _view(self) -> StudyView:
         return read_study(self.study._storage, self.plan.study_name)
@@ -282,18 +282,18 @@ class _Run:
 
     def _score_of(self, record: Record, accuracy: float) -> float:
         """By the costs that the search went by."""
-        return self.scribe.score_at(accuracy, [record.costs[target.kept_as] for target in self.settings.targets])
+        return self.recorder.score_at(accuracy, [record.costs[target.kept_as] for target in self.settings.targets])
 
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
-        tally, total = self.tally, self.settings.trials
-        left = tally.seconds_left(total, self.settings.workers)
-        self.listen(Event(kind, record, tally.counted, total, tally.best, left, message))
+        progress, total = self.progress, self.settings.trials
+        left = progress.seconds_left(total, self.settings.workers)
+        self.listen(Event(kind, record, progress.counted, total, progress.best, left, message))
 
     def _evaluate_baseline(self) -> None:
         if self.plan.baseline is None or BASELINE in self.study.user_attrs:
             return
         label, arch = self.plan.baseline
-        costs, text, begun = self.scribe.estimates(arch), format_text(canonical(arch)), time.monotonic()
+        costs, text, begun = self.recorder.estimates(arch), format_text(canonical(arch)), time.monotonic()
         record = Record(-1, "running", text, {name: cost.value for name, cost in costs.items()}, label=label)
         try:
             for accuracy in self._accuracies(arch):
@@ -306,7 +306,7 @@ class _Run:
             record,
             state="complete",
             spreads=spreads(costs),
-            score=None if self._pareto else self.scribe.score(arch, record.accuracies[-1]),
+            score=None if self._pareto else self.recorder.score(arch, record.accuracies[-1]),
             seconds=time.monotonic() - begun,
             seed=self.settings.seed,
         )
@@ -327,7 +327,7 @@ class _Run:
         """
         single = Single(evaluator or self.plan.evaluator)
         call = Call(single, arch, arch.resolution, self.settings.seed, epochs or self.settings.epochs)
-        for outcome in self.interrupts.heed(outcomes(call)):
+        for outcome in self.interrupts.check_interrupts(outcomes(call)):
             if outcome.reason:
                 problem, _, remedy = outcome.reason.partition("\n  ")
                 raise EvaluationError(problem, remedy)

@@ -5,34 +5,34 @@ from types import MappingProxyType
 
 from nas.cost.base import CostModels
 from nas.objective import PARETO, directions, make_reward
-from nas.samplers.acquisition import FrontGain, Gain, ScoreGain
-from nas.samplers.cost_range import Band, Picks
+from nas.samplers.acquisition import Acquisition, FrontImprovement, ScoreImprovement
+from nas.samplers.base import ModelSampler, OptunaSampler, Sampler
+from nas.samplers.cost_range import CostRange, Picks
 from nas.samplers.defaults import SURROGATE
 from nas.samplers.encoding import Encoder
-from nas.samplers.filtered import Proposer, list_inside
-from nas.samplers.history import Ledger
+from nas.samplers.filtered import FilteredSampler, list_inside
+from nas.samplers.history import TrialHistory
 from nas.samplers.optuna_catalog import find_sampler
-from nas.samplers.prior_scores import Hints
-from nas.samplers.ranking import Suggester
-from nas.samplers.suggestions import ModelWisher, OptunaWisher, Wisher
+from nas.samplers.prior_scores import PriorScores
+from nas.samplers.ranking import CandidateRanker
 from nas.search.screening import Screened
 from nas.search.settings import Settings
 
 NO_COSTS: CostModels = MappingProxyType({})
 
 
-def make_proposer(
-    band: Band,
+def make_sampler(
+    cost_range: CostRange,
     settings: Settings,
     costs: CostModels = NO_COSTS,
     wanted: Sequence[Picks] = (),
     pool: Picks | None = None,
     screened: Screened | None = None,
-) -> Proposer:
+) -> FilteredSampler:
     """A proposer for a search.
 
     Args:
-        band: what is let in.
+        cost_range: what is let in.
         settings: whose sampler, seed and objective count.
         costs: what the model of accuracy looks at beside the targets' own.
         wanted: option numbers to propose first.
@@ -42,9 +42,9 @@ def make_proposer(
     Raises:
         StudyError: there is no such sampler.
     """
-    listing = list_inside(band, pool)
-    wisher = _make_wisher(band, settings, costs, listing, screened)
-    return Proposer(band, wisher, settings.seed, wanted, listing, pool is not None)
+    listing = list_inside(cost_range, pool)
+    inner = _make_inner(cost_range, settings, costs, listing, screened)
+    return FilteredSampler(cost_range, inner, settings.seed, wanted, listing, pool is not None)
 
 
 def check_sampler(name: str) -> None:
@@ -57,27 +57,27 @@ def check_sampler(name: str) -> None:
         find_sampler(name)
 
 
-def make_suggester(
-    band: Band,
+def make_ranker(
+    cost_range: CostRange,
     settings: Settings,
     costs: CostModels = NO_COSTS,
     listing: Picks | None = None,
     screened: Screened | None = None,
-) -> Suggester:
+) -> CandidateRanker:
     """The model of accuracy, and what it aims at under a search's objective."""
     targets = settings.targets
     seen = dict(costs) | {target.kept_as: target.cost for target in targets}
-    gain: Gain = FrontGain(targets[0].limit)
+    acquisition: Acquisition = FrontImprovement(targets[0].limit)
     if settings.objective != PARETO:
-        gain = ScoreGain(make_reward(settings.objective, settings.w), targets)
-    encoder = Encoder(band.space, seen)
-    hints = None if screened is None else Hints(encoder, screened.picks, screened.values)
-    return Suggester(band, encoder, gain, listing, hints)
+        acquisition = ScoreImprovement(make_reward(settings.objective, settings.w), targets)
+    encoder = Encoder(cost_range.space, seen)
+    prior_scores = None if screened is None else PriorScores(encoder, screened.picks, screened.values)
+    return CandidateRanker(cost_range, encoder, acquisition, listing, prior_scores)
 
 
-def _make_wisher(
-    band: Band, settings: Settings, costs: CostModels, listing: Picks | None, screened: Screened | None
-) -> Wisher:
+def _make_inner(
+    cost_range: CostRange, settings: Settings, costs: CostModels, listing: Picks | None, screened: Screened | None
+) -> Sampler:
     if settings.sampler_name == SURROGATE:
-        return ModelWisher(make_suggester(band, settings, costs, listing, screened), Ledger(band.space))
-    return OptunaWisher(band.space, directions(settings.objective), find_sampler(settings.sampler_name))
+        return ModelSampler(make_ranker(cost_range, settings, costs, listing, screened), TrialHistory(cost_range.space))
+    return OptunaSampler(cost_range.space, directions(settings.objective), find_sampler(settings.sampler_name))

@@ -161,7 +161,7 @@ class Scoring:
             return
         with self._guarded(), self.make_workers() as workers:
             while self._fill(workers, waiting, is_late):
-                with self.interrupts.heeded():
+                with self.interrupts.interruptible():
                     finished = workers.poll()
                 self.lease.beat()
                 # What has come to an end beside a death is not lost.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nas.errors import EvaluationError, StudyError
 from nas.evaluate.base import Evaluator
-from nas.samplers.cost_range import Band, Picks
+from nas.samplers.cost_range import CostRange, Picks
 from nas.samplers.random_networks import draw
 from nas.search.defaults import SCREENED as NETWORKS
 
@@ -44,9 +44,9 @@ class Screen:
         said = {key: value for key, value in self.evaluator.describe().items() if key != "environment"}
         return {"networks": self.networks, **said}
 
-    def draw(self, band: Band, seed: int, pool: Picks | None = None) -> Picks:
+    def draw(self, cost_range: CostRange, seed: int, pool: Picks | None = None) -> Picks:
         """The networks, the same ones for the same seed; fewer where there are no more."""
-        return draw(band.space, self.networks, seed, band, pool)
+        return draw(cost_range.space, self.networks, seed, cost_range, pool)
 
 
 @frozen(eq=False)

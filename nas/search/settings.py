@@ -35,7 +35,7 @@ class Settings:
         seed: of the study.
         objective: "soft", "hard", "absolute" or "pareto".
         w: of the reward; None takes the objective's usual one.
-        band: share of the first target below which nothing is let in.
+        cost_range: share of the first target below which nothing is let in.
         sampler: by name; "" takes the one made for this problem.
         pruner: by name.
         start_from: known networks to evaluate first, moved into the space and the band.

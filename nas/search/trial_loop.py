@@ -14,17 +14,17 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.errors import StudyError
-from nas.samplers.filtered import Proposer
+from nas.samplers.filtered import FilteredSampler
 from nas.search.plan import Plan
-from nas.search.progress import Tally
-from nas.search.trials import Running, Scribe
-from nas.studies.heartbeats import Heart
+from nas.search.progress import Progress
+from nas.search.trials import Running, TrialRecorder
+from nas.studies.heartbeats import Heartbeat
 from nas.studies.records import KILLED, Record
-from nas.studies.reservations import Full, Slot, Slots, Taken
+from nas.studies.reservations import AlreadyReserved, NoneLeft, Reservation, Reservations
 from nas.studies.study import read_trial
 from nas.workers.base import Call, Here, Key, Outcome, Single, Workers
 from nas.workers.interrupts import Interrupts
-from nas.workers.machine_lock import Quiet
+from nas.workers.machine_lock import MachineLock
 
 MOST_FAILURES = 5
 # A trial of one epoch is likely to take as long as the one before it.
@@ -48,13 +48,13 @@ class Searching:
 
     plan: Plan
     study: optuna.Study
-    scribe: Scribe
-    slots: Slots
-    heart: Heart
-    proposer: Proposer
+    recorder: TrialRecorder
+    reservations: Reservations
+    heartbeat: Heartbeat
+    sampler: FilteredSampler
     workers: Workers
-    quiet: Quiet
-    tally: Tally
+    machine_lock: MachineLock
+    progress: Progress
     interrupts: Interrupts
     tell: Tell
     _running: dict[Key, Running] = field(factory=dict, init=False)
@@ -77,11 +77,11 @@ class Searching:
             StudyError: one trial after another failed.
             NasError: the evaluator fails as a whole.
         """
-        self._learn([trial for trial in self.study.get_trials(deepcopy=False) if self.tally.knows(trial.number)])
+        self._learn([trial for trial in self.study.get_trials(deepcopy=False) if self.progress.knows(trial.number)])
         with self._given_back():
             while self._fill() or self._others_at_work():
-                self.quiet.give_way()
-                with self.interrupts.heeded():
+                self.machine_lock.give_way()
+                with self.interrupts.interruptible():
                     told = self.workers.poll(POLL_S)
                 for key, outcome in told:
                     self._hear(key, outcome)
@@ -89,11 +89,11 @@ class Searching:
 
     def _say_why(self) -> None:
         """A search that has ended itself says so."""
-        if not self.interrupts.stopping and not self._is_full and self.tally.counted < self.plan.settings.trials:
+        if not self.interrupts.stopping and not self._is_full and self.progress.counted < self.plan.settings.trials:
             if self._is_late:
                 self.tell("ended", message="the time limit is over; the same command goes on")
             elif self._is_stale:
-                self.tell("ended", message=f"{self.tally.since_better} trials in a row have brought nothing better")
+                self.tell("ended", message=f"{self.progress.since_better} trials in a row have brought nothing better")
 
     def still_running(self) -> str:
         """For who asked it to stop."""
@@ -108,7 +108,7 @@ class Searching:
             yield
         except BaseException as error:
             with suppress(StorageInternalError, SQLAlchemyError):  # others will find out by the silence
-                self.slots.give_back(f"cut short by {type(error).__name__}: {error}")
+                self.reservations.give_back(f"cut short by {type(error).__name__}: {error}")
             raise
 
     def _fill(self) -> bool:
@@ -133,7 +133,7 @@ class Searching:
     @property
     def _is_stale(self) -> bool:
         patience = self.plan.settings.patience
-        return patience is not None and self.tally.since_better >= patience
+        return patience is not None and self.progress.since_better >= patience
 
     def _others_at_work(self) -> bool:
         """Whether there are trials left that others have begun, and may not end."""
@@ -141,16 +141,16 @@ class Searching:
             return False
         self._looked = float("-inf")
         self._catch_up()
-        waiting = self.slots.open()
-        others = {slot.runner for slot in waiting} - {"", self.heart.token}
-        if others - self.heart.dead(others):
+        waiting = self.reservations.open()
+        others = {reservation.runner for reservation in waiting} - {"", self.heartbeat.token}
+        if others - self.heartbeat.dead(others):
             return True
         return not self._has_enough and (bool(waiting) or not (self._is_full or self._is_exhausted))
 
     @property
     def _has_enough(self) -> bool:
         """A study that is gone on with by a smaller number may have more slots than it wants trials."""
-        return self.tally.counted + len(self._running) >= self.plan.settings.trials
+        return self.progress.counted + len(self._running) >= self.plan.settings.trials
 
     def _next(self) -> Running | None:
         """The next trial to evaluate: one that another process has left, else a new one; None for none now."""
@@ -159,66 +159,70 @@ class Searching:
     def _left_by_others(self) -> Running | None:
         if time.monotonic() - self._looked < LOOK_S or self._has_enough:
             return None
-        for slot in self._abandoned():
-            running = self._again(slot, "its process ended before it did")
+        for reservation in self._abandoned():
+            running = self._again(reservation, "its process ended before it did")
             if running is not None:
                 return running
         self._looked = time.monotonic()
         return None
 
-    def _abandoned(self) -> Iterator[Slot]:
-        waiting = [slot for slot in self.slots.open() if slot.runner != self.heart.token or not self._has(slot)]
-        others = {slot.runner for slot in waiting} - {"", self.heart.token}
-        free = self.heart.dead(others) | {"", self.heart.token}
-        return (slot for slot in waiting if slot.runner in free)
+    def _abandoned(self) -> Iterator[Reservation]:
+        waiting = [
+            reservation
+            for reservation in self.reservations.open()
+            if reservation.runner != self.heartbeat.token or not self._has(reservation)
+        ]
+        others = {reservation.runner for reservation in waiting} - {"", self.heartbeat.token}
+        free = self.heartbeat.dead(others) | {"", self.heartbeat.token}
+        return (reservation for reservation in waiting if reservation.runner in free)
 
-    def _has(self, slot: Slot) -> bool:
-        return any(running.trial._trial_id == slot.trial_id for running in self._running.values())
+    def _has(self, reservation: Reservation) -> bool:
+        return any(running.trial._trial_id == reservation.trial_id for running in self._running.values())
 
-    def _again(self, slot: Slot, reason: str) -> Running | None:
+    def _again(self, reservation: Reservation, reason: str) -> Running | None:
         """Evaluate a slot's architecture once more, or fail it where that was tried often enough."""
-        old = self.study._storage.get_trial(slot.trial_id)
-        if slot.attempts > self.plan.settings.retries:
-            times = "once" if slot.attempts == 1 else f"{slot.attempts} times"
+        old = self.study._storage.get_trial(reservation.trial_id)
+        if reservation.attempts > self.plan.settings.retries:
+            times = "once" if reservation.attempts == 1 else f"{reservation.attempts} times"
             tried = f"{times} it was begun and did not end; the last time {reason}"
-            if self.slots.give_up(slot, tried):
-                self._take_in([self.study._storage.get_trial(slot.trial_id)])
-                self.tally.failures += 1
-                self.tell("trial", self.tally.records[-1])
+            if self.reservations.give_up(reservation, tried):
+                self._take_in([self.study._storage.get_trial(reservation.trial_id)])
+                self.progress.failures += 1
+                self.tell("trial", self.progress.records[-1])
                 self._check_failures()
             return None
-        running = self.scribe.again(old)
-        taken = self.slots.take_over(slot, running.trial, reason)
+        running = self.recorder.again(old)
+        taken = self.reservations.take_over(reservation, running.trial, reason)
         return None if taken is None else self._placed(running, taken)
 
-    def _placed(self, running: Running, slot: Slot) -> Running:
-        running.slot, running.handle = slot, optuna.Trial(self.study, slot.trial_id)
+    def _placed(self, running: Running, reservation: Reservation) -> Running:
+        running.reservation, running.handle = reservation, optuna.Trial(self.study, reservation.trial_id)
         return running
 
     def _new(self) -> Running | None:
         """A trial of an architecture that no other has; None where there is none, or all slots are taken."""
         while not self._is_exhausted:
             self._catch_up()
-            number = self.slots.count()
+            number = self.reservations.count()
             self._is_full = number >= self.plan.settings.trials
             if self._is_full:
                 return None
-            with self._undisturbed(), self.interrupts.heeded():
-                proposal = self.proposer.propose(number)
+            with self._undisturbed(), self.interrupts.interruptible():
+                proposal = self.sampler.suggest(number)
             if proposal is None:
                 self._is_exhausted = True
                 self.tell("exhausted", message="no new architecture was found in the band")
                 return None
             if self._is_over:  # a proposal may take its time
                 return None
-            running = self.scribe.begin(proposal)
+            running = self.recorder.begin(proposal)
             if self._is_quick:
                 return running
             try:
-                return self._placed(running, self.slots.begin(running.trial, self.plan.settings.trials))
-            except Full:
+                return self._placed(running, self.reservations.begin(running.trial, self.plan.settings.trials))
+            except NoneLeft:
                 continue
-            except Taken:
+            except AlreadyReserved:
                 self._avoid(running)
         return None
 
@@ -226,37 +230,37 @@ class Searching:
     def _is_quick(self) -> bool:
         """Whether the next trial is likely to be over before it could be killed; it is written when it has ended."""
         alone = isinstance(self.workers, Here) and self.plan.settings.epochs == 1
-        return alone and self.tally.last_seconds < QUICK_S
+        return alone and self.progress.last_seconds < QUICK_S
 
     def _avoid(self, running: Running) -> None:
         """Another process was faster, so this architecture is not proposed again."""
-        self.proposer.avoid(running.arch)
+        self.sampler.avoid(running.arch)
         self._looked = float("-inf")
         time.sleep(random.uniform(0, LONGEST_WAIT_S))  # noqa: S311 -- that many do not meet again and again
 
     def _undisturbed(self) -> AbstractContextManager[None]:
         """Nothing is trained on the processors while a latency is measured on them."""
-        return self.quiet.measuring() if self.plan.measures_here else nullcontext()
+        return self.machine_lock.measuring() if self.plan.measures_here else nullcontext()
 
     def _catch_up(self) -> None:
         """Take in what others have done since."""
         trials = self.study.get_trials(deepcopy=False)
-        new = [trial for trial in trials if not self.tally.knows(trial.number)]
+        new = [trial for trial in trials if not self.progress.knows(trial.number)]
         self._take_in([trial for trial in new if trial.state.is_finished()])
         self._learn([trial for trial in new if not trial.state.is_finished()])
 
     def _take_in(self, trials: list[FrozenTrial]) -> None:
         """Count trials that have ended, and let the proposer learn them."""
-        self.tally.add([read_trial(trial) for trial in trials if not self.tally.knows(trial.number)])
+        self.progress.add([read_trial(trial) for trial in trials if not self.progress.knows(trial.number)])
         for trial in trials:
             if KILLED in trial.user_attrs:
-                self.proposer.forget(trial)
+                self.sampler.forget(trial)
         self._learn(trials)
 
     def _learn(self, trials: list[FrozenTrial]) -> None:
         lasting = [(t, read_trial(t)) for t in trials if KILLED not in t.user_attrs]
         known = [(trial, record.architecture) for trial, record in lasting if record.arch]
-        self.proposer.learn([trial for trial, _ in known], [arch for _, arch in known])
+        self.sampler.learn([trial for trial, _ in known], [arch for _, arch in known])
 
     def _start(self, running: Running) -> None:
         settings = self.plan.settings
@@ -281,14 +285,14 @@ class Searching:
         """Its worker is gone, and this process is not."""
         reason = outcome.reason
         del self._running[key]
-        assert running.slot is not None  # noqa: S101 -- only trials that are written from their beginning leave here
-        goes_on = running.slot.attempts <= self.plan.settings.retries and not self._is_over
+        assert running.reservation is not None  # noqa: S101 -- only trials that are written from their beginning leave here
+        goes_on = running.reservation.attempts <= self.plan.settings.retries and not self._is_over
         self.tell("lost", read_trial(running.trial), f"{reason}{'; it is tried again' if goes_on else ''}")
         self._check_losses(outcome)
         if self._is_over:
-            self.slots.give_back(reason, running.trial._trial_id)
+            self.reservations.give_back(reason, running.trial._trial_id)
             return
-        again = self._again(running.slot, reason)
+        again = self._again(running.reservation, reason)
         if again is not None:
             self._start(again)
 
@@ -307,31 +311,31 @@ class Searching:
             self._ended(key, running, TrialState.PRUNED, outcome)
 
     def _is_unpromising(self, running: Running, outcome: Outcome) -> bool:
-        if self.scribe.is_pareto or running.handle is None:  # Optuna compares epochs for single objectives alone.
+        if self.recorder.is_pareto or running.handle is None:  # Optuna compares epochs for single objectives alone.
             return False
         epoch = len(outcome.accuracies)
-        running.handle.report(self.scribe.score_of(running, outcome.accuracies[-1]), epoch)
+        running.handle.report(self.recorder.score_of(running, outcome.accuracies[-1]), epoch)
         return epoch < self.plan.settings.epochs and running.handle.should_prune()
 
     def _ended(self, key: Key, running: Running, state: TrialState, outcome: Outcome) -> None:
-        trial = self.scribe.end(running, state, outcome)
+        trial = self.recorder.end(running, state, outcome)
         written = self._write(running, trial)
         del self._running[key]
         if not written:
             return
         self._take_in([trial])
-        record = self.tally.records[-1]
-        self.tally.ended(record, time.monotonic() - running.begun)
+        record = self.progress.records[-1]
+        self.progress.ended(record, time.monotonic() - running.begun)
         self.tell("trial", record)
         self._check_failures()
 
     def _write(self, running: Running, trial: FrozenTrial) -> bool:
         """Whether it counts: another process may have been faster, or has taken it over."""
-        if running.slot is not None:
-            return self.slots.end(trial)
+        if running.reservation is not None:
+            return self.reservations.end(trial)
         try:
-            self.slots.begin(trial, self.plan.settings.trials)
-        except (Taken, Full):
+            self.reservations.begin(trial, self.plan.settings.trials)
+        except (AlreadyReserved, NoneLeft):
             self._avoid(running)
             return False
         return True
@@ -346,9 +350,9 @@ class Searching:
             )
 
     def _check_failures(self) -> None:
-        if self.tally.failures >= MOST_FAILURES:
-            reason = self.tally.records[-1].reason
+        if self.progress.failures >= MOST_FAILURES:
+            reason = self.progress.records[-1].reason
             raise StudyError(
-                f"{self.tally.failures} trials failed one after another, the last with: {reason}",
+                f"{self.progress.failures} trials failed one after another, the last with: {reason}",
                 "mend the cause and give the same command again; finished trials are kept",
             )

@@ -17,7 +17,7 @@ from nas.cost.base import Cost
 from nas.objective import PARETO, make_reward, score
 from nas.samplers.filtered import Proposal
 from nas.search.plan import Plan
-from nas.studies.reservations import Slot
+from nas.studies.reservations import Reservation
 from nas.studies.study import versions_now
 from nas.workers.base import Outcome
 
@@ -39,7 +39,7 @@ class Running:
 
     trial: FrozenTrial
     arch: Architecture
-    slot: Slot | None = None
+    reservation: Reservation | None = None
     handle: optuna.Trial | None = None
     begun: float = field(factory=time.monotonic)
 
@@ -50,7 +50,7 @@ class Running:
 
 
 @define(eq=False)
-class Scribe:
+class TrialRecorder:
     """Makes trials of a plan, and writes down how they ended."""
 
     plan: Plan
@@ -96,7 +96,7 @@ class Scribe:
         arch: Architecture,
         params: Mapping[str, Any],
         distributions: Mapping[str, BaseDistribution],
-        remembered: Mapping[str, Any],
+        sampler_attrs: Mapping[str, Any],
         kept: Mapping[str, Any],
     ) -> Running:
         trial = create_trial(
@@ -104,7 +104,7 @@ class Scribe:
             params=dict(params),
             distributions=dict(distributions),
             user_attrs=dict(kept) | {"versions": versions_now()},
-            system_attrs=dict(remembered),
+            system_attrs=dict(sampler_attrs),
         )
         trial.datetime_start = datetime.now()
         return Running(trial, arch)

@@ -19,7 +19,7 @@ def verify(
     view: StudyView,
     targets: Sequence[Target],
     tell: Callable[[str], None] = lambda _message: None,
-    heeded: Callable[[], AbstractContextManager[None]] = nullcontext,
+    interruptible: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
     """Measure by rank until enough meet every target that is measured in the end; verdicts are kept in the study.
 
@@ -31,7 +31,7 @@ def verify(
         view: of it.
         targets: of the search.
         tell: is told before each measurement.
-        heeded: inside it the user may interrupt.
+        interruptible: inside it the user may interrupt.
 
     Raises:
         NasError: a device fails.
@@ -42,7 +42,7 @@ def verify(
     verdicts = dict(view.verdicts)
     while batch := list(_waiting(view, verdicts)):
         tell(f"measuring {len(batch)} of the best once more")
-        with heeded():
+        with interruptible():
             verdicts |= _judge(batch, judged)
         _keep(study, verdicts)
 

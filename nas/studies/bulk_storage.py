@@ -59,13 +59,13 @@ class BulkStorage(RDBStorage):
 
     Attributes:
         say: is told, in a sentence, what the user should know of the database.
-        heed: called while the database is waited for; may raise.
+        check_interrupts: called while the database is waited for; may raise.
     """
 
     def __init__(self, url: str, say: Callable[[str], None] = _nothing) -> None:
         super().__init__(url, engine_kwargs=_patient_engine(url))
         self.say = say
-        self.heed: Callable[[], None] = lambda: None
+        self.check_interrupts: Callable[[], None] = lambda: None
 
     def _get_trials(
         self,
@@ -218,7 +218,9 @@ class PatientStorage(_CachedStorage):
 def _patient(name: str) -> Callable[..., Any]:
     def method(self: PatientStorage, *arguments: Any, **named: Any) -> Any:
         backend = cast(BulkStorage, self._backend)
-        return patiently(lambda: getattr(_CachedStorage, name)(self, *arguments, **named), backend.say, backend.heed)
+        return patiently(
+            lambda: getattr(_CachedStorage, name)(self, *arguments, **named), backend.say, backend.check_interrupts
+        )
 
     return method
 

@@ -22,7 +22,7 @@ GRACE_S = 60.0  # of silence, after which a process of another machine is taken 
 
 
 @define(eq=False)
-class Heart:
+class Heartbeat:
     """Says every few seconds that this process is at work; used as a context manager.
 
     Attributes:

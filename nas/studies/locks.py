@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from nas.studies.bulk_storage import BulkStorage
-from nas.studies.heartbeats import Heart
+from nas.studies.heartbeats import Heartbeat
 from nas.studies.process_identity import shown
 from nas.studies.tables import LOCKS, at_once, in_transaction
 
@@ -23,33 +23,33 @@ class Lock:
     """The right to do something of a study; ends with the process that has it.
 
     Attributes:
-        heart: of this process.
+        heartbeat: of this process.
         study_id: Optuna's.
         name: of what is done.
     """
 
-    heart: Heart
+    heartbeat: Heartbeat
     study_id: int
     name: str
 
     def holder(self) -> str:
         """Take it where it is free, or was that of a process that is gone; who has it now."""
         try:
-            return in_transaction(self.heart.storage, self._take)
+            return in_transaction(self.heartbeat.storage, self._take)
         except IntegrityError:  # another one was faster
-            return in_transaction(self.heart.storage, self._read)
+            return in_transaction(self.heartbeat.storage, self._read)
 
     def end(self, way: Callable[[BulkStorage, Callable[[Session], object]], object]) -> None:
         """Give it back, in one of the two ways of a transaction."""
-        mine = LOCKS.c.runner == self.heart.token
-        way(self.heart.storage, lambda session: session.execute(delete(LOCKS).where(*self._row, mine)))
+        mine = LOCKS.c.runner == self.heartbeat.token
+        way(self.heartbeat.storage, lambda session: session.execute(delete(LOCKS).where(*self._row, mine)))
 
     def _take(self, session: Session) -> str:
         held = self._read(session)
         if not held:
-            session.execute(insert(LOCKS).values(study_id=self.study_id, name=self.name, runner=self.heart.token))
-        elif held != self.heart.token and self.heart.dead([held]):
-            session.execute(update(LOCKS).where(*self._row, LOCKS.c.runner == held).values(runner=self.heart.token))
+            session.execute(insert(LOCKS).values(study_id=self.study_id, name=self.name, runner=self.heartbeat.token))
+        elif held != self.heartbeat.token and self.heartbeat.dead([held]):
+            session.execute(update(LOCKS).where(*self._row, LOCKS.c.runner == held).values(runner=self.heartbeat.token))
         return self._read(session)
 
     def _read(self, session: Session) -> str:
@@ -61,20 +61,20 @@ class Lock:
 
 
 @contextmanager
-def alone(lock: Lock, say: Callable[[str], None], heed: Callable[[], None]) -> Iterator[None]:
+def alone(lock: Lock, say: Callable[[str], None], check_interrupts: Callable[[], None]) -> Iterator[None]:
     """Nobody else is inside with the same lock; waits for who is.
 
     Args:
         lock: of what is done.
         say: is told once who is waited for.
-        heed: called while it waits; may raise.
+        check_interrupts: called while it waits; may raise.
     """
     told = ""
-    while (holder := lock.holder()) != lock.heart.token:
+    while (holder := lock.holder()) != lock.heartbeat.token:
         if holder and not told:
             told = holder
             say(f"{shown(holder)} is at the {lock.name} of the study; it is waited for")
-        heed()
+        check_interrupts()
         time.sleep(AGAIN_S)
     try:
         yield

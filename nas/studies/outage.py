@@ -22,14 +22,17 @@ TRIES = 10
 
 
 def patiently(
-    work: Callable[[], T], say: Callable[[str], None], heed: Callable[[], None], longest_s: float = LONGEST_S
+    work: Callable[[], T],
+    say: Callable[[str], None],
+    check_interrupts: Callable[[], None],
+    longest_s: float = LONGEST_S,
 ) -> T:
     """What the work gives; while the database is away it is tried again.
 
     Args:
         work: can be done twice.
         say: is told once, in a sentence.
-        heed: called while it waits; may raise.
+        check_interrupts: called while it waits; may raise.
         longest_s: after which it is given up.
 
     Raises:
@@ -45,7 +48,7 @@ def patiently(
                 raise
             if wait_s == FIRST_WAIT_S:
                 say("the database does not answer; it is asked again until it does")
-            heed()
+            check_interrupts()
             # Not all at the same moment, when it comes back to many.
             time.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311 -- nothing secret
             wait_s = min(LONGEST_WAIT_S, 2 * wait_s)

@@ -25,16 +25,16 @@ KILLED = "killed"
 ARCH = "arch"  # user attribute of a trial: its architecture's text
 
 
-class Taken(Exception):  # noqa: N818 -- no error: try another one
+class AlreadyReserved(Exception):  # noqa: N818 -- no error: try another one
     """Another slot has the architecture."""
 
 
-class Full(Exception):  # noqa: N818 -- no error: all is taken
+class NoneLeft(Exception):  # noqa: N818 -- no error: all is taken
     """There are as many slots as were asked for."""
 
 
 @frozen
-class Slot:
+class Reservation:
     """A slot and its trial so far.
 
     Attributes:
@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 
 @define(eq=False)
-class Slots:
+class Reservations:
     """The slots of a study.
 
     Attributes:
@@ -104,12 +104,12 @@ class Slots:
         in_transaction(self.storage, write)
         self.storage.catch_up(self.study_id)
 
-    def begin(self, trial: FrozenTrial, total: int) -> Slot:
+    def begin(self, trial: FrozenTrial, total: int) -> Reservation:
         """Write a trial, running or ended, into a slot of its own, which is given back; the trial gets its number.
 
         Raises:
-            Taken: its architecture has a slot.
-            Full: there are `total` slots.
+            AlreadyReserved: its architecture has a slot.
+            NoneLeft: there are `total` slots.
         """
         key = digest(trial.user_attrs[ARCH])
 
@@ -118,9 +118,9 @@ class Slots:
             made = self.storage._get_prepared_new_trial(self.study_id, trial, session)
             number, row = self._count(session), self._of_arch(session, key)
             if row is not None:
-                raise Taken(row)
+                raise AlreadyReserved(row)
             if number >= total:
-                raise Full
+                raise NoneLeft
             trial_id, trial_number = _numbers(made)
             values = self._row(number, key, trial_id, ended=trial.state.is_finished())
             session.execute(insert(SLOTS).values(**values))
@@ -129,14 +129,14 @@ class Slots:
         try:
             trial._trial_id, trial.number, slot = in_transaction(self.storage, write)
         except IntegrityError:
-            raise Taken from None
-        except Taken as taken:
+            raise AlreadyReserved from None
+        except AlreadyReserved as taken:
             # A database that goes away may have written what it could not say any more.
             trial._trial_id, trial.number, slot = self._adopt(taken)
         self._own.add(trial._trial_id)
         if trial.state.is_finished():
             self.storage.keep(trial._trial_id)
-        return Slot(slot, trial._trial_id, self.runner, 1)
+        return Reservation(slot, trial._trial_id, self.runner, 1)
 
     def end(self, trial: FrozenTrial) -> bool:
         """Write what became of a running trial; false where it was taken from this process meanwhile."""
@@ -153,7 +153,7 @@ class Slots:
 
         return self._kept(trial._trial_id, in_transaction(self.storage, write))
 
-    def take_over(self, slot: Slot, trial: FrozenTrial, reason: str) -> Slot | None:
+    def take_over(self, slot: Reservation, trial: FrozenTrial, reason: str) -> Reservation | None:
         """Begin a slot's trial anew, here; the slot as it is then, None where another process was faster.
 
         Args:
@@ -177,9 +177,9 @@ class Slots:
             return None
         trial._trial_id, trial.number = numbers
         self._own.add(trial._trial_id)
-        return Slot(slot.number, trial._trial_id, self.runner, slot.attempts + 1)
+        return Reservation(slot.number, trial._trial_id, self.runner, slot.attempts + 1)
 
-    def give_up(self, slot: Slot, reason: str) -> bool:
+    def give_up(self, slot: Reservation, reason: str) -> bool:
         """Fail a slot's trial; false where another process was faster."""
 
         def write(session: Session) -> bool:
@@ -211,11 +211,11 @@ class Slots:
             self.storage.keep(trial_id)
         return done
 
-    def open(self) -> list[Slot]:
+    def open(self) -> list[Reservation]:
         """Slots that have not ended, in order."""
         wanted = select(SLOTS).where(SLOTS.c.study_id == self.study_id, SLOTS.c.ended.is_(False)).order_by(SLOTS.c.slot)
         rows = in_transaction(self.storage, lambda session: session.execute(wanted).all())
-        return [Slot(row.slot, row.trial_id, row.runner, row.attempts) for row in rows]
+        return [Reservation(row.slot, row.trial_id, row.runner, row.attempts) for row in rows]
 
     def count(self) -> int:
         """How many there are."""
@@ -274,7 +274,7 @@ class Slots:
         wanted = select(SLOTS).where(SLOTS.c.study_id == self.study_id, SLOTS.c.trial_id == trial_id)
         return session.execute(wanted.with_for_update()).first()
 
-    def _is_as_read(self, session: Session, slot: Slot) -> bool:
+    def _is_as_read(self, session: Session, slot: Reservation) -> bool:
         row = self._of_trial(session, slot.trial_id)
         if row is None or row.slot != slot.number:
             return False
@@ -287,10 +287,10 @@ class Slots:
     def _kill(self, session: Session, trial_id: int, reason: str) -> None:
         _fail(session, trial_id, {"reason": reason, KILLED: True})
 
-    def _adopt(self, taken: Taken) -> tuple[int, int, int]:
+    def _adopt(self, taken: AlreadyReserved) -> tuple[int, int, int]:
         (row,) = taken.args or (None,)
         if row is None or row.runner != self.runner or row.trial_id in self._own:
-            raise Taken
+            raise AlreadyReserved
         number = select(models.TrialModel.number).where(models.TrialModel.trial_id == row.trial_id)
         numbered = in_transaction(self.storage, lambda session: session.execute(number).scalar_one())
         return row.trial_id, numbered, row.slot

@@ -86,7 +86,7 @@ def in_transaction(storage: BulkStorage, work: Callable[[Session], T]) -> T:
         StorageInternalError: the database refuses.
         sqlalchemy.exc.IntegrityError: another one has written a row with the same key.
     """
-    return patiently(lambda: at_once(storage, work), storage.say, storage.heed)
+    return patiently(lambda: at_once(storage, work), storage.say, storage.check_interrupts)
 
 
 def at_once(storage: BulkStorage, work: Callable[[Session], T]) -> T:

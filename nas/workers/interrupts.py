@@ -28,14 +28,14 @@ class Interrupts:
     """
 
     stopping: bool = field(default=False, init=False)
-    _heeding: bool = field(default=False, init=False)
+    _interruptible: bool = field(default=False, init=False)
     _pending: bool = field(default=False, init=False)
     _asked: Callable[[], None] | None = field(default=None, init=False)
     _ours: dict[signal.Signals, Handler] = field(factory=dict, init=False)
 
     @contextmanager
     def taken_over(self) -> Iterator[None]:
-        """Put interrupts off, but for what `heeded` and `heed` surround."""
+        """Put interrupts off, but for what `interruptible` and `check_interrupts` surround."""
         ours: dict[signal.Signals, Handler] = {signal.SIGINT: self._take, signal.SIGTERM: self._take_at_once}
         if threading.current_thread() is not threading.main_thread():
             ours.clear()
@@ -70,34 +70,34 @@ class Interrupts:
             self.stopping = True
             self._asked()
             return
-        self._heed()
+        self._deliver()
 
     def _take_at_once(self, _number: int, _frame: FrameType | None) -> None:
-        self._heed()
+        self._deliver()
 
-    def _heed(self) -> None:
+    def _deliver(self) -> None:
         again, self._pending = self._pending, True
-        if self._heeding or again:
+        if self._interruptible or again:
             raise KeyboardInterrupt
 
     @contextmanager
-    def heeded(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
         """Here interrupts come through at once, and one that was put off or lost comes now."""
-        self._heeding = True
+        self._interruptible = True
         try:
             self.check()
             yield
         finally:
-            self._heeding = False
+            self._interruptible = False
 
-    def heed(self, items: Iterable[T]) -> Iterator[T]:
+    def check_interrupts(self, items: Iterable[T]) -> Iterator[T]:
         """The items; interrupts are heeded while the next one is made."""
         source = iter(items)
-        with self.heeded():
+        with self.interruptible():
             item = next(source, None)
         while item is not None:
             yield item
-            with self.heeded():
+            with self.interruptible():
                 item = next(source, None)
 
     def check(self) -> None:

@@ -31,22 +31,22 @@ def _folder() -> Path:
 
 
 @define(eq=False)
-class Quiet:
+class MachineLock:
     """This process's share in the locks of this machine and user; used as a context manager while trials run.
 
     Attributes:
         workers: whose work is put off.
-        heed: called while it waits; may raise.
+        check_interrupts: called while it waits; may raise.
         folder: of the locks.
     """
 
     workers: Workers
-    heed: Callable[[], None]
+    check_interrupts: Callable[[], None]
     folder: Path = field(factory=_folder)
     _working: IO[str] | None = field(default=None, init=False)
     _wanted: IO[str] | None = field(default=None, init=False)
 
-    def __enter__(self) -> "Quiet":
+    def __enter__(self) -> "MachineLock":
         """Trials may run here."""
         with suppress(OSError):  # a folder that cannot be written to, or a system without such locks: nobody is told
             self._working, self._wanted = self._open("working"), self._open("wanted")
@@ -103,7 +103,7 @@ class Quiet:
 
     def _wait(self, file: IO[str], kind: str) -> None:
         while not _try(file, kind):
-            self.heed()
+            self.check_interrupts()
             time.sleep(AGAIN_S)
 
 

@@ -37,9 +37,13 @@ def command(verb: str) -> click.Command:
 
 
 def test_every_module_with_a_command_is_a_verb() -> None:
-    folder = ROOT / "nas" / "cli"
-    with_command = {path.stem for path in folder.glob("*.py") if "def command(" in path.read_text()}
-    assert with_command == {*VERBS, *(verb.replace(" ", "_") for verb in commands())}
+    folder = ROOT / "nas"
+    with_command = {
+        ".".join(("nas", *path.relative_to(folder).with_suffix("").parts))
+        for path in (folder / "cli").rglob("*.py")
+        if "def command(" in path.read_text()
+    }
+    assert with_command == {*VERBS.values(), *(command(verb).callback.__module__ for verb in commands())}
 
 
 @pytest.mark.parametrize("verb", commands())

@@ -13,16 +13,16 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.objective import Direction
-from nas.samplers.cost_range import Band, Picks
-from nas.samplers.filtered import Proposal, Proposer
-from nas.samplers.suggestions import distributions
+from nas.samplers.base import distributions
+from nas.samplers.cost_range import CostRange, Picks
+from nas.samplers.filtered import FilteredSampler, Proposal
 from nas.space.files import find_space
-from tests.search.fakes import SMALLEST, band_of, every_pick, level, make_space, proposer_of
+from tests.search.fakes import SMALLEST, cost_range_of, every_pick, level, make_space, sampler_of
 
-TINY = band_of(make_space(), "flops=1.2M", band=0.5)
-MACRO = band_of(find_space("nasbench_macro"), "flops=80M")
-MNASNET = band_of(find_space("mnasnet"), "flops=300M", "params=5M")
-BANDS: Mapping[str, Band] = {"tiny": TINY, "nasbench_macro": MACRO, "mnasnet": MNASNET}
+TINY = cost_range_of(make_space(), "flops=1.2M", band=0.5)
+MACRO = cost_range_of(find_space("nasbench_macro"), "flops=80M")
+MNASNET = cost_range_of(find_space("mnasnet"), "flops=300M", "params=5M")
+BANDS: Mapping[str, CostRange] = {"tiny": TINY, "nasbench_macro": MACRO, "mnasnet": MNASNET}
 
 
 def made_up(
@@ -48,23 +48,23 @@ class Drive:
     """A proposer with a made-up study: some trials fail, some are pruned, most are complete."""
 
     def __init__(
-        self, band: Band, sampler: str, directions: Sequence[Direction], seed: int = 0, pool: Picks | None = None
+        self, band: CostRange, sampler: str, directions: Sequence[Direction], seed: int = 0, pool: Picks | None = None
     ) -> None:
         self.directions = directions
-        self.proposer = proposer_of(band, sampler, seed, directions, pool=pool)
+        self.sampler = sampler_of(band, sampler, seed, directions, pool=pool)
         self.trials: list[FrozenTrial] = []
         self.archs: list[Architecture] = []
         self.proposals: list[Proposal] = []
 
     def go(self, count: int) -> "Drive":
         for _ in range(count):
-            proposal = propose(self.proposer, len(self.trials))
+            proposal = suggest(self.sampler, len(self.trials))
             self.proposals.append(proposal)
             self.take_in([made_up(proposal, len(self.trials), self.directions, self._state())], [proposal.arch])
         return self
 
     def take_in(self, trials: Sequence[FrozenTrial], archs: Sequence[Architecture]) -> "Drive":
-        self.proposer.learn(trials, archs)
+        self.sampler.learn(trials, archs)
         self.trials.extend(trials)
         self.archs.extend(archs)
         return self
@@ -76,9 +76,9 @@ class Drive:
         return TrialState.FAIL if number % 7 == 3 else TrialState.COMPLETE
 
 
-def propose(proposer: Proposer, number: int) -> Proposal:
+def suggest(sampler: FilteredSampler, number: int) -> Proposal:
     """What it proposes; there is something."""
-    proposal = proposer.propose(number)
+    proposal = sampler.suggest(number)
     assert proposal is not None
     return proposal
 
@@ -135,36 +135,36 @@ class SamplerContract:
     def test_asking_twice_gives_the_same_twice(self, sampler: str, directions: Sequence[Direction]) -> None:
         whole = driven("tiny", sampler, directions, length(sampler))
         drive = Drive(TINY, sampler, directions).take_in(whole.trials[:16], whole.archs[:16])
-        assert drive.proposer.propose(16) == drive.proposer.propose(16) == whole.proposals[16]
+        assert drive.sampler.suggest(16) == drive.sampler.suggest(16) == whole.proposals[16]
 
     def test_a_small_band_is_used_up_and_then_there_is_none(
         self, sampler: str, directions: Sequence[Direction]
     ) -> None:
-        band = band_of(make_space(SMALLEST), "flops=10M", objective="pareto")
+        band = cost_range_of(make_space(SMALLEST), "flops=10M", objective="pareto")
         drive = Drive(band, sampler, directions).go(3)
         assert len(set(drive.archs)) == 3
-        assert drive.proposer.propose(3) is None
+        assert drive.sampler.suggest(3) is None
 
     def test_all_of_a_band_is_found_before_it_ends(self, sampler: str, directions: Sequence[Direction]) -> None:
-        band = band_of(make_space(), "flops=1M", band=0.9)
+        band = cost_range_of(make_space(), "flops=1M", band=0.9)
         every = every_pick(band.space)
         inside = {canonical(band.space.from_picks(row)) for row in every[band.excess(every) == 0]}
         assert len(inside) >= 8
         drive = Drive(band, sampler, directions).go(len(inside))
         assert set(drive.archs) == inside
-        assert drive.proposer.propose(len(inside)) is None
+        assert drive.sampler.suggest(len(inside)) is None
 
     def test_running_trials_are_not_proposed_again(self, sampler: str, directions: Sequence[Direction]) -> None:
         whole = driven("tiny", sampler, directions, length(sampler))
-        proposer = Drive(TINY, sampler, directions).take_in(whole.trials[:12], whole.archs[:12]).proposer
+        made = Drive(TINY, sampler, directions).take_in(whole.trials[:12], whole.archs[:12]).sampler
         known = set(whole.archs[:12])
         for number in range(12, 20):
-            proposal = propose(proposer, number)
+            proposal = suggest(made, number)
             assert proposal.arch not in known
             known.add(proposal.arch)
             running = made_up(proposal, number, directions, TrialState.RUNNING)
-            proposer.learn([running], [proposal.arch])
-            assert not proposer.knows(running)
+            made.learn([running], [proposal.arch])
+            assert not made.knows(running)
 
     @pytest.mark.parametrize("begun", [0, 11])
     def test_two_that_know_of_each_others_running_trials_do_not_propose_alike(
@@ -176,11 +176,11 @@ class SamplerContract:
         seen = list(whole.archs[:begun])
         for number in range(begun, begun + 4):
             for own, drive in enumerate(pair):
-                proposal = propose(drive.proposer, number)
+                proposal = suggest(drive.sampler, number)
                 seen.append(proposal.arch)
                 running = made_up(proposal, 2 * number + own, directions, TrialState.RUNNING)
                 for each in pair:
-                    each.proposer.learn([running], [proposal.arch])
+                    each.sampler.learn([running], [proposal.arch])
         assert len(set(seen)) == len(seen) == begun + 8
 
     def test_a_running_trial_that_has_ended_is_learnt_as_if_it_had_never_been_seen_running(
@@ -190,11 +190,11 @@ class SamplerContract:
         count = len(whole.trials) - 2
         seen, unseen = (Drive(TINY, sampler, directions) for _ in "ab")
         running = [made_up(p, i, directions, TrialState.RUNNING) for i, p in enumerate(whole.proposals[:count])]
-        seen.proposer.learn(running, whole.archs[:count])
+        seen.sampler.learn(running, whole.archs[:count])
         for each in (seen, unseen):
             each.take_in(whole.trials[:count], whole.archs[:count])
-            assert all(map(each.proposer.knows, whole.trials[:count]))
-        assert seen.proposer.propose(count) == unseen.proposer.propose(count) == whole.proposals[count]
+            assert all(map(each.sampler.knows, whole.trials[:count]))
+        assert seen.sampler.suggest(count) == unseen.sampler.suggest(count) == whole.proposals[count]
 
     def test_what_was_learnt_is_passed_over_the_second_time(
         self, sampler: str, directions: Sequence[Direction]
@@ -202,8 +202,8 @@ class SamplerContract:
         whole = driven("tiny", sampler, directions, length(sampler))
         drive = Drive(TINY, sampler, directions)
         for _ in "ab":
-            drive.proposer.learn(whole.trials[:14], whole.archs[:14])
-        assert drive.proposer.propose(14) == whole.proposals[14]
+            drive.sampler.learn(whole.trials[:14], whole.archs[:14])
+        assert drive.sampler.suggest(14) == whole.proposals[14]
 
     def test_what_others_have_added_is_learnt(self, sampler: str, directions: Sequence[Direction]) -> None:
         """Random ones without anything that a sampler would remember, between its own."""
@@ -212,12 +212,12 @@ class SamplerContract:
         for _ in range(12):
             drive.take_in(*next(others)).go(1)
         added = [arch for arch in drive.archs if arch not in {proposal.arch for proposal in drive.proposals}]
-        assert all(map(drive.proposer.knows, drive.trials))
+        assert all(map(drive.sampler.knows, drive.trials))
         first_of_others = {canonical(arch) for arch in added}
         for number, proposal in enumerate(drive.proposals):
             assert proposal.arch not in drive.archs[: 2 * number + 1]
         assert len(first_of_others) >= 6
-        assert propose(drive.proposer, 24).arch not in drive.archs
+        assert suggest(drive.sampler, 24).arch not in drive.archs
 
     def test_what_others_have_read_decides_what_it_proposes(
         self, sampler: str, directions: Sequence[Direction]
@@ -226,7 +226,7 @@ class SamplerContract:
         trials, archs = zip(*((t, a) for (t,), (a,) in _by_others(directions)), strict=True)
         upside_down = [_turned(trial) for trial in trials]
         first, other = (Drive(TINY, sampler, directions).take_in(each, archs) for each in (trials, upside_down))
-        after = [[propose(each.proposer, number).arch for number in range(24, 34)] for each in (first, other)]
+        after = [[suggest(each.sampler, number).arch for number in range(24, 34)] for each in (first, other)]
         assert (after[0] == after[1]) == (sampler in ("random", "nsga2", "nsga3"))
 
     @pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.PRUNED, TrialState.RUNNING])
@@ -235,7 +235,7 @@ class SamplerContract:
     ) -> None:
         drive = Drive(TINY, sampler, directions)
         for number in range(25):
-            proposal = propose(drive.proposer, number)
+            proposal = suggest(drive.sampler, number)
             drive.take_in([made_up(proposal, number, directions, state)], [proposal.arch])
         assert len(set(drive.archs)) == 25
         assert all(map(TINY.admits, drive.archs))
@@ -249,26 +249,26 @@ class SamplerContract:
         assert 10 <= len(inside) < 40
         drive = Drive(MACRO, sampler, directions, pool=pool).go(len(inside))
         assert set(drive.archs) == inside
-        assert drive.proposer.propose(len(inside)) is None
+        assert drive.sampler.suggest(len(inside)) is None
 
     def test_the_networks_to_start_from_come_first_and_only_once(
         self, sampler: str, directions: Sequence[Direction]
     ) -> None:
         every = every_pick(TINY.space)
         wanted = every[TINY.excess(every) == 0][[3, 3, 9]]
-        proposer = proposer_of(TINY, sampler, 0, directions, list(wanted))
+        made = sampler_of(TINY, sampler, 0, directions, list(wanted))
         archs = [canonical(TINY.space.from_picks(row)) for row in wanted[[0, 2]]]
         for number in range(12):
-            proposal = propose(proposer, number)
+            proposal = suggest(made, number)
             assert (proposal.arch == archs[number]) if number < 2 else (proposal.arch not in archs)
-            proposer.learn([made_up(proposal, number, directions)], [proposal.arch])
+            made.learn([made_up(proposal, number, directions)], [proposal.arch])
 
 
 def _by_others(directions: Sequence[Direction]) -> Iterator[tuple[list[FrozenTrial], list[Architecture]]]:
     """24 complete trials of another proposer, with even numbers."""
-    other = proposer_of(TINY, "random", 77, directions)
+    other = sampler_of(TINY, "random", 77, directions)
     for number in range(24):
-        proposal = attrs.evolve(propose(other, number), system_attrs={})
+        proposal = attrs.evolve(suggest(other, number), system_attrs={})
         trial = made_up(proposal, 2 * number, directions)
         other.learn([trial], [proposal.arch])
         yield [trial], [proposal.arch]

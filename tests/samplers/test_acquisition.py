@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from nas.cost.target import parse_target
 from nas.objective import make_reward, score
-from nas.samplers.acquisition import FrontGain, Known, ScoreGain, steps
+from nas.samplers.acquisition import FrontImprovement, Known, ScoreImprovement, steps
 from nas.samplers.encoding import Floats
 from nas.samplers.surrogate import LEAST_ERROR
 
@@ -36,7 +36,7 @@ def draws_of(mean: float, spread: float, count: int = DRAWS) -> Floats:
 def test_a_score_is_the_objectives(name: str, w: float | None, count: int) -> None:
     reward, targets = make_reward(name, w), TARGETS[:count]
     expected = [score(a, c[:count].tolist(), targets, reward) for a, c in zip(KNOWN, COSTS, strict=True)]
-    assert ScoreGain(reward, targets).score(KNOWN, COSTS[:, :count]) == pytest.approx(expected, rel=1e-12)
+    assert ScoreImprovement(reward, targets).score(KNOWN, COSTS[:, :count]) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -49,16 +49,16 @@ def test_the_expected_improvement_is_the_mean_improvement_of_the_score(name: str
         np.maximum(scored(draws_of(mean, spread, 800), *costs[:count]) - best, 0).mean()
         for mean, spread, costs in zip(MEANS, SPREADS, CANDIDATES, strict=True)
     ]
-    gain = ScoreGain(reward, targets)
-    found = gain.expect(MEANS, SPREADS, CANDIDATES[:, :count], Known(KNOWN, COSTS[:, :count]))
+    acquisition = ScoreImprovement(reward, targets)
+    found = acquisition.expect(MEANS, SPREADS, CANDIDATES[:, :count], Known(KNOWN, COSTS[:, :count]))
     assert found == pytest.approx(expected, rel=0.02, abs=2e-4)
     assert max(expected) > 0.01
 
 
 def test_the_dearer_of_two_alike_promises_less() -> None:
-    gain = ScoreGain(make_reward("soft"), TARGETS[:1])
+    acquisition = ScoreImprovement(make_reward("soft"), TARGETS[:1])
     same = np.array([1.2, 1.2])
-    found = gain.expect(same, 0.3 * same, np.array([[90e6], [100e6]]), Known(KNOWN, COSTS[:, :1]))
+    found = acquisition.expect(same, 0.3 * same, np.array([[90e6], [100e6]]), Known(KNOWN, COSTS[:, :1]))
     assert found[0] > found[1] > 0
 
 
@@ -98,16 +98,18 @@ def test_the_expected_growth_of_the_front_is_the_mean_growth_of_its_area(seed: i
         )
         for mean, spread, cost in zip(means, spreads, own, strict=True)
     ]
-    found = FrontGain(limit).expect(means, spreads, own[:, None], Known(accuracies, costs[:, None]))
+    found = FrontImprovement(limit).expect(means, spreads, own[:, None], Known(accuracies, costs[:, None]))
     assert found == pytest.approx(expected, rel=0.02, abs=5e-3)
     order = rng.permutation(8)
-    again = FrontGain(limit).expect(means, spreads, own[:, None], Known(accuracies[order], costs[order, None]))
+    again = FrontImprovement(limit).expect(means, spreads, own[:, None], Known(accuracies[order], costs[order, None]))
     assert again == pytest.approx(found, rel=1e-12)
 
 
 def test_what_costs_more_than_the_limit_does_not_make_the_front_grow() -> None:
     known = Known(np.array([0.5, 0.7]), np.array([[2.0], [5.0]]))
-    found = FrontGain(6.0).expect(np.array([3.0] * 3), np.array([0.5] * 3), np.array([[6.0], [6.1], [5.9]]), known)
+    found = FrontImprovement(6.0).expect(
+        np.array([3.0] * 3), np.array([0.5] * 3), np.array([[6.0], [6.1], [5.9]]), known
+    )
     assert found[:2].tolist() == [0, 0]
     assert found[2] > 0
 
@@ -133,7 +135,7 @@ POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6)), min_size=1, m
 @given(points=POINTS)
 def test_members_of_the_front_come_before_all_others(points: list[tuple[int, int]]) -> None:
     accuracies, costs = (np.array(column, dtype=float) for column in zip(*points, strict=True))
-    scores = FrontGain(10.0).score(accuracies / 10, costs[:, None])
+    scores = FrontImprovement(10.0).score(accuracies / 10, costs[:, None])
     on_front = np.array(members(accuracies.tolist(), costs.tolist()))
     assert (scores[~on_front] <= 0).all()
     assert (scores[on_front] >= 0).all()
@@ -145,5 +147,5 @@ def test_members_of_the_front_come_before_all_others(points: list[tuple[int, int
 @given(points=POINTS)
 def test_members_of_the_front_and_no_others_have_a_score_above_zero(points: list[tuple[int, int]]) -> None:
     accuracies, costs = (np.array(column, dtype=float) for column in zip(*points, strict=True))
-    scores = FrontGain(10.0).score(accuracies / 10, costs[:, None])
+    scores = FrontImprovement(10.0).score(accuracies / 10, costs[:, None])
     assert (scores > 0).tolist() == members(accuracies.tolist(), costs.tolist())

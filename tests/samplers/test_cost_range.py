@@ -16,13 +16,13 @@ from nas.cost.base import Cost, Target
 from nas.cost.target import parse_target
 from nas.errors import StudyError, TargetError
 from nas.objective import limits
-from nas.samplers.cost_range import Band, make_band
+from nas.samplers.cost_range import CostRange, make_cost_range
 from nas.samplers.filtered import MOST_LOOKS
 from nas.search.plan import bring_starts_in
 from nas.search.run import search
 from nas.search.settings import Settings
 from nas.space.files import find_space
-from tests.search.fakes import SMALLEST, FakeEvaluator, MadeUpLatency, band_of, make_space, proposer_of
+from tests.search.fakes import SMALLEST, FakeEvaluator, MadeUpLatency, cost_range_of, make_space, sampler_of
 
 TINY = make_space()
 MNASNET = find_space("mnasnet")
@@ -30,12 +30,12 @@ MACRO = find_space("nasbench_macro")
 NAMES = {"flops": "macs", "params": "params", "peak_memory": "peak_bytes"}
 
 
-def every(band: Band) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+def every(band: CostRange) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
     return np.array(list(band.space.enumerate()), dtype=np.intp)
 
 
 def test_costs_are_those_of_the_architectures() -> None:
-    band = band_of(MNASNET, "flops=300M", "params=5M", "peak_memory=20MB")
+    band = cost_range_of(MNASNET, "flops=300M", "params=5M", "peak_memory=20MB")
     picks = MNASNET.sample(np.random.default_rng(0), 20)
     archs = [MNASNET.from_picks(row) for row in picks]
     alone = [[COUNTED[NAMES[t.name]].estimate(arch).value for t in band.targets] for arch in archs]
@@ -43,18 +43,18 @@ def test_costs_are_those_of_the_architectures() -> None:
 
 
 def test_both_ends_of_the_band_are_inside() -> None:
-    costs = band_of(TINY, "flops=1M").costs(every(band_of(TINY, "flops=1M")))[:, 0]
+    costs = cost_range_of(TINY, "flops=1M").costs(every(cost_range_of(TINY, "flops=1M")))[:, 0]
     cost = int(np.sort(costs)[40])
-    exactly = band_of(TINY, f"flops={cost / 1000}k", band=0.5)
+    exactly = cost_range_of(TINY, f"flops={cost / 1000}k", band=0.5)
     assert (exactly.excess(every(exactly))[costs == cost] == 0).all()
-    at_the_low_end = band_of(TINY, f"flops={cost / 500}k", band=0.5)
+    at_the_low_end = cost_range_of(TINY, f"flops={cost / 500}k", band=0.5)
     assert (at_the_low_end.excess(every(at_the_low_end))[costs == cost] == 0).all()
-    below = band_of(TINY, f"flops={(cost - 1) / 1000}k", band=0.5)
+    below = cost_range_of(TINY, f"flops={(cost - 1) / 1000}k", band=0.5)
     assert (below.excess(every(below))[costs == cost] > 0).all()
 
 
 def test_excess_is_the_share_outside_summed_over_targets() -> None:
-    band = band_of(TINY, "flops=1M", "params=5k")
+    band = cost_range_of(TINY, "flops=1M", "params=5k")
     costs = band.costs(every(band))
     low, high = np.array([0.9e6, 0]), np.array([1e6, 5e3])
     expected = (np.clip(low - costs, 0, None) + np.clip(costs - high, 0, None)) / high
@@ -62,7 +62,7 @@ def test_excess_is_the_share_outside_summed_over_targets() -> None:
 
 
 def test_neighbours_differ_in_one_option() -> None:
-    band = band_of(TINY, "flops=1M")
+    band = cost_range_of(TINY, "flops=1M")
     picks = np.zeros(len(TINY.all_choices), dtype=np.intp)
     around = band.neighbours(picks)
     assert len({tuple(row) for row in around}) == len(around)
@@ -74,7 +74,7 @@ def test_neighbours_differ_in_one_option() -> None:
 @settings(deadline=None, max_examples=60)
 def test_what_is_brought_in_is_inside(seed: int, target: float, extra: float) -> None:
     try:
-        band = band_of(TINY, f"flops={target:.3f}M", f"params={extra:.3f}k")
+        band = cost_range_of(TINY, f"flops={target:.3f}M", f"params={extra:.3f}k")
     except TargetError:
         return
     rng = np.random.default_rng(seed)
@@ -87,7 +87,7 @@ def test_what_is_brought_in_is_inside(seed: int, target: float, extra: float) ->
 
 @pytest.mark.parametrize("megas", [60, 150, 300, 600, 1200])
 def test_nearly_every_way_into_a_large_space_is_found(megas: int) -> None:
-    band, rng = band_of(MNASNET, f"flops={megas}M"), np.random.default_rng(0)
+    band, rng = cost_range_of(MNASNET, f"flops={megas}M"), np.random.default_rng(0)
     found = [band.bring_in(picks, rng) for picks in MNASNET.sample(rng, 10)]
     inside = [picks for picks in found if picks is not None]
     assert len(inside) >= 9
@@ -95,14 +95,14 @@ def test_nearly_every_way_into_a_large_space_is_found(megas: int) -> None:
 
 
 def test_what_is_inside_stays() -> None:
-    band = band_of(TINY, "flops=1M")
+    band = cost_range_of(TINY, "flops=1M")
     inside = every(band)[band.excess(every(band)) == 0][0]
     assert (band.bring_in(inside, np.random.default_rng(0)) == inside).all()
 
 
 @pytest.mark.parametrize("target", ["flops=50M", "flops=100M", "params=1M", "peak_memory=400kB"])
 def test_the_share_is_that_of_all_combinations(target: str) -> None:
-    band = band_of(MACRO, target, band=0.8)
+    band = cost_range_of(MACRO, target, band=0.8)
     exact = float((band.excess(every(band)) == 0).mean())
     share = band.share(np.random.default_rng(0), 20_000)
     assert share == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 20_000) ** 0.5 + 1e-4)
@@ -115,7 +115,7 @@ def test_nasbench_macros_own_counts_give_the_same_share(column: str, target: str
         Path(os.environ["NAS_TEST_DATA"], "nasbench_macro.parquet")
     )
     counts = np.array(table[column].to_pylist())
-    band = band_of(MACRO, target)
+    band = cost_range_of(MACRO, target)
     inside = band.excess(every(band)) == 0
     assert int(inside.sum()) == int(((counts >= 0.9 * limit) & (counts <= limit)).sum())
 
@@ -124,9 +124,9 @@ def test_nasbench_macros_own_counts_give_the_same_share(column: str, target: str
 def test_an_impossible_target_says_what_is_possible(target: str) -> None:
     text = target if not target.endswith("=10") else "params=0.01k"
     with pytest.raises(TargetError) as error:
-        band_of(TINY, text)
+        cost_range_of(TINY, text)
     name = text.partition("=")[0]
-    reachable = band_of(TINY, "peak_memory=1GB" if name == "peak_memory" else f"{name}=1T", objective="pareto")
+    reachable = cost_range_of(TINY, "peak_memory=1GB" if name == "peak_memory" else f"{name}=1T", objective="pareto")
     costs = reachable.costs(every(reachable))[:, 0]
     amount = reachable.targets[0].amount
     assert f"from {amount(costs.min())} to {amount(costs.max())}" in str(error.value)
@@ -134,16 +134,16 @@ def test_an_impossible_target_says_what_is_possible(target: str) -> None:
 
 
 def test_a_target_a_little_above_the_largest_cost_lets_the_largest_in() -> None:
-    band = band_of(MNASNET, "flops=1T", objective="pareto")
+    band = cost_range_of(MNASNET, "flops=1T", objective="pareto")
     least, most = band.targets[0].cost.span(band.chain)
-    near = band_of(MNASNET, f"flops={most / 0.95 / 1e6:.6f}M")
+    near = cost_range_of(MNASNET, f"flops={most / 0.95 / 1e6:.6f}M")
     assert near.bring_in(MNASNET.sample(np.random.default_rng(0), 1)[0], np.random.default_rng(0)) is not None
     assert least < most
 
 
 def test_no_target_is_an_error() -> None:
     with pytest.raises(TargetError, match="no target"):
-        band_of(TINY)
+        cost_range_of(TINY)
 
 
 def test_the_smallest_space_has_as_many_networks_as_it_should() -> None:
@@ -159,7 +159,7 @@ def rough_target(limit: float, rough: float = 0.25) -> Target:
 @pytest.mark.parametrize("limit", [0.6, 1.2, 2.0])
 def test_a_rough_cost_of_many_lets_in_only_what_its_estimate_allows(limit: float) -> None:
     target = rough_target(limit)
-    band = make_band(TINY, [target], limits([target], band=0.7, objective="soft"))
+    band = make_cost_range(TINY, [target], limits([target], band=0.7, objective="soft"))
     estimates = np.array([target.cost.estimate(TINY.from_picks(picks)).value for picks in every(band)])
     inside = (0.7 * limit <= estimates) & (estimates <= limit)
     assert [band.admits(TINY.from_picks(picks)) for picks in every(band)] == inside.tolist()
@@ -174,7 +174,7 @@ def test_a_rough_cost_of_many_lets_in_only_what_its_estimate_allows(limit: float
 
 
 def test_an_exact_cost_admits_what_has_no_excess() -> None:
-    band = band_of(TINY, "flops=1.2M", "params=12k", band=0.5)
+    band = cost_range_of(TINY, "flops=1.2M", "params=12k", band=0.5)
     alone = [band.admits(TINY.from_picks(picks)) for picks in every(band)]
     assert alone == (band.excess(every(band)) == 0).tolist()
     assert 0 < sum(alone) < len(alone)
@@ -191,18 +191,18 @@ class Contrary(MadeUpLatency):
 
 
 @pytest.fixture(name="contrary")
-def _contrary() -> Band:
+def _contrary() -> CostRange:
     Contrary.asked = 0
     target = attrs.evolve(rough_target(300), cost=Contrary())
-    return make_band(MNASNET, [target], limits([target], band=0.5, objective="soft"))
+    return make_cost_range(MNASNET, [target], limits([target], band=0.5, objective="soft"))
 
 
-def test_a_cost_that_is_always_wrong_is_given_up_after_so_many_looks(contrary: Band) -> None:
-    assert proposer_of(contrary, "random").propose(0) is None
+def test_a_cost_that_is_always_wrong_is_given_up_after_so_many_looks(contrary: CostRange) -> None:
+    assert sampler_of(contrary, "random").suggest(0) is None
     assert Contrary.asked == MOST_LOOKS
 
 
-def test_a_network_to_start_from_that_is_outside_by_its_own_cost_is_told(contrary: Band) -> None:
+def test_a_network_to_start_from_that_is_outside_by_its_own_cost_is_told(contrary: CostRange) -> None:
     settings = Settings(contrary.targets, band=0.5, start_from=(preset("mobilenetv2"),))
     with pytest.raises(StudyError, match="outside by its own"):
         bring_starts_in(contrary, settings)

@@ -7,12 +7,12 @@ from optuna.trial import create_trial
 
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
+from nas.samplers.base import distributions
 from nas.samplers.defaults import PRUNER_NAMES, SAMPLER_NAMES, SURROGATE
 from nas.samplers.optuna_catalog import PRUNERS, SAMPLERS, find_sampler, make_pruner
-from nas.samplers.suggestions import distributions
 from nas.space.files import find_space
 from tests.contracts.sampler import TINY, SamplerContract
-from tests.search.fakes import ONE, TWO, band_of, proposer_of
+from tests.search.fakes import ONE, TWO, cost_range_of, sampler_of
 
 # Each one in its usual place; the others take as long again, TPE for two objectives 10 ms for a wish.
 QUICK = [(SURROGATE, ONE), (SURROGATE, TWO), ("tpe", ONE), ("nsga2", TWO)]
@@ -41,11 +41,11 @@ def _quiet() -> None:
 @pytest.mark.parametrize("name", ["mnasnet", "nasbench_macro", "efficientnet"])
 def test_both_ends_of_a_spaces_range_are_reached(sampler: str, name: str) -> None:
     space = find_space(name)
-    wide = band_of(space, "flops=1T", objective="pareto")
+    wide = cost_range_of(space, "flops=1T", objective="pareto")
     least, most = wide.targets[0].cost.span(wide.chain)
     for limit in (least * 1.02, most / 0.95):
-        band = band_of(space, f"flops={limit / 1e6:.6f}M")
-        proposal = proposer_of(band, sampler, 0, ONE).propose(0)
+        band = cost_range_of(space, f"flops={limit / 1e6:.6f}M")
+        proposal = sampler_of(band, sampler, 0, ONE).suggest(0)
         assert proposal is not None
         assert band.excess(np.array([space.picks(proposal.params)]))[0] == 0
 
@@ -53,20 +53,20 @@ def test_both_ends_of_a_spaces_range_are_reached(sampler: str, name: str) -> Non
 @pytest.mark.parametrize("sampler", ["tpe", "evolution", "surrogate"])
 def test_it_learns_from_its_history(sampler: str) -> None:
     """On a figure that its options decide, it visits better ones than chance does."""
-    band = band_of(find_space("nasbench_macro"), "flops=1G", objective="pareto")
+    band = cost_range_of(find_space("nasbench_macro"), "flops=1G", objective="pareto")
 
     def worth(arch: Architecture) -> float:
         return sum(stage.kernel == 5 for stage in arch.stages) / 8 + sum(s.layers for s in arch.stages) / 100
 
     def mean_of_last(sampler: str) -> float:
-        proposer, worths = proposer_of(band, sampler, 0, ONE), []
+        made, worths = sampler_of(band, sampler, 0, ONE), []
         for number in range(60):
-            proposal = proposer.propose(number)
+            proposal = made.suggest(number)
             assert proposal is not None
             worths.append(worth(proposal.arch))
             trial = create_trial(value=worths[-1], params=proposal.params, distributions=proposal.distributions)
             trial.number = number
-            proposer.learn([trial], [proposal.arch])
+            made.learn([trial], [proposal.arch])
         return float(np.mean(worths[-20:]))
 
     assert mean_of_last(sampler) > mean_of_last("random") + 0.1
@@ -90,7 +90,7 @@ def test_names_are_those_that_the_command_line_offers() -> None:
 @pytest.mark.parametrize("name", ["TPESampler", "QMCSampler", "BruteForceSampler"])
 def test_any_sampler_of_optuna_can_be_named_by_its_class(name: str) -> None:
     assert type(find_sampler(f"optuna:{name}")(1)).__name__ == name
-    assert proposer_of(TINY, f"optuna:{name}").propose(0) is not None
+    assert sampler_of(TINY, f"optuna:{name}").suggest(0) is not None
 
 
 def test_a_class_that_optuna_does_not_have_or_that_needs_more_than_a_seed_is_refused() -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.samplers.history import Ledger, read_curve
-from nas.samplers.suggestions import distributions
+from nas.samplers.base import distributions
+from nas.samplers.history import TrialHistory, read_curve
 from nas.space.files import find_space
 from tests.search.fakes import make_space
 
@@ -38,15 +38,15 @@ def pruned(number: int, *curve: float) -> FrozenTrial:
     return trial(number, TrialState.PRUNED, curve)
 
 
-def ledger_of(*trials: FrozenTrial) -> Ledger:
-    ledger = Ledger(SPACE)
+def ledger_of(*trials: FrozenTrial) -> TrialHistory:
+    trial_history = TrialHistory(SPACE)
     for each in trials:
-        ledger.add(each)
-    return ledger
+        trial_history.add(each)
+    return trial_history
 
 
 def test_an_empty_one_has_an_empty_history() -> None:
-    history = Ledger(SPACE).history()
+    history = TrialHistory(SPACE).history()
     assert history.picks.shape == (0, len(SPACE.all_choices))
     assert len(history.read) == len(history.failed) == len(history.running) == 0
 
@@ -72,11 +72,11 @@ def test_states_are_told_apart_in_the_order_of_their_coming() -> None:
     ],
 )
 def test_a_running_trial_that_has_ended_updates_its_row(ended: FrozenTrial, accuracy: float, *, failed: bool) -> None:
-    ledger = ledger_of(complete(0, 0.4, 0.8), trial(1, TrialState.RUNNING), complete(2, 0.1, 0.2))
-    before = ledger.history()
+    trial_history = ledger_of(complete(0, 0.4, 0.8), trial(1, TrialState.RUNNING), complete(2, 0.1, 0.2))
+    before = trial_history.history()
     assert before.running.tolist() == [False, True, False]
-    ledger.add(ended)
-    history = ledger.history()
+    trial_history.add(ended)
+    history = trial_history.history()
     assert history.picks.tolist() == PICKS[:3].tolist()
     assert history.accuracies == pytest.approx([0.8, accuracy, 0.2], nan_ok=True)
     assert history.failed.tolist() == [False, failed, False]
@@ -87,7 +87,7 @@ def test_a_running_trial_that_has_ended_updates_its_row(ended: FrozenTrial, accu
 
 
 def test_curves_that_were_cut_are_extended_by_the_median_rise_of_complete_ones() -> None:
-    ledger = ledger_of(
+    trial_history = ledger_of(
         complete(0, 0.1, 0.2, 0.4),
         complete(1, 0.2, 0.4, 0.5),
         complete(2, 0.25, 0.25, 0.3),
@@ -95,22 +95,24 @@ def test_curves_that_were_cut_are_extended_by_the_median_rise_of_complete_ones()
         pruned(4, 0.1, 0.2),
     )
     # From the first epoch by 4, 2.5 and 1.2; from the second by 2, 1.25 and 1.2.
-    assert ledger.history().accuracies[3:] == pytest.approx([0.1 * 2.5, 0.2 * 1.25])
-    ledger.add(complete(5, 0.1, 0.3, 0.6))
+    assert trial_history.history().accuracies[3:] == pytest.approx([0.1 * 2.5, 0.2 * 1.25])
+    trial_history.add(complete(5, 0.1, 0.3, 0.6))
     # Now by 6, too, and by 2.
-    assert ledger.history().accuracies[3:5] == pytest.approx([0.1 * 3.25, 0.2 * 1.625])
+    assert trial_history.history().accuracies[3:5] == pytest.approx([0.1 * 3.25, 0.2 * 1.625])
 
 
 def test_what_is_extended_is_no_more_than_1_and_no_rise_is_none() -> None:
-    ledger = ledger_of(pruned(0, 0.5, 0.6))
-    assert ledger.history().accuracies.tolist() == [0.6]
-    ledger.add(complete(1, 0.1, 0.1, 0.9))
-    assert ledger.history().accuracies.tolist() == [1.0, 0.9]
+    trial_history = ledger_of(pruned(0, 0.5, 0.6))
+    assert trial_history.history().accuracies.tolist() == [0.6]
+    trial_history.add(complete(1, 0.1, 0.1, 0.9))
+    assert trial_history.history().accuracies.tolist() == [1.0, 0.9]
 
 
 def test_complete_curves_that_are_shorter_or_begin_at_zero_say_nothing() -> None:
-    ledger = ledger_of(complete(0, 0.3), complete(1, 0.1, 0.0, 0.4), complete(2, 0.1, 0.2, 0.3), pruned(3, 0.1, 0.2))
-    assert ledger.history().accuracies[3] == pytest.approx(0.2 * 1.5)
+    trial_history = ledger_of(
+        complete(0, 0.3), complete(1, 0.1, 0.0, 0.4), complete(2, 0.1, 0.2, 0.3), pruned(3, 0.1, 0.2)
+    )
+    assert trial_history.history().accuracies[3] == pytest.approx(0.2 * 1.5)
 
 
 def test_a_study_of_others_has_its_values_for_accuracies() -> None:
@@ -123,30 +125,30 @@ def test_a_study_of_others_has_its_values_for_accuracies() -> None:
 
 
 def test_it_grows_past_any_size() -> None:
-    ledger = ledger_of(*(complete(i, (i + 1) / 1000) for i in range(200)))
-    history = ledger.history()
+    trial_history = ledger_of(*(complete(i, (i + 1) / 1000) for i in range(200)))
+    history = trial_history.history()
     assert history.picks.tolist() == PICKS.tolist()
     assert history.accuracies == pytest.approx((np.arange(200) + 1) / 1000)
-    ledger.add(complete(100, 0.9))
-    assert ledger.history().accuracies[100] == 0.9
-    assert len(ledger.history().picks) == 200
+    trial_history.add(complete(100, 0.9))
+    assert trial_history.history().accuracies[100] == 0.9
+    assert len(trial_history.history().picks) == 200
 
 
 def test_parameters_that_are_no_choices_are_passed_over() -> None:
     picks = MNASNET.sample(np.random.default_rng(1), 1)[0]
     made = create_trial(value=0.5, params=MNASNET.params(picks.tolist()), distributions=distributions(MNASNET))
     made.params["rate"] = 0.1
-    ledger = Ledger(MNASNET)
-    ledger.add(made)
-    assert ledger.history().picks.tolist() == [picks.tolist()]
+    trial_history = TrialHistory(MNASNET)
+    trial_history.add(made)
+    assert trial_history.history().picks.tolist() == [picks.tolist()]
 
 
 def test_a_trial_that_was_cut_short_is_left_out() -> None:
-    ledger = Ledger(SPACE)
+    trial_history = TrialHistory(SPACE)
     for made in (trial(0, TrialState.COMPLETE, [0.5]), trial(1, TrialState.RUNNING), trial(2, TrialState.RUNNING)):
-        ledger.add(made)
-    ledger.forget(1)
-    ledger.forget(7)  # never heard of
-    history = ledger.history()
+        trial_history.add(made)
+    trial_history.forget(1)
+    trial_history.forget(7)  # never heard of
+    history = trial_history.history()
     assert history.picks.tolist() == PICKS[[0, 2]].tolist()
     assert (history.read.tolist(), history.running.tolist()) == ([True, False], [False, True])

@@ -9,7 +9,7 @@ from nas.cost.analytic import MACS
 from nas.cost.target import parse_target
 from nas.evaluate.zero_cost.evaluator import ZeroCostEvaluator
 from nas.objective import limits
-from nas.samplers.cost_range import Band, make_band
+from nas.samplers.cost_range import CostRange, make_cost_range
 from nas.samplers.random_networks import draw
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
@@ -18,12 +18,12 @@ SPACE = find_space("mnasnet")
 MACRO = find_space("nasbench_macro")
 
 
-def band(text: str, share: float) -> Band:
+def band(text: str, share: float) -> CostRange:
     targets = [parse_target(text)]
-    return make_band(SPACE, targets, limits(targets, band=share, objective="soft"))
+    return make_cost_range(SPACE, targets, limits(targets, band=share, objective="soft"))
 
 
-def networks(space: SearchSpace, count: int, seed: int, inside: Band | None = None) -> list[Architecture]:
+def networks(space: SearchSpace, count: int, seed: int, inside: CostRange | None = None) -> list[Architecture]:
     return [space.from_picks(picks.tolist()) for picks in draw(space, count, seed, inside)]
 
 
@@ -62,5 +62,5 @@ def test_only_what_is_known_is_drawn() -> None:
 def test_there_may_be_none() -> None:
     outside = MACRO.sample(np.random.default_rng(0), 9)
     targets = [parse_target("flops=1G")]
-    costly = Band(MACRO, tuple(targets), limits(targets, band=0.9, objective="soft"))
+    costly = CostRange(MACRO, tuple(targets), limits(targets, band=0.9, objective="soft"))
     assert draw(MACRO, 100, 0, costly, outside).shape == (0, 8)

@@ -14,28 +14,28 @@ from nas.arch.canonical import canonical
 from nas.cost.analytic import COUNTED
 from nas.samplers import ranking as module
 from nas.samplers.acquisition import Known
-from nas.samplers.cost_range import Band, Picks
+from nas.samplers.cost_range import CostRange, Picks
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.filtered import list_inside
-from nas.samplers.ranking import FIRST, MOST_FITTED, MOST_READINGS, History, Suggester, _fitted
+from nas.samplers.ranking import FIRST, MOST_FITTED, MOST_READINGS, CandidateRanker, History, _fitted
 from nas.samplers.surrogate import Surrogate, condition, to_accuracy, to_level
-from nas.search.sampler_factory import make_suggester
+from nas.search.sampler_factory import make_ranker
 from nas.search.settings import Settings
 from nas.space.files import find_space
-from tests.search.fakes import band_of, every_pick, level, make_space
+from tests.search.fakes import cost_range_of, every_pick, level, make_space
 
-TINY = band_of(make_space(), "flops=1.2M", band=0.5)
-MACRO = band_of(find_space("nasbench_macro"), "flops=80M")
-MNASNET = band_of(find_space("mnasnet"), "flops=300M", "params=5M")
+TINY = cost_range_of(make_space(), "flops=1.2M", band=0.5)
+MACRO = cost_range_of(find_space("nasbench_macro"), "flops=80M")
+MNASNET = cost_range_of(find_space("mnasnet"), "flops=300M", "params=5M")
 BANDS = {"tiny": TINY, "nasbench_macro": MACRO, "mnasnet": MNASNET}
 Ranked = tuple[History, Picks]
 
 
-def suggester_of(band: Band, objective: str = "soft") -> Suggester:
-    return make_suggester(band, Settings(band.targets, objective=objective), COUNTED, list_inside(band))
+def suggester_of(band: CostRange, objective: str = "soft") -> CandidateRanker:
+    return make_ranker(band, Settings(band.targets, objective=objective), COUNTED, list_inside(band))
 
 
-def picks_in(band: Band, count: int, seed: int = 0) -> Picks:
+def picks_in(band: CostRange, count: int, seed: int = 0) -> Picks:
     """So many different ones inside the band."""
     rng = np.random.default_rng(seed)
     listing = list_inside(band)
@@ -46,7 +46,7 @@ def picks_in(band: Band, count: int, seed: int = 0) -> Picks:
     return np.unique(inside, axis=0)[:count]
 
 
-def history_of(band: Band, read: int, failed: int = 0, running: int = 0, seed: int = 0) -> History:
+def history_of(band: CostRange, read: int, failed: int = 0, running: int = 0, seed: int = 0) -> History:
     picks = picks_in(band, read + failed + running, seed)
     accuracies = np.array([0.5 + 0.4 * level(band.space.from_picks(row.tolist())) for row in picks])
     order = np.random.default_rng(seed + 1).permutation(len(picks))
@@ -64,19 +64,19 @@ def test_the_same_history_and_random_state_give_the_same_ranks_and_nothing_is_ch
 ) -> None:
     history = history_of(BANDS[name], *counts)
     before = History(history.picks.copy(), history.accuracies.copy(), history.failed.copy())
-    suggester = suggester_of(BANDS[name], objective)
+    ranker = suggester_of(BANDS[name], objective)
     listing = list_inside(BANDS[name])
-    first = suggester.rank(history, np.random.default_rng(4))
-    suggester.rank(history_of(BANDS[name], 20, seed=9), np.random.default_rng(1))
-    again = suggester.rank(history, np.random.default_rng(4))
+    first = ranker.rank(history, np.random.default_rng(4))
+    ranker.rank(history_of(BANDS[name], 20, seed=9), np.random.default_rng(1))
+    again = ranker.rank(history, np.random.default_rng(4))
     fresh = suggester_of(BANDS[name], objective).rank(before, np.random.default_rng(4))
     assert first.tolist() == again.tolist() == fresh.tolist()
     assert len(first) > 5
     for own in ("picks", "accuracies", "failed"):
         assert np.array_equal(getattr(history, own), getattr(before, own), equal_nan=True)
-    assert (suggester.listing is None) == (listing is None)
-    if suggester.listing is not None and listing is not None:
-        assert np.array_equal(suggester.listing, listing)
+    assert (ranker.listing is None) == (listing is None)
+    if ranker.listing is not None and listing is not None:
+        assert np.array_equal(ranker.listing, listing)
 
 
 @pytest.mark.parametrize("name", BANDS)
@@ -92,7 +92,7 @@ def test_nothing_that_is_known_or_outside_is_ranked(name: str, counts: tuple[int
 
 
 def test_where_all_is_known_nothing_is_ranked() -> None:
-    band = band_of(make_space(), "flops=1M", band=0.9)
+    band = cost_range_of(make_space(), "flops=1M", band=0.9)
     listing = list_inside(band)
     assert listing is not None
     every = History(listing, np.linspace(0.4, 0.6, len(listing)), np.zeros(len(listing), dtype=bool))
@@ -127,21 +127,21 @@ class Spy:
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_most_promising_come_first(sign: float) -> None:
     spy = Spy(lambda costs: sign * costs)
-    suggester = attrs.evolve(suggester_of(MACRO), gain=spy)
-    ranked = suggester.rank(history_of(MACRO, 12), np.random.default_rng(0))
+    ranker = attrs.evolve(suggester_of(MACRO), acquisition=spy)
+    ranked = ranker.rank(history_of(MACRO, 12), np.random.default_rng(0))
     assert (np.diff(sign * MACRO.costs(ranked)[:, 0]) <= 0).all()
     assert len(spy.asked[0].accuracies) == 12
 
 
 def test_what_is_known_is_what_the_model_makes_of_the_readings() -> None:
     spy, history = Spy(lambda costs: costs), history_of(MACRO, 25)
-    suggester = attrs.evolve(suggester_of(MACRO), gain=spy)
-    suggester.rank(history, np.random.default_rng(0))
-    codes, levels = suggester.encoder.encode(history.picks), to_level(history.accuracies)
-    model = condition(suggester.encoder, codes, levels, suggester.weights(history))
+    ranker = attrs.evolve(suggester_of(MACRO), acquisition=spy)
+    ranker.rank(history, np.random.default_rng(0))
+    codes, levels = ranker.encoder.encode(history.picks), to_level(history.accuracies)
+    model = condition(ranker.encoder, codes, levels, ranker.weights(history))
     assert spy.asked[0].accuracies == pytest.approx(to_accuracy(model.predict(codes)[0]), rel=1e-12)
     assert spy.asked[0].costs == pytest.approx(MACRO.costs(history.picks))
-    rows, mean, spread = suggester.expect(history)
+    rows, mean, spread = ranker.expect(history)
     assert rows.tolist() == list(range(25))
     assert mean == pytest.approx(to_accuracy(model.predict(codes)[0]), rel=1e-12)
     assert (spread > 0).all()
@@ -163,16 +163,16 @@ def _conditioned(monkeypatch: pytest.MonkeyPatch) -> list[Floats]:
 def test_a_failed_one_is_as_bad_as_the_worst_and_a_running_one_as_good_as_is_expected(
     conditioned: list[Floats],
 ) -> None:
-    history, suggester = history_of(MACRO, 12, 3, 2), suggester_of(MACRO)
-    suggester.rank(history, np.random.default_rng(0))
+    history, ranker = history_of(MACRO, 12, 3, 2), suggester_of(MACRO)
+    ranker.rank(history, np.random.default_rng(0))
     alone, every = conditioned
     assert alone.tolist() == to_level(history.accuracies[history.read]).tolist()
     assert every[:12].tolist() == alone.tolist()
     others = np.flatnonzero(~history.read)
     model = condition(
-        suggester.encoder, suggester.encoder.encode(history.picks[history.read]), alone, suggester.weights(history)
+        ranker.encoder, ranker.encoder.encode(history.picks[history.read]), alone, ranker.weights(history)
     )
-    expected = model.predict(suggester.encoder.encode(history.picks[others]))[0]
+    expected = model.predict(ranker.encoder.encode(history.picks[others]))[0]
     for row, guess, mean in zip(others, every[12:], expected, strict=True):
         assert guess == pytest.approx(alone.min() if history.failed[row] else mean)
 
@@ -180,16 +180,16 @@ def test_a_failed_one_is_as_bad_as_the_worst_and_a_running_one_as_good_as_is_exp
 @pytest.mark.parametrize("failed", [False, True])
 def test_what_runs_or_has_failed_is_less_wanted(*, failed: bool) -> None:
     """The first choice is begun (or breaks): it promises less, and what is known is what it was."""
-    history, suggester = history_of(MNASNET, 40), suggester_of(MNASNET)
-    first = suggester.rank(history, np.random.default_rng(0))[:1]
+    history, ranker = history_of(MNASNET, 40), suggester_of(MNASNET)
+    first = ranker.rank(history, np.random.default_rng(0))[:1]
     begun = History(
         np.concatenate([history.picks, first]), np.append(history.accuracies, np.nan), np.append(history.failed, failed)
     )
-    before, _, known_before = suggester._learn(history, np.random.default_rng(0))
-    after, _, known = suggester._learn(begun, np.random.default_rng(0))
-    codes, costs = suggester.encoder.encode(first), MNASNET.costs(first)
-    gains = [suggester.gain.expect(*model.predict(codes), costs, known)[0] for model in (before, after)]
-    assert gains[1] < 0.9 * gains[0]
+    before, _, known_before = ranker._learn(history, np.random.default_rng(0))
+    after, _, known = ranker._learn(begun, np.random.default_rng(0))
+    codes, costs = ranker.encoder.encode(first), MNASNET.costs(first)
+    improvements = [ranker.acquisition.expect(*model.predict(codes), costs, known)[0] for model in (before, after)]
+    assert improvements[1] < 0.9 * improvements[0]
     assert after.predict(codes)[1][0] < before.predict(codes)[1][0]
     assert known.accuracies.tolist() == known_before.accuracies.tolist()
     if failed:
@@ -219,10 +219,10 @@ def test_weights_are_found_anew_where_the_row_says_so(monkeypatch: pytest.Monkey
         return np.full(len(encoder.groups) + 6, 0.1)
 
     monkeypatch.setattr(module, "find_parts", spied)
-    suggester = suggester_of(MACRO)
+    ranker = suggester_of(MACRO)
     for count in range(FIRST, 61):
         part = History(whole.picks[:count], whole.accuracies[:count], whole.failed[:count])
-        suggester.rank(part, np.random.default_rng(0))
+        ranker.rank(part, np.random.default_rng(0))
     assert found == sorted({_fitted(count) for count in range(FIRST, 61)})
 
 
@@ -242,15 +242,15 @@ def test_a_long_history_stays_below_the_cap_and_keeps_its_best(
         assert count <= MOST_FITTED
         return np.full(len(encoder.groups) + 6, 0.1)
 
-    history, suggester = long_history(), suggester_of(MACRO)
-    ranked = suggester.rank(history, np.random.default_rng(0))
+    history, ranker = long_history(), suggester_of(MACRO)
+    ranked = ranker.rank(history, np.random.default_rng(0))
     assert len(ranked) > 5
-    rows, mean, _ = suggester.expect(history)
+    rows, mean, _ = ranker.expect(history)
     assert len(rows) == len(mean) == len(set(rows.tolist())) == MOST_READINGS
     assert {len(levels) for levels in conditioned} == {MOST_READINGS}
-    scores = suggester.gain.score(history.accuracies, MACRO.costs(history.picks))
+    scores = ranker.acquisition.score(history.accuracies, MACRO.costs(history.picks))
     assert set(np.argsort(-scores)[: MOST_READINGS // 2].tolist()) <= set(rows.tolist())
-    assert suggester.expect(history)[0].tolist() == rows.tolist()
+    assert ranker.expect(history)[0].tolist() == rows.tolist()
 
 
 def test_a_long_history_of_many_failures_stays_below_the_cap(conditioned: list[Floats]) -> None:
@@ -269,9 +269,9 @@ def test_what_is_expected_is_an_accuracy(accuracies: list[float]) -> None:
 @given(accuracies=st.lists(st.sampled_from([0.0, 1e-9, 0.1, 0.5, 0.999, 1.0]), min_size=8, max_size=8))
 @settings(max_examples=25)
 def test_any_accuracies_are_learnt(accuracies: list[float]) -> None:
-    history, suggester = history_from(accuracies), suggester_of(TINY)
-    assert len(suggester.rank(history, np.random.default_rng(0))) > 5
-    assert all(np.isfinite(each).all() for each in suggester.expect(history))
+    history, ranker = history_from(accuracies), suggester_of(TINY)
+    assert len(ranker.rank(history, np.random.default_rng(0))) > 5
+    assert all(np.isfinite(each).all() for each in ranker.expect(history))
 
 
 def history_from(accuracies: list[float]) -> History:

@@ -20,7 +20,7 @@ from nas.samplers.surrogate import (
     Surrogate,
     Terms,
     condition,
-    expected_gain,
+    expected_improvement,
     find_parts,
     find_weights,
     to_accuracy,
@@ -62,8 +62,8 @@ def test_halving_the_errors_counts_alike_everywhere() -> None:
 GAINS = [(m, s, a) for m in (-0.2, 0.5, 2.3, 4.5) for s in (0.02, 0.3, 1.5) for a in (0.0, 0.4, 0.9, 0.985, 1.0)]
 
 
-def gain(mean: float, spread: float, accuracy: float) -> float:
-    return float(expected_gain(np.array([mean]), np.array([spread]), np.array([accuracy]))[0])
+def acquisition(mean: float, spread: float, accuracy: float) -> float:
+    return float(expected_improvement(np.array([mean]), np.array([spread]), np.array([accuracy]))[0])
 
 
 @pytest.mark.parametrize(("mean", "spread", "accuracy"), GAINS)
@@ -76,36 +76,38 @@ def test_the_expected_gain_is_its_integral(mean: float, spread: float, accuracy:
     low, high = mean - 12 * spread, mean + 12 * spread
     points = [float(np.clip(kink, low, high)), mean]
     exact, _ = quad(integrand, low, high, points=points, limit=400, epsabs=1e-13)
-    assert gain(mean, spread, accuracy) == pytest.approx(exact, rel=1e-7, abs=1e-11)
+    assert acquisition(mean, spread, accuracy) == pytest.approx(exact, rel=1e-7, abs=1e-11)
 
 
 @pytest.mark.parametrize(("mean", "spread", "accuracy"), GAINS)
 def test_the_expected_gain_is_the_mean_of_many_draws(mean: float, spread: float, accuracy: float) -> None:
     levels = np.random.default_rng(0).normal(mean, spread, 100_000)
-    gains = np.maximum(1 + LEAST_ERROR - np.exp(-levels) - accuracy, 0)
-    assert gain(mean, spread, accuracy) == pytest.approx(gains.mean(), abs=4.5 * gains.std() / 100_000**0.5 + 1e-6)
+    improvements = np.maximum(1 + LEAST_ERROR - np.exp(-levels) - accuracy, 0)
+    assert acquisition(mean, spread, accuracy) == pytest.approx(
+        improvements.mean(), abs=4.5 * improvements.std() / 100_000**0.5 + 1e-6
+    )
 
 
 @given(mean=st.floats(0, 6), accuracy=ACCURACIES)
 def test_what_is_certain_gains_its_difference(mean: float, accuracy: float) -> None:
     certain = max(float(to_accuracy(np.array(mean))) - accuracy, 0)
-    assert gain(mean, 1e-7, accuracy) == pytest.approx(certain, abs=1e-6)
+    assert acquisition(mean, 1e-7, accuracy) == pytest.approx(certain, abs=1e-6)
 
 
 @given(mean=st.floats(-1, 8), spread=st.floats(1e-4, 5), beyond=st.floats(0, 1))
 def test_what_cannot_be_reached_is_no_gain(mean: float, spread: float, beyond: float) -> None:
-    assert gain(mean, spread, 1 + LEAST_ERROR + beyond) == 0
-    assert gain(mean, spread, 1 + LEAST_ERROR - 1e-9) == pytest.approx(0, abs=1e-9)
+    assert acquisition(mean, spread, 1 + LEAST_ERROR + beyond) == 0
+    assert acquisition(mean, spread, 1 + LEAST_ERROR - 1e-9) == pytest.approx(0, abs=1e-9)
 
 
 @given(mean=st.floats(-0.5, 6), spread=st.floats(1e-3, 3), accuracy=ACCURACIES, more=st.floats(0.01, 1))
 def test_a_gain_grows_with_mean_and_lower_aims_and_is_never_below_zero(
     mean: float, spread: float, accuracy: float, more: float
 ) -> None:
-    base = gain(mean, spread, accuracy)
+    base = acquisition(mean, spread, accuracy)
     assert base >= 0
-    assert gain(mean + more, spread, accuracy) >= base - 1e-12
-    assert gain(mean, spread, accuracy - more) >= base - 1e-12
+    assert acquisition(mean + more, spread, accuracy) >= base - 1e-12
+    assert acquisition(mean, spread, accuracy - more) >= base - 1e-12
     # Jensen: no less than what its mean gains.
     expected = 1 + LEAST_ERROR - np.exp(min(spread**2 / 2 - mean, 50.0))
     assert base >= max(expected - accuracy, 0) - 1e-9
@@ -246,8 +248,8 @@ def test_what_was_read_is_expected_to_be_its_mean_under_a_joint_gaussian(name: s
 
 def test_without_noise_readings_are_believed_and_with_nothing_else_they_are_not() -> None:
     codes, levels, weights = read("nasbench_macro", 25, 0)
-    quiet = condition(ENCODERS["nasbench_macro"], codes, levels, np.append(weights[:-1], 0.0))
-    assert np.abs(quiet.predict(codes)[0] - levels).max() < 0.1 * levels.std()
+    machine_lock = condition(ENCODERS["nasbench_macro"], codes, levels, np.append(weights[:-1], 0.0))
+    assert np.abs(machine_lock.predict(codes)[0] - levels).max() < 0.1 * levels.std()
     noisy = condition(ENCODERS["nasbench_macro"], codes, levels, np.append(0.001 * weights[:-1], 1000.0))
     assert noisy.predict(codes)[0] == pytest.approx(np.full(25, levels.mean()), abs=1e-3)
 

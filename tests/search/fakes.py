@@ -17,9 +17,9 @@ from nas.cost.base import Chain, Cost
 from nas.cost.target import parse_target
 from nas.errors import EvaluationError
 from nas.objective import Direction, limits
-from nas.samplers.cost_range import Band, Picks, make_band
-from nas.samplers.filtered import Proposer
-from nas.search.sampler_factory import make_proposer
+from nas.samplers.cost_range import CostRange, Picks, make_cost_range
+from nas.samplers.filtered import FilteredSampler
+from nas.search.sampler_factory import make_sampler
 from nas.search.settings import Settings
 from nas.space.decode import SearchSpace
 from nas.space.schema import read_space
@@ -55,9 +55,9 @@ def make_space(text: str = TINY) -> SearchSpace:
     return read_space(yaml.safe_load(text), "space.yaml", "space")
 
 
-def band_of(space: SearchSpace, *targets: str, band: float = 0.9, objective: str = "soft") -> Band:
+def cost_range_of(space: SearchSpace, *targets: str, band: float = 0.9, objective: str = "soft") -> CostRange:
     read = [parse_target(text) for text in targets]
-    return make_band(space, read, limits(read, band=band, objective=objective))
+    return make_cost_range(space, read, limits(read, band=band, objective=objective))
 
 
 def every_pick(space: SearchSpace) -> Picks:
@@ -65,18 +65,18 @@ def every_pick(space: SearchSpace) -> Picks:
     return np.array(list(space.enumerate()), dtype=np.intp)
 
 
-def proposer_of(
-    band: Band,
+def sampler_of(
+    band: CostRange,
     sampler: str,
     seed: int = 0,
     directions: Sequence[Direction] = ONE,
     wanted: Sequence[Picks] = (),
     pool: Picks | None = None,
-) -> Proposer:
+) -> FilteredSampler:
     """A proposer by the name of its sampler; two directions are those of accuracy and cost."""
     objective = "soft" if len(directions) == 1 else "pareto"
     settings = Settings(band.targets, sampler=sampler, seed=seed, objective=objective)
-    return make_proposer(band, settings, COUNTED, wanted, pool)
+    return make_sampler(band, settings, COUNTED, wanted, pool)
 
 
 def level(arch: Architecture) -> float:

@@ -17,9 +17,9 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
 from nas.objective import make_reward, score
+from nas.samplers.base import distributions
 from nas.samplers.ranking import FIRST
-from nas.samplers.suggestions import distributions
-from nas.search.final_selection import HANDED, expect
+from nas.search.final_selection import MOST_EXPECTED, expect
 from nas.search.plan import Plan, plan
 from nas.search.run import search
 from nas.search.settings import Settings
@@ -81,25 +81,25 @@ def go(evaluator: Any, settings: Settings, url: str = "sqlite://") -> StudyView:
 
 @pytest.mark.slow
 def test_what_is_handed_over_is_better_on_average_than_the_best_reading() -> None:
-    gains, shares = [], []
+    improvements, shares = [], []
     for seed in range(8):
         evaluator = noisy(seed)
         view = go(evaluator, asked(seed=seed))
         assert view.best is not None
         lucky = max(view.complete, key=rank)
         handed, read = (evaluator.true[record.architecture] for record in (view.best, lucky))
-        gains.append(handed - read)
+        improvements.append(handed - read)
         expected = view.expected[view.best.number]
         assert expected.accuracy == max(each.accuracy for each in view.expected.values())
         shares.append(abs(expected.accuracy - handed) < abs((lucky.accuracy or 0) - read))
-    assert np.mean(gains) > 0
+    assert np.mean(improvements) > 0
     assert sum(shares) >= 6
 
 
 def test_it_is_kept_by_number_best_first_with_its_score() -> None:
     settings = asked(w=None, trials=70)
     view = go(noisy(1), settings)
-    assert len(view.expected) == HANDED < len(view.complete)
+    assert len(view.expected) == MOST_EXPECTED < len(view.complete)
     by_number = {record.number: record for record in view.records}
     for number, expected in view.expected.items():
         costs = [by_number[number].costs["macs"]]
@@ -107,10 +107,12 @@ def test_it_is_kept_by_number_best_first_with_its_score() -> None:
             score(expected.accuracy, costs, settings.targets, make_reward("soft")), rel=1e-9
         )
         assert 0 < expected.spread < 0.1
-    scores = [view.expected[record.number].score for record in view.ranked[:HANDED]]
+    scores = [view.expected[record.number].score for record in view.ranked[:MOST_EXPECTED]]
     assert scores == sorted(scores, reverse=True)
     assert view.best == view.ranked[0]
-    assert {record.number for record in view.ranked[HANDED:]} == {r.number for r in view.complete} - set(view.expected)
+    assert {record.number for record in view.ranked[MOST_EXPECTED:]} == {r.number for r in view.complete} - set(
+        view.expected
+    )
 
 
 @pytest.fixture(name="url")

@@ -13,7 +13,7 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED, cost
 from nas.cost.target import parse_target
 from nas.errors import StudyError, TargetError
-from nas.samplers.suggestions import distributions
+from nas.samplers.base import distributions
 from nas.search.optuna_sampler import SurrogateSampler
 from nas.search.settings import Settings
 from nas.space.decode import SearchSpace

@@ -119,10 +119,10 @@ def test_a_network_to_start_from_that_is_not_in_the_pool_is_not_scored() -> None
     start = next(arch for arch in some(400) if arch not in archs and arch in inside([arch]))
     planned = plan(MACRO, LimitedEvaluator(known=archs), asked(start_from=(start,)), COUNTED)
     assert len(planned.wanted) == 1
-    proposal = planned.proposer().propose(0)
+    proposal = planned.sampler().suggest(0)
     assert proposal is not None
     assert proposal.arch in archs
     inside_pool = attrs.evolve(asked(), start_from=(sorted(inside(archs), key=str)[3],))
-    first = plan(MACRO, LimitedEvaluator(known=archs), inside_pool, COUNTED).proposer().propose(0)
+    first = plan(MACRO, LimitedEvaluator(known=archs), inside_pool, COUNTED).sampler().suggest(0)
     assert first is not None
     assert first.arch == inside_pool.start_from[0]

@@ -29,7 +29,7 @@ from nas.space.decode import SearchSpace
 from nas.space.files import find_space
 from nas.studies.opening import open_storage
 from nas.studies.records import StudyView
-from nas.studies.reservations import Slots
+from nas.studies.reservations import Reservations
 from tests.search.fakes import SMALLEST, FakeEvaluator, level, make_space, outcome
 
 TINY = make_space()
@@ -192,14 +192,14 @@ def test_interrupted_at_many_moments_it_is_the_same_study(url: str) -> None:
 def test_an_interruption_right_after_a_trial_was_written_loses_nothing(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end = Slots.end
+    end = Reservations.end
     written: list[bool] = []
 
-    def interrupted(slots: Slots, trial: FrozenTrial) -> bool:
-        written.append(end(slots, trial))
+    def interrupted(reservations: Reservations, trial: FrozenTrial) -> bool:
+        written.append(end(reservations, trial))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Slots, "end", interrupted)
+    monkeypatch.setattr(Reservations, "end", interrupted)
     with pytest.raises(KeyboardInterrupt):
         go(asked(), url)
     assert written == [True]

@@ -16,7 +16,7 @@ from nas.cost.target import parse_target
 from nas.errors import EvaluationError, StudyError
 from nas.samplers.cost_range import Picks
 from nas.samplers.encoding import Encoder, Floats
-from nas.samplers.prior_scores import Hints
+from nas.samplers.prior_scores import PriorScores
 from nas.samplers.surrogate import Terms, condition, find_parts
 from nas.search.plan import plan
 from nas.search.run import Event, search
@@ -223,21 +223,21 @@ def test_hints_are_those_of_the_verdicts_and_near_them_between() -> None:
     encoder, picks = picks_and_codes(200)
     true = sums(effects(3))
     values = np.array([true[canonical(MACRO.from_picks(row.tolist()))] for row in picks])
-    hints = Hints(encoder, picks[:120], values[:120])
-    guessed = hints.guess(encoder.encode(picks))
+    prior_scores = PriorScores(encoder, picks[:120], values[:120])
+    guessed = prior_scores.guess(encoder.encode(picks))
     columns = np.eye(3)[picks].reshape(200, -1)
     line, *_ = np.linalg.lstsq(columns[:120], values[:120], rcond=None)
     plain = np.corrcoef(columns[120:] @ line, values[120:])[0, 1]
     assert np.corrcoef(guessed[120:], values[120:])[0, 1] > plain > 0.5
-    assert hints.encode(picks).hints[:, 0] == pytest.approx(guessed)
+    assert prior_scores.encode(picks).prior_scores[:, 0] == pytest.approx(guessed)
 
 
 def test_a_hint_is_a_linear_term_of_the_kernel() -> None:
     encoder, picks = picks_and_codes(30)
-    hints = Hints(encoder, picks, np.arange(30.0))
-    codes = hints.encode(picks)
+    prior_scores = PriorScores(encoder, picks, np.arange(30.0))
+    codes = prior_scores.encode(picks)
     terms = Terms(encoder, codes, codes)
-    assert terms.all()[-1] == pytest.approx(np.outer(codes.hints[:, 0], codes.hints[:, 0]))
+    assert terms.all()[-1] == pytest.approx(np.outer(codes.prior_scores[:, 0], codes.prior_scores[:, 0]))
     weights = np.random.default_rng(0).random(len(terms.all()))
     whole = sum(weight * term for weight, term in zip(weights, terms.all(), strict=True))
     assert terms.weigh(weights) == pytest.approx(whole)
@@ -249,8 +249,8 @@ def test_the_model_heeds_a_hint_as_far_as_it_is_right() -> None:
     rng = np.random.default_rng(1)
     values = rng.normal(size=60)  # nothing but the hint tells of them
     for noise, share in ((0.01, 0.9), (10.0, 0.3)):
-        hints = Hints(encoder, picks, values + noise * rng.normal(size=60))
-        codes = hints.encode(picks)
+        prior_scores = PriorScores(encoder, picks, values + noise * rng.normal(size=60))
+        codes = prior_scores.encode(picks)
         weights = find_parts(encoder, codes[:40], values[:40])
         mean, _ = condition(encoder, codes[:40], values[:40], weights).predict(codes[40:])
         found = np.corrcoef(mean, values[40:])[0, 1]

@@ -13,7 +13,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.objective import Direction
-from nas.samplers.suggestions import distributions
+from nas.samplers.base import distributions
 from nas.space.files import find_space
 from nas.studies.bulk_storage import BulkStorage
 from tests.search.fake_trials import SEVERAL, TEMPLATES, template

@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.studies.opening import open_storage
-from nas.studies.reservations import Full, Slot, Slots, Taken
+from nas.studies.reservations import AlreadyReserved, NoneLeft, Reservation, Reservations
 from nas.studies.tables import backend
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -34,8 +34,8 @@ def study_at(url: str) -> optuna.Study:
     return optuna.create_study(storage=open_storage(url), study_name="demo", load_if_exists=True, direction="maximize")
 
 
-def slots_of(study: optuna.Study, runner: str = "here 1 1.00") -> Slots:
-    return Slots(backend(study._storage), study._study_id, runner)
+def slots_of(study: optuna.Study, runner: str = "here 1 1.00") -> Reservations:
+    return Reservations(backend(study._storage), study._study_id, runner)
 
 
 def running(name: str) -> FrozenTrial:
@@ -47,9 +47,9 @@ def running(name: str) -> FrozenTrial:
     return trial
 
 
-def begin(slots: Slots, name: str, total: int = 9) -> FrozenTrial:
+def begin(reservations: Reservations, name: str, total: int = 9) -> FrozenTrial:
     trial = running(name)
-    slots.begin(trial, total)
+    reservations.begin(trial, total)
     return trial
 
 
@@ -66,37 +66,37 @@ def states(study: optuna.Study) -> list[tuple[str, str, bool]]:
 
 def test_slots_are_given_out_in_order_and_no_more_than_asked_for(url: str) -> None:
     study = study_at(url)
-    slots = slots_of(study)
-    trials = [begin(slots, name, 3) for name in "abc"]
+    reservations = slots_of(study)
+    trials = [begin(reservations, name, 3) for name in "abc"]
     assert [trial.number for trial in trials] == [0, 1, 2]
-    with pytest.raises(Full):
-        slots.begin(running("d"), 3)
+    with pytest.raises(NoneLeft):
+        reservations.begin(running("d"), 3)
     assert states(study) == [("a", "RUNNING", False), ("b", "RUNNING", False), ("c", "RUNNING", False)]
-    assert [(slot.number, slot.attempts) for slot in slots.open()] == [(0, 1), (1, 1), (2, 1)]
-    assert begin(slots, "d", 4).number == 3
+    assert [(slot.number, slot.attempts) for slot in reservations.open()] == [(0, 1), (1, 1), (2, 1)]
+    assert begin(reservations, "d", 4).number == 3
 
 
 def test_an_architecture_has_one_slot(url: str) -> None:
     study = study_at(url)
-    slots = slots_of(study)
-    slots.begin(running("a"), 3)
-    for each in (slots, slots_of(study, "there 2 2.00")):
-        with pytest.raises(Taken):
+    reservations = slots_of(study)
+    reservations.begin(running("a"), 3)
+    for each in (reservations, slots_of(study, "there 2 2.00")):
+        with pytest.raises(AlreadyReserved):
             each.begin(running("a"), 3)
     assert slots_of(study).count() == len(states(study)) == 1
 
 
 def test_a_trial_and_its_slot_end_together(url: str) -> None:
     study = study_at(url)
-    slots = slots_of(study)
-    trial = begin(slots, "a")
-    assert slots.end(ended(trial))
-    assert slots.open() == []
+    reservations = slots_of(study)
+    trial = begin(reservations, "a")
+    assert reservations.end(ended(trial))
+    assert reservations.open() == []
     (kept,) = study.get_trials()
     assert (kept.state, kept.value, kept.params) == (TrialState.COMPLETE, 0.5, {"x": 1})
     assert kept.user_attrs == {"arch": "a", "costs": {"macs": 1}, "seconds": 1.5}
     assert kept.datetime_complete is not None
-    assert slots.end(ended(trial, 0.7))  # a database that could not say that it had written it
+    assert reservations.end(ended(trial, 0.7))  # a database that could not say that it had written it
     assert study_at(url).trials[0].value == 0.5
 
 
@@ -108,9 +108,9 @@ def test_a_trial_that_has_ended_can_be_written_at_once(url: str) -> None:
 
 def test_what_was_written_and_could_not_be_told_is_found_again(url: str) -> None:
     study = study_at(url)
-    slots, lost = slots_of(study), slots_of(study)
+    reservations, lost = slots_of(study), slots_of(study)
     number = begin(lost, "a").number
-    assert begin(slots, "a").number == number  # by the same process, which had not heard of it
+    assert begin(reservations, "a").number == number  # by the same process, which had not heard of it
     assert len(states(study)) == 1
 
 
@@ -142,14 +142,14 @@ def test_who_was_taken_for_dead_does_not_count_twice(url: str) -> None:
 
 def test_a_slot_that_is_given_up_counts_with_its_reason(url: str) -> None:
     study = study_at(url)
-    slots = slots_of(study)
-    slots.begin(running("a"), 1)
-    (slot,) = slots.open()
-    assert slots.give_up(slot, "4 times it was begun")
-    assert not slots.give_up(slot, "4 times it was begun")
+    reservations = slots_of(study)
+    reservations.begin(running("a"), 1)
+    (slot,) = reservations.open()
+    assert reservations.give_up(slot, "4 times it was begun")
+    assert not reservations.give_up(slot, "4 times it was begun")
     assert states(study) == [("a", "FAIL", False)]
     assert study.trials[0].user_attrs["reason"] == "4 times it was begun"
-    assert (slots.open(), slots.count()) == ([], 1)
+    assert (reservations.open(), reservations.count()) == ([], 1)
 
 
 def test_what_is_given_back_waits_and_loses_no_attempt(url: str) -> None:
@@ -170,14 +170,14 @@ def test_trials_from_elsewhere_get_slots(url: str) -> None:
     for name in ("a", "b", "a"):
         study.add_trial(ended(running(name)))
     study.add_trial(running("c"))
-    slots = slots_of(study)
-    slots.settle()
-    slots.settle()
-    assert (slots.count(), slots.open()) == (3, [])
+    reservations = slots_of(study)
+    reservations.settle()
+    reservations.settle()
+    assert (reservations.count(), reservations.open()) == (3, [])
     assert states(study)[3] == ("c", "FAIL", True)
-    with pytest.raises(Taken):
-        slots.begin(running("b"), 9)
-    assert begin(slots, "c").number == 4
+    with pytest.raises(AlreadyReserved):
+        reservations.begin(running("b"), 9)
+    assert begin(reservations, "c").number == 4
 
 
 def test_slots_of_a_deleted_study_are_forgotten(url: str) -> None:
@@ -185,39 +185,39 @@ def test_slots_of_a_deleted_study_are_forgotten(url: str) -> None:
     slots_of(study).begin(running("a"), 1)
     optuna.delete_study(storage=url, study_name="demo")
     again = study_at(url)
-    slots = slots_of(again)
+    reservations = slots_of(again)
     # Numbers of studies may come again.
     with backend(again._storage).engine.begin() as connection:
         numbers = {"new": again._study_id, "old": study._study_id}
         connection.execute(sqlalchemy.text("update nas_slots set study_id = :new where study_id = :old"), numbers)
-    slots.settle()
-    assert slots.count() == 0
+    reservations.settle()
+    assert reservations.count() == 0
 
 
 def _begin_many(url: str, runner: str, names: list[str], total: int) -> None:
-    slots = slots_of(study_at(url), runner)
+    reservations = slots_of(study_at(url), runner)
     for name in names:
         try:
-            slots.end(ended(begin(slots, name, total)))
-        except Taken:
+            reservations.end(ended(begin(reservations, name, total)))
+        except AlreadyReserved:
             continue
-        except Full:
+        except NoneLeft:
             return
 
 
-def _take_over(url: str, runner: str, slot: Slot, ready: Any, answers: Any) -> None:
-    slots = slots_of(study_at(url), runner)
+def _take_over(url: str, runner: str, slot: Reservation, ready: Any, answers: Any) -> None:
+    reservations = slots_of(study_at(url), runner)
     ready.wait(60)
-    answers.put(slots.take_over(slot, running("a"), "gone") is not None)
+    answers.put(reservations.take_over(slot, running("a"), "gone") is not None)
 
 
 @pytest.mark.slow
 def test_of_processes_that_take_a_slot_over_at_the_same_moment_one_does(url: str) -> None:
     study = study_at(url)
-    slots = slots_of(study)
-    begin(slots, "a")
+    reservations = slots_of(study)
+    begin(reservations, "a")
     ready, answers = PROCESSES.Barrier(4), PROCESSES.Queue()
-    (slot,) = slots.open()
+    (slot,) = reservations.open()
     processes = [
         PROCESSES.Process(target=_take_over, args=(url, f"host {i} 1.00", slot, ready, answers)) for i in range(4)
     ]
@@ -232,17 +232,17 @@ def test_of_processes_that_take_a_slot_over_at_the_same_moment_one_does(url: str
 def test_a_slot_is_told_as_it_is_now(url: str) -> None:
     """Others may have begun between a look at the slots and a reservation."""
     study = study_at(url)
-    slots, other = slots_of(study), slots_of(study, "other 2 2.00")
-    assert slots.count() == 0
+    reservations, other = slots_of(study), slots_of(study, "other 2 2.00")
+    assert reservations.count() == 0
     begin(other, "b")
-    mine = slots.begin(running("a"), 9)
+    mine = reservations.begin(running("a"), 9)
     assert (mine.number, mine.attempts) == (1, 1)
     stale = evolve(mine, number=0)
-    assert slots.take_over(stale, running("a"), "lost") is None
-    again = slots.take_over(mine, running("a"), "lost")
+    assert reservations.take_over(stale, running("a"), "lost") is None
+    again = reservations.take_over(mine, running("a"), "lost")
     assert again is not None
-    assert [slot.number for slot in slots.open()] == [0, 1]
-    assert slots.open()[1].trial_id == again.trial_id
+    assert [slot.number for slot in reservations.open()] == [0, 1]
+    assert reservations.open()[1].trial_id == again.trial_id
 
 
 @pytest.mark.slow

@@ -56,11 +56,11 @@ class Nodes:
             role = ["--head", f"--port={self.port}", f"--temp-dir={self.folder}", f"--system-config={CHECKS}"]
             role += ["--include-dashboard=false"]
         size = [f"--num-cpus={cpus}", "--num-gpus=0", "--object-store-memory=80000000"]
-        quiet = ["--include-log-monitor=false", "--min-worker-port=0", "--max-worker-port=0"]
+        machine_lock = ["--include-log-monitor=false", "--min-worker-port=0", "--max-worker-port=0"]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={LOCAL}"]
         environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
         with (self.folder / f"log-{len(self.processes)}").open("wb") as log:
-            process = subprocess.Popen([*command, *role, *size, *quiet], stdout=log, stderr=log, env=environment)
+            process = subprocess.Popen([*command, *role, *size, *machine_lock], stdout=log, stderr=log, env=environment)
         self.processes.append(process)
         return process
 

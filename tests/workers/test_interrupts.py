@@ -25,22 +25,22 @@ def press() -> None:
 
 
 def test_it_comes_through_where_it_is_heeded(interrupts: Interrupts) -> None:
-    with pytest.raises(KeyboardInterrupt), interrupts.heeded():
+    with pytest.raises(KeyboardInterrupt), interrupts.interruptible():
         press()
 
 
 def test_it_waits_elsewhere_and_comes_at_the_next_place(interrupts: Interrupts) -> None:
     press()
     reached = False
-    with pytest.raises(KeyboardInterrupt), interrupts.heeded():
+    with pytest.raises(KeyboardInterrupt), interrupts.interruptible():
         reached = True
     assert not reached
 
 
 def test_one_that_was_lost_comes_again(interrupts: Interrupts) -> None:
-    with interrupts.heeded(), contextlib.suppress(KeyboardInterrupt):
+    with interrupts.interruptible(), contextlib.suppress(KeyboardInterrupt):
         press()
-    with pytest.raises(KeyboardInterrupt), interrupts.heeded():
+    with pytest.raises(KeyboardInterrupt), interrupts.interruptible():
         pass
 
 
@@ -52,8 +52,8 @@ def test_the_second_does_not_wait() -> None:
 
 
 def test_items_are_handed_on_and_the_next_one_is_interrupted(interrupts: Interrupts) -> None:
-    assert list(interrupts.heed([0.0, 0.5])) == [0.0, 0.5]
-    items = interrupts.heed([0.0, 0.5])
+    assert list(interrupts.check_interrupts([0.0, 0.5])) == [0.0, 0.5]
+    items = interrupts.check_interrupts([0.0, 0.5])
     assert next(items) == 0.0
     press()
     with pytest.raises(KeyboardInterrupt):

@@ -12,7 +12,7 @@ import pytest
 from attrs import define, field
 
 from nas.workers.base import Here
-from nas.workers.machine_lock import Quiet
+from nas.workers.machine_lock import MachineLock
 from tests.device.processes import eventually
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -35,14 +35,14 @@ def nothing() -> None:
     return
 
 
-def quiet(folder: Path, workers: Here | None = None) -> Quiet:
-    return Quiet(workers or Here(), nothing, folder)
+def machine_lock(folder: Path, workers: Here | None = None) -> MachineLock:
+    return MachineLock(workers or Here(), nothing, folder)
 
 
 def _train(folder: Path) -> None:
     """Give way until told to end, and say what is done."""
     workers = Pausing()
-    with quiet(folder, workers) as share:
+    with machine_lock(folder, workers) as share:
         (folder / "trains").touch()
         while not (folder / "end").exists():
             share.give_way()
@@ -66,13 +66,13 @@ def training(folder: Path) -> Iterator[multiprocessing.process.BaseProcess]:
 
 def test_own_workers_are_paused(tmp_path: Path) -> None:
     workers = Pausing()
-    with quiet(tmp_path, workers) as share, share.measuring():
+    with machine_lock(tmp_path, workers) as share, share.measuring():
         assert workers.said == ["paused"]
     assert workers.said == ["paused", "goes on"]
 
 
 def test_another_process_gives_way_and_goes_on(tmp_path: Path) -> None:
-    with training(tmp_path) as other, quiet(tmp_path) as share:
+    with training(tmp_path) as other, machine_lock(tmp_path) as share:
         with share.measuring():
             time.sleep(0.3)
             assert (tmp_path / "said").read_text() == ""  # it waits inside
@@ -81,22 +81,22 @@ def test_another_process_gives_way_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_it_waits_as_long_as_another_one_trains(tmp_path: Path) -> None:
-    with training(tmp_path) as other, quiet(tmp_path) as share:
+    with training(tmp_path) as other, machine_lock(tmp_path) as share:
         os.kill(other.pid or 0, signal.SIGSTOP)  # in the middle of an epoch
         asked = []
 
-        def heed() -> None:
+        def check_interrupts() -> None:
             asked.append(time.monotonic())
             if len(asked) > 5:
                 raise KeyboardInterrupt
 
-        share.heed = heed
+        share.check_interrupts = check_interrupts
         with pytest.raises(KeyboardInterrupt), share.measuring():
             raise AssertionError("it did not wait")
 
 
 def test_locks_end_with_their_process(tmp_path: Path) -> None:
-    with training(tmp_path) as other, quiet(tmp_path) as share:
+    with training(tmp_path) as other, machine_lock(tmp_path) as share:
         other.kill()
         other.join()
         with share.measuring():
@@ -105,7 +105,7 @@ def test_locks_end_with_their_process(tmp_path: Path) -> None:
 
 def test_without_a_folder_for_locks_own_workers_are_paused_all_the_same(tmp_path: Path) -> None:
     workers = Pausing()
-    with quiet(tmp_path / "absent", workers) as share:
+    with machine_lock(tmp_path / "absent", workers) as share:
         share.give_way()
         with share.measuring():
             assert workers.said == ["paused"]

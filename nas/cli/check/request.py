@@ -94,14 +94,14 @@ def _networks(space: "SearchSpace", options: Mapping[str, Any], known: "Evaluato
     from nas.cost.target import needs_device, parse_target
     from nas.fidelity.agreement import FEWEST
     from nas.objective import limits
-    from nas.samplers.cost_range import make_band
+    from nas.samplers.cost_range import make_cost_range
     from nas.samplers.random_networks import draw
     from nas.search.plan import find_pool
 
     if needs_device(options["targets"]):
         raise TargetError("a check draws networks by what they cost, and measures none", "give --target flops=…")
     targets = [parse_target(text) for text in options["targets"]]
-    band = make_band(space, targets, limits(targets, band=BAND, objective="soft")) if targets else None
+    band = make_cost_range(space, targets, limits(targets, band=BAND, objective="soft")) if targets else None
     pool = None if known is None else find_pool(space, known)
     drawn = draw(space, options["networks"], options["seed"], band, pool)
     archs = [canonical(space.from_picks(picks.tolist())) for picks in drawn]

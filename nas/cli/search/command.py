@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from nas.cost.base import Target
     from nas.cost.target import OnDevice
     from nas.data.base import ImageData
-    from nas.samplers.cost_range import Band
+    from nas.samplers.cost_range import CostRange
     from nas.search.plan import Plan
     from nas.search.screening import Screen
     from nas.space.decode import SearchSpace
@@ -308,7 +308,7 @@ def _shown(value: object) -> str:
 def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> dict[str, Any]:
     from nas.studies.urls import mask
 
-    settings, band = planned.settings, planned.band
+    settings, band = planned.settings, planned.cost_range
     seconds = _seconds_a_trial(planned)
     evaluations = settings.trials + (planned.baseline is not None) + _further(planned)
     before = sum(each.seconds_to_prepare() for each in planned.preparing) + _seconds_to_screen(planned)
@@ -333,8 +333,8 @@ def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> d
 
 def _share_let_in(planned: "Plan", rng: "np.random.Generator") -> str:
     if planned.pool is None:
-        return f"{planned.band.share(rng):.1%} of random architectures"
-    inside = int((planned.band.excess(planned.pool) == 0).sum())
+        return f"{planned.cost_range.share(rng):.1%} of random architectures"
+    inside = int((planned.cost_range.excess(planned.pool) == 0).sum())
     return f"{inside:,} of the {len(planned.pool):,} that the evaluator can score"
 
 
@@ -358,7 +358,7 @@ def _seconds_a_trial(planned: "Plan") -> float | None:
 
     if not isinstance(planned.evaluator, Timed):
         return None
-    arch = first_proposal(planned.band, planned.settings).arch
+    arch = first_proposal(planned.cost_range, planned.settings).arch
     return planned.settings.epochs * planned.evaluator.seconds_per_epoch(arch)
 
 
@@ -380,8 +380,9 @@ def _seconds_to_screen(planned: "Plan") -> float:
     screen = planned.screen
     if screen is None or not isinstance(screen.evaluator, Timed):
         return 0.0
-    return screen.networks * screen.evaluator.seconds_per_epoch(first_proposal(planned.band, planned.settings).arch)
+    first = first_proposal(planned.cost_range, planned.settings)
+    return screen.networks * screen.evaluator.seconds_per_epoch(first.arch)
 
 
-def _limits(band: "Band") -> "Iterator[tuple[Target, float, float]]":
+def _limits(band: "CostRange") -> "Iterator[tuple[Target, float, float]]":
     return zip(band.targets, band.limits.low, band.limits.high, strict=True)

@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.objective import Direction
 from nas.samplers.cost_range import Picks
-from nas.samplers.history import Ledger
-from nas.samplers.ranking import Suggester
+from nas.samplers.history import TrialHistory
+from nas.samplers.ranking import CandidateRanker
 from nas.space.decode import SearchSpace
 
 
@@ -27,14 +27,14 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 @frozen(eq=False)
-class Wish:
+class Suggestion:
     """Option numbers, and what the sampler wants remembered with the trial."""
 
     picks: Picks
-    remembered: Mapping[str, Any] = MappingProxyType({})
+    sampler_attrs: Mapping[str, Any] = MappingProxyType({})
 
 
-class Wisher(Protocol):
+class Sampler(Protocol):
     """A sampler. Does not know what is let in, or only roughly; with equal history and random state it wishes alike."""
 
     def learn(self, trial: FrozenTrial) -> None:
@@ -45,35 +45,35 @@ class Wisher(Protocol):
         """A trial that was running was cut short: it comes again under another number."""
         ...
 
-    def wishes(self, rng: np.random.Generator) -> Iterator[Wish]:
+    def suggestions(self, rng: np.random.Generator) -> Iterator[Suggestion]:
         """Wishes without end, the dearest first."""
         ...
 
 
 @frozen(eq=False)
-class ModelWisher:
-    """The sampler made for this problem; see `Suggester`."""
+class ModelSampler:
+    """The sampler made for this problem; see `CandidateRanker`."""
 
-    suggester: Suggester
-    ledger: Ledger
+    ranker: CandidateRanker
+    trial_history: TrialHistory
 
     def learn(self, trial: FrozenTrial) -> None:
-        """See `Wisher`."""
-        self.ledger.add(trial)
+        """See `Sampler`."""
+        self.trial_history.add(trial)
 
     def forget(self, number: int) -> None:
-        """See `Wisher`."""
-        self.ledger.forget(number)
+        """See `Sampler`."""
+        self.trial_history.forget(number)
 
-    def wishes(self, rng: np.random.Generator) -> Iterator[Wish]:
-        """See `Wisher`; after the model's ranking random ones."""
-        yield from map(Wish, self.suggester.rank(self.ledger.history(), rng))
+    def suggestions(self, rng: np.random.Generator) -> Iterator[Suggestion]:
+        """See `Sampler`; after the model's ranking random ones."""
+        yield from map(Suggestion, self.ranker.rank(self.trial_history.history(), rng))
         while True:
-            yield Wish(self.suggester.band.space.sample(rng, 1)[0])
+            yield Suggestion(self.ranker.cost_range.space.sample(rng, 1)[0])
 
 
 @define(eq=False)
-class OptunaWisher:
+class OptunaSampler:
     """One of Optuna's samplers, on a mirror of the study in memory: a wish leaves no trial in the study.
 
     Attributes:
@@ -95,7 +95,7 @@ class OptunaWisher:
         return optuna.create_study(directions=list(self.directions), sampler=self.make(0))
 
     def learn(self, trial: FrozenTrial) -> None:
-        """See `Wisher`."""
+        """See `Sampler`."""
         if not trial.state.is_finished():
             self._others[trial.number] = trial
             return
@@ -106,23 +106,23 @@ class OptunaWisher:
             self._born[trial.system_attrs.get(sampler._get_generation_key(), -1)] += 1
 
     def forget(self, number: int) -> None:
-        """See `Wisher`."""
+        """See `Sampler`."""
         self._others.pop(number, None)
 
-    def wishes(self, rng: np.random.Generator) -> Iterator[Wish]:
-        """See `Wisher`."""
+    def suggestions(self, rng: np.random.Generator) -> Iterator[Suggestion]:
+        """See `Sampler`."""
         self._mirror.sampler = self.make(int(rng.integers(2**31)))
         self._prepare_parents()
         with self._beside_others():
             yield from self._asked()
 
-    def _asked(self) -> Iterator[Wish]:
+    def _asked(self) -> Iterator[Suggestion]:
         while True:
             trial = self._mirror.ask(distributions(self.space))
             picks = np.array(self.space.picks(trial.params), dtype=np.intp)
-            remembered = self._mirror._storage.get_trial_system_attrs(trial._trial_id)
+            sampler_attrs = self._mirror._storage.get_trial_system_attrs(trial._trial_id)
             self._forget_last(trial._trial_id)
-            yield Wish(picks, dict(remembered))
+            yield Suggestion(picks, dict(sampler_attrs))
 
     @contextmanager
     def _beside_others(self) -> Iterator[None]:
