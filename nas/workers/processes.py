@@ -20,8 +20,8 @@ from attrs import define, field, frozen
 from nas.errors import NasError, StudyError
 from nas.evaluate.base import Evaluators
 from nas.workers.base import PATIENCE_S, Call, Here, Key, Outcome, Workers, steps_of
+from nas.workers.threads import VARIABLES
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MEMORY_SHARE = 0.9  # of what is free, for all workers together
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 LAST_S = 10.0  # for a worker to end by itself
@@ -267,7 +267,7 @@ def _signal(pids: Sequence[int], name: str) -> None:
 @contextmanager
 def _surroundings(place: Place) -> Iterator[None]:
     """Variables that a process must find when it begins: libraries read them while they are imported."""
-    wanted = dict.fromkeys(THREADS, str(place.threads))
+    wanted = dict.fromkeys(VARIABLES, str(place.threads))
     if place.gpu is not None:
         wanted["CUDA_VISIBLE_DEVICES"] = place.gpu
     usual = {name: os.environ.get(name) for name in wanted}

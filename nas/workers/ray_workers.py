@@ -1,7 +1,5 @@
 """A Ray cluster that evaluates networks: where each is evaluated Ray decides, and what the caller."""
 
-import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
@@ -9,13 +7,13 @@ from functools import lru_cache
 from typing import Any, Self
 
 from attrs import define, field
-from threadpoolctl import threadpool_limits
 
 from nas.errors import NasError, StudyError
 from nas.evaluate.base import Evaluators
 from nas.workers.base import PATIENCE_S, Call, Key, Outcome, steps_of
-from nas.workers.processes import HELD, LAST_S, THREADS
+from nas.workers.processes import HELD, LAST_S
 from nas.workers.ray_cluster import AUTO, Need, answers, connected, first_line, import_ray, is_here, is_there
+from nas.workers.threads import set_threads
 
 PICKLED = "make it of what pickle takes: no open files, locks or connections"
 AGAIN = "begin a cluster again and repeat the command: the search goes on where it stopped"
@@ -217,7 +215,7 @@ def _absent(error: BaseException) -> NasError:
 
 def _evaluate(refs: Sequence[Any], fields: tuple[Any, ...], threads: int) -> Iterator[Outcome | NasError | None]:
     """What a task does."""
-    _settle(threads)
+    set_threads(threads)
     try:
         evaluators = _read_once(refs[0])
     except import_ray().exceptions.ObjectLostError:
@@ -225,7 +223,7 @@ def _evaluate(refs: Sequence[Any], fields: tuple[Any, ...], threads: int) -> Ite
     except Exception as error:
         yield _absent(error)
         return
-    _settle(threads)  # libraries may have come with the evaluators
+    set_threads(threads)  # libraries may have come with the evaluators
     with closing(steps_of(Call(evaluators, *fields))) as steps:
         try:
             for step in steps:
@@ -241,12 +239,3 @@ def _read_once(ref: Any) -> Evaluators:
     """Evaluators, kept by this process for the tasks to come."""
     evaluators: Evaluators = import_ray().get(ref)
     return evaluators
-
-
-def _settle(threads: int) -> None:
-    """Libraries that are loaded use so many threads, and those to come."""
-    os.environ.update(dict.fromkeys(THREADS, str(threads)))
-    threadpool_limits(threads)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(threads)
