@@ -78,7 +78,7 @@ def on_ray(cores: Sequence[int]) -> Iterator[Workers]:
             nodes.append(start_node(folder, port, core, head=not nodes))
             wait_until((folder / "ray_current_cluster").exists)
         with RayWorkers(f"{LOCAL}:{port}") as workers:
-            wait_until(lambda: workers._room() == len(cores))
+            wait_until(lambda: workers._capacity() == len(cores))
             yield workers
     finally:
         for node in nodes:

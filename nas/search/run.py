@@ -126,7 +126,7 @@ def run(
         study = open_study(opened, planned.study_name, directions(planned.settings.objective), planned.described)
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
         searching = _Run(planned, study, listen, workers or make_workers(planned.settings.workers))
-        with searching.interrupts.taken_over():
+        with searching.interrupts.handled():
             searching.run()
         return read_study(opened, planned.study_name)
 
@@ -157,7 +157,7 @@ class _Run:
 
     def run(self) -> None:
         with self.heartbeat, self.workers, self.machine_lock:  # who cannot evaluate says so before anything is done
-            self.interrupts.take_again()  # Ray has handlers of its own
+            self.interrupts.install_again()  # Ray has handlers of its own
             self._prepare()
             with self._alone("beginning"):
                 self._begin()
@@ -177,7 +177,7 @@ class _Run:
     def _deliver(self) -> None:
         """While another process of the study is waited for."""
         self.interrupts.check()
-        self.machine_lock.give_way()
+        self.machine_lock.yield_to_measurement()
 
     def _prepare(self) -> None:
         """What evaluators do once, only now that the study is known to take this search."""
@@ -231,7 +231,7 @@ class _Run:
             self.interrupts,
             self._tell,
         )
-        with self.interrupts.asking(lambda: self._tell("stopping", message=searching.still_running())):
+        with self.interrupts.stopping_first(lambda: self._tell("stopping", message=searching.still_running())):
             searching.run()
 
     def _end(self) -> None:
@@ -327,7 +327,7 @@ class _Run:
         """
         single = Single(evaluator or self.plan.evaluator)
         call = Call(single, arch, arch.resolution, self.settings.seed, epochs or self.settings.epochs)
-        for outcome in self.interrupts.check_interrupts(outcomes(call)):
+        for outcome in self.interrupts.iterate(outcomes(call)):
             if outcome.reason:
                 problem, _, remedy = outcome.reason.partition("\n  ")
                 raise EvaluationError(problem, remedy)

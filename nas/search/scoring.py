@@ -286,7 +286,7 @@ def open_scoring(
             killed = kill_running(study)
             if killed:
                 listen(Told(0, 0, message=f"{killed} trainings had been cut short and come again"))
-            with scoring.interrupts.taken_over():
+            with scoring.interrupts.handled():
                 yield scoring
         finally:
             scoring.lease.end()

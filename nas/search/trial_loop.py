@@ -80,7 +80,7 @@ class Searching:
         self._learn([trial for trial in self.study.get_trials(deepcopy=False) if self.progress.knows(trial.number)])
         with self._given_back():
             while self._fill() or self._others_at_work():
-                self.machine_lock.give_way()
+                self.machine_lock.yield_to_measurement()
                 with self.interrupts.interruptible():
                     told = self.workers.poll(POLL_S)
                 for key, outcome in told:

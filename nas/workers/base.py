@@ -1,4 +1,7 @@
-"""Who evaluates networks: this process, one epoch at a time. `processes` has several beside it."""
+"""The interface of workers, which evaluate networks, and the simplest of them: this process itself.
+
+`nas.workers.processes` evaluates in several processes of this machine, `nas.workers.ray_workers` on a Ray cluster.
+"""
 
 import time
 from collections.abc import Generator, Mapping
@@ -17,15 +20,15 @@ Key = tuple[str, int]
 
 @frozen
 class Call:
-    """An evaluation; can be sent to another process.
+    """Describe one evaluation; a call can be sent to another process.
 
     Attributes:
-        evaluators: give the evaluator.
-        arch: the network.
-        resolution: of the images.
-        seed: of everything random.
-        epochs: at most.
-        by_epoch: whether every epoch is told, and the next one waits for an answer.
+        evaluators: Source of the evaluator for this resolution and seed.
+        arch: Network to evaluate.
+        resolution: Height and width of the images, in pixels.
+        seed: Seed of all random numbers.
+        epochs: Largest number of epochs.
+        by_epoch: Whether an outcome is reported after every epoch, before which the next one does not start.
     """
 
     evaluators: Evaluators
@@ -38,16 +41,16 @@ class Call:
 
 @frozen
 class Outcome:
-    """What is known of a call.
+    """Hold what is known of a call so far.
 
     Attributes:
-        accuracies: by epoch.
-        seconds: since it began.
-        environment: what the evaluator says of its surroundings.
-        reason: why it failed; "" where it did not.
-        remarks: what else the evaluator had to say.
-        ended: whether this is the result.
-        lost: whether it has none because who evaluated it is gone; it may do better elsewhere.
+        accuracies: Accuracy after each epoch, 0 to 1.
+        seconds: Duration since the evaluation started, in seconds.
+        environment: Device, threads and versions that the evaluator reports.
+        reason: Reason of the failure; "" where there is none.
+        remarks: Metadata that the evaluator adds to the accuracies.
+        ended: Whether this is the last outcome of the call.
+        lost: Whether there is no result because the worker died; another worker may succeed.
     """
 
     accuracies: tuple[float, ...]
@@ -60,76 +63,81 @@ class Outcome:
 
 
 class Workers(Protocol):
-    """Evaluates calls; used as a context manager, whose end stops what still runs."""
+    """Evaluates calls; used as a context manager, whose end stops the evaluations that still run."""
 
     def __enter__(self) -> Self:
-        """Ready to start."""
+        """Return the workers, ready to start calls."""
         ...
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """Stopped; `kind` is that of an exception that ended it, or None."""
+        """Stop; `kind` is the type of the exception that ended the context, or None."""
         ...
 
     @property
     def free(self) -> bool:
-        """Whether one more can be started."""
+        """Return whether one more call can be started."""
         ...
 
     def start(self, key: Key, call: Call) -> None:
-        """Begin an evaluation.
+        """Start an evaluation.
 
         Raises:
-            NasError: it cannot go on at all.
+            NasError: No evaluation can run at all.
         """
         ...
 
     def poll(self, seconds: float = PATIENCE_S) -> list[tuple[Key, Outcome]]:
-        """What has finished, and of calls by epoch each epoch; waits so long for it, and may come back with nothing.
+        """Return the calls that have ended, and each epoch of calls by epoch; the list may be empty.
+
+        Args:
+            seconds: Longest time to wait for the first of them.
 
         Raises:
-            NasError: the evaluators fail as a whole.
+            NasError: The evaluators fail as a whole.
         """
         ...
 
     def answer(self, key: Key, *, go_on: bool) -> None:
-        """After an epoch of a call by epoch: train the next one, or end it, and say no more of it."""
+        """Continue a call by epoch with its next epoch, or end it without a further outcome."""
         ...
 
     def paused(self) -> AbstractContextManager[None]:
-        """Inside it nothing is evaluated on this machine's processors.
+        """Return a context in which nothing is evaluated on the CPU cores of this machine.
 
         Raises:
-            NasError: that cannot be had.
+            NasError: These workers cannot be paused.
         """
         ...
 
 
 def outcomes(call: Call) -> Generator[Outcome, None, None]:
-    """What is known after each epoch; the last one is the result.
+    """Yield an outcome after each epoch; the last one is the result.
 
     Raises:
-        NasError: the evaluators fail as a whole.
+        NasError: The evaluators fail as a whole.
     """
-    begun, told = time.monotonic(), Outcome((), 0.0, ended=False)
+    start, outcome = time.monotonic(), Outcome((), 0.0, ended=False)
     reason = ""
     try:
         evaluator = call.evaluators.at(call.resolution, call.seed)
-        told = evolve(told, environment=dict(evaluator.describe().get("environment", {})))
+        outcome = evolve(outcome, environment=dict(evaluator.describe().get("environment", {})))
         for accuracy in evaluator.evaluate(call.arch, call.epochs):
-            told = evolve(told, accuracies=(*told.accuracies, _checked(accuracy)), seconds=time.monotonic() - begun)
-            yield told
-        if not told.accuracies:
+            outcome = evolve(
+                outcome, accuracies=(*outcome.accuracies, _checked(accuracy)), seconds=time.monotonic() - start
+            )
+            yield outcome
+        if not outcome.accuracies:
             reason = "the evaluator gave no accuracy"
         elif isinstance(evaluator, Remarking):
-            told = evolve(told, remarks=dict(evaluator.remarks(call.arch)))
+            outcome = evolve(outcome, remarks=dict(evaluator.remarks(call.arch)))
     except EvaluationError as error:
         reason = str(error)
     except NasError:
         raise
     except Exception as error:
-        # Whatever goes wrong with this network, the next one may do better.
+        # An error of one network must not end a search: the next network may succeed.
         reason = f"{type(error).__name__}: {error}"
-    yield evolve(told, seconds=time.monotonic() - begun, reason=reason, ended=True)
+    yield evolve(outcome, seconds=time.monotonic() - start, reason=reason, ended=True)
 
 
 def _checked(accuracy: float) -> float:
@@ -140,7 +148,7 @@ def _checked(accuracy: float) -> float:
 
 @define(eq=False)
 class Here:
-    """This process: a poll is one epoch."""
+    """Evaluates in this process; one poll trains one epoch."""
 
     _key: Key = field(default=("", 0), init=False)
     _by_epoch: bool = field(default=False, init=False)
@@ -179,7 +187,7 @@ class Here:
             self._end()
 
     def paused(self) -> AbstractContextManager[None]:
-        """See `Workers`; between two polls nothing runs."""
+        """See `Workers`; nothing runs between two polls."""
         return nullcontext()
 
     def _end(self) -> None:
@@ -190,15 +198,15 @@ class Here:
 
 @frozen
 class Single:
-    """Evaluators of a search: one, whatever is asked for; can be sent to another process where that one can."""
+    """Evaluators of a search, which always give the same one; can be sent to another process where that one can."""
 
     evaluator: Evaluator
 
     def __reduce__(self) -> "tuple[type[Single], tuple[Evaluator]]":
-        """What is sent."""
+        """Return what pickle sends to another process."""
         return Single, (self.evaluator.to_send() if isinstance(self.evaluator, Sendable) else self.evaluator,)
 
-    def at(self, resolution: int, seed: int) -> Evaluator:  # noqa: ARG002 -- it has images and a seed of its own
+    def at(self, resolution: int, seed: int) -> Evaluator:  # noqa: ARG002 -- the evaluator holds its own images and seed
         """See `Evaluators`."""
         return self.evaluator
 
@@ -208,7 +216,7 @@ class Single:
 
 
 def steps_of(call: Call) -> Generator[Outcome, None, None]:
-    """Of a call by epoch all outcomes, of another one the last."""
+    """Yield all outcomes of a call by epoch, and the last outcome of any other call."""
     if call.by_epoch:
         yield from outcomes(call)
         return

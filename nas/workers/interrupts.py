@@ -1,7 +1,8 @@
-"""Ctrl-C at the right moment: at once while an architecture is evaluated, a little later while the study is written.
+"""Interrupts (Ctrl-C, SIGTERM) that arrive at a safe moment.
 
-An exception in the middle of a transaction leaves the database locked, and one in a weak reference's callback is lost.
-Where trials run, the first one asks them to end, and only the second one ends them.
+KeyboardInterrupt in the middle of a transaction would leave the database locked, and one that is raised in the callback
+of a weak reference is lost. So interrupts are held back while a study is written, and raised while a network is
+evaluated. While trials run, the first Ctrl-C asks them to finish, and only the second one ends them.
 """
 
 import signal
@@ -19,56 +20,56 @@ Handler = Callable[[int, FrameType | None], None]
 
 @define(eq=False)
 class Interrupts:
-    """Takes SIGINT over while used as `with interrupts.taken_over()`, in the main thread and from the usual handler.
+    """Handles SIGINT and SIGTERM inside `with interrupts.handled()`, in the main thread.
 
-    SIGTERM is an interrupt that is heeded wherever it may be. The second interrupt is always heeded at once.
+    SIGTERM never waits for running trials, and a second interrupt is always raised at once.
 
     Attributes:
-        stopping: whether one came that asked what runs to end.
+        stopping: Whether an interrupt has asked the running trials to finish, and no further ones to start.
     """
 
     stopping: bool = field(default=False, init=False)
     _interruptible: bool = field(default=False, init=False)
     _pending: bool = field(default=False, init=False)
-    _asked: Callable[[], None] | None = field(default=None, init=False)
-    _ours: dict[signal.Signals, Handler] = field(factory=dict, init=False)
+    _on_stop: Callable[[], None] | None = field(default=None, init=False)
+    _own_handlers: dict[signal.Signals, Handler] = field(factory=dict, init=False)
 
     @contextmanager
-    def taken_over(self) -> Iterator[None]:
-        """Put interrupts off, but for what `interruptible` and `check_interrupts` surround."""
-        ours: dict[signal.Signals, Handler] = {signal.SIGINT: self._take, signal.SIGTERM: self._take_at_once}
+    def handled(self) -> Iterator[None]:
+        """Hold interrupts back inside the context, except where `interruptible` or `iterate` allows them."""
+        own: dict[signal.Signals, Handler] = {signal.SIGINT: self._take, signal.SIGTERM: self._take_at_once}
         if threading.current_thread() is not threading.main_thread():
-            ours.clear()
-        usual = {number: signal.getsignal(number) for number in ours}
-        # Whoever has these ignored, as a shell's background jobs have, or handles them, knows why.
-        taken = [number for number in ours if usual[number] in (signal.default_int_handler, signal.SIG_DFL)]
-        self._ours = {number: ours[number] for number in taken}
-        self.take_again()
+            own.clear()
+        before = {number: signal.getsignal(number) for number in own}
+        # A signal that is ignored (as in background jobs of a shell) or handled by the caller stays as it is.
+        replaced = [number for number in own if before[number] in (signal.default_int_handler, signal.SIG_DFL)]
+        self._own_handlers = {number: own[number] for number in replaced}
+        self.install_again()
         try:
             yield
         finally:
-            self._ours = {}
-            for number in taken:
-                signal.signal(number, usual[number])
+            self._own_handlers = {}
+            for number in replaced:
+                signal.signal(number, before[number])
 
-    def take_again(self) -> None:
-        """A library that was begun meanwhile may have put its own handlers in the place of these."""
-        for number, handler in self._ours.items():
+    def install_again(self) -> None:
+        """Install the handlers again, where a library that was loaded meanwhile has replaced them."""
+        for number, handler in self._own_handlers.items():
             signal.signal(number, handler)
 
     @contextmanager
-    def asking(self, tell: Callable[[], None]) -> Iterator[None]:
-        """Inside it the first interrupt sets `stopping` and is told, no more."""
-        self._asked = tell
+    def stopping_first(self, on_stop: Callable[[], None]) -> Iterator[None]:
+        """Let the first interrupt inside the context only set `stopping` and call `on_stop`."""
+        self._on_stop = on_stop
         try:
             yield
         finally:
-            self._asked = None
+            self._on_stop = None
 
     def _take(self, _number: int, _frame: FrameType | None) -> None:
-        if self._asked is not None and not self.stopping and not self._pending:
+        if self._on_stop is not None and not self.stopping and not self._pending:
             self.stopping = True
-            self._asked()
+            self._on_stop()
             return
         self._deliver()
 
@@ -82,7 +83,7 @@ class Interrupts:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Here interrupts come through at once, and one that was put off or lost comes now."""
+        """Raise interrupts at once inside the context, and one that was held back when it begins."""
         self._interruptible = True
         try:
             self.check()
@@ -90,8 +91,8 @@ class Interrupts:
         finally:
             self._interruptible = False
 
-    def check_interrupts(self, items: Iterable[T]) -> Iterator[T]:
-        """The items; interrupts are heeded while the next one is made."""
+    def iterate(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items, and allow interrupts while the next one is computed."""
         source = iter(items)
         with self.interruptible():
             item = next(source, None)
@@ -101,6 +102,6 @@ class Interrupts:
                 item = next(source, None)
 
     def check(self) -> None:
-        """One that was put off comes now."""
+        """Raise KeyboardInterrupt where an interrupt was held back."""
         if self._pending:
             raise KeyboardInterrupt

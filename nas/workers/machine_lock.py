@@ -1,8 +1,10 @@
-"""Latencies are measured while nothing trains on this machine, whoever started it.
+"""Locks of this machine that keep training runs and latency measurements apart, across all processes of a user.
 
-Every search holds a lock together with the others while its trials run. One that measures says that it wants to, and
-waits until it has the lock alone; the others see that within a second, stop their workers, and let it go. Locks end
-with their processes, and each stops its own workers alone, so that nobody is left standing.
+Every search holds a shared lock on the file "working" while its trials run. A search that measures a latency takes an
+exclusive lock on the file "wanted" first, and then on "working". The other searches test "wanted" about once a second;
+when it is taken they stop their own workers, release "working", and wait until "wanted" is free again. The operating
+system releases a lock when its process ends, and each search pauses only its own workers, so that no killed process
+leaves another one paused.
 """
 
 import os
@@ -23,7 +25,7 @@ if sys.platform != "win32":
     import fcntl
 
 
-AGAIN_S = 0.05
+RETRY_S = 0.05
 
 
 def _folder() -> Path:
@@ -32,12 +34,12 @@ def _folder() -> Path:
 
 @define(eq=False)
 class MachineLock:
-    """This process's share in the locks of this machine and user; used as a context manager while trials run.
+    """Holds this process's part of the machine's locks; used as a context manager while trials run.
 
     Attributes:
-        workers: whose work is put off.
-        check_interrupts: called while it waits; may raise.
-        folder: of the locks.
+        workers: Workers that are paused while another search measures.
+        check_interrupts: Called while this process waits; may raise.
+        folder: Folder of the lock files.
     """
 
     workers: Workers
@@ -47,54 +49,55 @@ class MachineLock:
     _wanted: IO[str] | None = field(default=None, init=False)
 
     def __enter__(self) -> "MachineLock":
-        """Trials may run here."""
-        with suppress(OSError):  # a folder that cannot be written to, or a system without such locks: nobody is told
+        """Take the shared lock, so that trials may run."""
+        with suppress(OSError):  # in a read-only folder, or without file locks, searches are not kept apart
             self._working, self._wanted = self._open("working"), self._open("wanted")
             self._wait(self._working, "LOCK_SH")
         return self
 
     def __exit__(self, *_: object) -> None:
-        """They have ended."""
+        """Release the locks."""
         for file in (self._working, self._wanted):
             if file is not None:
                 file.close()
         self._working = self._wanted = None
 
-    def give_way(self) -> None:
-        """Stop where another search wants to measure, until it has."""
+    def yield_to_measurement(self) -> None:
+        """Pause the workers while another search measures a latency on this machine."""
         if self._working is None or self._wanted is None:
             return
         if _try(self._wanted, "LOCK_SH"):
-            _let_go(self._wanted)
+            _release(self._wanted)
             return
-        with suppress(NasError), self.workers.paused():  # who cannot pause is waited for
-            _let_go(self._working)
+        with suppress(NasError), self.workers.paused():  # the measuring search waits for workers that cannot be paused
+            _release(self._working)
             self._wait(self._wanted, "LOCK_SH")
-            _let_go(self._wanted)
+            _release(self._wanted)
             self._wait(self._working, "LOCK_SH")
 
     @contextmanager
     def measuring(self, *, idle: bool = False) -> Iterator[None]:
-        """Inside it nothing trains on this machine.
+        """Return a context in which nothing trains on this machine.
 
         Args:
-            idle: whether its own workers have nothing to do.
+            idle: Whether this process's own workers have nothing to do, and need no pause.
 
         Raises:
-            NasError: they have, and cannot pause.
+            NasError: Its own workers are busy and cannot be paused.
         """
         with nullcontext() if idle else self.workers.paused():
             if self._working is None or self._wanted is None:
                 yield
                 return
-            _let_go(self._working)
+            _release(self._working)
+            # In this order only: two searches that measure would otherwise each hold the lock that the other needs.
             self._wait(self._wanted, "LOCK_EX")
             self._wait(self._working, "LOCK_EX")
             try:
                 yield
             finally:
-                _let_go(self._wanted)
-                _let_go(self._working)
+                _release(self._wanted)
+                _release(self._working)
                 self._wait(self._working, "LOCK_SH")
 
     def _open(self, name: str) -> IO[str]:
@@ -104,7 +107,7 @@ class MachineLock:
     def _wait(self, file: IO[str], kind: str) -> None:
         while not _try(file, kind):
             self.check_interrupts()
-            time.sleep(AGAIN_S)
+            time.sleep(RETRY_S)
 
 
 def _try(file: IO[str], kind: str) -> bool:
@@ -117,6 +120,6 @@ def _try(file: IO[str], kind: str) -> bool:
     return True
 
 
-def _let_go(file: IO[str]) -> None:
+def _release(file: IO[str]) -> None:
     if sys.platform != "win32":
         fcntl.flock(file, fcntl.LOCK_UN)

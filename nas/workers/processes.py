@@ -1,4 +1,4 @@
-"""Several processes on this machine that evaluate networks, each on processors of its own."""
+"""Several processes of this machine that evaluate networks, each on its own CPU cores."""
 
 import ctypes
 import multiprocessing
@@ -20,23 +20,23 @@ from attrs import define, field, frozen
 from nas.errors import NasError, StudyError
 from nas.evaluate.base import Evaluators
 from nas.workers.base import PATIENCE_S, Call, Here, Key, Outcome, Workers, steps_of
+from nas.workers.threads import VARIABLES
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-MEMORY_SHARE = 0.9  # of what is free, for all workers together
+MEMORY_SHARE = 0.9  # share of the free memory that all workers together may use
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-LAST_S = 10.0  # for a worker to end by itself
-HELD = 4  # evaluators that a worker keeps; a search has one, and one more for each further seed
+EXIT_S = 10.0  # seconds that a worker has to exit by itself
+KEPT_EVALUATORS = 4  # a search has one, and one more for each further seed
 
 
 @frozen
 class Place:
-    """Where a worker runs.
+    """Describe the part of this machine that a worker may use.
 
     Attributes:
-        cores: numbers of its processors; () leaves them open.
-        threads: of its libraries.
-        gpu: number of its graphics card; None where there is none to share out.
-        data_bytes: memory that it may ask for; None sets no limit.
+        cores: Numbers of its CPU cores; () does not restrict them.
+        threads: Number of threads of its numerical libraries.
+        gpu: Number of its GPU; None where there is no GPU to distribute.
+        data_bytes: Limit of its memory, in bytes; None sets no limit.
     """
 
     cores: tuple[int, ...]
@@ -46,14 +46,14 @@ class Place:
 
 
 def find_cores() -> tuple[int, ...]:
-    """Numbers of the processors that this process may use."""
+    """Return the numbers of the CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
 
 
 def find_gpus() -> tuple[str, ...]:
-    """Numbers of the Nvidia graphics cards that this process may use."""
+    """Return the numbers of the NVIDIA GPUs that this process may use."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return tuple(filter(None, named.split(",")))
@@ -63,10 +63,10 @@ def find_gpus() -> tuple[str, ...]:
 def share_out(
     number: int, cores: Sequence[int], gpus: Sequence[str] = (), free_bytes: int | None = None
 ) -> list[Place]:
-    """A place for each worker: processors, graphics cards and memory in equal parts.
+    """Return a place for each worker, with CPU cores, GPUs and memory in equal parts.
 
-    Where there are more workers than processors, each has one and shares it with others. Memory is not limited beside
-    graphics cards, whose drivers ask for more of it than they use.
+    Where there are more workers than CPU cores, several workers share a core. Memory is not limited where there are
+    GPUs, because their drivers reserve far more address space than they use.
     """
     each = max(1, len(cores) // number)
     memory = None if free_bytes is None or gpus else int(MEMORY_SHARE * free_bytes / number)
@@ -78,19 +78,19 @@ def share_out(
 
 
 def make_workers(number: int) -> Workers:
-    """As many processes beside this one; for 1 this one itself.
+    """Return workers that evaluate in so many processes; a single worker is this process itself.
 
     Raises:
-        StudyError: no such number.
+        StudyError: The number is below 1.
     """
     if number < 1:
-        raise StudyError(f"{number} workers", "give at least 1")
+        raise StudyError(f"the number of workers is {number}", "give at least 1")
     return Here() if number == 1 else Processes(number)
 
 
 @define(eq=False)
 class _Worker:
-    """A process, what it is at, and which evaluators it was sent."""
+    """Holds a worker process, the call that it evaluates, and the evaluators that were sent to it."""
 
     place: Place
     process: SpawnProcess
@@ -99,38 +99,39 @@ class _Worker:
     sent: list[Evaluators] = field(factory=list)
 
     def send(self, key: Key, call: Call) -> None:
-        """Give it a call; evaluators go over once.
+        """Send a call to the process; evaluators are sent only once.
 
         Raises:
-            NasError: they cannot be sent.
+            NasError: The evaluators cannot be pickled.
         """
         self.key = key
         known = next((i for i, one in enumerate(self.sent) if one is call.evaluators), None)
         if known is None:
-            self._say(("take", call.evaluators))
-            self.sent = [*self.sent, call.evaluators][-HELD:]
+            self._send(("take", call.evaluators))
+            self.sent = [*self.sent, call.evaluators][-KEPT_EVALUATORS:]
             known = len(self.sent) - 1
         fields = (call.arch, call.resolution, call.seed, call.epochs, call.by_epoch)
-        self._say(("call", known, fields))
+        self._send(("call", known, fields))
 
-    def _say(self, message: object) -> None:
+    def _send(self, message: object) -> None:
         try:
             whole = ForkingPickler.dumps(message)
         except Exception as error:
             raise StudyError(
                 f"the evaluator cannot be sent to another process: {type(error).__name__}: {error}",
-                "leave --workers out, or make it of what pickle takes",
+                "leave --workers out, or build the evaluator from objects that pickle accepts",
             ) from None
-        with suppress(BrokenPipeError, ConnectionError):  # one that died meanwhile is told by the next poll
+        with suppress(BrokenPipeError, ConnectionError):  # the next poll reports a process that has died
             self.connection.send_bytes(whole)
 
 
 @define(eq=False)
 class Processes:
-    """Several processes; one that dies is followed by another, and its call is told as lost.
+    """Evaluates in several processes; one that dies is replaced, and its call is reported as lost.
 
     Attributes:
-        number: of processes.
+        number: Number of processes.
+        places: Part of the machine for each process.
     """
 
     number: int
@@ -170,8 +171,8 @@ class Processes:
     def start(self, key: Key, call: Call) -> None:
         """See `Workers`."""
         for worker in [one for one in self._workers if one.key is None and not one.process.is_alive()]:
-            self._bury(worker)
-        worker = next((one for one in self._workers if one.key is None), None) or self._another()
+            self._remove(worker)
+        worker = next((one for one in self._workers if one.key is None), None) or self._start_process()
         worker.send(key, call)
 
     def poll(self, seconds: float = PATIENCE_S) -> list[tuple[Key, Outcome]]:
@@ -180,9 +181,9 @@ class Processes:
         if not by_connection:
             time.sleep(seconds)
         ready = wait(list(by_connection), seconds)
-        told = [self._hear(by_connection[one]) for one in ready if isinstance(one, Connection)]
-        # What has come to an end beside an error is not lost: that one is raised next time.
-        whole = [each for each in told if each is not None]
+        received = [self._receive(by_connection[one]) for one in ready if isinstance(one, Connection)]
+        # Calls that have ended are returned first; the error is raised by the next poll.
+        whole = [each for each in received if each is not None]
         if self._error is not None and not whole:
             raise self._error
         return whole
@@ -197,7 +198,7 @@ class Processes:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """See `Workers`; they are stopped, and go on afterwards."""
+        """See `Workers`; the processes are stopped by SIGSTOP and continued afterwards."""
         pids = [worker.process.pid for worker in self._workers if worker.process.pid and hasattr(signal, "SIGSTOP")]
         try:
             _signal(pids, "SIGSTOP")
@@ -205,25 +206,25 @@ class Processes:
         finally:
             _signal(pids, "SIGCONT")
 
-    def _another(self) -> _Worker:
-        """A new process in a place that is not taken."""
+    def _start_process(self) -> _Worker:
+        """Start a new process in a place that no other process has."""
         taken = [worker.place for worker in self._workers]
         left = list(self.places)
         for place in taken:
             left.remove(place)
         ours, its = self._context.Pipe()
         process = self._context.Process(target=_work, args=(its, left[0]), daemon=True)
-        with _surroundings(left[0]), _interrupts_blocked():
+        with _environment(left[0]), _interrupts_blocked():
             process.start()
-        its.close()  # so that its death is heard of
+        its.close()  # the connection must end with the process, so that its death is noticed
         self._workers.append(_Worker(left[0], process, ours))
         return self._workers[-1]
 
-    def _hear(self, worker: _Worker) -> tuple[Key, Outcome] | None:
+    def _receive(self, worker: _Worker) -> tuple[Key, Outcome] | None:
         try:
             outcome = worker.connection.recv()
         except (EOFError, OSError):
-            return self._bury(worker)
+            return self._remove(worker)
         if isinstance(outcome, NasError):
             self._error = outcome
             return None
@@ -232,7 +233,7 @@ class Processes:
             worker.key = None
         return None if key is None else (key, outcome)
 
-    def _bury(self, worker: _Worker) -> tuple[Key, Outcome] | None:
+    def _remove(self, worker: _Worker) -> tuple[Key, Outcome] | None:
         self._workers.remove(worker)
         _end(worker)
         if worker.key is None:
@@ -242,7 +243,7 @@ class Processes:
 
 
 def _cause(code: int | None) -> str:
-    """What became of a process."""
+    """Return how a process ended, in words."""
     if code is None or code >= 0:
         return f"ended with {code}"
     name = signal.Signals(-code).name
@@ -252,7 +253,7 @@ def _cause(code: int | None) -> str:
 
 def _end(worker: _Worker) -> None:
     worker.connection.close()
-    worker.process.join(LAST_S)
+    worker.process.join(EXIT_S)
     if worker.process.is_alive():
         worker.process.kill()
         worker.process.join()
@@ -265,9 +266,9 @@ def _signal(pids: Sequence[int], name: str) -> None:
 
 
 @contextmanager
-def _surroundings(place: Place) -> Iterator[None]:
-    """Variables that a process must find when it begins: libraries read them while they are imported."""
-    wanted = dict.fromkeys(THREADS, str(place.threads))
+def _environment(place: Place) -> Iterator[None]:
+    """Set the variables that libraries read while they are imported, for a process that starts inside the context."""
+    wanted = dict.fromkeys(VARIABLES, str(place.threads))
     if place.gpu is not None:
         wanted["CUDA_VISIBLE_DEVICES"] = place.gpu
     usual = {name: os.environ.get(name) for name in wanted}
@@ -288,7 +289,7 @@ def _restore(usual: Mapping[str, str | None]) -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """A process that is started here leaves interrupts to its parent from its first moment on; none is lost."""
+    """Block SIGINT while a process starts, so that it never receives one that is meant for its parent."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -300,14 +301,14 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _work(connection: Connection, place: Place) -> None:
-    """What a worker does until it is told to end, or its parent is gone."""
+    """Evaluate calls until the parent process ends this one, or has ended itself."""
     _follow_parent()
-    _settle(place)
+    _restrict(place)
     held: list[Evaluators] = []
     with suppress(EOFError, OSError):
         while (message := connection.recv()) is not None:
             if message[0] == "take":
-                held = [*held, message[1]][-HELD:]
+                held = [*held, message[1]][-KEPT_EVALUATORS:]
             elif message[0] == "call":
                 _evaluate(connection, Call(held[message[1]], *message[2]))
 
@@ -323,22 +324,22 @@ def _evaluate(connection: Connection, call: Call) -> None:
             connection.send(error)
 
 
-def _settle(place: Place) -> None:
-    """On its own processors, within its own memory."""
+def _restrict(place: Place) -> None:
+    """Restrict this process to its CPU cores and its memory."""
     if place.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, place.cores)
     if place.data_bytes is None:
         return
-    with suppress(ImportError, ValueError, OSError):  # where there are no such limits
+    with suppress(ImportError, ValueError, OSError):  # some systems have no such limits
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (place.data_bytes, resource.RLIM_INFINITY))
 
 
 def _follow_parent() -> None:
-    """A worker leaves interrupts to its parent, and does not outlive it."""
+    """Ignore interrupts, which the parent handles, and end together with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(OSError, AttributeError):  # on Linux one that is stopped ends too
+    with suppress(OSError, AttributeError):  # on Linux the kernel ends a stopped process too
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     parent = multiprocessing.parent_process()
     if parent is not None:

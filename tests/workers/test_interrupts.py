@@ -14,7 +14,7 @@ from nas.workers.interrupts import Interrupts
 def _interrupts() -> Iterator[Interrupts]:
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     made = Interrupts()
-    with made.taken_over():
+    with made.handled():
         yield made
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     signal.signal(signal.SIGINT, usual)
@@ -52,8 +52,8 @@ def test_the_second_does_not_wait() -> None:
 
 
 def test_items_are_handed_on_and_the_next_one_is_interrupted(interrupts: Interrupts) -> None:
-    assert list(interrupts.check_interrupts([0.0, 0.5])) == [0.0, 0.5]
-    items = interrupts.check_interrupts([0.0, 0.5])
+    assert list(interrupts.iterate([0.0, 0.5])) == [0.0, 0.5]
+    items = interrupts.iterate([0.0, 0.5])
     assert next(items) == 0.0
     press()
     with pytest.raises(KeyboardInterrupt):
@@ -62,13 +62,13 @@ def test_items_are_handed_on_and_the_next_one_is_interrupted(interrupts: Interru
 
 def test_another_thread_and_another_handler_are_left_alone() -> None:
     usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with Interrupts().taken_over():
+    with Interrupts().handled():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     signal.signal(signal.SIGINT, signal.default_int_handler)
     seen: list[object] = []
 
     def elsewhere() -> None:
-        with Interrupts().taken_over():
+        with Interrupts().handled():
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=elsewhere)

@@ -45,7 +45,7 @@ def _train(folder: Path) -> None:
     with machine_lock(folder, workers) as share:
         (folder / "trains").touch()
         while not (folder / "end").exists():
-            share.give_way()
+            share.yield_to_measurement()
             (folder / "said").write_text(" ".join(workers.said))
             time.sleep(0.02)
 
@@ -106,6 +106,6 @@ def test_locks_end_with_their_process(tmp_path: Path) -> None:
 def test_without_a_folder_for_locks_own_workers_are_paused_all_the_same(tmp_path: Path) -> None:
     workers = Pausing()
     with machine_lock(tmp_path / "absent", workers) as share:
-        share.give_way()
+        share.yield_to_measurement()
         with share.measuring():
             assert workers.said == ["paused"]

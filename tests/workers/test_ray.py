@@ -67,9 +67,9 @@ with RayWorkers(sys.argv[1]) as workers:
         print(f"{error.problem}; free: {workers.free}", flush=True)
 """
 THREADS = """
-from nas.workers.ray_workers import _settle
+from nas.workers.threads import set_threads
 {before}
-_settle(2)
+set_threads(2)
 import os, torch
 print(os.environ["MKL_NUM_THREADS"], torch.get_num_threads())
 """
@@ -136,7 +136,7 @@ def _nodes() -> Iterator[Nodes]:
 
 def _wait_for_both(nodes: Nodes) -> None:
     with RayWorkers(nodes.address) as workers:
-        eventually(lambda: workers._room() == 2, 60)
+        eventually(lambda: workers._capacity() == 2, 60)
 
 
 @pytest.fixture(name="workers")
@@ -255,7 +255,7 @@ def test_a_node_that_joins_has_room_and_one_that_dies_takes_it_along(
     assert ended.keys() == {("", seed) for seed in range(3)}
     assert not any(outcome.lost for outcome in ended.values())
     assert course.node(5) != course.node(lost[1])
-    eventually(lambda: workers._room() == 2, 60)
+    eventually(lambda: workers._capacity() == 2, 60)
     time.sleep(0.5)  # for what Ray would have to say of it
     assert capfd.readouterr() == ("", "")
 
@@ -323,17 +323,17 @@ def test_what_cannot_be_read_on_a_machine_is_an_error_of_the_search(
     here = types.ModuleType("only_here")
     exec("class Evaluators: pass", here.__dict__)  # noqa: S102 -- a module that no other process has
     monkeypatch.setitem(sys.modules, "only_here", here)
-    with pytest.raises(NasError, match=r"cannot evaluate: .*only_here") as told:
+    with pytest.raises(NasError, match=r"cannot evaluate: .*only_here") as caught:
         finish(workers, {("a", 0): Call(here.Evaluators(), SMALL, 16, 0, 1)})
-    assert "on every machine of the cluster" in told.value.remedy
+    assert "on every machine of the cluster" in caught.value.remedy
 
 
 @pytest.mark.slow
 def test_evaluators_that_cannot_be_sent_are_told(workers: RayWorkers) -> None:
     evaluators = FakeEvaluators(name=threading.Lock())  # type: ignore[arg-type]
-    with pytest.raises(NasError, match="the evaluator cannot be sent elsewhere: ") as told:
+    with pytest.raises(NasError, match="the evaluator cannot be sent to another machine: ") as caught:
         workers.start(("a", 0), Call(evaluators, SMALL, 16, 0, 1))
-    assert "pickle" in told.value.remedy
+    assert "pickle" in caught.value.remedy
     assert workers.free
 
 
@@ -355,7 +355,7 @@ def test_a_connection_of_the_callers_stays(nodes: Nodes, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_task_that_no_machine_holds_is_refused(nodes: Nodes) -> None:
     with (
-        pytest.raises(StudyError, match="no machine of the Ray cluster holds a task of 2 processors"),
+        pytest.raises(StudyError, match="no machine of the Ray cluster can hold a task that needs 2 CPU cores"),
         RayWorkers(nodes.address, cpus=2),
     ):
         pass
@@ -392,17 +392,20 @@ def test_without_a_cluster_the_error_says_how_to_begin_one(
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("ray._private.services.find_gcs_addresses", frozenset)  # others may run here
-    with pytest.raises(StudyError, match=problem) as told, RayWorkers(address):
+    with pytest.raises(StudyError, match=problem) as caught, RayWorkers(address):
         pass
-    assert "HOST:PORT" in told.value.remedy
+    assert "HOST:PORT" in caught.value.remedy
     assert capfd.readouterr() == ("", "")
 
 
 def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingPackageError, match="reached through ray, which is absent") as told, RayWorkers():
+    with (
+        pytest.raises(MissingPackageError, match="needs the package ray, which is not installed") as caught,
+        RayWorkers(),
+    ):
         pass
-    assert told.value.remedy == "pip install 'hwnas[ray]'"
+    assert caught.value.remedy == "pip install 'hwnas[ray]'"
 
 
 @pytest.mark.parametrize("missing_fails", [True, False])
@@ -432,7 +435,7 @@ def test_a_node_holds_as_many_tasks_as_its_scarcest_allows(need: Need, held: dic
 
 
 @pytest.mark.parametrize("asked", [{"cpus": -1}, {"cpus": 0}, {"gpus": 1.5}, {"most": 0}])
-def test_a_task_takes_something_and_no_part_of_several_cards(asked: dict[str, Any]) -> None:
-    with pytest.raises(StudyError, match=r"tasks") as told:
+def test_a_task_takes_something_and_no_part_of_several_gpus(asked: dict[str, Any]) -> None:
+    with pytest.raises(StudyError, match=r"each task|number of tasks") as caught:
         RayWorkers(**asked)
-    assert told.value.remedy.startswith("give ")
+    assert caught.value.remedy.startswith("give ")

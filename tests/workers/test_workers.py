@@ -57,7 +57,7 @@ def test_there_are_as_many_as_are_asked_for() -> None:
     several = make_workers(3)
     assert isinstance(several, Processes)
     assert several.number == 3
-    with pytest.raises(StudyError, match="0 workers"):
+    with pytest.raises(StudyError, match="the number of workers is 0"):
         make_workers(0)
 
 
@@ -121,7 +121,7 @@ def surroundings(_arch: Architecture, _resolution: int, _seed: int, _epochs: int
     raise ValueError(f"{sorted(os.sched_getaffinity(0))} {os.environ['OMP_NUM_THREADS']} {limit}")
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPU cores cannot be chosen on this system")
 def test_a_worker_stays_in_its_place() -> None:
     core = min(os.sched_getaffinity(0))
     with Processes(1, [Place((core,), 3, None, 2**33)]) as workers:
