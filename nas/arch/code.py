@@ -424,13 +424,13 @@ def parse_json(text: str) -> Architecture:
     data = _require_object("the file", _load_json(text))
     if data.pop("format", None) != JSON_FORMAT:
         raise ArchitectureError(
-            f"the file does not have the format {JSON_FORMAT!r}", "write a file with `nas show ARCH --save FILE`"
+            f"the file has no format {JSON_FORMAT!r}", "write a file with `nas show ARCH --save FILE`"
         )
     _check_keys("the file", Architecture, data)
     stages = data["stages"] if isinstance(data["stages"], list) else [data["stages"]]
     if len(stages) > MOST_LAYERS:
         raise ArchitectureError(
-            f"stages has {len(stages):,} entries, and an architecture has at most {MOST_LAYERS:,} layers",
+            f"the stages are {len(stages):,}, and an architecture has at most {MOST_LAYERS:,} layers",
             "give fewer stages",
         )
     data["stages"] = tuple(_json_stage(f"stages[{i}]", stage) for i, stage in enumerate(stages))
