@@ -1,6 +1,6 @@
 """Published networks as data.
 
-Sources: EfficientNet arXiv 1905.11946 (tables 1 and 8; batch normalisation as in its TensorFlow code),
+Sources: EfficientNet arXiv 1905.11946 (tables 1 and 8; batch normalization as in its TensorFlow code),
 EfficientNet-Lite (its release notes), MnasNet arXiv 1807.11626 (figure 7 and its code), MobileNetV1 arXiv 1704.04861
 (table 1), MobileNetV2 arXiv 1801.04381 (table 2), MobileNetV3 arXiv 1905.02244 (tables 1 and 2), ResNet arXiv
 1512.03385 (table 1). MobileNetV3 and ResNet follow torchvision, where the stride of a bottleneck is in the 3x3
