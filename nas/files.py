@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and where the shipped ones lie."""
+"""Writing files atomically, reading small files, and the location of the shipped data files."""
 
 import os
 from contextlib import suppress
@@ -10,18 +10,24 @@ from nas.errors import NasError
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write a file by way of a temporary one beside it; a failure leaves what was there before.
+    """Write a file by renaming a temporary file in the same folder; after a failure the previous file is unchanged.
+
+    Args:
+        path: Path of the file. If it is a symbolic link, the file that it points to is replaced.
+        data: Content of the file.
 
     Raises:
-        NasError: the folder cannot be written to, or the disk is full.
+        NasError: The folder cannot be written to, or the disk is full.
     """
-    target = path.resolve()  # a link is written through
-    # A process that was killed while it wrote may have had the same number.
+    # Renaming would replace a symbolic link itself, so it is resolved first.
+    target = path.resolve()
+    # A process that was killed while writing may have had the same process id, hence the random suffix.
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{token_hex(4)}.new")
     try:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
+            # Without this, a power failure after the rename could leave an empty file.
             os.fsync(file.fileno())
         temporary.replace(target)
     except OSError as error:
@@ -32,21 +38,30 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def read_small(path: Path, most: int) -> str:
-    """The text of a file that is small when it is what it should be.
+    """Return the text of a file that is expected to be small.
+
+    Args:
+        path: Path of the file.
+        most: Largest allowed size in bytes.
 
     Raises:
-        OSError: it cannot be read, or is larger; nothing of it was read then.
-        UnicodeDecodeError: it is no text.
+        OSError: The file cannot be read, or is larger than `most` bytes.
+        UnicodeDecodeError: The file is not UTF-8 text.
     """
+    # Reading one more byte than allowed detects a large file, or an endless one such as /dev/zero, without its size.
     with path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise OSError(f"it is larger than {most:,} bytes")
+        raise OSError(f"it is larger than {most:,} bytes, the largest size that is read")
     return data.decode("utf-8")
 
 
 def shipped_folder(name: str) -> Path:
-    """A folder of data files: inside the installed package, or beside it in a checkout."""
+    """Return a folder of shipped data files: inside the installed package, or next to the package in a checkout.
+
+    >>> (shipped_folder("search_spaces") / "mnasnet.yaml").is_file()
+    True
+    """
     package = Path(str(files("nas")))
     inside = package / name
     return inside if inside.is_dir() else package.parent / name

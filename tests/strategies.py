@@ -1,4 +1,4 @@
-"""Random architectures for property tests: every operator, skip, gate, activation and padding, small enough to run."""
+"""Strategies of random architectures: every operator, skip, gate, activation and padding, small enough to run."""
 
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ RATES = st.just(0.0) | st.floats(0.0, 0.9, allow_subnormal=False)
 
 
 def gates() -> st.SearchStrategy[Gate]:
-    """Any squeeze-and-excitation."""
+    """Return a strategy of squeeze-and-excitation blocks."""
     return st.builds(
         Gate,
         ratio=st.sampled_from([0.05, 0.25, 0.5, 1.0]) | st.floats(1e-3, 1.0),
@@ -43,7 +43,7 @@ def gates() -> st.SearchStrategy[Gate]:
 
 @st.composite
 def stages(draw: st.DrawFn, channels: st.SearchStrategy[int] = CHANNELS) -> Stage:
-    """Any stage of up to three layers; expansions are whole or not."""
+    """Draw a stage of up to three layers; its expansion need not be a whole number."""
     operator = draw(st.sampled_from(OPERATORS))
     expands = operator in EXPANDING_OPERATORS
     return Stage(
@@ -60,13 +60,13 @@ def stages(draw: st.DrawFn, channels: st.SearchStrategy[int] = CHANNELS) -> Stag
 
 
 def stems() -> st.SearchStrategy[Stem]:
-    """Any stem."""
+    """Return a strategy of stems."""
     fields = (CHANNELS, KERNELS, STRIDES, st.sampled_from(ACTIVATIONS))
     return st.builds(ConvStem, *fields) | st.builds(MaxPoolStem, *fields)
 
 
 def heads() -> st.SearchStrategy[Head]:
-    """Any head."""
+    """Return a strategy of heads."""
     widths, activations = st.integers(1, 24), st.sampled_from(ACTIVATIONS)
     conv = st.builds(ConvHead, widths, RATES, activations)
     return conv | st.builds(PoolHead, RATES) | st.builds(MlpHead, widths, widths, RATES, activations)
@@ -74,7 +74,11 @@ def heads() -> st.SearchStrategy[Head]:
 
 @st.composite
 def architectures(draw: st.DrawFn) -> Architecture:
-    """Any architecture of up to four stages; few channels, so that equal ones often meet and skips are possible."""
+    """Draw an architecture of up to four stages.
+
+    All stages share up to three numbers of channels, so that equal channels often follow each other and skips are
+    possible.
+    """
     channels = st.sampled_from(draw(st.lists(CHANNELS, min_size=1, max_size=3)))
     return Architecture(
         stem=draw(stems()),

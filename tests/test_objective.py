@@ -1,4 +1,4 @@
-"""Scores and limits, against the papers' formulas and figures."""
+"""Tests of scores and cost ranges against the formulas and figures of the papers."""
 
 from math import inf, nan
 
@@ -38,7 +38,7 @@ def test_the_published_scores_of_accuracy_75_at_a_target_of_75(name: str, cost: 
 @pytest.mark.parametrize(
     ("cost", "w", "expected"), [(37.5, -0.07, 0.715), (75, -0.07, 0.75), (90, -0.07, 0.736), (150, -1, -0.25)]
 )
-def test_the_absolute_reward_is_accuracy_and_w_times_the_distance(cost: float, w: float, expected: float) -> None:
+def test_the_absolute_reward_adds_w_times_the_relative_distance(cost: float, w: float, expected: float) -> None:
     assert score(0.75, [cost], [target(75)], make_reward("absolute", w)) == pytest.approx(expected, abs=1e-12)
 
 
@@ -50,26 +50,26 @@ def test_the_absolute_reward_is_accuracy_and_w_times_the_distance(cost: float, w
         ("absolute", 0.8 - 0.07 * 1 - 0.07 * 0.5),
     ],
 )
-def test_every_target_enters_the_score(name: str, expected: float) -> None:
+def test_every_target_changes_the_score(name: str, expected: float) -> None:
     assert score(0.8, [200, 50], [target(100), target(100)], make_reward(name)) == pytest.approx(expected)
 
 
-def test_mobilenetv3_small_s_exponent() -> None:
+def test_the_exponent_of_mobilenetv3_small() -> None:
     assert score(0.75, [150], [target(75)], make_reward("soft", -0.15)) == pytest.approx(0.75 * 2**-0.15)
 
 
-def test_a_hard_reward_s_w_holds_above_the_target_alone() -> None:
+def test_the_w_of_a_hard_reward_applies_only_above_the_target() -> None:
     reward = make_reward("hard", -2)
     assert score(0.8, [50], [target(100)], reward) == 0.8
     assert score(0.8, [200], [target(100)], reward) == pytest.approx(0.2)
 
 
-def test_no_target_leaves_the_accuracy() -> None:
+def test_without_targets_the_score_is_the_accuracy() -> None:
     for name in _REWARDS:
         assert score(0.7, [], [], make_reward(name)) == 0.7
 
 
-def test_a_cost_without_its_target_is_a_mistake_and_not_a_score() -> None:
+def test_a_cost_without_a_target_is_an_error() -> None:
     with pytest.raises(ValueError, match="shorter"):
         score(0.7, [1.0, 2.0], [target(1)], make_reward("soft"))
 
@@ -80,14 +80,16 @@ _WEIGHTS = st.floats(-5, -1e-3)
 
 
 @given(st.sampled_from(_REWARDS), _ACCURACIES, _ACCURACIES, _COSTS, _COSTS)
-def test_more_accurate_at_the_same_cost_is_better(name: str, a: float, b: float, cost: float, limit: float) -> None:
+def test_a_higher_accuracy_at_the_same_cost_never_lowers_the_score(
+    name: str, a: float, b: float, cost: float, limit: float
+) -> None:
     assume(a < b)
     reward = make_reward(name)
     assert score(a, [cost], [target(limit)], reward) <= score(b, [cost], [target(limit)], reward)
 
 
 @given(st.sampled_from(_REWARDS), _WEIGHTS, _ACCURACIES, _COSTS, _COSTS, _COSTS)
-def test_dearer_above_the_target_is_never_better(
+def test_a_higher_cost_above_the_target_never_raises_the_score(
     name: str, w: float, accuracy: float, limit: float, one: float, two: float
 ) -> None:
     low, high = limit + min(one, two), limit + max(one, two)
@@ -96,18 +98,18 @@ def test_dearer_above_the_target_is_never_better(
 
 
 @given(_WEIGHTS, _ACCURACIES, _COSTS, st.floats(0.01, 1), st.floats(0.01, 1))
-def test_below_the_target_soft_goes_on_paying_hard_is_flat_and_absolute_pulls_back(
+def test_lower_costs_below_the_target_raise_soft_keep_hard_and_lower_absolute_scores(
     w: float, accuracy: float, limit: float, one: float, two: float
 ) -> None:
     low, high = sorted((one * limit, two * limit))
 
-    def gain(name: str) -> float:
-        cheap, dear = (score(accuracy, [cost], [target(limit)], make_reward(name, w)) for cost in (low, high))
-        return cheap - dear
+    def score_gain(name: str) -> float:
+        at_low, at_high = (score(accuracy, [cost], [target(limit)], make_reward(name, w)) for cost in (low, high))
+        return at_low - at_high
 
-    assert gain("soft") >= 0
-    assert gain("hard") == 0
-    assert gain("absolute") <= 0
+    assert score_gain("soft") >= 0
+    assert score_gain("hard") == 0
+    assert score_gain("absolute") <= 0
 
 
 @given(st.sampled_from(_REWARDS), _WEIGHTS, _ACCURACIES, _COSTS, st.floats(0.1, 10), st.floats(0.01, 1000))
@@ -116,57 +118,57 @@ def test_the_unit_of_cost_and_target_does_not_matter(
 ) -> None:
     assume(abs(ratio - 1) > 1e-6)
     reward = make_reward(name, w)
-    here = score(accuracy, [ratio * limit], [target(limit)], reward)
-    there = score(accuracy, [ratio * limit * unit], [target(limit * unit)], reward)
-    assert here == pytest.approx(there, rel=1e-6, abs=1e-9)
+    in_one_unit = score(accuracy, [ratio * limit], [target(limit)], reward)
+    in_another_unit = score(accuracy, [ratio * limit * unit], [target(limit * unit)], reward)
+    assert in_one_unit == pytest.approx(in_another_unit, rel=1e-6, abs=1e-9)
 
 
 @given(_ACCURACIES, _COSTS, _WEIGHTS)
-def test_on_the_target_every_reward_is_the_accuracy(accuracy: float, limit: float, w: float) -> None:
+def test_at_the_target_every_score_is_the_accuracy(accuracy: float, limit: float, w: float) -> None:
     for name in _REWARDS:
         assert score(accuracy, [limit], [target(limit)], make_reward(name, w)) == accuracy
 
 
 @pytest.mark.parametrize("w", [0.07, 1, 1e-9, -100.1, -inf, inf, nan])
 @pytest.mark.parametrize("name", _REWARDS)
-def test_a_w_that_would_pay_for_missing_the_target_is_refused(name: str, w: float) -> None:
+def test_a_w_that_would_reward_costs_above_the_target_is_rejected(name: str, w: float) -> None:
     with pytest.raises(TargetError, match="w is") as caught:
         make_reward(name, w)
     assert "-0.07" in caught.value.remedy
 
 
 @pytest.mark.parametrize("name", ["", "Soft", "reward", "softer"])
-def test_an_unknown_objective_is_refused_with_the_known_ones(name: str) -> None:
+def test_an_unknown_objective_is_rejected_with_the_known_ones(name: str) -> None:
     with pytest.raises(TargetError, match="has no reward") as caught:
         make_reward(name)
     assert all(known in caught.value.remedy for known in OBJECTIVES if known != PARETO)
 
 
-def test_a_front_of_costs_has_no_single_reward() -> None:
+def test_pareto_has_no_reward() -> None:
     with pytest.raises(TargetError, match=PARETO):
         make_reward(PARETO)
 
 
 @pytest.mark.parametrize("name", _REWARDS)
-def test_the_band_is_under_the_first_target_and_the_others_are_ceilings(name: str) -> None:
+def test_the_band_applies_to_the_first_target_and_others_have_only_an_upper_limit(name: str) -> None:
     found = limits([target(400), target(5)], band=0.85, objective=name)
     assert found == Limits((340, 0), (400, 5))
 
 
-def test_a_front_of_costs_has_ceilings_alone() -> None:
+def test_pareto_has_only_upper_limits() -> None:
     assert limits([target(400), target(5)], band=0.85, objective=PARETO) == Limits((0, 0), (400, 5))
 
 
-def test_no_band_lets_everything_below_in() -> None:
+def test_a_band_of_0_accepts_all_costs_below_the_target() -> None:
     assert limits([target(400)], band=0, objective="soft") == Limits((0,), (400,))
 
 
-def test_no_target_has_no_limits() -> None:
+def test_without_targets_there_are_no_limits() -> None:
     assert limits([], band=0.85, objective="soft") == Limits((), ())
 
 
 @pytest.mark.parametrize("band", [-0.1, 1, 1.5, 85, nan, inf, -inf])
-def test_a_band_that_is_no_share_is_refused(band: float) -> None:
+def test_a_band_that_is_not_a_share_is_rejected(band: float) -> None:
     with pytest.raises(TargetError, match="band is") as caught:
         limits([target(400)], band=band, objective="soft")
     assert "0 to below 1" in caught.value.remedy

@@ -1,1 +1,1 @@
-"""Architectures as values: records, text, shapes."""
+"""Architectures as frozen values: records, a text and a JSON form, canonical forms, shapes and published networks."""

@@ -1,9 +1,16 @@
-"""One form for all encodings of the same network.
+"""One canonical form for all encodings of the same network.
 
-Stages of like layers that follow each other become one; an identity skip where none is possible is the same as no skip;
-a projection where an identity is possible is one, so that a stage that projects does so in its first layer alone;
-a fused block that does not expand is a convolution; a gate's width is told by the input where both widths are equal.
-Widths are compared as they are written: expansions or gate ratios that only round to the same channels stay apart.
+The same network can be written in several ways. The canonical form settles each of them:
+
+- Consecutive stages with equal layers are joined into one stage.
+- "identity" is written where no identity skip is possible, because there it means the same as "none".
+- "projection" is written as "identity" where an identity skip is possible. A stage with projection skips therefore
+  projects in its first layer only.
+- A fused block with expansion 1 is a convolution.
+- The width of a gate refers to the input channels where these equal the gated channels.
+
+Expansions and gate ratios are compared as written: two values that are different but round to the same number of
+channels give different canonical forms.
 """
 
 from collections.abc import Mapping
@@ -18,44 +25,59 @@ from nas.arch.spec import Architecture, Stage
 
 @lru_cache(maxsize=65_536)
 def canonical(arch: Architecture) -> Architecture:
-    """The canonical form: equal for two architectures that are the same network."""
+    r"""Return the canonical form of an architecture, which is equal for all encodings of the same network.
+
+    >>> from nas.arch.code import format_text, parse_text
+    >>> arch = parse_text("net\nstem conv c8\nconv c16 s2\nconv c16\nconv c16\nhead pool")
+    >>> print(format_text(canonical(arch)).splitlines()[2])
+    conv r3 k3 s2 c16
+    """
     stages: list[Stage] = []
-    channels, free = arch.stem.channels, False
+    channels, skip_is_open = arch.stem.channels, False
     for stage in arch.stages:
         for layer in stage_layers(stage):
-            plain = plain_layer(layer, channels)
-            if stages and (longer := _longer(stages[-1], plain, free)):
-                stages[-1], free = longer, False
+            simple = plain_layer(layer, channels)
+            if stages and (joined := _join(stages[-1], simple, skip_is_open)):
+                stages[-1], skip_is_open = joined, False
             else:
-                stages.append(plain)
-                free = plain.skip == "identity" and not keeps_identity(plain, channels)
+                stages.append(simple)
+                skip_is_open = simple.skip == "identity" and not keeps_identity(simple, channels)
             channels = layer.channels
     return attrs.evolve(arch, stages=tuple(stages))
 
 
-def _longer(stage: Stage, layer: Stage, free: bool) -> Stage | None:
-    """The stage with one more layer, if the layer is alike; a `free` stage has no skip so far and takes the layer's."""
-    skip = "none" if free and layer.skip == "none" else stage.skip
-    return _lengthened(stage, skip) if layer == _next_layer(stage, skip) else None
+def _join(stage: Stage, layer: Stage, skip_is_open: bool) -> Stage | None:
+    """Return the stage with `layer` added to its end, or None if the layer differs from the stage's layers.
+
+    `skip_is_open` means that the stage has a single layer in which no identity skip is possible. Its skip is then
+    written as "identity", but it could equally be "none", so the stage takes over the skip of the next layer.
+    """
+    skip = "none" if skip_is_open and layer.skip == "none" else stage.skip
+    return _with_one_more_layer(stage, skip) if layer == _next_layer(stage, skip) else None
 
 
 @lru_cache(maxsize=65_536)
 def _next_layer(stage: Stage, skip: str) -> Stage:
-    return attrs.evolve(stage, layers=1, stride=1, skip=AGAIN.get(skip, skip))
+    return attrs.evolve(stage, layers=1, stride=1, skip=SKIPS_AFTER_FIRST_LAYER.get(skip, skip))
 
 
 @lru_cache(maxsize=65_536)
-def _lengthened(stage: Stage, skip: str) -> Stage:
+def _with_one_more_layer(stage: Stage, skip: str) -> Stage:
     return attrs.evolve(stage, layers=stage.layers + 1, skip=skip)
 
 
-# What a stage's skip is in the layers after its first, where an identity is always possible.
-AGAIN: Mapping[str, str] = MappingProxyType({"projection": "identity"})
+# After the first layer of a stage, the stride is 1 and the channels are equal, so an identity is always possible.
+SKIPS_AFTER_FIRST_LAYER: Mapping[str, str] = MappingProxyType({"projection": "identity"})
 
 
 @lru_cache(maxsize=65_536)
 def plain_layer(layer: Stage, channels: int) -> Stage:
-    """The layer under its simplest name; "identity" is the name of a skip that cannot be."""
+    """Return the canonical form of a single layer.
+
+    Args:
+        layer: A stage with one layer.
+        channels: Number of channels of the layer's input.
+    """
     if layer.operator == "fused" and layer.expansion == 1:
         layer = attrs.evolve(layer, operator="conv")
     if layer.skip == ("projection" if keeps_identity(layer, channels) else "none"):

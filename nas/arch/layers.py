@@ -1,8 +1,8 @@
-"""The one walk over shapes: what an architecture computes, node by node.
+"""The operations of an architecture and the shapes of their outputs, node by node.
 
-MACs, parameters, memory, the torch module and the ONNX graph are all read off the nodes made here. A part (stem, one
-layer of a stage, head) is walked by itself, from the shape of its input alone, so that parts can be costed once and
-shared.
+This is the only place where shapes are computed. MACs, parameters, memory, the torch module and the ONNX graph are all
+derived from the nodes that are built here. The nodes of a part (the stem, one layer of a stage, or the head) depend
+only on the part and on the shape of its input, so the cost of a part can be computed once and reused.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ INPUT = "input"
 
 @frozen(cache_hash=True)
 class Shape:
-    """One image's tensor: `(channels, height, width)`."""
+    """Represent the shape of the tensor of one image, `(channels, height, width)`."""
 
     channels: int
     height: int
@@ -27,28 +27,37 @@ class Shape:
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """Return the number of elements of the tensor."""
         return self.channels * self.height * self.width
 
     def strided(self, stride: int, channels: int) -> "Shape":
-        """After a padded convolution: sides of ceil(side / stride)."""
+        """Return the shape after a padded convolution: each side becomes ceil(side / stride).
+
+        >>> Shape(3, 75, 75).strided(2, 32)
+        Shape(channels=32, height=38, width=38)
+        """
         return Shape(channels, -(-self.height // stride), -(-self.width // stride))
 
 
 @frozen
 class Node:
-    """One operation. Its output has the node's own name.
+    """Represent one operation of a part.
 
     Attributes:
-        op: "conv", "linear", "activation", "mean" (global average pooling), "scale" (times a gate's factors), "pool"
-            (3x3 average pooling that leaves padding out of the average), "maxpool" (3x3 max-pooling, padded by 1 on
-            every side), "resize" (channels cut or zero-filled),
-            "add", "dropout".
-        inputs: names of the nodes read, `INPUT` for the part's own input.
-        shape: of the output.
-        in_channels: of the first input.
-        norm: batch normalisation follows (and the convolution has no bias).
-        activation: of an "activation" node; gates count as such.
+        op: Kind of the operation: "conv", "linear", "activation", "mean" (global average pooling), "scale" (multiply by
+            the factors of a gate), "pool" (3x3 average pooling that leaves padding out of the average), "maxpool" (3x3
+            max pooling, padded by 1 on every side), "resize" (cut channels, or add channels of zeros), "add" or
+            "dropout".
+        name: Name of the node and of its output, unique within the part.
+        inputs: Names of the nodes whose outputs are the inputs; `INPUT` is the input of the part.
+        shape: Shape of the output.
+        in_channels: Number of channels of the first input.
+        kernel: Height and width of the kernel of a convolution or pooling.
+        stride: Stride of a convolution or pooling.
+        groups: Number of groups of a convolution.
+        norm: Whether batch normalization follows the convolution. Such a convolution has no bias.
+        activation: Activation function of an "activation" node, including the functions of gates.
+        rate: Dropout rate of a "dropout" node.
     """
 
     op: str
@@ -65,21 +74,24 @@ class Node:
 
     @property
     def weights(self) -> int:
-        """Numbers in the kernel or matrix, without biases and normalisation."""
+        """Return the number of weights of the kernel or matrix, without biases and normalization."""
         if self.op not in ("conv", "linear"):
             return 0
         return self.kernel**2 * self.in_channels // self.groups * self.shape.channels
 
 
-class _Tape:
-    """Nodes in the making; `last` and `shape` are the end of the chain so far."""
+class _NodeBuilder:
+    """Build the nodes of one part in order.
+
+    `last` is the name of the value that the next node reads first, and `shape` is its shape.
+    """
 
     def __init__(self, shape: Shape) -> None:
         self.nodes: list[Node] = []
         self.last = INPUT
         self.shape = shape
 
-    def put(self, op: str, name: str, shape: Shape, *others: str, **data: object) -> str:
+    def append(self, op: str, name: str, shape: Shape, *others: str, **data: object) -> str:
         node = Node(op, name, (self.last, *others), shape, self.shape.channels, **data)  # type: ignore[arg-type]
         self.nodes.append(node)
         self.last, self.shape = name, shape
@@ -88,148 +100,157 @@ class _Tape:
     def conv(
         self, name: str, channels: int, activation: str, kernel: int = 1, stride: int = 1, groups: int = 1
     ) -> None:
-        """A convolution with BN and its activation."""
+        """Append a convolution with batch normalization and an activation."""
         shape = self.shape.strided(stride, channels)
-        self.put("conv", name, shape, kernel=kernel, stride=stride, groups=groups, norm=True)
+        self.append("conv", name, shape, kernel=kernel, stride=stride, groups=groups, norm=True)
         self.activate(f"{name}_act", activation)
 
     def activate(self, name: str, activation: str) -> None:
         if activation != "linear":
-            self.put("activation", name, self.shape, activation=activation)
+            self.append("activation", name, self.shape, activation=activation)
 
-    def back_to(self, name: str, shape: Shape) -> None:
+    def resume_from(self, name: str, shape: Shape) -> None:
         self.last, self.shape = name, shape
 
 
-Operator = Callable[[_Tape, Stage], None]
+Operator = Callable[[_NodeBuilder, Stage], None]
 
 
-def _gate(tape: _Tape, gate: Gate | None, input_channels: int) -> None:
+def _append_gate(builder: _NodeBuilder, gate: Gate | None, input_channels: int) -> None:
     if gate is None:
         return
-    gated, shape = tape.last, tape.shape
+    gated, shape = builder.last, builder.shape
     width = {"input": input_channels, "expanded": shape.channels}[gate.of]
-    tape.put("mean", "se_mean", Shape(shape.channels, 1, 1))
-    tape.put("conv", "se_reduce", Shape(_squeezed(gate, width), 1, 1))
-    tape.activate("se_reduce_act", gate.activation)
-    tape.put("conv", "se_expand", Shape(shape.channels, 1, 1))
-    tape.activate("se_gate", gate.gate)
-    factors = tape.last
-    tape.back_to(gated, shape)
-    tape.put("scale", "se_scale", shape, factors)
+    builder.append("mean", "se_mean", Shape(shape.channels, 1, 1))
+    builder.append("conv", "se_reduce", Shape(_squeezed_channels(gate, width), 1, 1))
+    builder.activate("se_reduce_act", gate.activation)
+    builder.append("conv", "se_expand", Shape(shape.channels, 1, 1))
+    builder.activate("se_gate", gate.gate)
+    factors = builder.last
+    builder.resume_from(gated, shape)
+    builder.append("scale", "se_scale", shape, factors)
 
 
-def _squeezed(gate: Gate, channels: int) -> int:
+def _squeezed_channels(gate: Gate, channels: int) -> int:
     if gate.divisor == 1:
         return max(1, int(gate.ratio * channels))
     return round_channels(channels, gate.ratio, gate.divisor)
 
 
-def _conv(tape: _Tape, layer: Stage) -> None:
-    channels = tape.shape.channels
-    tape.conv("conv", layer.channels, layer.activation, layer.kernel, layer.stride)
-    _gate(tape, layer.gate, channels)
+def _append_conv(builder: _NodeBuilder, layer: Stage) -> None:
+    channels = builder.shape.channels
+    builder.conv("conv", layer.channels, layer.activation, layer.kernel, layer.stride)
+    _append_gate(builder, layer.gate, channels)
 
 
-def _depthwise(tape: _Tape, layer: Stage, input_channels: int) -> None:
-    channels = tape.shape.channels
-    tape.conv("depthwise", channels, layer.activation, layer.kernel, layer.stride, groups=channels)
-    _gate(tape, layer.gate, input_channels)
+def _append_depthwise(builder: _NodeBuilder, layer: Stage, input_channels: int) -> None:
+    channels = builder.shape.channels
+    builder.conv("depthwise", channels, layer.activation, layer.kernel, layer.stride, groups=channels)
+    _append_gate(builder, layer.gate, input_channels)
 
 
-def _dsconv(tape: _Tape, layer: Stage) -> None:
-    _depthwise(tape, layer, tape.shape.channels)
-    tape.conv("pointwise", layer.channels, layer.activation)
+def _append_dsconv(builder: _NodeBuilder, layer: Stage) -> None:
+    _append_depthwise(builder, layer, builder.shape.channels)
+    builder.conv("pointwise", layer.channels, layer.activation)
 
 
-def _mbconv(tape: _Tape, layer: Stage) -> None:
-    channels = tape.shape.channels
+def _append_mbconv(builder: _NodeBuilder, layer: Stage) -> None:
+    channels = builder.shape.channels
     if layer.expansion != 1:
-        tape.conv("expand", expanded(channels, layer), layer.activation)
-    _depthwise(tape, layer, channels)
-    tape.conv("project", layer.channels, "linear")
+        builder.conv("expand", expanded(channels, layer), layer.activation)
+    _append_depthwise(builder, layer, channels)
+    builder.conv("project", layer.channels, "linear")
 
 
-def _fused(tape: _Tape, layer: Stage) -> None:
+def _append_fused(builder: _NodeBuilder, layer: Stage) -> None:
     if layer.expansion == 1:
-        return _conv(tape, layer)
-    channels = tape.shape.channels
-    tape.conv("expand", expanded(channels, layer), layer.activation, layer.kernel, layer.stride)
-    _gate(tape, layer.gate, channels)
-    return tape.conv("project", layer.channels, "linear")
+        return _append_conv(builder, layer)
+    channels = builder.shape.channels
+    builder.conv("expand", expanded(channels, layer), layer.activation, layer.kernel, layer.stride)
+    _append_gate(builder, layer.gate, channels)
+    return builder.conv("project", layer.channels, "linear")
 
 
 def expanded(channels: int, layer: Stage) -> int:
-    """Channels inside a block."""
+    """Return the number of channels inside a block that expands `channels` input channels."""
     return max(1, round(channels * layer.expansion))
 
 
-def _basic(tape: _Tape, layer: Stage) -> None:
-    channels = tape.shape.channels
-    tape.conv("conv1", layer.channels, layer.activation, layer.kernel, layer.stride)
-    tape.conv("conv2", layer.channels, "linear", layer.kernel)
-    _gate(tape, layer.gate, channels)
+def _append_basic(builder: _NodeBuilder, layer: Stage) -> None:
+    channels = builder.shape.channels
+    builder.conv("conv1", layer.channels, layer.activation, layer.kernel, layer.stride)
+    builder.conv("conv2", layer.channels, "linear", layer.kernel)
+    _append_gate(builder, layer.gate, channels)
 
 
-def _bottleneck(tape: _Tape, layer: Stage) -> None:
-    channels, inside = tape.shape.channels, max(1, round(layer.channels / layer.expansion))
-    tape.conv("reduce", inside, layer.activation)
-    tape.conv("spatial", inside, layer.activation, layer.kernel, layer.stride)
-    tape.conv("restore", layer.channels, "linear")
-    _gate(tape, layer.gate, channels)
+def _append_bottleneck(builder: _NodeBuilder, layer: Stage) -> None:
+    channels, inside = builder.shape.channels, max(1, round(layer.channels / layer.expansion))
+    builder.conv("reduce", inside, layer.activation)
+    builder.conv("spatial", inside, layer.activation, layer.kernel, layer.stride)
+    builder.conv("restore", layer.channels, "linear")
+    _append_gate(builder, layer.gate, channels)
 
 
 OPERATORS: dict[str, Operator] = {
-    "conv": _conv,
-    "dsconv": _dsconv,
-    "mbconv": _mbconv,
-    "fused": _fused,
-    "basic": _basic,
-    "bottleneck": _bottleneck,
+    "conv": _append_conv,
+    "dsconv": _append_dsconv,
+    "mbconv": _append_mbconv,
+    "fused": _append_fused,
+    "basic": _append_basic,
+    "bottleneck": _append_bottleneck,
 }
-ACTIVE_SUMS = frozenset({"basic", "bottleneck"})  # an activation follows what the skip is added to
+# ResNet's blocks apply the activation to the sum of the branch and the skip.
+ACTIVATED_SUMS = frozenset({"basic", "bottleneck"})
 
 
 def keeps_identity(layer: Stage, input_channels: int) -> bool:
-    """Whether an identity skip is possible here at all."""
+    """Return whether the layer's output has the shape of its input, so that an identity skip is possible."""
     return layer.stride == 1 and layer.channels == input_channels
 
 
-def _add_identity(tape: _Tape, layer: Stage, start: Shape) -> None:
+def _add_identity(builder: _NodeBuilder, layer: Stage, start: Shape) -> None:
     if keeps_identity(layer, start.channels):
-        tape.put("add", "add", tape.shape, INPUT)
+        builder.append("add", "add", builder.shape, INPUT)
 
 
-def _add_beside(tape: _Tape, start: Shape, put_skip: Callable[[Shape], None]) -> None:
-    """The branch so far, plus what `put_skip` makes of the layer's input and the branch's shape."""
-    branch, shape = tape.last, tape.shape
-    tape.back_to(INPUT, start)
-    put_skip(shape)
-    skip = tape.last
-    tape.back_to(branch, shape)
-    tape.put("add", "add", shape, skip)
+def _add_computed_skip(builder: _NodeBuilder, start: Shape, append_skip: Callable[[Shape], None]) -> None:
+    """Append the skip that `append_skip` builds on the layer's input, then the sum of the branch and the skip.
+
+    Args:
+        builder: Builder that has just built the branch.
+        start: Shape of the layer's input.
+        append_skip: Function that appends the nodes of the skip; it receives the shape of the branch's output.
+    """
+    branch, shape = builder.last, builder.shape
+    builder.resume_from(INPUT, start)
+    append_skip(shape)
+    skip = builder.last
+    builder.resume_from(branch, shape)
+    builder.append("add", "add", shape, skip)
 
 
-def _add_pool(tape: _Tape, layer: Stage, start: Shape) -> None:
-    def put_skip(shape: Shape) -> None:
-        tape.put("pool", "skip_pool", start.strided(layer.stride, start.channels), kernel=3, stride=layer.stride)
+def _add_pool(builder: _NodeBuilder, layer: Stage, start: Shape) -> None:
+    def append_skip(shape: Shape) -> None:
+        builder.append("pool", "skip_pool", start.strided(layer.stride, start.channels), kernel=3, stride=layer.stride)
         if start.channels != shape.channels:
-            tape.put("resize", "skip_resize", shape)
+            builder.append("resize", "skip_resize", shape)
 
-    _add_beside(tape, start, put_skip)
+    _add_computed_skip(builder, start, append_skip)
 
 
-def _add_projection(tape: _Tape, layer: Stage, start: Shape) -> None:
+def _add_projection(builder: _NodeBuilder, layer: Stage, start: Shape) -> None:
     if keeps_identity(layer, start.channels):
-        return _add_identity(tape, layer, start)
-    return _add_beside(tape, start, lambda shape: tape.conv("skip_conv", shape.channels, "linear", 1, layer.stride))
+        return _add_identity(builder, layer, start)
+    return _add_computed_skip(
+        builder, start, lambda shape: builder.conv("skip_conv", shape.channels, "linear", 1, layer.stride)
+    )
 
 
-def _add_nothing(_tape: _Tape, _layer: Stage, _start: Shape) -> None:
+def _add_nothing(_builder: _NodeBuilder, _layer: Stage, _start: Shape) -> None:
     return
 
 
-SKIPS: dict[str, Callable[[_Tape, Stage, Shape], None]] = {
+SKIPS: dict[str, Callable[[_NodeBuilder, Stage, Shape], None]] = {
     "identity": _add_identity,
     "pool": _add_pool,
     "none": _add_nothing,
@@ -237,58 +258,67 @@ SKIPS: dict[str, Callable[[_Tape, Stage, Shape], None]] = {
 }
 
 
-def _walk_layer(tape: _Tape, layer: Stage) -> None:
-    start = tape.shape
-    OPERATORS[layer.operator](tape, layer)
-    SKIPS[layer.skip](tape, layer, start)
-    if layer.operator in ACTIVE_SUMS:
-        tape.activate("act", layer.activation)
+def _walk_layer(builder: _NodeBuilder, layer: Stage) -> None:
+    start = builder.shape
+    OPERATORS[layer.operator](builder, layer)
+    SKIPS[layer.skip](builder, layer, start)
+    if layer.operator in ACTIVATED_SUMS:
+        builder.activate("act", layer.activation)
 
 
-def _walk_stem(tape: _Tape, stem: ConvStem | MaxPoolStem, _classes: int) -> None:
-    tape.conv("conv", stem.channels, stem.activation, stem.kernel, stem.stride)
+def _walk_stem(builder: _NodeBuilder, stem: ConvStem | MaxPoolStem, _classes: int) -> None:
+    builder.conv("conv", stem.channels, stem.activation, stem.kernel, stem.stride)
 
 
-def _walk_max_pool_stem(tape: _Tape, stem: MaxPoolStem, classes: int) -> None:
-    _walk_stem(tape, stem, classes)
-    tape.put("maxpool", "pool", tape.shape.strided(2, stem.channels), kernel=3, stride=2)
+def _walk_max_pool_stem(builder: _NodeBuilder, stem: MaxPoolStem, classes: int) -> None:
+    _walk_stem(builder, stem, classes)
+    builder.append("maxpool", "pool", builder.shape.strided(2, stem.channels), kernel=3, stride=2)
 
 
-def _classify(tape: _Tape, dropout: float, classes: int) -> None:
+def _classify(builder: _NodeBuilder, dropout: float, classes: int) -> None:
     if dropout:
-        tape.put("dropout", "dropout", tape.shape, rate=dropout)
-    tape.put("linear", "classifier", Shape(classes, 1, 1))
+        builder.append("dropout", "dropout", builder.shape, rate=dropout)
+    builder.append("linear", "classifier", Shape(classes, 1, 1))
 
 
-def _walk_pool_head(tape: _Tape, head: PoolHead | ConvHead, classes: int) -> None:
-    tape.put("mean", "mean", Shape(tape.shape.channels, 1, 1))
-    _classify(tape, head.dropout, classes)
+def _walk_pool_head(builder: _NodeBuilder, head: PoolHead | ConvHead, classes: int) -> None:
+    builder.append("mean", "mean", Shape(builder.shape.channels, 1, 1))
+    _classify(builder, head.dropout, classes)
 
 
-def _walk_conv_head(tape: _Tape, head: ConvHead, classes: int) -> None:
-    tape.conv("conv", head.channels, head.activation)
-    _walk_pool_head(tape, head, classes)
+def _walk_conv_head(builder: _NodeBuilder, head: ConvHead, classes: int) -> None:
+    builder.conv("conv", head.channels, head.activation)
+    _walk_pool_head(builder, head, classes)
 
 
-def _walk_mlp_head(tape: _Tape, head: MlpHead, classes: int) -> None:
-    tape.conv("conv", head.channels, head.activation)
-    tape.put("mean", "mean", Shape(head.channels, 1, 1))
-    tape.put("linear", "features", Shape(head.features, 1, 1))
-    tape.activate("features_act", head.activation)
-    _classify(tape, head.dropout, classes)
+def _walk_mlp_head(builder: _NodeBuilder, head: MlpHead, classes: int) -> None:
+    builder.conv("conv", head.channels, head.activation)
+    builder.append("mean", "mean", Shape(head.channels, 1, 1))
+    builder.append("linear", "features", Shape(head.features, 1, 1))
+    builder.activate("features_act", head.activation)
+    _classify(builder, head.dropout, classes)
 
 
 def walk_part(part: Part, shape: Shape, classes: int) -> tuple[Node, ...]:
-    """The nodes of a stem, a head, or one layer of a stage (a stage of a single layer), given its input's shape."""
-    tape = _Tape(shape)
-    WALKS[type(part)](tape, part, classes)
-    return tuple(tape.nodes)
+    """Return the nodes of a part in the order of computation.
+
+    Args:
+        part: A stem, a head, or one layer of a stage (a stage with one layer).
+        shape: Shape of the part's input.
+        classes: Number of classes; only a head uses it.
+
+    >>> [node.name for node in walk_part(Stage("mbconv", 16, expansion=6), Shape(16, 8, 8), 10)]
+    ['expand', 'expand_act', 'depthwise', 'depthwise_act', 'project', 'add']
+    """
+    builder = _NodeBuilder(shape)
+    WALKS[type(part)](builder, part, classes)
+    return tuple(builder.nodes)
 
 
 WALKS: dict[type, Callable[..., None]] = {
     ConvStem: _walk_stem,
     MaxPoolStem: _walk_max_pool_stem,
-    Stage: lambda tape, layer, _classes: _walk_layer(tape, layer),
+    Stage: lambda builder, layer, _classes: _walk_layer(builder, layer),
     ConvHead: _walk_conv_head,
     PoolHead: _walk_pool_head,
     MlpHead: _walk_mlp_head,
@@ -297,24 +327,35 @@ WALKS: dict[type, Callable[..., None]] = {
 
 @lru_cache(maxsize=65_536)
 def stage_layers(stage: Stage) -> tuple[Stage, ...]:
-    """A stage as stages of one layer; the stride is the first one's."""
+    """Return the layers of a stage as stages with one layer each; only the first keeps the stride.
+
+    >>> [layer.stride for layer in stage_layers(Stage("conv", 16, layers=3, stride=2))]
+    [2, 1, 1]
+    """
     first = attrs.evolve(stage, layers=1)
     return (first, *[attrs.evolve(first, stride=1)] * (stage.layers - 1))
 
 
 def same_padding(side: int, kernel: int, stride: int) -> int:
-    """Pixels that TensorFlow's "same" adds to one dimension, both ends together."""
+    """Return the number of pixels that TensorFlow's "same" padding adds to one dimension, both ends together."""
     return max((-(-side // stride) - 1) * stride + kernel - side, 0)
 
 
 def input_shape(arch: Architecture) -> Shape:
-    """The shape of one input image."""
+    """Return the shape of one input image of the architecture."""
     return Shape(arch.in_channels, arch.resolution, arch.resolution)
 
 
 @frozen
 class PlacedPart:
-    """A part with its place: "stem", "stages.2.0" (the first layer of the third stage), "head"."""
+    """Represent a part at its place in a network.
+
+    Attributes:
+        name: "stem", "head", or for example "stages.2.0" for the first layer of the third stage.
+        part: The stem, the head or the single layer.
+        shape: Shape of the part's input.
+        nodes: Operations of the part in order.
+    """
 
     name: str
     part: Part
@@ -323,12 +364,18 @@ class PlacedPart:
 
 
 def walk(arch: Architecture) -> Iterator[PlacedPart]:
-    """Every part in order, each with its input's shape and its nodes."""
+    """Yield the parts of an architecture from stem to head, each with the shape of its input and its nodes.
+
+    >>> from nas.arch.presets import preset
+    >>> parts = list(walk(preset("efficientnet-b0")))
+    >>> parts[0].name, parts[1].name, parts[-1].shape
+    ('stem', 'stages.0.0', Shape(channels=320, height=7, width=7))
+    """
     return walk_parts((arch.stem, *arch.stages, arch.head), input_shape(arch), arch.classes)
 
 
 def walk_parts(parts: Iterable[Part], shape: Shape, classes: int) -> Iterator[PlacedPart]:
-    """Stems, stages and heads one after another, from the shape of the first one's input."""
+    """Yield stems, stages and heads that follow each other; `shape` is the shape of the first part's input."""
     for name, part in _layers(parts):
         nodes = walk_part(part, shape, classes)
         yield PlacedPart(name, part, shape, nodes)

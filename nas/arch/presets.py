@@ -1,9 +1,10 @@
-"""Published networks, as data.
+"""Published networks as data.
 
-Sources: EfficientNet arXiv 1905.11946 (tables 1 and 8; batch normalisation as in its TensorFlow code),
+Sources: EfficientNet arXiv 1905.11946 (tables 1 and 8; batch normalization as in its TensorFlow code),
 EfficientNet-Lite (its release notes), MnasNet arXiv 1807.11626 (figure 7 and its code), MobileNetV1 arXiv 1704.04861
 (table 1), MobileNetV2 arXiv 1801.04381 (table 2), MobileNetV3 arXiv 1905.02244 (tables 1 and 2), ResNet arXiv
-1512.03385 (table 1); the last two as torchvision has them, whose bottlenecks have their stride in the 3x3 convolution.
+1512.03385 (table 1). MobileNetV3 and ResNet follow torchvision, where the stride of a bottleneck is in the 3x3
+convolution.
 """
 
 from collections.abc import Mapping
@@ -143,7 +144,15 @@ head pool dropout=0
 
 @frozen
 class Multipliers:
-    """How a published larger network is grown from its base."""
+    """Describe how a published larger network is scaled from its base network.
+
+    Attributes:
+        base: Name of the preset that is scaled.
+        width: Multiplier of the channels.
+        depth: Multiplier of the number of layers of each stage.
+        resolution: Height and width of the input in pixels.
+        dropout: Dropout rate before the classifier.
+    """
 
     base: str
     width: float
@@ -152,7 +161,8 @@ class Multipliers:
     dropout: float
 
 
-# The published coefficients of B1 to B7 (EfficientNet's code); they are not powers of alpha, beta and gamma.
+# The coefficients of B1 to B7 that EfficientNet's code publishes. They are not alpha^phi, beta^phi and gamma^phi of the
+# paper's compound scaling: those powers give other networks.
 FAMILY: Mapping[str, Multipliers] = MappingProxyType(
     {
         "efficientnet-b1": Multipliers("efficientnet-b0", 1.0, 1.1, 240, 0.2),
@@ -167,20 +177,28 @@ FAMILY: Mapping[str, Multipliers] = MappingProxyType(
 
 
 def preset_names() -> tuple[str, ...]:
-    """Every preset's name, sorted."""
+    """Return the names of all presets in alphabetical order.
+
+    >>> preset_names()[:3]
+    ('efficientnet-b0', 'efficientnet-b1', 'efficientnet-b2')
+    """
     return tuple(sorted([*_TEXTS, *FAMILY]))
 
 
 def preset(name: str) -> Architecture:
-    """The published network of that name.
+    """Return the published network with the given name.
 
     Raises:
-        ArchitectureError: there is none.
+        ArchitectureError: No preset has this name.
+
+    >>> arch = preset("efficientnet-b0")
+    >>> len(arch.stages), arch.resolution
+    (7, 224)
     """
     if name in _TEXTS:
         return parse_text(_TEXTS[name])
     if name not in FAMILY:
-        raise ArchitectureError(f"no preset is called {name!r}", f"there are {', '.join(preset_names())}")
-    grown = FAMILY[name]
-    arch = multiply(preset(grown.base), width=grown.width, depth=grown.depth, resolution=grown.resolution)
-    return attrs.evolve(arch, head=attrs.evolve(arch.head, dropout=grown.dropout))
+        raise ArchitectureError(f"no preset is called {name!r}", f"use one of {', '.join(preset_names())}")
+    by = FAMILY[name]
+    arch = multiply(preset(by.base), width=by.width, depth=by.depth, resolution=by.resolution)
+    return attrs.evolve(arch, head=attrs.evolve(arch.head, dropout=by.dropout))

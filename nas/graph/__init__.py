@@ -1,1 +1,1 @@
-"""Architectures as ONNX graphs, without torch."""
+"""ONNX graphs of architectures, built without torch."""

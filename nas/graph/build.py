@@ -1,7 +1,7 @@
-"""A fragment of an architecture ► `onnx.ModelProto`, node by node as the shape walk has them.
+"""Building the ONNX graph of a fragment of an architecture from the nodes of `nas.arch.layers`.
 
-The operators are those that `torch.onnx.export` writes for the torch model of the same nodes once its batch
-normalisations are folded, so that ONNX Runtime ends with the same graph.
+The operators are the same as in the graph that `torch.onnx.export` writes for the torch model, after batch
+normalization is folded into the convolutions. ONNX Runtime therefore optimizes both graphs to the same operators.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,51 +22,81 @@ from nas.graph.weights import Weights, random_weights, weighted
 OPSET = 20
 IR_VERSION = 10
 OUTPUT = "output"
-LARGEST_BYTES = 2**31 - 2**20  # of a protobuf message, with some room for what is not a weight
+# A protobuf message has less than 2 GB. One MiB is left for the parts of the message that are not weights.
+LARGEST_BYTES = 2**31 - 2**20
 
 
 def build_graph(fragment: Fragment, weights: Weights | None = None, *, batch: int = 1) -> onnx.ModelProto:
-    """A graph from `input` `(batch, C, H, W)` to `output`, `(batch, classes)` for a whole network.
+    """Return the ONNX graph of a fragment.
+
+    The graph has one input, `input` of shape `(batch, C, H, W)`, and one output, `output`. The shape of the output of a
+    whole network is `(batch, classes)`.
 
     Args:
-        fragment: what to build.
-        weights: see `folded_weights`; None draws them at random.
-        batch: images at a time.
+        fragment: Parts of a network to build.
+        weights: Weights by name, as `folded_weights` returns them. By default they are random.
+        batch: Number of images in a batch.
 
     Raises:
-        ArchitectureError: the weights are too large for one ONNX file.
+        ArchitectureError: The weights are too large for one ONNX file.
+
+    >>> from nas.arch.presets import preset
+    >>> from nas.graph.fragment import whole
+    >>> graph = build_graph(whole(preset("mobilenetv2").adapted(resolution=32, classes=10)))
+    >>> len(graph.graph.node), graph.graph.node[0].op_type, graph.graph.node[-1].op_type
+    (100, 'Conv', 'Gemm')
     """
     parts = fragment.walk()
     _check_size(parts)
-    tape = _Tape(random_weights(parts) if weights is None else weights, fragment.padding, batch)
+    builder = _GraphBuilder(random_weights(parts) if weights is None else weights, fragment.padding, batch)
     value = INPUT
     for placed in parts:
-        value = _put_part(tape, placed, value, last=placed is parts[-1])
-    return _model(tape, fragment.shape, parts[-1].nodes[-1])
+        value = _append_part(builder, placed, value, last=placed is parts[-1])
+    return _model(builder, fragment.shape, parts[-1].nodes[-1])
 
 
 def _check_size(parts: Iterable[PlacedPart]) -> None:
-    count = sum(node.weights + node.shape.channels for _, node in weighted(parts))  # with the biases
+    count = sum(node.weights + node.shape.channels for _, node in weighted(parts))  # The channels are the biases.
     if 4 * count > LARGEST_BYTES:
         raise ArchitectureError(
-            f"{count:,} weights do not fit into one ONNX file of 2 GB", "give a network of fewer than 500M parameters"
+            f"the network has {count:,} weights, which do not fit into one ONNX file of at most 2 GB",
+            "use a network with fewer than 500M parameters",
         )
 
 
-def _put_part(tape: "_Tape", placed: PlacedPart, value: str, *, last: bool) -> str:
-    """The operators of one part that reads `value`; gives the name of its result."""
+def _append_part(builder: "_GraphBuilder", placed: PlacedPart, value: str, *, last: bool) -> str:
+    """Append the operators of one part.
+
+    Args:
+        builder: Builder that the operators are appended to.
+        placed: Part of the network.
+        value: Name of the part's input.
+        last: Whether this is the last part of the fragment, whose output is the output of the graph.
+
+    Returns:
+        The name of the part's output.
+    """
     names, shapes = {INPUT: value}, {INPUT: placed.shape}
     for node in placed.nodes:
-        whole = f"{placed.name}.{node.name}"
-        output = OUTPUT if last and node is placed.nodes[-1] else whole
-        site = _Site(tape, whole, [names[name] for name in node.inputs], shapes[node.inputs[0]], output)
-        names[node.name], shapes[node.name] = EMIT[node.op](site, node), node.shape
+        name = f"{placed.name}.{node.name}"
+        output = OUTPUT if last and node is placed.nodes[-1] else name
+        context = _NodeContext(builder, name, [names[read] for read in node.inputs], shapes[node.inputs[0]], output)
+        names[node.name], shapes[node.name] = EMIT[node.op](context, node), node.shape
     return names[placed.nodes[-1].name]
 
 
 @define
-class _Tape:
-    """A graph in the making; its values are `flat`, `(batch, C)`, once a matrix was applied."""
+class _GraphBuilder:
+    """Build a graph operator by operator.
+
+    Attributes:
+        weights: Weights by name.
+        padding: Padding of the convolutions, as in `Architecture`.
+        batch: Number of images in a batch.
+        flat: Whether the values have the shape `(batch, C)`, which they have after the first linear layer.
+        nodes: Operators so far.
+        constants: Constants so far, by name.
+    """
 
     weights: Weights
     padding: str
@@ -75,97 +105,116 @@ class _Tape:
     nodes: list[onnx.NodeProto] = field(factory=list)
     constants: dict[str, onnx.TensorProto] = field(factory=dict)
 
-    def keep(self, name: str, array: Any) -> str:
-        """A constant of the graph."""
+    def add_constant(self, name: str, array: Any) -> str:
+        """Add a constant to the graph unless it has a constant with this name; return the name."""
         if name not in self.constants:
             self.constants[name] = numpy_helper.from_array(np.asarray(array), name)
         return name
 
     def weight(self, name: str) -> str:
-        return self.keep(name, self.weights[name])
+        return self.add_constant(name, self.weights[name])
 
     def numbers(self, *values: int) -> str:
-        """Whole numbers that operators read as an input, such as axes; equal ones are kept once."""
-        return self.keep(f"int64:{','.join(map(str, values))}", np.array(values, dtype=np.int64))
+        """Add a constant of whole numbers that operators read as an input, such as axes; return its name.
+
+        Equal numbers share one constant.
+        """
+        return self.add_constant(f"int64:{','.join(map(str, values))}", np.array(values, dtype=np.int64))
 
 
 @attrs.frozen
-class _Site:
-    """Where a node stands: its whole name, the names of what it reads, its first input's shape, its output's name."""
+class _NodeContext:
+    """Hold what is needed to append the operators of one node.
 
-    tape: _Tape
+    Attributes:
+        builder: Builder that the operators are appended to.
+        name: Name of the node in the network, such as "stages.2.0.depthwise".
+        inputs: Names of the node's inputs.
+        shape: Shape of the node's first input.
+        output: Name of the node's output.
+    """
+
+    builder: _GraphBuilder
     name: str
     inputs: Sequence[str]
     shape: Shape
     output: str
 
-    def put(self, op: str, *more: str, reads: Sequence[str] = (), makes: str = "", **attributes: Any) -> str:
-        """An ONNX operator that reads `reads` (else the node's inputs) and then `more`."""
-        output = makes or self.output
-        node = helper.make_node(op, [*(reads or self.inputs), *more], [output], name=output, **attributes)
-        self.tape.nodes.append(node)
+    def append(self, op: str, *more: str, inputs: Sequence[str] = (), output: str = "", **attributes: Any) -> str:
+        """Append an ONNX operator and return the name of its output.
+
+        Args:
+            op: Type of the operator.
+            more: Names of further inputs after `inputs`.
+            inputs: Names of the first inputs; by default, those of the node.
+            output: Name of the output; by default, that of the node.
+            attributes: Attributes of the operator.
+        """
+        output = output or self.output
+        node = helper.make_node(op, [*(inputs or self.inputs), *more], [output], name=output, **attributes)
+        self.builder.nodes.append(node)
         return output
 
 
-def _conv(site: _Site, node: Node) -> str:
-    return site.put(
+def _conv(context: _NodeContext, node: Node) -> str:
+    return context.append(
         "Conv",
-        site.tape.weight(f"{site.name}.weight"),
-        site.tape.weight(f"{site.name}.bias"),
+        context.builder.weight(f"{context.name}.weight"),
+        context.builder.weight(f"{context.name}.bias"),
         kernel_shape=[node.kernel] * 2,
         strides=[node.stride] * 2,
-        pads=_pads(site, node),
+        pads=_pads(context, node),
         group=node.groups,
         dilations=[1, 1],
     )
 
 
-def _pads(site: _Site, node: Node) -> list[int]:
-    """Above, left, below, right."""
+def _pads(context: _NodeContext, node: Node) -> list[int]:
+    """Return the number of padding pixels above, on the left, below and on the right, in this order."""
     half = node.kernel // 2
-    if site.tape.padding == "symmetric" or node.stride == 1:
+    if context.builder.padding == "symmetric" or node.stride == 1:
         return [half] * 4
-    added = [same_padding(side, node.kernel, node.stride) for side in (site.shape.height, site.shape.width)]
+    added = [same_padding(side, node.kernel, node.stride) for side in (context.shape.height, context.shape.width)]
     return [side // 2 for side in added] + [side - side // 2 for side in added]
 
 
-def _linear(site: _Site, node: Node) -> str:
-    flat = site.inputs[0] if site.tape.flat else _flatten(site, node)
-    site.tape.flat = True
-    weight, bias = (site.tape.weight(f"{site.name}.{part}") for part in ("weight", "bias"))
-    return site.put("Gemm", weight, bias, reads=[flat], transB=1)
+def _linear(context: _NodeContext, node: Node) -> str:
+    flat = context.inputs[0] if context.builder.flat else _flatten(context, node)
+    context.builder.flat = True
+    weight, bias = (context.builder.weight(f"{context.name}.{part}") for part in ("weight", "bias"))
+    return context.append("Gemm", weight, bias, inputs=[flat], transB=1)
 
 
-def _flatten(site: _Site, node: Node) -> str:
-    sides = site.tape.numbers(site.tape.batch, node.in_channels)
-    return site.put("Reshape", sides, makes=f"{site.name}.flat", allowzero=1)
+def _flatten(context: _NodeContext, node: Node) -> str:
+    sides = context.builder.numbers(context.builder.batch, node.in_channels)
+    return context.append("Reshape", sides, output=f"{context.name}.flat", allowzero=1)
 
 
-def _relu6(site: _Site) -> str:
-    low, high = (site.tape.keep(f"float:{v}", np.array(v, dtype=np.float32)) for v in (0, 6))
-    return site.put("Clip", low, high)
+def _relu6(context: _NodeContext) -> str:
+    low, high = (context.builder.add_constant(f"float:{v}", np.array(v, dtype=np.float32)) for v in (0, 6))
+    return context.append("Clip", low, high)
 
 
-def _silu(site: _Site) -> str:
-    gate = site.put("Sigmoid", makes=f"{site.name}.sigmoid")
-    return site.put("Mul", gate)
+def _silu(context: _NodeContext) -> str:
+    gate = context.append("Sigmoid", output=f"{context.name}.sigmoid")
+    return context.append("Mul", gate)
 
 
-ACTIVATIONS: Mapping[str, Callable[[_Site], str]] = MappingProxyType(
+ACTIVATIONS: Mapping[str, Callable[[_NodeContext], str]] = MappingProxyType(
     {
-        "relu": lambda site: site.put("Relu"),
+        "relu": lambda context: context.append("Relu"),
         "relu6": _relu6,
         "silu": _silu,
-        "hard_swish": lambda site: site.put("HardSwish"),
-        "hard_sigmoid": lambda site: site.put("HardSigmoid", alpha=1 / 6, beta=0.5),
-        "sigmoid": lambda site: site.put("Sigmoid"),
+        "hard_swish": lambda context: context.append("HardSwish"),
+        "hard_sigmoid": lambda context: context.append("HardSigmoid", alpha=1 / 6, beta=0.5),
+        "sigmoid": lambda context: context.append("Sigmoid"),
     }
 )
 
 
-def _pool(site: _Site, node: Node) -> str:
+def _pool(context: _NodeContext, node: Node) -> str:
     half = node.kernel // 2
-    return site.put(
+    return context.append(
         "AveragePool",
         kernel_shape=[node.kernel] * 2,
         strides=[node.stride] * 2,
@@ -175,8 +224,8 @@ def _pool(site: _Site, node: Node) -> str:
     )
 
 
-def _max_pool(site: _Site, node: Node) -> str:
-    return site.put(
+def _max_pool(context: _NodeContext, node: Node) -> str:
+    return context.append(
         "MaxPool",
         kernel_shape=[node.kernel] * 2,
         strides=[node.stride] * 2,
@@ -187,41 +236,41 @@ def _max_pool(site: _Site, node: Node) -> str:
     )
 
 
-def _resize(site: _Site, node: Node) -> str:
-    numbers = site.tape.numbers
+def _resize(context: _NodeContext, node: Node) -> str:
+    numbers = context.builder.numbers
     missing = node.shape.channels - node.in_channels
     if missing <= 0:
-        return site.put("Slice", numbers(0), numbers(node.shape.channels), numbers(1))
-    return site.put("Pad", numbers(0, 0, 0, 0, 0, missing, 0, 0), mode="constant")
+        return context.append("Slice", numbers(0), numbers(node.shape.channels), numbers(1))
+    return context.append("Pad", numbers(0, 0, 0, 0, 0, missing, 0, 0), mode="constant")
 
 
-# One row for each kind of node the walk makes; each gives the name of the value it made.
-EMIT: Mapping[str, Callable[[_Site, Node], str]] = MappingProxyType(
+# The function that appends the operators of each kind of node (`Node.op`) and returns the name of their output.
+EMIT: Mapping[str, Callable[[_NodeContext, Node], str]] = MappingProxyType(
     {
         "conv": _conv,
         "linear": _linear,
-        "activation": lambda site, node: ACTIVATIONS[node.activation](site),
-        "mean": lambda site, _: site.put("ReduceMean", site.tape.numbers(2, 3), keepdims=1),
-        "scale": lambda site, _: site.put("Mul"),
+        "activation": lambda context, node: ACTIVATIONS[node.activation](context),
+        "mean": lambda context, _: context.append("ReduceMean", context.builder.numbers(2, 3), keepdims=1),
+        "scale": lambda context, _: context.append("Mul"),
         "pool": _pool,
         "maxpool": _max_pool,
         "resize": _resize,
-        "add": lambda site, _: site.put("Add"),
-        "dropout": lambda site, _: site.inputs[0],
+        "add": lambda context, _: context.append("Add"),
+        "dropout": lambda context, _: context.inputs[0],
     }
 )
 
 
-def _model(tape: _Tape, shape: Shape, last: Node) -> onnx.ModelProto:
-    out = [tape.batch, last.shape.channels]
+def _model(builder: _GraphBuilder, shape: Shape, last: Node) -> onnx.ModelProto:
+    out = [builder.batch, last.shape.channels]
     if last.op != "linear":
         out += [last.shape.height, last.shape.width]
     graph = helper.make_graph(
-        tape.nodes,
+        builder.nodes,
         "network",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [tape.batch, *attrs.astuple(shape)])],
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [builder.batch, *attrs.astuple(shape)])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, out)],
-        list(tape.constants.values()),
+        list(builder.constants.values()),
     )
     opsets = [helper.make_opsetid("", OPSET)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="nas")

@@ -1,4 +1,4 @@
-"""What can be built and timed: parts of an architecture in a row, with the shape of their input."""
+"""Fragments of networks, which can be built as graphs and measured on a device."""
 
 from attrs import frozen
 
@@ -8,13 +8,18 @@ from nas.arch.spec import Architecture, Part
 
 @frozen(cache_hash=True)
 class Fragment:
-    """Stems, stages and heads in a row; a whole network has all of its own.
+    """Represent consecutive parts of a network: stems, stages and heads.
 
     Attributes:
-        parts: in order.
-        shape: of the first one's input, for one image.
-        classes: of a classifier.
-        padding: as of an architecture.
+        parts: Parts in order.
+        shape: Shape of the first part's input for one image.
+        classes: Number of classes; only a head uses it.
+        padding: Padding of the convolutions, as in `Architecture`.
+
+    >>> from nas.arch.spec import Stage
+    >>> fragment = Fragment((Stage("conv", 8, layers=2),), Shape(3, 16, 16))
+    >>> [placed.name for placed in fragment.walk()]
+    ['stages.0.0', 'stages.0.1']
     """
 
     parts: tuple[Part, ...]
@@ -23,10 +28,10 @@ class Fragment:
     padding: str = "symmetric"
 
     def walk(self) -> tuple[PlacedPart, ...]:
-        """Its layers, placed."""
+        """Return the stems, layers and heads of the fragment with their names, input shapes and nodes."""
         return tuple(walk_parts(self.parts, self.shape, self.classes))
 
 
 def whole(arch: Architecture) -> Fragment:
-    """A network from image to logits."""
+    """Return the fragment that contains the complete network, from the image to the logits."""
     return Fragment((arch.stem, *arch.stages, arch.head), input_shape(arch), arch.classes, arch.padding)

@@ -1,1 +1,1 @@
-"""Architectures as torch modules."""
+"""Torch modules of architectures."""

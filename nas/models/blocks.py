@@ -1,4 +1,7 @@
-"""The modules of single nodes. Tensors are `(N, C, H, W)`; sizes are read off the tensor, so any resolution works."""
+"""The modules of single nodes.
+
+Tensors have the shape `(N, C, H, W)`. The modules read sizes from the tensors, so they work at any resolution.
+"""
 
 import math
 from collections.abc import Mapping
@@ -13,16 +16,20 @@ from nas.arch.spec import Norm
 
 
 class Conv(nn.Conv2d):
-    """A convolution to sides of ceil(side / stride), drawn from N(0, sqrt(2 / fan_out)).
+    """Apply a padded convolution, whose output has sides of ceil(side / stride).
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        kernel: side of the kernel, odd.
-        stride: of both sides.
-        groups: `in_channels` makes it depthwise.
-        bias: starts at 0.
-        same: TensorFlow's padding, where an odd pixel goes right and below; otherwise (kernel-1)/2 on every side.
+        in_channels: Number of channels of the input.
+        out_channels: Number of channels of the output.
+        kernel: Height and width of the kernel, an odd number.
+        stride: Stride of both dimensions.
+        groups: Number of groups; `in_channels` groups make a depthwise convolution.
+        bias: Whether there is a bias.
+        same: Whether to pad as TensorFlow does, where an odd number of pixels puts the additional one on the right and
+            below. Otherwise the padding is (kernel - 1) / 2 pixels on every side.
+
+    >>> Conv(3, 8, kernel=3, stride=2)(torch.zeros(1, 3, 75, 75)).shape
+    torch.Size([1, 8, 38, 38])
     """
 
     def __init__(
@@ -37,52 +44,56 @@ class Conv(nn.Conv2d):
         same: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=bias)
-        # With stride 1 and an odd kernel both paddings are the same, whatever the size.
+        # With stride 1 and an odd kernel, both paddings are equal for every size.
         self.same = same and stride > 1
 
     def reset_parameters(self) -> None:
-        """Fan out is kernel area times output channels over groups (arXiv 1502.01852, as in EfficientNet's ports)."""
+        """Draw the weights from N(0, sqrt(2 / fan_out)) and set the biases to 0 (He et al., arXiv 1502.01852).
+
+        fan_out is the area of the kernel times the output channels divided by the groups, as in the torch
+        implementations of EfficientNet.
+        """
         fan_out = self.kernel_size[0] * self.kernel_size[1] * self.out_channels / self.groups
         nn.init.normal_(self.weight, 0.0, math.sqrt(2.0 / fan_out))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 -- torch's name
-        """`(N, in_channels, H, W)` to `(N, out_channels, ceil(H / stride), ceil(W / stride))`."""
-        largest, whole = max(input.shape[2:]), torch.compiler.is_exporting()
-        if largest == 1 and not whole:
-            return self._on_one_pixel(input)
+        """Convolve `(N, in_channels, H, W)` to `(N, out_channels, ceil(H / stride), ceil(W / stride))`."""
+        largest_side, exporting = max(input.shape[2:]), torch.compiler.is_exporting()
+        if largest_side == 1 and not exporting:
+            return self._convolve_one_pixel(input)
         if self.same:
-            return self._padded(input)
-        reach = self.kernel_size[0] // 2
-        return self._within(input, reach if whole else min(reach, largest - 1))
+            return self._convolve_same(input)
+        radius = self.kernel_size[0] // 2
+        return self._convolve_center(input, radius if exporting else min(radius, largest_side - 1))
 
-    def _padded(self, values: Tensor) -> Tensor:
+    def _convolve_same(self, values: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
         below, right = (same_padding(side, kernel, stride) for side in values.shape[2:])
         padded = functional.pad(values, (right // 2, right - right // 2, below // 2, below - below // 2))
         return functional.conv2d(padded, self.weight, self.bias, self.stride, groups=self.groups)
 
-    # Small images end in maps smaller than the kernel, where most weights meet nothing but padding; on a CPU those
-    # would take half of a training step. What is left out below is multiplied by zeros, so the results are the same;
-    # an exported graph has the convolution as it is.
+    # With small images, the last feature maps are smaller than the kernel, so most weights are multiplied only by the
+    # zeros of the padding. On a CPU these multiplications would take half of a training step. The two methods below
+    # leave them out, which does not change the result. An exported graph contains the complete convolution.
 
-    def _within(self, values: Tensor, reach: int) -> Tensor:
-        """The convolution with the weights at most `reach` from the middle."""
-        middle = self.kernel_size[0] // 2
-        near = slice(middle - reach, middle + reach + 1)
-        weight = self.weight if reach == middle else self.weight[:, :, near, near]
-        return functional.conv2d(values, weight, self.bias, self.stride, reach, groups=self.groups)
+    def _convolve_center(self, values: Tensor, radius: int) -> Tensor:
+        """Convolve with only the weights at a distance of at most `radius` from the center of the kernel."""
+        center = self.kernel_size[0] // 2
+        kept = slice(center - radius, center + radius + 1)
+        weight = self.weight if radius == center else self.weight[:, :, kept, kept]
+        return functional.conv2d(values, weight, self.bias, self.stride, radius, groups=self.groups)
 
-    def _on_one_pixel(self, values: Tensor) -> Tensor:
+    def _convolve_one_pixel(self, values: Tensor) -> Tensor:
         if self.groups == 1:
-            middle = self.weight[:, :, self.kernel_size[0] // 2, self.kernel_size[1] // 2]
-            return functional.linear(values.flatten(1), middle, self.bias)[:, :, None, None]
-        return self._within(values, 0)
+            center = self.weight[:, :, self.kernel_size[0] // 2, self.kernel_size[1] // 2]
+            return functional.linear(values.flatten(1), center, self.bias)[:, :, None, None]
+        return self._convolve_center(values, 0)
 
 
 class ConvNorm(nn.Module):
-    """A convolution and its batch normalisation."""
+    """Apply a convolution and batch normalization."""
 
     def __init__(self, conv: Conv, norm: Norm) -> None:
         super().__init__()
@@ -90,66 +101,80 @@ class ConvNorm(nn.Module):
         self.norm = nn.BatchNorm2d(conv.out_channels, eps=norm.eps, momentum=norm.momentum)
 
     def forward(self, values: Tensor) -> Tensor:
-        """As the convolution."""
+        """Convolve and normalize `(N, in_channels, H, W)`; the output has the shape of the convolution's output."""
         normed: Tensor = self.norm(self.conv(values))
         return normed
 
 
 class Classifier(nn.Linear):
-    """`(N, C, 1, 1)` or `(N, C)` to `(N, classes)`; weights start uniform within 1 / sqrt(classes), biases at 0.
+    """Map `(N, C, 1, 1)` or `(N, C)` to `(N, classes)`.
 
-    A head's matrix before its last one is such a classifier too, of features.
+    The linear layer before the classifier of `MlpHead` is also built as a `Classifier`.
     """
 
     def reset_parameters(self) -> None:
-        """As in EfficientNet's code."""
+        """Draw the weights uniformly from -1 / sqrt(classes) to 1 / sqrt(classes), and set the biases to 0.
+
+        This is the initialization of EfficientNet's code.
+        """
         bound = 1.0 / math.sqrt(self.out_features)
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 -- torch's name
-        """Logits."""
+        """Return the logits, of shape `(N, classes)`."""
         return super().forward(input.flatten(1))
 
 
 class Mean(nn.Module):
-    """Global average pooling to `(N, C, 1, 1)`."""
+    """Apply global average pooling."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """One number a channel."""
+        """Return the mean of each channel: `(N, C, H, W)` to `(N, C, 1, 1)`."""
         return values.mean((2, 3), keepdim=True)
 
 
 class Scale(nn.Module):
-    """Each channel times its factor."""
+    """Multiply each channel by the factor of a gate."""
 
     def forward(self, values: Tensor, factors: Tensor) -> Tensor:
-        """`(N, C, H, W)` times `(N, C, 1, 1)`."""
+        """Multiply `values` of shape `(N, C, H, W)` by `factors` of shape `(N, C, 1, 1)`."""
         return values * factors
 
 
 class Resize(nn.Module):
-    """Channels cut, or filled up with zeros."""
+    """Cut channels or add channels of zeros.
+
+    Args:
+        channels: Number of channels of the output.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
 
     def forward(self, values: Tensor) -> Tensor:
-        """`(N, C, H, W)` to `(N, channels, H, W)`."""
+        """Resize `(N, C, H, W)` to `(N, channels, H, W)`."""
         missing = self.channels - values.shape[1]
         return values[:, : self.channels] if missing <= 0 else functional.pad(values, (0, 0, 0, 0, 0, missing))
 
 
 class Add(nn.Module):
-    """A branch added to its skip; in training a share `rate` of the images goes without it (arXiv 1603.09382)."""
+    """Add a branch to its skip, with stochastic depth in training (Huang et al., arXiv 1603.09382).
+
+    Args:
+        rate: Probability that an image is processed without the branch in training.
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
 
     def forward(self, branch: Tensor, skip: Tensor) -> Tensor:
-        """The branches that are kept are scaled by 1 / (1 - rate), which keeps the expectation."""
+        """Return the sum of two tensors of shape `(N, C, H, W)`.
+
+        In training, the branches that are not dropped are scaled by 1 / (1 - rate), which keeps the expected value.
+        """
         if not self.training or not self.rate:
             return branch + skip
         keep = 1.0 - self.rate
@@ -157,7 +182,7 @@ class Add(nn.Module):
         return torch.addcmul(skip, branch, kept, value=1.0 / keep)
 
 
-# Each takes `inplace`. A gate's factors are made by the same table.
+# The modules of activations and of the functions of gates, by name.
 ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
     {
         "relu": nn.ReLU,
@@ -168,10 +193,15 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "sigmoid": nn.Sigmoid,
     }
 )
-# Those whose gradient is read off the result; torch copies the input of the others, so in place saves nothing there.
+# The activations whose gradient can be computed from their output. For the others torch keeps a copy of the input, so
+# working in place would save no memory.
 IN_PLACE = frozenset({"relu", "relu6"})
 
 
 def activation(name: str) -> nn.Module:
-    """The activation of that name; the safe ones write over their input."""
+    """Return the module of an activation; it works in place if that saves memory.
+
+    >>> activation("relu"), activation("silu")
+    (ReLU(inplace=True), SiLU())
+    """
     return ACTIVATIONS[name](inplace=True) if name in IN_PLACE else ACTIVATIONS[name]()

@@ -1,4 +1,4 @@
-"""An architecture as a torch module, made from the nodes of the one shape walk."""
+"""Building the torch module of an architecture from the nodes of `nas.arch.layers`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -13,7 +13,13 @@ from nas.models.blocks import Add, Classifier, Conv, ConvNorm, Mean, Resize, Sca
 
 @frozen
 class Setting:
-    """What a node's module takes from its surroundings: the architecture's padding and norm, its layer's drop rate."""
+    """Hold the settings of a node's module that come from the architecture or from the layer.
+
+    Attributes:
+        padding: Padding of the architecture.
+        norm: Batch normalization settings of the architecture.
+        drop_rate: Rate of stochastic depth of the layer.
+    """
 
     padding: str
     norm: Norm
@@ -21,16 +27,25 @@ class Setting:
 
 
 def build_model(arch: Architecture) -> nn.Sequential:
-    """The network with fresh weights: input `(N, in_channels, H, W)` of any size, output logits `(N, classes)`.
+    """Return the torch module of an architecture with random weights.
 
-    Its parts are `stem`, `stages.I.J` (layer J of stage I) and `head`, each holding its nodes' modules under the nodes'
-    names, e.g. `stages.2.0.depthwise.conv.weight`. Fresh weights, dropout and dropped branches are drawn from torch's
-    global generator.
+    The input has the shape `(N, in_channels, H, W)` with any height and width. The output has the shape `(N, classes)`
+    and holds the logits.
+
+    The submodules are `stem`, `stages.I.J` (layer J of stage I, counted from 0) and `head`. Each contains the modules
+    of its nodes under the names of the nodes, for example `stages.2.0.depthwise.conv.weight`. The initial weights,
+    dropout and stochastic depth use torch's global random number generator.
+
+    >>> import torch
+    >>> from nas.arch.code import parse_text
+    >>> model = build_model(parse_text("net classes=10;stem conv c8;mbconv e6 c16;head pool".replace(";", chr(10))))
+    >>> model(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
     model = nn.Sequential()
     for placed, rate in _with_drop_rates(arch):
         setting = Setting(arch.padding, arch.norm, rate)
-        _place(model, placed.name, Nodes(placed.nodes, setting))
+        _add_at_path(model, placed.name, Nodes(placed.nodes, setting))
     return model
 
 
@@ -41,24 +56,30 @@ def _with_drop_rates(arch: Architecture) -> Iterator[tuple[PlacedPart, float]]:
     return ((placed, rates.get(placed.name, 0.0)) for placed in parts)
 
 
-def _place(model: nn.Sequential, name: str, module: nn.Module) -> None:
-    """Set a submodule at a dotted name; the containers on the way are made as needed."""
-    folder, _, rest = name.partition(".")
+def _add_at_path(model: nn.Sequential, path: str, module: nn.Module) -> None:
+    """Add a submodule at a path such as "stages.2.0"; missing containers are created."""
+    container, _, rest = path.partition(".")
     if not rest:
-        model.add_module(name, module)
+        model.add_module(path, module)
         return
-    if folder not in dict(model.named_children()):
-        model.add_module(folder, nn.Sequential())
-    _place(model.get_submodule(folder), rest, module)  # type: ignore[arg-type]
+    if container not in dict(model.named_children()):
+        model.add_module(container, nn.Sequential())
+    _add_at_path(model.get_submodule(container), rest, module)  # type: ignore[arg-type]
 
 
 class Nodes(nn.Module):
-    """One part: a module for each node, run in order over named values; a value is let go after its last reader."""
+    """Compute one part of a network with a module for each node.
+
+    Args:
+        nodes: Nodes in the order of computation.
+        setting: Settings of the modules.
+    """
 
     def __init__(self, nodes: Sequence[Node], setting: Setting) -> None:
         super().__init__()
         for node in nodes:
             self.add_module(node.name, MODULES[node.op](node, setting))
+        # A value is deleted after the last node that reads it, so that it does not occupy memory for longer.
         last_read = {name: node.name for node in nodes for name in node.inputs}
         self.steps = tuple(
             (node.name, node.inputs, tuple(name for name in set(node.inputs) if last_read[name] == node.name))
@@ -66,13 +87,13 @@ class Nodes(nn.Module):
         )
 
     def forward(self, values: Tensor) -> Tensor:
-        """From the part's input to the output of its last node."""
-        alive = {INPUT: values}
-        for name, inputs, done in self.steps:
-            alive[name] = self._modules[name](*[alive[read] for read in inputs])  # type: ignore[misc]
-            for read in done:
-                del alive[read]
-        return alive[name]
+        """Return the output of the last node, given the input of the part."""
+        values_by_name = {INPUT: values}
+        for name, inputs, last_uses in self.steps:
+            values_by_name[name] = self._modules[name](*[values_by_name[read] for read in inputs])  # type: ignore[misc]
+            for read in last_uses:
+                del values_by_name[read]
+        return values_by_name[name]
 
 
 def _conv(node: Node, setting: Setting) -> nn.Module:
@@ -96,7 +117,7 @@ def _max_pool(node: Node, _setting: Setting) -> nn.Module:
     return nn.MaxPool2d(node.kernel, node.stride, padding=node.kernel // 2)
 
 
-# One row for each kind of node the walk makes.
+# The function that builds the module of each kind of node (`Node.op`).
 MODULES: Mapping[str, Callable[[Node, Setting], nn.Module]] = MappingProxyType(
     {
         "conv": _conv,

@@ -1,1 +1,1 @@
-"""Search spaces: YAML, choices, decoding."""
+"""Search spaces: reading them from YAML, sampling and counting their networks, and decoding choices."""

@@ -1,8 +1,8 @@
-"""How many different networks a space holds, exactly and without listing them.
+"""The exact number of different networks in a search space, computed without listing them.
 
-A network is a word, its layers (under their canonical names) are the letters. The space's options are an automaton
-that makes such words, often one word in several ways; the words are counted on the automaton of its subsets, which
-makes each word in one way.
+A network is regarded as a word whose letters are its parts in canonical form, layer by layer. The options of the space
+form a nondeterministic automaton that accepts these words; it often accepts the same word in several ways. The words
+are counted on the automaton of its subsets of states (the powerset construction), which accepts each word in one way.
 """
 
 from collections import defaultdict
@@ -19,50 +19,64 @@ Forms = tuple[tuple[Part | None, ...], ...]
 
 
 @frozen
-class _Place:
-    """Before a place (`rest` is None), or inside one with layers still to come."""
+class _State:
+    """Represent a position in the space's list of parts.
 
-    number: int
+    Attributes:
+        part: Index of a part of the space.
+        rest: Layers of the part that are still to come, or None if the part has not begun.
+    """
+
+    part: int
     rest: tuple[Part, ...] | None = None
 
 
-States = frozenset[_Place]
+States = frozenset[_State]
 
 
 def count_networks(space: SearchSpace) -> int:
-    """The number of canonically different architectures."""
-    return _count(frozenset({_Place(0)}), 0, space.alternatives, {})
+    """Return the number of architectures of a space that differ in their canonical form.
+
+    >>> from nas.space.files import find_space
+    >>> space = find_space("nasbench_macro")
+    >>> space.size, count_networks(space)
+    (6561, 3969)
+    """
+    return _count(frozenset({_State(0)}), 0, space.alternatives, {})
 
 
 def _count(states: States, channels: int, forms: Forms, known: dict[tuple[States, int], int]) -> int:
-    """Words that lead from a set of states to the end; `channels` are those of the last letter's output."""
+    """Return the number of words that lead from a set of states to the end.
+
+    `channels` is the number of output channels of the last letter. The canonical form of the next layer depends on it.
+    """
     key = (states, channels)
     if key not in known:
-        after: dict[Part, set[_Place]] = defaultdict(set)
+        successors: dict[Part, set[_State]] = defaultdict(set)
         for state in states:
-            for letter, following in _steps(state, channels, forms):
-                after[letter].add(following)
-        ended = int(_Place(len(forms)) in states)
-        words = (_count(frozenset(s), _channels(letter, channels), forms, known) for letter, s in after.items())
-        known[key] = ended + sum(words)
+            for letter, successor in _steps(state, channels, forms):
+                successors[letter].add(successor)
+        at_end = int(_State(len(forms)) in states)
+        counts = (_count(frozenset(s), _channels(letter, channels), forms, known) for letter, s in successors.items())
+        known[key] = at_end + sum(counts)
     return known[key]
 
 
-def _steps(state: _Place, channels: int, forms: Forms) -> Iterator[tuple[Part, _Place]]:
-    """Every letter that can come next, and where it leads."""
+def _steps(state: _State, channels: int, forms: Forms) -> Iterator[tuple[Part, _State]]:
+    """Yield every possible next letter with the state that follows it."""
     if state.rest is not None:
-        yield _step(state.number, state.rest, channels)
-    elif state.number < len(forms):
-        for form in forms[state.number]:
+        yield _step(state.part, state.rest, channels)
+    elif state.part < len(forms):
+        for form in forms[state.part]:
             if form is None:
-                yield from _steps(_Place(state.number + 1), channels, forms)
+                yield from _steps(_State(state.part + 1), channels, forms)
             else:
-                yield _step(state.number, stage_layers(form) if isinstance(form, Stage) else (form,), channels)
+                yield _step(state.part, stage_layers(form) if isinstance(form, Stage) else (form,), channels)
 
 
-def _step(number: int, layers: tuple[Part, ...], channels: int) -> tuple[Part, _Place]:
+def _step(part: int, layers: tuple[Part, ...], channels: int) -> tuple[Part, _State]:
     letter = plain_layer(layers[0], channels) if isinstance(layers[0], Stage) else layers[0]
-    return letter, _Place(number, layers[1:]) if layers[1:] else _Place(number + 1)
+    return letter, _State(part, layers[1:]) if layers[1:] else _State(part + 1)
 
 
 def _channels(letter: Part, channels: int) -> int:

@@ -1,7 +1,8 @@
-"""Search spaces: named choices, and the architecture that one option of each makes.
+"""Search spaces: named choices, and the architecture that one option of each choice makes.
 
-A space is a chain of parts (stem, stages, head). Each part has its own choices, so that parts can be decoded,
-costed and counted by themselves.
+A space is a sequence of parts (stem, stages and head). Each part has its own choices, so each part can be decoded on
+its own, and costs can be computed part by part. A combination of options is given either by choice indices, one number
+for each choice, or by named options, a mapping from the names of choices to their values.
 """
 
 import math
@@ -23,43 +24,64 @@ from nas.errors import ArchitectureError, SpaceError
 Value = str | int | float
 Params = Mapping[str, Value]
 Chooser = Callable[[str, tuple[Value, ...]], Value]
+# The largest number of combinations that `SearchSpace.enumerate` lists.
 ENUMERABLE = 200_000
 
 
 @frozen(eq=False)
 class Choice:
-    """A name and its options; an option is a value that people see and the fields that it gives to its part."""
+    """Represent a choice between several options.
+
+    Attributes:
+        name: Name of the choice, for example "stage2.kernel".
+        values: Values of the options as users see them.
+        fields: Fields of the part that each option sets.
+
+    >>> kernel = Choice("stage1.kernel", (3, 5), ({"kernel": 3}, {"kernel": 5}))
+    >>> kernel.index("5")
+    1
+    """
 
     name: str
     values: tuple[Value, ...]
     fields: tuple[Fields, ...]
 
     def index(self, value: Value) -> int:
-        """Which option a value is.
+        """Return the index of the option with the given value.
 
         Raises:
-            SpaceError: it is none of them.
+            SpaceError: No option has this value.
         """
         try:
-            return self._numbers[str(value)]
+            return self._index_by_text[str(value)]
         except KeyError:
             options = ", ".join(map(str, self.values))
             raise SpaceError(f"{self.name} cannot be {value!r}", f"its options are {options}") from None
 
     @cached_property
-    def _numbers(self) -> Mapping[str, int]:
-        """Which option a value is by its text; of several that read alike the first."""
+    def _index_by_text(self) -> Mapping[str, int]:
+        """Return the index of each option by the text of its value, or the first index if several have the same text.
+
+        Values are compared as text, because on the command line the value 3 is the text "3".
+        """
         return {str(value): i for i, value in reversed(list(enumerate(self.values)))}
 
     def only(self, value: Value) -> "Choice":
-        """The same choice with one option left."""
+        """Return the same choice with only one option."""
         i = self.index(value)
         return Choice(self.name, (self.values[i],), (self.fields[i],))
 
 
 @frozen(eq=False)
 class SpacePart:
-    """A stem, stage or head with choices; `make` turns fields into it, and into None where it is left out."""
+    """Represent a stem, a stage or a head with choices.
+
+    Attributes:
+        name: Name of the part: "stem", "head" or the name of a stage.
+        make: Function that builds the part from its fields. It returns None if a stage is left out.
+        fixed: Fields that no choice sets.
+        choices: Choices of the part.
+    """
 
     name: str
     make: Callable[[Fields], Part | None]
@@ -68,30 +90,33 @@ class SpacePart:
     _made: dict[tuple[int, ...], Part | None] = field(factory=dict, init=False, repr=False)
 
     def part(self, picks: tuple[int, ...]) -> Part | None:
-        """The part for one option of each choice; the same object each time."""
+        """Return the part that the given choice indices make, one index for each choice of the part.
+
+        The same indices always return the same object.
+        """
         if picks not in self._made:
-            given = (choice.fields[i] for choice, i in zip(self.choices, picks, strict=True))
-            self._made[picks] = self.make(self.fixed | {k: v for fields in given for k, v in fields.items()})
+            chosen = (choice.fields[i] for choice, i in zip(self.choices, picks, strict=True))
+            self._made[picks] = self.make(self.fixed | {k: v for fields in chosen for k, v in fields.items()})
         return self._made[picks]
 
     def picks(self) -> Iterator[tuple[int, ...]]:
-        """Every combination of options."""
+        """Return an iterator over the choice indices of every combination of options."""
         return product(*(range(len(choice.values)) for choice in self.choices))
 
     @cached_property
     def _table(self) -> tuple[tuple[Part | None, ...], NDArray[np.intp]]:
-        """The distinct forms, and for every combination of options which form it makes."""
+        """Return the distinct forms, and the index of the form that each combination of options makes."""
         numbers: dict[Part | None, int] = {}
         which = [numbers.setdefault(self.part(picks), len(numbers)) for picks in self.picks()]
         return tuple(numbers), np.array(which, dtype=np.intp)
 
     @property
     def forms(self) -> tuple[Part | None, ...]:
-        """The distinct parts that all combinations of options make."""
+        """Return the distinct parts that the combinations of options make."""
         return self._table[0]
 
     def form_numbers(self, picks: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Option numbers `(N, choices)` as numbers `(N,)` in `forms`."""
+        """Return the indices in `forms`, of shape `(N,)`, of choice indices of shape `(N, choices)`."""
         if not self.choices:
             return np.zeros(len(picks), dtype=np.intp)
         table = self._table[1]
@@ -102,24 +127,32 @@ class SpacePart:
 
     @property
     def size(self) -> int:
-        """How many combinations of options there are."""
+        """Return the number of combinations of options."""
         return math.prod(len(choice.values) for choice in self.choices)
 
 
 @frozen(eq=False)
 class SearchSpace:
-    """All architectures that the choices of its parts make.
+    """Represent all architectures that the choices of the parts make.
 
     Attributes:
-        name: as users type it.
-        source: where it comes from.
-        net: resolution, classes, padding and so on; its stem, stages and head are placeholders.
-        parts: stem, stages, head, in order.
-        baselines: presets to compare with.
-        definition: what the file says, for telling two spaces apart.
+        name: Name of the space as users write it.
+        source: Source of the space, for example a paper.
+        net: Fields of `Architecture` other than stem, stages and head: resolution, classes, padding and so on.
+        parts: Stem, stages and head in order.
+        baselines: Names of presets that a winner is compared with.
+        definition: Content of the file as JSON text. Studies store its hash in order to detect another definition.
 
     Raises:
-        SpaceError: nothing is left to choose.
+        SpaceError: Every choice has a single option.
+
+    >>> import numpy as np
+    >>> from nas.space.files import find_space
+    >>> space = find_space("nasbench_macro")
+    >>> indices = space.sample(np.random.default_rng(0), 1)[0]
+    >>> arch = space.from_picks(indices)
+    >>> space.architecture(space.params(indices)) == arch
+    True
     """
 
     name: str
@@ -137,28 +170,28 @@ class SearchSpace:
 
     @cached_property
     def all_choices(self) -> tuple[Choice, ...]:
-        """Every choice in order, those with a single option too."""
+        """Return all choices in order, including those with a single option."""
         return tuple(choice for part in self.parts for choice in part.choices)
 
     @cached_property
     def choices(self) -> tuple[Choice, ...]:
-        """The choices that are open."""
+        """Return the choices with more than one option."""
         return tuple(choice for choice in self.all_choices if len(choice.values) > 1)
 
     @property
     def size(self) -> int:
-        """How many combinations of options there are; several may be the same network."""
+        """Return the number of combinations of options; several combinations may make the same network."""
         return math.prod(part.size for part in self.parts)
 
     def decode(self, choose: Chooser) -> Architecture:
-        """The architecture of one option per open choice, each picked by `choose(name, options)`."""
+        """Return the architecture whose option for each open choice is the result of `choose(name, options)`."""
         return self.architecture({choice.name: choose(choice.name, choice.values) for choice in self.choices})
 
     def architecture(self, params: Params) -> Architecture:
-        """The architecture of named options; choices with a single option may be left out.
+        """Return the architecture of named options; choices with a single option may be left out.
 
         Raises:
-            SpaceError: a choice is missing, unknown, or has no such option.
+            SpaceError: An open choice is missing, a choice is unknown, or a choice has no such option.
         """
         known = {choice.name: choice for choice in self.all_choices}
         for name in params:
@@ -168,44 +201,44 @@ class SearchSpace:
 
     def _pick(self, choice: Choice, params: Params) -> int:
         if choice.name not in params and len(choice.values) > 1:
-            raise SpaceError(f"no option is given for {choice.name}", "give one for each open choice")
+            raise SpaceError(f"no option is given for {choice.name}", "give an option for each open choice")
         return choice.index(params.get(choice.name, choice.values[0]))
 
     def from_picks(self, picks: "NDArray[np.intp] | list[int] | tuple[int, ...]") -> Architecture:
-        """The architecture of option numbers, one for each of `all_choices`."""
-        made, start = [], 0
+        """Return the architecture of choice indices, one for each of `all_choices`."""
+        parts, start = [], 0
         for part in self.parts:
             end = start + len(part.choices)
-            made.append(part.part(tuple(picks[start:end])))
+            parts.append(part.part(tuple(picks[start:end])))
             start = end
-        return self._assemble(made)
+        return self._assemble(parts)
 
     def _assemble(self, parts: Sequence[Any]) -> Architecture:
-        """The architecture of a stem, stages (None is left out) and a head."""
+        """Return the architecture of a stem, stages and a head; a stage that is None is left out."""
         stem, *stages, head = parts
         return Architecture(stem=stem, stages=tuple(s for s in stages if s is not None), head=head, **self.net)
 
     def params(self, picks: "NDArray[np.intp] | list[int] | tuple[int, ...]") -> dict[str, Value]:
-        """Option numbers as named options, of the open choices only."""
+        """Return choice indices as named options of the open choices."""
         pairs = zip(self.all_choices, picks, strict=True)
         return {choice.name: choice.values[i] for choice, i in pairs if len(choice.values) > 1}
 
     def picks(self, params: Params) -> tuple[int, ...]:
-        """The inverse of `params`."""
+        """Return named options as choice indices; this is the inverse of `params`."""
         return tuple(self._pick(choice, params) for choice in self.all_choices)
 
     def sample(self, rng: np.random.Generator, count: int) -> NDArray[np.intp]:
-        """Option numbers drawn uniformly: `(count, len(all_choices))`."""
+        """Return choice indices of uniformly random combinations, of shape `(count, len(all_choices))`."""
         sizes = [len(choice.values) for choice in self.all_choices]
         return rng.integers(sizes, size=(count, len(sizes)))
 
     @cached_property
     def alternatives(self) -> tuple[tuple[Part | None, ...], ...]:
-        """For each part the distinct forms that it can take."""
+        """Return the distinct forms of each part."""
         return tuple(part.forms for part in self.parts)
 
     def forms(self, picks: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Option numbers `(N, choices)` as numbers of forms `(N, parts)` in `alternatives`."""
+        """Return the indices in `alternatives`, of shape `(N, parts)`, of choice indices of shape `(N, choices)`."""
         columns, start = [], 0
         for part in self.parts:
             end = start + len(part.choices)
@@ -214,20 +247,27 @@ class SearchSpace:
         return np.stack(columns, axis=1)
 
     def enumerate(self) -> Iterator[tuple[int, ...]]:
-        """Option numbers of every combination.
+        """Return an iterator over the choice indices of every combination.
 
         Raises:
-            SpaceError: there are more than `ENUMERABLE`.
+            SpaceError: There are more than `ENUMERABLE` combinations.
         """
         if self.size > ENUMERABLE:
-            raise SpaceError(f"space {self.name} has {self.size:,} combinations", f"at most {ENUMERABLE:,} are listed")
+            raise SpaceError(
+                f"space {self.name} has {self.size:,} combinations, and at most {ENUMERABLE:,} are listed",
+                "fix some of its choices",
+            )
         return product(*(range(len(choice.values)) for choice in self.all_choices))
 
     def fix(self, params: Params) -> "SearchSpace":
-        """The space with some choices made already.
+        """Return the space with some choices fixed to one option.
 
         Raises:
-            SpaceError: no such choice or option, or nothing is left to choose.
+            SpaceError: A choice or an option is unknown, or no open choice remains.
+
+        >>> from nas.space.files import find_space
+        >>> find_space("nasbench_macro").fix({"layer2.operator": "absent"}).size
+        2187
         """
         known = {choice.name for choice in self.all_choices}
         for name in params:
@@ -238,35 +278,38 @@ class SearchSpace:
         return attrs.evolve(self, parts=tuple(_fixed(part, params) for part in self.parts))
 
     def for_target(self, *, resolution: int | None = None, classes: int | None = None) -> "SearchSpace":
-        """The space for another target resolution (pixels) or number of classes."""
-        given = {"resolution": resolution, "classes": classes}
-        return attrs.evolve(self, net=self.net | {k: v for k, v in given.items() if v is not None})
+        """Return the same space for another resolution in pixels or another number of classes."""
+        changes = {"resolution": resolution, "classes": classes}
+        return attrs.evolve(self, net=self.net | {k: v for k, v in changes.items() if v is not None})
 
     def nearest(self, arch: Architecture) -> tuple[int, ...]:
-        """Option numbers of the architecture most like `arch`, stage by stage.
+        """Return the choice indices of the architecture that is most similar to `arch`, stage by stage.
 
         Raises:
-            ArchitectureError: its layers cannot be dealt out to the space's stages.
+            ArchitectureError: The layers of `arch` cannot be distributed over the stages of the space.
         """
         stem, *stages, head = self.parts
         if len(stages) == len(arch.stages):
             inner = [_nearest(part, stage)[1] for part, stage in zip(stages, arch.stages, strict=True)]
         else:
-            inner = self._aligned(stages, arch)
+            inner = self._align(stages, arch)
         picks = (_nearest(stem, arch.stem)[1], *inner, _nearest(head, arch.head)[1])
         return tuple(i for part in picks for i in part)
 
-    def _aligned(self, stages: Sequence[SpacePart], arch: Architecture) -> list[tuple[int, ...]]:
-        """Options for stages that are cut otherwise, as a canonical form's are: its layers are dealt out anew."""
+    def _align(self, stages: Sequence[SpacePart], arch: Architecture) -> list[tuple[int, ...]]:
+        """Return choice indices for the stages of the space if `arch` has another number of stages.
+
+        A canonical form often has fewer stages than the space, so its layers are distributed over the stages again.
+        """
         layers = tuple(layer for stage in arch.stages for layer in stage_layers(stage))
-        found = _deal(tuple(stages), layers, {})
-        if found is None:
+        alignment = _distribute(tuple(stages), layers, {})
+        if alignment is None:
             raise ArchitectureError(
                 f"the architecture's {len(layers)} layers in {len(arch.stages)} stages cannot be dealt out "
                 f"to the {len(stages)} stages of space {self.name}",
                 "give an architecture with as many stages as the space",
             )
-        return list(found[1])
+        return list(alignment[1])
 
 
 def _fixed(part: SpacePart, params: Params) -> SpacePart:
@@ -274,30 +317,34 @@ def _fixed(part: SpacePart, params: Params) -> SpacePart:
     return SpacePart(part.name, part.make, part.fixed, choices)
 
 
-Found = tuple[float, tuple[int, ...]]
-Dealt = tuple[float, tuple[tuple[int, ...], ...]]
+# A distance with the choice indices of one stage, and with those of several stages.
+Match = tuple[float, tuple[int, ...]]
+Alignment = tuple[float, tuple[tuple[int, ...], ...]]
 
 
-def _nearest(part: SpacePart, target: Part | None) -> Found:
-    """The options that come nearest to `target`, None being a stage that is left out, and how near."""
+def _nearest(part: SpacePart, target: Part | None) -> Match:
+    """Return the smallest distance to `target` and its choice indices; None is a stage that is left out."""
     return min((_distance(part.part(picks), target), picks) for picks in part.picks())
 
 
-def _deal(
-    stages: tuple[SpacePart, ...], layers: tuple[Stage, ...], known: dict[tuple[int, int], Dealt | None]
-) -> Dealt | None:
-    """The cheapest way to give each stage the next few layers, until none is left."""
+def _distribute(
+    stages: tuple[SpacePart, ...], layers: tuple[Stage, ...], known: dict[tuple[int, int], Alignment | None]
+) -> Alignment | None:
+    """Return the distribution of the layers over the stages with the smallest sum of distances, or None.
+
+    This is dynamic programming: `known` has the result for each number of remaining stages and remaining layers.
+    """
     if not stages:
         return None if layers else (0.0, ())
     key = (len(stages), len(layers))
     if key not in known:
-        ways = []
+        alignments = []
         for count in range(min(len(layers), _most_layers(stages[0])) + 1):
-            distance, picks = _nearest(stages[0], _together(layers[:count]))
-            rest = _deal(stages[1:], layers[count:], known) if distance < math.inf else None
+            distance, picks = _nearest(stages[0], _as_one_stage(layers[:count]))
+            rest = _distribute(stages[1:], layers[count:], known) if distance < math.inf else None
             if rest is not None:
-                ways.append((distance + _unlike(layers[:count]) + rest[0], (picks, *rest[1])))
-        known[key] = min(ways, default=None)
+                alignments.append((distance + _count_different(layers[:count]) + rest[0], (picks, *rest[1])))
+        known[key] = min(alignments, default=None)
     return known[key]
 
 
@@ -305,16 +352,17 @@ def _most_layers(part: SpacePart) -> int:
     return max(form.layers if isinstance(form, Stage) else 0 for form in part.forms)
 
 
-def _together(layers: Sequence[Stage]) -> Stage | None:
+def _as_one_stage(layers: Sequence[Stage]) -> Stage | None:
     return attrs.evolve(layers[0], layers=len(layers)) if layers else None
 
 
-def _unlike(layers: Sequence[Stage]) -> int:
+def _count_different(layers: Sequence[Stage]) -> int:
+    """Return the number of layers that differ from the first one, which one stage cannot represent."""
     return sum(layer != attrs.evolve(layers[0], stride=1) for layer in layers[1:])
 
 
 def _distance(part: Part | None, target: Part | None) -> float:
-    """Fields that differ, sizes by how much."""
+    """Return the sum over the fields of the relative difference of numbers, and 1 for each other field that differs."""
     if part is None and target is None:
         return 0.0
     if part is None or type(part) is not type(target):
@@ -329,12 +377,20 @@ def _field_distance(a: Any, b: Any) -> float:
 
 
 def make_stage_or_none(fields: Fields, activation: str) -> Stage | None:
-    """A stage of fields that name its operator; None where the operator is None, "absent" in a file."""
+    """Return a stage, or None if the operator is None, which is "absent" in a file.
+
+    Args:
+        fields: Fields of the stage, including its operator.
+        activation: Activation of the stage if `fields` has none.
+
+    Raises:
+        ArchitectureError: The operator or the channels are missing, or a field has an invalid value.
+    """
     fields = dict(fields)
     operator = fields.pop("operator", "")
     if operator is None:
         return None
     for name in ("operator", "channels"):
         if not (operator if name == "operator" else name in fields):
-            raise ArchitectureError(f"{name} is missing", f"give {name} here or in the defaults")
+            raise ArchitectureError(f"{name} is missing", f"give {name} in the stage or in the defaults")
     return make_stage(operator, fields, activation)

@@ -1,7 +1,8 @@
-"""From a network back to options that make it, however either is cut into stages.
+"""The inverse of decoding: from a network to choice indices that make it, however its stages are cut.
 
-A network is a word whose letters are its layers under their canonical names, as in `nas.space.count`. Each part of a
-space spells some words; the word of a network is dealt out to the parts, a few letters to each.
+As in `nas.space.count`, a network is regarded as a word whose letters are its parts in canonical form, layer by layer.
+Each part of a space can make some words. The word of the network is divided among the parts of the space, from left to
+right, so that each part makes its section of the word.
 """
 
 from collections import defaultdict
@@ -20,53 +21,75 @@ Word = tuple[Part, ...]
 
 @frozen(eq=False)
 class Inverse:
-    """Finds options of a space that make a network; keeps what its parts spell, so that asking again is quick."""
+    """Find choice indices of a space that make a given network.
+
+    The words that the space's parts can make are computed once and kept, so later searches are fast.
+
+    Attributes:
+        space: Space whose choice indices are found.
+
+    >>> from nas.space.files import find_space
+    >>> space = find_space("nasbench_macro")
+    >>> Inverse(space).picks(space.from_picks((2, 1, 1, 2, 2, 1, 1, 2)))
+    (2, 1, 1, 2, 2, 1, 1, 2)
+    """
 
     space: SearchSpace
-    _spelled: dict[tuple[SpacePart, int], Mapping[int, Mapping[Word, Picks]]] = field(
+    _known_words: dict[tuple[SpacePart, int], Mapping[int, Mapping[Word, Picks]]] = field(
         factory=dict, init=False, repr=False
     )
 
     def picks(self, arch: Architecture) -> Picks | None:
-        """Option numbers, one for each of `all_choices`, of a combination that makes the same network.
+        """Return choice indices, one for each of `all_choices`, that make the same network as `arch`.
 
-        Several may; it is always the same one. None where no options make it: resolution, classes, padding and so on
-        are the space's and count.
+        If several combinations make the network, the result is always the same one. The result is None if no
+        combination makes it. Resolution, classes, padding and the other settings must be those of the space.
         """
         if Architecture(arch.stem, arch.stages, arch.head, **self.space.net) != arch:
             return None
         word, channels = zip(*_letters((arch.stem, *arch.stages, arch.head), 0), strict=True)
         reached: dict[int, Picks] = {0: ()}
         for part in self.space.parts:
-            reached = self._further(part, reached, word, channels)
+            reached = self._advance(part, reached, word, channels)
         return reached.get(len(word))
 
-    def _further(
+    def _advance(
         self, part: SpacePart, reached: Mapping[int, Picks], word: Word, channels: Sequence[int]
     ) -> dict[int, Picks]:
-        """How far into the word one more part can lead, and by which options."""
+        """Return the positions in the word that one more part can reach, with the choice indices that reach them.
+
+        Args:
+            part: Next part of the space.
+            reached: Positions that the parts before it can reach, with their choice indices.
+            word: Word of the network.
+            channels: Input channels of each letter of the word.
+        """
         further: dict[int, Picks] = {}
         for start, picks in reached.items():
             for length, words in self._words(part, channels[start]).items():
                 own = words.get(word[start : start + length])
                 if own is not None:
+                    # Several choice indices may reach the same position; any of them will do, so the first is kept.
                     further.setdefault(start + length, picks + own)
         return further
 
     def _words(self, part: SpacePart, channels: int) -> Mapping[int, Mapping[Word, Picks]]:
-        """What a part spells after so many channels, by length, and the first options that do."""
+        """Return the words that a part with so many input channels can make, grouped by their length.
+
+        Each word has the first choice indices that make it.
+        """
         key = (part, channels)
-        if key not in self._spelled:
+        if key not in self._known_words:
             words: dict[int, dict[Word, Picks]] = defaultdict(dict)
             for form, picks in _first_picks(part).items():
                 word = tuple(letter for letter, _ in _letters((form,), channels))
                 words[len(word)].setdefault(word, picks)
-            self._spelled[key] = dict(words)
-        return self._spelled[key]
+            self._known_words[key] = dict(words)
+        return self._known_words[key]
 
 
 def _first_picks(part: SpacePart) -> dict[Part | None, Picks]:
-    """The part's distinct forms, each with the first options that make it."""
+    """Return the distinct forms of a part, each with the first choice indices that make it."""
     first: dict[Part | None, Picks] = {}
     for picks in part.picks():
         first.setdefault(part.part(picks), picks)
@@ -74,7 +97,7 @@ def _first_picks(part: SpacePart) -> dict[Part | None, Picks]:
 
 
 def _letters(parts: Sequence[Part | None], channels: int) -> Iterator[tuple[Part, int]]:
-    """Stem, single layers and head, layers under their simplest names, each with the channels that come in."""
+    """Yield stems, single layers in canonical form, and heads, each with its number of input channels."""
     for part in parts:
         if isinstance(part, Stage):
             for layer in stage_layers(part):

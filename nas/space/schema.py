@@ -1,4 +1,4 @@
-"""YAML ► `SearchSpace`. What a file may hold, checked with file, key, rule and remedy.
+"""Reading and checking the YAML file of a search space. An error message names the file, the key and the remedy.
 
     name: tiny
     net: channels=3 resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0 act=relu
@@ -9,8 +9,9 @@
       - {kernel: [3, 5], expansion: 1, layers: 1, channels: 16}
       - {stride: 2, expansion: [3, 6], layers: {of: 2, plus: [-1, 0, 1]}, channels: {of: 24, times: [0.75, 1, 1.25]}}
 
-A list is a choice, anything else is fixed. An operator may carry tokens of an architecture's text (`mbconv k5 e6`), and
-`absent` leaves the stage out. Stem and head are an architecture's lines, or mappings with lists in them.
+A list is a choice, and everything else is fixed. An operator may be followed by tokens of an architecture's text
+(`mbconv k5 e6`), and the operator `absent` leaves the stage out. The stem and the head are lines of an architecture's
+text, or mappings that may contain lists. `docs/search_spaces.md` describes all keys.
 """
 
 import json
@@ -43,8 +44,9 @@ from nas.files import read_small
 from nas.space.decode import Choice, SearchSpace, SpacePart, Value, make_stage_or_none
 
 SPACE_KEYS = ("name", "source", "net", "stem", "head", "defaults", "stages", "baselines")
-USUAL_TASK: Fields = {"in_channels": 3, "resolution": 224, "classes": 1000}
+DEFAULT_TASK: Fields = {"in_channels": 3, "resolution": 224, "classes": 1000}
 REQUIRED_KEYS = ("net", "stem", "head", "stages")
+# Limits that a sensible space never reaches. They keep hostile files, such as nested aliases, from exhausting memory.
 MOST_BYTES = 2_000_000
 MOST_KEYS = 10_000
 MOST_OPTIONS = 1000
@@ -60,7 +62,13 @@ SKIP_WORDS = {"identity": "", "none": "noskip", "pool": "poolskip", "projection"
 
 @frozen
 class Key:
-    """How a key's value becomes tokens; `of` names the mapping form's second key and what it does to `of`."""
+    """Describe how the values of a key are converted into tokens of an architecture's text.
+
+    Attributes:
+        tokens: Function that converts a value into tokens.
+        derived: Second key of the form `{of: 24, times: [0.75, 1]}`, or "" if the key does not have this form.
+        derive: Function that computes a value from `of` and one entry of the second key's list.
+    """
 
     tokens: Callable[[Any], str]
     derived: str = ""
@@ -93,10 +101,10 @@ HEAD_KEYS: Mapping[str, Key] = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, which YAML forbids and PyYAML lets pass."""
+    """Load YAML and reject a mapping with the same key twice, which YAML forbids but PyYAML accepts."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge keys (`<<`) can double a mapping again and again."""
+        """Reject mappings with too many merged keys, because each merge key (`<<`) can double their number."""
         super().flatten_mapping(node)
         if len(node.value) > MOST_KEYS:
             raise yaml.MarkedYAMLError(problem=f"more than {MOST_KEYS:,} keys are merged", problem_mark=node.start_mark)
@@ -106,66 +114,100 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
         return node
 
 
 def load_space(path: Path) -> SearchSpace:
-    """Read a space's file.
+    """Return the search space of a YAML file.
 
     Raises:
-        SpaceError: naming file, key, rule and remedy.
+        SpaceError: The file cannot be read or breaks a rule. The message names the file and the key.
+
+    >>> from nas.files import shipped_folder
+    >>> space = load_space(shipped_folder("search_spaces") / "nasbench_macro.yaml")
+    >>> space.size, space.choices[0].values
+    (6561, ('conv k1 linear', 'mbconv e3 k3', 'mbconv e6 k5'))
     """
     try:
         data = _Loader(read_small(path, MOST_BYTES)).get_single_data()
     except FileNotFoundError:
-        raise SpaceError(f"{path}: no such file", "see `nas spaces` for those that are shipped") from None
+        raise SpaceError(f"{path}: no such file exists", "use `nas spaces` to list the shipped spaces") from None
     except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise SpaceError(f"{path}: cannot be read: {error}", "give a readable YAML file") from None
+        raise SpaceError(f"{path}: the file cannot be read: {error}", "give a readable YAML file") from None
     except yaml.YAMLError as error:
-        raise SpaceError(f"{path}: not YAML: {' '.join(str(error).split())}", "mend it at the place named") from None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:  # a date, number or tag that is none
-        raise SpaceError(f"{path}: a value has a wrong form: {error}", "put it in quotes, or mend it") from None
+        raise SpaceError(
+            f"{path}: not YAML: {' '.join(str(error).split())}", "correct the file at the place that is named"
+        ) from None
+    # PyYAML raises these for values such as the date 2001-99-99 or for tags that do not fit their value.
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise SpaceError(
+            f"{path}: a value has a wrong form: {error}", "correct the value, or put it in quotes"
+        ) from None
     return read_space(data, str(path), path.stem)
 
 
 def read_space(data: Any, file: str, name: str) -> SearchSpace:
-    """A space from what its YAML holds; `file` is named in errors, `name` is the default of its name."""
+    """Return the search space of a file's content.
+
+    Args:
+        data: Content of the YAML file.
+        file: Name of the file for error messages.
+        name: Name of the space if the content has none.
+
+    Raises:
+        SpaceError: The content breaks a rule. The message names the file and the key.
+
+    >>> data = {"net": "resolution=32", "stem": "conv c8", "head": "pool"}
+    >>> data["stages"] = [{"operator": "mbconv e6", "channels": 16, "kernel": [3, 5]}]
+    >>> read_space(data, "tiny.yaml", "tiny").size
+    2
+    """
     space = _mapping(file, data, SPACE_KEYS)
     for key in REQUIRED_KEYS:
         if key not in space:
-            raise SpaceError(f"{file}: {key} is missing", f"a space has {', '.join(REQUIRED_KEYS)}")
+            raise SpaceError(f"{file}: {key} is missing", f"give each of the keys {', '.join(REQUIRED_KEYS)}")
     net = _tokens(file, "net", NET_TOKENS, space["net"])
     activation = net.pop("activation", "relu")
-    net = USUAL_TASK | net
+    net = DEFAULT_TASK | net
     parts = (
         _end(file, "stem", space["stem"], STEMS, STEM_KEYS, activation),
         *_stages(file, space["stages"], space.get("defaults", {}), activation),
         _end(file, "head", space["head"], HEADS, HEAD_KEYS, activation),
     )
     if all(_may_be_absent(part) for part in parts[1:-1]):
-        raise SpaceError(f"{file}: stages: every one may be absent", "leave one stage without that option")
-    _at(f"{file}: net", lambda: Architecture(stem=ConvStem(1), stages=(Stage("conv", 1),), head=PoolHead(), **net))
-    title, source = _word(file, space, "name") or name, _word(file, space, "source") or ""
+        raise SpaceError(
+            f"{file}: stages: every stage may be absent, and a network needs at least one stage",
+            "remove the operator absent from one stage",
+        )
+    # The settings of `net` are checked by building an architecture with them; its stem, stage and head do not matter.
+    _with_place(
+        f"{file}: net", lambda: Architecture(stem=ConvStem(1), stages=(Stage("conv", 1),), head=PoolHead(), **net)
+    )
+    title, source = _text_or_none(file, space, "name") or name, _text_or_none(file, space, "source") or ""
     baselines = _baselines(file, space.get("baselines", []))
     definition = json.dumps(data, sort_keys=True, default=str)
-    made: SearchSpace = _at(file, lambda: SearchSpace(title, source, net, parts, baselines, definition))
-    return made
+    space_of_file: SearchSpace = _with_place(
+        file, lambda: SearchSpace(title, source, net, parts, baselines, definition)
+    )
+    return space_of_file
 
 
 def _baselines(file: str, names: Any) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise SpaceError(f"{file}: baselines: {_shown(names)} is not a list of words", "give a list of presets")
+        raise SpaceError(
+            f"{file}: baselines: {_shorten(names)} is not a list of words", "give a list of names of presets"
+        )
     for name in names:
-        _at(f"{file}: baselines", partial(preset, name))
+        _with_place(f"{file}: baselines", partial(preset, name))
     return tuple(names)
 
 
-def _word(file: str, space: Mapping[str, Any], key: str) -> str | None:
+def _text_or_none(file: str, space: Mapping[str, Any], key: str) -> str | None:
     word = space.get(key)
     if key in space and not (isinstance(word, str) and word):
-        raise SpaceError(f"{file}: {key}: {_shown(word)} is not text", f"give text, or leave {key} out")
+        raise SpaceError(f"{file}: {key}: {_shorten(word)} is not text", f"give text, or leave {key} out")
     return word
 
 
@@ -174,14 +216,17 @@ def _may_be_absent(part: SpacePart) -> bool:
     return any(fields.get("operator", "") is None for fields in given)
 
 
-def _shown(value: object) -> str:
-    """A value in a message, cut: a few aliases in a file stand for values of any size."""
+def _shorten(value: object) -> str:
+    """Return a value as text for a message, cut to 100 characters.
+
+    A few nested aliases in a file can represent values of any size.
+    """
     text = reprlib.repr(value)
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 
-def _at(where: str, step: Callable[[], Any]) -> Any:
-    """Run a step; what it finds wrong is told with its place."""
+def _with_place(where: str, step: Callable[[], Any]) -> Any:
+    """Return the result of a step; errors become a `SpaceError` whose message starts with the place `where`."""
     try:
         return step()
     except NasError as error:
@@ -190,17 +235,21 @@ def _at(where: str, step: Callable[[], Any]) -> Any:
 
 def _mapping(where: str, data: Any, keys: Sequence[str]) -> dict[str, Any]:
     if not isinstance(data, dict):
-        raise SpaceError(f"{where}: {_shown(data)} is not a mapping", f"give keys out of {', '.join(keys)}")
+        raise SpaceError(
+            f"{where}: {_shorten(data)} is not a mapping", f"give a mapping with keys such as {', '.join(keys)}"
+        )
     for key in data:
         if key not in keys:
-            raise SpaceError(f"{where}: key {_shown(key)} is not known", f"use one of {', '.join(keys)}")
+            raise SpaceError(f"{where}: key {_shorten(key)} is not known", f"use one of {', '.join(keys)}")
     return data
 
 
 def _tokens(file: str, key: str, tokens: Sequence[Token], text: Any) -> Fields:
     if not isinstance(text, str):
-        raise SpaceError(f"{file}: {key}: {_shown(text)} is not text", f"write {tokens[0].example} and so on")
-    fields: Fields = _at(file, lambda: read_tokens(tokens, text, where=key))
+        raise SpaceError(
+            f"{file}: {key}: {_shorten(text)} is not text", f"give a text with tokens such as {tokens[0].example}"
+        )
+    fields: Fields = _with_place(file, lambda: read_tokens(tokens, text, where=key))
     return fields
 
 
@@ -212,24 +261,26 @@ def _end(file: str, name: str, data: Any, table: Table, keys: Mapping[str, Key],
         data = dict(_mapping(f"{file}: {name}", data, ("kind", *keys)))
         kind, rest = data.pop("kind", "conv"), ""
     if not isinstance(kind, str) or kind not in table:
-        raise SpaceError(f"{file}: {name}: unknown kind {_shown(kind)}", f"use one of {', '.join(table)}")
+        raise SpaceError(f"{file}: {name}: unknown kind {_shorten(kind)}", f"use one of {', '.join(table)}")
     cls, tokens = table[kind]
-    usual = {"activation": activation} if any(token.name == "activation" for token in tokens) else {}
-    fixed = usual | _tokens(file, name, tokens, rest)
-    return _part(file, name, name, partial(_made, cls), keys, data, tokens, fixed)
+    default = {"activation": activation} if any(token.name == "activation" for token in tokens) else {}
+    fixed = default | _tokens(file, name, tokens, rest)
+    return _part(file, name, name, partial(_build, cls), keys, data, tokens, fixed)
 
 
-def _made(cls: type, fields: Fields) -> Part:
+def _build(cls: type, fields: Fields) -> Part:
     needed = [name for name, field in attrs.fields_dict(cls).items() if field.default is attrs.NOTHING]
     if missing := [name for name in needed if name not in fields]:
-        raise ArchitectureError(f"needs {missing[0]}", "see the shipped spaces")
+        raise ArchitectureError(f"{missing[0]} is missing", f"give {missing[0]}, as the shipped spaces do")
     part: Part = cls(**fields)
     return part
 
 
 def _stages(file: str, stages: Any, defaults: Any, activation: str) -> Iterator[SpacePart]:
     if not isinstance(stages, list) or not 1 <= len(stages) <= MOST_STAGES:
-        raise SpaceError(f"{file}: stages: {_shown(stages)}", f"give a list of 1 to {MOST_STAGES} stages")
+        raise SpaceError(
+            f"{file}: stages: {_shorten(stages)} is not a list of 1 to {MOST_STAGES} stages", "give such a list"
+        )
     defaults = _mapping(f"{file}: defaults", defaults, tuple(STAGE_KEYS))
     names: set[str] = set()
     for i, data in enumerate(stages):
@@ -238,7 +289,8 @@ def _stages(file: str, stages: Any, defaults: Any, activation: str) -> Iterator[
         name = own.pop("name", f"stage{i + 1}")
         if not isinstance(name, str) or name in {*names, "stem", "head"} or not name.isidentifier():
             raise SpaceError(
-                f"{file}: {where}.name: {_shown(name)} is taken or not a word", "give each stage its own word"
+                f"{file}: {where}.name: {_shorten(name)} is used twice, is reserved, or is not a word",
+                "give each stage a different name of letters, digits and underscores, other than stem and head",
             )
         names.add(name)
         make = partial(make_stage_or_none, activation=activation)
@@ -263,45 +315,50 @@ def _part(
         if isinstance(value, list | dict):
             choices.append(Choice(f"{name}.{key}", values, fields))
         else:
-            _check_once(f"{file}: {where}", own, fields[0])
+            _check_disjoint(f"{file}: {where}", own, fields[0])
             own |= fields[0]
     for a, b in combinations([own, *({k: 0 for given in c.fields for k in given} for c in choices)], 2):
-        _check_once(f"{file}: {where}", a, b)
+        _check_disjoint(f"{file}: {where}", a, b)
     part = SpacePart(name, make, fixed | own, tuple(choices))
     _check_part(f"{file}: {where}", part)
     return part
 
 
 def _options(where: str, key: Key, value: Any) -> tuple[tuple[Value, ...], tuple[str, ...]]:
-    """A key's values and the tokens each stands for."""
+    """Return the values of a key, and for each value its tokens."""
     if isinstance(value, dict):
-        return _derived(where, key, value)
+        return _derived_options(where, key, value)
     values = value if isinstance(value, list) else [value]
     if not 1 <= len(values) <= MOST_OPTIONS:
-        raise SpaceError(f"{where}: {len(values)} options", f"give 1 to {MOST_OPTIONS}")
+        raise SpaceError(
+            f"{where}: {len(values)} options are given, and a choice has 1 to {MOST_OPTIONS:,}",
+            "change the number of options",
+        )
     for v in values:
         if isinstance(v, bool) or not isinstance(v, str | int | float):
-            raise SpaceError(f"{where}: option {_shown(v)}", "an option is a number or a word")
+            raise SpaceError(
+                f"{where}: option {_shorten(v)} is not allowed; an option is a number or a word", "correct the option"
+            )
     if min(len({str(v) for v in values}), len(set(values))) < len(values):
-        raise SpaceError(f"{where}: an option stands twice in {_shown(values)}", "give each option once")
-    return tuple(values), tuple(_token_text(where, key, v) for v in values)
+        raise SpaceError(f"{where}: an option is given twice in {_shorten(values)}", "give each option once")
+    return tuple(values), tuple(_tokens_of(where, key, v) for v in values)
 
 
-def _token_text(where: str, key: Key, value: Value) -> str:
+def _tokens_of(where: str, key: Key, value: Value) -> str:
     try:
         return key.tokens(value)
     except KeyError:
-        raise SpaceError(f"{where}: unknown option {_shown(value)}", f"use {', '.join(SKIP_WORDS)}") from None
+        raise SpaceError(f"{where}: unknown option {_shorten(value)}", f"use {', '.join(SKIP_WORDS)}") from None
 
 
-def _derived(where: str, key: Key, value: Mapping[str, Any]) -> tuple[tuple[Value, ...], tuple[str, ...]]:
+def _derived_options(where: str, key: Key, value: Mapping[str, Any]) -> tuple[tuple[Value, ...], tuple[str, ...]]:
     if not key.derived or set(value) != {"of", key.derived} or not _is_whole(value["of"]):
         form = f"{{of: 16, {key.derived}: […]}}" if key.derived else "a list of options"
-        raise SpaceError(f"{where}: {_shown(dict(value))}", f"give {form}")
+        raise SpaceError(f"{where}: {_shorten(dict(value))} is not a valid value", f"give {form}")
     values, _ = _options(where, Key(str), value[key.derived])
     fits, rule = DERIVED_RULES[key.derived]
     if not all(isinstance(v, int | float) and abs(v) < 1e6 and fits(v) for v in values):
-        raise SpaceError(f"{where}.{key.derived}: {_shown(list(values))}", f"give {rule}")
+        raise SpaceError(f"{where}.{key.derived}: {_shorten(list(values))} has an invalid number", f"give {rule}")
     return values, tuple(key.tokens(key.derive(value["of"], float(v))) for v in values)
 
 
@@ -314,7 +371,7 @@ def _option(where: str, key: str, tokens: Sequence[Token], text: str) -> Fields:
         return {"skip": "identity"}
     if key != "operator":
         own = [token for token in tokens if token.name == FIELD_NAMES.get(key, key)]
-        fields = _where(where, own or tokens, text)
+        fields = _read_tokens_at(where, own or tokens, text)
         if not fields:
             raise SpaceError(f"{where}: an option is empty", "give a number or a word")
         return fields
@@ -324,31 +381,36 @@ def _option(where: str, key: str, tokens: Sequence[Token], text: str) -> Fields:
     if operator not in OPERATORS:
         known = ", ".join((*OPERATORS, "absent"))
         raise SpaceError(f"{where}: unknown operator {operator!r}", f"use one of {known}")
-    return {"operator": operator} | _where(where, tokens, rest)
+    return {"operator": operator} | _read_tokens_at(where, tokens, rest)
 
 
-def _where(where: str, tokens: Sequence[Token], text: str) -> Fields:
+def _read_tokens_at(where: str, tokens: Sequence[Token], text: str) -> Fields:
     file, _, key = where.partition(": ")
     return _tokens(file, key, tokens, text)
 
 
-def _check_once(where: str, a: Fields, b: Fields) -> None:
+def _check_disjoint(where: str, a: Fields, b: Fields) -> None:
     if both := sorted(a.keys() & b.keys()):
-        raise SpaceError(f"{where}: {both[0]} is given by two keys", "leave it out of one of them")
+        raise SpaceError(f"{where}: {both[0]} is given by two keys", f"remove {both[0]} from one of the keys")
 
 
 def _check_part(where: str, part: SpacePart) -> None:
-    """Every option fits with each option of every other choice."""
+    """Raise a `SpaceError` unless every option fits with every option of each other choice.
+
+    Building every combination would take too long for large stages. The rules of a stage concern at most two fields,
+    so it is enough to build every pair of options.
+    """
     if part.size > MOST_FORMS:
         raise SpaceError(
-            f"{where}: {part.size:,} combinations in one stage", f"at most {MOST_FORMS:,}; split the stage"
+            f"{where}: the part has {part.size:,} combinations of options, and at most {MOST_FORMS:,} are possible",
+            "give it fewer options, or split the stage into several stages",
         )
     for picks in _pairs([len(choice.values) for choice in part.choices]):
-        _at(where, partial(part.part, picks))
+        _with_place(where, partial(part.part, picks))
 
 
 def _pairs(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Every pair of options with the first option of all other choices."""
+    """Yield choice indices for every pair of options, with the first option of all other choices."""
     first = (0,) * len(sizes)
     yield first
     for a, b in combinations(range(len(sizes)), 2):

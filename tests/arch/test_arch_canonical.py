@@ -1,4 +1,4 @@
-"""The canonical form: one for every way to write a network down, another for another network."""
+"""Tests of the canonical form: equal for all encodings of one network, and different for different networks."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from nas.arch.spec import SKIPS, Architecture, ConvStem, Gate, MaxPoolStem, Pool
 from nas.cost.analytic import cost
 from tests.strategies import architectures
 
-# Everything that nodes do not show.
+# The fields of an architecture that its nodes do not contain.
 _NET_FIELDS = ("resolution", "in_channels", "classes", "padding", "norm", "drop_path")
 
 
 def network(arch: Architecture) -> tuple[Any, ...]:
-    """What is computed, free of how its stages are written."""
+    """Return the operations and settings of a network, which do not depend on how its stages are written."""
     parts: list[tuple[Node, ...]] = [placed.nodes for placed in walk(arch)]
     return (*(getattr(arch, name) for name in _NET_FIELDS), *parts)
 
@@ -67,7 +67,7 @@ def test_a_fused_block_that_does_not_expand_is_a_convolution(arch: Architecture,
 
 @given(architectures())
 @settings(deadline=None)
-def test_no_skip_is_the_identity_where_none_can_be(arch: Architecture) -> None:
+def test_no_skip_equals_an_identity_skip_where_none_is_possible(arch: Architecture) -> None:
     channels, stages = arch.stem.channels, []
     for stage in arch.stages:
         possible = stage.stride == 1 and stage.channels == channels
@@ -87,32 +87,32 @@ def test_no_skip_is_the_identity_where_none_can_be(arch: Architecture) -> None:
         Stage("mbconv", 24, expansion=1.01, gate=Gate(0.25)),
     ],
 )
-def test_a_gate_s_width_is_told_by_the_input_where_both_are_equal(stage: Stage) -> None:
+def test_a_gate_refers_to_the_input_channels_where_both_widths_are_equal(stage: Stage) -> None:
     gate = Gate(0.25, of="expanded")
     assert canonical(tiny(attrs.evolve(stage, gate=gate))) == canonical(tiny(stage)) == tiny(stage)
 
 
-def test_a_run_of_equal_layers_becomes_one_stage() -> None:
+def test_consecutive_equal_layers_become_one_stage() -> None:
     first, more = Stage("mbconv", 16, stride=2, expansion=6), Stage("mbconv", 16, expansion=6)
     together = tiny(Stage("mbconv", 16, layers=4, stride=2, expansion=6))
     assert canonical(tiny(first, more, attrs.evolve(more, layers=2))) == together
     assert canonical(tiny(attrs.evolve(first, layers=3), more)) == together
 
 
-def test_a_first_layer_that_cannot_skip_joins_layers_that_do_not() -> None:
-    free, silent = Stage("conv", 16, stride=2), Stage("conv", 16, skip="none")
-    assert canonical(tiny(free, silent)) == tiny(Stage("conv", 16, layers=2, stride=2, skip="none"))
-    assert canonical(tiny(free, silent, Stage("conv", 16))) == tiny(
+def test_a_first_layer_that_cannot_skip_is_joined_with_layers_without_skip() -> None:
+    first, without_skip = Stage("conv", 16, stride=2), Stage("conv", 16, skip="none")
+    assert canonical(tiny(first, without_skip)) == tiny(Stage("conv", 16, layers=2, stride=2, skip="none"))
+    assert canonical(tiny(first, without_skip, Stage("conv", 16))) == tiny(
         Stage("conv", 16, layers=2, stride=2, skip="none"), Stage("conv", 16)
     )
 
 
 @given(architectures())
 @settings(deadline=None)
-def test_a_projection_is_the_identity_where_one_can_be(arch: Architecture) -> None:
+def test_a_projection_equals_an_identity_skip_where_one_is_possible(arch: Architecture) -> None:
     stages = [attrs.evolve(stage, skip="projection") for stage in arch.stages]
     written, channels = [], arch.stem.channels
-    for stage in stages:  # layer by layer, under whichever name
+    for stage in stages:  # each layer on its own, with one of the two equal skips
         possible = stage.stride == 1 and stage.channels == channels
         written.append(attrs.evolve(stage, layers=1, skip="identity" if possible else "projection"))
         written += [attrs.evolve(stage, layers=1, stride=1, skip="identity")] * (stage.layers - 1)
@@ -120,7 +120,7 @@ def test_a_projection_is_the_identity_where_one_can_be(arch: Architecture) -> No
     assert canonical(with_stages(arch, *written)) == canonical(with_stages(arch, *stages))
 
 
-def test_a_stage_that_projects_first_holds_all_its_layers() -> None:
+def test_a_stage_that_projects_in_its_first_layer_holds_all_its_layers() -> None:
     first, more = Stage("basic", 16, stride=2, skip="projection"), Stage("basic", 16)
     together = tiny(attrs.evolve(first, layers=3))
     assert canonical(tiny(first, more, attrs.evolve(more, skip="projection"))) == canonical(together) == together
@@ -132,7 +132,7 @@ def test_a_stage_that_projects_first_holds_all_its_layers() -> None:
 
 @given(st.lists(st.sampled_from(SKIPS), min_size=1, max_size=5), st.sampled_from([1, 2]))
 @settings(deadline=None)
-def test_layers_that_differ_in_their_skip_alone_are_joined_without_changing_it(skips: list[str], stride: int) -> None:
+def test_joining_layers_that_differ_only_in_their_skip_keeps_the_network(skips: list[str], stride: int) -> None:
     first, *rest = (Stage("conv", 16, skip=skip) for skip in skips)
     arch = tiny(attrs.evolve(first, stride=stride), *rest)
     assert network(canonical(arch)) == network(arch)
@@ -168,7 +168,7 @@ _BASE = tiny(Stage("mbconv", 8, layers=2, expansion=6, gate=Gate(0.25)), Stage("
         (1, {"operator": "fused"}),
     ],
 )
-def test_another_stage_is_another_network(at: int, change: dict[str, Any]) -> None:
+def test_another_stage_gives_another_canonical_form(at: int, change: dict[str, Any]) -> None:
     stages = [attrs.evolve(stage, **change) if i == at else stage for i, stage in enumerate(_BASE.stages)]
     assert canonical(with_stages(_BASE, *stages)) != canonical(_BASE)
 
@@ -186,7 +186,7 @@ def test_another_stage_is_another_network(at: int, change: dict[str, Any]) -> No
         {"stem": MaxPoolStem(8, kernel=3)},
     ],
 )
-def test_another_net_line_stem_or_head_is_another_network(change: dict[str, Any]) -> None:
+def test_other_settings_stems_or_heads_give_another_canonical_form(change: dict[str, Any]) -> None:
     assert canonical(attrs.evolve(_BASE, **change)) != canonical(_BASE)
 
 
@@ -198,6 +198,6 @@ def test_equal_canonical_forms_are_equal_networks(a: Architecture, b: Architectu
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_the_published_networks_differ(name: str) -> None:
+def test_published_networks_have_different_canonical_forms(name: str) -> None:
     others = {canonical(preset(other)) for other in preset_names() if other != name}
     assert canonical(preset(name)) not in others

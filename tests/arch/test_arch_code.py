@@ -1,4 +1,4 @@
-"""Text and JSON: exact inverses of each other, and nothing but an ArchitectureError for what is broken."""
+"""Tests of the text and JSON forms: exact inverses, and an ArchitectureError for every invalid input."""
 
 import json
 import random
@@ -21,8 +21,8 @@ _JSON = format_json(preset("efficientnet-b0"))
 _PARSERS: list[Callable[[str], Architecture]] = [parse_text, parse_json]
 
 
-def refused(parse: Callable[[str], object], text: str) -> str:
-    """What the parser says; anything but an ArchitectureError with rule and remedy fails."""
+def error_message(parse: Callable[[str], object], text: str) -> str:
+    """Return the error message of the parser; require an ArchitectureError with a problem and a remedy."""
     with pytest.raises(ArchitectureError) as caught:
         parse(text)
     assert caught.value.problem.strip()
@@ -30,12 +30,12 @@ def refused(parse: Callable[[str], object], text: str) -> str:
     return str(caught.value)
 
 
-def parsed_or_refused(parse: Callable[[str], Architecture], text: str) -> None:
-    """Either an architecture that comes back from its own text, or an ArchitectureError with rule and remedy."""
+def check_parser(parse: Callable[[str], Architecture], text: str) -> None:
+    """Require an architecture whose text parses to an equal one, or an ArchitectureError with a remedy."""
     try:
         arch = parse(text)
     except ArchitectureError:
-        refused(parse, text)
+        error_message(parse, text)
         return
     assert parse_text(format_text(arch)) == arch
     assert parse_json(format_json(arch)) == arch
@@ -52,7 +52,7 @@ def test_text_and_json_are_exact_inverses(arch: Architecture) -> None:
 
 
 @given(st.floats(0, 1), st.floats(1e-12, 1), st.floats(0, 0.99), st.floats(1, 100), st.floats(1e-6, 1))
-def test_every_number_that_is_allowed_survives(
+def test_every_allowed_number_is_written_and_read_exactly(
     momentum: float, eps: float, rate: float, expansion: float, ratio: float
 ) -> None:
     b0 = preset("efficientnet-b0")
@@ -64,7 +64,7 @@ def test_every_number_that_is_allowed_survives(
 
 @given(stems() | stages() | heads(), st.sampled_from(ACTIVATIONS))
 @settings(max_examples=200)
-def test_a_part_s_line_is_an_exact_inverse_whatever_activation_it_leaves_out(part: Part, activation: str) -> None:
+def test_the_line_of_a_part_is_an_exact_inverse_for_every_default_activation(part: Part, activation: str) -> None:
     line = format_part(part, activation)
     assert parse_part(line, activation) == part
     assert format_part(parse_part(line, activation), activation) == line
@@ -97,14 +97,14 @@ def test_a_part_s_line_is_an_exact_inverse_whatever_activation_it_leaves_out(par
         ("conv c8 se0.5:div8:div8", "divisor a second time"),
     ],
 )
-def test_a_bad_part_is_refused_under_its_given_name(line: str, shown: str) -> None:
-    message = refused(lambda text: parse_part(text, where="row 7"), line)
+def test_an_invalid_part_is_rejected_with_its_given_name(line: str, shown: str) -> None:
+    message = error_message(lambda text: parse_part(text, where="row 7"), line)
     assert message.startswith("row 7: ")
     assert shown in message
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_comes_back(name: str) -> None:
+def test_every_preset_is_written_and_read_exactly(name: str) -> None:
     assert parse_text(format_text(preset(name))) == preset(name)
     assert parse_json(format_json(preset(name))) == preset(name)
 
@@ -126,7 +126,7 @@ def test_one_line_of_text_is_one_stage() -> None:
 
 @given(architectures(), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_tokens_stand_in_any_order(arch: Architecture, shuffler: random.Random) -> None:
+def test_tokens_are_read_in_any_order(arch: Architecture, shuffler: random.Random) -> None:
     lines = []
     for line in format_text(arch).splitlines():
         fixed = 2 if line.startswith(("stem", "head")) else 1
@@ -147,11 +147,11 @@ def test_tokens_stand_in_any_order(arch: Architecture, shuffler: random.Random) 
     ],
     ids=["comments and blank lines", "tabs", "windows lines", "indents"],
 )
-def test_white_space_and_comments_change_nothing(change: Callable[[str], str]) -> None:
+def test_white_space_and_comments_are_ignored(change: Callable[[str], str]) -> None:
     assert parse_text(change(_TEXT)) == preset("efficientnet-b0")
 
 
-def test_what_a_line_leaves_out_is_the_usual() -> None:
+def test_omitted_tokens_have_their_default() -> None:
     arch = parse_text("net\nstem conv c8\nmbconv c16 e6 se0.25:expanded:hard_sigmoid relu6 noskip\nhead pool")
     assert arch.stages == (
         Stage(
@@ -167,7 +167,7 @@ def test_what_a_line_leaves_out_is_the_usual() -> None:
     assert (arch.resolution, arch.classes, arch.in_channels, arch.padding) == (224, 1000, 3, "symmetric")
 
 
-def test_a_gate_s_divisor_is_its_last_word_and_left_out_where_it_is_1() -> None:
+def test_the_divisor_of_a_gate_is_written_last_unless_it_is_1() -> None:
     gate = Gate(0.25, "expanded", "relu", "hard_sigmoid", 8)
     stage = Stage("mbconv", 16, expansion=6, gate=gate, activation="silu")
     line = "mbconv r1 k3 s1 e6 c16 se0.25:expanded:relu:hard_sigmoid:div8 silu"
@@ -186,12 +186,12 @@ def test_a_gate_s_divisor_is_its_last_word_and_left_out_where_it_is_1() -> None:
         ("bottleneck r3 k3 s1 e4 c256", Stage("bottleneck", 256, 3, expansion=4)),
     ],
 )
-def test_what_a_part_s_line_says(line: str, part: Part) -> None:
+def test_a_line_describes_its_part(line: str, part: Part) -> None:
     assert parse_part(line) == part
     assert format_part(part, "relu") == line
 
 
-def test_the_net_s_activation_holds_for_stem_stages_gates_and_head() -> None:
+def test_the_activation_of_the_first_line_is_the_default_of_all_parts() -> None:
     arch = parse_text("net act=silu\nstem conv c8\nconv c16 se0.5\nconv c16 relu\nhead conv c32 linear")
     assert [arch.stem.activation, *(stage.activation for stage in arch.stages)] == ["silu", "silu", "relu"]
     assert arch.stages[0].gate == Gate(0.5, activation="silu")
@@ -237,9 +237,9 @@ _BROKEN_TEXT = [
 
 
 @pytest.mark.parametrize(("right", "wrong", "line", "shown"), _BROKEN_TEXT)
-def test_broken_text_is_refused_with_its_line(right: str, wrong: str, line: str, shown: str) -> None:
+def test_invalid_text_is_rejected_with_its_line_number(right: str, wrong: str, line: str, shown: str) -> None:
     assert right in _TEXT
-    message = refused(parse_text, _TEXT.replace(right, wrong, 1))
+    message = error_message(parse_text, _TEXT.replace(right, wrong, 1))
     assert message.startswith(f"{line}:")
     assert shown in message
 
@@ -263,12 +263,14 @@ _LINES = _TEXT.splitlines()
     ],
     ids=["empty", "net", "no net", "no stem", "no head", "no stage", "two heads", "stages after", "early", "comment"],
 )
-def test_text_without_all_its_lines_in_order_is_refused(lines: list[str]) -> None:
-    assert "'net …'" in refused(parse_text, "\n".join(lines))
+def test_text_without_all_its_lines_in_order_is_rejected(lines: list[str]) -> None:
+    assert "'net …'" in error_message(parse_text, "\n".join(lines))
 
 
-def test_a_second_net_line_is_no_operator() -> None:
-    assert "line 3: unknown operator 'net'" in refused(parse_text, "\n".join([*_LINES[:2], _LINES[0], *_LINES[2:]]))
+def test_a_second_net_line_is_rejected_as_an_unknown_operator() -> None:
+    assert "line 3: unknown operator 'net'" in error_message(
+        parse_text, "\n".join([*_LINES[:2], _LINES[0], *_LINES[2:]])
+    )
 
 
 def changed(path: tuple[str | int, ...], value: Any) -> str:
@@ -315,10 +317,10 @@ _BROKEN_JSON: list[tuple[tuple[str | int, ...], Any, str]] = [
 
 
 @pytest.mark.parametrize(("path", "value", "shown"), _BROKEN_JSON)
-def test_broken_json_is_refused_with_its_key_in_a_short_message(
+def test_invalid_json_is_rejected_with_its_key_in_a_short_message(
     path: tuple[str | int, ...], value: Any, shown: str
 ) -> None:
-    message = refused(parse_json, changed(path, value))
+    message = error_message(parse_json, changed(path, value))
     assert shown in message
     assert len(message) < 400
 
@@ -341,25 +343,25 @@ def test_broken_json_is_refused_with_its_key_in_a_short_message(
         _TEXT,
     ],
 )
-def test_what_is_no_architecture_file_is_refused(text: str) -> None:
-    assert len(refused(parse_json, text)) < 400
+def test_a_file_without_an_architecture_is_rejected(text: str) -> None:
+    assert len(error_message(parse_json, text)) < 400
 
 
 @pytest.mark.parametrize("key", [*json.loads(_JSON), "operator"])
-def test_what_a_key_s_absence_means(key: str) -> None:
+def test_required_keys_are_required_and_others_have_a_default(key: str) -> None:
     data = json.loads(_JSON)
     required = key in ("format", "stem", "stages", "head", "operator")
     (data["stages"][0] if key == "operator" else data).pop(key)
     if required:
-        assert key in refused(parse_json, json.dumps(data))
+        assert key in error_message(parse_json, json.dumps(data))
     else:
         parse_json(json.dumps(data))
 
 
 @pytest.mark.parametrize("parse", _PARSERS)
 @given(text=st.text() | st.binary().map(lambda data: data.decode("latin-1")))
-def test_no_text_does_more_than_be_refused(parse: Callable[[str], Architecture], text: str) -> None:
-    parsed_or_refused(parse, text)
+def test_any_text_is_parsed_or_rejected(parse: Callable[[str], Architecture], text: str) -> None:
+    check_parser(parse, text)
 
 
 _OTHER_WORDS = "dsconv fused conv pool noskip poolskip relu e1.5 se0 se1:expanded k c-1 # s9 é"
@@ -368,16 +370,16 @@ _WORDS = sorted({word for line in [*_LINES, _OTHER_WORDS] for word in line.split
 
 @given(st.lists(st.lists(st.sampled_from(_WORDS), max_size=7), max_size=4))
 @settings(deadline=None, max_examples=200)
-def test_no_mixture_of_words_does_more_than_be_refused(lines: list[list[str]]) -> None:
+def test_any_mixture_of_words_is_parsed_or_rejected(lines: list[list[str]]) -> None:
     text = ["net", "stem conv c8", *(" ".join(["mbconv c8", *line]) for line in lines), "head pool"]
-    parsed_or_refused(parse_text, "\n".join(text))
-    parsed_or_refused(parse_text, "\n".join(" ".join(line) for line in lines))
+    check_parser(parse_text, "\n".join(text))
+    check_parser(parse_text, "\n".join(" ".join(line) for line in lines))
 
 
 @given(st.integers(0, len(_TEXT)), st.integers(0, 12), st.text(max_size=6))
 @settings(deadline=None, max_examples=200)
-def test_no_damage_to_a_text_does_more_than_be_refused(start: int, length: int, put: str) -> None:
-    parsed_or_refused(parse_text, _TEXT[:start] + put + _TEXT[start + length :])
+def test_any_damaged_text_is_parsed_or_rejected(start: int, length: int, put: str) -> None:
+    check_parser(parse_text, _TEXT[:start] + put + _TEXT[start + length :])
 
 
 _ANY_JSON = st.recursive(
@@ -395,5 +397,5 @@ _PATHS: list[tuple[str | int, ...]] = [
 
 @given(st.sampled_from(_PATHS), _ANY_JSON)
 @settings(deadline=None, max_examples=200)
-def test_no_value_in_a_file_does_more_than_be_refused(path: tuple[str | int, ...], value: Any) -> None:
-    parsed_or_refused(parse_json, changed(path, value))
+def test_any_value_in_a_file_is_parsed_or_rejected(path: tuple[str | int, ...], value: Any) -> None:
+    check_parser(parse_json, changed(path, value))

@@ -1,4 +1,4 @@
-"""The shape walk, against counts written out by hand."""
+"""Tests of the nodes and their shapes, against counts written out by hand."""
 
 from math import ceil
 
@@ -15,17 +15,17 @@ from tests.strategies import architectures
 
 
 def side(arch: Architecture) -> int:
-    """The last side, by one division after the other."""
-    here = arch.resolution
+    """Return the side of the last stage's output, computed by dividing by one stride after the other."""
+    length = arch.resolution
     pooled = (2,) if isinstance(arch.stem, MaxPoolStem) else ()
     for stride in (arch.stem.stride, *pooled, *(stage.stride for stage in arch.stages)):
-        here = ceil(here / stride)
-    return here
+        length = ceil(length / stride)
+    return length
 
 
 @given(architectures())
 @settings(deadline=None, max_examples=50)
-def test_sides_after_a_stride_are_rounded_up(arch: Architecture) -> None:
+def test_a_stride_rounds_the_sides_up(arch: Architecture) -> None:
     head = list(walk(arch))[-1]
     assert head.shape == Shape(arch.stages[-1].channels, side(arch), side(arch))
     assert head.nodes[-1].shape == Shape(arch.classes, 1, 1)
@@ -33,7 +33,7 @@ def test_sides_after_a_stride_are_rounded_up(arch: Architecture) -> None:
 
 @given(architectures())
 @settings(deadline=None, max_examples=50)
-def test_the_walk_goes_from_stem_to_head_by_name_and_each_part_starts_where_the_last_one_ended(
+def test_parts_are_named_in_order_and_each_starts_with_the_output_shape_of_the_one_before(
     arch: Architecture,
 ) -> None:
     parts = list(walk(arch))
@@ -47,7 +47,7 @@ def test_the_walk_goes_from_stem_to_head_by_name_and_each_part_starts_where_the_
 
 @given(architectures())
 @settings(deadline=None, max_examples=50)
-def test_only_a_stage_s_first_layer_is_strided(arch: Architecture) -> None:
+def test_only_the_first_layer_of_a_stage_has_a_stride(arch: Architecture) -> None:
     for placed in walk(arch):
         if isinstance(placed.part, Stage):
             stage, layer = placed.name.split(".")[1:]
@@ -57,7 +57,7 @@ def test_only_a_stage_s_first_layer_is_strided(arch: Architecture) -> None:
 
 @given(architectures())
 @settings(deadline=None, max_examples=50)
-def test_nodes_have_names_of_their_own_and_read_what_was_made_before(arch: Architecture) -> None:
+def test_nodes_have_unique_names_and_read_outputs_of_earlier_nodes(arch: Architecture) -> None:
     for placed in walk(arch):
         known: dict[str, Shape] = {INPUT: placed.shape}
         for node in placed.nodes:
@@ -105,7 +105,7 @@ _ORDERS: list[tuple[Part, str]] = [
 
 
 @pytest.mark.parametrize(("part", "order"), _ORDERS)
-def test_what_a_part_computes_in_order(part: Part, order: str) -> None:
+def test_a_part_computes_its_nodes_in_this_order(part: Part, order: str) -> None:
     assert names(walk_part(part, _IN, 10)) == order
 
 
@@ -147,12 +147,12 @@ def test_what_a_part_computes_in_order(part: Part, order: str) -> None:
         ),
     ],
 )
-def test_a_part_costs_what_is_written_out_here(part: Part, macs: int, params: int) -> None:
+def test_the_cost_of_a_part_equals_the_count_by_hand(part: Part, macs: int, params: int) -> None:
     counted = layer_cost(part, Shape(3, 224, 224), 10)
     assert (counted.macs, counted.params) == (macs, params)
 
 
-def test_an_mbconv_with_a_gate_costs_what_is_written_out_here() -> None:
+def test_the_cost_of_an_mbconv_with_a_gate_equals_the_count_by_hand() -> None:
     # EfficientNet-B0's third stage, first layer: 24 x 56 x 56 to 40 x 28 x 28, inside 144, squeezed to 24 / 4 = 6.
     counted = layer_cost(Stage("mbconv", 40, kernel=5, stride=2, expansion=6, gate=Gate(0.25)), Shape(24, 56, 56), 10)
     expand, depthwise, squeeze, project = 24 * 144, 25 * 144, 2 * 144 * 6, 144 * 40
@@ -165,7 +165,7 @@ def test_an_mbconv_with_a_gate_costs_what_is_written_out_here() -> None:
     ("gate", "squeezed"),
     [(Gate(0.25), 4), (Gate(0.25, "expanded"), 24), (Gate(0.01), 1), (Gate(0.3), 4), (Gate(1.0), 16)],
 )
-def test_a_gate_squeezes_to_the_floor_of_its_share_and_never_to_nothing(gate: Gate, squeezed: int) -> None:
+def test_the_squeezed_width_is_rounded_down_and_at_least_1(gate: Gate, squeezed: int) -> None:
     nodes = walk_part(Stage("mbconv", 16, expansion=6, gate=gate), _IN, 10)
     assert {node.name: node.shape for node in nodes}["se_reduce"] == Shape(squeezed, 1, 1)
 
@@ -175,26 +175,26 @@ def test_a_gate_squeezes_to_the_floor_of_its_share_and_never_to_nothing(gate: Ga
     # A quarter of 96 is 24; 0.1 of it is 9.6, and 8 would be more than a tenth below; 0.3 of it is 28.8.
     [(0.25, 8, 24), (0.1, 8, 16), (0.3, 8, 32), (0.3, 5, 30), (0.01, 8, 8), (0.01, 64, 64), (0.3, 1, 28)],
 )
-def test_a_gate_squeezes_to_multiples_of_its_divisor(ratio: float, divisor: int, squeezed: int) -> None:
+def test_the_squeezed_width_is_a_multiple_of_the_divisor(ratio: float, divisor: int, squeezed: int) -> None:
     gate = Gate(ratio, "expanded", divisor=divisor)
     nodes = walk_part(Stage("mbconv", 16, expansion=6, gate=gate), _IN, 10)
     assert {node.name: node.shape for node in nodes}["se_reduce"] == Shape(squeezed, 1, 1)
 
 
 @pytest.mark.parametrize(("expansion", "inside"), [(4, 4), (2.5, 6), (3, 5), (1, 16), (100, 1)])
-def test_a_bottleneck_s_expansion_is_of_its_output(expansion: float, inside: int) -> None:
+def test_the_expansion_of_a_bottleneck_refers_to_its_output(expansion: float, inside: int) -> None:
     nodes = walk_part(Stage("bottleneck", 16, expansion=expansion), Shape(24, 8, 8), 10)
     assert [node.shape.channels for node in nodes if node.op == "conv"] == [inside, inside, 16]
 
 
 @pytest.mark.parametrize(("expansion", "inside"), [(1.5, 24), (1.01, 16), (2.47, 40), (6, 96)])
-def test_a_broken_expansion_is_rounded_to_channels(expansion: float, inside: int) -> None:
+def test_a_fractional_expansion_is_rounded_to_whole_channels(expansion: float, inside: int) -> None:
     nodes = walk_part(Stage("mbconv", 16, expansion=expansion), _IN, 10)
     assert nodes[0].shape.channels == inside
 
 
 @given(st.sampled_from(["efficientnet-b0", "mnasnet-a1", "mobilenetv1"]), st.integers(1, 12))
-def test_macs_without_a_classifier_do_not_know_the_classes(name: str, classes: int) -> None:
+def test_only_the_classifier_depends_on_the_number_of_classes(name: str, classes: int) -> None:
     arch = preset(name).adapted(resolution=32, classes=classes)
     without = cost(attrs.evolve(arch, classes=classes + 1))
     width = arch.head.channels if isinstance(arch.head, ConvHead) else arch.stages[-1].channels

@@ -1,4 +1,4 @@
-"""The published networks, and the published figures for what they cost."""
+"""Tests of the published networks against the published figures of their costs."""
 
 import attrs
 import pytest
@@ -12,7 +12,7 @@ from nas.arch.spec import Architecture, ConvHead
 from nas.cost.analytic import cost
 from nas.errors import ArchitectureError
 
-# name, parameters, MMACs: recounted independently or by hooks on the published torch forms.
+# Name, parameters and MMACs, counted independently or by hooks on the published torch implementations.
 _FIGURES = [
     ("efficientnet-b0", 5_288_548, "385.81"),
     ("efficientnet-b1", 7_794_184, "686.80"),
@@ -37,21 +37,21 @@ _FIGURES = [
 
 
 @pytest.mark.parametrize(("name", "params", "mmacs"), _FIGURES)
-def test_a_preset_costs_what_is_published(name: str, params: int, mmacs: str) -> None:
+def test_the_cost_of_a_preset_equals_the_published_figures(name: str, params: int, mmacs: str) -> None:
     costs = cost(preset(name))
     assert costs.params == params
     assert f"{costs.macs / 1e6:.2f}" == mmacs
 
 
-def test_every_preset_has_its_figures_here() -> None:
+def test_the_figures_cover_every_preset() -> None:
     assert set(preset_names()) == {name for name, _, _ in _FIGURES}
 
 
 @pytest.mark.parametrize(("width", "mmacs"), [(1.4, 586.3), (0.75, 223.5), (0.5, 103.2), (0.35, 61.7)])
-def test_mnasnet_a1_grows_in_width_with_its_head_kept(width: float, mmacs: float) -> None:
-    grown = multiply(preset("mnasnet-a1"), width=width, keep=("head",))
-    # 223,448,480 was published after two roundings.
-    assert cost(grown).macs / 1e6 == pytest.approx(mmacs, abs=0.052)
+def test_mnasnet_a1_is_scaled_in_width_without_its_head(width: float, mmacs: float) -> None:
+    scaled = multiply(preset("mnasnet-a1"), width=width, keep=("head",))
+    # The published 223.5M is 223,448,480 rounded twice, hence the tolerance.
+    assert cost(scaled).macs / 1e6 == pytest.approx(mmacs, abs=0.052)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,11 @@ def test_mnasnet_a1_grows_in_width_with_its_head_kept(width: float, mmacs: float
         ("efficientnet-b0", 1.2, 1.4, 291, "1.800"),
     ],
 )
-def test_a_network_that_grows_costs_what_is_published(
+def test_the_cost_of_a_scaled_network_equals_the_published_figures(
     name: str, width: float, depth: float, resolution: int, gmacs: str
 ) -> None:
-    grown = multiply(preset(name), width=width, depth=depth, resolution=resolution)
-    assert f"{cost(grown).macs / 1e9:.3f}" == gmacs
+    scaled = multiply(preset(name), width=width, depth=depth, resolution=resolution)
+    assert f"{cost(scaled).macs / 1e9:.3f}" == gmacs
 
 
 @pytest.mark.parametrize(
@@ -86,20 +86,22 @@ def test_a_network_that_grows_costs_what_is_published(
         ("efficientnet-b7", 600, 0.5, 0.2),
     ],
 )
-def test_the_family_s_images_and_regularisation(name: str, resolution: int, dropout: float, drop_path: float) -> None:
+def test_resolution_and_regularization_of_the_efficientnet_family(
+    name: str, resolution: int, dropout: float, drop_path: float
+) -> None:
     arch = preset(name)
     assert (arch.resolution, arch.head.dropout, arch.drop_path) == (resolution, dropout, drop_path)
     assert (arch.norm.momentum, arch.norm.eps, arch.stem.activation) == (0.01, 1e-3, "silu")
 
 
-def test_a_wrong_name_is_refused_with_the_right_ones() -> None:
+def test_an_unknown_name_is_rejected_with_the_known_names() -> None:
     with pytest.raises(ArchitectureError, match="efficientnet-b8") as caught:
         preset("efficientnet-b8")
     assert "efficientnet-b7" in caught.value.remedy
 
 
 @given(st.integers(1, 4000), st.floats(0.05, 8))
-def test_rounded_channels_are_the_paper_s(channels: int, width: float) -> None:
+def test_rounded_channels_follow_the_papers(channels: int, width: float) -> None:
     rounded = round_channels(channels, width)
     assert rounded % 8 == 0
     assert rounded >= max(8, 0.9 * channels * width)
@@ -108,7 +110,7 @@ def test_rounded_channels_are_the_paper_s(channels: int, width: float) -> None:
 
 @pytest.mark.parametrize(
     ("channels", "width", "rounded"),
-    # 10 would fall to 8, which is more than a tenth below.
+    # 10 rounds to 16, because 8 would be more than 10% below.
     [(32, 1.1, 32), (16, 0.75, 16), (24, 0.75, 24), (16, 1.25, 24), (12, 1.0, 16), (10, 1.0, 16), (1, 1.0, 8)],
 )
 def test_channels_round_to_multiples_of_8(channels: int, width: float, rounded: int) -> None:
@@ -122,14 +124,14 @@ def test_layers_round_up(layers: int, depth: float, rounded: int) -> None:
     assert round_layers(layers, depth) == rounded
 
 
-def test_nothing_multiplied_is_nothing_changed() -> None:
+def test_multipliers_of_1_change_nothing() -> None:
     odd = attrs.evolve(
         preset("mobilenetv1"), stages=tuple(attrs.evolve(s, channels=13) for s in preset("mobilenetv1").stages)
     )
     assert multiply(odd) == odd
 
 
-def test_the_head_grows_only_where_asked() -> None:
+def test_the_head_is_scaled_unless_it_is_kept() -> None:
     def head_channels(arch: Architecture) -> int:
         assert isinstance(arch.head, ConvHead)
         return arch.head.channels
@@ -141,6 +143,6 @@ def test_the_head_grows_only_where_asked() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"depth": 0.0}, {"depth": -1.0}, {"resolution": -5}, {"depth": 1e6}])
-def test_multipliers_that_leave_no_network_are_refused(wrong: dict[str, float]) -> None:
+def test_multipliers_that_give_no_valid_network_are_rejected(wrong: dict[str, float]) -> None:
     with pytest.raises(ArchitectureError):
         multiply(preset("efficientnet-b0"), **wrong)  # type: ignore[arg-type]

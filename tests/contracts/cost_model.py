@@ -1,4 +1,4 @@
-"""What every cost model promises, to be run over each one."""
+"""Contract tests of cost models, which run for every cost model."""
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -16,14 +16,14 @@ from nas.arch.spec import Architecture, Part, Stage
 from nas.cost.base import Chain, ChainCostModel, CostModel
 from tests.strategies import architectures, heads, stages, stems
 
-# A contract's tests belong to several classes on purpose, and each has its own failures.
+# The tests of a contract run in several classes on purpose; Hypothesis would report this as a mistake.
 CONTRACT = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.differing_executors])
 PLACES = st.lists(st.lists(stages(), min_size=1, max_size=3, unique=True), min_size=1, max_size=3)
 
 
 @st.composite
 def chains(draw: st.DrawFn) -> Chain:
-    """A few parts at each place; all stages but the first may be left out."""
+    """Draw a chain with a few options for each part; every stage except the first may be left out."""
     first, *others = draw(PLACES)
     options: list[tuple[Part | None, ...]] = [
         tuple(draw(st.lists(stems(), min_size=1, max_size=2, unique=True))),
@@ -36,13 +36,13 @@ def chains(draw: st.DrawFn) -> Chain:
 
 
 def members(chain: Chain) -> list[tuple[tuple[int, ...], Architecture]]:
-    """Every index of a small chain with its architecture."""
+    """Return every index of a small chain with its architecture."""
     indexes = product(*(range(len(options)) for options in chain.options))
     return [(index, member(chain, index)) for index in indexes]
 
 
 def member(chain: Chain, index: tuple[int, ...]) -> Architecture:
-    """The architecture that takes option `index[place]` at each place."""
+    """Return the architecture that has option `index[i]` for each part `i` of the chain."""
     stem, *middle, head = (options[i] for options, i in zip(chain.options, index, strict=True))
     return Architecture(
         stem=stem,  # type: ignore[arg-type]
@@ -55,7 +55,11 @@ def member(chain: Chain, index: tuple[int, ...]) -> Architecture:
 
 
 class CostModelContract:
-    """A subclass gives `model` and, where costs are measured and not counted, `tolerance` as a share."""
+    """Test a cost model. A subclass defines `model`, and `tolerance` if costs are measured instead of computed.
+
+    Attributes:
+        tolerance: Allowed relative difference between two measurements.
+    """
 
     tolerance = 0.0
 
@@ -92,7 +96,7 @@ class CostModelContract:
 
 
 class ChainCostModelContract(CostModelContract):
-    """The same, for costs that are known part by part."""
+    """Test a cost model whose costs are sums over the parts of a network."""
 
     def model(self) -> ChainCostModel:
         raise NotImplementedError

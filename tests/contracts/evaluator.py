@@ -1,4 +1,4 @@
-"""What every evaluator promises, to be run over each one."""
+"""Contract tests of evaluators, which run for every evaluator."""
 
 import json
 import pickle
@@ -20,27 +20,27 @@ OTHER = parse_text("net resolution=32 classes=1000\nstem conv k3 s2 c8\nmbconv k
 
 
 def ready(evaluator: Evaluator) -> Evaluator:
-    """One that can be sent to another process."""
+    """Return the evaluator in the form that can be sent to another process."""
     return evaluator.to_send() if isinstance(evaluator, Sendable) else evaluator
 
 
 def sent(evaluator: Evaluator) -> Evaluator:
-    """What arrives where it was sent."""
+    """Return the evaluator after it was pickled and unpickled, as another process receives it."""
     arrived: Evaluator = pickle.loads(ForkingPickler.dumps(ready(evaluator)))  # noqa: S301 -- our own
     return arrived
 
 
 def told(evaluator: Evaluator, arch: Architecture) -> tuple[list[float], Mapping[str, Any]]:
-    """Accuracies and remarks."""
+    """Return the accuracies and the metadata of an evaluation with a budget of 2 epochs."""
     accuracies = list(evaluator.evaluate(arch, 2))
     return accuracies, evaluator.remarks(arch) if isinstance(evaluator, Remarking) else {}
 
 
 class EvaluatorContract:
-    """A subclass gives `evaluator`, a new one each time and all of them equal.
+    """Test an evaluator. A subclass defines `evaluator`, which returns a new but equal evaluator on each call.
 
     Attributes:
-        epochs: how many accuracies there are at most, None where there is one for every epoch of the budget.
+        epochs: Largest number of accuracies, or None if there is one for every epoch of the budget.
     """
 
     epochs: int | None = None
@@ -49,7 +49,7 @@ class EvaluatorContract:
         raise NotImplementedError
 
     def architectures(self) -> Sequence[Architecture]:
-        """At least two that can be scored."""
+        """Return at least two architectures that the evaluator can evaluate."""
         return SMALL, OTHER
 
     @pytest.mark.parametrize("budget", [1, 2, 3])

@@ -1,4 +1,4 @@
-"""What every meter promises, to be run over each one."""
+"""Contract tests of meters, which run for every meter."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from tests.device.networks import HUGE, LARGE, QUICK, SMALL
 
 
 def check(turns: Turns, count: int) -> None:
-    """Times, as many as networks."""
+    """Require valid times for `count` networks and for the reference."""
     assert len(turns.timings) == count
     for timing in (*turns.timings, turns.reference):
         assert 0 < timing.min_ms <= timing.median_ms <= timing.p95_ms < math.inf
@@ -26,7 +26,7 @@ def check(turns: Turns, count: int) -> None:
 
 
 class MeterContract:
-    """A subclass gives a fixture `meter` of class scope."""
+    """Test a meter. A subclass defines the fixture `meter` with class scope."""
 
     def test_it_says_what_it_measures_on(self, meter: Meter) -> None:
         assert isinstance(meter.device, Device)

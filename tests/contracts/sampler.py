@@ -1,4 +1,4 @@
-"""What every sampler's proposals hold to, whichever it is."""
+"""Contract tests of samplers, which run for every sampler."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ BANDS: Mapping[str, CostRange] = {"tiny": TINY, "nasbench_macro": MACRO, "mnasne
 def made_up(
     proposal: Proposal, number: int, directions: Sequence[Direction], state: TrialState = TrialState.COMPLETE
 ) -> FrozenTrial:
-    """A trial as it comes back from a storage, whose attributes are JSON."""
+    """Return a trial of a suggestion as a storage returns it, with attributes that were converted to JSON and back."""
     accuracy, single = level(proposal.arch), len(directions) == 1
     values = [accuracy, 1e8 * level(canonical(proposal.arch))][: len(directions)]
     valued = state == TrialState.COMPLETE or (state == TrialState.PRUNED and single)
@@ -45,7 +45,7 @@ def made_up(
 
 
 class Drive:
-    """A proposer with a made-up study: some trials fail, some are pruned, most are complete."""
+    """Run a sampler on a simulated study, in which some trials fail, some are pruned and most are complete."""
 
     def __init__(
         self, band: CostRange, sampler: str, directions: Sequence[Direction], seed: int = 0, pool: Picks | None = None
@@ -77,7 +77,7 @@ class Drive:
 
 
 def suggest(sampler: FilteredSampler, number: int) -> Proposal:
-    """What it proposes; there is something."""
+    """Return the next suggestion, and require that there is one."""
     proposal = sampler.suggest(number)
     assert proposal is not None
     return proposal
@@ -85,19 +85,25 @@ def suggest(sampler: FilteredSampler, number: int) -> Proposal:
 
 @cache
 def driven(name: str, sampler: str, directions: Sequence[Direction], count: int) -> Drive:
-    """A drive that several tests look at and none goes on with."""
+    """Return a simulated study that several tests share and that none of them changes."""
     return Drive(BANDS[name], sampler, directions).go(count)
 
 
 def length(sampler: str, name: str = "tiny") -> int:
-    """Trials until every sampler is past its beginning: TPE begins after 10, a second generation after 20 complete."""
+    """Return the number of trials after which every sampler has finished its start-up phase.
+
+    TPE starts after 10 complete trials, and the second generation of an evolutionary sampler after 20.
+    """
     if name == "mnasnet":
         return 15
     return 20 if "tpe" in sampler.lower() else 46
 
 
 class SamplerContract:
-    """A subclass is parametrized by `sampler`, a name, and `directions`, those of accuracy or of accuracy and cost."""
+    """Test samplers. A subclass is parametrized by `sampler`, a name, and by `directions`.
+
+    The directions are those of the accuracy, or of the accuracy and the cost.
+    """
 
     @pytest.fixture(autouse=True)
     def _quiet(self) -> None:
@@ -170,7 +176,7 @@ class SamplerContract:
     def test_two_that_know_of_each_others_running_trials_do_not_propose_alike(
         self, sampler: str, directions: Sequence[Direction], begun: int
     ) -> None:
-        """The same seed and the same number, so that nothing else keeps them apart."""
+        """The samplers have the same seed and trial numbers and differ only by the running trials they know."""
         whole = driven("tiny", sampler, directions, length(sampler))
         pair = [Drive(TINY, sampler, directions).take_in(whole.trials[:begun], whole.archs[:begun]) for _ in "ab"]
         seen = list(whole.archs[:begun])
@@ -206,7 +212,7 @@ class SamplerContract:
         assert drive.sampler.suggest(14) == whole.proposals[14]
 
     def test_what_others_have_added_is_learnt(self, sampler: str, directions: Sequence[Direction]) -> None:
-        """Random ones without anything that a sampler would remember, between its own."""
+        """Trials of other workers, which have no attributes of the sampler, are added between its own trials."""
         others = iter(_by_others(directions))
         drive = Drive(TINY, sampler, directions)
         for _ in range(12):
@@ -222,7 +228,7 @@ class SamplerContract:
     def test_what_others_have_read_decides_what_it_proposes(
         self, sampler: str, directions: Sequence[Direction]
     ) -> None:
-        """But for random ones and for those that only know their own generations."""
+        """The random sampler and NSGA-II and III are exceptions, because they use no trials or only their own."""
         trials, archs = zip(*((t, a) for (t,), (a,) in _by_others(directions)), strict=True)
         upside_down = [_turned(trial) for trial in trials]
         first, other = (Drive(TINY, sampler, directions).take_in(each, archs) for each in (trials, upside_down))
@@ -265,7 +271,7 @@ class SamplerContract:
 
 
 def _by_others(directions: Sequence[Direction]) -> Iterator[tuple[list[FrozenTrial], list[Architecture]]]:
-    """24 complete trials of another proposer, with even numbers."""
+    """Yield 24 complete trials of another sampler, with even numbers."""
     other = sampler_of(TINY, "random", 77, directions)
     for number in range(24):
         proposal = attrs.evolve(suggest(other, number), system_attrs={})
@@ -275,7 +281,7 @@ def _by_others(directions: Sequence[Direction]) -> Iterator[tuple[list[FrozenTri
 
 
 def _turned(trial: FrozenTrial) -> FrozenTrial:
-    """The same trial, its accuracy upside down."""
+    """Return the same trial with one minus its accuracy."""
     values = [1 - trial.values[0], *trial.values[1:]]
     turned = create_trial(values=values, params=trial.params, distributions=trial.distributions)
     turned.number = trial.number

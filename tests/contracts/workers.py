@@ -1,4 +1,4 @@
-"""What all workers promise, to be run over each kind."""
+"""Contract tests of workers, which run for every kind of workers."""
 
 import time
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ OTHER = parse_text("net resolution=32 classes=10\nstem conv k3 s2 c8\nmbconv k3 
 
 
 def all_of(workers: Workers, seconds: float = 60) -> list[tuple[Key, Outcome]]:
-    """What comes until something does."""
+    """Return the next outcomes, and wait until there is at least one."""
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
         if back := workers.poll(seconds):
@@ -39,7 +39,7 @@ def all_of(workers: Workers, seconds: float = 60) -> list[tuple[Key, Outcome]]:
 
 
 def finish(workers: Workers, calls: dict[Key, Call]) -> list[tuple[Key, Outcome]]:
-    """All that comes back, as many at once as are let in."""
+    """Run all calls, as many at once as the workers accept, and return all outcomes."""
     waiting, running, back = list(calls.items()), 0, []
     while waiting or running:
         while waiting and workers.free:
@@ -52,7 +52,11 @@ def finish(workers: Workers, calls: dict[Key, Call]) -> list[tuple[Key, Outcome]
 
 
 class WorkersContract:
-    """A subclass gives `make` and how many calls they run at once."""
+    """Test workers. A subclass defines `make` and `most`.
+
+    Attributes:
+        most: Number of calls that the workers run at once.
+    """
 
     most: int
 
@@ -146,7 +150,7 @@ class WorkersContract:
         before = set(psutil.Process().children(recursive=True))
         with self.make() as workers:
             workers.start(("a", 3), call(Stuck(tmp_path / "begun"), SMALL, 3))
-            assert workers.poll(0.05) == []  # here the first epoch, elsewhere it is being begun
+            assert workers.poll(0.05) == []  # The first epoch runs in this process, or is about to start in another.
             if self.most > 1:
                 eventually((tmp_path / "begun-3").exists, 60)
             came = _working(before)
@@ -155,7 +159,7 @@ class WorkersContract:
 
 
 def _working(before: set[psutil.Process]) -> list[psutil.Process]:
-    """Processes that have come since, but for the one of multiprocessing that keeps its books."""
+    """Return the child processes that are not in `before`, without the resource tracker of multiprocessing."""
     return [
         process
         for process in psutil.Process().children(recursive=True)

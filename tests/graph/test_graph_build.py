@@ -1,4 +1,4 @@
-"""Graphs against the torch models of the same architectures: the same numbers, and the same work in ONNX Runtime."""
+"""Tests of graphs against torch models of the same architectures: equal outputs, and equal ONNX Runtime operators."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -57,8 +57,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def packed(padding: str, gate: str | None, operators: tuple[str, ...]) -> Architecture:
-    """Each operator with every skip and activation, a layer each; the rest varies along."""
+def combined(padding: str, gate: str | None, operators: tuple[str, ...]) -> Architecture:
+    """Return a network with one layer for each combination of operator, skip and activation; other fields vary."""
     stages = []
     for i, (operator, skip, activation) in enumerate(product(operators, SKIPS, ACTIVATIONS)):
         stages.append(
@@ -82,14 +82,14 @@ def packed(padding: str, gate: str | None, operators: tuple[str, ...]) -> Archit
         resolution=59,
         classes=7,
         padding=padding,
-        # Keeps rounding from growing from layer to layer, and shows where it is left out.
+        # A large epsilon keeps rounding errors from growing, and changes the output if it is ignored.
         norm=Norm(eps=1 if residual and not gate else 0.1),
         drop_path=0.2,
     )
 
 
-PACKED = {
-    f"{padding}-{gate}-{'-'.join(operators)}": packed(padding, gate, operators)
+COMBINED = {
+    f"{padding}-{gate}-{'-'.join(operators)}": combined(padding, gate, operators)
     for padding, gate, operators in product(PADDINGS, (None, *GATES), PAIRS)
 }
 PRESETS = ("mnasnet-a1", "efficientnet-b0", "efficientnet-lite0", "mobilenetv3-small", "resnet-18")
@@ -100,8 +100,8 @@ def images(arch: Architecture, count: int, seed: int = 1) -> torch.Tensor:
     return torch.randn(count, arch.in_channels, arch.resolution, arch.resolution, generator=generator)
 
 
-def scrambled(arch: Architecture) -> nn.Sequential:
-    """A model whose biases and normalisations show when they are left out or swapped."""
+def randomized(arch: Architecture) -> nn.Sequential:
+    """Return a model with random biases and normalizations, so that an omitted or swapped one changes the output."""
     torch.manual_seed(0)
     model = build_model(arch)
     for name, values in model.state_dict().items():
@@ -112,9 +112,12 @@ def scrambled(arch: Architecture) -> nn.Sequential:
     return model.eval()
 
 
-def settled(arch: Architecture) -> nn.Sequential:
-    """A scrambled model with the statistics of real maps, so that a deep one's output still depends on its input."""
-    model = scrambled(arch)
+def randomized_with_statistics(arch: Architecture) -> nn.Sequential:
+    """Return a model with random biases and scales, but with statistics of real feature maps.
+
+    Without these statistics, the output of a deep network would hardly depend on its input.
+    """
+    model = randomized(arch)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
@@ -128,7 +131,7 @@ def weights_of(arch: Architecture, model: nn.Module) -> Weights:
 
 
 def run(graph: onnx.ModelProto, inputs: Values, optimized: Path | None = None) -> Values:
-    """What ONNX Runtime makes of the inputs; its own graph goes to the file `optimized`."""
+    """Return the outputs of ONNX Runtime, which saves its optimized graph in the file `optimized`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -139,25 +142,25 @@ def run(graph: onnx.ModelProto, inputs: Values, optimized: Path | None = None) -
     return np.asarray(output)
 
 
-def off_by(found: Values, expected: Values) -> float:
-    """The largest difference, as a share of the largest value."""
+def relative_difference(found: Values, expected: Values) -> float:
+    """Return the largest difference, divided by the largest value."""
     assert found.shape == expected.shape
     return float(abs(found - expected).max() / abs(expected).max())
 
 
 @settings(max_examples=60)
 @given(architectures(), st.sampled_from([1, 2]))
-def test_any_architecture_gives_the_outputs_of_its_torch_model(arch: Architecture, batch: int) -> None:
-    model, inputs = scrambled(arch), images(arch, batch)
+def test_any_graph_has_the_outputs_of_the_torch_model(arch: Architecture, batch: int) -> None:
+    model, inputs = randomized(arch), images(arch, batch)
     graph = build_graph(whole(arch), weights_of(arch, model), batch=batch)
     with torch.no_grad():
         expected = model.double()(inputs.double()).numpy()
-    assert off_by(run(graph, inputs.numpy()), expected) < 1e-4
+    assert relative_difference(run(graph, inputs.numpy()), expected) < 1e-4
 
 
 @settings(max_examples=60)
 @given(architectures(), st.integers(1, 3))
-def test_any_graph_is_valid_and_says_its_shapes(arch: Architecture, batch: int) -> None:
+def test_any_graph_is_valid_and_declares_its_shapes(arch: Architecture, batch: int) -> None:
     graph = build_graph(whole(arch), batch=batch)
     onnx.checker.check_model(graph, full_check=True)
     assert shapes(graph) == {
@@ -175,9 +178,9 @@ def shapes(graph: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
 
 @settings(max_examples=30)
 @given(architectures())
-def test_a_network_s_parts_in_a_row_give_its_outputs(arch: Architecture) -> None:
+def test_fragments_run_one_after_the_other_have_the_outputs_of_the_network(arch: Architecture) -> None:
     network = whole(arch)
-    weights, values = weights_of(arch, scrambled(arch)), images(arch, 2).numpy()
+    weights, values = weights_of(arch, randomized(arch)), images(arch, 2).numpy()
     expected = run(build_graph(network, weights, batch=2), values)
     *_, head = network.walk()
     rows: list[tuple[tuple[Part, ...], Any]] = [((arch.stem, *arch.stages), network.shape), ((arch.head,), head.shape)]
@@ -186,15 +189,15 @@ def test_a_network_s_parts_in_a_row_give_its_outputs(arch: Architecture) -> None
         onnx.checker.check_model(graph, full_check=True)
         values = run(graph, values)
         assert shapes(graph)["output"] == values.shape
-    assert off_by(values, expected) < 1e-5
+    assert relative_difference(values, expected) < 1e-5
 
 
-def test_the_same_input_makes_the_same_file() -> None:
+def test_building_a_graph_is_deterministic() -> None:
     network = whole(preset("mnasnet-a1"))
     assert build_graph(network).SerializeToString() == build_graph(network).SerializeToString()
 
 
-# The first are terabytes, so making them would fail; of the last, the kernels alone would fit.
+# The first two would have terabytes, so creating them would fail. In the last, only the biases exceed the limit.
 @pytest.mark.parametrize(
     "parts",
     [
@@ -204,7 +207,7 @@ def test_the_same_input_makes_the_same_file() -> None:
     ],
     ids=["head", "stage", "biases"],
 )
-def test_weights_above_2_gb_are_refused_before_they_are_made(parts: tuple[Part, ...]) -> None:
+def test_weights_above_2_gb_are_rejected_before_they_are_created(parts: tuple[Part, ...]) -> None:
     with pytest.raises(ArchitectureError, match="2 GB") as caught:
         build_graph(Fragment(parts, Shape(1, 8, 8)))
     assert caught.value.remedy
@@ -212,7 +215,7 @@ def test_weights_above_2_gb_are_refused_before_they_are_made(parts: tuple[Part, 
 
 @frozen
 class Pair:
-    """The same network as this package's graph and as torch's exporter writes it, with inputs and torch's outputs."""
+    """Hold the graphs of a network that this package and torch's exporter write, with inputs and torch's outputs."""
 
     own: onnx.ModelProto
     exported: onnx.ModelProto
@@ -220,10 +223,10 @@ class Pair:
     outputs: Values
 
 
-@pytest.fixture(scope="module", params=[*PACKED, *PRESETS])
+@pytest.fixture(scope="module", params=[*COMBINED, *PRESETS])
 def pair(request: pytest.FixtureRequest) -> Pair:
-    arch = PACKED.get(request.param) or preset(request.param)
-    model, inputs = settled(arch), images(arch, 2)
+    arch = COMBINED.get(request.param) or preset(request.param)
+    model, inputs = randomized_with_statistics(arch), images(arch, 2)
     own = build_graph(whole(arch), weights_of(arch, model), batch=2)
     exported = torch.onnx.export(model, (inputs,), dynamo=True, verbose=False)
     assert exported is not None
@@ -234,9 +237,9 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 exporting = pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
 
 
-def test_the_packed_architectures_have_every_combination() -> None:
+def test_the_combined_architectures_have_every_combination() -> None:
     layers, gates = set(), set()
-    for arch in PACKED.values():
+    for arch in COMBINED.values():
         for stage in arch.stages:
             gate = stage.gate and (stage.gate.of, stage.gate.activation, stage.gate.gate)
             layers.add((arch.padding, gate and gate[-1], stage.operator, stage.skip, stage.activation))
@@ -247,16 +250,18 @@ def test_the_packed_architectures_have_every_combination() -> None:
 
 @pytest.mark.slow
 @exporting
-def test_every_operator_gives_the_outputs_of_torch_and_of_its_export(pair: Pair) -> None:
+def test_every_operator_has_the_outputs_of_torch_and_of_its_exported_graph(pair: Pair) -> None:
     own = run(pair.own, pair.inputs)
-    assert off_by(own[:1], own[1:]) > 0.01  # a deep network still tells its inputs apart
-    assert off_by(own, pair.outputs) < 1e-4
-    assert off_by(own, run(pair.exported, pair.inputs)) < 1e-4
+    assert relative_difference(own[:1], own[1:]) > 0.01  # The output of the deep network depends on its input.
+    assert relative_difference(own, pair.outputs) < 1e-4
+    assert relative_difference(own, run(pair.exported, pair.inputs)) < 1e-4
 
 
 @pytest.mark.slow
 @exporting
-def test_onnx_runtime_makes_the_same_operators_of_every_graph_and_its_export(pair: Pair, tmp_path: Path) -> None:
+def test_onnx_runtime_optimizes_a_graph_and_the_exported_graph_to_the_same_operators(
+    pair: Pair, tmp_path: Path
+) -> None:
     found = []
     for graph in (pair.own, pair.exported):
         run(graph, pair.inputs, optimized=tmp_path / "optimized.onnx")

@@ -1,4 +1,4 @@
-"""Folded weights against torch's own normalisation, random ones against the closed form of their spread."""
+"""Tests of folded weights against torch's batch normalization, and of random weights against their variance."""
 
 from typing import Any
 
@@ -26,14 +26,14 @@ WIDE = parse_text("net classes=300\nstem conv k7 c64\ndsconv k5 c256 se0.5\nconv
 
 
 def state(arch: Architecture) -> dict[str, NDArray[Any]]:
-    """A model's parameters and statistics, all drawn at random."""
+    """Return random values for all parameters and statistics of a model."""
     rng, model = np.random.default_rng(0), build_model(arch)
     return {name: rng.uniform(0.5, 2.0, v.shape).astype(np.float32) for name, v in model.state_dict().items()}
 
 
 @settings(max_examples=40)
 @given(architectures())
-def test_a_folded_convolution_is_what_torch_s_normalisation_does_to_it(arch: Architecture) -> None:
+def test_a_folded_convolution_equals_a_convolution_with_torch_s_normalization(arch: Architecture) -> None:
     model = build_model(arch).eval().double()
     model.load_state_dict({name: torch.from_numpy(values) for name, values in state(arch).items()})
     folded = folded_weights(arch, state(arch))
@@ -46,7 +46,7 @@ def test_a_folded_convolution_is_what_torch_s_normalisation_does_to_it(arch: Arc
             np.testing.assert_allclose(folded[f"{name}.bias"], of_0.flatten().numpy(), rtol=1e-6, atol=1e-7)
 
 
-def test_weights_without_a_normalisation_stay_as_they_are() -> None:
+def test_weights_without_normalization_do_not_change() -> None:
     folded, given_state = folded_weights(ARCH, state(ARCH)), state(ARCH)
     for layer in ("stages.0.0.se_reduce", "stages.0.0.se_expand", "head.classifier"):
         for name in (f"{layer}.weight", f"{layer}.bias"):
@@ -81,7 +81,7 @@ def test_a_missing_parameter_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_parameter_of_another_shape_is_named_with_both(name: str) -> None:
+def test_a_parameter_of_another_shape_is_named_with_both_shapes(name: str) -> None:
     right = state(ARCH)[name]
     with pytest.raises(ArchitectureError) as caught:
         folded_weights(ARCH, state(ARCH) | {name: right[1:]})
@@ -90,12 +90,12 @@ def test_a_parameter_of_another_shape_is_named_with_both(name: str) -> None:
     assert str(right.shape) in caught.value.remedy
 
 
-def test_a_model_of_another_architecture_is_refused() -> None:
+def test_a_model_of_another_architecture_is_rejected() -> None:
     with pytest.raises(ArchitectureError, match=r"head\.classifier\.weight"):
         folded_weights(attrs.evolve(ARCH, classes=6), state(ARCH))
 
 
-def test_a_seed_is_always_the_same_weights_and_another_seed_others() -> None:
+def test_a_seed_determines_the_random_weights() -> None:
     parts = whole(ARCH).walk()
     first, again, other = (random_weights(parts, seed) for seed in (3, 3, 4))
     for name, values in first.items():
@@ -113,14 +113,14 @@ def test_random_weights_have_variance_2_over_fan_in_around_0_and_no_biases() -> 
             assert abs(values.mean()) < 0.05 * spread
 
 
-def test_a_depthwise_kernel_s_fan_in_is_its_area() -> None:
+def test_the_fan_in_of_a_depthwise_kernel_is_its_area() -> None:
     depthwise = random_weights(whole(preset("mobilenetv2")).walk())["stages.6.0.depthwise.weight"]
     assert depthwise.shape == (960, 1, 3, 3)
     assert depthwise.std() == pytest.approx((2 / 9) ** 0.5, rel=0.03)
 
 
 @pytest.mark.parametrize("name", ["mobilenetv2", "mnasnet-a1", "efficientnet-b0"])
-def test_random_weights_keep_a_deep_network_alive(name: str) -> None:
+def test_random_weights_keep_the_scale_of_activations_in_deep_networks(name: str) -> None:
     network = whole(preset(name))
     inputs = np.random.default_rng(0).standard_normal((2, *attrs.astuple(network.shape)), dtype=np.float32)
     graph = build_graph(network, batch=2).SerializeToString()

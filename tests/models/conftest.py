@@ -1,4 +1,4 @@
-"""Random networks are tiny: one thread runs them faster than several."""
+"""Fixtures of the tests of models. Their random networks are so small that one thread is faster than several."""
 
 from collections.abc import Iterator
 

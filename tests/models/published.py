@@ -1,4 +1,4 @@
-"""Published networks written out a second time, in plain torch and from the papers' tables."""
+"""Published networks written independently in plain torch, from the papers' tables."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,7 +17,7 @@ def conv_norm(
 
 
 class Residual(nn.Module):
-    """A branch added to its skip, `after` applied to the sum."""
+    """Add a branch to its skip and apply `after` to the sum."""
 
     def __init__(self, branch: nn.Module, skip: nn.Module, after: nn.Module) -> None:
         super().__init__()
@@ -33,31 +33,31 @@ def _shortcut(ins: int, outs: int, stride: int) -> nn.Module:
 
 
 def basic(ins: int, width: int, stride: int) -> nn.Module:
-    """ResNet-18's block (arXiv 1512.03385, figure 5, left)."""
+    """Return the block of ResNet-18 (arXiv 1512.03385, figure 5, left)."""
     branch = nn.Sequential(*conv_norm(ins, width, 3, stride), nn.ReLU(), *conv_norm(width, width, 3))
     return Residual(branch, _shortcut(ins, width, stride), nn.ReLU())
 
 
 def bottleneck(ins: int, width: int, stride: int) -> nn.Module:
-    """ResNet-50's block (figure 5, right), its stride in the 3x3 convolution."""
+    """Return the block of ResNet-50 (figure 5, right), with its stride in the 3x3 convolution."""
     inner = [*conv_norm(ins, width), nn.ReLU(), *conv_norm(width, width, 3, stride), nn.ReLU()]
     branch = nn.Sequential(*inner, *conv_norm(width, 4 * width))
     return Residual(branch, _shortcut(ins, 4 * width, stride), nn.ReLU())
 
 
-def resnet(block: Block, layers: Sequence[int], grows: int) -> nn.Module:
-    """ResNet of table 1; a block's output has `grows` times its width."""
+def resnet(block: Block, layers: Sequence[int], expansion: int) -> nn.Module:
+    """Return a ResNet of table 1, whose blocks have an output of `expansion` times their width."""
     parts: list[nn.Module] = [*conv_norm(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
     channels = 64
     for stage, count in enumerate(layers):
         for layer in range(count):
             parts.append(block(channels, 64 << stage, 2 if stage and not layer else 1))
-            channels = grows * 64 << stage
+            channels = expansion * 64 << stage
     return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000))
 
 
 class Squeeze(nn.Module):
-    """Squeeze-and-excitation with MobileNetV3's hard sigmoid."""
+    """Apply squeeze-and-excitation with MobileNetV3's hard sigmoid."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Squeeze(nn.Module):
 
 
 class Zero(nn.Module):
-    """No skip."""
+    """Return 0, for blocks without a skip."""
 
     def forward(self, _values: Tensor) -> float:
         return 0.0
@@ -93,7 +93,7 @@ def _blocks(rows: Sequence[Row]) -> Iterator[nn.Module]:
 
 
 def mobilenetv3(rows: Sequence[Row], width: int, features: int) -> nn.Module:
-    """MobileNetV3 (arXiv 1905.02244) of rows of its table 1 or 2."""
+    """Return a MobileNetV3 (arXiv 1905.02244) with the rows of its table 1 or 2."""
     stem = [*conv_norm(3, 16, 3, 2, eps=1e-3), nn.Hardswish()]
     last = [*conv_norm(rows[-1][2], width, eps=1e-3), nn.Hardswish(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(
@@ -101,7 +101,7 @@ def mobilenetv3(rows: Sequence[Row], width: int, features: int) -> nn.Module:
     )
 
 
-# Kernel, channels inside, output channels, squeezed channels (a quarter of those inside, to a multiple of 8), stride.
+# Kernel, inner channels, output channels, squeezed channels (a quarter of the inner ones, rounded to 8), stride.
 LARGE: tuple[Row, ...] = (
     (3, 16, 16, 0, 1, nn.ReLU),
     (3, 64, 24, 0, 2, nn.ReLU),

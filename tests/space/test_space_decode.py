@@ -1,4 +1,4 @@
-"""Choices, option numbers and architectures, there and back."""
+"""Tests of search spaces: choice indices, named options and architectures are converted into each other."""
 
 import math
 from itertools import product
@@ -38,32 +38,32 @@ def tiny() -> SearchSpace:
 
 
 @st.composite
-def picked(draw: st.DrawFn) -> tuple[SearchSpace, tuple[int, ...]]:
+def combinations(draw: st.DrawFn) -> tuple[SearchSpace, tuple[int, ...]]:
     space = _SPACES[draw(st.sampled_from(sorted(_SPACES)))]
     return space, tuple(draw(st.integers(0, len(choice.values) - 1)) for choice in space.all_choices)
 
 
-@given(picked())
+@given(combinations())
 @settings(deadline=None)
-def test_option_numbers_and_named_options_are_inverses(chosen: tuple[SearchSpace, tuple[int, ...]]) -> None:
-    space, picks = chosen
+def test_choice_indices_and_named_options_are_inverses(drawn: tuple[SearchSpace, tuple[int, ...]]) -> None:
+    space, picks = drawn
     params = space.params(picks)
     assert space.picks(params) == picks
     assert space.architecture(params) == space.from_picks(picks)
     assert set(params) == {choice.name for choice in space.choices}
 
 
-@given(picked())
+@given(combinations())
 @settings(deadline=None)
-def test_named_options_survive_as_words(chosen: tuple[SearchSpace, tuple[int, ...]]) -> None:
-    space, picks = chosen
+def test_named_options_are_read_from_text(drawn: tuple[SearchSpace, tuple[int, ...]]) -> None:
+    space, picks = drawn
     assert space.picks({name: str(value) for name, value in space.params(picks).items()}) == picks
 
 
-@given(picked())
+@given(combinations())
 @settings(deadline=None)
-def test_a_chooser_decodes_what_its_options_name(chosen: tuple[SearchSpace, tuple[int, ...]]) -> None:
-    space, picks = chosen
+def test_a_chooser_decodes_the_architecture_of_its_options(drawn: tuple[SearchSpace, tuple[int, ...]]) -> None:
+    space, picks = drawn
     params = space.params(picks)
     asked: list[str] = []
 
@@ -76,18 +76,18 @@ def test_a_chooser_decodes_what_its_options_name(chosen: tuple[SearchSpace, tupl
     assert asked == [choice.name for choice in space.choices]
 
 
-@given(picked())
+@given(combinations())
 @settings(deadline=None, max_examples=25)
-def test_the_nearest_of_what_is_in_the_space_is_itself(chosen: tuple[SearchSpace, tuple[int, ...]]) -> None:
-    space, picks = chosen
+def test_the_nearest_architecture_to_one_in_the_space_is_itself(drawn: tuple[SearchSpace, tuple[int, ...]]) -> None:
+    space, picks = drawn
     arch = space.from_picks(picks)
-    for form in (arch, canonical(arch)):  # with its stages as they are, and joined where they are alike
+    for form in (arch, canonical(arch)):  # with the stages of the space, and with equal stages joined
         assert canonical(space.from_picks(space.nearest(form))) == canonical(arch)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(_SPACES)))
 @settings(deadline=None, max_examples=30)
-def test_sampling_is_in_range_and_seeded(seed: int, name: str) -> None:
+def test_samples_are_in_range_and_depend_on_the_seed(seed: int, name: str) -> None:
     space = _SPACES[name]
     drawn = space.sample(np.random.default_rng(seed), 50)
     assert drawn.shape == (50, len(space.all_choices))
@@ -104,31 +104,31 @@ def test_sampling_reaches_every_option_about_equally() -> None:
         assert (abs(counts / 6000 - 1 / len(choice.values)) < 0.04).all()
 
 
-@given(picked())
+@given(combinations())
 @settings(deadline=None)
-def test_forms_are_the_parts_that_option_numbers_make(chosen: tuple[SearchSpace, tuple[int, ...]]) -> None:
-    space, picks = chosen
+def test_forms_are_the_parts_that_choice_indices_make(drawn: tuple[SearchSpace, tuple[int, ...]]) -> None:
+    space, picks = drawn
     arch = space.from_picks(picks)
     numbers = space.forms(np.array([picks], dtype=np.intp))[0]
     stem, *stages, head = (forms[i] for forms, i in zip(space.alternatives, numbers, strict=True))
     assert (stem, tuple(s for s in stages if s is not None), head) == (arch.stem, arch.stages, arch.head)
 
 
-def test_every_combination_is_listed_once(tiny: SearchSpace) -> None:
+def test_every_combination_is_enumerated_once(tiny: SearchSpace) -> None:
     every = list(tiny.enumerate())
     assert len(every) == len(set(every)) == tiny.size == 2 * (2 * 3) * 2 * 2
     assert math.prod(len(choice.values) for choice in tiny.choices) == tiny.size
 
 
-def test_a_tiny_space_s_networks_are_counted_by_listing_them(tiny: SearchSpace) -> None:
+def test_the_networks_of_a_tiny_space_are_counted_as_in_a_full_list(tiny: SearchSpace) -> None:
     networks = {canonical(tiny.from_picks(picks)) for picks in tiny.enumerate()}
-    # One less than one layer is one, so two of three depths are alike.
+    # At least one layer remains, so two of the three depths are equal.
     assert len(networks) == count_networks(tiny) == 2 * (2 * 2) * 2 * 2
 
 
 @given(st.lists(st.sampled_from([16, 24]), min_size=2, max_size=3), st.data())
 @settings(deadline=None, max_examples=40)
-def test_networks_are_counted_as_by_listing_them(channels: list[int], data: st.DataObject) -> None:
+def test_networks_are_counted_as_in_a_full_list(channels: list[int], data: st.DataObject) -> None:
     operators = st.lists(
         st.sampled_from(["absent", "conv", "mbconv", "mbconv e3", "fused", "basic"]),
         min_size=1,
@@ -147,7 +147,7 @@ def test_networks_are_counted_as_by_listing_them(channels: list[int], data: st.D
 
 
 @pytest.mark.parametrize("name", ["efficientnet", "mnasnet"])
-def test_a_large_space_is_not_listed(name: str) -> None:
+def test_a_large_space_cannot_be_enumerated(name: str) -> None:
     assert _SPACES[name].size > ENUMERABLE
     with pytest.raises(SpaceError, match=f"{_SPACES[name].size:,}"):
         _SPACES[name].enumerate()
@@ -166,14 +166,14 @@ def test_a_fixed_choice_leaves_one_option(tiny: SearchSpace) -> None:
     assert tiny.size == 48
 
 
-def test_fixing_a_choice_twice_or_to_what_it_is_changes_nothing(tiny: SearchSpace) -> None:
+def test_fixing_a_choice_again_to_its_only_option_changes_nothing(tiny: SearchSpace) -> None:
     once = tiny.fix({"stem.channels": 16})
     assert once.fix({"stem.channels": "16"}).size == once.size
     with pytest.raises(SpaceError, match=r"stem\.channels cannot be 8"):
         once.fix({"stem.channels": 8})
 
 
-def test_a_value_is_found_by_its_text_and_of_two_that_read_alike_it_is_the_first() -> None:
+def test_a_value_is_found_by_its_text_and_the_first_of_equal_texts_is_used() -> None:
     choice = Choice("kernel", (5, 3, "3", 5.0), ({}, {}, {}, {}))
     assert [choice.index(value) for value in (5, "5", 3, "3", 5.0, "5.0")] == [0, 0, 1, 1, 3, 3]
 
@@ -186,7 +186,7 @@ def test_fixed_choices_may_be_left_out_of_named_options(tiny: SearchSpace) -> No
 
 
 @pytest.mark.parametrize(
-    ("params", "told"),
+    ("params", "shown"),
     [
         ({"one.colour": 3}, "'one.colour'"),
         ({"stem.channels": 12}, "stem.channels cannot be 12"),
@@ -194,11 +194,11 @@ def test_fixed_choices_may_be_left_out_of_named_options(tiny: SearchSpace) -> No
         ({"stem.channels": None}, "stem.channels"),
     ],
 )
-def test_what_cannot_be_fixed_or_chosen_is_refused(tiny: SearchSpace, params: dict[str, Any], told: str) -> None:
+def test_unknown_choices_and_options_are_rejected(tiny: SearchSpace, params: dict[str, Any], shown: str) -> None:
     for use in (tiny.fix, tiny.architecture):
         with pytest.raises(SpaceError) as caught:
             use(params)
-        assert told in caught.value.problem or "no option is given" in caught.value.problem
+        assert shown in caught.value.problem or "no option is given" in caught.value.problem
         assert caught.value.remedy
 
 
@@ -209,30 +209,30 @@ def test_an_open_choice_must_be_given(tiny: SearchSpace) -> None:
         tiny.architecture(params)
 
 
-def test_a_space_with_everything_fixed_is_none(tiny: SearchSpace) -> None:
+def test_a_space_without_an_open_choice_is_rejected(tiny: SearchSpace) -> None:
     with pytest.raises(SpaceError, match="no choice"):
         tiny.fix(tiny.params(next(iter(tiny.enumerate()))))
 
 
-def test_a_target_s_images_and_labels_are_taken_on(tiny: SearchSpace) -> None:
+def test_a_space_takes_the_resolution_and_the_classes_of_a_target(tiny: SearchSpace) -> None:
     arch = tiny.for_target(resolution=96, classes=7).from_picks([0] * len(tiny.all_choices))
     assert (arch.resolution, arch.classes) == (96, 7)
     assert arch == tiny.from_picks([0] * len(tiny.all_choices)).adapted(resolution=96, classes=7)
     assert tiny.for_target().net == tiny.net
 
 
-def test_the_nearest_is_as_close_as_any(tiny: SearchSpace) -> None:
+def test_the_nearest_architecture_has_the_closest_channels(tiny: SearchSpace) -> None:
     wanted = attrs.evolve(
         tiny.from_picks([1, 1, 2, 1, 1]), stem=attrs.evolve(tiny.from_picks([1, 1, 2, 1, 1]).stem, channels=15)
     )
     assert tiny.nearest(wanted) == (1, 1, 2, 1, 1)
 
 
-def test_the_nearest_needs_room_for_every_layer(tiny: SearchSpace) -> None:
+def test_an_architecture_with_too_many_layers_has_no_nearest(tiny: SearchSpace) -> None:
     with pytest.raises(ArchitectureError, match="16 layers in 7 stages cannot be dealt out to the 2 stages"):
         tiny.nearest(preset("efficientnet-b0"))
 
 
-def test_option_numbers_in_any_sequence_make_the_same(tiny: SearchSpace) -> None:
+def test_choice_indices_in_any_kind_of_sequence_make_the_same_architecture(tiny: SearchSpace) -> None:
     for picks in product(range(2), range(2), range(3), range(2), range(2)):
         assert tiny.from_picks(np.array(picks)) == tiny.from_picks(list(picks)) == tiny.from_picks(picks)

@@ -1,4 +1,4 @@
-"""Options of a network: found wherever a listing of the whole space finds it, and nowhere else."""
+"""Tests of the inverse: choice indices are found exactly for the networks that a full list of the space contains."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -22,7 +22,7 @@ from nas.space.schema import read_space
 from tests.strategies import architectures
 
 _SPACES = {
-    # Stages that may be absent beside others of the same layers: several ways to deal a network out.
+    # Stages that may be absent, next to stages with the same layers: a network can be divided in several ways.
     "absent": """
         stem: conv k3 s2 c8
         head: pool dropout=0
@@ -31,7 +31,7 @@ _SPACES = {
           - {operator: [absent, conv, fused e1], kernel: 3, channels: [8, 16], layers: [1, 2]}
           - {operator: conv, kernel: [3, 5], channels: 16, layers: [1, 2]}
     """,
-    # Channels that coincide after rounding, of stem, stages and head.
+    # Channels of the stem, stages and head that are equal after rounding.
     "coinciding": """
         stem: {kind: conv, kernel: 3, channels: [8, 16]}
         head: {kind: conv, channels: {of: 32, times: [1, 1.01, 2]}}
@@ -39,7 +39,7 @@ _SPACES = {
           - {operator: mbconv e3, kernel: 3, channels: {of: 16, times: [0.9, 1, 1.1, 1.5]}}
           - {operator: [mbconv e3, dsconv], kernel: 3, channels: {of: 24, times: [0.7, 1]}, layers: [1, 2]}
     """,
-    # Skips that cannot be, and projections that need not be.
+    # Identity skips where none is possible, and projections where an identity is possible.
     "skips": """
         stem: conv k3 s2 c8
         head: pool dropout=0
@@ -48,7 +48,7 @@ _SPACES = {
           - {operator: basic, kernel: 3, stride: [1, 2], channels: [8, 16], skip: [identity, none, projection, pool]}
           - {operator: [absent, basic], kernel: 3, stride: 1, channels: 16, skip: [identity, none], layers: [1, 2]}
     """,
-    # Gates whose widths are told by equal numbers.
+    # Gates whose input channels and gated channels are equal.
     "gates": """
         stem: conv k3 s2 c8
         head: pool dropout=0
@@ -87,7 +87,7 @@ def check(name: str, arch: Architecture) -> None:
 
 
 @pytest.mark.parametrize("name", [*_SPACES, "nasbench_macro"])
-def test_all_of_a_space_is_found_in_it(name: str) -> None:
+def test_every_network_of_a_space_is_found(name: str) -> None:
     for picks in space(name).enumerate():
         check(name, space(name).from_picks(picks))
     for arch in every_network(name):
@@ -95,13 +95,13 @@ def test_all_of_a_space_is_found_in_it(name: str) -> None:
 
 
 @st.composite
-def shipped(draw: st.DrawFn) -> tuple[str, Architecture]:
+def from_shipped_spaces(draw: st.DrawFn) -> tuple[str, Architecture]:
     name = draw(st.sampled_from(space_names()))
     picks = tuple(draw(st.integers(0, len(choice.values) - 1)) for choice in space(name).all_choices)
     return name, space(name).from_picks(picks)
 
 
-@given(shipped(), st.booleans())
+@given(from_shipped_spaces(), st.booleans())
 @settings(deadline=None)
 def test_networks_of_shipped_spaces_are_found(drawn: tuple[str, Architecture], cut: bool) -> None:
     name, arch = drawn
@@ -111,8 +111,8 @@ def test_networks_of_shipped_spaces_are_found(drawn: tuple[str, Architecture], c
 
 
 @st.composite
-def strangers(draw: st.DrawFn) -> tuple[str, Architecture]:
-    """Networks in a space and beside it: its stages in any order and number, some of them altered."""
+def recombined(draw: st.DrawFn) -> tuple[str, Architecture]:
+    """Draw a network of stages of a space, in any order and number; one of them may be changed."""
     name = draw(st.sampled_from(sorted(_SPACES)))
     forms = [form for part in space(name).parts[1:-1] for form in part.forms if isinstance(form, Stage)]
     stages = draw(st.lists(st.sampled_from(forms), min_size=1, max_size=4))
@@ -124,16 +124,16 @@ def strangers(draw: st.DrawFn) -> tuple[str, Architecture]:
 
 
 @st.composite
-def strange_layers(draw: st.DrawFn) -> tuple[str, Architecture]:
-    """Any stages at all, in a space's surroundings."""
+def arbitrary(draw: st.DrawFn) -> tuple[str, Architecture]:
+    """Draw a network of arbitrary stages with the stem, head and settings of a space."""
     name = draw(st.sampled_from(sorted(_SPACES)))
     made = space(name).from_picks([len(choice.values) - 1 for choice in space(name).all_choices])
     return name, attrs.evolve(made, stages=draw(architectures()).stages)
 
 
-@given(strangers() | strange_layers())
+@given(recombined() | arbitrary())
 @settings(max_examples=400, deadline=None)
-def test_a_network_is_found_where_a_listing_finds_it(drawn: tuple[str, Architecture]) -> None:
+def test_a_network_is_found_exactly_if_the_full_list_contains_it(drawn: tuple[str, Architecture]) -> None:
     name, arch = drawn
     if canonical(arch) in every_network(name):
         check(name, arch)
@@ -142,13 +142,13 @@ def test_a_network_is_found_where_a_listing_finds_it(drawn: tuple[str, Architect
 
 
 @pytest.mark.parametrize("name", _ALTERED)
-def test_what_surrounds_the_layers_counts(name: str) -> None:
+def test_the_settings_of_a_network_must_be_those_of_the_space(name: str) -> None:
     arch = next(iter(sorted(every_network("absent"), key=repr)))
     check("absent", arch)
     assert inverse("absent").picks(attrs.evolve(arch, **{name: _ALTERED[name]})) is None
 
 
-def test_stem_and_head_count() -> None:
+def test_the_stem_and_the_head_must_be_those_of_the_space() -> None:
     arch = space("coinciding").from_picks([0] * len(space("coinciding").all_choices))
     check("coinciding", arch)
     for end in ("stem", "head"):
@@ -163,7 +163,7 @@ def test_the_space_for_another_target_finds_networks_of_that_target() -> None:
     assert other.picks(arch.adapted(resolution=64, classes=3)) == inverse("absent").picks(arch)
 
 
-def test_choices_that_are_made_are_option_zero_and_leave_other_networks_out() -> None:
+def test_only_networks_with_the_fixed_options_are_found() -> None:
     fixed = space("absent").fix({"stage3.kernel": 5})
     found = {arch for arch in every_network("absent") if Inverse(fixed).picks(arch)}
     assert found == {canonical(fixed.from_picks(picks)) for picks in fixed.enumerate()}
@@ -171,7 +171,7 @@ def test_choices_that_are_made_are_option_zero_and_leave_other_networks_out() ->
 
 
 @pytest.mark.parametrize("name", [*_SPACES, *space_names()])
-def test_the_same_options_are_found_in_any_order_of_asking(name: str) -> None:
+def test_the_same_options_are_found_in_any_order_of_calls(name: str) -> None:
     archs = [space(name).from_picks(row) for row in space(name).sample(np.random.default_rng(0), 50).tolist()]
     again = Inverse(space(name))
     backwards = [again.picks(arch) for arch in reversed(archs)]
@@ -179,7 +179,7 @@ def test_the_same_options_are_found_in_any_order_of_asking(name: str) -> None:
     assert backwards == [Inverse(space(name)).picks(canonical(arch)) for arch in reversed(archs)]
 
 
-def test_published_networks_are_found_where_they_lie() -> None:
+def test_published_networks_are_found_in_the_spaces_that_contain_them() -> None:
     b0 = preset("efficientnet-b0")
     assert inverse("efficientnet").picks(b0) == space("efficientnet").nearest(b0)
     assert inverse("mnasnet").picks(preset("mnasnet-a1")) is None

@@ -1,4 +1,4 @@
-"""Space files: what they mean, and what they say when they are broken."""
+"""Tests of the files of search spaces: what their keys mean, and the error messages of invalid files."""
 
 import copy
 import tempfile
@@ -27,7 +27,7 @@ defaults: {defaults}
 stages:
   - {stage}
 """
-_RIGHT = {
+_VALID = {
     "net": "channels=3 resolution=32 classes=10 act=relu",
     "stem": "conv k3 s1 c8",
     "head": "conv c16",
@@ -37,14 +37,14 @@ _RIGHT = {
 }
 
 
-def written(folder: Path, **changes: str) -> Path:
+def write_space(folder: Path, **changes: str) -> Path:
     path = folder / "own.yaml"
-    path.write_text(_FILE.format(**_RIGHT | changes), encoding="utf-8")
+    path.write_text(_FILE.format(**_VALID | changes), encoding="utf-8")
     return path
 
 
-def refused(path: Path) -> SpaceError:
-    """What is said; it names the file, stays short and has a remedy."""
+def error_of(path: Path) -> SpaceError:
+    """Return the error of loading a file; require that it names the file, is short and has a remedy."""
     with pytest.raises(SpaceError) as caught:
         load_space(path)
     assert str(path) in caught.value.problem
@@ -57,10 +57,10 @@ def forms(path: Path) -> list[Any]:
     return list(load_space(path).parts[1].forms)
 
 
-def test_the_file_that_the_others_are_broken_from_is_right(tmp_path: Path) -> None:
-    space = load_space(written(tmp_path))
+def test_the_file_that_the_invalid_files_derive_from_is_valid(tmp_path: Path) -> None:
+    space = load_space(write_space(tmp_path))
     assert (space.name, space.source, space.baselines, space.size) == ("own", "", (), 2)
-    assert forms(written(tmp_path)) == [Stage("mbconv", 8, kernel=3), Stage("mbconv", 8, kernel=5)]
+    assert forms(write_space(tmp_path)) == [Stage("mbconv", 8, kernel=3), Stage("mbconv", 8, kernel=5)]
 
 
 @pytest.mark.parametrize(
@@ -84,27 +84,27 @@ def test_the_file_that_the_others_are_broken_from_is_right(tmp_path: Path) -> No
         ("{channels: 8, operator: [conv, fused k5 e4]}", [Stage("conv", 8), Stage("fused", 8, kernel=5, expansion=4)]),
     ],
 )
-def test_what_a_key_means(tmp_path: Path, stage: str, made: list[Stage]) -> None:
+def test_a_key_makes_these_stages(tmp_path: Path, stage: str, made: list[Stage]) -> None:
     head = "{channels: [16, 24]}"
-    assert forms(written(tmp_path, stage=stage, head=head)) == made
+    assert forms(write_space(tmp_path, stage=stage, head=head)) == made
 
 
-def test_a_stage_s_own_key_replaces_the_default(tmp_path: Path) -> None:
-    path = written(
+def test_a_key_of_a_stage_replaces_the_default(tmp_path: Path) -> None:
+    path = write_space(
         tmp_path, defaults="{operator: mbconv, kernel: [3, 5], channels: 8}", stage="{kernel: 7, channels: [8, 9]}"
     )
     assert forms(path) == [Stage("mbconv", 8, kernel=7), Stage("mbconv", 9, kernel=7)]
 
 
 def test_stem_and_head_may_be_mappings_with_choices(tmp_path: Path) -> None:
-    path = written(
+    path = write_space(
         tmp_path, stem="{channels: [8, 16], kernel: 5}", head="{kind: conv, channels: 32, dropout: [0, 0.2]}"
     )
     space = load_space(path)
     assert space.parts[0].forms == (ConvStem(8, kernel=5), ConvStem(16, kernel=5))
     assert space.parts[-1].forms == (ConvHead(32), ConvHead(32, 0.2))
-    assert load_space(written(tmp_path, head="pool dropout=0.5")).parts[-1].forms == (PoolHead(0.5),)
-    path = written(
+    assert load_space(write_space(tmp_path, head="pool dropout=0.5")).parts[-1].forms == (PoolHead(0.5),)
+    path = write_space(
         tmp_path,
         stem="{kind: maxpool, channels: [64]}",
         head="{kind: mlp, channels: 8, features: {of: 32, times: [1, 2]}}",
@@ -114,11 +114,11 @@ def test_stem_and_head_may_be_mappings_with_choices(tmp_path: Path) -> None:
 
 
 def test_name_source_and_baselines_are_kept(tmp_path: Path) -> None:
-    space = load_space(written(tmp_path, top="name: mine\nsource: my head\nbaselines: [mnasnet-a1, mobilenetv2]"))
+    space = load_space(write_space(tmp_path, top="name: mine\nsource: my head\nbaselines: [mnasnet-a1, mobilenetv2]"))
     assert (space.name, space.source, space.baselines) == ("mine", "my head", ("mnasnet-a1", "mobilenetv2"))
 
 
-_BROKEN: list[tuple[dict[str, str], str]] = [
+_INVALID: list[tuple[dict[str, str], str]] = [
     # keys
     ({"top": "colour: red"}, "'colour'"),
     ({"top": "3: 4"}, "key 3"),
@@ -126,12 +126,12 @@ _BROKEN: list[tuple[dict[str, str], str]] = [
     ({"stage": "{channels: [8, 16], [1, 2]: 3}"}, "unhashable"),
     ({"stem": "{channels: 8, colour: 3}"}, "stem: key 'colour'"),
     ({"defaults": "{operator: mbconv, colour: 3}"}, "defaults: key 'colour'"),
-    ({"stage": "{channels: 8, kernel: [3, 5], kernel: 7}"}, "key 'kernel' stands twice"),
+    ({"stage": "{channels: 8, kernel: [3, 5], kernel: 7}"}, "key 'kernel' is given twice"),
     ({"stage": "{kernel: [3, 5]}"}, "stages[0]: channels is missing"),
     ({"defaults": "{}"}, "stages[0]: operator is missing"),
-    ({"stem": "conv k3"}, "stem: needs channels"),
-    ({"head": "{dropout: [0, 0.2]}"}, "head: needs channels"),
-    ({"head": "mlp c8"}, "head: needs features"),
+    ({"stem": "conv k3"}, "stem: channels is missing"),
+    ({"head": "{dropout: [0, 0.2]}"}, "head: channels is missing"),
+    ({"head": "mlp c8"}, "head: features is missing"),
     ({"head": "{channels: 8, features: 16}"}, "head.features: 'f16'"),
     # kinds of values
     ({"net": "[1, 2]"}, "net: [1, 2] is not text"),
@@ -152,8 +152,8 @@ _BROKEN: list[tuple[dict[str, str], str]] = [
     ({"top": "baselines: [resnet-99]"}, "baselines: no preset is called 'resnet-99'"),
     # lists
     ({"stage": "{channels: []}"}, "stages[0].channels: 0 options"),
-    ({"stage": "{channels: [8, 16, 8]}"}, "stages[0].channels: an option stands twice"),
-    ({"stage": "{channels: 8, expansion: [3, 3.0]}"}, "stages[0].expansion: an option stands twice"),
+    ({"stage": "{channels: [8, 16, 8]}"}, "stages[0].channels: an option is given twice"),
+    ({"stage": "{channels: 8, expansion: [3, 3.0]}"}, "stages[0].expansion: an option is given twice"),
     ({"stage": f"{{channels: {list(range(1, 1200))}}}"}, "stages[0].channels: 1199 options"),
     ({"stage": f"{{channels: {list(range(1, 201))}, layers: {list(range(1, 201))}}}"}, "40,000 combinations"),
     ({"stage": "{channels: 8}"}, "no choice"),
@@ -162,8 +162,8 @@ _BROKEN: list[tuple[dict[str, str], str]] = [
     ({"stage": "{channels: [8, 16], operator: foo}"}, "stages[0].operator: unknown operator 'foo'"),
     ({"stage": "{channels: [8, 16], operator: ''}"}, "stages[0].operator: unknown operator ''"),
     ({"stage": "{channels: [8, 16], operator: mbconv q5}"}, "stages[0].operator: 'q5'"),
-    ({"stage": "{channels: [8, 16], operator: absent}"}, "stages: every one may be absent"),
-    ({"stage": "{channels: 8, operator: [conv, absent]}"}, "stages: every one may be absent"),
+    ({"stage": "{channels: [8, 16], operator: absent}"}, "stages: every stage may be absent"),
+    ({"stage": "{channels: 8, operator: [conv, absent]}"}, "stages: every stage may be absent"),
     ({"stage": "{channels: 8, kernel: [3, 4]}"}, "stages[0]: stage kernel is 4"),
     ({"stage": "{channels: 8, kernel: [3, 3.5]}"}, "stages[0].kernel: 'k3.5'"),
     ({"stage": "{channels: 8, kernel: [3, '5 e6']}"}, "stages[0].kernel: 'e6'"),
@@ -206,7 +206,7 @@ _BROKEN: list[tuple[dict[str, str], str]] = [
     ({"stage": "{channels: {of: -16, times: [1, 2]}}"}, "stages[0].channels"),
     ({"stage": f"{{channels: {{of: {10**400}, times: [1, 2]}}}}"}, "stages[0].channels"),
     ({"stage": "{channels: {of: 16, times: []}}"}, "stages[0].channels: 0 options"),
-    ({"stage": "{channels: {of: 16, times: [1, 1]}}"}, "stages[0].channels: an option stands twice"),
+    ({"stage": "{channels: {of: 16, times: [1, 1]}}"}, "stages[0].channels: an option is given twice"),
     ({"stage": "{channels: {of: 16, times: [1, two]}}"}, "stages[0].channels.times"),
     ({"stage": "{channels: {of: 16, times: [1, .nan]}}"}, "stages[0].channels.times"),
     ({"stage": "{channels: {of: 16, times: [1, .inf]}}"}, "stages[0].channels.times"),
@@ -214,29 +214,31 @@ _BROKEN: list[tuple[dict[str, str], str]] = [
     ({"stage": "{channels: 8, layers: {of: 2, plus: [0, 0.5]}}"}, "stages[0].layers.plus"),
     ({"stage": "{channels: 8, kernel: {of: 3, plus: [0, 2]}}"}, "stages[0].kernel"),
     # names
-    ({"stage": "{name: stem, channels: [8, 16]}"}, "stages[0].name: 'stem' is taken"),
+    ({"stage": "{name: stem, channels: [8, 16]}"}, "stages[0].name: 'stem' is used twice"),
     ({"stage": "{name: two words, channels: [8, 16]}"}, "stages[0].name: 'two words'"),
     ({"stage": "{name: 3, channels: [8, 16]}"}, "stages[0].name: 3"),
-    ({"stage": "{name: a, channels: [8, 16]}\n  - {name: a, channels: 8}"}, "stages[1].name: 'a' is taken"),
+    ({"stage": "{name: a, channels: [8, 16]}\n  - {name: a, channels: 8}"}, "stages[1].name: 'a' is used twice"),
 ]
 
 
-@pytest.mark.parametrize(("changes", "told"), _BROKEN, ids=[told for _, told in _BROKEN])
-def test_a_broken_file_is_told_by_file_and_key(tmp_path: Path, changes: dict[str, str], told: str) -> None:
-    assert told in str(refused(written(tmp_path, **changes)))
+@pytest.mark.parametrize(("changes", "message"), _INVALID, ids=[message for _, message in _INVALID])
+def test_an_invalid_file_is_rejected_with_its_file_and_key(
+    tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    assert message in str(error_of(write_space(tmp_path, **changes)))
 
 
 @pytest.mark.parametrize("key", ["net", "stem", "head", "stages"])
 def test_a_missing_key_is_named(key: str) -> None:
-    data = yaml.safe_load(_FILE.format(**_RIGHT))
+    data = yaml.safe_load(_FILE.format(**_VALID))
     del data[key]
     with pytest.raises(SpaceError, match=rf"own\.yaml: {key} is missing"):
         read_space(data, "own.yaml", "own")
 
 
 @pytest.mark.parametrize("stages", [None, [], {}, "mbconv", 3, [{"channels": [8, 16]}] * 101])
-def test_stages_are_a_list_of_some_and_not_too_many(stages: Any) -> None:
-    data = yaml.safe_load(_FILE.format(**_RIGHT)) | {"stages": stages}
+def test_stages_must_be_a_list_that_is_not_empty_and_not_too_long(stages: Any) -> None:
+    data = yaml.safe_load(_FILE.format(**_VALID)) | {"stages": stages}
     with pytest.raises(SpaceError, match=r"own\.yaml: stages: .*"):
         read_space(data, "own.yaml", "own")
 
@@ -248,60 +250,60 @@ _HOSTILE: dict[str, bytes] = {
     "a list": b"[1, 2]",
     "null": b"null",
     "object": b"!!python/object/apply:os.system ['exit 1']",
-    "object inside": _FILE.format(**_RIGHT | {"top": "source: !!python/object/apply:os.system ['exit 1']"}).encode(),
-    "name of code": _FILE.format(**_RIGHT | {"top": "source: !!python/name:os.system"}).encode(),
-    "own tag": _FILE.format(**_RIGHT | {"top": "source: !mine x"}).encode(),
-    "two documents": (_FILE.format(**_RIGHT) + "---\na: b").encode(),
+    "object inside": _FILE.format(**_VALID | {"top": "source: !!python/object/apply:os.system ['exit 1']"}).encode(),
+    "name of code": _FILE.format(**_VALID | {"top": "source: !!python/name:os.system"}).encode(),
+    "own tag": _FILE.format(**_VALID | {"top": "source: !mine x"}).encode(),
+    "two documents": (_FILE.format(**_VALID) + "---\na: b").encode(),
     "unclosed": b"stages: [",
     "tabs": b"net:\n\t- x",
     "no such anchor": b"net: *nowhere",
     "merge of a number": b"<<: 5",
     "nul": b"\0",
     "latin-1": "name: Müller".encode("latin-1"),
-    "utf-16": _FILE.format(**_RIGHT).encode("utf-16"),
+    "utf-16": _FILE.format(**_VALID).encode("utf-16"),
     "random bytes": bytes(range(256)),
     "deep list": b"[" * 3000,
     "deep mapping": b"{a: " * 3000,
     "deep dashes": b"- " * 3000 + b"x",
-    "bad date": _FILE.format(**_RIGHT | {"top": "source: 2001-99-99"}).encode(),
-    "bad tagged int": _FILE.format(**_RIGHT | {"top": "source: !!int abc"}).encode(),
-    "bad tagged empty int": _FILE.format(**_RIGHT | {"top": "source: !!int ''"}).encode(),
-    "bad tagged bool": _FILE.format(**_RIGHT | {"top": "source: !!bool abc"}).encode(),
-    "bad tagged date": _FILE.format(**_RIGHT | {"top": "source: !!timestamp abc"}).encode(),
-    "number of 5000 digits": _FILE.format(**_RIGHT | {"top": f"source: {'9' * 5000}"}).encode(),
-    "itself": _FILE.format(**_RIGHT | {"top": "source: &a [*a]"}).encode(),
-    "itself as a stage": _FILE.format(**_RIGHT | {"stage": "&s {kernel: *s, channels: 8}"}).encode(),
+    "bad date": _FILE.format(**_VALID | {"top": "source: 2001-99-99"}).encode(),
+    "bad tagged int": _FILE.format(**_VALID | {"top": "source: !!int abc"}).encode(),
+    "bad tagged empty int": _FILE.format(**_VALID | {"top": "source: !!int ''"}).encode(),
+    "bad tagged bool": _FILE.format(**_VALID | {"top": "source: !!bool abc"}).encode(),
+    "bad tagged date": _FILE.format(**_VALID | {"top": "source: !!timestamp abc"}).encode(),
+    "number of 5000 digits": _FILE.format(**_VALID | {"top": f"source: {'9' * 5000}"}).encode(),
+    "itself": _FILE.format(**_VALID | {"top": "source: &a [*a]"}).encode(),
+    "itself as a stage": _FILE.format(**_VALID | {"stage": "&s {kernel: *s, channels: 8}"}).encode(),
     "bomb": f"{{{_BOMB}}}".encode(),
     **{
-        f"bomb as {key}": _FILE.format(**_RIGHT | {"top": f"{key}: {{{_BOMB}}}"}).encode()
+        f"bomb as {key}": _FILE.format(**_VALID | {"top": f"{key}: {{{_BOMB}}}"}).encode()
         for key in ("name", "source", "baselines")
     },
     **{
-        f"bomb as {key}": _FILE.format(**_RIGHT | {key: f"{{{_BOMB}}}"}).encode() for key in ("net", "stem", "defaults")
+        f"bomb as {key}": _FILE.format(**_VALID | {key: f"{{{_BOMB}}}"}).encode() for key in ("net", "stem", "defaults")
     },
-    "bomb as a stage's name": _FILE.format(**_RIGHT | {"stage": f"{{name: {{{_BOMB}}}, channels: [8, 9]}}"}).encode(),
-    "bomb as an option": _FILE.format(**_RIGHT | {"stage": f"{{kernel: [{{{_BOMB}}}], channels: [8, 9]}}"}).encode(),
+    "bomb as a stage's name": _FILE.format(**_VALID | {"stage": f"{{name: {{{_BOMB}}}, channels: [8, 9]}}"}).encode(),
+    "bomb as an option": _FILE.format(**_VALID | {"stage": f"{{kernel: [{{{_BOMB}}}], channels: [8, 9]}}"}).encode(),
 }
 
 
 @pytest.mark.parametrize("data", _HOSTILE.values(), ids=_HOSTILE.keys())
-def test_a_hostile_file_is_refused_in_a_short_message(tmp_path: Path, data: bytes) -> None:
+def test_a_hostile_file_is_rejected_with_a_short_message(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "own.yaml"
     path.write_bytes(data)
-    refused(path)
+    error_of(path)
 
 
-def test_a_folder_is_no_space(tmp_path: Path) -> None:
-    assert "cannot be read" in refused(tmp_path).problem
+def test_a_folder_is_rejected(tmp_path: Path) -> None:
+    assert "cannot be read" in error_of(tmp_path).problem
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    assert "no such file" in refused(tmp_path / "gone.yaml").problem
+def test_a_missing_file_is_rejected(tmp_path: Path) -> None:
+    assert "no such file" in error_of(tmp_path / "gone.yaml").problem
 
 
-def test_aliases_and_merges_that_mean_well_are_read(tmp_path: Path) -> None:
+def test_small_aliases_and_merges_are_read(tmp_path: Path) -> None:
     stage = "&first {channels: [8, 16], kernel: &k [3, 5]}\n  - {<<: *first, kernel: 7}\n  - {channels: 8, kernel: *k}"
-    assert load_space(written(tmp_path, stage=stage)).size == 4 * 2 * 2
+    assert load_space(write_space(tmp_path, stage=stage)).size == 4 * 2 * 2
 
 
 _SHIPPED = {
@@ -340,13 +342,13 @@ _VALUES = st.recursive(
 
 
 def paths(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in nested lists and mappings."""
+    """Return the path of every place in nested lists and mappings."""
     inside = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     return [found for key, value in inside for found in [(*at, key), *paths(value, (*at, key))]]
 
 
-def usable(space: SearchSpace) -> None:
-    """Whatever is let in makes architectures."""
+def check_space(space: SearchSpace) -> None:
+    """Require that random combinations of an accepted space make architectures."""
     for picks in space.sample(np.random.default_rng(0), 3):
         arch = space.from_picks(picks)
         assert space.architecture(space.params(picks)) == arch
@@ -355,7 +357,7 @@ def usable(space: SearchSpace) -> None:
 
 @given(st.sampled_from(sorted(_SHIPPED)), st.data())
 @settings(deadline=None, max_examples=200)
-def test_no_change_to_a_valid_space_does_more_than_be_refused(name: str, data: st.DataObject) -> None:
+def test_any_changed_space_is_read_or_rejected(name: str, data: st.DataObject) -> None:
     broken = copy.deepcopy(_SHIPPED[name])
     for _ in range(data.draw(st.integers(1, 2))):
         path = data.draw(st.sampled_from(paths(broken)))
@@ -369,20 +371,20 @@ def test_no_change_to_a_valid_space_does_more_than_be_refused(name: str, data: s
     try:
         space = read_space(broken, "own.yaml", "own")
     except SpaceError as error:
-        told = error
+        message = error
     else:
-        usable(space)
+        check_space(space)
         return
-    assert told.problem.startswith("own.yaml: ")
-    assert told.remedy
+    assert message.problem.startswith("own.yaml: ")
+    assert message.remedy
 
 
-_TEXT = _FILE.format(**_RIGHT | {"top": "name: own"})
+_TEXT = _FILE.format(**_VALID | {"top": "name: own"})
 
 
 @given(st.integers(0, len(_TEXT)), st.integers(0, 10), st.text(max_size=5) | st.sampled_from(list("[]{}&*!|>%@#:-,?")))
 @settings(deadline=None, max_examples=200)
-def test_no_damage_to_a_file_does_more_than_be_refused(start: int, length: int, put: str) -> None:
+def test_any_damaged_file_is_read_or_rejected(start: int, length: int, put: str) -> None:
     text = _TEXT[:start] + put + _TEXT[start + length :]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "own.yaml"
@@ -390,9 +392,9 @@ def test_no_damage_to_a_file_does_more_than_be_refused(start: int, length: int, 
         try:
             space = load_space(path)
         except SpaceError as error:
-            told = error
+            message = error
         else:
-            usable(space)
+            check_space(space)
             return
-        assert told.problem.startswith(str(path))
-        assert told.remedy
+        assert message.problem.startswith(str(path))
+        assert message.remedy

@@ -1,4 +1,4 @@
-"""The shipped spaces, against the papers and against NAS-Bench-Macro's own counts."""
+"""Tests of the shipped spaces against the papers and against the published counts of NAS-Bench-Macro."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ from nas.space.count import count_networks
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space, space_names
 
-# Channels after rounding, stage by stage.
+# Channels of each stage after rounding to multiples of 8.
 _MNASNET_CHANNELS = [
     {16, 24}, {24, 32}, {24, 32, 40}, {48, 64, 80}, {72, 96, 120}, {120, 160, 200}, {240, 320, 400}
 ]  # fmt: skip
@@ -62,7 +62,7 @@ def test_four_spaces_are_shipped_and_load_by_their_names() -> None:
         assert all(preset(baseline) for baseline in space.baselines)
 
 
-def test_all_of_nasbench_macro_is_counted_as_published(macro: SearchSpace, table: dict[str, list[Any]]) -> None:
+def test_all_costs_of_nasbench_macro_equal_the_published_costs(macro: SearchSpace, table: dict[str, list[Any]]) -> None:
     picks = np.array([[int(digit) for digit in code] for code in table["arch"]], dtype=np.intp)
     assert picks.shape == (6561, 8)
     counted = chain_costs(chain_of(macro), macro.forms(picks))
@@ -70,7 +70,9 @@ def test_all_of_nasbench_macro_is_counted_as_published(macro: SearchSpace, table
     np.testing.assert_array_equal(counted[:, 1], table["params"])
 
 
-def test_nasbench_macro_one_by_one_is_counted_as_published(macro: SearchSpace, table: dict[str, list[Any]]) -> None:
+def test_the_cost_of_each_nasbench_macro_network_equals_the_published_cost(
+    macro: SearchSpace, table: dict[str, list[Any]]
+) -> None:
     for code, flops, params in zip(*table.values(), strict=True):
         counted = cost(macro.from_picks([int(digit) for digit in code]))
         assert (counted.macs, counted.params) == (flops, params), code
@@ -83,7 +85,7 @@ def test_nasbench_macro_holds_3969_networks(macro: SearchSpace) -> None:
 
 
 @pytest.mark.parametrize("figure", list(COUNTED))
-def test_nasbench_macro_s_span_is_found_without_listing_it(macro: SearchSpace, figure: str) -> None:
+def test_the_cost_range_of_nasbench_macro_equals_that_of_a_full_list(macro: SearchSpace, figure: str) -> None:
     model, chain = COUNTED[figure], chain_of(macro)
     every = np.array(list(macro.enumerate()), dtype=np.intp)
     costs = model.many(chain, macro.forms(every))
@@ -91,7 +93,7 @@ def test_nasbench_macro_s_span_is_found_without_listing_it(macro: SearchSpace, f
 
 
 @pytest.mark.parametrize("name", ["efficientnet", "mnasnet", "mobilenetv3", "nasbench_macro"])
-def test_parts_add_up_to_whole_networks(name: str) -> None:
+def test_costs_of_parts_add_up_to_costs_of_networks(name: str) -> None:
     space = find_space(name)
     picks = space.sample(np.random.default_rng(0), 200)
     archs = [space.from_picks(row) for row in picks]
@@ -109,19 +111,19 @@ def test_mnasnet_has_432_options_for_each_of_seven_blocks(mnasnet: SearchSpace) 
     assert mnasnet.size == 432**7
 
 
-def test_mnasnet_s_channels_are_rounded_to_8_and_collide(mnasnet: SearchSpace) -> None:
+def test_the_channels_of_mnasnet_are_rounded_to_8_and_some_are_equal(mnasnet: SearchSpace) -> None:
     found = [{form.channels for form in part.forms if isinstance(form, Stage)} for part in mnasnet.parts[1:-1]]
     assert found == _MNASNET_CHANNELS
 
 
 @pytest.mark.parametrize(("block", "layers"), list(enumerate(_MNASNET_LAYERS)))
-def test_mnasnet_s_layers_are_one_less_or_more_and_never_none(
+def test_the_layers_of_mnasnet_vary_by_one_and_at_least_one_remains(
     mnasnet: SearchSpace, block: int, layers: set[int]
 ) -> None:
     assert {form.layers for form in mnasnet.parts[1 + block].forms if isinstance(form, Stage)} == layers
 
 
-def test_mnasnet_s_blocks_are_the_paper_s(mnasnet: SearchSpace) -> None:
+def test_the_blocks_of_mnasnet_are_those_of_the_paper(mnasnet: SearchSpace) -> None:
     forms = [form for part in mnasnet.parts[1:-1] for form in part.forms if isinstance(form, Stage)]
     assert {(form.operator, form.expansion) for form in forms} == {
         ("conv", 1),
@@ -136,19 +138,23 @@ def test_mnasnet_s_blocks_are_the_paper_s(mnasnet: SearchSpace) -> None:
     assert strides == [{1}, {2}, {2}, {2}, {1}, {2}, {1}]
 
 
-@pytest.mark.parametrize(("name", "off"), [("mnasnet-a1", "channels"), ("mnasnet-b1", "channels"), ("mobilenetv2", "")])
-def test_the_published_mnasnets_lie_off_the_grid_in_one_stage(mnasnet: SearchSpace, name: str, off: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "different_field"), [("mnasnet-a1", "channels"), ("mnasnet-b1", "channels"), ("mobilenetv2", "")]
+)
+def test_the_published_mnasnets_are_outside_the_space_in_one_stage(
+    mnasnet: SearchSpace, name: str, different_field: str
+) -> None:
     arch = preset(name)
     near = mnasnet.from_picks(mnasnet.nearest(arch))
     stages = [stage for part in mnasnet.parts[1:-1] for stage in [set(part.forms)]]
     outside = [
         i for i, (stage, forms) in enumerate(zip(arch.stages, stages, strict=True)) if not _is_form(stage, forms)
     ]
-    assert len(outside) == (1 if off else 0)
+    assert len(outside) == (1 if different_field else 0)
     for i in set(range(7)) - set(outside):
         assert attrs.evolve(near.stages[i], activation=arch.stages[i].activation) == arch.stages[i]
     for i in outside:
-        assert getattr(near.stages[i], off) != getattr(arch.stages[i], off)
+        assert getattr(near.stages[i], different_field) != getattr(arch.stages[i], different_field)
 
 
 def _is_form(stage: Stage, forms: set[Any]) -> bool:
@@ -167,13 +173,13 @@ def once_for_all() -> SearchSpace:
     return find_space("mobilenetv3")
 
 
-def test_once_for_all_s_networks_are_counted_as_published(once_for_all: SearchSpace) -> None:
+def test_the_number_of_once_for_all_networks_equals_the_published_number(once_for_all: SearchSpace) -> None:
     # Five units of two, three or four layers with nine forms each: the paper's 2e19.
     assert count_networks(once_for_all) == (9**2 + 9**3 + 9**4) ** 5
     assert f"{count_networks(once_for_all):.0e}" == "2e+19"
 
 
-def test_once_for_all_s_units_are_mobilenetv3_s(once_for_all: SearchSpace) -> None:
+def test_the_units_of_once_for_all_are_those_of_mobilenetv3(once_for_all: SearchSpace) -> None:
     large = preset("mobilenetv3-large")
     stem, first, *layers, head = once_for_all.parts
     assert (stem.forms, first.forms, head.forms) == ((large.stem,), large.stages[:1], (large.head,))
@@ -186,7 +192,7 @@ def test_once_for_all_s_units_are_mobilenetv3_s(once_for_all: SearchSpace) -> No
             assert set(part.forms) - {None} == expected
 
 
-def test_mobilenetv3_lies_off_the_grid_in_its_third_unit_alone(once_for_all: SearchSpace) -> None:
+def test_mobilenetv3_is_outside_the_space_only_in_its_third_unit(once_for_all: SearchSpace) -> None:
     large = preset("mobilenetv3-large")
     near = canonical(once_for_all.from_picks(once_for_all.nearest(large)))
     assert near.stages[:4] == large.stages[:4]
@@ -195,13 +201,13 @@ def test_mobilenetv3_lies_off_the_grid_in_its_third_unit_alone(once_for_all: Sea
 
 
 @pytest.mark.parametrize("word", ["", "nope", ".", "tests", "a" * 300, "a/" * 200, "mnasnet ", "\0", "../mnasnet"])
-def test_an_unknown_space_is_refused_with_the_known_ones(word: str) -> None:
+def test_an_unknown_space_is_rejected_with_the_known_names(word: str) -> None:
     with pytest.raises(SpaceError, match="no search space is called") as caught:
         find_space(word)
     assert "nasbench_macro" in caught.value.remedy
 
 
-def test_a_file_of_one_s_own_is_found_by_its_path(tmp_path: Path) -> None:
+def test_a_file_is_found_by_its_path(tmp_path: Path) -> None:
     for name in ("own.yaml", "own.yml", "own.txt"):
         path = tmp_path / name
         path.write_text("net: ''\nstem: conv c8\nhead: pool\nstages: [{operator: conv, channels: [8, 16]}]", "utf-8")
@@ -209,7 +215,7 @@ def test_a_file_of_one_s_own_is_found_by_its_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["gone.yaml", "gone.yml", "\0.yaml"])
-def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+def test_the_message_names_a_missing_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(SpaceError) as caught:
         find_space(str(tmp_path / name))
     assert str(tmp_path) in caught.value.problem
