@@ -41,7 +41,7 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
 
     - `trial`: Number of the trial; NA for the baseline.
     - `state`: "complete", "pruned", "failed", "killed" or "running"; "baseline" for the baseline.
-    - `accuracy`: Accuracy on the validation split, from 0 to 1.
+    - `accuracy`: Accuracy on the validation split, from 0 to 1, or the zero-cost score of a study without training.
     - `macs`, `params`, `peak_bytes`, `size_bytes`, `latency_ms`: Costs of the architecture for one image.
     - `measured_ms`: Latency that was measured on the device after the search; only the best trials have one.
     - `meets`: Whether the measured latency is within the target.
