@@ -1,1 +1,1 @@
-"""Where images come from: one record with tensors, classes and parts."""
+"""This package loads labeled images and splits them into training, validation and test images."""

@@ -1,50 +1,61 @@
-"""Random changes to a whole batch at once, and the scaling of its values."""
+"""Random augmentation of whole batches, and normalization of pixel values."""
 
 import torch
 from torch import Tensor
 
 from nas.errors import DataError
 
-_NOTHING = (0, 0, 0)
+_ZEROS = (0, 0, 0)
 
 
 def augment(
-    batch: Tensor, *, flip: bool, shift: int, generator: torch.Generator, fill: tuple[int, ...] = _NOTHING
+    batch: Tensor, *, flip: bool, shift: int, generator: torch.Generator, fill: tuple[int, ...] = _ZEROS
 ) -> Tensor:
-    """Shift every image by its own random offset, and mirror every second one at random.
+    """Shift every image by a random offset of its own, and mirror each image with probability one half.
 
-    The draws are made on the generator's device and moved, so one seed gives the same images on any device.
+    The random numbers are drawn on the generator's device and then moved to the batch's device, so that one seed
+    gives the same images on every device.
 
     Args:
-        batch: `(N, 3, H, W)` of any type; bytes are changed faster than floats.
-        flip: mirror each image left to right with probability one half.
-        shift: largest offset in pixels, in each direction.
-        generator: where the random numbers come from.
-        fill: by channel, what a shift uncovers: the mean colour of bytes, zeros of normalised images.
+        batch: Images `(N, 3, H, W)` of any type; uint8 is faster than float.
+        flip: Whether images are mirrored left to right, each with probability one half.
+        shift: Largest offset in pixels, in each direction.
+        generator: Generator of the random numbers.
+        fill: Value of each channel for pixels that a shift uncovers: the mean color for uint8 images, zeros for
+            normalized images.
 
     Returns:
-        A batch of the same shape, channels last in memory.
+        A batch of the same shape, with channels last in memory.
 
     Raises:
-        DataError: `shift` is negative.
+        DataError: The shift is negative.
+
+    Example:
+        >>> import torch
+        >>> batch = torch.arange(12, dtype=torch.uint8).view(1, 3, 2, 2)
+        >>> same = augment(batch, flip=False, shift=0, generator=torch.Generator().manual_seed(0))
+        >>> torch.equal(same, batch)
+        True
     """
     if shift < 0:
-        raise DataError(f"shift must be 0 or more pixels, it is {shift}")
-    rows, columns = _positions(batch, flip, shift, generator)
-    padded = _padded(batch, shift, fill)
-    # Whole pixels by their number: several times as fast as a gather along rows and then along columns.
-    pixels = (torch.arange(len(batch), device=batch.device)[:, None] * padded.shape[1] + rows) * padded.shape[2]
-    places = pixels[:, :, None] + columns[:, None, :]
-    changed = padded.flatten(0, 2).index_select(0, places.flatten())
-    return changed.view(*places.shape, batch.shape[1]).permute(0, 3, 1, 2)
+        raise DataError(
+            f"the shift is {shift} pixels; a shift must be 0 or more pixels", "use 0 to switch shifting off"
+        )
+    rows, columns = _source_positions(batch, flip, shift, generator)
+    padded = _pad(batch, shift, fill)
+    # Selecting whole pixels by a flat index is several times as fast as a gather along rows and then along columns.
+    row_starts = (torch.arange(len(batch), device=batch.device)[:, None] * padded.shape[1] + rows) * padded.shape[2]
+    indices = row_starts[:, :, None] + columns[:, None, :]
+    pixels = padded.flatten(0, 2).index_select(0, indices.flatten())
+    return pixels.view(*indices.shape, batch.shape[1]).permute(0, 3, 1, 2)
 
 
-def _positions(batch: Tensor, flip: bool, shift: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Where each image's rows `(N, H)` and columns `(N, W)` are read in the padded batch."""
+def _source_positions(batch: Tensor, flip: bool, shift: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the rows `(N, H)` and columns `(N, W)` of the padded batch that each result image is read from."""
     count, _, height, width = batch.shape
-    where = generator.device
-    offsets = torch.randint(0, 2 * shift + 1, (count, 2), generator=generator, device=where)
-    mirrored = torch.randint(0, 2, (count, 1), generator=generator, device=where)
+    device = generator.device
+    offsets = torch.randint(0, 2 * shift + 1, (count, 2), generator=generator, device=device)
+    mirrored = torch.randint(0, 2, (count, 1), generator=generator, device=device)
     drawn = torch.cat((offsets, mirrored), 1).to(batch.device)
     rows, columns = (
         drawn[:, i, None] + torch.arange(side, device=batch.device) for i, side in enumerate((height, width))
@@ -52,34 +63,47 @@ def _positions(batch: Tensor, flip: bool, shift: int, generator: torch.Generator
     return rows, torch.where(drawn[:, 2:] == 1, columns.flip(1), columns) if flip else columns
 
 
-def _padded(batch: Tensor, shift: int, fill: tuple[int, ...]) -> Tensor:
-    """The batch with a border of `shift` pixels, `(N, H + 2 shift, W + 2 shift, C)`."""
+def _pad(batch: Tensor, shift: int, fill: tuple[int, ...]) -> Tensor:
+    """Return the batch with a border of `shift` pixels, channels last: `(N, H + 2 shift, W + 2 shift, C)`."""
     count, _, height, width = batch.shape
-    colour = torch.tensor(fill, dtype=batch.dtype, device=batch.device)
-    padded = colour.repeat(count, height + 2 * shift, width + 2 * shift, 1)
+    color = torch.tensor(fill, dtype=batch.dtype, device=batch.device)
+    padded = color.repeat(count, height + 2 * shift, width + 2 * shift, 1)
     padded[:, shift : shift + height, shift : shift + width] = batch.permute(0, 2, 3, 1)
     return padded
 
 
 def normalise(batch: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Scale uint8 `(N, C, H, W)` to float32 with mean 0 and deviation 1 by channel; `mean` and `std` are in 0…1."""
+    """Return float32 images with mean 0 and standard deviation 1 in each channel.
+
+    Args:
+        batch: uint8 images `(N, C, H, W)`.
+        mean: Mean of each channel, where 255 counts as 1.
+        std: Standard deviation of each channel, where 255 counts as 1.
+
+    Example:
+        >>> import torch
+        >>> batch = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+        >>> [round(value, 3) for value in normalise(batch, (0.5,), (0.5,)).flatten().tolist()]
+        [-1.0, 1.0]
+    """
     return Scaling(mean, std, batch.device)(batch)
 
 
 class Scaling:
-    """What `normalise` does, with its two numbers a channel kept on a device.
+    """Normalize batches as `normalise` does, with the two numbers of each channel kept on a device.
 
     Args:
-        mean: by channel, 0…1.
-        std: standard deviation by channel, 0…1.
-        device: of the batches.
+        mean: Mean of each channel, where 255 counts as 1.
+        std: Standard deviation of each channel, where 255 counts as 1.
+        device: Device of the batches.
     """
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str) -> None:
-        centre, spread = (torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1) for values in (mean, std))
-        self._factor = (1 / (255 * spread)).float().to(device)
-        self._offset = (-centre / spread).float().to(device)
+        # In float64, since one multiplication and one addition replace a division by 255, a subtraction and a division.
+        means, stds = (torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1) for values in (mean, std))
+        self._factor = (1 / (255 * stds)).float().to(device)
+        self._offset = (-means / stds).float().to(device)
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """Floats of bytes `(N, C, H, W)`, in the same layout."""
+        """Return normalized float32 images of uint8 images `(N, C, H, W)`, in the same memory layout."""
         return torch.addcmul(self._offset, batch.float(), self._factor)

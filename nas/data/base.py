@@ -1,4 +1,4 @@
-"""Labelled images held in memory, and the record of a whole data set."""
+"""Labeled images held in memory, and the record of a whole data set."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,66 +9,70 @@ from torch import Tensor
 
 from nas.errors import DataError
 
-# A channel that never changes has no spread; one grey level keeps the division by it finite.
+# A channel that never changes has a standard deviation of 0; one gray level keeps the division by it finite.
 _SMALLEST_STD = 1 / 255
-# Images that are looked at together.
+# Number of images whose gray levels are counted at a time.
 _BLOCK = 1024
 
 
-def _are_images(_: object, __: object, value: Tensor) -> None:
+def _check_images(_: object, __: object, value: Tensor) -> None:
     if value.dtype != torch.uint8 or value.ndim != 4 or value.shape[1] != 3:
-        raise DataError(f"images must be uint8 (N, 3, H, W), these are {value.dtype} {tuple(value.shape)}")
+        raise DataError(
+            f"the images are {value.dtype} of shape {tuple(value.shape)}; images must be uint8 of shape (N, 3, H, W)",
+            "convert them to uint8 with three channels before height and width",
+        )
 
 
-def _are_labels(part: "Images", _: object, value: Tensor) -> None:
+def _check_labels(part: "Images", _: object, value: Tensor) -> None:
     if value.dtype != torch.int64 or value.shape != part.images.shape[:1]:
         raise DataError(
-            f"labels must be int64 (N,), one an image: "
-            f"{value.dtype} {tuple(value.shape)} for {part.images.shape[0]} images"
+            f"the labels are {value.dtype} of shape {tuple(value.shape)} for {part.images.shape[0]} images; "
+            "labels must be int64 of shape (N,), one label for each image",
+            "convert them to int64, and give one label for each image",
         )
 
 
 @attrs.frozen(eq=False)
 class Images:
-    """Images and their labels.
+    """Hold images and their labels.
 
     Args:
-        images: uint8 `(N, 3, H, W)`.
-        labels: int64 `(N,)`, an index into the classes.
-        mapped: whether the images lie in a file that is read as it is needed, being too many for the memory.
+        images: uint8 images `(N, 3, H, W)`.
+        labels: int64 labels `(N,)`; each is an index into the class names.
+        mapped: Whether the images are in a memory-mapped file because they do not fit into the free memory.
 
     Raises:
-        DataError: another dtype or shape.
+        DataError: The images or the labels have another type or shape.
     """
 
-    images: Tensor = attrs.field(validator=_are_images)
-    labels: Tensor = attrs.field(validator=_are_labels)
+    images: Tensor = attrs.field(validator=_check_images)
+    labels: Tensor = attrs.field(validator=_check_labels)
     mapped: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> "Images":
-        """The same images on `device`."""
+        """Return the same images and labels on `device`."""
         return Images(self.images.to(device), self.labels.to(device))
 
 
 @attrs.frozen(eq=False)
 class ImageData:
-    """A data set: what a search trains on, what it is scored on, and what it never sees.
+    """Hold a data set: the images to train on, the images to score architectures on, and the images for the final test.
 
     Args:
-        name: the source as the user typed it.
-        classes: the class names; a label is an index into them.
-        train: what is trained on.
-        val: what a search scores architectures on.
-        test: kept for the winner; None where it was not asked for, as no search reads it.
-        mean: mean of the train part by channel, 0…1.
-        std: standard deviation of the train part by channel, 0…1, never below one grey level.
-        fingerprint: 12 hex digits that change with any pixel, label or class name of train and val; the same with and
-            without the test part.
-        flip: whether a mirrored image keeps its label.
-        notes: what was done to the images, said to the user.
+        name: The source as the user typed it.
+        classes: Class names; a label is an index into them.
+        train: Training split.
+        val: Validation split, on which a search scores architectures.
+        test: Test split, for the final architecture; None if it was not asked for, since a search never uses it.
+        mean: Mean of each channel of the training split, where 255 counts as 1.
+        std: Standard deviation of each channel of the training split, where 255 counts as 1; at least one gray level.
+        fingerprint: 12 hexadecimal digits that change with any pixel, label or class name of the training and the
+            validation split; they are the same with and without the test split.
+        flip: Whether a mirrored image keeps its label.
+        notes: Sentences for the user about what was done to the images.
     """
 
     name: str
@@ -84,20 +88,31 @@ class ImageData:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Return the number of classes."""
         return len(self.classes)
 
     @property
     def resolution(self) -> int:
-        """Height and width of every image, in pixels."""
+        """Return the height and width of every image, in pixels."""
         return int(self.train.images.shape[-1])
 
 
 def mean_and_std(images: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation by channel, 0…1, of uint8 images `(N, 3, H, W)`."""
+    """Return the mean and the standard deviation of each channel of uint8 images `(N, 3, H, W)`.
+
+    A pixel of 255 counts as 1.
+
+    Example:
+        >>> import torch
+        >>> mean, std = mean_and_std(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 4))
+        >>> mean, std
+        ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    """
     levels = torch.arange(256, dtype=torch.float64) / 255
-    # Counting grey levels is exact and needs no float copy of the images; nor a copy at all, block by block.
-    counts = sum((_counts(block) for block in torch.split(images, _BLOCK)), torch.zeros(3, 256, dtype=torch.int64))
+    # Counting gray levels is exact, and needs neither a float copy of the images nor, block by block, any copy.
+    counts = sum(
+        (_count_levels(block) for block in torch.split(images, _BLOCK)), torch.zeros(3, 256, dtype=torch.int64)
+    )
     shares = counts.double() / counts.sum(1, keepdim=True)
     means = [float(share @ levels) for share in shares]
     variances = [float(share @ (levels - mean) ** 2) for share, mean in zip(shares, means, strict=True)]
@@ -105,13 +120,13 @@ def mean_and_std(images: Tensor) -> tuple[tuple[float, float, float], tuple[floa
     return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
 
 
-def _counts(images: Tensor) -> Tensor:
-    """How often each grey level occurs, `(3, 256)`."""
+def _count_levels(images: Tensor) -> Tensor:
+    """Count how often each gray level occurs in each channel, `(3, 256)`."""
     return torch.stack([channel.flatten().bincount(minlength=256) for channel in images.unbind(1)]).cpu()
 
 
 def fingerprint(classes: Iterable[str], parts: Iterable[Images]) -> str:
-    """12 hex digits of a sha256 over class names, labels and pixels, part by part."""
+    """Return the first 12 hexadecimal digits of a SHA-256 over class names, labels and pixels, split by split."""
     digest = hashlib.sha256("\0".join(classes).encode())
     for part in parts:
         digest.update(repr(tuple(part.images.shape)).encode())

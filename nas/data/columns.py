@@ -1,4 +1,4 @@
-"""Which column of a table holds the images and which the labels, and what the labels say."""
+"""Detection of the image column and the label column of a table, and reading of the labels."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,15 +12,19 @@ from nas.errors import DataError
 
 _IMAGE_NAMES = ("image", "img", "picture")
 _LABEL_NAMES = ("label", "labels", "class", "fine_label")
-
-
-# Classes are uneven where the largest has more than so many times the images of the smallest.
-_EVEN = 3
+# Classes are reported as imbalanced if the largest has more than this many times the images of the smallest.
+_MAX_IMBALANCE = 3
 
 
 @attrs.frozen(eq=False)
 class Labels:
-    """Labels of every part, int64 `(N,)`, as indices into `classes`; `notes` are said to the user."""
+    """Hold the labels of every split.
+
+    Args:
+        codes: Labels by split, int64 `(N,)`; each is an index into `classes`.
+        classes: Class names in the order of the indices.
+        notes: Sentences for the user about the labels.
+    """
 
     codes: Mapping[str, Tensor]
     classes: tuple[str, ...]
@@ -28,105 +32,129 @@ class Labels:
 
 
 def image_column(features: Mapping[str, Any]) -> str:
-    """Name of the one column that holds images: by its type, or else by its name.
+    """Return the name of the one column that holds images.
+
+    A column of an image type is preferred; otherwise a column of bytes with a usual name, such as `image`, is taken.
+
+    Args:
+        features: Types of the columns by name, as the `datasets` library describes them.
 
     Raises:
-        DataError: there is none, or more than one.
+        DataError: No column holds images, or several columns do.
+
+    Example:
+        >>> from datasets import ClassLabel, Image
+        >>> image_column({"photo": Image(), "label": ClassLabel(names=["cat", "dog"])})
+        'photo'
     """
     return _only(features, "image", (_is_image, _is_stored_image, _is_named_bytes))
 
 
 def label_column(features: Mapping[str, Any]) -> str:
-    """Name of the one column that holds labels: a class label by name, then by name alone, then by type alone.
+    """Return the name of the one column that holds labels.
+
+    A class label with a usual name, such as `label`, is preferred; then a column of strings or integers with a usual
+    name is taken, and then a class label of any name.
+
+    Args:
+        features: Types of the columns by name, as the `datasets` library describes them.
 
     Raises:
-        DataError: there is none, or more than one.
+        DataError: No column holds labels, or several columns do.
     """
     return _only(features, "label", (_is_named_class, _is_named_label, _is_class))
 
 
 def read_labels(parts: Mapping[str, Any], column: str) -> Labels:
-    """Read the labels of every part.
+    """Read the labels of every split.
 
     Args:
-        parts: tables of the `datasets` library by part, with `train` among them.
-        column: the label column.
+        parts: Tables of the `datasets` library by split, including `train`.
+        column: Name of the label column.
 
     Raises:
-        DataError: labels are missing, name one class only, or occur in another part and not in train.
+        DataError: Labels are missing, there is only one class, or another split has a class that `train` lacks.
     """
     feature = parts["train"].features[column]
     values = {part: list(table.select_columns([column])[:][column]) for part, table in parts.items()}
-    _check_present(values, column, _is_class("", feature))
+    _check_no_missing(values, column, _is_class("", feature))
     names = dict(enumerate(feature.names)) if _is_class("", feature) else {}
     known = sorted(set(values["train"]))
-    _check_known(values, known, names)
+    _check_classes(values, known, names)
     code = {value: k for k, value in enumerate(known)}
     codes = {part: torch.tensor([code[value] for value in held]) for part, held in values.items()}
     unused = [name for value, name in names.items() if value not in code]
-    notes = (f"{len(unused)} classes have no image and are left out: {listed(unused)}",) if unused else ()
+    notes = (f"{len(unused)} classes have no images and are ignored: {listed(unused)}",) if unused else ()
     return Labels(codes, tuple(str(names.get(value, value)) for value in known), notes)
 
 
-def say_balance(codes: Tensor, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """What to say of the sizes of classes, where the largest has more than three times the images of the smallest.
+def describe_balance(codes: Tensor, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a note for the user if the largest class has more than three times the images of the smallest.
 
     Args:
-        codes: labels `(N,)` of the train part, every class among them.
-        classes: their names.
+        codes: Labels `(N,)` of the training split; every class occurs.
+        classes: Class names in the order of the labels.
+
+    Example:
+        >>> import torch
+        >>> describe_balance(torch.tensor([0, 0, 1]), ("cat", "dog"))
+        ()
     """
     counts = torch.bincount(codes, minlength=len(classes)).tolist()
     least, most = min(counts), max(counts)
-    if most <= _EVEN * least:
+    if most <= _MAX_IMBALANCE * least:
         return ()
     small, large = classes[counts.index(least)], classes[counts.index(most)]
     return (
-        f"classes are uneven, from {least:,} images to train on ({small}) to {most:,} ({large}): accuracy says most of "
-        "the large ones, balanced accuracy as much of each",
+        f"the classes are imbalanced: they have from {least:,} training images ({small}) to {most:,} ({large}); "
+        "accuracy mostly reflects the large classes, balanced accuracy reflects every class equally",
     )
 
 
-def _check_present(values: Mapping[str, list[Any]], column: str, is_class: bool) -> None:
-    # A class label of -1 is how the `datasets` library writes a label that is withheld.
+def _check_no_missing(values: Mapping[str, list[Any]], column: str, is_class: bool) -> None:
+    # The `datasets` library stores a withheld class label as -1.
     absent = (None, -1) if is_class else (None,)
-    missing = sum(value in absent for held in values.values() for value in held)
+    missing = sum(value in absent for labels in values.values() for value in labels)
     if missing:
         count = sum(map(len, values.values()))
         raise DataError(
-            f"every image needs a label: {missing:,} of {count:,} have none in the column {column!r}",
-            "fill the labels in, or leave these images out",
+            f"{missing:,} of {count:,} images have no label in the column {column!r}; every image needs a label",
+            "fill in the labels, or remove these images",
         )
 
 
-def _check_known(values: Mapping[str, list[Any]], known: list[Any], names: Mapping[int, str]) -> None:
+def _check_classes(values: Mapping[str, list[Any]], known: list[Any], names: Mapping[int, str]) -> None:
     if len(known) < 2:
-        told = listed([str(names.get(value, value)) for value in known])
+        found = listed([str(names.get(value, value)) for value in known])
         raise DataError(
-            f"at least two classes are needed to tell apart, there is only {told}", "add images of another class"
+            f"there is only one class, {found}; classification needs at least two classes",
+            "add images of another class",
         )
-    for part, held in values.items():
-        strange = sorted(set(held) - set(known))
-        if strange:
-            told = listed([str(names.get(value, value)) for value in strange])
+    for split, labels in values.items():
+        unknown = sorted(set(labels) - set(known))
+        if unknown:
+            found = listed([str(names.get(value, value)) for value in unknown])
             raise DataError(
-                f"every class must occur in the train part: {part} has {told}, train does not",
-                "move images of it to the train part, or leave it out",
+                f"{split} has images of class {found}, but train has none; every class must occur in the training "
+                "split train",
+                f"move images of this class to train, or remove the class from {split}",
             )
 
 
 def _only(features: Mapping[str, Any], what: str, rules: tuple[Callable[[str, Any], bool], ...]) -> str:
-    """The one column that the first rule with any match picks out."""
-    picks = ([name for name, feature in features.items() if rule(name, feature)] for rule in rules)
-    found = next(filter(None, picks), [])
+    """Return the one column that the first rule with a match selects."""
+    matches = ([name for name, feature in features.items() if rule(name, feature)] for rule in rules)
+    found = next(filter(None, matches), [])
     if len(found) == 1:
         return found[0]
-    there = ", ".join(f"{name} ({_kind(feature)})" for name, feature in features.items())
-    problem = f"several could be the {what} column: {', '.join(found)}" if found else f"no {what} column is recognised"
-    remedy = f"keep one, named {what!r}; an image is bytes, a label is an integer or a string"
-    raise DataError(f"{problem}; the columns are {there}", remedy)
+    columns = ", ".join(f"{name} ({_type_name(feature)})" for name, feature in features.items())
+    problem = f"several columns can be the {what} column: {', '.join(found)}" if found else f"there is no {what} column"
+    requirement = "a table must have one column of images (bytes) and one of labels (integers or strings)"
+    remedy = f"keep one {what} column and remove the others" if found else f"name the {what} column {what!r}"
+    raise DataError(f"{problem}; the columns are {columns}; {requirement}", remedy)
 
 
-def _kind(feature: Any) -> str:
+def _type_name(feature: Any) -> str:
     return str(getattr(feature, "dtype", None) or type(feature).__name__)
 
 

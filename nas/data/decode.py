@@ -1,4 +1,4 @@
-"""Encoded images ► tensors, with those that cannot be read named."""
+"""Decoding of image files to tensors; images that cannot be decoded are skipped and named."""
 
 import io
 import itertools
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _BATCH = 1024
-# Below this, threads wait for the interpreter's lock longer than they decode.
+# For images with fewer pixels, threads wait longer for the interpreter's lock than they decode.
 _THREADED_PIXELS = 256 * 256
-_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_16_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
-# A broken file makes a decoder raise nearly anything; but never MemoryError, which says nothing about the file.
-_BROKEN = (
+# A broken file makes a decoder raise nearly any error. MemoryError is not among them: it says nothing about the file.
+_DECODER_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -54,145 +54,156 @@ _Cell = Mapping[str, Any] | None
 
 @attrs.frozen(eq=False)
 class Picture:
-    """One decoded image: `pixels` uint8 `(H, W, 3)`, its stored `(width, height)`, and whether it was grey."""
+    """Hold one decoded image.
+
+    Args:
+        pixels: uint8 pixels `(H, W, 3)`.
+        size: Width and height of the stored image, in pixels.
+        gray: Whether the stored image was grayscale.
+    """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
-    grey: bool
+    gray: bool
 
 
 @attrs.frozen(eq=False)
 class Decoded:
-    """Images that could be read, uint8 `(M, 3, R, R)`, with what to say about them.
+    """Hold the decoded images of one split, and figures to report about them.
 
     Args:
-        images: those that could be read, in order.
-        readable: bool `(N,)`, over all that were tried.
-        corrupt: names of the others.
-        sizes: how often each stored `(width, height)` occurs.
-        grey: how many had one channel.
+        images: Images that could be decoded, in order, uint8 `(M, 3, R, R)`.
+        readable: Whether each requested image could be decoded, bool `(N,)`.
+        corrupt: Names of the images that could not be decoded.
+        sizes: Number of images of each stored `(width, height)`.
+        gray: Number of grayscale images.
     """
 
     images: Tensor
     readable: Tensor
     corrupt: tuple[str, ...]
     sizes: Counter[tuple[int, int]]
-    grey: int
+    gray: int
 
 
 def decode(cell: _Cell, *, root: Path, resolution: int) -> Picture | None:
-    """Decode, turn upright, and bring to `resolution`: the shorter side is resized and the centre kept.
+    """Decode one image, apply its EXIF orientation, resize its shorter side to `resolution`, and crop its center.
 
-    Transparent pixels lie on white; 16-bit greys are scaled to 8 bits; one channel is repeated to three;
-    fractional pixels are not read.
+    Transparent pixels become white, 16-bit gray values are scaled to 8 bits, and a single channel is repeated three
+    times. Images with floating-point pixels are not supported.
 
     Args:
-        cell: `bytes`, or without them a `path`, which is taken from `root` if it is relative.
-        root: the folder of the source.
-        resolution: height and width of the result, in pixels.
+        cell: Cell of a table: `bytes`, or else a `path`; a relative path starts at `root`.
+        root: Folder of the source.
+        resolution: Height and width of the result, in pixels.
 
     Returns:
-        None for what is not an image.
+        The decoded image, or None if the cell does not hold an image that can be decoded.
 
     Raises:
-        DataError: a file cannot be read at all: it is gone, it may not be opened, or the disk fails.
+        DataError: The file is missing, its permissions forbid reading it, or the disk fails.
     """
     from PIL import Image
 
     encoded = _encoded(cell or {}, root)
     try:
-        # The bytes are in memory, so an OSError here is the decoder's.
+        # The bytes are already in memory, so an OSError here comes from the decoder and not from the disk.
         with Image.open(io.BytesIO(encoded)) as image:
-            return _picture(image, resolution)
-    except (*_BROKEN, Image.DecompressionBombError):
+            return _to_picture(image, resolution)
+    except (*_DECODER_ERRORS, Image.DecompressionBombError):
         return None
 
 
 def decode_all(table: Any, indices: Tensor, *, part: str, root: Path, resolution: int, room: Room = MEMORY) -> Decoded:
-    """Decode rows of a table of one column, on all cores.
+    """Decode rows of a table, on all CPU cores.
 
     Args:
-        table: a table of the `datasets` library with the image column alone, undecoded.
-        indices: which rows, `(N,)`.
-        part: its name, for naming rows.
-        root: the folder of the source.
-        resolution: height and width, in pixels.
-        room: where the images are put.
+        table: Table of the `datasets` library that has only the image column, with its images still encoded.
+        indices: Indices `(N,)` of the rows to decode.
+        part: Name of the table's split; an image without a file name is named by split and row.
+        root: Folder of the source.
+        resolution: Height and width of the results, in pixels.
+        room: Place that the images are stored in: memory or a file.
 
     Raises:
-        DataError: a file cannot be read at all, or there is no room.
+        DataError: A file cannot be read, or the images do not fit on the disk.
     """
     (column,) = table.column_names
     images = room.make((len(indices), 3, resolution, resolution))
     readable = torch.zeros(len(indices), dtype=torch.bool)
     corrupt: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
-    grey = 0
-    one = partial(decode, root=root, resolution=resolution)
+    gray = 0
+    decode_cell = partial(decode, root=root, resolution=resolution)
     with ThreadPoolExecutor(os.cpu_count()) as pool, warnings.catch_warnings():
-        # What a decoder grumbles about and still reads is no news; what it cannot read is named.
+        # A decoder's warning is about an image that it can still decode; images that it cannot decode are reported.
         warnings.simplefilter("ignore")
         for start in range(0, len(indices), _BATCH):
             rows = indices[start : start + _BATCH].tolist()
             cells = table[rows][column]
-            pictures = _each(one, cells, pool)
-            for at, (row, cell, picture) in enumerate(zip(rows, cells, pictures, strict=True), start):
+            pictures = _decode_batch(decode_cell, cells, pool)
+            for position, (row, cell, picture) in enumerate(zip(rows, cells, pictures, strict=True), start):
                 if picture is None:
                     corrupt.append(_name(cell, part, row, root))
                     continue
-                images[at - len(corrupt)] = torch.from_numpy(picture.pixels).permute(2, 0, 1)
-                readable[at] = True
+                images[position - len(corrupt)] = torch.from_numpy(picture.pixels).permute(2, 0, 1)
+                readable[position] = True
                 sizes[picture.size] += 1
-                grey += picture.grey
-    return Decoded(images[: len(indices) - len(corrupt)], readable, tuple(corrupt), sizes, grey)
+                gray += picture.gray
+    return Decoded(images[: len(indices) - len(corrupt)], readable, tuple(corrupt), sizes, gray)
 
 
-def _each(
-    one: Callable[[_Cell], Picture | None], cells: list[_Cell], pool: ThreadPoolExecutor
+def _decode_batch(
+    decode_cell: Callable[[_Cell], Picture | None], cells: list[_Cell], pool: ThreadPoolExecutor
 ) -> Iterable[Picture | None]:
     """Decode a batch, in threads if its first image is large."""
-    first = one(cells[0])
+    first = decode_cell(cells[0])
     large = first is not None and first.size[0] * first.size[1] >= _THREADED_PIXELS
-    return itertools.chain([first], (pool.map if large else map)(one, cells[1:]))
+    return itertools.chain([first], (pool.map if large else map)(decode_cell, cells[1:]))
 
 
 def check_corrupt(corrupt: tuple[str, ...], tried: int, max_share: float) -> None:
-    """Refuse too many unreadable images.
+    """Check that no more than the allowed share of the images is unreadable.
+
+    Args:
+        corrupt: Names of the unreadable images.
+        tried: Number of images that were decoded or could not be decoded.
+        max_share: Largest share of unreadable images, from 0 to 1.
 
     Raises:
-        DataError: with their count and names.
+        DataError: Too many images are unreadable; the error states their number and the first names.
     """
     if len(corrupt) > max_share * tried:
         raise DataError(
-            f"at most {max_share:.2%} of the images may be unreadable: "
-            f"{len(corrupt):,} of {tried:,} are: {listed(corrupt)}",
+            f"{len(corrupt):,} of {tried:,} images are unreadable: {listed(corrupt)}; "
+            f"at most {max_share:.2%} of the images may be unreadable",
             "replace or remove these images",
         )
 
 
-def notes(parts: list[Decoded], resolution: int) -> tuple[str, ...]:
-    """What was done to the images, for the user."""
-    corrupt = tuple(name for part in parts for name in part.corrupt)
-    sizes = set().union(*(part.sizes for part in parts))
-    grey = sum(part.grey for part in parts)
-    told = (
-        f"{len(corrupt):,} unreadable and left out: {listed(corrupt)}" if corrupt else "",
-        _say_sizes(sizes, resolution),
-        f"{grey:,} greyscale, replicated to 3 channels" if grey else "",
+def describe_images(splits: list[Decoded], resolution: int) -> tuple[str, ...]:
+    """Return notes for the user about what was done to the images of all splits."""
+    corrupt = tuple(name for split in splits for name in split.corrupt)
+    sizes = set().union(*(split.sizes for split in splits))
+    gray = sum(split.gray for split in splits)
+    notes = (
+        f"unreadable images were skipped, {len(corrupt):,} in all: {listed(corrupt)}" if corrupt else "",
+        _describe_sizes(sizes, resolution),
+        f"grayscale images were repeated to 3 channels, {gray:,} in all" if gray else "",
     )
-    return tuple(filter(None, told))
+    return tuple(filter(None, notes))
 
 
-def _say_sizes(sizes: set[tuple[int, int]], resolution: int) -> str:
-    to = f"resized to {resolution} x {resolution}, the centre kept"
+def _describe_sizes(sizes: set[tuple[int, int]], resolution: int) -> str:
+    change = f"they were resized and center-cropped to {resolution} x {resolution}"
     smallest, largest = ("{} x {}".format(*pick(sizes, key=lambda size: size[0] * size[1])) for pick in (min, max))
     if len(sizes) > 1:
-        return f"{len(sizes):,} sizes, from {smallest} to {largest} pixels, {to}"
-    return "" if sizes == {(resolution, resolution)} else f"{smallest} pixels, {to}"
+        return f"the images have {len(sizes):,} sizes, from {smallest} to {largest} pixels; {change}"
+    return "" if sizes == {(resolution, resolution)} else f"the images have {smallest} pixels; {change}"
 
 
 def _name(cell: _Cell, part: str, row: int, root: Path) -> str:
-    """A file by its path in the source, a row by its number from 0."""
+    """Return a file's path within the source, or else the split and the row number, counted from 0."""
     if cell and cell.get("bytes") is None and cell.get("path"):
         path = Path(cell["path"])
         return str(path.relative_to(root) if path.is_relative_to(root) else path)
@@ -200,54 +211,55 @@ def _name(cell: _Cell, part: str, row: int, root: Path) -> str:
 
 
 def _encoded(cell: Mapping[str, Any], root: Path) -> bytes:
-    """The image as it is stored; empty where the cell is."""
+    """Return the bytes of the encoded image; they are empty if the cell is empty."""
     if cell.get("bytes") is not None:
         return bytes(cell["bytes"])
     if not cell.get("path"):
         return b""
     try:
-        return _stored(cell["path"], root)
-    # A path that no file can have is a ValueError.
+        return _read_file(cell["path"], root)
+    # A path that no file can have, such as one with a null byte, raises a ValueError.
     except (OSError, ValueError, BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         path = cell["path"] if "::" in cell["path"] else str(Path(root, cell["path"]))
         raise DataError(
-            f"every image file must be readable, {path!r} is not: {reason}",
-            "put the file back, let yourself read it, or leave it out",
+            f"the image file {path!r} cannot be read: {reason}; every image file must be readable",
+            "restore the file or its read permission, or remove it from the data",
         ) from error
 
 
-def _stored(path: str, root: Path) -> bytes:
+def _read_file(path: str, root: Path) -> bytes:
     if "::" not in path:
         return Path(root, path).read_bytes()
-    # A file inside an archive, in the notation of the `datasets` library.
+    # The `datasets` library writes the path of a file inside an archive with "::".
     from datasets.utils.file_utils import xopen
 
     with xopen(path, "rb") as archived:
         return bytes(archived.read())
 
 
-def _picture(image: "Image.Image", resolution: int) -> Picture:
+def _to_picture(image: "Image.Image", resolution: int) -> Picture:
     from PIL import Image, ImageOps
 
-    size, grey = image.size, image.mode in _GREY_MODES
-    # A JPEG decoder halves an image far faster than a resize does; twice the resolution leaves the resize its work.
+    size, gray = image.size, image.mode in _GRAY_MODES
+    # A JPEG decoder halves an image far faster than a resize does. It stops at twice the resolution, so that the resize
+    # that follows still averages pixels.
     image.draft(image.mode, (2 * resolution, 2 * resolution))
     ImageOps.exif_transpose(image, in_place=True)
     upright = _to_rgb(image)
     if upright.size != (resolution, resolution):
         upright = ImageOps.fit(upright, (resolution, resolution), method=Image.Resampling.BILINEAR)
-    return Picture(np.array(upright), size, grey)
+    return Picture(np.array(upright), size, gray)
 
 
 def _to_rgb(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
     if image.mode == "F":
-        raise ValueError("fractional pixels have no agreed range")
-    if image.mode in _DEEP_MODES:
+        raise ValueError("floating-point pixels have no agreed range")
+    if image.mode in _16_BIT_MODES:
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     if image.has_transparency_data:
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image.convert("RGBA"))
+        background = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(background, image.convert("RGBA"))
     return image.convert("RGB")

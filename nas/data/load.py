@@ -1,12 +1,12 @@
-"""What the user typed ► images in memory."""
+"""Loading of a data set: a source that the user names becomes images in memory."""
 
 import tempfile
 
 import torch
 
 from nas.data.base import ImageData, Images, fingerprint, mean_and_std
-from nas.data.columns import Labels, image_column, label_column, read_labels, say_balance
-from nas.data.decode import Decoded, check_corrupt, decode_all, notes
+from nas.data.columns import Labels, describe_balance, image_column, label_column, read_labels
+from nas.data.decode import Decoded, check_corrupt, decode_all, describe_images
 from nas.data.packages import require
 from nas.data.parts import Slice, plan
 from nas.data.room import MEMORY_SHARE, Room, find_room
@@ -24,29 +24,45 @@ def load_images(
     test: bool = False,
     memory_share: float = MEMORY_SHARE,
 ) -> ImageData:
-    """Load labelled images and share them out into train, val and test.
+    """Load labeled images as a training, a validation and a test split.
 
-    Parts that a source brings are kept. A missing one is carved from the train part, a fifth of each class; the draw is
-    always the same, whatever the seed of a search, and whether or not the test part is asked for. A Parquet file is
-    converted in a temporary folder; nothing is written beside the user's files.
+    Splits that the source has are kept. A missing split is taken from the training split, a fifth of each class. The
+    random assignment of images to splits is always the same: it depends neither on the seed of a search nor on
+    whether the test split is loaded. A Parquet file is converted in a temporary folder; nothing is written next to
+    the user's files.
 
     Args:
-        source: `digits` (embedded); a Parquet file; a folder of Parquet files, whose names begin with train, val or
-            test where there are several parts; a folder of one folder a class, or of train, val and test with these
-            below; or a Hugging Face hub name, `owner/name` or `owner/name:config`.
-        resolution: height and width in pixels that every image is brought to.
-        images: how many images of the train part to keep: a stratified subset, always the same one, and a smaller one
-            lies inside a larger. val and test are kept whole. None, or more than there are, keeps all.
-        max_corrupt_share: the largest share of undecodable images that is passed over, 0…1, of those tried.
-        test: also read the test part, for the winner. Without it, only the labels of that part are looked at; its
-            images are neither read nor decoded, though a hub's files are fetched whole, and a table that test is
-            carved from is converted whole.
-        memory_share: images that take more than this share of the free memory once decoded lie in a file of the
-            temporary folder, which is gone when they are, and are read as they are needed.
+        source: One of: `digits`, which scikit-learn contains; a Parquet file; a folder of Parquet files, whose names
+            begin with train, val or test if there are several splits; a folder with one subfolder for each class; a
+            folder with subfolders train, val and test that have one subfolder for each class; a name on the Hugging
+            Face hub, `owner/name` or `owner/name:config`.
+        resolution: Height and width in pixels to which every image is resized.
+        images: Number of training images to keep, as a stratified subset. The subset is always the same, and a smaller
+            subset is contained in a larger one. The other splits are kept whole. With None, or a number above the
+            number of training images, all are kept.
+        max_corrupt_share: Largest share of the images that may be undecodable, from 0 to 1; they are skipped.
+        test: Whether the test split is loaded too, for the final architecture. Otherwise only the labels of that split
+            are checked; its images are neither read nor decoded, except that files of the hub are downloaded whole,
+            and that a table from which the test split is taken is converted whole.
+        memory_share: Share of the free memory that the decoded images may take. Larger data is kept in a file of the
+            temporary folder and read on demand; the file is deleted when the images are no longer used.
+
+    Returns:
+        The splits, with the class names, the statistics of the training images and notes for the user.
 
     Raises:
-        DataError: the source or a file of it cannot be found or read, or it breaks a rule on labels, classes or counts.
-        MissingPackageError: a package it needs is absent.
+        DataError: The source or one of its files is missing or unreadable, or it breaks a rule about labels, classes or
+            the number of images.
+        MissingPackageError: A package that reading images needs is not installed.
+
+    Example:
+        >>> data = load_images("digits", resolution=8, images=100, test=True)
+        >>> len(data.train), len(data.val), len(data.test)
+        (100, 359, 359)
+        >>> data.train.images.shape, data.num_classes
+        (torch.Size([100, 3, 8, 8]), 10)
+        >>> data.notes
+        ('grayscale images were repeated to 3 channels, 818 in all',)
     """
     _check_numbers(resolution, max_corrupt_share)
     require("PIL", "datasets")
@@ -56,17 +72,18 @@ def load_images(
         labels = read_labels(opened.parts, label_column(opened.parts["train"].features))
         planned = plan(labels.codes, labels.classes, images)
         slices = {part: chosen for part, chosen in planned.items() if test or part != "test"}
-        room = find_room(3 * resolution**2 * sum(len(held.indices) for held in slices.values()), memory_share)
+        count = sum(len(chosen.indices) for chosen in slices.values())
+        room = find_room(3 * resolution**2 * count, memory_share)
         decoded = _decode(opened, slices, resolution, room)
-    _check_decoded(list(decoded.values()), max_corrupt_share)
+    _check_readable(list(decoded.values()), max_corrupt_share)
     parts = {part: _images(labels, slices[part], decoded[part], room) for part in slices}
     _check_classes(parts, slices, labels.classes)
     mean, std = mean_and_std(parts["train"].images)
-    said = (
-        *notes(list(decoded.values()), resolution),
-        *_say_count(images, len(slices["train"].indices)),
-        *say_balance(parts["train"].labels, labels.classes),
-        *_say_room(room, parts),
+    notes = (
+        *describe_images(list(decoded.values()), resolution),
+        *_describe_count(images, len(slices["train"].indices)),
+        *describe_balance(parts["train"].labels, labels.classes),
+        *_describe_storage(room, parts),
     )
     return ImageData(
         name=source,
@@ -78,7 +95,7 @@ def load_images(
         std=std,
         fingerprint=fingerprint(labels.classes, (parts["train"], parts["val"])),
         flip=opened.flip,
-        notes=opened.notes + labels.notes + said,
+        notes=opened.notes + labels.notes + notes,
     )
 
 
@@ -110,43 +127,57 @@ def _images(labels: Labels, chosen: Slice, decoded: Decoded, room: Room) -> Imag
 
 def _check_numbers(resolution: int, max_corrupt_share: float) -> None:
     if resolution < 1:
-        raise DataError(f"the resolution must be at least 1 pixel, it is {resolution}", "the usual ones are 32 to 224")
+        raise DataError(
+            f"the resolution is {resolution} pixels; it must be at least 1 pixel", "use a usual one, from 32 to 224"
+        )
     if not 0 <= max_corrupt_share <= 1:
-        raise DataError(f"a share of unreadable images lies in 0…1, this is {max_corrupt_share}", "1% is 0.01")
+        raise DataError(
+            f"the allowed share of unreadable images is {max_corrupt_share}; it must be from 0 to 1",
+            "use 0.01 to allow 1%",
+        )
 
 
 def _check_rows(opened: Source, source: str) -> None:
     for part, table in opened.parts.items():
         if not len(table):
-            raise DataError(f"the {part} part of {source!r} has no images", "add images, or leave the part out")
+            raise DataError(
+                f"the split {part} of {source!r} has no images; every split must have images",
+                "add images, or remove the split",
+            )
 
 
-def _check_decoded(decoded: list[Decoded], max_corrupt_share: float) -> None:
+def _check_readable(decoded: list[Decoded], max_corrupt_share: float) -> None:
     corrupt = tuple(name for part in decoded for name in part.corrupt)
     check_corrupt(corrupt, sum(len(part.readable) for part in decoded), max_corrupt_share)
 
 
 def _check_classes(parts: dict[str, Images], slices: dict[str, Slice], classes: tuple[str, ...]) -> None:
-    """Unreadable images are found after the parts are drawn, so a class can be gone from one."""
-    for part, held in parts.items():
-        counts = torch.bincount(held.labels, minlength=len(classes))
-        gone = [classes[k] for k in (counts == 0).nonzero().flatten().tolist()]
-        if (gone and slices[part].origin == "train") or not len(held):
+    """Check that every split still has every class.
+
+    Unreadable images are found only after images are assigned to splits, so a split can have lost a class.
+    """
+    for split, part in parts.items():
+        counts = torch.bincount(part.labels, minlength=len(classes))
+        missing = [classes[k] for k in (counts == 0).nonzero().flatten().tolist()]
+        if (missing and slices[split].origin == "train") or not len(part):
             raise DataError(
-                f"each class needs an image in the {part} part; without those that cannot be read there is none "
-                f"of {listed(gone)}",
-                "add images of it, or replace the unreadable ones",
+                f"the split {split} has no readable image of class {listed(missing)}; each class needs at least one "
+                "readable image in each split",
+                "add images of this class, or replace the unreadable images",
             )
 
 
-def _say_count(images: int | None, kept: int) -> tuple[str, ...]:
+def _describe_count(images: int | None, kept: int) -> tuple[str, ...]:
     if images is None or images <= kept:
         return ()
-    return (f"{images:,} images to train on asked for, {kept:,} are there: all are used",)
+    return (f"{images:,} training images were requested, but only {kept:,} exist: all of them are used",)
 
 
-def _say_room(room: Room, parts: dict[str, Images]) -> tuple[str, ...]:
+def _describe_storage(room: Room, parts: dict[str, Images]) -> tuple[str, ...]:
     if not room.mapped:
         return ()
-    size = sum(held.images.nbytes for held in parts.values())
-    return (f"{size / 1e9:,.1f} GB decoded: kept in the temporary folder, as the free memory is too small",)
+    size = sum(part.images.nbytes for part in parts.values())
+    return (
+        f"the decoded images take {size / 1e9:,.1f} GB, which is too much for the free memory: they are kept in the "
+        "temporary folder",
+    )

@@ -1,4 +1,4 @@
-"""The optional packages that reading images needs, asked for when they are needed."""
+"""A check for the optional packages that reading images needs."""
 
 import importlib
 
@@ -9,16 +9,16 @@ def require(*names: str) -> None:
     """Check that packages can be imported.
 
     Args:
-        names: import names, such as `datasets`.
+        names: Import names, such as `datasets`.
 
     Raises:
-        MissingPackageError: the first one that cannot be imported.
+        MissingPackageError: A package cannot be imported; the error names the first one.
     """
     for name in names:
         try:
             importlib.import_module(name)
         except ImportError as error:
             raise MissingPackageError(
-                f"reading images needs the package {name}, which cannot be imported: {error}",
+                f"the package {name} cannot be imported, and reading images needs it: {error}",
                 "pip install 'hwnas[train]'",
             ) from error

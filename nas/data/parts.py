@@ -1,6 +1,6 @@
-"""Which images train, which score an architecture, and which wait for the winner.
+"""Assignment of images to the training, the validation and the test split.
 
-The draw has a seed of its own, so two searches with different seeds see the same parts.
+The random assignment has a fixed seed, so that searches with different seeds use the same splits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,75 +13,93 @@ from nas.data.wording import listed
 from nas.errors import DataError
 
 PARTS = ("train", "val", "test")
-CARVED_SHARE = 0.2
+SPLIT_SHARE = 0.2
 _SEED = 0
 
 
 @attrs.frozen(eq=False)
 class Slice:
-    """Images of one part: `indices` `(N,)`, ascending, into the part `origin` of the source."""
+    """Name the images of one split.
+
+    Args:
+        origin: Split of the source that the images come from.
+        indices: Ascending indices `(N,)` into that split of the source.
+    """
 
     origin: str
     indices: Tensor
 
 
 def plan(codes: Mapping[str, Tensor], classes: Sequence[str], images: int | None) -> dict[str, Slice]:
-    """Choose the images of every part; the parts that a source lacks are carved from its train part.
+    """Choose the images of every split; a split that the source lacks is taken from its training split.
 
     Args:
-        codes: labels `(N,)` by part as the source brings them, with `train` among them.
-        classes: the class names.
-        images: how many images to keep of the train part; None keeps all.
+        codes: Labels `(N,)` by split of the source, including `train`.
+        classes: Class names in the order of the labels.
+        images: Number of training images to keep; None keeps all.
 
     Returns:
         One slice for each of `PARTS`; no image is in two of them.
 
     Raises:
-        DataError: too few images, of one class or asked for.
+        DataError: A class has too few images, or fewer images than classes are requested.
+
+    Example:
+        >>> import torch
+        >>> slices = plan({"train": torch.tensor([0, 1] * 5)}, ("cat", "dog"), None)
+        >>> {split: len(chosen.indices) for split, chosen in slices.items()}
+        {'train': 6, 'val': 2, 'test': 2}
     """
     absent = tuple(part for part in PARTS if part not in codes)
     _check_counts(codes, classes, len(absent))
-    carved = carve(codes["train"], absent)
-    slices = {part: Slice("train", indices) for part, indices in carved.items()}
-    slices |= {part: Slice(part, torch.arange(len(codes[part]))) for part in PARTS[1:] if part in codes}
-    kept = subset(codes["train"][carved["train"]], images, len(classes))
-    slices["train"] = Slice("train", carved["train"][kept])
-    return {part: slices[part] for part in PARTS}
+    taken = split_off(codes["train"], absent)
+    slices = {split: Slice("train", indices) for split, indices in taken.items()}
+    slices |= {split: Slice(split, torch.arange(len(codes[split]))) for split in PARTS[1:] if split in codes}
+    kept = subset(codes["train"][taken["train"]], images, len(classes))
+    slices["train"] = Slice("train", taken["train"][kept])
+    return {split: slices[split] for split in PARTS}
 
 
-def carve(labels: Tensor, parts: Sequence[str]) -> dict[str, Tensor]:
-    """Share out indices by class: a fifth, and at least one, to each of `parts`, the rest to `train`."""
+def split_off(labels: Tensor, splits: Sequence[str]) -> dict[str, Tensor]:
+    """Assign indices class by class: a fifth, and at least one, to each of `splits`, and all others to `train`."""
     ranks = _ranks(labels)
     counts = torch.bincount(labels)
-    fifth = (counts * CARVED_SHARE).round().long().clamp(min=1)[labels]
-    places = {part: (ranks >= k * fifth) & (ranks < (k + 1) * fifth) for k, part in enumerate(parts)}
-    places["train"] = ranks >= len(parts) * fifth
-    return {part: mask.nonzero().flatten() for part, mask in places.items()}
+    fifth = (counts * SPLIT_SHARE).round().long().clamp(min=1)[labels]
+    masks = {split: (ranks >= k * fifth) & (ranks < (k + 1) * fifth) for k, split in enumerate(splits)}
+    masks["train"] = ranks >= len(splits) * fifth
+    return {split: mask.nonzero().flatten() for split, mask in masks.items()}
 
 
 def subset(labels: Tensor, images: int | None, num_classes: int) -> Tensor:
-    """Indices of a stratified subset: each class keeps its share, and at least one image.
+    """Return the indices of a stratified subset: each class keeps its share of the images, and at least one image.
 
-    A smaller subset lies inside a larger one of the same labels.
+    A smaller subset is contained in a larger subset of the same labels.
+
+    Args:
+        labels: Labels `(N,)` of all images; every class occurs.
+        images: Number of images to keep; None keeps all.
+        num_classes: Number of classes.
 
     Raises:
-        DataError: fewer images than classes are asked for.
+        DataError: Fewer images than classes are requested.
     """
     if images is None or images >= len(labels):
         return torch.arange(len(labels))
     if images < num_classes:
         raise DataError(
-            f"each class needs an image to train on: {images} images asked for, {num_classes} classes",
-            f"ask for {num_classes} images or more",
+            f"{images} images are requested for {num_classes} classes; each class needs at least one training image",
+            f"request {num_classes} images or more",
         )
     ranks = _ranks(labels)
-    depth = (ranks + 0.5) / torch.bincount(labels)[labels]
-    depth[ranks == 0] = -1.0
-    return depth.argsort(stable=True)[:images].sort().values
+    # Images sorted by their relative rank within the class: any prefix of this order has every class in its proportion.
+    # The first image of each class comes before all others, so that no class is empty.
+    order = (ranks + 0.5) / torch.bincount(labels)[labels]
+    order[ranks == 0] = -1.0
+    return order.argsort(stable=True)[:images].sort().values
 
 
 def _ranks(labels: Tensor) -> Tensor:
-    """Each image's place in a shuffled queue of its class, `(N,)`."""
+    """Return each image's position, `(N,)`, among the images of its class in a random order."""
     shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SEED))
     by_class = shuffled[labels[shuffled].argsort(stable=True)]
     counts = torch.bincount(labels)
@@ -91,14 +109,14 @@ def _ranks(labels: Tensor) -> Tensor:
     return ranks
 
 
-def _check_counts(codes: Mapping[str, Tensor], classes: Sequence[str], carved: int) -> None:
-    """Each class needs three images over all parts, and one in train beside one for each carved part."""
+def _check_counts(codes: Mapping[str, Tensor], classes: Sequence[str], absent: int) -> None:
+    """Check that each class has three images, and one training image besides those for each absent split."""
     train = torch.bincount(codes["train"], minlength=len(classes))
     overall = sum((torch.bincount(part, minlength=len(classes)) for part in codes.values()), torch.zeros_like(train))
-    few = ((overall < 3) | (train < 1 + carved)).nonzero().flatten().tolist()
+    few = ((overall < 3) | (train < 1 + absent)).nonzero().flatten().tolist()
     if few:
-        told = listed([f"{classes[k]} ({int(overall[k])})" for k in few])
+        found = listed([f"{classes[k]} ({int(overall[k])})" for k in few])
         raise DataError(
-            f"each class needs 3 images, and one in every part; too few of {told}",
-            "add images, or leave these classes out",
+            f"these classes have too few images: {found}; each class needs at least 3 images, and one for each split",
+            "add images of these classes, or remove the classes",
         )

@@ -1,4 +1,4 @@
-"""Where decoded images lie: in memory, or in a file that is read as it is needed."""
+"""Storage of decoded images: in memory, or in a memory-mapped file that is read on demand."""
 
 import errno
 import os
@@ -16,35 +16,40 @@ from torch.multiprocessing import get_all_sharing_strategies
 
 from nas.errors import DataError
 
-# The way of sharing memory between processes that can share a file too.
+# torch's only strategy of sharing memory between processes that can also share a file.
 BY_DESCRIPTOR = "file_descriptor"
-# Of the free memory; the rest is for networks and for what else runs.
+# Share of the free memory that images may take; the other half is for networks and for other processes.
 MEMORY_SHARE = 0.5
-# What a container may use, and what it uses.
+# Memory limit and memory use of a container, in control groups of version 2 and version 1.
 _LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 _REMEDIES: Mapping[int, str] = {
-    errno.ENOSPC: "free some, set TMPDIR to a folder on a larger disk, or take fewer images or pixels",
+    errno.ENOSPC: "free disk space, set TMPDIR to a folder on a larger disk, or use fewer images or a lower resolution",
 }
 
 
 @attrs.frozen
 class Room:
-    """Makes tensors to put images in.
+    """Allocate tensors for images, in memory or in a file.
 
     Attributes:
-        mapped: in an unnamed file of the temporary folder, which is gone with its last user, however that ends.
+        mapped: Whether tensors are allocated in an unnamed file of the temporary folder. The system deletes the file
+            when the last process that uses it ends, even if that process is killed.
     """
 
     mapped: bool = False
 
     def make(self, shape: tuple[int, ...]) -> Tensor:
-        """A uint8 tensor of that shape, to be filled.
+        """Return a uint8 tensor of the given shape, to be filled.
 
         Raises:
-            DataError: the disk has no room for it.
+            DataError: The temporary folder has no space for the file, or cannot be written to.
+
+        Example:
+            >>> Room().make((2, 3, 8, 8)).shape
+            torch.Size([2, 3, 8, 8])
         """
         return _mapped(shape) if self.mapped and all(shape) else torch.empty(shape, dtype=torch.uint8)
 
@@ -53,19 +58,20 @@ MEMORY = Room()
 
 
 def find_room(needed: int, share: float) -> Room:
-    """Memory where images of so many bytes take at most that share of what is free, else a file."""
+    """Choose memory if `needed` bytes are at most the given share of the free memory, or else a file."""
     return Room(mapped=needed > share * free_memory())
 
 
 def free_memory() -> int:
-    """Bytes that this process could still take."""
-    left = [int(most) - int(used) for most, used in map(_read, _LIMITS) if most.isdecimal() and used.isdecimal()]
+    """Return the number of bytes that this process can still allocate, within the limit of its container."""
+    # A container without a limit has the text "max" in place of a number.
+    left = [int(limit) - int(used) for limit, used in map(_read, _LIMITS) if limit.isdecimal() and used.isdecimal()]
     return max(0, min([psutil.virtual_memory().available, *left]))
 
 
 def _read(paths: tuple[str, str]) -> tuple[str, str]:
-    most, used = (Path(path).read_text(encoding="ascii").strip() if Path(path).is_file() else "" for path in paths)
-    return most, used
+    limit, used = (Path(path).read_text(encoding="ascii").strip() if Path(path).is_file() else "" for path in paths)
+    return limit, used
 
 
 def _mapped(shape: tuple[int, ...]) -> Tensor:
@@ -75,24 +81,24 @@ def _mapped(shape: tuple[int, ...]) -> Tensor:
             _RESERVE(file, size)
         except OSError as error:
             raise DataError(
-                f"decoded, the images take {size / 1e9:,.1f} GB, more than the memory that is free, and the temporary "
-                f"folder {tempfile.gettempdir()} does not take them: {error.strerror}",
-                _REMEDIES.get(error.errno or 0, "see that it can be written to, or set TMPDIR to another folder"),
+                f"the decoded images take {size / 1e9:,.1f} GB; they must fit into the free memory, or else into the "
+                f"temporary folder {tempfile.gettempdir()}, which cannot store them: {error.strerror}",
+                _REMEDIES.get(error.errno or 0, "make that folder writable, or set TMPDIR to another folder"),
             ) from None
         return _mapping(file, size).view(shape)
 
 
 def _mapping(file: IO[bytes], size: int) -> Tensor:
-    """The bytes of a file `(size,)`; they outlive its name and its handle."""
+    """Map the bytes of a file to a tensor `(size,)`, which stays valid after the file is unlinked and closed."""
     if BY_DESCRIPTOR not in get_all_sharing_strategies():  # type: ignore[no-untyped-call]
         return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=(size,)))
-    # A storage that keeps a descriptor, so that torch can send it to another process; its type stubs lack this one.
+    # This storage keeps the file descriptor, so that torch can send it to another process. torch's type stubs lack it.
     storage = torch.UntypedStorage._new_shared_fd_cpu(file.fileno(), size)  # type: ignore[attr-defined]
     return torch.empty(0, dtype=torch.uint8).set_(storage)
 
 
 def _reserve(file: IO[bytes], size: int) -> None:
-    # A disk that fills up later would end the process while it writes to the mapping.
+    # If the disk filled up later, a write to the mapping would end the process with SIGBUS.
     os.posix_fallocate(file.fileno(), 0, size)
 
 

@@ -1,4 +1,4 @@
-"""Images for several processes: all of them have the same memory, or the same file."""
+"""Sharing of images between processes through shared memory or a shared file."""
 
 import shutil
 from pathlib import Path
@@ -10,18 +10,22 @@ from nas.data.base import ImageData
 from nas.data.room import BY_DESCRIPTOR, MEMORY_SHARE, Room, free_memory
 from nas.errors import DataError
 
-# Where a system with such a folder keeps what processes share; containers make it small.
+# Linux keeps shared memory in this folder; containers often give it little space.
 _FOLDER = Path("/dev/shm")  # noqa: S108 -- nothing is named in it
 
 
 def share(data: ImageData) -> None:
-    """Move images, in place, to where a process has them too that they are sent to.
+    """Move images, in place, to shared memory, or to a shared file if they do not fit into shared memory.
 
-    What then pickles them, in the way that `multiprocessing` does, sends the place and no image. Those that are too
-    many for shared memory move to a file as in `Room`; those that lie in one stay there.
+    When the images are pickled afterwards, as `multiprocessing` does, only a reference is sent. The file is the one
+    that `Room` describes; images that are already in such a file stay there.
+
+    Args:
+        data: Data set whose images are moved.
 
     Raises:
-        DataError: they lie in a file, and files cannot be shared here; or the disk has no room for them.
+        DataError: The images need a file, but this system cannot share files between processes; or the disk has no
+            space for the file.
     """
     for part in (data.train, data.val, data.test):
         if part is not None and part.images.numel():
@@ -32,7 +36,8 @@ def _share(images: Tensor, *, mapped: bool) -> None:
     in_file = mapped or not (images.is_shared() or _fit(images.nbytes))  # type: ignore[no-untyped-call]
     if in_file and get_sharing_strategy() != BY_DESCRIPTOR:  # type: ignore[no-untyped-call]
         raise DataError(
-            f"{images.nbytes / 1e9:,.1f} GB of images are too many for shared memory, and their file cannot be sent",
+            f"the images take {images.nbytes / 1e9:,.1f} GB; images for several processes must fit into shared memory "
+            "on this system, where a file of images cannot be sent",
             "take fewer images or pixels, or work with a single process",
         )
     if images.is_shared():  # type: ignore[no-untyped-call]
@@ -45,6 +50,6 @@ def _share(images: Tensor, *, mapped: bool) -> None:
 
 
 def _fit(size: int) -> bool:
-    """Whether shared memory takes so many bytes; for a while they are there twice."""
-    room = shutil.disk_usage(_FOLDER).free if _FOLDER.is_dir() else free_memory()
-    return size <= MEMORY_SHARE * min(room, free_memory())
+    """Return whether shared memory has space for `size` bytes; during the move they exist twice."""
+    free = shutil.disk_usage(_FOLDER).free if _FOLDER.is_dir() else free_memory()
+    return size <= MEMORY_SHARE * min(free, free_memory())

@@ -1,1 +1,1 @@
-"""Studies as tables and figures."""
+"""This package shows studies as tables, figures and files."""

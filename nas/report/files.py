@@ -1,4 +1,4 @@
-"""A study's table and figure as files: CSV, a page that needs no network, and a still picture."""
+"""Files of tables and figures: CSV, HTML pages that work without a network, and PNG images."""
 
 from collections.abc import Mapping
 from html import escape
@@ -15,8 +15,8 @@ from nas.files import write_atomically
 from nas.report.pareto import HEIGHT_PX, WIDTH_PX
 
 PIXEL_RATIO = 2
-PATIENCE_SECONDS = 90
-# Plotly's button to share a chart would upload it.
+TIMEOUT_SECONDS = 90
+# Plotly's button for sharing a chart would upload the chart, so it is removed.
 PAGE_CONFIG: Mapping[str, Any] = MappingProxyType(
     {
         "responsive": True,
@@ -26,7 +26,7 @@ PAGE_CONFIG: Mapping[str, Any] = MappingProxyType(
         "toImageButtonOptions": {"filename": "pareto", "scale": PIXEL_RATIO},
     }
 )
-# The policy lets the page run what is written in it and load nothing from anywhere.
+# The content security policy allows the scripts in the page, and forbids loading anything from another place.
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -45,9 +45,17 @@ PAGE = """<!DOCTYPE html>
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """The table with a header line; what is unknown is left empty.
+    """Return a table as CSV with a header line; unknown values are empty.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    A text that a spreadsheet would execute as a formula is prefixed with an apostrophe.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"trial": [0, 1], "label": pd.array(["net", "=1+1"], dtype="string")})
+        >>> print(csv_bytes(frame).decode(), end="")
+        trial,label
+        0,net
+        1,'=1+1
     """
     safe = frame.copy()
     for name in frame.columns[frame.dtypes == "string"]:
@@ -57,7 +65,17 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
 
 
 def html_bytes(figure: go.Figure, title: str) -> bytes:
-    """A page with the figure and all that draws it."""
+    """Return an HTML page with the figure and the script that draws it.
+
+    Args:
+        figure: Figure to show.
+        title: Title of the page.
+
+    Example:
+        >>> page = html_bytes(go.Figure(), "demo")
+        >>> b"<title>demo</title>" in page
+        True
+    """
     body = figure.to_html(
         full_html=False,
         include_plotlyjs=True,
@@ -70,47 +88,49 @@ def html_bytes(figure: go.Figure, title: str) -> bytes:
 
 
 def png_bytes(figure: go.Figure) -> bytes:
-    """A still picture, drawn by Chrome or Chromium; nothing is fetched from a network.
+    """Return the figure as a PNG image, which Chrome or Chromium draws without loading anything from a network.
 
     Raises:
-        MissingPackageError: kaleido is absent.
-        NasError: no browser was found, or it did not draw.
+        MissingPackageError: The package kaleido is not installed.
+        NasError: No browser was found, or the browser failed.
     """
     kaleido, errors = _import_kaleido()
     options = {"format": "png", "width": WIDTH_PX, "height": HEIGHT_PX, "scale": PIXEL_RATIO}
     try:
-        # MathJax would be fetched from outside, and no text needs it.
-        return bytes(kaleido.calc_fig_sync(figure, options, kopts={"mathjax": False, "timeout": PATIENCE_SECONDS}))
+        # MathJax would be loaded from the network, and no text of the figures needs it.
+        return bytes(kaleido.calc_fig_sync(figure, options, kopts={"mathjax": False, "timeout": TIMEOUT_SECONDS}))
     except errors.ChromeNotFoundError:
         raise NasError(
-            "a PNG is drawn by Chrome or Chromium, and none was found",
-            "install one (`apt install chromium`, or `kaleido_get_chrome`), or name it in BROWSER_PATH",
+            "neither Chrome nor Chromium was found; Chrome or Chromium is needed to draw a PNG image",
+            "install one (`apt install chromium`, or `kaleido_get_chrome`), or set BROWSER_PATH to its path",
         ) from None
     except (RuntimeError, TimeoutError, OSError, errors.KaleidoError) as error:
         raise NasError(
-            f"the browser did not draw the PNG: {type(error).__name__}: {error.args[0] if error.args else ''}",
-            "name another one in BROWSER_PATH, or write --html and save the picture from the page",
+            f"the browser did not draw the PNG image: {type(error).__name__}: {error.args[0] if error.args else ''}",
+            "set BROWSER_PATH to another browser, or use --html and save the image from the page",
         ) from None
 
 
 def _import_kaleido() -> tuple[Any, Any]:
-    """Kaleido and its errors."""
+    """Return the modules `kaleido` and `kaleido.errors`."""
     try:
         return import_module("kaleido"), import_module("kaleido.errors")
     except ImportError:
-        raise MissingPackageError("a PNG is drawn by kaleido, which is absent", "pip install 'hwnas[png]'") from None
+        raise MissingPackageError(
+            "the package kaleido is not installed; it is needed to draw a PNG image", "pip install 'hwnas[png]'"
+        ) from None
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """See `csv_bytes`; the file is whole or not there."""
+    """Write a table as CSV, atomically; see `csv_bytes`."""
     write_atomically(path, csv_bytes(frame))
 
 
 def write_html(path: Path, figure: go.Figure, title: str) -> None:
-    """See `html_bytes`; the file is whole or not there."""
+    """Write a figure as an HTML page, atomically; see `html_bytes`."""
     write_atomically(path, html_bytes(figure, title))
 
 
 def write_png(path: Path, figure: go.Figure) -> None:
-    """See `png_bytes`; the file is whole or not there."""
+    """Write a figure as a PNG image, atomically; see `png_bytes`."""
     write_atomically(path, png_bytes(figure))

@@ -1,4 +1,4 @@
-"""The figure of predicted against measured latency."""
+"""Figure of predicted latency against measured latency."""
 
 from collections.abc import Sequence
 from html import escape
@@ -11,16 +11,23 @@ TEN_PERCENT = 0.10
 def latency_figure(
     title: str, measured_ms: Sequence[float], predicted_ms: Sequence[float], again_ms: Sequence[float]
 ) -> go.Figure:
-    """One point a network; on the diagonal both times are equal, between the dotted lines they are within 10%.
+    """Return a figure with two points for each network: predicted latency, and latency measured a second time.
+
+    The diagonal is where they equal the measured latency; between the dotted lines they are within 10% of it.
 
     Args:
-        title: of the figure.
-        measured_ms: once.
-        predicted_ms: by the table.
-        again_ms: measured a second time.
+        title: Title of the figure.
+        measured_ms: Measured latency of each network, in milliseconds.
+        predicted_ms: Latency that the latency table predicts for each network, in milliseconds.
+        again_ms: Latency of each network measured a second time, in milliseconds.
+
+    Example:
+        >>> figure = latency_figure("demo", [4.0, 8.0], [4.2, 7.9], [4.0, 8.1])
+        >>> [trace.name for trace in figure.data]
+        ['measured again', 'predicted']
     """
-    every = (*measured_ms, *predicted_ms, *again_ms)
-    low, high = 0.95 * min(every), 1.05 * max(every)
+    latencies = (*measured_ms, *predicted_ms, *again_ms)
+    low, high = 0.95 * min(latencies), 1.05 * max(latencies)
     figure = go.Figure()
     figure.add_scatter(x=measured_ms, y=again_ms, name="measured again", mode="markers", marker=_marker("#bbbbbb", 6))
     figure.add_scatter(x=measured_ms, y=predicted_ms, name="predicted", mode="markers", marker=_marker("#0072b2", 7))
@@ -30,8 +37,8 @@ def latency_figure(
     figure.update_layout(
         title={"text": escape(title)},
         template="plotly_white",
-        xaxis={"title": {"text": "Measured (ms)"}, "range": [low, high]},
-        yaxis={"title": {"text": "Predicted, or measured again (ms)"}, "range": [low, high]},
+        xaxis={"title": {"text": "Measured latency (ms)"}, "range": [low, high]},
+        yaxis={"title": {"text": "Predicted latency, or latency measured again (ms)"}, "range": [low, high]},
         legend={"x": 0.02, "y": 0.98},
     )
     return figure

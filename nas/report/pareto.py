@@ -1,4 +1,4 @@
-"""The figure of accuracy against cost."""
+"""Figure of accuracy against cost, with the Pareto front of a study."""
 
 from collections.abc import Sequence
 from html import escape
@@ -10,26 +10,26 @@ from nas.report.points import FRONT_SIDE, Pareto, Point, pareto
 from nas.studies.records import StudyView
 
 WIDTH_PX, HEIGHT_PX = 1000, 640
-# Okabe and Ito's colours, which colour-blind eyes tell apart; every kind has a shape of its own as well.
+# Colors of Okabe and Ito, which color-blind readers can distinguish; each kind of point also has a shape of its own.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#007A5A"
-INK, FAINT_INK, GREY, GRID = "#333333", "#5A5A5A", "#8C8C8C", "#E8E8E8"
-CROWD = 150  # More points than these are drawn smaller.
-BAND_FILL = "rgba(230, 159, 0, 0.09)"
+INK, FAINT_INK, GRAY, GRID = "#333333", "#5A5A5A", "#8C8C8C", "#E8E8E8"
+MANY_POINTS = 150  # Points are drawn smaller if there are more of them.
+RANGE_FILL = "rgba(230, 159, 0, 0.09)"
 FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 MONOSPACE = "Menlo, Consolas, 'Liberation Mono', 'DejaVu Sans Mono', monospace"
 
 
 def pareto_figure(view: StudyView) -> go.Figure:
-    """Accuracy against the cost that the study's first target limits.
+    """Return a figure of accuracy against the cost that the first target of the study limits.
 
     Raises:
-        StudyError: none of its trials is complete.
+        StudyError: No trial of the study is complete.
     """
     return draw(pareto(view))
 
 
 def draw(info: Pareto) -> go.Figure:
-    """The figure; nothing is computed here."""
+    """Return the figure of data that is already computed."""
     figure = go.Figure()
     layers = (
         (info.pruned, _pruned_style(info)),
@@ -47,13 +47,13 @@ def draw(info: Pareto) -> go.Figure:
 
 def _pruned_style(info: Pareto) -> dict[str, Any]:
     below = sum(point.y < info.y_range[0] for point in info.pruned)
-    marker = {"symbol": "x-thin", "size": 7, "opacity": 0.6, "line": {"color": GREY, "width": 1.2}}
-    return {"name": "pruned early" + f" ({below} below)" * bool(below), "mode": "markers", "marker": marker}
+    marker = {"symbol": "x-thin", "size": 7, "opacity": 0.6, "line": {"color": GRAY, "width": 1.2}}
+    return {"name": "pruned" + f" ({below} below the axis)" * bool(below), "mode": "markers", "marker": marker}
 
 
 def _others_style(info: Pareto) -> dict[str, Any]:
     marker = {
-        "size": 9 if len(info.others) <= CROWD else 6,
+        "size": 9 if len(info.others) <= MANY_POINTS else 6,
         "color": BLUE,
         "opacity": 0.75,
         "line": {"color": "white", "width": 0.8},
@@ -62,9 +62,9 @@ def _others_style(info: Pareto) -> dict[str, Any]:
 
 
 def _front_style(info: Pareto) -> dict[str, Any]:
-    size = 12 if len(info.front) <= CROWD / 5 else 8
+    size = 12 if len(info.front) <= MANY_POINTS / 5 else 8
     return {
-        "name": "front, with trial numbers",
+        "name": "Pareto front (trial numbers)",
         "mode": "lines+markers+text",
         "line": {"color": VERMILION, "width": 2, "shape": "hv"},
         "marker": {"symbol": "diamond", "size": size, "color": VERMILION, "line": {"color": "white", "width": 1}},
@@ -75,7 +75,7 @@ def _front_style(info: Pareto) -> dict[str, Any]:
 
 def _baseline_style(info: Pareto) -> dict[str, Any]:
     return {
-        "name": "baseline, same proxy",
+        "name": "baseline (same evaluation)",
         "mode": "markers+text",
         "marker": {"symbol": "square", "size": 12, "color": GREEN, "line": {"color": "white", "width": 1}},
         "textposition": info.baseline_side,
@@ -95,10 +95,10 @@ def _trace(points: Sequence[Point], style: dict[str, Any]) -> go.Scatter:
 
 
 def _draw_limit(figure: go.Figure, info: Pareto) -> None:
-    """The target as a dashed line, and what the search let in as a band that ends there."""
+    """Draw the target as a dashed line, and the cost range of the search as a shaded area that ends at the target."""
     if info.low is not None:
-        band = {"fillcolor": BAND_FILL, "line": {"width": 0}, "layer": "below", "name": "band let in"}
-        figure.add_vrect(x0=info.low, x1=info.limit, showlegend=True, **band)
+        area = {"fillcolor": RANGE_FILL, "line": {"width": 0}, "layer": "below", "name": "cost range of the search"}
+        figure.add_vrect(x0=info.low, x1=info.limit, showlegend=True, **area)
     figure.add_vline(x=info.limit, line={"color": INK, "width": 1.5, "dash": "dash"})
     figure.add_annotation(
         text=f"target {escape(info.limit_label)}",

@@ -1,4 +1,4 @@
-"""What the figure of accuracy against cost shows, computed before anything is drawn."""
+"""Data of the figure of accuracy against cost, computed before anything is drawn."""
 
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from nas.report.frame import BASELINE_STATE, front_rows, trial_frame
 from nas.report.labels import Place, best_side, with_room
 from nas.studies.records import StudyView
 
-FRONT_SIDE = "top left"  # No complete trial lies there, or the point were not on the front.
+FRONT_SIDE = "top left"  # No complete trial is there: it would have a lower cost and a higher accuracy.
 HOVER_COSTS = (
     ("macs", "MACs"),
     ("params", "params"),
@@ -25,15 +25,20 @@ HOVER_COSTS = (
     ("size_bytes", "bytes"),
     ("latency_ms", "ms"),
 )
-USUAL_COSTS = ("macs", "params", "peak_bytes")  # of every study; others only where they were asked for
-LONGEST_TITLE = 80  # More characters than these would run out of the figure.
+USUAL_COSTS = ("macs", "params", "peak_bytes")  # Every study has these costs, and other costs only if requested.
+LONGEST_TITLE = 80  # A title with more characters would not fit into the figure.
 Span = tuple[float, float]
 Row = Mapping[Hashable, Any]
 
 
 @frozen
 class Axis:
-    """How a cost is drawn: its axis title, and how many of its units make one of the axis."""
+    """Describe the axis of a cost.
+
+    Attributes:
+        title: Title of the axis, with its unit.
+        size: Number of units of the cost that make one unit of the axis.
+    """
 
     title: str
     size: float
@@ -52,13 +57,13 @@ AXES: Mapping[str, Axis] = MappingProxyType(
 
 @frozen
 class Point:
-    """One architecture in the figure.
+    """Represent one architecture in the figure.
 
     Attributes:
-        x: cost in the axis's units.
-        y: accuracy in percent.
-        hover: what is said about it, as HTML.
-        label: what is printed beside it.
+        x: Cost in units of the axis.
+        y: Accuracy in percent.
+        hover: Text that is shown when the mouse is over the point, as HTML.
+        label: Text next to the point.
     """
 
     x: float
@@ -69,23 +74,23 @@ class Point:
 
 @frozen
 class Pareto:
-    """What the figure shows.
+    """Hold the data of the figure.
 
     Attributes:
-        title: the study's name, cut where it is too long.
-        subtitle: what was searched, and how far.
-        x_title: cost and unit.
-        y_title: accuracy and unit.
-        x_range: from left to right.
-        y_range: from bottom to top.
-        others: complete trials off the front.
-        front: by rising cost; a label is empty where there is no room for it.
-        pruned: trials that were stopped early.
-        baseline: a known network under the same proxy, or none.
-        baseline_side: where its label has room.
-        limit: the first target, in the axis's units.
-        limit_label: the target as the user wrote it.
-        low: where the band begins, None where there is none.
+        title: Name of the study, shortened if it is too long.
+        subtitle: Search space, objective, targets and number of trials.
+        x_title: Title of the cost axis, with its unit.
+        y_title: Title of the accuracy axis, with its unit.
+        x_range: Smallest and largest value of the cost axis.
+        y_range: Smallest and largest value of the accuracy axis.
+        others: Complete trials that are not on the Pareto front.
+        front: Pareto front by rising cost; a label is empty if there is no space for it.
+        pruned: Trials that were stopped early.
+        baseline: A known network that was evaluated in the same way; empty if there is none.
+        baseline_side: Side of the baseline's point at which its label covers the fewest points.
+        limit: First target, in units of the cost axis.
+        limit_label: First target as the user wrote it.
+        low: Lower bound of the cost range of the search, in units of the cost axis; None if there is none.
     """
 
     title: str
@@ -106,13 +111,13 @@ class Pareto:
 
 @frozen
 class _Scale:
-    """The cost that is drawn.
+    """Describe the cost that is drawn.
 
     Attributes:
-        cost: its column.
-        title: of the axis.
-        size: how many of its units make one of the axis.
-        limit: the target, in the axis's units.
+        cost: Column of the cost in the data frame.
+        title: Title of the axis, with its unit.
+        size: Number of units of the cost that make one unit of the axis.
+        limit: First target, in units of the axis.
     """
 
     cost: str
@@ -121,7 +126,7 @@ class _Scale:
     limit: float
 
     def points(self, rows: pd.DataFrame) -> tuple[Point, ...]:
-        """The rows whose cost and accuracy are known."""
+        """Return a point for each row whose cost and accuracy are known."""
         known = rows[rows["accuracy"].notna() & rows[self.cost].notna()]
         return tuple(map(self._point, known.to_dict("records")))
 
@@ -131,15 +136,26 @@ class _Scale:
 
 
 def pareto(view: StudyView) -> Pareto:
-    """What there is to show of a study.
+    """Return the data of a study's figure.
 
     Raises:
-        StudyError: none of its trials is complete.
+        StudyError: No trial of the study is complete, or the study limits an unknown cost.
+
+    Example:
+        >>> from nas.search.storage import Record
+        >>> settings = {
+        ...     "targets": ["flops=400M"], "limits": [{"cost": "macs", "high": 400e6}], "band": 0.9, "space": "mnasnet",
+        ...     "objective": "soft", "epochs": 3, "proxy": {"evaluator": "train"},
+        ... }
+        >>> trial = Record(0, "complete", "net", {"macs": 381_000_000}, accuracy=0.62)
+        >>> info = pareto(StudyView("demo", settings, (trial,)))
+        >>> [(point.x, point.y) for point in info.front], info.limit, info.low
+        ([(381.0, 62.0)], 400.0, 360.0)
     """
     if not view.front:
         raise StudyError(
-            f"study {view.name} has no complete trial to show, of {len(view.records)} begun",
-            "give its `nas search` command again, which goes on with it, until a trial is complete",
+            f"study {view.name} has no complete trial out of {len(view.records)}; a figure needs at least one",
+            "give the study's `nas search` command again, which continues the search, until a trial is complete",
         )
     scale, frame = _scale(view), trial_frame(view)
     others, pruned, baseline = (
@@ -159,10 +175,10 @@ def pareto(view: StudyView) -> Pareto:
         x_range=x_range,
         y_range=y_range,
         others=others,
-        front=_labelled(front, _places(front, x_range, y_range)),
+        front=_label_front(front, _places(front, x_range, y_range)),
         pruned=pruned,
         baseline=baseline,
-        baseline_side=_side(baseline, _places(baseline, x_range, y_range), places, _share(scale.limit, x_range)),
+        baseline_side=_label_side(baseline, _places(baseline, x_range, y_range), places, _share(scale.limit, x_range)),
         limit=scale.limit,
         limit_label=str(view.settings["targets"][0]),
         low=low,
@@ -172,7 +188,11 @@ def pareto(view: StudyView) -> Pareto:
 def _scale(view: StudyView) -> _Scale:
     axis = AXES.get(view.cost_name)
     if axis is None:
-        raise StudyError(f"study {view.name} limits {view.cost_name!r}, which is no known cost", "draw another study")
+        raise StudyError(
+            f"study {view.name} limits {view.cost_name!r}, which is not a known cost; the known costs are "
+            f"{', '.join(AXES)}",
+            "draw another study",
+        )
     _, _, precision = str(view.settings["targets"][0]).partition(" at ")
     title = re.sub("memory|Weights", rf"\g<0> at {precision}", axis.title) if precision else axis.title
     return _Scale(view.cost_name, title, axis.size, float(view.settings["limits"][0]["high"]) / axis.size)
@@ -185,7 +205,11 @@ def _x_range(costs: Sequence[float], limit: float, low: float | None) -> Span:
 
 
 def _y_range(accuracies: Sequence[float], pruned: Sequence[float]) -> Span:
-    """Wide enough for all but pruned trials so far below that they would press the others together."""
+    """Return the range of the accuracy axis.
+
+    It contains all points except pruned trials that are so far below the others that the others would be drawn too
+    close together.
+    """
     lowest, highest = min(accuracies), max(accuracies)
     spread = max(highest - lowest, 1.0)
     lowest = min([lowest, *(accuracy for accuracy in pruned if accuracy >= lowest - spread)])
@@ -202,12 +226,12 @@ def _places(points: Iterable[Point], x_range: Span, y_range: Span) -> list[Place
     return [(_share(point.x, x_range), _share(point.y, y_range)) for point in points]
 
 
-def _labelled(front: Sequence[Point], places: Sequence[Place]) -> tuple[Point, ...]:
+def _label_front(front: Sequence[Point], places: Sequence[Place]) -> tuple[Point, ...]:
     labels = with_room([point.label for point in front], places, FRONT_SIDE)
     return tuple(attrs.evolve(point, label=label) for point, label in zip(front, labels, strict=True))
 
 
-def _side(baseline: Sequence[Point], at: Sequence[Place], others: Sequence[Place], line_x: float) -> str:
+def _label_side(baseline: Sequence[Point], at: Sequence[Place], others: Sequence[Place], line_x: float) -> str:
     return best_side(baseline[0].label, at[0], others, line_x) if baseline else "middle right"
 
 
@@ -225,9 +249,11 @@ def _amount(value: float | None, unit: str) -> str:
 
 
 def _y_title(view: StudyView) -> str:
-    """Only a training has epochs to speak of."""
-    trained = view.settings["proxy"].get("evaluator") == "train"
-    return f"{view.reading.capitalize()}{' after ' + _count(view.settings['epochs'], 'epoch') if trained else ''} (%)"
+    """Return the title of the accuracy axis; only training has a number of epochs."""
+    evaluator = view.settings["proxy"].get("evaluator")
+    if evaluator == "zero-cost":
+        return "Zero-cost score (%)"
+    return f"Accuracy{' after ' + _count(view.settings['epochs'], 'epoch') if evaluator == 'train' else ''} (%)"
 
 
 def _count(number: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""Figures of scaling: where a fit's coefficients lie and how they did, and rules side by side."""
+"""Figures of scaling: the scores of the coefficients of a fit, and a comparison of scaling rules."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -8,9 +8,9 @@ from typing import Any
 import plotly.graph_objects as go
 from attrs import frozen
 
-from nas.report.pareto import BLUE, FAINT_INK, FONT, GREEN, GREY, GRID, INK, VERMILION
+from nas.report.pareto import BLUE, FAINT_INK, FONT, GRAY, GREEN, GRID, INK, VERMILION
 
-# What a point of a fit is, and how it is drawn over the colour of its score.
+# Kinds of points of a fit with their markers; a marker without a color is colored by the score of the point.
 KINDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "scored": {"symbol": "circle", "size": 13, "line": {"color": "white", "width": 1}},
@@ -20,20 +20,20 @@ KINDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 PAPER = "paper's 1.2, 1.1, 1.15"
-COLOURS = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", GREY)
+COLORS = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", GRAY)
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
-LOG_FROM = 4.0  # times as much: a wider span of costs is drawn on a logarithmic axis
+LOG_FROM = 4.0  # ratio of the largest to the smallest cost above which the cost axis is logarithmic
 
 
 @frozen
 class Coefficients:
-    """A network of a fit.
+    """Represent the coefficients of one network of a fit.
 
     Attributes:
-        shares: of depth, width and resolution in the growth of its MACs; they add up to 1.
-        score: None for what is only marked.
-        hover: what is said of it.
-        kind: a key of `KINDS`.
+        shares: Shares of depth, width and resolution in the growth of the MACs; their sum is 1.
+        score: Score of the network; None for coefficients that are only marked.
+        hover: Text that is shown when the mouse is over the point.
+        kind: Kind of the point; a key of `KINDS`.
     """
 
     shares: tuple[float, float, float]
@@ -44,7 +44,12 @@ class Coefficients:
 
 @frozen
 class Panel:
-    """One fit."""
+    """Hold the data of one fit.
+
+    Attributes:
+        title: Title of the triangle.
+        points: Coefficients to draw.
+    """
 
     title: str
     points: Sequence[Coefficients]
@@ -52,7 +57,15 @@ class Panel:
 
 @frozen
 class Curve:
-    """What a rule makes: cost, accuracy and its spread between seeds (None where it is not known), by rising cost."""
+    """Hold the networks of one scaling rule by rising cost.
+
+    Attributes:
+        name: Name of the rule.
+        costs: Cost of each network.
+        accuracies: Mean accuracy of each network, from 0 to 1.
+        spreads: Standard deviation of the accuracy between seeds; None for a network with a single seed.
+        hovers: Texts that are shown when the mouse is over the points.
+    """
 
     name: str
     costs: Sequence[float]
@@ -62,10 +75,22 @@ class Curve:
 
 
 def fit_figure(title: str, panels: Sequence[Panel]) -> go.Figure:
-    """A triangle for each fit: corners are depth, width and resolution alone, colours the score."""
+    """Return a figure with a triangle for each fit.
+
+    The corners of a triangle are scaling of depth, width and resolution alone; the color of a point is its score.
+
+    Args:
+        title: Title of the figure.
+        panels: Fits to draw, from left to right.
+
+    Example:
+        >>> figure = fit_figure("demo", [Panel("at phi 1", [Coefficients((0.5, 0.25, 0.25), 0.61, "first", "winner")])])
+        >>> figure.data[0].name
+        'winner'
+    """
     figure = go.Figure()
     for number, panel in enumerate(panels):
-        _put_panel(figure, panel, number, len(panels))
+        _add_panel(figure, panel, number, len(panels))
     figure.update_layout(
         title={"text": f"<b>{escape(title)}</b>", "font": {"size": 19, "color": INK}, "x": 0.02},
         font={"family": FONT, "size": 13, "color": INK},
@@ -76,8 +101,8 @@ def fit_figure(title: str, panels: Sequence[Panel]) -> go.Figure:
     return figure
 
 
-def _put_panel(figure: go.Figure, panel: Panel, number: int, count: int) -> None:
-    """One triangle with a colour scale of its own: scores at different sizes are not compared."""
+def _add_panel(figure: go.Figure, panel: Panel, number: int, count: int) -> None:
+    """Add a triangle with a color scale of its own, because scores at different network sizes are not comparable."""
     plane, axis = (name if number == 0 else f"{name}{number + 1}" for name in ("ternary", "coloraxis"))
     left, right = number / count + 0.05, (number + 1) / count - 0.09
     for kind in KINDS:
@@ -93,7 +118,7 @@ def _put_panel(figure: go.Figure, panel: Panel, number: int, count: int) -> None
 
 def _trace(kind: str, points: Sequence[Coefficients], axis: str) -> go.Scatterternary:
     scores = [point.score for point in points]
-    colour = {} if "color" in KINDS[kind] else {"color": scores, "coloraxis": axis}
+    color = {} if "color" in KINDS[kind] else {"color": scores, "coloraxis": axis}
     return go.Scatterternary(
         a=[point.shares[0] for point in points],
         b=[point.shares[1] for point in points],
@@ -103,7 +128,7 @@ def _trace(kind: str, points: Sequence[Coefficients], axis: str) -> go.Scatterte
         hovertext=[point.hover for point in points],
         hoverinfo="text",
         cliponaxis=False,
-        marker={**KINDS[kind], **colour},
+        marker={**KINDS[kind], **color},
     )
 
 
@@ -115,15 +140,29 @@ def _plane(left: float, right: float) -> dict[str, Any]:
 
 
 def _scale(right: float) -> dict[str, Any]:
-    bar = {"title": {"text": "score"}, "x": right + 0.005, "len": 0.6, "thickness": 12, "y": 0.62}
+    bar = {"title": {"text": "Score"}, "x": right + 0.005, "len": 0.6, "thickness": 12, "y": 0.62}
     return {"colorscale": "Viridis", "colorbar": bar}
 
 
 def comparison_figure(title: str, cost_title: str, base: Curve, curves: Sequence[Curve]) -> go.Figure:
-    """Accuracy against cost, a line for each rule from the network that was scaled, as in the paper's figure 8."""
+    """Return a figure of accuracy against cost with a line for each rule.
+
+    Each line begins at the network that was scaled, as in figure 8 of Tan & Le 2019 (arXiv 1905.11946).
+
+    Args:
+        title: Title of the figure.
+        cost_title: Title of the cost axis, with its unit.
+        base: Network that was scaled; it may have no points.
+        curves: Networks of each rule.
+
+    Example:
+        >>> base, wide = Curve("base", [60], [0.5], [None], ["base"]), Curve("width", [120], [0.6], [0.01], ["x2"])
+        >>> comparison_figure("demo", "MACs (millions)", base, [wide]).data[0].x
+        (60, 120)
+    """
     figure = go.Figure()
-    for curve, colour, symbol in zip(curves, COLOURS * len(curves), SYMBOLS * len(curves), strict=False):
-        figure.add_trace(_line(base, curve, colour, symbol))
+    for curve, color, symbol in zip(curves, COLORS * len(curves), SYMBOLS * len(curves), strict=False):
+        figure.add_trace(_line(base, curve, color, symbol))
     figure.add_trace(_line(None, base, INK, "star"))
     costs = [cost for curve in (base, *curves) for cost in curve.costs]
     axis = {"gridcolor": GRID, "linecolor": INK, "showline": True, "ticks": "outside", "zeroline": False}
@@ -135,27 +174,27 @@ def comparison_figure(title: str, cost_title: str, base: Curve, curves: Sequence
             "title": {"text": cost_title},
             "type": "log" if costs and max(costs) > LOG_FROM * min(costs) else "linear",
         },
-        yaxis={**axis, "title": {"text": "accuracy, bars: one standard deviation between seeds"}, "tickformat": ".1%"},
+        yaxis={**axis, "title": {"text": "Accuracy (bars: one standard deviation between seeds)"}, "tickformat": ".1%"},
         plot_bgcolor="white",
         paper_bgcolor="white",
     )
     return figure
 
 
-def _line(start: Curve | None, curve: Curve, colour: str, symbol: str) -> go.Scatter:
-    """A rule's points, joined to the base where there is one."""
-    before = (
+def _line(start: Curve | None, curve: Curve, color: str, symbol: str) -> go.Scatter:
+    """Return the points of a rule, with a line from the start if there is one."""
+    first = (
         ([], [], [], []) if start is None else (start.costs, start.accuracies, [None] * len(start.costs), start.hovers)
     )
-    spreads = [*before[2], *curve.spreads]
+    spreads = [*first[2], *curve.spreads]
     return go.Scatter(
-        x=[*before[0], *curve.costs],
-        y=[*before[1], *curve.accuracies],
+        x=[*first[0], *curve.costs],
+        y=[*first[1], *curve.accuracies],
         error_y={"type": "data", "array": [spread or 0.0 for spread in spreads], "thickness": 1.2, "width": 4},
         name=escape(curve.name),
-        hovertext=[*before[3], *curve.hovers],
+        hovertext=[*first[3], *curve.hovers],
         hoverinfo="text",
         mode="lines+markers" if start else "markers",
-        line={"color": colour, "width": 1.6},
-        marker={"color": colour, "symbol": symbol, "size": 16 if start is None else 10},
+        line={"color": color, "width": 1.6},
+        marker={"color": color, "symbol": symbol, "size": 16 if start is None else 10},
     )

@@ -1,1 +1,1 @@
-"""Larger and smaller networks from one: rules, families, budgets, and the fit of a rule's coefficients."""
+"""This package scales networks by rules, to families and to budgets, and fits the coefficients of a rule."""

@@ -1,4 +1,4 @@
-"""The largest network of a rule below a budget, and beside the rule what comes nearer to it."""
+"""Search for the largest network within a budget: on a scaling rule, or near the rule to use more of the budget."""
 
 import math
 from bisect import bisect_left
@@ -16,25 +16,26 @@ from nas.scaling.rules import DOUBLING, Factors, PowerRule, Rule
 
 LARGEST_PHI = 10.0
 SMALLEST_PHI = -10.0
-HALVINGS = 40
-PHI_DIGITS, PHI_STEPS = 4, 10_000
-# How far depth, width and resolution may each be moved off the rule, and in how many steps that is looked at.
-OFF_SHAPE, OFF_RESOLUTION = 0.10, 0.07
-# Where stages have few layers, a small step of depth is a large one after rounding: it is taken only where nothing else
-# comes near the budget.
-REACHES = (OFF_SHAPE, math.inf)
-ENOUGH = 0.97
-STEPS = tuple(1 + OFF_SHAPE * step / 6 for step in range(-6, 7))
-CLOSE = 0.002  # of the budget: networks no farther from the best are told apart by how near the rule they are
+BISECTIONS = 40
+PHI_DIGITS, PHI_STEPS = 4, 10_000  # phi is rounded to four digits, so that it can be typed again
+# Largest relative deviation of depth and width, and of resolution, from the factors of the rule.
+SHAPE_DEVIATION, RESOLUTION_DEVIATION = 0.10, 0.07
+# Largest deviations of depth and width after rounding. If stages have few layers, a small step of depth becomes a large
+# one after rounding, so the second limit is used only if no network within the first one comes near the budget.
+REACHES = (SHAPE_DEVIATION, math.inf)
+ENOUGH = 0.97  # share of the budget at which a network counts as near the budget
+STEPS = tuple(1 + SHAPE_DEVIATION * step / 6 for step in range(-6, 7))
+TIE = 0.002  # share of the budget: among networks within it of the best, the one nearest to the rule is chosen
+_BETWEEN = "a budget must be between the costs of the smallest and the largest network"
 
 
 @frozen
 class Trial:
-    """What meeting a measured budget takes.
+    """Hold what is needed to meet a budget of a measured cost.
 
     Attributes:
-        judge: measures what was found once more.
-        guide: tells without measuring which of two networks costs more.
+        judge: Model that measures the networks found once more.
+        guide: Cost model that predicts, without a measurement, which of two networks costs more.
     """
 
     judge: Judge
@@ -43,14 +44,21 @@ class Trial:
 
 @frozen
 class Budget:
-    """What a network may cost at most.
+    """Hold the largest cost that a network may have.
 
     Attributes:
-        text: as it was given, in its own form, "flops=1.8G".
-        limit: in the cost's unit.
-        unit: of the cost.
-        cost: its model.
-        trial: how it is met where estimates are measurements; None where they are exact.
+        text: Text of the budget in its canonical form, such as "flops=1.8G".
+        limit: Largest cost, in the unit of the cost.
+        unit: Unit of the cost, such as "MACs".
+        cost: Cost model.
+        trial: Models that are needed if the cost is measured; None if the cost is computed exactly.
+
+    Example:
+        >>> from nas.arch.presets import preset
+        >>> from nas.cost.analytic import MACS
+        >>> budget = Budget("flops=1G", 1e9, "MACs", MACS)
+        >>> budget.amount(preset("efficientnet-b0"))
+        '385.8M MACs'
     """
 
     text: str
@@ -60,33 +68,60 @@ class Budget:
     trial: Trial | None = None
 
     def of(self, arch: Architecture) -> float:
-        """What it costs."""
+        """Return the cost of an architecture, in the unit of the budget."""
         value: float = self.cost.estimate(arch).value
         return value
 
     def amount(self, arch: Architecture) -> str:
-        """What it costs, as people read it."""
+        """Return the cost of an architecture as a text with its unit."""
         return format_amount(self.of(arch), self.unit)
 
 
 @frozen
 class Growth:
-    """How an architecture is scaled: the base, the rule, and the parts whose channels stay."""
+    """Hold how an architecture is scaled.
+
+    Attributes:
+        base: Architecture to scale.
+        rule: Scaling rule.
+        keep: Parts whose channels do not change: "stem", "head" or both.
+    """
 
     base: Architecture
     rule: Rule
     keep: Collection[str] = ()
 
     def at(self, phi: float, name: str = "") -> Scaled:
-        """See `scale`."""
+        """Return the base scaled at a compound coefficient; see `scale`.
+
+        Example:
+            >>> from nas.arch.presets import preset
+            >>> from nas.scaling.rules import parse_rule
+            >>> Growth(preset("efficientnet-b0"), parse_rule("compound")).at(1).arch.resolution
+            258
+        """
         return scale(self.base, self.rule, phi, self.keep, name)
 
 
 def largest(growth: Growth, budget: Budget) -> Scaled:
-    """The largest phi whose network costs no more than the budget, for costs that are exact.
+    """Return the network with the largest phi that is within the budget, for a cost that is computed exactly.
+
+    Args:
+        growth: Base and scaling rule.
+        budget: Largest cost.
 
     Raises:
-        ScalingError: the budget is below the smallest network or above the largest, or a coefficient is below 1.
+        ScalingError: The budget is below the cost of the smallest network or above that of the largest, or a
+            coefficient of the rule is below 1.
+
+    Example:
+        >>> from nas.arch.presets import preset
+        >>> from nas.cost.analytic import MACS
+        >>> from nas.scaling.rules import parse_rule
+        >>> budget = Budget("flops=1G", 1e9, "MACs", MACS)
+        >>> found = largest(Growth(preset("efficientnet-b0"), parse_rule("published")), budget)
+        >>> found.phi, budget.amount(found.arch)
+        (1.0, '993.6M MACs')
     """
     name = budget.text
     if not isinstance(growth.rule, PowerRule):
@@ -94,9 +129,11 @@ def largest(growth: Growth, budget: Budget) -> Scaled:
     check_growing(growth.rule)
     low, high = edge(growth, SMALLEST_PHI), edge(growth, LARGEST_PHI)
     check_within(growth, budget, low, high)
-    for _ in range(HALVINGS):
+    # Invariant of the bisection: the network at `low` is within the budget, the one at `high` is not.
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if _fits(growth.at(middle), budget) else (low, middle)
+    # Rounding up can lead to a network above the budget; the phi is rounded down in this case.
     near = growth.at(round(low, PHI_DIGITS), name)
     return near if _fits(near, budget) else growth.at(math.floor(low * PHI_STEPS) / PHI_STEPS, name)
 
@@ -106,26 +143,34 @@ def _fits(scaled: Scaled, budget: Budget) -> bool:
 
 
 def check_growing(rule: PowerRule) -> None:
-    """Only where nothing shrinks with phi is there one largest below a budget.
+    """Check that the cost grows with phi; otherwise bisection cannot find the largest network within a budget.
 
     Raises:
-        ScalingError: a coefficient is below 1, or none is above.
+        ScalingError: A coefficient is below 1, or all coefficients are 1.
     """
     for name in ("alpha", "beta", "gamma"):
         if getattr(rule, name) < 1:
             raise ScalingError(
-                f"{name} of rule {rule.name} is below 1, and a budget is met by growing",
-                "use coefficients of at least 1, or give --phi",
+                f"{name} of rule {rule.name} is below 1; for a budget no dimension may shrink when phi grows",
+                "use coefficients of at least 1, or give --phi in place of a budget",
             )
     if rule.product == 1:
-        raise ScalingError(f"rule {rule.name} leaves everything as it is", "use a coefficient above 1, or give --phi")
+        raise ScalingError(
+            f"rule {rule.name} changes nothing, since all its coefficients are 1; for a budget the network must grow "
+            "with phi",
+            "use a coefficient above 1, or give --phi in place of a budget",
+        )
 
 
 def largest_member(growth: Growth, budget: Budget) -> float:
-    """The largest phi of a rule of few members whose network keeps the budget.
+    """Return the largest phi of a table rule whose network is within the budget.
+
+    Args:
+        growth: Base and a rule with a fixed list of members.
+        budget: Largest cost.
 
     Raises:
-        ScalingError: none does, or the largest costs not even half of it.
+        ScalingError: No member is within the budget, or the largest member costs no more than half of it.
     """
     fitting = [phi for phi in growth.rule.phis if _fits(growth.at(phi), budget)]
     if not fitting:
@@ -137,11 +182,11 @@ def largest_member(growth: Growth, budget: Budget) -> float:
 
 
 def edge(growth: Growth, far: float) -> float:
-    """The phi between 0 and `far` that is farthest from 0 and still makes a network."""
+    """Return the phi between 0 and `far` that is farthest from 0 and still gives a valid network."""
     near = 0.0
     if _exists(growth, far):
         return far
-    for _ in range(HALVINGS):
+    for _ in range(BISECTIONS):
         middle = (near + far) / 2
         near, far = (middle, far) if _exists(growth, middle) else (near, middle)
     return math.trunc(near * PHI_STEPS) / PHI_STEPS
@@ -156,10 +201,16 @@ def _exists(growth: Growth, phi: float) -> bool:
 
 
 def check_within(growth: Growth, budget: Budget, low: float, high: float) -> None:
-    """What lies outside the smallest and the largest network is refused.
+    """Check that the budget is between the costs of the smallest and the largest network.
+
+    Args:
+        growth: Base and scaling rule.
+        budget: Largest cost.
+        low: Smallest phi.
+        high: Largest phi.
 
     Raises:
-        ScalingError: saying what those two cost.
+        ScalingError: The budget is below the smallest or above the largest cost; the error states that cost.
     """
     if budget.of(growth.at(low).arch) > budget.limit:
         raise too_small(growth, budget, low)
@@ -168,79 +219,96 @@ def check_within(growth: Growth, budget: Budget, low: float, high: float) -> Non
 
 
 def too_large(growth: Growth, budget: Budget, phi: float) -> ScalingError:
-    """The error of a budget above the largest network."""
+    """Return the error for a budget above the cost of the largest network, which is the one at `phi`."""
     return ScalingError(
-        f"budget {budget.text} is beyond the largest network looked at: at phi {phi:g} rule {growth.rule.name} "
-        f"has {budget.amount(growth.at(phi).arch)}",
+        f"budget {budget.text} is beyond the largest network: at phi {phi:g} rule {growth.rule.name} has "
+        f"{budget.amount(growth.at(phi).arch)}; {_BETWEEN}",
         "give a smaller budget, or a larger architecture to start from",
     )
 
 
 def too_small(growth: Growth, budget: Budget, phi: float) -> ScalingError:
-    """The error of a budget below the smallest network."""
+    """Return the error for a budget below the cost of the smallest network, which is the one at `phi`."""
     return ScalingError(
         f"budget {budget.text} is below the smallest network: at phi {phi:g} rule {growth.rule.name} has "
-        f"{budget.amount(growth.at(phi).arch)}",
+        f"{budget.amount(growth.at(phi).arch)}; {_BETWEEN}",
         "give a larger budget, or a smaller architecture to start from",
     )
 
 
 def nearest_below(growth: Growth, budget: Budget, reaches: Iterable[float] = REACHES) -> Scaled:
-    """What comes nearest below the budget, its depth, width and resolution each moved a little off the rule.
+    """Return the network nearest below the budget whose depth, width and resolution deviate a little from the rule.
+
+    Among networks of nearly the same cost, the one nearest to the rule is returned.
 
     Args:
-        growth: base and rule.
-        budget: to use up.
-        reaches: how far off after rounding, as shares; the next one where nothing comes near under the one before.
+        growth: Base and scaling rule.
+        budget: Cost to come near to.
+        reaches: Largest deviations of depth and width after rounding, as shares. A later one is used only if no network
+            within the earlier ones comes near the budget.
 
     Raises:
-        ScalingError: as `largest`.
+        ScalingError: The same errors as those of `largest`.
+
+    Example:
+        >>> from nas.arch.presets import preset
+        >>> from nas.cost.analytic import MACS
+        >>> from nas.scaling.rules import parse_rule
+        >>> growth, budget = Growth(preset("mnasnet-small"), parse_rule("compound")), Budget("", 100e6, "MACs", MACS)
+        >>> 0.97 * 100e6 <= budget.of(nearest_below(growth, budget).arch) <= 100e6
+        True
     """
-    centre = largest(growth, budget)
-    costs = {centre.arch: budget.of(centre.arch)}
-    for most in reaches:
-        around = (_resized(shape, centre.arch.resolution, budget) for shape in shapes_near(growth, centre, most))
-        costs |= {arch: budget.of(arch) for arch in around if arch is not None}
+    center = largest(growth, budget)
+    costs = {center.arch: budget.of(center.arch)}
+    for reach in reaches:
+        resized = (_resize(shape, center.arch.resolution, budget) for shape in shapes_near(growth, center, reach))
+        costs |= {arch: budget.of(arch) for arch in resized if arch is not None}
         if max(costs.values()) >= ENOUGH * budget.limit:
             break
-    enough = max(costs.values()) - CLOSE * budget.limit
-    nearest = min((arch for arch in costs if costs[arch] >= enough), key=lambda arch: deviation(arch, centre))
-    return attrs.evolve(centre, arch=nearest)
+    lowest_cost = max(costs.values()) - TIE * budget.limit
+    nearest = min((arch for arch in costs if costs[arch] >= lowest_cost), key=lambda arch: deviation(arch, center))
+    return attrs.evolve(center, arch=nearest)
 
 
-def deviation(arch: Architecture, centre: Scaled) -> float:
-    """How far it lies off the centre: the largest of three ratios, as a logarithm."""
-    moved = attrs.astuple(attrs.evolve(centre, base=centre.arch, arch=arch).realised, recurse=False)[:3]
-    return max(abs(math.log(ratio)) for ratio in moved)
+def deviation(arch: Architecture, center: Scaled) -> float:
+    """Return the deviation of an architecture from the center.
+
+    It is the largest absolute logarithm of the ratios of depth, width and resolution.
+    """
+    ratios = attrs.astuple(attrs.evolve(center, base=center.arch, arch=arch).realised, recurse=False)[:3]
+    return max(abs(math.log(ratio)) for ratio in ratios)
 
 
-def shapes_near(growth: Growth, centre: Scaled, most: float) -> Iterator[Architecture]:
-    """Networks of nearly the centre's depth and width at its resolution, each once.
+def shapes_near(growth: Growth, center: Scaled, reach: float) -> Iterator[Architecture]:
+    """Yield distinct networks whose depth and width are near those of the center, at its resolution.
 
     Args:
-        growth: base and rule.
-        centre: what they are near to.
-        most: how far off they may be after rounding, a share; see `REACHES`.
+        growth: Base and scaling rule.
+        center: Network of the rule.
+        reach: Largest deviation of depth and width after rounding, as a share; see `REACHES`.
     """
-    asked = centre.asked
-    moved = (
+    asked = center.asked
+    nearby = (
         attrs.evolve(asked, depth=asked.depth * deeper, width=asked.width * wider)
         for deeper, wider in product(STEPS, STEPS)
     )
-    shapes = dict.fromkeys(filter(None, (_grown(growth, factors) for factors in moved)))
-    yield from (shape for shape in shapes if deviation(shape, centre) <= math.log(1 + most))
+    shapes = dict.fromkeys(filter(None, (_grow_or_none(growth, factors) for factors in nearby)))
+    yield from (shape for shape in shapes if deviation(shape, center) <= math.log(1 + reach))
 
 
-def _grown(growth: Growth, factors: Factors) -> Architecture | None:
+def _grow_or_none(growth: Growth, factors: Factors) -> Architecture | None:
     try:
         return grow(growth.base, factors, growth.keep)
-    except NasError:  # at the end of what there is, one step on is nothing
+    except NasError:  # Next to the smallest or the largest network, a step can lead to no valid network.
         return None
 
 
-def _resized(arch: Architecture, centre: int, budget: Budget) -> Architecture | None:
-    """The network at the largest resolution near `centre` that fits; unchanged where the cost does not depend on it."""
-    low, high = pixels(centre, 1 - OFF_RESOLUTION), pixels(centre, 1 + OFF_RESOLUTION)
+def _resize(arch: Architecture, center: int, budget: Budget) -> Architecture | None:
+    """Return the network at the largest resolution near `center` that is within the budget, or None if there is none.
+
+    If the cost does not depend on the resolution, the network is returned unchanged.
+    """
+    low, high = pixels(center, 1 - RESOLUTION_DEVIATION), pixels(center, 1 + RESOLUTION_DEVIATION)
     if budget.of(_at(arch, low)) > budget.limit:
         return None
     if budget.of(_at(arch, low)) == budget.of(_at(arch, high)):

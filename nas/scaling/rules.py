@@ -1,8 +1,9 @@
-"""Rules by which a network grows: how deep, wide and large it becomes at a compound coefficient phi.
+"""Scaling rules: the depth, width and resolution of a network at a compound coefficient phi.
 
-Under a power rule depth is alpha^phi, width beta^phi and resolution gamma^phi; with alpha * beta^2 * gamma^2 = 2 each
-step of phi doubles the MACs, but for rounding (Tan & Le 2019, arXiv 1905.11946, section 3.3). The published B1 to B7
-are not such powers: they are a rule of their own, with the members that were published and no others.
+A power rule multiplies depth by alpha^phi, width by beta^phi and resolution by gamma^phi. With
+alpha * beta^2 * gamma^2 = 2, each step of phi doubles the MACs, apart from rounding (Tan & Le 2019, arXiv 1905.11946,
+section 3.3). The multipliers of the published EfficientNet-B1 to B7 are not such powers, so a table rule has the
+published members and no others.
 """
 
 import math
@@ -15,12 +16,12 @@ from attrs import field, frozen
 from nas.arch.presets import FAMILY, preset
 from nas.errors import ScalingError
 
-USUAL_SHARE = 0.8
+DEFAULT_SHARE = 0.8
 DOUBLING = 2.0
-TOLERANCE = 0.1  # admits the paper's own 1.92
-MOST = 1e6
+TOLERANCE = 0.1  # accepts the paper's own coefficients, whose product is 1.92
+LARGEST_FACTOR = 1e6
 
-# The phi usually quoted for the members of the family.
+# The phi that is usually quoted for each member of the EfficientNet family.
 FAMILY_PHIS: Mapping[str, float] = MappingProxyType(
     {"B1": 0.5, "B2": 1.0, "B3": 2.0, "B4": 3.5, "B5": 5.0, "B6": 6.0, "B7": 7.0}
 )
@@ -28,13 +29,13 @@ FAMILY_PHIS: Mapping[str, float] = MappingProxyType(
 
 @frozen
 class Factors:
-    """How much deeper, wider and larger.
+    """Hold the factors by which a network is scaled.
 
     Attributes:
-        depth: on layers.
-        width: on channels.
-        resolution: on the pixels of a side.
-        dropout: at least so much before the classifier, where the network has any.
+        depth: Factor of the number of layers.
+        width: Factor of the number of channels.
+        resolution: Factor of the image's height and width in pixels.
+        dropout: Smallest dropout rate before the classifier; it applies only to networks that have dropout.
     """
 
     depth: float
@@ -45,13 +46,20 @@ class Factors:
 
 @frozen
 class PowerRule:
-    """Depth alpha^phi, width beta^phi, resolution gamma^phi.
+    """Scale depth by alpha^phi, width by beta^phi and resolution by gamma^phi.
 
     Attributes:
-        name: as `parse_rule` reads it.
-        alpha: of depth.
-        beta: of width.
-        gamma: of resolution.
+        name: Text of the rule, as `parse_rule` reads it.
+        alpha: Base of the depth factor.
+        beta: Base of the width factor.
+        gamma: Base of the resolution factor.
+        phis: Always empty, since every phi is allowed.
+
+    Example:
+        >>> rule = parse_rule("compound")
+        >>> factors = rule.at(2)
+        >>> round(factors.depth, 4), round(factors.width, 4), round(factors.resolution, 4)
+        (1.44, 1.21, 1.3225)
     """
 
     name: str
@@ -62,31 +70,42 @@ class PowerRule:
 
     @property
     def product(self) -> float:
-        """About how many times the MACs of phi are those of phi + 1."""
+        """Return the factor by which the MACs grow with each step of phi, apart from rounding."""
         return self.alpha * self.beta**2 * self.gamma**2
 
     def at(self, phi: float) -> Factors:
-        """The factors at any phi.
+        """Return the factors at a compound coefficient.
+
+        Args:
+            phi: Compound coefficient; it may be negative or fractional.
 
         Raises:
-            ScalingError: a factor is beyond all networks.
+            ScalingError: A factor is above 1,000,000.
         """
         try:
             factors = Factors(self.alpha**phi, self.beta**phi, self.gamma**phi)
         except OverflowError:
             factors = Factors(math.inf, math.inf, math.inf)
-        if not max(factors.depth, factors.width, factors.resolution) <= MOST:
-            raise ScalingError(f"phi is {phi:g}, which multiplies by more than {MOST:,.0f}", "use one from -10 to 10")
+        if not max(factors.depth, factors.width, factors.resolution) <= LARGEST_FACTOR:
+            raise ScalingError(
+                f"phi is {phi:g}; at this phi rule {self.name} multiplies by more than {LARGEST_FACTOR:,.0f}, which is "
+                "the largest factor that is allowed",
+                "use a phi from -10 to 10",
+            )
         return factors
 
 
 @frozen
 class TableRule:
-    """Members that were published, each at the phi usually quoted for it.
+    """Scale by the factors of a table, which has one row for each published member of a family.
 
     Attributes:
-        name: as `parse_rule` reads it.
-        table: factors by phi.
+        name: Text of the rule, as `parse_rule` reads it.
+        table: Factors by phi; the phi of a member is the one usually quoted for it.
+
+    Example:
+        >>> parse_rule("published").at(2.0).depth
+        1.4
     """
 
     name: str
@@ -94,19 +113,23 @@ class TableRule:
 
     @property
     def phis(self) -> tuple[float, ...]:
-        """All there are."""
+        """Return every phi that has a member."""
         return tuple(self.table)
 
     def at(self, phi: float) -> Factors:
-        """The factors of the member at that phi.
+        """Return the factors of the member at a compound coefficient.
+
+        Args:
+            phi: Compound coefficient; one of `phis`.
 
         Raises:
-            ScalingError: there is none.
+            ScalingError: The table has no member at this phi.
         """
         if phi not in self.table:
             known = ", ".join(f"{phi:g}" for phi in self.table)
             raise ScalingError(
-                f"rule {self.name} has no member at phi {phi:g}", f"use one of {known}, or another rule, like compound"
+                f"rule {self.name} has no member at phi {phi:g}; it has only its published members",
+                f"use a phi of {known}, or a rule that allows every phi, such as compound",
             )
         return self.table[phi]
 
@@ -114,19 +137,31 @@ class TableRule:
 Rule = PowerRule | TableRule
 
 
-def fast(share: float = USUAL_SHARE) -> PowerRule:
-    """A cost factor s goes into width as s^(share/2), depth s^((1-share)/2), resolution s^((1-share)/4).
+def fast(share: float = DEFAULT_SHARE) -> PowerRule:
+    """Return the rule of Dollar et al. 2021 (arXiv 2103.06877), which keeps activations small.
 
-    With 0.8 activations grow as s^0.6 (Dollar et al. 2021, arXiv 2103.06877).
+    To multiply the MACs by s, the rule multiplies width by s^(share/2), depth by s^((1-share)/2) and resolution by
+    s^((1-share)/4). With a share of 0.8, activations grow as s^0.6.
+
+    Args:
+        share: Share of width in the growth of the MACs, from 0 to 1.
 
     Raises:
-        ScalingError: a share outside 0 to 1.
+        ScalingError: The share is not from 0 to 1.
+
+    Example:
+        >>> rule = fast(0.5)
+        >>> rule.name, round(rule.product, 6)
+        ('fast:0.5', 2.0)
     """
     if not 0 <= share <= 1:
-        raise ScalingError(f"the share of rule fast is {share:g}", "use a number from 0 to 1; 0.8 is usual")
-    rest = 1 - share
-    name = "fast" if share == USUAL_SHARE else f"fast:{plain(share)}"
-    return PowerRule(name, DOUBLING ** (rest / 2), DOUBLING ** (share / 2), DOUBLING ** (rest / 4))
+        raise ScalingError(
+            f"the share of rule fast is {share:g}; the share of width must be from 0 to 1",
+            "use a number from 0 to 1, such as the usual 0.8",
+        )
+    others = 1 - share
+    name = "fast" if share == DEFAULT_SHARE else f"fast:{plain(share)}"
+    return PowerRule(name, DOUBLING ** (others / 2), DOUBLING ** (share / 2), DOUBLING ** (others / 4))
 
 
 def _published() -> TableRule:
@@ -150,35 +185,60 @@ _NAMED: Mapping[str, Callable[[], Rule]] = MappingProxyType(
     }
 )
 RULES = tuple(_NAMED)
-_FORMS = f"use one of {', '.join(RULES)}, fast:SHARE, or coefficients like 1.2,1.1,1.15 (depth, width, resolution)"
+_FORMS = (
+    f"use one of {', '.join(RULES)}, fast:SHARE, or coefficients for depth, width and resolution such as 1.2,1.1,1.15"
+)
 
 
 def own(alpha: float, beta: float, gamma: float) -> PowerRule:
-    """A rule of the user's own coefficients.
+    """Return the power rule with the given coefficients.
+
+    Args:
+        alpha: Base of the depth factor.
+        beta: Base of the width factor.
+        gamma: Base of the resolution factor.
 
     Raises:
-        ScalingError: one is no number above 0.
+        ScalingError: A coefficient is not above 0, or is above 1,000,000.
+
+    Example:
+        >>> own(1.2, 1.1, 1.15).name
+        '1.2,1.1,1.15'
     """
     for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-        if not 0 < value <= MOST:
-            raise ScalingError(f"{name} is {value:g}", "use a number above 0, like those of 1.2,1.1,1.15")
+        if not 0 < value <= LARGEST_FACTOR:
+            raise ScalingError(
+                f"{name} is {value:g}; a coefficient must be above 0 and at most {LARGEST_FACTOR:,.0f}",
+                "use coefficients such as 1.2,1.1,1.15",
+            )
     return PowerRule(",".join(map(plain, (alpha, beta, gamma))), alpha, beta, gamma)
 
 
 def plain(value: float) -> str:
-    """A number as it is typed, all its digits and no more."""
+    """Return the shortest text of a number that is read back as the same number.
+
+    Example:
+        >>> plain(2.0), plain(0.7)
+        ('2', '0.7')
+    """
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def parse_rule(text: str, *, any_product: bool = False) -> Rule:
-    """Read a rule; a rule's name is its text.
+    """Return the rule that a text names.
 
     Args:
-        text: "compound", "published", "depth", "width", "resolution", "fast", "fast:0.7" or "1.2,1.1,1.15".
-        any_product: allow coefficients of which phi + 1 does not double the MACs.
+        text: One of "compound", "published", "depth", "width", "resolution" and "fast"; "fast:0.7" for another share
+            of width; or three coefficients such as "1.2,1.1,1.15".
+        any_product: Whether coefficients are allowed with which a step of phi does not double the MACs.
 
     Raises:
-        ScalingError: no such rule, or coefficients that break a rule.
+        ScalingError: No rule has this name, or a coefficient is not allowed.
+
+    Example:
+        >>> rule = parse_rule("1.2,1.1,1.15")
+        >>> rule.name, round(rule.product, 2)
+        ('1.2,1.1,1.15', 1.92)
     """
     if text in _NAMED:
         return _NAMED[text]()
@@ -187,10 +247,10 @@ def parse_rule(text: str, *, any_product: bool = False) -> Rule:
         if word == "fast" and colon:
             return fast(_number(share))
         if text.count(",") == 2:
-            return _balanced(own(*map(_number, text.split(","))), any_product)
+            return _check_product(own(*map(_number, text.split(","))), any_product)
     except ValueError:
         pass
-    raise ScalingError(f"no rule is called {text!r}", _FORMS)
+    raise ScalingError(f"no rule is called {text!r}; a rule is a name or three coefficients", _FORMS)
 
 
 def _number(text: str) -> float:
@@ -199,10 +259,12 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _balanced(rule: PowerRule, any_product: bool) -> PowerRule:
+def _check_product(rule: PowerRule, any_product: bool) -> PowerRule:
+    # The small constant accepts products that only floating-point rounding puts outside the tolerance.
     if any_product or abs(rule.product - DOUBLING) <= TOLERANCE + 1e-9:
         return rule
     raise ScalingError(
-        f"alpha * beta^2 * gamma^2 of {rule.name} is {rule.product:.4g}, and a step of phi should double the MACs",
-        f"use coefficients that give {DOUBLING - TOLERANCE:g} to {DOUBLING + TOLERANCE:g}, or say --any-product",
+        f"alpha * beta^2 * gamma^2 of {rule.name} is {rule.product:.4g}; it must be about {DOUBLING:g}, so that a step "
+        "of phi doubles the MACs",
+        f"use coefficients that give {DOUBLING - TOLERANCE:g} to {DOUBLING + TOLERANCE:g}, or add --any-product",
     )

@@ -1,4 +1,4 @@
-"""Properties of the random changes, and the closed form of the scaling."""
+"""Tests of augmentation by its properties, and of normalization against its closed form."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ _SEEDS = st.integers(0, 2**32)
 
 
 def numbered(count: int, height: int, width: int) -> Tensor:
-    """Every value is its own, and none is the padding's zero."""
+    """Return images in which every value is distinct, and none is the zero of the padding."""
     return torch.arange(1.0, count * 3 * height * width + 1).view(count, 3, height, width)
 
 
@@ -24,7 +24,7 @@ def changed(batch: Tensor, seed: int, *, flip: bool, shift: int) -> Tensor:
 
 
 @given(st.integers(1, 5), _SIDES, _SIDES, _SHIFTS, st.booleans(), _SEEDS)
-def test_values_come_from_the_same_channel_or_the_padding(
+def test_every_value_comes_from_the_same_channel_or_the_padding(
     count: int, height: int, width: int, shift: int, flip: bool, seed: int
 ) -> None:
     batch = numbered(count, height, width)
@@ -35,7 +35,7 @@ def test_values_come_from_the_same_channel_or_the_padding(
 
 
 @given(st.integers(1, 5), _SIDES, _SIDES, _SHIFTS, _SEEDS)
-def test_each_image_is_one_of_all_its_shifts(count: int, height: int, width: int, shift: int, seed: int) -> None:
+def test_each_result_is_a_shift_of_its_image(count: int, height: int, width: int, shift: int, seed: int) -> None:
     batch = numbered(count, height, width)
     padded = torch.nn.functional.pad(batch, (shift,) * 4)
     for k, image in enumerate(changed(batch, seed, flip=False, shift=shift)):
@@ -44,7 +44,7 @@ def test_each_image_is_one_of_all_its_shifts(count: int, height: int, width: int
 
 
 @given(st.integers(1, 9), _SIDES, _SIDES, _SEEDS)
-def test_mirrored_twice_is_identity(count: int, height: int, width: int, seed: int) -> None:
+def test_mirroring_twice_restores_the_batch(count: int, height: int, width: int, seed: int) -> None:
     batch = numbered(count, height, width)
     once = changed(batch, seed, flip=True, shift=0)
     assert torch.equal(changed(once, seed, flip=True, shift=0), batch)
@@ -57,20 +57,20 @@ def test_without_flip_and_shift_nothing_changes(count: int, height: int, width: 
 
 
 @given(_SHIFTS, st.booleans(), _SEEDS)
-def test_a_seed_repeats_and_the_input_stays(shift: int, flip: bool, seed: int) -> None:
+def test_a_seed_gives_the_same_result_again_and_the_input_is_unchanged(shift: int, flip: bool, seed: int) -> None:
     batch = numbered(4, 5, 6)
     first = changed(batch, seed, flip=flip, shift=shift)
     assert torch.equal(first, changed(batch, seed, flip=flip, shift=shift))
     assert torch.equal(batch, numbered(4, 5, 6))
 
 
-def test_half_the_images_are_mirrored_each_by_itself() -> None:
+def test_each_image_is_mirrored_with_probability_one_half() -> None:
     batch = numbered(1, 2, 2).expand(2000, 3, 2, 2)
     mirrored = (changed(batch, 0, flip=True, shift=0)[:, 0, 0, 0] == 2).sum().item()
     assert 900 < mirrored < 1100
 
 
-def test_all_offsets_occur_equally() -> None:
+def test_all_offsets_occur_equally_often() -> None:
     batch = torch.zeros(9000, 3, 3, 3)
     batch[:, :, 1, 1] = 1
     spots = changed(batch, 0, flip=False, shift=1)[:, 0].flatten(1).sum(0)
@@ -78,12 +78,12 @@ def test_all_offsets_occur_equally() -> None:
     assert ((spots > 850) & (spots < 1150)).all()
 
 
-def test_a_negative_shift_is_refused() -> None:
-    with pytest.raises(DataError, match="0 or more pixels, it is -1"):
+def test_a_negative_shift_raises_an_error() -> None:
+    with pytest.raises(DataError, match="the shift is -1 pixels; a shift must be 0 or more pixels"):
         changed(numbered(1, 2, 2), 0, flip=False, shift=-1)
 
 
-def test_normalise_is_the_closed_form() -> None:
+def test_normalization_matches_the_closed_form() -> None:
     batch = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     scaled = normalise(batch, (0.5, 0.2, 0.0), (0.5, 0.1, 0.25))
     assert scaled.dtype == torch.float32

@@ -1,4 +1,4 @@
-"""One image at a time: modes, orientation, size."""
+"""Tests of decoding: image modes, orientation, size, and files that cannot be read."""
 
 import io
 from pathlib import Path
@@ -25,18 +25,18 @@ def read(data: bytes, resolution: int = 8) -> Picture:
     return picture
 
 
-def plain(mode: str, colour: object) -> Image.Image:
-    return Image.new(mode, (8, 8), colour)  # type: ignore[arg-type]  # any colour its mode knows
+def plain(mode: str, color: object) -> Image.Image:
+    return Image.new(mode, (8, 8), color)  # type: ignore[arg-type]  # any color of its mode
 
 
-def only_colour(picture: Picture) -> tuple[int, ...]:
-    colours = np.unique(picture.pixels.reshape(-1, 3), axis=0)
-    assert len(colours) == 1
-    return tuple(int(value) for value in colours[0])
+def single_color(picture: Picture) -> tuple[int, ...]:
+    colors = np.unique(picture.pixels.reshape(-1, 3), axis=0)
+    assert len(colors) == 1
+    return tuple(int(value) for value in colors[0])
 
 
 @pytest.mark.parametrize(
-    ("image", "colour", "grey"),
+    ("image", "color", "gray"),
     [
         (plain("RGB", (1, 2, 3)), (1, 2, 3), False),
         (plain("L", 77), (77, 77, 77), True),
@@ -48,21 +48,21 @@ def only_colour(picture: Picture) -> tuple[int, ...]:
         (plain("I;16", 257 * 100), (100, 100, 100), True),
         (plain("RGB", (9, 8, 7)).quantize(4), (9, 8, 7), False),
     ],
-    ids=["rgb", "grey", "bits", "grey alpha", "opaque", "transparent", "16 bits", "16 bits mid", "palette"],
+    ids=["rgb", "gray", "bits", "gray alpha", "opaque", "transparent", "16 bits", "16 bits mid", "palette"],
 )
-def test_modes_become_three_channels(image: Image.Image, colour: tuple[int, ...], grey: bool) -> None:
+def test_modes_become_three_channels(image: Image.Image, color: tuple[int, ...], gray: bool) -> None:
     picture = read(encoded(image))
-    assert only_colour(picture) == colour
-    assert picture.grey is grey
+    assert single_color(picture) == color
+    assert picture.gray is gray
 
 
-def test_a_transparent_palette_colour_lies_on_white() -> None:
+def test_a_transparent_palette_color_becomes_white() -> None:
     data = encoded(plain("P", 0), transparency=0)
-    assert only_colour(read(data)) == (255, 255, 255)
+    assert single_color(read(data)) == (255, 255, 255)
 
 
-def test_cmyk_jpeg() -> None:
-    red, green, blue = only_colour(read(encoded(plain("CMYK", (0, 255, 255, 0)), "JPEG")))
+def test_a_cmyk_jpeg_becomes_rgb() -> None:
+    red, green, blue = single_color(read(encoded(plain("CMYK", (0, 255, 255, 0)), "JPEG")))
     assert red > 240
     assert max(green, blue) < 15
 
@@ -73,7 +73,7 @@ def halves(first: tuple[int, int, int], second: tuple[int, int, int]) -> NDArray
     return pixels
 
 
-def test_the_camera_s_orientation_is_undone() -> None:
+def test_the_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     data = encoded(Image.fromarray(halves((255, 255, 255), (0, 0, 0))), "PNG", exif=exif)
@@ -82,21 +82,21 @@ def test_the_camera_s_orientation_is_undone() -> None:
     assert pixels[8:].min() == 255
 
 
-def test_the_centre_of_a_wide_image_is_kept() -> None:
+def test_a_wide_image_is_center_cropped() -> None:
     pixels = np.zeros((8, 24, 3), np.uint8)
     pixels[:, 8:16] = 200
     picture = read(encoded(Image.fromarray(pixels)))
-    assert only_colour(picture) == (200, 200, 200)
+    assert single_color(picture) == (200, 200, 200)
     assert picture.size == (24, 8)
 
 
-def test_shrinking_averages() -> None:
+def test_downscaling_averages_pixels() -> None:
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     picture = read(encoded(Image.fromarray(board)))
     assert np.abs(picture.pixels.astype(int) - 127).max() <= 3
 
 
-def test_a_large_jpeg_comes_out_as_without_the_decoder_s_shortcut() -> None:
+def test_a_large_jpeg_is_decoded_as_without_the_reduced_size_decoding() -> None:
     ramp = np.repeat(np.linspace(0, 255, 512).astype(np.uint8)[None, :, None], 512, 0).repeat(3, 2)
     data = encoded(Image.fromarray(ramp), "JPEG", quality=95)
     whole = Image.open(io.BytesIO(data)).resize((8, 8), Image.Resampling.BILINEAR)
@@ -115,21 +115,21 @@ def test_a_large_jpeg_comes_out_as_without_the_decoder_s_shortcut() -> None:
     ],
     ids=["none", "empty", "header only", "nothing", "fractional", "cut short"],
 )
-def test_what_is_no_image_is_none(cell: dict[str, object] | None, tmp_path: Path) -> None:
+def test_a_cell_that_cannot_be_decoded_gives_none(cell: dict[str, object] | None, tmp_path: Path) -> None:
     assert decode(cell, root=tmp_path, resolution=8) is None
 
 
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("nowhere.png", "nowhere.png' is not: No such file"),
+        ("nowhere.png", "nowhere.png' cannot be read: No such file"),
         (".", "Is a directory"),
         ("a\0b.png", "null"),
-        ("zip://x.png::bad.zip", "bad.zip' is not: "),
+        ("zip://x.png::bad.zip", "bad.zip' cannot be read: "),
     ],
-    ids=["gone", "a folder", "no path", "no archive"],
+    ids=["missing", "folder", "invalid path", "invalid archive"],
 )
-def test_a_file_that_cannot_be_read_is_told(
+def test_a_file_that_cannot_be_read_raises_an_error(
     path: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -139,16 +139,16 @@ def test_a_file_that_cannot_be_read_is_told(
     assert raised.value.remedy
 
 
-def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission_raises_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(DataError, match=r"mine\.png' is not: Permission denied\n"):
+    with pytest.raises(DataError, match=r"mine\.png' cannot be read: Permission denied; every .*\n"):
         decode({"bytes": None, "path": "mine.png"}, root=tmp_path, resolution=8)
 
 
-def test_want_of_memory_is_no_broken_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_memory_is_not_taken_for_a_broken_image(monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(_: Image.Image) -> None:
         raise MemoryError
 
@@ -158,20 +158,20 @@ def test_want_of_memory_is_no_broken_image(monkeypatch: pytest.MonkeyPatch) -> N
         read(data)
 
 
-@pytest.mark.filterwarnings("ignore")  # decode_all silences what a decoder grumbles about
+@pytest.mark.filterwarnings("ignore")  # decode_all silences the warnings of decoders
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
-def test_broken_bytes_are_read_or_none(form: str) -> None:
+def test_broken_bytes_give_an_image_or_none(form: str) -> None:
     whole = np.frombuffer(encoded(Image.effect_noise((32, 32), 90), form), np.uint8)
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for _ in range(300):
         broken = whole.copy()
-        broken[draw.integers(0, len(whole), 6)] = draw.integers(0, 256, 6)
-        cut = broken[: draw.integers(1, len(whole) + 1)].tobytes()
-        decode({"bytes": cut, "path": None}, root=Path(), resolution=8)
+        broken[rng.integers(0, len(whole), 6)] = rng.integers(0, 256, 6)
+        truncated = broken[: rng.integers(1, len(whole) + 1)].tobytes()
+        decode({"bytes": truncated, "path": None}, root=Path(), resolution=8)
 
 
 @pytest.mark.parametrize("side", [8, 256], ids=["one by one", "in threads"])
-def test_rows_come_in_the_order_asked(side: int) -> None:
+def test_images_are_in_the_order_of_the_indices(side: int) -> None:
     from datasets import Dataset, Features
     from datasets import Image as ImageFeature
 

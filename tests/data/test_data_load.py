@@ -1,4 +1,4 @@
-"""Every kind of source, read for real; bad input is refused with rule, value and remedy."""
+"""Tests that read every kind of source, and check the error messages for bad input."""
 
 import io
 import os
@@ -34,7 +34,7 @@ def small_cifar() -> Path:
 
 
 def picture(seed: int, size: tuple[int, int] = (8, 8)) -> Image.Image:
-    """Noise, so that no two are alike."""
+    """Return an image of noise, so that no two images are equal."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
@@ -60,13 +60,13 @@ def write_table(path: Path, labels: list[Any], start: int = 0, **columns: list[A
 
 
 def destroy_images(path: Path) -> None:
-    """Overwrite the column of image bytes, and leave the labels and the table's outline as they are."""
+    """Overwrite the column of image bytes; the labels and the metadata of the table stay valid."""
     group = pq.read_metadata(path).row_group(0)
-    (held,) = (c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == "image.bytes")
-    start = held.dictionary_page_offset or held.data_page_offset
+    (column,) = (c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == "image.bytes")
+    start = column.dictionary_page_offset or column.data_page_offset
     with path.open("r+b") as file:
         file.seek(start)
-        file.write(b"\xff" * held.total_compressed_size)
+        file.write(b"\xff" * column.total_compressed_size)
 
 
 def load(source: Path | str, **options: Any) -> ImageData:
@@ -100,69 +100,70 @@ def digits() -> ImageData:
 
 
 class TestDigits:
-    def test_is_the_published_set(self, digits: ImageData) -> None:
+    def test_the_counts_are_the_published_ones(self, digits: ImageData) -> None:
         assert sum(sizes(digits)) == 1797
         assert digits.classes == tuple("0123456789")
         assert digits.flip is False
         overall = sum(counts(part.labels)[0] for part in (digits.train, digits.val, held_out(digits)))
         assert overall == 178  # zeros, from the UCI description
 
-    def test_grey_levels_span_a_byte_and_channels_agree(self, digits: ImageData) -> None:
+    def test_gray_levels_span_a_byte_and_channels_are_equal(self, digits: ImageData) -> None:
         images = digits.train.images
         assert (int(images.min()), int(images.max())) == (0, 255)
         assert torch.equal(images[:, 0], images[:, 2])
         assert len(set(images.flatten().tolist())) == 17
 
-    def test_statistics_are_those_of_the_train_part(self, digits: ImageData) -> None:
+    def test_mean_and_standard_deviation_are_those_of_the_training_split(self, digits: ImageData) -> None:
         values = digits.train.images.double() / 255
         assert digits.mean == pytest.approx(values.mean((0, 2, 3)).tolist())
         assert digits.std == pytest.approx(values.std((0, 2, 3), correction=0).tolist())
 
-    def test_twice_is_the_same(self, digits: ImageData) -> None:
+    def test_loading_again_gives_the_same_splits(self, digits: ImageData) -> None:
         again = load("digits")
         assert again.fingerprint == digits.fingerprint
         assert torch.equal(again.val.images, digits.val.images)
 
-    def test_each_class_gives_a_fifth(self, digits: ImageData) -> None:
+    def test_validation_and_test_have_a_fifth_of_each_class(self, digits: ImageData) -> None:
         train, val, test = (np.array(counts(part.labels)) for part in (digits.train, digits.val, held_out(digits)))
         assert (np.abs(val - 0.2 * (train + val + test)) <= 0.5).all()
         assert (val == test).all()
 
-    def test_no_image_is_in_two_parts(self, digits: ImageData) -> None:
+    def test_no_image_is_in_two_splits(self, digits: ImageData) -> None:
         assert distinct(digits.train.images, digits.val.images, held_out(digits).images) == 1797
 
-    def test_notes_say_what_was_done(self, digits: ImageData) -> None:
-        assert digits.notes == ("1,797 greyscale, replicated to 3 channels",)
-        assert "8 x 8 pixels, resized to 12 x 12" in load("digits", resolution=12).notes[0]
+    def test_notes_state_the_changes_to_the_images(self, digits: ImageData) -> None:
+        assert digits.notes == ("grayscale images were repeated to 3 channels, 1,797 in all",)
+        sizes = "the images have 8 x 8 pixels; they were resized and center-cropped to 12 x 12"
+        assert load("digits", resolution=12).notes[0] == sizes
 
 
 class TestImagesOption:
-    def test_keeps_exactly_so_many_and_the_other_parts_whole(self) -> None:
+    def test_the_requested_number_is_kept_and_the_other_splits_are_whole(self) -> None:
         few = load("digits", images=95)
         assert sizes(few) == (95, 359, 359)
         assert set(counts(few.train.labels)) == {9, 10}
 
-    def test_a_smaller_subset_lies_inside_a_larger(self) -> None:
+    def test_a_smaller_subset_is_contained_in_a_larger_one(self) -> None:
         small, large = load("digits", images=20), load("digits", images=50)
         assert distinct(small.train.images, large.train.images) == 50
 
-    def test_more_than_there_are_keeps_all_and_says_so(self) -> None:
+    def test_a_number_above_the_number_of_images_keeps_all_with_a_note(self) -> None:
         data = load("digits", images=5000)
         assert len(data.train) == 1079
-        assert "5,000 images to train on asked for, 1,079 are there: all are used" in data.notes
+        assert "5,000 training images were requested, but only 1,079 exist: all of them are used" in data.notes
 
     @pytest.mark.parametrize("images", [9, 0, -1])
-    def test_fewer_than_classes_is_refused(self, images: int) -> None:
-        with pytest.raises(DataError, match=rf"{images} images asked for, 10 classes"):
+    def test_fewer_images_than_classes_raise_an_error(self, images: int) -> None:
+        with pytest.raises(DataError, match=rf"^{images} images are requested for 10 classes"):
             load("digits", images=images)
 
-    def test_rare_class_keeps_an_image(self, tmp_path: Path) -> None:
+    def test_a_rare_class_keeps_an_image(self, tmp_path: Path) -> None:
         data = load(write_table(tmp_path / "t.parquet", ["a"] * 97 + ["b"] * 3), images=3)
         assert counts(data.train.labels) == [2, 1]
 
 
 class TestCifar:
-    def test_parts_and_classes(self, small_cifar: Path) -> None:
+    def test_splits_and_classes_are_those_of_the_files(self, small_cifar: Path) -> None:
         data = load(small_cifar, resolution=32, images=1000)
         assert sizes(data) == (1000, 2000, 2000)
         assert data.classes[:2] == ("airplane", "automobile")
@@ -180,13 +181,13 @@ class TestCifar:
 
 
 class TestParquet:
-    def test_one_file_is_carved_three_ways(self, tmp_path: Path) -> None:
+    def test_one_file_is_split_three_ways(self, tmp_path: Path) -> None:
         data = load(write_table(tmp_path / "t.parquet", ["b", "a"] * 10))
         assert data.classes == ("a", "b")
         assert sizes(data) == (12, 4, 4)
         assert distinct(data.train.images, data.val.images, held_out(data).images) == 20
 
-    def test_files_named_after_parts_are_kept(self, tmp_path: Path) -> None:
+    def test_files_named_after_splits_are_kept(self, tmp_path: Path) -> None:
         write_table(tmp_path / "train-00000-of-00002.parquet", [3, 5] * 3)
         write_table(tmp_path / "train-00001-of-00002.parquet", [3, 5] * 2, start=20)
         write_table(tmp_path / "validation.parquet", [3, 5], start=40)
@@ -196,28 +197,28 @@ class TestParquet:
         assert sizes(data) == (10, 2, 3)
         assert held_out(data).labels.tolist() == [1, 1, 0]
 
-    def test_folders_named_after_parts_are_kept(self, tmp_path: Path) -> None:
+    def test_folders_named_after_splits_are_kept(self, tmp_path: Path) -> None:
         write_table(tmp_path / "train" / "0000.parquet", [0, 1] * 5)
         write_table(tmp_path / "test" / "0000.parquet", [0, 1], start=20)
         assert sizes(load(tmp_path)) == (8, 2, 2)
 
-    def test_a_folder_with_pattern_signs_in_its_name(self, tmp_path: Path) -> None:
+    def test_a_folder_name_may_contain_glob_characters(self, tmp_path: Path) -> None:
         write_table(tmp_path / "my [odd] *data?" / "a.parquet", [0, 1] * 5)
         assert sizes(load(tmp_path / "my [odd] *data?")) == (6, 2, 2)
 
-    def test_bytes_column_and_integer_labels(self, tmp_path: Path) -> None:
+    def test_images_may_be_plain_bytes_and_labels_integers(self, tmp_path: Path) -> None:
         table = pa.table({"img": [png(i) for i in range(12)], "fine_label": [10, 9] * 6, "id": list(range(12))})
         pq.write_table(table, tmp_path / "t.parquet")
         assert load(tmp_path / "t.parquet").classes == ("9", "10")
 
-    def test_relative_paths_start_at_the_table(self, tmp_path: Path) -> None:
+    def test_relative_paths_start_at_the_folder_of_the_table(self, tmp_path: Path) -> None:
         write_folder(tmp_path / "pictures", classes=("a", "b"), each=3)
         paths = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png"))
         cells = [{"bytes": None, "path": path} for path in paths]
         pq.write_table(pa.table({"image": cells, "label": list("aaabbb")}), tmp_path / "t.parquet")
         assert sizes(load(tmp_path / "t.parquet")) == (2, 2, 2)
 
-    def test_unused_class_names_are_said(self, tmp_path: Path) -> None:
+    def test_class_names_without_images_are_noted(self, tmp_path: Path) -> None:
         names = datasets.ClassLabel(names=["a", "unused", "b"])
         features = datasets.Features({"image": datasets.Image(), "label": names})
         cells = [{"bytes": png(i), "path": None} for i in range(6)]
@@ -225,9 +226,11 @@ class TestParquet:
         table.to_parquet(tmp_path / "t.parquet")
         data = load(tmp_path / "t.parquet")
         assert data.classes == ("a", "b")
-        assert "1 classes have no image and are left out: unused" in data.notes
+        assert "1 classes have no images and are ignored: unused" in data.notes
 
-    def test_nothing_is_written_beside_the_data_or_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_nothing_is_written_next_to_the_data_or_left_in_the_temporary_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         temporary = tmp_path / "temporary"
         temporary.mkdir()
         monkeypatch.setattr("tempfile.tempdir", str(temporary))
@@ -239,63 +242,67 @@ class TestParquet:
 
 
 class TestImageFolder:
-    def test_a_folder_a_class(self, tmp_path: Path) -> None:
+    def test_each_subfolder_is_a_class(self, tmp_path: Path) -> None:
         data = load(write_folder(tmp_path))
         assert data.classes == _CLASSES
         assert sizes(data) == (18, 6, 6)
         assert data.num_classes == 3
         assert data.resolution == 8
 
-    def test_labels_follow_their_images(self, tmp_path: Path) -> None:
+    def test_every_image_keeps_its_label(self, tmp_path: Path) -> None:
         data = load(write_folder(tmp_path))
-        owner = {
+        class_of = {
             np.asarray(Image.open(path)).transpose(2, 0, 1).tobytes(): path.parent.name
             for path in tmp_path.rglob("*.png")
         }
         for part in (data.train, data.val, held_out(data)):
             for image, label in zip(part.images, part.labels.tolist(), strict=True):
-                assert owner[image.numpy().tobytes()] == data.classes[label]
+                assert class_of[image.numpy().tobytes()] == data.classes[label]
 
-    def test_parts_above_classes(self, tmp_path: Path) -> None:
+    def test_folders_of_splits_contain_folders_of_classes(self, tmp_path: Path) -> None:
         write_folder(tmp_path / "train")
         write_folder(tmp_path / "valid", each=2, start=1000)
         write_folder(tmp_path / "Test", each=3, start=2000)
         assert sizes(load(tmp_path)) == (30, 6, 9)
 
-    def test_train_and_test_leave_validation_to_be_carved(self, tmp_path: Path) -> None:
+    def test_a_missing_validation_split_is_taken_from_train(self, tmp_path: Path) -> None:
         write_folder(tmp_path / "train")
         write_folder(tmp_path / "test", each=1, start=2000)
         data = load(tmp_path)
         assert sizes(data) == (24, 6, 3)
         assert distinct(data.train.images, data.val.images, held_out(data).images) == 33
 
-    def test_a_class_may_be_called_train(self, tmp_path: Path) -> None:
+    def test_a_class_may_be_named_train(self, tmp_path: Path) -> None:
         assert load(write_folder(tmp_path, classes=("bus", "train"))).classes == ("bus", "train")
 
-    def test_hidden_and_other_files_are_passed_over(self, tmp_path: Path) -> None:
+    def test_hidden_files_and_other_files_are_ignored(self, tmp_path: Path) -> None:
         write_folder(tmp_path)
         (tmp_path / ".cache").mkdir()
         picture(5).save(tmp_path / ".cache" / "thumb.png")
         (tmp_path / "cat" / "notes.txt").write_text("mine")
         assert sum(sizes(load(tmp_path))) == 30
 
-    def test_sizes_that_differ_are_resized_and_said(self, tmp_path: Path) -> None:
+    def test_images_of_different_sizes_are_resized_with_a_note(self, tmp_path: Path) -> None:
         write_folder(tmp_path)
         picture(7, (20, 12)).save(tmp_path / "cat" / "wide.png")
         data = load(tmp_path)
         assert data.train.images.shape[1:] == (3, 8, 8)
-        assert data.notes == ("2 sizes, from 8 x 8 to 20 x 12 pixels, resized to 8 x 8, the centre kept",)
+        assert data.notes == (
+            "the images have 2 sizes, from 8 x 8 to 20 x 12 pixels; they were resized and center-cropped to 8 x 8",
+        )
 
-    def test_fingerprint_follows_pixels_and_class_names_not_the_place(self, tmp_path: Path) -> None:
+    def test_the_fingerprint_depends_on_pixels_and_class_names_but_not_on_the_path(self, tmp_path: Path) -> None:
         first = load(write_folder(tmp_path / "a")).fingerprint
         assert load(write_folder(tmp_path / "b")).fingerprint == first
         assert load(write_folder(tmp_path / "c", classes=("cat", "dog", "ox"))).fingerprint != first
-        for i in range(3):  # test holds two of a class
+        for i in range(3):  # the test split, which has two images of a class, does not count
             picture(999 + i).save(tmp_path / "a" / "cat" / f"{i:03}.png")
         assert load(tmp_path / "a").fingerprint != first
         assert len(first) == 12
 
-    def test_a_relative_path_and_home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_path_may_be_relative_or_begin_with_the_home_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         write_folder(tmp_path / "pets")
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("HOME", str(tmp_path))
@@ -303,10 +310,10 @@ class TestImageFolder:
         assert load("pets").name == "pets"
 
 
-class TestWithoutTest:
-    """What a search asks for: the test part may be anything, so long as its labels are sound."""
+class TestWithoutTestSplit:
+    """A search loads no test split; only the labels of that split are checked."""
 
-    def test_is_the_default_and_changes_nothing_else(self, digits: ImageData) -> None:
+    def test_it_is_the_default_and_changes_nothing_else(self, digits: ImageData) -> None:
         data = load_images("digits", resolution=8)
         assert data.test is None
         assert data.fingerprint == digits.fingerprint
@@ -314,7 +321,7 @@ class TestWithoutTest:
         assert torch.equal(data.train.images, digits.train.images)
         assert torch.equal(data.val.labels, digits.val.labels)
 
-    def test_broken_test_images_do_not_disturb_and_are_found_with_it(self, tmp_path: Path) -> None:
+    def test_broken_test_images_are_found_only_if_the_split_is_loaded(self, tmp_path: Path) -> None:
         write_folder(tmp_path / "train")
         write_folder(tmp_path / "test", each=2, start=2000)
         whole = load(tmp_path).fingerprint
@@ -322,7 +329,7 @@ class TestWithoutTest:
             path.write_bytes(b"no image")
         data = load(tmp_path, test=False, max_corrupt_share=0)
         assert (data.test, data.fingerprint, data.notes) == (None, whole, ())
-        with pytest.raises(DataError, match=r"6 of 36 are: test"):
+        with pytest.raises(DataError, match=r"6 of 36 images are unreadable: test"):
             load(tmp_path)
 
     def test_the_test_images_of_a_table_are_not_read(self, tmp_path: Path) -> None:
@@ -332,27 +339,29 @@ class TestWithoutTest:
         with pytest.raises(DataError):
             load(tmp_path)
 
-    def test_a_carved_test_part_is_not_decoded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        tried: list[object] = []
+    def test_a_test_split_taken_from_train_is_not_decoded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        decoded: list[object] = []
         decode = decoding.decode
 
-        def counted(cell: dict[str, Any], *, root: Path, resolution: int) -> decoding.Picture | None:
-            tried.append(cell)
+        def decode_and_count(cell: dict[str, Any], *, root: Path, resolution: int) -> decoding.Picture | None:
+            decoded.append(cell)
             return decode(cell, root=root, resolution=resolution)
 
-        monkeypatch.setattr(decoding, "decode", counted)
+        monkeypatch.setattr(decoding, "decode", decode_and_count)
         data = load(write_table(tmp_path / "t.parquet", [0, 1] * 10), test=False)
-        assert len(tried) == len(data.train) + len(data.val) == 16
+        assert len(decoded) == len(data.train) + len(data.val) == 16
 
-    def test_its_labels_are_still_checked(self, tmp_path: Path) -> None:
+    def test_the_labels_of_the_test_split_are_still_checked(self, tmp_path: Path) -> None:
         write_table(tmp_path / "train.parquet", ["a", "b"] * 5)
         write_table(tmp_path / "test.parquet", ["a", "c"], start=20)
-        with pytest.raises(DataError, match="test has c, train does not"):
+        with pytest.raises(DataError, match="test has images of class c, but train has none"):
             load(tmp_path, test=False)
 
 
 class TestCorrupt:
-    def test_few_are_named_and_left_out(self, tmp_path: Path) -> None:
+    def test_a_few_unreadable_images_are_skipped_and_named(self, tmp_path: Path) -> None:
         write_folder(tmp_path)
         whole = (tmp_path / "dog" / "004.png").read_bytes()
         (tmp_path / "cat" / "003.png").write_bytes(b"no image")
@@ -360,18 +369,18 @@ class TestCorrupt:
         data = load(tmp_path, max_corrupt_share=0.1)
         assert sum(sizes(data)) == 28
         (note,) = data.notes
-        assert note.startswith("2 unreadable and left out: ")
+        assert note.startswith("unreadable images were skipped, 2 in all: ")
         assert str(Path("cat", "003.png")) in note
         assert str(Path("dog", "004.png")) in note
 
-    def test_too_many_are_refused_with_five_names(self, tmp_path: Path) -> None:
+    def test_too_many_unreadable_images_raise_an_error_with_five_names(self, tmp_path: Path) -> None:
         write_folder(tmp_path)
         for i in range(7):
             (tmp_path / "cat" / f"{i:03}.png").write_bytes(b"")
-        with pytest.raises(DataError, match=r"at most 1.00% .* 7 of 30 are: cat.* and 2 more"):
+        with pytest.raises(DataError, match=r"7 of 30 images are unreadable: cat.* and 2 more; at most 1.00%"):
             load(tmp_path)
 
-    def test_exactly_the_share_is_allowed(self, tmp_path: Path) -> None:
+    def test_exactly_the_allowed_share_is_accepted(self, tmp_path: Path) -> None:
         write_folder(tmp_path)
         for i in range(3):
             (tmp_path / "cat" / f"{i:03}.png").write_bytes(b"")
@@ -379,26 +388,26 @@ class TestCorrupt:
         with pytest.raises(DataError, match="3 of 30"):
             load(tmp_path, max_corrupt_share=0.09)
 
-    def test_one_file_that_is_gone_is_refused_whatever_the_share(self, tmp_path: Path) -> None:
+    def test_a_missing_file_raises_an_error_whatever_the_allowed_share(self, tmp_path: Path) -> None:
         cells = [{"bytes": png(i), "path": None} for i in range(19)] + [{"bytes": None, "path": "gone.png"}]
         pq.write_table(pa.table({"image": cells, "label": [0, 1] * 10}), tmp_path / "t.parquet")
-        with pytest.raises(DataError, match=r"gone\.png' is not: No such file"):
+        with pytest.raises(DataError, match=r"gone\.png' cannot be read: No such file"):
             load(tmp_path / "t.parquet", max_corrupt_share=1.0)
 
-    def test_rows_are_named_by_number(self, tmp_path: Path) -> None:
+    def test_images_without_a_file_are_named_by_row(self, tmp_path: Path) -> None:
         cells: list[Any] = [{"bytes": png(i), "path": None} for i in range(20)]
         cells[3], cells[8] = {"bytes": b"bad", "path": None}, None
         pq.write_table(pa.table({"image": cells, "label": [0, 1] * 10}), tmp_path / "t.parquet")
         (note,) = load(tmp_path / "t.parquet", max_corrupt_share=0.5).notes
-        assert note.startswith("2 unreadable and left out: ")
+        assert note.startswith("unreadable images were skipped, 2 in all: ")
         assert "train row 3" in note
         assert "train row 8" in note
 
-    def test_a_class_that_is_all_unreadable_is_refused(self, tmp_path: Path) -> None:
+    def test_a_class_without_readable_images_raises_an_error(self, tmp_path: Path) -> None:
         write_folder(tmp_path)
         for path in (tmp_path / "cat").iterdir():
             path.write_bytes(b"")
-        with pytest.raises(DataError, match=r"each class needs an image in the train part.*cat"):
+        with pytest.raises(DataError, match=r"the split train has no readable image of class cat;"):
             load(tmp_path, max_corrupt_share=1.0)
 
 
@@ -422,7 +431,7 @@ def _text(name: str) -> Callable[[Path], Path]:
     return write
 
 
-def _strange_class(folder: Path) -> Path:
+def _unknown_class(folder: Path) -> Path:
     write_folder(folder / "train")
     write_folder(folder / "test", classes=("cat", "fox"), each=2)
     return folder
@@ -433,13 +442,13 @@ def _both_kinds(folder: Path) -> Path:
     return write_folder(folder)
 
 
-def _stray(folder: Path) -> Path:
+def _misplaced_image(folder: Path) -> Path:
     write_folder(folder)
     picture(0).save(folder / "loose.png")
     return folder
 
 
-def _half_named(folder: Path) -> Path:
+def _partly_named(folder: Path) -> Path:
     write_table(folder / "train.parquet", [0, 1] * 5)
     write_table(folder / "extra.parquet", [0, 1] * 5)
     return folder
@@ -459,36 +468,39 @@ def _empty_test(folder: Path) -> Path:
 
 _IMAGES = [png(0)] * 6
 _BAD = {
-    "no label column": (_table(image=_IMAGES, size=[1] * 6), r"no label column .* image \(binary\), size \(int64\)"),
-    "no image column": (_table(pixels=_IMAGES, label=[0, 1] * 3), r"no image column .* pixels \(binary\)"),
+    "no label column": (_table(image=_IMAGES, size=[1] * 6), r"no label column; .* image \(binary\), size \(int64\)"),
+    "no image column": (_table(pixels=_IMAGES, label=[0, 1] * 3), r"no image column; .* pixels \(binary\)"),
     "two image columns": (_table(image=_IMAGES, img=_IMAGES, label=[0, 1] * 3), "several .*: image, img;"),
     "two label columns": (_table(image=_IMAGES, label=[0, 1] * 3, labels=[0, 1] * 3), "several .*: label, labels;"),
-    "fractional labels": (_table(image=_IMAGES, label=[0.5, 1.5] * 3), r"no label column .*label \(double|float64\)"),
-    "missing labels": (_labels("a", None, "b", None, "a", "b"), "2 of 6 have none in the column 'label'"),
-    "one class": (_labels("a", "a", "a"), "at least two classes .* only a"),
-    "empty table": (lambda folder: _labels(0, 1)(folder) and _shorten(folder), "has no images"),
-    "empty test part": (_empty_test, "the test part in .* has no images"),
-    "too few": (_labels("a", "a", "a", "b", "b"), r"each class needs 3 images.* b \(2\)"),
-    "unknown class in test": (_strange_class, "test has fox, train does not"),
+    "floating-point labels": (
+        _table(image=_IMAGES, label=[0.5, 1.5] * 3),
+        r"no label column; .*label \((double|float64)\)",
+    ),
+    "missing labels": (_labels("a", None, "b", None, "a", "b"), "2 of 6 images have no label in the column 'label'"),
+    "one class": (_labels("a", "a", "a"), "only one class, a; .* at least two classes"),
+    "empty table": (lambda folder: _labels(0, 1)(folder) and _remove_rows(folder), "has no images"),
+    "empty test split": (_empty_test, "the split test in .* has no images"),
+    "too few": (_labels("a", "a", "a", "b", "b"), r"too few images: b \(2\); each class needs at least 3 images"),
+    "unknown class in test": (_unknown_class, "test has images of class fox, but train has none"),
     "broken table": (_text("t.parquet"), "cannot be read"),
-    "another kind of file": (_text("t.csv"), "must be Parquet, this is 't.csv'"),
+    "another kind of file": (_text("t.csv"), "the data file is 't.csv'; a data file must be a Parquet file"),
     "empty folder": (lambda folder: folder, "neither images nor Parquet"),
     "both kinds": (_both_kinds, "Parquet files or images, not both"),
-    "stray image": (_stray, "must lie as class/image, this one does not: loose.png"),
-    "half named": (_half_named, "extra.parquet does not"),
-    "no train part": (_no_train, "one part must be called train"),
-    "missing path": (lambda folder: folder / "nowhere", "no such file or folder"),
+    "misplaced image": (_misplaced_image, "the image loose.png is not at a path of the form class/image"),
+    "partly named": (_partly_named, "extra.parquet does not"),
+    "no train split": (_no_train, "one split must be called train"),
+    "missing path": (lambda folder: folder / "nowhere", "there is no file or folder"),
 }
 
 
-def _shorten(folder: Path) -> Path:
+def _remove_rows(folder: Path) -> Path:
     path = folder / "t.parquet"
     pq.write_table(pq.read_table(path).slice(0, 0), path)
     return path
 
 
 @pytest.mark.parametrize("case", _BAD)
-def test_bad_sources_are_refused(case: str, tmp_path: Path) -> None:
+def test_bad_sources_raise_an_error_with_a_remedy(case: str, tmp_path: Path) -> None:
     write, message = _BAD[case]
     with pytest.raises(DataError, match=message) as raised:
         load(write(tmp_path))
@@ -498,23 +510,26 @@ def test_bad_sources_are_refused(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "source", ["", "./nowhere", "~/nowhere", "a/b/c", "photos.zip", "x/train.parquet", "C:\\photos", "tests/nowhere"]
 )
-def test_what_looks_like_a_path_never_reaches_the_hub(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("asked the hub"))
+def test_a_source_that_looks_like_a_path_is_not_requested_from_the_hub(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("the hub was asked"))
     monkeypatch.chdir(Path(__file__).parents[2])
-    with pytest.raises(DataError, match="no such file or folder"):
+    with pytest.raises(DataError, match="there is no file or folder"):
         load(source)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"resolution": 0}, "at least 1 pixel, it is 0"), ({"max_corrupt_share": 1.5}, "is 1.5")]
+    ("options", "message"),
+    [({"resolution": 0}, "is 0 pixels; it must be at least 1 pixel"), ({"max_corrupt_share": 1.5}, "is 1.5; it must")],
 )
-def test_numbers_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+def test_numbers_out_of_range_raise_an_error(options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         load("digits", **options)
 
 
 @pytest.mark.parametrize("name", ["sklearn", "datasets", "PIL"])
-def test_an_absent_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingPackageError, match=name) as raised:
         load("digits")
@@ -522,7 +537,7 @@ def test_an_absent_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 class TestHub:
-    """The library's answer is made here; only the network is missing."""
+    """The answer of the `datasets` library is replaced; only the network access is left out."""
 
     @staticmethod
     def table(count: int, start: int = 0) -> datasets.Dataset:
@@ -530,34 +545,38 @@ class TestHub:
         cells = [{"bytes": png(start + i), "path": None} for i in range(count)]
         return datasets.Dataset.from_dict({"img": cells, "label": [i % 2 for i in range(count)]}, features=features)
 
-    def test_parts_and_configuration(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[tuple[str, str | None]] = []
-        held = datasets.DatasetDict(
+    def test_splits_and_the_configuration_are_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        requests: list[tuple[str, str | None]] = []
+        tables = datasets.DatasetDict(
             {"train": self.table(10), "validation": self.table(4, 50), "unsupervised": self.table(4, 70)}
         )
 
         def answer(name: str, config: str | None) -> datasets.DatasetDict:
-            asked.append((name, config))
-            return held
+            requests.append((name, config))
+            return tables
 
         monkeypatch.setattr(datasets, "load_dataset", answer)
         data = load("owner/pets.v1:plain")
-        assert asked == [("owner/pets.v1", "plain")]
+        assert requests == [("owner/pets.v1", "plain")]
         assert sizes(data) == (8, 4, 2)
         assert data.classes == ("a", "b")
-        assert data.notes == ("parts left out: unsupervised",)
+        assert data.notes == ("these splits are ignored: unsupervised",)
 
-    def test_withheld_labels_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_withheld_labels_raise_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         withheld = self.table(4, 50).remove_columns("label").add_column("label", [-1] * 4)
-        held = {"train": self.table(10), "test": withheld.cast_column("label", datasets.ClassLabel(names=["a", "b"]))}
-        monkeypatch.setattr(datasets, "load_dataset", lambda *_: datasets.DatasetDict(held))
-        with pytest.raises(DataError, match="4 of 14 have none"):
+        labeled = withheld.cast_column("label", datasets.ClassLabel(names=["a", "b"]))
+        tables = datasets.DatasetDict({"train": self.table(10), "test": labeled})
+        monkeypatch.setattr(datasets, "load_dataset", lambda *_: tables)
+        with pytest.raises(DataError, match="4 of 14 images have no label"):
             load("pets")
 
-    def test_offline_is_told_with_a_remedy(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_a_missing_connection_raises_an_error_with_a_remedy(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
-        with pytest.raises(DataError, match="'owner/pets' is no file or folder here, and cannot be had") as raised:
+        message = "'owner/pets' is not a local file or folder, and it cannot be loaded from the Hugging Face hub"
+        with pytest.raises(DataError, match=message) as raised:
             load("owner/pets")
         assert "connection" in raised.value.remedy
 

@@ -1,4 +1,4 @@
-"""Where decoded images lie: the choice, the file, and disks that are full."""
+"""Tests of the storage of decoded images: the choice between memory and file, the file, and full disks."""
 
 import errno
 import os
@@ -25,27 +25,27 @@ def _temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_memory_is_taken_up_to_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_used_up_to_a_share_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "free_memory", lambda: 1000)
     assert [find_room(needed, 0.5).mapped for needed in (499, 500, 501)] == [False, False, True]
 
 
-def test_free_memory_is_no_more_than_the_machine_has_or_the_container_lets(
+def test_free_memory_is_within_the_machine_s_memory_and_the_container_s_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert 0 < free_memory() <= psutil.virtual_memory().total
-    most, used = tmp_path / "max", tmp_path / "current"
-    monkeypatch.setattr(room, "_LIMITS", ((str(most), str(used)),))
+    limit, used = tmp_path / "max", tmp_path / "current"
+    monkeypatch.setattr(room, "_LIMITS", ((str(limit), str(used)),))
     used.write_text("200\n")
     for text, expected in (("1000\n", 800), ("150", 0)):
-        most.write_text(text)
+        limit.write_text(text)
         assert free_memory() == expected
-    most.write_text("max\n")
+    limit.write_text("max\n")
     assert free_memory() > 1000
 
 
 @pytest.mark.parametrize("reserve", ["_reserve", "_fill"])
-def test_a_mapped_tensor_is_like_any_other_and_has_no_file(
+def test_a_mapped_tensor_is_an_ordinary_tensor_and_leaves_no_file(
     temporary: Path, monkeypatch: pytest.MonkeyPatch, reserve: str
 ) -> None:
     monkeypatch.setattr(room, "_RESERVE", getattr(room, reserve))
@@ -58,40 +58,41 @@ def test_a_mapped_tensor_is_like_any_other_and_has_no_file(
     assert Room(mapped=True).make((0, 3, 7, 7)).shape == (0, 3, 7, 7)
 
 
-def test_a_full_disk_is_told_and_nothing_stays(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_file: object, _start: int, _size: int) -> None:
+def test_a_full_disk_raises_an_error_and_leaves_no_file(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_file: object, _start: int, _size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "posix_fallocate", lambda *given: full(*given))
-    with pytest.raises(DataError, match=r"the images take 2\.0 GB.*No space left on device\n  free some, set TMPDIR"):
+    monkeypatch.setattr(os, "posix_fallocate", lambda *arguments: fail(*arguments))
+    message = r"the decoded images take 2\.0 GB.*No space left on device\n  free disk space, set TMPDIR"
+    with pytest.raises(DataError, match=message):
         Room(mapped=True).make((1000, 3, 816, 816))
     assert list(temporary.iterdir()) == []
 
 
-def test_a_folder_too_large_for_memory_gives_the_same_images_and_accuracies(tmp_path: Path, temporary: Path) -> None:
+def test_images_in_a_file_are_the_same_and_give_the_same_accuracies(tmp_path: Path, temporary: Path) -> None:
     source = write_folder(tmp_path / "images", each=12)
     (source / "cat" / "000.png").write_bytes(b"broken")
-    held, mapped = (
+    in_memory, mapped = (
         load_images(str(source), resolution=8, max_corrupt_share=0.1, memory_share=share) for share in (0.5, 0.0)
     )
-    assert (held.train.mapped, mapped.train.mapped, mapped.val.mapped) == (False, True, True)
-    assert torch.equal(held.train.images, mapped.train.images)
-    assert (held.fingerprint, held.mean, held.std) == (mapped.fingerprint, mapped.mean, mapped.std)
+    assert (in_memory.train.mapped, mapped.train.mapped, mapped.val.mapped) == (False, True, True)
+    assert torch.equal(in_memory.train.images, mapped.train.images)
+    assert (in_memory.fingerprint, in_memory.mean, in_memory.std) == (mapped.fingerprint, mapped.mean, mapped.std)
     assert any("kept in the temporary folder" in note for note in mapped.notes)
-    assert not any("temporary" in note for note in held.notes)
+    assert not any("temporary" in note for note in in_memory.notes)
     assert list(temporary.iterdir()) == []
-    accuracies = [list(TrainEvaluator(data).evaluate(ARCH, 2)) for data in (held, mapped)]
+    accuracies = [list(TrainEvaluator(data).evaluate(ARCH, 2)) for data in (in_memory, mapped)]
     assert accuracies[0] == accuracies[1]
 
 
-@pytest.mark.parametrize(("owls", "told"), [(10, False), (3, True)])
-def test_uneven_classes_are_told(tmp_path: Path, owls: int, told: bool) -> None:
+@pytest.mark.parametrize(("owls", "noted"), [(10, False), (3, True)])
+def test_imbalanced_classes_are_noted(tmp_path: Path, owls: int, noted: bool) -> None:
     source = write_folder(tmp_path / "images", each=30, classes=("cat", "dog"))
     (source / "owl").mkdir()
-    for i in range(owls + 2):  # one each for val and test, or a fifth
+    for i in range(owls + 2):  # at least one image goes to val and one to test
         picture(900 + i).save(source / "owl" / f"{i}.png")
     notes = load_images(str(source), resolution=8).notes
-    uneven = [note for note in notes if "uneven" in note]
-    assert bool(uneven) is told
-    if told:
-        assert "from 3 images to train on (owl) to 18 (cat)" in uneven[0]
+    imbalance = [note for note in notes if "imbalanced" in note]
+    assert bool(imbalance) is noted
+    if noted:
+        assert "from 3 training images (owl) to 18 (cat)" in imbalance[0]

@@ -1,4 +1,4 @@
-"""A real browser without a window, and a proxy that notes what is asked of the network."""
+"""A headless browser, and a proxy that records network requests."""
 
 import os
 import shutil
@@ -14,21 +14,21 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
-# Where the browser itself calls home, whatever page it shows.
+# Hosts that the browser itself contacts, whatever page it shows.
 OWN_HOSTS = (".google.com", ".googleapis.com", ".gvt1.com")
 
 
 def find_browser() -> str:
-    """Skips where there is none, except in CI."""
+    """Return the path of a browser; skip the test if there is none, or fail in CI."""
     found = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
-        tell = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        tell("neither Chrome nor Chromium is installed")
+        end = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        end("neither Chrome nor Chromium is installed")
     return str(found)
 
 
 def browse(page: Path, *flags: str) -> str:
-    """The document after its scripts have run."""
+    """Return the HTML of a page after its scripts have run."""
     command = [find_browser(), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000", *QUIET]
     profile = f"--user-data-dir={page.parent / 'profile'}"
     done = subprocess.run(
@@ -39,17 +39,17 @@ def browse(page: Path, *flags: str) -> str:
 
 @contextmanager
 def listening_proxy() -> Iterator[tuple[str, list[str]]]:
-    """A proxy that answers nothing: its address, and the hosts that were asked for."""
-    asked: list[str] = []
+    """Run a proxy that answers no request; yield its address and the list of requested hosts."""
+    requested: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = Thread(target=_listen, args=(server, asked), daemon=True)
+        thread = Thread(target=_listen, args=(server, requested), daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}", asked
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", requested
         server.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
-def _listen(server: socket.socket, asked: list[str]) -> None:
+def _listen(server: socket.socket, requested: list[str]) -> None:
     while True:
         try:
             connection, _ = server.accept()
@@ -58,10 +58,10 @@ def _listen(server: socket.socket, asked: list[str]) -> None:
         with connection:
             host = _host(connection.recv(4096).decode(errors="replace"))
         if not host.endswith(OWN_HOSTS):
-            asked.append(host)
+            requested.append(host)
 
 
 def _host(request: str) -> str:
-    """Of `GET http://host/path HTTP/1.1` and of `CONNECT host:443 HTTP/1.1`."""
-    wanted = request.split()[1]
-    return (urlsplit(wanted).hostname if "//" in wanted else wanted.partition(":")[0]) or wanted
+    """Return the host of a request such as `GET http://host/path HTTP/1.1` or `CONNECT host:443 HTTP/1.1`."""
+    target = request.split()[1]
+    return (urlsplit(target).hostname if "//" in target else target.partition(":")[0]) or target

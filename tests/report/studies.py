@@ -1,4 +1,4 @@
-"""Studies made by hand and by chance, and one that a real search made."""
+"""Studies with given records, random studies, and a study that a search made."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -41,17 +41,17 @@ def study(*records: Record, baseline: Record | None = None, name: str = "demo", 
 
 @st.composite
 def records(draw: st.DrawFn, number: int) -> Record:
-    """Few distinct costs and accuracies, so that ties are common; only a complete trial must have both."""
+    """Draw a trial. Costs and accuracies have few distinct values, so that ties are common."""
     state = draw(st.sampled_from(STATES))
     costs = {name: draw(st.integers(1, 6)) for name in ("macs", "params", "peak_bytes")}
     accuracy = draw(st.integers(0, 6)) / 7
-    known = state == "complete"
+    complete = state == "complete"
     return Record(
         number=number,
         state=state,
         arch=draw(st.sampled_from([ARCH, 'net <b>&"\nstem', ""])),
-        costs=costs if known or draw(st.booleans()) else {},
-        accuracy=accuracy if known or draw(st.booleans()) else None,
+        costs=costs if complete or draw(st.booleans()) else {},
+        accuracy=accuracy if complete or draw(st.booleans()) else None,
         score=draw(st.none() | st.floats(-2, 2)),
         seconds=draw(st.none() | st.floats(0, 1e6)),
         seed=draw(st.integers(0, 2**31 - 1)),
@@ -60,17 +60,17 @@ def records(draw: st.DrawFn, number: int) -> Record:
 
 @st.composite
 def studies(draw: st.DrawFn) -> StudyView:
-    """Any study, with and without a baseline."""
-    made = [draw(records(number)) for number in range(draw(st.integers(0, 12)))]
+    """Draw a study, with or without a baseline."""
+    trials = [draw(records(number)) for number in range(draw(st.integers(0, 12)))]
     texts = {"flops=400M": "macs", "params=5M": "params", "peak_memory=8MB at int8": "peak_bytes"}
     target = draw(st.sampled_from(tuple(texts)))
     limits = [{"cost": texts[target], "low": 2, "high": 5}]
     base = Record(-1, "complete", ARCH, {"macs": 3, "params": 3, "peak_bytes": 3}, accuracy=0.5, label="known <x1>")
-    return study(*made, baseline=draw(st.sampled_from([None, base])), targets=[target], limits=limits)
+    return study(*trials, baseline=draw(st.sampled_from([None, base])), targets=[target], limits=limits)
 
 
-class Fake:
-    """Made-up accuracies: more parameters help, and chance does."""
+class FakeEvaluator:
+    """Return accuracies that rise with the number of parameters and have random noise."""
 
     def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:
         top = 0.4 + 0.04 * (cost(arch).params / 1e6) ** 0.5 + Random(format_text(arch)).gauss(0, 0.02)  # noqa: S311
@@ -81,8 +81,10 @@ class Fake:
         return {"evaluator": "fake"}
 
 
-def searched(folder: Path, trials: int = 12) -> tuple[StudyView, str]:
-    """A study as the search leaves it, and its storage."""
+def run_search(folder: Path, trials: int = 12) -> tuple[StudyView, str]:
+    """Run a search; return its study and the URL of its storage."""
     storage = f"sqlite:///{folder / 'nas.db'}"
     settings = Settings([parse_target("flops=400M")], trials=trials)
-    return search(find_space("mnasnet"), Fake(), settings, COUNTED, study_name="demo", storage=storage), storage
+    return search(
+        find_space("mnasnet"), FakeEvaluator(), settings, COUNTED, study_name="demo", storage=storage
+    ), storage

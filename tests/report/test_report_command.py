@@ -1,3 +1,5 @@
+"""Tests of the command `nas pareto`."""
+
 import csv
 import json
 from pathlib import Path
@@ -9,14 +11,14 @@ from click.testing import CliRunner
 from nas.cli.pareto import _print, command
 from nas.errors import NasError, StudyError
 from nas.studies.records import Expected, StudyView
-from tests.report.studies import record, searched, study
+from tests.report.studies import record, run_search, study
 
-Made = tuple[StudyView, str]
+Searched = tuple[StudyView, str]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return searched(tmp_path_factory.mktemp("study"))
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    return run_search(tmp_path_factory.mktemp("study"))
 
 
 def invoke(*arguments: str) -> str:
@@ -25,10 +27,10 @@ def invoke(*arguments: str) -> str:
     return result.stdout
 
 
-def test_default_writes_a_page_and_prints_the_front(
-    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_command_writes_a_page_and_prints_the_front(
+    searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    view, storage = made
+    view, storage = searched
     monkeypatch.chdir(tmp_path)
     printed = invoke("demo", "--storage", storage)
     assert [path.name for path in tmp_path.iterdir()] == ["demo-pareto.html"]
@@ -40,46 +42,48 @@ def test_default_writes_a_page_and_prints_the_front(
 
 
 @pytest.mark.parametrize(("on_front", "line"), [(True, "pareto=1 (trial 1, best)"), (False, "best (trial 0)")])
-def test_the_best_is_named_on_the_front_or_below_it(
+def test_the_best_trial_is_marked_on_the_front_or_printed_after_it(
     on_front: bool, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lucky, steady = (attrs.evolve(record(number, accuracy=0.5 + number / 10), score=0.5) for number in (1, 0))
-    sure = Expected(0.55, 0.01, 0.55)
-    view = attrs.evolve(study(lucky, steady), expected={1 if on_front else 0: sure})
+    first, second = (attrs.evolve(record(number, accuracy=0.5 + number / 10), score=0.5) for number in (1, 0))
+    expected = Expected(0.55, 0.01, 0.55)
+    view = attrs.evolve(study(first, second), expected={1 if on_front else 0: expected})
     _print(view, [], "sqlite:///nas.db")
     printed = capsys.readouterr().out
     assert line in printed
     assert printed.count("best") == 1
 
 
-def test_json_and_csv_hold_the_same_rows(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    view, storage = made
+def test_json_and_csv_have_the_same_rows(searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view, storage = searched
     monkeypatch.chdir(tmp_path)
-    told = json.loads(invoke("demo", "--storage", storage, "--json", "--csv", "x.csv"))
+    printed = json.loads(invoke("demo", "--storage", storage, "--json", "--csv", "x.csv"))
     with Path("x.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
-    assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in told["rows"]] == read
-    assert (told["study"], told["cost"]) == ("demo", "macs")
-    assert told["front"] == [record.number for record in view.front]
+    assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in printed["rows"]] == read
+    assert (printed["study"], printed["cost"]) == ("demo", "macs")
+    assert printed["front"] == [record.number for record in view.front]
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 
 
-def test_json_alone_writes_no_file(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_without_a_file_option_writes_no_file(
+    searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    invoke("demo", "--storage", made[1], "--json")
+    invoke("demo", "--storage", searched[1], "--json")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_study_names_those_there_are(made: Made) -> None:
-    with pytest.raises(StudyError, match="no study 'other'") as told:
-        invoke("other", "--storage", made[1])
-    assert "demo" in told.value.remedy
+def test_an_unknown_study_raises_an_error_that_names_the_existing_ones(searched: Searched) -> None:
+    with pytest.raises(StudyError, match="no study 'other'") as raised:
+        invoke("other", "--storage", searched[1])
+    assert "demo" in raised.value.remedy
 
 
-def test_folder_that_is_not_there_is_told(made: Made, tmp_path: Path) -> None:
+def test_a_missing_folder_raises_an_error(searched: Searched, tmp_path: Path) -> None:
     with pytest.raises(NasError, match="cannot be written"):
-        invoke("demo", "--storage", made[1], "--html", str(tmp_path / "no" / "x.html"))
+        invoke("demo", "--storage", searched[1], "--html", str(tmp_path / "no" / "x.html"))
 
 
-def test_help_has_an_example() -> None:
+def test_the_help_has_an_example() -> None:
     assert "nas pareto demo --png demo.png" in invoke("--help")

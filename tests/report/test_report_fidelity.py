@@ -1,4 +1,4 @@
-"""The figure of evaluators: what it holds, and that it is drawn."""
+"""Tests of the figure of evaluators: its content, and its drawing."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.report.browser import find_browser
 MARKS = [Mark("zero-cost:naswot", 0.2, 0.55, 0.4, 0.68, 300), Mark("<train>", 40.0, 0.7, 0.5, 0.83, 16)]
 
 
-def test_every_evaluator_is_a_point_with_its_interval() -> None:
+def test_each_evaluator_is_a_point_with_its_interval() -> None:
     figure = fidelity_figure("demo", MARKS, 0.9)
     for mark, trace in zip(MARKS, figure.data, strict=True):
         assert (trace.x[0], trace.y[0]) == (mark.seconds, mark.tau)
@@ -23,23 +23,23 @@ def test_every_evaluator_is_a_point_with_its_interval() -> None:
     assert figure.layout.shapes[0].y0 == 0.9
 
 
-def test_without_a_known_ceiling_there_is_no_line() -> None:
+def test_an_unknown_ceiling_is_not_drawn() -> None:
     assert not fidelity_figure("demo", MARKS, None).layout.shapes
 
 
-def test_intervals_below_zero_are_in_view() -> None:
+def test_an_interval_below_zero_is_inside_the_axis() -> None:
     low, high = fidelity_figure("demo", [Mark("x", 1, 0.1, -0.6, 0.7, 9)], None).layout.yaxis.range
     assert low < -0.6
     assert high > 1
 
 
-def test_a_title_is_escaped() -> None:
+def test_the_title_is_escaped() -> None:
     assert b"<b>&lt;a&gt;</b>" not in html_bytes(fidelity_figure("<a>", MARKS, None), "t")
     assert fidelity_figure("<a>", MARKS, None).layout.title.text == "<b>&lt;a&gt;</b>"
 
 
 @pytest.mark.slow
-def test_it_is_drawn_as_a_picture(tmp_path: Path) -> None:
+def test_the_figure_can_be_drawn(tmp_path: Path) -> None:
     find_browser()
     write_png(tmp_path / "check.png", fidelity_figure("demo", MARKS, 0.9))
     with Image.open(tmp_path / "check.png") as picture:

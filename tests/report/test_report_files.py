@@ -1,3 +1,5 @@
+"""Tests of CSV, HTML and PNG files."""
+
 import io
 import os
 import sys
@@ -30,7 +32,7 @@ def page(view: StudyView) -> bytes:
 
 
 class Loads(HTMLParser):
-    """What a page would load, and its tags."""
+    """Collect the tags of a page, and the addresses that it would load."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,34 +44,34 @@ class Loads(HTMLParser):
         self.found += [f"{tag} {name}={value}" for name, value in attrs if name in LOADING]
 
 
-def test_page_names_nothing_outside() -> None:
+def test_a_page_loads_nothing_from_another_place() -> None:
     loads = Loads()
     loads.feed(page(full_study()).decode())
     assert loads.found == []
     assert loads.tags == {"html", "head", "meta", "title", "style", "body", "div", "script"}
 
 
-def test_page_offers_no_upload() -> None:
+def test_a_page_has_no_button_for_an_upload() -> None:
     assert '"showSendToCloud": false' in page(full_study()).decode()
 
 
-def test_page_is_the_same_for_the_same_study() -> None:
+def test_pages_of_the_same_study_are_equal() -> None:
     assert page(full_study()) == page(full_study())
 
 
-def test_page_escapes_its_title() -> None:
+def test_the_title_of_a_page_is_escaped() -> None:
     assert b"<title>a &lt;b&gt;</title>" in html_bytes(pareto_figure(full_study()), "a <b>")
 
 
 @pytest.mark.slow
-def test_page_draws_every_point_without_a_network(tmp_path: Path) -> None:
+def test_a_page_draws_every_point_without_a_network(tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     write_html(file, pareto_figure(full_study()), "demo")
-    with listening_proxy() as (proxy, asked):
+    with listening_proxy() as (proxy, requested):
         drawn = browse(file, f"--proxy-server={proxy}")
-    assert asked == []
-    # Counted, since a failing `in` would print the whole page.
-    seen = (
+    assert requested == []
+    # Occurrences are counted, because a failing `in` would print the whole page.
+    texts = (
         'class="point"',
         "Multiply-adds per image",
         ">mobilenetv2 x1.1<",
@@ -77,62 +79,64 @@ def test_page_draws_every_point_without_a_network(tmp_path: Path) -> None:
         'data-title="Share',
     )
     points = 10 + 1 + 1  # Complete, pruned, baseline.
-    counts = [drawn.count(text) for text in seen]
+    counts = [drawn.count(text) for text in texts]
     assert (counts[0], [count > 0 for count in counts[1:]]) == (points, [True, True, True, False])
 
 
 @pytest.mark.slow
-def test_the_proxy_would_have_noticed_and_the_page_forbids_it(tmp_path: Path) -> None:
-    picture = b'<img src="http://outside.example/x.png">'
-    free, held = tmp_path / "free.html", tmp_path / "held.html"
-    free.write_bytes(b"<body>" + picture)
-    held.write_bytes(page(full_study()).replace(b"</body>", picture + b"</body>"))
-    with listening_proxy() as (proxy, asked):
-        browse(held, f"--proxy-server={proxy}")
-        assert asked == []
-        browse(free, f"--proxy-server={proxy}")
-    assert set(asked) == {"outside.example"}
+def test_the_content_policy_blocks_a_request_that_the_proxy_would_record(tmp_path: Path) -> None:
+    image = b'<img src="http://outside.example/x.png">'
+    unprotected, protected = tmp_path / "unprotected.html", tmp_path / "protected.html"
+    unprotected.write_bytes(b"<body>" + image)
+    protected.write_bytes(page(full_study()).replace(b"</body>", image + b"</body>"))
+    with listening_proxy() as (proxy, requested):
+        browse(protected, f"--proxy-server={proxy}")
+        assert requested == []
+        browse(unprotected, f"--proxy-server={proxy}")
+    assert set(requested) == {"outside.example"}
 
 
 @pytest.mark.slow
-def test_png_has_its_size_and_colours(tmp_path: Path) -> None:
+def test_a_png_image_has_the_right_size_and_colors(tmp_path: Path) -> None:
     find_browser()
-    pytest.importorskip("kaleido", reason="kaleido draws the picture")
+    pytest.importorskip("kaleido", reason="kaleido draws the image")
     write_png(tmp_path / "x.png", pareto_figure(full_study()))
     with Image.open(tmp_path / "x.png") as image:
         assert image.size == (2 * WIDTH_PX, 2 * HEIGHT_PX)
         data = image.convert("RGB").tobytes()
-    colours = Counter(zip(data[::3], data[1::3], data[2::3], strict=True))
-    assert colours[255, 255, 255] > 0.3 * len(data) / 3
-    for wanted in (VERMILION, GREEN, INK):
-        red, green, blue = bytes.fromhex(wanted[1:])
-        assert colours[red, green, blue] > 300, wanted
+    colors = Counter(zip(data[::3], data[1::3], data[2::3], strict=True))
+    assert colors[255, 255, 255] > 0.3 * len(data) / 3
+    for expected in (VERMILION, GREEN, INK):
+        red, green, blue = bytes.fromhex(expected[1:])
+        assert colors[red, green, blue] > 300, expected
 
 
-def test_png_without_kaleido_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_kaleido_raises_an_error_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kaleido", None)
     with pytest.raises(MissingPackageError, match=r"hwnas\[png\]"):
         png_bytes(pareto_figure(full_study()))
 
 
-def test_png_without_a_browser_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_browser_raises_an_error_with_the_install_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pytest.importorskip("kaleido", reason="kaleido looks for the browser")
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
-    with pytest.raises(NasError, match="Chrome or Chromium") as told:
+    with pytest.raises(NasError, match="Chrome or Chromium") as raised:
         write_png(tmp_path / "x.png", pareto_figure(full_study()))
-    assert "apt install chromium" in told.value.remedy
+    assert "apt install chromium" in raised.value.remedy
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_png_with_a_browser_that_does_not_start_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_that_does_not_start_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("kaleido", reason="kaleido starts the browser")
     monkeypatch.setenv("BROWSER_PATH", "/bin/false")
-    with pytest.raises(NasError, match="did not draw the PNG"):
+    with pytest.raises(NasError, match="did not draw the PNG image"):
         png_bytes(pareto_figure(full_study()))
 
 
-def test_csv_file_is_the_frame(tmp_path: Path) -> None:
+def test_a_csv_file_has_the_rows_of_the_data_frame(tmp_path: Path) -> None:
     frame = trial_frame(full_study())
     write_csv(tmp_path / "x.csv", frame)
     assert (tmp_path / "x.csv").read_bytes() == csv_bytes(frame)
@@ -140,7 +144,7 @@ def test_csv_file_is_the_frame(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_failing_write_leaves_the_old_file_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str) -> None:
+def test_a_failed_write_keeps_the_old_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

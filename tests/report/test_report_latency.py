@@ -1,4 +1,4 @@
-"""The figure of predicted against measured latency: what it holds, and that it is drawn."""
+"""Tests of the figure of predicted against measured latency: its content, and its drawing."""
 
 from collections import Counter
 from pathlib import Path
@@ -28,16 +28,16 @@ def points(figure: go.Figure, name: str) -> list[tuple[float, float]]:
     return list(zip(trace.x, trace.y, strict=True))
 
 
-def test_every_network_is_a_point_of_each() -> None:
+def test_each_network_has_a_predicted_and_a_repeated_point() -> None:
     assert points(made(), "predicted") == list(zip(MEASURED, PREDICTED, strict=True))
     assert points(made(), "measured again") == list(zip(MEASURED, AGAIN, strict=True))
     assert made().layout.title.text == "demo: MAPE 9.9%, measured twice 1.0%"
-    assert made().layout.xaxis.title.text == "Measured (ms)"
+    assert made().layout.xaxis.title.text == "Measured latency (ms)"
 
 
 @given(times)
 @settings(max_examples=30)
-def test_every_point_is_in_view(rows: list[tuple[float, float, float]]) -> None:
+def test_every_point_is_inside_the_axes(rows: list[tuple[float, float, float]]) -> None:
     measured, predicted, again = (list(column) for column in zip(*rows, strict=True))
     figure = latency_figure("x", measured, predicted, again)
     assert figure.layout.xaxis.range == figure.layout.yaxis.range
@@ -45,7 +45,7 @@ def test_every_point_is_in_view(rows: list[tuple[float, float, float]]) -> None:
     assert all(low < value < high for row in rows for value in row)
 
 
-def test_lines_are_equality_and_ten_percent() -> None:
+def test_lines_show_equality_and_deviations_of_ten_percent() -> None:
     def slope(line: Any) -> float:
         return float(round((line.y1 - line.y0) / (line.x1 - line.x0), 9))
 
@@ -54,32 +54,32 @@ def test_lines_are_equality_and_ten_percent() -> None:
     assert all(line.y0 / line.x0 == pytest.approx(slope(line)) for line in lines)
 
 
-def test_a_tables_name_is_escaped() -> None:
+def test_the_title_is_escaped() -> None:
     assert made("<a href='x'>").layout.title.text == "&lt;a href=&#x27;x&#x27;&gt;"
     assert b"<title>a &lt;b&gt;</title>" in html_bytes(made(), "a <b>")
 
 
 @pytest.mark.slow
-def test_page_draws_every_point_without_a_network(tmp_path: Path) -> None:
+def test_a_page_draws_every_point_without_a_network(tmp_path: Path) -> None:
     write_html(tmp_path / "page.html", made(), "demo")
-    with listening_proxy() as (proxy, asked):
+    with listening_proxy() as (proxy, requested):
         drawn = browse(tmp_path / "page.html", f"--proxy-server={proxy}")
-    assert asked == []
-    seen = ('class="point"', ">Measured (ms)<", ">measured again<", ">predicted<", "MAPE 9.9%")
-    counts = [drawn.count(text) for text in seen]
+    assert requested == []
+    texts = ('class="point"', ">Measured latency (ms)<", ">measured again<", ">predicted<", "MAPE 9.9%")
+    counts = [drawn.count(text) for text in texts]
     assert (counts[0], [count > 0 for count in counts[1:]]) == (2 * len(MEASURED), [True] * 4)
 
 
 @pytest.mark.slow
-def test_png_has_its_size_and_colours(tmp_path: Path) -> None:
+def test_a_png_image_has_the_right_size_and_colors(tmp_path: Path) -> None:
     find_browser()
-    pytest.importorskip("kaleido", reason="kaleido draws the picture")
+    pytest.importorskip("kaleido", reason="kaleido draws the image")
     write_png(tmp_path / "x.png", made())
     with Image.open(tmp_path / "x.png") as image:
         assert image.size == (2 * WIDTH_PX, 2 * HEIGHT_PX)
         data = image.convert("RGB").tobytes()
-    colours = Counter(zip(data[::3], data[1::3], data[2::3], strict=True))
-    assert colours[255, 255, 255] > 0.3 * 4 * WIDTH_PX * HEIGHT_PX
-    for wanted in ("0072b2", "bbbbbb"):
-        red, green, blue = bytes.fromhex(wanted)
-        assert colours[red, green, blue] > 300, wanted
+    colors = Counter(zip(data[::3], data[1::3], data[2::3], strict=True))
+    assert colors[255, 255, 255] > 0.3 * 4 * WIDTH_PX * HEIGHT_PX
+    for expected in ("0072b2", "bbbbbb"):
+        red, green, blue = bytes.fromhex(expected)
+        assert colors[red, green, blue] > 300, expected

@@ -1,3 +1,5 @@
+"""Tests of the figure of accuracy against cost."""
+
 from typing import Any
 
 import attrs
@@ -17,7 +19,7 @@ def trace(view: StudyView, name: str) -> Any:
 
 
 @given(studies())
-def test_every_complete_and_pruned_trial_is_a_point(view: StudyView) -> None:
+def test_each_complete_or_pruned_trial_is_a_point(view: StudyView) -> None:
     assume(view.complete)
     info = pareto(view)
     pruned = [r for r in view.records if r.state == "pruned" and r.accuracy is not None and r.costs]
@@ -27,7 +29,7 @@ def test_every_complete_and_pruned_trial_is_a_point(view: StudyView) -> None:
 
 
 @given(studies())
-def test_all_but_low_pruned_points_and_the_limit_are_in_view(view: StudyView) -> None:
+def test_the_axes_contain_the_limit_and_all_points_but_low_pruned_ones(view: StudyView) -> None:
     assume(view.complete)
     info = pareto(view)
     (left, right), (bottom, top) = info.x_range, info.y_range
@@ -37,7 +39,7 @@ def test_all_but_low_pruned_points_and_the_limit_are_in_view(view: StudyView) ->
     assert all(point.y < top for point in info.pruned)
 
 
-def test_units_are_percent_and_millions() -> None:
+def test_the_units_are_percent_and_millions() -> None:
     figure = pareto_figure(study(record(0, macs=381.5e6, accuracy=0.625)))
     assert (figure.data[0].x, figure.data[0].y) == ((381.5,), (62.5,))
     assert figure.layout.xaxis.title.text == "Multiply-adds per image (millions)"
@@ -46,9 +48,11 @@ def test_units_are_percent_and_millions() -> None:
 
 @pytest.mark.parametrize(
     ("evaluator", "title"),
-    [("table", "Accuracy (%)"), ("supernet", "Accuracy (%)"), ("zero-cost", "Standing (%)")],
+    [("table", "Accuracy (%)"), ("supernet", "Accuracy (%)"), ("zero-cost", "Zero-cost score (%)")],
 )
-def test_only_trainings_have_epochs_and_a_score_without_training_is_no_accuracy(evaluator: str, title: str) -> None:
+def test_the_axis_title_states_epochs_for_training_only_and_zero_cost_scores_as_scores(
+    evaluator: str, title: str
+) -> None:
     figure = pareto_figure(study(record(0), epochs=1, proxy={"evaluator": evaluator}))
     assert figure.layout.yaxis.title.text == title
 
@@ -63,7 +67,9 @@ def test_only_trainings_have_epochs_and_a_score_without_training_is_no_accuracy(
         ("size=20MB at int8", "size_bytes", 16.0, 20.0, "Weights at int8 (MB)"),
     ],
 )
-def test_cost_is_the_first_targets(target: str, cost: str, x: float, limit: float, unit: str) -> None:
+def test_the_cost_axis_shows_the_cost_of_the_first_target(
+    target: str, cost: str, x: float, limit: float, unit: str
+) -> None:
     limits = [{"cost": cost, "low": 0.9e6 * limit, "high": 1e6 * limit}]
     known = attrs.evolve(record(0), costs={**record(0).costs, "size_bytes": 16_000_000})
     info = pareto(study(known, targets=[target, "flops=1G"], limits=limits))
@@ -82,7 +88,7 @@ LATENCY: dict[str, Any] = {
 }
 
 
-def test_a_latency_is_drawn_in_milliseconds() -> None:
+def test_latency_is_drawn_in_milliseconds() -> None:
     view = study(timed(0, 7.9, 0.6), timed(1, 7.4, 0.4), timed(2, 7.6, 0.5), timed(3, 7.7, 0.3), **LATENCY)
     info, figure = pareto(view), pareto_figure(view)
     assert (info.x_title, info.limit, info.limit_label) == ("Latency (ms)", 8.0, "latency=8ms on cpu:threads=2")
@@ -93,38 +99,38 @@ def test_a_latency_is_drawn_in_milliseconds() -> None:
     assert "latency=8ms on cpu:threads=2 and flops=1G" in figure.layout.title.subtitle.text
 
 
-def test_hover_tells_a_latency_and_a_size_where_they_are_known() -> None:
+def test_the_hover_text_has_latency_and_size_if_they_are_known() -> None:
     sized = attrs.evolve(record(0), costs={**record(0).costs, "size_bytes": 16_000_000})
-    assert "6.00 MB, 16.00 MB<br>" in trace(study(sized), "front").hovertext[0]
-    assert "6.00 MB, 7.9 ms<br>" in trace(study(timed(0, 7.9, 0.6), **LATENCY), "front").hovertext[0]
-    assert "unknown" not in trace(study(record(0)), "front").hovertext[0]
+    assert "6.00 MB, 16.00 MB<br>" in trace(study(sized), "Pareto front").hovertext[0]
+    assert "6.00 MB, 7.9 ms<br>" in trace(study(timed(0, 7.9, 0.6), **LATENCY), "Pareto front").hovertext[0]
+    assert "unknown" not in trace(study(record(0)), "Pareto front").hovertext[0]
 
 
-def test_limit_is_a_dashed_line_and_the_band_ends_there() -> None:
-    band, line = pareto_figure(study(record(0))).layout.shapes
-    assert (band.x0, band.x1) == (360, 400)
+def test_the_limit_is_a_dashed_line_at_which_the_cost_range_ends() -> None:
+    area, line = pareto_figure(study(record(0))).layout.shapes
+    assert (area.x0, area.x1) == (360, 400)
     assert (line.x0, line.x1, line.line.dash) == (400, 400, "dash")
 
 
-def test_pareto_objective_has_no_band() -> None:
+def test_the_pareto_objective_has_no_cost_range() -> None:
     (line,) = pareto_figure(study(record(0), objective="pareto")).layout.shapes
     assert line.x0 == 400
 
 
-def test_front_is_a_step_line_by_rising_cost() -> None:
+def test_the_front_is_a_step_line_by_rising_cost() -> None:
     view = study(record(0, 390e6, 0.6), record(1, 365e6, 0.4), record(2, 380e6, 0.5), record(3, 395e6, 0.3))
-    front = trace(view, "front")
+    front = trace(view, "Pareto front")
     assert (front.x, front.text, front.line.shape) == ((365, 380, 390), ("1", "2", "0"), "hv")
 
 
-def test_hover_tells_trial_accuracy_costs_and_architecture() -> None:
-    hover = trace(study(record(7, 381e6, 0.625)), "front").hovertext[0]
+def test_the_hover_text_has_trial_accuracy_costs_and_architecture() -> None:
+    hover = trace(study(record(7, 381e6, 0.625)), "Pareto front").hovertext[0]
     assert "trial 7: 62.50%" in hover
     assert "381M MACs, 4M params, 6.00 MB" in hover
     assert hover.endswith(ARCH.replace("\n", "<br>"))
 
 
-def test_what_users_write_is_escaped() -> None:
+def test_texts_of_users_are_escaped() -> None:
     odd = Record(0, "complete", "net <i>&", {"macs": 380_000_000}, accuracy=0.5)
     base = Record(-1, "complete", "net", {"macs": 370_000_000}, accuracy=0.5, label="<known>")
     figure = pareto_figure(study(odd, baseline=base, name='<a href="x">'))
@@ -134,17 +140,17 @@ def test_what_users_write_is_escaped() -> None:
     assert "<a" not in figure.layout.title.text
 
 
-def test_pruned_trials_far_below_do_not_press_the_others_together() -> None:
+def test_pruned_trials_far_below_the_others_are_outside_the_axis() -> None:
     near, far = record(2, accuracy=0.50, state="pruned"), record(3, accuracy=0.01, state="pruned")
     view = study(record(0, 370e6, 0.6), record(1, 380e6, 0.7), near, far)
     assert pareto(view).y_range[0] == pytest.approx(48.4)
-    assert trace(view, "pruned").name == "pruned early (1 below)"
+    assert trace(view, "pruned").name == "pruned (1 below the axis)"
 
 
-def test_study_without_a_complete_trial_says_what_to_do() -> None:
-    with pytest.raises(StudyError, match="no complete trial") as told:
+def test_a_study_without_a_complete_trial_raises_an_error_with_a_remedy() -> None:
+    with pytest.raises(StudyError, match="no complete trial") as raised:
         pareto_figure(study(record(0, state="pruned")))
-    assert "nas search" in told.value.remedy
+    assert "nas search" in raised.value.remedy
 
 
 @given(studies())
@@ -161,13 +167,13 @@ def test_labels_of_the_front_do_not_overlap(view: StudyView) -> None:
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
-def test_a_label_keeps_off_points_edges_and_the_limit() -> None:
+def test_a_label_avoids_points_edges_and_the_limit() -> None:
     assert best_side("known", (0.5, 0.5), [], 1.0) == "middle right"
     assert best_side("known", (0.5, 0.5), [(0.54, 0.5)], 1.0) == "middle left"
     assert best_side("known", (0.97, 0.5), [], 0.98) == "middle left"
     assert best_side("known", (0.5, 0.5), [], 0.53) == "middle left"
 
 
-def test_with_room_keeps_the_last() -> None:
+def test_of_two_overlapping_labels_the_last_is_kept() -> None:
     assert with_room(["1", "2"], [(0.5, 0.5), (0.5, 0.51)], "top left") == ("", "2")
     assert set(SIDES) >= {"top left"}

@@ -1,4 +1,4 @@
-"""Figures of a fit and of a comparison: what is in them, and that they can be drawn."""
+"""Tests of the figures of a fit and of a comparison: their content, and their drawing."""
 
 import io
 from collections import Counter
@@ -11,7 +11,7 @@ from PIL import Image
 
 from nas.report.files import png_bytes, write_html
 from nas.report.pareto import HEIGHT_PX, VERMILION, WIDTH_PX
-from nas.report.scaling import COLOURS, KINDS, PAPER, Coefficients, Curve, Panel, comparison_figure, fit_figure
+from nas.report.scaling import COLORS, KINDS, PAPER, Coefficients, Curve, Panel, comparison_figure, fit_figure
 from tests.report.browser import browse, find_browser
 
 POINTS = [
@@ -31,7 +31,7 @@ def trace(figure: go.Figure, name: str) -> Any:
     return found
 
 
-def test_a_fits_points_are_where_they_were_given_by_kind() -> None:
+def test_the_points_of_a_fit_are_grouped_by_kind() -> None:
     figure = fit_figure("a fit", [Panel("at phi 1", POINTS)])
     assert [each.name for each in figure.data] == ["scored", "tied with the best", "winner", PAPER]
     assert set(KINDS) == {each.name for each in figure.data}
@@ -51,12 +51,12 @@ def test_a_fits_points_are_where_they_were_given_by_kind() -> None:
     )
 
 
-def test_a_kind_without_points_is_left_out() -> None:
+def test_a_kind_without_points_is_not_drawn() -> None:
     figure = fit_figure("a fit", [Panel("at phi 1", POINTS[2:4])])
     assert [each.name for each in figure.data] == ["scored"]
 
 
-def test_two_fits_stand_beside_each_other_with_a_scale_each() -> None:
+def test_two_fits_are_side_by_side_with_a_color_scale_each() -> None:
     figure = fit_figure("a fit", [Panel("at phi 1", POINTS), Panel("at phi 2", POINTS[:3])])
     assert [(each.subplot, each.name) for each in figure.data[4:]] == [
         ("ternary2", "scored"),
@@ -73,7 +73,7 @@ def test_two_fits_stand_beside_each_other_with_a_scale_each() -> None:
     assert [note.text for note in figure.layout.annotations] == ["<b>at phi 1</b>", "<b>at phi 2</b>"]
 
 
-def test_rules_are_lines_from_the_base() -> None:
+def test_each_rule_is_a_line_from_the_base() -> None:
     figure = comparison_figure("rules", "FLOPs", BASE, [WIDE, DEEP])
     assert [each.name for each in figure.data] == ["width", "depth", "base"]
     wide, deep, base = figure.data
@@ -82,36 +82,36 @@ def test_rules_are_lines_from_the_base() -> None:
     assert (base.x, base.y, base.mode) == ((60,), (0.5,), "markers")
     assert [each.error_y.array for each in figure.data] == [(0, 0, 0.02), (0, 0.03, 0.04), (0.01,)]
     assert wide.hovertext == ("the base", "wide", "wider")
-    assert (wide.line.color, deep.line.color) == COLOURS[:2]
+    assert (wide.line.color, deep.line.color) == COLORS[:2]
     assert wide.marker.symbol != deep.marker.symbol
     assert figure.layout.xaxis.title.text == "FLOPs"
 
 
-def test_a_base_without_an_accuracy_moves_no_bar() -> None:
+def test_a_base_without_an_accuracy_does_not_shift_the_error_bars() -> None:
     figure = comparison_figure("rules", "FLOPs", Curve("base", [], [], [], []), [DEEP])
     deep = figure.data[0]
     assert (deep.x, deep.y, deep.error_y.array) == ((119, 181), (0.52, 0.53), (0.03, 0.04))
 
 
-def test_where_nothing_could_be_trained_the_figure_is_empty() -> None:
+def test_a_figure_without_trained_networks_is_empty() -> None:
     nothing = Curve("base", [], [], [], [])
     figure = comparison_figure("rules", "FLOPs", nothing, [nothing])
     assert [each.x for each in figure.data] == [(), ()]
 
 
 @pytest.mark.parametrize(("largest", "kind"), [(240.0, "linear"), (241.0, "log")])
-def test_a_wide_span_of_costs_is_logarithmic(largest: float, kind: str) -> None:
+def test_the_axis_of_a_wide_range_of_costs_is_logarithmic(largest: float, kind: str) -> None:
     curve = Curve("width", [largest], [0.6], [None], ["x"])
     assert comparison_figure("rules", "FLOPs", BASE, [curve]).layout.xaxis.type == kind
 
 
-def test_there_are_lines_for_more_rules_than_colours() -> None:
-    curves = [Curve(f"rule {i}", [120.0], [0.5], [None], ["x"]) for i in range(3 * len(COLOURS) + 1)]
+def test_more_rules_than_colors_are_drawn() -> None:
+    curves = [Curve(f"rule {i}", [120.0], [0.5], [None], ["x"]) for i in range(3 * len(COLORS) + 1)]
     figure = comparison_figure("rules", "FLOPs", BASE, curves)
     assert [each.name for each in figure.data[:-1]] == [curve.name for curve in curves]
 
 
-def test_what_users_write_is_escaped() -> None:
+def test_texts_of_users_are_escaped() -> None:
     title = '<a href="x">'
     fit = fit_figure(title, [Panel("<i>", POINTS)])
     rules = comparison_figure(title, "FLOPs", BASE, [Curve("<b>", [1.0], [0.5], [None], ["x"])])
@@ -121,17 +121,17 @@ def test_what_users_write_is_escaped() -> None:
 
 
 @pytest.mark.slow
-def test_a_picture_of_two_fits_has_its_size_and_the_papers_colour() -> None:
+def test_an_image_of_two_fits_has_the_right_size_and_colors() -> None:
     find_browser()
-    pytest.importorskip("kaleido", reason="kaleido draws the picture")
+    pytest.importorskip("kaleido", reason="kaleido draws the image")
     drawn = png_bytes(fit_figure("a fit", [Panel("at phi 1", POINTS), Panel("at phi 2", POINTS)]))
     with Image.open(io.BytesIO(drawn)) as image:
         assert image.size == (2 * WIDTH_PX, 2 * HEIGHT_PX)
         data = image.convert("RGB").tobytes()
-    colours = Counter(zip(data[::3], data[1::3], data[2::3], strict=True))
+    colors = Counter(zip(data[::3], data[1::3], data[2::3], strict=True))
     red, green, blue = bytes.fromhex(VERMILION[1:])
-    assert colours[red, green, blue] > 100
-    assert colours[255, 255, 255] > 0.3 * len(data) / 3
+    assert colors[red, green, blue] > 100
+    assert colors[255, 255, 255] > 0.3 * len(data) / 3
 
 
 @pytest.mark.slow
@@ -139,6 +139,6 @@ def test_a_page_draws_every_point_of_a_comparison(tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     write_html(file, comparison_figure("rules", "FLOPs", BASE, [WIDE, DEEP]), "rules")
     drawn = browse(file)
-    # Counted, since a failing `in` would print the whole page.
+    # Occurrences are counted, because a failing `in` would print the whole page.
     counts = [drawn.count(text) for text in ('class="point"', ">width<", ">depth<", ">base<")]
     assert (counts[0], [count > 0 for count in counts[1:]]) == (3 + 3 + 1, [True] * 3)

@@ -1,4 +1,4 @@
-"""Budgets that are counted: the largest network below one, and what comes nearer beside the rule."""
+"""Tests of budgets of exact costs: the largest network of a rule, and networks near the rule."""
 
 import math
 
@@ -33,14 +33,14 @@ def flops(gigas: float) -> Budget:
     return budget(f"flops={1e9 * gigas / 1e3:.3f}k")
 
 
-def off(found: Scaled, centre: Scaled) -> float:
-    """How far depth or width was moved off the rule, as the larger ratio."""
-    ratios = [count(found.arch) / count(centre.arch) for count in (layers, channels)]
+def deviation(found: Scaled, center: Scaled) -> float:
+    """Return the larger of the ratios by which depth and width deviate from the rule; it is at least 1."""
+    ratios = [count(found.arch) / count(center.arch) for count in (layers, channels)]
     return max(max(ratio, 1 / ratio) for ratio in ratios)
 
 
 def check_largest(growth: Growth, budget: Budget, found: Scaled) -> None:
-    """It fits, and no larger phi does: the next 30 steps are looked at, then one in 400."""
+    """Check that the network is within the budget, and that the next 30 steps of phi, then each 400th, are not."""
     assert found == growth.at(found.phi, budget.text)
     assert budget.cost.estimate(found.arch).value <= budget.limit
     step = round(found.phi * 10_000)
@@ -48,14 +48,14 @@ def check_largest(growth: Growth, budget: Budget, found: Scaled) -> None:
     for larger in (*range(step + 1, step + 31), *range(step + 400, 100_000, 400)):
         try:
             arch = growth.at(larger / 10_000).arch
-        except NasError:  # beyond what there can be
+        except NasError:  # the network would be larger than allowed
             continue
         assert budget.cost.estimate(arch).value > budget.limit
 
 
 @given(GIGAS)
 @settings(max_examples=40)
-def test_any_budget_of_flops_is_used_up(gigas: float) -> None:
+def test_near_the_rule_at_least_97_percent_of_any_flops_budget_is_used(gigas: float) -> None:
     limit = flops(gigas).limit
     found = nearest_below(growth(), flops(gigas))
     assert 0.97 * limit <= cost(found.arch).macs <= limit
@@ -63,7 +63,7 @@ def test_any_budget_of_flops_is_used_up(gigas: float) -> None:
 
 @given(GIGAS)
 @settings(max_examples=8)
-def test_no_larger_phi_keeps_the_budget(gigas: float) -> None:
+def test_no_larger_phi_is_within_the_budget(gigas: float) -> None:
     check_largest(growth(), flops(gigas), largest(growth(), flops(gigas)))
 
 
@@ -81,25 +81,25 @@ def test_no_larger_phi_keeps_the_budget(gigas: float) -> None:
         ("1.3,1,1.2", TWO_LAYERS, "flops=3M", "fp32"),
     ],
 )
-def test_no_larger_phi_keeps_a_budget_of_any_kind(rule: str, base: Architecture, text: str, precision: str) -> None:
+def test_no_larger_phi_is_within_a_budget_of_any_kind(rule: str, base: Architecture, text: str, precision: str) -> None:
     check_largest(growth(rule, base), budget(text, precision), largest(growth(rule, base), budget(text, precision)))
 
 
-def test_a_budget_is_kept_to_the_last_multiply_add() -> None:
+def test_a_budget_is_exact_to_the_last_multiply_add() -> None:
     macs = cost(growth().at(2).arch).macs
     assert cost(largest(growth(), budget(f"flops={macs / 1e3}k")).arch).macs == macs
     assert cost(largest(growth(), budget(f"flops={(macs - 1) / 1e3}k")).arch).macs < macs
 
 
-def test_what_it_is_called() -> None:
+def test_the_network_is_named_after_the_budget() -> None:
     found = largest(growth(), budget("flops=1800M"))
     assert (found.name, found.rule, found.base) == ("flops=1.8G", "compound", B0)
     assert nearest_below(growth(), budget("flops=1800M")).name == "flops=1.8G"
 
 
-def test_bytes_are_those_of_the_precision() -> None:
+def test_a_size_budget_uses_the_bytes_of_the_precision() -> None:
     found = largest(growth(), budget("size=8MB", "int8"))
-    # A byte for each weight, and four for each bias.
+    # At int8 each weight takes one byte, and each bias takes four.
     counted = cost(found.arch)
     assert budget("size=8MB", "int8").of(found.arch) == counted.weights + 4 * counted.biases
     assert counted.peak_bytes("int8") * 4 == counted.peak_bytes()
@@ -115,26 +115,26 @@ def test_the_published_rule_gives_its_largest_member(text: str, phi: float) -> N
     assert found.arch == preset(f"efficientnet-{names[phi]}")
 
 
-def test_parts_that_are_kept_stay_so_beside_the_rule() -> None:
-    kept = growth("compound", preset("mnasnet-a1"), ("head", "stem"))
-    for found in (largest(kept, flops(1)), nearest_below(kept, flops(1))):
+def test_kept_parts_are_kept_near_the_rule_too() -> None:
+    keeping = growth("compound", preset("mnasnet-a1"), ("head", "stem"))
+    for found in (largest(keeping, flops(1)), nearest_below(keeping, flops(1))):
         assert found.arch.head == preset("mnasnet-a1").head
         assert found.arch.stem == preset("mnasnet-a1").stem
 
 
-# Beside the rule.
+# Near the rule.
 
 
-def best_near_the_rule(centre: Scaled, limit: float) -> int:
-    """The most MACs that any depth and width within 10%, and pixels within 7%, make of them; looked at one by one."""
+def best_near_the_rule(center: Scaled, limit: float) -> int:
+    """Return the most MACs within the limit, by trying all depths and widths within 10%, and resolutions within 7%."""
     most = 0
     steps = [0.9 + 0.01 * step for step in range(21)]
-    side = centre.arch.resolution
+    side = center.arch.resolution
     for deeper in steps:
         for wider in steps:
-            factors = Factors(centre.asked.depth * deeper, centre.asked.width * wider, centre.asked.resolution)
-            shape = attrs.evolve(centre, arch=grow(centre.base, factors))
-            if off(shape, centre) > 1.1:
+            factors = Factors(center.asked.depth * deeper, center.asked.width * wider, center.asked.resolution)
+            shape = attrs.evolve(center, arch=grow(center.base, factors))
+            if deviation(shape, center) > 1.1:
                 continue
             for pixels in range(math.ceil(0.93 * side), math.floor(1.07 * side) + 1):
                 macs = cost(attrs.evolve(shape.arch, resolution=pixels)).macs
@@ -144,47 +144,47 @@ def best_near_the_rule(centre: Scaled, limit: float) -> int:
 
 @given(GIGAS)
 @settings(max_examples=25)
-def test_it_stays_near_the_rule_or_nothing_there_comes_near(gigas: float) -> None:
-    centre, found = largest(growth(), flops(gigas)), nearest_below(growth(), flops(gigas))
-    assert abs(found.arch.resolution / centre.arch.resolution - 1) <= 0.07 + 0.5 / centre.arch.resolution
-    assert (found.phi, found.asked) == (centre.phi, centre.asked)
-    if off(found, centre) > 1.1 + 1e-9:
-        assert best_near_the_rule(centre, flops(gigas).limit) < 0.97 * flops(gigas).limit
+def test_the_network_is_near_the_rule_unless_no_network_there_uses_the_budget(gigas: float) -> None:
+    center, found = largest(growth(), flops(gigas)), nearest_below(growth(), flops(gigas))
+    assert abs(found.arch.resolution / center.arch.resolution - 1) <= 0.07 + 0.5 / center.arch.resolution
+    assert (found.phi, found.asked) == (center.phi, center.asked)
+    if deviation(found, center) > 1.1 + 1e-9:
+        assert best_near_the_rule(center, flops(gigas).limit) < 0.97 * flops(gigas).limit
 
 
-def test_where_nothing_near_comes_near_it_goes_farther() -> None:
-    # One step deeper is two layers in three deeper here; without it more than 3% of 560M would be left.
-    centre, found = largest(growth(), flops(0.56)), nearest_below(growth(), flops(0.56))
-    assert best_near_the_rule(centre, 0.56e9) < 0.97 * 0.56e9
-    assert off(found, centre) > 1.1
+def test_a_larger_deviation_is_used_if_no_network_near_the_rule_uses_the_budget() -> None:
+    # At this budget one step of depth adds layers to most stages; without it more than 3% of 560M would be unused.
+    center, found = largest(growth(), flops(0.56)), nearest_below(growth(), flops(0.56))
+    assert best_near_the_rule(center, 0.56e9) < 0.97 * 0.56e9
+    assert deviation(found, center) > 1.1
     assert cost(found.arch).macs >= 0.97 * 0.56e9
 
 
-def test_a_network_that_uses_the_budget_up_is_left_as_it_is() -> None:
+def test_a_network_that_uses_the_whole_budget_is_unchanged() -> None:
     exact = flops(cost(growth().at(3).arch).macs / 1e9)
     assert nearest_below(growth(), exact) == largest(growth(), exact)
 
 
-def test_what_does_not_depend_on_the_image_leaves_its_size() -> None:
+def test_a_cost_that_does_not_depend_on_the_resolution_does_not_change_it() -> None:
     found = nearest_below(growth(), budget("params=12M"))
     assert 0.97 * 12e6 <= cost(found.arch).params <= 12e6
     assert found.arch.resolution == largest(growth(), budget("params=12M")).arch.resolution
 
 
 @pytest.mark.parametrize("base", [ONE_LAYER, TWO_LAYERS])
-def test_a_network_of_few_layers_has_none_to_lose(base: Architecture) -> None:
+def test_a_network_of_few_layers_loses_none(base: Architecture) -> None:
     limit = 1.05 * cost(base).macs
     found = nearest_below(growth(base=base), flops(limit / 1e9))
     assert layers(found.arch) >= layers(base)
     assert cost(base).macs <= cost(found.arch).macs <= limit
 
 
-# What cannot be met.
+# Budgets that cannot be met.
 
 
 @pytest.mark.parametrize("rule", ["compound", "published", "depth", "resolution"])
 @pytest.mark.parametrize("free", [False, True])
-def test_a_budget_below_the_smallest_says_what_that_has(rule: str, free: bool) -> None:
+def test_a_budget_below_the_smallest_network_raises_an_error_with_its_cost(rule: str, free: bool) -> None:
     phi, macs = {
         "compound": ("-10", cost(growth().at(-10).arch).macs),
         "published": ("0", cost(B0).macs),
@@ -199,31 +199,29 @@ def test_a_budget_below_the_smallest_says_what_that_has(rule: str, free: bool) -
     assert "a smaller architecture to start from" in caught.value.remedy
 
 
-def test_a_budget_beyond_the_largest_says_what_that_has() -> None:
-    # Side 224 x 32.
+def test_a_budget_above_the_largest_network_raises_an_error_with_its_cost() -> None:
+    # The largest resolution is 224 x 32 pixels.
     macs = cost(B0.adapted(resolution=7168, classes=1000)).macs
     with pytest.raises(ScalingError) as caught:
         largest(growth("resolution"), flops(macs / 1e9 + 1))
     assert "budget flops=" in caught.value.problem
-    assert f"beyond the largest network looked at: at phi 10 rule resolution has {macs / 1e9:.4g}G" in (
-        caught.value.problem
-    )
+    assert f"beyond the largest network: at phi 10 rule resolution has {macs / 1e9:.4g}G" in (caught.value.problem)
     assert "a larger architecture to start from" in caught.value.remedy
 
 
-def test_parameters_do_not_grow_with_the_image() -> None:
+def test_a_parameter_budget_cannot_be_met_by_the_resolution_rule() -> None:
     with pytest.raises(ScalingError, match=r"at phi 10 rule resolution has 5\.289M params"):
         largest(growth("resolution"), budget("params=6M"))
 
 
 @pytest.mark.parametrize(("rule", "name"), [("0.9,1.2,1.2", "alpha"), ("2,0.99,1", "beta"), ("2,1,0.5", "gamma")])
-def test_a_rule_that_shrinks_something_meets_no_budget(rule: str, name: str) -> None:
+def test_a_rule_with_a_coefficient_below_one_raises_an_error(rule: str, name: str) -> None:
     for find in (largest, nearest_below):
         with pytest.raises(ScalingError, match=f"{name} of rule {rule} is below 1") as caught:
             find(growth(rule), flops(1))
         assert "--phi" in caught.value.remedy
 
 
-def test_a_rule_that_grows_nothing_meets_no_budget() -> None:
-    with pytest.raises(ScalingError, match="rule 1,1,1 leaves everything as it is"):
+def test_a_rule_that_changes_nothing_raises_an_error() -> None:
+    with pytest.raises(ScalingError, match="rule 1,1,1 changes nothing"):
         largest(growth("1,1,1"), flops(1))

@@ -1,4 +1,4 @@
-"""Networks by rules: the published families, what rounding leaves, and what cannot be."""
+"""Tests of scaled networks: the published family, rounding, kept parts and invalid sizes."""
 
 import attrs
 import pytest
@@ -15,7 +15,7 @@ from tests.scaling.networks import B0, ONE_LAYER
 from tests.strategies import architectures
 
 NAMES = ("B1", "B2", "B3", "B4", "B5", "B6", "B7")
-# Without 0, where channels are not rounded.
+# 0 is excluded, because channels are not rounded at phi 0.
 TENTHS = st.integers(-30, 40).filter(bool).map(lambda tenths: tenths / 10)
 POWERS = st.sampled_from(["compound", "depth", "width", "resolution", "fast"])
 
@@ -40,7 +40,7 @@ def test_the_published_family_of_b0_is_b1_to_b7() -> None:
         assert (member.base, member.rule) == (B0, "published")
 
 
-def test_the_formula_s_family_of_b0_costs_what_was_recounted() -> None:
+def test_the_family_of_b0_by_the_formula_has_the_independently_counted_costs() -> None:
     found = [(cost(member.arch).params, cost(member.arch).macs) for member in family(B0, parse_rule("compound"))]
     assert [(f"{params / 1e6:.2f}", f"{macs / 1e9:.3f}") for params, macs in found] == [
         ("8.44", "0.731"),
@@ -62,7 +62,7 @@ def test_the_formula_s_family_of_b0_costs_what_was_recounted() -> None:
         (Factors(1.4, 1.2, 1.3), 291, "1.442"),
     ],
 )
-def test_mobilenetv2_in_one_dimension_and_in_all(factors: Factors, resolution: int, gmacs: str) -> None:
+def test_mobilenetv2_scaled_in_one_dimension_and_in_all(factors: Factors, resolution: int, gmacs: str) -> None:
     grown = grow(preset("mobilenetv2"), factors)
     assert grown.resolution == resolution
     assert f"{cost(grown).macs / 1e9:.3f}" == gmacs
@@ -76,13 +76,15 @@ def test_mobilenetv2_in_one_dimension_and_in_all(factors: Factors, resolution: i
         ("width", 3, "2.84", "34.6", "2.8"),
     ],
 )
-def test_eight_times_b0_by_three_rules(rule: str, phi: float, gmacs: str, params: str, activations: str) -> None:
+def test_three_rules_scale_b0_to_about_eight_times_its_macs(
+    rule: str, phi: float, gmacs: str, params: str, activations: str
+) -> None:
     found = cost(by(rule, phi).arch)
     assert (f"{found.macs / 1e9:.2f}", f"{found.params / 1e6:.1f}") == (gmacs, params)
     assert f"{found.activations / cost(B0).activations:.1f}" == activations
 
 
-def test_phi_3_is_not_b3() -> None:
+def test_phi_3_of_the_compound_rule_is_not_b3() -> None:
     three = by("compound", 3)
     assert (three.name, three.phi, three.rule) == ("phi=3", 3, "compound")
     assert (f"{three.asked.depth:.3f}", f"{three.asked.width:.3f}") == ("1.728", "1.331")
@@ -93,9 +95,9 @@ def test_phi_3_is_not_b3() -> None:
     assert (three.arch.stem.channels, head_channels(three.arch)) == (40, 1704)
 
 
-def test_what_rounding_made_is_told_as_it_is() -> None:
+def test_realized_factors_are_the_ratios_after_rounding() -> None:
     b2 = by("published", 1)
-    # Layers 1 2 2 3 3 4 1 x 1.2, each rounded up; channels in all, 32 + 16 + 24 + 40 + ... + 1280 of B0 against B2's.
+    # Layers of B0: 1, 2, 2, 3, 3, 4, 1, times 1.2, each rounded up. Channels of B0: 32 + 16 + 24 + 40 + ... + 1280.
     assert b2.realised.depth == (2 + 3 + 3 + 4 + 4 + 5 + 2) / 16
     assert b2.realised.width == (32 + 16 + 24 + 48 + 88 + 120 + 208 + 352 + 1408) / 2096
     assert b2.realised.resolution == 260 / 224
@@ -103,23 +105,23 @@ def test_what_rounding_made_is_told_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(("side", "factor", "rounded"), [(5, 0.5, 3), (224, 1.15, 258), (3, 0.4, 1), (224, 1, 224)])
-def test_pixels_are_the_nearest_and_halves_go_up(side: int, factor: float, rounded: int) -> None:
+def test_pixels_are_rounded_to_the_nearest_and_halves_up(side: int, factor: float, rounded: int) -> None:
     assert pixels(side, factor) == rounded
 
 
-# Dropout and what stays.
+# Dropout and kept parts.
 
 
-def test_larger_members_have_more_dropout_where_there_is_any() -> None:
-    with_some = family(preset("mobilenetv2"), parse_rule("published"))
-    assert [member.arch.head.dropout for member in with_some] == [0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5]
-    with_none = family(ONE_LAYER, parse_rule("published"))
-    assert {member.arch.head.dropout for member in with_none} == {0.0}
-    much = attrs.evolve(B0, head=attrs.evolve(B0.head, dropout=0.45))
-    assert [member.arch.head.dropout for member in family(much, parse_rule("published"))] == [0.45] * 5 + [0.5] * 2
+def test_larger_members_have_more_dropout_if_the_base_has_dropout() -> None:
+    with_dropout = family(preset("mobilenetv2"), parse_rule("published"))
+    assert [member.arch.head.dropout for member in with_dropout] == [0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5]
+    without_dropout = family(ONE_LAYER, parse_rule("published"))
+    assert {member.arch.head.dropout for member in without_dropout} == {0.0}
+    high = attrs.evolve(B0, head=attrs.evolve(B0.head, dropout=0.45))
+    assert [member.arch.head.dropout for member in family(high, parse_rule("published"))] == [0.45] * 5 + [0.5] * 2
 
 
-def test_a_power_rule_leaves_dropout_alone() -> None:
+def test_a_power_rule_does_not_change_dropout() -> None:
     assert {member.arch.head.dropout for member in family(B0, parse_rule("compound"))} == {0.2}
 
 
@@ -127,13 +129,13 @@ def test_a_power_rule_leaves_dropout_alone() -> None:
     ("keep", "stem", "head"),
     [((), 64, 2560), (("head",), 64, 1280), (("stem",), 32, 2560), (("stem", "head"), 32, 1280)],
 )
-def test_parts_that_are_kept_keep_their_channels(keep: tuple[str, ...], stem: int, head: int) -> None:
+def test_kept_parts_keep_their_channels(keep: tuple[str, ...], stem: int, head: int) -> None:
     wide = by("width", 2, keep=keep).arch
     assert (wide.stem.channels, head_channels(wide)) == (stem, head)
     assert [stage.channels for stage in wide.stages] == [2 * stage.channels for stage in B0.stages]
 
 
-def test_a_family_keeps_them_too() -> None:
+def test_the_members_of_a_family_keep_the_kept_parts() -> None:
     found = {head_channels(member.arch) for member in family(B0, parse_rule("published"), ("head",))}
     assert found == {1280}
 
@@ -149,13 +151,13 @@ def test_a_family_keeps_them_too() -> None:
         ("depth", 0.5, 224, [2, 3, 3, 5, 5, 6, 2]),
     ],
 )
-def test_negative_and_fractional_phi(rule: str, phi: float, side: int, layers: list[int]) -> None:
+def test_phi_may_be_negative_or_fractional(rule: str, phi: float, side: int, layers: list[int]) -> None:
     arch = by(rule, phi).arch
     assert arch.resolution == side
     assert [stage.layers for stage in arch.stages] == layers
 
 
-def test_smaller_networks_are_thinner() -> None:
+def test_a_negative_phi_reduces_channels() -> None:
     half = by("width", -2).arch
     assert [stage.channels for stage in half.stages] == [8, 16, 24, 40, 56, 96, 160]
     assert (half.stem.channels, head_channels(half)) == (16, 640)
@@ -178,18 +180,18 @@ def test_own_coefficients_at_phi_0_change_nothing(arch: Architecture, coefficien
 @given(arch=architectures(), rule=POWERS, phis=st.tuples(TENTHS, TENTHS))
 @settings(max_examples=60)
 def test_macs_never_fall_with_phi(arch: Architecture, rule: str, phis: tuple[float, float]) -> None:
-    # A projection is left out where channels become equal.
+    # A projection is removed if channels become equal, which can reduce the MACs.
     assume(all(stage.skip != "projection" for stage in arch.stages))
     try:
         small, large = (cost(by(rule, phi, arch).arch) for phi in sorted(phis))
     except ScalingError as error:
-        assert "nothing would be left" in error.problem  # noqa: PT017 -- random networks are often too thin
+        assert "nothing would be left" in error.problem  # noqa: PT017 -- random networks often have too few channels
         assert min(phis) < 0
         return
     assert small.macs <= large.macs
 
 
-# What cannot be.
+# Invalid sizes.
 
 
 @pytest.mark.parametrize(
@@ -201,29 +203,29 @@ def test_macs_never_fall_with_phi(arch: Architecture, rule: str, phis: tuple[flo
         ("resolution", -20, (), "the image: 224 pixels x 0.000977"),
     ],
 )
-def test_nothing_left_names_the_part(rule: str, phi: float, keep: tuple[str, ...], words: str) -> None:
+def test_a_part_of_which_nothing_is_left_is_named(rule: str, phi: float, keep: tuple[str, ...], words: str) -> None:
     with pytest.raises(ScalingError) as caught:
         by(rule, phi, keep=keep)
-    assert caught.value.problem == f"nothing would be left of {words} are less than one"
+    assert caught.value.problem == f"nothing would be left of {words} are less than one; at least one must be left"
     assert "a phi nearer to 0" in caught.value.remedy
 
 
-def test_the_last_that_is_left_is_one() -> None:
-    # 1/16 of 16 layers, and of each stage the first.
+def test_the_smallest_network_has_one_layer_in_each_stage_or_one_pixel() -> None:
+    # A depth factor of 1/16 leaves one of 16 layers, and rounding up leaves one layer in each stage.
     assert [stage.layers for stage in by("depth", -4).arch.stages] == [1] * 7
-    # 1/16 of stage 1's 16 channels is one, and 8 the fewest there are.
+    # A width factor of 1/16 leaves one of the 16 channels of stage 1, and channels are rounded to at least 8.
     assert [stage.channels for stage in by("width", -8).arch.stages] == [8, 8, 8, 8, 8, 16, 24]
-    # 1/256 of 224 pixels is nearest to one.
+    # A resolution factor of 1/256 turns 224 pixels into 0.875, which is rounded to one.
     assert by("resolution", -16).arch.resolution == 1
 
 
-def test_a_head_without_channels_is_never_less_than_one() -> None:
-    bare = attrs.evolve(ONE_LAYER, head=PoolHead())
-    assert by("width", -8, bare).arch.head == PoolHead()
-    thin = attrs.evolve(ONE_LAYER, head=ConvHead(8))
+def test_only_a_head_with_channels_can_become_too_small() -> None:
+    pooling = attrs.evolve(ONE_LAYER, head=PoolHead())
+    assert by("width", -8, pooling).arch.head == PoolHead()
+    narrow = attrs.evolve(ONE_LAYER, head=ConvHead(8))
     with pytest.raises(ScalingError, match="left of head: 8 channels"):
-        by("width", -8, thin)
-    assert head_channels(by("width", -8, thin, ("head",)).arch) == 8
+        by("width", -8, narrow)
+    assert head_channels(by("width", -8, narrow, ("head",)).arch) == 8
 
 
 @pytest.mark.parametrize(
@@ -234,30 +236,30 @@ def test_a_head_without_channels_is_never_less_than_one() -> None:
         ("resolution", 18, "resolution is 114688"),
     ],
 )
-def test_too_large_names_the_part(rule: str, phi: float, words: str) -> None:
+def test_a_part_that_becomes_too_large_is_named(rule: str, phi: float, words: str) -> None:
     with pytest.raises(ArchitectureError, match=words) as caught:
         by(rule, phi, preset("resnet-152"))
     assert "use a whole number from 1 to" in caught.value.remedy
 
 
-def test_channels_beyond_all_networks_name_their_part() -> None:
+def test_a_part_with_too_many_channels_is_named() -> None:
     wide = attrs.evolve(B0, head=ConvHead(2**31 - 8))
     with pytest.raises(ArchitectureError, match="head: convhead channels is"):
         by("width", 1, wide)
 
 
-def test_a_family_that_cannot_be_names_the_member() -> None:
+def test_a_member_of_a_family_that_cannot_be_made_is_named() -> None:
     with pytest.raises(ScalingError, match="B5 cannot be made: stage3: stage layers is 1152"):
         family(preset("resnet-152"), parse_rule("depth"))
 
 
 @pytest.mark.parametrize("phi", [float("nan"), float("inf"), float("-inf")])
-def test_phi_is_a_number(phi: float) -> None:
+def test_a_phi_that_is_not_finite_raises_an_error(phi: float) -> None:
     for rule in ("compound", "published"):
         with pytest.raises(ScalingError, match=r"phi is -?(nan|inf)"):
             by(rule, phi)
 
 
-def test_a_member_that_was_not_published_is_refused() -> None:
+def test_a_phi_without_a_published_member_raises_an_error() -> None:
     with pytest.raises(NasError, match="rule published has no member at phi 4"):
         by("published", 4)

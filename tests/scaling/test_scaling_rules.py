@@ -1,4 +1,4 @@
-"""Rules: what they multiply by, and their texts."""
+"""Tests of scaling rules: their factors, their texts and their error messages."""
 
 import math
 
@@ -10,7 +10,7 @@ from nas.errors import ScalingError
 from nas.scaling.rules import FAMILY_PHIS, RULES, Factors, PowerRule, TableRule, fast, own, parse_rule
 
 COEFFICIENTS = st.floats(0, 1e6, exclude_min=True) | st.floats(0.5, 2.0) | st.integers(1, 10**6)
-# phi, then depth, width and pixels of a side from 224: as published, and as the paper's formula has them.
+# Name, phi, then depth, width and resolution (from 224 pixels): the published ones, and those of the paper's formula.
 TABLE = [
     ("B1", 0.5, (1.1, 1.0, 240), ("1.095", "1.049", "240.2")),
     ("B2", 1.0, (1.2, 1.1, 260), ("1.200", "1.100", "257.6")),
@@ -29,7 +29,7 @@ def power(text: str, *, any_product: bool = False) -> PowerRule:
 
 
 @pytest.mark.parametrize(("name", "phi", "published", "formula"), TABLE)
-def test_the_family_by_both_rules(
+def test_the_published_and_the_formula_factors_of_the_family(
     name: str, phi: float, published: tuple[float, float, int], formula: tuple[str, str, str]
 ) -> None:
     assert FAMILY_PHIS[name] == phi
@@ -41,7 +41,7 @@ def test_the_family_by_both_rules(
     assert shown == formula
 
 
-def test_the_published_rule_has_the_family_and_its_base_and_no_others() -> None:
+def test_the_published_rule_has_only_the_base_and_the_seven_members() -> None:
     rule = parse_rule("published")
     assert isinstance(rule, TableRule)
     assert rule.phis == (0.0, *(phi for _, phi, _, _ in TABLE))
@@ -51,7 +51,7 @@ def test_the_published_rule_has_the_family_and_its_base_and_no_others() -> None:
     assert "0, 0.5, 1, 2, 3.5, 5, 6, 7" in caught.value.remedy
 
 
-def test_the_paper_s_coefficients() -> None:
+def test_the_compound_rule_has_the_coefficients_of_the_paper() -> None:
     rule = power("compound")
     assert (rule.alpha, rule.beta, rule.gamma) == (1.2, 1.1, 1.15)
     assert rule.product == pytest.approx(1.9203, abs=5e-5)
@@ -66,55 +66,55 @@ def test_a_step_of_phi_doubles_the_cost(name: str) -> None:
     ("name", "factors"),
     [("depth", (8, 1, 1)), ("width", (1, math.sqrt(8), 1)), ("resolution", (1, 1, math.sqrt(8)))],
 )
-def test_rules_of_one_dimension_leave_the_others(name: str, factors: tuple[float, float, float]) -> None:
+def test_rules_of_one_dimension_do_not_change_the_others(name: str, factors: tuple[float, float, float]) -> None:
     at = power(name).at(3)
     assert (at.depth, at.width, at.resolution) == pytest.approx(factors, rel=1e-12)
 
 
 @given(st.floats(0, 1), st.floats(-3, 8))
-def test_a_fast_rule_s_factors_are_its_paper_s(share: float, phi: float) -> None:
+def test_the_factors_of_a_fast_rule_are_those_of_its_paper(share: float, phi: float) -> None:
     s, at = 2**phi, fast(share).at(phi)
     expected = (s ** ((1 - share) / 2), s ** (share / 2), s ** ((1 - share) / 4))
     assert (at.depth, at.width, at.resolution) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_named_rule_s_name_is_its_text(name: str) -> None:
+def test_the_name_of_a_named_rule_is_its_text(name: str) -> None:
     assert parse_rule(name).name == name
 
 
 @given(COEFFICIENTS, COEFFICIENTS, COEFFICIENTS)
-def test_own_coefficients_are_read_back(alpha: float, beta: float, gamma: float) -> None:
+def test_the_name_of_a_rule_of_coefficients_is_parsed_to_the_same_rule(alpha: float, beta: float, gamma: float) -> None:
     rule = own(alpha, beta, gamma)
     assert parse_rule(rule.name, any_product=True) == rule
 
 
 @given(st.floats(0, 1) | st.integers(0, 1) | st.just(-0.0))
-def test_shares_are_read_back(share: float) -> None:
+def test_the_name_of_a_fast_rule_is_parsed_to_the_same_rule(share: float) -> None:
     rule = fast(share)
     assert parse_rule(rule.name) == rule
 
 
 @pytest.mark.parametrize("text", ["1.2,1.1,1.15", " 1.2, 1.10 ,1.15"])
-def test_coefficients_as_they_are_typed(text: str) -> None:
+def test_coefficients_may_be_typed_with_spaces_and_zeros(text: str) -> None:
     rule = power(text)
     assert (rule.name, rule.alpha, rule.beta, rule.gamma) == ("1.2,1.1,1.15", 1.2, 1.1, 1.15)
     assert rule.at(2) == power("compound").at(2)
 
 
 @pytest.mark.parametrize(("text", "name"), [("fast:0.8", "fast"), ("fast:0.80", "fast"), ("fast:0.70", "fast:0.7")])
-def test_shares_as_they_are_typed(text: str, name: str) -> None:
+def test_the_name_of_a_fast_rule_has_the_shortest_share(text: str, name: str) -> None:
     assert parse_rule(text).name == name
 
 
 @pytest.mark.parametrize("text", ["1.9,1,1", "2.1,1,1", "1,1,1.449"])
-def test_products_near_two_are_let_in(text: str) -> None:
+def test_products_near_two_are_accepted(text: str) -> None:
     assert abs(power(text).product - 2) <= 0.1 + 1e-9
 
 
 @pytest.mark.parametrize(("text", "product"), [("1.2,1.2,1.2", "2.488"), ("1.89,1,1", "1.89"), ("2.11,1,1", "2.11")])
-def test_products_far_from_two_are_only_let_in_where_that_is_said(text: str, product: str) -> None:
-    with pytest.raises(ScalingError, match=rf"alpha \* beta\^2 \* gamma\^2 of {text} is {product},") as caught:
+def test_products_far_from_two_are_accepted_only_on_request(text: str, product: str) -> None:
+    with pytest.raises(ScalingError, match=rf"alpha \* beta\^2 \* gamma\^2 of {text} is {product};") as caught:
         parse_rule(text)
     assert "1.9 to 2.1" in caught.value.remedy
     assert "--any-product" in caught.value.remedy
@@ -129,7 +129,7 @@ def test_products_far_from_two_are_only_let_in_where_that_is_said(text: str, pro
         *("-1.2,1.1,1.15", "inf,1,1", "nan,1,1", "1_0,1,1", "1.2,1.1,1.15x"),
     ],
 )
-def test_what_is_no_rule_is_told_with_all_there_are(text: str) -> None:
+def test_an_unknown_rule_raises_an_error_that_lists_all_rules(text: str) -> None:
     with pytest.raises(ScalingError, match="no rule is called") as caught:
         parse_rule(text, any_product=True)
     assert repr(text) in caught.value.problem
@@ -137,7 +137,7 @@ def test_what_is_no_rule_is_told_with_all_there_are(text: str) -> None:
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.01, math.nan, math.inf])
-def test_a_share_is_no_more_than_all(share: float) -> None:
+def test_a_share_outside_0_to_1_raises_an_error(share: float) -> None:
     with pytest.raises(ScalingError, match="the share of rule fast is") as caught:
         fast(share)
     assert "from 0 to 1" in caught.value.remedy
@@ -145,13 +145,13 @@ def test_a_share_is_no_more_than_all(share: float) -> None:
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, math.nan, math.inf, 1.1e6])
 @pytest.mark.parametrize("place", ["alpha", "beta", "gamma"])
-def test_a_coefficient_that_is_none_is_named(place: str, wrong: float) -> None:
+def test_an_invalid_coefficient_is_named(place: str, wrong: float) -> None:
     with pytest.raises(ScalingError, match=rf"^{place} is "):
         own(**{"alpha": 1.2, "beta": 1.1, "gamma": 1.15, place: wrong})
 
 
 @pytest.mark.parametrize(("name", "phi"), [("depth", 21), ("depth", 1e6), ("compound", 100), ("0.5,1,1", -5000)])
-def test_a_phi_beyond_all_networks_is_told(name: str, phi: float) -> None:
+def test_a_phi_with_too_large_factors_raises_an_error(name: str, phi: float) -> None:
     with pytest.raises(ScalingError, match="multiplies by more than 1,000,000") as caught:
         power(name, any_product=True).at(phi)
     assert f"phi is {phi:g}" in caught.value.problem
