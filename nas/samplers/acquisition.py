@@ -1,4 +1,4 @@
-"""What another architecture may be worth: by how much it is expected to improve on what a search knows already."""
+"""Acquisition functions: the expected improvement of a candidate over the architectures that a search knows."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,31 +14,31 @@ from nas.samplers.surrogate import expected_improvement
 
 @frozen(eq=False)
 class Known:
-    """Architectures that were evaluated: expected accuracies `(N,)`, noise taken off, and costs `(N, targets)`."""
+    """Hold evaluated architectures: expected accuracies without noise, `(N,)`, and costs, `(N, targets)`."""
 
     accuracies: Floats
     costs: Floats
 
 
 class Acquisition(Protocol):
-    """Says what candidates may be worth; a pure function."""
+    """An acquisition function; it has no state."""
 
     def score(self, accuracies: Floats, costs: Floats) -> Floats:
-        """What orders known architectures `(N,)`, the best first: candidates are made of those."""
+        """Return scores `(N,)` of known architectures; the best become parents of candidates."""
         ...
 
     def expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
-        """The expected improvement `(N,)` by candidates whose level of accuracy has a mean and a spread."""
+        """Return the expected improvement `(N,)` of candidates, given the mean and spread of their accuracy levels."""
         ...
 
 
 @frozen
 class ScoreImprovement:
-    """Improvement on the best score.
+    """Expected improvement of the best score.
 
     Attributes:
-        reward: how costs enter it.
-        targets: what costs should be.
+        reward: Dependence of the score on costs.
+        targets: Targets of the costs.
     """
 
     reward: Reward
@@ -56,7 +56,7 @@ class ScoreImprovement:
         return factor * expected_improvement(mean, spread, (best - summand) / factor)
 
     def _line(self, costs: Floats) -> tuple[Floats, Floats]:
-        """A score is a straight line in the accuracy: its slope and what is added, for each row of costs."""
+        """Return slope and intercept of the score as a linear function of accuracy, for each row of costs."""
         terms = self.reward.terms(costs / np.array([target.limit for target in self.targets]))
         if self.reward.name == "absolute":
             return np.ones(len(costs)), terms.sum(axis=1)
@@ -65,7 +65,7 @@ class ScoreImprovement:
 
 @frozen
 class FrontImprovement:
-    """Growth of the area under the front of accuracy over the first cost, up to a limit of that cost."""
+    """Expected growth of the area under the Pareto front of accuracy over the first cost, up to a limit of the cost."""
 
     limit: float
 
@@ -73,7 +73,7 @@ class FrontImprovement:
         """Return how far an accuracy is above all that cost no more; negative behind the front."""
         order = np.lexsort((-accuracies, costs[:, 0]))
         reached = np.maximum.accumulate(accuracies[order])
-        # A little below the lowest, so that the cheapest one counts as a step of the front even if it is the worst.
+        # Slightly below the lowest accuracy, so that the cheapest one is a step of the front even if it is worst.
         before = np.append(accuracies.min(initial=np.inf) - 1e-12, reached[:-1])
         above = np.empty(len(accuracies))
         above[order] = accuracies[order] - before[: len(accuracies)]
@@ -86,13 +86,13 @@ class FrontImprovement:
         return np.asarray((self._widths(starts, costs[:, 0]) * improvements).sum(axis=1))
 
     def _widths(self, starts: Floats, costs: Floats) -> Floats:
-        """How much of each step `(N, steps)` lies at a candidate's cost or above."""
+        """Return the part of each step, `(N, steps)`, at or above the cost of each candidate."""
         ends = np.minimum(np.append(starts[1:], self.limit), self.limit)
         return np.asarray(np.maximum(ends - np.maximum(starts, costs[:, None]), 0))
 
 
 def steps(accuracies: Floats, costs: Floats) -> tuple[Floats, Floats]:
-    """The front as a staircase: from which cost on which accuracy is reached; from cost 0 on the lowest one seen."""
+    """Return the Pareto front as a staircase: costs at which steps begin, and their accuracies, from cost 0 upward."""
     order = np.lexsort((-accuracies, costs))
     best = np.maximum.accumulate(accuracies[order])
     rises = np.flatnonzero(np.diff(best, prepend=-np.inf) > 0)

@@ -1,4 +1,4 @@
-"""One thread for small matrices: more of them wait for each other longer than they compute."""
+"""A single BLAS thread for small matrices: several threads wait for each other longer than they compute."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from threading import RLock
 
 from threadpoolctl import ThreadpoolController
 
-# The number of threads is the whole process's: who sets it back must have been the only one to set it.
+# The limit applies to the whole process, so only one caller at a time may set and restore it.
 _LOCK = RLock()
 
 
@@ -18,6 +18,6 @@ def _controller() -> ThreadpoolController:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Inside it BLAS computes in the thread that calls it; one caller at a time."""
+    """Limit BLAS to one thread inside the context; a second caller waits until the first has left it."""
     with _LOCK, _controller().limit(limits=1, user_api="blas"):
         yield

@@ -1,4 +1,4 @@
-"""Candidates for the next architecture: random ones, and offspring of the best."""
+"""Candidates for the next architecture: random ones, and offspring of the best known."""
 
 import numpy as np
 
@@ -9,20 +9,20 @@ OFFSPRING = 1200
 MOST_LISTED = 1500
 NEAREST = 30
 CROSSED = 0.4
-# Choices that a mutation changes on average.
+# Average number of choices that a mutation changes.
 CHANGES = (1, 2, 4)
 FEW = 30
 WALKS = 8
 
 
 def make_candidates(cost_range: CostRange, parents: Picks, listing: Picks | None, rng: np.random.Generator) -> Picks:
-    """Option numbers `(N, choices)` of distinct candidates inside the band.
+    """Return choice indices `(N, choices)` of distinct candidates inside the cost range.
 
     Args:
-        cost_range: what is let in.
-        parents: the best that are known.
-        listing: all there is to choose from inside the band, where that can be listed.
-        rng: decides.
+        cost_range: Costs that are accepted.
+        parents: Choice indices of the best known architectures, `(P, choices)`.
+        listing: Choice indices of all architectures inside the cost range, where they can be listed.
+        rng: Source of random numbers.
     """
     if listing is not None:
         return _of_listing(listing, parents, rng)
@@ -37,13 +37,13 @@ def make_candidates(cost_range: CostRange, parents: Picks, listing: Picks | None
 
 
 def distinct(picks: Picks) -> Picks:
-    """Each row once, in the order of the first ones."""
+    """Return each row once, in the order of first occurrences."""
     first = {row.tobytes(): i for i, row in reversed(list(enumerate(picks)))}
     return picks[sorted(first.values())]
 
 
 def _of_listing(listing: Picks, parents: Picks, rng: np.random.Generator) -> Picks:
-    """A random part of a long list, and what is nearest to each parent."""
+    """Return a random part of a long listing, and the architectures nearest to each parent."""
     if len(listing) <= MOST_LISTED:
         return listing
     some = rng.choice(len(listing), MOST_LISTED // 2, replace=False)
@@ -52,7 +52,7 @@ def _of_listing(listing: Picks, parents: Picks, rng: np.random.Generator) -> Pic
 
 
 def _offspring(cost_range: CostRange, parents: Picks, rng: np.random.Generator) -> Picks:
-    """Parents crossed with each other, some of their choices changed at random."""
+    """Return offspring of pairs of parents, with some of their choices changed at random."""
     if not len(parents):
         return parents
     first, second = (parents[rng.integers(len(parents), size=OFFSPRING)] for _ in range(2))

@@ -1,4 +1,4 @@
-"""The cost filter: which architectures of a space are let in, and the way into the band for one that is outside."""
+"""The cost range of a search: which architectures are accepted, and a walk into the range for one that is outside."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -19,7 +19,7 @@ MOST_STEPS = 200
 
 
 def space_chain(space: SearchSpace) -> Chain:
-    """A space as cost models see it."""
+    """Return a space in the form that cost models read."""
     net = space.net
     shape = Shape(net["in_channels"], net["resolution"], net["resolution"])
     return Chain(shape, net["classes"], space.alternatives)
@@ -27,12 +27,12 @@ def space_chain(space: SearchSpace) -> Chain:
 
 @frozen(eq=False)
 class CostRange:
-    """Limits on the costs of a space's architectures.
+    """Hold lower and upper bounds of the costs of a space's architectures.
 
     Attributes:
-        space: whose option numbers are judged.
-        targets: what is limited.
-        limits: from where to where.
+        space: Space of the architectures.
+        targets: Targets whose costs are bounded.
+        limits: Lower and upper bound of each target's cost.
     """
 
     space: SearchSpace
@@ -41,30 +41,30 @@ class CostRange:
 
     @cached_property
     def chain(self) -> Chain:
-        """The space as cost models see it."""
+        """Return the space in the form that cost models read."""
         return space_chain(self.space)
 
     def costs(self, picks: Picks) -> NDArray[np.float64]:
-        """Costs `(N, targets)` of option numbers `(N, choices)`."""
+        """Return costs `(N, targets)` of choice indices `(N, choices)`."""
         forms = self.space.forms(picks)
         return np.stack([target.cost.many(self.chain, forms) for target in self.targets], axis=1)
 
     def excess(self, picks: Picks) -> NDArray[np.float64]:
-        """How far outside `(N,)`, summed over targets, as a share of each; 0 for what is let in."""
+        """Return the distance `(N,)` to the range as a share of each target, summed over targets; 0 inside it."""
         costs, low, high = self.costs(picks), np.array(self.limits.low), np.array(self.limits.high)
         outside = (np.maximum(low - costs, 0) + np.maximum(costs - high, 0)) / high
         return np.asarray(outside.sum(axis=1))
 
     def admits(self, arch: Architecture) -> bool:
-        """Whether one architecture's own estimates are let in; they can differ from `costs` where those are rough."""
+        """Return whether the exact costs of one architecture are accepted; `costs` may be approximate."""
         rows = zip(self.targets, self.limits.low, self.limits.high, strict=True)
         return all(low <= target.cost.estimate(arch).value <= high for target, low, high in rows)
 
     def check_possible(self) -> None:
-        """Compare each target with the space's smallest and largest cost.
+        """Compare each target with the smallest and largest cost of the space.
 
         Raises:
-            TargetError: no architecture can meet it; says what is possible.
+            TargetError: No architecture can meet a target; the message states the possible range.
         """
         for target, low, high in zip(self.targets, self.limits.low, self.limits.high, strict=True):
             least, most = target.cost.span(self.chain)
@@ -72,11 +72,11 @@ class CostRange:
                 span = f"from {target.amount(least)} to {target.amount(most)}"
                 raise TargetError(
                     f"target {target.text} cannot be met in space {self.space.name}",
-                    f"{target.name} there goes {span}; give one in between",
+                    f"its {target.name} goes {span}; give a target in between",
                 )
 
     def neighbours(self, picks: Picks) -> Picks:
-        """Every architecture that differs in a single option `(M, choices)`."""
+        """Return choice indices `(M, choices)` of all architectures that differ in a single choice."""
         rows = [_with(picks, at, option) for at, option in self._changes(picks)]
         return np.array(rows, dtype=np.intp).reshape(-1, len(picks))
 
@@ -85,10 +85,10 @@ class CostRange:
             yield from ((at, option) for option in range(len(choice.values)) if option != picks[at])
 
     def bring_in(self, picks: Picks, rng: np.random.Generator) -> Picks | None:
-        """A walk of single changes from `picks` into the band, each one nearer to it.
+        """Walk from an architecture into the cost range by single changes, each of which comes nearer to it.
 
         Returns:
-            The first option numbers found inside, or None where no single change leads nearer.
+            The first choice indices inside the range, or None where no single change comes nearer.
         """
         excess = float(self.excess(picks[None])[0])
         for _ in range(MOST_STEPS):
@@ -104,7 +104,7 @@ class CostRange:
         return None
 
     def share(self, rng: np.random.Generator, count: int = 5_000) -> float:
-        """The share of the space's combinations that is let in, from random ones."""
+        """Return the estimated share of the space's combinations that is accepted, from random samples."""
         return float((self.excess(self.space.sample(rng, count)) == 0).mean())
 
 
@@ -115,10 +115,10 @@ def _with(picks: Picks, at: int, option: int) -> Picks:
 
 
 def make_cost_range(space: SearchSpace, targets: Sequence[Target], limits: Limits) -> CostRange:
-    """A band that some architecture of the space can be in.
+    """Return the cost range of some targets, checked to be possible in the space.
 
     Raises:
-        TargetError: no target is given, or one cannot be met.
+        TargetError: No target is given, or one cannot be met.
     """
     if not targets:
         raise TargetError("no target is given", "give one, like flops=400M")

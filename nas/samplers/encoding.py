@@ -1,9 +1,9 @@
-"""Architectures as numbers, for a model that learns which of them are accurate.
+"""Encodings of architectures as numbers, for a model that learns which of them are accurate.
 
-What is encoded is the architecture and not the names of a space's choices: at each place of the chain the fields of
-the stage that stands there, one column for each value that a field takes, and a few figures of the whole (depth, the
-logarithms of its costs). Layers that may be left out move to the end of their run first, and a skip that cannot be is
-the same as none, so that equal networks have equal codes.
+The architecture is encoded, and not the names of a space's choices: for each place of the chain, the fields of the
+stage at that place in one-hot form, and a few figures of the whole network (its depth and the logarithms of its costs).
+Before that, omitted layers move to the end of their run, and a skip connection that is impossible counts as none, so
+that equal networks have equal encodings.
 """
 
 from collections import defaultdict
@@ -25,12 +25,12 @@ Floats = NDArray[np.float64]
 
 @frozen(eq=False)
 class Codes:
-    """Many architectures.
+    """Hold the encodings of N architectures.
 
     Attributes:
-        values: `(N, columns)`, 1 where a field has the column's value.
-        figures: `(N, figures)`.
-        hints: `(N, hints)`, what cheap verdicts say; without columns where there are none.
+        values: One-hot columns of all fields, `(N, columns)`: 1 where a field has the column's value.
+        figures: Depth and logarithms of costs, `(N, figures)`.
+        prior_scores: Predicted scores of a cheap evaluator, `(N, scores)`; no columns where there is none.
     """
 
     values: Floats
@@ -38,7 +38,7 @@ class Codes:
     prior_scores: Floats = field()
 
     @prior_scores.default
-    def _no_hints(self) -> Floats:
+    def _no_prior_scores(self) -> Floats:
         return np.zeros((len(self.values), 0))
 
     def __getitem__(self, rows: NDArray[np.intp] | slice) -> "Codes":
@@ -51,7 +51,7 @@ class Codes:
 
 @frozen(eq=False)
 class _Field:
-    """One field at one place: for every form and every value of the field whether they go together."""
+    """Hold one field at one place: for every form of the place, its one-hot columns."""
 
     place: int
     name: str
@@ -60,11 +60,12 @@ class _Field:
 
 @frozen(eq=False)
 class Encoder:
-    """Encodes option numbers of one space.
+    """Encode architectures of one space, given by their choice indices.
 
     Attributes:
-        space: whose architectures they are.
-        costs: whose logarithms are figures.
+        space: Space of the architectures.
+        costs: Cost models, by name, whose logarithms become figures.
+        chain: The space as cost models see it.
     """
 
     space: SearchSpace
@@ -76,8 +77,8 @@ class Encoder:
         return space_chain(self.space)
 
     def encode(self, picks: Picks) -> Codes:
-        """Codes of option numbers `(N, choices)`."""
-        forms = self._plain(self._moved(self.space.forms(picks)))
+        """Return the encodings of choice indices `(N, choices)`."""
+        forms = self._without_impossible_skips(self._omitted_last(self.space.forms(picks)))
         values = [table[forms[:, place]] for place, table in self._tables]
         depth = sum(layers[forms[:, place]] for place, layers in enumerate(self._layers))
         logs = [np.log(np.maximum(model.many(self.chain, forms), 1e-9)) for model in self.costs.values()]
@@ -85,7 +86,7 @@ class Encoder:
 
     @cached_property
     def groups(self) -> tuple[NDArray[np.bool_], ...]:
-        """Columns that belong together, as masks: of one place, and of one field at all places."""
+        """Return masks of columns that belong together: those of each place, then those of each field name."""
         owners = [each for each in self._fields for _ in range(each.columns.shape[1])]
         places = {each.place: np.array([o.place == each.place for o in owners]) for each in self._fields}
         names = {each.name: np.array([o.name == each.name for o in owners]) for each in self._fields}
@@ -93,7 +94,7 @@ class Encoder:
 
     @property
     def fields(self) -> int:
-        """How many fields have a choice."""
+        """Return the number of fields that have a choice."""
         return len(self._fields)
 
     @cached_property
@@ -102,32 +103,32 @@ class Encoder:
 
     @cached_property
     def _tables(self) -> tuple[tuple[int, Floats], ...]:
-        """The columns of all fields of a place, for every form of it."""
+        """Return for each place the columns of all its fields, one row for each form."""
         places = sorted({each.place for each in self._fields})
         own = [[each.columns for each in self._fields if each.place == place] for place in places]
         return tuple((place, np.concatenate(columns, axis=1)) for place, columns in zip(places, own, strict=True))
 
     @cached_property
     def _layers(self) -> tuple[Floats, ...]:
-        """Layers of every form of every place."""
+        """Return the number of layers of every form, by place."""
         return tuple(np.array([_layers(form) for form in forms]) for forms in self.chain.options)
 
     @cached_property
     def _runs(self) -> tuple[tuple[int, NDArray[np.intp], NDArray[np.intp]], ...]:
-        """Places whose form may as well stand at the one before: the place, and the forms' numbers here and there."""
+        """Return neighboring places with equal forms: the first place, and the forms' indices in both directions."""
         pairs = zip(self.chain.options, self.chain.options[1:], strict=False)
         return tuple((i, *_matched(here, there)) for i, (here, there) in enumerate(pairs) if _alike(here, there))
 
     @cached_property
     def _skips(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]], ...]:
-        """Of every place: the forms' channels, see `_with_identity`, and which forms are strided."""
+        """Return for every place the channels of its forms, `_with_identity` of them, and which are strided."""
         return tuple(
             (_channels(forms), _with_identity(forms), np.array([getattr(form, "stride", 1) > 1 for form in forms]))
             for forms in self.chain.options
         )
 
-    def _plain(self, forms: NDArray[np.intp]) -> NDArray[np.intp]:
-        """The same networks; an identity that cannot be, and no skip at all, are one."""
+    def _without_impossible_skips(self, forms: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the same networks, with impossible identity skips and missing skips written alike."""
         plain, before = forms.copy(), np.zeros(len(forms), dtype=np.intp)
         for place, (channels, identity, strided) in enumerate(self._skips):
             own = forms[:, place]
@@ -136,8 +137,8 @@ class Encoder:
             before = np.where(channels[own] > 0, channels[own], before)
         return plain
 
-    def _moved(self, forms: NDArray[np.intp]) -> NDArray[np.intp]:
-        """The same networks with what is left out at the end of each run."""
+    def _omitted_last(self, forms: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the same networks, with omitted layers at the end of each run."""
         if not self._runs:
             return forms
         moved = forms.copy()
@@ -151,7 +152,7 @@ class Encoder:
 
 
 def _fields(place: int, forms: Sequence[Part | None]) -> Iterator[_Field]:
-    """What tells the forms of a place apart; a field that tells no other ones apart than an earlier one is left out."""
+    """Yield the fields that distinguish the forms of a place; one that adds nothing to an earlier one is left out."""
     seen: set[bytes] = set()
     for name in dict.fromkeys(name for form in forms if form is not None for name in attrs.fields_dict(type(form))):
         values = ["absent" if form is None else repr(getattr(form, name, None)) for form in forms]
@@ -163,12 +164,12 @@ def _fields(place: int, forms: Sequence[Part | None]) -> Iterator[_Field]:
 
 
 def _channels(forms: Sequence[Part | None]) -> NDArray[np.intp]:
-    """Of each form's output, 0 where there is none of its own."""
+    """Return the output channels of each form, 0 for an omitted layer."""
     return np.array([getattr(form, "channels", 0) for form in forms], dtype=np.intp)
 
 
 def _with_identity(forms: Sequence[Part | None]) -> NDArray[np.intp]:
-    """For each form of a single layer without a skip the number of the same one with an identity, else its own."""
+    """Return for each form its own index, or for a single layer without a skip that of the same layer with one."""
     numbers = {form: i for i, form in enumerate(forms)}
     return np.array(
         [
@@ -190,7 +191,7 @@ def _alike(here: Sequence[Part | None], there: Sequence[Part | None]) -> bool:
 
 
 def _matched(here: Sequence[Part | None], there: Sequence[Part | None]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Each form's number in the other place, from here to there and from there to here."""
+    """Return the index of each form in the other place, in both directions."""
     return (
         np.array([there.index(form) for form in here], dtype=np.intp),
         np.array([here.index(form) for form in there], dtype=np.intp),
@@ -198,7 +199,7 @@ def _matched(here: Sequence[Part | None], there: Sequence[Part | None]) -> tuple
 
 
 def _longest(runs: Sequence[tuple[int, NDArray[np.intp], NDArray[np.intp]]]) -> int:
-    """Passes that bring everything to the end of the longest run."""
+    """Return the number of passes that move every omitted layer to the end of the longest run."""
     lengths: dict[int, int] = defaultdict(int)
     for place, *_ in runs:
         lengths[place] = lengths[place - 1] + 1

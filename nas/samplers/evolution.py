@@ -10,19 +10,19 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-# Of the paper 100 and 25, for searches of tens of thousands of trials.
+# The paper uses 100 and 25, for searches of tens of thousands of trials.
 POPULATION = 20
 CONTEST = 5
 
 
 class RegularizedEvolutionSampler(BaseSampler):
-    """The best of a few of the youngest trials, with one choice changed; the oldest leave, however good they are.
+    """Suggest a copy of a good recent trial with one choice changed; old trials leave the population, good or not.
 
-    With several objectives one of the contest's trials that no other one there beats is taken.
+    With several objectives, the parent is a trial of the tournament that no other one dominates.
 
     Attributes:
-        population: how many of the youngest complete trials can be parents.
-        contest: how many of them are drawn to contest.
+        population: Number of the most recent complete trials that can be parents.
+        contest: Number of trials that are drawn for a tournament.
     """
 
     def __init__(self, seed: int | None = None, population: int = POPULATION, contest: int = CONTEST) -> None:
@@ -47,7 +47,7 @@ class RegularizedEvolutionSampler(BaseSampler):
         trial: FrozenTrial,  # noqa: ARG002 -- the base class's names
         search_space: Mapping[str, BaseDistribution],
     ) -> dict[str, Any]:
-        """See `optuna.samplers.BaseSampler`; random ones until there is a population."""
+        """See `optuna.samplers.BaseSampler`; suggestions are random until there is a population."""
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not search_space or len(complete) < self.population:
             return {}
@@ -62,12 +62,12 @@ class RegularizedEvolutionSampler(BaseSampler):
     def _winner(self, trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> FrozenTrial:
         signs = np.array([1 if direction == StudyDirection.MAXIMIZE else -1 for direction in directions])
         worths = np.array([trial.values for trial in trials]) * signs
-        beaten = ((worths >= worths[:, None]).all(axis=2) & (worths > worths[:, None]).any(axis=2)).any(axis=1)
-        unbeaten = np.flatnonzero(~beaten).tolist()
-        return trials[unbeaten[int(self._rng.integers(len(unbeaten)))]]
+        dominated = ((worths >= worths[:, None]).all(axis=2) & (worths > worths[:, None]).any(axis=2)).any(axis=1)
+        best = np.flatnonzero(~dominated).tolist()
+        return trials[best[int(self._rng.integers(len(best)))]]
 
     def _mutated(self, params: dict[str, Any], search_space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-        """One choice is changed, to another option; every choice is as likely."""
+        """Return parameters with one choice changed to another option; every choice is equally likely."""
         open_names = [name for name, kind in search_space.items() if not kind.single()]
         if not open_names:
             return params

@@ -1,8 +1,8 @@
-"""The next architecture: what a sampler wants, let in by the cost filter, and never seen before.
+"""A sampler behind a filter: its suggestions are accepted only inside the cost range, and only once.
 
-A sampler only wishes. What is let in is decided here, once for all of them, so that a wish that stays outside costs
-nothing and leaves no trial behind. Each proposal has a random state of its own, of the study's seed and the proposal's
-number: a search that was stopped goes on as if it had not been.
+The filter is the same for all samplers, so that a rejected suggestion costs nothing and leaves no trial behind. Each
+proposal has its own random state, made from the study's seed and the number of the proposal: a search that was stopped
+continues as if it had not been.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,12 +23,12 @@ TRIES = 30
 WALKS = 20
 WALK_STEPS = 25
 LISTED = 20_000
-MOST_LOOKS = 200  # at networks that are let in by a rough cost and not by their own: each may take a measurement
+MOST_CHECKS = 200  # networks that pass by their estimated cost are checked by their own, which may be measured
 
 
 @frozen
 class Proposal:
-    """An architecture that is let in, with its options and what the sampler wants remembered."""
+    """Hold an accepted architecture, its parameters, and the system attributes that the sampler stores in the trial."""
 
     arch: Architecture
     params: dict[str, Value]
@@ -37,7 +37,12 @@ class Proposal:
 
 
 def list_inside(cost_range: CostRange, pool: Picks | None = None) -> Picks | None:
-    """All option numbers inside a band, of a pool or a space small enough to be listed; else None."""
+    """Return choice indices of all architectures inside the cost range; None where the space is too large to list.
+
+    Args:
+        cost_range: Costs that are accepted.
+        pool: Choice indices of the only architectures that can be evaluated; None for the whole space.
+    """
     if pool is None and cost_range.space.size > LISTED:
         return None
     every = np.array(list(cost_range.space.enumerate()), dtype=np.intp) if pool is None else pool
@@ -46,15 +51,15 @@ def list_inside(cost_range: CostRange, pool: Picks | None = None) -> Picks | Non
 
 @define(eq=False)
 class FilteredSampler:
-    """Proposes architectures for one study.
+    """Suggests new architectures inside a cost range, for one study.
 
     Attributes:
-        cost_range: what is let in.
-        inner: the sampler.
-        seed: of the study.
-        wanted: option numbers to propose before the sampler's own.
-        listing: all that there is to propose inside the band, where that can be listed; see `list_inside`.
-        limited: whether nothing else can be evaluated, in the band or not.
+        cost_range: Costs that are accepted.
+        inner: Sampler whose suggestions are filtered.
+        seed: Seed of the study.
+        wanted: Choice indices to suggest before those of the sampler.
+        listing: Choice indices of all architectures inside the cost range, where they can be listed; see `list_inside`.
+        limited: Whether only the listed architectures can be evaluated.
     """
 
     cost_range: CostRange
@@ -67,14 +72,14 @@ class FilteredSampler:
     _listed: set[Architecture] = field(factory=set, init=False)
     _known: set[int] = field(factory=set, init=False)
     _seen: set[Architecture] = field(factory=set, init=False)
-    _looks: int = field(default=0, init=False)
+    _checks: int = field(default=0, init=False)
 
     @_allowed.default
     def _listed_rows(self) -> set[bytes]:
         return {row.tobytes() for row in self.listing} if self.limited and self.listing is not None else set()
 
     def learn(self, trials: Sequence[FrozenTrial], archs: Sequence[Architecture]) -> None:
-        """Take in trials with their architectures, running ones too; ended ones learnt before are passed over."""
+        """Add trials and their architectures to the history, running ones too; known ended trials are skipped."""
         for trial, arch in zip(trials, archs, strict=True):
             self._seen.add(canonical(arch))
             if trial.number not in self._known:
@@ -83,35 +88,35 @@ class FilteredSampler:
                 self._known.add(trial.number)
 
     def forget(self, trial: FrozenTrial) -> None:
-        """One that was running was cut short; its architecture comes again by itself."""
+        """Remove a running trial that was interrupted; its architecture is evaluated again in another trial."""
         self._known.add(trial.number)
         self.inner.forget(trial.number)
 
     def avoid(self, arch: Architecture) -> None:
-        """Do not propose an architecture: another process has it."""
+        """Exclude an architecture, which another process evaluates."""
         self._seen.add(canonical(arch))
 
     def knows(self, trial: FrozenTrial) -> bool:
-        """Whether an ended trial was learnt before."""
+        """Return whether an ended trial is part of the history."""
         return trial.number in self._known
 
     def suggest(self, number: int) -> Proposal | None:
-        """The next architecture, or None where no new one was found in the band.
+        """Return the next architecture; None where no new one was found inside the cost range.
 
         Args:
-            number: how many proposals were made before; with equal history and seed it alone decides.
+            number: Number of proposals before this one; it determines the proposal for a given history and seed.
         """
-        self._looks = 0
+        self._checks = 0
         rng = np.random.default_rng([self.seed, number])
         suggestions = self.inner.suggestions(rng)
         for picks in self.wanted:
             if self._is_new(picks):
-                # What the sampler remembers of its own wish makes this one a member of its population.
+                # With the attributes of a suggestion of its own, a genetic sampler counts this trial in its population.
                 return self._proposal(Suggestion(picks, next(suggestions).sampler_attrs))
         return self._suggested(suggestions, rng)
 
     def _suggested(self, suggestions: Iterator[Suggestion], rng: np.random.Generator) -> Proposal | None:
-        """What the sampler wants; if that stays outside, the way from its next wishes into the band."""
+        """Return the first acceptable suggestion; after some tries, walk from suggestions into the cost range."""
         for attempt, suggestion in enumerate(islice(suggestions, TRIES + WALKS)):
             picks = suggestion.picks if attempt < TRIES else self._walk(suggestion.picks, rng)
             if picks is not None and self._is_new(picks):
@@ -119,7 +124,7 @@ class FilteredSampler:
         return None
 
     def _walk(self, picks: Picks, rng: np.random.Generator) -> Picks | None:
-        """Into the band, and on inside it until something new is found; in a list to one of the nearest."""
+        """Walk into the cost range and on inside it to a new architecture; in a listing, go to a nearest new one."""
         if self.listing is not None:
             mixed = rng.permutation(self.listing)
             near = mixed[np.argsort((mixed != picks).sum(axis=1), kind="stable")]
@@ -138,13 +143,13 @@ class FilteredSampler:
             return False
         if float(self.cost_range.excess(picks[None])[0]) > 0 or self._arch(picks) in self._seen:
             return False
-        if self._looks == MOST_LOOKS or self.cost_range.admits(self._arch(picks)):
-            return self._looks < MOST_LOOKS
-        self._looks += 1
+        if self._checks == MOST_CHECKS or self.cost_range.admits(self._arch(picks)):
+            return self._checks < MOST_CHECKS
+        self._checks += 1
         return False
 
     def _is_listed(self, picks: Picks) -> bool:
-        """Whether the network can be evaluated, under whichever of its encodings."""
+        """Return whether a network is listed, under any of its choice indices that mean the same network."""
         if picks.tobytes() in self._allowed:
             return True
         if not self._listed and self.listing is not None:

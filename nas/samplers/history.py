@@ -1,4 +1,4 @@
-"""The trials of a study as the model sees them, kept as arrays that grow."""
+"""The history of trials as the model of accuracy reads it, kept in arrays that grow."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,10 +15,10 @@ from nas.space.decode import SearchSpace
 
 @define(eq=False)
 class TrialHistory:
-    """Trials in the order in which they were first heard of.
+    """Holds trials in the order in which they were first added.
 
     Attributes:
-        space: whose options they hold.
+        space: Space of the architectures.
     """
 
     space: SearchSpace
@@ -26,16 +26,16 @@ class TrialHistory:
     _picks: Picks = field(init=False)
     _accuracies: Floats = field(factory=lambda: np.empty(0), init=False)
     _ended: Floats = field(factory=lambda: np.empty(0), init=False)
-    _cut: dict[int, Sequence[float]] = field(factory=dict, init=False)
+    _pruned_curves: dict[int, Sequence[float]] = field(factory=dict, init=False)
     _left_out: set[int] = field(factory=set, init=False)
-    _whole: list[Sequence[float]] = field(factory=list, init=False)
+    _complete_curves: list[Sequence[float]] = field(factory=list, init=False)
 
     @_picks.default
     def _no_picks(self) -> Picks:
         return np.zeros((0, len(self.space.all_choices)), dtype=np.intp)
 
     def add(self, trial: FrozenTrial) -> None:
-        """Take in a trial, or what has become of one that was running."""
+        """Add a trial, or the result of one that was added while it was running."""
         row = self._rows.setdefault(trial.number, len(self._rows))
         if row == len(self._picks):
             self._grow()
@@ -45,33 +45,37 @@ class TrialHistory:
         curve = read_curve(trial.user_attrs, trial.values)
         if trial.state == TrialState.COMPLETE and curve:
             self._accuracies[row] = curve[-1]
-            self._whole.append(curve)
+            self._complete_curves.append(curve)
         elif trial.state == TrialState.PRUNED and curve:
-            self._cut[row] = curve
+            self._pruned_curves[row] = curve
 
     def forget(self, number: int) -> None:
-        """Leave a trial out that was running and was cut short."""
+        """Leave out a trial that was interrupted while it was running."""
         if number in self._rows:
             self._left_out.add(self._rows[number])
 
     def history(self) -> History:
-        """All of it; those that were stopped early with what they would probably have reached."""
+        """Return all trials; pruned ones with the accuracy that they would probably have reached."""
         count = len(self._rows)
         accuracies = self._accuracies[:count].copy()
-        guessed = np.zeros(count, dtype=bool)
-        guessed[list(self._cut)] = True
-        for row, curve in self._cut.items():
-            accuracies[row] = min(1.0, curve[-1] * self._rise(len(curve)))
+        extrapolated = np.zeros(count, dtype=bool)
+        extrapolated[list(self._pruned_curves)] = True
+        for row, curve in self._pruned_curves.items():
+            accuracies[row] = min(1.0, curve[-1] * self._growth(len(curve)))
         failed = np.isnan(accuracies) & (self._ended[:count] > 0)
         if not self._left_out:
-            return History(self._picks[:count], accuracies, failed, guessed)
+            return History(self._picks[:count], accuracies, failed, extrapolated)
         lasting = np.setdiff1d(np.arange(count), list(self._left_out))
-        return History(self._picks[lasting], accuracies[lasting], failed[lasting], guessed[lasting])
+        return History(self._picks[lasting], accuracies[lasting], failed[lasting], extrapolated[lasting])
 
-    def _rise(self, epochs: int) -> float:
-        """By what factor accuracies typically grow from one epoch to the last."""
-        rises = [curve[-1] / curve[epochs - 1] for curve in self._whole if len(curve) >= epochs and curve[epochs - 1]]
-        return float(np.median(rises)) if rises else 1.0
+    def _growth(self, epochs: int) -> float:
+        """Return the median factor by which accuracies grow from one epoch to the last."""
+        factors = [
+            curve[-1] / curve[epochs - 1]
+            for curve in self._complete_curves
+            if len(curve) >= epochs and curve[epochs - 1]
+        ]
+        return float(np.median(factors)) if factors else 1.0
 
     def _grow(self) -> None:
         more = max(64, len(self._picks))
@@ -81,5 +85,5 @@ class TrialHistory:
 
 
 def read_curve(kept: Mapping[str, Any], values: Sequence[float] | None) -> Sequence[float]:
-    """Accuracies by epoch; in a study that others made, its first value."""
+    """Return accuracies by epoch; for a trial of another tool, its first value."""
     return tuple(kept.get("accuracy_by_epoch") or (values or ())[:1])

@@ -1,4 +1,4 @@
-"""Samplers and pruners by name."""
+"""Samplers and pruners of Optuna, by the names that the command line accepts."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,15 +22,15 @@ SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = MappingProxyType(
         "random": lambda seed: RandomSampler(seed=seed),
     }
 )
-# Before the name of a class in `optuna.samplers`.
+# Prefix of the name of a class in `optuna.samplers`.
 OPTUNA = "optuna:"
 PRUNERS: Mapping[str, Callable[[int], optuna.pruners.BasePruner]] = MappingProxyType(
     {
         # The first half of a one-cycle schedule says little about its end.
         "median": lambda epochs: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=epochs // 2 + 1),
-        # Half go on at each rung (arXiv 1810.05934).
+        # Half of the trials continue at each rung (arXiv 1810.05934).
         "halving": lambda epochs: optuna.pruners.SuccessiveHalvingPruner(_first_rung(epochs), reduction_factor=2),
-        # Brackets that halve from the first rung, from the second, and so on (arXiv 1603.06560).
+        # Brackets that start to halve at the first rung, at the second, and so on (arXiv 1603.06560).
         "hyperband": lambda epochs: optuna.pruners.HyperbandPruner(_first_rung(epochs), epochs, reduction_factor=2),
         "none": lambda _epochs: optuna.pruners.NopPruner(),
     }
@@ -38,21 +38,23 @@ PRUNERS: Mapping[str, Callable[[int], optuna.pruners.BasePruner]] = MappingProxy
 
 
 def _first_rung(epochs: int) -> int:
-    """The epoch after which trials are first compared: a quarter of all, and at least one."""
+    """Return the epoch after which trials are first compared: a quarter of all epochs, and at least one."""
     return max(1, epochs // 4)
 
 
 def find_sampler(name: str) -> Callable[[int], BaseSampler]:
-    """What makes a sampler of a seed.
+    """Return a function that builds a sampler from a seed.
 
     Raises:
-        StudyError: no such name, or it needs more than a seed.
+        StudyError: The name is unknown, or the sampler needs more than a seed.
     """
     if name in SAMPLERS:
         return lambda seed: _quietly(SAMPLERS[name], seed)
     if not name.startswith(OPTUNA):
         names = ", ".join([SURROGATE, *SAMPLERS])
-        raise StudyError(f"unknown sampler {name!r}", f"use one of {names}, or {OPTUNA}CLASS for another of Optuna's")
+        raise StudyError(
+            f"unknown sampler {name!r}", f"use one of {names}, or {OPTUNA}CLASS for a class of optuna.samplers"
+        )
     return _by_class(name.removeprefix(OPTUNA))
 
 
@@ -64,22 +66,24 @@ def _by_class(name: str) -> Callable[[int], BaseSampler]:
     try:
         _quietly(lambda seed: made(seed=seed), 0)
     except (TypeError, ImportError) as error:
-        raise StudyError(f"{OPTUNA}{name} cannot be made of a seed alone: {error}", "choose another sampler") from None
+        raise StudyError(
+            f"{OPTUNA}{name} cannot be built from a seed alone: {error}", "choose another sampler"
+        ) from None
     return lambda seed: _quietly(lambda seed: made(seed=seed), seed)
 
 
 def _quietly(make: Callable[[int], BaseSampler], seed: int) -> BaseSampler:
     with warnings.catch_warnings():
-        # Some are called experimental, once for every proposal.
+        # Some samplers are experimental and would warn at every suggestion.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return make(seed)
 
 
 def make_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
-    """A pruner by name, for trials of `epochs` epochs.
+    """Return a pruner by name, for trials of so many epochs.
 
     Raises:
-        StudyError: no such name.
+        StudyError: The name is unknown.
     """
     if name not in PRUNERS:
         raise StudyError(f"unknown pruner {name!r}", f"use one of {', '.join(PRUNERS)}")

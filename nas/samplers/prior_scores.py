@@ -1,4 +1,4 @@
-"""What cheap verdicts say of architectures that none was given of."""
+"""Scores of a cheap evaluator, predicted for architectures that it has not seen."""
 
 from functools import cached_property
 
@@ -7,37 +7,37 @@ from attrs import frozen
 
 from nas.samplers.cost_range import Picks
 from nas.samplers.encoding import Codes, Encoder, Floats
-from nas.samplers.surrogate import Surrogate, condition, find_parts
+from nas.samplers.surrogate import Surrogate, condition, fit_weights
 
-# Of which the model's weights are found.
+# Largest number of scores that the weights of the model are fitted to.
 MOST_FITTED = 150
 
 
 @frozen(eq=False)
 class PriorScores:
-    """Cheap verdicts on some architectures of a space; only which of them is higher means anything.
+    """Hold scores of a cheap evaluator for some architectures; only their order has a meaning.
 
     Attributes:
-        encoder: of the space's architectures.
-        picks: option numbers `(N, choices)`.
-        values: `(N,)`.
+        encoder: Encoder of the architectures of the space.
+        picks: Choice indices, `(N, choices)`.
+        values: Scores, `(N,)`.
     """
 
     encoder: Encoder
     picks: Picks
     values: Floats
 
-    def guess(self, codes: Codes) -> Floats:
-        """The verdict that each architecture would probably get, `(M,)`."""
+    def predict(self, codes: Codes) -> Floats:
+        """Return the predicted score of each architecture, `(M,)`."""
         return self._model.predict(codes)[0]
 
     @cached_property
     def _model(self) -> Surrogate:
         codes = self.encoder.encode(self.picks)
-        weights = find_parts(self.encoder, codes[:MOST_FITTED], self.values[:MOST_FITTED])
+        weights = fit_weights(self.encoder, codes[:MOST_FITTED], self.values[:MOST_FITTED])
         return condition(self.encoder, codes, self.values, weights)
 
     def encode(self, picks: Picks) -> Codes:
-        """Codes with that verdict beside them."""
+        """Return the encodings of architectures, with their predicted scores."""
         codes = self.encoder.encode(picks)
-        return attrs.evolve(codes, prior_scores=self.guess(codes)[:, None])
+        return attrs.evolve(codes, prior_scores=self.predict(codes)[:, None])

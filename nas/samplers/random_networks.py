@@ -1,4 +1,4 @@
-"""Random networks, as a search would meet them."""
+"""Random networks of a space, drawn as a search could suggest them."""
 
 from itertools import islice
 
@@ -10,23 +10,23 @@ from nas.samplers.cost_range import CostRange, Picks
 from nas.space.decode import SearchSpace
 
 STREAM = 1
-DRAWS = 50  # times as many as asked for, before fewer are taken
+DRAWS = 50  # random draws for each network that is asked for
 
 
 def draw(
     space: SearchSpace, count: int, seed: int, cost_range: CostRange | None = None, pool: Picks | None = None
 ) -> Picks:
-    """Option numbers of distinct networks of a space, of its band, or of a pool; fewer where there are no more.
+    """Return choice indices of distinct random networks; fewer than asked for where there are no more.
 
     Args:
-        space: that they belong to.
-        count: how many.
-        seed: of the draw.
-        cost_range: what they may cost; None for anything.
-        pool: option numbers of all that may be drawn; None for the whole space.
+        space: Space of the networks.
+        count: Number of networks.
+        seed: Seed of the draw.
+        cost_range: Costs that are accepted; None accepts all.
+        pool: Choice indices of all networks that may be drawn; None for the whole space.
     """
     rng = np.random.default_rng(seed)
-    # Not the stream of the seed itself: from that an evaluator may have drawn networks to compare others with.
+    # A stream of its own: an evaluator may have drawn its reference networks from the stream of the seed itself.
     drawn = (
         space.sample(np.random.default_rng([seed, STREAM]), count * DRAWS)
         if pool is None
@@ -43,7 +43,7 @@ def draw(
 
 
 def _inside(cost_range: CostRange, drawn: Picks, count: int, rng: np.random.Generator, *, may_move: bool) -> Picks:
-    """Those in the band, then others that were brought in, where the band is so narrow that these are too few."""
+    """Return networks in the cost range; where it is too narrow for enough of them, others are walked into it."""
     inside: Picks = drawn[cost_range.excess(drawn) == 0]
     if not may_move or len(inside) >= 2 * count:
         return inside

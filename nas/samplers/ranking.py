@@ -1,7 +1,8 @@
-"""The sampler made for this problem: from what is known and a random state to the architectures worth trying next.
+"""The project's own sampler: a ranking of candidates by the expected improvement of a model of accuracy.
 
-Costs are exact and cheap, accuracies are noisy and dear. So many candidates are drawn, those outside the band are
-dropped unseen, and a model of accuracy (`surrogate`) says which one may improve most on what is known (`acquisition`).
+Costs are exact and cheap, accuracies are noisy and expensive. So many candidates are drawn, those outside the cost
+range are dropped, and a model of accuracy (`surrogate`) predicts which of the others improves most on the known ones
+(`acquisition`).
 """
 
 import hashlib
@@ -16,14 +17,14 @@ from nas.samplers.candidates import make_candidates
 from nas.samplers.cost_range import CostRange, Picks
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.prior_scores import PriorScores
-from nas.samplers.surrogate import Surrogate, condition, find_parts, to_accuracy, to_level
+from nas.samplers.surrogate import Surrogate, condition, fit_weights, to_accuracy, to_level
 
-# Before there are so many accuracies, what is proposed is as unlike the others as can be.
+# Before there are so many accuracies, suggestions are as different from each other as possible.
 FIRST = 5
 SPREAD = 64
 PARENTS = 10
-# Readings that the model is conditioned on, and of which its weights are found, at most.
-MOST_READINGS = 300
+# Largest numbers of measurements that the model is conditioned on, and that its weights are fitted to.
+MOST_MEASUREMENTS = 300
 MOST_FITTED = 150
 MOST_OTHERS = 100
 GROWTH = 1.15
@@ -31,41 +32,41 @@ GROWTH = 1.15
 
 @frozen(eq=False)
 class History:
-    """What a search knows, in the order of its trials.
+    """Hold the trials of a search as arrays, in the order of the trials.
 
     Attributes:
-        picks: option numbers `(N, choices)`.
-        accuracies: `(N,)`, 0 to 1; NaN where there is none.
-        failed: `(N,)`, whether it ended without one; those that have neither are still running.
-        guessed: `(N,)`, whether an accuracy was not read but inferred; () where all were read.
+        picks: Choice indices, `(N, choices)`.
+        accuracies: Accuracies, `(N,)`, 0 to 1; NaN where there is none.
+        failed: Whether a trial ended without an accuracy, `(N,)`; a trial that has neither is still running.
+        extrapolated: Whether an accuracy was extrapolated from earlier epochs, `(N,)`; empty where none was.
     """
 
     picks: Picks
     accuracies: Floats
     failed: NDArray[np.bool_]
-    guessed: NDArray[np.bool_] = field(factory=lambda: np.zeros(0, dtype=bool))
+    extrapolated: NDArray[np.bool_] = field(factory=lambda: np.zeros(0, dtype=bool))
 
     @property
-    def read(self) -> NDArray[np.bool_]:
-        """Which ones have an accuracy."""
+    def measured(self) -> NDArray[np.bool_]:
+        """Return which trials have an accuracy."""
         return ~np.isnan(self.accuracies)
 
     @property
     def running(self) -> NDArray[np.bool_]:
-        """Which ones have not ended."""
-        return ~self.read & ~self.failed
+        """Return which trials have not ended."""
+        return ~self.measured & ~self.failed
 
 
 @frozen(eq=False)
 class CandidateRanker:
-    """Ranks what could be tried next.
+    """Ranks candidates for the next trial.
 
     Attributes:
-        cost_range: what is let in.
-        encoder: of the band's space.
-        acquisition: what a candidate may be worth.
-        listing: all that can be proposed, inside the band, where that can be listed.
-        prior_scores: cheap verdicts, or None.
+        cost_range: Costs that are accepted.
+        encoder: Encoder of the architectures of the space.
+        acquisition: Acquisition function.
+        listing: Choice indices of all architectures inside the cost range, where they can be listed.
+        prior_scores: Scores of a cheap evaluator, or None.
     """
 
     cost_range: CostRange
@@ -77,29 +78,29 @@ class CandidateRanker:
     _codes: dict[bytes, int] = field(factory=dict, init=False, repr=False)
 
     def rank(self, history: History, rng: np.random.Generator) -> Picks:
-        """Candidates `(N, choices)` inside the band, the most promising first; none that is known.
+        """Return choice indices `(N, choices)` of new candidates inside the cost range, the most promising first.
 
-        The same history and random state give the same ranks.
+        The same history and random state give the same ranking.
         """
         with one_thread():
-            if history.read.sum() < FIRST:
-                return self._unlike(history, rng)
+            if history.measured.sum() < FIRST:
+                return self._most_different(history, rng)
             return self._promising(history, rng)
 
-    def _unlike(self, history: History, rng: np.random.Generator) -> Picks:
-        """Random candidates, those first that share least with anything known."""
+    def _most_different(self, history: History, rng: np.random.Generator) -> Picks:
+        """Return random candidates, first those that differ most from all known architectures."""
         found = make_candidates(self.cost_range, history.picks[:0], self.listing, rng)
-        found = found[self._first_looks(found, rng)[:SPREAD]]
+        found = found[self._initial_order(found, rng)[:SPREAD]]
         codes, known = self.encoder.encode(found), self.encoder.encode(history.picks[-SPREAD:])
         shared = (codes.values @ known.values.T).max(axis=1, initial=0.0)
         order = np.argsort(shared, kind="stable")
         return np.asarray(found[order[shared[order] < self.encoder.fields]])
 
-    def _first_looks(self, found: Picks, rng: np.random.Generator) -> NDArray[np.intp]:
-        """In what order candidates are looked at while no accuracy tells of them: as hinted, or at random."""
+    def _initial_order(self, found: Picks, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Return the order of candidates before there are accuracies: by prior scores, or random."""
         if self.prior_scores is None:
             return rng.permutation(len(found))
-        return np.argsort(-self.prior_scores.guess(self.encoder.encode(found)), kind="stable")
+        return np.argsort(-self.prior_scores.predict(self.encoder.encode(found)), kind="stable")
 
     def _encode(self, picks: Picks) -> Codes:
         return self.encoder.encode(picks) if self.prior_scores is None else self.prior_scores.encode(picks)
@@ -116,7 +117,7 @@ class CandidateRanker:
         return np.asarray(found[np.argsort(-improvements, kind="stable")])
 
     def _seen(self, picks: Picks) -> set[int]:
-        """Hashes of the codes of some architectures; each is encoded once."""
+        """Return hashes of the encodings of architectures; each is encoded only once."""
         keys = [row.tobytes() for row in picks]
         new = [i for i, key in enumerate(keys) if key not in self._codes]
         if new:
@@ -125,41 +126,41 @@ class CandidateRanker:
         return {self._codes[key] for key in keys}
 
     def _learn(self, history: History, rng: np.random.Generator) -> tuple[Surrogate, Picks, Known]:
-        """The model, the option numbers it was shown, and what it expects of those."""
-        rows = self._chosen(np.flatnonzero(history.read), history, rng)
+        """Return the model, the choice indices that it was fitted to, and its predictions for those."""
+        rows = self._chosen(np.flatnonzero(history.measured), history, rng)
         shown, codes = history.picks[rows], self._encode(history.picks[rows])
         levels = to_level(history.accuracies[rows])
         model = condition(self.encoder, codes, levels, self.weights(history))
         known = Known(to_accuracy(model.predict(codes)[0]), self.cost_range.costs(shown))
-        others = _others(history)
+        others = _unmeasured(history)
         if not len(others):
             return model, shown, known
         more = self._encode(history.picks[others])
-        # A running one is taken to give what is expected of it, a failed one to be as bad as the worst.
+        # A running trial counts with its predicted accuracy, a failed one with the worst: both repel candidates.
         guesses = np.where(history.failed[others], levels.min(), model.predict(more)[0])
         return condition(self.encoder, codes + more, np.append(levels, guesses), model.weights), shown, known
 
     def _chosen(self, rows: NDArray[np.intp], history: History, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Of many readings the best ones, and as many at random."""
-        if len(rows) <= MOST_READINGS:
+        """Return rows of the best trials and as many random ones, where there are too many for the model."""
+        if len(rows) <= MOST_MEASUREMENTS:
             return rows
         scores = self.acquisition.score(history.accuracies[rows], self.cost_range.costs(history.picks[rows]))
         order = rows[np.argsort(-scores, kind="stable")]
-        best, rest = order[: MOST_READINGS // 2], order[MOST_READINGS // 2 :]
-        return np.sort(np.append(best, rng.choice(rest, MOST_READINGS - len(best), replace=False)))
+        best, rest = order[: MOST_MEASUREMENTS // 2], order[MOST_MEASUREMENTS // 2 :]
+        return np.sort(np.append(best, rng.choice(rest, MOST_MEASUREMENTS - len(best), replace=False)))
 
     def expect(self, history: History) -> tuple[NDArray[np.intp], Floats, Floats]:
-        """What known architectures promise once the noise of their readings is taken off.
+        """Return the accuracies that the model expects of known architectures, without the noise of a measurement.
 
         Returns:
-            Rows of the history, of a long one the best and some others; the mean and standard deviation of each one's
-            accuracy.
+            Rows of the history (of a long one, the best and some random ones), and the mean and standard deviation of
+            the accuracy of each.
 
         Raises:
-            ValueError: fewer than two have an accuracy.
+            ValueError: Fewer than two trials have an accuracy.
         """
         rng = np.random.default_rng(0)
-        rows = self._chosen(np.flatnonzero(history.read), history, rng)
+        rows = self._chosen(np.flatnonzero(history.measured), history, rng)
         with one_thread():
             codes = self._encode(history.picks[rows])
             model = condition(self.encoder, codes, to_level(history.accuracies[rows]), self.weights(history))
@@ -168,27 +169,27 @@ class CandidateRanker:
         return rows, accuracies, np.maximum(to_accuracy(mean + spread) - accuracies, 0)
 
     def weights(self, history: History) -> Floats:
-        """The model's weights, found anew each time that there are 15% more readings."""
-        # What is guessed changes with every reading; readings stay.
-        sure = history.read & ~history.guessed if len(history.guessed) else history.read
-        sure = sure if sure.sum() >= FIRST else history.read
+        """Return the weights of the model, which are fitted again whenever the measurements have grown by 15%."""
+        # Extrapolated accuracies change with every further trial, measured ones do not.
+        sure = history.measured & ~history.extrapolated if len(history.extrapolated) else history.measured
+        sure = sure if sure.sum() >= FIRST else history.measured
         rows = np.flatnonzero(sure)[: _fitted(int(sure.sum()))]
         if len(rows) > MOST_FITTED:
             rows = np.sort(np.random.default_rng(len(rows)).choice(rows, MOST_FITTED, replace=False))
         picks, accuracies = history.picks[rows], history.accuracies[rows]
         key = hashlib.sha256(picks.tobytes() + accuracies.tobytes()).digest()
         if key not in self._weights:
-            self._weights[key] = find_parts(self.encoder, self._encode(picks), to_level(accuracies))
+            self._weights[key] = fit_weights(self.encoder, self._encode(picks), to_level(accuracies))
         return self._weights[key]
 
 
-def _others(history: History) -> NDArray[np.intp]:
-    """Rows of the last ones that run or failed."""
-    return np.flatnonzero(~history.read)[-MOST_OTHERS:]
+def _unmeasured(history: History) -> NDArray[np.intp]:
+    """Return rows of the last trials that run or have failed."""
+    return np.flatnonzero(~history.measured)[-MOST_OTHERS:]
 
 
 def _fitted(count: int) -> int:
-    """The largest number of a row that grows by 15% that is not above a count."""
+    """Return the largest number up to `count` of a sequence that grows by 15%."""
     size = FIRST
     while (larger := max(size + 1, int(size * GROWTH))) <= count:
         size = larger

@@ -17,7 +17,7 @@ from nas.cost.target import parse_target
 from nas.errors import StudyError, TargetError
 from nas.objective import limits
 from nas.samplers.cost_range import CostRange, make_cost_range
-from nas.samplers.filtered import MOST_LOOKS
+from nas.samplers.filtered import MOST_CHECKS
 from nas.search.plan import bring_starts_in
 from nas.search.run import search
 from nas.search.settings import Settings
@@ -199,7 +199,7 @@ def _contrary() -> CostRange:
 
 def test_a_cost_that_is_always_wrong_is_given_up_after_so_many_looks(contrary: CostRange) -> None:
     assert sampler_of(contrary, "random").suggest(0) is None
-    assert Contrary.asked == MOST_LOOKS
+    assert Contrary.asked == MOST_CHECKS
 
 
 def test_a_network_to_start_from_that_is_outside_by_its_own_cost_is_told(contrary: CostRange) -> None:

@@ -96,7 +96,7 @@ def test_any_sampler_of_optuna_can_be_named_by_its_class(name: str) -> None:
 def test_a_class_that_optuna_does_not_have_or_that_needs_more_than_a_seed_is_refused() -> None:
     with pytest.raises(StudyError, match=r"no sampler 'Magic'\n  it has .*TPESampler"):
         find_sampler("optuna:Magic")
-    with pytest.raises(StudyError, match="GridSampler cannot be made of a seed alone"):
+    with pytest.raises(StudyError, match="GridSampler cannot be built from a seed alone"):
         find_sampler("optuna:GridSampler")
 
 

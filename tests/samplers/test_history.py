@@ -48,7 +48,7 @@ def ledger_of(*trials: FrozenTrial) -> TrialHistory:
 def test_an_empty_one_has_an_empty_history() -> None:
     history = TrialHistory(SPACE).history()
     assert history.picks.shape == (0, len(SPACE.all_choices))
-    assert len(history.read) == len(history.failed) == len(history.running) == 0
+    assert len(history.measured) == len(history.failed) == len(history.running) == 0
 
 
 def test_states_are_told_apart_in_the_order_of_their_coming() -> None:
@@ -58,7 +58,7 @@ def test_states_are_told_apart_in_the_order_of_their_coming() -> None:
     assert history.picks.tolist() == PICKS[[5, 2, 9, 0]].tolist()
     assert history.accuracies[0] == 0.5
     assert np.isnan(history.accuracies[1:]).all()
-    assert history.read.tolist() == [True, False, False, False]
+    assert history.measured.tolist() == [True, False, False, False]
     assert history.failed.tolist() == [False, True, False, True]
     assert history.running.tolist() == [False, False, True, False]
 
@@ -151,4 +151,4 @@ def test_a_trial_that_was_cut_short_is_left_out() -> None:
     trial_history.forget(7)  # never heard of
     history = trial_history.history()
     assert history.picks.tolist() == PICKS[[0, 2]].tolist()
-    assert (history.read.tolist(), history.running.tolist()) == ([True, False], [False, True])
+    assert (history.measured.tolist(), history.running.tolist()) == ([True, False], [False, True])

@@ -17,7 +17,7 @@ from nas.samplers.acquisition import Known
 from nas.samplers.cost_range import CostRange, Picks
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.filtered import list_inside
-from nas.samplers.ranking import FIRST, MOST_FITTED, MOST_READINGS, CandidateRanker, History, _fitted
+from nas.samplers.ranking import FIRST, MOST_FITTED, MOST_MEASUREMENTS, CandidateRanker, History, _fitted
 from nas.samplers.surrogate import Surrogate, condition, to_accuracy, to_level
 from nas.search.sampler_factory import make_ranker
 from nas.search.settings import Settings
@@ -166,11 +166,11 @@ def test_a_failed_one_is_as_bad_as_the_worst_and_a_running_one_as_good_as_is_exp
     history, ranker = history_of(MACRO, 12, 3, 2), suggester_of(MACRO)
     ranker.rank(history, np.random.default_rng(0))
     alone, every = conditioned
-    assert alone.tolist() == to_level(history.accuracies[history.read]).tolist()
+    assert alone.tolist() == to_level(history.accuracies[history.measured]).tolist()
     assert every[:12].tolist() == alone.tolist()
-    others = np.flatnonzero(~history.read)
+    others = np.flatnonzero(~history.measured)
     model = condition(
-        ranker.encoder, ranker.encoder.encode(history.picks[history.read]), alone, ranker.weights(history)
+        ranker.encoder, ranker.encoder.encode(history.picks[history.measured]), alone, ranker.weights(history)
     )
     expected = model.predict(ranker.encoder.encode(history.picks[others]))[0]
     for row, guess, mean in zip(others, every[12:], expected, strict=True):
@@ -218,7 +218,7 @@ def test_weights_are_found_anew_where_the_row_says_so(monkeypatch: pytest.Monkey
         found.append(len(levels))
         return np.full(len(encoder.groups) + 6, 0.1)
 
-    monkeypatch.setattr(module, "find_parts", spied)
+    monkeypatch.setattr(module, "fit_weights", spied)
     ranker = suggester_of(MACRO)
     for count in range(FIRST, 61):
         part = History(whole.picks[:count], whole.accuracies[:count], whole.failed[:count])
@@ -236,7 +236,7 @@ def long_history(read: int = 1500, others: int = 0) -> History:
 def test_a_long_history_stays_below_the_cap_and_keeps_its_best(
     conditioned: list[Floats], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "find_parts", lambda encoder, _codes, levels: fitted(len(levels), encoder))
+    monkeypatch.setattr(module, "fit_weights", lambda encoder, _codes, levels: fitted(len(levels), encoder))
 
     def fitted(count: int, encoder: Encoder) -> Floats:
         assert count <= MOST_FITTED
@@ -246,16 +246,16 @@ def test_a_long_history_stays_below_the_cap_and_keeps_its_best(
     ranked = ranker.rank(history, np.random.default_rng(0))
     assert len(ranked) > 5
     rows, mean, _ = ranker.expect(history)
-    assert len(rows) == len(mean) == len(set(rows.tolist())) == MOST_READINGS
-    assert {len(levels) for levels in conditioned} == {MOST_READINGS}
+    assert len(rows) == len(mean) == len(set(rows.tolist())) == MOST_MEASUREMENTS
+    assert {len(levels) for levels in conditioned} == {MOST_MEASUREMENTS}
     scores = ranker.acquisition.score(history.accuracies, MACRO.costs(history.picks))
-    assert set(np.argsort(-scores)[: MOST_READINGS // 2].tolist()) <= set(rows.tolist())
+    assert set(np.argsort(-scores)[: MOST_MEASUREMENTS // 2].tolist()) <= set(rows.tolist())
     assert ranker.expect(history)[0].tolist() == rows.tolist()
 
 
 def test_a_long_history_of_many_failures_stays_below_the_cap(conditioned: list[Floats]) -> None:
     suggester_of(MACRO).rank(long_history(700, 800), np.random.default_rng(0))
-    assert max(len(levels) for levels in conditioned) <= 2 * MOST_READINGS
+    assert max(len(levels) for levels in conditioned) <= 2 * MOST_MEASUREMENTS
 
 
 @given(accuracies=st.lists(st.sampled_from([0.0, 1e-9, 0.1, 0.5, 0.999, 1.0]), min_size=8, max_size=8))

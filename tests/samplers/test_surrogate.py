@@ -21,8 +21,8 @@ from nas.samplers.surrogate import (
     Terms,
     condition,
     expected_improvement,
-    find_parts,
     find_weights,
+    fit_weights,
     to_accuracy,
     to_level,
 )
@@ -256,7 +256,7 @@ def test_without_noise_readings_are_believed_and_with_nothing_else_they_are_not(
 
 def test_readings_that_are_all_equal_are_predicted() -> None:
     codes, levels = drawn("tiny", 8), to_level(np.full(8, 0.7))
-    model = condition(ENCODERS["tiny"], codes, levels, find_parts(ENCODERS["tiny"], codes, levels))
+    model = condition(ENCODERS["tiny"], codes, levels, fit_weights(ENCODERS["tiny"], codes, levels))
     mean, spread = model.predict(drawn("tiny", 20, 5))
     assert to_accuracy(mean) == pytest.approx(np.full(20, 0.7))
     assert np.isfinite(spread).all()
@@ -266,7 +266,7 @@ def test_readings_that_are_all_equal_are_predicted() -> None:
 def test_the_same_architecture_read_many_times_can_be_learnt() -> None:
     codes = drawn("tiny", 1)[np.zeros(30, dtype=np.intp)]
     levels = to_level(np.random.default_rng(0).normal(0.6, 0.02, 30))
-    model = condition(ENCODERS["tiny"], codes, levels, find_parts(ENCODERS["tiny"], codes, levels))
+    model = condition(ENCODERS["tiny"], codes, levels, fit_weights(ENCODERS["tiny"], codes, levels))
     assert model.predict(codes[:1])[0][0] == pytest.approx(levels.mean(), abs=0.01)
 
 
@@ -352,7 +352,7 @@ def test_weights_found_from_few_readings_are_not_too_sure_of_themselves(name: st
         codes, truth, values = draw(name, truth_weights(name, 0.2), 200, seed)
         read, others = np.arange(50), np.arange(50, 200)
         model = condition(
-            ENCODERS[name], codes[read], values[read], find_parts(ENCODERS[name], codes[read], values[read])
+            ENCODERS[name], codes[read], values[read], fit_weights(ENCODERS[name], codes[read], values[read])
         )
         mean, spread = model.predict(codes[others])
         off = np.abs(mean - truth[others]) / spread

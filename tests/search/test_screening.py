@@ -17,7 +17,7 @@ from nas.errors import EvaluationError, StudyError
 from nas.samplers.cost_range import Picks
 from nas.samplers.encoding import Encoder, Floats
 from nas.samplers.prior_scores import PriorScores
-from nas.samplers.surrogate import Terms, condition, find_parts
+from nas.samplers.surrogate import Terms, condition, fit_weights
 from nas.search.plan import plan
 from nas.search.run import Event, search
 from nas.search.screening import KEPT, Screen
@@ -224,7 +224,7 @@ def test_hints_are_those_of_the_verdicts_and_near_them_between() -> None:
     true = sums(effects(3))
     values = np.array([true[canonical(MACRO.from_picks(row.tolist()))] for row in picks])
     prior_scores = PriorScores(encoder, picks[:120], values[:120])
-    guessed = prior_scores.guess(encoder.encode(picks))
+    guessed = prior_scores.predict(encoder.encode(picks))
     columns = np.eye(3)[picks].reshape(200, -1)
     line, *_ = np.linalg.lstsq(columns[:120], values[:120], rcond=None)
     plain = np.corrcoef(columns[120:] @ line, values[120:])[0, 1]
@@ -251,7 +251,7 @@ def test_the_model_heeds_a_hint_as_far_as_it_is_right() -> None:
     for noise, share in ((0.01, 0.9), (10.0, 0.3)):
         prior_scores = PriorScores(encoder, picks, values + noise * rng.normal(size=60))
         codes = prior_scores.encode(picks)
-        weights = find_parts(encoder, codes[:40], values[:40])
+        weights = fit_weights(encoder, codes[:40], values[:40])
         mean, _ = condition(encoder, codes[:40], values[:40], weights).predict(codes[40:])
         found = np.corrcoef(mean, values[40:])[0, 1]
         assert found > share if noise < 1 else found < share + 0.2
