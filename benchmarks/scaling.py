@@ -34,7 +34,7 @@ from attrs import evolve
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.device.machine import this_machine
-from nas.device.words import Device
+from nas.device.spec import Device
 from nas.evaluate.resized import images_of
 from nas.evaluate.train import TrainEvaluator
 from nas.search.processes import Place, Processes, find_cores

@@ -19,7 +19,7 @@ from nas.cost.layers import Layer, distinct_layers, fragment_layers, part_layers
 from nas.device.client import Meter
 from nas.device.machine import Machine
 from nas.device.reference import REFERENCE_NAME
-from nas.device.words import Device
+from nas.device.spec import Device
 from nas.errors import TargetError
 from nas.graph.fragment import Fragment, whole
 from nas.version import __version__

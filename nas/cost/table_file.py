@@ -23,7 +23,7 @@ from nas.cost.correction import KINDS, Correction
 from nas.cost.layers import Layer
 from nas.cost.table import LatencyTable, Origin
 from nas.device.machine import Machine
-from nas.device.words import parse_device
+from nas.device.spec import parse_device
 from nas.errors import ArchitectureError, DeviceError
 from nas.files import write_atomically
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from nas.device.machine import check_device, providers, this_machine
-from nas.device.requests import Hello, Measure, Refusal, Reply, Request, Welcome, encode, parse_request
-from nas.device.strict import MAX_LINE
+from nas.device.protocol import Hello, Measure, Refusal, Reply, Request, Welcome, encode, parse_request
+from nas.device.validation import MAX_LINE
 from nas.device.worker import measure_apart
 from nas.errors import NasError
 from nas.version import __version__

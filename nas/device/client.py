@@ -11,8 +11,8 @@ from attrs import define, field
 
 from nas.device.connection import Connection, describe
 from nas.device.machine import Machine
+from nas.device.spec import Address, Device
 from nas.device.timing import Aim, Turns
-from nas.device.words import Address, Device
 from nas.errors import DeviceError, DeviceLostError
 from nas.graph.fragment import Fragment
 

@@ -11,9 +11,9 @@ from typing import Self
 import attrs
 from attrs import define, field
 
-from nas.device.link import Ending, Link, command_for, open_link
+from nas.device.agent_process import Ending, Link, command_for, open_link
 from nas.device.machine import Machine
-from nas.device.requests import (
+from nas.device.protocol import (
     PROTOCOL,
     Bounds,
     Hello,
@@ -26,9 +26,9 @@ from nas.device.requests import (
     parse_reply,
     spoken_versions,
 )
-from nas.device.strict import REMEDY
+from nas.device.spec import Address, Device
 from nas.device.timing import Aim, Turns
-from nas.device.words import Address, Device
+from nas.device.validation import REMEDY
 from nas.errors import DeviceError, DeviceLostError
 from nas.graph.fragment import Fragment
 from nas.version import __version__

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from attrs import frozen
 
-from nas.device.words import SHORT, Device
+from nas.device.spec import SHORT, Device
 from nas.errors import DeviceError
 
 # Instruction sets that ONNX Runtime has kernels of its own for.

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 from attrs import frozen
 
-from nas.device.words import SHORT, Device
+from nas.device.spec import SHORT, Device
 from nas.errors import DeviceError
 from nas.graph.build import OUTPUT
 

@@ -9,10 +9,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
-from nas.device.requests import Measure, Refusal, Reply, Timed, encode, parse_reply
-from nas.device.strict import MAX_LINE
-from nas.device.words import SHORT
-from nas.device.work import measure
+from nas.device.measurement import measure
+from nas.device.protocol import Measure, Refusal, Reply, Timed, encode, parse_reply
+from nas.device.spec import SHORT
+from nas.device.validation import MAX_LINE
 from nas.errors import NasError
 
 # Drivers of accelerators reserve far more addresses than memory, so that a limit would stop all of them.

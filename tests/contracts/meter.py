@@ -8,8 +8,8 @@ import pytest
 
 from nas.device.client import Meter
 from nas.device.machine import Machine
+from nas.device.spec import Device
 from nas.device.timing import Turns
-from nas.device.words import Device
 from nas.errors import DeviceError
 from tests.device.networks import HUGE, LARGE, QUICK, SMALL
 

@@ -13,8 +13,8 @@ from nas.arch.layers import Node, PlacedPart, Shape
 from nas.cost.correction import kind
 from nas.device.machine import Machine
 from nas.device.reference import REFERENCE
+from nas.device.spec import Device
 from nas.device.timing import Aim, Timing, Turns
-from nas.device.words import Device
 from nas.errors import DeviceError
 from nas.graph.fragment import Fragment
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from nas.cost.analytic import cost
-from nas.cost.check import AT_ONCE, Check, agreement, check_table
 from nas.cost.table import LatencyTable
-from nas.cost.table_make import make_table
+from nas.cost.table_builder import make_table
+from nas.cost.table_check import AT_ONCE, Check, agreement, check_table
 from nas.cost.table_plan import TablePlan
 from nas.errors import DeviceError, TargetError
 from nas.graph.fragment import whole

@@ -22,6 +22,7 @@ from nas.arch.spec import PADDINGS, Stage
 from nas.cost.correction import KINDS, Correction
 from nas.cost.layers import Layer
 from nas.cost.table import LatencyTable, Origin
+from nas.cost.table_builder import make_table
 from nas.cost.table_file import (
     COLUMNS,
     HEADER,
@@ -32,10 +33,9 @@ from nas.cost.table_file import (
     read_table,
     write_table,
 )
-from nas.cost.table_make import make_table
 from nas.cost.table_plan import TablePlan
 from nas.device.machine import Machine
-from nas.device.words import parse_device
+from nas.device.spec import parse_device
 from nas.errors import DeviceError, NasError
 from tests.cost.fake_meter import MACHINE, FakeMeter
 from tests.cost.small_space import chain_of, two_stages

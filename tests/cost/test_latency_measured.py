@@ -24,7 +24,7 @@ from nas.cost.measured import (
     measured_latency,
 )
 from nas.cost.table import LatencyTable
-from nas.cost.table_make import make_table
+from nas.cost.table_builder import make_table
 from nas.cost.table_plan import TablePlan
 from nas.errors import DeviceError, DeviceLostError
 from nas.graph.fragment import whole

@@ -16,13 +16,13 @@ from nas.arch.canonical import canonical
 from nas.arch.layers import walk_part
 from nas.arch.spec import Architecture, Stage
 from nas.cost.base import Chain, ChainCostModel, Cost
-from nas.cost.check import check_table
 from nas.cost.correction import KINDS, NONE, Correction, fit, kind
 from nas.cost.layers import Layer
 from nas.cost.table import LatencyTable, Origin
-from nas.cost.table_make import make_table
+from nas.cost.table_builder import make_table
+from nas.cost.table_check import check_table
 from nas.cost.table_plan import TablePlan
-from nas.device.words import Device
+from nas.device.spec import Device
 from nas.errors import TargetError
 from nas.graph.fragment import Fragment, whole
 from nas.space.decode import SearchSpace

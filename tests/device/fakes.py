@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+from nas.device.agent_process import SSH
 from nas.device.connection import Connection
-from nas.device.link import SSH
-from nas.device.words import Address
+from nas.device.spec import Address
 
 FAKE_SSH = "import os, sys\nos.execvp('sh', ['sh', '-c', sys.argv[-1]])\n"
 PREAMBLE = """
 import os, sys, time
 from pathlib import Path
 from nas.device.machine import Machine
-from nas.device.requests import Refusal, Timed, Welcome, encode, parse_request
+from nas.device.protocol import Refusal, Timed, Welcome, encode, parse_request
 from nas.device.timing import Timing, Turns
 
 folder = Path(__file__).parent

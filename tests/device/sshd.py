@@ -14,7 +14,7 @@ import psutil
 import pytest
 from attrs import define
 
-from nas.device.words import Address
+from nas.device.spec import Address
 
 ROOT = Path(__file__).parents[2]
 SERVER = "/usr/sbin/sshd"

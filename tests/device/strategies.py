@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from nas.arch.layers import Shape
 from nas.arch.spec import PADDINGS
 from nas.device.machine import Machine
-from nas.device.requests import Bounds, Hello, Measure, Refusal, Timed, Welcome
+from nas.device.protocol import Bounds, Hello, Measure, Refusal, Timed, Welcome
+from nas.device.spec import MOST_BATCH, MOST_THREADS, PRECISIONS, SHORT, Address, Device
 from nas.device.timing import Aim, Timing, Turns
-from nas.device.words import MOST_BATCH, MOST_THREADS, PRECISIONS, SHORT, Address, Device
 from nas.graph.fragment import Fragment
 from tests.strategies import heads, stages, stems
 

@@ -13,10 +13,10 @@ import pytest
 from attrs import define, field
 
 from nas.device.machine import this_machine
-from nas.device.requests import Bounds, Hello, Measure, Refusal, Reply, Request, Timed, Welcome, encode, parse_reply
-from nas.device.strict import MAX_LINE
+from nas.device.protocol import Bounds, Hello, Measure, Refusal, Reply, Request, Timed, Welcome, encode, parse_reply
+from nas.device.spec import Device
 from nas.device.timing import Aim
-from nas.device.words import Device
+from nas.device.validation import MAX_LINE
 from nas.graph.fragment import Fragment
 from nas.version import __version__
 from tests.device.networks import ENDLESS, HUGE, LARGE, QUICK, SMALL

@@ -12,11 +12,11 @@ import psutil
 import pytest
 
 from nas.device import connection as connections
+from nas.device.agent_process import SSH, command_for, quoted
 from nas.device.client import Connection, Meter, Pool, connect
-from nas.device.link import SSH, command_for, quoted
 from nas.device.machine import this_machine
-from nas.device.requests import Bounds
-from nas.device.words import Address, Device, parse_address
+from nas.device.protocol import Bounds
+from nas.device.spec import Address, Device, parse_address
 from nas.errors import DeviceError, DeviceLostError
 from nas.version import __version__
 from tests.contracts.meter import MeterContract, check

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from nas.device.agent_process import SSH
 from nas.device.client import Connection, Meter, connect
-from nas.device.link import SSH
 from nas.device.machine import this_machine
-from nas.device.words import Address, Device, parse_address
+from nas.device.spec import Address, Device, parse_address
 from nas.errors import DeviceError, DeviceLostError
 from tests.contracts.meter import MeterContract, check
 from tests.device.fakes import hasty

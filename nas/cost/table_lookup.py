@@ -8,7 +8,7 @@ from nas.cost.table import LatencyTable, Origin
 from nas.cost.table_file import read_origin, read_table
 from nas.device.machine import Machine
 from nas.device.reference import REFERENCE_NAME
-from nas.device.words import Device
+from nas.device.spec import Device
 from nas.errors import NasError
 
 SUFFIX = ".csv"

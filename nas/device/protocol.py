@@ -21,7 +21,9 @@ from nas.arch.code import format_part, parse_part
 from nas.arch.layers import Shape
 from nas.arch.spec import PADDINGS, Part, Stage, Stem
 from nas.device.machine import Machine
-from nas.device.strict import (
+from nas.device.spec import Device, parse_device
+from nas.device.timing import Aim, Timing, Turns
+from nas.device.validation import (
     MAX_LINE,
     MOST_TEXT,
     Reader,
@@ -36,8 +38,6 @@ from nas.device.strict import (
     read_fields,
     refuse,
 )
-from nas.device.timing import Aim, Timing, Turns
-from nas.device.words import Device, parse_device
 from nas.errors import ArchitectureError, DeviceError
 from nas.graph.fragment import Fragment
 
@@ -70,7 +70,7 @@ class Hello:
 
 @frozen
 class Measure:
-    """Asks for the times of fragments; see `nas.device.work.measure`."""
+    """Asks for the times of fragments; see `nas.device.measurement.measure`."""
 
     id: int
     device: Device

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.device.reference import REFERENCE
-from nas.device.requests import (
+from nas.device.protocol import (
     REPLY_MARK,
     Hello,
     Measure,
@@ -22,9 +21,10 @@ from nas.device.requests import (
     parse_request,
     spoken_versions,
 )
-from nas.device.strict import MAX_LINE
+from nas.device.reference import REFERENCE
+from nas.device.spec import Device, parse_device
 from nas.device.timing import Aim
-from nas.device.words import Device, parse_device
+from nas.device.validation import MAX_LINE
 from nas.errors import DeviceError
 from tests.device.strategies import replies, requests
 

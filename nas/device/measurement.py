@@ -8,8 +8,8 @@ from nas.device.machine import check_device
 from nas.device.quantize import quantize
 from nas.device.reference import REFERENCE
 from nas.device.session import Runner, bind_cores, make_runner
+from nas.device.spec import Device
 from nas.device.timing import Aim, Turns, time_in_turn
-from nas.device.words import Device
 from nas.errors import DeviceError
 from nas.graph.build import build_graph
 from nas.graph.fragment import Fragment

@@ -18,10 +18,10 @@ import pytest
 
 from nas.arch.spec import Stage
 from nas.cost.table import LatencyTable
+from nas.cost.table_builder import Progress, make_table
 from nas.cost.table_file import format_table, read_table
-from nas.cost.table_make import Progress, make_table
 from nas.cost.table_plan import NETWORKS, PAIRS_A_PASS, PASSES, TablePlan
-from nas.device.words import parse_device
+from nas.device.spec import parse_device
 from nas.errors import DeviceError, NasError, TargetError
 from nas.graph.fragment import Fragment, whole
 from nas.space.decode import SearchSpace
@@ -285,10 +285,10 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from nas.cost.table_file import write_table
-from nas.cost.table_make import make_table
+from nas.cost.table_builder import make_table
 from nas.cost.table_plan import NETWORKS, TablePlan
 from nas.device.client import connect
-from nas.device.words import Address
+from nas.device.spec import Address
 from tests.cost.small_space import chain_of, two_stages
 
 plan = TablePlan(chain_of(two_stages()), "symmetric", networks=8)

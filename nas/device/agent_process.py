@@ -15,9 +15,9 @@ from typing import IO, cast
 
 from attrs import define, field, frozen
 
-from nas.device.requests import REPLY_MARK
-from nas.device.strict import MAX_LINE, REMEDY, plain
-from nas.device.words import Address
+from nas.device.protocol import REPLY_MARK
+from nas.device.spec import Address
+from nas.device.validation import MAX_LINE, REMEDY, plain
 from nas.errors import DeviceError, DeviceLostError
 
 SSH = "NAS_SSH"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.device.words import Address, Device, parse_address, parse_device
+from nas.device.spec import Address, Device, parse_address, parse_device
 from nas.errors import DeviceError
 from tests.device.strategies import addresses, devices
 
