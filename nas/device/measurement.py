@@ -1,4 +1,4 @@
-"""Fragments ► times, in this process."""
+"""Measurement of fragments in the current process."""
 
 from collections.abc import Sequence
 
@@ -17,13 +17,13 @@ from nas.graph.fragment import Fragment
 
 @frozen
 class Limits:
-    """What a fragment may be, so that a request cannot use up a machine.
+    """Limit the size of a fragment, so that a request cannot exhaust the memory or the time of a machine.
 
     Attributes:
-        layers: how many.
-        weights: numbers in all kernels.
-        elements: numbers in the largest activation of the batch.
-        macs: multiply-adds of the batch.
+        layers: Largest number of layers.
+        weights: Largest number of elements in all kernels and matrices.
+        elements: Largest number of elements in one activation of the batch.
+        macs: Largest number of multiply-adds of the batch.
     """
 
     layers: int = 2_000
@@ -33,27 +33,30 @@ class Limits:
 
 
 def check_fragment(fragment: Fragment, batch: int, limits: Limits = Limits()) -> None:
-    """Refuse what is too large to be built.
+    """Check a fragment against the limits, from its shapes alone and before anything is built.
 
     Raises:
-        DeviceError: saying which limit.
+        DeviceError: The fragment exceeds a limit, which the message names.
     """
     layers = sum(getattr(part, "layers", 1) for part in fragment.parts)
-    _check("layers", layers, limits.layers)
+    _check_limit("layers", layers, limits.layers)
     nodes = [node for placed in fragment.walk() for node in placed.nodes]
-    _check("weights", sum(node.weights for node in nodes), limits.weights)
+    _check_limit("weights", sum(node.weights for node in nodes), limits.weights)
     shapes = [fragment.shape, *(node.shape for node in nodes)]
-    _check("numbers in one activation", batch * max(shape.elements for shape in shapes), limits.elements)
+    _check_limit("elements in one activation", batch * max(shape.elements for shape in shapes), limits.elements)
     macs = sum(node.weights * node.shape.height * node.shape.width for node in nodes)
-    _check("multiply-adds", batch * macs, limits.macs)
+    _check_limit("multiply-adds", batch * macs, limits.macs)
 
 
-def _check(what: str, value: int, limit: int) -> None:
+def _check_limit(what: str, value: int, limit: int) -> None:
     if value > limit:
-        raise DeviceError(f"a network has {value:,} {what}, and {limit:,} are let in", "give a smaller one")
+        raise DeviceError(
+            f"a network has {value:,} {what}, and at most {limit:,} are allowed",
+            "give a smaller network, a lower resolution or a smaller batch",
+        )
 
 
-def _prepare(fragment: Fragment, device: Device) -> Runner:
+def _runner(fragment: Fragment, device: Device) -> Runner:
     model = build_graph(fragment, batch=device.batch)
     return make_runner(quantize(model) if device.precision == "int8" else model, device)
 
@@ -62,11 +65,11 @@ def measure(fragments: Sequence[Fragment], device: Device, aim: Aim) -> Turns:
     """Time fragments in turn with the reference network and with each other.
 
     Raises:
-        DeviceError: this machine has no such device, or the runtime refuses a fragment.
+        DeviceError: This machine does not have the device, a fragment is too large, or the runtime rejects it.
     """
     check_device(device)
     for fragment in fragments:
         check_fragment(fragment, device.batch)
-    bind_cores(device)
-    runners = [_prepare(fragment, device) for fragment in (REFERENCE, *fragments)]
+    bind_cores(device)  # Before any session: threads inherit the cores of the process that starts them.
+    runners = [_runner(fragment, device) for fragment in (REFERENCE, *fragments)]
     return time_in_turn(runners[0], runners[1:], aim)

@@ -1,4 +1,6 @@
-"""What a client and an agent say to each other, one JSON object a line; what is not exactly one is an error.
+"""Messages between a client and an agent: one JSON object on each line.
+
+A line that is not exactly one of these messages is an error:
 
     {"request":"hello","device":"cpu:threads=4"}
     {"reply":"hello","protocol":1,"version":"0.1.0","machine":{…},"providers":["CPUExecutionProvider"]}
@@ -6,7 +8,8 @@
     {"reply":"timings","id":1,"turns":{…}}
     {"reply":"error","id":1,"problem":"…","remedy":"…"}
 
-A hello's request, and `protocol` and `version` in its reply, stay as they are in every protocol to come.
+Every later protocol must keep the hello request, and `protocol` and `version` in its reply, so that two machines with
+different versions can report the difference.
 """
 
 import json
@@ -25,36 +28,36 @@ from nas.device.spec import Device, parse_device
 from nas.device.timing import Aim, Timing, Turns
 from nas.device.validation import (
     MAX_LINE,
-    MOST_TEXT,
+    MAX_TEXT,
     Reader,
-    a_list,
-    a_number,
-    a_record,
-    a_text,
-    a_whole,
+    integer,
+    list_of,
     load_line,
+    number_in,
     one_of,
-    plain,
+    printable,
     read_fields,
-    refuse,
+    record_of,
+    reject,
+    text_line,
 )
 from nas.errors import ArchitectureError, DeviceError
 from nas.graph.fragment import Fragment
 
 PROTOCOL = 1
 REPLY_MARK = b'{"reply":'
-"""How every reply begins, so that it is found behind what a shell printed."""
-MOST_FRAGMENTS = 1024
-MOST_PARTS = 2000
+"""Start of every reply. The client finds it even after text that a shell printed without a line break."""
+MAX_FRAGMENTS = 1024
+MAX_PARTS = 2000
 
 
 @frozen
 class Bounds:
-    """What one measurement may use up.
+    """Limit the resources of one measurement.
 
     Attributes:
-        seconds: by the wall clock, building included.
-        bytes: of address space, on providers whose drivers do not reserve far more than they use.
+        seconds: Wall-clock time in seconds, which includes building the graphs.
+        bytes: Address space in bytes; it applies to providers that do not reserve far more than they use.
     """
 
     seconds: float = 600.0
@@ -62,15 +65,15 @@ class Bounds:
 
 
 @frozen
-class Hello:
-    """Asks what machine this is."""
+class HelloRequest:
+    """Ask for the description of the machine."""
 
     device: Device
 
 
 @frozen
-class Measure:
-    """Asks for the times of fragments; see `nas.device.measurement.measure`."""
+class MeasureRequest:
+    """Ask for the times of fragments; see `nas.device.measurement.measure`."""
 
     id: int
     device: Device
@@ -80,8 +83,8 @@ class Measure:
 
 
 @frozen
-class Welcome:
-    """Says what machine this is, and what it speaks and has."""
+class HelloReply:
+    """Describe the machine, its execution providers, the version of this package and the protocol."""
 
     machine: Machine
     providers: tuple[str, ...]
@@ -90,109 +93,112 @@ class Welcome:
 
 
 @frozen
-class Timed:
-    """What was measured for the request of this number."""
+class TimingsReply:
+    """Hold the measurement for the request with this `id`."""
 
     id: int
     turns: Turns
 
 
 @frozen
-class Refusal:
-    """Why there is no answer to the request of this number; 0 where the request could not be read, or was a hello."""
+class ErrorReply:
+    """Explain why the request with this `id` failed; the `id` is 0 for a hello or an unreadable request."""
 
     id: int
-    problem: str = field(converter=plain)
-    remedy: str = field(default="", converter=plain)
+    problem: str = field(converter=printable)
+    remedy: str = field(default="", converter=printable)
 
 
-Request = Hello | Measure
-Reply = Welcome | Timed | Refusal
+Request = HelloRequest | MeasureRequest
+Reply = HelloReply | TimingsReply | ErrorReply
 
 
 def _device(where: str, data: Any) -> Device:
-    if not isinstance(data, str) or len(data) > MOST_TEXT:
-        refuse(where, data, "a device")
+    if not isinstance(data, str) or len(data) > MAX_TEXT:
+        reject(where, data, "a device")
     return parse_device(data)
 
 
 def _part(where: str, data: Any) -> Part:
-    """Exactly as `format_part` writes it, its activation told."""
-    if not isinstance(data, str) or len(data) > MOST_TEXT:
-        refuse(where, data, "a line of an architecture")
+    """Read a part in exactly the form that `format_part` writes, with an explicit activation."""
+    if not isinstance(data, str) or len(data) > MAX_TEXT:
+        reject(where, data, "a line of an architecture")
     try:
         part = parse_part(data, where=where)
     except ArchitectureError as error:
-        raise DeviceError(plain(error.problem), plain(error.remedy)) from None
-    return part if format_part(part, "") == data else refuse(where, data, f"written as {format_part(part, '')}")
+        raise DeviceError(printable(error.problem), printable(error.remedy)) from None
+    return part if format_part(part, "") == data else reject(where, data, f"written as {format_part(part, '')}")
 
 
 def _shape(where: str, data: Any) -> Shape:
-    return Shape(*a_list(a_whole(1, 2**31 - 1), 3, 3)(where, data))
+    return Shape(*list_of(integer(1, 2**31 - 1), 3, 3)(where, data))
 
 
 def _fragment(where: str, data: Any) -> Fragment:
     made = Fragment(*read_fields(where, data, _FRAGMENT).values())
     first, last = made.parts[1:], made.parts[:-1]
     if any(isinstance(part, Stem) for part in first) or not all(isinstance(p, Stage | Stem) for p in last):
-        raise DeviceError(f"{where}.parts has a stem or a head in the middle", "a stem stands first and a head last")
+        raise DeviceError(
+            f"{where}.parts has a stem or a head in the middle; a stem must be the first part and a head the last",
+            "install the same version of hwnas on both machines",
+        )
     return made
 
 
 _FRAGMENT: Mapping[str, Reader] = {
-    "parts": a_list(_part, 1, MOST_PARTS),
+    "parts": list_of(_part, 1, MAX_PARTS),
     "input": _shape,
-    "classes": a_whole(1, 2**31 - 1),
+    "classes": integer(1, 2**31 - 1),
     "padding": one_of(PADDINGS),
 }
-_AIM = a_record(
+_AIM = record_of(
     Aim,
     {
-        "spread": a_number(0),
-        "least": a_whole(0),
-        "most": a_whole(0),
-        "seconds": a_number(0),
+        "spread": number_in(0),
+        "least": integer(0),
+        "most": integer(0),
+        "seconds": number_in(0),
     },
 )
-_TIME = a_number(0, above=True)
+_TIME = number_in(0, above=True)
 _TIMING_FIELDS: Mapping[str, Reader] = {
     "ratio": _TIME,
-    "spread": a_number(0),
+    "spread": number_in(0),
     "min_ms": _TIME,
     "median_ms": _TIME,
     "p95_ms": _TIME,
-    "repeats": a_whole(1),
+    "repeats": integer(1),
 }
 
 
 def _timing(where: str, data: Any) -> Timing:
     timing = Timing(**read_fields(where, data, _TIMING_FIELDS))
     if not timing.min_ms <= timing.median_ms <= timing.p95_ms:
-        refuse(where, data, "times in order: smallest, median, 95th percentile")
+        reject(where, data, "times in order: smallest, median, 95th percentile")
     return timing
 
 
 def _reference(where: str, data: Any) -> Timing:
     timing = _timing(where, data)
-    return timing if timing.ratio == 1 else refuse(f"{where}.ratio", timing.ratio, "1")
+    return timing if timing.ratio == 1 else reject(f"{where}.ratio", timing.ratio, "1")
 
 
-_TURNS = a_record(
+_TURNS = record_of(
     Turns,
     {
-        "timings": a_list(_timing, 1, MOST_FRAGMENTS),
+        "timings": list_of(_timing, 1, MAX_FRAGMENTS),
         "reference": _reference,
-        "noise": a_number(0),
-        "warmups": a_whole(0),
+        "noise": number_in(0),
+        "warmups": integer(0),
     },
 )
-_NAME = a_text(300)
-_MACHINE = a_record(
+_NAME = text_line(300)
+_MACHINE = record_of(
     Machine,
     {
         "cpu": _NAME,
         "isa": _NAME,
-        "cores": a_whole(1, 2**20),
+        "cores": integer(1, 2**20),
         "accelerator": _NAME,
         "system": _NAME,
         "runtime": _NAME,
@@ -202,52 +208,52 @@ _MACHINE = a_record(
 
 def _version(where: str, data: Any) -> str:
     found = isinstance(data, str) and re.fullmatch(r"[0-9]{1,6}\.[0-9]{1,6}[0-9A-Za-z.+!-]{0,60}", data)
-    return str(data) if found else refuse(where, data, "a version like 0.1.0")
+    return str(data) if found else reject(where, data, "a version like 0.1.0")
 
 
 _REQUESTS: Mapping[str, Reader] = {
-    "hello": a_record(Hello, {"device": _device}),
-    "measure": a_record(
-        Measure,
+    "hello": record_of(HelloRequest, {"device": _device}),
+    "measure": record_of(
+        MeasureRequest,
         {
-            "id": a_whole(1),
+            "id": integer(1),
             "device": _device,
-            "fragments": a_list(_fragment, 1, MOST_FRAGMENTS),
+            "fragments": list_of(_fragment, 1, MAX_FRAGMENTS),
             "aim": _AIM,
-            "bounds": a_record(Bounds, {"seconds": a_number(0, 86_400, above=True), "bytes": a_whole(1)}),
+            "bounds": record_of(Bounds, {"seconds": number_in(0, 86_400, above=True), "bytes": integer(1)}),
         },
     ),
 }
 _REPLIES: Mapping[str, Reader] = {
-    "hello": a_record(
-        Welcome,
+    "hello": record_of(
+        HelloReply,
         {
             "machine": _MACHINE,
-            "providers": a_list(_NAME, 1, 64),
+            "providers": list_of(_NAME, 1, 64),
             "version": _version,
-            "protocol": a_whole(PROTOCOL, PROTOCOL),
+            "protocol": integer(PROTOCOL, PROTOCOL),
         },
     ),
-    "timings": a_record(Timed, {"id": a_whole(1), "turns": _TURNS}),
-    "error": a_record(Refusal, {"id": a_whole(0), "problem": a_text(), "remedy": a_text()}),
+    "timings": record_of(TimingsReply, {"id": integer(1), "turns": _TURNS}),
+    "error": record_of(ErrorReply, {"id": integer(0), "problem": text_line(), "remedy": text_line()}),
 }
 
 
 def parse_request(line: bytes | str) -> Request:
-    """Read what a client asks.
+    """Read a request.
 
     Raises:
-        DeviceError: it is not exactly one request.
+        DeviceError: The line is not exactly one request.
     """
     request: Request = _parse("request", _REQUESTS, line)
     return request
 
 
 def parse_reply(line: bytes | str) -> Reply:
-    """Read what an agent answers; whether it belongs to a request is for the client to see.
+    """Read a reply; the client checks whether it belongs to its request.
 
     Raises:
-        DeviceError: it is not exactly one reply.
+        DeviceError: The line is not exactly one reply.
     """
     reply: Reply = _parse("reply", _REPLIES, line)
     return reply
@@ -256,15 +262,19 @@ def parse_reply(line: bytes | str) -> Reply:
 def _parse(word: str, kinds: Mapping[str, Reader], line: bytes | str) -> Any:
     data = load_line(f"a {word}", line)
     if not isinstance(data, dict):
-        refuse(f"a {word}", data, "a JSON object")
+        reject(f"a {word}", data, "a JSON object")
     kind = data.pop(word, None)
     if not isinstance(kind, str) or kind not in kinds:
-        refuse(word, kind, f"one of {', '.join(kinds)}")
+        reject(word, kind, f"one of {', '.join(kinds)}")
     return kinds[kind](kind, data)
 
 
-def spoken_versions(line: bytes | str) -> tuple[int, str] | None:
-    """Protocol and version in a hello's reply of whatever protocol; None where it is no such reply."""
+def protocol_versions(line: bytes | str) -> tuple[int, str] | None:
+    """Return the protocol and the version from a hello reply of any protocol, or None for another message.
+
+    Raises:
+        DeviceError: The line is not JSON, or a hello reply lacks one of the two.
+    """
     data = load_line("a reply", line)
     if not isinstance(data, dict) or data.get("reply") != "hello":
         return None
@@ -273,7 +283,7 @@ def spoken_versions(line: bytes | str) -> tuple[int, str] | None:
     return protocol, version
 
 
-_VERSIONS: Mapping[str, Reader] = {"protocol": a_whole(1), "version": _version}
+_VERSIONS: Mapping[str, Reader] = {"protocol": integer(1), "version": _version}
 
 
 def _fragment_data(fragment: Fragment) -> dict[str, Any]:
@@ -285,7 +295,7 @@ def _fragment_data(fragment: Fragment) -> dict[str, Any]:
     }
 
 
-def _measure_data(measure: Measure) -> dict[str, Any]:
+def _measure_data(measure: MeasureRequest) -> dict[str, Any]:
     return {
         "id": measure.id,
         "device": str(measure.device),
@@ -296,19 +306,19 @@ def _measure_data(measure: Measure) -> dict[str, Any]:
 
 
 _WRITERS: Mapping[type, tuple[str, str, Any]] = {
-    Hello: ("request", "hello", lambda hello: {"device": str(hello.device)}),
-    Measure: ("request", "measure", _measure_data),
-    Welcome: ("reply", "hello", attrs.asdict),
-    Timed: ("reply", "timings", attrs.asdict),
-    Refusal: ("reply", "error", attrs.asdict),
+    HelloRequest: ("request", "hello", lambda hello: {"device": str(hello.device)}),
+    MeasureRequest: ("request", "measure", _measure_data),
+    HelloReply: ("reply", "hello", attrs.asdict),
+    TimingsReply: ("reply", "timings", attrs.asdict),
+    ErrorReply: ("reply", "error", attrs.asdict),
 }
 
 
 def encode(message: Request | Reply) -> bytes:
-    """A message's line, its end included; `parse_request` or `parse_reply` is the inverse.
+    """Return a message as one line with its line break; `parse_request` or `parse_reply` is the inverse.
 
     Raises:
-        DeviceError: it is too long, or has a number that is none.
+        DeviceError: The line is too long, or a number is NaN or infinite.
     """
     word, kind, write = _WRITERS[type(message)]
     try:
@@ -316,5 +326,7 @@ def encode(message: Request | Reply) -> bytes:
     except ValueError as error:
         raise DeviceError(f"a {word} cannot be written: {error}", "measure again") from None
     if len(text) >= MAX_LINE:
-        raise DeviceError(f"a {word} has more than {MAX_LINE} bytes", "ask for fewer networks at a time")
+        raise DeviceError(
+            f"a {word} has {len(text)} bytes, and a line may have {MAX_LINE - 1}", "measure fewer networks at a time"
+        )
     return text.encode() + b"\n"
