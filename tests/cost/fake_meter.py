@@ -10,7 +10,7 @@ from attrs import define, field
 
 from nas.arch.code import format_part
 from nas.arch.layers import Node, PlacedPart, Shape
-from nas.cost.correction import kind
+from nas.cost.correction import layer_kind
 from nas.device.machine import Machine
 from nas.device.reference import REFERENCE
 from nas.device.spec import Device
@@ -76,7 +76,7 @@ class FakeMeter:
         """What a layer takes inside a network."""
         shapes = {"input": placed.shape} | {node.name: node.shape for node in placed.nodes}
         total = sum(_node_ms(node, [shapes[name] for name in node.inputs]) for node in placed.nodes)
-        return self.factors.get(kind(placed.part), 1.0) * total
+        return self.factors.get(layer_kind(placed.part), 1.0) * total
 
     @property
     def reference_ms(self) -> float:

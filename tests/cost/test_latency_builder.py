@@ -20,7 +20,7 @@ from nas.arch.spec import Stage
 from nas.cost.table import LatencyTable
 from nas.cost.table_builder import Progress, make_table
 from nas.cost.table_file import format_table, read_table
-from nas.cost.table_plan import NETWORKS, PAIRS_A_PASS, PASSES, TablePlan
+from nas.cost.table_plan import NETWORKS, PAIR_REPEATS, PASSES, TablePlan
 from nas.device.spec import parse_device
 from nas.errors import DeviceError, NasError, TargetError
 from nas.graph.fragment import Fragment, whole
@@ -226,10 +226,10 @@ def test_everything_is_timed_in_every_pass_and_what_many_rest_on_more_often(spac
     items = [item for batch in plan.batches for item in batch]
     assert {(item.kind, count) for item, count in Counter(items).items()} == {
         ("layer", PASSES),
-        ("pair", PASSES * PAIRS_A_PASS),
+        ("pair", PASSES * PAIR_REPEATS),
         ("network", PASSES),
     }
-    assert len(items) == PASSES * (len(plan.layers) + PAIRS_A_PASS * len(plan.shapes) + len(plan.samples))
+    assert len(items) == PASSES * (len(plan.layers) + PAIR_REPEATS * len(plan.shapes) + len(plan.samples))
     assert plan_of(space).batches == plan.batches
     assert plan_of(space, seed=1).batches != plan.batches
 

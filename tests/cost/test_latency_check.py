@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from nas.cost.analytic import cost
 from nas.cost.table import LatencyTable
 from nas.cost.table_builder import make_table
-from nas.cost.table_check import AT_ONCE, Check, agreement, check_table
+from nas.cost.table_check import BATCH_SIZE, Check, agreement, check_table
 from nas.cost.table_plan import TablePlan
 from nas.errors import DeviceError, TargetError
 from nas.graph.fragment import whole
@@ -78,7 +78,7 @@ def test_a_device_that_became_slower_in_one_kind_of_layer_is_seen(table: Latency
 def test_all_are_measured_once_before_any_is_measured_again(table: LatencyTable) -> None:
     meter, told = FakeMeter(), list[tuple[int, int]]()
     check_table(table, NETWORKS, meter, lambda *progress: told.append(progress))
-    batches = [tuple(NETWORKS[start : start + AT_ONCE]) for start in range(0, len(NETWORKS), AT_ONCE)]
+    batches = [tuple(NETWORKS[start : start + BATCH_SIZE]) for start in range(0, len(NETWORKS), BATCH_SIZE)]
     assert meter.measured == batches * 2
     assert told == [(i, 2 * len(batches)) for i in range(1, 2 * len(batches) + 1)]
 

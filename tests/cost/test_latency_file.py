@@ -26,7 +26,7 @@ from nas.cost.table_builder import make_table
 from nas.cost.table_file import (
     COLUMNS,
     HEADER,
-    MOST_BYTES,
+    MAX_BYTES,
     format_table,
     parse_table,
     read_origin,
@@ -320,7 +320,7 @@ STEM = "stem conv k3 s2 c8 relu,3,32,32,1.5,0.01\n"
 
 def test_a_layer_that_stands_there_twice_is_refused() -> None:
     told = refusal(VALID.replace("# layers: 4\n", "# layers: 5\n").replace(STEM, STEM + STEM))
-    assert "1 of its layers stand there twice" in str(told)
+    assert "1 of its layers occur twice" in str(told)
 
 
 @pytest.mark.parametrize(
@@ -337,22 +337,22 @@ def test_a_layer_that_stands_there_twice_is_refused() -> None:
         (STEM, STEM.replace("0.01", "nan"), "line 31"),
         (STEM, STEM.replace(",3,", ",0,"), "line 31.*whole number above 0"),
         (STEM, STEM.replace(",3,", ",٣,"), "line 31.*whole number above 0"),
-        (STEM, STEM.replace(" relu", ""), "line 31.*it as 'stem conv k3 s2 c8 relu'"),
-        (STEM, STEM.replace("k3 s2", "s2 k3"), "line 31.*it as"),
+        (STEM, STEM.replace(" relu", ""), "line 31.*canonical form 'stem conv k3 s2 c8 relu'"),
+        (STEM, STEM.replace("k3 s2", "s2 k3"), "line 31.*canonical form"),
         (STEM, STEM.replace("stem", "foot"), "line 31"),
-        ("conv r1", "conv r2", "line 28.*single layers"),
-        ("conv r1 k3 s2 c8 relu", "fused r1 k3 s2 e1 c8 relu", "line 28.*it as 'conv r1 k3 s2 c8 relu'"),
-        ("conv r1 k3 s2 c8 relu", "conv r1 k3 s2 c8 noskip relu", "line 28.*it as 'conv r1 k3 s2 c8 relu'"),
+        ("conv r1", "conv r2", "line 28.*a single layer"),
+        ("conv r1 k3 s2 c8 relu", "fused r1 k3 s2 e1 c8 relu", "line 28.*canonical form 'conv r1 k3 s2 c8 relu'"),
+        ("conv r1 k3 s2 c8 relu", "conv r1 k3 s2 c8 noskip relu", "line 28.*canonical form 'conv r1 k3 s2 c8 relu'"),
         ("0.0625", "0.0625,1", "line 28 has 7 fields"),
         ("\n", "\r\n", "line 1"),
         ("# format", "\ufeff# format", "line 1 "),
-        ("table/1", "table/2", "line 1: format is 'nas-latency-table/2'; give one of nas-latency-table/1"),
+        ("table/1", "table/2", "line 1: format is 'nas-latency-table/2'; it should be one of nas-latency-table/1"),
         ("# classes: 10", "# classes: -10", "line 3: classes is '-10'"),
         ("# classes: 10", "# classes: " + "9" * 1500, "line 3: classes"),
         ("symmetric", "none", "line 4: padding"),
         ("cpu:threads=1", "cpu:threads=0", "line 5: device"),
         ("Made-up", "Made\x00up", "line 6: cpu"),
-        ("_ms: 2.5", "_ms: 0", "line 13: reference_ms is '0'; give a number above 0"),
+        ("_ms: 2.5", "_ms: 0", "line 13: reference_ms is '0'; it should be a number above 0"),
         ("fit_error: 0.02", "fit_error: -0.02", "line 19: fit_error"),
         ("# space", "#space", "line 2 .* should begin with '# space: '"),
         ("part,channels", "channels,part", "line 27 is not"),
@@ -385,7 +385,7 @@ def test_a_line_of_a_megabyte_is_refused_at_once_and_briefly(place: str, piece: 
 def test_a_file_that_is_too_large_missing_or_no_text_is_refused(tmp_path: Path) -> None:
     large, binary = tmp_path / "large.csv", tmp_path / "binary.csv"
     with large.open("wb") as file:
-        file.truncate(MOST_BYTES + 1)
+        file.truncate(MAX_BYTES + 1)
     binary.write_bytes(VALID.encode() + b"\xff\xfe")
     for path, named in ((large, "larger than"), (binary, "not text"), (tmp_path, "cannot be read")):
         with pytest.raises(DeviceError, match=named):

@@ -27,8 +27,17 @@ from nas.arch.spec import (
     Stem,
 )
 from nas.cost.base import Chain
-from nas.cost.correction import KINDS, kind
-from nas.cost.layers import CONTEXT_CHANNELS, Layer, after, before, distinct_layers, in_context, out_shape, pair
+from nas.cost.correction import KINDS, layer_kind
+from nas.cost.layers import (
+    CONTEXT_CHANNELS,
+    Layer,
+    context_pair,
+    distinct_layers,
+    input_context_shape,
+    layer_in_context,
+    out_shape,
+    output_context_shape,
+)
 from nas.graph.build import build_graph
 from nas.graph.fragment import Fragment
 from nas.space.decode import SearchSpace
@@ -87,14 +96,14 @@ def test_every_kind_of_layer_and_its_context_build_valid_graphs_on_the_smallest_
 ) -> None:
     for part in part_of_each_kind():
         layer = Layer(part, Shape(6, side, side))
-        ends = [shape for shape in (before(layer), after(layer, 10)) if shape is not None]
-        for fragment in (in_context(layer, 10, padding), *(pair(shape, padding) for shape in ends)):
+        ends = [shape for shape in (input_context_shape(layer), output_context_shape(layer, 10)) if shape is not None]
+        for fragment in (layer_in_context(layer, 10, padding), *(context_pair(shape, padding) for shape in ends)):
             onnx.checker.check_model(build_graph(fragment), full_check=True)
 
 
 def test_every_layer_has_a_kind_of_its_correction() -> None:
-    assert {kind(part) for part in part_of_each_kind()} == set(KINDS)
-    assert [kind(Stage(operator, 8)) for operator in ("basic", "bottleneck")] == ["dense", "dense"]
+    assert {layer_kind(part) for part in part_of_each_kind()} == set(KINDS)
+    assert [layer_kind(Stage(operator, 8)) for operator in ("basic", "bottleneck")] == ["dense", "dense"]
 
 
 def single_layers() -> st.SearchStrategy[Stage]:
@@ -107,7 +116,7 @@ def test_a_context_meets_the_layer_in_its_shapes_and_has_its_own_at_both_ends(
     part: Part, channels: int, height: int, width: int
 ) -> None:
     layer = Layer(part, Shape(channels, height, width))
-    built = in_context(layer, 7, "symmetric")
+    built = layer_in_context(layer, 7, "symmetric")
     placed = [each for each in built.walk() if each.part == part]
     assert layer.shape in [each.shape for each in placed]
     assert built.shape == (layer.shape if isinstance(part, Stem) else Shape(CONTEXT_CHANNELS, height, width))
@@ -118,7 +127,7 @@ def test_a_context_meets_the_layer_in_its_shapes_and_has_its_own_at_both_ends(
 @given(st.integers(1, 12), st.integers(1, 9))
 def test_a_pair_meets_in_the_shape_and_ends_as_it_begins(channels: int, side: int) -> None:
     meeting = Shape(channels, side, side)
-    first, second = pair(meeting, "symmetric").walk()
+    first, second = context_pair(meeting, "symmetric").walk()
     assert first.nodes[-1].shape == second.shape == meeting
     assert first.shape == second.nodes[-1].shape == Shape(CONTEXT_CHANNELS, side, side)
 
@@ -126,12 +135,14 @@ def test_a_pair_meets_in_the_shape_and_ends_as_it_begins(channels: int, side: in
 @given(single_layers(), st.integers(1, 12))
 def test_the_output_of_a_layer_is_where_its_next_context_stands(stage: Stage, channels: int) -> None:
     layer = Layer(stage, Shape(channels, 9, 9))
-    assert after(layer, 10) == out_shape(layer, 10) == Fragment((stage,), layer.shape).walk()[-1].nodes[-1].shape
+    assert (
+        output_context_shape(layer, 10) == out_shape(layer, 10) == Fragment((stage,), layer.shape).walk()[-1].nodes[-1].shape
+    )
 
 
 def test_stem_and_head_meet_the_image_and_the_classes_without_a_context() -> None:
     arch = listed(small_space())[0]
     stem, head = Layer(arch.stem, Shape(3, 32, 32)), Layer(arch.head, Shape(16, 8, 8))
-    assert (before(stem), after(head, 10)) == (None, None)
-    assert in_context(stem, 10, "symmetric").parts[0] == arch.stem
-    assert in_context(head, 10, "symmetric").parts[-1] == arch.head
+    assert (input_context_shape(stem), output_context_shape(head, 10)) == (None, None)
+    assert layer_in_context(stem, 10, "symmetric").parts[0] == arch.stem
+    assert layer_in_context(head, 10, "symmetric").parts[-1] == arch.head

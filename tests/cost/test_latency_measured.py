@@ -13,9 +13,9 @@ from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture, Stage
 from nas.cost.base import CostModel
 from nas.cost.measured import (
-    AT_ONCE,
+    BATCH_SIZE,
     GUIDE_NETWORKS,
-    MOST_REFUSED,
+    MAX_REFUSED,
     PASSES,
     Judge,
     MeasuredLatency,
@@ -106,7 +106,7 @@ def test_a_lost_device_is_told_and_nothing_of_it_is_remembered() -> None:
     watch = stopwatch(meter)
     first, second = drawn(small_space(), 2, seed=2)
     known = watch.estimate(first)
-    for _ in range(2 * MOST_REFUSED):
+    for _ in range(2 * MAX_REFUSED):
         with pytest.raises(DeviceLostError):
             watch.estimate(second)
     assert watch.estimate(first) == known
@@ -126,8 +126,8 @@ def test_a_refused_network_is_in_no_band_and_the_next_one_is_measured() -> None:
 
 def test_a_device_that_refuses_one_after_another_is_told() -> None:
     watch = stopwatch(FakeMeter(fails_at=0))
-    *some, last = drawn(small_space(), MOST_REFUSED, seed=2)
-    assert [watch.estimate(arch).value for arch in some] == [math.inf] * (MOST_REFUSED - 1)
+    *some, last = drawn(small_space(), MAX_REFUSED, seed=2)
+    assert [watch.estimate(arch).value for arch in some] == [math.inf] * (MAX_REFUSED - 1)
     with pytest.raises(DeviceError, match="made-up device failed"):
         watch.estimate(last)
 
@@ -155,21 +155,21 @@ def test_a_table_answers_for_its_layers_and_the_stopwatch_for_others(table: Late
 
 
 @pytest.mark.parametrize(("before", "slowest"), [(0.5, 1.0), (2.0, 2.0)])
-def test_the_judge_tells_times_of_the_slower_state(before: float, slowest: float) -> None:
+def test_the_judge_tells_times_of_the_slower_state(before: float, pace_ms: float) -> None:
     meter = FakeMeter()
-    archs = drawn(small_space(), AT_ONCE + 3, seed=2)
+    archs = drawn(small_space(), BATCH_SIZE + 3, seed=2)
     costs = Judge(meter, before * meter.reference_ms).together(archs)
-    hidden = [slowest * meter.hidden_ms(whole(arch)) for arch in archs]
+    hidden = [pace_ms * meter.hidden_ms(whole(arch)) for arch in archs]
     assert [cost.value for cost in costs] == pytest.approx(hidden)
     assert [cost.spread for cost in costs] == pytest.approx([0] * len(archs), abs=1e-9)
 
 
 def test_the_judge_measures_all_in_every_pass_in_batches_and_says_how_far_passes_differ() -> None:
     meter = FakeMeter(noise=0.02)
-    archs = drawn(small_space(), AT_ONCE + 3, seed=2)
+    archs = drawn(small_space(), BATCH_SIZE + 3, seed=2)
     costs = Judge(meter, meter.reference_ms).together(archs)
     networks = [whole(arch) for arch in archs]
-    assert meter.measured == [tuple(networks[:AT_ONCE]), tuple(networks[AT_ONCE:])] * PASSES
+    assert meter.measured == [tuple(networks[:BATCH_SIZE]), tuple(networks[BATCH_SIZE:])] * PASSES
     shares = [cost.spread / cost.value for cost in costs]
     assert np.sqrt(np.mean(np.square(shares))) == pytest.approx(0.02, rel=0.5)
 

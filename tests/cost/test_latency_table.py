@@ -16,7 +16,7 @@ from nas.arch.canonical import canonical
 from nas.arch.layers import walk_part
 from nas.arch.spec import Architecture, Stage
 from nas.cost.base import Chain, ChainCostModel, Cost
-from nas.cost.correction import KINDS, NONE, Correction, fit, kind
+from nas.cost.correction import KINDS, NO_CORRECTION, Correction, fit_correction, layer_kind
 from nas.cost.layers import Layer
 from nas.cost.table import LatencyTable, Origin
 from nas.cost.table_builder import make_table
@@ -59,7 +59,7 @@ def test_layers_make_unseen_networks_exactly_where_a_device_is_quiet_and_adds_up
     told = [table.estimate(arch).value / table.origin.reference_ms for arch in drawn(space, 100, seed=9)]
     hidden = [meter.hidden_ms(whole(arch)) / meter.reference_ms for arch in drawn(space, 100, seed=9)]
     assert told == pytest.approx(hidden, rel=1e-5)
-    assert table.correction.factors == pytest.approx(NONE.factors, abs=1e-5)
+    assert table.correction.factors == pytest.approx(NO_CORRECTION.factors, abs=1e-5)
     assert table.correction.error == pytest.approx(0, abs=1e-5)
 
 
@@ -151,7 +151,7 @@ def test_a_network_takes_its_layers_with_their_factors_and_what_a_run_costs(
 def layers_of(arch: Architecture) -> Iterator[float]:
     """The slow way: layer by layer."""
     for placed in whole(canonical(arch)).walk():
-        yield FACTORS[kind(placed.part)] * formula_ms(Layer(placed.part, placed.shape))
+        yield FACTORS[layer_kind(placed.part)] * formula_ms(Layer(placed.part, placed.shape))
 
 
 def test_the_span_of_a_small_space_is_its_fastest_and_its_slowest(make: Make) -> None:
@@ -167,7 +167,7 @@ def test_a_time_says_which_table_and_how_far_it_may_be_off(make: Make) -> None:
     cost = table.estimate(listed(space)[0])
     assert (cost.unit, cost.source) == ("ms", "table board")
     assert cost.spread == pytest.approx(cost.value * (table.correction.error or 0))
-    assert np.isnan(attrs.evolve(table, correction=NONE).estimate(listed(space)[0]).spread)
+    assert np.isnan(attrs.evolve(table, correction=NO_CORRECTION).estimate(listed(space)[0]).spread)
 
 
 def test_a_layer_that_was_not_timed_is_named(make: Make) -> None:
@@ -210,8 +210,8 @@ def sums_of(networks: int, seed: int = 3) -> NDArray[np.float64]:
 
 
 def test_a_common_factor_and_an_intercept_are_found_exactly() -> None:
-    sums = sums_of(24)
-    found = fit(sums, 0.5 + 1.25 * sums.sum(axis=1))
+    kind_sums = sums_of(24)
+    found = fit_correction(kind_sums, 0.5 + 1.25 * kind_sums.sum(axis=1))
     assert found.factors == pytest.approx(dict.fromkeys(KINDS, 1.25), rel=1e-5)
     assert found.intercept_ms == pytest.approx(0.5, rel=1e-4)
     assert found.networks == 24
@@ -219,17 +219,20 @@ def test_a_common_factor_and_an_intercept_are_found_exactly() -> None:
 
 def test_factors_of_kinds_are_found_by_many_networks_and_held_together_where_there_are_few() -> None:
     truth = np.array(list(FACTORS.values()))
-    few, many = (np.array(list(fit(sums, sums @ truth).factors.values())) for sums in map(sums_of, (12, 2000)))
+    few, many = (
+        np.array(list(fit_correction(kind_sums, kind_sums @ truth).factors.values()))
+        for kind_sums in map(sums_of, (12, 2000))
+    )
     assert many == pytest.approx(truth, rel=0.02)
     assert np.ptp(few) < np.ptp(many) <= np.ptp(truth)
 
 
 def test_the_error_is_that_of_networks_that_were_left_out() -> None:
-    sums = sums_of(12)
-    measured = sums.sum(axis=1) * (1 + 0.05 * np.random.default_rng(4).standard_normal(12))
+    kind_sums = sums_of(12)
+    measured = kind_sums.sum(axis=1) * (1 + 0.05 * np.random.default_rng(4).standard_normal(12))
     errors = []
     for i in range(12):
-        rest = fit(np.delete(sums, i, 0), np.delete(measured, i))
-        guess = rest.intercept_ms + sums[i] @ np.array(list(rest.factors.values()))
+        rest = fit_correction(np.delete(kind_sums, i, 0), np.delete(measured, i))
+        guess = rest.intercept_ms + kind_sums[i] @ np.array(list(rest.factors.values()))
         errors.append(guess / measured[i] - 1)
-    assert fit(sums, measured).error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-9)
+    assert fit_correction(kind_sums, measured).error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-9)
