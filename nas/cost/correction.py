@@ -62,6 +62,11 @@ def fit_correction(kind_sums: Floats, measured: Floats) -> Correction:
     Args:
         kind_sums: Summed milliseconds of the layers of each kind, `(networks, kinds)`.
         measured: Measured latencies in milliseconds, `(networks,)`.
+
+    >>> sums = np.random.default_rng(0).uniform(1, 10, (24, len(KINDS)))
+    >>> found = fit_correction(sums, 0.5 + 1.25 * sums.sum(axis=1))
+    >>> round(found.intercept_ms, 3), round(found.factors["dense"], 3)
+    (0.5, 1.25)
     """
     solved = _solve(kind_sums, measured)
     left_out = [_solve(np.delete(kind_sums, i, 0), np.delete(measured, i)) for i in range(len(measured))]

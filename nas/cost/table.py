@@ -89,6 +89,17 @@ class LatencyTable:
         layers_ms: Latency of each layer in milliseconds.
         spread_ms: Standard error of each latency in milliseconds; NaN where it is unknown.
         correction: Correction that was fitted on whole networks.
+
+    A made-up table that gives each layer of a network a tenth of a millisecond:
+
+    >>> from nas.arch.presets import preset
+    >>> arch = preset("mnasnet-small")
+    >>> machine = Machine("any", "avx2", 4, "", "Linux x86_64", "1.20.0")
+    >>> origin = Origin(machine, Device(), "any", 2.6, "any", 1000, "same", "0.1.0", "2026-01-01 00:00", 2)
+    >>> layers = tuple(fragment_layers(whole(arch)))
+    >>> table = LatencyTable("example", origin, dict.fromkeys(layers, 0.1), dict.fromkeys(layers, 0.0))
+    >>> round(table.estimate(arch).value / 0.1) == len(layers)
+    True
     """
 
     name: str

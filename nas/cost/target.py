@@ -148,7 +148,7 @@ def read_target(text: str) -> ParsedTarget:
     found = re.fullmatch(r" *([0-9]{1,15}(?:\.[0-9]{1,15})?) *([A-Za-z]*) *", amount)
     if not found or found.group(2) not in kind.units:
         raise TargetError(f"target {text!r}: {_amount_problem(amount, found)}", _amount_rule(kind))
-    # Decimal arithmetic: binary floats give 4.1 * 1e6 = 4099999.9999999995, and "4.1M" and "4100k" must be equal targets.
+    # Decimal arithmetic, since "4.1M" and "4100k" must be equal: with binary floats 4.1 * 1e6 is 4099999.9999999995.
     limit = float(Decimal(found.group(1)) * Decimal(repr(kind.units[found.group(2)])))
     if limit <= 0:
         raise TargetError(f"target {text!r}: the limit {amount.strip()!r} is not above zero", _amount_rule(kind))
