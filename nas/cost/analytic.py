@@ -119,6 +119,7 @@ def peak_elements(nodes: Sequence[Node], shape: Shape) -> int:
     alive = {INPUT: shape.elements}
     peak = shape.elements
     for i, node in enumerate(nodes):
+        # Only a tensor that no later node reads can be overwritten: a skip connection keeps its input.
         if node.op in IN_PLACE and last_use[node.inputs[0]] == i:
             del alive[node.inputs[0]]
         alive[node.name] = node.shape.elements

@@ -17,8 +17,7 @@ from nas.arch.spec import Part
 from nas.cost.base import Chain
 
 Combine = Callable[[float, float], float]
-# Takes a part, the shape of its input and the number of classes; returns figures of the part and the shape of its
-# output.
+# Takes a part, its input shape and the number of classes; returns the figures and the output shape of the part.
 PartFunction = Callable[[Part, Shape, int], tuple[tuple[float, ...], Shape]]
 _UNKNOWN = -1
 

@@ -143,6 +143,7 @@ class LatencyTable:
 
     def span(self, chain: Chain) -> tuple[float, float]:
         """Return the cost range of a chain; see `ChainCostModel`."""
+        # The intercept is the same for all networks, so that it shifts both bounds.
         low, high = chain_range(chain, self._part_ms, add)
         return low + self.correction.intercept_ms, high + self.correction.intercept_ms
 
@@ -179,6 +180,7 @@ class LatencyTable:
                 )
 
     def _part_ms(self, part: Part, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:
+        # Two threads may compute the same value; writing it twice changes nothing.
         key = (part, shape)
         if key not in self._cache:
             layers, out = part_layers(part, shape, classes)

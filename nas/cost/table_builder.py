@@ -125,6 +125,7 @@ def _build(
     for items, batch in zip(plan.batches, batches, strict=True):
         for item, ratio in zip(items, batch.ratios, strict=True):
             ratios[item].append(ratio)
+    # All latencies are ratios times this one value: per-batch values would bring the drift of the machine back in.
     reference_ms = float(np.median([batch.reference_ms for batch in batches]))
     adapted_from = "" if based_on is None else based_on.name
     origin = current_origin(meter, plan.chain, plan.padding, space, reference_ms, plan.passes, adapted_from)

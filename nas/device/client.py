@@ -80,6 +80,7 @@ class Pool:
 
     def _common_machine(self) -> Machine:
         first = self.connections[0]
+        # Connections open in parallel: each takes seconds, and longer on a slow board.
         with ThreadPoolExecutor(len(self.connections)) as threads:
             machines: list[Machine] = list(threads.map(lambda each: each.machine, self.connections))
         for each, machine in zip(self.connections, machines, strict=True):
@@ -118,6 +119,7 @@ class Pool:
                 self._discard(connection)
                 continue
             except BaseException:
+                # The device works, although it rejected this batch.
                 self._release(connection)
                 raise
             self._release(connection)
@@ -129,6 +131,7 @@ class Pool:
 
         After an error or an early end, batches that have not started are canceled, and the others are waited for.
         """
+        # The stack is left before the executor, so that waiting batches are canceled before it joins its threads.
         with ThreadPoolExecutor(len(self.connections)) as threads, ExitStack() as undo:
             waiting = [threads.submit(self.measure, batch, aim) for batch in batches]
             for future in waiting:

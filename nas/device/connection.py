@@ -137,12 +137,15 @@ class Connection:
         except DeviceLostError as lost:
             raise self._lost_error(lost, self._stop_agent()) from None
         except BaseException:
-            self._stop_agent(0.0)
+            self._stop_agent(0.0)  # Without a grace period: the agent may still be measuring.
             raise
 
     def _connect(self) -> tuple[AgentProcess, Machine]:
         if self._closed:
-            raise DeviceError(f"the connection to {self.place} is closed", "connect again")
+            raise DeviceError(
+                f"the connection to {self.place} is closed, and a closed connection measures nothing",
+                "open another one",
+            )
         agent = self._agent = start_agent(agent_command(self.address, os.environ))
         try:
             welcome = self._exchange_hello(agent)
@@ -169,6 +172,7 @@ class Connection:
         return reply
 
     def _check_versions(self, versions: tuple[int, str] | None) -> None:
+        # Patch versions of one minor version use the same protocol and the same graphs.
         if versions and (versions[0], _minor_version(versions[1])) != (PROTOCOL, _minor_version(__version__)):
             raise DeviceError(
                 f"{self.place} has hwnas {versions[1]} (protocol {versions[0]}), "
@@ -231,6 +235,7 @@ def _matching_reply(request: MeasureRequest, reply: Reply) -> TimingsReply | Err
     Raises:
         DeviceError: It has another number, or times of another number of fragments.
     """
+    # An agent that could not read the request does not know its number and answers with 0.
     if isinstance(reply, ErrorReply) and reply.id in (0, request.id):
         return reply
     if not isinstance(reply, TimingsReply) or reply.id != request.id:

@@ -47,6 +47,7 @@ from nas.graph.fragment import Fragment
 PROTOCOL = 1
 REPLY_MARK = b'{"reply":'
 """Start of every reply. The client finds it even after text that a shell printed without a line break."""
+# These limits bound the memory of a request before anything of it is built; `Limits` then checks the sizes of networks.
 MAX_FRAGMENTS = 1024
 MAX_PARTS = 2000
 
@@ -173,6 +174,7 @@ _TIMING_FIELDS: Mapping[str, Reader] = {
 
 def _timing(where: str, data: Any) -> Timing:
     timing = Timing(**read_fields(where, data, _TIMING_FIELDS))
+    # An agent of another implementation could confuse the fields; the order shows it.
     if not timing.min_ms <= timing.median_ms <= timing.p95_ms:
         reject(where, data, "times in order: smallest, median, 95th percentile")
     return timing
@@ -278,6 +280,7 @@ def protocol_versions(line: bytes | str) -> tuple[int, str] | None:
     data = load_line("a reply", line)
     if not isinstance(data, dict) or data.get("reply") != "hello":
         return None
+    # Other keys are ignored: a later protocol may add some, and its version should still be reported.
     given = {key: data.get(key) for key in _VERSIONS}
     protocol, version = read_fields("hello", given, _VERSIONS).values()
     return protocol, version
@@ -322,6 +325,7 @@ def encode(message: Request | Reply) -> bytes:
     """
     word, kind, write = _WRITERS[type(message)]
     try:
+        # NaN and Infinity are no JSON, although Python would write them.
         text = json.dumps({word: kind, **write(message)}, separators=(",", ":"), allow_nan=False)
     except ValueError as error:
         raise DeviceError(f"a {word} cannot be written: {error}", "measure again") from None

@@ -119,12 +119,15 @@ def time_in_turn(reference: Run, runs: Sequence[Run], aim: Aim, *, clock: Clock 
     times: list[list[float]] = []
     end = clock() + aim.seconds
     while not _is_done(times, aim, time_is_up=clock() >= end):
+        # One run of each per round: the two times of a ratio are then a fraction of a second apart, while blocks of
+        # runs of one network would be separated by the drift of several seconds.
         times.append([run() for run in (reference, *runs)])
     return summarize(np.array(times), warmups)
 
 
 def _is_done(times: Sequence[Sequence[float]], aim: Aim, *, time_is_up: bool) -> bool:
     count = len(times)
+    # The smallest number of rounds has priority over the time limit: without several rounds there is no standard error.
     if count < aim.least:
         return False
     if time_is_up or count >= aim.most:
@@ -151,6 +154,8 @@ def summarize(times: NDArray[np.float64], warmups: int = 0) -> Turns:
     """Compute the result from the times in seconds `(rounds, 1 + candidates)`, the reference in the first column."""
     ratios = times / times[:, :1]
     spreads = _standard_errors(ratios)
+    # Quartiles ignore a few long interruptions, which the median of the ratios ignores too. They react to work that
+    # shares the machine during a quarter of the rounds or more.
     low, middle, high = np.quantile(times[:, 0], (0.25, 0.5, 0.75))
     made = [_timing(*columns) for columns in zip(times.T, ratios.T, spreads, strict=True)]
     return Turns(tuple(made[1:]), made[0], float((high - low) / 2 / middle), warmups)
