@@ -36,8 +36,8 @@ from nas.device.client import connect
 from nas.device.machine import this_machine
 from nas.device.quantize import quantize
 from nas.device.session import make_runner, open_session
+from nas.device.spec import Device, parse_address
 from nas.device.timing import Aim, time_in_turn
-from nas.device.words import Device, parse_address
 from nas.graph.build import build_graph
 from nas.graph.fragment import whole
 from nas.graph.weights import folded_weights

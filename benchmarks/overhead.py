@@ -43,7 +43,7 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
 from nas.device.machine import this_machine
-from nas.device.words import Device
+from nas.device.spec import Device
 from nas.evaluate.function import FunctionEvaluator
 from nas.samplers.base import distributions
 from nas.samplers.filtered import Proposal

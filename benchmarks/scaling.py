@@ -34,7 +34,7 @@ from attrs import evolve
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.device.machine import this_machine
-from nas.device.words import Device
+from nas.device.spec import Device
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.evaluate.short_training.resized import images_of
 from nas.studies.opening import quiet_optuna

@@ -28,7 +28,7 @@ from nas.arch.spec import Architecture
 from nas.data.base import ImageData
 from nas.data.load import load_images
 from nas.device.machine import this_machine
-from nas.device.words import Device
+from nas.device.spec import Device
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.space.files import find_space
 from nas.train.device import find_device

@@ -8,7 +8,7 @@ from nas.cli.shared.options import json_option
 
 if TYPE_CHECKING:
     from nas.device.machine import Machine
-    from nas.device.words import Device
+    from nas.device.spec import Device
 
 
 @click.command()
@@ -37,7 +37,7 @@ def command(devices: tuple[str, ...], as_json: bool) -> None:
 def _here() -> list[dict[str, Any]]:
     """A row for every provider of this machine."""
     from nas.device.machine import providers, this_machine
-    from nas.device.words import Device
+    from nas.device.spec import Device
 
     devices = [Device(provider) for provider in providers()]
     return [_row(device.short, device, this_machine(device)) for device in devices]
@@ -45,7 +45,7 @@ def _here() -> list[dict[str, Any]]:
 
 def _named(text: str) -> list[dict[str, Any]]:
     from nas.cli.shared.on_device import connected
-    from nas.device.words import parse_address
+    from nas.device.spec import parse_address
 
     with connected([text]) as meter:
         return [_row(parse_address(text).short, meter.device, meter.machine)]
@@ -54,7 +54,7 @@ def _named(text: str) -> list[dict[str, Any]]:
 def _row(word: str, device: "Device", machine: "Machine") -> dict[str, Any]:
     """A device's word and what it is; tables are those that are exactly of it."""
     from nas.cli.shared.on_device import table_folders
-    from nas.cost.table_find import matching_files
+    from nas.cost.table_lookup import matching_files
 
     return {
         "device": word,

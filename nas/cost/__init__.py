@@ -1,1 +1,1 @@
-"""What an architecture costs."""
+"""Holds the cost models of architectures: counted costs, latency tables and measured latencies."""

@@ -1,4 +1,4 @@
-"""What every cost model has in common."""
+"""Interfaces and records that all cost models share."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -14,14 +14,14 @@ from nas.arch.spec import Architecture, Part
 
 @frozen
 class Cost:
-    """A cost with its origin.
+    """Hold a cost with its uncertainty and origin.
 
     Attributes:
-        value: in `unit`.
-        unit: "MACs", "params", "bytes", "ms".
-        source: how it is known, e.g. "counted".
-        spread: one standard deviation in `unit`; 0 for what is exact, NaN where it is not known.
-        noisy: whether other work disturbed the machine while it was measured.
+        value: Cost in `unit`.
+        unit: "MACs", "params", "bytes" or "ms".
+        source: How the value was obtained, like "counted" or "measured on cpu".
+        spread: One standard deviation in `unit`; 0 for an exact cost, NaN where it is unknown.
+        noisy: Whether other work disturbed the machine during the measurement.
     """
 
     value: float
@@ -33,13 +33,15 @@ class Cost:
 
 @frozen(eq=False)
 class Chain:
-    """Many architectures that share their parts: at each place one of several parts.
+    """Describe a set of architectures: each place in the sequence of parts has one of several options.
+
+    Cost models evaluate such a set quickly, since its architectures share their parts.
 
     Attributes:
-        shape: of one input image.
-        classes: of the classifier.
-        options: for each place (stem, stages, head) the distinct parts that may stand there; None leaves a stage out.
-        memo: what cost models remember of it.
+        shape: Shape of one input image.
+        classes: Number of classes.
+        options: For each place (stem, stages, head) the distinct parts among which it chooses; None leaves a stage out.
+        memo: Cache of the cost models, which belongs to this chain and is discarded with it.
     """
 
     shape: Shape
@@ -49,47 +51,56 @@ class Chain:
 
 
 class CostModel(Protocol):
-    """Gives an architecture's cost: the same for equal networks, callable from several threads at once."""
+    """Estimate the cost of architectures.
+
+    An implementation returns equal costs for equal networks, and several threads may call it at the same time.
+    """
 
     def estimate(self, arch: Architecture) -> Cost:
-        """The cost of one image through `arch` at its own resolution and classes."""
+        """Return the cost of running one image through `arch` at its own resolution and number of classes."""
         ...
 
 
 class ChainCostModel(CostModel, Protocol):
-    """A cost that is known part by part, and so of many architectures at once."""
+    """Estimate a cost that is a sum or maximum over parts, so that many architectures are evaluated at once."""
 
     def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Costs `(N,)` of the architectures that take option `index[n, place]` at each place."""
+        """Return the costs `(N,)` of the architectures that have option `index[n, place]` at each place."""
         ...
 
     def span(self, chain: Chain) -> tuple[float, float]:
-        """The smallest and the largest cost among all architectures of the chain."""
+        """Return the cost range: the smallest and the largest cost among all architectures of the chain."""
         ...
 
 
 class Judge(Protocol):
-    """Measures finished candidates once more, all of them in turn, so that they can be told apart."""
+    """Measure the final candidates in turn with each other, so that small differences between them are visible."""
 
     def together(self, archs: Sequence[Architecture]) -> Sequence[Cost]:
-        """Their costs, in their order."""
+        """Return the measured costs in the order of `archs`."""
         ...
 
 
 @frozen
 class Target:
-    """What a cost should be: at most `limit`, and for the first of several targets near it.
+    """Define a target: a cost that should be at most `limit` and, for the first of several targets, close to it.
 
     Attributes:
-        name: as on the command line, "flops".
-        kept_as: the name of the cost in trials and tables, "macs".
-        cost: its model.
-        limit: in the cost's unit.
-        text: in a form of its own: equal targets have equal texts, "flops=400M".
-        unit: of the cost, "MACs", with the precision where there is one, "bytes at int8".
-        basis: what the cost rests on, such as device and table; kept in the study, and equal when it goes on.
-        judge: what measures the best architectures in the end; None where estimates are exact.
-        measured_here: whether asking for a cost may time a network on this machine, which nothing should disturb.
+        name: Name on the command line, like "flops".
+        kept_as: Name of the cost in trials and tables, like "macs".
+        cost: Cost model.
+        limit: Upper bound in the unit of the cost.
+        text: Canonical text form, like "flops=400M"; equal targets have equal texts.
+        unit: Unit of the cost, with the precision where it is not fp32, like "MACs" or "bytes at int8".
+        basis: What the cost depends on, such as the device and the table. A study stores it, and resuming requires an
+            equal basis.
+        judge: Measures the best architectures at the end of a search; None where estimates are exact.
+        measured_here: Whether an estimate may time a network on this machine, so that no other work should run on it.
+
+    >>> from nas.cost.target import parse_target
+    >>> target = parse_target("flops=400M")
+    >>> target.limit, target.amount(385_814_752)
+    (400000000.0, '385.8M MACs')
     """
 
     name: str
@@ -103,17 +114,23 @@ class Target:
     measured_here: bool = field(default=False, eq=False)
 
     def amount(self, value: float) -> str:
-        """A cost as people read it."""
+        """Return a cost as text for people."""
         return format_amount(value, self.unit)
 
 
 def format_amount(value: float, unit: str) -> str:
-    """A cost as people read it: "398.2M MACs", "3.887M params", "6.02 MB", "7.912 ms"."""
+    """Return a cost as text for people, with at most four significant digits.
+
+    >>> format_amount(398_200_000, "MACs"), format_amount(3_887_038, "params")
+    ('398.2M MACs', '3.887M params')
+    >>> format_amount(6_021_120, "bytes"), format_amount(7.9123, "ms")
+    ('6.02 MB', '7.912 ms')
+    """
     if unit.startswith("bytes"):
         return f"{value / 1e6:.2f} MB" if value >= 1e5 else f"{value:,.0f} B"
     if unit == "ms":
         return f"{value:.4g} ms"
-    rounded = float(f"{value:.4g}")
+    rounded = float(f"{value:.4g}")  # The unit fits the rounded value: 999,960 is shown as 1M and not as 1000k.
     size, letter = max(((size, letter) for letter, size in COUNT_UNITS.items() if rounded >= size), default=(1.0, ""))
     return f"{value / size:.4g}{letter} {unit}"
 

@@ -1,4 +1,8 @@
-"""Costs known part by part, of many architectures at once."""
+"""Costs of many architectures at once, from figures of their parts.
+
+A sampler asks for the costs of thousands of random architectures of one space. Each part is evaluated once for each
+shape that its input can have, and the rest is array look-ups.
+"""
 
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -12,92 +16,112 @@ from nas.arch.layers import Shape
 from nas.arch.spec import Part
 from nas.cost.base import Chain
 
-Join = Callable[[float, float], float]
-# A part's figures and the shape of its output, given its input's shape and the number of classes.
-Share = Callable[[Part, Shape, int], tuple[tuple[float, ...], Shape]]
+Combine = Callable[[float, float], float]
+# Takes a part, its input shape and the number of classes; returns the figures and the output shape of the part.
+PartFunction = Callable[[Part, Shape, int], tuple[tuple[float, ...], Shape]]
 _UNKNOWN = -1
 
 
-def chain_shares(chain: Chain, index: NDArray[np.intp], share: Share) -> NDArray[np.float64]:
-    """Figures `(places, N, figures)` of the part that stands at each place; each is asked for once a chain."""
-    known = chain.memo.setdefault(share, _Shares(chain, share))
-    assert isinstance(known, _Shares)  # noqa: S101 -- nobody else writes there
-    return known.of(index)
+def chain_figures(chain: Chain, index: NDArray[np.intp], function: PartFunction) -> NDArray[np.float64]:
+    """Return the figures `(places, N, figures)` of the part at each place of each architecture.
+
+    Args:
+        chain: The set of architectures.
+        index: Options `(N, places)` that each architecture has.
+        function: Gives the figures of one part; it is called once for each part and input shape in the life of the
+            chain.
+    """
+    table = chain.memo.setdefault(function, _PartTable(chain, function))
+    assert isinstance(table, _PartTable)  # noqa: S101 -- only this function writes under keys that are functions
+    return table.look_up(index)
 
 
-class _Shares:
-    """What `share` says of a chain's parts behind every shape that was met: arrays, to be read by number."""
+class _PartTable:
+    """Store the figures of all parts of a chain that were needed so far.
 
-    def __init__(self, chain: Chain, share: Share) -> None:
-        self.chain, self.share = chain, share
+    Shapes are numbered in the order in which they occur. For each place, `figures[shape, option]` are the figures of
+    the option behind this input shape, and `next_shape[shape, option]` is the number of its output shape.
+    """
+
+    def __init__(self, chain: Chain, function: PartFunction) -> None:
+        self.chain, self.function = chain, function
         self.shapes: dict[Shape, int] = {chain.shape: 0}
         self.figures = [np.zeros((1, len(options), 0)) for options in chain.options]
-        self.after = [np.full((1, len(options)), _UNKNOWN) for options in chain.options]
-        self.lock = Lock()
+        self.next_shape = [np.full((1, len(options)), _UNKNOWN) for options in chain.options]
+        self.lock = Lock()  # A table grows in place, and several threads may use one chain.
 
-    def of(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
-        state = np.zeros(len(index), dtype=np.intp)
+    def look_up(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Follow all architectures through the places, from the input shape to the head."""
+        shape = np.zeros(len(index), dtype=np.intp)
         places = []
         with self.lock:
             for place, column in enumerate(index.T):
-                self._learn(place, state, column)
-                places.append(self.figures[place][state, column])
-                state = self.after[place][state, column]
-        return _same_width(places)
+                self._add_missing(place, shape, column)
+                places.append(self.figures[place][shape, column])
+                shape = self.next_shape[place][shape, column]
+        return _stack(places)
 
-    def _learn(self, place: int, state: NDArray[np.intp], column: NDArray[np.intp]) -> None:
-        """Ask for what is not known yet, and for nothing twice."""
-        self.after[place] = _longer(self.after[place], len(self.shapes), _UNKNOWN)
-        new = self.after[place][state, column] == _UNKNOWN
+    def _add_missing(self, place: int, shape_numbers: NDArray[np.intp], column: NDArray[np.intp]) -> None:
+        """Evaluate the combinations of input shape and option that are not in the table yet."""
+        self.next_shape[place] = _with_rows(self.next_shape[place], len(self.shapes), _UNKNOWN)
+        new = self.next_shape[place][shape_numbers, column] == _UNKNOWN
         if not new.any():
             return
-        pairs = sorted(set(zip(state[new].tolist(), column[new].tolist(), strict=True)))
+        pairs = sorted(set(zip(shape_numbers[new].tolist(), column[new].tolist(), strict=True)))
         options, shapes = self.chain.options[place], list(self.shapes)
-        found = [_share(self.share, options[option], shapes[before], self.chain.classes) for before, option in pairs]
-        self._make_room(place, max(len(figures) for figures, _ in found))
-        for (before, option), (figures, shape) in zip(pairs, found, strict=True):
+        computed = [
+            _evaluate(self.function, options[option], shapes[before], self.chain.classes) for before, option in pairs
+        ]
+        self._grow(place, max(len(figures) for figures, _ in computed))
+        for (before, option), (figures, shape) in zip(pairs, computed, strict=True):
             self.figures[place][before, option, : len(figures)] = figures
-            self.after[place][before, option] = self.shapes.setdefault(shape, len(self.shapes))
+            self.next_shape[place][before, option] = self.shapes.setdefault(shape, len(self.shapes))
 
-    def _make_room(self, place: int, width: int) -> None:
-        known = self.figures[place]
-        wide = np.pad(known, ((0, 0), (0, 0), (0, max(0, width - known.shape[2]))))
-        self.figures[place] = _longer(wide, len(self.shapes), 0.0)
+    def _grow(self, place: int, width: int) -> None:
+        """Extend the figures of a place to the current number of shapes and to `width` figures."""
+        table = self.figures[place]
+        wide = np.pad(table, ((0, 0), (0, 0), (0, max(0, width - table.shape[2]))))
+        self.figures[place] = _with_rows(wide, len(self.shapes), 0.0)
 
 
-def _longer(rows: NDArray[Any], count: int, value: float) -> NDArray[Any]:
-    """At least so many rows, the new ones full of a value."""
+def _with_rows(rows: NDArray[Any], count: int, value: float) -> NDArray[Any]:
+    """Return an array with at least `count` rows; new rows are filled with `value`."""
     missing = max(0, count - len(rows))
     return np.pad(rows, ((0, missing), *((0, 0),) * (rows.ndim - 1)), constant_values=value) if missing else rows
 
 
-def _share(share: Share, part: Part | None, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:
-    """A stage that is left out costs nothing and passes its input on."""
-    return ((), shape) if part is None else share(part, shape, classes)
+def _evaluate(function: PartFunction, part: Part | None, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:
+    """Evaluate a part; a stage that is left out has no figures and passes its input on."""
+    return ((), shape) if part is None else function(part, shape, classes)
 
 
-def _same_width(places: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    same = np.zeros((len(places), len(places[0]), max(place.shape[1] for place in places)))
-    for row, place in zip(same, places, strict=True):
+def _stack(places: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Stack the figures of all places; a place with fewer figures, such as one without parts, is padded with zeros."""
+    stacked = np.zeros((len(places), len(places[0]), max(place.shape[1] for place in places)))
+    for row, place in zip(stacked, places, strict=True):
         row[:, : place.shape[1]] = place
-    return same
+    return stacked
 
 
-def chain_span(chain: Chain, share: Share, join: Join) -> tuple[float, float]:
-    """Smallest and largest cost, exactly: the best way to every shape, place after place.
+def chain_range(chain: Chain, function: PartFunction, combine: Combine) -> tuple[float, float]:
+    """Return the smallest and the largest cost of all architectures of a chain.
+
+    This is exact although the architectures are not enumerated: costs of parts depend on earlier parts only through
+    the input shape, and `combine` never decreases in either argument. Dynamic programming over the places therefore
+    needs only the smallest and the largest cost of all partial networks that end in each shape.
 
     Args:
-        chain: the architectures.
-        share: a part's one figure.
-        join: how two of them make one, `add` or `max`.
+        chain: The set of architectures.
+        function: Gives one figure of a part.
+        combine: Combines the figures of two parts: `add` or `max`.
     """
-    ends: dict[Shape, tuple[float, float]] = {chain.shape: (0.0, 0.0)}
+    ranges: dict[Shape, tuple[float, float]] = {chain.shape: (0.0, 0.0)}
     for options in chain.options:
-        after: dict[Shape, tuple[float, float]] = {}
-        for (shape, (low, high)), part in product(ends.items(), options):
-            figures, out = _share(share, part, shape, chain.classes)
+        extended: dict[Shape, tuple[float, float]] = {}
+        for (shape, (low, high)), part in product(ranges.items(), options):
+            figures, out = _evaluate(function, part, shape, chain.classes)
             value = figures[0] if figures else 0.0
-            least, most = after.get(out, (float("inf"), float("-inf")))
-            after[out] = (min(least, join(low, value)), max(most, join(high, value)))
-        ends = after
-    return min(low for low, _ in ends.values()), max(high for _, high in ends.values())
+            least, most = extended.get(out, (float("inf"), float("-inf")))
+            extended[out] = (min(least, combine(low, value)), max(most, combine(high, value)))
+        ranges = extended
+    return min(low for low, _ in ranges.values()), max(high for _, high in ranges.values())

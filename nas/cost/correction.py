@@ -1,8 +1,9 @@
-"""From times of layers to the time of a network: a few factors, fitted on whole networks.
+"""Correction of summed layer latencies to network latencies by a few factors, fitted on whole networks.
 
-A network takes about as long as its layers in a row, and a little more or less according to their kind: what lies in
-a cache between two layers is lost while one of them is timed alone. So each kind of layer has a factor, all of them
-held near a common one (ridge regression), and there is an intercept for what a run costs by itself.
+The latency of a network is close to the sum of its layers' latencies, and differs by a few percent according to the
+kinds of its layers: inside a network the output of one layer is still in a cache when the next one reads it. Each
+kind of layer therefore has a factor. A ridge penalty holds all factors near a common one, since about 30 networks
+cannot determine them separately. An intercept stands for the overhead of one run.
 """
 
 from collections.abc import Mapping
@@ -18,14 +19,15 @@ Floats = NDArray[np.float64]
 RIDGE = 0.3
 
 
-def kind(part: Part) -> str:
-    """The kind of a layer, as far as factors differ."""
+def layer_kind(part: Part) -> str:
+    """Return the kind of a layer, which determines its factor."""
     if not isinstance(part, Stage):
         return "ends"
-    return "gated" if part.gate else "pooled" if part.skip == "pool" else PLAIN[part.operator]
+    return "gated" if part.gate else "pooled" if part.skip == "pool" else PLAIN_KINDS[part.operator]
 
 
-PLAIN: Mapping[str, str] = MappingProxyType(
+# Kinds of the operators of stages without a gate and without a pooled skip.
+PLAIN_KINDS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("conv", "fused", "basic", "bottleneck"), "dense"),
         **dict.fromkeys(("dsconv", "mbconv"), "depthwise"),
@@ -36,14 +38,13 @@ KINDS = ("ends", "dense", "depthwise", "gated", "pooled")
 
 @frozen
 class Correction:
-    """What turns summed layers into a network's time.
+    """Hold the factors that turn layer latencies into a network latency.
 
     Attributes:
-        factors: by kind of layer.
-        intercept_ms: of a run by itself.
-        error: standard deviation of the relative error on networks that were left out of the fit in turn; None where
-            nothing was fitted.
-        networks: how many it was fitted on.
+        factors: Factor of each kind of layer.
+        intercept_ms: Overhead of one run in milliseconds.
+        error: Root mean square of the relative error in leave-one-out cross-validation; None without a fit.
+        networks: Number of networks of the fit.
     """
 
     factors: Mapping[str, float]
@@ -52,31 +53,43 @@ class Correction:
     networks: int = 0
 
 
-NONE = Correction(MappingProxyType(dict.fromkeys(KINDS, 1.0)))
+NO_CORRECTION = Correction(MappingProxyType(dict.fromkeys(KINDS, 1.0)))
 
 
-def fit(sums: Floats, measured: Floats) -> Correction:
-    """Fit factors and intercept to the relative errors.
+def fit_correction(kind_sums: Floats, measured: Floats) -> Correction:
+    """Fit factors and intercept by least squares of the relative error.
 
     Args:
-        sums: for each network the milliseconds of its layers of each kind, `(networks, kinds)`.
-        measured: its time in milliseconds, `(networks,)`.
+        kind_sums: Summed milliseconds of the layers of each kind, `(networks, kinds)`.
+        measured: Measured latencies in milliseconds, `(networks,)`.
+
+    >>> sums = np.random.default_rng(0).uniform(1, 10, (24, len(KINDS)))
+    >>> found = fit_correction(sums, 0.5 + 1.25 * sums.sum(axis=1))
+    >>> round(found.intercept_ms, 3), round(found.factors["dense"], 3)
+    (0.5, 1.25)
     """
-    solved = _solve(sums, measured)
-    left_out = [_solve(np.delete(sums, i, 0), np.delete(measured, i)) for i in range(len(measured))]
-    guesses = np.array([_apply(way, row) for way, row in zip(left_out, sums, strict=True)])
+    solved = _solve(kind_sums, measured)
+    left_out = [_solve(np.delete(kind_sums, i, 0), np.delete(measured, i)) for i in range(len(measured))]
+    guesses = np.array([_predict(solution, row) for solution, row in zip(left_out, kind_sums, strict=True)])
     errors = guesses / measured - 1
     factors = dict(zip(KINDS, map(float, solved[1:]), strict=True))
     return Correction(MappingProxyType(factors), float(solved[0]), float(np.sqrt(np.mean(errors**2))), len(measured))
 
 
-def _apply(solved: Floats, row: Floats) -> float:
+def _predict(solved: Floats, row: Floats) -> float:
     return float(solved[0] + row @ solved[1:])
 
 
-def _solve(sums: Floats, measured: Floats) -> Floats:
-    """Intercept and factors `(1 + kinds,)`: a common factor and each kind's distance from it, which is held small."""
-    columns = np.column_stack([np.ones(len(sums)), sums.sum(axis=1), sums]) / measured[:, None]
+def _solve(kind_sums: Floats, measured: Floats) -> Floats:
+    """Return the intercept and the factors, `(1 + kinds,)`.
+
+    The unknowns are the intercept, a common factor, and the deviation of each kind from it. Only deviations are
+    penalized.
+    """
+    # Dividing by the measured times makes the errors relative, so that small networks count as much as large ones.
+    columns = np.column_stack([np.ones(len(kind_sums)), kind_sums.sum(axis=1), kind_sums]) / measured[:, None]
+    # The common factor and the deviations overlap in one direction, and a space may lack a kind of layer altogether.
+    # The tiny second term keeps the matrix invertible and changes no factor noticeably.
     penalty = np.diag([0.0, 0.0, *[RIDGE] * len(KINDS)]) + 1e-9 * np.eye(2 + len(KINDS))
-    found = np.linalg.solve(columns.T @ columns + penalty, columns.T @ np.ones(len(sums)))
+    found = np.linalg.solve(columns.T @ columns + penalty, columns.T @ np.ones(len(kind_sums)))
     return np.asarray(np.concatenate([found[:1], found[1] + found[2:]]))

@@ -1,4 +1,4 @@
-"""Latency on a device as a cost: by a table where one fits, else by measuring each network."""
+"""Cost models of the latency on a device: by a table where one exists, and otherwise by measuring each network."""
 
 import math
 import threading
@@ -13,61 +13,66 @@ from nas.arch.spec import Architecture
 from nas.cost.base import Chain, Cost
 from nas.cost.guide import make_guide
 from nas.cost.layers import distinct_layers
-from nas.cost.table import UNIT, LatencyTable, origin_now
+from nas.cost.table import UNIT, LatencyTable, current_origin
 from nas.cost.table_plan import sample_networks
 from nas.device.client import Meter
 from nas.device.timing import NOISY, Aim, Turns
 from nas.errors import DeviceError, DeviceLostError, TargetError
 from nas.graph.fragment import whole
 
+# A candidate only has to be placed inside or outside the cost range; final candidates differ by less than 1%.
 CANDIDATE = Aim(spread=0.01, least=10, most=100, seconds=0.4)
-TOGETHER = Aim(spread=0.003, least=15, most=60, seconds=2.0)
+FINAL = Aim(spread=0.003, least=15, most=60, seconds=2.0)
 PASSES = 3
-AT_ONCE = 8
+BATCH_SIZE = 8
 GUIDE_NETWORKS = 16
-QUIETER = 0.25
-MOST_REFUSED = 3  # one after another
-WIDER = 2.0  # standard deviations
+PACE_QUANTILE = 0.25
+MAX_REFUSED = 3  # in a row
+GUIDE_MARGIN = 2.0  # in standard deviations of the guide's relative error
 
 
 @define(eq=False)
 class Stopwatch:
-    """A `CostModel` of milliseconds: measures single networks on a device, each once.
+    """Estimate latencies in milliseconds by measuring single networks, each once; this is a `CostModel`.
 
     Attributes:
-        meter: the device.
-        reference_ms: what the reference takes there; times are told as if it always did.
+        meter: The device.
+        reference_ms: Latency of the reference network there, in milliseconds. A measurement is a ratio to the
+            reference, and multiplying all ratios by one value removes the drift of the machine.
     """
 
     meter: Meter
     reference_ms: float
-    _known: dict[Architecture, Cost] = field(factory=dict, init=False)
-    _refused: int = field(default=0, init=False)
+    _costs: dict[Architecture, Cost] = field(factory=dict, init=False)
+    _refused_in_a_row: int = field(default=0, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
 
     def estimate(self, arch: Architecture) -> Cost:
-        """See `CostModel`; without end where the device refuses this one network, which is then in no band.
+        """Return the measured latency of a network; see `CostModel`.
+
+        The cost is infinite where the device rejects this network, which is then outside every cost range.
 
         Raises:
-            DeviceError: the device is lost, or refuses one network after another.
+            DeviceError: The device is lost, or rejects several networks in a row.
         """
         form = canonical(arch)
-        with self._lock:  # One at a time, or they would disturb each other.
-            if form not in self._known:
-                self._known[form] = self._measured(form)
-            return self._known[form]
+        with self._lock:  # Measurements at the same time would disturb each other.
+            if form not in self._costs:
+                self._costs[form] = self._measure(form)
+            return self._costs[form]
 
-    def _measured(self, arch: Architecture) -> Cost:
+    def _measure(self, arch: Architecture) -> Cost:
         try:
             turns = self.meter.measure([whole(arch)], CANDIDATE)
         except DeviceLostError:
             raise
         except DeviceError as error:
-            self._refused += 1
-            if self._refused >= MOST_REFUSED:
+            # A device that rejects everything has another fault than its networks, and a search should not go on.
+            self._refused_in_a_row += 1
+            if self._refused_in_a_row >= MAX_REFUSED:
                 raise
             return Cost(math.inf, UNIT, f"refused by {self.meter.device.short}: {error.problem}", math.nan)
-        self._refused = 0
+        self._refused_in_a_row = 0
         (timing,) = turns.timings
         value = timing.ratio * self.reference_ms
         return Cost(value, UNIT, f"measured on {self.meter.device.short}", value * timing.spread, turns.noisy)
@@ -75,21 +80,21 @@ class Stopwatch:
 
 @define(eq=False)
 class TableLatency:
-    """A `ChainCostModel` of milliseconds by a table; what the table has no layers for is measured.
+    """Estimate latencies in milliseconds by a table; this is a `ChainCostModel`.
 
     Attributes:
-        table: of exactly this device.
-        stopwatch: for networks outside its space, such as a baseline.
+        table: Table of exactly this device.
+        stopwatch: Measures networks with a layer that the table lacks, such as a baseline from another space.
     """
 
     table: LatencyTable
     stopwatch: Stopwatch
 
     def estimate(self, arch: Architecture) -> Cost:
-        """See `CostModel`.
+        """Return the prediction of the table, or a measurement where the table lacks a layer; see `CostModel`.
 
         Raises:
-            DeviceError: the device fails.
+            DeviceError: The device fails.
         """
         try:
             return self.table.estimate(arch)
@@ -97,97 +102,110 @@ class TableLatency:
             return self.stopwatch.estimate(arch)
 
     def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
-        """See `ChainCostModel`."""
+        """Return the predictions `(N,)` of the table; see `ChainCostModel`."""
         return self.table.many(chain, index)
 
     def span(self, chain: Chain) -> tuple[float, float]:
-        """See `ChainCostModel`."""
+        """Return the cost range by the table; see `ChainCostModel`."""
         return self.table.span(chain)
 
 
 @define(eq=False)
 class MeasuredLatency:
-    """A `ChainCostModel` of milliseconds that were measured; many networks at once are told by a guide.
+    """Measure single networks and estimate many at once by a guide, in milliseconds; this is a `ChainCostModel`.
 
     Attributes:
-        guide: says roughly which networks are worth measuring.
-        stopwatch: says what they take.
+        guide: Rough table, which selects the networks that are worth measuring.
+        stopwatch: Measures single networks.
     """
 
     guide: LatencyTable
     stopwatch: Stopwatch
 
     def estimate(self, arch: Architecture) -> Cost:
-        """See `CostModel`; measured once, then remembered.
+        """Return the latency of a network, which is measured once and then cached; see `CostModel`.
 
         Raises:
-            DeviceError: the device fails.
+            DeviceError: The device fails.
         """
         return self.stopwatch.estimate(arch)
 
     def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
-        """See `ChainCostModel`: by the guide."""
+        """Return rough estimates `(N,)` by the guide; see `ChainCostModel`."""
         return self.guide.many(chain, index)
 
     def span(self, chain: Chain) -> tuple[float, float]:
-        """See `ChainCostModel`: by the guide, and as much wider as it may be wrong."""
+        """Return the cost range by the guide, extended by its error at both ends; see `ChainCostModel`.
+
+        A range that is too narrow would reject a target that some network meets.
+        """
         low, high = self.guide.span(chain)
         error = self.guide.correction.error or 0.0
-        return low * max(0.0, 1 - WIDER * error), high * (1 + WIDER * error)
+        return low * max(0.0, 1 - GUIDE_MARGIN * error), high * (1 + GUIDE_MARGIN * error)
 
 
 @define(eq=False)
 class Judge:
-    """Measures networks in turn with each other, in several passes.
+    """Measure the final candidates in turn with each other, in several passes.
 
     Attributes:
-        meter: the device.
-        reference_ms: the reference's time when predictions were made.
+        meter: The device.
+        reference_ms: Latency of the reference in milliseconds when the predictions were made.
     """
 
     meter: Meter
     reference_ms: float
 
     def together(self, archs: Sequence[Architecture]) -> list[Cost]:
-        """Their times at the machine's slower pace, then or now: what is promised holds at both.
+        """Return the latencies in milliseconds, in the order of `archs`.
 
-        Its pace now is that of its quieter moments, which other work on it disturbs least; how much that varies while
-        it is measured is part of each spread.
+        A latency is a ratio to the reference multiplied by the reference's latency, which is the larger one of two:
+        the value when the predictions were made, and the present value. A network that meets its target therefore
+        meets it at both speeds of the machine. The present value is the first quartile over all batches, which other
+        work disturbs least; its variation over the batches is part of each spread.
 
         Raises:
-            DeviceError: the device fails.
+            DeviceError: The device fails.
         """
         if not archs:
             return []
-        batches = [archs[start : start + AT_ONCE] for start in range(0, len(archs), AT_ONCE)]
+        batches = [archs[start : start + BATCH_SIZE] for start in range(0, len(archs), BATCH_SIZE)]
         fragments = [[whole(arch) for arch in batch] for batch in batches] * PASSES
-        turns = list(self.meter.measure_each(fragments, TOGETHER))
+        turns = list(self.meter.measure_each(fragments, FINAL))
         paces_ms = np.array([turn.reference.median_ms for turn in turns])
-        slowest = max(self.reference_ms, float(np.quantile(paces_ms, QUIETER)))
-        wavering = float(paces_ms.std(ddof=1) / paces_ms.mean())
+        pace_ms = max(self.reference_ms, float(np.quantile(paces_ms, PACE_QUANTILE)))
+        pace_spread = float(paces_ms.std(ddof=1) / paces_ms.mean())
         noisy = float(np.median([turn.noise for turn in turns])) > NOISY
-        ratios = [np.array([ratio for turn in _of_pass(turns, i) for ratio in turn]) for i in range(PASSES)]
+        ratios = [np.array([ratio for turn in _pass_ratios(turns, i) for ratio in turn]) for i in range(PASSES)]
         source = f"measured on {self.meter.device.short}"
+        # The deviation between passes, minutes apart, is a better error than the standard error within one batch.
         means, errors = np.mean(ratios, axis=0), np.std(ratios, axis=0, ddof=1)
-        values, spreads = means * slowest, np.hypot(errors, means * wavering) * slowest
+        values, spreads = means * pace_ms, np.hypot(errors, means * pace_spread) * pace_ms
         return [Cost(float(v), UNIT, source, float(s), noisy) for v, s in zip(values, spreads, strict=True)]
 
 
-def _of_pass(turns: Sequence[Turns], number: int) -> list[list[float]]:
+def _pass_ratios(turns: Sequence[Turns], number: int) -> list[list[float]]:
     size = len(turns) // PASSES
     return [[timing.ratio for timing in turn.timings] for turn in turns[number * size : (number + 1) * size]]
 
 
 def measured_latency(chain: Chain, padding: str, meter: Meter, space: str, seed: int = 0) -> MeasuredLatency:
-    """A cost that is measured, its guide fitted on a few networks of the space.
+    """Return a cost model that measures, with a guide that is fitted on a few networks of a space.
+
+    Args:
+        chain: All architectures of the space.
+        padding: Padding of all layers.
+        meter: The device.
+        space: Name of the space.
+        seed: Seed of the choice of the networks.
 
     Raises:
-        DeviceError: the device fails.
+        DeviceError: The device fails.
     """
     networks = sample_networks(chain, padding, GUIDE_NETWORKS, seed)
     turns = list(meter.measure_each([[network] for network in networks], CANDIDATE))
     reference_ms = float(np.median([turn.reference.median_ms for turn in turns]))
     times = np.array([turn.timings[0].ratio for turn in turns]) * reference_ms
-    origin = origin_now(meter, chain, padding, space, reference_ms, passes=1)
+    origin = current_origin(meter, chain, padding, space, reference_ms, passes=1)
     guide = make_guide("guide", origin, distinct_layers(chain), networks, times)
     return MeasuredLatency(guide, Stopwatch(meter, reference_ms))

@@ -1,4 +1,4 @@
-"""Latency tables: the time of every layer on one device, and so the time of every network made of them."""
+"""Latency tables: the latency of each layer on one device, and with it the latency of each network of such layers."""
 
 import math
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from nas.arch.code import format_part
 from nas.arch.layers import Shape
 from nas.arch.spec import Architecture, Part
 from nas.cost.base import Chain, Cost
-from nas.cost.chain import chain_shares, chain_span
-from nas.cost.correction import KINDS, NONE, Correction, kind
+from nas.cost.chain import chain_figures, chain_range
+from nas.cost.correction import KINDS, NO_CORRECTION, Correction, layer_kind
 from nas.cost.layers import Layer, distinct_layers, fragment_layers, part_layers
 from nas.device.client import Meter
 from nas.device.machine import Machine
 from nas.device.reference import REFERENCE_NAME
-from nas.device.words import Device
+from nas.device.spec import Device
 from nas.errors import TargetError
 from nas.graph.fragment import Fragment, whole
 from nas.version import __version__
@@ -29,20 +29,20 @@ UNIT = "ms"
 
 @frozen
 class Origin:
-    """Where a table's times come from.
+    """Describe the measurements of a table.
 
     Attributes:
-        machine: that ran them.
-        device: how.
-        reference: name of the network everything was compared with.
-        reference_ms: its time, the median of all its runs.
-        space: name of the search space whose layers were timed.
-        classes: of the heads.
-        padding: of all layers.
-        nas: version of this package.
-        date: when it was finished, in UTC.
-        passes: how often each layer was timed.
-        adapted_from: name of the table whose layers these are, "" where they were timed themselves.
+        machine: Machine of the measurements.
+        device: Device specification, which says how networks ran.
+        reference: Name of the reference network.
+        reference_ms: Latency of the reference network in milliseconds: the median over all batches.
+        space: Name of the search space whose layers were timed.
+        classes: Number of classes of the heads.
+        padding: Padding of all layers.
+        nas: Version of this package.
+        date: Date and time of the last measurement, in UTC.
+        passes: Number of times that each layer was timed.
+        adapted_from: Name of the table from which the layer latencies were taken, "" where they were measured.
     """
 
     machine: Machine
@@ -58,10 +58,10 @@ class Origin:
     adapted_from: str = ""
 
 
-def origin_now(
+def current_origin(
     meter: Meter, chain: Chain, padding: str, space: str, reference_ms: float, passes: int, adapted_from: str = ""
 ) -> Origin:
-    """The origin of what a meter has just measured."""
+    """Return the origin of measurements that a meter has just finished; `Origin` explains the arguments."""
     return Origin(
         machine=meter.machine,
         device=meter.device,
@@ -79,72 +79,94 @@ def origin_now(
 
 @frozen(eq=False)
 class LatencyTable:
-    """A `ChainCostModel` of milliseconds; calls are safe from several threads.
+    """Estimate latencies in milliseconds from the latencies of layers; this is a `ChainCostModel`.
+
+    Several threads may use one table.
 
     Attributes:
-        name: as messages call it.
-        origin: of its times.
-        layers_ms: milliseconds of each layer.
-        spread_ms: their standard errors.
-        correction: fitted on whole networks.
+        name: Name of the table in messages.
+        origin: Origin of the measurements.
+        layers_ms: Latency of each layer in milliseconds.
+        spread_ms: Standard error of each latency in milliseconds; NaN where it is unknown.
+        correction: Correction that was fitted on whole networks.
+
+    A made-up table that gives each layer of a network a tenth of a millisecond:
+
+    >>> from nas.arch.presets import preset
+    >>> arch = preset("mnasnet-small")
+    >>> machine = Machine("any", "avx2", 4, "", "Linux x86_64", "1.20.0")
+    >>> origin = Origin(machine, Device(), "any", 2.6, "any", 1000, "same", "0.1.0", "2026-01-01 00:00", 2)
+    >>> layers = tuple(fragment_layers(whole(arch)))
+    >>> table = LatencyTable("example", origin, dict.fromkeys(layers, 0.1), dict.fromkeys(layers, 0.0))
+    >>> round(table.estimate(arch).value / 0.1) == len(layers)
+    True
     """
 
     name: str
     origin: Origin
     layers_ms: Mapping[Layer, float]
     spread_ms: Mapping[Layer, float]
-    correction: Correction = NONE
-    _parts: dict[tuple[Part, Shape], tuple[tuple[float, ...], Shape]] = field(factory=dict, init=False, repr=False)
+    correction: Correction = NO_CORRECTION
+    _cache: dict[tuple[Part, Shape], tuple[tuple[float, ...], Shape]] = field(factory=dict, init=False, repr=False)
 
     def estimate(self, arch: Architecture) -> Cost:
-        """See `CostModel`; its spread is the fit's error, NaN where nothing was fitted.
+        """Return the predicted latency of a network; see `CostModel`.
+
+        The spread is the error of the fit, or NaN without a fit.
 
         Raises:
-            TargetError: a layer is not in the table, or it is of other classes or padding.
+            TargetError: The table lacks a layer, or was made for another number of classes or another padding.
         """
         value, error = self.predict(whole(arch)), self.correction.error
         return Cost(value, UNIT, f"table {self.name}", math.nan if error is None else value * error)
 
     def predict(self, fragment: Fragment) -> float:
-        """Milliseconds of a network.
+        """Return the predicted latency of a network in milliseconds.
 
         Raises:
-            TargetError: see `estimate`.
+            TargetError: See `estimate`.
         """
         self._check_task(fragment.classes, fragment.padding)
         shape, total = fragment.shape, self.correction.intercept_ms
         for part in fragment.parts:
-            (value,), shape = self._share(part, shape, fragment.classes)
+            (value,), shape = self._part_ms(part, shape, fragment.classes)
             total += value
         return total
 
     def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
-        """See `ChainCostModel`."""
+        """Return the predicted latencies `(N,)` of many architectures; see `ChainCostModel`."""
         if not len(index):
             return np.zeros(0)
-        return np.asarray(chain_shares(chain, index, self._share)[:, :, 0].sum(axis=0) + self.correction.intercept_ms)
+        return np.asarray(
+            chain_figures(chain, index, self._part_ms)[:, :, 0].sum(axis=0) + self.correction.intercept_ms
+        )
 
     def span(self, chain: Chain) -> tuple[float, float]:
-        """See `ChainCostModel`."""
-        low, high = chain_span(chain, self._share, add)
+        """Return the cost range of a chain; see `ChainCostModel`."""
+        # The intercept is the same for all networks, so that it shifts both bounds.
+        low, high = chain_range(chain, self._part_ms, add)
         return low + self.correction.intercept_ms, high + self.correction.intercept_ms
 
-    def sums(self, fragment: Fragment) -> tuple[float, ...]:
-        """Milliseconds of its layers of each kind, in the order of `KINDS`, before any correction."""
+    def kind_sums(self, fragment: Fragment) -> tuple[float, ...]:
+        """Return the summed milliseconds of the layers of each kind, in the order of `KINDS` and without correction."""
         totals = dict.fromkeys(KINDS, 0.0)
         for layer in fragment_layers(fragment):
-            totals[kind(layer.part)] += self._time(layer)
+            totals[layer_kind(layer.part)] += self._layer_ms(layer)
         return tuple(totals.values())
 
     def check_chain(self, chain: Chain, padding: str) -> None:
-        """Refuse a space that has layers of which nothing is known.
+        """Check that the table has all layers of a space.
+
+        Args:
+            chain: All architectures of the space.
+            padding: Padding of the space.
 
         Raises:
-            TargetError: naming one.
+            TargetError: The table lacks a layer, which the message names, or is for other classes or another padding.
         """
         self._check_task(chain.classes, padding)
         for layer in distinct_layers(chain):
-            self._time(layer)
+            self._layer_ms(layer)
 
     def _check_task(self, classes: int, padding: str) -> None:
         for what, own, asked in (
@@ -153,25 +175,27 @@ class LatencyTable:
         ):
             if own != asked:
                 raise TargetError(
-                    f"latency table {self.name} is of {what} {own}, not {asked}", "make one with `nas latency table`"
+                    f"latency table {self.name} is of {what} {own}, not {asked}, and latencies depend on it",
+                    "make one for this task with `nas latency table`",
                 )
 
-    def _share(self, part: Part, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:
+    def _part_ms(self, part: Part, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:
+        # Two threads may compute the same value; writing it twice changes nothing.
         key = (part, shape)
-        if key not in self._parts:
+        if key not in self._cache:
             layers, out = part_layers(part, shape, classes)
-            self._parts[key] = ((math.fsum(map(self._corrected, layers)),), out)
-        return self._parts[key]
+            self._cache[key] = ((math.fsum(map(self._corrected_ms, layers)),), out)
+        return self._cache[key]
 
-    def _corrected(self, layer: Layer) -> float:
-        return self.correction.factors[kind(layer.part)] * self._time(layer)
+    def _corrected_ms(self, layer: Layer) -> float:
+        return self.correction.factors[layer_kind(layer.part)] * self._layer_ms(layer)
 
-    def _time(self, layer: Layer) -> float:
+    def _layer_ms(self, layer: Layer) -> float:
         time = self.layers_ms.get(layer)
         if time is None:
             shape = f"{layer.shape.channels}x{layer.shape.height}x{layer.shape.width}"
             raise TargetError(
                 f"latency table {self.name} has no layer {format_part(layer.part, '')!r} on {shape}",
-                "it is of another space or resolution; make one with `nas latency table`",
+                "the table is of another space or resolution; make one with `nas latency table`",
             )
         return time

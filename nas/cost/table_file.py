@@ -1,7 +1,7 @@
-"""Latency tables as text: a header of `# key: value` lines, then comma-separated rows, one a layer.
+"""The file format of latency tables: a header of `# key: value` lines, then comma-separated rows, one for each layer.
 
-`pandas.read_csv(path, comment="#")` reads the rows. Nothing in a file is run: a table from a stranger can be wrong, and
-nothing else.
+`pandas.read_csv(path, comment="#")` reads the rows. A file contains data only: a table from an untrusted source
+can hold wrong latencies, but cannot run code or exhaust the memory.
 """
 
 import math
@@ -23,41 +23,43 @@ from nas.cost.correction import KINDS, Correction
 from nas.cost.layers import Layer
 from nas.cost.table import LatencyTable, Origin
 from nas.device.machine import Machine
-from nas.device.words import parse_device
+from nas.device.spec import parse_device
 from nas.errors import ArchitectureError, DeviceError
 from nas.files import write_atomically
 
 FORMAT = "nas-latency-table/1"
 COLUMNS = "part,channels,height,width,latency_ms,spread_ms"
-MOST_BYTES = 64_000_000
-MOST_LAYERS = 200_000
-LONGEST_LINE = 2_000
-LONGEST_TEXT = 200
-MOST_MS = 1e7
+MAX_BYTES = 64_000_000
+MAX_LAYERS = 200_000
+MAX_LINE = 2_000
+MAX_TEXT = 200
+MAX_MS = 1e7
 _LINE = reprlib.Repr()
-_LINE.maxstring = 120  # a whole row, so that the value that is wrong is seen
+_LINE.maxstring = 120  # Long enough for a whole row, so that a message shows the wrong value.
 _REMEDY = "make the table anew with `nas latency table`, or take an unchanged copy"
 
 
-def _refuse(name: str, problem: str) -> NoReturn:
+def _reject(name: str, problem: str) -> NoReturn:
     raise DeviceError(f"latency table {name}: {problem}", _REMEDY)
 
 
-_UNFIT = r"\x00-\x1f\x7f,#\ud800-\udfff"
+# Control characters would break lines, "," would split fields, "#" would start a comment for pandas, and surrogates
+# cannot be encoded as UTF-8.
+_FORBIDDEN = r"\x00-\x1f\x7f,#\ud800-\udfff"
 
 
-def _text(text: str) -> str:
-    if not re.fullmatch(f"[^{_UNFIT}]{{0,{LONGEST_TEXT}}}", text):
-        raise ValueError("a short text without commas")
+def _read_text(text: str) -> str:
+    if not re.fullmatch(f"[^{_FORBIDDEN}]{{0,{MAX_TEXT}}}", text):
+        raise ValueError(f"a text of at most {MAX_TEXT} characters without control characters, commas or #")
     return text
 
 
-def _fit_text(text: str) -> str:
-    """A name from elsewhere, such as a file's, as `_text` reads it."""
-    return re.sub(f"[{_UNFIT}]", " ", text)[:LONGEST_TEXT]
+def _cleaned(text: str) -> str:
+    """Return text from an outside source, such as a file name, in a form that `_read_text` accepts."""
+    return re.sub(f"[{_FORBIDDEN}]", " ", text)[:MAX_TEXT]
 
 
-def _one(*options: str) -> Callable[[str], str]:
+def _one_of(*options: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in options:
             raise ValueError(f"one of {', '.join(options)}")
@@ -66,96 +68,98 @@ def _one(*options: str) -> Callable[[str], str]:
     return read
 
 
-def _whole(text: str) -> int:
+def _positive_integer(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,9}", text):
         raise ValueError("a whole number above 0")
     return int(text)
 
 
-def _count(text: str) -> int:
-    return 0 if text == "0" else _whole(text)
+def _natural_number(text: str) -> int:
+    return 0 if text == "0" else _positive_integer(text)
 
 
 def _number(text: str) -> float:
-    if not re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,20})?(e-?[0-9]{1,3})?", text) or abs(float(text)) > MOST_MS:
+    if not re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,20})?(e-?[0-9]{1,3})?", text) or abs(float(text)) > MAX_MS:
         raise ValueError("a number of milliseconds")
     return float(text)
 
 
-def _above_zero(text: str) -> float:
+def _positive(text: str) -> float:
     if not (value := _number(text)) > 0:
         raise ValueError("a number above 0")
     return value
 
 
-def _share(text: str) -> float | None:
-    return None if text == "unknown" else _from_zero(text)
+def _optional_error(text: str) -> float | None:
+    return None if text == "unknown" else _nonnegative(text)
 
 
-def _from_zero(text: str) -> float:
+def _nonnegative(text: str) -> float:
     if text.startswith("-"):
-        raise ValueError("a number not below 0")
+        raise ValueError("a number that is not below 0")
     return _number(text)
 
 
 def _spread(text: str) -> float:
-    """Nothing at all is a spread that is not known, as pandas has it too."""
-    return _from_zero(text) if text else math.nan
+    """Read a spread; an empty field is an unknown spread, which pandas reads as NaN too."""
+    return _nonnegative(text) if text else math.nan
 
 
-# The header's keys, in the order they are written; each is read by its function.
+# Keys of the header in the order of the file, each with the function that reads its value. The order is fixed, so that
+# equal tables are equal files, and `read_origin` reads a fixed number of lines.
 HEADER: Mapping[str, Callable[[str], Any]] = MappingProxyType(
     {
-        "format": _one(FORMAT),
-        "space": _text,
-        "classes": _whole,
-        "padding": _one(*PADDINGS),
+        "format": _one_of(FORMAT),
+        "space": _read_text,
+        "classes": _positive_integer,
+        "padding": _one_of(*PADDINGS),
         "device": parse_device,
-        "cpu": _text,
-        "isa": _text,
-        "cores": _whole,
-        "accelerator": _text,
-        "system": _text,
-        "runtime": _text,
-        "reference": _text,
-        "reference_ms": _above_zero,
-        "passes": _whole,
-        "adapted_from": _text,
-        "nas": _text,
-        "date": _text,
-        "fit_networks": _count,
-        "fit_error": _share,
+        "cpu": _read_text,
+        "isa": _read_text,
+        "cores": _positive_integer,
+        "accelerator": _read_text,
+        "system": _read_text,
+        "runtime": _read_text,
+        "reference": _read_text,
+        "reference_ms": _positive,
+        "passes": _positive_integer,
+        "adapted_from": _read_text,
+        "nas": _read_text,
+        "date": _read_text,
+        "fit_networks": _natural_number,
+        "fit_error": _optional_error,
         "fit_intercept_ms": _number,
         **{f"fit_{kind}": _number for kind in KINDS},
-        "layers": _whole,
+        "layers": _positive_integer,
     }
 )
 _MACHINE = tuple(attrs.fields_dict(Machine))
 
 
 def format_table(table: LatencyTable) -> str:
-    """The text of a table; `parse_table` is its inverse, to the digits that are written."""
+    """Return the text of a table; `parse_table` is its inverse, except that six significant digits are kept."""
     header = "".join(f"# {key}: {value}\n" for key, value in _header(table).items())
+    # Sorted rows make the file independent of the order in which the layers were timed.
     rows = [_row(layer, table.layers_ms[layer], table.spread_ms[layer]) for layer in table.layers_ms]
     return f"{header}{COLUMNS}\n" + "".join(f"{row}\n" for row in sorted(rows))
 
 
 def _header(table: LatencyTable) -> dict[str, str]:
-    origin, fitted = table.origin, table.correction
-    known = (
+    origin, correction = table.origin, table.correction
+    values = (
         {"format": FORMAT, "layers": len(table.layers_ms)}
         | attrs.asdict(origin, recurse=False)
         | attrs.asdict(origin.machine)
-        | {"reference_ms": _digits(origin.reference_ms)}
-        | {"fit_networks": fitted.networks, "fit_intercept_ms": _digits(fitted.intercept_ms)}
-        | {"fit_error": "unknown" if fitted.error is None else _digits(fitted.error)}
-        | {f"fit_{kind}": _digits(factor) for kind, factor in fitted.factors.items()}
+        | {"reference_ms": _format_number(origin.reference_ms)}
+        | {"fit_networks": correction.networks, "fit_intercept_ms": _format_number(correction.intercept_ms)}
+        | {"fit_error": "unknown" if correction.error is None else _format_number(correction.error)}
+        | {f"fit_{kind}": _format_number(factor) for kind, factor in correction.factors.items()}
     )
-    return {key: _fit_text(str(known[key])) if read is _text else str(known[key]) for key, read in HEADER.items()}
+    return {key: _cleaned(str(values[key])) if read is _read_text else str(values[key]) for key, read in HEADER.items()}
 
 
-def _digits(value: float) -> str:
-    """Six digits are far beyond what was measured."""
+def _format_number(value: float) -> str:
+    """Return a number with six significant digits, far more than a measurement of about 1% resolves."""
     return f"{value:.6g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
@@ -165,8 +169,8 @@ def _row(layer: Layer, time: float, spread: float) -> str:
         (
             format_part(layer.part, ""),
             *(str(side) for side in (shape.channels, shape.height, shape.width)),
-            _digits(time),
-            "" if math.isnan(spread) else _digits(spread),
+            _format_number(time),
+            "" if math.isnan(spread) else _format_number(spread),
         )
     )
 
@@ -175,25 +179,26 @@ def parse_table(text: str, name: str) -> LatencyTable:
     """Read the text of a table.
 
     Args:
-        text: all of it.
-        name: how messages call it.
+        text: The whole text.
+        name: Name of the table in messages.
 
     Raises:
-        DeviceError: naming the line and the rule it breaks.
+        DeviceError: A line breaks a rule; the message names both.
     """
     lines = text.split("\n")
     if lines[-1] != "":
-        _refuse(name, "its last line is cut short")
+        _reject(name, "its last line is cut short")
     size = len(HEADER)
     header = _read_header(name, lines[:size])
     if lines[size : size + 1] != [COLUMNS]:
-        _refuse(name, f"line {size + 1} is not {COLUMNS!r}")
+        _reject(name, f"line {size + 1} is not {COLUMNS!r}, the names of the columns")
     below = lines[size + 1 : -1]
-    if not len(below) == header["layers"] <= MOST_LAYERS:
-        _refuse(name, f"it should have {header['layers']} layers, at most {MOST_LAYERS}, and has {len(below)}")
+    if not len(below) == header["layers"] <= MAX_LAYERS:
+        rule = f"it should have {header['layers']} layers by its header, and no table has more than {MAX_LAYERS}"
+        _reject(name, f"it has {len(below)} rows; {rule}")
     rows = dict(_read_rows(name, below, size + 2))
     if len(rows) != len(below):
-        _refuse(name, f"{len(below) - len(rows)} of its layers stand there twice")
+        _reject(name, f"{len(below) - len(rows)} of its layers occur twice, and each layer must occur once")
     times, spreads = ({layer: pair[i] for layer, pair in rows.items()} for i in (0, 1))
     return LatencyTable(name, _origin(header), times, spreads, _correction(header))
 
@@ -202,15 +207,17 @@ def _read_header(name: str, lines: list[str]) -> dict[str, Any]:
     header = {}
     for number, (key, read) in enumerate(HEADER.items(), 1):
         line = lines[number - 1] if number <= len(lines) else ""
-        if len(line) > LONGEST_LINE:
-            _refuse(name, f"line {number} is longer than {LONGEST_LINE} characters")
+        if len(line) > MAX_LINE:
+            _reject(name, f"line {number} is longer than {MAX_LINE} characters")
         before, _, value = line.partition(": ")
         if before != f"# {key}" and line != f"# {key}:":
-            _refuse(name, f"line {number} is {reprlib.repr(line)} and should begin with '# {key}: '")
+            _reject(name, f"line {number} is {reprlib.repr(line)} and should begin with '# {key}: '")
         try:
             header[key] = read(value)
-        except (ValueError, DeviceError) as error:
-            _refuse(name, f"line {number}: {key} is {reprlib.repr(value)}; give {str(error).splitlines()[0]}")
+        except ValueError as error:
+            _reject(name, f"line {number}: {key} is {reprlib.repr(value)}; it should be {error}")
+        except DeviceError as error:
+            _reject(name, f"line {number}: {key} is {reprlib.repr(value)}, which cannot be read: {error.problem}")
     return header
 
 
@@ -218,26 +225,31 @@ def _read_rows(name: str, lines: list[str], first: int) -> Iterator[tuple[Layer,
     for number, line in enumerate(lines, first):
         fields = line.split(",")
         if len(fields) != COLUMNS.count(",") + 1:
-            _refuse(name, f"line {number} has {len(fields)} fields")
+            _reject(name, f"line {number} has {len(fields)} fields instead of {COLUMNS.count(',') + 1}")
         try:
-            sides = [_whole(side) for side in fields[1:4]]
+            sides = [_positive_integer(side) for side in fields[1:4]]
             times = _number(fields[4]), _spread(fields[5])
             yield Layer(_read_part(fields[0], sides[0]), Shape(*sides)), times
-        except (ValueError, ArchitectureError) as error:
-            _refuse(name, f"line {number}: {_LINE.repr(line)}; give {str(error).splitlines()[0]}")
+        except ValueError as error:
+            _reject(name, f"line {number} is {_LINE.repr(line)}; it should have {error}")
+        except ArchitectureError as error:
+            _reject(name, f"line {number} is {_LINE.repr(line)}, which cannot be read: {error.problem}")
 
 
 def _read_part(text: str, channels: int) -> Part:
-    """A part that is written as `format_part` does, under the name by which it is looked up."""
-    if len(text) > LONGEST_TEXT:
-        raise ValueError("a short part")
+    """Read a part that is written exactly as `format_part` does, and in canonical form.
+
+    Look-ups compare canonical parts: a row in another form would never be found, or would hide a duplicate.
+    """
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"a part of at most {MAX_TEXT} characters")
     part = parse_part(text, where="the part")
     if isinstance(part, Stage):
         if part.layers != 1:
-            raise ValueError("single layers")
+            raise ValueError("a part that is a single layer")
         part = plain_layer(part, channels)
     if format_part(part, "") != text:
-        raise ValueError(f"it as {format_part(part, '')!r}")
+        raise ValueError(f"the part in its canonical form {format_part(part, '')!r}")
     return part
 
 
@@ -253,13 +265,13 @@ def _correction(header: Mapping[str, Any]) -> Correction:
 
 
 def read_origin(path: Path) -> Origin:
-    """Read where a table's times come from, and nothing else of it.
+    """Read the header of a table's file and return the origin; the rows are not read.
 
     Raises:
-        DeviceError: it cannot be read, or its header breaks a rule.
+        DeviceError: The file cannot be read, or its header breaks a rule.
     """
-    with _explained(path), path.open("rb") as file:
-        head = b"".join(file.readline(LONGEST_LINE) for _ in HEADER)
+    with _read_errors(path), path.open("rb") as file:
+        head = b"".join(file.readline(MAX_LINE) for _ in HEADER)
         return _origin(_read_header(path.name, head.decode("utf-8").split("\n")))
 
 
@@ -267,28 +279,28 @@ def read_table(path: Path) -> LatencyTable:
     """Read a table's file.
 
     Raises:
-        DeviceError: it cannot be read, or breaks a rule.
+        DeviceError: The file cannot be read, is too large, or breaks a rule.
     """
-    with _explained(path):
-        if path.stat().st_size > MOST_BYTES:
-            _refuse(path.name, f"it is larger than {MOST_BYTES / 1e6:.0f} MB")
+    with _read_errors(path):
+        if path.stat().st_size > MAX_BYTES:
+            _reject(path.name, f"it is larger than {MAX_BYTES / 1e6:.0f} MB, and no table is")
         return attrs.evolve(parse_table(path.read_bytes().decode("utf-8"), path.name), name=path.stem)
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _read_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise DeviceError(f"latency table {path} cannot be read: {error.strerror or error}", _REMEDY) from None
     except UnicodeDecodeError:
-        _refuse(path.name, "it is not text")
+        _reject(path.name, "it is not text")
 
 
 def write_table(path: Path, table: LatencyTable) -> None:
-    """Write a table's file, whole or not at all.
+    """Write a table's file atomically: after a failure the file is absent or as it was.
 
     Raises:
-        NasError: the folder cannot be written to.
+        NasError: The folder cannot be written to.
     """
     write_atomically(path, format_table(table).encode())

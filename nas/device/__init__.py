@@ -1,1 +1,1 @@
-"""What runs on the target device: timing in ONNX Runtime, and the agent that is asked for it."""
+"""Holds the code that runs on the target device: timing in ONNX Runtime, and the agent that serves requests for it."""

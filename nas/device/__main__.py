@@ -1,6 +1,7 @@
-"""The agent as a process: `python -m nas.device` takes requests on stdin and answers on stdout, see `requests`.
+"""The agent as a process: `python -m nas.device` reads requests from stdin and writes replies to stdout.
 
-It ends when stdin does, on a signal, or when nobody reads its answers any more.
+`nas.device.protocol` defines the messages. The agent ends at the end of stdin, on a signal, or when the other end of
+stdout is closed.
 """
 
 import os
@@ -11,32 +12,36 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import BinaryIO, NoReturn
 
-_ENDING = ("SIGTERM", "SIGHUP", "SIGINT")
+_SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
 def main() -> None:
-    """Serve until the end of stdin."""
-    for name in _ENDING:
+    """Serve requests until the end of stdin."""
+    for name in _SIGNALS:
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _end)
-    with _own_pipes() as (requests, replies), suppress(BrokenPipeError):
-        from nas.device.agent import serve  # here, since what is imported may print
+            signal.signal(getattr(signal, name), _exit_on_signal)
+    with _protocol_pipes() as (requests, replies), suppress(BrokenPipeError):
+        from nas.device.agent import serve  # Imported here: a package that prints while it loads prints to stderr.
 
         serve(requests, replies)
 
 
-def _end(number: int, _frame: FrameType | None) -> NoReturn:
+def _exit_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
 @contextmanager
-def _own_pipes() -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Stdin and stdout for the protocol alone: whatever else prints, prints to stderr, and nothing else can read."""
+def _protocol_pipes() -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Reserve stdin and stdout for the protocol.
+
+    The original descriptors are duplicated and replaced at the level of the operating system, so that native code and
+    child processes too print to stderr and read an empty stdin. A stray line among the replies would be an error.
+    """
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a file descriptor's number is all that is wanted
-        os.dup2(nothing.fileno(), 0)
+    with open(os.devnull, "rb") as devnull:  # noqa: PTH123 - only the number of the file descriptor is needed
+        os.dup2(devnull.fileno(), 0)
     os.dup2(2, 1)
-    threading.Thread(target=_end_without_reader, args=(replies.fileno(),), daemon=True).start()
+    threading.Thread(target=_exit_when_unread, args=(replies.fileno(),), daemon=True).start()
     try:
         yield requests, replies
     finally:
@@ -45,14 +50,18 @@ def _own_pipes() -> Iterator[tuple[BinaryIO, BinaryIO]]:
             replies.close()
 
 
-def _end_without_reader(replies: int) -> None:
-    """A connection that broke in the middle of a measurement ends it, so that it disturbs none that follows."""
+def _exit_when_unread(replies: int) -> None:
+    """End this process when the other end of stdout is closed.
+
+    Without this an agent whose SSH connection broke would finish a measurement that no client reads, and would disturb
+    the measurement of the agent that the client has started in the meantime.
+    """
     import select
 
     if not hasattr(select, "poll"):
         return
     hangup = select.poll()
-    hangup.register(replies, 0)
+    hangup.register(replies, 0)  # An empty event mask still reports POLLERR and POLLHUP.
     hangup.poll()
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""Times from devices that may be elsewhere: one connection to an agent, or a pool of several."""
+"""Measurements on local or remote devices, over one connection or a pool of several."""
 
 import threading
 from collections import deque
@@ -11,8 +11,8 @@ from attrs import define, field
 
 from nas.device.connection import Connection, describe
 from nas.device.machine import Machine
+from nas.device.spec import Address, Device
 from nas.device.timing import Aim, Turns
-from nas.device.words import Address, Device
 from nas.errors import DeviceError, DeviceLostError
 from nas.graph.fragment import Fragment
 
@@ -20,19 +20,20 @@ __all__ = ["Connection", "Meter", "Pool", "connect"]
 
 
 class Meter(Protocol):
-    """Times fragments on one kind of machine; several threads may ask at once and get what one would.
+    """Time fragments on one kind of machine.
 
-    A failure is a `DeviceError` and never a time.
+    Several threads may call one meter at the same time; their measurements do not overlap on one machine. A failure
+    raises a `DeviceError` and never gives a time.
     """
 
     @property
     def device(self) -> Device:
-        """How networks run there."""
+        """Return the device, which specifies how networks run."""
         ...
 
     @property
     def machine(self) -> Machine:
-        """The machine; equal in kind for every measurement of this meter."""
+        """Return the machine; its kind is the same for every measurement of this meter."""
         ...
 
     def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
@@ -40,88 +41,97 @@ class Meter(Protocol):
         ...
 
     def measure_each(self, batches: Sequence[Sequence[Fragment]], aim: Aim) -> Iterator[Turns]:
-        """Times of several batches, in their order."""
+        """Time several batches and yield the results in their order."""
         ...
 
 
-def _tuple(connections: Sequence[Connection]) -> tuple[Connection, ...]:
+def _to_tuple(connections: Sequence[Connection]) -> tuple[Connection, ...]:
     return tuple(connections)
 
 
 @define(eq=False)
 class Pool:
-    """Several devices of one kind that share the work, each with one batch at a time; to be closed.
+    """Share batches among several devices of one kind, one batch at a time on each. The user closes the pool.
 
-    One that is lost for good is left out, and its batch is measured by another.
+    A device that is lost in all attempts leaves the pool, and another device measures its batch.
 
     Attributes:
-        connections: in any order; the pool ends them.
+        connections: Connections in any order; the pool closes them.
 
     Raises:
-        DeviceError: one cannot be reached, or two differ.
+        DeviceError: A device cannot be reached, or two devices differ.
     """
 
-    connections: tuple[Connection, ...] = field(converter=_tuple)
+    connections: tuple[Connection, ...] = field(converter=_to_tuple)
     _machine: Machine = field(init=False)
     _idle: deque[Connection] = field(init=False)
-    _living: int = field(init=False)
-    _change: threading.Condition = field(factory=threading.Condition, init=False)
+    _alive_count: int = field(init=False)
+    _changed: threading.Condition = field(factory=threading.Condition, init=False)
 
     def __attrs_post_init__(self) -> None:
         if not self.connections:
-            raise DeviceError("a pool has no device", "give at least one")
+            raise DeviceError("no device is given, and a measurement needs one", "give at least one")
         try:
-            self._machine = self._one_kind()
+            self._machine = self._common_machine()
         except BaseException:
             self.close()
             raise
-        self._idle, self._living = deque(self.connections), len(self.connections)
+        self._idle, self._alive_count = deque(self.connections), len(self.connections)
 
-    def _one_kind(self) -> Machine:
+    def _common_machine(self) -> Machine:
         first = self.connections[0]
+        # Connections open in parallel: each takes seconds, and longer on a slow board.
         with ThreadPoolExecutor(len(self.connections)) as threads:
             machines: list[Machine] = list(threads.map(lambda each: each.machine, self.connections))
         for each, machine in zip(self.connections, machines, strict=True):
             if (each.device, machine.kind) != (first.device, machines[0].kind):
-                one, other = _told(first, machines[0]), _told(each, machine)
-                raise DeviceError(f"{one} and {other} differ", "a pool is of equal machines; measure others apart")
+                one, other = _describe_connection(first, machines[0]), _describe_connection(each, machine)
+                raise DeviceError(
+                    f"{one} and {other} differ, and latencies of different machines cannot be compared",
+                    "give only machines of one type with the same version of ONNX Runtime",
+                )
         return machines[0]
 
     @property
     def device(self) -> Device:
-        """See `Meter`."""
+        """Return the device that all machines have; see `Meter`."""
         return self.connections[0].device
 
     @property
     def machine(self) -> Machine:
-        """See `Meter`; the first one's."""
+        """Return the machine of the first connection; see `Meter`."""
         return self._machine
 
     def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
-        """See `Meter`.
+        """Time fragments on the next idle device; see `Meter`.
 
         Raises:
-            DeviceError: a device refuses, or is another one than before.
-            DeviceLostError: all are lost.
+            DeviceError: A device rejects the request, or its machine is another one than before.
+            DeviceLostError: All devices are lost.
         """
-        lost: DeviceLostError | None = None
+        last_loss: DeviceLostError | None = None
         for _ in self.connections:
-            connection = self._take(lost)
+            connection = self._acquire(last_loss)
             try:
                 turns = connection.measure(fragments, aim)
             except DeviceLostError as error:
-                lost = error
-                self._leave_out(connection)
+                last_loss = error
+                self._discard(connection)
                 continue
             except BaseException:
-                self._put_back(connection)
+                # The device works, although it rejected this batch.
+                self._release(connection)
                 raise
-            self._put_back(connection)
+            self._release(connection)
             return turns
-        raise self._none_left(lost)
+        raise self._no_device_left(last_loss)
 
     def measure_each(self, batches: Sequence[Sequence[Fragment]], aim: Aim) -> Iterator[Turns]:
-        """See `Meter`; after an error, what has begun is waited for."""
+        """Time several batches in parallel; see `Meter`.
+
+        After an error or an early end, batches that have not started are canceled, and the others are waited for.
+        """
+        # The stack is left before the executor, so that waiting batches are canceled before it joins its threads.
         with ThreadPoolExecutor(len(self.connections)) as threads, ExitStack() as undo:
             waiting = [threads.submit(self.measure, batch, aim) for batch in batches]
             for future in waiting:
@@ -130,7 +140,7 @@ class Pool:
                 yield future.result()
 
     def close(self) -> None:
-        """End all agents; nothing can be asked any more."""
+        """End all agents; later requests raise a `DeviceError`."""
         for connection in self.connections:
             connection.close()
 
@@ -140,44 +150,58 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _take(self, lost: DeviceLostError | None) -> Connection:
-        """One that has nothing to do, when there is one."""
-        with self._change:
-            self._change.wait_for(lambda: self._idle or not self._living)
+    def _acquire(self, last_loss: DeviceLostError | None) -> Connection:
+        """Wait for an idle connection and take it.
+
+        Raises:
+            DeviceLostError: All devices are lost.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or not self._alive_count)
             if not self._idle:
-                raise self._none_left(lost)
+                raise self._no_device_left(last_loss)
             return self._idle.popleft()
 
-    def _put_back(self, connection: Connection) -> None:
-        with self._change:
+    def _release(self, connection: Connection) -> None:
+        with self._changed:
             self._idle.append(connection)
-            self._change.notify()
+            self._changed.notify()
 
-    def _leave_out(self, connection: Connection) -> None:
+    def _discard(self, connection: Connection) -> None:
         connection.close()
-        with self._change:
-            self._living -= 1
-            self._change.notify_all()
+        with self._changed:
+            self._alive_count -= 1
+            # All waiting threads wake up: if this was the last device, each of them has to raise.
+            self._changed.notify_all()
 
     @staticmethod
-    def _none_left(lost: DeviceLostError | None) -> DeviceLostError:
-        last = f"; the last one: {lost.problem}" if lost else ""
-        return DeviceLostError(f"no device of the pool is left{last}", "see that they are on and can be reached")
+    def _no_device_left(last_loss: DeviceLostError | None) -> DeviceLostError:
+        last = f"; the last one: {last_loss.problem}" if last_loss else ""
+        return DeviceLostError(
+            f"no device of the pool is left{last}",
+            "check that the machines are switched on and that the network reaches them",
+        )
 
 
-def _told(connection: Connection, machine: Machine) -> str:
+def _describe_connection(connection: Connection, machine: Machine) -> str:
     return f"{connection.place} ({describe(machine)}; {connection.device})"
 
 
 def connect(addresses: Sequence[Address]) -> Connection | Pool:
-    """A meter over all of these, to be closed; each machine stands there once, and all have the same device.
+    """Return a meter over all addresses, which the user closes.
+
+    Args:
+        addresses: Different machines of one type, all with the same device.
 
     Raises:
-        DeviceError: there is none, one cannot be reached, or they differ.
+        DeviceError: There is no address, a machine is given twice, cannot be reached, or differs from another.
     """
     places = [address.place for address in addresses]
     if twice := [place for place in places if places.count(place) > 1]:
-        raise DeviceError(f"{twice[0] or 'this machine'} is given twice", "a machine measures one thing at a time")
+        raise DeviceError(
+            f"{twice[0] or 'this machine'} is given twice, and a machine runs one measurement at a time",
+            "give each machine once",
+        )
     if len(addresses) == 1:
         return Connection(addresses[0])
     return Pool([Connection(address) for address in addresses])

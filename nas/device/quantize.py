@@ -1,4 +1,4 @@
-"""fp32 graphs ► int8 graphs, by ONNX Runtime's own static quantization."""
+"""Conversion of fp32 graphs to int8 graphs by ONNX Runtime's static quantization."""
 
 import logging
 import tempfile
@@ -14,39 +14,40 @@ Array = NDArray[np.float32]
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]
-    """Batches as the runtime's calibration reads them."""
+    """Give batches to the runtime's calibration, one at a time."""
 
     def __init__(self, name: str, batches: Iterable[Array]) -> None:
         self._feeds: Iterator[dict[str, Array]] = iter([{name: batch} for batch in batches])
 
     def get_next(self) -> dict[str, Array] | None:
-        """The next batch by the input's name, None at the end."""
+        """Return the next batch under the name of the input, or None at the end."""
         return next(self._feeds, None)
 
 
 def quantize(model: onnx.ModelProto, batches: Iterable[Array] = ()) -> onnx.ModelProto:
-    """The network with weights and activations of 8 bits, in QDQ form, weights scaled by channel.
+    """Return the network with 8-bit weights and activations, in QDQ form, with one weight scale for each channel.
 
     Args:
-        model: as `build_graph` makes it.
-        batches: inputs `(batch, C, H, W)` from which the ranges of activations are read; without any a random one is
-            taken, which is enough for timing and for nothing else.
+        model: Graph from `build_graph`.
+        batches: Inputs `(batch, C, H, W)` from which the ranges of the activations are taken. Without them a random
+            batch is used: the ranges change the accuracy, but not the latency.
     """
-    (taken,) = model.graph.input
-    shape = [dim.dim_value for dim in taken.type.tensor_type.shape.dim]
+    (graph_input,) = model.graph.input
+    shape = [dim.dim_value for dim in graph_input.type.tensor_type.shape.dim]
     given = list(batches) or [np.random.default_rng(0).random(shape, dtype=np.float32)]
-    own = onnx.ModelProto()
-    own.CopyFrom(model)  # the runtime's tool moves the weights out of what it is given
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)  # `quantize_static` moves the weights out of the model that it is given.
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
-        _quantize_into(own, target, _Batches(taken.name, given))
+        _quantize_into(copy, target, _Batches(graph_input.name, given))
         return onnx.load(target)
 
 
 def _quantize_into(model: onnx.ModelProto, target: Path, reader: CalibrationDataReader) -> None:
     root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.ERROR)  # it recommends a preprocessing that folded graphs do not need
+    level = root.level
+    # The tool warns that preprocessing was skipped. It would fold normalizations, and these graphs have none.
+    root.setLevel(logging.ERROR)
     try:
         quantize_static(
             model,
@@ -58,4 +59,4 @@ def _quantize_into(model: onnx.ModelProto, target: Path, reader: CalibrationData
             weight_type=QuantType.QInt8,
         )
     finally:
-        root.setLevel(before)
+        root.setLevel(level)

@@ -1,9 +1,10 @@
-"""The network that everything timed is compared with."""
+"""The reference network, which runs in every round of a measurement and to which all latencies are relative."""
 
 from nas.arch.code import parse_text
 from nas.graph.fragment import whole
 
-# All kinds of layers, a few milliseconds on one core. A change of it makes every table useless, hence its name.
+# It has all kinds of layers and takes a few milliseconds on one CPU core. Latencies are measured as ratios to it, so
+# that a changed network needs a new name: tables with the old name are then no longer used.
 REFERENCE_NAME = "reference-1"
 REFERENCE = whole(
     parse_text("""

@@ -1,8 +1,9 @@
-"""How a run is timed: warm up until settled, then take turns with a reference until the spread is small enough.
+"""The timing protocol: warm up, then run candidates in turn with a reference until the standard error is small enough.
 
-Machines drift by several percent within minutes, and other programs come and go. So nothing is timed by itself: each
-round runs the reference and then every candidate once, and a candidate's time is told as its ratio to the reference of
-the same round. The median of the ratios is hardly moved by single disturbed rounds.
+The speed of a machine drifts by several percent within minutes, because its clock rate changes and other programs run.
+A network is therefore never timed alone: each round runs the reference and then every candidate once. The result is the
+ratio of the candidate's time to the reference's time in the same round, in which most of the drift cancels. The median
+of the ratios over all rounds is robust against single disturbed rounds.
 """
 
 import time
@@ -17,47 +18,50 @@ from nas.errors import DeviceError
 Run = Callable[[], float]
 Clock = Callable[[], float]
 BLOCKS = 5
+"""Number of consecutive blocks into which the rounds are divided to estimate the standard error."""
 NOISY = 0.10
-"""A reference was disturbed where half the distance of its quartiles is more than this share of its median."""
+"""A machine is noisy where half the interquartile range of the reference's times exceeds this share of their median."""
 
 
-def _bounds(low: float, high: float) -> Callable[[object, object, float], None]:
+def _in_range(low: float, high: float) -> Callable[[object, object, float], None]:
     def check(_record: object, attribute: object, value: float) -> None:
         if not low <= value <= high:
             name = getattr(attribute, "name", "")
-            raise DeviceError(f"timing {name} is {value}", f"give {low:g} to {high:g}")
+            raise DeviceError(
+                f"timing {name} is {value}; it must be from {low:g} to {high:g}", "give a value in this range"
+            )
 
     return check
 
 
 @frozen
 class Aim:
-    """When a measurement is good enough.
+    """Define when a measurement stops.
 
     Attributes:
-        spread: standard error of the ratio, as a share of it, that is wanted.
-        least: rounds at least.
-        most: rounds at most.
-        seconds: after which no further round is begun, once there are `least`.
+        spread: Standard error at which it stops, as a share of the ratio.
+        least: Smallest number of rounds.
+        most: Largest number of rounds.
+        seconds: Seconds after which no further round starts, once there are `least` rounds.
     """
 
-    spread: float = field(default=0.005, validator=_bounds(0, 1))
-    least: int = field(default=15, validator=_bounds(BLOCKS, 100_000))
-    most: int = field(default=500, validator=_bounds(BLOCKS, 100_000))
-    seconds: float = field(default=0.5, validator=_bounds(0, 3600))
+    spread: float = field(default=0.005, validator=_in_range(0, 1))
+    least: int = field(default=15, validator=_in_range(BLOCKS, 100_000))
+    most: int = field(default=500, validator=_in_range(BLOCKS, 100_000))
+    seconds: float = field(default=0.5, validator=_in_range(0, 3600))
 
 
 @frozen
 class Timing:
-    """What was measured of one network or part of it.
+    """Hold the measurement of one fragment.
 
     Attributes:
-        ratio: median of its time over the reference's in the same round.
-        spread: standard error of `ratio`, as a share of it.
-        min_ms: smallest.
-        median_ms: as the clock said, not compared with the reference.
-        p95_ms: 95th percentile.
-        repeats: rounds.
+        ratio: Median over all rounds of the fragment's time divided by the reference's time in the same round.
+        spread: Standard error of `ratio`, as a share of it.
+        min_ms: Smallest time in milliseconds.
+        median_ms: Median time in milliseconds, as measured by the clock and not corrected by the reference.
+        p95_ms: 95th percentile of the times in milliseconds.
+        repeats: Number of rounds.
     """
 
     ratio: float
@@ -70,13 +74,13 @@ class Timing:
 
 @frozen
 class Turns:
-    """What was measured together.
+    """Hold the measurements of fragments that were run in turn.
 
     Attributes:
-        timings: one a candidate.
-        reference: the reference itself; its ratio is 1.
-        noise: half the middle half of the reference's times, as a share of their median.
-        warmups: runs that were thrown away until all had settled.
+        timings: Measurement of each candidate, in their order.
+        reference: Measurement of the reference; its ratio is 1.
+        noise: Half the interquartile range of the reference's times, as a share of their median.
+        warmups: Number of warm-up runs of all fragments, whose times were discarded.
     """
 
     timings: tuple[Timing, ...]
@@ -86,12 +90,16 @@ class Turns:
 
     @property
     def noisy(self) -> bool:
-        """Whether other work disturbed the machine."""
+        """Return whether other work disturbed the machine."""
         return self.noise > NOISY
 
 
-def settle(run: Run, *, least: int = 3, most: int = 60) -> int:
-    """Run until the last three runs are no faster, by 2%, than the three before; gives the number of runs."""
+def warm_up(run: Run, *, least: int = 3, most: int = 60) -> int:
+    """Run until times stop decreasing, and return the number of runs.
+
+    The first runs allocate memory, fill caches and raise the clock rate of the CPU. Warm-up ends after `most` runs,
+    or when the fastest of the last `least` runs is less than 2% faster than the fastest of the `least` runs before.
+    """
     times = [run() for _ in range(2 * least)]
     while len(times) < most and min(times[-least:]) < 0.98 * min(times[-2 * least : -least]):
         times.append(run())
@@ -102,45 +110,52 @@ def time_in_turn(reference: Run, runs: Sequence[Run], aim: Aim, *, clock: Clock 
     """Time candidates in turn with a reference and with each other.
 
     Args:
-        reference: runs the reference once and gives the seconds it took.
-        runs: the same for each candidate.
-        aim: when to stop.
-        clock: in seconds.
+        reference: Function that runs the reference once and returns the duration in seconds.
+        runs: Such a function for each candidate.
+        aim: When to stop.
+        clock: Clock in seconds that limits the whole measurement.
     """
-    warmups = sum(settle(run) for run in (reference, *runs))
+    warmups = sum(warm_up(run) for run in (reference, *runs))
     times: list[list[float]] = []
     end = clock() + aim.seconds
-    while not _enough(times, aim, late=clock() >= end):
+    while not _is_done(times, aim, time_is_up=clock() >= end):
+        # One run of each per round: the two times of a ratio are then a fraction of a second apart, while blocks of
+        # runs of one network would be separated by the drift of several seconds.
         times.append([run() for run in (reference, *runs)])
     return summarize(np.array(times), warmups)
 
 
-def _enough(times: Sequence[Sequence[float]], aim: Aim, *, late: bool) -> bool:
+def _is_done(times: Sequence[Sequence[float]], aim: Aim, *, time_is_up: bool) -> bool:
     count = len(times)
+    # The smallest number of rounds has priority over the time limit: without several rounds there is no standard error.
     if count < aim.least:
         return False
-    if late or count >= aim.most:
+    if time_is_up or count >= aim.most:
         return True
-    return count % BLOCKS == 0 and bool(np.all(_spreads(_ratios(np.array(times))) <= aim.spread))
+    # The error is checked only when all blocks have the same number of rounds.
+    return count % BLOCKS == 0 and bool(np.all(_standard_errors(_ratios(np.array(times))) <= aim.spread))
 
 
 def _ratios(times: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(times[:, 1:] / times[:, :1])
 
 
-def _spreads(ratios: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard error `(candidates,)` of the median, from the medians of successive blocks of rounds.
+def _standard_errors(ratios: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard error `(candidates,)` of the median ratio, as a share of it, by the method of batch means.
 
-    Neighbouring rounds are disturbed together, so that single rounds would promise too much.
+    Other programs disturb several consecutive rounds, so that rounds are not independent and their own standard error
+    would be too small. The medians of consecutive blocks of rounds are nearly independent.
     """
     medians = np.array([np.median(block, axis=0) for block in np.array_split(ratios, BLOCKS)])
     return np.asarray(medians.std(axis=0, ddof=1) / BLOCKS**0.5 / np.median(ratios, axis=0))
 
 
 def summarize(times: NDArray[np.float64], warmups: int = 0) -> Turns:
-    """Seconds `(rounds, 1 + candidates)`, the reference first ► what is reported."""
+    """Compute the result from the times in seconds `(rounds, 1 + candidates)`, the reference in the first column."""
     ratios = times / times[:, :1]
-    spreads = _spreads(ratios)
+    spreads = _standard_errors(ratios)
+    # Quartiles ignore a few long interruptions, which the median of the ratios ignores too. They react to work that
+    # shares the machine during a quarter of the rounds or more.
     low, middle, high = np.quantile(times[:, 0], (0.25, 0.5, 0.75))
     made = [_timing(*columns) for columns in zip(times.T, ratios.T, spreads, strict=True)]
     return Turns(tuple(made[1:]), made[0], float((high - low) / 2 / middle), warmups)

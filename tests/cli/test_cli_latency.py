@@ -18,9 +18,9 @@ from nas.cli.shared.on_device import FOLDER
 from nas.cost.layers import distinct_layers
 from nas.cost.table import LatencyTable
 from nas.cost.table_file import format_table, read_table
-from nas.cost.table_find import matching_tables
+from nas.cost.table_lookup import matching_tables
 from nas.device.machine import providers, this_machine
-from nas.device.words import Device, parse_device
+from nas.device.spec import Device, parse_device
 from nas.files import shipped_folder
 from nas.samplers.cost_range import space_chain
 from nas.space.decode import SearchSpace

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.device.link import SSH
+from nas.device.agent_process import SSH
 from tests.cli.conftest import FAKE, Nas
 from tests.device.processes import eventually
 from tests.device.sshd import Sshd, running

@@ -8,8 +8,8 @@ import pytest
 
 from nas.device.client import Meter
 from nas.device.machine import Machine
+from nas.device.spec import Device
 from nas.device.timing import Turns
-from nas.device.words import Device
 from nas.errors import DeviceError
 from tests.device.networks import HUGE, LARGE, QUICK, SMALL
 
@@ -53,14 +53,14 @@ class MeterContract:
 
     def test_a_refusal_is_an_error_and_the_next_one_is_measured(self, meter: Meter) -> None:
         for _ in range(3):
-            with pytest.raises(DeviceError, match="are let in"):
+            with pytest.raises(DeviceError, match="are allowed"):
                 meter.measure([SMALL, HUGE], QUICK)
         check(meter.measure([SMALL], QUICK), 1)
 
     def test_a_batch_that_is_refused_is_told_in_its_turn(self, meter: Meter) -> None:
         each = iter(meter.measure_each([[SMALL], [HUGE], [SMALL]], QUICK))
         check(next(each), 1)
-        with pytest.raises(DeviceError, match="are let in"):
+        with pytest.raises(DeviceError, match="are allowed"):
             next(each)
         check(meter.measure([SMALL], QUICK), 1)
 

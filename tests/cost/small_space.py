@@ -1,4 +1,4 @@
-"""A space with every kind of layer that is small enough to be listed, timed on a made-up device, and really timed."""
+"""A small space with every kind of layer, for enumeration and for simulated and real measurements."""
 
 from typing import Any
 
@@ -22,26 +22,26 @@ SMALL: dict[str, Any] = {
 
 
 def small_space() -> SearchSpace:
-    """Two stages at 32 pixels."""
+    """Return a space of two stages at 32 pixels."""
     return read_space(SMALL, "small.yaml", "small")
 
 
 def two_stages() -> SearchSpace:
-    """The same with so few choices that timing it takes seconds."""
+    """Return the space with so few choices that its measurement takes seconds."""
     few = [SMALL["stages"][0] | {"layers": 1, "channels": 8}, SMALL["stages"][1] | {"skip": "pool", "layers": 1}]
     return read_space(SMALL | {"stages": few}, "two.yaml", "two")
 
 
 def listed(space: SearchSpace) -> list[Architecture]:
-    """Every architecture, one for each combination of options."""
-    return [space.from_picks(picks) for picks in space.enumerate()]
+    """Return an architecture for each combination of options."""
+    return [space.from_picks(indices) for indices in space.enumerate()]
 
 
 def drawn(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
-    """Some architectures of a space."""
-    return [space.from_picks(picks) for picks in space.sample(np.random.default_rng(seed), count)]
+    """Return random architectures of a space."""
+    return [space.from_picks(indices) for indices in space.sample(np.random.default_rng(seed), count)]
 
 
 def chain_of(space: SearchSpace) -> Chain:
-    """The space as cost models see it."""
+    """Return the chain of a space for cost models."""
     return space_chain(space)

@@ -1,4 +1,4 @@
-"""Counted costs, against counts of another kind."""
+"""Tests of counted costs against independent counts."""
 
 from collections.abc import Sequence
 
@@ -43,7 +43,7 @@ class TestPeakMemory(ChainCostModelContract):
 
 
 def live_elements(nodes: Sequence[Node], shape: Shape) -> int:
-    """Peak memory the slow way: at every moment, every tensor is asked whether it is still or already needed."""
+    """Return the peak memory by checking, at each node, for every tensor whether it is in memory."""
     made = {INPUT: -1} | {node.name: i for i, node in enumerate(nodes)}
     sizes = {INPUT: shape.elements} | {node.name: node.shape.elements for node in nodes}
     needed = {
@@ -60,17 +60,17 @@ def live_elements(nodes: Sequence[Node], shape: Shape) -> int:
 
 @given(architectures())
 @settings(deadline=None, max_examples=50)
-def test_peak_memory_is_the_worst_moment_s_live_tensors(arch: Architecture) -> None:
+def test_peak_memory_is_the_largest_sum_of_live_tensors(arch: Architecture) -> None:
     assert cost(arch).peak_elements == max(live_elements(placed.nodes, placed.shape) for placed in walk(arch))
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_peak_memory_of_the_published_networks_is_the_worst_moment_s(name: str) -> None:
+def test_peak_memory_of_published_networks_is_the_largest_sum_of_live_tensors(name: str) -> None:
     arch = preset(name)
     assert cost(arch).peak_elements == max(live_elements(placed.nodes, placed.shape) for placed in walk(arch))
 
 
-_IN = Shape(16, 8, 8)  # 1,024 numbers
+_IN = Shape(16, 8, 8)  # 1,024 elements
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ _IN = Shape(16, 8, 8)  # 1,024 numbers
         (Stage("mbconv", 16, expansion=6, stride=4), 1024 + 6144),
         # The pooled skip holds the input to the end: 1,024 beside the 6,144 and 1,536.
         (Stage("mbconv", 16, expansion=6, stride=2, skip="pool"), 6144 + 1536 + 1024),
-        # Squeezing adds its few numbers (96 + 1 ... 96) to a single copy of the tensor, less than two of them.
+        # Squeezing adds its few elements (96 + 1 ... 96) to a single copy of the tensor, less than two of them.
         (Stage("mbconv", 16, expansion=6, gate=Gate(0.25)), 6144 + 6144 + 1024),
         # Nothing expands and nothing is held: input and output; the activation is written over its input.
         (Stage("conv", 24), 1024 + 1536),
@@ -113,18 +113,18 @@ def test_peak_memory_of_one_layer_by_hand(part: Part, peak: int) -> None:
     assert live_elements(walk_part(part, _IN, 10), _IN) == peak
 
 
-def test_a_classifier_larger_than_all_images_is_the_worst_moment() -> None:
+def test_a_classifier_larger_than_all_feature_maps_sets_the_peak() -> None:
     arch = Architecture(ConvStem(1), (Stage("conv", 1),), PoolHead(), resolution=4, in_channels=1, classes=1000)
     assert cost(arch).peak_elements == 1 + 1000
 
 
-def test_an_image_larger_than_all_that_follows_is_held_while_it_is_read() -> None:
+def test_a_large_image_is_in_memory_while_the_stem_reads_it() -> None:
     arch = Architecture(ConvStem(1, stride=4), (Stage("conv", 1),), PoolHead(), resolution=64, classes=2)
     assert cost(arch).peak_elements == 3 * 64 * 64 + 16 * 16
 
 
 @pytest.mark.parametrize(("precision", "width"), [("fp32", 4), ("fp16", 2), ("bf16", 2), ("int8", 1)])
-def test_memory_in_bytes_goes_with_the_precision(precision: str, width: int) -> None:
+def test_memory_in_bytes_is_proportional_to_the_bytes_of_the_precision(precision: str, width: int) -> None:
     arch = preset("mobilenetv2")
     elements = cost(arch).peak_elements
     assert cost(arch).peak_bytes(precision) == width * elements
@@ -132,24 +132,24 @@ def test_memory_in_bytes_goes_with_the_precision(precision: str, width: int) -> 
 
 
 def stored_bytes(model: onnx.ModelProto, *types: int, named: tuple[str, ...] = ("",)) -> int:
-    """Bytes of a graph's constants of some types whose names end so."""
+    """Return the bytes of those constants of a graph that have one of some types and name endings."""
     kept = [each for each in model.graph.initializer if each.data_type in types and each.name.endswith(named)]
     return sum(numpy_helper.to_array(each).nbytes for each in kept)
 
 
-# The bounds that relu6 clips at are constants of the graph too, and no weights.
+# The bounds of relu6 are constants of the graph too, but are not weights.
 WEIGHTS = (".weight", ".bias")
 
 
 @given(architectures())
 @settings(deadline=None, max_examples=50)
-def test_size_is_that_of_the_floats_in_the_graph(arch: Architecture) -> None:
+def test_size_equals_the_bytes_of_the_weights_in_the_graph(arch: Architecture) -> None:
     model = build_graph(whole(arch))
     assert size().estimate(arch).value == stored_bytes(model, TensorProto.FLOAT, named=WEIGHTS)
 
 
 @pytest.mark.parametrize("name", ["mobilenetv2", "mnasnet-a1", "efficientnet-b0", "mobilenetv1"])
-def test_size_of_published_networks_is_that_of_the_floats_in_their_graphs(name: str) -> None:
+def test_size_of_published_networks_equals_the_bytes_of_the_weights_in_their_graphs(name: str) -> None:
     arch = preset(name)
     model = build_graph(whole(arch))
     assert size().estimate(arch).value == stored_bytes(model, TensorProto.FLOAT, named=WEIGHTS)
@@ -164,7 +164,7 @@ RESIDUAL = (
 
 @pytest.mark.parametrize("gate", [None, Gate(0.25), Gate(0.25, "expanded", "relu", "hard_sigmoid", 8)])
 @pytest.mark.parametrize("residual", [False, True])
-def test_size_at_int8_is_that_of_a_quantized_graph_without_scales_and_zero_points(
+def test_size_at_int8_equals_a_quantized_graph_without_scales_and_zero_points(
     gate: Gate | None, residual: bool
 ) -> None:
     stages = (Stage("mbconv", 8, 2, expansion=3, gate=gate), Stage("fused", 12, stride=2, expansion=2, gate=gate))
@@ -174,20 +174,20 @@ def test_size_at_int8_is_that_of_a_quantized_graph_without_scales_and_zero_point
             arch, stem=MaxPoolStem(8), stages=(*RESIDUAL, *stages), head=MlpHead(24, 16, 0.0, "hard_swish")
         )
     model = quantize(build_graph(whole(arch)))
-    # Weights are bytes and biases 32 bits; what scales them back, some bytes for each channel, is not counted.
+    # A weight has 8 bits and a bias 32; the scales and zero points of each channel are not counted.
     kept = stored_bytes(model, TensorProto.INT8, TensorProto.INT32, named=(".weight_quantized", ".bias_quantized"))
     assert size("int8").estimate(arch).value == kept
     assert not stored_bytes(model, TensorProto.FLOAT, named=WEIGHTS)
 
 
-def test_an_unknown_precision_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_precision_is_rejected_with_the_known_ones() -> None:
     for count in (peak_memory, size):
         with pytest.raises(TargetError, match="fp8") as caught:
             count("fp8")
         assert "int8" in caught.value.remedy
 
 
-def test_what_is_kept_of_every_architecture() -> None:
+def test_the_costs_that_studies_store_for_every_architecture() -> None:
     b0 = preset("efficientnet-b0")
     kept = {name: model.estimate(b0) for name, model in COUNTED.items()}
     assert {name: (c.value, c.unit, c.source, c.spread) for name, c in kept.items()} == {
@@ -199,7 +199,7 @@ def test_what_is_kept_of_every_architecture() -> None:
 
 @given(architectures())
 @settings(deadline=None, max_examples=50)
-def test_stem_stages_and_head_add_up(arch: Architecture) -> None:
+def test_the_costs_of_stem_stages_and_head_add_up(arch: Architecture) -> None:
     places = place_costs(arch)
     assert [place.name for place in places] == ["stem", *(f"stage{i + 1}" for i in range(len(arch.stages))), "head"]
     assert sum(place.cost.macs for place in places) == cost(arch).macs
@@ -209,7 +209,7 @@ def test_stem_stages_and_head_add_up(arch: Architecture) -> None:
 
 @given(architectures())
 @settings(deadline=None, max_examples=50)
-def test_parameters_do_not_know_the_resolution(arch: Architecture) -> None:
+def test_parameters_do_not_depend_on_the_resolution(arch: Architecture) -> None:
     assert cost(attrs.evolve(arch, resolution=2 * arch.resolution)).params == cost(arch).params
 
 
@@ -222,7 +222,7 @@ def test_one_more_layer_costs_more(arch: Architecture) -> None:
     assert cost(longer).peak_elements >= cost(arch).peak_elements
 
 
-def test_a_very_deep_stage_is_counted_without_being_walked() -> None:
+def test_a_very_deep_stage_is_counted_without_a_walk_of_all_layers() -> None:
     one, many = (preset("mobilenetv2"), attrs.evolve(preset("mobilenetv2"), stages=(Stage("conv", 8, layers=1000),)))
     layer = 9 * 8 * 8 * 112 * 112
     assert cost(many).macs == 9 * 3 * 32 * 112**2 + 9 * 32 * 8 * 112**2 + 999 * layer + 8 * 1280 * 112**2 + 1280 * 1000

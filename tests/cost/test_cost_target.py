@@ -1,4 +1,4 @@
-"""Targets as people write them, and what they are told when they write them wrong."""
+"""Tests of the text form of targets and of the messages for invalid ones."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -30,18 +30,18 @@ _NAMED_UNITS = [(name, unit) for name, units in _UNITS.items() for unit in units
 
 @frozen
 class FakeJudge:
-    """Says one millisecond of everything."""
+    """Return one millisecond for every architecture."""
 
     def together(self, archs: Sequence[Architecture]) -> list[Cost]:
-        return [Cost(1.0, "ms", "made up") for _ in archs]
+        return [Cost(1.0, "ms", "constant") for _ in archs]
 
 
-# What a latency costs does not matter here.
+# The cost model does not matter in these tests.
 ON_CPU = OnDevice(MACS, FakeJudge(), "cpu:threads=2", {"by": "measuring"})
 
 
 def parse(text: str, precision: str = "fp32") -> Target:
-    """With a device, for those that are about one."""
+    """Read a target with a device for latencies."""
     return parse_target(text, precision, ON_CPU)
 
 
@@ -54,7 +54,7 @@ def test_a_limit_is_its_number_times_its_unit(named: tuple[str, str], number: ob
 
 
 @given(st.sampled_from(_NAMED_UNITS), st.integers(1, 10**9))
-def test_equal_targets_have_equal_texts_that_read_back(named: tuple[str, str], number: int) -> None:
+def test_equal_targets_have_equal_texts_that_are_read_back(named: tuple[str, str], number: int) -> None:
     name, unit = named
     target = parse(f"{name}={number}{unit}")
     asked, on, device = target.text.partition(" on ")
@@ -73,7 +73,7 @@ def test_counts_are_macs_and_parameters(name: str, model: object) -> None:
     assert parse_target(f"{name}=400M").cost == model
 
 
-def test_a_latency_is_of_its_device() -> None:
+def test_a_latency_target_takes_cost_and_basis_from_its_device() -> None:
     target = parse("latency=0.008s")
     assert (target.text, target.limit) == ("latency=8ms on cpu:threads=2", 8.0)
     assert (target.kept_as, target.unit) == ("latency_ms", "ms")
@@ -89,14 +89,14 @@ def test_the_text_of_a_latency_is_in_the_largest_unit(text: str, shown: str) -> 
     assert parse(text).text == f"latency={shown} on cpu:threads=2"
 
 
-def test_a_latency_without_a_device_is_refused() -> None:
+def test_a_latency_without_a_device_is_rejected() -> None:
     with pytest.raises(TargetError, match="latency=8ms is about a device, and none is named") as caught:
         parse_target("latency=8ms")
     assert "--device" in caught.value.remedy
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "latency"])
-def test_other_targets_have_no_judge_and_rest_on_nothing(name: str) -> None:
+def test_other_targets_have_no_judge_and_an_empty_basis(name: str) -> None:
     target = parse(KINDS[name].example)
     assert (target.judge, dict(target.basis)) == (None, {})
     assert target == parse_target(KINDS[name].example)
@@ -112,12 +112,12 @@ def test_other_targets_have_no_judge_and_rest_on_nothing(name: str) -> None:
         ((" latency = 8 ms",), True),
     ],
 )
-def test_a_device_is_needed_for_latency_alone(texts: tuple[str, ...], needed: bool) -> None:
+def test_only_latency_needs_a_device(texts: tuple[str, ...], needed: bool) -> None:
     assert needs_device(texts) == needed
 
 
 @pytest.mark.parametrize("text", ["latency", "latency=8", "latency=8MB", "latencies=8ms", "=latency", "flops=8ms", ""])
-def test_what_cannot_be_read_is_refused_before_a_device_is_asked_for(text: str) -> None:
+def test_an_invalid_target_is_rejected_before_a_device_is_needed(text: str) -> None:
     for texts in ([text], ["latency=8ms", text], [text, "flops=400M"]):
         with pytest.raises(TargetError) as caught:
             needs_device(texts)
@@ -125,7 +125,7 @@ def test_what_cannot_be_read_is_refused_before_a_device_is_asked_for(text: str) 
 
 
 @pytest.mark.parametrize(("precision", "weight", "bias"), [("fp32", 4, 4), ("fp16", 2, 2), ("int8", 1, 4)])
-def test_size_is_that_of_weights_at_the_precision(precision: str, weight: int, bias: int) -> None:
+def test_size_is_counted_at_the_precision(precision: str, weight: int, bias: int) -> None:
     target = parse_target("size=20MB", precision)
     b0 = preset("efficientnet-b0")
     assert target.cost.estimate(b0).value == weight * cost(b0).weights + bias * cost(b0).biases
@@ -144,7 +144,7 @@ def test_memory_is_counted_at_the_precision(precision: str, size: int) -> None:
 @pytest.mark.parametrize(
     "text", ["flops=400M", "flops=400 M", "flops= 400M ", "flops=400.0M", "flops=0.4G", "flops=0400M"]
 )
-def test_several_ways_to_say_one_limit(text: str) -> None:
+def test_several_forms_of_one_limit(text: str) -> None:
     assert parse_target(text).limit == 400_000_000
 
 
@@ -172,7 +172,7 @@ _AMOUNTS = [
 
 @pytest.mark.parametrize("name", list(_UNITS))
 @pytest.mark.parametrize("amount", _AMOUNTS)
-def test_a_bad_amount_is_refused_with_the_right_form(name: str, amount: str) -> None:
+def test_an_invalid_amount_is_rejected_with_the_right_form(name: str, amount: str) -> None:
     with pytest.raises(TargetError) as caught:
         parse_target(f"{name}={amount}")
     assert repr(f"{name}={amount}") in caught.value.problem
@@ -194,48 +194,48 @@ def test_a_bad_amount_is_refused_with_the_right_form(name: str, amount: str) -> 
         ("latency", "min"),
     ],
 )
-def test_another_target_s_unit_is_refused(name: str, unit: str) -> None:
+def test_the_unit_of_another_target_is_rejected(name: str, unit: str) -> None:
     with pytest.raises(TargetError, match=f"unknown unit '{unit}'"):
         parse_target(f"{name}=4{unit}")
 
 
-def test_a_bare_number_is_told_apart() -> None:
+def test_a_bare_number_has_its_own_message() -> None:
     with pytest.raises(TargetError, match="a bare number has no unit"):
         parse_target("flops=400000000")
 
 
 @pytest.mark.parametrize("text", ["", "=", "=400M", "400M", "FLOPS=400M", "flop=4M", "ƒlops=4M"])
-def test_an_unknown_target_is_refused_with_the_known_ones(text: str) -> None:
+def test_an_unknown_target_is_rejected_with_the_known_ones(text: str) -> None:
     with pytest.raises(TargetError, match="unknown target") as caught:
         parse_target(text)
     assert all(name in caught.value.remedy for name in _UNITS)
 
 
 @pytest.mark.parametrize("text", list(_UNITS))
-def test_a_name_alone_is_refused(text: str) -> None:
+def test_a_name_without_an_amount_is_rejected(text: str) -> None:
     with pytest.raises(TargetError, match="no number after '='"):
         parse_target(text)
 
 
-def test_an_unknown_precision_is_refused() -> None:
+def test_an_unknown_precision_is_rejected() -> None:
     with pytest.raises(TargetError, match="fp8"):
         parse_target("peak_memory=8MB", "fp8")
 
 
 @given(st.text() | st.builds("{}={}".format, st.sampled_from(list(_UNITS)), st.text()))
-def test_no_text_does_more_than_be_refused(text: str) -> None:
+def test_random_text_is_a_target_or_rejected_with_a_remedy(text: str) -> None:
     try:
         target = parse(text)
     except TargetError as error:
-        told = error
+        reported = error
     else:
         assert 0 < target.limit < float("inf")
         return
-    assert told.problem
-    assert told.remedy
+    assert reported.problem
+    assert reported.remedy
 
 
-def test_every_example_is_right() -> None:
+def test_every_example_is_a_valid_target() -> None:
     for name, kind in KINDS.items():
         assert parse(kind.example).name == name
 
@@ -260,7 +260,7 @@ def test_every_example_is_right() -> None:
         (0.034567, "ms", "0.03457 ms"),
     ],
 )
-def test_an_amount_as_people_read_it(value: float, unit: str, shown: str) -> None:
+def test_an_amount_as_text_for_people(value: float, unit: str, shown: str) -> None:
     assert format_amount(value, unit) == shown
 
 

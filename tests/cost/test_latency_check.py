@@ -1,4 +1,4 @@
-"""How good a table is said to be, against the figures' own definitions."""
+"""Tests of the comparison of tables with measurements, against the definitions of the figures."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from nas.cost.analytic import cost
-from nas.cost.check import AT_ONCE, Check, agreement, check_table
 from nas.cost.table import LatencyTable
-from nas.cost.table_make import make_table
+from nas.cost.table_builder import make_table
+from nas.cost.table_check import BATCH_SIZE, Check, agreement, check_table
 from nas.cost.table_plan import TablePlan
 from nas.errors import DeviceError, TargetError
 from nas.graph.fragment import whole
@@ -27,14 +27,14 @@ TIMES = st.lists(st.tuples(st.floats(0.1, 100), st.floats(0.1, 100)), min_size=3
 
 def test_agreement_by_hand() -> None:
     truth = np.array([1.0, 2.0, 4.0, 10.0])
-    guess = np.array([1.04, 1.92, 4.36, 8.0])  # off by 4, 4, 9 and 20%, and in the same order
+    guess = np.array([1.04, 1.92, 4.36, 8.0])  # Errors of 4, 4, 9 and 20%, in the same order.
     found = agreement(guess, truth)
     assert attrs.astuple(found) == pytest.approx((0.0925, 0.5, 0.75, 1))
     assert agreement(guess[::-1], truth).spearman == pytest.approx(-1)
 
 
 @given(TIMES)
-def test_agreement_is_what_its_figures_are_called(pairs: list[tuple[float, float]]) -> None:
+def test_agreement_follows_the_definitions_of_its_figures(pairs: list[tuple[float, float]]) -> None:
     guess, truth = np.array(pairs).T
     found = agreement(guess, truth)
     off = [abs(a - b) / b for a, b in pairs]
@@ -51,7 +51,7 @@ def table(tmp_path: Path) -> LatencyTable:
     return make_table(plan, FakeMeter(), "small", tmp_path / "partial")
 
 
-def test_a_table_of_a_quiet_device_agrees_with_it(table: LatencyTable) -> None:
+def test_a_table_of_a_device_without_noise_agrees_with_it(table: LatencyTable) -> None:
     meter = FakeMeter(drift=0.01)
     check = check_table(table, NETWORKS, meter)
     assert check.table.mape < 1e-5
@@ -61,7 +61,7 @@ def test_a_table_of_a_quiet_device_agrees_with_it(table: LatencyTable) -> None:
     assert check.macs.tolist() == [cost(arch).macs for arch in ARCHS]
 
 
-def test_times_are_told_as_if_the_reference_took_what_the_table_says(table: LatencyTable) -> None:
+def test_times_are_scaled_to_the_reference_latency_of_the_table(table: LatencyTable) -> None:
     slow = attrs.evolve(table, origin=attrs.evolve(table.origin, reference_ms=2 * table.origin.reference_ms))
     meter = FakeMeter(drift=0.01)
     check = check_table(slow, NETWORKS, meter)
@@ -69,43 +69,43 @@ def test_times_are_told_as_if_the_reference_took_what_the_table_says(table: Late
     assert check.reference_ms == pytest.approx(meter.reference_ms * 1.01**2.5, rel=1e-3)
 
 
-def test_a_device_that_became_slower_in_one_kind_of_layer_is_seen(table: LatencyTable) -> None:
+def test_a_change_in_one_kind_of_layer_is_detected(table: LatencyTable) -> None:
     check = check_table(table, NETWORKS, FakeMeter(factors={"gated": 1.5}))
     assert check.table.mape > 0.05
     assert check.retest.mape == 0
 
 
-def test_all_are_measured_once_before_any_is_measured_again(table: LatencyTable) -> None:
-    meter, told = FakeMeter(), list[tuple[int, int]]()
-    check_table(table, NETWORKS, meter, lambda *progress: told.append(progress))
-    batches = [tuple(NETWORKS[start : start + AT_ONCE]) for start in range(0, len(NETWORKS), AT_ONCE)]
+def test_all_networks_are_measured_once_before_the_second_measurement(table: LatencyTable) -> None:
+    meter, reported = FakeMeter(), list[tuple[int, int]]()
+    check_table(table, NETWORKS, meter, lambda *progress: reported.append(progress))
+    batches = [tuple(NETWORKS[start : start + BATCH_SIZE]) for start in range(0, len(NETWORKS), BATCH_SIZE)]
     assert meter.measured == batches * 2
-    assert told == [(i, 2 * len(batches)) for i in range(1, 2 * len(batches) + 1)]
+    assert reported == [(i, 2 * len(batches)) for i in range(1, 2 * len(batches) + 1)]
 
 
 def line_through(macs: NDArray[np.float64], times: NDArray[np.float64]) -> Check:
     return Check(times, times, times, macs, 0.0, 1.0)
 
 
-def test_macs_that_tell_all_tell_all() -> None:
+def test_latencies_that_are_linear_in_macs_are_predicted_exactly() -> None:
     macs = np.array([1e6, 3e6, 7e6, 2e7])
     assert line_through(macs, 0.5 + 2e-7 * macs).by_macs.mape == pytest.approx(0, abs=1e-9)
 
 
-def test_the_line_through_macs_is_the_best_of_relative_errors() -> None:
+def test_the_linear_function_of_macs_minimizes_the_relative_error() -> None:
     macs, times = np.array([1e6, 2e6, 3e6, 9e6]), np.array([1.0, 1.5, 4.0, 6.0])
-    # Weighted least squares by the normal equations, the weights being 1 / time².
+    # Weighted least squares by the normal equations, with the weights 1 / time².
     design, weights = np.column_stack([np.ones(4), macs / 1e6]), np.diag(times**-2)
     best = design @ np.linalg.solve(design.T @ weights @ design, design.T @ weights @ times)
     assert line_through(macs, times).by_macs.mape == pytest.approx(np.abs(best / times - 1).mean(), rel=1e-6)
 
 
-def test_a_table_tells_more_than_macs(table: LatencyTable) -> None:
+def test_a_table_predicts_better_than_macs(table: LatencyTable) -> None:
     check = check_table(table, NETWORKS, FakeMeter(noise=0.01))
     assert check.table.mape < check.by_macs.mape
 
 
-def test_a_device_that_fails_and_a_layer_that_lacks_are_told(table: LatencyTable) -> None:
+def test_a_failing_device_and_a_missing_layer_are_reported(table: LatencyTable) -> None:
     with pytest.raises(DeviceError):
         check_table(table, NETWORKS, FakeMeter(fails_at=2))
     meter = FakeMeter()

@@ -1,4 +1,4 @@
-"""Latency tables as text: there and back, and nothing let in that is none."""
+"""Tests of the file format of latency tables: they are read back, and invalid files are rejected."""
 
 import io
 import math
@@ -22,20 +22,20 @@ from nas.arch.spec import PADDINGS, Stage
 from nas.cost.correction import KINDS, Correction
 from nas.cost.layers import Layer
 from nas.cost.table import LatencyTable, Origin
+from nas.cost.table_builder import make_table
 from nas.cost.table_file import (
     COLUMNS,
     HEADER,
-    MOST_BYTES,
+    MAX_BYTES,
     format_table,
     parse_table,
     read_origin,
     read_table,
     write_table,
 )
-from nas.cost.table_make import make_table
 from nas.cost.table_plan import TablePlan
 from nas.device.machine import Machine
-from nas.device.words import parse_device
+from nas.device.spec import parse_device
 from nas.errors import DeviceError, NasError
 from tests.cost.fake_meter import MACHINE, FakeMeter
 from tests.cost.small_space import chain_of, two_stages
@@ -50,14 +50,14 @@ COUNTS = st.integers(1, 10**9)
 
 @st.composite
 def layers(draw: st.DrawFn) -> Layer:
-    """Any layer under its simplest name."""
+    """Generate any layer in canonical form."""
     part = draw(stages() | stems() | heads())
     shape = Shape(*draw(st.tuples(*[st.integers(1, 400)] * 3)))
     return Layer(plain_layer(attrs.evolve(part, layers=1), shape.channels) if isinstance(part, Stage) else part, shape)
 
 
 def origins() -> st.SearchStrategy[Origin]:
-    """Any origin, its names as strange as files' and processors' may be."""
+    """Generate any origin with arbitrary text in its names."""
     machines = st.builds(Machine, WORDS, WORDS, COUNTS, WORDS, WORDS, WORDS)
     return st.builds(
         Origin,
@@ -76,53 +76,55 @@ def origins() -> st.SearchStrategy[Origin]:
 
 
 def corrections() -> st.SearchStrategy[Correction]:
-    """Any fit, or none."""
+    """Generate any correction, with or without a fit."""
     factors = st.fixed_dictionaries(dict.fromkeys(KINDS, st.floats(-10, 10))).map(MappingProxyType)
     return st.builds(Correction, factors, st.floats(-10, 10), st.none() | st.floats(0, 10), st.integers(0, 1000))
 
 
 @st.composite
 def tables(draw: st.DrawFn) -> LatencyTable:
-    """Any table of a few layers; some spreads are not known."""
+    """Generate any table of a few layers; some spreads are unknown."""
     found = draw(st.lists(layers(), min_size=1, max_size=5, unique=True))
     times = {layer: draw(TIMES) for layer in found}
     spreads = {layer: draw(st.floats(0, 1e3) | st.just(math.nan)) for layer in found}
     return LatencyTable("any", draw(origins()), times, spreads, draw(corrections()))
 
 
-def near(value: float | None) -> object:
-    """Equal to the digits that are written."""
+def approximately(value: float | None) -> object:
+    """Return a value that compares equal up to the digits that are written."""
     return None if value is None else pytest.approx(value, rel=1e-5, nan_ok=True)
 
 
 @given(tables())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
-def test_a_table_is_read_back_to_the_digits_that_are_written(table: LatencyTable) -> None:
+def test_a_table_is_read_back_to_six_digits(table: LatencyTable) -> None:
     text = format_table(table)
     again = parse_table(text, "any")
     assert format_table(again) == text
-    assert again.layers_ms == {layer: near(value) for layer, value in table.layers_ms.items()}
-    assert again.spread_ms == {layer: near(value) for layer, value in table.spread_ms.items()}
+    assert again.layers_ms == {layer: approximately(value) for layer, value in table.layers_ms.items()}
+    assert again.spread_ms == {layer: approximately(value) for layer, value in table.spread_ms.items()}
     assert (again.origin.device, again.origin.classes) == (table.origin.device, table.origin.classes)
-    assert again.origin.reference_ms == near(table.origin.reference_ms)
-    assert again.correction.error == near(table.correction.error)
-    assert again.correction.factors == {kind: near(factor) for kind, factor in table.correction.factors.items()}
+    assert again.origin.reference_ms == approximately(table.origin.reference_ms)
+    assert again.correction.error == approximately(table.correction.error)
+    assert again.correction.factors == {
+        kind: approximately(factor) for kind, factor in table.correction.factors.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> LatencyTable:
-    """A table as `make_table` makes it."""
+    """Return a table from `make_table`."""
     partial = tmp_path_factory.mktemp("table") / "two.partial"
     plan = TablePlan(chain_of(two_stages()), "symmetric", networks=8)
     return attrs.evolve(make_table(plan, FakeMeter(noise=0.02), "two", partial), name="two")
 
 
-def test_what_was_made_is_read_back_from_its_file_whole(made: LatencyTable, tmp_path: Path) -> None:
+def test_a_measured_table_is_read_back_from_its_file(made: LatencyTable, tmp_path: Path) -> None:
     path = tmp_path / "two.csv"
     write_table(path, made)
     again = read_table(path)
     assert again.name == "two"
-    assert again.layers_ms == {layer: near(value) for layer, value in made.layers_ms.items()}
+    assert again.layers_ms == {layer: approximately(value) for layer, value in made.layers_ms.items()}
     assert read_origin(path) == again.origin == attrs.evolve(made.origin, reference_ms=again.origin.reference_ms)
     assert [file.name for file in tmp_path.iterdir()] == ["two.csv"]
 
@@ -134,12 +136,15 @@ def test_pandas_reads_the_same_rows(made: LatencyTable) -> None:
     assert ",".join(frame.columns) == COLUMNS
     rows = {tuple(row): (ms, spread) for *row, ms, spread in frame.itertuples(index=False)}
     assert rows == {
-        (format_part(layer.part, ""), *attrs.astuple(layer.shape)): (near(ms), near(unknown.spread_ms[layer]))
+        (format_part(layer.part, ""), *attrs.astuple(layer.shape)): (
+            approximately(ms),
+            approximately(unknown.spread_ms[layer]),
+        )
         for layer, ms in made.layers_ms.items()
     }
 
 
-def test_the_header_says_device_machine_versions_and_fit_in_a_fixed_order(made: LatencyTable) -> None:
+def test_the_header_has_device_machine_versions_and_fit_in_a_fixed_order(made: LatencyTable) -> None:
     lines = format_table(made).split("\n")
     assert [line.removeprefix("# ").partition(":")[0] for line in lines[: len(HEADER)]] == list(HEADER)
     assert "# device: cpu:threads=1,batch=1,precision=fp32" in lines
@@ -149,13 +154,13 @@ def test_the_header_says_device_machine_versions_and_fit_in_a_fixed_order(made: 
     assert lines[-1] == ""
 
 
-VALID = """\
+VALID_TABLE = """\
 # format: nas-latency-table/1
 # space: small
 # classes: 10
 # padding: symmetric
 # device: cpu:threads=1,batch=1,precision=fp32
-# cpu: Made-up 1/2/3
+# cpu: Simulated 1/2/3
 # isa: avx2
 # cores: 4
 # accelerator:
@@ -187,7 +192,7 @@ HOSTILE = (
     *("", "-", "-1", "0", "-0", "00", "1e7", "1.00001e7", "9" * 12, "9" * 400, "1." + "9" * 400, "1e-99", "true"),
     *("٤٠", "４", "²", "1,5", "1#5", "\x00", "\ufeff", "None", "1e", ".5", "5.", "1e+5", "1e5", "unknown", "4\u00a0"),
 )
-PIECES = st.sampled_from([*HOSTILE, *"\n\r\t ,#:=\"'\\.e-0159", "\r\n", "\x1c", "\u2028", "# ", ": ", "r2 ", "se0"])
+SNIPPETS = st.sampled_from([*HOSTILE, *"\n\r\t ,#:=\"'\\.e-0159", "\r\n", "\x1c", "\u2028", "# ", ": ", "r2 ", "se0"])
 
 
 def spliced(text: str, at: int, length: int, piece: str) -> str:
@@ -196,8 +201,8 @@ def spliced(text: str, at: int, length: int, piece: str) -> str:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> str:
-    """A right table with a few things done to it."""
-    text = VALID
+    """Generate a valid table with a few changes."""
+    text = VALID_TABLE
     for _ in range(draw(st.sampled_from([1, 1, 1, 2, 4]))):
         text = draw(st.sampled_from(DAMAGES))(draw, text)
     return text
@@ -206,19 +211,19 @@ def damaged(draw: st.DrawFn) -> str:
 Damage = Callable[[st.DrawFn, str], str]
 
 
-def _splice(draw: st.DrawFn, text: str) -> str:
+def _replace_text(draw: st.DrawFn, text: str) -> str:
     at, length = draw(st.integers(0, len(text))), draw(st.integers(0, 6))
-    return spliced(text, at, length, draw(PIECES | st.text(max_size=3)))
+    return spliced(text, at, length, draw(SNIPPETS | st.text(max_size=3)))
 
 
-def _number(draw: st.DrawFn, text: str) -> str:
+def _replace_number(draw: st.DrawFn, text: str) -> str:
     spans = [found.span() for found in re.finditer(r"-?[0-9][0-9.e-]*", text)]
     start, end = draw(st.sampled_from(spans or [(0, 0)]))
     number = st.integers(-(10**20), 10**20).map(str) | st.floats().map(repr)
     return spliced(text, start, end - start, draw(st.sampled_from(HOSTILE) | number))
 
 
-def _lines(draw: st.DrawFn, text: str) -> str:
+def _change_lines(draw: st.DrawFn, text: str) -> str:
     lines = text.split("\n")
     i, j = (draw(st.integers(0, len(lines) - 1)) for _ in range(2))
     what = draw(st.sampled_from(["delete", "duplicate", "swap", "move"]))
@@ -232,11 +237,11 @@ def _lines(draw: st.DrawFn, text: str) -> str:
 
 
 DAMAGES: tuple[Damage, ...] = (
-    _splice,
-    _splice,
-    _number,
-    _number,
-    _lines,
+    _replace_text,
+    _replace_text,
+    _replace_number,
+    _replace_number,
+    _change_lines,
     lambda draw, text: text[: draw(st.integers(0, len(text)))],
     lambda draw, text: text[draw(st.integers(0, len(text))) :],
     lambda _draw, text: text.replace("\n", "\r\n"),
@@ -245,8 +250,8 @@ DAMAGES: tuple[Damage, ...] = (
 )
 
 
-def told(text: str) -> tuple[dict[str, object], list[tuple[object, ...]]]:
-    """What a text says, read without any rule: header values and sorted rows, numbers as such."""
+def plain_content(text: str) -> tuple[dict[str, object], list[tuple[object, ...]]]:
+    """Read a table without checks: the header and the sorted rows, with numbers in one form."""
     lines = text.split("\n")
     header = {}
     for line in lines[: len(HEADER)]:
@@ -260,67 +265,67 @@ def _value(text: str) -> object:
     return f"{float(text):.6g}" if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?", text) else text
 
 
-def refusal(text: str) -> DeviceError | None:
-    """Why a text is refused, None where it is let in: then the table says what the text says."""
+def rejection(text: str) -> DeviceError | None:
+    """Return the error of a rejected text, or None for a valid one, whose table must have the content of the text."""
     try:
         table = parse_table(text, "any")
     except DeviceError as error:
         return error
-    assert told(format_table(table)) == told(text)
+    assert plain_content(format_table(table)) == plain_content(text)
     assert all(map(math.isfinite, table.layers_ms.values()))
     assert all(value >= 0 or math.isnan(value) for value in table.spread_ms.values())
     assert all(getattr(layer.part, "layers", 1) == 1 for layer in table.layers_ms)
     return None
 
 
-def check_told(refused: DeviceError | None) -> None:
-    assert refused is not None
-    assert refused.problem.startswith("latency table any: ")
-    assert refused.remedy
-    assert len(refused.problem) < 1000
+def check_message(rejected: DeviceError | None) -> None:
+    assert rejected is not None
+    assert rejected.problem.startswith("latency table any: ")
+    assert rejected.remedy
+    assert len(rejected.problem) < 1000
 
 
-def test_the_undamaged_table_is_let_in_unchanged() -> None:
-    assert refusal(VALID) is None
-    assert format_table(parse_table(VALID, "any")) == VALID
+def test_a_valid_table_is_read_and_written_unchanged() -> None:
+    assert rejection(VALID_TABLE) is None
+    assert format_table(parse_table(VALID_TABLE, "any")) == VALID_TABLE
 
 
 @given(damaged())
 @settings(max_examples=2_000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-def test_a_damaged_table_is_refused_or_says_what_is_read(text: str) -> None:
-    refused = refusal(text)
-    if refused is not None:
-        check_told(refused)
+def test_a_damaged_table_is_rejected_or_read_as_written(text: str) -> None:
+    rejected = rejection(text)
+    if rejected is not None:
+        check_message(rejected)
 
 
 @given(st.text(max_size=400))
 @settings(max_examples=500)
-def test_any_other_text_is_refused(text: str) -> None:
-    check_told(refusal(text))
+def test_random_text_is_rejected(text: str) -> None:
+    check_message(rejection(text))
 
 
-@given(st.binary(max_size=200), st.integers(0, len(VALID)))
+@given(st.binary(max_size=200), st.integers(0, len(VALID_TABLE)))
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_bytes_in_a_file_are_refused_or_read(tmp_path: Path, piece: bytes, at: int) -> None:
+def test_random_bytes_in_a_file_are_rejected_or_read(tmp_path: Path, piece: bytes, at: int) -> None:
     path = tmp_path / "any.csv"
-    data = VALID.encode()
+    data = VALID_TABLE.encode()
     path.write_bytes(data[:at] + piece + data[at:])
     for read in (read_table, read_origin):
         with suppress(DeviceError):
             read(path)
 
 
-@pytest.mark.parametrize("end", range(0, len(VALID), 7))
-def test_a_table_that_is_cut_anywhere_is_refused(end: int) -> None:
-    check_told(refusal(VALID[:end]))
+@pytest.mark.parametrize("end", range(0, len(VALID_TABLE), 7))
+def test_a_truncated_table_is_rejected(end: int) -> None:
+    check_message(rejection(VALID_TABLE[:end]))
 
 
 STEM = "stem conv k3 s2 c8 relu,3,32,32,1.5,0.01\n"
 
 
-def test_a_layer_that_stands_there_twice_is_refused() -> None:
-    told = refusal(VALID.replace("# layers: 4\n", "# layers: 5\n").replace(STEM, STEM + STEM))
-    assert "1 of its layers stand there twice" in str(told)
+def test_a_repeated_layer_is_rejected() -> None:
+    rejected = rejection(VALID_TABLE.replace("# layers: 4\n", "# layers: 5\n").replace(STEM, STEM + STEM))
+    assert "1 of its layers occur twice" in str(rejected)
 
 
 @pytest.mark.parametrize(
@@ -337,56 +342,56 @@ def test_a_layer_that_stands_there_twice_is_refused() -> None:
         (STEM, STEM.replace("0.01", "nan"), "line 31"),
         (STEM, STEM.replace(",3,", ",0,"), "line 31.*whole number above 0"),
         (STEM, STEM.replace(",3,", ",٣,"), "line 31.*whole number above 0"),
-        (STEM, STEM.replace(" relu", ""), "line 31.*it as 'stem conv k3 s2 c8 relu'"),
-        (STEM, STEM.replace("k3 s2", "s2 k3"), "line 31.*it as"),
+        (STEM, STEM.replace(" relu", ""), "line 31.*canonical form 'stem conv k3 s2 c8 relu'"),
+        (STEM, STEM.replace("k3 s2", "s2 k3"), "line 31.*canonical form"),
         (STEM, STEM.replace("stem", "foot"), "line 31"),
-        ("conv r1", "conv r2", "line 28.*single layers"),
-        ("conv r1 k3 s2 c8 relu", "fused r1 k3 s2 e1 c8 relu", "line 28.*it as 'conv r1 k3 s2 c8 relu'"),
-        ("conv r1 k3 s2 c8 relu", "conv r1 k3 s2 c8 noskip relu", "line 28.*it as 'conv r1 k3 s2 c8 relu'"),
+        ("conv r1", "conv r2", "line 28.*a single layer"),
+        ("conv r1 k3 s2 c8 relu", "fused r1 k3 s2 e1 c8 relu", "line 28.*canonical form 'conv r1 k3 s2 c8 relu'"),
+        ("conv r1 k3 s2 c8 relu", "conv r1 k3 s2 c8 noskip relu", "line 28.*canonical form 'conv r1 k3 s2 c8 relu'"),
         ("0.0625", "0.0625,1", "line 28 has 7 fields"),
         ("\n", "\r\n", "line 1"),
         ("# format", "\ufeff# format", "line 1 "),
-        ("table/1", "table/2", "line 1: format is 'nas-latency-table/2'; give one of nas-latency-table/1"),
+        ("table/1", "table/2", "line 1: format is 'nas-latency-table/2'; it should be one of nas-latency-table/1"),
         ("# classes: 10", "# classes: -10", "line 3: classes is '-10'"),
         ("# classes: 10", "# classes: " + "9" * 1500, "line 3: classes"),
         ("symmetric", "none", "line 4: padding"),
         ("cpu:threads=1", "cpu:threads=0", "line 5: device"),
-        ("Made-up", "Made\x00up", "line 6: cpu"),
-        ("_ms: 2.5", "_ms: 0", "line 13: reference_ms is '0'; give a number above 0"),
+        ("Simulated", "Simu\x00lated", "line 6: cpu"),
+        ("_ms: 2.5", "_ms: 0", "line 13: reference_ms is '0'; it should be a number above 0"),
         ("fit_error: 0.02", "fit_error: -0.02", "line 19: fit_error"),
         ("# space", "#space", "line 2 .* should begin with '# space: '"),
         ("part,channels", "channels,part", "line 27 is not"),
         (STEM, STEM[:-1], "its last line is cut short"),
     ],
 )
-def test_a_broken_rule_is_named_with_its_line(old: str, new: str, named: str) -> None:
-    assert old in VALID
-    text = VALID.replace(old, new)
+def test_a_broken_rule_is_reported_with_its_line(old: str, new: str, named: str) -> None:
+    assert old in VALID_TABLE
+    text = VALID_TABLE.replace(old, new)
     with pytest.raises(DeviceError, match=named):
         parse_table(text, "any")
-    check_told(refusal(text))
+    check_message(rejection(text))
 
 
-def test_differences_of_measurements_may_be_below_zero_and_spreads_unknown() -> None:
-    table = parse_table(VALID, "any")
+def test_latencies_may_be_negative_and_spreads_unknown() -> None:
+    table = parse_table(VALID_TABLE, "any")
     assert min(table.layers_ms.values()) == -0.001
     assert [math.isnan(spread) for spread in table.spread_ms.values()] == [False, True, False, False]
 
 
 @pytest.mark.parametrize("piece", ["9", "1.", "e6 ", "se0.25:relu", "conv ", " ", ",", "# ", "-", "\u2028", "cpu:"])
 @pytest.mark.parametrize("place", ["conv r1", "0.0625", "# space: ", "# device: ", "# format", "# reference_ms: "])
-def test_a_line_of_a_megabyte_is_refused_at_once_and_briefly(place: str, piece: str) -> None:
-    text = VALID.replace(place, place + piece * (1_000_000 // len(piece)), 1)
+def test_a_line_of_a_megabyte_is_rejected_quickly_with_a_short_message(place: str, piece: str) -> None:
+    text = VALID_TABLE.replace(place, place + piece * (1_000_000 // len(piece)), 1)
     begun = time.process_time()
-    check_told(refusal(text))
+    check_message(rejection(text))
     assert time.process_time() - begun < 2
 
 
-def test_a_file_that_is_too_large_missing_or_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_large_missing_or_binary_file_is_rejected(tmp_path: Path) -> None:
     large, binary = tmp_path / "large.csv", tmp_path / "binary.csv"
     with large.open("wb") as file:
-        file.truncate(MOST_BYTES + 1)
-    binary.write_bytes(VALID.encode() + b"\xff\xfe")
+        file.truncate(MAX_BYTES + 1)
+    binary.write_bytes(VALID_TABLE.encode() + b"\xff\xfe")
     for path, named in ((large, "larger than"), (binary, "not text"), (tmp_path, "cannot be read")):
         with pytest.raises(DeviceError, match=named):
             read_table(path)
@@ -394,6 +399,6 @@ def test_a_file_that_is_too_large_missing_or_no_text_is_refused(tmp_path: Path) 
         read_table(tmp_path / "none.csv")
 
 
-def test_a_folder_that_is_not_there_is_told(made: LatencyTable, tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(made: LatencyTable, tmp_path: Path) -> None:
     with pytest.raises(NasError, match="cannot be written"):
         write_table(tmp_path / "none" / "two.csv", made)

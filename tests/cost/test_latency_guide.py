@@ -1,4 +1,4 @@
-"""The rough table that says what is worth measuring."""
+"""Tests of the guide, the rough table that selects networks to measure."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def guide_on(meter: FakeMeter, space: SearchSpace) -> LatencyTable:
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
-def test_unseen_networks_are_put_in_nearly_the_right_order(space: SearchSpace) -> None:
+def test_the_guide_ranks_unseen_networks_nearly_correctly(space: SearchSpace) -> None:
     meter = FakeMeter(noise=0.02, drift=1e-3, factors={"gated": 1.3, "depthwise": 1.2})
     guide = guide_on(meter, space)
     archs = drawn(space, 100, seed=9)
@@ -33,7 +33,7 @@ def test_unseen_networks_are_put_in_nearly_the_right_order(space: SearchSpace) -
 
 
 def by_formula(network: Fragment, macs_ms: float, moved_ms: float, layer_ms: float) -> float:
-    """What a network takes on a device that does exactly as the guide supposes."""
+    """Return the time of a network on a device that follows the formula of the guide exactly."""
     total = 0.0
     for placed in network.walk():
         macs = sum(node.weights * node.shape.height * node.shape.width for node in placed.nodes)
@@ -43,7 +43,7 @@ def by_formula(network: Fragment, macs_ms: float, moved_ms: float, layer_ms: flo
 
 
 @pytest.mark.parametrize("rates", [(5e-8, 2e-7, 0.01), (5e-8, 0.0, 0.0), (0.0, 2e-7, 0.0), (0.0, 0.0, 0.01)])
-def test_a_device_that_does_as_the_formula_says_is_told_exactly(rates: tuple[float, float, float]) -> None:
+def test_a_device_that_follows_the_formula_is_predicted_exactly(rates: tuple[float, float, float]) -> None:
     space = find_space("nasbench_macro")
     networks = sample_networks(chain_of(space), "symmetric", GUIDE_NETWORKS, 0)
     times = np.array([by_formula(network, *rates) for network in networks])
@@ -53,7 +53,7 @@ def test_a_device_that_does_as_the_formula_says_is_told_exactly(rates: tuple[flo
         assert guide.estimate(arch).value == pytest.approx(by_formula(whole(arch), *rates), rel=1e-4)
 
 
-def test_a_guide_knows_every_layer_of_its_space_none_below_zero_and_no_spread() -> None:
+def test_a_guide_has_every_layer_of_its_space_with_a_nonnegative_latency() -> None:
     guide = guide_on(FakeMeter(noise=0.1), small_space())
     guide.check_chain(chain_of(small_space()), "symmetric")
     assert min(guide.layers_ms.values()) >= 0

@@ -1,4 +1,4 @@
-"""The layers of a space, against a walk of its architectures one by one; and what is built to time one."""
+"""Tests of the layers of a space against a walk of each architecture, and of the fragments that time a layer."""
 
 from collections.abc import Iterable
 
@@ -27,8 +27,17 @@ from nas.arch.spec import (
     Stem,
 )
 from nas.cost.base import Chain
-from nas.cost.correction import KINDS, kind
-from nas.cost.layers import CONTEXT_CHANNELS, Layer, after, before, distinct_layers, in_context, out_shape, pair
+from nas.cost.correction import KINDS, layer_kind
+from nas.cost.layers import (
+    CONTEXT_CHANNELS,
+    Layer,
+    context_pair,
+    distinct_layers,
+    input_context_shape,
+    layer_in_context,
+    out_shape,
+    output_context_shape,
+)
 from nas.graph.build import build_graph
 from nas.graph.fragment import Fragment
 from nas.space.decode import SearchSpace
@@ -41,7 +50,7 @@ Work = tuple[Shape, tuple[Node, ...]]
 
 
 def walked(archs: Iterable[Architecture]) -> set[Work]:
-    """What each layer of each architecture computes, and on which shape."""
+    """Return the input shape and the nodes of each layer of each architecture."""
     return {(placed.shape, placed.nodes) for arch in archs for placed in walk(arch)}
 
 
@@ -50,7 +59,7 @@ def work_of(layers: Iterable[Layer], classes: int) -> list[Work]:
 
 
 @pytest.mark.parametrize("space", [small_space(), find_space("nasbench_macro")], ids=lambda space: space.name)
-def test_a_space_s_layers_are_those_of_all_its_architectures_each_once(space: SearchSpace) -> None:
+def test_the_layers_of_a_space_are_those_of_all_its_architectures_without_repetition(space: SearchSpace) -> None:
     chain = chain_of(space)
     found = work_of(distinct_layers(chain), chain.classes)
     assert set(found) == walked(listed(space))
@@ -59,7 +68,7 @@ def test_a_space_s_layers_are_those_of_all_its_architectures_each_once(space: Se
 
 @given(chains())
 @settings(max_examples=40)
-def test_a_chain_s_layers_are_those_of_all_its_members(chain: Chain) -> None:
+def test_the_layers_of_a_chain_are_those_of_all_its_architectures(chain: Chain) -> None:
     layers = distinct_layers(chain)
     assert set(work_of(layers, chain.classes)) == walked(arch for _, arch in members(chain))
     assert len(set(layers)) == len(layers)
@@ -82,19 +91,17 @@ def part_of_each_kind() -> list[Part]:
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("side", [1, 2, 7])
-def test_every_kind_of_layer_and_its_context_build_valid_graphs_on_the_smallest_maps_too(
-    side: int, padding: str
-) -> None:
+def test_every_kind_of_layer_and_its_context_build_valid_graphs(side: int, padding: str) -> None:
     for part in part_of_each_kind():
         layer = Layer(part, Shape(6, side, side))
-        ends = [shape for shape in (before(layer), after(layer, 10)) if shape is not None]
-        for fragment in (in_context(layer, 10, padding), *(pair(shape, padding) for shape in ends)):
+        ends = [shape for shape in (input_context_shape(layer), output_context_shape(layer, 10)) if shape is not None]
+        for fragment in (layer_in_context(layer, 10, padding), *(context_pair(shape, padding) for shape in ends)):
             onnx.checker.check_model(build_graph(fragment), full_check=True)
 
 
-def test_every_layer_has_a_kind_of_its_correction() -> None:
-    assert {kind(part) for part in part_of_each_kind()} == set(KINDS)
-    assert [kind(Stage(operator, 8)) for operator in ("basic", "bottleneck")] == ["dense", "dense"]
+def test_every_layer_has_a_kind_with_a_factor() -> None:
+    assert {layer_kind(part) for part in part_of_each_kind()} == set(KINDS)
+    assert [layer_kind(Stage(operator, 8)) for operator in ("basic", "bottleneck")] == ["dense", "dense"]
 
 
 def single_layers() -> st.SearchStrategy[Stage]:
@@ -103,11 +110,9 @@ def single_layers() -> st.SearchStrategy[Stage]:
 
 @given(single_layers() | stems() | heads(), st.integers(1, 12), st.integers(1, 9), st.integers(1, 9))
 @settings(max_examples=100)
-def test_a_context_meets_the_layer_in_its_shapes_and_has_its_own_at_both_ends(
-    part: Part, channels: int, height: int, width: int
-) -> None:
+def test_the_shapes_of_a_layer_in_its_context(part: Part, channels: int, height: int, width: int) -> None:
     layer = Layer(part, Shape(channels, height, width))
-    built = in_context(layer, 7, "symmetric")
+    built = layer_in_context(layer, 7, "symmetric")
     placed = [each for each in built.walk() if each.part == part]
     assert layer.shape in [each.shape for each in placed]
     assert built.shape == (layer.shape if isinstance(part, Stem) else Shape(CONTEXT_CHANNELS, height, width))
@@ -116,22 +121,26 @@ def test_a_context_meets_the_layer_in_its_shapes_and_has_its_own_at_both_ends(
 
 
 @given(st.integers(1, 12), st.integers(1, 9))
-def test_a_pair_meets_in_the_shape_and_ends_as_it_begins(channels: int, side: int) -> None:
+def test_the_shapes_of_a_context_pair(channels: int, side: int) -> None:
     meeting = Shape(channels, side, side)
-    first, second = pair(meeting, "symmetric").walk()
+    first, second = context_pair(meeting, "symmetric").walk()
     assert first.nodes[-1].shape == second.shape == meeting
     assert first.shape == second.nodes[-1].shape == Shape(CONTEXT_CHANNELS, side, side)
 
 
 @given(single_layers(), st.integers(1, 12))
-def test_the_output_of_a_layer_is_where_its_next_context_stands(stage: Stage, channels: int) -> None:
+def test_the_context_after_a_layer_reads_its_output_shape(stage: Stage, channels: int) -> None:
     layer = Layer(stage, Shape(channels, 9, 9))
-    assert after(layer, 10) == out_shape(layer, 10) == Fragment((stage,), layer.shape).walk()[-1].nodes[-1].shape
+    assert (
+        output_context_shape(layer, 10)
+        == out_shape(layer, 10)
+        == Fragment((stage,), layer.shape).walk()[-1].nodes[-1].shape
+    )
 
 
-def test_stem_and_head_meet_the_image_and_the_classes_without_a_context() -> None:
+def test_a_stem_has_no_context_before_it_and_a_head_none_after_it() -> None:
     arch = listed(small_space())[0]
     stem, head = Layer(arch.stem, Shape(3, 32, 32)), Layer(arch.head, Shape(16, 8, 8))
-    assert (before(stem), after(head, 10)) == (None, None)
-    assert in_context(stem, 10, "symmetric").parts[0] == arch.stem
-    assert in_context(head, 10, "symmetric").parts[-1] == arch.head
+    assert (input_context_shape(stem), output_context_shape(head, 10)) == (None, None)
+    assert layer_in_context(stem, 10, "symmetric").parts[0] == arch.stem
+    assert layer_in_context(head, 10, "symmetric").parts[-1] == arch.head

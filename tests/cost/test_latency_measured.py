@@ -1,4 +1,4 @@
-"""Latencies that are measured, each network once, and the judge in the end."""
+"""Tests of measured latencies: single networks, the guide, and the final candidates."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +13,9 @@ from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture, Stage
 from nas.cost.base import CostModel
 from nas.cost.measured import (
-    AT_ONCE,
+    BATCH_SIZE,
     GUIDE_NETWORKS,
-    MOST_REFUSED,
+    MAX_REFUSED,
     PASSES,
     Judge,
     MeasuredLatency,
@@ -24,7 +24,7 @@ from nas.cost.measured import (
     measured_latency,
 )
 from nas.cost.table import LatencyTable
-from nas.cost.table_make import make_table
+from nas.cost.table_builder import make_table
 from nas.cost.table_plan import TablePlan
 from nas.errors import DeviceError, DeviceLostError
 from nas.graph.fragment import whole
@@ -43,7 +43,7 @@ def quiet() -> MeasuredLatency:
 
 
 class TestMeasured(CostModelContract):
-    """Single networks only: of many at once the guide speaks, which is not as good as a measurement."""
+    """Test single networks only: the guide estimates many at once, and is less exact than a measurement."""
 
     tolerance = 1e-9
 
@@ -51,12 +51,12 @@ class TestMeasured(CostModelContract):
         return quiet()
 
 
-def test_many_at_once_and_their_span_are_told_by_the_guide_without_measuring() -> None:
+def test_many_networks_and_their_range_are_estimated_by_the_guide() -> None:
     meter, space = FakeMeter(), small_space()
     latency = latency_on(meter)
-    picks = space.sample(np.random.default_rng(9), 50)
-    many = latency.many(chain_of(space), space.forms(picks))
-    assert many.tolist() == pytest.approx([latency.guide.estimate(space.from_picks(p)).value for p in picks])
+    indices = space.sample(np.random.default_rng(9), 50)
+    many = latency.many(chain_of(space), space.forms(indices))
+    assert many.tolist() == pytest.approx([latency.guide.estimate(space.from_picks(p)).value for p in indices])
     low, high = latency.span(chain_of(space))
     assert low <= many.min() <= many.max() <= high
     assert len(meter.measured) == GUIDE_NETWORKS
@@ -67,7 +67,7 @@ def stopwatch(meter: FakeMeter) -> Stopwatch:
 
 
 def one_network() -> list[Architecture]:
-    """In three encodings."""
+    """Return three encodings of one network."""
     first, last = Stage("fused", 8, layers=2), Stage("conv", 16, stride=2)
     arch = attrs.evolve(listed(small_space())[0], stages=(first, last))
     conv = Stage("conv", 8)
@@ -82,7 +82,7 @@ def test_equal_networks_are_measured_once() -> None:
     assert len(meter.measured) == 1
 
 
-def test_threads_measure_each_network_once_and_one_after_another() -> None:
+def test_threads_measure_each_network_once() -> None:
     meter = FakeMeter(noise=0.05)
     watch = stopwatch(meter)
     archs = drawn(small_space(), 12, seed=2)
@@ -92,7 +92,7 @@ def test_threads_measure_each_network_once_and_one_after_another() -> None:
     assert len(meter.measured) == len(set(map(canonical, archs)))
 
 
-def test_a_time_is_told_as_if_the_reference_took_what_it_did_at_first() -> None:
+def test_a_latency_is_scaled_to_the_first_latency_of_the_reference() -> None:
     meter = FakeMeter(drift=0.01)
     watch = stopwatch(meter)
     for arch in drawn(small_space(), 5, seed=2):
@@ -101,12 +101,12 @@ def test_a_time_is_told_as_if_the_reference_took_what_it_did_at_first() -> None:
         assert (cost.unit, cost.source) == ("ms", "measured on cpu")
 
 
-def test_a_lost_device_is_told_and_nothing_of_it_is_remembered() -> None:
+def test_a_lost_device_is_reported_and_not_cached() -> None:
     meter = FakeMeter(fails_at=1, failure=DeviceLostError("lost", "look for it"))
     watch = stopwatch(meter)
     first, second = drawn(small_space(), 2, seed=2)
     known = watch.estimate(first)
-    for _ in range(2 * MOST_REFUSED):
+    for _ in range(2 * MAX_REFUSED):
         with pytest.raises(DeviceLostError):
             watch.estimate(second)
     assert watch.estimate(first) == known
@@ -114,25 +114,25 @@ def test_a_lost_device_is_told_and_nothing_of_it_is_remembered() -> None:
     assert watch.estimate(second).value == pytest.approx(meter.hidden_ms(whole(second)))
 
 
-def test_a_refused_network_is_in_no_band_and_the_next_one_is_measured() -> None:
+def test_a_rejected_network_has_an_infinite_cost_and_the_next_is_measured() -> None:
     meter = FakeMeter(fails_at=0)
     watch = stopwatch(meter)
     first, second = drawn(small_space(), 2, seed=2)
     assert watch.estimate(first).value == math.inf
-    assert "refused by cpu: the made-up device failed" in watch.estimate(first).source
+    assert "refused by cpu: the simulated device failed" in watch.estimate(first).source
     meter.fails_at = None
     assert watch.estimate(second).value < math.inf
 
 
-def test_a_device_that_refuses_one_after_another_is_told() -> None:
+def test_several_rejected_networks_in_a_row_are_an_error() -> None:
     watch = stopwatch(FakeMeter(fails_at=0))
-    *some, last = drawn(small_space(), MOST_REFUSED, seed=2)
-    assert [watch.estimate(arch).value for arch in some] == [math.inf] * (MOST_REFUSED - 1)
-    with pytest.raises(DeviceError, match="made-up device failed"):
+    *some, last = drawn(small_space(), MAX_REFUSED, seed=2)
+    assert [watch.estimate(arch).value for arch in some] == [math.inf] * (MAX_REFUSED - 1)
+    with pytest.raises(DeviceError, match="simulated device failed"):
         watch.estimate(last)
 
 
-def test_a_device_that_fails_has_no_guide() -> None:
+def test_a_failing_device_gives_no_guide() -> None:
     with pytest.raises(DeviceError):
         latency_on(FakeMeter(fails_at=GUIDE_NETWORKS - 1))
 
@@ -143,7 +143,7 @@ def table(tmp_path: Path) -> LatencyTable:
     return make_table(plan, FakeMeter(), "small", tmp_path / "partial")
 
 
-def test_a_table_answers_for_its_layers_and_the_stopwatch_for_others(table: LatencyTable) -> None:
+def test_networks_with_layers_outside_the_table_are_measured(table: LatencyTable) -> None:
     meter = FakeMeter()
     latency = TableLatency(table, stopwatch(meter))
     known = listed(small_space())[5]
@@ -155,26 +155,26 @@ def test_a_table_answers_for_its_layers_and_the_stopwatch_for_others(table: Late
 
 
 @pytest.mark.parametrize(("before", "slowest"), [(0.5, 1.0), (2.0, 2.0)])
-def test_the_judge_tells_times_of_the_slower_state(before: float, slowest: float) -> None:
+def test_final_latencies_are_those_of_the_slower_state(before: float, slowest: float) -> None:
     meter = FakeMeter()
-    archs = drawn(small_space(), AT_ONCE + 3, seed=2)
+    archs = drawn(small_space(), BATCH_SIZE + 3, seed=2)
     costs = Judge(meter, before * meter.reference_ms).together(archs)
     hidden = [slowest * meter.hidden_ms(whole(arch)) for arch in archs]
     assert [cost.value for cost in costs] == pytest.approx(hidden)
     assert [cost.spread for cost in costs] == pytest.approx([0] * len(archs), abs=1e-9)
 
 
-def test_the_judge_measures_all_in_every_pass_in_batches_and_says_how_far_passes_differ() -> None:
+def test_final_candidates_are_measured_in_every_pass_with_the_spread_of_the_passes() -> None:
     meter = FakeMeter(noise=0.02)
-    archs = drawn(small_space(), AT_ONCE + 3, seed=2)
+    archs = drawn(small_space(), BATCH_SIZE + 3, seed=2)
     costs = Judge(meter, meter.reference_ms).together(archs)
     networks = [whole(arch) for arch in archs]
-    assert meter.measured == [tuple(networks[:AT_ONCE]), tuple(networks[AT_ONCE:])] * PASSES
+    assert meter.measured == [tuple(networks[:BATCH_SIZE]), tuple(networks[BATCH_SIZE:])] * PASSES
     shares = [cost.spread / cost.value for cost in costs]
     assert np.sqrt(np.mean(np.square(shares))) == pytest.approx(0.02, rel=0.5)
 
 
-def test_a_judge_has_nothing_to_say_of_none_and_nothing_on_a_device_that_fails() -> None:
+def test_no_candidates_give_no_costs_and_a_failing_device_is_an_error() -> None:
     assert Judge(FakeMeter(fails_at=0), 1.0).together([]) == []
     with pytest.raises(DeviceError):
         Judge(FakeMeter(fails_at=PASSES - 1), 1.0).together(drawn(small_space(), 3, seed=2))

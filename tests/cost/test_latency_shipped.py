@@ -1,4 +1,4 @@
-"""The tables that are shipped can be read, and are of what they say."""
+"""Tests that the shipped tables can be read and have all layers of their spaces."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from nas.space.files import find_space
 TABLES = sorted(shipped_folder("latency_tables").glob("*.csv"))
 
 
-def test_there_is_one() -> None:
+def test_a_table_is_shipped() -> None:
     assert TABLES
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_a_shipped_table_is_whole(path: Path) -> None:
+def test_a_shipped_table_has_all_layers_of_its_space(path: Path) -> None:
     table = read_table(path)
     space = find_space(table.origin.space)
     table.check_chain(space_chain(space), space.net["padding"])

@@ -1,4 +1,4 @@
-"""Latency tables of a made-up device, against the times it hides."""
+"""Tests of latency tables of a simulated device against its true times."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -16,13 +16,13 @@ from nas.arch.canonical import canonical
 from nas.arch.layers import walk_part
 from nas.arch.spec import Architecture, Stage
 from nas.cost.base import Chain, ChainCostModel, Cost
-from nas.cost.check import check_table
-from nas.cost.correction import KINDS, NONE, Correction, fit, kind
+from nas.cost.correction import KINDS, NO_CORRECTION, Correction, fit_correction, layer_kind
 from nas.cost.layers import Layer
 from nas.cost.table import LatencyTable, Origin
-from nas.cost.table_make import make_table
+from nas.cost.table_builder import make_table
+from nas.cost.table_check import check_table
 from nas.cost.table_plan import TablePlan
-from nas.device.words import Device
+from nas.device.spec import Device
 from nas.errors import TargetError
 from nas.graph.fragment import Fragment, whole
 from nas.space.decode import SearchSpace
@@ -38,7 +38,7 @@ FITTED = Correction(MappingProxyType(FACTORS), 0.25, 0.02, 24)
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[FakeMeter, SearchSpace], LatencyTable]:
-    """A table made on a device, with nothing left out."""
+    """Return a function that measures a table of a space on a device."""
 
     def made(meter: FakeMeter, space: SearchSpace) -> LatencyTable:
         partial = tmp_path_factory.mktemp("table") / "table.partial"
@@ -51,19 +51,17 @@ Make = Callable[[FakeMeter, SearchSpace], LatencyTable]
 
 
 @pytest.mark.parametrize("space", [small_space(), find_space("nasbench_macro")], ids=lambda space: space.name)
-def test_layers_make_unseen_networks_exactly_where_a_device_is_quiet_and_adds_up(
-    make: Make, space: SearchSpace
-) -> None:
+def test_unseen_networks_are_predicted_exactly_without_noise(make: Make, space: SearchSpace) -> None:
     meter = FakeMeter(drift=1e-3)
     table = make(meter, space)
-    told = [table.estimate(arch).value / table.origin.reference_ms for arch in drawn(space, 100, seed=9)]
+    reported = [table.estimate(arch).value / table.origin.reference_ms for arch in drawn(space, 100, seed=9)]
     hidden = [meter.hidden_ms(whole(arch)) / meter.reference_ms for arch in drawn(space, 100, seed=9)]
-    assert told == pytest.approx(hidden, rel=1e-5)
-    assert table.correction.factors == pytest.approx(NONE.factors, abs=1e-5)
+    assert reported == pytest.approx(hidden, rel=1e-5)
+    assert table.correction.factors == pytest.approx(NO_CORRECTION.factors, abs=1e-5)
     assert table.correction.error == pytest.approx(0, abs=1e-5)
 
 
-def test_the_context_of_a_layer_and_the_ends_of_a_run_are_taken_off(make: Make) -> None:
+def test_layer_latencies_exclude_context_and_overhead(make: Make) -> None:
     meter = FakeMeter()
     table = make(meter, small_space())
     inner = [layer for layer in table.layers_ms if isinstance(layer.part, Stage)]
@@ -72,7 +70,7 @@ def test_the_context_of_a_layer_and_the_ends_of_a_run_are_taken_off(make: Make) 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_noise_of_layers_does_not_grow_in_networks(make: Make, seed: int) -> None:
+def test_the_noise_of_layers_does_not_add_up_in_networks(make: Make, seed: int) -> None:
     meter = FakeMeter(noise=0.03, drift=1e-3, seed=seed)
     space = small_space()
     check = check_table(make(meter, space), [whole(arch) for arch in drawn(space, 60, seed=9)], meter)
@@ -81,13 +79,13 @@ def test_noise_of_layers_does_not_grow_in_networks(make: Make, seed: int) -> Non
 
 
 def formula_ms(layer: Layer) -> float:
-    """Any time above 0 that depends on all of a layer."""
+    """Return a positive time that depends on everything in a layer."""
     nodes = walk_part(layer.part, layer.shape, 1)
     return 1e-3 * len(nodes) + 1e-6 * sum(node.shape.elements + node.weights for node in nodes)
 
 
 class Formula(dict[Layer, float]):
-    """A time for each layer there is."""
+    """Give a time for every possible layer."""
 
     def get(self, layer: Layer, _default: object = None) -> float:
         return formula_ms(layer)
@@ -95,13 +93,13 @@ class Formula(dict[Layer, float]):
 
 @cache
 def table_of_all(classes: int, padding: str) -> LatencyTable:
-    origin = Origin(MACHINE, Device(), "made-up", 2.0, "all", classes, padding, "0", "2026-01-01 00:00", 2)
+    origin = Origin(MACHINE, Device(), "simulated", 2.0, "all", classes, padding, "0", "2026-01-01 00:00", 2)
     return LatencyTable("all", origin, Formula(), Formula(), FITTED)
 
 
 @frozen
 class AnyTask:
-    """A table for each number of classes and padding, as one cost."""
+    """Combine the tables for all numbers of classes and paddings into one cost model."""
 
     table: Callable[[int, str], LatencyTable]
 
@@ -125,8 +123,8 @@ class TestTable(ChainCostModelContract):
 @st.composite
 def picked(draw: st.DrawFn) -> tuple[SearchSpace, list[tuple[int, ...]]]:
     space = draw(st.sampled_from(SPACES))
-    picks = st.tuples(*(st.integers(0, len(choice.values) - 1) for choice in space.all_choices))
-    return space, draw(st.lists(picks, min_size=1, max_size=5))
+    indices = st.tuples(*(st.integers(0, len(choice.values) - 1) for choice in space.all_choices))
+    return space, draw(st.lists(indices, min_size=1, max_size=5))
 
 
 SPACES = (small_space(), find_space("mnasnet"), find_space("nasbench_macro"))
@@ -134,43 +132,43 @@ SPACES = (small_space(), find_space("mnasnet"), find_space("nasbench_macro"))
 
 @given(picked())
 @settings(max_examples=100)
-def test_a_network_takes_its_layers_with_their_factors_and_what_a_run_costs(
+def test_a_prediction_is_the_corrected_sum_of_layers_and_the_intercept(
     chosen: tuple[SearchSpace, list[tuple[int, ...]]],
 ) -> None:
-    space, picks = chosen
-    chain, archs = chain_of(space), [space.from_picks(each) for each in picks]
+    space, indices = chosen
+    chain, archs = chain_of(space), [space.from_picks(each) for each in indices]
     table = table_of_all(chain.classes, "symmetric")
     by_hand = [FITTED.intercept_ms + sum(layers_of(arch)) for arch in archs]
     assert [table.estimate(arch).value for arch in archs] == pytest.approx(by_hand, rel=1e-9)
-    assert table.many(chain, space.forms(np.array(picks))).tolist() == pytest.approx(by_hand, rel=1e-9)
+    assert table.many(chain, space.forms(np.array(indices))).tolist() == pytest.approx(by_hand, rel=1e-9)
     low, high = table.span(chain)
     assert low <= min(by_hand) * (1 + 1e-9)
     assert high >= max(by_hand) * (1 - 1e-9)
 
 
 def layers_of(arch: Architecture) -> Iterator[float]:
-    """The slow way: layer by layer."""
+    """Yield the corrected time of each layer, without caching."""
     for placed in whole(canonical(arch)).walk():
-        yield FACTORS[kind(placed.part)] * formula_ms(Layer(placed.part, placed.shape))
+        yield FACTORS[layer_kind(placed.part)] * formula_ms(Layer(placed.part, placed.shape))
 
 
-def test_the_span_of_a_small_space_is_its_fastest_and_its_slowest(make: Make) -> None:
+def test_the_range_of_a_small_space_is_its_fastest_and_slowest_network(make: Make) -> None:
     space = small_space()
     table = make(FakeMeter(noise=0.03), space)
     times = [table.estimate(arch).value for arch in listed(space)]
     assert table.span(chain_of(space)) == pytest.approx((min(times), max(times)), rel=1e-12)
 
 
-def test_a_time_says_which_table_and_how_far_it_may_be_off(make: Make) -> None:
+def test_a_prediction_names_its_table_and_has_a_spread(make: Make) -> None:
     space = small_space()
     table = attrs.evolve(make(FakeMeter(noise=0.03), space), name="board")
     cost = table.estimate(listed(space)[0])
     assert (cost.unit, cost.source) == ("ms", "table board")
     assert cost.spread == pytest.approx(cost.value * (table.correction.error or 0))
-    assert np.isnan(attrs.evolve(table, correction=NONE).estimate(listed(space)[0]).spread)
+    assert np.isnan(attrs.evolve(table, correction=NO_CORRECTION).estimate(listed(space)[0]).spread)
 
 
-def test_a_layer_that_was_not_timed_is_named(make: Make) -> None:
+def test_a_missing_layer_is_named(make: Make) -> None:
     space = small_space()
     table = make(FakeMeter(), space)
     arch = attrs.evolve(listed(space)[0], stages=(Stage("mbconv", 8, kernel=7, expansion=4),))
@@ -186,7 +184,7 @@ def test_a_layer_that_was_not_timed_is_named(make: Make) -> None:
         ({"resolution": 33}, "on 3x33x33"),
     ],
 )
-def test_another_task_is_refused_by_what_differs(make: Make, asked: Mapping[str, object], named: str) -> None:
+def test_another_task_is_rejected_with_the_difference(make: Make, asked: Mapping[str, object], named: str) -> None:
     space = small_space()
     table = make(FakeMeter(), space)
     with pytest.raises(TargetError, match=named) as caught:
@@ -194,7 +192,7 @@ def test_another_task_is_refused_by_what_differs(make: Make, asked: Mapping[str,
     assert "nas latency table" in caught.value.remedy
 
 
-def test_a_space_is_let_in_only_if_all_its_layers_were_timed(make: Make) -> None:
+def test_a_space_with_a_missing_layer_is_rejected(make: Make) -> None:
     table = make(FakeMeter(), small_space())
     table.check_chain(chain_of(small_space()), "symmetric")
     larger = [SMALL["stages"][0], SMALL["stages"][1] | {"kernel": [3, 5]}]
@@ -210,26 +208,29 @@ def sums_of(networks: int, seed: int = 3) -> NDArray[np.float64]:
 
 
 def test_a_common_factor_and_an_intercept_are_found_exactly() -> None:
-    sums = sums_of(24)
-    found = fit(sums, 0.5 + 1.25 * sums.sum(axis=1))
+    kind_sums = sums_of(24)
+    found = fit_correction(kind_sums, 0.5 + 1.25 * kind_sums.sum(axis=1))
     assert found.factors == pytest.approx(dict.fromkeys(KINDS, 1.25), rel=1e-5)
     assert found.intercept_ms == pytest.approx(0.5, rel=1e-4)
     assert found.networks == 24
 
 
-def test_factors_of_kinds_are_found_by_many_networks_and_held_together_where_there_are_few() -> None:
+def test_few_networks_give_factors_that_are_closer_to_each_other() -> None:
     truth = np.array(list(FACTORS.values()))
-    few, many = (np.array(list(fit(sums, sums @ truth).factors.values())) for sums in map(sums_of, (12, 2000)))
+    few, many = (
+        np.array(list(fit_correction(kind_sums, kind_sums @ truth).factors.values()))
+        for kind_sums in map(sums_of, (12, 2000))
+    )
     assert many == pytest.approx(truth, rel=0.02)
     assert np.ptp(few) < np.ptp(many) <= np.ptp(truth)
 
 
-def test_the_error_is_that_of_networks_that_were_left_out() -> None:
-    sums = sums_of(12)
-    measured = sums.sum(axis=1) * (1 + 0.05 * np.random.default_rng(4).standard_normal(12))
+def test_the_error_is_that_of_leave_one_out_cross_validation() -> None:
+    kind_sums = sums_of(12)
+    measured = kind_sums.sum(axis=1) * (1 + 0.05 * np.random.default_rng(4).standard_normal(12))
     errors = []
     for i in range(12):
-        rest = fit(np.delete(sums, i, 0), np.delete(measured, i))
-        guess = rest.intercept_ms + sums[i] @ np.array(list(rest.factors.values()))
+        rest = fit_correction(np.delete(kind_sums, i, 0), np.delete(measured, i))
+        guess = rest.intercept_ms + kind_sums[i] @ np.array(list(rest.factors.values()))
         errors.append(guess / measured[i] - 1)
-    assert fit(sums, measured).error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-9)
+    assert fit_correction(kind_sums, measured).error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-9)

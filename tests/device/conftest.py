@@ -1,4 +1,4 @@
-"""Fixtures of all tests of devices."""
+"""Fixtures for all tests of devices."""
 
 from tests.device.fakes import fakes_fixture
 

@@ -1,4 +1,4 @@
-"""Small networks to be timed, and how long."""
+"""Small networks for measurements, and aims of different durations."""
 
 from nas.arch.code import parse_text
 from nas.device.timing import Aim

@@ -1,4 +1,4 @@
-"""Processes that tests look at and end."""
+"""Helpers to observe and end the processes of agents and workers."""
 
 import time
 from collections.abc import Callable
@@ -8,16 +8,16 @@ import pytest
 
 
 def eventually(holds: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until something holds."""
+    """Wait until a condition holds, and fail after a time limit."""
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
-            pytest.fail(f"it does not hold after {seconds:g} s")
+            pytest.fail(f"the condition does not hold after {seconds:g} s")
         time.sleep(0.01)
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """Whether it has ended; nobody may have asked for its code yet."""
+    """Return whether a process has ended; its exit code may not have been collected yet."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -25,7 +25,7 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 def agents() -> list[psutil.Process]:
-    """Agents that this process has begun and that are under way, on whatever path."""
+    """Return the running agents that this process started, directly or through `ssh`."""
     return [each for each in psutil.Process().children(recursive=True) if _is_agent(each)]
 
 
@@ -37,7 +37,7 @@ def _is_agent(process: psutil.Process) -> bool:
 
 
 def workers(agent: psutil.Process) -> list[psutil.Process]:
-    """Measurements under way: children of the process that they are forked from."""
+    """Return the worker processes of an agent: they are children of its fork server."""
     try:
         children = agent.children()
         return [worker for child in children for worker in child.children()]
@@ -46,10 +46,10 @@ def workers(agent: psutil.Process) -> list[psutil.Process]:
 
 
 def busy(agent: psutil.Process) -> bool:
-    """Whether a measurement runs that has come as far as to use the processor for a while."""
+    """Return whether a worker of the agent has used more than 0.1 seconds of CPU time."""
     return any(sum(worker.cpu_times()[:2]) > 0.1 for worker in workers(agent))
 
 
 def family(agent: psutil.Process) -> list[psutil.Process]:
-    """An agent and all that came from it."""
+    """Return an agent and all its descendants."""
     return [agent, *agent.children(recursive=True)]

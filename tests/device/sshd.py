@@ -1,4 +1,4 @@
-"""A real OpenSSH server on this machine, for one test session."""
+"""A real OpenSSH server on this machine for tests."""
 
 import getpass
 import os
@@ -14,7 +14,7 @@ import psutil
 import pytest
 from attrs import define
 
-from nas.device.words import Address
+from nas.device.spec import Address
 
 ROOT = Path(__file__).parents[2]
 SERVER = "/usr/sbin/sshd"
@@ -22,7 +22,7 @@ SERVER = "/usr/sbin/sshd"
 
 @define
 class Sshd:
-    """A server with one user's key; everything it needs is in a folder."""
+    """Represent a running server that accepts one key; all its files are in one folder."""
 
     folder: Path
     port: int
@@ -30,26 +30,26 @@ class Sshd:
 
     @property
     def command(self) -> str:
-        """What `NAS_SSH` is to be."""
+        """Return the value for `NAS_SSH`."""
         return f"ssh -F {self.folder / 'client'}"
 
     def address(self, python: str = sys.executable) -> Address:
         return Address(host=f"{getpass.getuser()}@127.0.0.1", port=self.port, python=python)
 
     def sessions(self) -> list[psutil.Process]:
-        """Processes of connections under way."""
+        """Return the processes of open connections."""
         return psutil.Process(self.process.pid).children()
 
     def stop(self) -> None:
-        """No connection is left and none is made any more."""
-        everyone = [*self.sessions(), psutil.Process(self.process.pid)] if self.process.poll() is None else []
-        for process in reversed(everyone):
+        """End the server and all its connections."""
+        processes = [*self.sessions(), psutil.Process(self.process.pid)] if self.process.poll() is None else []
+        for process in reversed(processes):
             process.kill()
         self.process.wait(10)
 
 
 def make_key(path: Path) -> str:
-    """A new key's public half."""
+    """Create a key and return its public half."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], check=True)
     return path.with_suffix(".pub").read_text().strip()
 
@@ -61,7 +61,7 @@ def free_port() -> int:
 
 
 def start(folder: Path) -> Sshd:
-    """A server that answers."""
+    """Start a server and wait until it accepts connections."""
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     port = free_port()
@@ -101,11 +101,11 @@ def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    pytest.fail("sshd does not answer")
+    pytest.fail("sshd does not accept connections after 10 seconds")
 
 
 def running(folder: Path) -> Iterator[Sshd]:
-    """A server while a test needs it; its absence is a failure only where it was meant to be installed."""
+    """Yield a server; where OpenSSH is missing, skip the test, or fail it in continuous integration."""
     if not (Path(SERVER).exists() and shutil.which("ssh")):
         missing = "OpenSSH's server and client are not installed"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)

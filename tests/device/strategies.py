@@ -1,13 +1,13 @@
-"""Random devices, addresses and messages."""
+"""Strategies for random devices, addresses and messages."""
 
 from hypothesis import strategies as st
 
 from nas.arch.layers import Shape
 from nas.arch.spec import PADDINGS
 from nas.device.machine import Machine
-from nas.device.requests import Bounds, Hello, Measure, Refusal, Timed, Welcome
+from nas.device.protocol import Bounds, ErrorReply, HelloReply, HelloRequest, MeasureRequest, TimingsReply
+from nas.device.spec import MAX_BATCH, MAX_THREADS, PRECISIONS, PROVIDERS, Address, Device
 from nas.device.timing import Aim, Timing, Turns
-from nas.device.words import MOST_BATCH, MOST_THREADS, PRECISIONS, SHORT, Address, Device
 from nas.graph.fragment import Fragment
 from tests.strategies import heads, stages, stems
 
@@ -20,19 +20,19 @@ LINES = TEXTS.map(lambda text: " ".join("".join(char if char.isprintable() else 
 
 
 def devices() -> st.SearchStrategy[Device]:
-    """Any device, whether or not it exists."""
+    """Generate any device, whether or not a machine has it."""
     return st.builds(
         Device,
-        provider=st.sampled_from([*SHORT.values(), "VitisAIExecutionProvider"]),
-        threads=st.integers(1, MOST_THREADS),
-        batch=st.integers(1, MOST_BATCH),
+        provider=st.sampled_from([*PROVIDERS.values(), "VitisAIExecutionProvider"]),
+        threads=st.integers(1, MAX_THREADS),
+        batch=st.integers(1, MAX_BATCH),
         precision=st.sampled_from(PRECISIONS),
         cores=st.sets(st.integers(0, 9999), max_size=4).map(lambda cores: tuple(sorted(cores))),
     )
 
 
 def addresses() -> st.SearchStrategy[Address]:
-    """Any address, here or elsewhere."""
+    """Generate any address, local or remote."""
     users = st.just("") | NAMES.map("{}@".format)
     return st.builds(Address, devices()) | st.builds(
         Address,
@@ -47,7 +47,7 @@ def addresses() -> st.SearchStrategy[Address]:
 
 @st.composite
 def fragments(draw: st.DrawFn) -> Fragment:
-    """Parts in an order that is right."""
+    """Generate a fragment whose parts are in a valid order."""
     first = draw(st.lists(stems(), max_size=1))
     middle = draw(st.lists(stages(), max_size=3))
     last = draw(st.lists(heads(), max_size=1) if first or middle else heads().map(lambda head: [head]))
@@ -56,11 +56,11 @@ def fragments(draw: st.DrawFn) -> Fragment:
     return Fragment((*first, *middle, *last), shape, draw(COUNTS), draw(st.sampled_from(PADDINGS)))
 
 
-def requests() -> st.SearchStrategy[Hello | Measure]:
-    """Any request."""
+def requests() -> st.SearchStrategy[HelloRequest | MeasureRequest]:
+    """Generate any request."""
     rounds = st.integers(5, 100_000)
-    return st.builds(Hello, devices()) | st.builds(
-        Measure,
+    return st.builds(HelloRequest, devices()) | st.builds(
+        MeasureRequest,
         COUNTS,
         devices(),
         st.lists(fragments(), min_size=1, max_size=3).map(tuple),
@@ -71,28 +71,28 @@ def requests() -> st.SearchStrategy[Hello | Measure]:
 
 @st.composite
 def timings(draw: st.DrawFn, ratios: st.SearchStrategy[float] = TIMES) -> Timing:
-    """Times in their order."""
+    """Generate a measurement whose times are in order."""
     times = sorted(draw(st.lists(TIMES, min_size=3, max_size=3)))
     return Timing(draw(ratios), draw(SHARES), times[0], times[1], times[2], draw(COUNTS))
 
 
 def turns() -> st.SearchStrategy[Turns]:
-    """Any result."""
+    """Generate any result of a measurement."""
     several = st.lists(timings(), min_size=1, max_size=4).map(tuple)
     return st.builds(Turns, several, timings(st.just(1.0)), SHARES, COUNTS)
 
 
 def machines() -> st.SearchStrategy[Machine]:
-    """Any machine."""
+    """Generate any machine."""
     return st.builds(Machine, LINES, LINES, st.integers(1, 512), LINES, LINES, LINES)
 
 
-def replies() -> st.SearchStrategy[Welcome | Timed | Refusal]:
-    """Any reply."""
+def replies() -> st.SearchStrategy[HelloReply | TimingsReply | ErrorReply]:
+    """Generate any reply."""
     versions = st.from_regex(r"[0-9]{1,3}\.[0-9]{1,3}(\.[0-9a-z]{1,5})?", fullmatch=True)
     names = st.lists(LINES, min_size=1, max_size=3).map(tuple)
     return (
-        st.builds(Welcome, machines(), names, versions)
-        | st.builds(Timed, COUNTS, turns())
-        | st.builds(Refusal, st.integers(0, 10**6), TEXTS, TEXTS)
+        st.builds(HelloReply, machines(), names, versions)
+        | st.builds(TimingsReply, COUNTS, turns())
+        | st.builds(ErrorReply, st.integers(0, 10**6), TEXTS, TEXTS)
     )

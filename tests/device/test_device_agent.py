@@ -1,4 +1,4 @@
-"""The agent as a process of its own, spoken to line by line."""
+"""Tests of the agent as a process that receives requests line by line."""
 
 import contextlib
 import os
@@ -13,29 +13,40 @@ import pytest
 from attrs import define, field
 
 from nas.device.machine import this_machine
-from nas.device.requests import Bounds, Hello, Measure, Refusal, Reply, Request, Timed, Welcome, encode, parse_reply
-from nas.device.strict import MAX_LINE
+from nas.device.protocol import (
+    Bounds,
+    ErrorReply,
+    HelloReply,
+    HelloRequest,
+    MeasureRequest,
+    Reply,
+    Request,
+    TimingsReply,
+    encode,
+    parse_reply,
+)
+from nas.device.spec import Device
 from nas.device.timing import Aim
-from nas.device.words import Device
+from nas.device.validation import MAX_LINE
 from nas.graph.fragment import Fragment
 from nas.version import __version__
 from tests.device.networks import ENDLESS, HUGE, LARGE, QUICK, SMALL
 from tests.device.processes import busy, eventually, family, is_gone, workers
 
-# What a device need not have.
+# Packages that a device does not need.
 ABSENT = ("torch", "optuna", "pandas", "plotly", "click", "rich", "yaml", "psutil", "sqlalchemy", "datasets", "PIL")
 CPU, BOUNDS = Device(), Bounds()
 
 
 @define
 class Agent:
-    """An agent under way."""
+    """Represent a running agent."""
 
     process: "subprocess.Popen[bytes]"
     asked: int = field(default=0, init=False)
 
     @property
-    def seen(self) -> psutil.Process:
+    def psutil_process(self) -> psutil.Process:
         return psutil.Process(self.process.pid)
 
     def send(self, line: bytes) -> None:
@@ -51,24 +62,24 @@ class Agent:
         self.send(line if isinstance(line, bytes) else encode(line))
         return self.receive()
 
-    def begin(
+    def send_measure(
         self, fragments: Sequence[Fragment], aim: Aim = QUICK, device: Device = CPU, bounds: Bounds = BOUNDS
     ) -> None:
         self.asked += 1
-        self.send(encode(Measure(self.asked, device, tuple(fragments), aim, bounds)))
+        self.send(encode(MeasureRequest(self.asked, device, tuple(fragments), aim, bounds)))
 
-    def measures(self) -> None:
-        """It still works."""
-        self.begin([SMALL])
+    def assert_measures(self) -> None:
+        """Check that the agent still measures."""
+        self.send_measure([SMALL])
         reply = self.receive()
-        assert isinstance(reply, Timed), reply
+        assert isinstance(reply, TimingsReply), reply
         assert reply.id == self.asked
 
-    def refuses(self, line: bytes | Request, *words: str) -> None:
-        self.told(self.ask(line), *words)
+    def assert_rejected(self, line: bytes | Request, *words: str) -> None:
+        self.assert_error(self.ask(line), *words)
 
-    def told(self, reply: Reply, *words: str) -> None:
-        assert isinstance(reply, Refusal), reply
+    def assert_error(self, reply: Reply, *words: str) -> None:
+        assert isinstance(reply, ErrorReply), reply
         assert reply.remedy
         for word in words:
             assert word in reply.problem + reply.remedy
@@ -94,30 +105,30 @@ def _agent() -> Iterator[Agent]:
 
 
 def end(agent: Agent) -> None:
-    """Its stdin ends, and nothing of it is left."""
-    everyone = family(agent.seen) if agent.process.poll() is None else []
+    """Close the pipes of an agent and check that all its processes end."""
+    processes = family(agent.psutil_process) if agent.process.poll() is None else []
     for pipe in (agent.process.stdin, agent.process.stdout, agent.process.stderr):
         assert pipe is not None
         with contextlib.suppress(BrokenPipeError):
             pipe.close()
     agent.process.wait(10)
-    eventually(lambda: all(map(is_gone, everyone)))
+    eventually(lambda: all(map(is_gone, processes)))
 
 
-def test_a_hello_tells_the_machine(agent: Agent) -> None:
-    reply = agent.ask(Hello(Device()))
-    assert isinstance(reply, Welcome)
+def test_a_hello_reply_describes_the_machine(agent: Agent) -> None:
+    reply = agent.ask(HelloRequest(Device()))
+    assert isinstance(reply, HelloReply)
     assert reply.machine == this_machine(Device())
     assert (reply.version, reply.protocol) == (__version__, 1)
     assert "CPUExecutionProvider" in reply.providers
-    agent.refuses(Hello(Device("TPUExecutionProvider")), "no TPUExecutionProvider here")
-    agent.refuses(Hello(Device(threads=1024)), "1024 threads")
+    agent.assert_rejected(HelloRequest(Device("TPUExecutionProvider")), "no TPUExecutionProvider here")
+    agent.assert_rejected(HelloRequest(Device(threads=1024)), "1024 threads")
 
 
 def test_networks_are_timed_together(agent: Agent) -> None:
-    agent.begin([SMALL, LARGE])
+    agent.send_measure([SMALL, LARGE])
     reply = agent.receive()
-    assert isinstance(reply, Timed)
+    assert isinstance(reply, TimingsReply)
     small, large = reply.turns.timings
     assert small.ratio < large.ratio
     assert {small.repeats, large.repeats, reply.turns.reference.repeats} == {5}
@@ -125,7 +136,7 @@ def test_networks_are_timed_together(agent: Agent) -> None:
         assert timing.median_ms / reply.turns.reference.median_ms == pytest.approx(timing.ratio, rel=0.9)
 
 
-def test_bad_lines_are_answered_and_change_nothing(agent: Agent) -> None:
+def test_invalid_lines_get_error_replies_and_change_nothing(agent: Agent) -> None:
     for line, words in (
         (b"\n", "not one line of JSON"),
         (b"import os\n", "not one line of JSON"),
@@ -135,44 +146,44 @@ def test_bad_lines_are_answered_and_change_nothing(agent: Agent) -> None:
         (b'{"request":"hello","device":"tpu"}\n', "is no device"),
         (b'{"request":"measure","id":1}\n', "no key"),
     ):
-        agent.refuses(line, words)
-    agent.measures()
+        agent.assert_rejected(line, words)
+    agent.assert_measures()
     for _ in range(3):
         agent.send(b"x\n")
-    agent.begin([SMALL])
-    assert [type(agent.receive()) for _ in range(4)] == [Refusal, Refusal, Refusal, Timed]
+    agent.send_measure([SMALL])
+    assert [type(agent.receive()) for _ in range(4)] == [ErrorReply, ErrorReply, ErrorReply, TimingsReply]
 
 
-def test_what_is_too_large_is_refused_and_not_built(agent: Agent) -> None:
-    agent.begin([SMALL, HUGE], bounds=Bounds(seconds=20))
-    agent.told(agent.receive(), "in one activation", "are let in")
-    agent.begin([SMALL], device=Device(batch=4096, threads=1024))
-    agent.told(agent.receive(), "threads")
-    agent.measures()
+def test_a_network_that_is_too_large_is_rejected_and_not_built(agent: Agent) -> None:
+    agent.send_measure([SMALL, HUGE], bounds=Bounds(seconds=20))
+    agent.assert_error(agent.receive(), "in one activation", "are allowed")
+    agent.send_measure([SMALL], device=Device(batch=4096, threads=1024))
+    agent.assert_error(agent.receive(), "threads")
+    agent.assert_measures()
 
 
-def test_too_little_memory_is_told(agent: Agent) -> None:
-    agent.begin([LARGE], bounds=Bounds(bytes=2**20))
-    agent.told(agent.receive(), "MiB may be too little")
-    agent.measures()
+def test_a_memory_limit_that_is_too_small_is_reported(agent: Agent) -> None:
+    agent.send_measure([LARGE], bounds=Bounds(bytes=2**20))
+    agent.assert_error(agent.receive(), "MiB may be too little")
+    agent.assert_measures()
 
 
-def test_a_limit_of_time_ends_the_measurement(agent: Agent) -> None:
-    agent.begin([LARGE], ENDLESS, bounds=Bounds(seconds=2))
-    eventually(lambda: busy(agent.seen))
-    (worker,) = workers(agent.seen)
-    agent.told(agent.receive(), "took longer than 2 s and was ended")
+def test_the_time_limit_ends_the_measurement(agent: Agent) -> None:
+    agent.send_measure([LARGE], ENDLESS, bounds=Bounds(seconds=2))
+    eventually(lambda: busy(agent.psutil_process))
+    (worker,) = workers(agent.psutil_process)
+    agent.assert_error(agent.receive(), "took longer than 2 s, its time limit, and was ended")
     assert is_gone(worker)
-    agent.measures()
+    agent.assert_measures()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_a_measurement_that_is_killed_is_told_and_the_next_one_works(agent: Agent, number: signal.Signals) -> None:
-    agent.begin([LARGE], ENDLESS)
-    eventually(lambda: busy(agent.seen))
-    workers(agent.seen)[0].send_signal(number)
-    agent.told(agent.receive(), f"was ended by {number.name}", "out of memory")
-    agent.measures()
+def test_a_killed_measurement_is_reported_and_the_next_one_works(agent: Agent, number: signal.Signals) -> None:
+    agent.send_measure([LARGE], ENDLESS)
+    eventually(lambda: busy(agent.psutil_process))
+    workers(agent.psutil_process)[0].send_signal(number)
+    agent.assert_error(agent.receive(), f"was ended by {number.name}", "out of memory")
+    agent.assert_measures()
 
 
 def close_stdout(agent: Agent) -> None:
@@ -181,56 +192,56 @@ def close_stdout(agent: Agent) -> None:
     agent.process.stdout.close()
 
 
-def by_signal(number: signal.Signals) -> Callable[[Agent], None]:
+def send_signal(number: signal.Signals) -> Callable[[Agent], None]:
     return lambda agent: agent.process.send_signal(number)
 
 
-ENDS = {"stdout": close_stdout} | {
-    number.name: by_signal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL)
+ENDINGS = {"stdout": close_stdout} | {
+    number.name: send_signal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL)
 }
 
 
-@pytest.mark.parametrize("how", ENDS)
-def test_whatever_ends_it_ends_the_measurement_too(agent: Agent, how: str) -> None:
-    agent.begin([LARGE], ENDLESS)
-    eventually(lambda: busy(agent.seen))
-    everyone = family(agent.seen)
-    assert len(everyone) >= 3
-    ENDS[how](agent)
-    eventually(lambda: all(map(is_gone, everyone)))
+@pytest.mark.parametrize("how", ENDINGS)
+def test_the_end_of_the_agent_ends_the_measurement(agent: Agent, how: str) -> None:
+    agent.send_measure([LARGE], ENDLESS)
+    eventually(lambda: busy(agent.psutil_process))
+    processes = family(agent.psutil_process)
+    assert len(processes) >= 3
+    ENDINGS[how](agent)
+    eventually(lambda: all(map(is_gone, processes)))
     agent.process.wait(5)
     assert agent.process.stderr is not None
     assert b"Traceback" not in agent.process.stderr.read()
 
 
-def test_the_end_of_stdin_ends_it_after_the_last_answer() -> None:
-    lines = encode(Hello(Device())) + encode(Measure(3, Device(), (SMALL,), QUICK)) + b'{"request":'
+def test_the_end_of_stdin_ends_the_agent_after_the_last_reply() -> None:
+    lines = encode(HelloRequest(Device())) + encode(MeasureRequest(3, Device(), (SMALL,), QUICK)) + b'{"request":'
     agent = start()
-    everyone = family(agent.seen)
+    processes = family(agent.psutil_process)
     with agent.process as process:
         out, err = process.communicate(lines, timeout=60)
     assert process.returncode == 0
-    assert [type(parse_reply(line)) for line in out.splitlines()] == [Welcome, Timed, Refusal]
+    assert [type(parse_reply(line)) for line in out.splitlines()] == [HelloReply, TimingsReply, ErrorReply]
     assert err == b""
-    eventually(lambda: all(map(is_gone, everyone)))
+    eventually(lambda: all(map(is_gone, processes)))
 
 
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.slow)])
-def test_nothing_is_needed_but_the_runtime_and_nothing_else_gets_onto_stdout(tmp_path: Path, precision: str) -> None:
-    """Every process of the agent prints, in Python and below it, and finds none of the absent packages."""
+def test_the_agent_needs_only_the_runtime_and_writes_only_replies_to_stdout(tmp_path: Path, precision: str) -> None:
+    """Every process of the agent prints, from Python and from native code, and cannot import the absent packages."""
     (tmp_path / "sitecustomize.py").write_text(
         f"import os, sys\nsys.modules.update(dict.fromkeys({ABSENT!r}))\n"
         "if '-c' in sys.orig_argv or 'nas.device' in sys.orig_argv:\n"
         "    import atexit\n"
-        "    atexit.register(lambda: os.write(1, b'below\\n'))\n"
+        "    atexit.register(lambda: os.write(1, b'native\\n'))\n"
         "    import threading\n"
         "    threading.Timer(0.2, lambda: (print('noise', flush=True), os.system('echo noise'))).start()\n"
     )
     agent = start(PYTHONPATH=str(tmp_path))
     device = Device(precision=precision)
-    lines = encode(Measure(1, device, (SMALL,), QUICK)) * 2
+    lines = encode(MeasureRequest(1, device, (SMALL,), QUICK)) * 2
     with agent.process as process:
         out, err = process.communicate(lines, timeout=60)
     replies = [parse_reply(line) for line in out.splitlines()]
-    assert [type(reply) for reply in replies] == [Timed, Timed], replies
+    assert [type(reply) for reply in replies] == [TimingsReply, TimingsReply], replies
     assert b"noise" in err

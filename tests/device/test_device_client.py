@@ -1,4 +1,4 @@
-"""Connections and pools, over real agents and over some that are not what they should be."""
+"""Tests of connections and pools, with real agents and with fake ones that misbehave."""
 
 import os
 import shlex
@@ -12,23 +12,23 @@ import psutil
 import pytest
 
 from nas.device import connection as connections
+from nas.device.agent_process import SSH, agent_command, quoted_path
 from nas.device.client import Connection, Meter, Pool, connect
-from nas.device.link import SSH, command_for, quoted
 from nas.device.machine import this_machine
-from nas.device.requests import Bounds
-from nas.device.words import Address, Device, parse_address
+from nas.device.protocol import Bounds
+from nas.device.spec import Address, Device, parse_address
 from nas.errors import DeviceError, DeviceLostError
 from nas.version import __version__
 from tests.contracts.meter import MeterContract, check
-from tests.device.fakes import Fakes, hasty
+from tests.device.fakes import Fakes, without_pauses
 from tests.device.networks import ENDLESS, LARGE, LONG, QUICK, SMALL
 from tests.device.processes import agents, busy, eventually, family, is_gone
 
-SERVE = "while True:\n    say(times(hear()))\n"
+SERVE = "while True:\n    send(times(receive()))\n"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
+def _no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) <= before
@@ -55,7 +55,7 @@ def test_one_address_is_a_connection_and_several_are_a_pool(fakes: Fakes) -> Non
     with connect([Address()]) as meter:
         assert isinstance(meter, Connection)
         assert meter.machine == this_machine(Device())
-    places = [fakes.address("greet()\n" + SERVE, name) for name in ("one", "two", "three")]
+    places = [fakes.address("send_hello()\n" + SERVE, name) for name in ("one", "two", "three")]
     with connect(places) as meter:
         assert isinstance(meter, Pool)
         assert meter.machine.cpu == "Cortex-A76"
@@ -66,17 +66,17 @@ def test_one_address_is_a_connection_and_several_are_a_pool(fakes: Fakes) -> Non
         connect([Address(), Address()])
 
 
-def test_closing_leaves_nothing_and_can_be_done_twice() -> None:
+def test_closing_ends_all_processes_and_can_be_repeated() -> None:
     before = set(psutil.Process().children())
     connection = Connection(Address())
     connection.close()
     connection = Connection(Address())
     connection.measure([SMALL], QUICK)
-    everyone = [process for agent in agents() for process in family(agent)]
-    assert len(everyone) >= 3
+    processes = [process for agent in agents() for process in family(agent)]
+    assert len(processes) >= 3
     connection.close()
     connection.close()
-    eventually(lambda: all(map(is_gone, everyone)))
+    eventually(lambda: all(map(is_gone, processes)))
     assert set(psutil.Process().children()) <= before
     with pytest.raises(DeviceError, match="is closed"):
         connection.measure([SMALL], QUICK)
@@ -84,7 +84,7 @@ def test_closing_leaves_nothing_and_can_be_done_twice() -> None:
 
 @pytest.mark.slow
 def test_closing_ends_a_measurement_in_another_thread() -> None:
-    connection = hasty(Address())
+    connection = without_pauses(Address())
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(connection.measure, [LARGE], ENDLESS)
         eventually(lambda: any(map(busy, agents())))
@@ -95,9 +95,9 @@ def test_closing_ends_a_measurement_in_another_thread() -> None:
 
 
 @pytest.mark.slow
-def test_an_agent_that_is_killed_is_started_again_and_asked_again() -> None:
+def test_a_killed_agent_is_restarted_and_its_request_repeated() -> None:
     pauses: list[float] = []
-    with hasty(Address(), pauses) as connection, ThreadPoolExecutor(1) as thread:
+    with without_pauses(Address(), pauses) as connection, ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(connection.measure, [LARGE, SMALL], LONG)
         eventually(lambda: any(map(busy, agents())))
         agents()[0].kill()
@@ -109,171 +109,185 @@ def test_an_agent_that_is_killed_is_started_again_and_asked_again() -> None:
         assert pauses == [0.5]
 
 
-def test_an_agent_that_is_killed_between_two_requests_is_not_noticed() -> None:
-    with hasty(Address()) as connection:
+def test_an_agent_killed_between_two_requests_is_restarted() -> None:
+    with without_pauses(Address()) as connection:
         check(connection.measure([SMALL], QUICK), 1)
         agents()[0].kill()
         check(connection.measure([SMALL], QUICK), 1)
 
 
 @pytest.mark.parametrize(
-    "death",
-    ["sys.exit(3)", "os.kill(os.getpid(), 9)", "say(times(hear())[:-9])\nos._exit(0)", "say(times(hear())[:-1])"],
+    "failure",
+    [
+        "sys.exit(3)",
+        "os.kill(os.getpid(), 9)",
+        "send(times(receive())[:-9])\nos._exit(0)",
+        "send(times(receive())[:-1])",
+    ],
 )
-def test_it_is_tried_three_times(fakes: Fakes, death: str) -> None:
+def test_a_request_is_tried_three_times(fakes: Fakes, failure: str) -> None:
     pauses: list[float] = []
-    with hasty(fakes.address(f"life()\ngreet()\n{death}\n"), pauses) as connection:
+    with without_pauses(fakes.address(f"start_count()\nsend_hello()\n{failure}\n"), pauses) as connection:
         with pytest.raises(DeviceLostError, match="ssh://board: the connection ended"):
             connection.measure([SMALL], QUICK)
         assert pauses == [0.5, 2.0]
-        assert fakes.lives() == 3
+        assert fakes.starts() == 3
 
 
-def test_it_may_come_back_late(fakes: Fakes) -> None:
-    program = "if life() == 2:\n    sys.exit(255)\ngreet()\nif life() < 4:\n    sys.exit(255)\n" + SERVE
-    with hasty(fakes.address(program)) as connection:
+def test_a_device_may_come_back_in_the_last_attempt(fakes: Fakes) -> None:
+    program = (
+        "if start_count() == 2:\n    sys.exit(255)\nsend_hello()\nif start_count() < 4:\n    sys.exit(255)\n" + SERVE
+    )
+    with without_pauses(fakes.address(program)) as connection:
         check(connection.measure([SMALL], QUICK), 1)
 
 
-def test_what_was_never_reached_is_not_tried_again(fakes: Fakes) -> None:
+def test_a_device_that_was_never_reached_is_tried_once(fakes: Fakes) -> None:
     pauses: list[float] = []
     address = fakes.address(
-        "life()\nprint('ssh: connect to host board port 22: No route', file=sys.stderr)\nsys.exit(255)"
+        "start_count()\nprint('ssh: connect to host board port 22: No route', file=sys.stderr)\nsys.exit(255)"
     )
-    with hasty(address, pauses) as connection, pytest.raises(DeviceLostError, match="port 22: No route") as told:
+    with (
+        without_pauses(address, pauses) as connection,
+        pytest.raises(DeviceLostError, match="port 22: No route") as caught,
+    ):
         connection.measure([SMALL], QUICK)
-    assert "ssh board true" in told.value.remedy
-    assert (pauses, fakes.lives()) == ([], 1)
+    assert "ssh board true" in caught.value.remedy
+    assert (pauses, fakes.starts()) == ([], 1)
 
 
-def test_no_answer_in_time_is_a_loss(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "ALLOWANCE", 0.2)
-    address = fakes.address("life()\ngreet()\nhear()\ntime.sleep(60)\n")
+def test_a_reply_after_the_time_limit_is_a_loss(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "REPLY_MARGIN", 0.2)
+    address = fakes.address("start_count()\nsend_hello()\nreceive()\ntime.sleep(60)\n")
     with Connection(address, Bounds(seconds=0.1), pauses=(0,)) as connection:
-        with pytest.raises(DeviceLostError, match=r"no answer came in 0\.3 s"):
+        with pytest.raises(DeviceLostError, match=r"no reply came in 0\.3 s"):
             connection.measure([SMALL], QUICK)
-        assert fakes.lives() == 2
+        assert fakes.starts() == 2
 
 
-def test_no_hello_in_time_is_an_error(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hello_reply_after_the_time_limit_is_an_error(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HELLO_SECONDS", 0.5)
     connection = Connection(fakes.address("time.sleep(60)"))
-    with connection, pytest.raises(DeviceLostError, match=r"no answer came in 0\.5 s"):
+    with connection, pytest.raises(DeviceLostError, match=r"no reply came in 0\.5 s"):
         _ = connection.machine
 
 
-def test_another_machine_than_before_is_an_error(fakes: Fakes) -> None:
+def test_a_different_machine_after_a_restart_is_an_error(fakes: Fakes) -> None:
     program = """
-if life() > 1:
-    greet(Machine("Cortex-A53", "", 4, "", "Linux aarch64", "1.20.0"))
-greet()
-hear()
+if start_count() > 1:
+    send_hello(Machine("Cortex-A53", "", 4, "", "Linux aarch64", "1.20.0"))
+send_hello()
+receive()
 sys.exit(1)
 """
-    with hasty(fakes.address(program)) as connection:
-        with pytest.raises(DeviceError, match=r"another device than before: Cortex-A53.*, not Cortex-A76") as told:
+    with without_pauses(fakes.address(program)) as connection:
+        with pytest.raises(DeviceError, match=r"another device than before: Cortex-A53.*, not Cortex-A76") as caught:
             connection.measure([SMALL], QUICK)
-        assert not isinstance(told.value, DeviceLostError)
+        assert not isinstance(caught.value, DeviceLostError)
         assert connection.machine.cpu == "Cortex-A76"
-        assert fakes.lives() == 2
+        assert fakes.starts() == 2
 
 
-def test_more_or_fewer_cores_are_no_other_machine(fakes: Fakes) -> None:
+def test_a_different_number_of_cores_is_the_same_machine(fakes: Fakes) -> None:
     program = (
-        "import attrs\nnow = life()\ngreet(attrs.evolve(machine, cores=now))\nif now < 2:\n    sys.exit(1)\n" + SERVE
+        "import attrs\nnow = start_count()\nsend_hello(attrs.evolve(machine, cores=now))\n"
+        "if now < 2:\n    sys.exit(1)\n" + SERVE
     )
-    with hasty(fakes.address(program)) as connection:
+    with without_pauses(fakes.address(program)) as connection:
         check(connection.measure([SMALL], QUICK), 1)
 
 
 @pytest.mark.parametrize(
     ("hello", "words"),
     [
-        ("greet(version='0.0.9')", ["hwnas 0.0.9 (protocol 1)", f"here is {__version__} (protocol 1)"]),
-        ("greet(version='1.1.0')", ["hwnas 1.1.0"]),
+        ("send_hello(version='0.0.9')", ["hwnas 0.0.9 (protocol 1)", f"here is {__version__} (protocol 1)"]),
+        ("send_hello(version='1.1.0')", ["hwnas 1.1.0"]),
         (
-            'hear()\nsay(\'{"reply":"hello","protocol":2,"version":"9.9.9","box":{}}\\n\')',
+            'receive()\nsend(\'{"reply":"hello","protocol":2,"version":"9.9.9","box":{}}\\n\')',
             ["hwnas 9.9.9 (protocol 2)"],
         ),
     ],
 )
 def test_another_version_is_an_error(fakes: Fakes, hello: str, words: list[str]) -> None:
-    with hasty(fakes.address(hello)) as connection, pytest.raises(DeviceError) as told:
+    with without_pauses(fakes.address(hello)) as connection, pytest.raises(DeviceError) as caught:
         _ = connection.machine
     for word in words:
-        assert word in told.value.problem
+        assert word in caught.value.problem
     series = ".".join(__version__.split(".")[:2])
-    assert f"-m pip install 'hwnas[latency]=={series}.*'" in told.value.remedy
+    assert f"-m pip install 'hwnas[latency]=={series}.*'" in caught.value.remedy
 
 
-def test_another_patch_version_is_none(fakes: Fakes) -> None:
+def test_another_patch_version_is_accepted(fakes: Fakes) -> None:
     series = ".".join(__version__.split(".")[:2])
-    with hasty(fakes.address(f"greet(version='{series}.77')\n{SERVE}")) as connection:
+    with without_pauses(fakes.address(f"send_hello(version='{series}.77')\n{SERVE}")) as connection:
         check(connection.measure([SMALL], QUICK), 1)
 
 
 @pytest.mark.parametrize(
     "before", ["Welcome!\n" * 199, "{}\n[]\n{'reply'\n", "no line's end", "\x00\xff\n", '{"a": 1}\n']
 )
-def test_what_a_shell_prints_first_is_passed_over(fakes: Fakes, before: str) -> None:
-    with hasty(fakes.address(f"say({before!r})\ngreet()\n{SERVE}")) as connection:
+def test_output_of_the_shell_before_the_reply_is_skipped(fakes: Fakes, before: str) -> None:
+    with without_pauses(fakes.address(f"send({before!r})\nsend_hello()\n{SERVE}")) as connection:
         check(connection.measure([SMALL], QUICK), 1)
 
 
 @pytest.mark.parametrize(
     ("hello", "words"),
     [
-        ("say('Welcome!\\n' * 300)\ngreet()", "something else: 'Welcome!"),
-        ("hear()\nsay('{\"reply\":1}\\n')", "reply is 1"),
-        ("hear()\nsay('{\"reply\":\\n')", "not one line of JSON"),
-        ("say('y' * 5_000_000)\ntime.sleep(9)", "more than 4194304 bytes"),
-        ("hear()\nsay(encode(Refusal(0, 'no such \\x1b[31mthing', 'buy one')))", r"ssh://board: no such \[31mthing"),
-        ("hear()\nsay(encode(Timed(1, Turns((timing,), timing, 0.0, 6))))", "answers a hello with times"),
+        ("send('Welcome!\\n' * 300)\nsend_hello()", "something else than a reply: 'Welcome!"),
+        ("receive()\nsend('{\"reply\":1}\\n')", "reply is 1"),
+        ("receive()\nsend('{\"reply\":\\n')", "not one line of JSON"),
+        ("send('y' * 5_000_000)\ntime.sleep(9)", "more than 4194304 bytes"),
+        (
+            "receive()\nsend(encode(ErrorReply(0, 'no such \\x1b[31mthing', 'buy one')))",
+            r"ssh://board: no such \[31mthing",
+        ),
+        ("receive()\nsend(encode(TimingsReply(1, Turns((timing,), timing, 0.0, 6))))", "answers a hello with times"),
     ],
 )
-def test_a_hello_that_is_none_is_an_error(fakes: Fakes, hello: str, words: str) -> None:
-    with hasty(fakes.address(f"life()\n{hello}\ntime.sleep(60)")) as connection:
-        with pytest.raises(DeviceError, match=words) as told:
+def test_an_invalid_hello_reply_is_an_error(fakes: Fakes, hello: str, words: str) -> None:
+    with without_pauses(fakes.address(f"start_count()\n{hello}\ntime.sleep(60)")) as connection:
+        with pytest.raises(DeviceError, match=words) as caught:
             connection.measure([SMALL], QUICK)
-        assert told.value.remedy
-        assert str(told.value).replace("\n", "").isprintable()
-        assert not isinstance(told.value, DeviceLostError)
-        assert fakes.lives() == 1
+        assert caught.value.remedy
+        assert str(caught.value).replace("\n", "").isprintable()
+        assert not isinstance(caught.value, DeviceLostError)
+        assert fakes.starts() == 1
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ("say('hello?\\n')", "something else: 'hello"),
-        ("say('\\n')", "something else"),
-        ("say('\\x00' * 5_000_000)", "more than 4194304 bytes"),
-        ("say(' ' + times(hear()).decode())", "something else"),
-        ("say(times(hear(), 1))", "times of 1 networks, and 2 were asked for"),
-        ("say(times(hear(), 3))", "times of 3 networks"),
-        ("say(times(hear()).replace(b'\"id\":1', b'\"id\":2'))", "something else than was asked"),
-        ("say(encode(Refusal(7, 'x', 'y')))", "something else than was asked"),
-        ("say(times(hear()).replace(b'1.0', b'0.0'))", "is 0.0, not a number above 0"),
-        ("say(times(hear()).replace(b'2.0', b'NaN'))", "NaN is no number"),
-        ("say(times(hear()).replace(b'3.0', b'1e999'))", "is inf"),
-        ("say(times(hear()).replace(b'3.0', b'-3.0'))", "is -3.0"),
-        ("say(encode(Welcome(machine, ('x',), '0.1.0')))", "something else than was asked"),
+        ("send('hello?\\n')", "something else than a reply: 'hello"),
+        ("send('\\n')", "something else"),
+        ("send('\\x00' * 5_000_000)", "more than 4194304 bytes"),
+        ("send(' ' + times(receive()).decode())", "something else"),
+        ("send(times(receive(), 1))", "times of 1 networks, and 2 were asked for"),
+        ("send(times(receive(), 3))", "times of 3 networks"),
+        ("send(times(receive()).replace(b'\"id\":1', b'\"id\":2'))", "a reply to another request"),
+        ("send(encode(ErrorReply(7, 'x', 'y')))", "a reply to another request"),
+        ("send(times(receive()).replace(b'1.0', b'0.0'))", "is 0.0, not a number above 0"),
+        ("send(times(receive()).replace(b'2.0', b'NaN'))", "NaN is not a finite number"),
+        ("send(times(receive()).replace(b'3.0', b'1e999'))", "is inf"),
+        ("send(times(receive()).replace(b'3.0', b'-3.0'))", "is -3.0"),
+        ("send(encode(HelloReply(machine, ('x',), '0.1.0')))", "a reply to another request"),
     ],
 )
-def test_an_answer_that_is_none_is_an_error_and_no_time(fakes: Fakes, answer: str, words: str) -> None:
-    program = f"life()\ngreet()\n{answer}\ntime.sleep(60)"
-    with hasty(fakes.address(program)) as connection:
-        with pytest.raises(DeviceError, match=words) as told:
+def test_an_invalid_reply_is_an_error(fakes: Fakes, answer: str, words: str) -> None:
+    program = f"start_count()\nsend_hello()\n{answer}\ntime.sleep(60)"
+    with without_pauses(fakes.address(program)) as connection:
+        with pytest.raises(DeviceError, match=words) as caught:
             connection.measure([SMALL, LARGE], QUICK)
-        assert not isinstance(told.value, DeviceLostError)
-        assert fakes.lives() == 1
+        assert not isinstance(caught.value, DeviceLostError)
+        assert fakes.starts() == 1
 
 
-def test_much_on_stderr_stops_nobody(fakes: Fakes) -> None:
-    with hasty(fakes.address(f"greet()\nsys.stderr.write('noise\\n' * 100_000)\n{SERVE}")) as connection:
+def test_much_output_on_stderr_does_not_block(fakes: Fakes) -> None:
+    with without_pauses(fakes.address(f"send_hello()\nsys.stderr.write('noise\\n' * 100_000)\n{SERVE}")) as connection:
         check(connection.measure([SMALL], QUICK), 1)
 
 
-def test_an_agent_that_is_not_there_is_told_with_what_to_install(fakes: Fakes) -> None:
+def test_a_missing_agent_is_reported_with_the_install_command(fakes: Fakes) -> None:
     without = fakes.script(f'exec {sys.executable} -I -S "$@"', "without")
     cases: list[tuple[str, Callable[[Address], str]]] = [
         (without, lambda address: f"{address.python} -m pip install 'hwnas[latency]=="),
@@ -281,30 +295,33 @@ def test_an_agent_that_is_not_there_is_told_with_what_to_install(fakes: Fakes) -
     ]
     for python, remedy in cases:
         address = Address(host="board", python=python)
-        with hasty(address) as connection, pytest.raises(DeviceError) as told:
+        with without_pauses(address) as connection, pytest.raises(DeviceError) as caught:
             _ = connection.machine
-        assert remedy(address) in told.value.remedy
-        assert not isinstance(told.value, DeviceLostError)
-    assert "cannot run /nowhere/python" in told.value.problem
+        assert remedy(address) in caught.value.remedy
+        assert not isinstance(caught.value, DeviceLostError)
+    assert "cannot run /nowhere/python" in caught.value.problem
 
 
 def test_a_missing_package_is_named(fakes: Fakes) -> None:
     said = "ModuleNotFoundError: No module named 'onnxruntime'"
     address = fakes.address(f"sys.stderr.write({said!r})\nsys.exit(1)\n")
-    with hasty(address) as connection, pytest.raises(DeviceError, match="No module named 'onnxruntime'") as told:
+    with (
+        without_pauses(address) as connection,
+        pytest.raises(DeviceError, match="No module named 'onnxruntime'") as caught,
+    ):
         _ = connection.machine
-    assert "onnx and onnxruntime" in told.value.remedy
+    assert "onnx and onnxruntime" in caught.value.remedy
 
 
 @pytest.mark.parametrize(("ssh", "words"), [("/nowhere/ssh", "cannot be run"), ("ssh 'x", "No closing quotation")])
-def test_a_bad_command_for_ssh_is_told(monkeypatch: pytest.MonkeyPatch, ssh: str, words: str) -> None:
+def test_an_invalid_ssh_command_is_reported(monkeypatch: pytest.MonkeyPatch, ssh: str, words: str) -> None:
     monkeypatch.setenv(SSH, ssh)
-    with Connection(Address(host="board")) as connection, pytest.raises(DeviceError, match=words) as told:
+    with Connection(Address(host="board")) as connection, pytest.raises(DeviceError, match=words) as caught:
         _ = connection.machine
-    assert SSH in told.value.remedy
+    assert SSH in caught.value.remedy
 
 
-def test_a_device_that_is_not_there_is_told() -> None:
+def test_a_missing_provider_is_reported() -> None:
     with connect([parse_address("qnn")]) as meter, pytest.raises(DeviceError, match="no QNNExecutionProvider here"):
         _ = meter.machine
 
@@ -325,64 +342,65 @@ OPTIONS = "-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -o Ser
     ],
 )
 def test_the_command_for_ssh(address: str, environment: dict[str, str], command: str) -> None:
-    assert command_for(parse_address(address), environment) == shlex.split(command)
+    assert agent_command(parse_address(address), environment) == shlex.split(command)
 
 
 def test_the_command_for_this_machine() -> None:
-    assert command_for(Address(python="other"), {SSH: "x"}) == [sys.executable, "-m", "nas.device"]
+    assert agent_command(Address(python="other"), {SSH: "x"}) == [sys.executable, "-m", "nas.device"]
 
 
 @pytest.mark.parametrize(
     "path", ["a b", "$(touch x)", "`x`", "a;b", "'", '"', "-c", "~/a b", "~x/$(y)", "~$(x)/y", "~"]
 )
-def test_an_interpreter_is_one_word_whatever_it_is(path: str) -> None:
-    words = subprocess.check_output(["sh", "-c", f"printf '%s\\n' {quoted(path)}"], text=True).splitlines()
+def test_the_path_of_an_interpreter_is_always_one_word(path: str) -> None:
+    words = subprocess.check_output(["sh", "-c", f"printf '%s\\n' {quoted_path(path)}"], text=True).splitlines()
     expected = path.replace("~", os.path.expanduser("~"), 1) if path.startswith("~/") else path  # noqa: PTH111
     assert words == [expected]
 
 
-def test_a_pool_of_other_machines_is_refused(fakes: Fakes) -> None:
-    one = fakes.address("greet()\n" + SERVE, "one")
-    two = fakes.address("greet(Machine('Cortex-A53', '', 4, '', 'Linux aarch64', '1.20.0'))\n" + SERVE, "two")
+def test_a_pool_of_different_machines_is_rejected(fakes: Fakes) -> None:
+    one = fakes.address("send_hello()\n" + SERVE, "one")
+    two = fakes.address("send_hello(Machine('Cortex-A53', '', 4, '', 'Linux aarch64', '1.20.0'))\n" + SERVE, "two")
     with pytest.raises(DeviceError, match=r"ssh://one \(Cortex-A76.*ssh://two \(Cortex-A53.* differ"):
         connect([one, two])
-    batched = Address(Device(batch=2), "three", python=fakes.address("greet()\n" + SERVE, "three").python)
+    batched = Address(Device(batch=2), "three", python=fakes.address("send_hello()\n" + SERVE, "three").python)
     with pytest.raises(DeviceError, match=r"batch=2.* differ"):
         connect([one, batched])
 
 
-def test_a_pool_without_one_of_its_devices_is_refused(fakes: Fakes) -> None:
+def test_a_pool_with_an_unreachable_device_is_rejected(fakes: Fakes) -> None:
     with pytest.raises(DeviceError, match="ssh to ssh://two failed"):
-        connect([fakes.address("greet()\n" + SERVE, "one"), fakes.address("sys.exit(255)", "two")])
+        connect([fakes.address("send_hello()\n" + SERVE, "one"), fakes.address("sys.exit(255)", "two")])
 
 
-DYING = """
-greet()
-if life() > 1:
+FAILING = """
+send_hello()
+if start_count() > 1:
     sys.exit(1)
-say(times(hear()))
-hear()
+send(times(receive()))
+receive()
 sys.exit(1)
 """
 
 
-def test_a_device_that_stays_dead_is_left_out_and_its_batch_done_by_another(fakes: Fakes) -> None:
-    good, dying = (
+def test_a_lost_device_leaves_the_pool_and_another_measures_its_batch(fakes: Fakes) -> None:
+    good, failing = (
         fakes.address(
-            "greet()\nwhile True:\n    request = hear()\n    time.sleep(0.05)\n    say(times(request))\n", "good"
+            "send_hello()\nwhile True:\n    request = receive()\n    time.sleep(0.05)\n    send(times(request))\n",
+            "good",
         ),
-        fakes.address(DYING, "dying"),
+        fakes.address(FAILING, "failing"),
     )
     counts = [1, 2, 3, 1, 2, 3, 1, 2]
-    with Pool([hasty(dying), hasty(good)]) as pool:
+    with Pool([without_pauses(failing), without_pauses(good)]) as pool:
         for _ in range(2):
             each = list(pool.measure_each([[SMALL] * n for n in counts], QUICK))
             assert [len(turns.timings) for turns in each] == counts
-    assert fakes.lives("dying") == 3
+    assert fakes.starts("failing") == 3
 
 
-def test_all_dead_is_one_error(fakes: Fakes) -> None:
-    with Pool([hasty(fakes.address(DYING, name)) for name in ("one", "two")]) as pool:
+def test_the_loss_of_all_devices_is_one_error(fakes: Fakes) -> None:
+    with Pool([without_pauses(fakes.address(FAILING, name)) for name in ("one", "two")]) as pool:
         each = pool.measure_each([[SMALL]] * 6, QUICK)
         assert len(list(zip(range(2), each, strict=False))) == 2
         with pytest.raises(
@@ -393,24 +411,24 @@ def test_all_dead_is_one_error(fakes: Fakes) -> None:
             pool.measure([SMALL], QUICK)
 
 
-def test_a_pool_works_at_the_same_time(fakes: Fakes) -> None:
-    """Each waits until the other has been asked too."""
+def test_the_devices_of_a_pool_work_in_parallel(fakes: Fakes) -> None:
+    """Each device waits until the other one has received a request too."""
     program = """
-greet()
+send_hello()
 while True:
-    request = hear()
+    request = receive()
     (folder.parent / f"{folder.name}.asked").touch()
     while len(list(folder.parent.glob("*.asked"))) < 2:
         time.sleep(0.01)
-    say(times(request))
+    send(times(request))
 """
-    with Pool([hasty(fakes.address(program, name)) for name in ("one", "two")]) as pool:
+    with Pool([without_pauses(fakes.address(program, name)) for name in ("one", "two")]) as pool:
         assert len(list(pool.measure_each([[SMALL]] * 4, QUICK))) == 4
 
 
 @pytest.mark.slow
-def test_an_agent_of_a_pool_that_is_killed_is_started_again() -> None:
-    with Pool([hasty(Address()), hasty(Address())]) as pool, ThreadPoolExecutor(1) as thread:
+def test_a_killed_agent_of_a_pool_is_restarted() -> None:
+    with Pool([without_pauses(Address()), without_pauses(Address())]) as pool, ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(lambda: list(pool.measure_each([[SMALL], [LARGE], [SMALL] * 3], LONG)))
         eventually(lambda: any(map(busy, agents())))
         next(agent for agent in agents() if busy(agent)).kill()

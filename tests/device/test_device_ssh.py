@@ -1,4 +1,4 @@
-"""Measuring over a real OpenSSH connection to this machine."""
+"""Tests of measurements over a real OpenSSH connection to this machine."""
 
 import time
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from nas.device.agent_process import SSH
 from nas.device.client import Connection, Meter, connect
-from nas.device.link import SSH
 from nas.device.machine import this_machine
-from nas.device.words import Address, Device, parse_address
+from nas.device.spec import Address, Device, parse_address
 from nas.errors import DeviceError, DeviceLostError
 from tests.contracts.meter import MeterContract, check
-from tests.device.fakes import hasty
+from tests.device.fakes import without_pauses
 from tests.device.networks import LARGE, LONG, QUICK, SMALL
 from tests.device.processes import agents, busy, eventually, family, is_gone
 from tests.device.sshd import Sshd, make_key, running
@@ -29,7 +29,7 @@ def _sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 @pytest.fixture(name="own_sshd")
 def _own_sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
-    """One that a test may stop."""
+    """Provide a server that a test may stop."""
     for server in running(tmp_path):
         monkeypatch.setenv(SSH, server.command)
         yield server
@@ -44,7 +44,7 @@ class TestOverSsh(MeterContract):
             yield connection
 
 
-def test_a_device_elsewhere_is_measured_as_one_here(sshd: Sshd) -> None:
+def test_a_remote_device_is_measured_like_a_local_one(sshd: Sshd) -> None:
     address = sshd.address()
     with connect([parse_address(f"{address.place}?cpu,python={address.python}")]) as meter:
         assert meter.machine == this_machine(Device())
@@ -56,9 +56,9 @@ def test_a_device_elsewhere_is_measured_as_one_here(sshd: Sshd) -> None:
 
 
 @pytest.mark.slow
-def test_a_connection_that_breaks_in_the_middle_is_made_again(sshd: Sshd) -> None:
+def test_a_connection_that_breaks_during_a_measurement_is_restored(sshd: Sshd) -> None:
     pauses: list[float] = []
-    with hasty(sshd.address(), pauses) as connection, ThreadPoolExecutor(1) as thread:
+    with without_pauses(sshd.address(), pauses) as connection, ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(connection.measure, [LARGE, SMALL], LONG)
         eventually(lambda: any(map(busy, agents())))
         remote = [process for agent in agents() for process in family(agent)]
@@ -72,9 +72,9 @@ def test_a_connection_that_breaks_in_the_middle_is_made_again(sshd: Sshd) -> Non
         check(connection.measure([SMALL], QUICK), 1)
 
 
-def test_a_server_that_is_stopped_is_one_error(own_sshd: Sshd) -> None:
+def test_a_stopped_server_is_one_error(own_sshd: Sshd) -> None:
     pauses: list[float] = []
-    with hasty(own_sshd.address(), pauses) as connection:
+    with without_pauses(own_sshd.address(), pauses) as connection:
         check(connection.measure([SMALL], QUICK), 1)
         own_sshd.stop()
         with pytest.raises(DeviceLostError, match="Connection refused"):
@@ -84,14 +84,14 @@ def test_a_server_that_is_stopped_is_one_error(own_sshd: Sshd) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
-def test_an_absent_host_is_an_error_soon(host: str) -> None:
+def test_an_unreachable_host_is_reported_quickly(host: str) -> None:
     begun = time.monotonic()
     with Connection(Address(host=host)) as connection, pytest.raises(DeviceError, match=f"ssh to ssh://{host} failed"):
         connection.measure([SMALL], QUICK)
     assert time.monotonic() - begun < 15
 
 
-def test_what_ssh_says_is_told(own_sshd: Sshd) -> None:
+def test_the_message_of_ssh_is_reported(own_sshd: Sshd) -> None:
     cases = (
         (own_sshd.address(python="/nowhere/python"), "cannot run /nowhere/python: .*not found|No such file"),
         (Address(host="127.0.0.1", port=1), "Connection refused"),
@@ -101,13 +101,13 @@ def test_what_ssh_says_is_told(own_sshd: Sshd) -> None:
             _ = connection.machine
 
 
-def test_a_key_that_is_not_let_in_is_told(own_sshd: Sshd) -> None:
+def test_a_rejected_key_is_reported(own_sshd: Sshd) -> None:
     (own_sshd.folder / "authorized").write_text(make_key(own_sshd.folder / "other") + "\n")
     with Connection(own_sshd.address()) as connection, pytest.raises(DeviceError, match="Permission denied"):
         _ = connection.machine
 
 
-def test_another_host_in_its_place_is_told(own_sshd: Sshd) -> None:
+def test_a_changed_host_key_is_reported(own_sshd: Sshd) -> None:
     other = make_key(own_sshd.folder / "other")
     (own_sshd.folder / "known").write_text(f"[127.0.0.1]:{own_sshd.port} {other}\n")
     with Connection(own_sshd.address()) as connection, pytest.raises(DeviceError, match="verification failed"):

@@ -1,4 +1,4 @@
-"""The timing protocol on made-up machines whose times are known."""
+"""Tests of the timing protocol on simulated machines whose true times are known."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.device.timing import BLOCKS, Aim, Turns, settle, summarize, time_in_turn
+from nas.device.timing import BLOCKS, Aim, Turns, summarize, time_in_turn, warm_up
 from nas.errors import DeviceError
 
 REFERENCE_SECONDS = 0.003
@@ -18,7 +18,7 @@ RATIOS = (2.0, 0.25, 1.0, 1.013)
 
 @define
 class FakeMachine:
-    """A clock that only runs let go on; `factor(now, rng)` says how much slower than usual it is."""
+    """Simulate a machine whose clock advances only during runs; `factor(now, rng)` is its current slowdown."""
 
     factor: Callable[[float, np.random.Generator], float]
     now: float = 100.0
@@ -48,22 +48,22 @@ def jitter(_now: float, rng: np.random.Generator) -> float:
 
 
 def drift(now: float, rng: np.random.Generator) -> float:
-    """30% slower within the measurement, and no slower after it."""
+    """Slow down by 30% within two seconds, and stay at that speed."""
     return (1 + 0.3 * min(now / 2, 1)) * jitter(now, rng)
 
 
 def spikes(now: float, rng: np.random.Generator) -> float:
-    """One run in ten takes three to twenty times as long."""
+    """Make one run in ten take three to twenty times as long."""
     return jitter(now, rng) * (float(rng.uniform(3, 20)) if rng.random() < 0.1 else 1)
 
 
 def phases(now: float, rng: np.random.Generator) -> float:
-    """Another program takes half the machine every other tenth of a second."""
+    """Simulate another program that takes half the machine in every other tenth of a second."""
     return jitter(now, rng) * (2 if int(now * 10) % 2 else 1)
 
 
 @pytest.mark.parametrize("factor", [steady, jitter, drift, spikes, phases])
-def test_ratios_are_found_again_whatever_the_machine_does(
+def test_ratios_are_recovered_under_drift_and_noise(
     factor: Callable[[float, np.random.Generator], float],
 ) -> None:
     turns = FakeMachine(factor).measure(Aim(spread=0, seconds=2))
@@ -75,25 +75,29 @@ def test_ratios_are_found_again_whatever_the_machine_does(
         assert timing.min_ms <= timing.median_ms <= timing.p95_ms
 
 
-def test_drift_is_in_the_times_and_not_in_the_ratios() -> None:
+def test_drift_changes_the_times_and_not_the_ratios() -> None:
     turns = FakeMachine(drift).measure(Aim(spread=0, seconds=2))
     assert turns.reference.median_ms > 1.1 * REFERENCE_SECONDS * 1e3
     assert turns.timings[0].ratio == pytest.approx(2, rel=0.005)
 
 
 @pytest.mark.parametrize("factor", [jitter, spikes, phases])
-def test_the_spread_tells_how_far_off_a_ratio_is(factor: Callable[[float, np.random.Generator], float]) -> None:
+def test_the_standard_error_predicts_the_error_of_a_ratio(
+    factor: Callable[[float, np.random.Generator], float],
+) -> None:
     found = [
         FakeMachine(factor, rng=np.random.default_rng(seed)).measure(Aim(spread=0, seconds=0, least=50), [1.5])
         for seed in range(60)
     ]
     ratios = np.array([turns.timings[0].ratio for turns in found])
-    told = np.array([turns.timings[0].spread for turns in found])
-    assert 0.4 < np.median(told) / (ratios.std() / 1.5) < 2.5
+    caught = np.array([turns.timings[0].spread for turns in found])
+    assert 0.4 < np.median(caught) / (ratios.std() / 1.5) < 2.5
 
 
 @pytest.mark.parametrize(("factor", "noisy"), [(steady, False), (jitter, False), (drift, False), (phases, True)])
-def test_a_disturbed_reference_is_told(factor: Callable[[float, np.random.Generator], float], noisy: bool) -> None:
+def test_a_disturbed_machine_is_reported_as_noisy(
+    factor: Callable[[float, np.random.Generator], float], noisy: bool
+) -> None:
     assert FakeMachine(factor).measure(Aim(spread=0, seconds=2)).noisy == noisy
 
 
@@ -108,12 +112,12 @@ def test_a_disturbed_reference_is_told(factor: Callable[[float, np.random.Genera
         ([0.9**i for i in range(100)], 60),
     ],
 )
-def test_warming_up_ends_when_runs_get_no_faster(times: list[float], runs: int) -> None:
+def test_warm_up_ends_when_times_stop_decreasing(times: list[float], runs: int) -> None:
     source = iter(times)
-    assert settle(lambda: next(source)) == runs
+    assert warm_up(lambda: next(source)) == runs
 
 
-def test_what_is_thrown_away_is_counted_and_in_no_result() -> None:
+def test_warm_up_runs_are_counted_and_in_no_result() -> None:
     machine = FakeMachine(lambda now, _: 50.0 if now < 0.4 else 1.0)
     turns = machine.measure(Aim(spread=0, seconds=0.5), [1.0])
     assert turns.reference.p95_ms == pytest.approx(REFERENCE_SECONDS * 1e3)
@@ -134,18 +138,20 @@ def test_what_is_thrown_away_is_counted_and_in_no_result() -> None:
         (jitter, Aim(spread=0, seconds=0, least=7), 7),
     ],
 )
-def test_it_stops_when_it_should(factor: Callable[[float, np.random.Generator], float], aim: Aim, rounds: int) -> None:
+def test_a_measurement_stops_after_the_expected_rounds(
+    factor: Callable[[float, np.random.Generator], float], aim: Aim, rounds: int
+) -> None:
     turns = FakeMachine(factor).measure(aim, [1.0])
     assert {turns.reference.repeats, turns.timings[0].repeats} == {rounds}
 
 
-def test_it_stops_in_time() -> None:
+def test_a_measurement_stops_at_its_time_limit() -> None:
     machine = FakeMachine(jitter)
     turns = machine.measure(Aim(spread=0, most=100_000, seconds=3), [1.0])
     assert turns.reference.repeats * 2 * REFERENCE_SECONDS == pytest.approx(3, rel=0.05)
 
 
-def test_it_stops_as_soon_as_the_spread_is_small() -> None:
+def test_a_measurement_stops_when_the_standard_error_is_small() -> None:
     turns = FakeMachine(jitter).measure(Aim(spread=0.002, most=100_000, seconds=600))
     assert max(timing.spread for timing in turns.timings) <= 0.002
     assert 15 < turns.reference.repeats < 2000
@@ -155,7 +161,7 @@ def test_it_stops_as_soon_as_the_spread_is_small() -> None:
 @pytest.mark.parametrize(
     ("name", "low", "high"), [("spread", 0, 1), ("least", 5, 100_000), ("most", 5, 100_000), ("seconds", 0, 3600)]
 )
-def test_an_aim_has_bounds(name: str, low: float, high: float) -> None:
+def test_the_values_of_an_aim_are_limited(name: str, low: float, high: float) -> None:
     for value in (low, high):
         assert getattr(Aim(**{name: value}), name) == value  # type: ignore[arg-type]
     for value in (low - 0.1, high + 0.1, float("nan"), float("inf"), -float("inf")):
@@ -168,11 +174,11 @@ def test_an_aim_has_bounds(name: str, low: float, high: float) -> None:
     st.floats(0.1, 10),
     st.randoms(use_true_random=True),
 )
-def test_a_ratio_knows_nothing_of_the_speed_of_its_round(
+def test_ratios_do_not_depend_on_the_speed_of_each_round(
     times: list[list[float]], scale: float, rng: random.Random
 ) -> None:
     seconds = np.array(times)
     speeds = np.array([scale * rng.uniform(0.5, 2) for _ in times])
     one, other = summarize(seconds), summarize(seconds * speeds[:, None])
     assert [t.ratio for t in one.timings] == pytest.approx([t.ratio for t in other.timings])
-    assert [t.spread for t in one.timings] == pytest.approx([t.spread for t in other.timings], abs=1e-9)
+    assert [t.spread for t in one.timings] == pytest.approx([t.spread for t in other.timings], rel=1e-9, abs=1e-9)

@@ -12,8 +12,8 @@ from nas.cli.shared.progress import Steps
 from nas.errors import DeviceError, SpaceError
 
 if TYPE_CHECKING:
-    from nas.cost.check import Agreement, Check
     from nas.cost.table import LatencyTable
+    from nas.cost.table_check import Agreement, Check
     from nas.graph.fragment import Fragment
     from nas.space.decode import SearchSpace
 
@@ -60,7 +60,7 @@ def command(
 
     found = find_space(space).for_target(resolution=resolution, classes=classes)
     with connected(devices) as meter:
-        from nas.cost.check import check_table
+        from nas.cost.table_check import check_table
 
         chosen = find_table(found, meter, table)
         if chosen is None:

@@ -15,7 +15,7 @@ from nas.errors import NasError
 
 if TYPE_CHECKING:
     from nas.cost.table import LatencyTable
-    from nas.cost.table_make import Progress
+    from nas.cost.table_builder import Progress
     from nas.device.client import Meter
     from nas.space.decode import SearchSpace
 
@@ -107,8 +107,8 @@ def _make(
 ) -> "LatencyTable":
     import attrs
 
+    from nas.cost.table_builder import make_table
     from nas.cost.table_file import write_table
-    from nas.cost.table_make import make_table
     from nas.cost.table_plan import NETWORKS, TablePlan
     from nas.samplers.cost_range import space_chain
 
@@ -135,7 +135,7 @@ def _make(
 def _check_place(path: Path, meter: "Meter", wanted: Mapping[str, object]) -> None:
     """Make the folder; a table of something else that lies there is not written over."""
     from nas.cost.table_file import read_origin
-    from nas.cost.table_find import differences
+    from nas.cost.table_lookup import differences
 
     remedy = "give another place by --out"
     try:

@@ -30,7 +30,7 @@ def connected(texts: Sequence[str]) -> "Iterator[Meter]":
     Raises:
         DeviceError: one cannot be read or reached, or two differ.
     """
-    from nas.device.words import parse_address
+    from nas.device.spec import parse_address
 
     addresses = [parse_address(text) for text in texts]
     from nas.device.client import connect
@@ -52,7 +52,7 @@ def find_table(space: "SearchSpace", meter: "Meter", given: Path | None) -> "Lat
     Raises:
         NasError: the named one is of something else.
     """
-    from nas.cost.table_find import matching_tables
+    from nas.cost.table_lookup import matching_tables
     from nas.errors import TargetError
 
     if given is not None:
@@ -70,7 +70,7 @@ def find_table(space: "SearchSpace", meter: "Meter", given: Path | None) -> "Lat
 
 def _checked(path: Path, space: "SearchSpace", meter: "Meter") -> "LatencyTable":
     from nas.cost.table_file import read_table
-    from nas.cost.table_find import differences
+    from nas.cost.table_lookup import differences
     from nas.samplers.cost_range import space_chain
 
     table = read_table(path)
@@ -101,7 +101,7 @@ def on_device(
     """
     from nas.cost.measured import Judge, Stopwatch, TableLatency, measured_latency
     from nas.cost.target import OnDevice
-    from nas.device.words import parse_address
+    from nas.device.spec import parse_address
     from nas.samplers.cost_range import space_chain
 
     here = any(not parse_address(text).host for text in names)

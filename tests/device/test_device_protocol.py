@@ -1,4 +1,4 @@
-"""Lines of the protocol: an exact inverse, and one kind of error for everything that is not exactly a message."""
+"""Tests of the protocol: messages are read back unchanged, and every other line is one kind of error."""
 
 import json
 import random
@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.device.reference import REFERENCE
-from nas.device.requests import (
+from nas.device.protocol import (
     REPLY_MARK,
-    Hello,
-    Measure,
-    Refusal,
+    ErrorReply,
+    HelloRequest,
+    MeasureRequest,
     Reply,
     Request,
     encode,
     parse_reply,
     parse_request,
-    spoken_versions,
+    protocol_versions,
 )
-from nas.device.strict import MAX_LINE
+from nas.device.reference import REFERENCE
+from nas.device.spec import Device, parse_device
 from nas.device.timing import Aim
-from nas.device.words import Device, parse_device
+from nas.device.validation import MAX_LINE
 from nas.errors import DeviceError
 from tests.device.strategies import replies, requests
 
@@ -55,11 +55,11 @@ ODD: tuple[Any, ...] = (
     {},
 )
 RANDOMS = st.randoms(use_true_random=True)
-SIZE = 25  # mutations of each message
+MUTATIONS = 25  # of each message
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal JSON, with whole numbers and others alike and devices in any spelling, but booleans only themselves."""
+    """Return whether two JSON values are equal: 1 equals 1.0 but not true, and devices may differ in spelling."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same_entry(key, one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -72,26 +72,29 @@ def _same_entry(key: str, one: Any, other: Any) -> bool:
 
 
 def accepted(line: bytes | str) -> list[Request | Reply]:
-    """What a line is read as; that it is written again as the same, and that all else is a `DeviceError`."""
+    """Return the messages that a line is read as.
+
+    Also check that each is written back unchanged, and that a parser which rejects the line raises a `DeviceError`.
+    """
     found: list[Request | Reply] = []
-    told: list[DeviceError] = []
+    caught: list[DeviceError] = []
     for parse in PARSERS:
         try:
             message = parse(line)
         except DeviceError as error:
-            told.append(error)
+            caught.append(error)
             continue
         again = encode(message)
         assert parse(again) == message
         assert same(json.loads(line), json.loads(again))
         found.append(message)
-    assert all(error.problem.isprintable() and error.remedy.isprintable() for error in told)
+    assert all(error.problem.isprintable() and error.remedy.isprintable() for error in caught)
     return found
 
 
 @given(requests())
 @settings(max_examples=150)
-def test_a_request_is_read_back(request: Request) -> None:
+def test_a_request_is_read_back_unchanged(request: Request) -> None:
     line = encode(request)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -101,7 +104,7 @@ def test_a_request_is_read_back(request: Request) -> None:
 
 @given(replies())
 @settings(max_examples=300)
-def test_a_reply_is_read_back(reply: Reply) -> None:
+def test_a_reply_is_read_back_unchanged(reply: Reply) -> None:
     line = encode(reply)
     assert line.startswith(REPLY_MARK)
     assert line.count(b"\n") == 1
@@ -110,25 +113,25 @@ def test_a_reply_is_read_back(reply: Reply) -> None:
 
 @given(st.binary(max_size=60) | st.binary(max_size=30).map(lambda rest: REPLY_MARK + rest))
 @settings(max_examples=1500)
-def test_bytes_are_no_message(line: bytes) -> None:
+def test_random_bytes_are_rejected(line: bytes) -> None:
     assert not accepted(line)
 
 
 @given(st.text(max_size=60) | st.text('{}[]":,request\\u0d8 1e9', max_size=60))
 @settings(max_examples=1500)
-def test_text_is_no_message(line: str) -> None:
+def test_random_text_is_rejected(line: str) -> None:
     assert not accepted(line)
 
 
 @given(JSON | st.dictionaries(st.sampled_from(KEYS), JSON | st.sampled_from(["hello", "measure", "error"]), max_size=6))
 @settings(max_examples=1000)
-def test_a_json_value_is_hardly_ever_a_message(data: Any) -> None:
+def test_random_json_is_rejected_or_a_valid_message(data: Any) -> None:
     for message in accepted(json.dumps(data)):
-        assert isinstance(message, Hello | Refusal)
+        assert isinstance(message, HelloRequest | ErrorReply)
 
 
 def places(data: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container with every key of it."""
+    """Yield every container with each of its keys."""
     for key in range(len(data)) if isinstance(data, list) else list(data):
         yield data, key
         if isinstance(data[key], list | dict):
@@ -165,8 +168,8 @@ ALWAYS_WRONG = (drop, add, rename)
 
 @given(requests() | replies(), RANDOMS)
 @settings(max_examples=80)
-def test_a_message_with_other_keys_is_none(message: Request | Reply, rng: random.Random) -> None:
-    for _ in range(SIZE):
+def test_a_message_with_other_keys_is_rejected(message: Request | Reply, rng: random.Random) -> None:
+    for _ in range(MUTATIONS):
         data = json.loads(encode(message))
         rng.choice(ALWAYS_WRONG)(data, rng)
         assert not accepted(json.dumps(data))
@@ -174,10 +177,10 @@ def test_a_message_with_other_keys_is_none(message: Request | Reply, rng: random
 
 @given(requests() | replies(), RANDOMS)
 @settings(max_examples=80)
-def test_a_message_with_another_value_is_refused_or_means_what_it_says(
+def test_a_message_with_another_value_is_rejected_or_read_as_written(
     message: Request | Reply, rng: random.Random
 ) -> None:
-    for _ in range(SIZE):
+    for _ in range(MUTATIONS):
         data = json.loads(encode(message))
         swap(data, rng)
         accepted(json.dumps(data))
@@ -185,9 +188,9 @@ def test_a_message_with_another_value_is_refused_or_means_what_it_says(
 
 @given(requests() | replies(), RANDOMS)
 @settings(max_examples=80)
-def test_a_line_with_other_bytes_is_refused_or_means_what_it_says(message: Request | Reply, rng: random.Random) -> None:
+def test_a_line_with_other_bytes_is_rejected_or_read_as_written(message: Request | Reply, rng: random.Random) -> None:
     line = encode(message).strip()
-    for _ in range(SIZE):
+    for _ in range(MUTATIONS):
         at, long = rng.randrange(len(line)), rng.choice((0, 1, 1, 5, len(line)))
         piece = rng.choice(
             (b"", rng.randbytes(rng.randint(1, 3)), rng.choice((b"}", b'"', b",", b"0", b"e9", b"\xff")))
@@ -195,16 +198,16 @@ def test_a_line_with_other_bytes_is_refused_or_means_what_it_says(message: Reque
         accepted(line[:at] + piece + line[at + long :])
 
 
-MEASURE = encode(Measure(1, Device(), (REFERENCE,), Aim())).decode()
+MEASURE = encode(MeasureRequest(1, Device(), (REFERENCE,), Aim())).decode()
 TIMING = {"ratio": 1.0, "spread": 0.0, "min_ms": 1.0, "median_ms": 2.0, "p95_ms": 3.0, "repeats": 5}
 TURNS = {"timings": [TIMING], "reference": TIMING, "noise": 0.0, "warmups": 6}
 
 
 def refused(parse: Callable[[bytes | str], object], line: bytes | str, words: str) -> None:
-    with pytest.raises(DeviceError, match=words) as told:
+    with pytest.raises(DeviceError, match=words) as caught:
         parse(line)
-    assert told.value.remedy
-    assert len(told.value.problem) < 3000
+    assert caught.value.remedy
+    assert len(caught.value.problem) < 3000
 
 
 @pytest.mark.parametrize(
@@ -221,7 +224,7 @@ def refused(parse: Callable[[bytes | str], object], line: bytes | str, words: st
         (b"null", "not a JSON object"),
         (b"{}", "request is None"),
         (b'{"request":["hello"]}', "not one of hello, measure"),
-        (b'{"request":"hello","request":"hello","device":"cpu"}', "stands twice"),
+        (b'{"request":"hello","request":"hello","device":"cpu"}', "same key twice"),
         (b'{"request":"hello","device":"tpu"}', "is no device"),
         (b'{"request":"hello","device":7}', "not a device"),
         (b'{"request":"hello","device":"cpu","x":1}', "unknown key 'x'"),
@@ -229,11 +232,11 @@ def refused(parse: Callable[[bytes | str], object], line: bytes | str, words: st
         (MEASURE.replace('"id":1', '"id":true'), "measure.id is True"),
         (MEASURE.replace('"id":1', '"id":1.0'), "measure.id is 1.0"),
         (MEASURE.replace('"least":15', '"least":4'), "timing least is 4"),
-        (MEASURE.replace('"spread":0.005', '"spread":NaN'), "NaN is no number"),
+        (MEASURE.replace('"spread":0.005', '"spread":NaN'), "NaN is not a finite number"),
         (MEASURE.replace('"spread":0.005', '"spread":1e999'), "spread is inf"),
         (MEASURE.replace('"seconds":600.0', '"seconds":0'), "seconds is 0, not a number above"),
         (MEASURE.replace("600.0", "1" + "0" * 400), "not a number above 0"),
-        (MEASURE.replace("[3,160,160]", "[3,160]"), "not a list of 3 to 3"),
+        (MEASURE.replace("[3,160,160]", "[3,160]"), "not a list of 3 to 3 items"),
         (MEASURE.replace("[3,160,160]", "[3,0,160]"), r"input\[1\] is 0"),
         (MEASURE.replace('"symmetric"', '"valid"'), "not one of symmetric, same"),
         (MEASURE.replace("c24 relu", "c24"), "not written as stem conv k3 s2 c24 relu"),
@@ -242,7 +245,7 @@ def refused(parse: Callable[[bytes | str], object], line: bytes | str, words: st
         (MEASURE.replace('"stem conv k3 s2 c24 relu",', '"head pool dropout=0",'), "a head in the middle"),
     ],
 )
-def test_what_is_wrong_with_a_request_is_told(line: bytes | str, words: str) -> None:
+def test_an_invalid_request_is_rejected_with_the_rule_that_it_breaks(line: bytes | str, words: str) -> None:
     refused(parse_request, line, words)
 
 
@@ -258,7 +261,7 @@ def test_what_is_wrong_with_a_request_is_told(line: bytes | str, words: str) -> 
         ("p95_ms", 1.5),
     ],
 )
-def test_times_that_are_none_are_refused(key: str, value: object) -> None:
+def test_invalid_times_are_rejected(key: str, value: object) -> None:
     good = {"reply": "timings", "id": 1, "turns": TURNS}
     assert accepted(json.dumps(good))
     wrong = TIMING | {key: value}
@@ -269,24 +272,24 @@ def test_times_that_are_none_are_refused(key: str, value: object) -> None:
 @pytest.mark.parametrize(
     "turns", [{"timings": []}, {"noise": -1}, {"warmups": 1.0}, {"reference": TIMING | {"ratio": 2}}]
 )
-def test_results_that_are_none_are_refused(turns: dict[str, object]) -> None:
+def test_invalid_results_are_rejected(turns: dict[str, object]) -> None:
     refused(parse_reply, json.dumps({"reply": "timings", "id": 1, "turns": TURNS | turns}), "turns")
 
 
 @pytest.mark.parametrize("text", ["a\nb", "\x1b[31mred", " a", "a  b", "\u202e", "\ud800", "a" * 2001])
-def test_text_that_does_something_to_a_terminal_is_refused_and_never_sent(text: str) -> None:
+def test_text_with_terminal_control_characters_is_rejected_and_never_sent(text: str) -> None:
     refused(parse_reply, json.dumps({"reply": "error", "id": 0, "problem": text, "remedy": ""}), "printable")
-    assert accepted(encode(Refusal(0, text, text)))
+    assert accepted(encode(ErrorReply(0, text, text)))
 
 
-def test_versions_are_read_from_every_protocol() -> None:
-    assert spoken_versions('{"reply":"hello","protocol":9,"version":"7.1","new":[]}') == (9, "7.1")
-    assert spoken_versions('{"reply":"error","id":0,"problem":"","remedy":""}') is None
-    assert spoken_versions("[]") is None
+def test_versions_are_read_from_the_hello_reply_of_any_protocol() -> None:
+    assert protocol_versions('{"reply":"hello","protocol":9,"version":"7.1","new":[]}') == (9, "7.1")
+    assert protocol_versions('{"reply":"error","id":0,"problem":"","remedy":""}') is None
+    assert protocol_versions("[]") is None
     for bad in ('{"reply":"hello"}', '{"reply":"hello","protocol":"1","version":"1.0"}', "x"):
-        refused(spoken_versions, bad, "hello|JSON")
+        refused(protocol_versions, bad, "hello|JSON")
 
 
 def test_a_request_that_is_too_long_is_not_sent() -> None:
-    with pytest.raises(DeviceError, match="more than"):
-        encode(Measure(1, Device(), (REFERENCE,) * 20_000, Aim()))
+    with pytest.raises(DeviceError, match="may have"):
+        encode(MeasureRequest(1, Device(), (REFERENCE,) * 20_000, Aim()))

@@ -1,4 +1,4 @@
-"""How good a latency table is, on networks it was not fitted on."""
+"""Comparison of a latency table with measurements of networks on which it was not fitted."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,18 +16,18 @@ from nas.graph.fragment import Fragment
 
 Floats = NDArray[np.float64]
 AIM = Aim(spread=0.003, least=15, most=60, seconds=1.5)
-AT_ONCE = 10
+BATCH_SIZE = 10
 
 
 @frozen
 class Agreement:
-    """How one set of times agrees with another.
+    """Describe how well one set of times agrees with another.
 
     Attributes:
-        mape: mean absolute percentage error, as a share.
-        within_5pct: share of networks within 5%.
-        within_10pct: share within 10%.
-        spearman: rank correlation; NaN where all are alike, or there is only one.
+        mape: Mean absolute percentage error, as a share (0.05 is 5%).
+        within_5pct: Share of networks with an error of at most 5%.
+        within_10pct: Share of networks with an error of at most 10%.
+        spearman: Spearman's rank correlation; NaN for a single network or equal times.
     """
 
     mape: float
@@ -38,15 +38,17 @@ class Agreement:
 
 @frozen(eq=False)
 class Check:
-    """A table beside what it is measured against.
+    """Hold the predictions of a table and two measurements of the same networks.
+
+    All times are those of a machine on which the reference takes as long as it did for the table.
 
     Attributes:
-        predicted_ms: by the table, `(networks,)`.
-        measured_ms: on the device.
-        again_ms: measured a second time, later in the same run.
-        macs: multiply-adds.
-        noise: of the reference, the median over all batches.
-        reference_ms: the reference's time in this run; all times are told as if it were the table's.
+        predicted_ms: Predictions of the table in milliseconds, `(networks,)`.
+        measured_ms: Measurements in milliseconds, `(networks,)`.
+        again_ms: Second measurements in milliseconds, later in the same run, `(networks,)`.
+        macs: Numbers of multiply-adds, `(networks,)`.
+        noise: Median over all batches of the noise of the reference.
+        reference_ms: Time of the reference in this run, in milliseconds.
     """
 
     predicted_ms: Floats
@@ -58,24 +60,32 @@ class Check:
 
     @property
     def table(self) -> Agreement:
-        """Of the table's times with the first measurement."""
+        """Return the agreement of the predictions with the first measurement."""
         return agreement(self.predicted_ms, self.measured_ms)
 
     @property
     def retest(self) -> Agreement:
-        """Of the second measurement with the first: nothing can be told better than this."""
+        """Return the agreement of the second measurement with the first, as a limit for predictions."""
         return agreement(self.again_ms, self.measured_ms)
 
     @property
     def by_macs(self) -> Agreement:
-        """Of a straight line through MACs, fitted on these very networks, with the first measurement."""
+        """Return the agreement with the first measurement of a linear function of MACs, fitted on these networks.
+
+        This is the baseline of the table, and an optimistic one, since it is evaluated on the networks of its fit.
+        """
+        # Dividing each row by the measured time makes the least squares those of relative errors.
         columns = np.column_stack([np.ones(len(self.macs)), self.macs]) / self.measured_ms[:, None]
         line, *_ = np.linalg.lstsq(columns, np.ones(len(self.macs)), rcond=None)
         return agreement(line[0] + line[1] * self.macs, self.measured_ms)
 
 
 def agreement(guess: Floats, truth: Floats) -> Agreement:
-    """Compare two sets of positive times `(networks,)`."""
+    """Compare two sets of positive times `(networks,)`.
+
+    >>> agreement(np.array([1.04, 2.0, 4.0]), np.array([1.0, 2.0, 5.0]))
+    Agreement(mape=0.08, within_5pct=0.6666666666666666, within_10pct=0.6666666666666666, spearman=1.0)
+    """
     errors = np.abs(guess / truth - 1)
     return Agreement(
         mape=float(errors.mean()),
@@ -91,19 +101,21 @@ def check_table(
     meter: Meter,
     listen: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Check:
-    """Measure networks twice, one whole round of them after the other, and compare.
+    """Measure networks twice and compare the measurements with a table.
 
     Args:
-        table: of this device.
-        networks: that it was not fitted on, at least two.
-        meter: the device.
-        listen: called with batches done and in all.
+        table: Table of this device.
+        networks: At least two networks on which the table was not fitted.
+        meter: The device.
+        listen: Called after each batch with the number of finished batches and their total.
 
     Raises:
-        NasError: the device fails, or the table lacks a layer.
+        NasError: The device fails, or the table lacks a layer.
     """
     predicted = np.array([table.predict(network) for network in networks])
-    batches = [networks[start : start + AT_ONCE] for start in range(0, len(networks), AT_ONCE)]
+    # All networks are measured once before the second measurement starts, so that the two are minutes apart and
+    # differ by what differs between separate runs.
+    batches = [networks[start : start + BATCH_SIZE] for start in range(0, len(networks), BATCH_SIZE)]
     turns = []
     for turn in meter.measure_each(batches * 2, AIM):
         turns.append(turn)

@@ -1,4 +1,4 @@
-"""Making a table goes on where it stopped, whatever stopped it, and takes nothing else for its own."""
+"""Tests of the measurement of a table, which continues after any interruption and rejects foreign partial files."""
 
 import errno
 import json
@@ -18,10 +18,10 @@ import pytest
 
 from nas.arch.spec import Stage
 from nas.cost.table import LatencyTable
+from nas.cost.table_builder import Progress, make_table
 from nas.cost.table_file import format_table, read_table
-from nas.cost.table_make import Progress, make_table
-from nas.cost.table_plan import NETWORKS, PAIRS_A_PASS, PASSES, TablePlan
-from nas.device.words import parse_device
+from nas.cost.table_plan import NETWORKS, PAIR_REPEATS, PASSES, TablePlan
+from nas.device.spec import parse_device
 from nas.errors import DeviceError, NasError, TargetError
 from nas.graph.fragment import Fragment, whole
 from nas.space.decode import SearchSpace
@@ -44,7 +44,7 @@ def noisy(**changes: Any) -> FakeMeter:
 
 
 def figures(table: LatencyTable) -> object:
-    """All of a table but the moment it was finished."""
+    """Return everything of a table except its date."""
     return attrs.evolve(table.origin, date=""), table.layers_ms, table.spread_ms, table.correction
 
 
@@ -59,7 +59,7 @@ def make(meter: FakeMeter, partial: Path, plan: TablePlan = SMALL, **changes: An
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, LatencyTable]:
-    """A partial file with all batches, and the table made of them."""
+    """Return a complete partial file and its table."""
     partial = tmp_path_factory.mktemp("table") / "table.partial"
     table = make(noisy(), partial)
     return partial.read_text(), table
@@ -69,28 +69,28 @@ Finished = tuple[str, LatencyTable]
 
 
 def stopped_at(number: int, partial: Path) -> FakeMeter:
-    """A meter that failed at a batch, and works again."""
+    """Return a meter that failed at a batch and works again."""
     meter = noisy(fails_at=number)
-    with pytest.raises(DeviceError, match="made-up device failed"):
+    with pytest.raises(DeviceError, match="simulated device failed"):
         make(meter, partial)
     meter.fails_at = None
     return meter
 
 
 @pytest.mark.parametrize("number", [0, 1, 4, len(SMALL.batches) - 1])
-def test_a_table_that_was_stopped_is_the_one_that_was_not(number: int, partial: Path, finished: Finished) -> None:
+def test_an_interrupted_table_equals_an_uninterrupted_one(number: int, partial: Path, finished: Finished) -> None:
     meter = stopped_at(number, partial)
     assert len(partial.read_text().splitlines()) == 1 + number
     assert figures(make(meter, partial)) == figures(finished[1])
     assert len(meter.measured) == len(SMALL.batches)
 
 
-def test_what_is_whole_already_is_not_measured_at_all(partial: Path, finished: Finished) -> None:
+def test_a_complete_partial_file_is_not_measured_again(partial: Path, finished: Finished) -> None:
     partial.write_text(finished[0])
     assert figures(make(noisy(fails_at=0), partial)) == figures(finished[1])
 
 
-def test_an_interrupt_leaves_the_batches_that_were_finished(partial: Path) -> None:
+def test_an_interrupt_keeps_the_finished_batches(partial: Path) -> None:
     def interrupt(progress: Progress) -> None:
         if progress.done == 3:
             raise KeyboardInterrupt
@@ -102,14 +102,14 @@ def test_an_interrupt_leaves_the_batches_that_were_finished(partial: Path) -> No
     assert len(meter.measured) == len(SMALL.batches) - 3
 
 
-def test_progress_is_told_after_every_batch(partial: Path) -> None:
-    told: list[Progress] = []
-    make(noisy(), partial, listen=told.append)
-    assert [(progress.done, progress.total) for progress in told] == [
+def test_progress_is_reported_after_every_batch(partial: Path) -> None:
+    reported: list[Progress] = []
+    make(noisy(), partial, listen=reported.append)
+    assert [(progress.done, progress.total) for progress in reported] == [
         (i, len(SMALL.batches)) for i in range(1, len(SMALL.batches) + 1)
     ]
-    assert told[-1].seconds_left == 0
-    assert {progress.noise for progress in told} == {NOISE}
+    assert reported[-1].seconds_left == 0
+    assert {progress.noise for progress in reported} == {NOISE}
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 200])
@@ -117,7 +117,7 @@ def test_a_last_line_that_was_cut_short_is_measured_again(cut: int, partial: Pat
     partial.write_text(finished[0][:-cut])
     meter = noisy()
     table = make(meter, partial)
-    assert len(meter.measured) == (cut > 1)  # a line that lacks nothing but its end is whole
+    assert len(meter.measured) == (cut > 1)  # A line that lacks only its line break is complete.
     assert table.origin.reference_ms == pytest.approx(finished[1].origin.reference_ms, rel=DRIFT * len(SMALL.batches))
     assert len(partial.read_text().splitlines()) == 1 + len(SMALL.batches)
 
@@ -139,7 +139,7 @@ FOREIGN: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("what", FOREIGN)
-def test_the_beginning_of_something_else_is_refused_and_left_as_it_is(what: str, partial: Path) -> None:
+def test_a_partial_file_of_another_table_is_rejected_and_kept(what: str, partial: Path) -> None:
     FOREIGN[what](partial)
     before = partial.read_bytes()
     meter = noisy()
@@ -150,7 +150,7 @@ def test_the_beginning_of_something_else_is_refused_and_left_as_it_is(what: str,
     assert not meter.measured
 
 
-def test_the_cores_of_a_machine_do_not_make_it_another(partial: Path) -> None:
+def test_a_different_number_of_cores_is_the_same_machine(partial: Path) -> None:
     stopped_at(2, partial)
     meter = noisy(machine=attrs.evolve(MACHINE, cores=64))
     make(meter, partial)
@@ -180,7 +180,7 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_line_that_is_no_batch_is_measured_again_with_all_after_it(
+def test_an_invalid_line_and_all_lines_after_it_are_measured_again(
     what: str, partial: Path, finished: Finished
 ) -> None:
     lines = finished[0].splitlines()
@@ -192,7 +192,7 @@ def test_a_line_that_is_no_batch_is_measured_again_with_all_after_it(
     assert partial.read_text().splitlines()[:3] == lines[:3]
 
 
-def test_a_full_disk_is_told_and_leaves_what_was_finished(partial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_keeps_the_finished_batches(partial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meter, real = noisy(), os.fsync
 
     def fsync(number: int) -> None:
@@ -209,7 +209,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_finished(partial: Path, monkeyp
     assert len(meter.measured) <= len(SMALL.batches) + 1
 
 
-def test_a_file_that_cannot_be_written_or_read_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_is_reported_before_any_measurement(tmp_path: Path) -> None:
     meter = noisy()
     for place in (tmp_path / "none" / "table.partial", tmp_path):
         with pytest.raises(NasError, match="cannot be"):
@@ -217,43 +217,43 @@ def test_a_file_that_cannot_be_written_or_read_is_told_before_anything_is_measur
     assert not meter.measured
 
 
-# Of the plan.
+# Tests of the plan.
 
 
 @pytest.mark.parametrize("space", [small_space(), find_space("mnasnet")], ids=lambda space: space.name)
-def test_everything_is_timed_in_every_pass_and_what_many_rest_on_more_often(space: SearchSpace) -> None:
+def test_every_item_is_timed_in_every_pass_and_pairs_several_times(space: SearchSpace) -> None:
     plan = plan_of(space)
     items = [item for batch in plan.batches for item in batch]
     assert {(item.kind, count) for item, count in Counter(items).items()} == {
         ("layer", PASSES),
-        ("pair", PASSES * PAIRS_A_PASS),
+        ("pair", PASSES * PAIR_REPEATS),
         ("network", PASSES),
     }
-    assert len(items) == PASSES * (len(plan.layers) + PAIRS_A_PASS * len(plan.shapes) + len(plan.samples))
+    assert len(items) == PASSES * (len(plan.layers) + PAIR_REPEATS * len(plan.shapes) + len(plan.samples))
     assert plan_of(space).batches == plan.batches
     assert plan_of(space, seed=1).batches != plan.batches
 
 
-def test_networks_are_different_and_as_many_as_there_are() -> None:
+def test_networks_are_distinct_and_at_most_as_many_as_the_space_has() -> None:
     assert len(set(plan_of(small_space()).samples)) == NETWORKS
     assert set(plan_of(two_stages(), networks=100).samples) == {
-        whole(two_stages().from_picks(picks)) for picks in two_stages().enumerate()
+        whole(two_stages().from_picks(indices)) for indices in two_stages().enumerate()
     }
 
 
-def test_every_network_of_the_plan_is_whole() -> None:
+def test_every_network_of_the_plan_is_complete() -> None:
     for network in plan_of(find_space("nasbench_macro")).samples:
         assert isinstance(network, Fragment)
         assert network.walk()[-1].nodes[-1].shape.channels == 10
         assert any(isinstance(part, Stage) for part in network.parts)
 
 
-# Of tables that are adapted.
+# Tests of adapted tables.
 
 SLOWER = {"ends": 1.9, "dense": 1.7, "depthwise": 2.0, "gated": 2.1, "pooled": 1.8}
 
 
-def test_another_device_needs_only_a_few_networks(tmp_path: Path) -> None:
+def test_a_table_is_adapted_with_a_few_networks(tmp_path: Path) -> None:
     space = small_space()
     known = attrs.evolve(make(FakeMeter(noise=0.005), tmp_path / "a"), name="board-a")
     networks = [whole(arch) for arch in drawn(space, 60, seed=9)]
@@ -270,7 +270,7 @@ def test_another_device_needs_only_a_few_networks(tmp_path: Path) -> None:
     assert np.abs(errors).mean() < 0.03
 
 
-def test_a_table_that_lacks_layers_is_told_before_anything_is_measured(partial: Path, tmp_path: Path) -> None:
+def test_a_table_without_all_layers_is_reported_before_any_measurement(partial: Path, tmp_path: Path) -> None:
     few = make(FakeMeter(), tmp_path / "few", plan_of(two_stages()))
     meter = FakeMeter()
     with pytest.raises(TargetError, match="has no layer"):
@@ -279,16 +279,16 @@ def test_a_table_that_lacks_layers_is_told_before_anything_is_measured(partial: 
     assert not partial.exists()
 
 
-# On this machine, with an agent that is killed.
+# A test on this machine with a killed process.
 
 SCRIPT = """
 import sys
 from pathlib import Path
 from nas.cost.table_file import write_table
-from nas.cost.table_make import make_table
+from nas.cost.table_builder import make_table
 from nas.cost.table_plan import NETWORKS, TablePlan
 from nas.device.client import connect
-from nas.device.words import Address
+from nas.device.spec import Address
 from tests.cost.small_space import chain_of, two_stages
 
 plan = TablePlan(chain_of(two_stages()), "symmetric", networks=8)
@@ -299,13 +299,13 @@ write_table(Path(sys.argv[2]), table)
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_leaves_its_batches_to_the_next(tmp_path: Path) -> None:
+def test_the_next_process_continues_after_a_killed_one(tmp_path: Path) -> None:
     partial, path = tmp_path / "two.partial", tmp_path / "two.csv"
     command = [sys.executable, "-c", SCRIPT, str(partial), str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "1 4\n"
-        time.sleep(0.2)  # into the second
+        time.sleep(0.2)  # The second batch is being measured now.
         first.send_signal(signal.SIGKILL)
     kept = partial.read_text().splitlines()
     assert 2 <= len(kept) < 5

@@ -1,22 +1,22 @@
-"""Devices as users write them: an exact inverse, and one message for everything else."""
+"""Tests of the text form of devices and addresses: it is read back unchanged, and other text is rejected."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.device.words import Address, Device, parse_address, parse_device
+from nas.device.spec import Address, Device, parse_address, parse_device
 from nas.errors import DeviceError
 from tests.device.strategies import addresses, devices
 
 
 @given(addresses())
-def test_an_address_is_read_back(address: Address) -> None:
+def test_an_address_is_read_back_unchanged(address: Address) -> None:
     assert parse_address(str(address)) == address
     assert parse_address(f"  {address}\n") == address
 
 
 @given(devices())
-def test_a_device_is_read_back(device: Device) -> None:
+def test_a_device_is_read_back_unchanged(device: Device) -> None:
     assert parse_device(str(device)) == device
 
 
@@ -40,7 +40,7 @@ def test_a_device_is_read_back(device: Device) -> None:
         ("ssh://10.0.0.7?cuda:precision=int8", Address(Device("CUDAExecutionProvider", precision="int8"), "10.0.0.7")),
     ],
 )
-def test_what_users_write(text: str, address: Address) -> None:
+def test_short_forms_that_users_write(text: str, address: Address) -> None:
     assert parse_address(text) == address
 
 
@@ -76,7 +76,7 @@ def test_what_users_write(text: str, address: Address) -> None:
         "ssh://board/folder",
     ],
 )
-def test_other_words_are_refused(text: str) -> None:
+def test_other_text_is_rejected(text: str) -> None:
     with pytest.raises(DeviceError) as refused:
         parse_address(text)
     assert refused.value.remedy
@@ -104,7 +104,7 @@ def test_other_words_are_refused(text: str) -> None:
         "bücher",
     ],
 )
-def test_a_host_that_means_something_to_ssh_or_a_shell_is_refused(host: str) -> None:
+def test_a_host_with_characters_special_to_ssh_or_a_shell_is_rejected(host: str) -> None:
     with pytest.raises(DeviceError, match="no host"):
         parse_address(f"ssh://{host}?cpu")
 
@@ -113,7 +113,7 @@ def test_a_host_that_means_something_to_ssh_or_a_shell_is_refused(host: str) -> 
     "path",
     ["", "-c", "a b", "a\nb", "a;b", "$(a)", "`a`", "a|b", "a&b", "a>b", "'a'", '"a"', "a\\b", "a*", "a?", "(a)"],
 )
-def test_an_interpreter_that_means_something_to_a_shell_is_refused(path: str) -> None:
+def test_an_interpreter_with_characters_special_to_a_shell_is_rejected(path: str) -> None:
     for place in (f"ssh://board?cpu,python={path}", f"ssh://board?cpu:threads=2,python={path}"):
         with pytest.raises(DeviceError):
             parse_address(place)
@@ -122,7 +122,7 @@ def test_an_interpreter_that_means_something_to_a_shell_is_refused(path: str) ->
 @given(
     st.text(max_size=40) | st.text(alphabet="ssh://cpu?:=,@-threadspython0123 \n", max_size=60).map("ssh://{}".format)
 )
-def test_any_text_is_an_address_or_one_error(text: str) -> None:
+def test_random_text_is_an_address_or_one_error(text: str) -> None:
     try:
         address = parse_address(text)
     except DeviceError:

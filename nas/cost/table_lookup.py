@@ -1,4 +1,4 @@
-"""Which latency table is of a device: exactly, or none."""
+"""Search for the latency tables of a device; only tables of exactly this device are found."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -8,14 +8,23 @@ from nas.cost.table import LatencyTable, Origin
 from nas.cost.table_file import read_origin, read_table
 from nas.device.machine import Machine
 from nas.device.reference import REFERENCE_NAME
-from nas.device.words import Device
+from nas.device.spec import Device
 from nas.errors import NasError
 
 SUFFIX = ".csv"
 
 
 def differences(origin: Origin, device: Device, machine: Machine) -> list[str]:
-    """What keeps a table from being of a device, as sentences; nothing where it is."""
+    """Return the differences between the device of a table and another one, as clauses for messages.
+
+    Args:
+        origin: Origin of the table.
+        device: Device specification.
+        machine: Machine that has the device.
+
+    Returns:
+        An empty list where the table is of exactly this device.
+    """
     own, other = origin.machine, machine
     compared = (
         ("device", str(origin.device), str(device)),
@@ -32,14 +41,17 @@ def differences(origin: Origin, device: Device, machine: Machine) -> list[str]:
 
 
 def matching_tables(folders: Iterable[Path], device: Device, machine: Machine) -> Iterator[LatencyTable]:
-    """Tables of exactly this device: timed ones before adapted ones, the newest first; broken files are passed over."""
+    """Yield the tables of exactly this device: measured ones before adapted ones, and newer ones before older ones.
+
+    Files that cannot be read are skipped: one damaged file in a folder must not hide the others.
+    """
     for path in matching_files(folders, device, machine):
         with suppress(NasError):
             yield read_table(path)
 
 
 def matching_files(folders: Iterable[Path], device: Device, machine: Machine) -> list[Path]:
-    """Files whose headers are those of tables of exactly this device, in the order of `matching_tables`."""
+    """Return the files of tables of exactly this device by their headers, in the order of `matching_tables`."""
     found: list[tuple[bool, str, Path]] = []
     for path in (path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))):
         with suppress(NasError):
