@@ -1,4 +1,4 @@
-"""A known network of the same cost, to compare a winner with."""
+"""The baseline: a known network of the same cost, to compare the result of a search with."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -16,14 +16,15 @@ NEAR = 0.95
 
 
 def find_baseline(space: SearchSpace, targets: Sequence[Target]) -> tuple[str, Architecture] | None:
-    """The known network within all targets whose cost comes nearest to the first.
+    """Return the known network within all targets whose cost comes nearest to the first target.
 
-    The first of the space's baselines that is within 5% as it was published; else the nearest among all of them with
-    their widths multiplied. The head grows with widths above 1 and stays below it, as MobileNetV2's does (arXiv
-    1801.04381).
+    It is the first of the space's baselines that comes within 5% as published; otherwise the nearest one of all
+    baselines with multiplied widths. The head grows with widths above 1 and is not reduced below that, as in
+    MobileNetV2 (arXiv 1801.04381).
 
     Returns:
-        Its name, like "mobilenetv2 x1.16", and itself; None where the space names none or none is small enough.
+        Name, such as "mobilenetv2 x1.16", and architecture; None where the space names no baseline or none is small
+        enough.
     """
     first = targets[0]
     known = [(name, _on_task(preset(name), space)) for name in space.baselines]
@@ -46,7 +47,7 @@ def _on_task(arch: Architecture, space: SearchSpace) -> Architecture:
 
 
 def _widest(name: str, arch: Architecture, targets: Sequence[Target]) -> tuple[str, Architecture] | None:
-    """The largest width that fits; costs grow with it, so that few widths need to be looked at."""
+    """Return the network at the largest width that fits; a binary search, since costs grow with the width."""
     grown = [multiply(arch, width=width, keep=() if width > 1 else ("head",)) for width in WIDTHS]
     fitting = bisect_left(grown, True, key=lambda wide: not _fits(wide, targets))
     return (f"{name} x{WIDTHS[fitting - 1]:g}", grown[fitting - 1]) if fitting else None

@@ -1,7 +1,7 @@
-"""What a search hands over: its best, told apart by a model of all trials and not by their own readings alone.
+"""The final selection: the best trials by a model of all trials, and not by their own accuracies alone.
 
-The best of many noisy readings is mostly a lucky one. The model knows how noisy readings are, and what networks like
-this one reached.
+The best of many noisy accuracies is mostly a lucky one. The model estimates the noise, and compares each network with
+similar ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,26 +25,26 @@ MOST_EXPECTED = 50
 
 
 def select_final(study: optuna.Study, planned: Plan, screened: Screened | None = None) -> None:
-    """Keep in the study what is expected of its best; nothing where there are too few trials for a model."""
+    """Store what the model expects of the best trials; nothing where there are too few trials for a model."""
     trials = study.get_trials(deepcopy=False)
     counted = [trial for trial in trials if read_trial(trial).state in COUNTED_STATES]
-    keep(study, len(counted), expect(counted, planned, screened))
+    store_expected(study, len(counted), expect(counted, planned, screened))
 
 
-def keep(
+def store_expected(
     study: optuna.Study,
     trials: int,
     rows: Mapping[int, Expected],
     confirmed: Mapping[int, Sequence[float]] = MappingProxyType({}),
 ) -> None:
-    """Write what is expected after so many trials, and with what further readings, into the study."""
-    told = {number: asdict(row) for number, row in rows.items()}
-    further = {number: list(readings) for number, readings in confirmed.items()}
-    study.set_user_attr(EXPECTED, {"trials": trials, "rows": told, "confirmed": further})
+    """Store the expectations after so many trials, and the accuracies with further seeds, in the study."""
+    stored = {number: asdict(row) for number, row in rows.items()}
+    further = {number: list(accuracies) for number, accuracies in confirmed.items()}
+    study.set_user_attr(EXPECTED, {"trials": trials, "rows": stored, "confirmed": further})
 
 
 def _costs(trial: FrozenTrial, planned: Plan) -> list[float]:
-    """What the targets limit, as it was found out for the trial: measured, where it is measured."""
+    """Return the costs that the targets limit, as the trial stores them: measured ones where costs are measured."""
     kept = trial.user_attrs.get("costs", {})
     targets = planned.settings.targets
     if all(target.kept_as in kept for target in targets):
@@ -54,7 +54,7 @@ def _costs(trial: FrozenTrial, planned: Plan) -> list[float]:
 
 
 def expect(trials: Sequence[FrozenTrial], planned: Plan, screened: Screened | None = None) -> Mapping[int, Expected]:
-    """What is expected of the complete trials that promise most, by number; a front stands as it was read."""
+    """Return what the model expects of the most promising complete trials, by number; nothing for a Pareto search."""
     if planned.settings.objective == PARETO:
         return {}
     trial_history = TrialHistory(planned.space)

@@ -1,4 +1,4 @@
-"""The sampler of `nas search` for studies that are driven by Optuna itself."""
+"""The sampler of `nas search` as a sampler of Optuna, for studies that the user runs with Optuna itself."""
 
 from collections.abc import Mapping
 from threading import Lock
@@ -19,22 +19,22 @@ from nas.search.sampler_factory import NO_COSTS, make_sampler
 from nas.search.settings import Settings
 from nas.space.decode import SearchSpace
 
-PROPOSED = "nas:proposed"
+SUGGESTED = "nas:proposed"
 
 
 class SurrogateSampler(BaseSampler):
-    """Proposes architectures of a space inside a band of costs; every choice of the space has to be suggested.
+    """Suggest architectures of a space inside a cost range; the objective function must suggest every choice.
 
-    A study's first value is the accuracy, 0 to 1; how costs enter is the settings' affair. An architecture is never
-    proposed twice, and those of running trials are taken into account.
+    The first value of the study is the accuracy, 0 to 1; the settings define how costs enter the score. No architecture
+    is suggested twice, and running trials are taken into account.
 
     Args:
-        space: of the architectures.
-        settings: targets, band, objective and seed count.
-        costs: what the model of accuracy looks at beside the targets' own.
+        space: Search space.
+        settings: Settings of which targets, band, objective and seed are used.
+        costs: Cost models that the model of accuracy reads, beside those of the targets.
 
     Raises:
-        NasError: no architecture can meet a target.
+        NasError: No architecture can meet a target.
     """
 
     def __init__(self, space: SearchSpace, settings: Settings, costs: CostModels = NO_COSTS) -> None:
@@ -57,40 +57,46 @@ class SurrogateSampler(BaseSampler):
         """See `optuna.samplers.BaseSampler`.
 
         Raises:
-            StudyError: nothing new is left in the band.
+            StudyError: No new architecture is left inside the cost range.
         """
         if study.directions[0] != StudyDirection.MAXIMIZE:
-            raise StudyError("the study minimizes its first value, and that is the accuracy", "make it maximize")
+            raise StudyError(
+                "the study minimizes its first value, which is the accuracy", "create it with direction maximize"
+            )
         with self._lock:
-            others = [self._told(each) for each in study.get_trials(deepcopy=False) if each.number != trial.number]
+            others = [self._completed(each) for each in study.get_trials(deepcopy=False) if each.number != trial.number]
             whole = [each for each in others if self._is_new(each)]
             self._proposer.learn(whole, [self.space.architecture(self._own(each)) for each in whole])
             proposal = self._proposer.suggest(trial.number)
             if proposal is None:
-                raise StudyError("no new architecture was found in the band", "end the study, or give a smaller band")
-            # A trial gets its parameters one after another; others shall know at once what it will be.
-            study._storage.set_trial_system_attr(trial._trial_id, PROPOSED, dict(proposal.params))
+                raise StudyError(
+                    "no new architecture was found in the cost range", "end the study, or give a smaller band"
+                )
+            # Optuna stores parameters one after another; other workers must know the whole architecture at once.
+            study._storage.set_trial_system_attr(trial._trial_id, SUGGESTED, dict(proposal.params))
         return dict(proposal.params)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, name: str, kind: BaseDistribution) -> Any:
-        """See `optuna.samplers.BaseSampler`; what is no choice of the space is drawn at random."""
+        """See `optuna.samplers.BaseSampler`; parameters that are no choice of the space are random."""
         return self._random.sample_independent(study, trial, name, kind)
 
-    def _told(self, trial: FrozenTrial) -> FrozenTrial:
-        """A trial with the parameters that were proposed for it, where it does not have all of them yet.
+    def _completed(self, trial: FrozenTrial) -> FrozenTrial:
+        """Return a trial with all parameters that were suggested for it, even if it does not hold all of them yet.
 
         Raises:
-            StudyError: its first value is no accuracy.
+            StudyError: Its first value is not an accuracy.
         """
         if trial.values and not 0 <= trial.values[0] <= 1:
-            raise StudyError(f"trial {trial.number} has the accuracy {trial.values[0]:g}", "give shares, from 0 to 1")
-        proposed = trial.system_attrs.get(PROPOSED, {})
+            raise StudyError(
+                f"trial {trial.number} has the accuracy {trial.values[0]:g}", "give accuracies as shares from 0 to 1"
+            )
+        proposed = trial.system_attrs.get(SUGGESTED, {})
         if trial.state.is_finished() or len(self._own(trial)) == len(self.space.choices):
             return trial
         kinds = {name: kind for name, kind in distributions(self.space).items() if name in proposed}
-        told = create_trial(state=trial.state, params=proposed, distributions=kinds)
-        told.number = trial.number
-        return told
+        completed = create_trial(state=trial.state, params=proposed, distributions=kinds)
+        completed.number = trial.number
+        return completed
 
     def _is_new(self, trial: FrozenTrial) -> bool:
         return len(self._own(trial)) == len(self.space.choices) and not self._proposer.knows(trial)

@@ -1,4 +1,4 @@
-"""A search that was checked, before anything is evaluated or stored."""
+"""The plan of a search: everything that is checked before anything is evaluated or stored."""
 
 from collections.abc import Mapping
 from itertools import zip_longest
@@ -27,20 +27,20 @@ from nas.space.inverse import Inverse
 
 @frozen(eq=False)
 class Plan:
-    """A search that was checked and not yet begun.
+    """Hold a search that is checked and not yet started.
 
     Attributes:
-        space: what is searched.
-        evaluator: gives accuracies.
-        settings: what is asked for.
-        costs: what is kept of every architecture.
-        cost_range: what is let in.
-        described: see `study_settings`.
-        study_name: of the study.
-        baseline: a known network's name and itself, or None.
-        wanted: option numbers of the networks to start from, and a sentence on each.
-        pool: option numbers of all that the evaluator can score; None where it can score everything.
-        screen: a cheap evaluator to look through the band with first; None for none.
+        space: Search space.
+        evaluator: Evaluator of accuracies.
+        settings: Settings of the search.
+        costs: Cost models whose values every trial stores.
+        cost_range: Costs that are accepted.
+        described: Settings in the form that the study stores; see `study_settings`.
+        study_name: Name of the study.
+        baseline: Name and architecture of the baseline, or None.
+        wanted: Choice indices of the networks to start from, with a message about each.
+        pool: Choice indices of all architectures that the evaluator can score; None where it can score all.
+        screen: Screening by a cheap evaluator, or None.
     """
 
     space: SearchSpace
@@ -57,17 +57,17 @@ class Plan:
 
     @property
     def preparing(self) -> tuple[Preparing, ...]:
-        """Those of its evaluators that have something to do before all evaluations."""
+        """Return the evaluators that must prepare before the first evaluation."""
         both = (*((self.screen.evaluator,) if self.screen else ()), self.evaluator)
         return tuple(evaluator for evaluator in both if isinstance(evaluator, Preparing))
 
     @property
     def measures_here(self) -> bool:
-        """Whether a target is measured on processors of this machine while the search goes on."""
+        """Return whether a target is measured on the CPU cores of this machine during the search."""
         return any(target.measured_here for target in self.settings.targets)
 
     def sampler(self, screened: Screened | None = None) -> FilteredSampler:
-        """What proposes the search's architectures, after what the screen has said."""
+        """Return the sampler of the search, given the result of the screening."""
         wanted = [picks for picks, _ in self.wanted]
         return make_sampler(self.cost_range, self.settings, self.costs, wanted, self.pool, screened)
 
@@ -80,44 +80,45 @@ def plan(
     study_name: str = "",
     screen: Screen | None = None,
 ) -> Plan:
-    """Check everything that can be checked before a study is touched.
+    """Return a plan, after everything is checked that can be checked before a study is opened.
 
     Args:
-        space: what is searched.
-        evaluator: gives accuracies.
-        settings: what is asked for.
-        costs: what is kept of every architecture beside the targets' own costs.
-        study_name: "" takes `default_study_name`.
-        screen: a cheap evaluator to look through the band with first.
+        space: Search space.
+        evaluator: Evaluator of accuracies.
+        settings: Settings of the search.
+        costs: Cost models whose values every trial stores, beside those of the targets.
+        study_name: Name of the study; "" takes `default_study_name`.
+        screen: Screening by a cheap evaluator, or None.
 
     Raises:
-        NasError: a setting breaks a rule, no architecture can meet a target, or one to start from is not let in.
+        NasError: A setting breaks a rule, no architecture can meet a target, or a network to start from cannot be
+            moved into the cost range.
     """
     cost_range = check(space, settings)
     pool = find_pool(space, evaluator)
-    # Nothing is evaluated before the first accuracy is asked for; what no architecture may be is told here.
+    # The generator does no work before its first accuracy is requested, but it checks the architecture here.
     evaluator.evaluate(first_proposal(cost_range, settings, pool).arch, settings.epochs)
     _check_screen(screen, settings)
     described = study_settings(space, evaluator, settings) | ({} if screen is None else {"screen": screen.describe()})
     name = study_name or default_study_name(described)
     baseline = find_baseline(space, settings.targets)
-    wanted = bring_starts_in(cost_range, settings, pool)
+    wanted = move_starts(cost_range, settings, pool)
     return Plan(space, evaluator, settings, costs, cost_range, described, name, baseline, wanted, pool, screen)
 
 
 def _check_screen(screen: Screen | None, settings: Settings) -> None:
     if screen is not None and settings.sampler_name != SURROGATE:
         raise StudyError(
-            f"sampler {settings.sampler_name} cannot be told what a cheaper evaluator says",
+            f"sampler {settings.sampler_name} cannot use the scores of a cheaper evaluator",
             f"leave --sampler out, which takes {SURROGATE}, or that evaluator",
         )
 
 
 def find_pool(space: SearchSpace, evaluator: Evaluator) -> Picks | None:
-    """Option numbers of what an evaluator can score, None where it can score everything.
+    """Return choice indices of the architectures that an evaluator can score; None where it can score all.
 
     Raises:
-        StudyError: the space has none of it.
+        StudyError: The space contains none of them.
     """
     if not isinstance(evaluator, Limited):
         return None
@@ -125,17 +126,17 @@ def find_pool(space: SearchSpace, evaluator: Evaluator) -> Picks | None:
     found = [picks for picks in map(inverse.picks, evaluator.architectures()) if picks is not None]
     if not found:
         raise StudyError(
-            f"space {space.name} holds none of the architectures that the evaluator can score",
-            "give the space, and the --fix options, that they were made for",
+            f"space {space.name} contains none of the architectures that the evaluator can score",
+            "give the space and the --fix options that they belong to",
         )
     return np.array(found, dtype=np.intp)
 
 
 def check(space: SearchSpace, settings: Settings) -> CostRange:
-    """What can be checked before images are read.
+    """Check what can be checked before images are read, and return the cost range.
 
     Raises:
-        NasError: a setting breaks a rule, or no architecture can meet a target.
+        NasError: A setting breaks a rule, or no architecture can meet a target.
     """
     check_sampler(settings.sampler_name)
     make_pruner(settings.pruner, settings.epochs)
@@ -151,23 +152,24 @@ def check(space: SearchSpace, settings: Settings) -> CostRange:
 
 
 def check_objective(objective: str, w: float | None, band: float) -> None:
-    """What can be checked before a device is asked.
+    """Check the objective, which needs no device.
 
     Raises:
-        TargetError: a setting breaks a rule.
+        TargetError: A setting breaks a rule.
     """
     limits((), band=band, objective=objective)
     if objective != PARETO:
         make_reward(objective, w)
     elif w is not None:
-        raise TargetError(f"w is {w}, and objective {PARETO} has none", "leave --w out, or choose another")
+        raise TargetError(f"w is {w}, and objective {PARETO} has none", "leave --w out, or choose another objective")
 
 
 def first_proposal(cost_range: CostRange, settings: Settings, pool: Picks | None = None) -> Proposal:
-    """What a search begins with, were it not told where to start.
+    """Return the first suggestion of a search that has no networks to start from.
 
     Raises:
-        TargetError: there is none: targets that can each be met need not be met together, and a small space has gaps.
+        TargetError: There is none. Targets that can each be met cannot always be met together, and the costs of a small
+            space have gaps.
     """
     proposal = make_sampler(cost_range, settings, pool=pool).suggest(0)
     if proposal is None:
@@ -183,41 +185,44 @@ def first_proposal(cost_range: CostRange, settings: Settings, pool: Picks | None
     return proposal
 
 
-def bring_starts_in(
-    cost_range: CostRange, settings: Settings, pool: Picks | None = None
-) -> tuple[tuple[Picks, str], ...]:
-    """Option numbers of the networks to start from, moved into the space and the band, and a sentence on each.
+def move_starts(cost_range: CostRange, settings: Settings, pool: Picks | None = None) -> tuple[tuple[Picks, str], ...]:
+    """Return choice indices of the networks to start from, moved into the cost range, with a message about each.
 
-    Where only a pool can be evaluated it is the nearest of that.
+    Where only a pool can be evaluated, each is replaced by the nearest member of the pool.
 
     Raises:
-        NasError: one cannot be moved there.
+        NasError: A network cannot be moved there.
     """
     listing = None if pool is None else list_inside(cost_range, pool)
     return tuple(_start(cost_range, arch, settings.seed, listing) for arch in settings.start_from)
 
 
 def _start(cost_range: CostRange, arch: Architecture, seed: int, listing: Picks | None) -> tuple[Picks, str]:
-    """The architecture of the space and the band, or of a list, that is nearest to a known one."""
+    """Return the architecture nearest to a known one, inside the cost range or from a list."""
     near = np.array(cost_range.space.nearest(arch), dtype=np.intp)
     if listing is None:
         inside = cost_range.bring_in(near, np.random.default_rng(seed))
     else:
         inside = listing[(listing != near).sum(axis=1).argmin()]
     if inside is None:
-        raise StudyError("a network to start from cannot be brought into the band", "start from one of about its cost")
+        raise StudyError(
+            "a network to start from cannot be moved into the cost range", "start from one of similar cost"
+        )
     if not cost_range.admits(cost_range.space.from_picks(inside.tolist())):
         raise StudyError(
-            "a network to start from was brought into the band by a rough cost, and is outside by its own",
-            "start from another one, or give a smaller --band",
+            "a network to start from was moved into the cost range by an estimated cost, but its own cost is outside",
+            "start from another network, or give a smaller --band",
         )
     off = _unlike(arch, cost_range.space.from_picks(near.tolist()))
     moved = int((near != inside).sum())
-    return inside, f"{off} of its stages moved onto the space's grid, {moved} choices changed to come into the band"
+    return (
+        inside,
+        f"{off} of its stages moved onto the space's grid, {moved} choices changed to come into the cost range",
+    )
 
 
 def _unlike(arch: Architecture, own: Architecture) -> int:
-    """How many stages differ; they are cut in the same way first."""
+    """Return the number of stages that differ, after both networks are split into stages in the same way."""
     if len(arch.stages) != len(own.stages):
         arch, own = canonical(arch), canonical(own)
     return sum(known != other for known, other in zip_longest(arch.stages, own.stages))

@@ -1,4 +1,4 @@
-"""The best once more under other seeds: they differ by less than the noise of a single training."""
+"""Re-training of the best with more seeds: they often differ by less than the noise of a single training run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
@@ -11,37 +11,37 @@ from nas.evaluate.base import Evaluator, Reseedable
 from nas.noise import pooled
 from nas.studies.records import CONFIRMED, Expected, Record, StudyView
 
-SEEDS = 2  # further ones
-LEAST = 1e-6  # of a spread, so that nothing is divided by none
-SHARE = 4  # of so many trials one is confirmed: the search itself stays the larger part
-Readings = Mapping[int, Sequence[float]]
+SEEDS = 2  # further seeds for each trial
+LEAST_SPREAD = 1e-6  # avoids a division by zero where all seeds agree
+SHARE = 4  # one trial in so many is re-trained, so that the search itself remains the larger part
+Accuracies = Mapping[int, Sequence[float]]
 
 
-def read_confirmed(study: optuna.Study) -> Readings:
-    """Accuracies with further seeds by trial's number."""
+def read_retrained(study: optuna.Study) -> Accuracies:
+    """Return accuracies with further seeds, by trial number."""
     return {int(number): list(by_seed.values()) for number, by_seed in study.user_attrs.get(CONFIRMED, {}).items()}
 
 
-def confirm(
+def retrain(
     study: optuna.Study,
     best: Sequence[Record],
     evaluator: Evaluator,
     seed: int,
     accuracy: Callable[[Architecture, Evaluator], float],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> bool:
-    """Evaluate some networks with further seeds; what the study has of these is not evaluated again.
+    """Evaluate the best networks with further seeds, except those that the study holds already.
 
     Args:
-        study: that keeps the accuracies.
-        best: of its trials.
-        evaluator: of the search; one that knows no seeds confirms nothing.
-        seed: of the search.
-        accuracy: the last accuracy of an evaluation.
-        tell: is told before each, and what failed; that is tried again in the next run.
+        study: Study that stores the accuracies.
+        best: Trials to re-train.
+        evaluator: Evaluator of the search; one without a seed re-trains nothing.
+        seed: Seed of the search.
+        accuracy: Returns the last accuracy of an evaluation.
+        report: Called with a message before each evaluation and after each failure; the next run repeats failed ones.
 
     Returns:
-        Whether there is anything new.
+        Whether there are new accuracies.
     """
     if not isinstance(evaluator, Reseedable):
         return False
@@ -51,42 +51,42 @@ def confirm(
         by_seed = known.get(str(record.number), {})
         if str(further) in by_seed:
             continue
-        tell(f"trial {record.number} with seed {further}")
+        report(f"trial {record.number} with seed {further}")
         try:
-            reading = accuracy(record.architecture, evaluator.with_seed(further))
+            further_accuracy = accuracy(record.architecture, evaluator.with_seed(further))
         except EvaluationError as error:
-            tell(f"trial {record.number} with seed {further} failed: {error.problem}")
+            report(f"trial {record.number} with seed {further} failed: {error.problem}")
             continue
-        known[str(record.number)] = by_seed | {str(further): reading}
+        known[str(record.number)] = by_seed | {str(further): further_accuracy}
         study.set_user_attr(CONFIRMED, known)
     return sum(map(len, known.values())) > before
 
 
-def settle(view: StudyView, readings: Readings, score: Callable[[Record, float], float]) -> Mapping[int, Expected]:
-    """What is expected of the best after further readings: means weighed by how sure each is.
+def combine(view: StudyView, accuracies: Accuracies, score: Callable[[Record, float], float]) -> Mapping[int, Expected]:
+    """Return what is expected of the best after re-training: means weighted by their precision.
 
     Args:
-        view: with what the model expects.
-        readings: further ones, by trial's number.
-        score: of an accuracy of a trial's network.
+        view: Study with the predictions of the model.
+        accuracies: Accuracies with further seeds, by trial number.
+        score: Returns the score of a trial's network at an accuracy.
     """
-    records = {record.number: record for record in view.complete if record.number in readings}
-    noise = pooled([[record.accuracy or 0.0, *readings[number]] for number, record in records.items()])
-    return {n: _settled(record, view.expected.get(n), readings[n], noise, score) for n, record in records.items()}
+    records = {record.number: record for record in view.complete if record.number in accuracies}
+    noise = pooled([[record.accuracy or 0.0, *accuracies[number]] for number, record in records.items()])
+    return {n: _combined(record, view.expected.get(n), accuracies[n], noise, score) for n, record in records.items()}
 
 
-def _settled(
+def _combined(
     record: Record,
     expected: Expected | None,
     further: Sequence[float],
     noise: float,
     score: Callable[[Record, float], float],
 ) -> Expected:
-    """Without a model a network's own reading is one of several alike."""
+    """Combine the prediction, or without a model the trial's own accuracy, with those of further seeds."""
     assert record.accuracy is not None  # noqa: S101 -- of a complete trial
     before = expected or Expected(record.accuracy, noise, 0.0)
-    # The model has seen the lucky reading too, so it counts as one reading at most.
-    own, each = (max(spread, LEAST) ** -2 for spread in (max(before.spread, noise), noise))
-    sure = own + len(further) * each
-    accuracy = (own * before.accuracy + each * sum(further)) / sure
-    return Expected(accuracy, sure**-0.5, score(record, accuracy))
+    # The model was fitted to the same selected accuracy, so its prediction weighs no more than one training run.
+    own, each = (max(spread, LEAST_SPREAD) ** -2 for spread in (max(before.spread, noise), noise))
+    precision = own + len(further) * each
+    accuracy = (own * before.accuracy + each * sum(further)) / precision
+    return Expected(accuracy, precision**-0.5, score(record, accuracy))

@@ -18,10 +18,10 @@ from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, directions
 from nas.samplers.cost_range import Picks
 from nas.samplers.optuna_catalog import make_pruner
-from nas.search.final_selection import keep, select_final
+from nas.search.final_selection import select_final, store_expected
 from nas.search.plan import Plan, find_pool, plan
 from nas.search.progress import Progress
-from nas.search.retraining import SHARE, confirm, read_confirmed, settle
+from nas.search.retraining import SHARE, combine, read_retrained, retrain
 from nas.search.screening import Screen, Screened, screen_all
 from nas.search.settings import Settings
 from nas.search.trial_loop import Searching
@@ -271,14 +271,14 @@ class _Run:
         self._settle(view)  # what is known from before counts, whatever becomes of the rest
         best = view.ranked[: min(self.settings.confirm, view.counted // SHARE)]
         tell = partial(self._tell, "confirming", None)
-        if confirm(self.study, best, self.plan.evaluator, self.settings.seed, self._last, tell):
+        if retrain(self.study, best, self.plan.evaluator, self.settings.seed, self._last, tell):
             self._settle(view)
 
     def _settle(self, view: StudyView) -> None:
-        readings = read_confirmed(self.study)
+        readings = read_retrained(self.study)
         if readings:
-            rows = settle(view, readings, self._score_of)
-            keep(self.study, view.counted, {**view.expected, **rows}, readings)
+            rows = combine(view, readings, self._score_of)
+            store_expected(self.study, view.counted, {**view.expected, **rows}, readings)
 
     def _score_of(self, record: Record, accuracy: float) -> float:
         """By the costs that the search went by."""

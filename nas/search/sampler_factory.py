@@ -1,4 +1,4 @@
-"""Proposers and their parts, made of a search's settings."""
+"""Samplers, built from the settings of a search."""
 
 from collections.abc import Sequence
 from types import MappingProxyType
@@ -29,18 +29,18 @@ def make_sampler(
     pool: Picks | None = None,
     screened: Screened | None = None,
 ) -> FilteredSampler:
-    """A proposer for a search.
+    """Return the sampler of a search, behind the filter of its cost range.
 
     Args:
-        cost_range: what is let in.
-        settings: whose sampler, seed and objective count.
-        costs: what the model of accuracy looks at beside the targets' own.
-        wanted: option numbers to propose first.
-        pool: all that can be evaluated; None where everything can.
-        screened: what a cheap evaluator says, for the model of accuracy.
+        cost_range: Costs that are accepted.
+        settings: Settings with the name of the sampler, the seed and the objective.
+        costs: Cost models that the model of accuracy reads, beside those of the targets.
+        wanted: Choice indices to suggest first.
+        pool: Choice indices of all architectures that can be evaluated; None where all can.
+        screened: Scores of a cheap evaluator for the model of accuracy.
 
     Raises:
-        StudyError: there is no such sampler.
+        StudyError: There is no sampler of that name.
     """
     listing = list_inside(cost_range, pool)
     inner = _make_inner(cost_range, settings, costs, listing, screened)
@@ -48,10 +48,10 @@ def make_sampler(
 
 
 def check_sampler(name: str) -> None:
-    """Refuse what is no sampler's name.
+    """Check the name of a sampler.
 
     Raises:
-        StudyError: there is no such sampler.
+        StudyError: There is no sampler of that name.
     """
     if name != SURROGATE:
         find_sampler(name)
@@ -64,7 +64,7 @@ def make_ranker(
     listing: Picks | None = None,
     screened: Screened | None = None,
 ) -> CandidateRanker:
-    """The model of accuracy, and what it aims at under a search's objective."""
+    """Return the ranking of candidates under the objective of a search."""
     targets = settings.targets
     seen = dict(costs) | {target.kept_as: target.cost for target in targets}
     acquisition: Acquisition = FrontImprovement(targets[0].limit)

@@ -1,4 +1,4 @@
-"""A look at many architectures by a cheap evaluator, before any is evaluated in earnest."""
+"""Screening: a cheap evaluator scores many architectures before the search evaluates any of them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,46 +12,46 @@ from nas.errors import EvaluationError, StudyError
 from nas.evaluate.base import Evaluator
 from nas.samplers.cost_range import CostRange, Picks
 from nas.samplers.random_networks import draw
-from nas.search.defaults import SCREENED as NETWORKS
+from nas.search.defaults import SCREENED as DEFAULT_NETWORKS
 
-KEPT = "nas:screened"  # in a study: option numbers with verdicts, None for what could not be judged
-AT_ONCE = 10  # kept together, so that little is lost and little is written
-FEWEST = 5  # a model of fewer says nothing
+SCREENED = "nas:screened"  # attribute of a study: choice indices with scores, None where the evaluator failed
+BATCH = 10  # scores are stored in batches: few writes, and little is lost by a kill
+FEWEST = 5  # a model of fewer scores is useless
 
 
 @frozen
 class Screen:
-    """A cheap evaluator, and how many random networks of the band it judges.
+    """Hold a cheap evaluator, and the number of random networks inside the cost range that it scores.
 
     Attributes:
-        evaluator: whose verdicts need not be accuracies: only which is higher counts.
-        networks: how many.
+        evaluator: Evaluator whose scores need not be accuracies: only their order is used.
+        networks: Number of networks.
 
     Raises:
-        StudyError: they are too few.
+        StudyError: The number is too small.
     """
 
     evaluator: Evaluator
-    networks: int = field(default=NETWORKS)
+    networks: int = field(default=DEFAULT_NETWORKS)
 
     @networks.validator
     def _enough(self, _attribute: object, value: int) -> None:
         if value < FEWEST:
-            raise StudyError(f"{value} networks to screen", f"screen at least {FEWEST}")
+            raise StudyError(f"the number of networks to screen is {value}", f"screen at least {FEWEST}")
 
     def describe(self) -> dict[str, Any]:
-        """What the verdicts depend on, as plain JSON values."""
+        """Return what the scores depend on, as plain JSON values."""
         said = {key: value for key, value in self.evaluator.describe().items() if key != "environment"}
         return {"networks": self.networks, **said}
 
     def draw(self, cost_range: CostRange, seed: int, pool: Picks | None = None) -> Picks:
-        """The networks, the same ones for the same seed; fewer where there are no more."""
+        """Return choice indices of the networks, the same ones for the same seed; fewer where there are no more."""
         return draw(cost_range.space, self.networks, seed, cost_range, pool)
 
 
 @frozen(eq=False)
 class Screened:
-    """Networks that were judged: option numbers `(N, choices)` and verdicts `(N,)`."""
+    """Hold scored networks: choice indices, `(N, choices)`, and scores, `(N,)`."""
 
     picks: Picks
     values: NDArray[np.float64]
@@ -63,35 +63,35 @@ def screen_all(
     evaluate: Callable[[Picks], float],
     tell: Callable[[int], None],
 ) -> Screened | None:
-    """Verdicts on as many networks as were drawn; those that the study has come first, and are not asked for again.
+    """Score as many networks as were drawn, and return all scores; those that the study holds are not computed again.
 
     Args:
-        study: that keeps them, with the networks' option numbers: another draw does not mix them up.
-        drawn: see `Screen.draw`.
-        evaluate: the verdict on a network.
-        tell: called now and then with how many are judged.
+        study: Study that stores the scores together with choice indices, so that another draw cannot mix them up.
+        drawn: Choice indices of the networks; see `Screen.draw`.
+        evaluate: Returns the score of a network.
+        tell: Called before each batch with the number of networks that are done.
 
     Returns:
-        None where there are too few to learn from.
+        The scored networks; None where there are too few for a model.
 
     Raises:
-        StudyError: none of the first networks could be judged.
+        StudyError: The evaluator failed for all of the first networks.
     """
-    kept: list[list[Any]] = list(study.user_attrs.get(KEPT, ()))
+    kept: list[list[Any]] = list(study.user_attrs.get(SCREENED, ()))
     known = {tuple(picks) for picks, _ in kept}
     waiting = [picks for picks in drawn if tuple(picks.tolist()) not in known][: max(0, len(drawn) - len(kept))]
-    for start in range(0, len(waiting), AT_ONCE):
+    for start in range(0, len(waiting), BATCH):
         tell(len(kept))
-        kept += _verdicts(waiting[start : start + AT_ONCE], evaluate, sure=any(value is not None for _, value in kept))
-        study.set_user_attr(KEPT, kept)
-    told = [(picks, value) for picks, value in kept if value is not None]
-    if len(told) < FEWEST:
+        kept += _scores(waiting[start : start + BATCH], evaluate, sure=any(value is not None for _, value in kept))
+        study.set_user_attr(SCREENED, kept)
+    scored = [(picks, value) for picks, value in kept if value is not None]
+    if len(scored) < FEWEST:
         return None
-    return Screened(np.array([picks for picks, _ in told], dtype=np.intp), np.array([value for _, value in told]))
+    return Screened(np.array([picks for picks, _ in scored], dtype=np.intp), np.array([value for _, value in scored]))
 
 
-def _verdicts(networks: Sequence[Picks], evaluate: Callable[[Picks], float], *, sure: bool) -> list[list[Any]]:
-    """Option numbers with verdicts, None for what could not be judged; `sure` where others could."""
+def _scores(networks: Sequence[Picks], evaluate: Callable[[Picks], float], *, sure: bool) -> list[list[Any]]:
+    """Return choice indices with scores, None where the evaluator failed; `sure` where it succeeded before."""
     rows: list[list[Any]] = []
     reason = ""
     for picks in networks:
@@ -100,7 +100,7 @@ def _verdicts(networks: Sequence[Picks], evaluate: Callable[[Picks], float], *, 
         except EvaluationError as error:
             rows.append([picks.tolist(), None])
             reason = error.problem
-    if not sure and len(rows) == AT_ONCE and all(value is None for _, value in rows):
+    if not sure and len(rows) == BATCH and all(value is None for _, value in rows):
         raise StudyError(
             f"the first {len(rows)} networks could not be screened, the last with: {reason}",
             "mend the cause and give the same command again, or leave out the evaluator before the +",

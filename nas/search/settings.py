@@ -1,4 +1,4 @@
-"""What a search is asked for, and how that is kept in its study."""
+"""Settings of a search, and their form in its study."""
 
 import hashlib
 import json
@@ -26,24 +26,24 @@ def _targets(targets: Iterable[Target]) -> tuple[Target, ...]:
 
 @frozen
 class Settings:
-    """What a search is asked for.
+    """Hold the settings of a search.
 
     Attributes:
-        targets: upper limits of costs; the first one also sets the band.
-        trials: how many complete, pruned and failed ones the study shall have in all.
-        epochs: of each evaluation.
-        seed: of the study.
+        targets: Upper limits of costs; the first one also sets the cost range.
+        trials: Number of complete, pruned and failed trials of the finished study.
+        epochs: Number of epochs of each evaluation.
+        seed: Seed of the study.
         objective: "soft", "hard", "absolute" or "pareto".
-        w: of the reward; None takes the objective's usual one.
-        cost_range: share of the first target below which nothing is let in.
-        sampler: by name; "" takes the one made for this problem.
-        pruner: by name.
-        start_from: known networks to evaluate first, moved into the space and the band.
-        confirm: of so many of the best further seeds are evaluated in the end, where the evaluator has seeds.
-        workers: processes that evaluate at once, for this process.
-        retries: of a trial whose process was ended, before it fails.
-        timeout_s: after which this process begins no more trials; None for no limit.
-        patience: stop when so many trials in a row have brought nothing better; None for no limit.
+        w: Exponent of the reward; None takes the default of the objective.
+        band: Lower bound of the first cost, as a share of its target.
+        sampler: Name of the sampler; "" takes the project's own.
+        pruner: Name of the pruner.
+        start_from: Known networks to evaluate first, moved into the space and the cost range.
+        confirm: Number of the best trials that are re-trained with more seeds, where the evaluator has seeds.
+        workers: Number of evaluations that this process runs at once.
+        retries: Number of further attempts for a trial whose process died, before the trial fails.
+        timeout_s: Time limit in seconds, after which this process starts no more trials; None for no limit.
+        patience: Number of trials in a row without improvement that ends the search; None for no limit.
     """
 
     targets: tuple[Target, ...] = field(converter=_targets)
@@ -64,16 +64,16 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         if self.trials < 1 or self.epochs < 1:
-            raise StudyError(f"{self.trials} trials of {self.epochs} epochs", "give at least 1 of each")
+            raise StudyError(f"the search has {self.trials} trials of {self.epochs} epochs", "give at least 1 of each")
 
     @property
     def sampler_name(self) -> str:
-        """The sampler's name with the default filled in."""
+        """Return the name of the sampler, with the default filled in."""
         return self.sampler or SURROGATE
 
 
 def study_settings(space: SearchSpace, evaluator: Evaluator, settings: Settings) -> dict[str, Any]:
-    """What makes trials of a study comparable, as JSON values; kept in the study and compared when it goes on."""
+    """Return what makes trials of a study comparable, as JSON values; a resumed search must have the same."""
     reward = None if settings.objective == PARETO else make_reward(settings.objective, settings.w)
     return {
         "format": FORMAT,
@@ -96,7 +96,7 @@ def study_settings(space: SearchSpace, evaluator: Evaluator, settings: Settings)
 
 
 def _described_limits(settings: Settings) -> list[dict[str, Any]]:
-    """For each target the cost it limits, as it is kept in trials, and from where to where."""
+    """Return for each target the name of its cost in stored trials, and the lower and upper bound."""
     let_in = limits(settings.targets, band=settings.band, objective=settings.objective)
     spans = zip(settings.targets, let_in.low, let_in.high, strict=True)
     return [
@@ -107,7 +107,7 @@ def _described_limits(settings: Settings) -> list[dict[str, Any]]:
 
 
 def default_study_name(described: Mapping[str, Any]) -> str:
-    """A name that the same command finds again: space, targets, and a digest of all settings."""
+    """Return a name that the same command gives again: space, targets, and a digest of all settings."""
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
     targets = "-".join(re.sub(r"[^\w.@+]+", "-", text.replace("=", "")) for text in described["targets"])
     return f"{described['space']}-{targets}-{digest}"

@@ -1,4 +1,4 @@
-"""Closing the loop: the best architectures are measured once more, in turn, and what misses a target is passed over."""
+"""Verification on the device: the best networks are measured side by side, and those that miss a target are skipped."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,48 +21,47 @@ def verify(
     tell: Callable[[str], None] = lambda _message: None,
     interruptible: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
-    """Measure by rank until enough meet every target that is measured in the end; verdicts are kept in the study.
+    """Measure networks by rank until enough of them meet every measured target, and store the results in the study.
 
-    What was judged before, in an earlier run of the same search, stays judged; what has come before it since is judged
-    now.
+    Networks that an earlier run of the same search has measured are not measured again.
 
     Args:
-        study: that keeps the verdicts.
-        view: of it.
-        targets: of the search.
-        tell: is told before each measurement.
-        interruptible: inside it the user may interrupt.
+        study: Study that stores the measurements.
+        view: The same study as it was read.
+        targets: Targets of the search.
+        tell: Called with a message before each measurement.
+        interruptible: Returns a context in which the user may interrupt.
 
     Raises:
-        NasError: a device fails.
+        NasError: A device fails.
     """
-    judged = [target for target in targets if target.judge is not None]
-    if not judged or not view.complete:
+    measured_targets = [target for target in targets if target.judge is not None]
+    if not measured_targets or not view.complete:
         return
     verdicts = dict(view.verdicts)
     while batch := list(_waiting(view, verdicts)):
-        tell(f"measuring {len(batch)} of the best once more")
+        tell(f"measuring {len(batch)} of the best on the device")
         with interruptible():
-            verdicts |= _judge(batch, judged)
-        _keep(study, verdicts)
+            verdicts |= _measure(batch, measured_targets)
+        _store(study, verdicts)
 
 
 def _waiting(view: StudyView, verdicts: Mapping[int, Verdict]) -> Iterator[Record]:
-    """What was not judged of the baseline and, by rank, of as many as are enough if all of them meet."""
+    """Yield the baseline and, by rank, as many networks as are enough if all meet the targets; only unmeasured ones."""
     if view.baseline is not None and view.baseline.number not in verdicts:
         yield view.baseline
     ranked = view.front[::-1] if view.settings["objective"] == "pareto" else view.ranked
-    hoped = 0
+    candidates = 0
     for record in ranked[:MOST]:
-        if hoped == WANTED:
+        if candidates == WANTED:
             return
         verdict = verdicts.get(record.number)
-        hoped += verdict is None or verdict.meets
+        candidates += verdict is None or verdict.meets
         if verdict is None:
             yield record
 
 
-def _judge(records: Sequence[Record], targets: Sequence[Target]) -> dict[int, Verdict]:
+def _measure(records: Sequence[Record], targets: Sequence[Target]) -> dict[int, Verdict]:
     archs = [record.architecture for record in records]
     rows = [_by_target(records, archs, target) for target in targets]
     return {
@@ -72,7 +71,7 @@ def _judge(records: Sequence[Record], targets: Sequence[Target]) -> dict[int, Ve
 
 
 def _by_target(records: Sequence[Record], archs: Sequence[Architecture], target: Target) -> list[Verdict]:
-    """Each one's verdict on one target."""
+    """Return the measurement of each network for one target."""
     assert target.judge is not None  # noqa: S101 -- the caller chose those that have one
     costs = target.judge.together(archs)
     return [
@@ -81,5 +80,5 @@ def _by_target(records: Sequence[Record], archs: Sequence[Architecture], target:
     ]
 
 
-def _keep(study: optuna.Study, verdicts: dict[int, Verdict]) -> None:
+def _store(study: optuna.Study, verdicts: dict[int, Verdict]) -> None:
     study.set_user_attr(VERDICTS, {str(number): asdict(verdict) for number, verdict in verdicts.items()})

@@ -211,7 +211,7 @@ REFUSED = {
     "an unknown one after the plus": (("--evaluator", "zero-cost:macs+magic"), ("no zero-cost score 'macs+magic'",)),
     "a sampler that takes no hints": (
         ("--evaluator", "zero-cost:macs+table:all.csv", "--ignore-columns", "op*", "--sampler", "tpe"),
-        ("sampler tpe cannot be told what a cheaper evaluator says", "leave --sampler out"),
+        ("sampler tpe cannot use the scores of a cheaper evaluator", "leave --sampler out"),
     ),
     "no function": (("--evaluator", "python:own"), ("'own' is not MODULE:FUNCTION",)),
     "no module": (("--evaluator", "python:absent_one:f"), ("module absent_one cannot be imported",)),

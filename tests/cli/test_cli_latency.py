@@ -449,7 +449,7 @@ def test_a_search_by_a_table_measures_its_best_and_goes_on_with_nothing(nas: Nas
     ran = nas.fake(*asked, "--json")
     assert ran.code == 0, ran.err
     assert "latencies are predicted by table found: error ±" in ran.err
-    assert "verifying: 4 of 4 trials are done; measuring 4 of the best once more" in ran.err
+    assert "verifying: 4 of 4 trials are done; measuring 4 of the best on the device" in ran.err
     check_verified(ran.json, 1.2 * span(nas)[1])
     assert len(ran.json["verified"]) == ran.json["trials"] == 4
     table = read_table(nas.folder / "small.csv")

@@ -18,7 +18,7 @@ from nas.errors import StudyError, TargetError
 from nas.objective import limits
 from nas.samplers.cost_range import CostRange, make_cost_range
 from nas.samplers.filtered import MOST_CHECKS
-from nas.search.plan import bring_starts_in
+from nas.search.plan import move_starts
 from nas.search.run import search
 from nas.search.settings import Settings
 from nas.space.files import find_space
@@ -204,5 +204,5 @@ def test_a_cost_that_is_always_wrong_is_given_up_after_so_many_looks(contrary: C
 
 def test_a_network_to_start_from_that_is_outside_by_its_own_cost_is_told(contrary: CostRange) -> None:
     settings = Settings(contrary.targets, band=0.5, start_from=(preset("mobilenetv2"),))
-    with pytest.raises(StudyError, match="outside by its own"):
-        bring_starts_in(contrary, settings)
+    with pytest.raises(StudyError, match="its own cost is outside"):
+        move_starts(contrary, settings)

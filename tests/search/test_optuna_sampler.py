@@ -158,7 +158,7 @@ def test_a_band_that_is_used_up_is_told() -> None:
     study = study_of(asked("flops=10M", band=0.0), space)
     study.optimize(lambda trial: level(space.architecture(suggested(trial, space))), n_trials=3)
     assert len(set(archs_of(study, space))) == 3
-    with pytest.raises(StudyError, match="no new architecture was found in the band"):
+    with pytest.raises(StudyError, match="no new architecture was found in the cost range"):
         study.optimize(lambda trial: level(space.architecture(suggested(trial, space))), n_trials=1)
     assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 3
 

@@ -56,7 +56,7 @@ def test_networks_of_another_space_are_passed_over_and_none_at_all_is_told() -> 
     pool = find_pool(MACRO, LimitedEvaluator(known=(*others, *own)))
     assert pool is not None
     assert [canonical(MACRO.from_picks(row.tolist())) for row in pool] == list(own)
-    with pytest.raises(StudyError, match="space nasbench_macro holds none of the architectures"):
+    with pytest.raises(StudyError, match="space nasbench_macro contains none of the architectures"):
         find_pool(MACRO, LimitedEvaluator(known=others))
 
 

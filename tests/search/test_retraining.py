@@ -17,7 +17,7 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
 from nas.errors import EvaluationError
-from nas.search.retraining import SEEDS, settle
+from nas.search.retraining import SEEDS, combine
 from nas.search.run import search
 from nas.search.settings import Settings
 from nas.studies.records import Expected, Record, StudyView
@@ -148,12 +148,12 @@ def test_means_are_weighed_by_how_sure_they_are() -> None:
     """The closed form of two normal distributions multiplied."""
     view = StudyView("x", {}, (record(0, 0.6), record(1, 0.5)), expected={0: Expected(0.56, 0.02, 0.0)})
     further = {0: [0.5, 0.52], 1: [0.5, 0.46]}
-    rows = settle(view, further, lambda _, accuracy: accuracy)
+    rows = combine(view, further, lambda _, accuracy: accuracy)
     noise = np.sqrt((np.var([0.6, 0.5, 0.52], ddof=1) + np.var([0.5, 0.5, 0.46], ddof=1)) / 2)
     assert noise > 0.02  # so what the model expects counts as one reading
     assert rows[0].accuracy == pytest.approx((0.56 + 1.02) / 3)
     assert rows[0].spread == pytest.approx(noise / np.sqrt(3))
-    unsure = settle(attrs.evolve(view, expected={0: Expected(0.56, 0.1, 0.0)}), further, lambda _, accuracy: accuracy)
+    unsure = combine(attrs.evolve(view, expected={0: Expected(0.56, 0.1, 0.0)}), further, lambda _, accuracy: accuracy)
     sure = 1 / 0.1**2 + 2 / noise**2
     assert unsure[0].accuracy == pytest.approx((0.56 / 0.1**2 + 1.02 / noise**2) / sure)
     assert unsure[0].spread == pytest.approx(sure**-0.5)
@@ -163,5 +163,5 @@ def test_means_are_weighed_by_how_sure_they_are() -> None:
 
 
 def test_readings_that_agree_in_full_are_the_accuracy() -> None:
-    rows = settle(StudyView("x", {}, (record(0, 0.5),)), {0: [0.5, 0.5]}, lambda _, accuracy: accuracy)
+    rows = combine(StudyView("x", {}, (record(0, 0.5),)), {0: [0.5, 0.5]}, lambda _, accuracy: accuracy)
     assert rows[0].accuracy == pytest.approx(0.5)

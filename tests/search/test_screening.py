@@ -20,7 +20,7 @@ from nas.samplers.prior_scores import PriorScores
 from nas.samplers.surrogate import Terms, condition, fit_weights
 from nas.search.plan import plan
 from nas.search.run import Event, search
-from nas.search.screening import KEPT, Screen
+from nas.search.screening import SCREENED, Screen
 from nas.search.settings import Settings
 from nas.space.files import find_space
 from nas.studies.records import StudyView
@@ -94,7 +94,7 @@ def test_a_hint_that_says_the_opposite_is_seen_through() -> None:
 def test_verdicts_are_kept_and_not_asked_for_again(tmp_path: Path) -> None:
     first = searched(tmp_path, Told("cheap", level), trials=2)
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'nas.db'}", study_name="demo")
-    kept = study.user_attrs[KEPT]
+    kept = study.user_attrs[SCREENED]
     assert [value for _, value in kept] == [pytest.approx(level(arch)) for arch in first.asked]
     assert [make_space().from_picks(picks) for picks, _ in kept] == first.asked
     assert len(set(map(canonical, first.asked))) == len(kept) == 12
@@ -143,7 +143,7 @@ def test_what_cannot_be_judged_is_passed_over(tmp_path: Path) -> None:
     cheap = searched(tmp_path, Told("cheap", sometimes), trials=2)
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'nas.db'}", study_name="demo")
     wanted = [level(arch) if level(arch) >= 0.5 else None for arch in cheap.asked]
-    kept = [value for _, value in study.user_attrs[KEPT]]
+    kept = [value for _, value in study.user_attrs[SCREENED]]
     assert kept == [value if value is None else pytest.approx(value) for value in wanted]
 
 
@@ -163,7 +163,7 @@ def test_what_crashes_on_a_network_passes_it_over(tmp_path: Path) -> None:
 
     searched(tmp_path, Told("cheap", crashes), trials=2)
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'nas.db'}", study_name="demo")
-    assert 0 < sum(value is None for _, value in study.user_attrs[KEPT]) < 12
+    assert 0 < sum(value is None for _, value in study.user_attrs[SCREENED]) < 12
 
 
 def test_the_last_few_may_all_fail(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_what_was_judged_before_a_device_fails_stays(url: str) -> None:
 def test_how_far_it_is_is_told() -> None:
     events: list[Event] = []
     go(latency(FakeJudge()), listen=events.append)
-    assert [event.message for event in events if event.kind == "verifying"] == ["measuring 5 of the best once more"]
+    assert [event.message for event in events if event.kind == "verifying"] == ["measuring 5 of the best on the device"]
     assert events[-1].kind == "verifying"
 
 
