@@ -191,15 +191,15 @@ def test_a_study_was_made_with_its_screen_or_without(tmp_path: Path) -> None:
         searched(tmp_path, Told("other", level), trials=2)
 
 
-def test_other_samplers_cannot_be_hinted() -> None:
+def test_other_samplers_cannot_use_prior_scores() -> None:
     settings = Settings([parse_target("flops=1.2M")], sampler="tpe")
     with pytest.raises(StudyError, match="sampler tpe"):
         plan(make_space(), FakeEvaluator(), settings, COUNTED, screen=Screen(FakeEvaluator()))
-    with pytest.raises(StudyError, match="4 networks"):
+    with pytest.raises(StudyError, match="number of networks to screen is 4"):
         Screen(FakeEvaluator(), 4)
 
 
-def test_a_front_is_found_with_hints_too() -> None:
+def test_a_front_is_found_with_prior_scores_too() -> None:
     settings = Settings([parse_target("flops=80M")], 8, epochs=1, objective="pareto", band=0.3, pruner="none")
     true = sums(effects(0))
     view: StudyView = search(
