@@ -243,10 +243,9 @@ class SyntheticTask:
     def inside(self, rng: np.random.Generator, count: int) -> Picks:
         """Return choice indices of random networks of the cost range."""
         found: list[Picks] = []
-        band = self.cost_range
         while sum(map(len, found)) < count:
             networks = self.space.sample(rng, 5000)
-            found.append(networks[band.excess(networks) == 0])
+            found.append(networks[self.cost_range.excess(networks) == 0])
         return np.concatenate(found)[:count]
 
     def many(self, picks: Picks) -> Floats:

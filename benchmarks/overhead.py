@@ -100,9 +100,9 @@ def run_search(url: str, trials: int, listen: Callable[[Event], None] = lambda _
 
 def networks(number: int) -> list[Architecture]:
     """Return random networks of the cost range."""
-    band, rng = check(SPACE, settings()), np.random.default_rng(0)
+    cost_range, rng = check(SPACE, settings()), np.random.default_rng(0)
     some = SPACE.sample(rng, 1_000 + 20 * number)  # about one in eight is inside the cost range
-    return [SPACE.from_picks(picks.tolist()) for picks in some[band.excess(some) == 0][:number]]
+    return [SPACE.from_picks(picks.tolist()) for picks in some[cost_range.excess(some) == 0][:number]]
 
 
 def kept_attributes() -> Row:

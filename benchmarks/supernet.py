@@ -95,7 +95,7 @@ def main() -> None:
         seed=options.seed,
         device=options.device,
         verdict=options.verdict,
-        say=lambda message: print(message, f"({time.process_time():.0f} s of processor)", flush=True),
+        say=lambda message: print(message, f"({time.process_time():.0f} s of CPU time)", flush=True),
     )
     print(json.dumps(measure(evaluator, choose(options.table, options.networks)), indent=1))
 
