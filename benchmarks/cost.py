@@ -1,10 +1,10 @@
-"""How long it takes to know what an architecture costs.
+"""Measure how long it takes to compute the cost of an architecture.
 
     python benchmarks/cost.py
 
-Times, side by side in one run on one core: the analytic cost of single random architectures, of 50,000 at once, and
-`torch.utils.flop_counter` on the built model (on torch's meta device, which computes shapes alone). The single costs
-start with empty caches, as a new process does, so the first ones pay for parts that later ones share.
+Three methods are timed in one run on one core: the analytic cost of single random architectures, the analytic cost of
+50,000 architectures at once, and `torch.utils.flop_counter` on the torch module (on torch's meta device, which computes
+only shapes). The single costs start with empty caches, as in a new process, so the first ones take longer.
 """
 
 import statistics
@@ -28,14 +28,14 @@ COUNTED_BY_TORCH = 15
 
 
 def seconds(step: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    begun = time.perf_counter()
+    """Return the wall time of one call, in seconds."""
+    start = time.perf_counter()
     step()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def torch_macs(arch: Architecture) -> int:
-    """Multiply-adds that torch counts on the built model; it counts each as two."""
+    """Return the multiply-adds that torch counts on the torch module; torch counts each of them as two."""
     with torch.device("meta"):
         model = build_model(arch).eval()
         image = torch.empty(1, arch.in_channels, arch.resolution, arch.resolution)
@@ -46,13 +46,13 @@ def torch_macs(arch: Architecture) -> int:
 
 
 def spread(times: list[float]) -> str:
-    """Median and the middle half, in microseconds."""
+    """Return the median and the quartiles of times in seconds, as a text in microseconds."""
     low, middle, high = statistics.quantiles(times, n=4)
     return f"median {middle * 1e6:,.1f} us (middle half {low * 1e6:,.1f} to {high * 1e6:,.1f})"
 
 
 def time_many(space: SearchSpace) -> tuple[float, float]:
-    """Seconds for all of `MANY` at once, first from empty caches and then again."""
+    """Return the seconds for `MANY` architectures at once, first with empty caches and then with filled ones."""
     part_cost.cache_clear()
     layer_cost.cache_clear()
     picks = space.sample(np.random.default_rng(1), MANY)
@@ -61,23 +61,23 @@ def time_many(space: SearchSpace) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     torch.set_num_threads(1)
     space = find_space("mnasnet")
     archs = [space.from_picks(picks) for picks in space.sample(np.random.default_rng(0), SINGLES).tolist()]
     single = [seconds(lambda arch=arch: cost(arch)) for arch in archs]  # type: ignore[misc]
-    print(f"one architecture, {SINGLES:,} of them:  {spread(single)}, the first {single[0] * 1e6:,.0f} us")
+    print(f"one of {SINGLES:,} architectures: {spread(single)}; the first one {single[0] * 1e6:,.0f} us")
     first, again = time_many(find_space("mnasnet"))
-    print(f"{MANY:,} at once: {first:.3f} s from empty caches, {again:.3f} s again")
+    print(f"{MANY:,} at once: {first:.3f} s with empty caches, {again:.3f} s with filled caches")
     ratios, equal = [], 0
     for arch in archs[:COUNTED_BY_TORCH]:
-        theirs = seconds(lambda arch=arch: torch_macs(arch))  # type: ignore[misc]
+        torch_s = seconds(lambda arch=arch: torch_macs(arch))  # type: ignore[misc]
         cost(arch)
-        ratios.append(theirs / seconds(lambda arch=arch: cost(arch)))  # type: ignore[misc]
+        ratios.append(torch_s / seconds(lambda arch=arch: cost(arch)))  # type: ignore[misc]
         equal += torch_macs(arch) == cost(arch).macs
     low, middle, high = statistics.quantiles(ratios, n=4)
     print(f"torch.utils.flop_counter takes {middle:,.0f} times as long (middle half {low:,.0f} to {high:,.0f})")
-    print(f"and counts the same MACs for {equal} of {COUNTED_BY_TORCH}")
+    print(f"and counts the same MACs for {equal} of {COUNTED_BY_TORCH} architectures")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What many searches tell: regrets and ranks after so many evaluations, how many others need, pictures."""
+"""Report of many searches: regrets and ranks by number of evaluations, evaluations needed, and figures."""
 
 import json
 import platform
@@ -19,17 +19,17 @@ from nas.report.files import write_png
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
 OWN = "surrogate"
-# The corner from which the area under a front is measured: percent, and the table's most expensive network.
+# Lower bound of accuracy, in percent, of the area under a front; the upper bound of cost is the table's largest cost.
 CORNER = 85.0
-# One for a sampler with and without the filter.
+# A sampler has the same color with and without the filter.
 COLORS = {"surrogate": "#d62728", "tpe": "#1f77b4", "nsga2": "#2ca02c", "evolution": "#9467bd", "random": "#7f7f7f"}
 
 
 def make_report(out: Path, tasks: Mapping[str, Task], checkpoints: Sequence[int]) -> None:
-    """Tables as JSON and text, pictures as PNG, of the searches in a folder."""
+    """Write tables (JSON and text) and figures (PNG) of the searches in a folder."""
     rows = [json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in path.read_text().splitlines()]
-    single = _by(row for row in rows if row["objective"] != "pareto")
-    fronts = _by(row for row in rows if row["objective"] == "pareto")
+    single = _by_task(row for row in rows if row["objective"] != "pareto")
+    fronts = _by_task(row for row in rows if row["objective"] == "pareto")
     report = {
         "versions": {name: version(name) for name in ("hwnas", "optuna", "numpy", "scipy")}
         | {"python": platform.python_version()},
@@ -47,8 +47,8 @@ def make_report(out: Path, tasks: Mapping[str, Task], checkpoints: Sequence[int]
             write_png(out / name, _figure(tasks, shown))
 
 
-def _by(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
-    """Rows by task and sampler."""
+def _by_task(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
+    """Return the rows by task and sampler."""
     found: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         found.setdefault(row["task"], {}).setdefault(row["sampler"], []).append(row)
@@ -56,7 +56,10 @@ def _by(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
 
 
 def _regrets(task: Task, rows: Sequence[Row]) -> Floats:
-    """Regret `(runs, evaluations)` of the best visited; NaN while nothing met the target, the last one for good."""
+    """Return the regret `(runs, evaluations)` of the best evaluated network.
+
+    It is NaN as long as no network met the target. A run that ended early keeps its last regret.
+    """
     longest = max(len(row["truth"]) for row in rows)
     visited = np.full((len(rows), longest), -np.inf)
     for i, row in enumerate(rows):
@@ -66,9 +69,12 @@ def _regrets(task: Task, rows: Sequence[Row]) -> Floats:
 
 
 def _means(regrets: Floats) -> Floats:
-    """Over runs, of those that found anything; NaN where none did."""
-    known = ~np.isnan(regrets)
-    return np.asarray(np.where(known, regrets, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan))
+    """Return means over the runs that found a network; NaN where none did."""
+    found_regrets = ~np.isnan(regrets)
+    return np.asarray(
+        np.where(found_regrets, regrets, 0).sum(axis=0)
+        / np.where(found_regrets.any(axis=0), found_regrets.sum(axis=0), np.nan)
+    )
 
 
 def _rank(task: Task, regret: float) -> int:
@@ -96,18 +102,18 @@ def _regret(task: Task, truth: float | None) -> float:
 
 
 def _summary(task: Task, regrets: Floats) -> dict[str, Any]:
-    """Of runs that found anything; how many did not is told."""
-    known = regrets[~np.isnan(regrets)]
-    if not len(known):
+    """Summarize the runs that found a network; `nothing` is the number of the others."""
+    found_regrets = regrets[~np.isnan(regrets)]
+    if not len(found_regrets):
         return {"regret": None, "nothing": len(regrets)}
-    quartiles = [round(float(q), 4) for q in np.quantile(known, [0.25, 0.75])]
-    ranked = {"rank": median(_rank(task, float(r)) for r in known)} if len(task.ranks) else {}
+    quartiles = [round(float(q), 4) for q in np.quantile(found_regrets, [0.25, 0.75])]
+    ranked = {"rank": median(_rank(task, float(r)) for r in found_regrets)} if len(task.ranks) else {}
     nothing = {"nothing": int(np.isnan(regrets).sum())} if np.isnan(regrets).any() else {}
-    return {"regret": round(float(known.mean()), 4), "quartiles": quartiles, **ranked, **nothing}
+    return {"regret": round(float(found_regrets.mean()), 4), "quartiles": quartiles, **ranked, **nothing}
 
 
 def _needed(task: Task, samplers: Mapping[str, Sequence[Row]], counts: Sequence[int]) -> dict[str, Any]:
-    """After how many evaluations our mean regret is that of the best other one after so many, and the ratio."""
+    """Return after how many evaluations the mean regret is that of the best other sampler after given numbers."""
     means = {name: _means(_regrets(task, rows)) for name, rows in samplers.items()}
     found = {}
     for group in ("as it comes", "with the filter"):
@@ -123,7 +129,7 @@ def _needed(task: Task, samplers: Mapping[str, Sequence[Row]], counts: Sequence[
 
 
 def _areas(task: Task, samplers: Mapping[str, Sequence[Row]], checkpoints: Sequence[int]) -> dict[str, Any]:
-    """Hypervolume of what was visited, by true accuracy, as a share of that of the whole table's front."""
+    """Return the hypervolume of the evaluated networks by true accuracy, as a share of that of the whole table."""
     assert isinstance(task, Macro)
     from nas.cost.analytic import MACS
 
@@ -145,7 +151,7 @@ def _quartiles(shares: Sequence[float]) -> list[float]:
 
 
 def area(accuracies: Floats, costs: Floats, most: float) -> float:
-    """The area above `CORNER` percent and left of `most` that some networks dominate."""
+    """Return the area above `CORNER` percent, and below the cost `most`, that some networks dominate."""
     order = np.argsort(costs, kind="stable")
     levels = np.maximum(np.maximum.accumulate(accuracies[order]), CORNER) - CORNER
     return float((np.diff(np.append(costs[order], most)) * levels).sum())
@@ -180,7 +186,7 @@ def _cell(summary: Mapping[str, Any]) -> str:
 
 
 def _figure(tasks: Mapping[str, Task], single: Mapping[str, Mapping[str, Sequence[Row]]]) -> go.Figure:
-    """Mean regret over evaluations, with the middle half of the runs; samplers as they come are dashed."""
+    """Return a figure of mean regrets by evaluations, with quartiles; samplers without the filter are dotted."""
     rows = -(-len(single) // 2)
     figure = make_subplots(rows, 2, subplot_titles=list(single), horizontal_spacing=0.07, vertical_spacing=0.16)
     names = sorted({name for samplers in single.values() for name in samplers}, key=lambda n: (n != OWN, n))

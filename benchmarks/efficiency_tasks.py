@@ -1,4 +1,4 @@
-"""What the samplers are tried on: NAS-Bench-Macro as it was trained, and made-up accuracies over larger spaces."""
+"""Tasks for comparing samplers: NAS-Bench-Macro with recorded accuracies, and larger spaces with synthetic ones."""
 
 import hashlib
 import os
@@ -29,61 +29,61 @@ Floats = NDArray[np.float64]
 
 
 class Task(Protocol):
-    """A search problem whose truth is known."""
+    """A search problem whose true accuracies are known."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Return the name in reports."""
         ...
 
     @property
     def space(self) -> SearchSpace:
-        """What is searched."""
+        """Return the search space."""
         ...
 
     @property
     def target(self) -> str:
-        """As on the command line."""
+        """Return the target as it is written on the command line."""
         ...
 
     @property
     def band(self) -> float:
-        """Share of the target below which nothing is let in."""
+        """Return the lower bound of the cost range, as a share of the target."""
         ...
 
     @property
     def best(self) -> float:
-        """The best truth that meets the target, in percent."""
+        """Return the best true accuracy of a network that meets the target, in percent."""
         ...
 
     @property
     def ranks(self) -> Floats:
-        """All truths that meet the target, the best first; none where there are too many."""
+        """Return the true accuracies of networks that meet the target, the best first; empty if too many."""
         ...
 
     def evaluator(self, run: int) -> Evaluator:
-        """What a search sees."""
+        """Return the evaluator that a search uses."""
         ...
 
     def truth(self, arch: Architecture) -> float:
-        """The accuracy without noise, in percent."""
+        """Return the accuracy without noise, in percent."""
         ...
 
 
 def settings(task: Task, **given: Any) -> Settings:
-    """The search's: below the target accuracy alone counts, as in the tables of the field."""
+    """Return the settings of a search; below the target only accuracy counts, as in published comparisons."""
     usual: dict[str, Any] = {"epochs": 1, "pruner": "none", "band": task.band, "objective": "hard"}
     return Settings([parse_target(task.target)], **(usual | given))
 
 
 def feasible(task: Task, arch: Architecture) -> bool:
-    """Whether the target is met."""
+    """Return whether an architecture meets the target."""
     return MACS.estimate(arch).value <= parse_target(task.target).limit
 
 
 @frozen(eq=False)
 class Macro:
-    """NAS-Bench-Macro under a limit of FLOPs: the search sees seed 0, the truth is the mean of all seeds."""
+    """NAS-Bench-Macro under a limit of FLOPs: a search uses seed 0, and the truth is the mean of all seeds."""
 
     limit: str
     table: TableEvaluator = field(repr=False)
@@ -91,33 +91,33 @@ class Macro:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """See `Task`."""
         return f"NAS-Bench-Macro, {self.limit or 'no limit'}"
 
     @property
     def target(self) -> str:
-        """As on the command line."""
+        """See `Task`."""
         return f"flops={self.limit or '1G'}"
 
     @property
     def band(self) -> float:
-        """The usual one, and none where there is no limit."""
+        """See `Task`; 0 if there is no limit."""
         return 0.9 if self.limit else 0.0
 
     @cached_property
     def ranks(self) -> Floats:
-        """Mean accuracies of all feasible networks, the best first."""
+        """See `Task`."""
         inside = [self.truth(arch) for arch in self.table.architectures() if feasible(self, arch)]
         return np.sort(np.array(inside))[::-1]
 
     @property
     def best(self) -> float:
-        """The highest mean accuracy of a feasible network."""
+        """See `Task`."""
         return float(self.ranks[0])
 
     def evaluator(self, run: int) -> Evaluator:  # noqa: ARG002 -- the same for all runs
         """See `Task`."""
-        return Free(self.table)
+        return UnrestrictedTable(self.table)
 
     def truth(self, arch: Architecture) -> float:
         """See `Task`."""
@@ -125,8 +125,8 @@ class Macro:
 
 
 @frozen(eq=False)
-class Free:
-    """A table that is not known to be limited: it holds all of the space anyway."""
+class UnrestrictedTable:
+    """Evaluate with a table of the whole space, without the interface that restricts samplers to its networks."""
 
     table: TableEvaluator
 
@@ -140,24 +140,25 @@ class Free:
 
 
 def macro_tasks(names: Sequence[str]) -> list[Macro]:
-    """One for each limit, "" for none; the table is read in place."""
+    """Return a task for each limit of FLOPs; "" is no limit."""
     path = Path(os.environ["NAS_TEST_DATA"]) / "nasbench_macro.parquet"
     table = read_table(path, find_space("nasbench_macro"), "acc_seed0", ("op*",))
     assert isinstance(table, Remarking)
     return [Macro(limit, table) for limit in names]
 
 
-# Shares of the variance in the band: single choices, pairs, triples, and the logarithm of the multiply-adds.
+# Shares of the variance in the cost range: single choices, pairs, triples, and the logarithm of the multiply-adds.
 SHARES = {"single": 0.55, "pairs": 0.25, "triples": 0.1, "macs": 0.1}
 
 
 @frozen(eq=False)
-class MadeUp:
-    """An accuracy that a space's choices decide: main effects, interactions of two and of three, and size; and noise.
+class SyntheticTask:
+    """A synthetic accuracy: effects of single choices, interactions of two and three choices, size, and noise.
 
-    It is made of the numbers of options and knows nothing of what a model of accuracy looks at. Some choices matter
-    much more than others (their effects' variances are drawn from a gamma distribution), there are as many triples and
-    twice as many pairs as choices. Errors are 10% in the middle of the band and log-normal, 1.5 points apart.
+    It is computed from choice indices only, and not from the inputs of the model of accuracy. Some choices matter much
+    more than others, because the variances of their effects are drawn from a gamma distribution. There are as many
+    triples, and twice as many pairs, as choices. Error rates are log-normal; in the middle of the cost range they are
+    10% with a standard deviation of 1.5 points.
     """
 
     of: str
@@ -199,57 +200,56 @@ class MadeUp:
 
     @middle.default
     def _middle(self) -> Mapping[str, tuple[float, float]]:
-        some = self.inside(np.random.default_rng([self.seed, 1]), 3000)
-        return {name: (float(v.mean()), float(v.std())) for name, v in ((n, self._part(n, some)) for n in SHARES)}
+        networks = self.inside(np.random.default_rng([self.seed, 1]), 3000)
+        return {name: (float(v.mean()), float(v.std())) for name, v in ((n, self._part(n, networks)) for n in SHARES)}
 
     @best.default
     def _best(self) -> float:
-        """The best that a long local search without noise finds, from 60 networks of the band."""
+        """Return the best accuracy that a long local search without noise finds from 60 networks of the cost range."""
         rng = np.random.default_rng([self.seed, 2])
         found = self.inside(rng, 60)
-        worth = self.many(found)
+        accuracies = self.many(found)
         for _ in range(3000):
-            tried = found.copy()
+            changed = found.copy()
             for _ in range(int(rng.integers(1, 4))):
                 at = rng.integers(found.shape[1], size=len(found))
-                tried[np.arange(len(found)), at] = self.space.sample(rng, len(found))[np.arange(len(found)), at]
-            better = (self.many(tried) > worth) & (self.whole.excess(tried) == 0)
-            found[better] = tried[better]
-            worth = self.many(found)
+                changed[np.arange(len(found)), at] = self.space.sample(rng, len(found))[np.arange(len(found)), at]
+            better = (self.many(changed) > accuracies) & (self.cost_range.excess(changed) == 0)
+            found[better] = changed[better]
+            accuracies = self.many(found)
         return max(self.truth(self.space.from_picks(picks.tolist())) for picks in found)
 
     @property
     def name(self) -> str:
-        """For people."""
+        """See `Task`."""
         return f"made-up accuracy {self.seed} over {self.of}, {self.limit}"
 
     @property
     def target(self) -> str:
-        """As on the command line."""
+        """See `Task`."""
         return f"flops={self.limit}"
 
     @property
     def ranks(self) -> Floats:
-        """There are too many to rank."""
+        """See `Task`; there are too many networks to rank."""
         return np.zeros(0)
 
     @cached_property
-    def whole(self) -> CostRange:
-        """The band."""
+    def cost_range(self) -> CostRange:
+        """Return the cost range."""
         targets = [parse_target(self.target)]
         return make_cost_range(self.space, targets, limits(targets, band=self.band, objective="hard"))
 
     def inside(self, rng: np.random.Generator, count: int) -> Picks:
-        """Random networks of the band."""
+        """Return choice indices of random networks of the cost range."""
         found: list[Picks] = []
-        band = self.whole
         while sum(map(len, found)) < count:
-            some = self.space.sample(rng, 5000)
-            found.append(some[band.excess(some) == 0])
+            networks = self.space.sample(rng, 5000)
+            found.append(networks[self.cost_range.excess(networks) == 0])
         return np.concatenate(found)[:count]
 
     def many(self, picks: Picks) -> Floats:
-        """Accuracies without noise in percent."""
+        """Return accuracies without noise, in percent, of choice indices `(N, choices)`."""
         total = np.zeros(len(picks))
         for name, share in SHARES.items():
             mean, spread = self.middle[name]
@@ -258,25 +258,25 @@ class MadeUp:
 
     def _part(self, name: str, picks: Picks) -> Floats:
         if name == "macs":
-            return np.log(MACS.many(self.whole.chain, self.space.forms(picks)))
+            return np.log(MACS.many(self.cost_range.chain, self.space.forms(picks)))
         return np.asarray(sum(table[tuple(picks[:, list(places)].T)] for places, table in self.parts[name]))
 
     def truth(self, arch: Architecture) -> float:
-        """See `Task`; of options that make the same network always the same ones count."""
+        """See `Task`; equal networks have the same accuracy, whatever choices make them."""
         picks = self.inverse.picks(arch)
         assert picks is not None
         return float(self.many(np.array([picks]))[0])
 
     def evaluator(self, run: int) -> Evaluator:
-        """See `Task`; the noise is another one in every run."""
-        return Noisy(self, run)
+        """See `Task`; the noise is different in every run."""
+        return NoisyEvaluator(self, run)
 
 
 @frozen(eq=False)
-class Noisy:
-    """Reads a truth with noise; the same network reads the same."""
+class NoisyEvaluator:
+    """Evaluate with the true accuracy and noise, which is always the same for the same network."""
 
-    task: MadeUp
+    task: SyntheticTask
     run: int
 
     def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:  # noqa: ARG002 -- there is one accuracy

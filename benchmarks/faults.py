@@ -1,10 +1,10 @@
-"""Random kills over a search: is every trial there in the end, once?
+"""Kill processes of a search at random, and check that every trial is in the study exactly once.
 
     python benchmarks/faults.py --storage postgresql+psycopg://… --processes 4 --trials 1000 --kills 200
 
-Several `nas search` take part in one study. Now and then one of them, or one of its workers, is ended by SIGKILL, and a
-search that ended so is begun again. When as many were killed as asked for, the last ones are left to finish, and the
-study is counted.
+Several `nas search` processes work on one study. At random times one of them, or one of its worker processes, is killed
+with SIGKILL, and a killed search is started again. After `--kills` kills the remaining processes finish, and the trials
+of the study are counted.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from attrs import define, field
 from nas.studies.opening import open_storage
 from nas.studies.study import read_study
 
-# Takes its time, and tells architectures apart.
-OWN = """
+# An evaluator that takes a given time and returns a different accuracy for each architecture.
+EVALUATOR = """
 import hashlib
 import time
 
@@ -43,7 +43,17 @@ ALLOWED_S = 3_600
 
 @define
 class Searches:
-    """Processes that search one study, begun again when they were killed."""
+    """Hold the processes that work on one study.
+
+    Attributes:
+        command: Command of each process.
+        folder: Working directory of the processes.
+        number: Number of processes that run at once.
+        rng: Source of random numbers.
+        alive: Processes that have not been replaced.
+        kills: Number of kills, by "search" and "worker".
+        codes: Exit codes of the processes that have ended.
+    """
 
     command: Sequence[str]
     folder: Path
@@ -54,7 +64,7 @@ class Searches:
     codes: list[int] = field(factory=list)
 
     def fill(self) -> None:
-        """Begin as many as there should be."""
+        """Start processes until there are enough, unless one of them has found the study complete."""
         for each in [each for each in self.alive if each.poll() is not None]:
             self.alive.remove(each)
             self.codes.append(each.returncode)
@@ -63,7 +73,7 @@ class Searches:
                 self.alive.append(subprocess.Popen(self.command, cwd=self.folder, stdout=log, stderr=log))  # noqa: S603
 
     def kill_one(self) -> None:
-        """End a search, or a worker of one."""
+        """Kill a search, or one of its worker processes."""
         running = [each for each in self.alive if each.poll() is None]
         if not running:
             return
@@ -74,22 +84,22 @@ class Searches:
         (self.rng.choice(workers) if workers else victim).kill()
 
     def finish(self) -> None:
-        """Until one has found all trials there, and the others too."""
+        """Wait until all processes have ended, and replace those that were killed."""
         while self.alive:
             self.fill()
             time.sleep(0.2)
 
 
-def command(given: argparse.Namespace) -> list[str]:
-    """A search, as it is typed."""
+def command(options: argparse.Namespace) -> list[str]:
+    """Return the command of a search."""
     what = ["search", "--space", "mnasnet", "--target", "flops=400M", "--evaluator", "python:own:accuracy"]
-    where = ["--study", STUDY, "--storage", given.storage, "--workers", str(given.workers)]
-    how = ["--trials", str(given.trials), "--retries", str(given.retries), "--sampler", given.sampler]
+    where = ["--study", STUDY, "--storage", options.storage, "--workers", str(options.workers)]
+    how = ["--trials", str(options.trials), "--retries", str(options.retries), "--sampler", options.sampler]
     return [sys.executable, "-m", "nas.cli.main", *what, *where, *how]
 
 
 def count(storage: str, trials: int) -> dict[str, Any]:
-    """What is in the study."""
+    """Return the numbers of trials in the study, and whether they are as asked for."""
     view = read_study(open_storage(storage), STUDY)
     states = Counter(record.state for record in view.records)
     lasting = [record for record in view.records if record.state not in ("killed", "running")]
@@ -105,34 +115,36 @@ def count(storage: str, trials: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Parse the command line, kill, count."""
+    """Run the searches, kill some of them, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--storage", default="", help="an Optuna URL; a SQLite file of its own where left out")
-    parser.add_argument("--processes", type=int, default=4)
-    parser.add_argument("--workers", type=int, default=1, help="of each process")
+    parser.add_argument("--storage", default="", help="storage URL of Optuna; by default a new SQLite file")
+    parser.add_argument("--processes", type=int, default=4, help="number of searches")
+    parser.add_argument("--workers", type=int, default=1, help="number of workers of each search")
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--every", type=float, default=2.0, help="seconds between two kills, on average")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of a trial")
-    parser.add_argument("--retries", type=int, default=20, help="trials are short, and kills many")
+    parser.add_argument("--every", type=float, default=2.0, help="mean time between two kills, in seconds")
+    parser.add_argument("--seconds", type=float, default=0.5, help="duration of a trial, in seconds")
+    parser.add_argument(
+        "--retries", type=int, default=20, help="number of retries; many are needed, since trials are short"
+    )
     parser.add_argument("--sampler", default="surrogate")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with TemporaryDirectory() as name:
         folder = Path(name)
-        given.storage = given.storage or f"sqlite:///{folder / 'nas.db'}"
-        (folder / "own.py").write_text(OWN.format(seconds=given.seconds))
-        searches = Searches(command(given), folder, given.processes, random.Random(given.seed))  # noqa: S311
-        begun = time.monotonic()
-        while sum(searches.kills.values()) < given.kills and 0 not in searches.codes:
+        options.storage = options.storage or f"sqlite:///{folder / 'nas.db'}"
+        (folder / "own.py").write_text(EVALUATOR.format(seconds=options.seconds))
+        searches = Searches(command(options), folder, options.processes, random.Random(options.seed))  # noqa: S311
+        start = time.monotonic()
+        while sum(searches.kills.values()) < options.kills and 0 not in searches.codes:
             searches.fill()
-            time.sleep(searches.rng.expovariate(1 / given.every))
+            time.sleep(searches.rng.expovariate(1 / options.every))
             searches.kill_one()
         searches.finish()
-        told = {"kills": dict(searches.kills), "codes": dict(Counter(searches.codes))}
-        told |= count(given.storage, given.trials) | {"seconds": round(time.monotonic() - begun)}
-        print(json.dumps(told, indent=1))
-        if not told["whole"]:
+        result = {"kills": dict(searches.kills), "codes": dict(Counter(searches.codes))}
+        result |= count(options.storage, options.trials) | {"seconds": round(time.monotonic() - start)}
+        print(json.dumps(result, indent=1))
+        if not result["whole"]:
             print((folder / "searches.log").read_text()[-4000:], file=sys.stderr)
             sys.exit(1)
 

@@ -1,11 +1,12 @@
-"""What measuring and predicting latency costs here, and how good it is; everything side by side in one run.
+"""Measure how long it takes to measure and to predict latencies on this machine, and how accurate that is.
 
-    python benchmarks/latency.py                  # all of it, about half an hour on a quiet machine
+    python benchmarks/latency.py                  # all parts, about half an hour on a quiet machine
     python benchmarks/latency.py graph candidate prediction int8
     python benchmarks/latency.py tables --keep latency_tables --json experiments/latency/results.json
 
-`graph` compares the graph written directly with the exported one, `candidate` measuring a candidate with exporting and
-timing it, `tables` makes a table of each setup and checks it, `int8` quantizes a trained network.
+`graph` compares the latency of the graph that nas writes with that of the graph that torch exports. `candidate`
+compares the duration of measuring a candidate with that of exporting and timing it. `tables` makes a table for each
+setup and checks it. `prediction` times predictions by a table. `int8` quantizes trained networks.
 """
 
 import argparse
@@ -53,11 +54,11 @@ SETUPS = (("mnasnet", "cpu"), ("efficientnet", "cpu"), ("mnasnet", "cpu:threads=
 
 
 def main() -> None:
-    """Run what was asked for and print it."""
+    """Run the parts that are asked for, and print their results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to run; all without any")
-    parser.add_argument("--keep", type=Path, help="a folder to keep the tables in")
-    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="parts to run; by default all")
+    parser.add_argument("--keep", type=Path, help="folder for the tables")
+    parser.add_argument("--json", type=Path, help="file for the results")
     arguments = parser.parse_args()
     figures: dict[str, Any] = {"machine": str(this_machine(ONE)), "torch": torch.__version__}
     for part in arguments.parts or PARTS:
@@ -68,8 +69,8 @@ def main() -> None:
 
 
 def exported(arch: Architecture, folder: Path) -> tuple[onnx.ModelProto, float]:
-    """The graph that torch exports, and the seconds that took."""
-    begun = time.perf_counter()
+    """Return the graph that torch exports, and the duration of the export in seconds."""
+    start = time.perf_counter()
     model = build_model(arch).eval()
     images = torch.randn(1, arch.in_channels, arch.resolution, arch.resolution)
     with warnings.catch_warnings():
@@ -79,11 +80,11 @@ def exported(arch: Architecture, folder: Path) -> tuple[onnx.ModelProto, float]:
         )
     assert program is not None
     program.save(folder / "exported.onnx")
-    return onnx.load(folder / "exported.onnx"), time.perf_counter() - begun
+    return onnx.load(folder / "exported.onnx"), time.perf_counter() - start
 
 
 def graphs(_arguments: argparse.Namespace) -> dict[str, Any]:
-    """The same network twice: its time over that of the exported graph, in turn in one process."""
+    """Return the latency of each graph of nas over that of the exported graph, measured alternately in one process."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("efficientnet-b0", "mnasnet-a1", "efficientnet-lite0"):
@@ -95,7 +96,7 @@ def graphs(_arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def candidates(_arguments: argparse.Namespace) -> dict[str, Any]:
-    """Seconds for one candidate, all in, against exporting and timing the same network, alternately."""
+    """Return the seconds to measure a candidate, and to export and time the same network, measured alternately."""
     space = find_space("mnasnet")
     rng = np.random.default_rng(5)
     archs = [canonical(space.from_picks(picks)) for picks in space.sample(rng, 8)]
@@ -104,13 +105,13 @@ def candidates(_arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, connect([parse_address("cpu")]) as meter:
         meter.measure([whole(archs[0])], aim)
         for arch in archs:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             meter.measure([whole(arch)], aim)
-            own = time.perf_counter() - begun
-            begun = time.perf_counter()
+            own = time.perf_counter() - start
+            start = time.perf_counter()
             runner = make_runner(exported(arch, Path(folder))[0], ONE)
             time_in_turn(make_runner(build_graph(whole(preset("mnasnet-small"))), ONE), [runner], aim)
-            rows.append((own, time.perf_counter() - begun))
+            rows.append((own, time.perf_counter() - start))
     ratios = [other / own for own, other in rows]
     return {
         "seconds_own": spread([own for own, _ in rows]),
@@ -120,12 +121,12 @@ def candidates(_arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def spread(values: list[float]) -> dict[str, Any]:
-    """Median, least and most."""
+    """Return the median, the minimum and the maximum."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def predictions(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Microseconds for one prediction by a table, of architectures never seen before, and of the same ones again."""
+    """Return the microseconds of a prediction by a table, for new architectures and for the same ones again."""
     paths = sorted((arguments.keep or Path("latency_tables")).glob("mnasnet-224*.csv"))
     table, space = read_table(paths[0]), find_space("mnasnet")
     archs = [space.from_picks(picks) for picks in space.sample(np.random.default_rng(3), 2000)]
@@ -137,48 +138,48 @@ def predictions(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def microseconds(call: Callable[[], object]) -> float:
-    """Of one call."""
-    begun = time.perf_counter()
+    """Return the duration of one call, in microseconds."""
+    start = time.perf_counter()
     call()
-    return 1e6 * (time.perf_counter() - begun)
+    return 1e6 * (time.perf_counter() - start)
 
 
 def tables(arguments: argparse.Namespace) -> dict[str, Any]:
-    """A table of each setup, made and checked by the real commands."""
+    """Make and check a table for each setup, with the commands of nas."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
         return {f"{space} {device}": table(space, device, folder) for space, device in SETUPS}
 
 
 def table(space: str, device: str, folder: Path) -> dict[str, Any]:
-    """Make one and check it on 100 networks drawn afresh."""
+    """Make a table, and check it on 100 new random networks."""
     path = folder / f"{space}-224-{device.replace(':', '-').replace('=', '')}-{cpu_name()}.csv"
-    begun = time.perf_counter()
+    start = time.perf_counter()
     nas("latency", "table", "--space", space, "--device", device, "--out", str(path))
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     check = nas("latency", "check", "--space", space, "--device", device, "--table", str(path), "--json")
     return {"seconds": seconds, "layers": len(read_table(path).layers_ms), **json.loads(check)}
 
 
 def cpu_name() -> str:
-    """This machine's processor as a part of a file's name."""
+    """Return the name of this machine's CPU as a part of a file name."""
     return "-".join(this_machine(ONE).cpu.lower().replace("/", " ").split())
 
 
 def nas(*words: str) -> str:
-    """What a command prints."""
+    """Run a command of nas and return its output."""
     command = [sys.executable, "-m", "nas.cli.main", *words]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)  # noqa: S603 -- its own words
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)  # noqa: S603 -- the command is constant
     return done.stdout
 
 
 def int8(_arguments: argparse.Namespace) -> dict[str, Any]:
-    """Networks trained on the digits: accuracy of the fp32 and the int8 graph, and both times at 224 pixels."""
+    """Train networks on the digits; return accuracies as fp32 and int8, and the speed-up at 224 pixels."""
     return {name: quantized(name) for name in ("mnasnet-a1", "efficientnet-lite0")}
 
 
 def quantized(name: str, epochs: int = 5) -> dict[str, float]:
-    """Both accuracies on the images that a search validates on, calibrated on 200 that it trains on."""
+    """Return the accuracies of a network on the validation split; 200 training images calibrate the quantization."""
     data = load_images("digits", resolution=32)
     recipe = Recipe()
     arch = recipe.adapt(preset(name).adapted(resolution=32, classes=data.num_classes))
@@ -197,7 +198,7 @@ def quantized(name: str, epochs: int = 5) -> dict[str, float]:
 
 
 def trained(arch: Architecture, data: ImageData, recipe: Recipe, epochs: int) -> Mapping[str, Any]:
-    """Weights after a short training, normalisations folded."""
+    """Return the weights after a short training run, with batch normalization folded."""
     torch.manual_seed(0)
     model = build_model(arch)
     start_quietly(model)
@@ -209,12 +210,12 @@ def trained(arch: Architecture, data: ImageData, recipe: Recipe, epochs: int) ->
 
 
 def floats(data: ImageData, images: torch.Tensor) -> Any:
-    """Images as networks take them, `(N, 3, H, W)`."""
+    """Return normalized images, `(N, 3, H, W)`."""
     return normalise(images, data.mean, data.std).numpy()
 
 
 def accuracy(graph: onnx.ModelProto, data: ImageData) -> float:
-    """The share of validation images that a graph tells right, one at a time."""
+    """Return the share of validation images that a graph classifies correctly, one image at a time."""
     session = open_session(graph, ONE)
     logits = [session.run(None, {INPUT: image[None]})[0][0] for image in floats(data, data.val.images)]
     return float((np.argmax(logits, axis=1) == data.val.labels.numpy()).mean())

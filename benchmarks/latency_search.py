@@ -1,9 +1,9 @@
-"""Does a search by latency keep its word? Searches, then measures what it recommends with nothing of its own.
+"""Search for networks with a latency target, and measure the recommended networks with an independent script.
 
     python benchmarks/latency_search.py --target 8 --trials 100
 
-The second measurement exports each network with torch, runs it in a plain ONNX Runtime session, and takes the median of
-single runs: it shares neither graphs nor timing nor reference with the search.
+The independent measurement exports each network with torch, runs it in a plain ONNX Runtime session, and takes the
+median of single runs. It uses neither the graphs, nor the timing, nor the reference network of the search.
 """
 
 import argparse
@@ -28,23 +28,26 @@ RUNS = 200
 
 
 def main() -> None:
-    """Search, measure again, print."""
+    """Search, measure the recommended networks again, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", type=float, default=8.0, help="milliseconds")
+    parser.add_argument("--target", type=float, default=8.0, help="target in milliseconds")
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument(
-        "--images", type=int, default=600, help="training images of the digits; accuracy is not the point"
+        "--images",
+        type=int,
+        default=600,
+        help="number of training images of the digits; the accuracy does not matter here",
     )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    begun = time.monotonic()
+    start = time.monotonic()
     found = search(arguments)
     recommended = [row for row in found["verified"] if row["verdict"]["meets"]]
-    rows = [again(row, arguments.target) for row in recommended]
+    rows = [measure_again(row, arguments.target) for row in recommended]
     report = {
         "target_ms": arguments.target,
         "trials": found["trials"],
-        "seconds": time.monotonic() - begun,
+        "seconds": time.monotonic() - start,
         "judged": len(found["verified"]),
         "recommended": rows,
         "kept": sum(row["kept"] for row in rows),
@@ -55,7 +58,7 @@ def main() -> None:
 
 
 def search(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the real command prints."""
+    """Return the JSON output of `nas search`."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "nas.cli.main", "search", "--device", "cpu", "--json", "--epochs", "1"]
         command += ["--target", f"latency={arguments.target}ms", "--trials", str(arguments.trials)]
@@ -64,8 +67,8 @@ def search(arguments: argparse.Namespace) -> dict[str, Any]:
         return found
 
 
-def again(row: dict[str, Any], target: float) -> dict[str, Any]:
-    """Beside what the search said: the median of plain runs."""
+def measure_again(row: dict[str, Any], target: float) -> dict[str, Any]:
+    """Return the latencies of the search together with the median of plain runs."""
     measured = row["verdict"]
     latency = plain_median_ms(row["arch"])
     return {
@@ -79,7 +82,7 @@ def again(row: dict[str, Any], target: float) -> dict[str, Any]:
 
 
 def plain_median_ms(text: str) -> float:
-    """Milliseconds of the exported network on one thread."""
+    """Return the latency of the exported network on one thread, in milliseconds."""
     arch = parse_text(text)
     images = torch.rand(1, arch.in_channels, arch.resolution, arch.resolution)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -95,10 +98,10 @@ def plain_median_ms(text: str) -> float:
 
 
 def seconds(session: onnxruntime.InferenceSession, feed: dict[str, Any]) -> float:
-    """Of one run."""
-    begun = time.perf_counter()
+    """Return the duration of one run, in seconds."""
+    start = time.perf_counter()
     session.run(None, feed)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
-"""What a trial costs beside its evaluation: milliseconds to propose and to store it when a study holds many.
+"""Measure the overhead of a trial besides its evaluation: the duration of its suggestion and of storing it.
 
     python benchmarks/overhead.py --json overhead.json [--postgresql postgresql+psycopg://USER@HOST/DATABASE]
     python benchmarks/overhead.py resume
 
-For PostgreSQL, `pip install '.[postgresql]'` and name a database where schemas can be made; what is made is dropped.
-Proposing: `nas search` with its own sampler and with Optuna's behind the cost filter, and Optuna's `ask` without it.
-Storing: a finished trial as `nas search` stores it, in a single transaction, and the same by Optuna's own calls.
-All in: a whole search with a made-up accuracy.
-Resume: seconds from the start of a `nas search` that goes on with a study in a SQLite file to its next proposal, and
-from there to its end.
-Times grow where other programs use the machine, those of a processor less so; compare ratios.
+For PostgreSQL, run `pip install '.[postgresql]'` and name a database in which schemas can be made; they are dropped at
+the end. The parts are, for studies of several sizes:
+
+- proposing: a suggestion of `nas search` with its own sampler and with samplers of Optuna behind the cost filter, and
+  Optuna's `ask` without the filter;
+- storing: a finished trial, stored in a single transaction as `nas search` does it, and by the calls of Optuna;
+- all in: a whole search with a synthetic accuracy;
+- resume: a `nas search` that resumes a study in a SQLite file, from its start to its next suggestion, and from there to
+  its end.
+
+Durations grow if other programs use the machine, CPU times less than wall times; compare ratios.
 """
 
 import argparse
@@ -59,9 +63,9 @@ from nas.studies.opening import open_storage, quiet_optuna
 from nas.studies.study import versions_now
 
 SIZES, RESUMED = "100,1000,5000,10000", "1000,10000"
-# What is slow is done less often than it should be: until it has taken so long, but not less often than `FEWEST`.
+# Slow steps are repeated less often: until they have taken `PATIENCE_S` seconds in total, but at least `FEWEST` times.
 FEWEST, PATIENCE_S = 3, 20.0
-LAST = 100  # trials of a whole search that are looked at
+LAST = 100  # number of trials before each size whose durations are reported
 SPACE = find_space("mnasnet")
 KINDS, INVERSE = distributions(SPACE), Inverse(SPACE)
 STORAGES = ("SQLite in memory", "SQLite file", "PostgreSQL")
@@ -70,47 +74,47 @@ Row = dict[str, Any]
 
 
 def settings(sampler: str = "", trials: int = 1) -> Settings:
-    """Of a search."""
+    """Return the settings of a search."""
     return Settings([parse_target("flops=400M")], trials, epochs=1, sampler=sampler, pruner="none")
 
 
 def picks_of(arch: Architecture) -> list[int]:
-    """Its option numbers."""
+    """Return the choice indices of an architecture."""
     picks = INVERSE.picks(arch)
     assert picks is not None
     return list(picks)
 
 
 def accuracy(arch: Architecture) -> float:
-    """Made up: a sum over options, and noise that is a network's own."""
+    """Return a synthetic accuracy: a sum over choices, and noise that is always the same for the same network."""
     picks = np.array(picks_of(arch))
     noise = np.random.default_rng(picks).normal(0, 0.01)
     return float(np.clip(0.7 + noise + 0.01 * np.sin(np.arange(len(picks)) + 2.0 * picks).sum(), 0, 1))
 
 
-def carry_out(url: str, trials: int, listen: Callable[[Event], None] = lambda _: None) -> None:
-    """A whole search with the usual sampler."""
-    asked, evaluator = settings(trials=trials), FunctionEvaluator(accuracy, "made up")
-    search(SPACE, evaluator, asked, COUNTED, study_name="all", storage=url, listen=listen)
+def run_search(url: str, trials: int, listen: Callable[[Event], None] = lambda _: None) -> None:
+    """Run a whole search with the default sampler."""
+    search_settings, evaluator = settings(trials=trials), FunctionEvaluator(accuracy, "made up")
+    search(SPACE, evaluator, search_settings, COUNTED, study_name="all", storage=url, listen=listen)
 
 
 def networks(number: int) -> list[Architecture]:
-    """Random ones of the band."""
-    band, rng = check(SPACE, settings()), np.random.default_rng(0)
-    some = SPACE.sample(rng, 1_000 + 20 * number)  # one in eight is let in
-    return [SPACE.from_picks(picks.tolist()) for picks in some[band.excess(some) == 0][:number]]
+    """Return random networks of the cost range."""
+    cost_range, rng = check(SPACE, settings()), np.random.default_rng(0)
+    some = SPACE.sample(rng, 1_000 + 20 * number)  # about one in eight is inside the cost range
+    return [SPACE.from_picks(picks.tolist()) for picks in some[cost_range.excess(some) == 0][:number]]
 
 
 def kept_attributes() -> Row:
-    """All that a search keeps with a trial, taken from a search."""
+    """Return the user attributes that a search stores with a trial, taken from a search."""
     with tempfile.TemporaryDirectory() as folder:
-        carry_out(f"sqlite:///{folder}/one.db", 1)
+        run_search(f"sqlite:///{folder}/one.db", 1)
         study = optuna.load_study(study_name="all", storage=open_storage(f"sqlite:///{folder}/one.db"))
         return study.trials[0].user_attrs
 
 
 def complete(number: int, arch: Architecture, kept: Row) -> FrozenTrial:
-    """A trial that has ended."""
+    """Return a complete trial."""
     reading, params = accuracy(arch), SPACE.params(picks_of(arch))
     kept = kept | {"arch": format_text(arch), "accuracy_by_epoch": [reading]}
     trial = create_trial(value=reading, params=params, distributions=KINDS, user_attrs=kept)
@@ -118,8 +122,11 @@ def complete(number: int, arch: Architecture, kept: Row) -> FrozenTrial:
     return trial
 
 
-def in_turn(steps: Mapping[str, Step], repeats: int) -> dict[str, list[float] | str]:
-    """Milliseconds of each step, the first to warm up, or why it failed; what a step returns is called untimed."""
+def time_in_turns(steps: Mapping[str, Step], repeats: int) -> dict[str, list[float] | str]:
+    """Return the milliseconds of each step, or why it failed.
+
+    The first run of a step warms it up. If a step returns a function, that is called without timing it.
+    """
     taken: dict[str, list[float]] = {name: [] for name in steps}
     failed: dict[str, str] = {}
     for _ in range(1 + repeats):
@@ -127,24 +134,24 @@ def in_turn(steps: Mapping[str, Step], repeats: int) -> dict[str, list[float] | 
             if name in failed or (len(taken[name]) > FEWEST and sum(taken[name]) > 1e3 * PATIENCE_S):
                 continue
             try:
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 after = step()
-                taken[name].append(1e3 * (time.perf_counter() - begun))
+                taken[name].append(1e3 * (time.perf_counter() - start))
                 if callable(after):
                     after()
-            except Exception as error:  # the others go on
+            except Exception as error:  # the other steps continue
                 failed[name] = f"{type(error).__name__}: {error}"[:80]
     return taken | failed
 
 
 def summary(name: str, taken: Sequence[float]) -> Row:
-    """Of milliseconds."""
+    """Return the quartiles and the mean of milliseconds."""
     low, middle, high = np.quantile(taken, (0.25, 0.5, 0.75)).tolist()
     return {f"{name}_ms": middle, f"{name}_ms_q1": low, f"{name}_ms_q3": high, f"{name}_ms_mean": mean(taken)}
 
 
 def result(name: str, taken: list[float] | str, own: list[float] | str = "") -> Row:
-    """Of one step, the warm-up apart; in pairs of the same turn, how many times as long as ours."""
+    """Return the results of one step without its warm-up, and its median ratio to the step of nas in the same turn."""
     if isinstance(taken, str):
         return {"failed": taken}
     row = summary(name, taken[1:]) | {"warm_up_ms": taken[0], "repeats": len(taken) - 1}
@@ -153,10 +160,10 @@ def result(name: str, taken: list[float] | str, own: list[float] | str = "") -> 
     return row | ({"times_ours": median(ratios)} if ratios else {})
 
 
-def filtered(sampler: str, trials: Sequence[FrozenTrial], archs: Sequence[Architecture]) -> Step:
-    """One more proposal of `nas search`, learnt before the next one."""
+def suggestion_step(sampler: str, trials: Sequence[FrozenTrial], archs: Sequence[Architecture]) -> Step:
+    """Return a step that makes a suggestion as `nas search` does; the trial is learned after the step."""
     made, numbers = make_sampler(check(SPACE, settings()), settings(sampler), COUNTED), count(len(trials))
-    made.learn(of_generations(trials, POPULATION) if sampler == "nsga2" else trials, archs)
+    made.learn(with_generations(trials, POPULATION) if sampler == "nsga2" else trials, archs)
 
     def learn(number: int, proposal: Proposal) -> None:
         trial = complete(number, proposal.arch, {})
@@ -173,8 +180,8 @@ def filtered(sampler: str, trials: Sequence[FrozenTrial], archs: Sequence[Archit
     return step
 
 
-def asked(sampler: BaseSampler, trials: Sequence[FrozenTrial]) -> Step:
-    """One more `ask` of Optuna's, told before the next one."""
+def ask_step(sampler: BaseSampler, trials: Sequence[FrozenTrial]) -> Step:
+    """Return a step that calls `ask` of Optuna; the result is told after the step."""
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.add_trials(trials)
 
@@ -185,8 +192,8 @@ def asked(sampler: BaseSampler, trials: Sequence[FrozenTrial]) -> Step:
     return step
 
 
-def of_generations(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]:
-    """As if NSGA-II had asked for them: it looks at no others."""
+def with_generations(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]:
+    """Return the trials with the generations of NSGA-II, which uses no other trials."""
     own = list(map(copy.copy, trials))
     for number, trial in enumerate(own):
         trial.system_attrs = {NSGAIISampler._get_generation_key(): number // population}
@@ -194,18 +201,18 @@ def of_generations(trials: Sequence[FrozenTrial], population: int) -> list[Froze
 
 
 def proposing(trials: Sequence[FrozenTrial], archs: Sequence[Architecture], repeats: int) -> list[Row]:
-    """By every sampler, in a study of so many trials."""
+    """Measure suggestions by every sampler, for a study of these trials."""
     nsga2 = NSGAIISampler(seed=0)
     assert nsga2.population_size is not None
-    steps = {name: filtered(name, trials, archs) for name in ("surrogate", "tpe", "nsga2")}
-    steps["tpe, ask alone"] = asked(TPESampler(seed=0), trials)
-    steps["nsga2, ask alone"] = asked(nsga2, of_generations(trials, nsga2.population_size))
-    taken = in_turn(steps, repeats)
+    steps = {name: suggestion_step(name, trials, archs) for name in ("surrogate", "tpe", "nsga2")}
+    steps["tpe, ask alone"] = ask_step(TPESampler(seed=0), trials)
+    steps["nsga2, ask alone"] = ask_step(nsga2, with_generations(trials, nsga2.population_size))
+    taken = time_in_turns(steps, repeats)
     return [{"trials": len(trials), "sampler": name, **result("propose", taken[name])} for name in steps]
 
 
 def fill(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTrial]) -> None:
-    """A study up to these trials; quickly, those that are missing in one transaction."""
+    """Fill a study up to these trials; the missing ones are written in one transaction."""
     bulk, known = BulkStorage("sqlite://"), storage.get_n_trials(study_id)
     with storage.scoped_session.session_factory() as session, session.begin():
         for trial in trials[known:]:
@@ -213,7 +220,7 @@ def fill(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTrial]) -> N
 
 
 def call_by_call(study: optuna.Study, known: FrozenTrial) -> None:
-    """As an objective function does; what is suggested is random, which costs next to nothing."""
+    """Store a trial as an objective function of Optuna does, with random suggestions, which take almost no time."""
     trial = study.ask()
     for choice in SPACE.choices:
         trial.suggest_categorical(choice.name, choice.values)
@@ -224,7 +231,7 @@ def call_by_call(study: optuna.Study, known: FrozenTrial) -> None:
 
 @contextmanager
 def databases(storage: str, postgresql: str) -> Iterator[list[str]]:
-    """URLs of two new, empty ones; gone at the end."""
+    """Return the URLs of two new databases, which are removed at the end of the context."""
     with tempfile.TemporaryDirectory() as folder:
         if storage != "PostgreSQL":
             memory = storage == "SQLite in memory"
@@ -238,15 +245,15 @@ def databases(storage: str, postgresql: str) -> Iterator[list[str]]:
         urls = [engine.url.update_query_dict({"options": f"-csearch_path={name}"}) for name in names]
         yield [url.render_as_string(hide_password=False) for url in urls]
     finally:
-        for name in names:  # each by itself: a transaction holds a limited number of locks
+        for name in names:  # one transaction for each, because a transaction can hold only a limited number of locks
             with engine.begin() as connection:
                 connection.execute(sqlalchemy.schema.DropSchema(name, cascade=True, if_exists=True))
 
 
 def storing(storage: str, url: str, trials: Sequence[FrozenTrial], sizes: Sequence[int], repeats: int) -> Iterator[Row]:
-    """In every way, into studies that grow; ratios are of pairs of one turn."""
-    with databases(storage, url) as (own_url, optunas_url):
-        own, plain, trial = open_storage(own_url), RDBStorage(optunas_url), trials[0]
+    """Measure every way of storing a trial, in studies of growing sizes; ratios are computed within a turn."""
+    with databases(storage, url) as (own_url, optuna_url):
+        own, plain, trial = open_storage(own_url), RDBStorage(optuna_url), trials[0]
         assert isinstance(own, _CachedStorage)
         own_id = optuna.create_study(storage=own, direction="maximize")._study_id
         study = optuna.create_study(storage=plain, direction="maximize", sampler=RandomSampler(0))
@@ -258,29 +265,29 @@ def storing(storage: str, url: str, trials: Sequence[FrozenTrial], sizes: Sequen
         for size in sizes:
             fill(own._backend, own_id, trials[:size])
             fill(plain, study._study_id, trials[:size])
-            taken = in_turn(ways, repeats)
+            taken = time_in_turns(ways, repeats)
             for way, each in taken.items():
                 yield {"storage": storage, "trials": size, "way": way, **result("store", each, taken["nas"])}
 
 
 def all_in(sizes: Sequence[int], trials: int) -> Row:
-    """A whole search in a file, and what it takes to go on with it."""
+    """Measure a whole search in a SQLite file, and the duration of resuming it."""
     ends, events = list[float](), list[float]()
     with tempfile.TemporaryDirectory() as folder:
         url, path = f"sqlite:///{folder}/all.db", Path(folder) / "all.db"
-        carry_out(url, trials, lambda event: ends.append(time.perf_counter()) if event.kind == "trial" else None)
+        run_search(url, trials, lambda event: ends.append(time.perf_counter()) if event.kind == "trial" else None)
         ended, file_bytes = time.perf_counter(), path.stat().st_size
-        carry_out(url, trials + 1, lambda _: events.append(time.perf_counter()))
+        run_search(url, trials + 1, lambda _: events.append(time.perf_counter()))
     each_ms = 1e3 * np.diff(ends)
     rows = [
         {"trials": n, **summary("trial", each_ms[max(0, n - 1 - LAST) : n - 1].tolist())} for n in sizes if n <= trials
     ]
-    spans = {"trials_s": ends[-1] - ends[0], "end_s": ended - ends[-1], "reopen_s": events[0] - ended}
-    return {"rows": rows, "whole": {"trials": trials, **spans, "file_mb": file_bytes / 1e6}}
+    durations = {"trials_s": ends[-1] - ends[0], "end_s": ended - ends[-1], "reopen_s": events[0] - ended}
+    return {"rows": rows, "whole": {"trials": trials, **durations, "file_mb": file_bytes / 1e6}}
 
 
 def resume(sizes: Sequence[int]) -> list[Row]:
-    """What it takes to go on with studies of so many trials."""
+    """Measure the duration of resuming studies of several sizes."""
     archs, kept = networks(max(sizes)), kept_attributes()
     trials = [complete(number, arch, kept) for number, arch in enumerate(archs)]
 
@@ -293,12 +300,12 @@ def resume(sizes: Sequence[int]) -> list[Row]:
 
 
 def show(rows: Sequence[Row]) -> None:
-    """As a table."""
+    """Print a table."""
     print(pandas.DataFrame(rows).to_string(index=False, float_format="%.1f", na_rep=""), end="\n\n", flush=True)
 
 
 def measure(sizes: Sequence[int], repeats: int, all_in_trials: int, postgresql: str) -> Row:
-    """All of it, told as it comes."""
+    """Measure all parts, and print each result at once."""
     archs, kept = networks(max(sizes)), kept_attributes()
     trials = [complete(number, arch, kept) for number, arch in enumerate(archs)]
     report: Row = {"proposing": [], "storing": [], "left_out": [] if postgresql else ["PostgreSQL: no --postgresql"]}
@@ -316,31 +323,40 @@ def measure(sizes: Sequence[int], repeats: int, all_in_trials: int, postgresql: 
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("all", "resume"), default="all")
-    parser.add_argument("--sizes", help=f"trials in a study, {SIZES}; of resume {RESUMED}")
-    parser.add_argument("--all-in", type=int, help="trials of a whole search, 10000; 0 leaves it out")
-    parser.add_argument("--postgresql", default="", metavar="URL", help="without it those rows are left out")
-    parser.add_argument("--quick", action="store_true", help="sizes 100 and 1000, 5 repeats, a search of 200 trials")
+    parser.add_argument("--sizes", help=f"numbers of trials in a study; by default {SIZES}, for resume {RESUMED}")
+    parser.add_argument(
+        "--all-in", type=int, help="number of trials of a whole search; by default 10000, and 0 omits this part"
+    )
+    parser.add_argument(
+        "--postgresql",
+        default="",
+        metavar="URL",
+        help="database for the rows of PostgreSQL, which are omitted without it",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="use sizes 100 and 1000, 5 repeats, and a search of 200 trials"
+    )
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     quiet_optuna()
-    usual = RESUMED if given.what == "resume" else SIZES
-    sizes = sorted(map(int, (given.sizes or ("100,1000" if given.quick else usual)).split(",")))
-    all_in_trials = (200 if given.quick else 10_000) if given.all_in is None else given.all_in
+    default = RESUMED if options.what == "resume" else SIZES
+    sizes = sorted(map(int, (options.sizes or ("100,1000" if options.quick else default)).split(",")))
+    all_in_trials = (200 if options.quick else 10_000) if options.all_in is None else options.all_in
     machine, versions = this_machine(Device()), {"sqlalchemy": sqlalchemy.__version__, "numpy": np.__version__}
     report: Row = {"space": "mnasnet", "target": "flops=400M", "versions": versions | versions_now()}
     report |= {"machine": {"cpu": machine.cpu, "cores": machine.cores}}
     print(report, end="\n\n")
-    if given.what == "resume":
+    if options.what == "resume":
         show(rows := resume(sizes))
         report["resume"] = rows
     else:
-        report |= measure(sizes, 5 if given.quick else 20, all_in_trials, given.postgresql)
+        report |= measure(sizes, 5 if options.quick else 20, all_in_trials, options.postgresql)
         print(*report["left_out"])
-    if given.json:
-        given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The training that a user would write in plain PyTorch, for `training.py` to compare with.
+"""A training loop in plain PyTorch, with which `training.py` compares the proxy training.
 
-A dataset that decodes an image and transforms it by itself, a loader with workers, fp32 in torch's usual layout, and
-torch's own convolutions. Network, start, optimizer, schedule, loss, batch size and images are those of the proxy.
+It uses a dataset that decodes and transforms one image at a time, a loader with worker processes, fp32 in torch's
+default memory layout, and torch's own convolutions. Network, initial weights, optimizer, schedule, loss, batch size and
+images are those of the proxy training.
 """
 
 import io
@@ -35,7 +36,7 @@ class PlainConv(Conv):
     """The same convolution without the shortcuts for maps smaller than the kernel."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 -- torch's name
-        """As torch's own, with TensorFlow's padding where it is asked for."""
+        """Convolve as torch does, with the padding of TensorFlow if the network uses it."""
         if not self.same:
             return nn.Conv2d.forward(self, input)
         below, right = (same_padding(side, self.kernel_size[0], self.stride[0]) for side in input.shape[2:])
@@ -44,7 +45,7 @@ class PlainConv(Conv):
 
 
 def plain_network(arch: Architecture, recipe: Recipe) -> nn.Module:
-    """The network as the proxy starts it, with torch's own convolutions."""
+    """Return the network with the initial weights of the proxy training, and with torch's own convolutions."""
     model = build_model(arch)
     if recipe.quiet_start:
         start_quietly(model)
@@ -56,14 +57,14 @@ def plain_network(arch: Architecture, recipe: Recipe) -> nn.Module:
 
 @attrs.frozen(eq=False)
 class Encoded:
-    """Images of one part as they are stored, and their labels."""
+    """Hold the encoded images of one split, and their labels."""
 
     files: list[bytes]
     labels: list[int]
 
 
 def read_encoded(source: str, images: int | None) -> dict[str, Encoded]:
-    """The very images that the proxy trains on and validates on, undecoded."""
+    """Return the encoded training and validation images of the proxy training."""
     from datasets import Image as Undecoded
 
     with tempfile.TemporaryDirectory() as cache:
@@ -80,18 +81,18 @@ def read_encoded(source: str, images: int | None) -> dict[str, Encoded]:
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """Decodes an image, changes it at random where it is trained on, and turns it into numbers."""
+    """Dataset that decodes an image, augments it if it is for training, and normalizes it."""
 
     def __init__(self, part: Encoded, data: ImageData, shift: int | None) -> None:
         self.part, self.resolution, self.flip, self.shift = part, data.resolution, data.flip, shift
         self.mean, self.std = torch.tensor(data.mean).view(3, 1, 1), torch.tensor(data.std).view(3, 1, 1)
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of images."""
         return len(self.part.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """One image `(3, H, W)` and its label."""
+        """Return one image `(3, H, W)` and its label."""
         with Image.open(io.BytesIO(self.part.files[index])) as stored:
             image = stored.convert("RGB")
         if image.size != (self.resolution, self.resolution):
@@ -102,7 +103,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return (pixels - self.mean) / self.std, self.part.labels[index]
 
     def _changed(self, image: Image.Image, shift: int) -> Image.Image:
-        """A crop of the padded image, mirrored half of the times."""
+        """Return a random crop of the padded image, mirrored with a probability of one half."""
         left, top = torch.randint(0, 2 * shift + 1, (2,)).tolist()
         side = self.resolution
         image = ImageOps.expand(image, shift).crop((left, top, left + side, top + side))
@@ -111,14 +112,14 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
 @attrs.frozen(eq=False)
 class PlainLoop:
-    """Trains as an evaluator does.
+    """The training loop.
 
     Attributes:
-        parts: the encoded images.
-        data: the same images as the proxy has them: for their mean, deviation, side and classes.
-        recipe: of the proxy.
-        device: where to train.
-        workers: of the loader.
+        parts: Encoded images by split.
+        data: The same images as the proxy training has them, for their mean, standard deviation, size and classes.
+        recipe: Recipe of the proxy training.
+        device: Device on which to train.
+        workers: Number of worker processes of the loader.
     """
 
     parts: Mapping[str, Encoded]
@@ -128,7 +129,7 @@ class PlainLoop:
     workers: int
 
     def epochs(self, arch: Architecture, budget: int, seed: int) -> Iterator[float]:
-        """Accuracy after each epoch."""
+        """Yield the accuracy after each epoch."""
         torch.manual_seed(seed)
         adapted = self.recipe.adapt(arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes))
         model = plain_network(adapted, self.recipe).to(self.device)

@@ -1,4 +1,4 @@
-"""What it takes to go on with a study by `nas search`, from the start of the command; see `overhead.py resume`."""
+"""Measure how long `nas search` takes to resume a study; see `overhead.py resume`."""
 
 import resource
 import shutil
@@ -13,7 +13,7 @@ from typing import Any
 
 REPEATS = 3
 NAS = (sys.executable, "-c", "from nas.cli.main import main; main()")
-MADE_UP = '''"""An accuracy that takes no time, and when it was asked for."""
+MADE_UP = '''"""Return an accuracy at once, and record when it was asked for."""
 import time
 import zlib
 from pathlib import Path
@@ -29,17 +29,17 @@ def accuracy(arch):
 Row = dict[str, Any]
 
 
-def go_on(folder: Path, file: str, trials: int) -> Row:
-    """Seconds to the first proposal and from there to the end of the command, by the clock and of a processor."""
+def resume(folder: Path, file: str, trials: int) -> Row:
+    """Return the seconds to the first suggestion, and from there to the end, in wall time and in CPU time."""
     (folder / "asked").unlink(missing_ok=True)
     study = ("--study", "all", "--storage", f"sqlite:///{folder / file}", "--trials", str(trials))
     command = (*NAS, "search", "--target", "flops=400M", "--evaluator", "python:made_up:accuracy", *study)
-    begun, used = time.time(), _processor_s()
-    subprocess.run(command, cwd=folder, capture_output=True, check=True)  # noqa: S603 -- its own words
+    start, used = time.time(), _processor_s()
+    subprocess.run(command, cwd=folder, capture_output=True, check=True)  # noqa: S603 -- the command is constant
     ended, used = time.time(), _processor_s() - used
     asked, used_before = map(float, (folder / "asked").read_text().split()[:2])
-    spans = {"proposal_s": asked - begun, "result_s": ended - asked}
-    return spans | {"proposal_processor_s": used_before, "result_processor_s": used - used_before}
+    durations = {"proposal_s": asked - start, "result_s": ended - asked}
+    return durations | {"proposal_processor_s": used_before, "result_processor_s": used - used_before}
 
 
 def _processor_s() -> float:
@@ -48,30 +48,30 @@ def _processor_s() -> float:
 
 
 def resuming(sizes: list[int], fill: Callable[[str, int], None]) -> list[Row]:
-    """Of studies that hold so many trials: medians, and the least and the most.
+    """Return medians, minima and maxima of the durations for studies of several sizes.
 
     Args:
-        sizes: in rising order.
-        fill: brings the study in the database of a URL to so many trials.
+        sizes: Numbers of trials, in rising order.
+        fill: Function that fills the study in the database of a URL up to a number of trials.
     """
     rows = list[Row]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "made_up.py").write_text(MADE_UP, encoding="utf-8")
-        go_on(folder, "filled.db", 1)
+        resume(folder, "filled.db", 1)
         for size in sizes:
             fill(f"sqlite:///{folder / 'filled.db'}", size - 1)
-            go_on(folder, "filled.db", size)  # its journal has all of them then
+            resume(folder, "filled.db", size)  # after this the journal contains all trials
             taken = list[Row]()
             for _ in range(REPEATS):
                 shutil.copy(folder / "filled.db", folder / "again.db")
                 shutil.copytree(folder / "filled-trials", folder / "again-trials", dirs_exist_ok=True)
-                taken.append(go_on(folder, "again.db", size + 1))
-            rows.append({"trials": size, "repeats": REPEATS, **_spans(taken)})
+                taken.append(resume(folder, "again.db", size + 1))
+            rows.append({"trials": size, "repeats": REPEATS, **_durations(taken)})
     return rows
 
 
-def _spans(taken: list[Row]) -> Row:
+def _durations(taken: list[Row]) -> Row:
     row: Row = {}
     for name in taken[0]:
         values = [each[name] for each in taken]

@@ -1,10 +1,11 @@
-"""How many evaluations do samplers need? All of them on the same tasks, side by side.
+"""Measure how many evaluations samplers need, all of them on the same tasks.
 
     python benchmarks/sample_efficiency.py --out experiments/sample_efficiency
 
-On NAS-Bench-Macro (read through NAS_TEST_DATA) the search sees the accuracies of seed 0 alone; regret and rank are by
-the mean over all seeds. Over larger spaces accuracies are made up. Reported for every sampler: the best network
-visited, and the one that is handed over: by the model in `nas search`, by the best reading as samplers come.
+On NAS-Bench-Macro (read from the folder NAS_TEST_DATA) a search uses only the accuracies of seed 0; regret and rank are
+computed from the mean of all seeds. For larger spaces the accuracies are synthetic. Two networks are reported for each
+sampler: the best that was evaluated, and the final selection, which is made by the model of accuracy in `nas search`
+and by the best measured accuracy for samplers without the filter.
 """
 
 import argparse
@@ -23,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import optuna
 from attrs import frozen
 from efficiency_report import make_report
-from efficiency_tasks import MadeUp, Task, feasible, macro_tasks, settings
+from efficiency_tasks import SyntheticTask, Task, feasible, macro_tasks, settings
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -39,8 +40,8 @@ from nas.search.settings import Settings
 CHECKPOINTS = (25, 50, 100, 200)
 LIMITS = ("40M", "50M", "60M", "")
 MADE_UP = (("mnasnet", "400M", 1), ("mnasnet", "300M", 2), ("mobilenetv3", "250M", 3))
-# As they come: Optuna's own settings, and a population of 20 for those that have one (NSGA-II's own is 50).
-STOCK: dict[str, Callable[[int], BaseSampler]] = {
+# Samplers without the filter, with Optuna's own settings, except for a population of 20 (the default of NSGA-II is 50).
+UNFILTERED: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
     "evolution": lambda seed: RegularizedEvolutionSampler(seed=seed),
     "tpe": lambda seed: TPESampler(seed=seed),
@@ -51,7 +52,7 @@ FILTERED = ("surrogate", "random", "evolution", "tpe", "nsga2")
 
 @frozen
 class Visit:
-    """One evaluation: the network, its reading 0 to 1, whether it meets the target."""
+    """One evaluation: the network, its measured accuracy (0 to 1), and whether it meets the target."""
 
     arch: Architecture
     reading: float
@@ -60,7 +61,7 @@ class Visit:
 
 @frozen
 class Job:
-    """One search: task by number, the sampler, whether costs are filtered, one objective or a front, the run."""
+    """One search: number of the task, sampler, whether the filter is used, objective, run and evaluations."""
 
     task: int
     sampler: str
@@ -71,21 +72,23 @@ class Job:
 
     @property
     def label(self) -> str:
-        """For people."""
+        """Return the name of the sampler in reports."""
         return self.sampler if self.sampler == "surrogate" else f"{self.sampler}{' + filter' if self.filtered else ''}"
 
 
 @cache
 def tasks(made_up: bool) -> tuple[Task, ...]:
-    """All tasks of one kind."""
-    return tuple(MadeUp(*of) for of in MADE_UP) if made_up else tuple(macro_tasks(LIMITS))
+    """Return all tasks with synthetic accuracies, or all of NAS-Bench-Macro."""
+    return tuple(SyntheticTask(*of) for of in MADE_UP) if made_up else tuple(macro_tasks(LIMITS))
 
 
-def in_search(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
-    """What `nas search` visits, and what it hands over at each checkpoint."""
-    asked: Settings = settings(task, sampler=job.sampler, seed=job.run, objective=job.objective, trials=job.evaluations)
-    planned = plan(task.space, task.evaluator(job.run), asked, COUNTED)
-    sampler, visits, trials, handed = planned.sampler(), list[Visit](), list[FrozenTrial](), list[Architecture]()
+def run_filtered(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
+    """Return the evaluations of `nas search`, and its final selection at each checkpoint."""
+    search_settings: Settings = settings(
+        task, sampler=job.sampler, seed=job.run, objective=job.objective, trials=job.evaluations
+    )
+    planned = plan(task.space, task.evaluator(job.run), search_settings, COUNTED)
+    sampler, visits, trials, selected = planned.sampler(), list[Visit](), list[FrozenTrial](), list[Architecture]()
     for number in range(job.evaluations):
         proposal = sampler.suggest(number)
         if proposal is None:
@@ -107,17 +110,20 @@ def in_search(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
         if number + 1 in CHECKPOINTS:
             expected = expect(trials, planned)
             best = max(expected, key=lambda n: expected[n].score, default=None)
-            handed.append(visits[best].arch if best is not None else best_read(visits))
-    return visits, handed
+            selected.append(visits[best].arch if best is not None else best_measured(visits))
+    return visits, selected
 
 
-def as_it_comes(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
-    """What Optuna's user gets who states the limit as a constraint; what breaks it costs an evaluation too."""
+def run_unfiltered(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
+    """Return the evaluations and selections of a sampler of Optuna that has the limit as a constraint.
+
+    A network that exceeds the limit costs an evaluation too.
+    """
     evaluator, visits = task.evaluator(job.run), list[Visit]()
 
     def objective(trial: optuna.Trial) -> float | tuple[float, float]:
-        picked = {choice.name: trial.suggest_categorical(choice.name, choice.values) for choice in task.space.choices}
-        arch = canonical(task.space.architecture({name: value for name, value in picked.items() if value is not None}))
+        chosen = {choice.name: trial.suggest_categorical(choice.name, choice.values) for choice in task.space.choices}
+        arch = canonical(task.space.architecture({name: value for name, value in chosen.items() if value is not None}))
         (reading,) = evaluator.evaluate(arch, 1)
         visits.append(Visit(arch, reading, feasible(task, arch)))
         cost = MACS.estimate(arch).value
@@ -125,25 +131,25 @@ def as_it_comes(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
         trial.set_constraint("macs", cost / limit - 1)
         if job.objective == "pareto":
             return reading, cost
-        # Evolution knows of no constraints: what breaks the limit is worse the further it is away.
+        # Evolution does not support constraints, so a network above the limit gets a score that falls with its cost.
         return reading if cost <= limit or job.sampler != "evolution" else 1 - cost / limit
 
-    study = optuna.create_study(directions=directions(job.objective), sampler=STOCK[job.sampler](job.run))
+    study = optuna.create_study(directions=directions(job.objective), sampler=UNFILTERED[job.sampler](job.run))
     study.optimize(objective, job.evaluations)
-    return visits, [best_read(visits[:count]) for count in CHECKPOINTS if count <= job.evaluations]
+    return visits, [best_measured(visits[:count]) for count in CHECKPOINTS if count <= job.evaluations]
 
 
-def best_read(visits: Sequence[Visit]) -> Architecture:
-    """The best single reading among those that meet the target, else any."""
+def best_measured(visits: Sequence[Visit]) -> Architecture:
+    """Return the network with the best measured accuracy, of those that meet the target if there are any."""
     return max(visits, key=lambda visit: (visit.meets, visit.reading)).arch
 
 
-def carry_out(made_up: bool, job: Job) -> dict[str, Any]:
-    """One search, in figures."""
+def run_job(made_up: bool, job: Job) -> dict[str, Any]:
+    """Run one search and return its results."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     task = tasks(made_up)[job.task]
-    visits, handed = (in_search if job.filtered else as_it_comes)(task, job)
-    read = [best_read(visits[:count]) for count in CHECKPOINTS if count <= len(visits)]
+    visits, selected = (run_filtered if job.filtered else run_unfiltered)(task, job)
+    read = [best_measured(visits[:count]) for count in CHECKPOINTS if count <= len(visits)]
     return {
         "task": task.name,
         "sampler": job.label,
@@ -151,34 +157,34 @@ def carry_out(made_up: bool, job: Job) -> dict[str, Any]:
         "run": job.run,
         "truth": [round(task.truth(visit.arch), 4) if visit.meets else None for visit in visits],
         "mmacs": [round(MACS.estimate(visit.arch).value / 1e6, 4) for visit in visits],
-        "handed": [round(task.truth(arch), 4) if feasible(task, arch) else None for arch in handed],
+        "handed": [round(task.truth(arch), 4) if feasible(task, arch) else None for arch in selected],
         "read": [round(task.truth(arch), 4) if feasible(task, arch) else None for arch in read],
     }
 
 
 def jobs(made_up: bool, runs: int, evaluations: int) -> Iterable[Job]:
-    """Every sampler on every task, and for the front where there is no limit; run after run.
+    """Yield every sampler on every task, and on the Pareto front without a limit, run after run.
 
-    For the whole front nothing is filtered but repetitions.
+    For the Pareto front the filter rejects only repeated networks.
     """
-    whole = [(task, "hard") for task in range(len(tasks(made_up)))]
-    whole += [] if made_up else [(LIMITS.index(""), "pareto")]
+    searches = [(task, "hard") for task in range(len(tasks(made_up)))]
+    searches += [] if made_up else [(LIMITS.index(""), "pareto")]
     for run in range(runs):
-        for task, objective in whole:
+        for task, objective in searches:
             filtered = FILTERED if objective == "hard" else FILTERED[:1]
             yield from (Job(task, name, True, objective, run, evaluations) for name in filtered)
-            yield from (Job(task, name, False, objective, run, evaluations) for name in STOCK)
+            yield from (Job(task, name, False, objective, run, evaluations) for name in UNFILTERED)
 
 
 def main() -> None:
-    """Run what is missing, then report."""
+    """Run the searches that are missing, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("experiments/sample_efficiency"))
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--made-up-runs", type=int, default=10)
     parser.add_argument("--evaluations", type=int, default=200)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--report-only", action="store_true", help="of the searches that are there")
+    parser.add_argument("--report-only", action="store_true", help="run nothing, and report the existing searches")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for made_up, runs in ((False, arguments.runs), (True, arguments.made_up_runs)):
@@ -189,20 +195,20 @@ def main() -> None:
 
 
 def run_missing(path: Path, made_up: bool, wanted: Sequence[Job], processes: int) -> None:
-    """Searches that the file does not have yet; a line each, written as they end."""
+    """Run the searches that the file does not contain, and append a line for each when it ends."""
     known = {key(json.loads(line)) for line in path.read_text().splitlines()} if path.exists() else set()
     names = [task.name for task in tasks(made_up)]
     left = [job for job in wanted if (names[job.task], job.label, job.objective, job.run) not in known]
-    begun = time.monotonic()
+    start = time.monotonic()
     with ProcessPoolExecutor(processes) as pool, path.open("a", encoding="utf-8") as out:
-        for done, row in enumerate(pool.map(carry_out, [made_up] * len(left), left), 1):
+        for done, row in enumerate(pool.map(run_job, [made_up] * len(left), left), 1):
             out.write(json.dumps(row) + "\n")
             out.flush()
-            print(f"\r{done} of {len(left)}, {time.monotonic() - begun:.0f} s", end="", file=sys.stderr, flush=True)
+            print(f"\r{done} of {len(left)}, {time.monotonic() - start:.0f} s", end="", file=sys.stderr, flush=True)
 
 
 def key(row: dict[str, Any]) -> tuple[str, str, str, int]:
-    """What tells searches apart."""
+    """Return what identifies a search."""
     return row["task"], row["sampler"], row["objective"], row["run"]
 
 

@@ -1,11 +1,11 @@
-"""How much more does a search get done with two workers: processes, threads and machines of a Ray cluster in turns.
+"""Measure how many more trials two workers finish: processes, threads, and nodes of a Ray cluster take turns.
 
     python benchmarks/scaling.py --json scaling.json            # reads $NAS_TEST_DATA/cifar10_small
 
-Trials a minute of short trainings, all of them the same one, by workers that have begun and hold the images. A node of
-a cluster has one core and is on this machine; it is begun anew for each turn, and pinned as the processes are. Ratios
-are of pairs of one turn, their spread is that over turns. Close other programs: two cores are used.
-`waiting.py` is about many workers that hardly compute.
+The result is the number of trials per minute, each the same short training run, by workers that have started and hold
+the images. A node of the Ray cluster is on this machine and has one core, to which it is bound like the processes; the
+nodes are started again for each turn. Ratios are computed within a turn, and their range is that over the turns. Two
+cores are used, so close other programs. `waiting.py` measures many workers that hardly compute.
 """
 
 import argparse
@@ -56,19 +56,19 @@ Make = Callable[[], contextlib.AbstractContextManager[Workers]]
 
 
 def start_node(folder: Path, port: int, core: int, *, head: bool) -> "subprocess.Popen[bytes]":
-    """A node of a Ray cluster, of one core."""
+    """Start a node of a Ray cluster on one core."""
     role = ["--head", f"--port={port}", f"--temp-dir={folder}"] if head else [f"--address={LOCAL}:{port}"]
     size = ["--num-cpus=1", "--num-gpus=0", "--object-store-memory=300000000", f"--node-ip-address={LOCAL}"]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *role, *size]
     environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
     node = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603
-    psutil.Process(node.pid).cpu_affinity([core])  # all that comes from it is there too
+    psutil.Process(node.pid).cpu_affinity([core])  # its child processes inherit the core
     return node
 
 
 @contextmanager
 def on_ray(cores: Sequence[int]) -> Iterator[Workers]:
-    """Workers on a cluster of so many nodes, gone at the end."""
+    """Return workers on a Ray cluster with a node on each core; the cluster is stopped at the end of the context."""
     folder, nodes = Path(tempfile.mkdtemp(prefix="ray-")), list["subprocess.Popen[bytes]"]()
     with socket.socket() as probe:
         probe.bind((LOCAL, 0))
@@ -82,20 +82,20 @@ def on_ray(cores: Sequence[int]) -> Iterator[Workers]:
             yield workers
     finally:
         for node in nodes:
-            end(node)
+            kill_node(node)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """Something holds."""
+    """Wait until a condition holds."""
     give_up = time.monotonic() + JOIN_S
     while not holds():
         assert time.monotonic() < give_up
         time.sleep(0.05)
 
 
-def end(node: "subprocess.Popen[bytes]") -> None:
-    """With all that came from it."""
+def kill_node(node: "subprocess.Popen[bytes]") -> None:
+    """Kill a node and all its child processes."""
     with contextlib.suppress(psutil.Error):
         for process in psutil.Process(node.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
@@ -104,8 +104,8 @@ def end(node: "subprocess.Popen[bytes]") -> None:
     node.wait()
 
 
-def ways(cores: Sequence[int]) -> Mapping[str, Make]:
-    """How to have them evaluated."""
+def make_by_name(cores: Sequence[int]) -> Mapping[str, Make]:
+    """Return the kinds of workers by name."""
     first, second = cores[:2]
     single, other = Place((first,), 1), Place((second,), 1)
     return {
@@ -118,50 +118,50 @@ def ways(cores: Sequence[int]) -> Mapping[str, Make]:
 
 
 def finish(workers: Workers, calls: Sequence[Call]) -> list[Outcome]:
-    """All of them, as many at once as are let in."""
-    waiting, running, back = list(enumerate(calls)), 0, list[Outcome]()
+    """Evaluate all calls, as many at once as there are free workers."""
+    waiting, running, results = list(enumerate(calls)), 0, list[Outcome]()
     while waiting or running:
         while waiting and workers.free:
             number, call = waiting.pop(0)
             workers.start(("", number), call)
             running += 1
-        told = [outcome for _, outcome in workers.poll()]
-        running -= len(told)
-        back += told
-    assert all(not outcome.reason for outcome in back), back
-    return back
+        received = [outcome for _, outcome in workers.poll()]
+        running -= len(received)
+        results += received
+    assert all(not outcome.reason for outcome in results), results
+    return results
 
 
 def rate(make: Make, warm_up: Sequence[Call], calls: Sequence[Call]) -> tuple[float, float]:
-    """Trials a minute, and the seconds of one."""
+    """Return the number of trials per minute, and the median duration of a trial in seconds."""
     with make() as workers:
         finish(workers, warm_up)
-        begun = time.perf_counter()
-        back = finish(workers, calls)
-        seconds = time.perf_counter() - begun
-    return 60 * len(calls) / seconds, median(outcome.seconds for outcome in back)
+        start = time.perf_counter()
+        results = finish(workers, calls)
+        seconds = time.perf_counter() - start
+    return 60 * len(calls) / seconds, median(outcome.seconds for outcome in results)
 
 
-def make_calls(given: argparse.Namespace, arch: Architecture) -> tuple[list[Call], list[Call]]:
-    """To warm up, and those that are timed; all with the same images."""
-    data = images_of(given.data, given.resolution, given.images)
-    call = Call(Single(TrainEvaluator(data)), arch, given.resolution, 0, given.epochs)
-    return [evolve(call, epochs=1)] * 2, [call] * given.trials
+def make_calls(options: argparse.Namespace, arch: Architecture) -> tuple[list[Call], list[Call]]:
+    """Return the calls that warm the workers up, and those that are timed; all use the same images."""
+    data = images_of(options.data, options.resolution, options.images)
+    call = Call(Single(TrainEvaluator(data)), arch, options.resolution, 0, options.epochs)
+    return [evolve(call, epochs=1)] * 2, [call] * options.trials
 
 
-def measure(given: argparse.Namespace) -> Row:
-    """In turns, told as it comes."""
-    warm_up, calls = make_calls(given, parse_text(NETWORK))
+def measure(options: argparse.Namespace) -> Row:
+    """Measure all kinds of workers in turns, and print each result at once."""
+    warm_up, calls = make_calls(options, parse_text(NETWORK))
     rates: dict[str, list[float]] = {}
-    lengths: dict[str, list[float]] = {}
-    for turn in range(given.repeats):
-        for name, make in ways(find_cores()).items():
+    durations: dict[str, list[float]] = {}
+    for turn in range(options.repeats):
+        for name, make in make_by_name(find_cores()).items():
             found, seconds = rate(make, warm_up, calls)
             rates.setdefault(name, []).append(found)
-            lengths.setdefault(name, []).append(seconds)
-            print(f"turn {turn + 1}, {name}: {found:.1f} trials a minute, {seconds:.1f} s each", flush=True)
+            durations.setdefault(name, []).append(seconds)
+            print(f"turn {turn + 1}, {name}: {found:.1f} trials per minute, {seconds:.1f} s each", flush=True)
     rows = [
-        {"way": name, **spread("trials_a_minute", each), **spread("trial_s", lengths[name])}
+        {"way": name, **spread("trials_a_minute", each), **spread("trial_s", durations[name])}
         for name, each in rates.items()
     ]
     ratios = [
@@ -171,47 +171,47 @@ def measure(given: argparse.Namespace) -> Row:
 
 
 def paired(ones: Sequence[float], others: Sequence[float]) -> list[float]:
-    """Ratios within a turn."""
+    """Return the ratios within each turn."""
     return [one / other for one, other in zip(ones, others, strict=True)]
 
 
 def spread(name: str, values: Sequence[float]) -> Row:
-    """The median and the range."""
+    """Return the median and the range."""
     return {name: median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
 
 
 def show(rows: Sequence[Row]) -> None:
-    """As a table."""
+    """Print a table."""
     print(pandas.DataFrame(rows).to_string(index=False, float_format="%.2f"), end="\n\n", flush=True)
 
 
 def arguments() -> argparse.Namespace:
-    """What is asked for."""
-    usual = str(Path(os.environ.get("NAS_TEST_DATA", ".")) / "cifar10_small")
+    """Return the options."""
+    default = str(Path(os.environ.get("NAS_TEST_DATA", ".")) / "cifar10_small")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=usual, help="images, a folder or file that load_images reads")
+    parser.add_argument("--data", default=default, help="images: a folder or file that load_images reads")
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=8, help="of each way and turn")
+    parser.add_argument("--trials", type=int, default=8, help="number of trials of each kind of workers in each turn")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure and print."""
-    given = arguments()
+    """Measure, and print the results."""
+    options = arguments()
     quiet_optuna()
     machine = this_machine(Device())
-    asked = {name: value for name, value in vars(given).items() if name not in ("json", "data")}
-    report: Row = {"machine": {"cpu": machine.cpu, "cores": machine.cores}, "torch": torch.__version__, **asked}
+    settings = {name: value for name, value in vars(options).items() if name not in ("json", "data")}
+    report: Row = {"machine": {"cpu": machine.cpu, "cores": machine.cores}, "torch": torch.__version__, **settings}
     print(report, end="\n\n")
-    report |= measure(given)
+    report |= measure(options)
     show(report["rows"])
     show(report["ratios"])
-    if given.json:
-        given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

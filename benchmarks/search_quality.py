@@ -1,10 +1,10 @@
-"""Is a search worth more than luck? The winner of a default search against random architectures of the same band.
+"""Compare the best network of a default search with random architectures of the same cost range.
 
     python benchmarks/search_quality.py --data "$NAS_TEST_DATA/cifar10_small" --out experiments/search_quality
 
-Both sides are trained by the same proxy with the same seeds; the search itself sees one seed alone, and the winner is
-scored again with all of them. Every training runs on one thread, several side by side. The result file is written as
-trainings finish, so a run that was stopped goes on.
+All networks are trained by the same proxy task with the same seeds. The search itself uses one seed, and its best
+network is trained again with all seeds. Every training run uses one thread, and several run at once. The result file is
+written after each training run, so an interrupted benchmark continues.
 """
 
 import argparse
@@ -40,23 +40,23 @@ RANDOM_SEED = 1
 
 
 def random_architectures(count: int) -> list[str]:
-    """Architectures of the band, drawn uniformly."""
+    """Return random architectures of the cost range."""
     space, targets = find_space("mnasnet"), (parse_target(TARGET),)
-    band = make_cost_range(space, targets, limits(targets, band=0.9, objective="soft"))
+    cost_range = make_cost_range(space, targets, limits(targets, band=0.9, objective="soft"))
     picks = space.sample(np.random.default_rng(RANDOM_SEED), 100 * count)
-    inside = picks[band.excess(picks) == 0][:count]
+    inside = picks[cost_range.excess(picks) == 0][:count]
     return [format_text(canonical(space.from_picks(row))) for row in inside.tolist()]
 
 
 def train(data: str, arch: str, seed: int) -> float:
-    """Accuracy after the proxy's last epoch."""
+    """Return the accuracy after the last epoch of the proxy training."""
     torch.set_num_threads(1)
     evaluator = TrainEvaluator(load_images(data, resolution=32), seed=seed, device="cpu")
     return list(evaluator.evaluate(parse_text(arch), EPOCHS))[-1]
 
 
 def find_winner(data: str, storage: str) -> str:
-    """The best architecture of a default search."""
+    """Return the best architecture of a default search."""
     torch.set_num_threads(1)
     quiet_optuna()
     evaluator = TrainEvaluator(load_images(data, resolution=32), seed=SEARCH_SEED, device="cpu")
@@ -67,7 +67,7 @@ def find_winner(data: str, storage: str) -> str:
 
 
 def summary(done: dict[str, dict[str, float]], winner: str | None, data: str) -> dict[str, Any]:
-    """What is known so far, with its circumstances."""
+    """Return the results so far, with versions and settings."""
     means = {arch: statistics.mean(by_seed.values()) for arch, by_seed in done.items() if by_seed}
     others = [mean for arch, mean in means.items() if arch != winner]
     return {
@@ -91,7 +91,7 @@ def summary(done: dict[str, dict[str, float]], winner: str | None, data: str) ->
 
 
 def run(data: str, out: Path, randoms: int, seeds: int, workers: int) -> None:
-    """Train everything that the result file has not yet, writing it as trainings finish."""
+    """Do the training runs that the result file lacks, and write it after each of them."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "result.json"
     before = json.loads(path.read_text()) if path.exists() else {"accuracies": {}, "winner": None}
@@ -114,7 +114,7 @@ def run(data: str, out: Path, randoms: int, seeds: int, workers: int) -> None:
 
 
 def main() -> None:
-    """Parse the command line."""
+    """Read the options and run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, required=True)

@@ -1,9 +1,9 @@
-"""Does a supernet rank networks as whole trainings do? Kendall's tau over networks of NAS-Bench-Macro.
+"""Measure how well a supernet ranks networks of NAS-Bench-Macro, by Kendall's tau with complete training runs.
 
     python benchmarks/supernet.py --data "$NAS_TEST_DATA/cifar10_small" --table "$NAS_TEST_DATA/nasbench_macro.parquet"
 
-The table's accuracies are those of 50 epochs on CIFAR-10 with three seeds. A training that was stopped goes on. Beside
-the accuracies' tau stands that of the networks' MACs, which need no training at all.
+The accuracies of the table are from training runs of 50 epochs on CIFAR-10 with three seeds. An interrupted training
+run of the supernet continues. For comparison, the tau of the networks' MACs, which need no training, is printed too.
 """
 
 import argparse
@@ -32,16 +32,16 @@ NETWORKS_SEED = 12345
 Z = 1.959964
 
 
-def tau(true: Sequence[float], said: Sequence[float]) -> dict[str, float]:
-    """Kendall's tau-b with its 95% interval (Bonett & Wright 2000: Fisher's z with a variance of 0.437 / (n - 4))."""
-    value = float(kendalltau(true, said).statistic)
+def tau(true: Sequence[float], measured: Sequence[float]) -> dict[str, float]:
+    """Return Kendall's tau-b with its 95% interval (Bonett & Wright 2000: Fisher's z, variance 0.437 / (n - 4))."""
+    value = float(kendalltau(true, measured).statistic)
     half = Z * math.sqrt(0.437 / (len(true) - 4))
     low, high = (math.tanh(math.atanh(value) + side * half) for side in (-1, 1))
     return {name: round(number, 3) for name, number in (("tau", value), ("low", low), ("high", high))}
 
 
 def choose(table: str, count: int) -> list[tuple[Architecture, float]]:
-    """Distinct networks of the table with their mean accuracies."""
+    """Return different networks of the table with their mean accuracies."""
     rows = read_table(table, find_space("nasbench_macro"), "acc_mean", ("op*",)).rows
     chosen = np.random.default_rng(NETWORKS_SEED).choice(len(rows), count, replace=False)
     known = list(rows.items())
@@ -49,19 +49,19 @@ def choose(table: str, count: int) -> list[tuple[Architecture, float]]:
 
 
 def measure(evaluator: SupernetEvaluator, networks: Sequence[tuple[Architecture, float]]) -> dict[str, Any]:
-    """Train or read the weights, score the networks, and compare."""
+    """Train the supernet or read its weights, evaluate the networks, and compare."""
     evaluator.prepare()
-    begun = time.process_time(), time.monotonic()
-    said = [next(evaluator.evaluate(arch, 1)) for arch, _ in networks]
-    processor, wall = time.process_time() - begun[0], time.monotonic() - begun[1]
+    start = time.process_time(), time.monotonic()
+    measured = [next(evaluator.evaluate(arch, 1)) for arch, _ in networks]
+    processor, wall = time.process_time() - start[0], time.monotonic() - start[1]
     true = [accuracy for _, accuracy in networks]
     return {
-        "supernet": tau(true, said),
+        "supernet": tau(true, measured),
         "macs": tau(true, [float(cost(arch).macs) for arch, _ in networks]),
         "networks": len(networks),
-        "accuracies": [round(min(said), 3), round(max(said), 3)],
-        "seconds_a_verdict": round(wall / len(said), 2),
-        "processor_seconds_a_verdict": round(processor / len(said), 2),
+        "accuracies": [round(min(measured), 3), round(max(measured), 3)],
+        "seconds_a_verdict": round(wall / len(measured), 2),
+        "processor_seconds_a_verdict": round(processor / len(measured), 2),
         "described": dict(evaluator.describe()),
     }
 
@@ -83,21 +83,21 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=Recipe().learning_rate)
     parser.add_argument("--batch-size", type=int, default=SupernetRecipe().training.batch_size)
     parser.add_argument("--folder", type=Path, default=Path("nas-supernets"))
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    usual = SupernetRecipe()
-    training = attrs.evolve(usual.training, learning_rate=given.learning_rate, batch_size=given.batch_size)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    default = SupernetRecipe()
+    training = attrs.evolve(default.training, learning_rate=options.learning_rate, batch_size=options.batch_size)
     evaluator = SupernetEvaluator(
         find_space("nasbench_macro"),
-        load_images(given.data, resolution=given.resolution),
-        folder=given.folder,
-        recipe=SupernetRecipe(given.epochs, given.sampling, tuple(given.own), training),
-        seed=given.seed,
-        device=given.device,
-        verdict=given.verdict,
-        say=lambda message: print(message, f"({time.process_time():.0f} s of processor)", flush=True),
+        load_images(options.data, resolution=options.resolution),
+        folder=options.folder,
+        recipe=SupernetRecipe(options.epochs, options.sampling, tuple(options.own), training),
+        seed=options.seed,
+        device=options.device,
+        verdict=options.verdict,
+        say=lambda message: print(message, f"({time.process_time():.0f} s of CPU time)", flush=True),
     )
-    print(json.dumps(measure(evaluator, choose(given.table, given.networks)), indent=1))
+    print(json.dumps(measure(evaluator, choose(options.table, options.networks)), indent=1))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""How much faster than a plain PyTorch loop is the proxy training? Both in turn, epoch by epoch, in one run.
+"""Compare the speed of the proxy training with a plain PyTorch loop; both train alternately, epoch by epoch.
 
     python benchmarks/training.py --data "$NAS_TEST_DATA/cifar10_small" --arch small --seeds 3 --json training.json
     python benchmarks/training.py --data "$NAS_TEST_DATA/cifar10_small" --arch efficientnet-b0 --images 2000 --threads 2
-    python benchmarks/training.py --data "$NAS_TEST_DATA/cifar10_small" --cpu-time      # where other programs run too
+    python benchmarks/training.py --data "$NAS_TEST_DATA/cifar10_small" --cpu-time      # if other programs are running
 
 The plain loop (`plain_training.py`) trains the same network on the same images with the same batch size, optimizer,
-schedule and loss; it gets the number of loader workers that is fastest here. Images a second are those trained on, by
-the time of an epoch with its validation. The proxy decodes all images once for a whole search; that is told apart.
+schedule and loss, and with the number of loader workers that is fastest on this machine. Images per second are training
+images over the duration of an epoch, which includes validation. The proxy training decodes all images once for a whole
+search; the duration of this is reported separately.
 """
 
 import argparse
@@ -35,59 +36,57 @@ from nas.train.device import find_device
 from nas.train.recipe import Recipe
 
 WORKERS = (0, 1, 2)
-PROBED = 320  # images that the plain loop's number of workers is chosen by
+PROBED = 320  # number of images with which the number of loader workers is chosen
 
 
 def main() -> None:
-    """Run it and print what was found."""
-    given = arguments()
-    if given.threads or given.cpu_time:
-        torch.set_num_threads(given.threads or 1)
-    clock = time.process_time if given.cpu_time else time.perf_counter
-    device, begun = find_device(given.device), time.perf_counter()
-    data = load_images(given.data, resolution=given.resolution, images=given.images)
-    report: dict[str, Any] = surroundings(given, device) | {"seconds_to_load": time.perf_counter() - begun}
-    parts = read_encoded(given.data, given.images)
-    for name, arch in networks(given).items():
-        recipe = Recipe(batch_size=given.batch_size)
-        seconds = {} if given.cpu_time else seconds_by_workers(parts, data, recipe, device, arch)
+    """Run the comparison and print the results."""
+    options = arguments()
+    if options.threads or options.cpu_time:
+        torch.set_num_threads(options.threads or 1)
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    device, start = find_device(options.device), time.perf_counter()
+    data = load_images(options.data, resolution=options.resolution, images=options.images)
+    report: dict[str, Any] = environment(options, device) | {"seconds_to_load": time.perf_counter() - start}
+    parts = read_encoded(options.data, options.images)
+    for name, arch in networks(options).items():
+        recipe = Recipe(batch_size=options.batch_size)
+        seconds = {} if options.cpu_time else seconds_by_workers(parts, data, recipe, device, arch)
         workers = min(seconds, key=seconds.__getitem__, default=0)
-        found = compared(PlainLoop(parts, data, recipe, device, workers), arch, given.epochs, given.seeds, clock)
+        found = compare(PlainLoop(parts, data, recipe, device, workers), arch, options.epochs, options.seeds, clock)
         report[name] = {"plain_workers": workers, "seconds_by_workers": seconds, **found}
         print(json.dumps({name: report[name]}, indent=1), flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="images, as nas search takes them; stored with their bytes")
+    parser.add_argument("--data", required=True, help="images, as `nas search --data` takes them, in encoded form")
     parser.add_argument(
-        "--arch", action="append", default=[], help="a preset, small, or a file with an architecture's text"
+        "--arch", action="append", default=[], help="preset, `small`, or file with the text of an architecture"
     )
-    parser.add_argument("--space", help="a network drawn from this space")
+    parser.add_argument("--space", help="search space from which a random network is drawn")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--images", type=int, help="to train on; all without it")
+    parser.add_argument("--images", type=int, help="number of training images; by default all")
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--batch-size", type=int, default=Recipe().batch_size)
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of each side")
+    parser.add_argument("--seeds", type=int, default=1, help="number of training runs of each loop")
     parser.add_argument("--device")
-    parser.add_argument("--threads", type=int, help="of torch")
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="by the processor's seconds, on one thread and without workers"
-    )
-    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument("--threads", type=int, help="number of threads of torch")
+    parser.add_argument("--cpu-time", action="store_true", help="measure CPU time, on one thread and without workers")
+    parser.add_argument("--json", type=Path, help="file for the results")
     return parser.parse_args()
 
 
-def networks(given: argparse.Namespace) -> dict[str, Architecture]:
-    """What is trained, by name."""
-    found = {name: _network(name) for name in given.arch}
-    if given.space or not found:
-        space = find_space(given.space or "mnasnet")
+def networks(options: argparse.Namespace) -> dict[str, Architecture]:
+    """Return the networks to train, by name."""
+    found = {name: _network(name) for name in options.arch}
+    if options.space or not found:
+        space = find_space(options.space or "mnasnet")
         picks = space.sample(np.random.default_rng(0), 1)[0].tolist()
-        found[f"a network of {given.space or 'mnasnet'}"] = space.from_picks(picks)
+        found[f"a network of {options.space or 'mnasnet'}"] = space.from_picks(picks)
     return found
 
 
@@ -97,38 +96,36 @@ def _network(name: str) -> Architecture:
     return parse_text(SMALL if name == "small" else Path(name).read_text(encoding="utf-8"))
 
 
-def surroundings(given: argparse.Namespace, device: str) -> dict[str, Any]:
-    """What the figures depend on besides."""
+def environment(options: argparse.Namespace, device: str) -> dict[str, Any]:
+    """Return the device, threads, version of torch and options, on which the results depend."""
     machine = this_machine(Device())
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else machine.cpu
-    options = {key: str(value) if isinstance(value, Path) else value for key, value in vars(given).items()}
-    return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__, "options": options}
+    recorded = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+    return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__, "options": recorded}
 
 
 def seconds_by_workers(
     parts: dict[str, Encoded], data: ImageData, recipe: Recipe, device: str, arch: Architecture
 ) -> dict[int, float]:
-    """Seconds that the plain loop takes for a second epoch of some images, by its number of workers."""
+    """Return the seconds of the plain loop for the second epoch on a few images, by number of workers."""
     some = {part: Encoded(held.files[:PROBED], held.labels[:PROBED]) for part, held in parts.items()}
     seconds = {}
     for workers in WORKERS:
         epochs = PlainLoop(some, data, recipe, device, workers).epochs(arch, 2, 0)
         next(epochs)
-        seconds[workers] = timed(epochs, time.perf_counter)[0]
+        seconds[workers] = time_epoch(epochs, time.perf_counter)[0]
     return seconds
 
 
-def timed(epochs: Iterator[float], clock: Callable[[], float]) -> tuple[float, float]:
-    """Seconds of the next epoch, and the accuracy after it."""
-    begun = clock()
+def time_epoch(epochs: Iterator[float], clock: Callable[[], float]) -> tuple[float, float]:
+    """Return the duration of the next epoch in seconds, and the accuracy after it."""
+    start = clock()
     accuracy = next(epochs)
-    return clock() - begun, accuracy
+    return clock() - start, accuracy
 
 
-def compared(
-    loop: PlainLoop, arch: Architecture, epochs: int, seeds: int, clock: Callable[[], float]
-) -> dict[str, Any]:
-    """Both trainings with every seed, an epoch of each in turn."""
+def compare(loop: PlainLoop, arch: Architecture, epochs: int, seeds: int, clock: Callable[[], float]) -> dict[str, Any]:
+    """Run both loops with every seed, alternately epoch by epoch."""
     seconds: dict[str, list[float]] = {"proxy": [], "plain": []}
     accuracies: dict[str, list[float]] = {"proxy": [], "plain": []}
     for seed in range(seeds):
@@ -137,7 +134,7 @@ def compared(
         for epoch in range(epochs):
             last = {}
             for side in sorted(sides, reverse=bool((seed + epoch) % 2)):
-                taken, last[side] = timed(sides[side], clock)
+                taken, last[side] = time_epoch(sides[side], clock)
                 seconds[side].append(taken)
         for side, accuracy in last.items():
             accuracies[side].append(accuracy)
@@ -145,7 +142,7 @@ def compared(
 
 
 def summary(seconds: dict[str, list[float]], accuracies: dict[str, list[float]], images: int) -> dict[str, Any]:
-    """Medians with least and most, and what the accuracies differ by."""
+    """Return medians, minima and maxima of the speeds, and the differences of the accuracies."""
     ratios = [plain / proxy for plain, proxy in zip(seconds["plain"], seconds["proxy"], strict=True)]
     rates = {side: spread([images / each for each in held]) for side, held in seconds.items()}
     last = {side: {"mean": mean(held), "each": held} for side, held in accuracies.items()}
@@ -160,7 +157,7 @@ def summary(seconds: dict[str, list[float]], accuracies: dict[str, list[float]],
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Median, least and most."""
+    """Return the median, the minimum and the maximum."""
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 

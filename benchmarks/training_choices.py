@@ -1,12 +1,12 @@
-"""What each choice of the proxy training costs or gains here: every variant in turn, step by step, in one run.
+"""Measure the effect of each choice of the proxy training; all variants take turns, step by step, in one run.
 
     python benchmarks/training_choices.py steps --arch efficientnet-b0 --compile --json steps.json
-    python benchmarks/training_choices.py steps --cpu-time    # where other programs run too
+    python benchmarks/training_choices.py steps --cpu-time    # if other programs are running
     python benchmarks/training_choices.py average --data "$NAS_TEST_DATA/cifar10_small" --images 4000 --epochs 3 5
 
-`steps` gives the time of a step, by image, over that of the usual training, on made-up images of 32 pixels. `average`
-scores the last weights and their running averages, which do not change the training, side by side; `batches` compares
-batch sizes.
+`steps` measures the duration of a training step per image, relative to the default training, on random images of 32
+pixels. `average` compares the accuracy of the last weights with that of running averages of the weights, which do not
+change the training. `batches` compares batch sizes.
 """
 
 import argparse
@@ -46,19 +46,19 @@ Step = Callable[[], object]
 
 
 def main() -> None:
-    """Run what was asked for and print it."""
+    """Run the part that is asked for, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=sorted(PARTS))
-    parser.add_argument("--arch", default="", help="a preset; a small network without it")
+    parser.add_argument("--arch", default="", help="preset; by default a small network")
     parser.add_argument("--data", default="digits")
     parser.add_argument("--images", type=int)
     parser.add_argument("--epochs", type=int, nargs="+", default=[3, 5])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=10, help="steps of each variant")
-    parser.add_argument("--compile", action="store_true", help="torch.compile too")
-    parser.add_argument("--cpu-time", action="store_true", help="one thread, by the processor's seconds")
+    parser.add_argument("--repeats", type=int, default=10, help="number of steps of each variant")
+    parser.add_argument("--compile", action="store_true", help="include torch.compile")
+    parser.add_argument("--cpu-time", action="store_true", help="measure CPU time, on one thread")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument("--json", type=Path, help="file for the results")
     given = parser.parse_args()
     found = {"torch": torch.__version__, "threads": torch.get_num_threads(), **PARTS[given.part](given)}
     print(json.dumps(found, indent=1))
@@ -67,19 +67,19 @@ def main() -> None:
 
 
 def network(given: argparse.Namespace) -> Architecture:
-    """What is trained."""
+    """Return the network to train."""
     return preset(given.arch) if given.arch else parse_text(SMALL)
 
 
 def model_of(arch: Architecture, recipe: Recipe, device: str) -> nn.Module:
-    """The network as the evaluator starts it."""
+    """Return the torch module with the initial weights of the proxy training."""
     model = build_model(recipe.adapt(arch.adapted(resolution=32, classes=10)))
     start_quietly(model)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def noise(count: int = 2048) -> ImageData:
-    """Made-up images."""
+    """Return random images."""
     images = torch.randint(0, 256, (count, 3, 32, 32)).to(torch.uint8)
     part = Images(images, torch.randint(0, 10, (count,)))
     return ImageData("noise", tuple("0123456789"), part, part, None, (0.5,) * 3, (0.25,) * 3, "")
@@ -87,7 +87,7 @@ def noise(count: int = 2048) -> ImageData:
 
 @attrs.frozen(eq=False)
 class Contiguous(Training):
-    """Images channel by channel in memory, as torch has them."""
+    """Training with channels first in memory, the default of torch."""
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         return model(self.scaling(images.contiguous()))  # type: ignore[no-any-return]
@@ -95,7 +95,7 @@ class Contiguous(Training):
 
 @attrs.frozen(eq=False)
 class FloatsFirst(Training):
-    """Augments floats in place of bytes."""
+    """Training that augments floats instead of bytes."""
 
     def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
         shift = round(self.recipe.shift * self.data.resolution)
@@ -106,34 +106,34 @@ class FloatsFirst(Training):
 
 
 def steps(given: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of a step by image, over those of the usual training."""
+    """Return the duration of a step per image, relative to the default training."""
     if given.cpu_time:
         torch.set_num_threads(1)
     clock = time.process_time if given.cpu_time else time.perf_counter
-    made = dict(variants(given))
-    taken: dict[str, list[float]] = {name: [] for name in made}
-    first = {name: timed(step, clock) for name, (step, _) in made.items()}
+    steps_by_variant = dict(variants(given))
+    taken: dict[str, list[float]] = {name: [] for name in steps_by_variant}
+    first = {name: time_step(step, clock) for name, (step, _) in steps_by_variant.items()}
     for _ in range(given.repeats):
-        for name, (step, images) in made.items():
-            taken[name].append(timed(step, clock) / images)
-    usual = median(taken["usual"])
+        for name, (step, images) in steps_by_variant.items():
+            taken[name].append(time_step(step, clock) / images)
+    default = median(taken["usual"])
     rows = {
-        name: {"time": median(held) / usual, "least": min(held) / min(taken["usual"])} for name, held in taken.items()
+        name: {"time": median(held) / default, "least": min(held) / min(taken["usual"])} for name, held in taken.items()
     }
-    return {"images_a_second": 1 / usual, "variants": rows, "first_step_s": first}
+    return {"images_a_second": 1 / default, "variants": rows, "first_step_s": first}
 
 
-def timed(step: Step, clock: Callable[[], float]) -> float:
-    """Seconds of one step; reading its result waits for the device."""
-    begun = clock()
+def time_step(step: Step, clock: Callable[[], float]) -> float:
+    """Return the seconds of one step; reading the result waits for the device."""
+    start = clock()
     result = step()
     if isinstance(result, Tensor):
         result.sum().item()
-    return clock() - begun
+    return clock() - start
 
 
 def variants(given: argparse.Namespace) -> Iterator[tuple[str, tuple[Step, int]]]:
-    """What is timed by name, and the images it takes."""
+    """Yield the name of each variant, with its step and the number of images of the step."""
     arch, data, recipe = network(given), noise(), Recipe()
 
     def training(kind: type[Training] = Training, model: nn.Module | None = None, **changed: Any) -> Training:
@@ -163,8 +163,8 @@ def variants(given: argparse.Namespace) -> Iterator[tuple[str, tuple[Step, int]]
         object.__setattr__(other, "optimizer", torch.optim.AdamW(groups))
         yield name, stepping(other)
     step, images = stepping(training())
-    yield "denormals flushed", (lambda: within(flushed, step), images)
-    yield "matmul precision high", (lambda: within(rounded, step), images)
+    yield "denormals flushed", (lambda: run_within(denormals_flushed, step), images)
+    yield "matmul precision high", (lambda: run_within(less_precise_products, step), images)
     if given.compile:
         compiled: Any = torch.compile(model_of(arch, recipe, given.device))
         yield "compiled", stepping(training(model=compiled))
@@ -172,41 +172,41 @@ def variants(given: argparse.Namespace) -> Iterator[tuple[str, tuple[Step, int]]
 
 
 def validations(of: Training) -> Iterator[tuple[str, tuple[Step, int]]]:
-    """The same images validated by batches of several sizes."""
+    """Yield steps that validate the same images with several batch sizes."""
     for size in (100, 250, 500, 2000):
         yield f"validation by {size}", (lambda size=size: of.right(slice(0, size)), size)  # type: ignore[misc]
 
 
-def within(setting: Callable[[], Any], step: Step) -> object:
-    """A step under a setting of torch's."""
+def run_within(setting: Callable[[], Any], step: Step) -> object:
+    """Run a step under a setting of torch."""
     with setting():
         return step()
 
 
 @contextmanager
-def flushed() -> Iterator[None]:
-    """Numbers next to nothing are nothing."""
+def denormals_flushed() -> Iterator[None]:
+    """Flush denormal numbers to zero inside the context."""
     torch.set_flush_denormal(True)
     yield
     torch.set_flush_denormal(False)
 
 
 @contextmanager
-def rounded() -> Iterator[None]:
-    """Matrices may be multiplied in less than fp32."""
+def less_precise_products() -> Iterator[None]:
+    """Allow matrix products with less precision than fp32 inside the context."""
     torch.set_float32_matmul_precision("high")
     yield
     torch.set_float32_matmul_precision("highest")
 
 
 def averages(given: argparse.Namespace) -> dict[str, Any]:
-    """Accuracies after the last epoch: of the weights, and what running averages of them add."""
+    """Return accuracies after the last epoch, and what running averages of the weights add to them."""
     data = load_images(given.data, resolution=32, images=given.images)
     return {f"{epochs} epochs": averaged(given, data, epochs) for epochs in given.epochs}
 
 
 def averaged(given: argparse.Namespace, data: ImageData, epochs: int) -> dict[str, Any]:
-    """Over all seeds."""
+    """Return the accuracies and the gains of all seeds, for one number of epochs."""
     rows = [trained(network(given), data, epochs, seed, given.device) for seed in range(given.seeds)]
     improvements = {decay: [row[decay] - row[0.0] for row in rows] for decay in DECAYS}
     return {
@@ -219,7 +219,7 @@ def averaged(given: argparse.Namespace, data: ImageData, epochs: int) -> dict[st
 
 
 def trained(arch: Architecture, data: ImageData, epochs: int, seed: int, device: str) -> dict[float, float]:
-    """Accuracies by decay of one training; 0 is that of its weights."""
+    """Return the accuracies of one training run by decay; decay 0 stands for the weights themselves."""
     torch.manual_seed(seed)
     training = Training(data, model_of(arch, Recipe(), device), Recipe(), epochs, device)
     kept = {decay: Average(training.model, decay) for decay in DECAYS}
@@ -239,12 +239,12 @@ def trained(arch: Architecture, data: ImageData, epochs: int, seed: int, device:
 
 
 def batches(given: argparse.Namespace) -> dict[str, Any]:
-    """Accuracies after the last epoch by batch size, the learning rate with its square root."""
-    data, usual = load_images(given.data, resolution=32, images=given.images), Recipe()
+    """Return accuracies after the last epoch by batch size; the learning rate grows with its square root."""
+    data, default = load_images(given.data, resolution=32, images=given.images), Recipe()
     found: dict[str, Any] = {}
     for size in BATCHES:
-        rate = usual.learning_rate * (size / usual.batch_size) ** 0.5
-        recipe = attrs.evolve(usual, batch_size=size, learning_rate=rate)
+        rate = default.learning_rate * (size / default.batch_size) ** 0.5
+        recipe = attrs.evolve(default, batch_size=size, learning_rate=rate)
         evaluators = [
             TrainEvaluator(data, seed=seed, device=given.device, recipe=recipe) for seed in range(given.seeds)
         ]

@@ -1,12 +1,13 @@
-"""How near to the ideal rate do many workers come whose evaluations only wait?
+"""Measure how close many workers, whose evaluations only wait, come to the ideal rate.
 
     python benchmarks/waiting.py --storage postgresql+psycopg://… --workers 64 --wait 10 --trials 1280
 
-A whole search: proposals by the usual sampler, every trial in the database from its beginning. Ideal are `--workers`
-trials in `--wait` seconds. Rates are those of all trials, the start of the workers included, and of the middle half.
+A whole search is run with the default sampler, and every trial is written to the database when it starts. The ideal
+rate is `--workers` trials in `--wait` seconds. The rate of all trials, which includes the start of the workers, and the
+rate of the middle half are reported.
 """
 
-# Every worker imports this file, so nothing heavy stands here.
+# Every worker process imports this file, so heavy packages are imported only where they are used.
 import argparse
 import json
 import time
@@ -19,12 +20,12 @@ from nas.arch.spec import Architecture
 
 
 @frozen
-class Waits:
-    """An evaluator that waits, and tells a made-up accuracy."""
+class WaitingEvaluator:
+    """Evaluate an architecture by waiting, and return a synthetic accuracy."""
 
     seconds: float
 
-    def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:  # noqa: ARG002 -- the protocol's
+    def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:  # noqa: ARG002 -- the protocol's names
         """See `Evaluator`."""
         time.sleep(self.seconds)
         yield hash(arch) % 1000 / 1000
@@ -35,7 +36,7 @@ class Waits:
 
 
 def measure(storage: str, workers: int, wait_s: float, trials: int) -> dict[str, Any]:
-    """A search, and the rate of its trials beside the ideal one."""
+    """Run a search, and return the rate of its trials as a share of the ideal rate."""
     from nas.cost.analytic import COUNTED
     from nas.cost.target import parse_target
     from nas.search.run import search
@@ -45,10 +46,10 @@ def measure(storage: str, workers: int, wait_s: float, trials: int) -> dict[str,
 
     quiet_optuna()
     settings = Settings([parse_target("flops=400M")], trials, epochs=1, pruner="none", workers=workers, confirm=0)
-    ends, begun = list[float](), time.perf_counter()
+    ends, start = list[float](), time.perf_counter()
     search(
         find_space("mnasnet"),
-        Waits(wait_s),
+        WaitingEvaluator(wait_s),
         settings,
         COUNTED,
         study_name=f"waiting-{time.time_ns()}",
@@ -61,20 +62,20 @@ def measure(storage: str, workers: int, wait_s: float, trials: int) -> dict[str,
         "wait_s": wait_s,
         "trials": len(ends),
         "ideal_per_s": ideal,
-        "share_of_ideal": round(len(ends) / (ends[-1] - begun) / ideal, 3),
+        "share_of_ideal": round(len(ends) / (ends[-1] - start) / ideal, 3),
         "share_of_ideal_in_the_middle": round(2 * quarter / (ends[3 * quarter] - ends[quarter]) / ideal, 3),
     }
 
 
 def main() -> None:
-    """Parse the command line."""
+    """Read the options, run the search, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--storage", required=True, metavar="URL")
     parser.add_argument("--workers", type=int, default=64)
-    parser.add_argument("--wait", type=float, default=10.0, help="seconds")
+    parser.add_argument("--wait", type=float, default=10.0, help="duration of an evaluation, in seconds")
     parser.add_argument("--trials", type=int, default=1280)
-    given = parser.parse_args()
-    print(json.dumps(measure(given.storage, given.workers, given.wait, given.trials)))
+    options = parser.parse_args()
+    print(json.dumps(measure(options.storage, options.workers, options.wait, options.trials)))
 
 
 if __name__ == "__main__":

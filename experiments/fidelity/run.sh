@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All tables and pictures of this folder: hours on one core, most of them for mnasnet's long trainings. It goes on where it
-# was stopped. NAS_TEST_DATA names the folder of the data.
+# Makes all tables and figures of this folder. It takes hours on one core, most of them for the long training runs of
+# mnasnet, and continues where it was interrupted. NAS_TEST_DATA names the folder of the data.
 set -euo pipefail
 cd "$(dirname "$0")"
 small=$NAS_TEST_DATA/cifar10_small
