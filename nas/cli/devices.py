@@ -1,9 +1,10 @@
-"""`nas devices`: what this machine, or another, can be asked to run."""
+"""`nas devices`: the devices of this machine and of others."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.cli.shared.grouped import GroupedCommand
 from nas.cli.shared.options import json_option
 
 if TYPE_CHECKING:
@@ -11,18 +12,18 @@ if TYPE_CHECKING:
     from nas.device.words import Device
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("devices", metavar="[DEVICE]...", nargs=-1)
 @json_option
 def command(devices: tuple[str, ...], as_json: bool) -> None:
-    """List what this machine can run networks on, or what the named devices are.
+    """List the devices of this machine that can run networks, or describe the named devices.
 
     \b
     Example:
       nas devices
       nas devices ssh://me@board cpu:threads=4
 
-    Each is a word for --device.
+    The first column of the list is what --device takes.
     """
     from nas.cli.shared.printing import print_json, print_table
 

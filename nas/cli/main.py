@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import click
 
+from nas.cli.shared.grouped import Group, GroupedOption
 from nas.cli.shared.verbs import Verbs
 from nas.errors import NasError
 from nas.version import __version__
@@ -31,7 +32,9 @@ EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "torch": "train"}
     verbs=VERBS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="nas")
+@click.version_option(
+    __version__, prog_name="nas", cls=GroupedOption, group=Group.GENERAL, help="Print the version and exit."
+)
 def nas() -> None:
     """Find the most accurate network for a stated cost, on your own images.
 
@@ -39,7 +42,7 @@ def nas() -> None:
     Example:
       nas search --target flops=400M --data digits
 
-    FLOPs are multiply-adds, as in the papers: one multiply-add is one.
+    FLOPs are multiply-adds, as in the papers: one multiply-add counts as one.
     """
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.options import file_option, json_option, storage_option
+from nas.cli.shared.grouped import GroupedCommand
+from nas.cli.shared.options import PNG_HELP, file_option, json_option, studies_option
 
 if TYPE_CHECKING:
     from nas.studies.records import Record, StudyView
@@ -15,22 +16,23 @@ if TYPE_CHECKING:
 USUAL = {"macs": "MACs", "params": "params", "peak_bytes": "peak memory"}
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("study")
-@file_option("html", "Write the figure as a page that needs no network.  [default: STUDY-pareto.html]")
-@file_option("png", "Write the figure as a picture; needs hwnas[png] and Chrome or Chromium.")
-@file_option("csv", "Write all trials as rows.")
+@studies_option
+@file_option("html", "Write the figure as a page that works offline.", "STUDY-pareto.html")
+@file_option("png", PNG_HELP)
+@file_option("csv", "Write a table with one row for each trial.")
 @json_option
-@storage_option
 def command(study: str, html: Path | None, png: Path | None, csv: Path | None, as_json: bool, storage: str) -> None:
-    """Show which trials of a study no other beats in accuracy and cost.
+    """Show the Pareto front of a study: the trials that no other trial beats in both accuracy and cost.
 
     \b
     Example:
       nas pareto demo
       nas pareto demo --png demo.png --csv demo.csv
 
-    Without a file option the figure is written to STUDY-pareto.html here; with --json alone no file is written.
+    Without --html, --png and --csv, the figure is written to STUDY-pareto.html in the working directory. With --json
+    and none of them, no file is written.
     """
     from nas.studies.opening import open_storage
     from nas.studies.study import read_study

@@ -1,21 +1,22 @@
-"""`nas spaces`: what can be searched."""
+"""`nas spaces`: the search spaces."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.cli.shared.grouped import Group, GroupedCommand, option
 from nas.cli.shared.options import json_option
 
 if TYPE_CHECKING:
     from nas.space.decode import SearchSpace
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("names", metavar="[SPACE]...", nargs=-1)
-@click.option("--choices", is_flag=True, help="List every choice with its options.")
+@option(Group.OUTPUT, "--choices", is_flag=True, help="Print every choice with its options as well.")
 @json_option
 def command(names: tuple[str, ...], choices: bool, as_json: bool) -> None:
-    """List search spaces with their size and range of costs; SPACE may be a file of your own.
+    """List search spaces with their sizes and ranges of costs. SPACE is a name or a .yaml file.
 
     \b
     Example:

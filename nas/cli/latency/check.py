@@ -1,4 +1,4 @@
-"""`nas latency check`: how good a table is."""
+"""`nas latency check`: the errors of a latency table."""
 
 import math
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.on_device import DEVICE_HELP, connected, find_table
-from nas.cli.shared.options import figure_options, json_option
+from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.on_device import connected, find_table
+from nas.cli.shared.options import device_option, figure_options, json_option, space_option, task_options
 from nas.cli.shared.progress import Steps
 from nas.errors import DeviceError, SpaceError
 
@@ -21,19 +22,36 @@ FEWEST = 2  # or there is nothing to correlate
 SEED = 2**31  # of networks that no table was fitted on
 
 
-@click.command()
-@click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file.")
-@click.option("--device", "devices", multiple=True, default=["cpu"], show_default=True, help=DEVICE_HELP)
-@click.option("--resolution", type=click.IntRange(1, 10_000), help="Pixels of a side.  [default: the space's]")
-@click.option("--classes", type=click.IntRange(2, 10_000_000), help="Classes.  [default: the space's]")
-@click.option(
+@click.command(cls=GroupedCommand)
+@device_option
+@space_option
+@task_options(Group.SPACE)
+@option(
+    Group.DEVICE,
     "--table",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The table to check.  [default: the newest that is exactly of the device]",
+    show_default="the newest one made on exactly this device",
+    help="Latency table to check.",
 )
-@click.option("--networks", type=click.IntRange(5, 10_000), default=100, show_default=True, help="How many to measure.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the networks.")
+@option(
+    Group.MEASUREMENT,
+    "--networks",
+    type=click.IntRange(5, 10_000),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Number of random networks to measure.",
+)
+@option(
+    Group.MEASUREMENT,
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed of the random networks.",
+)
 @figure_options
 @json_option
 def command(
@@ -48,13 +66,13 @@ def command(
     png: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare a latency table with measurements of networks drawn afresh, and those with themselves.
+    """Compare the predictions of a latency table with measurements of new random networks.
 
     \b
     Example:
       nas latency check --space mnasnet --device cpu --png check.png
 
-    Every network is measured twice: nothing can be told better than a second measurement tells the first.
+    Every network is measured twice, because no table can predict a measurement better than a second measurement does.
     """
     from nas.space.files import find_space
 

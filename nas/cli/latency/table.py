@@ -1,4 +1,4 @@
-"""`nas latency table`: the time of every layer of a space on a device."""
+"""`nas latency table`: the latency of every layer of a search space on a device."""
 
 import re
 import shlex
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.on_device import DEVICE_HELP, FOLDER, connected, error_text
-from nas.cli.shared.options import json_option
+from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.on_device import FOLDER, connected, error_text
+from nas.cli.shared.options import device_option, file_option, json_option, space_option, task_options
 from nas.cli.shared.progress import Steps
 from nas.errors import NasError
 
@@ -23,29 +24,28 @@ ADAPTING_NETWORKS = 10
 MOST_NOISY = 5  # batches, before it is said
 
 
-@click.command()
-@click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file.")
-@click.option("--device", "devices", multiple=True, default=["cpu"], show_default=True, help=DEVICE_HELP)
-@click.option("--resolution", type=click.IntRange(1, 10_000), help="Pixels of a side.  [default: the space's]")
-@click.option("--classes", type=click.IntRange(2, 10_000_000), help="Classes.  [default: the space's]")
-@click.option(
+@click.command(cls=GroupedCommand)
+@device_option
+@space_option
+@task_options(Group.SPACE)
+@option(
+    Group.MEASUREMENT,
     "--from",
     "source",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="TABLE",
-    help="Adapt another device's table: a few whole networks are measured instead of every layer.",
+    show_default="all layers are measured",
+    help="Latency table of another device to adapt: a few whole networks are measured instead of every layer.",
 )
-@click.option(
+@option(
+    Group.MEASUREMENT,
     "--networks",
     type=click.IntRange(4, 1000),
-    help="Whole networks to fit the correction on.  [default: 32; 10 with --from]",
+    metavar="N",
+    show_default="32; with --from 10",
+    help="Number of whole networks on which the correction is fitted.",
 )
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help=f"Where it goes.  [default: {FOLDER}/SPACE-RESOLUTION-DEVICE-CPU.csv]",
-)
+@file_option("out", "File of the latency table.", f"{FOLDER}/SPACE-RESOLUTION-DEVICE-CPU.csv")
 @json_option
 def command(
     space: str,
@@ -57,14 +57,15 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Time every distinct layer that a space can make, and fit the correction on whole networks.
+    """Measure every distinct layer of a search space on a device, and fit a correction on whole networks.
 
     \b
     Example:
       nas latency table --space mnasnet --device cpu
-      nas latency table --device ssh://me@board --from latency_tables/mnasnet-224-cpu.csv
+      nas latency table --device ssh://me@board --from latency_tables/table.csv
 
-    The same command goes on where it stopped. Where the table is in latency_tables/, a search on this device finds it.
+    If the command is interrupted, the same command continues it. A search on this device finds the table if it is in
+    latency_tables/.
     """
     from nas.cli.shared.printing import print_json
     from nas.cost.table_file import read_table

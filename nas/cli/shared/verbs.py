@@ -1,4 +1,4 @@
-"""Groups of commands that are imported when they are asked for."""
+"""Groups of commands whose modules are imported only when they are needed."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -6,13 +6,15 @@ from typing import Any
 
 import click
 
+from nas.cli.shared.grouped import write_groups
+
 
 class Verbs(click.Group):
-    """A group whose verbs are modules with a `command` in each.
+    """A group of commands, each of them the `command` of a module.
 
     Args:
-        verbs: the modules' names by verb, in the order of the help.
-        settings: of `click.Group`.
+        verbs: Name of the module by verb, in the order of the help page.
+        settings: Settings of `click.Group`.
     """
 
     def __init__(self, *, verbs: Mapping[str, str], **settings: Any) -> None:
@@ -20,12 +22,28 @@ class Verbs(click.Group):
         self.verbs = verbs
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
-        """All verbs, in their own order."""
+        """Return all verbs in the order of the help page."""
         return list(self.verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The verb's command, None where there is none."""
+        """Return the command of a verb, None where there is no such verb."""
         if cmd_name not in self.verbs:
             return None
         command: click.Command = import_module(self.verbs[cmd_name]).command
         return command
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group of options, then the commands."""
+        write_groups(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with their whole summaries; click would cut those that are longer than a line."""
+        commands = ((verb, self.get_command(ctx, verb)) for verb in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, summary(command)) for verb, command in commands if command is not None])
+
+
+def summary(command: click.Command) -> str:
+    """Return the first paragraph of a command's help."""
+    return " ".join((command.help or "").strip().partition("\n\n")[0].split())

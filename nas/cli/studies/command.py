@@ -1,11 +1,11 @@
-"""`nas studies`: what has been searched."""
+"""`nas studies`: the studies of a database."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.options import json_option, storage_option
+from nas.cli.shared.options import json_option, studies_option
 from nas.cli.shared.verbs import Verbs
 from nas.studies.defaults import DEFAULT_STORAGE
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @click.group(cls=Verbs, verbs={"restore": "nas.cli.studies.restore"}, invoke_without_command=True)
+@studies_option
 @json_option
-@storage_option
 @click.pass_context
 def command(context: click.Context, as_json: bool, storage: str) -> None:
     """List the studies of a database with their trials and best results.

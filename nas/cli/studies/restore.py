@@ -1,11 +1,12 @@
-"""`nas studies restore`: studies from their journals."""
+"""`nas studies restore`: studies from their journals into a new database."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.shared.options import json_option, storage_option
+from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.options import json_option, storage_option_of
 from nas.errors import StudyError
 
 if TYPE_CHECKING:
@@ -14,21 +15,27 @@ if TYPE_CHECKING:
 SHOWN = 5
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("files", nargs=-1, metavar="[JOURNAL]...", type=click.Path(path_type=Path))
-@click.option("--into", required=True, metavar="NEW.db|URL", help="A database that does not hold these studies yet.")
+@option(
+    Group.STUDY,
+    "--into",
+    required=True,
+    metavar="NEW.db|URL",
+    help="Database to restore into, which must not contain these studies yet.",
+)
+@storage_option_of(Group.STUDY, "Database whose journals are read if no JOURNAL is named")
 @json_option
-@storage_option
 def command(files: tuple[Path, ...], into: str, as_json: bool, storage: str) -> None:
-    """Take studies from their journals into a new database.
+    """Restore studies from their journals into a new database.
 
     \b
     Example:
       nas studies restore --into nas-restored.db
       nas studies restore nas-trials/demo.jsonl --into nas-restored.db
 
-    Without a JOURNAL, all those beside the database of --storage are taken. A restored study goes on by the command
-    that made it, with --storage of the new database.
+    Without a JOURNAL, all journals beside the database of --storage are restored. The command that made a study
+    continues it, if it is given the new database as --storage.
     """
     from nas.cli.shared.printing import print_json
     from nas.studies.restore import restore
