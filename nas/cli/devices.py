@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.grouped import GroupedCommand
 from nas.cli.shared.options import json_option
+from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
     from nas.device.machine import Machine
     from nas.device.words import Device
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=Verb)
 @click.argument("devices", metavar="[DEVICE]...", nargs=-1)
 @json_option
 def command(devices: tuple[str, ...], as_json: bool) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.grouped import GroupedCommand
 from nas.cli.shared.options import PNG_HELP, file_option, json_option, studies_option
+from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
     from nas.studies.records import Record, StudyView
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 USUAL = {"macs": "MACs", "params": "params", "peak_bytes": "peak memory"}
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=Verb)
 @click.argument("study")
 @studies_option
 @file_option("html", "Write the figure as a page that works offline.", "STUDY-pareto.html")

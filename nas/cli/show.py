@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     ARCH_HELP,
     adapting_options,
@@ -14,13 +14,14 @@ from nas.cli.shared.options import (
     json_option,
     source_option,
 )
+from nas.cli.shared.verbs import Verb
 from nas.errors import ArchitectureError
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
 
 
-@click.command(cls=GroupedCommand, epilog=ARCH_HELP)
+@click.command(cls=Verb, epilog=ARCH_HELP)
 @arch_argument
 @adapting_options()
 @option(

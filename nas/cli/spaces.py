@@ -4,14 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import json_option
+from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
     from nas.space.decode import SearchSpace
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=Verb)
 @click.argument("names", metavar="[SPACE]...", nargs=-1)
 @option(Group.OUTPUT, "--choices", is_flag=True, help="Print every choice with its options as well.")
 @json_option

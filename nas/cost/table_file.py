@@ -4,6 +4,7 @@
 nothing else.
 """
 
+import logging
 import math
 import re
 import reprlib
@@ -27,6 +28,7 @@ from nas.device.words import parse_device
 from nas.errors import ArchitectureError, DeviceError
 from nas.files import write_atomically
 
+_LOG = logging.getLogger(__name__)
 FORMAT = "nas-latency-table/1"
 COLUMNS = "part,channels,height,width,latency_ms,spread_ms"
 MOST_BYTES = 64_000_000
@@ -272,7 +274,9 @@ def read_table(path: Path) -> LatencyTable:
     with _explained(path):
         if path.stat().st_size > MOST_BYTES:
             _refuse(path.name, f"it is larger than {MOST_BYTES / 1e6:.0f} MB")
-        return attrs.evolve(parse_table(path.read_bytes().decode("utf-8"), path.name), name=path.stem)
+        table = attrs.evolve(parse_table(path.read_bytes().decode("utf-8"), path.name), name=path.stem)
+    _LOG.debug("Read latency table %s.", path)
+    return table
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """One device that may be elsewhere: an agent that is asked, and asked again where it is lost."""
 
+import logging
 import os
 import sys
 import threading
@@ -33,6 +34,7 @@ from nas.errors import DeviceError, DeviceLostError
 from nas.graph.fragment import Fragment
 from nas.version import __version__
 
+_LOG = logging.getLogger(__name__)
 HELLO_SECONDS = 60.0
 """For connecting and loading the runtime, on slow boards too."""
 ALLOWANCE = 30.0
@@ -143,6 +145,7 @@ class Connection:
         except BaseException:
             self._drop(0.0)
             raise
+        _LOG.debug("Connected to %s on %s: %s.", self.device, self.place, describe(welcome.machine))
         return link, welcome.machine
 
     def _drop(self, grace: float = 2.0) -> Ending:

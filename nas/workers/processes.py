@@ -1,6 +1,7 @@
 """Several processes on this machine that evaluate networks, each on processors of its own."""
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ from nas.errors import NasError, StudyError
 from nas.evaluate.base import Evaluators
 from nas.workers.base import PATIENCE_S, Call, Here, Key, Outcome, Workers, steps_of
 
+_LOG = logging.getLogger(__name__)
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MEMORY_SHARE = 0.9  # of what is free, for all workers together
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -217,6 +219,7 @@ class Processes:
             process.start()
         its.close()  # so that its death is heard of
         self._workers.append(_Worker(left[0], process, ours))
+        _LOG.debug("Started worker process %s on CPU cores %s.", process.pid, left[0].cores)
         return self._workers[-1]
 
     def _hear(self, worker: _Worker) -> tuple[Key, Outcome] | None:
@@ -235,6 +238,7 @@ class Processes:
     def _bury(self, worker: _Worker) -> tuple[Key, Outcome] | None:
         self._workers.remove(worker)
         _end(worker)
+        _LOG.debug("Worker process %s %s.", worker.process.pid, _cause(worker.process.exitcode))
         if worker.key is None:
             return None
         reason = f"its worker {_cause(worker.process.exitcode)}"

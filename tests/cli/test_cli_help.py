@@ -9,7 +9,7 @@ import click
 import pytest
 
 from nas.cli.main import VERBS, nas
-from nas.cli.shared.grouped import group_of
+from nas.cli.shared.groups import group_of
 from nas.version import __version__
 from tests.cli.conftest import ROOT, Nas
 from tests.cli.help_pages import GOLDEN, contexts, file_name, pages

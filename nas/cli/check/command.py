@@ -12,7 +12,7 @@ from attrs import define
 from nas.cli.check.request import Asked, ask
 from nas.cli.check.sources import LONGER, is_training
 from nas.cli.shared.evaluators import FORMS, TRAIN
-from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     figure_options,
     json_option,
@@ -23,6 +23,7 @@ from nas.cli.shared.options import (
     task_options,
     training_options,
 )
+from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
     from nas.fidelity.collect import Opener, Source
@@ -32,7 +33,7 @@ NETWORKS, SEEDS, MINUTES, PLANNED = 16, 2, 60.0, 100
 SLOW_S, EVERY_S = 1.0, 15.0
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=Verb)
 @space_options
 @option(
     Group.TARGET,

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import connected, find_table
 from nas.cli.shared.options import device_option, figure_options, json_option, space_option, task_options
 from nas.cli.shared.progress import Steps
+from nas.cli.shared.verbs import Verb
 from nas.errors import DeviceError, SpaceError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ FEWEST = 2  # or there is nothing to correlate
 SEED = 2**31  # of networks that no table was fitted on
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=Verb)
 @device_option
 @space_option
 @task_options(Group.SPACE)

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import connected
 from nas.cli.shared.options import ARCH_HELP, adapting_options, device_option, json_option, source_option
+from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from nas.device.timing import Timing, Turns
 
 
-@click.command(cls=GroupedCommand, epilog=ARCH_HELP)
+@click.command(cls=Verb, epilog=ARCH_HELP)
 @click.argument("references", metavar="ARCH...", nargs=-1, required=True)
 @device_option
 @adapting_options()

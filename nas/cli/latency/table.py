@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import FOLDER, connected, error_text
 from nas.cli.shared.options import device_option, file_option, json_option, space_option, task_options
 from nas.cli.shared.progress import Steps
+from nas.cli.shared.verbs import Verb
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ ADAPTING_NETWORKS = 10
 MOST_NOISY = 5  # batches, before it is said
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=Verb)
 @device_option
 @space_option
 @task_options(Group.SPACE)

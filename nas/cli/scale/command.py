@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import DEVICE_HELP
 from nas.cli.shared.options import (
     ARCH_HELP,
@@ -20,6 +20,7 @@ from nas.cli.shared.options import (
     storage_option,
     training_options,
 )
+from nas.cli.shared.verbs import Verb
 from nas.errors import ScalingError
 
 MODES = ("phi", "family", "budget", "fit", "compare")
@@ -45,7 +46,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-@click.command(cls=GroupedCommand, epilog=f"{ARCH_HELP} Without ARCH, the best trial of the latest study is scaled.")
+@click.command(cls=Verb, epilog=f"{ARCH_HELP} Without ARCH, the best trial of the latest study is scaled.")
 @click.argument("reference", metavar="[ARCH]", required=False)
 @option(
     Group.MODE,

@@ -22,7 +22,7 @@ from nas.cli.shared.evaluators import (
     make_evaluator,
     settled,
 )
-from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.shared.options import (
     ARCH_HELP,
@@ -37,6 +37,7 @@ from nas.cli.shared.options import (
     task_options,
     training_options,
 )
+from nas.cli.shared.verbs import Verb
 from nas.errors import TargetError
 from nas.samplers.defaults import PRUNER_NAMES, SAMPLER_NAMES, SURROGATE
 from nas.search.defaults import BAND, CONFIRM, SCREENED, TRIALS
@@ -71,7 +72,7 @@ class Timed(Protocol):
         ...
 
 
-@click.command(cls=GroupedCommand, epilog=ARCH_HELP)
+@click.command(cls=Verb, epilog=ARCH_HELP)
 @option(
     Group.TARGET,
     "--target",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from nas.cli.shared.grouped import Group, option
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import Command, all_of
 from nas.errors import StudyError
 from nas.search.defaults import RETRIES

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nas.cli.shared.grouped import Group, option
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import DEVICE_HELP
 from nas.errors import SpaceError
 from nas.search.defaults import EPOCHS

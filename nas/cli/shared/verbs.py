@@ -1,4 +1,4 @@
-"""Groups of commands whose modules are imported only when they are needed."""
+"""Commands and groups of commands as all of `nas` has them: help pages by group of options, `--quiet`, `--verbose`."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -6,11 +6,29 @@ from typing import Any
 
 import click
 
-from nas.cli.shared.grouped import write_groups
+from nas.cli.shared.groups import write_groups
+from nas.cli.shared.verbosity import verbosity, verbosity_options
+
+
+class Verb(click.Command):
+    """A command whose help page lists its options by group, with `--quiet` and `--verbose` among them."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.params.extend(verbosity_options())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command and write as much to standard error as was asked for."""
+        with verbosity(ctx):
+            return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group of options."""
+        write_groups(self, ctx, formatter)
 
 
 class Verbs(click.Group):
-    """A group of commands, each of them the `command` of a module.
+    """A group of commands, each of them the `command` of a module that is imported only when it is needed.
 
     Args:
         verbs: Name of the module by verb, in the order of the help page.
@@ -20,6 +38,7 @@ class Verbs(click.Group):
     def __init__(self, *, verbs: Mapping[str, str], **settings: Any) -> None:
         super().__init__(**settings)
         self.verbs = verbs
+        self.params.extend(verbosity_options())
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
         """Return all verbs in the order of the help page."""
@@ -31,6 +50,11 @@ class Verbs(click.Group):
             return None
         command: click.Command = import_module(self.verbs[cmd_name]).command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the group and its command and write as much to standard error as was asked for before the verb."""
+        with verbosity(ctx):
+            return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group of options, then the commands."""

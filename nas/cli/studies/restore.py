@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.shared.grouped import Group, GroupedCommand, option
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import json_option, storage_option_of
+from nas.cli.shared.verbs import Verb
 from nas.errors import StudyError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 SHOWN = 5
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=Verb)
 @click.argument("files", nargs=-1, metavar="[JOURNAL]...", type=click.Path(path_type=Path))
 @option(
     Group.STUDY,

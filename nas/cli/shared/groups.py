@@ -1,4 +1,4 @@
-"""Commands whose help pages list the options under headings."""
+"""Options that belong to groups, and the help pages that list them so."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -49,14 +49,6 @@ class GroupedOption(click.Option):
         if isinstance(self.show_default, str):
             extra["default"] = self.show_default
         return extra
-
-
-class GroupedCommand(click.Command):
-    """A command whose help page lists its options by group."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a section for each group."""
-        write_groups(self, ctx, formatter)
 
 
 def option(group: Group, *declarations: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
