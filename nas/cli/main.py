@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 from attrs import frozen
 
+from nas.cli.shared.completion import PROGRAM, VARIABLE
 from nas.cli.shared.groups import Group, GroupedOption
 from nas.cli.shared.options import INTERRUPTED
 from nas.cli.shared.verbs import Verbs
@@ -24,10 +25,9 @@ VERBS = {
     "devices": "nas.cli.devices",
     "spaces": "nas.cli.spaces",
     "studies": "nas.cli.studies.command",
+    "completion": "nas.cli.completion",
 }
 
-PROGRAM = "nas"
-COMPLETION = "_NAS_COMPLETE"  # variable of the environment by which a shell asks for completions
 # Packages that only some commands need, each with the extra that installs it.
 EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "torch": "train"}
 
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> None
     """
     as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.exit(nas.main(arguments, prog_name=program, complete_var=COMPLETION, standalone_mode=False) or 0)
+        sys.exit(nas.main(arguments, prog_name=program, complete_var=VARIABLE, standalone_mode=False) or 0)
     except click.ClickException as error:
         if as_json:
             _report_json(_usage_failure(error))

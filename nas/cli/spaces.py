@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.cli.shared.completion import complete_space
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import json_option
 from nas.cli.shared.verbs import Verb
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Verb)
-@click.argument("names", metavar="[SPACE]...", nargs=-1)
+@click.argument("names", metavar="[SPACE]...", nargs=-1, shell_complete=complete_space)
 @option(Group.OUTPUT, "--choices", is_flag=True, help="Print every choice with its options as well.")
 @json_option
 def command(names: tuple[str, ...], choices: bool, as_json: bool) -> None:

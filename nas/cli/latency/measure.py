@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.cli.shared.completion import complete_architecture
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import connected
 from nas.cli.shared.options import ARCH_HELP, adapting_options, device_option, json_option, source_option
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Verb, epilog=ARCH_HELP)
-@click.argument("references", metavar="ARCH...", nargs=-1, required=True)
+@click.argument("references", metavar="ARCH...", nargs=-1, required=True, shell_complete=complete_architecture)
 @device_option
 @adapting_options()
 @source_option

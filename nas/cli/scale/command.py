@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from nas.cli.shared.completion import complete_architecture
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import DEVICE_HELP
 from nas.cli.shared.options import (
@@ -47,7 +48,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 @click.command(cls=Verb, epilog=f"{ARCH_HELP} Without ARCH, the best trial of the latest study is scaled.")
-@click.argument("reference", metavar="[ARCH]", required=False)
+@click.argument("reference", metavar="[ARCH]", required=False, shell_complete=complete_architecture)
 @option(
     Group.MODE,
     "--phi",

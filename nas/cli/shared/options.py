@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nas.cli.shared.completion import complete_architecture, complete_space
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import DEVICE_HELP
 from nas.errors import SpaceError
@@ -81,7 +82,7 @@ device_option = option(
     metavar="DEVICE",
     help=DEVICE_HELP,
 )
-arch_argument = click.argument("reference", metavar="ARCH")
+arch_argument = click.argument("reference", metavar="ARCH", shell_complete=complete_architecture)
 
 
 def metric_option(group: Group) -> Callable[[Command], Command]:
@@ -177,6 +178,7 @@ space_option = option(
     default="mnasnet",
     show_default=True,
     metavar="SPACE",
+    shell_complete=complete_space,
     help="Search space: a name that `nas spaces` lists, or a .yaml file.",
 )
 space_options = all_of(
