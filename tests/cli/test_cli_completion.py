@@ -78,8 +78,8 @@ def test_bash_completes_presets_and_spaces(shell: Path) -> None:
     assert begun
     for words in (("show",), ("latency", "measure", "efficientnet-b0"), ("scale",)):
         assert completed(shell, "nas", *words, "mobilenet") == begun
-    for words in (("spaces",), ("search", "--space")):
-        assert completed(shell, "nas", *words, "") == list(space_names())
+    for command in ("spaces", "search --space"):
+        assert completed(shell, "nas", *command.split(), "") == list(space_names())
 
 
 def test_another_shell_is_wrong_usage(nas: Nas) -> None:

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from nas.studies.records import StudyView
 
 
-@click.group(cls=Verbs, verbs={"restore": "nas.cli.studies.restore"}, invoke_without_command=True)
+@click.group(
+    cls=Verbs,
+    verbs={"delete": "nas.cli.studies.delete", "restore": "nas.cli.studies.restore"},
+    invoke_without_command=True,
+)
 @studies_option
 @json_option
 @click.pass_context
