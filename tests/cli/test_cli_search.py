@@ -230,7 +230,7 @@ def test_no_trial_is_begun_after_the_time_limit(nas: Nas) -> None:
     timed = nas.fake(*FAST, "--timeout", "1s", "--json", NAS_FAKE_SECONDS="0.6")
     assert timed.code == 0, timed.err
     assert timed.json["trials"] == 1  # of two epochs
-    nas.fake(*FAST, "--timeout", "10").refused("'10' is no span of time above zero; write one like 90s", code=2)
+    nas.fake(*FAST, "--timeout", "10").refused("'10' is not a duration above zero; write one like 90s", code=2)
 
 
 def test_it_stops_when_nothing_better_has_come_for_long(nas: Nas) -> None:

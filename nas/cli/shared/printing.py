@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nas.cli.shared.completion import PROGRAM
 from nas.studies.defaults import DEFAULT_STORAGE
 
 
@@ -42,8 +43,9 @@ def print_json(data: Any) -> None:
 def program() -> tuple[str, ...]:
     """Return the words by which this command line was started: `nas`, or `python -m nas`."""
     context = click.get_current_context(silent=True)
-    name = context.find_root().info_name if context is not None else None
-    return tuple((name or "nas").split())
+    root = None if context is None else context.find_root()
+    # A test or a user's program may run a command without the group around it, under any name.
+    return tuple(root.info_name.split()) if root and root.info_name and root.command.name == PROGRAM else (PROGRAM,)
 
 
 def next_command(*words: str, storage: str = DEFAULT_STORAGE) -> str:
