@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @frozen
 class DevicesOptions:
-    """The parsed options of `nas devices`."""
+    """Hold the parsed options of `nas devices`."""
 
     devices: tuple[str, ...]
     as_json: bool

@@ -19,7 +19,7 @@ USUAL = {"macs": "MACs", "params": "params", "peak_bytes": "peak memory"}
 
 @frozen
 class Files:
-    """The files to write."""
+    """Hold the files to write."""
 
     html: Path | None
     png: Path | None
@@ -27,13 +27,13 @@ class Files:
 
     @property
     def written(self) -> list[Path]:
-        """The files in the order of the command's report."""
+        """Return the files in the order of the command's report."""
         return [path for path in (self.html, self.png, self.csv) if path is not None]
 
 
 @frozen
 class ParetoOptions:
-    """The parsed options of `nas pareto`."""
+    """Hold the parsed options of `nas pareto`."""
 
     study: str
     storage: str

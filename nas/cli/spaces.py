@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @frozen
 class SpacesOptions:
-    """The parsed options of `nas spaces`."""
+    """Hold the parsed options of `nas spaces`."""
 
     names: tuple[str, ...]
     choices: bool

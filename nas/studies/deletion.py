@@ -1,4 +1,4 @@
-"""Deletion of studies from their database: never one that a process works at, never one of another tool."""
+"""Deletion of studies from their database: never one that a process is using, never one of another tool."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ _OWN = "nas:"  # beginning of the names of attributes that nas gives to its stud
 
 @frozen
 class Deletable:
-    """A study that can be deleted.
+    """Represent a study that can be deleted.
 
     Attributes:
         storage: Storage that holds the study.
@@ -48,7 +48,7 @@ class Deletable:
             with_journal: Whether the journal is deleted too; without it the study cannot be restored.
 
         Raises:
-            StudyError: A process has begun to work at the study, or the database or the journal cannot be written.
+            StudyError: A process has begun to use the study, or the database or the journal cannot be written.
         """
         with explained(self.storage.url):
             in_transaction(self.storage, self._delete_unused)
@@ -79,7 +79,7 @@ def find_deletable(url: str, name: str) -> Deletable:
         name: Name of the study.
 
     Raises:
-        StudyError: There is no such study, another tool made it, or a process works at it.
+        StudyError: There is no such study, another tool made it, or a process is using it.
     """
     storage = open_rows(url, create=False)
     with explained(url):
@@ -146,6 +146,6 @@ def _refuse_leased(name: str, attributes: Mapping[str, Any]) -> None:
 
 def _in_use(name: str, token: str) -> StudyError:
     return StudyError(
-        f"{shown(token)} works at study {name}, and a study in use cannot be deleted",
+        f"{shown(token)} is using study {name}, and a study in use cannot be deleted",
         "stop that process, or wait until it has ended",
     )

@@ -14,7 +14,9 @@ MARGIN = 2  # columns that click leaves free at the right edge of a terminal
 
 def contexts(columns: int = COLUMNS) -> dict[str, click.Context]:
     """Return a context for each command and group by its words, such as "nas latency table"."""
-    return dict(_below(click.Context(nas, info_name="nas", terminal_width=columns - MARGIN, **nas.context_settings)))
+    return dict(
+        _below(nas.context_class(nas, info_name="nas", terminal_width=columns - MARGIN, **nas.context_settings))
+    )
 
 
 def _below(context: click.Context) -> Iterator[tuple[str, click.Context]]:
@@ -23,7 +25,7 @@ def _below(context: click.Context) -> Iterator[tuple[str, click.Context]]:
         for name in context.command.list_commands(context):
             command = context.command.get_command(context, name)
             assert command is not None
-            yield from _below(click.Context(command, parent=context, info_name=name))
+            yield from _below(command.context_class(command, parent=context, info_name=name))
 
 
 def pages(columns: int = COLUMNS) -> dict[str, str]:

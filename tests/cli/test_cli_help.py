@@ -103,6 +103,14 @@ def test_help_pages_fit_a_terminal(columns: int) -> None:
     assert [line for page in pages(columns).values() for line in page.splitlines() if len(line) > columns] == []
 
 
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_names_of_options_are_not_broken(columns: int) -> None:
+    known = {name for context in contexts().values() for p in context.command.params for name in p.opts}
+    for page in pages(columns).values():
+        assert {word for word in re.findall(r"--[a-z][a-z-]*", page) if word not in known | {"--help"}} == set()
+        assert "\u2011" not in page
+
+
 def test_a_page_lists_its_groups_in_order() -> None:
     headings = [line for line in pages()["nas-search.txt"].splitlines() if re.fullmatch(r"\w[\w ]*:", line)]
     expected = ["Target:", "Search space:", "Accuracy:", "Search:", "Workers:", "Output:", "General:"]

@@ -108,7 +108,7 @@ def test_a_study_that_is_being_searched_is_refused(nas: Nas) -> None:
     assert process.stderr is not None
     while "trial 0" not in process.stderr.readline():
         assert process.poll() is None
-    nas(*DELETE, "--yes").refused(f"process {process.pid} on ", "works at study demo", "wait until it has ended")
+    nas(*DELETE, "--yes").refused(f"process {process.pid} on ", "is using study demo", "wait until it has ended")
     process.kill()
     process.communicate()
     assert nas(*DELETE, "--yes").code == 0

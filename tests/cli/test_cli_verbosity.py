@@ -72,6 +72,19 @@ def test_a_verbose_search_logs_its_workers(nas: Nas) -> None:
     assert any(name == "nas.workers.processes" and text.startswith("Started worker process") for name, text in logged)
 
 
+def test_a_verbose_command_logs_the_device_that_it_connects_to(nas: Nas) -> None:
+    pytest.importorskip("onnxruntime")
+    logged = LOGGED.findall(nas("-v", "devices", "cpu").err)
+    assert [name for name, text in logged if text.startswith("Connected to cpu:threads=1")] == ["nas.device.connection"]
+
+
+def test_a_verbose_search_logs_its_baseline(nas: Nas) -> None:
+    words = ("search", "--target", "flops=400M", "--trials", "1", "--epochs", "1")
+    logged = LOGGED.findall(nas.fake(*words, "-v").err)
+    (text,) = [text for name, text in logged if name == "nas.search.run"]
+    assert re.fullmatch(r"Evaluated baseline [\w. -]+: accuracy 0\.\d+\.", text)
+
+
 def test_passwords_are_not_logged(nas: Nas) -> None:
     ran = nas("-v", "studies", "--storage", "sqlite:///nas.db?password=secret7")
     assert "secret7" not in ran.err

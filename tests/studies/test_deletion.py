@@ -131,7 +131,7 @@ def test_a_study_of_another_tool_is_refused(url: str) -> None:
 
 def test_a_study_is_refused_while_a_process_of_this_machine_searches_it(url: str) -> None:
     study = make_study(url, runner=this_process())
-    with Heartbeat(backend(study._storage)), pytest.raises(StudyError, match=r"process \d+ on .* works at study demo"):
+    with Heartbeat(backend(study._storage)), pytest.raises(StudyError, match=r"process \d+ on .* is using study demo"):
         find_deletable(url, "demo")
     delete(url)  # the search has ended, though its process has not
 
@@ -140,14 +140,14 @@ def test_a_study_is_refused_while_a_process_holds_a_lock_of_it(url: str) -> None
     study = make_study(url, trials=0)
     with Heartbeat(backend(study._storage)) as heartbeat:
         assert Lock(heartbeat, study._study_id, "beginning").holder() == heartbeat.token
-        with pytest.raises(StudyError, match="works at study demo"):
+        with pytest.raises(StudyError, match="is using study demo"):
             find_deletable(url, "demo")
 
 
 def test_a_process_that_begins_after_the_question_is_not_overlooked(url: str) -> None:
     study = make_study(url, runner=this_process())
     found = find_deletable(url, "demo")
-    with Heartbeat(backend(study._storage)), pytest.raises(StudyError, match="works at study demo"):
+    with Heartbeat(backend(study._storage)), pytest.raises(StudyError, match="is using study demo"):
         found.delete(with_journal=True)
     assert len(study.trials) == 2
     assert rows(backend(study._storage), SLOTS) == [study._study_id] * 2
@@ -158,7 +158,7 @@ def test_a_process_that_begins_after_the_question_is_not_overlooked(url: str) ->
 def test_a_study_is_refused_while_another_machine_was_heard_of_lately(url: str) -> None:
     study = make_study(url, runner=ELSEWHERE)
     beat(backend(study._storage), ELSEWHERE, GRACE_S / 2)
-    with pytest.raises(StudyError, match="process 7 on another-machine works at study demo"):
+    with pytest.raises(StudyError, match="process 7 on another-machine is using study demo"):
         find_deletable(url, "demo")
 
 
@@ -178,7 +178,7 @@ def test_a_process_that_was_killed_holds_nothing_up(url: str) -> None:
         token = process.stdout.readline().strip()
         study = make_study(url, runner=token)
         beat(backend(study._storage), token, 0)
-        with pytest.raises(StudyError, match=f"process {process.pid} on .* works at study demo"):
+        with pytest.raises(StudyError, match=f"process {process.pid} on .* is using study demo"):
             find_deletable(url, "demo")
         process.kill()
     delete(url)
@@ -195,13 +195,13 @@ def test_training_runs_of_one_process_are_refused_while_it_has_them(url: str) ->
     study = make_study(url, trials=0)
     held = {"runner": ELSEWHERE, "beat": time.time(), "lasts_s": 600.0}
     study.set_user_attr(RUNNER, held)
-    with pytest.raises(StudyError, match="process 7 on another-machine works at study demo"):
+    with pytest.raises(StudyError, match="process 7 on another-machine is using study demo"):
         find_deletable(url, "demo")
     study.set_user_attr(RUNNER, {**held, "beat": time.time() - 601})
     find_deletable(url, "demo")
     lease = Lease(study)
     lease.take()
-    with pytest.raises(StudyError, match="works at study demo"):
+    with pytest.raises(StudyError, match="is using study demo"):
         find_deletable(url, "demo")
     lease.end()
     delete(url)

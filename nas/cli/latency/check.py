@@ -26,7 +26,7 @@ FIRST_SEED = 2**31  # tables are fitted on networks of smaller seeds, so that th
 
 @frozen
 class CheckOptions:
-    """The parsed options of `nas latency check`."""
+    """Hold the parsed options of `nas latency check`."""
 
     space: str
     devices: tuple[str, ...]

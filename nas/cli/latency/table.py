@@ -27,7 +27,7 @@ NOISY_BATCHES = 5  # noisy batches before a note is printed: a few happen on any
 
 @frozen
 class TableOptions:
-    """The parsed options of `nas latency table`."""
+    """Hold the parsed options of `nas latency table`."""
 
     space: str
     devices: tuple[str, ...]
@@ -40,7 +40,7 @@ class TableOptions:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The options that say what the table is of, as words of a command line."""
+        """Return the options that determine the table, as words of a command line."""
         numbers = (("--resolution", self.resolution), ("--classes", self.classes))
         given = [("--space", self.space), *(("--device", device) for device in self.devices)]
         given += [(name, str(number)) for name, number in numbers if number is not None]
@@ -170,7 +170,7 @@ def _check_place(path: Path, meter: "Meter", wanted: Mapping[str, object]) -> No
 
 
 class _TableProgress:
-    """Prints the progress of a table, and once a note if the machine is noisy."""
+    """Print the progress of a table, and once a note if the machine is noisy."""
 
     def __init__(self, label: str) -> None:
         self._steps = Steps(label)

@@ -10,7 +10,7 @@ NAME_WIDTH = 24  # columns; a longer name has a line of its own
 
 
 class Group(StrEnum):
-    """The headings of options, in the order in which help pages show them."""
+    """List the headings of options, in the order in which help pages show them."""
 
     MODE = "Networks to make"
     RULE = "Scaling rule"
@@ -32,7 +32,7 @@ class Group(StrEnum):
 
 
 class GroupedOption(click.Option):
-    """An option that belongs to a group of its command's help page.
+    """Represent an option that belongs to a group of its command's help page.
 
     Args:
         group: Heading under which the option is listed.

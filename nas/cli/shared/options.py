@@ -21,7 +21,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 class Duration(click.ParamType[float]):
-    """The type of an option that is a duration with its unit; the value is in seconds."""
+    """Represent the type of an option that is a duration with its unit; the value is in seconds."""
 
     name = "duration"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Anything that shows the progress of a search; a context manager around it."""
+    """Show the progress of a search, as a context manager around it."""
 
     def listen(self, event: "Event") -> None:
         """Show an event of the search."""
@@ -35,7 +35,7 @@ def make_progress(*, plain: bool) -> "PlainProgress | LiveProgress":
 
 
 class PlainProgress:
-    """Progress as one line for each trial.
+    """Show progress as one line for each trial.
 
     Attributes:
         stopped: Whether the search was interrupted before it had finished.
@@ -66,7 +66,7 @@ class PlainProgress:
 
 
 class LiveProgress(PlainProgress):
-    """Progress as one line for each trial, and below them a line that shows the running trial."""
+    """Show progress as one line for each trial, and below them a line that shows the running trial."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ def _time_left(event: "Event") -> str:
 
 
 class Steps:
-    """Progress in steps: one line that changes on a terminal, a line for each tenth of the steps elsewhere."""
+    """Show progress in steps: one line that changes on a terminal, a line for each tenth of the steps elsewhere."""
 
     def __init__(self, label: str) -> None:
         self.label = label

@@ -89,7 +89,7 @@ def _handler(asked: str) -> "Handler":
     import logging
 
     class Printing(logging.Handler):
-        """Prints above a live line of progress, which replaces `sys.stderr` while it is shown."""
+        """Print above a live line of progress, which replaces `sys.stderr` while it is shown."""
 
         def emit(self, record: logging.LogRecord) -> None:
             click.echo(self.format(record), err=True)

@@ -1,6 +1,6 @@
 """Commands and groups of commands as all of `nas` has them: help pages by group of options, `--quiet`, `--verbose`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -9,9 +9,35 @@ import click
 from nas.cli.shared.groups import write_groups
 from nas.cli.shared.verbosity import verbosity, verbosity_options
 
+_UNBROKEN = "\u2011"  # the non-breaking hyphen, in place of the usual one while lines are broken
+
+
+class PageFormatter(click.HelpFormatter):
+    """Format help pages and break no line inside a word with a hyphen, such as the name of an option."""
+
+    def write_text(self, text: str) -> None:
+        """Write a text; see `click.HelpFormatter`."""
+        super().write_text(text.replace("-", _UNBROKEN))
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write a list of names with their texts; see `click.HelpFormatter`."""
+        super().write_dl([(name, text.replace("-", _UNBROKEN)) for name, text in rows], col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        """Return the page."""
+        return super().getvalue().replace(_UNBROKEN, "-")
+
+
+class PageContext(click.Context):
+    """Represent a context whose help page is written by a `PageFormatter`."""
+
+    formatter_class = PageFormatter
+
 
 class Verb(click.Command):
-    """A command whose help page lists its options by group, with `--quiet` and `--verbose` among them."""
+    """Represent a command whose help page lists its options by group, with `--quiet` and `--verbose` among them."""
+
+    context_class = PageContext
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -28,12 +54,14 @@ class Verb(click.Command):
 
 
 class Verbs(click.Group):
-    """A group of commands, each of them the `command` of a module that is imported only when it is needed.
+    """Represent a group of commands, each of them the `command` of a module that is imported only when it is needed.
 
     Args:
         verbs: Name of the module by verb, in the order of the help page.
         settings: Settings of `click.Group`.
     """
+
+    context_class = PageContext
 
     def __init__(self, *, verbs: Mapping[str, str], **settings: Any) -> None:
         super().__init__(**settings)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @frozen
 class StudiesOptions:
-    """The parsed options of `nas studies`."""
+    """Hold the parsed options of `nas studies`."""
 
     storage: str
     as_json: bool

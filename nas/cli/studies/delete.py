@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @frozen
 class DeleteOptions:
-    """The parsed options of `nas studies delete`."""
+    """Hold the parsed options of `nas studies delete`."""
 
     name: str
     storage: str
@@ -43,7 +43,7 @@ def command(context: click.Context, /, **options: Any) -> None:
       nas studies delete demo --yes --journal --storage sqlite:///nas.db
 
     Beside a SQLite database, the journal of the study is kept: `nas studies restore` brings the study back from it. A
-    study at which a process works is not deleted, nor is one that another tool made.
+    study that a process is using is not deleted, nor is one that another tool made.
     """
     from nas.studies.deletion import find_deletable
 

@@ -19,7 +19,7 @@ SHOWN = 5  # skipped lines of a journal
 
 @frozen
 class RestoreOptions:
-    """The parsed options of `nas studies restore`."""
+    """Hold the parsed options of `nas studies restore`."""
 
     files: tuple[Path, ...]
     into: str
@@ -28,7 +28,7 @@ class RestoreOptions:
 
     @property
     def url(self) -> str:
-        """The storage URL of the new database, which may be given as a file."""
+        """Return the storage URL of the new database, which may be given as a file."""
         return self.into if "://" in self.into else f"sqlite:///{self.into}"
 
 
