@@ -50,6 +50,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "fidelity": ("search", "evaluate.base", "noise"),
     "report": ("studies", "cost", "scaling.rules"),
     "cli": (_EVERYTHING,),
+    "__main__": ("cli",),
 }
 # Leaves that say nothing of any package.
 _ANYWHERE = frozenset({"version", "files"})

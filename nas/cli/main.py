@@ -1,15 +1,20 @@
-"""The command `nas`: finds its verbs, and turns errors into one message."""
+"""The command `nas`: its verbs, and how errors are reported."""
 
+import json
 import sys
 from collections.abc import Sequence
 
 import click
+from attrs import frozen
 
+from nas.cli.shared.completion import PROGRAM, VARIABLE
+from nas.cli.shared.groups import Group, GroupedOption
+from nas.cli.shared.options import INTERRUPTED
 from nas.cli.shared.verbs import Verbs
 from nas.errors import NasError
 from nas.version import __version__
 
-# The module of each command, which holds it as `command`; in the order of `nas --help`.
+# Each verb with the module that holds its `command`, in the order of `nas --help`.
 VERBS = {
     "search": "nas.cli.search.command",
     "check": "nas.cli.check.command",
@@ -20,9 +25,10 @@ VERBS = {
     "devices": "nas.cli.devices",
     "spaces": "nas.cli.spaces",
     "studies": "nas.cli.studies.command",
+    "completion": "nas.cli.completion",
 }
 
-# Packages that only some commands need, and the extra that brings each.
+# Packages that only some commands need, each with the extra that installs it.
 EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "torch": "train"}
 
 
@@ -31,7 +37,9 @@ EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "torch": "train"}
     verbs=VERBS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="nas")
+@click.version_option(
+    __version__, prog_name="nas", cls=GroupedOption, group=Group.GENERAL, help="Print the version and exit."
+)
 def nas() -> None:
     """Find the most accurate network for a stated cost, on your own images.
 
@@ -39,28 +47,78 @@ def nas() -> None:
     Example:
       nas search --target flops=400M --data digits
 
-    FLOPs are multiply-adds, as in the papers: one multiply-add is one.
+    FLOPs are multiply-adds, as in the papers: one multiply-add counts as one.
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exits with 0, 1 (an error that is told), 2 (wrong usage) or 130 (interrupted)."""
+@frozen
+class Failure:
+    """Hold what is reported when a command fails.
+
+    Attributes:
+        problem: What is wrong.
+        remedy: What the user can do about it; "" if there is nothing to say.
+        kind: Name of the error's class.
+        status: Exit status of the command.
+    """
+
+    problem: str
+    remedy: str
+    kind: str
+    status: int = 1
+
+
+def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> None:
+    """Run the command line and exit with 0, 1 (an error), 2 (wrong usage) or 130 (interrupted).
+
+    Errors are reported on standard error: as text, or as one line of JSON if `--json` is among the arguments.
+
+    Args:
+        arguments: Words of the command line; None takes those of this process.
+        program: Name of the command in usage and messages.
+    """
+    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.exit(nas.main(arguments, prog_name="nas", standalone_mode=False) or 0)
+        sys.exit(nas.main(arguments, prog_name=program, complete_var=VARIABLE, standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        if as_json:
+            _report_json(_usage_failure(error))
+        else:
+            error.show()
         sys.exit(error.exit_code)
-    except NasError as error:
-        click.echo(f"nas: {error}", err=True)
-        sys.exit(1)
-    except ModuleNotFoundError as error:
-        if error.name not in EXTRAS:
+    except (NasError, ModuleNotFoundError, click.Abort, KeyboardInterrupt) as error:
+        failure = _failure(error)
+        if failure is None:
             raise
-        click.echo(f"nas: {error.name} is not installed\n  pip install 'hwnas[{EXTRAS[error.name]}]'", err=True)
-        sys.exit(1)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("nas: interrupted", err=True)
-        sys.exit(130)
+        if as_json:
+            _report_json(failure)
+        else:
+            click.echo("\n  ".join(filter(None, (f"{program}: {failure.problem}", failure.remedy))), err=True)
+        sys.exit(failure.status)
+
+
+def _usage_failure(error: click.ClickException) -> Failure:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    remedy = f"`{context.command_path} --help` explains the options" if context else ""
+    return Failure(error.format_message(), remedy, "UsageError", error.exit_code)
+
+
+def _failure(error: BaseException) -> Failure | None:
+    """Return what to report of an error, None where it is a defect of nas."""
+    if isinstance(error, NasError):
+        return Failure(error.problem, error.remedy, type(error).__name__)
+    if isinstance(error, ModuleNotFoundError):
+        if error.name not in EXTRAS:
+            return None
+        remedy = f"install it with `pip install 'hwnas[{EXTRAS[error.name]}]'`"
+        return Failure(f"the package {error.name} is not installed", remedy, "MissingPackageError")
+    return Failure("the command was interrupted", "", "Interrupted", INTERRUPTED)
+
+
+def _report_json(failure: Failure) -> None:
+    """Print a failure as the last line of standard error, behind the notes of the command."""
+    error = {"problem": failure.problem, "remedy": failure.remedy, "kind": failure.kind}
+    click.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`nas pareto`: a study's front as a table, a page, a picture or rows."""
+"""`nas pareto`: the Pareto front of a study as a table, a page, a picture or rows."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import frozen
 
-from nas.cli.shared.options import file_option, json_option, storage_option
+from nas.cli.shared.options import PNG_HELP, file_option, json_option, studies_option
+from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
     from nas.studies.records import Record, StudyView
@@ -15,53 +17,85 @@ if TYPE_CHECKING:
 USUAL = {"macs": "MACs", "params": "params", "peak_bytes": "peak memory"}
 
 
-@click.command()
+@frozen
+class Files:
+    """Hold the files to write."""
+
+    html: Path | None
+    png: Path | None
+    csv: Path | None
+
+    @property
+    def written(self) -> list[Path]:
+        """Return the files in the order of the command's report."""
+        return [path for path in (self.html, self.png, self.csv) if path is not None]
+
+
+@frozen
+class ParetoOptions:
+    """Hold the parsed options of `nas pareto`."""
+
+    study: str
+    storage: str
+    html: Path | None
+    png: Path | None
+    csv: Path | None
+    as_json: bool
+
+    def files(self) -> Files:
+        """Return the files that were asked for; a page of the figure if nothing at all was."""
+        asked = Files(self.html, self.png, self.csv)
+        if asked.written or self.as_json:
+            return asked
+        # A name of a study may be anything, a path included.
+        name = re.sub(r"[^\w.=+-]+", "-", self.study).lstrip(".-") or "study"
+        return Files(Path(f"{name}-pareto.html"), None, None)
+
+
+@click.command(cls=Verb)
 @click.argument("study")
-@file_option("html", "Write the figure as a page that needs no network.  [default: STUDY-pareto.html]")
-@file_option("png", "Write the figure as a picture; needs hwnas[png] and Chrome or Chromium.")
-@file_option("csv", "Write all trials as rows.")
+@studies_option
+@file_option("html", "Write the figure as a page that works offline.", "STUDY-pareto.html")
+@file_option("png", PNG_HELP)
+@file_option("csv", "Write a table with one row for each trial.")
 @json_option
-@storage_option
-def command(study: str, html: Path | None, png: Path | None, csv: Path | None, as_json: bool, storage: str) -> None:
-    """Show which trials of a study no other beats in accuracy and cost.
+def command(**options: Any) -> None:
+    """Show the Pareto front of a study: the trials that no other trial beats in both accuracy and cost.
 
     \b
     Example:
       nas pareto demo
       nas pareto demo --png demo.png --csv demo.csv
 
-    Without a file option the figure is written to STUDY-pareto.html here; with --json alone no file is written.
+    Without --html, --png and --csv, the figure is written to STUDY-pareto.html in the working directory. With --json
+    and none of them, no file is written.
     """
     from nas.studies.opening import open_storage
     from nas.studies.study import read_study
 
-    view = read_study(open_storage(storage, create=False), study)
-    if not (html or png or csv or as_json):
-        html = Path(f"{_file_name(study)}-pareto.html")
-    _write(view, html, png, csv)
-    if as_json:
+    given = ParetoOptions(**options)
+    view = read_study(open_storage(given.storage, create=False), given.study)
+    files = given.files()
+    _write(view, files)
+    if given.as_json:
         _print_json(view)
     else:
-        _print(view, [path for path in (html, png, csv) if path], storage)
+        _print(view, files.written, given.storage)
 
 
-def _file_name(study: str) -> str:
-    return re.sub(r"[^\w.=+-]+", "-", study).lstrip(".-") or "study"
-
-
-def _write(view: "StudyView", html: Path | None, png: Path | None, csv: Path | None) -> None:
-    """All files that were asked for; the picture first, since it is what can fail."""
+def _write(view: "StudyView", files: Files) -> None:
+    """Write all files; the picture comes first, because a browser that draws it can fail."""
     from nas.report.files import write_csv, write_html, write_png
     from nas.report.frame import trial_frame
     from nas.report.pareto import pareto_figure
 
-    figure = pareto_figure(view) if html or png else None
-    if png:
-        write_png(png, figure)
-    if html:
-        write_html(html, figure, f"{view.name}: accuracy against cost")
-    if csv:
-        write_csv(csv, trial_frame(view))
+    figure = pareto_figure(view) if files.html or files.png else None
+    if files.png:
+        write_png(files.png, figure)
+    if files.html:
+        write_html(files.html, figure, f"{view.name}: accuracy against cost")
+    if files.csv:
+        write_csv(files.csv, trial_frame(view))
 
 
 def _print_json(view: "StudyView") -> None:
@@ -74,7 +108,7 @@ def _print_json(view: "StudyView") -> None:
 
 
 def _print(view: "StudyView", written: list[Path], storage: str) -> None:
-    """The front beside the baseline, where the files are, and what to type next."""
+    """Print the front and the baseline, the files that were written, and a command to continue with."""
     from nas.cli.shared.printing import next_command, print_table
 
     own = tuple(limit for limit in view.settings["limits"] if limit["cost"] not in USUAL)
@@ -89,11 +123,11 @@ def _print(view: "StudyView", written: list[Path], storage: str) -> None:
         which = f"study:{view.name}:pareto={len(view.front)}"
         click.echo(f"next: {next_command('show', which, storage=storage)}")
     else:
-        click.echo("no trial is complete yet")
+        click.echo("no trial of the study is complete yet")
 
 
 def _named(view: "StudyView") -> "Iterator[tuple[str, Record]]":
-    """The front, and the best of the study where it is not on it: noise may have put others there."""
+    """Yield the front, and the best trial of the study if noise has kept it off the front."""
     from nas.objective import PARETO
 
     best = None if view.settings["objective"] == PARETO else view.best
@@ -104,7 +138,7 @@ def _named(view: "StudyView") -> "Iterator[tuple[str, Record]]":
 
 
 def _meets(view: "StudyView", record: "Record") -> tuple[str, ...]:
-    """Whether it met its target when it was measured in the end; a column only where some were."""
+    """Return whether a trial met its target when it was verified; no cell at all if none was verified."""
     words = {True: "yes", False: "no", None: "-"}
     return (words[view.meets(record)],) if view.verdicts else ()
 

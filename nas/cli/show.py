@@ -5,22 +5,37 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.options import ARCH_HELP, arch_argument, json_option, storage_option
+from nas.cli.shared.groups import Group, option
+from nas.cli.shared.options import (
+    ARCH_HELP,
+    adapting_options,
+    arch_argument,
+    file_option,
+    json_option,
+    source_option,
+)
+from nas.cli.shared.verbs import Verb
 from nas.errors import ArchitectureError
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
 
 
-@click.command(epilog=ARCH_HELP)
+@click.command(cls=Verb, epilog=ARCH_HELP)
 @arch_argument
-@click.option("--resolution", type=click.IntRange(1, 10_000), help="Pixels of a side, instead of its own.")
-@click.option("--classes", type=click.IntRange(1, 10_000_000), help="Number of classes, instead of its own.")
-@click.option("--precision", default="fp32", show_default=True, help="Of activations, for their peak memory.")
-@click.option("--text", "as_text", is_flag=True, help="Print the text form: one stage a line.")
-@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a .json or .txt file.")
+@adapting_options()
+@option(
+    Group.ARCHITECTURE,
+    "--precision",
+    default="fp32",
+    show_default=True,
+    metavar="FORMAT",
+    help="Number format of the activations, for their peak memory: fp32, fp16, bf16 or int8.",
+)
+@source_option
+@option(Group.OUTPUT, "--text", "as_text", is_flag=True, help="Print the text form, with one stage on each line.")
+@file_option("save", "Write the architecture to a .json or .txt file.")
 @json_option
-@storage_option
 def command(
     reference: str,
     resolution: int | None,
@@ -31,7 +46,7 @@ def command(
     as_json: bool,
     storage: str,
 ) -> None:
-    """Show an architecture: stages, shapes, MACs and parameters.
+    """Show the stages, shapes, MACs and parameters of an architecture.
 
     \b
     Example:

@@ -1,21 +1,34 @@
-"""`nas spaces`: what can be searched."""
+"""`nas spaces`: the search spaces."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import frozen
 
+from nas.cli.shared.completion import complete_space
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import json_option
+from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
     from nas.space.decode import SearchSpace
 
 
-@click.command()
-@click.argument("names", metavar="[SPACE]...", nargs=-1)
-@click.option("--choices", is_flag=True, help="List every choice with its options.")
+@frozen
+class SpacesOptions:
+    """Hold the parsed options of `nas spaces`."""
+
+    names: tuple[str, ...]
+    choices: bool
+    as_json: bool
+
+
+@click.command(cls=Verb)
+@click.argument("names", metavar="[SPACE]...", nargs=-1, shell_complete=complete_space)
+@option(Group.OUTPUT, "--choices", is_flag=True, help="Print every choice with its options as well.")
 @json_option
-def command(names: tuple[str, ...], choices: bool, as_json: bool) -> None:
-    """List search spaces with their size and range of costs; SPACE may be a file of your own.
+def command(**options: Any) -> None:
+    """List search spaces with their sizes and ranges of costs. SPACE is a name or a .yaml file.
 
     \b
     Example:
@@ -25,13 +38,14 @@ def command(names: tuple[str, ...], choices: bool, as_json: bool) -> None:
     from nas.cli.shared.printing import print_json
     from nas.space.files import find_space, space_names
 
-    spaces = [find_space(name) for name in names or space_names()]
+    given = SpacesOptions(**options)
+    spaces = [find_space(name) for name in given.names or space_names()]
     rows = [_row(space) for space in spaces]
-    if as_json:
+    if given.as_json:
         print_json(rows)
         return
     _print(rows)
-    if choices:
+    if given.choices:
         for space in spaces:
             _print_choices(space)
 

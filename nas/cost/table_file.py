@@ -4,6 +4,7 @@
 can hold wrong latencies, but cannot run code or exhaust the memory.
 """
 
+import logging
 import math
 import re
 import reprlib
@@ -27,6 +28,7 @@ from nas.device.spec import parse_device
 from nas.errors import ArchitectureError, DeviceError
 from nas.files import write_atomically
 
+_LOG = logging.getLogger(__name__)
 FORMAT = "nas-latency-table/1"
 COLUMNS = "part,channels,height,width,latency_ms,spread_ms"
 MAX_BYTES = 64_000_000
@@ -284,7 +286,9 @@ def read_table(path: Path) -> LatencyTable:
     with _read_errors(path):
         if path.stat().st_size > MAX_BYTES:
             _reject(path.name, f"it is larger than {MAX_BYTES / 1e6:.0f} MB, and no table is")
-        return attrs.evolve(parse_table(path.read_bytes().decode("utf-8"), path.name), name=path.stem)
+        table = attrs.evolve(parse_table(path.read_bytes().decode("utf-8"), path.name), name=path.stem)
+    _LOG.debug("Read latency table %s.", path)
+    return table
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A connection to one device, on this machine or over SSH, that restarts its agent after a loss."""
 
+import logging
 import os
 import sys
 import threading
@@ -33,6 +34,7 @@ from nas.errors import DeviceError, DeviceLostError
 from nas.graph.fragment import Fragment
 from nas.version import __version__
 
+_LOG = logging.getLogger(__name__)
 HELLO_SECONDS = 60.0
 """Time limit for connecting and for loading the runtime, which takes long on slow boards."""
 REPLY_MARGIN = 30.0
@@ -155,6 +157,7 @@ class Connection:
         except BaseException:
             self._stop_agent(0.0)
             raise
+        _LOG.debug("Connected to %s on %s: %s.", self.device, self.place, describe(welcome.machine))
         return agent, welcome.machine
 
     def _stop_agent(self, grace: float = 2.0) -> AgentExit:

@@ -1,5 +1,6 @@
 """The search: propose, evaluate, tell, until there are as many trials as asked for."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ from nas.workers.interrupts import Interrupts
 from nas.workers.machine_lock import MachineLock
 from nas.workers.processes import make_workers
 
+_LOG = logging.getLogger(__name__)
 APART = (
     "latencies are measured while nothing trains here: this search's workers and others on this machine stop meanwhile"
 )
@@ -184,6 +186,7 @@ class _Run:
         for evaluator in self.plan.preparing:
             with self.interrupts.interruptible():
                 evaluator.prepare()
+            _LOG.debug("Prepared %s.", type(evaluator).__name__)
 
     def _begin(self) -> None:
         """What comes before the first trial; what the study has of it is not done again."""
@@ -311,6 +314,7 @@ class _Run:
             seed=self.settings.seed,
         )
         self.study.set_user_attr(BASELINE, attrs.asdict(record))
+        _LOG.debug("Evaluated baseline %s: accuracy %s.", label, record.accuracy)
         self._tell("baseline", record)
 
     def _last(self, arch: Architecture, evaluator: Evaluator, epochs: int | None = None) -> float:

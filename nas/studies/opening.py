@@ -1,5 +1,6 @@
 """Opening of storages, checked before anything is written to them."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from nas.studies.failures import damaged, refusal
 from nas.studies.journal_files import database_file, journal_folder, journals, restore_command
 from nas.studies.outage import made_once
 from nas.studies.urls import is_ambiguous, mask
+
+_LOG = logging.getLogger(__name__)
 
 
 def quiet_optuna() -> None:
@@ -47,6 +50,7 @@ def open_rows(url: str, *, create: bool = True) -> BulkStorage:
             _check_whole(storage)
     except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
         raise refusal(error, url, "cannot be opened", f"give an Optuna URL like {DEFAULT_STORAGE}") from None
+    _LOG.debug("Opened storage %s.", mask(url))
     return storage
 
 

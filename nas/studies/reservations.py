@@ -7,6 +7,7 @@ over a few times, and then their trial fails.
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from nas.studies.bulk_storage import BulkStorage, write_end
 from nas.studies.tables import SLOTS, at_once, in_transaction, make_tables
 
 KILLED = "killed"
+_LOG = logging.getLogger(__name__)
 ARCH = "arch"  # user attribute of a trial: its architecture's text
 
 
@@ -134,6 +136,7 @@ class Reservations:
             # A database that goes away may have written what it could not say any more.
             trial._trial_id, trial.number, slot = self._adopt(taken)
         self._own.add(trial._trial_id)
+        _LOG.debug("Reserved slot %d for trial %d.", slot, trial.number)
         if trial.state.is_finished():
             self.storage.keep(trial._trial_id)
         return Reservation(slot, trial._trial_id, self.runner, 1)
@@ -177,6 +180,7 @@ class Reservations:
             return None
         trial._trial_id, trial.number = numbers
         self._own.add(trial._trial_id)
+        _LOG.debug("Took slot %d over for trial %d: %s.", slot.number, trial.number, reason)
         return Reservation(slot.number, trial._trial_id, self.runner, slot.attempts + 1)
 
     def give_up(self, slot: Reservation, reason: str) -> bool:

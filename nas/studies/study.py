@@ -5,6 +5,7 @@ text, its costs (each by its name, and all together), seed and versions from the
 seconds when it ends; all as user attributes, so that any Optuna tool shows them.
 """
 
+import logging
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,8 @@ from nas.studies.failures import explained
 from nas.studies.records import BASELINE, EXPECTED, KILLED, SETTINGS, VERDICTS, Expected, Record, StudyView, Verdict
 from nas.studies.validation import check, check_costs, check_settings, fits
 from nas.version import __version__
+
+_LOG = logging.getLogger(__name__)
 
 
 def versions_now() -> dict[str, str]:
@@ -67,9 +70,11 @@ def open_study(
     known = study.user_attrs.get(kept_as)
     if known is None and _is_untouched(study, directions):
         study.set_user_attr(kept_as, dict(settings))
+        _LOG.debug("Made study %s.", name)
     else:
         # Another process may have made it since it was looked at.
         _check_same(name, known or study.user_attrs.get(kept_as), settings)
+        _LOG.debug("Continuing study %s.", name)
     return study
 
 

@@ -1,6 +1,7 @@
 """Several processes of this machine that evaluate networks, each on its own CPU cores."""
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -22,6 +23,7 @@ from nas.evaluate.base import Evaluators
 from nas.workers.base import PATIENCE_S, Call, Here, Key, Outcome, Workers, steps_of
 from nas.workers.threads import VARIABLES
 
+_LOG = logging.getLogger(__name__)
 MEMORY_SHARE = 0.9  # share of the free memory that all workers together may use
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 EXIT_S = 10.0  # seconds that a worker has to exit by itself
@@ -218,6 +220,7 @@ class Processes:
             process.start()
         its.close()  # the connection must end with the process, so that its death is noticed
         self._workers.append(_Worker(left[0], process, ours))
+        _LOG.debug("Started worker process %s on CPU cores %s.", process.pid, left[0].cores)
         return self._workers[-1]
 
     def _receive(self, worker: _Worker) -> tuple[Key, Outcome] | None:
@@ -236,6 +239,7 @@ class Processes:
     def _remove(self, worker: _Worker) -> tuple[Key, Outcome] | None:
         self._workers.remove(worker)
         _end(worker)
+        _LOG.debug("Worker process %s %s.", worker.process.pid, _cause(worker.process.exitcode))
         if worker.key is None:
             return None
         reason = f"its worker {_cause(worker.process.exitcode)}"

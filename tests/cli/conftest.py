@@ -41,7 +41,7 @@ class Ran:
         assert self.code == code, self.err
         assert self.out == ""
         assert "Traceback" not in self.err
-        message = self.err[self.err.rindex("nas: " if code == 1 else "Error: ") :]
+        message = self._json_message() or self.err[self.err.rindex("nas: " if code == 1 else "Error: ") :]
         for word in words:
             assert word in message
         if code == 1:
@@ -49,6 +49,14 @@ class Ran:
             assert len(remedy) >= 1, "the message has no remedy"
             assert all(line.startswith("  ") for line in remedy)
             assert len(problem) < 400
+
+    def _json_message(self) -> str:
+        """The error that a command with `--json` ended with, in the form of the text; "" where there is none."""
+        last = (self.err.splitlines() or [""])[-1]
+        if not last.startswith('{"error": '):
+            return ""
+        error = json.loads(last)["error"]
+        return "\n  ".join(filter(None, (f"nas: {error['problem']}", error["remedy"])))
 
 
 @define

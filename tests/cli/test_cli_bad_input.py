@@ -39,9 +39,9 @@ REFUSED = {
     "unknown option": (use("--fix", "stage1.kernel=4"), ("stage1.kernel cannot be '4'", "3, 5")),
     "fixed twice": (
         use("--fix", "stage1.kernel=3", "--fix", " stage1.kernel = 5"),
-        ("can be fixed once", "stage1.kernel is given '3' and '5'", "--fix stage1.kernel=3"),
+        ("choice stage1.kernel is fixed twice", "to '3' and to '5'", "can have one option", "--fix stage1.kernel=3"),
     ),
-    "no option": (use("--fix", "stage1.kernel"), ("is not CHOICE=OPTION",)),
+    "no option": (use("--fix", "stage1.kernel"), ("is not of the form CHOICE=OPTION",)),
     "band": (use("--band", "1.5"), ("band is 1.5",)),
     "w": (use("--w", "0.5"), ("w is 0.5",)),
     "w for pareto": (use("--w", "-0.1", "--objective", "pareto"), ("w is -0.1",)),

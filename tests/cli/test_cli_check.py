@@ -188,7 +188,7 @@ def test_a_page_and_studies(here: Here, nas: Nas) -> None:
         (("--truth", "table:none.csv"), ("none.csv",)),
         (("--target", "flops=1k"), ("target flops=1k cannot be met",)),
         (("--target", "latency=8ms"), ("a check draws networks by what they cost, and measures none",)),
-        (("--fix", "stage1.kernel"), ("is not CHOICE=OPTION",)),
+        (("--fix", "stage1.kernel"), ("is not of the form CHOICE=OPTION",)),
         (("--evaluator", "python:own:broken", "--truth", "table:all.csv", "--ignore-columns", "op*"), ("never",)),
     ],
 )

@@ -112,7 +112,7 @@ def test_a_search_that_was_killed_and_lost_its_database_goes_on(nas: Nas) -> Non
     words = shlex.split(told.err.splitlines()[-1].partition("nas studies restore")[2])
     ran = nas("studies", "restore", *words)
     assert ran.code == 0, ran.err
-    assert "demo: 3 trials taken, 0 lines passed over" in ran.out
+    assert "demo: 3 trials restored, 0 lines skipped" in ran.out
     assert "next: nas studies --storage sqlite:///nas-restored.db" in ran.out
     resumed = nas.fake(*FAST, "--storage", "sqlite:///nas-restored.db", "--json")
     assert resumed.code == 0, resumed.err
@@ -138,7 +138,7 @@ def test_restoring_tells_what_it_took(nas: Nas) -> None:
     assert (row["study"], row["trials"], row["lost"], len(row["passed_over"])) == ("demo", 2, 1, 2)
     assert [line.partition(":")[0] for line in row["passed_over"]] == ["line 3", "line 4"]
     shown = nas("studies", "restore", str(journal), "--into", "other.db")
-    assert "demo: 2 trials taken, 2 lines passed over, 1 that were under way or lost come again" in shown.out
+    assert "demo: 2 trials restored, 2 lines skipped, 1 unfinished or lost trials are evaluated again" in shown.out
     assert "\x1b" not in shown.out
     assert [(row["study"], row["trials"], row["killed"]) for row in nas(
         "studies", "--json", "--storage", "sqlite:///other.db"
@@ -163,7 +163,7 @@ def test_what_cannot_be_restored(nas: Nas, arguments: tuple[str, ...], words: tu
 
 
 def test_options_of_a_list_are_none_of_restoring(nas: Nas) -> None:
-    nas("studies", "--json", "restore", "--into", "new.db").refused("behind the word restore", code=2)
+    nas("studies", "--json", "restore", "--into", "new.db").refused("options of restore stand behind the word", code=2)
 
 
 def mounted(folder: Path, *options: str) -> None:

@@ -300,4 +300,6 @@ def test_a_dry_run_trains_no_supernet(nas: Nas) -> None:
 def test_the_help_tells_how_long_a_supernet_is_trained() -> None:
     (option,) = [one for one in search.command.params if one.name == "supernet_epochs"]
     assert isinstance(option, click.Option)
-    assert f"[default: {SupernetRecipe().epochs}]" in (option.help or "")
+    record = option.get_help_record(click.Context(search.command))
+    assert record is not None
+    assert f"[default: {SupernetRecipe().epochs}; x>=1]" in record[1]

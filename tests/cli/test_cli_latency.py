@@ -231,7 +231,7 @@ def test_a_table_has_every_layer_and_says_what_it_is_of(nas: Nas, made: Made) ->
     assert table.origin.machine == this_machine(Device())
     assert (told["fit_networks"], table.correction.networks) == (4, 4)
     assert made.left == ["small.csv"]
-    assert f"timing {len(layers)} layers and 4 networks" in made.ran.err
+    assert f"measuring {len(layers)} layers and 4 networks" in made.ran.err
     low, high = span(nas)
     assert 0 < low < high
 
@@ -292,7 +292,7 @@ def test_a_table_is_adapted_to_another_device(nas: Nas) -> None:
     arguments = ("latency", "table", "--space", "small.yaml", "--device", "cpu:batch=2", "--from", "small.csv")
     ran = nas(*arguments, "--networks", "4", "--out", "two.csv", "--json")
     assert ran.code == 0, ran.err
-    assert "timing 0 layers and 4 networks" in ran.err
+    assert "measuring 0 layers and 4 networks" in ran.err
     table, own = read_table(nas.folder / "two.csv"), read_table(nas.folder / "small.csv")
     assert parse_device(ran.json["device"]) == table.origin.device == Device(batch=2)
     assert (table.origin.adapted_from, table.layers_ms) == ("small", own.layers_ms)
@@ -364,7 +364,7 @@ def test_a_space_whose_networks_were_all_fitted_cannot_be_checked(nas: Nas) -> N
 
 def test_without_a_table_a_check_says_how_to_make_one(nas: Nas) -> None:
     ran = nas("latency", "check", "--space", "small.yaml")
-    ran.refused("no latency table is of cpu", "space small", "nas latency table --space small.yaml --device cpu")
+    ran.refused("there is no latency table of cpu", "space small", "nas latency table --space small.yaml --device cpu")
 
 
 def first_row(text: str) -> str:

@@ -10,7 +10,9 @@ import click
 from attrs import define
 
 from nas.cli.check.request import Asked, ask
-from nas.cli.check.sources import LONGER, SPECS, is_training
+from nas.cli.check.sources import LONGER, is_training
+from nas.cli.shared.evaluators import FORMS, TRAIN
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     figure_options,
     json_option,
@@ -18,9 +20,10 @@ from nas.cli.shared.options import (
     space_options,
     storage_option,
     supernet_options,
-    target_task_options,
+    task_options,
     training_options,
 )
+from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
     from nas.fidelity.collect import Opener, Source
@@ -30,60 +33,138 @@ NETWORKS, SEEDS, MINUTES, PLANNED = 16, 2, 60.0, 100
 SLOW_S, EVERY_S = 1.0, 15.0
 
 
-@click.command()
+@click.command(cls=Verb)
 @space_options
-@click.option(
-    "--target", "targets", multiple=True, metavar="NAME=AMOUNT", help="Check networks that a search for it would see."
+@option(
+    Group.TARGET,
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME=AMOUNT",
+    help="Target of the planned search, such as flops=400M: networks are drawn from its cost range. May be repeated.",
 )
-@click.option(
+@task_options(Group.TARGET)
+@option(
+    Group.EVALUATORS,
     "--evaluator",
     "evaluators",
     multiple=True,
-    metavar="|".join(SPECS),
-    help="What to check; may be given several times.  [default: the training, and cheaper ones]",
+    metavar="EVALUATOR",
+    show_default="train and cheaper variants of it",
+    help=f"Evaluator to check: {', '.join(FORMS.values())}. What trains takes settings of its own, such as "
+    f"{TRAIN}:epochs=1,resolution=16,images=500,networks=8. May be repeated.",
 )
-@click.option(
+@option(
+    Group.EVALUATORS,
     "--truth",
     metavar="EVALUATOR",
-    help=f"What is held to be true: a longer training, or a table of such.  [default: {LONGER} times the --epochs]",
+    show_default=f"train with {LONGER} times the --epochs",
+    help="Evaluator whose accuracies count as the truth: a longer training run, or a table of such.",
 )
-@click.option("--accuracy", default="", metavar="COLUMN", help="The tables' column of accuracies.")
-@click.option("--ignore-columns", multiple=True, metavar="GLOB", help="Columns of the tables that say nothing here.")
-@click.option("--networks", type=click.IntRange(5, 100_000), default=NETWORKS, show_default=True, help="How many.")
-@training_options()
-@metric_option
-@supernet_options
-@target_task_options
-@click.option("--seed", type=click.IntRange(0, 2**31 - 100), default=0, show_default=True, help="The first one.")
-@click.option(
-    "--seeds", type=click.IntRange(1, 100), default=SEEDS, show_default=True, help="Trainings of one network."
+@option(
+    Group.EVALUATORS,
+    "--accuracy",
+    default="",
+    show_default="accuracy or acc, else that of the lowest seed",
+    metavar="COLUMN",
+    help="Column of the tables that holds the accuracies.",
 )
-@click.option(
+@option(
+    Group.EVALUATORS,
+    "--ignore-columns",
+    multiple=True,
+    metavar="GLOB",
+    help="Columns of the tables to ignore, such as 'op*'. May be repeated.",
+)
+@supernet_options(Group.EVALUATORS)
+@training_options(Group.TRAINING)
+@metric_option(Group.TRAINING)
+@option(
+    Group.TRAINING,
+    "--seed",
+    type=click.IntRange(0, 2**31 - 100),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="First seed of the training runs.",
+)
+@option(
+    Group.TRAINING,
+    "--seeds",
+    type=click.IntRange(1, 100),
+    default=SEEDS,
+    show_default=True,
+    metavar="N",
+    help="Number of training runs for each network, each with a seed of its own.",
+)
+@option(
+    Group.CHECK,
+    "--networks",
+    type=click.IntRange(5, 100_000),
+    default=NETWORKS,
+    show_default=True,
+    metavar="N",
+    help="Number of random networks to evaluate.",
+)
+@option(
+    Group.CHECK,
     "--time-limit",
     "minutes",
     type=click.FloatRange(0, min_open=True),
     default=MINUTES,
     show_default=True,
-    help="Minutes, after which nothing new is begun; give the command again to go on.",
+    metavar="MINUTES",
+    help="Minutes after which no new evaluation is started; the same command continues the check.",
 )
-@click.option("--trials", type=click.IntRange(1), default=PLANNED, show_default=True, help="Of the search planned.")
-@click.option("--price", type=click.FloatRange(0), help="Of an hour on this machine, to say what a search costs.")
-@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that train.")
-@click.option("--study", default="", metavar="NAME", help="Of the trainings.  [default: made of the settings]")
+@option(
+    Group.CHECK,
+    "--trials",
+    type=click.IntRange(1),
+    default=PLANNED,
+    show_default=True,
+    metavar="N",
+    help="Number of trials of the planned search, whose duration is estimated.",
+)
+@option(
+    Group.CHECK,
+    "--price",
+    type=click.FloatRange(0),
+    metavar="AMOUNT",
+    show_default="not estimated",
+    help="Price of an hour on this machine, from which the price of the planned search is estimated.",
+)
+@option(
+    Group.CHECK,
+    "--study",
+    default="",
+    metavar="NAME",
+    show_default="made from the settings",
+    help="Beginning of the names of the studies that keep the evaluations. The same command continues them.",
+)
+@option(
+    Group.WORKERS,
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Number of processes that train at once.",
+)
 @figure_options
-@json_option
 @storage_option
+@json_option
 def command(**options: Any) -> None:
-    """Check what a search's evaluator is worth: whether it ranks networks as longer trainings do.
+    """Check how well the evaluator of a search ranks networks, compared with longer training runs.
 
     \b
     Example:
       nas check --data photos/ --target flops=400M
-      nas check --data photos/ --evaluator train --evaluator train:epochs=1,resolution=16 --png check.png
-      nas check --space nasbench_macro --truth table:accuracies.csv --evaluator zero-cost:naswot --networks 300
+      nas check --evaluator train --evaluator train:epochs=1 --png check.png
+      nas check --space nasbench_macro --truth table:accuracies.csv \\
+        --evaluator zero-cost:naswot --networks 300
 
-    Random networks are judged by every --evaluator and by the --truth, with several seeds; Kendall's tau says how alike
-    they rank. What was trained is kept and not trained again.
+    Every --evaluator and the --truth evaluate the same random networks, with several seeds; Kendall's tau tells how
+    similarly they rank them. Finished evaluations are kept and not repeated.
     """
     from nas.cli.check.report import report
     from nas.fidelity.check import compare

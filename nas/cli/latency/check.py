@@ -1,14 +1,17 @@
-"""`nas latency check`: how good a table is."""
+"""`nas latency check`: the errors of a latency table."""
 
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import frozen
 
-from nas.cli.shared.on_device import DEVICE_HELP, connected, find_table
-from nas.cli.shared.options import figure_options, json_option
+from nas.cli.shared.groups import Group, option
+from nas.cli.shared.on_device import connected, find_table
+from nas.cli.shared.options import device_option, figure_options, json_option, space_option, task_options
 from nas.cli.shared.progress import Steps
+from nas.cli.shared.verbs import Verb
 from nas.errors import DeviceError, SpaceError
 
 if TYPE_CHECKING:
@@ -17,92 +20,116 @@ if TYPE_CHECKING:
     from nas.graph.fragment import Fragment
     from nas.space.decode import SearchSpace
 
-FEWEST = 2  # or there is nothing to correlate
-SEED = 2**31  # of networks that no table was fitted on
+FEWEST = 2  # networks; one cannot be correlated
+FIRST_SEED = 2**31  # tables are fitted on networks of smaller seeds, so that these are new to every table
 
 
-@click.command()
-@click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file.")
-@click.option("--device", "devices", multiple=True, default=["cpu"], show_default=True, help=DEVICE_HELP)
-@click.option("--resolution", type=click.IntRange(1, 10_000), help="Pixels of a side.  [default: the space's]")
-@click.option("--classes", type=click.IntRange(2, 10_000_000), help="Classes.  [default: the space's]")
-@click.option(
+@frozen
+class CheckOptions:
+    """Hold the parsed options of `nas latency check`."""
+
+    space: str
+    devices: tuple[str, ...]
+    resolution: int | None
+    classes: int | None
+    table: Path | None
+    networks: int
+    seed: int
+    html: Path | None
+    png: Path | None
+    as_json: bool
+
+
+@click.command(cls=Verb)
+@device_option
+@space_option
+@task_options(Group.SPACE)
+@option(
+    Group.DEVICE,
     "--table",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The table to check.  [default: the newest that is exactly of the device]",
+    show_default="the newest one made on exactly this device",
+    help="Latency table to check.",
 )
-@click.option("--networks", type=click.IntRange(5, 10_000), default=100, show_default=True, help="How many to measure.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the networks.")
+@option(
+    Group.MEASUREMENT,
+    "--networks",
+    type=click.IntRange(5, 10_000),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Number of random networks to measure.",
+)
+@option(
+    Group.MEASUREMENT,
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed of the random networks.",
+)
 @figure_options
 @json_option
-def command(
-    space: str,
-    devices: tuple[str, ...],
-    resolution: int | None,
-    classes: int | None,
-    table: Path | None,
-    networks: int,
-    seed: int,
-    html: Path | None,
-    png: Path | None,
-    as_json: bool,
-) -> None:
-    """Compare a latency table with measurements of networks drawn afresh, and those with themselves.
+def command(**options: Any) -> None:
+    """Compare the predictions of a latency table with measurements of new random networks.
 
     \b
     Example:
       nas latency check --space mnasnet --device cpu --png check.png
 
-    Every network is measured twice: nothing can be told better than a second measurement tells the first.
+    Every network is measured twice, because no table can predict a measurement better than a second measurement does.
     """
+    from nas.cli.shared.printing import print_json
     from nas.space.files import find_space
 
-    found = find_space(space).for_target(resolution=resolution, classes=classes)
-    with connected(devices) as meter:
+    given = CheckOptions(**options)
+    space = find_space(given.space).for_target(resolution=given.resolution, classes=given.classes)
+    with connected(given.devices) as meter:
         from nas.cost.table_check import check_table
 
-        chosen = find_table(found, meter, table)
-        if chosen is None:
+        table = find_table(space, meter, given.table)
+        if table is None:
             raise DeviceError(
-                f"no latency table is of {meter.device.short} on this {meter.machine.cpu} and space {found.name}",
-                f"make one with `nas latency table --space {space} --device {devices[0]}`",
+                f"there is no latency table of {meter.device.short} on {meter.machine.cpu} for space {space.name}; "
+                "only a table of exactly this device can be checked",
+                f"make one with `nas latency table --space {given.space} --device {given.devices[0]}`",
             )
-        check = check_table(chosen, _drawn(found, chosen, networks, seed), meter, Steps("measuring"))
-    _tell(chosen, check, html, png, as_json=as_json)
+        check = check_table(table, _draw_networks(space, table, given), meter, Steps("measuring"))
+    if given.as_json:
+        print_json(_figures(table, check))
+    else:
+        _print(table, check)
+    # The figure comes last: it can fail, and then the results of long measurements are printed already.
+    _write_figure(table, check, given)
 
 
-def _drawn(space: "SearchSpace", table: "LatencyTable", count: int, seed: int) -> "list[Fragment]":
-    """Networks that the table was not fitted on, as many as the space has."""
+def _draw_networks(space: "SearchSpace", table: "LatencyTable", given: CheckOptions) -> "list[Fragment]":
+    """Return random networks that the table was not fitted on; fewer than asked for if the space has no more.
+
+    Raises:
+        SpaceError: There are too few of them to correlate anything.
+    """
     from nas.cost.table_plan import sample_networks
     from nas.samplers.cost_range import space_chain
 
     chain, padding, fitted = space_chain(space), space.net["padding"], table.correction.networks
     known = set(sample_networks(chain, padding, fitted, 0))
-    drawn = sample_networks(chain, padding, count + fitted, SEED + seed)
-    fresh = [network for network in drawn if network not in known][:count]
-    if len(fresh) < FEWEST:
+    drawn = sample_networks(chain, padding, given.networks + fitted, FIRST_SEED + given.seed)
+    new = [network for network in drawn if network not in known][: given.networks]
+    if len(new) < FEWEST:
         raise SpaceError(
-            f"space {space.name} has {len(fresh)} networks that the table was not fitted on",
-            "make a table fitted on fewer networks with `nas latency table --networks`",
+            f"space {space.name} has {len(new)} networks that the table was not fitted on; a check needs {FEWEST}",
+            "make a table that is fitted on fewer networks, with `nas latency table --networks`",
         )
-    if len(fresh) < count:
-        click.echo(f"the space has {len(fresh)} networks that the table was not fitted on", err=True)
-    return fresh
+    if len(new) < given.networks:
+        click.echo(f"the space has {len(new)} networks that the table was not fitted on", err=True)
+    return new
 
 
-def _tell(table: "LatencyTable", check: "Check", html: Path | None, png: Path | None, *, as_json: bool) -> None:
-    from nas.cli.shared.printing import print_json
-
-    if as_json:
-        print_json(_figures(table, check))
-    else:
-        _print(table, check)
-    _draw(table, check, html, png)  # last, since it can fail, and the measurements took long
-
-
-def _draw(table: "LatencyTable", check: "Check", html: Path | None, png: Path | None) -> None:
-    if not html and not png:
+def _write_figure(table: "LatencyTable", check: "Check", given: CheckOptions) -> None:
+    if not given.html and not given.png:
         return
     from nas.report.files import write_html, write_png
     from nas.report.latency import latency_figure
@@ -113,13 +140,14 @@ def _draw(table: "LatencyTable", check: "Check", html: Path | None, png: Path | 
         check.predicted_ms.tolist(),
         check.again_ms.tolist(),
     )
-    if png:
-        write_png(png, figure)
-    if html:
-        write_html(html, figure, f"{table.name}: predicted and measured latency")
+    if given.png:
+        write_png(given.png, figure)
+    if given.html:
+        write_html(given.html, figure, f"{table.name}: predicted and measured latency")
 
 
 def _figures(table: "LatencyTable", check: "Check") -> dict[str, Any]:
+    """Return the results as JSON, null where a figure is not defined."""
     own, retest, macs = check.table, check.retest, check.by_macs
     figures = {
         "table": table.name,
@@ -151,10 +179,10 @@ def _print(table: "LatencyTable", check: "Check") -> None:
     rows = (("table", check.table), ("measured again", check.retest), ("MACs alone", check.by_macs))
     headers = ("against a measurement", "MAPE", "within 5%", "within 10%", "Spearman")
     print_table(headers, [(name, *_cells(agreement)) for name, agreement in rows])
-    slower = check.reference_ms / table.origin.reference_ms
+    slowdown = check.reference_ms / table.origin.reference_ms
     click.echo(
         f"{table.name}, {len(check.measured_ms)} networks of {check.measured_ms.min():.3g} to "
-        f"{check.measured_ms.max():.3g} ms; the reference takes {slower:.2f} times as long as in the table, "
+        f"{check.measured_ms.max():.3g} ms; the reference takes {slowdown:.2f} times as long as in the table, "
         f"spread {check.noise:.1%}{', a noisy machine' if check.noise > NOISY else ''}"
     )
 

@@ -1,4 +1,4 @@
-"""`nas latency`: measured, tabulated and checked."""
+"""`nas latency`: the commands about latency on a device."""
 
 import click
 
@@ -9,7 +9,7 @@ ACTIONS = ("measure", "table", "check")
 
 @click.group(cls=Verbs, verbs={action: f"nas.cli.latency.{action}" for action in ACTIONS})
 def command() -> None:
-    """Measure latency on a device, make a table of it, check the table.
+    """Measure latency on a device, make a latency table, or check a table.
 
     \b
     Example:

@@ -1,11 +1,14 @@
-"""`nas latency measure`: what networks take on a device."""
+"""`nas latency measure`: the latency of networks on a device."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.on_device import DEVICE_HELP, connected
-from nas.cli.shared.options import ARCH_HELP, json_option, storage_option
+from nas.cli.shared.completion import complete_architecture
+from nas.cli.shared.groups import Group, option
+from nas.cli.shared.on_device import connected
+from nas.cli.shared.options import ARCH_HELP, adapting_options, device_option, json_option, source_option
+from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -13,21 +16,30 @@ if TYPE_CHECKING:
     from nas.device.timing import Timing, Turns
 
 
-@click.command(epilog=ARCH_HELP)
-@click.argument("references", metavar="ARCH...", nargs=-1, required=True)
-@click.option("--device", "devices", multiple=True, default=["cpu"], show_default=True, help=DEVICE_HELP)
-@click.option("--resolution", type=click.IntRange(1, 10_000), help="Pixels of a side, instead of its own.")
-@click.option("--classes", type=click.IntRange(1, 10_000_000), help="Number of classes, instead of its own.")
-@click.option(
+@click.command(cls=Verb, epilog=ARCH_HELP)
+@click.argument("references", metavar="ARCH...", nargs=-1, required=True, shell_complete=complete_architecture)
+@device_option
+@adapting_options()
+@source_option
+@option(
+    Group.MEASUREMENT,
     "--spread",
     type=click.FloatRange(0.0005, 1),
     default=0.005,
     show_default=True,
-    help="Standard error to reach, as a share.",
+    metavar="SHARE",
+    help="Standard error at which a measurement ends, as a share of the latency.",
 )
-@click.option("--seconds", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True, help="Time limit.")
+@option(
+    Group.MEASUREMENT,
+    "--seconds",
+    type=click.FloatRange(0.1, 3600),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time limit of the whole measurement, in seconds.",
+)
 @json_option
-@storage_option
 def command(
     references: tuple[str, ...],
     devices: tuple[str, ...],
@@ -38,14 +50,14 @@ def command(
     as_json: bool,
     storage: str,
 ) -> None:
-    """Measure the latency of networks in ONNX Runtime, in turn with each other and with a reference.
+    """Measure the latency of networks in ONNX Runtime, in alternation with a reference network.
 
     \b
     Example:
       nas latency measure mnasnet-a1 mobilenetv2 --device cpu:threads=2
       nas latency measure study:demo:best --device ssh://me@board
 
-    Weights are random: times do not depend on them. The reference is a small network of this tool's own.
+    Weights are random, since latency does not depend on them. The reference is a small network that is part of nas.
     """
     from nas.cli.shared.printing import print_json
     from nas.cli.shared.reference import find_architecture

@@ -1,16 +1,18 @@
-"""`nas latency table`: the time of every layer of a space on a device."""
+"""`nas latency table`: the latency of every layer of a search space on a device."""
 
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import frozen
 
-from nas.cli.shared.on_device import DEVICE_HELP, FOLDER, connected, error_text
-from nas.cli.shared.options import json_option
+from nas.cli.shared.groups import Group, option
+from nas.cli.shared.on_device import FOLDER, connected, error_text
+from nas.cli.shared.options import device_option, file_option, json_option, space_option, task_options
 from nas.cli.shared.progress import Steps
+from nas.cli.shared.verbs import Verb
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -19,70 +21,81 @@ if TYPE_CHECKING:
     from nas.device.client import Meter
     from nas.space.decode import SearchSpace
 
-ADAPTING_NETWORKS = 10
-MOST_NOISY = 5  # batches, before it is said
+ADAPTING_NETWORKS = 10  # default of --networks with --from
+NOISY_BATCHES = 5  # noisy batches before a note is printed: a few happen on any machine
 
 
-@click.command()
-@click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file.")
-@click.option("--device", "devices", multiple=True, default=["cpu"], show_default=True, help=DEVICE_HELP)
-@click.option("--resolution", type=click.IntRange(1, 10_000), help="Pixels of a side.  [default: the space's]")
-@click.option("--classes", type=click.IntRange(2, 10_000_000), help="Classes.  [default: the space's]")
-@click.option(
+@frozen
+class TableOptions:
+    """Hold the parsed options of `nas latency table`."""
+
+    space: str
+    devices: tuple[str, ...]
+    resolution: int | None
+    classes: int | None
+    source: Path | None
+    networks: int | None
+    out: Path | None
+    as_json: bool
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Return the options that determine the table, as words of a command line."""
+        numbers = (("--resolution", self.resolution), ("--classes", self.classes))
+        given = [("--space", self.space), *(("--device", device) for device in self.devices)]
+        given += [(name, str(number)) for name, number in numbers if number is not None]
+        return tuple(word for pair in given for word in pair)
+
+
+@click.command(cls=Verb)
+@device_option
+@space_option
+@task_options(Group.SPACE)
+@option(
+    Group.MEASUREMENT,
     "--from",
     "source",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="TABLE",
-    help="Adapt another device's table: a few whole networks are measured instead of every layer.",
+    show_default="all layers are measured",
+    help="Latency table of another device to adapt: a few whole networks are measured instead of every layer.",
 )
-@click.option(
+@option(
+    Group.MEASUREMENT,
     "--networks",
     type=click.IntRange(4, 1000),
-    help="Whole networks to fit the correction on.  [default: 32; 10 with --from]",
+    metavar="N",
+    show_default="32; with --from 10",
+    help="Number of whole networks on which the correction is fitted.",
 )
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help=f"Where it goes.  [default: {FOLDER}/SPACE-RESOLUTION-DEVICE-CPU.csv]",
-)
+@file_option("out", "File of the latency table.", f"{FOLDER}/SPACE-RESOLUTION-DEVICE-CPU.csv")
 @json_option
-def command(
-    space: str,
-    devices: tuple[str, ...],
-    resolution: int | None,
-    classes: int | None,
-    source: Path | None,
-    networks: int | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    """Time every distinct layer that a space can make, and fit the correction on whole networks.
+def command(**options: Any) -> None:
+    """Measure every distinct layer of a search space on a device, and fit a correction on whole networks.
 
     \b
     Example:
       nas latency table --space mnasnet --device cpu
-      nas latency table --device ssh://me@board --from latency_tables/mnasnet-224-cpu.csv
+      nas latency table --device ssh://me@board --from latency_tables/table.csv
 
-    The same command goes on where it stopped. Where the table is in latency_tables/, a search on this device finds it.
+    If the command is interrupted, the same command continues it. A search on this device finds the table if it is in
+    latency_tables/.
     """
-    from nas.cli.shared.printing import print_json
+    from nas.cli.shared.printing import next_command, print_json
     from nas.cost.table_file import read_table
     from nas.space.files import find_space
 
-    found = find_space(space).for_target(resolution=resolution, classes=classes)
-    based_on = None if source is None else read_table(source)
-    with connected(devices) as meter:
-        path = out or Path(FOLDER) / f"{_name(found, meter)}.csv"
-        table = _make(found, meter, path, based_on, networks)
-    if as_json:
+    given = TableOptions(**options)
+    space = find_space(given.space).for_target(resolution=given.resolution, classes=given.classes)
+    based_on = None if given.source is None else read_table(given.source)
+    with connected(given.devices) as meter:
+        path = given.out or Path(FOLDER) / f"{_name(space, meter)}.csv"
+        table = _make(space, meter, path, based_on, given.networks)
+    if given.as_json:
         print_json(_summary(path, table))
         return
     click.echo(f"wrote {path}: {len(table.layers_ms):,} layers, {error_text(table)}")
-    given = {"--resolution": resolution, "--classes": classes}
-    words = ["--space", space, *(word for device in devices for word in ("--device", device))]
-    words += [word for name, value in given.items() if value is not None for word in (name, str(value))]
-    click.echo(f"next: {shlex.join(['nas', 'latency', 'check', *words, '--table', str(path)])}")
+    click.echo(f"next: {next_command('latency', 'check', *given.words, '--table', str(path))}")
 
 
 def _summary(path: Path, table: "LatencyTable") -> dict[str, Any]:
@@ -119,12 +132,12 @@ def _make(
     _check_place(path, meter, {"space": space.name, "classes": chain.classes, "table adapted": adapted})
     partial = path.parent / f"{path.name}.partial"
     click.echo(
-        f"timing {len(plan.layers):,} layers and {len(plan.samples)} networks, {plan.passes} times each", err=True
+        f"measuring {len(plan.layers):,} layers and {len(plan.samples)} networks, {plan.passes} times each", err=True
     )
     try:
-        made = make_table(plan, meter, space.name, partial, based_on=based_on, listen=_Shown(path.stem))
+        made = make_table(plan, meter, space.name, partial, based_on=based_on, listen=_TableProgress(path.stem))
     except KeyboardInterrupt:
-        click.echo("stopped; the same command goes on from here", err=True)
+        click.echo("interrupted; the same command continues the table", err=True)
         raise
     table = attrs.evolve(made, name=path.stem)
     write_table(path, table)
@@ -133,43 +146,47 @@ def _make(
 
 
 def _check_place(path: Path, meter: "Meter", wanted: Mapping[str, object]) -> None:
-    """Make the folder; a table of something else that lies there is not written over."""
+    """Make the folder of the table, and refuse to overwrite a table of another space or device.
+
+    Raises:
+        NasError: The file is a table of something else, or cannot be written.
+    """
     from nas.cost.table_file import read_origin
     from nas.cost.table_lookup import differences
 
-    remedy = "give another place by --out"
+    remedy = "choose another file with --out"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             return
     except OSError as error:
         raise NasError(f"{path} cannot be written: {error.strerror or error}", remedy) from None
-    there = read_origin(path)
-    found = {"space": there.space, "classes": there.classes, "table adapted": there.adapted_from or "none"}
+    origin = read_origin(path)
+    found = {"space": origin.space, "classes": origin.classes, "table adapted": origin.adapted_from or "none"}
     unlike = [f"its {what} is {found[what]}, not {asked}" for what, asked in wanted.items() if found[what] != asked]
-    unlike += differences(there, meter.device, meter.machine)
+    unlike += differences(origin, meter.device, meter.machine)
     if unlike:
-        raise NasError(f"{path} is a table of something else: {unlike[0]}", remedy)
+        raise NasError(f"{path} is a table of something else, which is not overwritten: {unlike[0]}", remedy)
 
 
-class _Shown:
-    """Progress, and a word on a noisy machine once."""
+class _TableProgress:
+    """Print the progress of a table, and once a note if the machine is noisy."""
 
     def __init__(self, label: str) -> None:
         self._steps = Steps(label)
-        self._noisy = 0
+        self._noisy_batches = 0
 
     def __call__(self, progress: "Progress") -> None:
         from nas.device.timing import NOISY
 
         self._steps(progress.done, progress.total, progress.seconds_left)
-        self._noisy += progress.noise > NOISY
-        if self._noisy == MOST_NOISY:
-            click.echo("the machine is noisy; stop other work on it for a better table", err=True)
+        self._noisy_batches += progress.noise > NOISY
+        if self._noisy_batches == NOISY_BATCHES:
+            click.echo("the machine is noisy; stop other programs on it for a better table", err=True)
 
 
 def _name(space: "SearchSpace", meter: "Meter") -> str:
-    """A file's name that says what the table is of."""
+    """Return the name of a table's file, made from its space, resolution, device and machine."""
     machine = meter.machine
     words = (space.name, str(space.net["resolution"]), meter.device.short, machine.accelerator or machine.cpu)
     return re.sub(r"[^a-z0-9.]+", "-", "-".join(words).lower()).strip("-.")

@@ -10,8 +10,18 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from nas.cli.shared.completion import complete_architecture
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import DEVICE_HELP
-from nas.cli.shared.options import ARCH_HELP, figure_options, json_option, storage_option, training_options
+from nas.cli.shared.options import (
+    ARCH_HELP,
+    adapting_options,
+    figure_options,
+    json_option,
+    storage_option,
+    training_options,
+)
+from nas.cli.shared.verbs import Verb
 from nas.errors import ScalingError
 
 MODES = ("phi", "family", "budget", "fit", "compare")
@@ -37,79 +47,185 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-@click.command(epilog=f"{ARCH_HELP} Without one the best of the latest study is scaled.")
-@click.argument("reference", metavar="[ARCH]", required=False)
-@click.option("--phi", "phis", type=float, multiple=True, help="Scale by this; fractions and negative ones too.")
-@click.option("--family", is_flag=True, help="Make B1 to B7.")
-@click.option("--budget", "budgets", multiple=True, metavar="NAME=AMOUNT", help="Make the largest below: flops=1.8G.")
-@click.option("--fit", is_flag=True, help="Find alpha, beta and gamma for this network by training.")
-@click.option("--compare", is_flag=True, help="Train what each rule makes of it at the same --budget.")
-@click.option(
+@click.command(cls=Verb, epilog=f"{ARCH_HELP} Without ARCH, the best trial of the latest study is scaled.")
+@click.argument("reference", metavar="[ARCH]", required=False, shell_complete=complete_architecture)
+@option(
+    Group.MODE,
+    "--phi",
+    "phis",
+    type=float,
+    multiple=True,
+    metavar="PHI",
+    help="Scale the network by this phi; fractions and negative numbers work too. May be repeated.",
+)
+@option(Group.MODE, "--family", is_flag=True, help="Make the family of larger networks, B1 to B7.")
+@option(
+    Group.MODE,
+    "--budget",
+    "budgets",
+    multiple=True,
+    metavar="NAME=AMOUNT",
+    help="Make the largest network within this budget, such as flops=1.8G. May be repeated.",
+)
+@option(Group.MODE, "--fit", is_flag=True, help="Find alpha, beta and gamma for this network by training.")
+@option(Group.MODE, "--compare", is_flag=True, help="Train what each rule makes of the network at the same --budget.")
+@option(
+    Group.RULE,
     "--rule",
     "rules",
     multiple=True,
     metavar="RULE",
-    help="compound, published, depth, width, resolution, fast, fast:SHARE, or alpha,beta,gamma like 1.2,1.1,1.15.  "
-    "[default: compound; published for --family; for --compare all but published]",
+    show_default="compound; with --family published; with --compare all but published",
+    help="Scaling rule: compound, published, depth, width, resolution, fast, fast:SHARE, or alpha,beta,gamma such as "
+    "1.2,1.1,1.15. May be repeated.",
 )
-@click.option("--any-product", is_flag=True, help="Allow own coefficients with alpha*beta^2*gamma^2 far from 2.")
-@click.option(
-    "--free", is_flag=True, help="Move depth, width and resolution a little off the rule to use the budget up."
+@option(
+    Group.RULE,
+    "--any-product",
+    is_flag=True,
+    help="Allow coefficients of yours whose alpha*beta^2*gamma^2 is far from 2.",
 )
-@click.option(
-    "--keep", multiple=True, type=click.Choice(["stem", "head"]), help="Leave its channels as they are; MnasNet: head."
+@option(
+    Group.RULE,
+    "--free",
+    is_flag=True,
+    help="Move depth, width and resolution slightly off the rule, so that the whole budget is used.",
 )
-@click.option("--resolution", type=click.IntRange(1, 10_000), help="Pixels of a side of ARCH, instead of its own.")
-@click.option("--classes", type=click.IntRange(1, 10_000_000), help="Number of classes, instead of its own.")
-@click.option("--device", "devices", multiple=True, metavar="DEVICE", help=DEVICE_HELP)
-@click.option(
-    "--precision", default="fp32", show_default=True, help="Of weights and activations, for budgets of bytes."
+@option(
+    Group.RULE,
+    "--keep",
+    multiple=True,
+    type=click.Choice(["stem", "head"]),
+    help="Part whose channels are not scaled; for MnasNet, head. May be repeated.",
 )
-@click.option(
-    "--save",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="Write an architecture file for each network.  [default for --family: NAME-RULE]",
+@adapting_options(Group.TARGET)
+@option(Group.TARGET, "--device", "devices", multiple=True, metavar="DEVICE", help=DEVICE_HELP)
+@option(
+    Group.TARGET,
+    "--precision",
+    default="fp32",
+    show_default=True,
+    metavar="FORMAT",
+    help="Number format of weights and activations for budgets in bytes: fp32, fp16, bf16 or int8.",
 )
-@click.option("--onnx", is_flag=True, help="Write an ONNX file for each network too; its weights are random.")
-@click.option(
+@option(
+    Group.FIT,
     "--tolerance",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
-    help="Of the product from 2.",
+    metavar="DISTANCE",
+    help="Largest distance of alpha*beta^2*gamma^2 from 2.",
 )
-@click.option("--step", type=click.FloatRange(0.01, 1), default=0.05, show_default=True, help="Of the grid.")
-@click.option("--at-phi", type=float, multiple=True, help="Fit on larger networks too, like 2; both are shown.")
-@click.option(
-    "--repeat", type=click.IntRange(1, 100), default=5, show_default=True, help="The best so many get all seeds."
+@option(
+    Group.FIT,
+    "--step",
+    type=click.FloatRange(0.01, 1),
+    default=0.05,
+    show_default=True,
+    metavar="STEP",
+    help="Step between the coefficients that are tried.",
 )
-@click.option(
-    "--w", type=float, default=-0.07, show_default=True, help="Exponent of MACs/wanted in the score; 0: accuracy alone."
+@option(
+    Group.FIT,
+    "--at-phi",
+    type=float,
+    multiple=True,
+    metavar="PHI",
+    help="Larger phi, such as 2, at which the coefficients are fitted as well. May be repeated.",
 )
-@training_options("Pixels of a side at which ARCH itself is trained; it is scaled as the target's.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 100), default=0, show_default=True, help="The first one.")
-@click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Trainings of one network.")
-@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that train.")
-@click.option("--study", default="", metavar="NAME", help="Of the trainings.  [default: made of the settings]")
+@option(
+    Group.FIT,
+    "--repeat",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Number of the best coefficients that are trained with all seeds.",
+)
+@option(
+    Group.FIT,
+    "--w",
+    type=float,
+    default=-0.07,
+    show_default=True,
+    metavar="W",
+    help="Exponent of MACS/WANTED in the score; with 0, accuracy alone counts.",
+)
+@training_options(
+    Group.TRAINING,
+    "Height and width of the images on which ARCH itself is trained, in pixels; scaled networks are trained on "
+    "larger images, in proportion.",
+)
+@option(
+    Group.TRAINING,
+    "--seed",
+    type=click.IntRange(0, 2**31 - 100),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="First seed of the training runs.",
+)
+@option(
+    Group.TRAINING,
+    "--seeds",
+    type=click.IntRange(1, 100),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Number of training runs for each network, each with a seed of its own.",
+)
+@option(
+    Group.TRAINING,
+    "--study",
+    default="",
+    metavar="NAME",
+    show_default="made from the settings",
+    help="Name of the study that keeps the training runs. The same command continues it.",
+)
+@option(
+    Group.WORKERS,
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Number of processes that train at once.",
+)
+@option(
+    Group.OUTPUT,
+    "--save",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    show_default="not written; with --family NAME-RULE",
+    help="Write an architecture file for each network into this folder.",
+)
+@option(
+    Group.OUTPUT,
+    "--onnx",
+    is_flag=True,
+    help="Write an ONNX file with random weights for each network as well.",
+)
 @figure_options
-@json_option
 @storage_option
+@json_option
 @click.pass_context
 def command(context: click.Context, /, **options: Any) -> None:
-    """Scale a network: to a phi, to a family, to a budget; find its coefficients, or compare rules.
+    """Scale a network to a phi, to a family or to a budget; find its coefficients, or compare rules.
 
     \b
     Example:
       nas scale efficientnet-b0 --phi 3
       nas scale study:demo:best --family
       nas scale mobilenetv2 --budget flops=1.8G --free
-      nas scale mnasnet-a1 --budget latency=20ms --device cpu --free --save larger/
+      nas scale mnasnet-a1 --budget latency=20ms --device cpu --save larger/
       nas scale mnasnet-small --fit --data photos/ --epochs 5
       nas scale mnasnet-small --compare --budget flops=200M --data photos/
 
-    Depth is alpha^phi, width beta^phi, resolution gamma^phi; where alpha*beta^2*gamma^2 is 2, each step of phi doubles
-    the FLOPs, but for rounding. FLOPs are multiply-adds.
+    Depth is multiplied by alpha^phi, width by beta^phi and resolution by gamma^phi. If alpha*beta^2*gamma^2 is 2, each
+    step of phi doubles the FLOPs, apart from rounding. FLOPs are multiply-adds.
+
+    The options for training runs are those of --fit and --compare.
     """
     mode = _mode(options)
     _check_options(context, mode)

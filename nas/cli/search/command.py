@@ -10,21 +10,34 @@ import click
 
 from nas.cli.search.engine import check_engine, engine_options, make_engine
 from nas.cli.search.result import print_result, print_result_json
-from nas.cli.shared.evaluators import BEFORE, FORMS, SUPERNET, TRAIN, ZERO_COST, halves, make_evaluator, settled
+from nas.cli.shared.evaluators import (
+    BEFORE,
+    FORMS,
+    PYTHON,
+    SUPERNET,
+    TABLE,
+    TRAIN,
+    ZERO_COST,
+    halves,
+    make_evaluator,
+    settled,
+)
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.shared.options import (
     ARCH_HELP,
     INTERRUPTED,
-    Span,
+    Duration,
     json_option,
     metric_option,
     read_fixes,
     space_options,
     storage_option,
     supernet_options,
-    target_task_options,
+    task_options,
     training_options,
 )
+from nas.cli.shared.verbs import Verb
 from nas.errors import TargetError
 from nas.samplers.defaults import PRUNER_NAMES, SAMPLER_NAMES, SURROGATE
 from nas.search.defaults import BAND, CONFIRM, SCREENED, TRIALS
@@ -59,128 +72,193 @@ class Timed(Protocol):
         ...
 
 
-@click.command(epilog=ARCH_HELP)
-@click.option(
+@click.command(cls=Verb, epilog=ARCH_HELP)
+@option(
+    Group.TARGET,
     "--target",
     "targets",
     multiple=True,
     required=True,
     metavar="NAME=AMOUNT",
-    help="What it may cost: flops=400M, params=5M, peak_memory=8MB, size=5MB, latency=8ms (on --device). The first "
-    "one sets the band, more are upper limits.",
+    help="Most that a network may cost: flops=400M, params=5M, peak_memory=8MB, size=5MB or latency=8ms (on --device). "
+    "May be repeated; the first target also sets the cost range (--band), further ones are upper bounds only.",
 )
-@click.option("--device", "devices", multiple=True, metavar="DEVICE", help=DEVICE_HELP)
-@click.option(
+@option(Group.TARGET, "--device", "devices", multiple=True, metavar="DEVICE", help=DEVICE_HELP)
+@option(
+    Group.TARGET,
     "--table",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A latency table of the device.  [default: one that is exactly of it, else candidates are measured]",
+    show_default="one made on exactly this device; else candidates are measured",
+    help="Latency table that predicts the latency of candidates.",
+)
+@task_options(Group.TARGET)
+@option(
+    Group.TARGET,
+    "--precision",
+    default="fp32",
+    show_default=True,
+    metavar="FORMAT",
+    help="Number format of weights and activations for the targets size and peak_memory: fp32, fp16, bf16 or int8.",
 )
 @space_options
-@click.option(
+@option(
+    Group.ACCURACY,
     "--evaluator",
     default=TRAIN,
     show_default=True,
-    metavar="|".join((*FORMS.values(), BEFORE)),
-    help="Where accuracies come from: a short training, weights that all networks of the space share, a CSV or Parquet "
-    "file that holds them, a function of yours, or a standing without training (naswot, distinctness, depth, macs, "
-    "params, combined). Before a + one that looks through the band first, so that the other is asked less: "
+    metavar="EVALUATOR",
+    help=f"Source of accuracies. {FORMS[TRAIN]}: a short training run. {FORMS[SUPERNET]}: weights that all networks of "
+    f"the space share. {FORMS[TABLE]}: a CSV or Parquet file of accuracies. {FORMS[PYTHON]}: a function of yours. "
+    f"{FORMS[ZERO_COST]}: a score without training (naswot, distinctness, depth, macs, params or combined). {BEFORE}: "
+    "the cheap evaluator scores random networks first, so that the costly one has to evaluate fewer, as in "
     "zero-cost:combined+train.",
 )
-@click.option(
+@option(
+    Group.ACCURACY,
     "--screen",
     type=click.IntRange(5, 10_000),
     default=SCREENED,
     show_default=True,
     metavar="N",
-    help="Random networks that the evaluator before the + looks at.",
+    help="Number of random networks that the evaluator before the + scores.",
 )
-@click.option(
+@option(
+    Group.ACCURACY,
     "--accuracy",
     default="",
+    show_default="accuracy or acc, else that of the lowest seed",
     metavar="COLUMN",
-    help="The table's column to search by.  [default: accuracy or acc, else the lowest seed]",
+    help="Column of the table that holds the accuracies.",
 )
-@click.option(
-    "--ignore-columns", multiple=True, metavar="GLOB", help="Columns of the table that say nothing here: 'op*'."
+@option(
+    Group.ACCURACY,
+    "--ignore-columns",
+    multiple=True,
+    metavar="GLOB",
+    help="Columns of the table to ignore, such as 'op*'. May be repeated.",
 )
-@click.option(
+@training_options(Group.ACCURACY)
+@metric_option(Group.ACCURACY)
+@supernet_options(Group.ACCURACY)
+@option(
+    Group.ACCURACY,
+    "--checkpoint-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    default="nas-checkpoints",
+    show_default=True,
+    help="Folder for checkpoints of training runs whose epochs take half a minute or longer. An interrupted run goes "
+    "on from its checkpoint, on any machine that can read the folder; a finished one removes it.",
+)
+@option(
+    Group.SEARCH,
     "--trials",
     type=click.IntRange(1),
     default=TRIALS,
     show_default=True,
-    help="Architectures to evaluate in the whole study.",
+    metavar="N",
+    help="Number of architectures that the study evaluates, earlier runs of it included.",
 )
-@click.option(
+@option(
+    Group.SEARCH,
     "--study",
     default="",
     metavar="NAME",
-    help="Its name; the same name and settings go on where it stopped.  [default: made of the settings]",
+    show_default="made from the settings",
+    help="Name of the study. A study of the same name and settings is continued.",
 )
-@storage_option
-@click.option("--start-from", "starts", multiple=True, metavar="ARCH", help="A known network to evaluate first.")
-@target_task_options
-@click.option(
-    "--precision", default="fp32", show_default=True, help="Of weights and activations, for size and peak_memory."
+@option(
+    Group.SEARCH,
+    "--start-from",
+    "starts",
+    multiple=True,
+    metavar="ARCH",
+    help="Known architecture that is evaluated first. May be repeated.",
 )
-@training_options("Pixels of a side in the proxy task.")
-@metric_option
-@supernet_options
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option(
+@option(
+    Group.SEARCH,
     "--objective",
     type=click.Choice(["soft", "hard", "absolute", "pareto"]),
     default="soft",
     show_default=True,
-    help="How costs enter the score; pareto looks for a whole front.",
+    help="How costs enter the score of a trial; pareto searches for a whole Pareto front.",
 )
-@click.option("--w", type=float, help="Exponent of COST/T in the score.  [default: the objective's, -0.07 for soft]")
-@click.option(
+@option(
+    Group.SEARCH,
+    "--w",
+    type=float,
+    metavar="W",
+    show_default="that of the objective, -0.07 for soft",
+    help="Exponent of COST/TARGET in the score.",
+)
+@option(
+    Group.SEARCH,
     "--band",
     type=float,
+    metavar="SHARE",
     default=BAND,
     show_default=True,
-    help="Share of the first target below which nothing is evaluated.",
+    help="Cost range, as a share of the first target: networks that cost less than this share are not evaluated.",
 )
-@click.option(
+@option(
+    Group.SEARCH,
     "--sampler",
     metavar="NAME",
-    help=f"{', '.join(SAMPLER_NAMES)}, or optuna:CLASS for another of Optuna's.  [default: {SURROGATE}, made for this]",
+    show_default=SURROGATE,
+    help=f"Method that suggests architectures: {', '.join(SAMPLER_NAMES)}, or optuna:CLASS for another sampler of "
+    "Optuna.",
 )
-@click.option(
+@option(
+    Group.SEARCH,
     "--pruner",
     type=click.Choice(PRUNER_NAMES),
     default="median",
     show_default=True,
-    help="What stops unpromising trials between epochs.",
+    help="Rule that stops unpromising trials between epochs.",
 )
-@click.option(
+@option(
+    Group.SEARCH,
     "--confirm",
     type=click.IntRange(0, 100),
     default=CONFIRM,
     show_default=True,
     metavar="N",
-    help="Train so many of the best with two more seeds in the end, at most a quarter of all.",
+    help="Number of the best trials that are re-trained with two more seeds at the end; at most a quarter of all.",
+)
+@option(
+    Group.SEARCH,
+    "--timeout",
+    type=Duration(),
+    metavar="DURATION",
+    show_default="no limit",
+    help="Time after which no new trial is started: 90s, 45m or 2h.",
+)
+@option(
+    Group.SEARCH,
+    "--patience",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="no limit",
+    help="Number of trials in a row without a better result after which the search stops.",
+)
+@option(
+    Group.SEARCH,
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed of all random numbers.",
+)
+@option(
+    Group.SEARCH,
+    "--dry-run",
+    is_flag=True,
+    help="Print what the search would do and how long it would take, and evaluate nothing.",
 )
 @engine_options
-@click.option(
-    "--checkpoint-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default="nas-checkpoints",
-    show_default=True,
-    help="Where trainings with epochs of half a minute and more are kept after each, until they end. A training whose "
-    "process was ended goes on from there, on any machine that sees the folder.",
-)
-@click.option(
-    "--timeout",
-    type=Span(),
-    metavar="SPAN",
-    help="Begin nothing new after so long: 90s, 45m, 2h.  [default: no limit]",
-)
-@click.option(
-    "--patience", type=click.IntRange(1), metavar="N", help="Stop when N trials in a row have brought nothing better."
-)
-@click.option("--dry-run", is_flag=True, help="Print what would be done and how long it would take.")
+@storage_option
 @json_option
 @click.pass_context
 def command(context: click.Context, /, **_options: Any) -> None:
@@ -189,12 +267,13 @@ def command(context: click.Context, /, **_options: Any) -> None:
     \b
     Example:
       nas search --target flops=400M
-      nas search --target flops=300M --target params=5M --data photos/ --trials 100 --epochs 5
+      nas search --target flops=300M --target params=5M --data photos/ --epochs 5
       nas search --target latency=8ms --device cpu
-      nas search --target params=1M --space my.yaml --evaluator table:accuracies.csv
+      nas search --target params=1M --space my.yaml --evaluator table:scores.csv
 
-    FLOPs are multiply-adds. Costs are those of the target task (--resolution, --classes); accuracy comes from a short
-    training on --data (--epochs, --proxy-resolution, --images), the proxy task, or from another --evaluator.
+    FLOPs are multiply-adds: one multiply-add counts as one. Costs are those of the target task (--resolution,
+    --classes). Accuracies come from the proxy task, a short training run on --data (--epochs, --proxy-resolution,
+    --images), or from another --evaluator.
     """
     from nas.cli.shared.progress import make_progress
     from nas.search.run import run

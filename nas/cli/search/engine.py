@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import Command, all_of
 from nas.errors import StudyError
 from nas.search.defaults import RETRIES
@@ -19,43 +20,58 @@ ENGINES = ("processes", "ray")
 ONLY: Mapping[str, str] = MappingProxyType({"address": "ray", "trial_cpus": "ray", "trial_gpus": "ray"})
 
 engine_options: Callable[[Command], Command] = all_of(
-    click.option(
+    option(
+        Group.WORKERS,
         "--engine",
         type=click.Choice(ENGINES),
         default=ENGINES[0],
         show_default=True,
-        help="Who evaluates: processes of this machine, or a Ray cluster.",
+        help="Where trials run: in processes of this machine, or on a Ray cluster.",
     ),
-    click.option(
+    option(
+        Group.WORKERS,
         "--workers",
         type=click.IntRange(1, 1024),
         metavar="N",
-        help="Processes that evaluate at once, each with its share of processors, graphics cards and memory; for ray "
-        "the most at once. The same command on other machines, with the same --study and a --storage that all reach, "
-        "takes part in the same search.  [default: 1; for ray what the cluster holds]",
+        show_default="1; on Ray as many as the cluster can hold",
+        help="Number of trials that run at once. Each worker process gets an equal share of the CPU cores, GPUs and "
+        "memory. The same command on other machines, with the same --study and a --storage that all of them can "
+        "reach, takes part in the same search.",
     ),
-    click.option("--address", default="auto", show_default=True, help="Of the Ray cluster: HOST:PORT, or auto."),
-    click.option(
+    option(
+        Group.WORKERS,
+        "--address",
+        default="auto",
+        show_default=True,
+        metavar="ADDRESS",
+        help="Address of the Ray cluster: HOST:PORT, or auto.",
+    ),
+    option(
+        Group.WORKERS,
         "--trial-cpus",
         type=click.FloatRange(0, min_open=True),
         default=1.0,
         show_default=True,
-        help="Processors of a trial on Ray.",
+        metavar="N",
+        help="Number of CPU cores for each trial on Ray.",
     ),
-    click.option(
+    option(
+        Group.WORKERS,
         "--trial-gpus",
         type=click.FloatRange(0),
         default=0.0,
         show_default=True,
-        help="Graphics cards of a trial on Ray.",
+        metavar="N",
+        help="Number of GPUs for each trial on Ray.",
     ),
-    click.option(
+    option(
+        Group.WORKERS,
         "--retries",
         type=click.IntRange(0, 100),
         default=RETRIES,
         show_default=True,
         metavar="N",
-        help="Times that a trial whose process was ended is begun again, before it fails.",
+        help="Number of times that a trial is started again after its process was ended, before the trial fails.",
     ),
 )
 

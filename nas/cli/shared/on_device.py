@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 FOLDER = "latency_tables"
 DEVICE_HELP = (
-    "The target device: cpu, cpu:threads=4,batch=8, cuda, cpu:precision=int8, an ONNX Runtime provider's name, or "
-    "ssh://user@host?cpu. Several equal ones share the work."
+    "Device on which latency is measured: cpu, cpu:threads=4,batch=8, cpu:precision=int8, cuda, the name of an ONNX "
+    "Runtime provider, or ssh://user@host?cpu. May be repeated: equal devices share the measurements."
 )
 
 

@@ -1,4 +1,4 @@
-"""Options and arguments that several verbs share."""
+"""Options and arguments that several commands share."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -7,140 +7,272 @@ from typing import Any
 
 import click
 
+from nas.cli.shared.completion import complete_architecture, complete_space
+from nas.cli.shared.groups import Group, option
+from nas.cli.shared.on_device import DEVICE_HELP
 from nas.errors import SpaceError
 from nas.search.defaults import EPOCHS
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.train.defaults import METRIC_NAMES
 
 Command = Callable[..., Any]
-INTERRUPTED = 130  # the code of a command that Ctrl-C has ended
+INTERRUPTED = 130  # exit status of a command that Ctrl-C ended, as shells have it
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
-class Span(click.ParamType[float]):
-    """A span of time with its unit, in seconds."""
+class Duration(click.ParamType[float]):
+    """Represent the type of an option that is a duration with its unit; the value is in seconds."""
 
-    name = "span"
+    name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """See `click.ParamType`."""
+        """Return the seconds; see `click.ParamType`."""
         if isinstance(value, float):
             return value
         found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([a-z]+)", str(value).strip())
         if found is None or found.group(2) not in _SECONDS or not float(found.group(1)):
-            self.fail(f"{value!r} is no span of time above zero; write one like 90s, 45m or 2h", param, ctx)
+            self.fail(f"{value!r} is not a duration above zero; write one like 90s, 45m or 2h", param, ctx)
         return float(found.group(1)) * _SECONDS[found.group(2)]
 
 
 ARCH_HELP = "ARCH is a preset (efficientnet-b0), a file, or study:NAME with :best, :trial=17 or :pareto=2."
 
-storage_option = click.option(
-    "--storage",
-    default=DEFAULT_STORAGE,
-    show_default=True,
-    metavar="URL",
-    help="Where studies are kept: any Optuna URL.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-arch_argument = click.argument("reference", metavar="ARCH")
-metric_option = click.option(
-    "--metric",
-    type=click.Choice(METRIC_NAMES),
-    default=METRIC_NAMES[0],
-    show_default=True,
-    help="What a training is scored by: the share of images told right, or the mean of that over classes.",
-)
-
 
 def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Several options, in the order of the help."""
+    """Return the decorator that adds several options, in the order of the help page."""
 
     def applied(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
+        for each in reversed(options):
+            command = each(command)
         return command
 
     return applied
 
 
-def training_options(resolution_help: str = "Pixels of a side in a training.") -> Callable[[Command], Command]:
-    """What short trainings are of: images, epochs, pixels and a device."""
+def storage_option_of(group: Group, what: str) -> Callable[[Command], Command]:
+    """Return the decorator that adds `--storage`.
+
+    Args:
+        group: Heading on the help page.
+        what: What the database is to the command, as the beginning of a sentence.
+    """
+    return option(
+        group,
+        "--storage",
+        default=DEFAULT_STORAGE,
+        show_default=True,
+        metavar="URL",
+        help=f"{what}, as any storage URL of Optuna.",
+    )
+
+
+storage_option = storage_option_of(Group.OUTPUT, "Database in which the study is kept")
+studies_option = storage_option_of(Group.STUDY, "Database in which the studies are kept")
+source_option = storage_option_of(Group.ARCHITECTURE, "Database in which study:NAME is looked up")
+json_option = option(
+    Group.OUTPUT, "--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else."
+)
+device_option = option(
+    Group.DEVICE,
+    "--device",
+    "devices",
+    multiple=True,
+    default=["cpu"],
+    show_default=True,
+    metavar="DEVICE",
+    help=DEVICE_HELP,
+)
+arch_argument = click.argument("reference", metavar="ARCH", shell_complete=complete_architecture)
+
+
+def metric_option(group: Group) -> Callable[[Command], Command]:
+    """Return the decorator that adds the measure of accuracy."""
+    return option(
+        group,
+        "--metric",
+        type=click.Choice(METRIC_NAMES),
+        default=METRIC_NAMES[0],
+        show_default=True,
+        help="Measure of accuracy: the share of correctly classified images (accuracy), or the mean of that share over "
+        "the classes (balanced).",
+    )
+
+
+def training_options(
+    group: Group, resolution_help: str = "Height and width of the images in a training run, in pixels."
+) -> Callable[[Command], Command]:
+    """Return the decorator that adds the images, epochs, resolution and device of short training runs."""
     return all_of(
-        click.option(
+        option(
+            group,
             "--data",
             default="digits",
             show_default=True,
-            help="Images: digits, a folder, a Parquet file or folder, or a Hugging Face hub name.",
+            metavar="DATA",
+            help="Images to train and validate on: digits, a folder, a Parquet file or folder, or the name of a data "
+            "set on the Hugging Face hub.",
         ),
-        click.option("--epochs", type=click.IntRange(1), default=EPOCHS, show_default=True, help="Of a training."),
-        click.option(
-            "--proxy-resolution", type=click.IntRange(4, 1024), default=32, show_default=True, help=resolution_help
+        option(
+            group,
+            "--epochs",
+            type=click.IntRange(1),
+            default=EPOCHS,
+            show_default=True,
+            metavar="N",
+            help="Number of epochs for each training run.",
         ),
-        click.option("--images", type=click.IntRange(2), help="Training images.  [default: all]"),
-        click.option(
-            "--train-on", type=click.Choice(["cpu", "cuda", "mps"]), help="Where to train.  [default: what is there]"
+        option(
+            group,
+            "--proxy-resolution",
+            type=click.IntRange(4, 1024),
+            default=32,
+            show_default=True,
+            metavar="N",
+            help=resolution_help,
+        ),
+        option(
+            group,
+            "--images",
+            type=click.IntRange(2),
+            show_default="all",
+            metavar="N",
+            help="Number of images to train on.",
+        ),
+        option(
+            group,
+            "--train-on",
+            type=click.Choice(["cpu", "cuda", "mps"]),
+            show_default="cuda or mps where available, else cpu",
+            help="Device on which networks are trained.",
         ),
     )
 
 
-supernet_options = all_of(
-    click.option(
-        "--supernet-epochs", type=click.IntRange(1), metavar="N", help="Of the supernet's one training.  [default: 60]"
-    ),
-    click.option(
-        "--supernet-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        default="nas-supernets",
-        show_default=True,
-        help="Where supernets are kept; one of the same space, data and seed is used again.",
-    ),
+def supernet_options(group: Group) -> Callable[[Command], Command]:
+    """Return the decorator that adds the options of the evaluator `supernet`."""
+    return all_of(
+        option(
+            group,
+            "--supernet-epochs",
+            type=click.IntRange(1),
+            metavar="N",
+            show_default="60",
+            help="Number of epochs for which a supernet is trained.",
+        ),
+        option(
+            group,
+            "--supernet-dir",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="FOLDER",
+            default="nas-supernets",
+            show_default=True,
+            help="Folder in which trained supernets are kept. A supernet of the same space, data and seed is used "
+            "again.",
+        ),
+    )
+
+
+space_option = option(
+    Group.SPACE,
+    "--space",
+    default="mnasnet",
+    show_default=True,
+    metavar="SPACE",
+    shell_complete=complete_space,
+    help="Search space: a name that `nas spaces` lists, or a .yaml file.",
 )
 space_options = all_of(
-    click.option("--space", default="mnasnet", show_default=True, help="A search space's name or a .yaml file."),
-    click.option("--fix", "fixes", multiple=True, metavar="CHOICE=OPTION", help="Make a choice: stage1.kernel=3."),
-)
-target_task_options = all_of(
-    click.option(
-        "--resolution",
-        type=click.IntRange(1, 10_000),
-        help="Pixels of a side of the target's images.  [default: the space's]",
-    ),
-    click.option(
-        "--classes", type=click.IntRange(2, 10_000_000), help="Classes of the target's task.  [default: the space's]"
+    space_option,
+    option(
+        Group.SPACE,
+        "--fix",
+        "fixes",
+        multiple=True,
+        metavar="CHOICE=OPTION",
+        help="Fix one choice of the space, such as stage1.kernel=3. May be repeated.",
     ),
 )
 
 
-def file_option(name: str, what: str) -> Callable[[Command], Command]:
-    """A file to write."""
-    return click.option(f"--{name}", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=what)
+def task_options(group: Group) -> Callable[[Command], Command]:
+    """Return the decorator that adds the image size and the classes of the target task, else those of the space."""
+    return all_of(
+        option(
+            group,
+            "--resolution",
+            type=click.IntRange(1, 10_000),
+            metavar="N",
+            show_default="that of the space",
+            help="Height and width of the target task's images, in pixels.",
+        ),
+        option(
+            group,
+            "--classes",
+            type=click.IntRange(2, 10_000_000),
+            metavar="N",
+            show_default="that of the space",
+            help="Number of classes of the target task.",
+        ),
+    )
 
 
-figure_options = all_of(
-    file_option("html", "Write the figure as a page."),
-    file_option("png", "Write the figure as a picture; needs hwnas[png] and Chrome or Chromium."),
-)
+def adapting_options(group: Group = Group.ARCHITECTURE) -> Callable[[Command], Command]:
+    """Return the decorator that adds the image size and the classes of an architecture, else its own."""
+    return all_of(
+        option(
+            group,
+            "--resolution",
+            type=click.IntRange(1, 10_000),
+            metavar="N",
+            show_default="that of ARCH",
+            help="Height and width of the input images, in pixels.",
+        ),
+        option(
+            group,
+            "--classes",
+            type=click.IntRange(1, 10_000_000),
+            metavar="N",
+            show_default="that of ARCH",
+            help="Number of classes.",
+        ),
+    )
+
+
+def file_option(name: str, what: str, default: str = "not written") -> Callable[[Command], Command]:
+    """Return the decorator that adds a file to write."""
+    return option(
+        Group.OUTPUT,
+        f"--{name}",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        show_default=default,
+        help=what,
+    )
+
+
+PNG_HELP = "Write the figure as a picture, which needs hwnas[png] and Chrome or Chromium."
+figure_options = all_of(file_option("html", "Write the figure as a page."), file_option("png", PNG_HELP))
 
 
 def read_fixes(texts: Iterable[str]) -> dict[str, str]:
-    """What `--fix` makes fast, by choice.
+    """Return the choices that `--fix` decides, each with its option.
 
     Raises:
-        SpaceError: a text is no CHOICE=OPTION, or a choice is given twice.
+        SpaceError: A text is not of the form CHOICE=OPTION, or a choice is given twice.
     """
     fixed: dict[str, str] = {}
-    for name, option in map(_read_fix, texts):
+    for name, value in map(_read_fix, texts):
         if name in fixed:
             raise SpaceError(
-                f"a choice can be fixed once, and {name} is given {fixed[name]!r} and {option!r}",
+                f"choice {name} is fixed twice, to {fixed[name]!r} and to {value!r}; a choice can have one option",
                 f"keep one of them, like --fix {name}={fixed[name]}",
             )
-        fixed[name] = option
+        fixed[name] = value
     return fixed
 
 
 def _read_fix(text: str) -> tuple[str, str]:
-    name, equals, option = text.partition("=")
-    if not equals or not option:
-        raise SpaceError(f"--fix {text!r} is not CHOICE=OPTION", "write one like stage1.kernel=3")
-    return name.strip(), option.strip()
+    name, equals, value = text.partition("=")
+    if not equals or not value:
+        raise SpaceError(f"--fix {text!r} is not of the form CHOICE=OPTION", "write one like --fix stage1.kernel=3")
+    return name.strip(), value.strip()

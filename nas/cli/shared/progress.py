@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Follows a search; used as a context manager around it."""
+    """Show the progress of a search, as a context manager around it."""
 
     def listen(self, event: "Event") -> None:
-        """Take in an event of the search."""
+        """Show an event of the search."""
         ...
 
     def on_batch(self, step: int, steps: int, loss: float) -> None:
-        """Take in a training step's loss."""
+        """Show the loss of a training step."""
         ...
 
     def say(self, message: str) -> None:
@@ -30,35 +30,35 @@ class Progress(Protocol):
 
 
 def make_progress(*, plain: bool) -> "PlainProgress | LiveProgress":
-    """A live line where standard error is a terminal and `plain` is not asked for."""
+    """Return a live line of progress if standard error is a terminal and `plain` is not asked for, else plain lines."""
     return PlainProgress() if plain or not sys.stderr.isatty() else LiveProgress()
 
 
 class PlainProgress:
-    """A line for every trial.
+    """Show progress as one line for each trial.
 
     Attributes:
-        stopped: whether the search was asked to end.
+        stopped: Whether the search was interrupted before it had finished.
     """
 
     def __init__(self) -> None:
         self.stopped = False
 
     def __enter__(self) -> "PlainProgress":
-        """Nothing to open."""
+        """Do nothing: plain lines need no preparation."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
+        """Do nothing: plain lines leave nothing open."""
 
     def listen(self, event: "Event") -> None:
-        """A line for all that stays; epochs are passed over."""
+        """Print a line for an event; epochs are not printed."""
         self.stopped |= event.kind == "stopped"
         if event.kind not in ("epoch", "stopped"):
             self.say(_line(event))
 
     def on_batch(self, step: int, steps: int, loss: float) -> None:
-        """Passed over."""
+        """Print nothing: steps are too many for plain lines."""
 
     def say(self, message: str) -> None:
         """Print a line."""
@@ -66,7 +66,7 @@ class PlainProgress:
 
 
 class LiveProgress(PlainProgress):
-    """The same lines, and below them what is going on."""
+    """Show progress as one line for each trial, and below them a line that shows the running trial."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class LiveProgress(PlainProgress):
             self._bar = None
 
     def listen(self, event: "Event") -> None:
-        """Update the live line, and print what stays."""
+        """Print a line for an event and update the live line."""
         super().listen(event)
         if self._bar is not None:
             task = self._bar.task_ids[0]
@@ -104,7 +104,7 @@ class LiveProgress(PlainProgress):
         self._show()
 
     def on_batch(self, step: int, steps: int, loss: float) -> None:
-        """Show the loss."""
+        """Show the loss in the live line."""
         self._loss = f" · step {step}/{steps} loss {loss:.3f}"
         self._show()
 
@@ -145,19 +145,19 @@ def _time_left(event: "Event") -> str:
 
 
 class Steps:
-    """Steps done of many: one line that changes on a terminal, a line for every tenth elsewhere."""
+    """Show progress in steps: one line that changes on a terminal, a line for each tenth of the steps elsewhere."""
 
     def __init__(self, label: str) -> None:
         self.label = label
-        self._told = -1
+        self._printed_tenth = -1
         self._live = sys.stderr.isatty()
 
     def __call__(self, done: int, total: int, seconds_left: float | None = None) -> None:
-        """Take in how far it is."""
+        """Show how many steps are done."""
         tenth = 10 * done // total
-        if not self._live and tenth == self._told:
+        if not self._live and tenth == self._printed_tenth:
             return
-        self._told = tenth
+        self._printed_tenth = tenth
         left = "" if seconds_left is None or done == total else f", about {seconds_left:.0f} s left"
         line = f"{self.label}: {done} of {total}{left}"
         click.echo(f"\r{line:<70}" if self._live else line, err=True, nl=not self._live or done == total)

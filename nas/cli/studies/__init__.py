@@ -1,1 +1,1 @@
-"""The commands `nas studies` and `nas studies restore`."""
+"""The commands `nas studies`, `nas studies delete` and `nas studies restore`."""

@@ -1,11 +1,12 @@
-"""`nas studies`: what has been searched."""
+"""`nas studies`: the studies of a database."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import frozen
 
-from nas.cli.shared.options import json_option, storage_option
+from nas.cli.shared.options import json_option, studies_option
 from nas.cli.shared.verbs import Verbs
 from nas.studies.defaults import DEFAULT_STORAGE
 
@@ -13,33 +14,47 @@ if TYPE_CHECKING:
     from nas.studies.records import StudyView
 
 
-@click.group(cls=Verbs, verbs={"restore": "nas.cli.studies.restore"}, invoke_without_command=True)
+@frozen
+class StudiesOptions:
+    """Hold the parsed options of `nas studies`."""
+
+    storage: str
+    as_json: bool
+
+
+@click.group(
+    cls=Verbs,
+    verbs={"delete": "nas.cli.studies.delete", "restore": "nas.cli.studies.restore"},
+    invoke_without_command=True,
+)
+@studies_option
 @json_option
-@storage_option
 @click.pass_context
-def command(context: click.Context, as_json: bool, storage: str) -> None:
+def command(context: click.Context, /, **options: Any) -> None:
     """List the studies of a database with their trials and best results.
 
     \b
     Example:
       nas studies --storage sqlite:///nas.db
+      nas studies delete demo
       nas studies restore --into nas-restored.db
     """
+    given = StudiesOptions(**options)
     if context.invoked_subcommand is None:
-        _list(as_json, storage)
-    elif as_json or storage != DEFAULT_STORAGE:
-        raise click.UsageError(f"give options behind the word {context.invoked_subcommand}")
+        _list(given)
+    elif given.as_json or given.storage != DEFAULT_STORAGE:
+        raise click.UsageError(f"options of {context.invoked_subcommand} stand behind the word")
 
 
-def _list(as_json: bool, storage: str) -> None:
+def _list(given: StudiesOptions) -> None:
     from nas.cli.shared.printing import number, percent, print_json, print_table
     from nas.search.scoring import scoring_names
     from nas.studies.opening import open_storage
     from nas.studies.study import read_study, study_names
 
-    opened = open_storage(storage, create=False)
+    opened = open_storage(given.storage, create=False)
     rows = [_row(read_study(opened, name)) for name in study_names(opened)]
-    if as_json:
+    if given.as_json:
         print_json(rows)
         return
     headers = ("study", "begun", "targets", "data", "trials", "killed", "best accuracy", "best score")
@@ -83,5 +98,5 @@ def _row(view: "StudyView") -> dict[str, Any]:
 
 
 def _data(proxy: Mapping[str, Any]) -> str:
-    """The images, or what the accuracies come from without any."""
+    """Return the images of the proxy task, or the other source of accuracies."""
     return str(next((proxy[name] for name in ("data", "table", "function") if name in proxy), "-"))
