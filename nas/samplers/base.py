@@ -11,10 +11,11 @@ import optuna
 from attrs import define, field, frozen
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.objective import Direction
+from nas.optuna_private.identity import storage_of, study_id, trial_id
+from nas.optuna_private.in_memory import clear_trial_cache, generation_key, remove_last_trial
 from nas.samplers.cost_range import Picks
 from nas.samplers.history import TrialHistory
 from nas.samplers.ranking import CandidateRanker
@@ -103,7 +104,7 @@ class OptunaSampler:
         self._mirror.add_trial(trial)
         sampler = type(self._mirror.sampler)
         if trial.state == TrialState.COMPLETE and issubclass(sampler, BaseGASampler):
-            self._born[trial.system_attrs.get(sampler._get_generation_key(), -1)] += 1
+            self._born[trial.system_attrs.get(generation_key(sampler), -1)] += 1
 
     def forget(self, number: int) -> None:
         """See `Sampler`."""
@@ -120,26 +121,20 @@ class OptunaSampler:
         while True:
             trial = self._mirror.ask(distributions(self.space))
             picks = np.array(self.space.picks(trial.params), dtype=np.intp)
-            sampler_attrs = self._mirror._storage.get_trial_system_attrs(trial._trial_id)
-            self._forget_last(trial._trial_id)
+            sampler_attrs = storage_of(self._mirror).get_trial_system_attrs(trial_id(trial))
+            remove_last_trial(self._mirror, trial_id(trial))
             yield Suggestion(picks, dict(sampler_attrs))
 
     @contextmanager
     def _beside_others(self) -> Iterator[None]:
         """Trials that others run are in the mirror while it is asked: some samplers keep away from them."""
-        others = [self._mirror._storage.create_new_trial(self._mirror._study_id, t) for t in self._others.values()]
+        storage, mirror = storage_of(self._mirror), study_id(self._mirror)
+        others = [storage.create_new_trial(mirror, trial) for trial in self._others.values()]
         try:
             yield
         finally:
-            for trial_id in reversed(others):
-                self._forget_last(trial_id)
-
-    def _forget_last(self, trial_id: int) -> None:
-        """Take the trial that was asked for out of the mirror: samplers read all trials, ended badly or not."""
-        storage = self._mirror._storage
-        assert isinstance(storage, InMemoryStorage)  # noqa: S101 -- made by `create_study` without a storage
-        storage._studies[self._mirror._study_id].trials.pop()
-        del storage._trial_id_to_study_id_and_number[trial_id]
+            for added in reversed(others):
+                remove_last_trial(self._mirror, added)
 
     def _prepare_parents(self) -> None:
         """Have the parents of every generation chosen once, oldest first, whoever asks and whenever.
@@ -152,7 +147,7 @@ class OptunaSampler:
             return
         newest = max(self._born)
         last = newest + (self._born[newest] >= (sampler.population_size or 0))
-        self._mirror._thread_local.cached_all_trials = None  # of the wish before
+        clear_trial_cache(self._mirror)
         for generation in range(self._prepared + 1, last + 1):
             chooser = self.make(generation)
             assert isinstance(chooser, BaseGASampler)  # noqa: S101 -- as the one before

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from nas.cost.base import CostModels
 from nas.errors import StudyError
+from nas.optuna_private.identity import storage_of, trial_id
 from nas.samplers.base import distributions
 from nas.samplers.defaults import SURROGATE
 from nas.search.plan import check
@@ -69,7 +70,7 @@ class SurrogateSampler(BaseSampler):
             if proposal is None:
                 raise StudyError("no new architecture was found in the band", "end the study, or give a smaller band")
             # A trial gets its parameters one after another; others shall know at once what it will be.
-            study._storage.set_trial_system_attr(trial._trial_id, PROPOSED, dict(proposal.params))
+            storage_of(study).set_trial_system_attr(trial_id(trial), PROPOSED, dict(proposal.params))
         return dict(proposal.params)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, name: str, kind: BaseDistribution) -> Any:

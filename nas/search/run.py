@@ -16,6 +16,7 @@ from nas.cost.base import CostModels
 from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, directions
+from nas.optuna_private.identity import storage_of, study_id
 from nas.samplers.cost_range import Picks
 from nas.samplers.optuna_catalog import make_pruner
 from nas.search.final_selection import keep, select_final
@@ -141,12 +142,12 @@ class _Run:
         self.listen = listen
         self.workers = workers
         self.interrupts = Interrupts()
-        self.storage = backend(study._storage)
+        self.storage = backend(storage_of(study))
         self.storage.say = lambda message: self._tell("waiting", message=message)
         self.storage.check_interrupts = self.interrupts.check
         self.machine_lock = MachineLock(workers, self.interrupts.check)
         self.heartbeat = Heartbeat(self.storage)
-        self.reservations = Reservations(self.storage, study._study_id, self.heartbeat.token)
+        self.reservations = Reservations(self.storage, study_id(study), self.heartbeat.token)
         self.recorder = TrialRecorder(planned)
         self.screened: Screened | None = None
         self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
@@ -170,7 +171,7 @@ class _Run:
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
-        lock = Lock(self.heartbeat, self.study._study_id, name)
+        lock = Lock(self.heartbeat, study_id(self.study), name)
         with alone(lock, lambda message: self._tell("waiting", message=message), self._deliver):
             yield
 
@@ -261,7 +262,7 @@ class _Run:
         return bool(others - self.heartbeat.dead(others))
 
     def _view(self) -> StudyView:
-        return read_study(self.study._storage, self.plan.study_name)
+        return read_study(storage_of(self.study), self.plan.study_name)
 
     def _confirm(self) -> None:
         """Further seeds of the best; a front stands as it was read."""

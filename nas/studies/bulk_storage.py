@@ -4,26 +4,27 @@ Optuna looks up and adds every parameter and attribute by itself, some 200 state
 same rows are written here in one statement a table, in one transaction. See `reading` for the way back.
 """
 
-import json
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy
-from optuna.distributions import (
-    BaseDistribution,
-    check_distribution_compatibility,
-    distribution_to_json,
-    json_to_distribution,
-)
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
-from optuna.storages._cached_storage import _CachedStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.distributions import BaseDistribution, check_distribution_compatibility, json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.optuna_private.identity import trial_id as id_of
+from nas.optuna_private.storage import CachedStorage, HookedStorage, backend_of, transaction
+from nas.optuna_private.tables import (
+    PARAMS,
+    STUDY_ATTRIBUTES,
+    TRIALS,
+    USER_ATTRIBUTES,
+    VALUES,
+    attribute_rows,
+    content_rows,
+    end_trial_row,
+    insert_study,
+)
 from nas.studies.journal import Journal, open_journal
 from nas.studies.journal_files import journal_folder
 from nas.studies.outage import patiently
@@ -31,15 +32,6 @@ from nas.studies.trial_rows import read_trials
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
-
-
-@contextmanager
-def _readable(what: str) -> Iterator[None]:
-    """Rows that make no trial are told as the storage's; anyone may have written them."""
-    try:
-        yield
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise StorageInternalError(f"{what} cannot be read: {error}") from None
 
 
 def _nothing(_message: str) -> None:
@@ -54,7 +46,7 @@ def _patient_engine(url: str) -> dict[str, Any]:
     return {"pool_pre_ping": True, **({"connect_args": silent} if url.startswith("postgresql") else {})}
 
 
-class BulkStorage(RDBStorage):
+class BulkStorage(HookedStorage):
     """An `RDBStorage` that makes trials from templates and reads many for little, and keeps journals of its studies.
 
     Attributes:
@@ -67,19 +59,28 @@ class BulkStorage(RDBStorage):
         self.say = say
         self.check_interrupts: Callable[[], None] = lambda: None
 
-    def _get_trials(
+    def read_trials(
         self,
+        session: "Session",
         study_id: int,
+        after: int,
+        others: Collection[int],
         states: Container[TrialState] | None,
-        included_trial_ids: set[int],
-        trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        """See `RDBStorage`; all reading of more than one trial goes through it."""
-        others = {trial_id for trial_id in included_trial_ids if trial_id <= trial_id_greater_than}
-        with _create_scoped_session(self.scoped_session) as session:
-            models.StudyModel.find_or_raise_by_id(study_id, session)
-            with _readable("a trial"):
-                return read_trials(session, study_id, trial_id_greater_than, others, states)
+        """See `HookedStorage`."""
+        return read_trials(session, study_id, after, others, states)
+
+    def write_contents(self, session: "Session", study_id: int, trial_id: int, template: FrozenTrial) -> None:
+        """See `HookedStorage`; one statement a table."""
+        self._check_params(study_id, template, session)
+        for table, rows in content_rows(template):
+            if rows:
+                session.execute(sqlalchemy.insert(table), [{"trial_id": trial_id, **row} for row in rows])
+
+    def trial_was_created(self, study_id: int, trial: FrozenTrial) -> None:
+        """See `HookedStorage`; a trial that has ended already goes to the journal."""
+        if trial.state.is_finished() and (journal := self._journal(study_id)):
+            journal.trial(trial)
 
     def __getstate__(self) -> dict[Any, Any]:
         """Without what a process holds for itself."""
@@ -120,50 +121,9 @@ class BulkStorage(RDBStorage):
         """Append a trial that has just finished to its study's journal."""
         if journal_folder(self.url) is None:
             return
-        with _create_scoped_session(self.scoped_session) as session:
-            model = models.TrialModel.find_or_raise_by_id(trial_id, session)
-            study_id, trial = int(model.study_id), self._build_frozen_trial_from_trial_model(model)
+        study_id, trial = self.trial_with_study_id(trial_id)
         if journal := self._journal(study_id):
             journal.trial(trial)
-
-    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
-        """See `RDBStorage`."""
-        trial = super()._create_new_trial(study_id, template_trial)
-        if trial.state.is_finished() and (journal := self._journal(study_id)):
-            journal.trial(trial)
-        return trial
-
-    def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: "Session"
-    ) -> models.TrialModel:
-        """See `RDBStorage`; runs inside its transaction."""
-        if template_trial is None:
-            return super()._get_prepared_new_trial(study_id, None, session)
-        trial = models.TrialModel(
-            study_id=study_id,
-            number=None,
-            state=template_trial.state,
-            datetime_start=template_trial.datetime_start,
-            datetime_complete=template_trial.datetime_complete,
-        )
-        session.add(trial)
-        session.flush()
-        self._check_params(study_id, template_trial, session)
-        for model, rows in _rows(template_trial):
-            if rows:
-                session.execute(sqlalchemy.insert(model), [{"trial_id": trial.trial_id, **row} for row in rows])
-        trial.number = trial.count_past_trials(session)
-        session.add(trial)
-        return trial
-
-    def _build_frozen_trial_from_trial_model(self, trial: models.TrialModel) -> FrozenTrial:
-        """See `RDBStorage`; anyone may have written the rows.
-
-        Raises:
-            StorageInternalError: they make no trial.
-        """
-        with _readable(f"trial {trial.number}"):
-            return super()._build_frozen_trial_from_trial_model(trial)
 
     def add_study(
         self,
@@ -177,17 +137,13 @@ class BulkStorage(RDBStorage):
         Raises:
             sqlalchemy.exc.IntegrityError: there is one of that name.
         """
-        with _create_scoped_session(self.scoped_session) as session:
-            rows = [models.StudyDirectionModel(objective=i, direction=d) for i, d in enumerate(directions)]
-            study = models.StudyModel(study_name=name, directions=rows)
-            session.add(study)
-            session.flush()
-            study_id = int(study.study_id)
-            kept = [{"study_id": study_id, **row} for row in _attributes(attributes)]
+        with transaction(self) as session:
+            study_id = insert_study(session, name, directions)
+            kept = [{"study_id": study_id, **row} for row in attribute_rows(attributes)]
             if kept:
-                session.execute(sqlalchemy.insert(models.StudyUserAttributeModel), kept)
+                session.execute(sqlalchemy.insert(STUDY_ATTRIBUTES), kept)
             for trial in trials:
-                self._get_prepared_new_trial(study_id, trial, session)
+                self.insert_trial(session, study_id, trial)
 
     def _check_params(self, study_id: int, trial: FrozenTrial, session: "Session") -> None:
         """A parameter must have the kind of distribution that the study's first trial with it had.
@@ -198,28 +154,27 @@ class BulkStorage(RDBStorage):
         new = {name for name, kind in trial.distributions.items() if (study_id, name, kind) not in checked}
         if not new:
             return
-        params, trials = models.TrialParamModel, models.TrialModel
         firsts = (
-            sqlalchemy.select(sqlalchemy.func.min(params.param_id))
-            .join(trials, trials.trial_id == params.trial_id)
-            .where(trials.study_id == study_id, params.param_name.in_(sorted(new)))
-            .group_by(params.param_name)
+            sqlalchemy.select(sqlalchemy.func.min(PARAMS.c.param_id))
+            .join(TRIALS, TRIALS.c.trial_id == PARAMS.c.trial_id)
+            .where(TRIALS.c.study_id == study_id, PARAMS.c.param_name.in_(sorted(new)))
+            .group_by(PARAMS.c.param_name)
         )
-        for row in session.scalars(sqlalchemy.select(params).where(params.param_id.in_(firsts))):
-            known = json_to_distribution(str(row.distribution_json))
-            check_distribution_compatibility(known, trial.distributions[str(row.param_name)])
+        wanted = sqlalchemy.select(PARAMS.c.param_name, PARAMS.c.distribution_json)
+        for name, text in session.execute(wanted.where(PARAMS.c.param_id.in_(firsts))):
+            check_distribution_compatibility(json_to_distribution(text), trial.distributions[name])
         checked.update((study_id, name, trial.distributions[name]) for name in new)
 
 
-class PatientStorage(_CachedStorage):
+class PatientStorage(CachedStorage):
     """A storage that waits for its database where that goes away; what is done twice gives the same."""
 
 
 def _patient(name: str) -> Callable[..., Any]:
     def method(self: PatientStorage, *arguments: Any, **named: Any) -> Any:
-        backend = cast(BulkStorage, self._backend)
+        backend = cast(BulkStorage, backend_of(self))
         return patiently(
-            lambda: getattr(_CachedStorage, name)(self, *arguments, **named), backend.say, backend.check_interrupts
+            lambda: getattr(CachedStorage, name)(self, *arguments, **named), backend.say, backend.check_interrupts
         )
 
     return method
@@ -241,46 +196,12 @@ for _name in (
 
 def write_end(session: "Session", trial: FrozenTrial) -> None:
     """Write how a running trial ended: its state, its values, and those attributes that have come since it began."""
-    row = session.get_one(models.TrialModel, trial._trial_id)
-    row.state, row.datetime_complete = trial.state, trial.datetime_complete
-    known = sqlalchemy.select(models.TrialUserAttributeModel.key).where(
-        models.TrialUserAttributeModel.trial_id == trial._trial_id
-    )
+    trial_id = id_of(trial)
+    end_trial_row(session, trial_id, trial.state, trial.datetime_complete)
+    known = sqlalchemy.select(USER_ATTRIBUTES.c.key).where(USER_ATTRIBUTES.c.trial_id == trial_id)
     old = {*session.scalars(known)}
-    rows = {model: each for model, each in _rows(trial) if model is models.TrialValueModel}
-    rows[models.TrialUserAttributeModel] = _attributes({k: v for k, v in trial.user_attrs.items() if k not in old})
-    for model, each in rows.items():
-        if each:
-            session.execute(sqlalchemy.insert(model), [{"trial_id": trial._trial_id, **one} for one in each])
-
-
-def _rows(trial: FrozenTrial) -> list[tuple[type[Any], list[dict[str, Any]]]]:
-    """A trial's rows by table, but for the trial's own."""
-    values = [models.TrialValueModel.value_to_stored_repr(value) for value in trial.values or ()]
-    steps = [
-        (step, *models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value))
-        for step, value in trial.intermediate_values.items()
-    ]
-    return [
-        (models.TrialValueModel, [{"objective": i, "value": v, "value_type": t} for i, (v, t) in enumerate(values)]),
-        (models.TrialParamModel, [_param(trial, name) for name in trial.params]),
-        (models.TrialUserAttributeModel, _attributes(trial.user_attrs)),
-        (models.TrialSystemAttributeModel, _attributes(trial.system_attrs)),
-        (
-            models.TrialIntermediateValueModel,
-            [{"step": s, "intermediate_value": v, "intermediate_value_type": t} for s, v, t in steps],
-        ),
-    ]
-
-
-def _param(trial: FrozenTrial, name: str) -> dict[str, Any]:
-    kind = trial.distributions[name]
-    return {
-        "param_name": name,
-        "param_value": kind.to_internal_repr(trial.params[name]),
-        "distribution_json": distribution_to_json(kind),
-    }
-
-
-def _attributes(kept: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": key, "value_json": json.dumps(value)} for key, value in kept.items()]
+    new = {key: value for key, value in trial.user_attrs.items() if key not in old}
+    values = next(rows for table, rows in content_rows(trial) if table is VALUES)
+    for table, rows in ((VALUES, values), (USER_ATTRIBUTES, attribute_rows(new))):
+        if rows:
+            session.execute(sqlalchemy.insert(table), [{"trial_id": trial_id, **row} for row in rows])

@@ -19,12 +19,13 @@ from typing import Any, cast
 import sqlalchemy
 from attrs import define, field, frozen
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.objective import Direction
+from nas.optuna_private.identity import trial_id as id_of
+from nas.optuna_private.storage import HookedStorage
+from nas.optuna_private.tables import TRIALS
 from nas.studies.journal_files import append, create, journal_folder, journal_path, read_lines, set_aside
 from nas.studies.journal_text import (
     ATTRIBUTE,
@@ -49,7 +50,7 @@ Mark = tuple[int, str, str]  # a trial's number, state and beginning
 class Kept:
     """A study as its database has it."""
 
-    storage: RDBStorage
+    storage: HookedStorage
     study_id: int
 
     @property
@@ -69,7 +70,7 @@ class Kept:
 
     def marks(self) -> dict[Mark, int]:
         """Finished trials with their ids, in order."""
-        trials = models.TrialModel.__table__.c
+        trials = TRIALS.c
         wanted = (
             sqlalchemy.select(trials.trial_id, trials.number, trials.state, trials.datetime_start)
             .where(trials.study_id == self.study_id, trials.state.in_(FINISHED))
@@ -82,8 +83,8 @@ class Kept:
     def trials(self, ids: Collection[int]) -> Iterator[FrozenTrial]:
         """Some of its finished trials, in order."""
         if ids:
-            every = self.storage._get_trials(self.study_id, FINISHED, set(), min(ids) - 1)
-            yield from (trial for trial in every if trial._trial_id in ids)
+            every = self.storage.trials_after(self.study_id, min(ids) - 1, FINISHED)
+            yield from (trial for trial in every if id_of(trial) in ids)
 
 
 @frozen
@@ -212,7 +213,7 @@ class Journal:
                 _log.warning("nas: no journal can be kept in %s: %s; the search goes on without", self.folder, reason)
 
 
-def open_journal(storage: RDBStorage, study_id: int) -> Journal | None:
+def open_journal(storage: HookedStorage, study_id: int) -> Journal | None:
     """The journal of a study; None where its database has none."""
     folder = journal_folder(storage.url)
     return None if folder is None else Journal(folder, Kept(storage, study_id))

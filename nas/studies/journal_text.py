@@ -24,6 +24,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.objective import Direction
+from nas.optuna_private.identity import validate
 
 FORMAT = 1
 LONGEST_LINE = 32_000_000
@@ -250,7 +251,7 @@ def _check(trial: FrozenTrial) -> None:
         if not isinstance(trial.distributions.get(name), CategoricalDistribution | None):
             _number(value, f"the param {name!r}")
     try:
-        trial._validate()
+        validate(trial)
     except (TypeError, OverflowError) as error:
         raise ValueError(f"a param does not fit its distribution: {error}") from None
 

@@ -12,12 +12,14 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from nas.optuna_private.identity import set_trial_id
+from nas.optuna_private.identity import trial_id as id_of
+from nas.optuna_private.tables import TRIALS, USER_ATTRIBUTES, lock_study
 from nas.studies.bulk_storage import BulkStorage, write_end
 from nas.studies.tables import SLOTS, at_once, in_transaction, make_tables
 
@@ -115,35 +117,40 @@ class Reservations:
 
         def write(session: Session) -> tuple[int, int, int]:
             self._lock(session)
-            made = self.storage._get_prepared_new_trial(self.study_id, trial, session)
+            trial_id, trial_number = self.storage.insert_trial(session, self.study_id, trial)
             number, row = self._count(session), self._of_arch(session, key)
             if row is not None:
                 raise AlreadyReserved(row)
             if number >= total:
                 raise NoneLeft
-            trial_id, trial_number = _numbers(made)
             values = self._row(number, key, trial_id, ended=trial.state.is_finished())
             session.execute(insert(SLOTS).values(**values))
             return trial_id, trial_number, number
 
         try:
-            trial._trial_id, trial.number, slot = in_transaction(self.storage, write)
+            trial_id, number, slot = in_transaction(self.storage, write)
         except IntegrityError:
             raise AlreadyReserved from None
         except AlreadyReserved as taken:
             # A database that goes away may have written what it could not say any more.
-            trial._trial_id, trial.number, slot = self._adopt(taken)
-        self._own.add(trial._trial_id)
+            trial_id, number, slot = self._adopt(taken)
+        self._number(trial, trial_id, number)
         if trial.state.is_finished():
-            self.storage.keep(trial._trial_id)
-        return Reservation(slot, trial._trial_id, self.runner, 1)
+            self.storage.keep(trial_id)
+        return Reservation(slot, trial_id, self.runner, 1)
+
+    def _number(self, trial: FrozenTrial, trial_id: int, number: int) -> None:
+        set_trial_id(trial, trial_id)
+        trial.number = number
+        self._own.add(trial_id)
 
     def end(self, trial: FrozenTrial) -> bool:
         """Write what became of a running trial; false where it was taken from this process meanwhile."""
+        trial_id = id_of(trial)
 
         def write(session: Session) -> bool:
             self._lock(session)
-            row = self._of_trial(session, trial._trial_id)
+            row = self._of_trial(session, trial_id)
             if row is None or row.runner != self.runner:
                 return False
             if not row.ended:
@@ -151,7 +158,7 @@ class Reservations:
                 self._update(session, row.slot, ended=True)
             return True
 
-        return self._kept(trial._trial_id, in_transaction(self.storage, write))
+        return self._kept(trial_id, in_transaction(self.storage, write))
 
     def take_over(self, slot: Reservation, trial: FrozenTrial, reason: str) -> Reservation | None:
         """Begin a slot's trial anew, here; the slot as it is then, None where another process was faster.
@@ -167,17 +174,15 @@ class Reservations:
             if not self._is_as_read(session, slot):
                 return None
             self._kill(session, slot.trial_id, reason)
-            made = self.storage._get_prepared_new_trial(self.study_id, trial, session)
-            trial_id, number = _numbers(made)
+            trial_id, number = self.storage.insert_trial(session, self.study_id, trial)
             self._update(session, slot.number, trial_id=trial_id, runner=self.runner, attempts=slot.attempts + 1)
             return trial_id, number
 
         numbers = self._kept(slot.trial_id, in_transaction(self.storage, write))
         if numbers is None:
             return None
-        trial._trial_id, trial.number = numbers
-        self._own.add(trial._trial_id)
-        return Reservation(slot.number, trial._trial_id, self.runner, slot.attempts + 1)
+        self._number(trial, *numbers)
+        return Reservation(slot.number, numbers[0], self.runner, slot.attempts + 1)
 
     def give_up(self, slot: Reservation, reason: str) -> bool:
         """Fail a slot's trial; false where another process was faster."""
@@ -228,7 +233,7 @@ class Reservations:
         """
         none = SLOTS.c.study_id == self.study_id, SLOTS.c.slot == -1
         session.execute(update(SLOTS).where(*none).values(ended=False))
-        models.StudyModel.find_or_raise_by_id(self.study_id, session, for_update=True)
+        lock_study(session, self.study_id)
 
     def _count(self, session: Session) -> int:
         return session.execute(select(func.count()).where(SLOTS.c.study_id == self.study_id)).scalar_one()
@@ -245,26 +250,26 @@ class Reservations:
         }
 
     def _has_trials(self, session: Session) -> bool:
-        wanted = select(models.TrialModel.trial_id).where(models.TrialModel.study_id == self.study_id).limit(1)
+        wanted = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id).limit(1)
         return session.execute(wanted).first() is not None
 
     def _without(self) -> Any:
         """Trials that no slot knows: number, state, architecture, whether they were killed."""
-        trials, kept = models.TrialModel, models.TrialUserAttributeModel
+        kept = USER_ATTRIBUTES.c
 
         def attribute(name: str) -> Any:
             return (
                 select(kept.value_json)
-                .where(kept.trial_id == trials.trial_id, kept.key == name)
-                .correlate(trials)
+                .where(kept.trial_id == TRIALS.c.trial_id, kept.key == name)
+                .correlate(TRIALS)
                 .scalar_subquery()
             )
 
         known = select(SLOTS.c.trial_id).where(SLOTS.c.study_id == self.study_id)
         return (
-            select(trials.trial_id, trials.state, attribute(ARCH), attribute(KILLED))
-            .where(trials.study_id == self.study_id, trials.trial_id.not_in(known))
-            .order_by(trials.number)
+            select(TRIALS.c.trial_id, TRIALS.c.state, attribute(ARCH), attribute(KILLED))
+            .where(TRIALS.c.study_id == self.study_id, TRIALS.c.trial_id.not_in(known))
+            .order_by(TRIALS.c.number)
         )
 
     def _of_arch(self, session: Session, key: str) -> "Row[Any] | None":
@@ -291,19 +296,14 @@ class Reservations:
         (row,) = taken.args or (None,)
         if row is None or row.runner != self.runner or row.trial_id in self._own:
             raise AlreadyReserved
-        number = select(models.TrialModel.number).where(models.TrialModel.trial_id == row.trial_id)
+        number = select(TRIALS.c.number).where(TRIALS.c.trial_id == row.trial_id)
         numbered = in_transaction(self.storage, lambda session: session.execute(number).scalar_one())
         return row.trial_id, numbered, row.slot
 
 
-def _numbers(made: Any) -> tuple[int, int]:
-    """Of a row that was written just now."""
-    return made.trial_id, made.number
-
-
 def _fail(session: Session, trial_id: int, kept: Mapping[str, Any]) -> None:
     """End a trial that runs without a value."""
-    state = select(models.TrialModel.state).where(models.TrialModel.trial_id == trial_id)
+    state = select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)
     if session.execute(state).scalar() == TrialState.RUNNING:
         ended = FrozenTrial(
             number=-1,

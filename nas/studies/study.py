@@ -18,6 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
 from nas.objective import Direction
+from nas.optuna_private.identity import storage_of, study_id, trial_id
+from nas.optuna_private.storage import backend_of
 from nas.studies.failures import explained
 from nas.studies.records import BASELINE, EXPECTED, KILLED, SETTINGS, VERDICTS, Expected, Record, StudyView, Verdict
 from nas.studies.validation import check, check_costs, check_settings, fits
@@ -37,12 +39,12 @@ def study_names(storage: BaseStorage) -> tuple[str, ...]:
 def names_with(storage: BaseStorage, key: str) -> tuple[str, ...]:
     """Studies that have an attribute, oldest first."""
     with explained(_url(storage)):
-        studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
+        studies = sorted(storage.get_all_studies(), key=study_id)
     return tuple(study.study_name for study in studies if key in study.user_attrs)
 
 
 def _url(storage: BaseStorage) -> str:
-    return str(getattr(getattr(storage, "_backend", storage), "url", ""))
+    return str(getattr(backend_of(storage), "url", ""))
 
 
 def open_study(
@@ -185,13 +187,13 @@ def kill_running(study: optuna.Study) -> int:
     """End trials that still run although nobody searches the study; their architectures are proposed again."""
     left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for trial in left:
-        kill(study, trial._trial_id, trial.number, "its process ended before it did")
+        kill(study, trial_id(trial), trial.number, "its process ended before it did")
     return len(left)
 
 
 def kill(study: optuna.Study, trial_id: int, number: int, reason: str) -> None:
     """End a trial that was cut short from outside; one that has just ended stays as it is."""
     with suppress(UpdateFinishedTrialError):
-        study._storage.set_trial_user_attr(trial_id, "reason", reason)
-        study._storage.set_trial_user_attr(trial_id, KILLED, True)
+        storage_of(study).set_trial_user_attr(trial_id, "reason", reason)
+        storage_of(study).set_trial_user_attr(trial_id, KILLED, True)
         study.tell(number, state=TrialState.FAIL)

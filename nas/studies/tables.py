@@ -5,11 +5,10 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from optuna.storages import BaseStorage
-from optuna.storages._cached_storage import _CachedStorage
-from optuna.storages._rdb.storage import _create_scoped_session
 from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, TextClause, UniqueConstraint, text
 from sqlalchemy.orm import Session
 
+from nas.optuna_private.storage import backend_of, transaction
 from nas.studies.bulk_storage import BulkStorage
 from nas.studies.outage import made_once, patiently
 
@@ -56,7 +55,7 @@ _NOW: Mapping[str, str] = MappingProxyType(
 
 def backend(storage: BaseStorage) -> BulkStorage:
     """The database behind a study's storage."""
-    found = storage._backend if isinstance(storage, _CachedStorage) else storage
+    found = backend_of(storage)
     assert isinstance(found, BulkStorage)  # noqa: S101 -- what `open_storage` gives
     return found
 
@@ -91,5 +90,5 @@ def in_transaction(storage: BulkStorage, work: Callable[[Session], T]) -> T:
 
 def at_once(storage: BulkStorage, work: Callable[[Session], T]) -> T:
     """See `in_transaction`; nothing is waited for."""
-    with _create_scoped_session(storage.scoped_session) as session:
+    with transaction(storage) as session:
         return work(session)

@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from optuna.distributions import json_to_distribution
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
+
+from nas.optuna_private.identity import trial_id as id_of
+from nas.optuna_private.tables import (
+    PARAMS,
+    STEPS,
+    SYSTEM_ATTRIBUTES,
+    TRIALS,
+    USER_ATTRIBUTES,
+    VALUES,
+    read_step,
+    read_value,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -34,27 +45,24 @@ def read_trials(
         states: those in other states are left out; None for all.
     """
     found = [*_begun(session, study_id, after), *_named(session, study_id, sorted(others))]
-    trials = {trial._trial_id: trial for trial in found if states is None or trial.state in states}
+    trials = {id_of(trial): trial for trial in found if states is None or trial.state in states}
     for fill in (_fill_params, _fill_values, _fill_steps, _fill_attributes):
         fill(session, trials)
     return [trials[trial_id] for trial_id in sorted(trials)]
 
 
 def _begun(session: "Session", study_id: int, after: int) -> Iterator[FrozenTrial]:
-    table = models.TrialModel.__table__
-    yield from map(_bare, session.execute(_heads(study_id).where(table.c.trial_id > after)))
+    yield from map(_bare, session.execute(_heads(study_id).where(TRIALS.c.trial_id > after)))
 
 
 def _named(session: "Session", study_id: int, trial_ids: Sequence[int]) -> Iterator[FrozenTrial]:
-    table = models.TrialModel.__table__
     for some in _portions(trial_ids):
-        yield from map(_bare, session.execute(_heads(study_id).where(table.c.trial_id.in_(some))))
+        yield from map(_bare, session.execute(_heads(study_id).where(TRIALS.c.trial_id.in_(some))))
 
 
 def _heads(study_id: int) -> sqlalchemy.Select[Any]:
-    table = models.TrialModel.__table__
     columns = ("trial_id", "number", "state", "datetime_start", "datetime_complete")
-    return sqlalchemy.select(*(table.c[name] for name in columns)).where(table.c.study_id == study_id)
+    return sqlalchemy.select(*(TRIALS.c[name] for name in columns)).where(TRIALS.c.study_id == study_id)
 
 
 def _bare(row: Sequence[Any]) -> FrozenTrial:
@@ -63,9 +71,8 @@ def _bare(row: Sequence[Any]) -> FrozenTrial:
     return FrozenTrial(number, state, None, begun, ended, {}, {}, {}, {}, {}, trial_id)
 
 
-def _rows(session: "Session", model: Any, trials: Trials, *columns: str) -> Iterator[Sequence[Any]]:
+def _rows(session: "Session", table: sqlalchemy.Table, trials: Trials, *columns: str) -> Iterator[Sequence[Any]]:
     """The trials' rows of a table: a trial's number, then these columns, of one trial in the order of the first."""
-    table = model.__table__
     chosen = [table.c[name] for name in ("trial_id", *columns)]
     query = sqlalchemy.select(*chosen).order_by(*chosen[:2])
     for some in _portions(list(trials)):
@@ -79,26 +86,24 @@ def _portions(trial_ids: Sequence[int]) -> Iterator[Sequence[int]]:
 def _fill_params(session: "Session", trials: Trials) -> None:
     read = cache(json_to_distribution)
     columns = ("param_id", "param_name", "param_value", "distribution_json")
-    for trial_id, _, name, value, text in _rows(session, models.TrialParamModel, trials, *columns):
+    for trial_id, _, name, value, text in _rows(session, PARAMS, trials, *columns):
         trial, kind = trials[trial_id], read(text)
         trial.params[name], trial.distributions[name] = kind.to_external_repr(value), kind
 
 
 def _fill_values(session: "Session", trials: Trials) -> None:
-    model = models.TrialValueModel
-    for trial_id, _, value, kind in _rows(session, model, trials, "objective", "value", "value_type"):
-        trials[trial_id].values = [*(trials[trial_id].values or ()), model.stored_repr_to_value(value, kind)]
+    for trial_id, _, value, kind in _rows(session, VALUES, trials, "objective", "value", "value_type"):
+        trials[trial_id].values = [*(trials[trial_id].values or ()), read_value(value, kind)]
 
 
 def _fill_steps(session: "Session", trials: Trials) -> None:
-    model = models.TrialIntermediateValueModel
     columns = ("step", "intermediate_value", "intermediate_value_type")
-    for trial_id, step, value, kind in _rows(session, model, trials, *columns):
-        trials[trial_id].intermediate_values[step] = model.stored_repr_to_intermediate_value(value, kind)
+    for trial_id, step, value, kind in _rows(session, STEPS, trials, *columns):
+        trials[trial_id].intermediate_values[step] = read_step(value, kind)
 
 
 def _fill_attributes(session: "Session", trials: Trials) -> None:
-    for trial_id, key, text in _rows(session, models.TrialUserAttributeModel, trials, "key", "value_json"):
+    for trial_id, key, text in _rows(session, USER_ATTRIBUTES, trials, "key", "value_json"):
         trials[trial_id].user_attrs[key] = json.loads(text)
-    for trial_id, key, text in _rows(session, models.TrialSystemAttributeModel, trials, "key", "value_json"):
+    for trial_id, key, text in _rows(session, SYSTEM_ATTRIBUTES, trials, "key", "value_json"):
         trials[trial_id].system_attrs[key] = json.loads(text)
