@@ -6,7 +6,7 @@ trials, where Optuna's own mapping needs one for each.
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from optuna.distributions import distribution_to_json
@@ -101,6 +101,14 @@ def _param_row(trial: FrozenTrial, name: str) -> dict[str, Any]:
 def attribute_rows(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of attributes of a study or a trial, without the number of either."""
     return [{"key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
+
+
+def local_time(stored: datetime | None) -> datetime | None:
+    """Return the local time without a zone, as trials have it, of a time in `TRIALS`.
+
+    Since Optuna 5.0 the table holds UTC, and trials still hold the local time of the process that reads them.
+    """
+    return None if stored is None else stored.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
 def read_value(value: float | None, kind: Any) -> float:

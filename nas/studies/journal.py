@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.objective import Direction
 from nas.optuna_private.identity import trial_id as id_of
 from nas.optuna_private.storage import HookedStorage
-from nas.optuna_private.tables import TRIALS
+from nas.optuna_private.tables import TRIALS, local_time
 from nas.studies.journal_files import append, create, journal_folder, journal_path, read_lines, set_aside
 from nas.studies.journal_text import (
     ATTRIBUTE,
@@ -78,13 +79,19 @@ class Kept:
         )
         with self.storage.engine.connect() as connection:
             rows = connection.execute(wanted).all()
-        return {(number, state.name, begun.isoformat() if begun else ""): own for own, number, state, begun in rows}
+        return {(number, state.name, _moment(begun)): own for own, number, state, begun in rows}
 
     def trials(self, ids: Collection[int]) -> Iterator[FrozenTrial]:
         """Some of its finished trials, in order."""
         if ids:
             every = self.storage.trials_after(self.study_id, min(ids) - 1, FINISHED)
             yield from (trial for trial in every if id_of(trial) in ids)
+
+
+def _moment(stored: datetime | None) -> str:
+    """Return the time that a trial's line holds for a stored one, "" for none."""
+    local = local_time(stored)
+    return local.isoformat() if local else ""
 
 
 @frozen

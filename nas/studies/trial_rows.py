@@ -21,6 +21,7 @@ from nas.optuna_private.tables import (
     TRIALS,
     USER_ATTRIBUTES,
     VALUES,
+    local_time,
     read_step,
     read_value,
 )
@@ -68,7 +69,7 @@ def _heads(study_id: int) -> sqlalchemy.Select[Any]:
 def _bare(row: Sequence[Any]) -> FrozenTrial:
     """A trial without all that other tables hold."""
     trial_id, number, state, begun, ended = row
-    return FrozenTrial(number, state, None, begun, ended, {}, {}, {}, {}, {}, trial_id)
+    return FrozenTrial(number, state, None, local_time(begun), local_time(ended), {}, {}, {}, {}, {}, trial_id)
 
 
 def _rows(session: "Session", table: sqlalchemy.Table, trials: Trials, *columns: str) -> Iterator[Sequence[Any]]:

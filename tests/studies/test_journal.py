@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
+from nas.optuna_private.identity import study_id
 from nas.search.scoring import scoring_names
 from nas.studies.bulk_storage import BulkStorage
 from nas.studies.journal_files import append, create, database_file, journal_folder, journal_path, journals, read_lines
@@ -367,6 +368,20 @@ def test_what_a_journal_lacks_is_appended_by_the_next_process(tmp_path: Path) ->
     assert [trial.value for trial in read.trials] == [0.1, 0.2, 0.3, 0.4]
     assert read.attributes == {"nas:settings": MADE_WITH, "nas:screened": [1, 2]}
     assert len(read.passed_over) == 1
+
+
+@pytest.mark.usefixtures("in_time_zone")
+def test_where_the_local_time_is_not_utc_no_trial_is_appended_twice(tmp_path: Path) -> None:
+    storage, study, path = begun(tmp_path)
+    run_one(study)
+    whole = path.read_bytes()
+    run_one(begun(tmp_path)[1])
+    assert path.read_bytes().startswith(whole)
+    assert numbers(path) == [0, 1]
+    path.unlink()
+    begun(tmp_path)[0].catch_up(study_id(study))
+    kept = [shown(trial) for trial in storage.get_all_trials(study_id(study))]
+    assert [shown(entry) for entry in entries(path)[1:] if isinstance(entry, FrozenTrial)] == kept
 
 
 def test_a_study_from_before_there_were_journals_gets_one(tmp_path: Path) -> None:

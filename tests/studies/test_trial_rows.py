@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.objective import Direction
 from nas.studies import trial_rows as reading
 from nas.studies.bulk_storage import BulkStorage
-from tests.search.fake_trials import SEVERAL, TEMPLATES, template
+from tests.search.fake_trials import BEGUN, ENDED, SEVERAL, TEMPLATES, template
 
 UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
@@ -102,6 +102,20 @@ def test_new_trials_and_some_others_are_read_as_optuna_reads_them(storages: Stor
             for others in (set(), set(ids[:1]), {*ids[1:4], ids[-1]}, set(ids), {ids[0] + 1, ids[-1] + 100}):
                 optunas, ours = both(storages, study_id, None, others, after)
                 assert ours == optunas
+
+
+@pytest.mark.usefixtures("in_time_zone")
+def test_times_are_local_times_as_optuna_reads_them(tmp_path: Path) -> None:
+    storage = BulkStorage(f"sqlite:///{tmp_path / 'nas.db'}")
+    study_id = make_study(storage, "maximize")
+    for name in ("complete", "running"):
+        storage.create_new_trial(study_id, TEMPLATES[name])
+    ended, running = storage.get_all_trials(study_id)
+    assert (ended.datetime_start, ended.datetime_complete) == (BEGUN, ENDED)
+    assert (running.datetime_start, running.datetime_complete) == (BEGUN, None)
+    optunas = RDBStorage(storage.url)
+    assert list(map(told, optunas.get_all_trials(study_id))) == list(map(told, (ended, running)))
+    optunas.engine.dispose()
 
 
 def test_a_study_without_trials_has_none_and_no_study_is_an_error(storages: Storages) -> None:
