@@ -1,4 +1,4 @@
-"""What a sampler wishes for: the model's ranking, or what one of Optuna's samplers asks for, one wish after another."""
+"""The interface of samplers, the project's own sampler, and a bridge to the samplers of Optuna."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,37 +23,40 @@ from nas.space.decode import SearchSpace
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """A space's open choices as Optuna's distributions."""
+    """Return the open choices of a space as Optuna's distributions."""
     return {choice.name: CategoricalDistribution(choice.values) for choice in space.choices}
 
 
 @frozen(eq=False)
 class Suggestion:
-    """Option numbers, and what the sampler wants remembered with the trial."""
+    """Hold a suggested architecture as choice indices, and system attributes that the sampler stores in the trial."""
 
     picks: Picks
     sampler_attrs: Mapping[str, Any] = MappingProxyType({})
 
 
 class Sampler(Protocol):
-    """A sampler. Does not know what is let in, or only roughly; with equal history and random state it wishes alike."""
+    """Suggests architectures; the same history and random state give the same suggestions.
+
+    A sampler need not respect the cost range: `nas.samplers.filtered` drops suggestions outside it.
+    """
 
     def learn(self, trial: FrozenTrial) -> None:
-        """Take in a trial: a running one once, and again when it has ended."""
+        """Add a trial to the history: once while it runs, and once more when it has ended."""
         ...
 
     def forget(self, number: int) -> None:
-        """A trial that was running was cut short: it comes again under another number."""
+        """Remove a running trial that was interrupted; its architecture is evaluated again under another number."""
         ...
 
     def suggestions(self, rng: np.random.Generator) -> Iterator[Suggestion]:
-        """Wishes without end, the dearest first."""
+        """Yield suggestions without end, the most promising first."""
         ...
 
 
 @frozen(eq=False)
 class ModelSampler:
-    """The sampler made for this problem; see `CandidateRanker`."""
+    """The project's own sampler, which ranks candidates by a model of accuracy; see `CandidateRanker`."""
 
     ranker: CandidateRanker
     trial_history: TrialHistory
@@ -67,7 +70,7 @@ class ModelSampler:
         self.trial_history.forget(number)
 
     def suggestions(self, rng: np.random.Generator) -> Iterator[Suggestion]:
-        """See `Sampler`; after the model's ranking random ones."""
+        """See `Sampler`; random suggestions follow the ranked candidates."""
         yield from map(Suggestion, self.ranker.rank(self.trial_history.history(), rng))
         while True:
             yield Suggestion(self.ranker.cost_range.space.sample(rng, 1)[0])
@@ -75,81 +78,81 @@ class ModelSampler:
 
 @define(eq=False)
 class OptunaSampler:
-    """One of Optuna's samplers, on a mirror of the study in memory: a wish leaves no trial in the study.
+    """Suggests with a sampler of Optuna on a copy of the study in memory, so that no suggestion leaves a trial behind.
 
     Attributes:
-        space: of the architectures.
-        directions: of the study.
-        make: makes the sampler, of a seed.
+        space: Space of the architectures.
+        directions: Directions of the study's values.
+        make: Returns the sampler for a seed.
     """
 
     space: SearchSpace
     directions: Sequence[Direction]
     make: Callable[[int], BaseSampler]
-    _mirror: optuna.Study = field(init=False)
-    _born: Counter[int] = field(factory=Counter, init=False)
+    _copy: optuna.Study = field(init=False)
+    _generation_sizes: Counter[int] = field(factory=Counter, init=False)
     _prepared: int = field(default=0, init=False)
-    _others: dict[int, FrozenTrial] = field(factory=dict, init=False)
+    _running: dict[int, FrozenTrial] = field(factory=dict, init=False)
 
-    @_mirror.default
-    def _new_mirror(self) -> optuna.Study:
+    @_copy.default
+    def _empty_copy(self) -> optuna.Study:
         return optuna.create_study(directions=list(self.directions), sampler=self.make(0))
 
     def learn(self, trial: FrozenTrial) -> None:
         """See `Sampler`."""
         if not trial.state.is_finished():
-            self._others[trial.number] = trial
+            self._running[trial.number] = trial
             return
-        self._others.pop(trial.number, None)
-        self._mirror.add_trial(trial)
-        sampler = type(self._mirror.sampler)
+        self._running.pop(trial.number, None)
+        self._copy.add_trial(trial)
+        sampler = type(self._copy.sampler)
         if trial.state == TrialState.COMPLETE and issubclass(sampler, BaseGASampler):
-            self._born[trial.system_attrs.get(generation_key(sampler), -1)] += 1
+            self._generation_sizes[trial.system_attrs.get(generation_key(sampler), -1)] += 1
 
     def forget(self, number: int) -> None:
         """See `Sampler`."""
-        self._others.pop(number, None)
+        self._running.pop(number, None)
 
     def suggestions(self, rng: np.random.Generator) -> Iterator[Suggestion]:
         """See `Sampler`."""
-        self._mirror.sampler = self.make(int(rng.integers(2**31)))
+        self._copy.sampler = self.make(int(rng.integers(2**31)))
         self._prepare_parents()
-        with self._beside_others():
-            yield from self._asked()
+        with self._with_running():
+            yield from self._asked_suggestions()
 
-    def _asked(self) -> Iterator[Suggestion]:
+    def _asked_suggestions(self) -> Iterator[Suggestion]:
         while True:
-            trial = self._mirror.ask(distributions(self.space))
+            trial = self._copy.ask(distributions(self.space))
             picks = np.array(self.space.picks(trial.params), dtype=np.intp)
-            sampler_attrs = storage_of(self._mirror).get_trial_system_attrs(trial_id(trial))
-            remove_last_trial(self._mirror, trial_id(trial))
+            sampler_attrs = storage_of(self._copy).get_trial_system_attrs(trial_id(trial))
+            remove_last_trial(self._copy, trial_id(trial))  # samplers read all trials, failed ones too
             yield Suggestion(picks, dict(sampler_attrs))
 
     @contextmanager
-    def _beside_others(self) -> Iterator[None]:
-        """Trials that others run are in the mirror while it is asked: some samplers keep away from them."""
-        storage, mirror = storage_of(self._mirror), study_id(self._mirror)
-        others = [storage.create_new_trial(mirror, trial) for trial in self._others.values()]
+    def _with_running(self) -> Iterator[None]:
+        """Add the running trials to the copy inside the context: some samplers avoid their architectures."""
+        storage, copy_id = storage_of(self._copy), study_id(self._copy)
+        added = [storage.create_new_trial(copy_id, trial) for trial in self._running.values()]
         try:
             yield
         finally:
-            for added in reversed(others):
-                remove_last_trial(self._mirror, added)
+            for number in reversed(added):
+                remove_last_trial(self._copy, number)
 
     def _prepare_parents(self) -> None:
-        """Have the parents of every generation chosen once, oldest first, whoever asks and whenever.
+        """Choose the parents of every generation once, oldest first.
 
-        A genetic sampler chooses them when it first needs them, those of all earlier generations before; what it
-        remembers of that would be another thing in a search that goes on.
+        A genetic sampler chooses parents when it first needs them. In a resumed search that would be another moment
+        with other random numbers, and so another choice.
         """
         sampler = self.make(0)
-        if not isinstance(sampler, BaseGASampler) or not self._born:
+        if not isinstance(sampler, BaseGASampler) or not self._generation_sizes:
             return
-        newest = max(self._born)
-        last = newest + (self._born[newest] >= (sampler.population_size or 0))
-        clear_trial_cache(self._mirror)
+        newest = max(self._generation_sizes)
+        last = newest + (self._generation_sizes[newest] >= (sampler.population_size or 0))
+        clear_trial_cache(self._copy)  # cached for the suggestion before
         for generation in range(self._prepared + 1, last + 1):
             chooser = self.make(generation)
             assert isinstance(chooser, BaseGASampler)  # noqa: S101 -- as the one before
-            chooser.get_parent_population(self._mirror, generation)
+            chooser.get_parent_population(self._copy, generation)
         self._prepared = max(self._prepared, last)
