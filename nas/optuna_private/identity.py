@@ -8,13 +8,13 @@ from optuna.trial import FrozenTrial
 
 
 class HasTrialId(Protocol):
-    """A trial of any of Optuna's kinds: `Trial` or `FrozenTrial`."""
+    """Stand for any of Optuna's kinds of trials: `Trial` or `FrozenTrial`."""
 
     _trial_id: int
 
 
 class HasStudyId(Protocol):
-    """A study of any of Optuna's kinds: `Study` or `FrozenStudy`."""
+    """Stand for any of Optuna's kinds of studies: `Study` or `FrozenStudy`."""
 
     _study_id: int
 

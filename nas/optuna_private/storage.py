@@ -45,7 +45,7 @@ def _readable(what: str) -> Iterator[None]:
 
 
 class HookedStorage(RDBStorage):
-    """An `RDBStorage` whose subclass decides how many trials are read and how a trial's contents are written."""
+    """Store studies as `RDBStorage` does; a subclass reads trials and writes their contents in its own way."""
 
     @abstractmethod
     def read_trials(

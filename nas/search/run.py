@@ -32,7 +32,7 @@ from nas.space.decode import SearchSpace
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
 from nas.studies.heartbeats import Heartbeat
-from nas.studies.locks import Lock, alone
+from nas.studies.locks import Lock, exclusive
 from nas.studies.opening import open_storage
 from nas.studies.records import BASELINE, Record, StudyView
 from nas.studies.reservations import Reservations
@@ -172,7 +172,7 @@ class _Run:
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
         lock = Lock(self.heartbeat, study_id(self.study), name)
-        with alone(lock, lambda message: self._tell("waiting", message=message), self._deliver):
+        with exclusive(lock, lambda message: self._tell("waiting", message=message), self._deliver):
             yield
 
     def _deliver(self) -> None:
@@ -188,14 +188,14 @@ class _Run:
 
     def _begin(self) -> None:
         """What comes before the first trial; what the study has of it is not done again."""
-        self.reservations.settle()
+        self.reservations.reconcile()
         self._screen()
         trials = self.study.get_trials(deepcopy=False)
         if self.plan.measures_here:
             self._tell("waiting", message=APART)
         self.progress.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
         if self.progress.records:
-            cut = len(self.heartbeat.dead({slot.runner for slot in self.reservations.open()}))
+            cut = len(self.heartbeat.dead({slot.process for slot in self.reservations.open()}))
             self._tell("resumed", message=f"{cut} of its processes had been ended" if cut else "")
         for _, message in self.plan.wanted:
             self._tell("moved", message=message)
@@ -258,7 +258,7 @@ class _Run:
 
     def _others_at_work(self) -> bool:
         """Where this process was the first to end, by its time limit."""
-        others = {slot.runner for slot in self.reservations.open()} - {"", self.heartbeat.token}
+        others = {slot.process for slot in self.reservations.open()} - {"", self.heartbeat.token}
         return bool(others - self.heartbeat.dead(others))
 
     def _view(self) -> StudyView:

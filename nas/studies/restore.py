@@ -14,7 +14,7 @@ from nas.errors import StudyError
 from nas.studies.failures import explained
 from nas.studies.journal_files import read_lines
 from nas.studies.journal_text import Attribute, Entry, Head, parse_line
-from nas.studies.opening import open_rows
+from nas.studies.opening import open_uncached
 from nas.studies.records import KILLED
 from nas.studies.urls import mask
 
@@ -139,7 +139,7 @@ def restore(paths: Iterable[Path], url: str) -> tuple[Contents, ...]:
     """
     read = tuple(map(read_journal, paths))
     _check_names(read)
-    storage = open_rows(url)
+    storage = open_uncached(url)
     with explained(url):
         there = {study.study_name for study in get_storage(storage).get_all_studies()}
         for contents in read:

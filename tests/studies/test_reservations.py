@@ -124,7 +124,7 @@ def test_a_slot_is_taken_over_once(url: str) -> None:
     assert states(study) == [("a", "FAIL", True), ("a", "RUNNING", False)]
     assert study.trials[0].user_attrs["reason"] == "its process ended before it did"
     (now,) = first.open()
-    assert (now.number, now.runner, now.attempts) == (slot.number, "one 1 1.00", 2)
+    assert (now.number, now.process, now.attempts) == (slot.number, "one 1 1.00", 2)
 
 
 def test_who_was_taken_for_dead_does_not_count_twice(url: str) -> None:
@@ -145,8 +145,8 @@ def test_a_slot_that_is_given_up_counts_with_its_reason(url: str) -> None:
     reservations = slots_of(study)
     reservations.begin(running("a"), 1)
     (slot,) = reservations.open()
-    assert reservations.give_up(slot, "4 times it was begun")
-    assert not reservations.give_up(slot, "4 times it was begun")
+    assert reservations.fail(slot, "4 times it was begun")
+    assert not reservations.fail(slot, "4 times it was begun")
     assert states(study) == [("a", "FAIL", False)]
     assert study.trials[0].user_attrs["reason"] == "4 times it was begun"
     assert (reservations.open(), reservations.count()) == ([], 1)
@@ -157,10 +157,10 @@ def test_what_is_given_back_waits_and_loses_no_attempt(url: str) -> None:
     mine, other = slots_of(study), slots_of(study, "other 2 2.00")
     mine.begin(running("a"), 3)
     other.begin(running("b"), 3)
-    mine.give_back("cut short")
+    mine.release("cut short")
     assert states(study) == [("a", "FAIL", True), ("b", "RUNNING", False)]
     waiting = mine.open()
-    assert [(slot.runner, slot.attempts) for slot in waiting] == [("", 0), ("other 2 2.00", 1)]
+    assert [(slot.process, slot.attempts) for slot in waiting] == [("", 0), ("other 2 2.00", 1)]
     assert other.take_over(waiting[0], running("a"), "") is not None
     assert [slot.attempts for slot in mine.open()] == [1, 1]
 
@@ -171,8 +171,8 @@ def test_trials_from_elsewhere_get_slots(url: str) -> None:
         study.add_trial(ended(running(name)))
     study.add_trial(running("c"))
     reservations = slots_of(study)
-    reservations.settle()
-    reservations.settle()
+    reservations.reconcile()
+    reservations.reconcile()
     assert (reservations.count(), reservations.open()) == (3, [])
     assert states(study)[3] == ("c", "FAIL", True)
     with pytest.raises(AlreadyReserved):
@@ -190,7 +190,7 @@ def test_slots_of_a_deleted_study_are_forgotten(url: str) -> None:
     with backend(again._storage).engine.begin() as connection:
         numbers = {"new": again._study_id, "old": study._study_id}
         connection.execute(sqlalchemy.text("update nas_slots set study_id = :new where study_id = :old"), numbers)
-    reservations.settle()
+    reservations.reconcile()
     assert reservations.count() == 0
 
 

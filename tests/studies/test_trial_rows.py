@@ -52,9 +52,9 @@ def storages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             storage.engine.dispose()
 
 
-@pytest.fixture(params=[2, reading.AT_ONCE])
+@pytest.fixture(params=[2, reading.TRIALS_PER_STATEMENT])
 def _at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "AT_ONCE", request.param)
+    monkeypatch.setattr(reading, "TRIALS_PER_STATEMENT", request.param)
 
 
 def told(trial: FrozenTrial) -> list[str]:
