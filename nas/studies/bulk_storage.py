@@ -112,7 +112,7 @@ class BulkStorage(HookedStorage):
         """See `RDBStorage`."""
         super().set_study_user_attr(study_id, key, value)
         if journal := self._journal(study_id):
-            journal.note(key, value)
+            journal.attribute(key, value)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """See `RDBStorage`."""
