@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from nas.errors import StudyError
-from nas.studies.records import Record, StudyView, Verdict
+from nas.studies.records import DeviceMeasurement, Record, StudyView
 
 BASELINE_STATE = "baseline"
 # Nullable types throughout: what is not known is NA, never zero.
@@ -46,9 +46,9 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
         StudyError: a figure is none, or a count no whole number.
     """
     front = {record.number for record in view.front}
-    rows = [_row(record, view.verdicts.get(record.number), front=record.number in front) for record in view.records]
+    rows = [_row(record, view.measurements.get(record.number), front=record.number in front) for record in view.records]
     if view.baseline is not None:
-        own = _row(view.baseline, view.verdicts.get(view.baseline.number), front=False)
+        own = _row(view.baseline, view.measurements.get(view.baseline.number), front=False)
         rows.append(own | {"trial": None, "state": BASELINE_STATE})
     frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     try:
@@ -57,7 +57,7 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
         raise StudyError(f"study {view.name} holds a figure that nas does not write: {error}", "take a copy") from None
 
 
-def _row(record: Record, verdict: Verdict | None, *, front: bool) -> dict[str, Any]:
+def _row(record: Record, verdict: DeviceMeasurement | None, *, front: bool) -> dict[str, Any]:
     return {
         "trial": record.number,
         "state": record.state,

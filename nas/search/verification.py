@@ -8,7 +8,7 @@ from attrs import asdict
 
 from nas.arch.spec import Architecture
 from nas.cost.base import Target
-from nas.studies.records import VERDICTS, Record, StudyView, Verdict
+from nas.studies.records import MEASUREMENTS, DeviceMeasurement, Record, StudyView
 
 WANTED = 5
 MOST = 25
@@ -39,7 +39,7 @@ def verify(
     judged = [target for target in targets if target.judge is not None]
     if not judged or not view.complete:
         return
-    verdicts = dict(view.verdicts)
+    verdicts = dict(view.measurements)
     while batch := list(_waiting(view, verdicts)):
         tell(f"measuring {len(batch)} of the best once more")
         with interruptible():
@@ -47,7 +47,7 @@ def verify(
         _keep(study, verdicts)
 
 
-def _waiting(view: StudyView, verdicts: Mapping[int, Verdict]) -> Iterator[Record]:
+def _waiting(view: StudyView, verdicts: Mapping[int, DeviceMeasurement]) -> Iterator[Record]:
     """What was not judged of the baseline and, by rank, of as many as are enough if all of them meet."""
     if view.baseline is not None and view.baseline.number not in verdicts:
         yield view.baseline
@@ -62,7 +62,7 @@ def _waiting(view: StudyView, verdicts: Mapping[int, Verdict]) -> Iterator[Recor
             yield record
 
 
-def _judge(records: Sequence[Record], targets: Sequence[Target]) -> dict[int, Verdict]:
+def _judge(records: Sequence[Record], targets: Sequence[Target]) -> dict[int, DeviceMeasurement]:
     archs = [record.architecture for record in records]
     rows = [_by_target(records, archs, target) for target in targets]
     return {
@@ -71,15 +71,17 @@ def _judge(records: Sequence[Record], targets: Sequence[Target]) -> dict[int, Ve
     }
 
 
-def _by_target(records: Sequence[Record], archs: Sequence[Architecture], target: Target) -> list[Verdict]:
+def _by_target(records: Sequence[Record], archs: Sequence[Architecture], target: Target) -> list[DeviceMeasurement]:
     """Each one's verdict on one target."""
     assert target.judge is not None  # noqa: S101 -- the caller chose those that have one
     costs = target.judge.together(archs)
     return [
-        Verdict(target.kept_as, target.limit, record.costs.get(target.kept_as), cost.value, cost.spread, cost.noisy)
+        DeviceMeasurement(
+            target.kept_as, target.limit, record.costs.get(target.kept_as), cost.value, cost.spread, cost.noisy
+        )
         for record, cost in zip(records, costs, strict=True)
     ]
 
 
-def _keep(study: optuna.Study, verdicts: dict[int, Verdict]) -> None:
-    study.set_user_attr(VERDICTS, {str(number): asdict(verdict) for number, verdict in verdicts.items()})
+def _keep(study: optuna.Study, verdicts: dict[int, DeviceMeasurement]) -> None:
+    study.set_user_attr(MEASUREMENTS, {str(number): asdict(verdict) for number, verdict in verdicts.items()})

@@ -11,7 +11,7 @@ from nas.errors import StudyError
 
 SETTINGS = "nas:settings"
 BASELINE = "nas:baseline"
-VERDICTS = "nas:verdicts"
+MEASUREMENTS = "nas:verdicts"
 EXPECTED = "nas:expected"
 CONFIRMED = "nas:confirmed"  # accuracies of the best with further seeds, by trial and seed
 KILLED = "killed"
@@ -62,7 +62,7 @@ class Record:
 
 
 @frozen
-class Verdict:
+class DeviceMeasurement:
     """What was measured of one of the best, after the search.
 
     Attributes:
@@ -121,7 +121,7 @@ class StudyView:
     records: tuple[Record, ...]
     baseline: Record | None = None
     created: str = field(default="", eq=False)
-    verdicts: Mapping[int, Verdict] = field(factory=dict)
+    measurements: Mapping[int, DeviceMeasurement] = field(factory=dict)
     expected: Mapping[int, Expected] = field(factory=dict)
     confirmed: Mapping[int, tuple[float, ...]] = field(factory=dict)
 
@@ -147,17 +147,17 @@ class StudyView:
     @property
     def best(self) -> Record | None:
         """The first of `ranked`; once some were measured, the first of those that met the target."""
-        return next((record for record in self.ranked if not self.verdicts or self.meets(record)), None)
+        return next((record for record in self.ranked if not self.measurements or self.meets(record)), None)
 
     def meets(self, record: Record) -> bool | None:
         """Whether it met its targets when it was measured; None where it was not."""
-        verdict = self.verdicts.get(record.number)
-        return None if verdict is None else verdict.meets
+        measurement = self.measurements.get(record.number)
+        return None if measurement is None else measurement.meets
 
     @property
-    def judged(self) -> int:
+    def measured_count(self) -> int:
         """Trials that were measured once more."""
-        return sum(record.number in self.verdicts for record in self.records)
+        return sum(record.number in self.measurements for record in self.records)
 
     @property
     def front(self) -> tuple[Record, ...]:
@@ -203,9 +203,9 @@ def find_trial(view: StudyView, which: str) -> Record:
         chosen = next((record for record in view.records if record.number == int(number)), None)
     elif word == "pareto" and number.isdecimal() and 1 <= int(number) <= len(view.front):
         chosen = view.front[int(number) - 1]
-    if chosen is None and word == "best" and view.verdicts:
+    if chosen is None and word == "best" and view.measurements:
         raise StudyError(
-            f"study {view.name} has no best: none of {view.judged} that were measured meets the target",
+            f"study {view.name} has no best: none of {view.measured_count} that were measured meets the target",
             "name a trial by trial=NUMBER, or search again with a smaller --band or a higher target",
         )
     if chosen is None or not chosen.arch:

@@ -21,7 +21,17 @@ from nas.objective import Direction
 from nas.optuna_private.identity import storage_of, study_id, trial_id
 from nas.optuna_private.storage import backend_of
 from nas.studies.failures import explained
-from nas.studies.records import BASELINE, EXPECTED, KILLED, SETTINGS, VERDICTS, Expected, Record, StudyView, Verdict
+from nas.studies.records import (
+    BASELINE,
+    EXPECTED,
+    KILLED,
+    MEASUREMENTS,
+    SETTINGS,
+    DeviceMeasurement,
+    Expected,
+    Record,
+    StudyView,
+)
 from nas.studies.validation import check, check_costs, check_settings, fits
 from nas.version import __version__
 
@@ -135,8 +145,8 @@ def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) ->
     check_settings(attrs[SETTINGS])
     baseline = Record(**attrs[BASELINE]) if attrs.get(BASELINE) else None
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
-    verdicts = {int(number): Verdict(**verdict) for number, verdict in attrs.get(VERDICTS, {}).items()}
-    view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, verdicts)
+    measurements = {int(number): DeviceMeasurement(**row) for number, row in attrs.get(MEASUREMENTS, {}).items()}
+    view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, measurements)
     known = attrs.get(EXPECTED, {})
     # What was expected before the last trials says nothing of those.
     if known.get("trials") == view.counted:
@@ -149,7 +159,7 @@ def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) ->
 
 def _check(view: StudyView) -> None:
     own = (view.baseline,) if view.baseline else ()
-    for record in (*view.records, *own, *view.verdicts.values(), *view.expected.values()):
+    for record in (*view.records, *own, *view.measurements.values(), *view.expected.values()):
         check(record)
     for record in (*view.records, *own):
         check_costs(record.costs)
