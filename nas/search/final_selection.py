@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 import numpy as np
 import optuna
-from attrs import asdict
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.objective import PARETO
@@ -18,7 +17,7 @@ from nas.samplers.ranking import FIRST
 from nas.search.plan import Plan
 from nas.search.sampler_factory import make_ranker
 from nas.search.screening import Screened
-from nas.studies.records import COUNTED_STATES, EXPECTED, Expected
+from nas.studies.records import COUNTED_STATES, EXPECTED, Expected, to_stored
 from nas.studies.study import read_trial
 
 MOST_EXPECTED = 50
@@ -38,7 +37,7 @@ def keep(
     confirmed: Mapping[int, Sequence[float]] = MappingProxyType({}),
 ) -> None:
     """Write what is expected after so many trials, and with what further readings, into the study."""
-    told = {number: asdict(row) for number, row in rows.items()}
+    told = {number: to_stored(row) for number, row in rows.items()}
     further = {number: list(readings) for number, readings in confirmed.items()}
     study.set_user_attr(EXPECTED, {"trials": trials, "rows": told, "confirmed": further})
 

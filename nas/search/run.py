@@ -34,7 +34,7 @@ from nas.studies.failures import explained
 from nas.studies.heartbeats import Heartbeat
 from nas.studies.locks import Lock, exclusive
 from nas.studies.opening import open_storage
-from nas.studies.records import BASELINE, Record, StudyView
+from nas.studies.records import BASELINE, Record, StudyView, to_stored
 from nas.studies.reservations import Reservations
 from nas.studies.study import open_study, read_study, read_trial
 from nas.studies.tables import backend
@@ -311,7 +311,7 @@ class _Run:
             seconds=time.monotonic() - begun,
             seed=self.settings.seed,
         )
-        self.study.set_user_attr(BASELINE, attrs.asdict(record))
+        self.study.set_user_attr(BASELINE, to_stored(record))
         self._tell("baseline", record)
 
     def _last(self, arch: Architecture, evaluator: Evaluator, epochs: int | None = None) -> float:

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import optuna
-from attrs import asdict
 
 from nas.arch.spec import Architecture
 from nas.cost.base import Target
-from nas.studies.records import MEASUREMENTS, DeviceMeasurement, Record, StudyView
+from nas.studies.records import MEASUREMENTS, DeviceMeasurement, Record, StudyView, to_stored
 
 WANTED = 5
 MOST = 25
@@ -84,4 +83,4 @@ def _by_target(records: Sequence[Record], archs: Sequence[Architecture], target:
 
 
 def _keep(study: optuna.Study, verdicts: dict[int, DeviceMeasurement]) -> None:
-    study.set_user_attr(MEASUREMENTS, {str(number): asdict(verdict) for number, verdict in verdicts.items()})
+    study.set_user_attr(MEASUREMENTS, {str(number): to_stored(verdict) for number, verdict in verdicts.items()})

@@ -1,9 +1,10 @@
 """Records of a study: trials, the baseline, measurements of the best, and the study as reports show it."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
@@ -16,6 +17,10 @@ EXPECTED = "nas:expected"
 CONFIRMED = "nas:confirmed"  # accuracies of the best with further seeds, by trial and seed
 KILLED = "killed"
 COUNTED_STATES = ("complete", "pruned", "failed")
+T = TypeVar("T")
+
+# Fields of records that studies hold under other names: those of version 0.1, whose studies are still read.
+_STORED_NAMES: Mapping[str, str] = MappingProxyType({"metadata": "remarks"})
 
 
 def _floats(values: Iterable[float]) -> tuple[float, ...]:
@@ -38,7 +43,7 @@ class Record:
         reason: why it failed.
         label: of a baseline, e.g. "mobilenetv2 x1.16".
         spreads: standard deviations of those costs that are not exact, None where they are not known.
-        remarks: what else the evaluator had to say.
+        metadata: Further results of the evaluator, by name.
     """
 
     number: int
@@ -53,7 +58,7 @@ class Record:
     seed: int | None = None
     label: str = ""
     spreads: Mapping[str, float | None] = field(factory=dict)
-    remarks: Mapping[str, Any] = field(factory=dict)
+    metadata: Mapping[str, Any] = field(factory=dict)
 
     @property
     def architecture(self) -> Architecture:
@@ -181,6 +186,21 @@ class StudyView:
     def cost_name(self) -> str:
         """The cost that the study's first target limits, as a key of `Record.costs`."""
         return str(self.settings["limits"][0]["cost"])
+
+
+def to_stored(record: "Record | DeviceMeasurement | Expected") -> dict[str, Any]:
+    """Return a record as the JSON object that a study holds; see `from_stored`."""
+    return {_STORED_NAMES.get(name, name): value for name, value in asdict(record).items()}
+
+
+def from_stored(kind: type[T], stored: Mapping[str, Any]) -> T:
+    """Return the record of a JSON object that a study holds.
+
+    Raises:
+        TypeError: A name is missing or unknown.
+    """
+    names = {stored_name: name for name, stored_name in _STORED_NAMES.items()}
+    return kind(**{names.get(name, name): value for name, value in stored.items()})
 
 
 def rank(record: Record) -> float:

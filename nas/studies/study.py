@@ -31,6 +31,7 @@ from nas.studies.records import (
     Expected,
     Record,
     StudyView,
+    from_stored,
 )
 from nas.studies.validation import check, check_costs, check_settings, fits
 from nas.version import __version__
@@ -143,14 +144,16 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
 def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyView:
     """Of a study's attributes and trials, which anyone may have written."""
     check_settings(attrs[SETTINGS])
-    baseline = Record(**attrs[BASELINE]) if attrs.get(BASELINE) else None
+    baseline = from_stored(Record, attrs[BASELINE]) if attrs.get(BASELINE) else None
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
-    measurements = {int(number): DeviceMeasurement(**row) for number, row in attrs.get(MEASUREMENTS, {}).items()}
+    measurements = {
+        int(number): from_stored(DeviceMeasurement, row) for number, row in attrs.get(MEASUREMENTS, {}).items()
+    }
     view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, measurements)
     known = attrs.get(EXPECTED, {})
     # What was expected before the last trials says nothing of those.
     if known.get("trials") == view.counted:
-        expected = {int(number): Expected(**row) for number, row in known["rows"].items()}
+        expected = {int(number): from_stored(Expected, row) for number, row in known["rows"].items()}
         confirmed = {int(number): tuple(readings) for number, readings in known.get("confirmed", {}).items()}
         view = evolve(view, expected=expected, confirmed=confirmed)
     _check(view)
@@ -184,7 +187,7 @@ def read_trial(trial: FrozenTrial) -> Record:
         reason=kept.get("reason", ""),
         seed=kept.get("seed"),
         spreads=kept.get("cost_spreads", {}),
-        remarks=kept.get("remarks", {}),
+        metadata=kept.get("remarks", {}),
     )
 
 

@@ -1,9 +1,9 @@
 """Studies as they are kept and read back, and what happens to trials whose process is gone."""
 
+import json
 from pathlib import Path
 from typing import Any
 
-import attrs
 import optuna
 import pytest
 from hypothesis import given
@@ -15,7 +15,17 @@ from nas.arch.code import format_text
 from nas.errors import StudyError
 from nas.studies.failures import explained
 from nas.studies.opening import open_storage
-from nas.studies.records import COUNTED_STATES, KILLED, SETTINGS, Record, StudyView, find_trial
+from nas.studies.records import (
+    COUNTED_STATES,
+    KILLED,
+    SETTINGS,
+    DeviceMeasurement,
+    Expected,
+    Record,
+    StudyView,
+    find_trial,
+    to_stored,
+)
 from nas.studies.study import kill, kill_running, open_study, read_study, study_names
 from nas.studies.urls import mask, without_password
 from tests.search.fakes import make_space
@@ -206,10 +216,65 @@ def test_studies_are_listed_oldest_first(storage: BaseStorage) -> None:
     assert study_names(storage) == ("c", "a", "b")
 
 
-def test_a_baseline_is_read_back_as_it_was_kept(storage: BaseStorage) -> None:
-    base = record(-1, accuracies=(0.25, 0.5), label="known")
-    made(storage).set_user_attr("nas:baseline", attrs.asdict(base))
+# What version 0.1 writes of a baseline, of a measurement on the device, and of an expected accuracy.
+BASELINE_OF_0_1 = {
+    "number": -1,
+    "state": "complete",
+    "arch": ARCH,
+    "costs": {"macs": 1, "params": 2, "peak_bytes": 3},
+    "accuracy": 0.5,
+    "accuracies": [0.25, 0.5],
+    "score": 0.4,
+    "seconds": 2.5,
+    "reason": "",
+    "seed": 7,
+    "label": "mobilenetv2 x1.16",
+    "spreads": {"macs": None},
+    "remarks": {"batch_size": 16},
+}
+MEASURED_BY_0_1 = {"cost": "macs", "target": 2.0, "predicted": 1.5, "measured": 1.75, "spread": 0.125, "noisy": True}
+EXPECTED_BY_0_1 = {"accuracy": 0.5, "spread": 0.25, "score": 0.75}
+
+
+def test_a_baseline_is_read_back_as_it_was_stored(storage: BaseStorage) -> None:
+    base = record(-1, accuracies=(0.25, 0.5), label="known", metadata={"batch_size": 16})
+    made(storage).set_user_attr("nas:baseline", to_stored(base))
     assert read_study(storage, "demo").baseline == base
+
+
+def test_records_of_version_0_1_are_read_and_written_under_the_same_names(storage: BaseStorage) -> None:
+    study = made(storage)
+    study.add_trial(create_trial(value=0.5, user_attrs={"arch": ARCH, "remarks": {"batch_size": 8}}))
+    study.set_user_attr("nas:baseline", BASELINE_OF_0_1)
+    study.set_user_attr("nas:verdicts", {"0": MEASURED_BY_0_1})
+    study.set_user_attr("nas:expected", {"trials": 1, "rows": {"0": EXPECTED_BY_0_1}, "confirmed": {"0": [0.5]}})
+    view = read_study(storage, "demo")
+    assert view.baseline == Record(
+        -1,
+        "complete",
+        ARCH,
+        {"macs": 1, "params": 2, "peak_bytes": 3},
+        accuracy=0.5,
+        accuracies=(0.25, 0.5),
+        score=0.4,
+        seconds=2.5,
+        seed=7,
+        label="mobilenetv2 x1.16",
+        spreads={"macs": None},
+        metadata={"batch_size": 16},
+    )
+    assert view.measurements == {0: DeviceMeasurement("macs", 2.0, 1.5, 1.75, 0.125, noisy=True)}
+    assert view.expected == {0: Expected(0.5, 0.25, 0.75)}
+    assert view.confirmed == {0: (0.5,)}
+    assert view.records[0].metadata == {"batch_size": 8}
+    stored = [to_stored(each) for each in (view.baseline, view.measurements[0], view.expected[0])]
+    assert json.loads(json.dumps(stored)) == [BASELINE_OF_0_1, MEASURED_BY_0_1, EXPECTED_BY_0_1]
+
+
+def test_a_record_with_an_unknown_name_is_refused(storage: BaseStorage) -> None:
+    made(storage).set_user_attr("nas:baseline", BASELINE_OF_0_1 | {"unknown": 1})
+    with pytest.raises(StudyError, match="holds what nas does not write"):
+        read_study(storage, "demo")
 
 
 def test_trials_left_running_are_ended_and_do_not_count(storage: BaseStorage) -> None:

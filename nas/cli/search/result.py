@@ -46,7 +46,7 @@ def result_row(view: "StudyView", record: "Record | None") -> dict[str, Any] | N
         "score": record.score,
         **_expected(view, record),
         "further_accuracies": list(view.confirmed.get(record.number, ())),
-        "remarks": dict(record.remarks),
+        "remarks": dict(record.metadata),
         "verdict": _verdict(view, record),
     }
 
@@ -149,7 +149,7 @@ def _expected_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
 
 
 def _has_means(view: "StudyView") -> bool:
-    return bool(view.confirmed) or any(MEAN in record.remarks for record in view.complete)
+    return bool(view.confirmed) or any(MEAN in record.metadata for record in view.complete)
 
 
 def _mean_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
@@ -161,7 +161,7 @@ def _mean_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
     further = view.confirmed.get(record.number)
     if further and record.accuracy is not None:
         return (f"{percent(fmean([record.accuracy, *further]))} of {len(further) + 1}",)
-    return (percent(record.remarks.get(MEAN)),)
+    return (percent(record.metadata.get(MEAN)),)
 
 
 def _own_cell(record: "Record", cost: str, unit: str) -> str:
