@@ -79,7 +79,13 @@ def _print(view: "StudyView", written: list[Path], storage: str) -> None:
 
     own = tuple(limit for limit in view.settings["limits"] if limit["cost"] not in USUAL)
     costs = tuple(limit["cost"].rpartition("_")[0] for limit in own)
-    headers = ("architecture", view.reading, *USUAL.values(), *costs, *(("meets it",) if view.measurements else ()))
+    headers = (
+        "architecture",
+        view.accuracy_label,
+        *USUAL.values(),
+        *costs,
+        *(("meets it",) if view.measurements else ()),
+    )
     named = [*_named(view)]
     named += [(f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
     print_table(headers, [(*_cells(name, record, own), *_meets(view, record)) for name, record in named])

@@ -124,7 +124,9 @@ def _print_best(view: "StudyView") -> None:
     expected = ("expected",) if view.expected else ()
     mean = ("mean of seeds",) if _has_means(view) else ()
     click.echo(f"target: {' and '.join(view.settings['targets'])}")
-    print_table(("architecture", view.reading, *expected, *mean, "MACs", "params", *own, *measured, "score"), rows)
+    print_table(
+        ("architecture", view.accuracy_label, *expected, *mean, "MACs", "params", *own, *measured, "score"), rows
+    )
 
 
 def _own_limits(view: "StudyView") -> list[dict[str, Any]]:

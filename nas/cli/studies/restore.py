@@ -60,7 +60,7 @@ def _row(contents: "Contents") -> dict[str, object]:
         "journal": str(contents.path),
         "trials": len(contents.trials),
         "lost": contents.gaps,
-        "passed_over": list(contents.passed_over),
+        "passed_over": list(contents.skipped_lines),
     }
 
 
@@ -70,7 +70,7 @@ def _print(restored: "tuple[Contents, ...]", url: str) -> None:
     from nas.studies.urls import mask
 
     for contents in restored:
-        passed, name = contents.passed_over, plain(contents.head.name)
+        passed, name = contents.skipped_lines, plain(contents.head.name)
         lost = f", {contents.gaps} that were under way or lost come again" if contents.gaps else ""
         click.echo(f"{name}: {len(contents.trials)} trials taken, {len(passed)} lines passed over{lost}")
         for line in passed[:SHOWN]:
