@@ -227,7 +227,8 @@ def _amount(value: float | None, unit: str) -> str:
 def _y_title(view: StudyView) -> str:
     """Only a training has epochs to speak of."""
     trained = view.settings["proxy"].get("evaluator") == "train"
-    return f"{view.accuracy_label.capitalize()}{' after ' + _count(view.settings['epochs'], 'epoch') if trained else ''} (%)"
+    after = f" after {_count(view.settings['epochs'], 'epoch')}" if trained else ""
+    return f"{view.accuracy_label.capitalize()}{after} (%)"
 
 
 def _count(number: int, what: str) -> str:
