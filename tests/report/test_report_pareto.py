@@ -46,7 +46,7 @@ def test_units_are_percent_and_millions() -> None:
 
 @pytest.mark.parametrize(
     ("evaluator", "title"),
-    [("table", "Accuracy (%)"), ("supernet", "Accuracy (%)"), ("zero-cost", "Standing (%)")],
+    [("table", "Accuracy (%)"), ("supernet", "Accuracy (%)"), ("zero-cost", "Zero-cost score (%)")],
 )
 def test_only_trainings_have_epochs_and_a_score_without_training_is_no_accuracy(evaluator: str, title: str) -> None:
     figure = pareto_figure(study(record(0), epochs=1, proxy={"evaluator": evaluator}))
