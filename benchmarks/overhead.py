@@ -37,8 +37,7 @@ import optuna
 import pandas
 import sqlalchemy
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import RDBStorage
-from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, create_trial
 from resuming import resuming
 
@@ -49,6 +48,9 @@ from nas.cost.target import parse_target
 from nas.device.machine import this_machine
 from nas.device.spec import Device
 from nas.evaluate.function import FunctionEvaluator
+from nas.optuna_private.identity import study_id
+from nas.optuna_private.in_memory import generation_key
+from nas.optuna_private.storage import CachedStorage, backend_of, transaction
 from nas.samplers.base import distributions
 from nas.samplers.filtered import Proposal
 from nas.samplers.optuna_catalog import POPULATION
@@ -196,7 +198,7 @@ def with_generations(trials: Sequence[FrozenTrial], population: int) -> list[Fro
     """Return the trials with the generations of NSGA-II, which uses no other trials."""
     own = list(map(copy.copy, trials))
     for number, trial in enumerate(own):
-        trial.system_attrs = {NSGAIISampler._get_generation_key(): number // population}
+        trial.system_attrs = {generation_key(NSGAIISampler): number // population}
     return own
 
 
@@ -211,12 +213,14 @@ def proposing(trials: Sequence[FrozenTrial], archs: Sequence[Architecture], repe
     return [{"trials": len(trials), "sampler": name, **result("propose", taken[name])} for name in steps]
 
 
-def fill(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTrial]) -> None:
-    """Fill a study up to these trials; the missing ones are written in one transaction."""
-    bulk, known = BulkStorage("sqlite://"), storage.get_n_trials(study_id)
-    with storage.scoped_session.session_factory() as session, session.begin():
+def fill(storage: BaseStorage, study: int, trials: Sequence[FrozenTrial]) -> None:
+    """A study up to these trials; quickly, those that are missing in one transaction."""
+    bulk, backend = BulkStorage("sqlite://"), backend_of(storage)
+    assert isinstance(backend, RDBStorage)
+    known = backend.get_n_trials(study)
+    with transaction(backend) as session:
         for trial in trials[known:]:
-            bulk._get_prepared_new_trial(study_id, trial, session)
+            bulk.insert_trial(session, study, trial)
 
 
 def call_by_call(study: optuna.Study, known: FrozenTrial) -> None:
@@ -251,11 +255,11 @@ def databases(storage: str, postgresql: str) -> Iterator[list[str]]:
 
 
 def storing(storage: str, url: str, trials: Sequence[FrozenTrial], sizes: Sequence[int], repeats: int) -> Iterator[Row]:
-    """Measure every way of storing a trial, in studies of growing sizes; ratios are computed within a turn."""
-    with databases(storage, url) as (own_url, optuna_url):
-        own, plain, trial = open_storage(own_url), RDBStorage(optuna_url), trials[0]
-        assert isinstance(own, _CachedStorage)
-        own_id = optuna.create_study(storage=own, direction="maximize")._study_id
+    """In every way, into studies that grow; ratios are of pairs of one turn."""
+    with databases(storage, url) as (own_url, optunas_url):
+        own, plain, trial = open_storage(own_url), RDBStorage(optunas_url), trials[0]
+        assert isinstance(own, CachedStorage)
+        own_id = study_id(optuna.create_study(storage=own, direction="maximize"))
         study = optuna.create_study(storage=plain, direction="maximize", sampler=RandomSampler(0))
         ways: dict[str, Step] = {
             "nas": lambda: own.create_new_trial(own_id, template_trial=trial),
@@ -263,8 +267,8 @@ def storing(storage: str, url: str, trials: Sequence[FrozenTrial], sizes: Sequen
             "optuna, add_trial": lambda: study.add_trial(trial),
         }
         for size in sizes:
-            fill(own._backend, own_id, trials[:size])
-            fill(plain, study._study_id, trials[:size])
+            fill(own, own_id, trials[:size])
+            fill(plain, study_id(study), trials[:size])
             taken = time_in_turns(ways, repeats)
             for way, each in taken.items():
                 yield {"storage": storage, "trials": size, "way": way, **result("store", each, taken["nas"])}
@@ -293,8 +297,7 @@ def resume(sizes: Sequence[int]) -> list[Row]:
 
     def grow(url: str, size: int) -> None:
         storage = open_storage(url)
-        assert isinstance(storage, _CachedStorage)
-        fill(storage._backend, storage.get_study_id_from_name("all"), trials[:size])
+        fill(storage, storage.get_study_id_from_name("all"), trials[:size])
 
     return resuming(sorted(sizes), grow)
 

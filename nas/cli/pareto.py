@@ -113,7 +113,13 @@ def _print(view: "StudyView", written: list[Path], storage: str) -> None:
 
     own = tuple(limit for limit in view.settings["limits"] if limit["cost"] not in USUAL)
     costs = tuple(limit["cost"].rpartition("_")[0] for limit in own)
-    headers = ("architecture", view.reading, *USUAL.values(), *costs, *(("meets it",) if view.verdicts else ()))
+    headers = (
+        "architecture",
+        view.accuracy_label,
+        *USUAL.values(),
+        *costs,
+        *(("meets it",) if view.measurements else ()),
+    )
     named = [*_named(view)]
     named += [(f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
     print_table(headers, [(*_cells(name, record, own), *_meets(view, record)) for name, record in named])
@@ -140,7 +146,7 @@ def _named(view: "StudyView") -> "Iterator[tuple[str, Record]]":
 def _meets(view: "StudyView", record: "Record") -> tuple[str, ...]:
     """Return whether a trial met its target when it was verified; no cell at all if none was verified."""
     words = {True: "yes", False: "no", None: "-"}
-    return (words[view.meets(record)],) if view.verdicts else ()
+    return (words[view.meets(record)],) if view.measurements else ()
 
 
 def _cells(name: str, record: "Record", own: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from nas.errors import StudyError
-from nas.studies.records import Record, StudyView, Verdict
+from nas.studies.records import DeviceMeasurement, Record, StudyView
 
 BASELINE_STATE = "baseline"
 # All types are nullable, because an unknown value is NA and never zero.
@@ -65,9 +65,9 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
         [{'trial': 0, 'accuracy': 0.62, 'macs': 381000000, 'front': True}]
     """
     front = {record.number for record in view.front}
-    rows = [_row(record, view.verdicts.get(record.number), front=record.number in front) for record in view.records]
+    rows = [_row(record, view.measurements.get(record.number), front=record.number in front) for record in view.records]
     if view.baseline is not None:
-        baseline = _row(view.baseline, view.verdicts.get(view.baseline.number), front=False)
+        baseline = _row(view.baseline, view.measurements.get(view.baseline.number), front=False)
         rows.append(baseline | {"trial": None, "state": BASELINE_STATE})
     frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     try:
@@ -79,7 +79,7 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
         ) from None
 
 
-def _row(record: Record, measurement: Verdict | None, *, front: bool) -> dict[str, Any]:
+def _row(record: Record, measurement: DeviceMeasurement | None, *, front: bool) -> dict[str, Any]:
     return {
         "trial": record.number,
         "state": record.state,

@@ -11,10 +11,11 @@ import optuna
 from attrs import define, field, frozen
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.objective import Direction
+from nas.optuna_private.identity import storage_of, study_id, trial_id
+from nas.optuna_private.in_memory import clear_trial_cache, generation_key, remove_last_trial
 from nas.samplers.cost_range import Picks
 from nas.samplers.history import TrialHistory
 from nas.samplers.ranking import CandidateRanker
@@ -106,7 +107,7 @@ class OptunaSampler:
         self._copy.add_trial(trial)
         sampler = type(self._copy.sampler)
         if trial.state == TrialState.COMPLETE and issubclass(sampler, BaseGASampler):
-            self._generation_sizes[trial.system_attrs.get(sampler._get_generation_key(), -1)] += 1
+            self._generation_sizes[trial.system_attrs.get(generation_key(sampler), -1)] += 1
 
     def forget(self, number: int) -> None:
         """See `Sampler`."""
@@ -123,26 +124,20 @@ class OptunaSampler:
         while True:
             trial = self._copy.ask(distributions(self.space))
             picks = np.array(self.space.picks(trial.params), dtype=np.intp)
-            sampler_attrs = self._copy._storage.get_trial_system_attrs(trial._trial_id)
-            self._forget_last(trial._trial_id)
+            sampler_attrs = storage_of(self._copy).get_trial_system_attrs(trial_id(trial))
+            remove_last_trial(self._copy, trial_id(trial))  # samplers read all trials, failed ones too
             yield Suggestion(picks, dict(sampler_attrs))
 
     @contextmanager
     def _with_running(self) -> Iterator[None]:
         """Add the running trials to the copy inside the context: some samplers avoid their architectures."""
-        others = [self._copy._storage.create_new_trial(self._copy._study_id, t) for t in self._running.values()]
+        storage, copy_id = storage_of(self._copy), study_id(self._copy)
+        added = [storage.create_new_trial(copy_id, trial) for trial in self._running.values()]
         try:
             yield
         finally:
-            for trial_id in reversed(others):
-                self._forget_last(trial_id)
-
-    def _forget_last(self, trial_id: int) -> None:
-        """Remove a trial that was only asked for from the copy: samplers read all trials, failed ones too."""
-        storage = self._copy._storage
-        assert isinstance(storage, InMemoryStorage)  # noqa: S101 -- made by `create_study` without a storage
-        storage._studies[self._copy._study_id].trials.pop()
-        del storage._trial_id_to_study_id_and_number[trial_id]
+            for number in reversed(added):
+                remove_last_trial(self._copy, number)
 
     def _prepare_parents(self) -> None:
         """Choose the parents of every generation once, oldest first.
@@ -155,7 +150,7 @@ class OptunaSampler:
             return
         newest = max(self._generation_sizes)
         last = newest + (self._generation_sizes[newest] >= (sampler.population_size or 0))
-        self._copy._thread_local.cached_all_trials = None  # cached for the suggestion before
+        clear_trial_cache(self._copy)  # cached for the suggestion before
         for generation in range(self._prepared + 1, last + 1):
             chooser = self.make(generation)
             assert isinstance(chooser, BaseGASampler)  # noqa: S101 -- as the one before

@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 import numpy as np
 import optuna
-from attrs import asdict
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.objective import PARETO
@@ -18,7 +17,7 @@ from nas.samplers.ranking import FIRST
 from nas.search.plan import Plan
 from nas.search.sampler_factory import make_ranker
 from nas.search.screening import Screened
-from nas.studies.records import COUNTED_STATES, EXPECTED, Expected
+from nas.studies.records import COUNTED_STATES, EXPECTED, Expected, to_stored
 from nas.studies.study import read_trial
 
 MOST_EXPECTED = 50
@@ -38,7 +37,7 @@ def store_expected(
     confirmed: Mapping[int, Sequence[float]] = MappingProxyType({}),
 ) -> None:
     """Store the expectations after so many trials, and the accuracies with further seeds, in the study."""
-    stored = {number: asdict(row) for number, row in rows.items()}
+    stored = {number: to_stored(row) for number, row in rows.items()}
     further = {number: list(accuracies) for number, accuracies in confirmed.items()}
     study.set_user_attr(EXPECTED, {"trials": trials, "rows": stored, "confirmed": further})
 

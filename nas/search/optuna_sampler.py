@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from nas.cost.base import CostModels
 from nas.errors import StudyError
+from nas.optuna_private.identity import storage_of, trial_id
 from nas.samplers.base import distributions
 from nas.samplers.defaults import SURROGATE
 from nas.search.plan import check
@@ -73,7 +74,7 @@ class SurrogateSampler(BaseSampler):
                     "no new architecture was found in the cost range", "end the study, or give a smaller band"
                 )
             # Optuna stores parameters one after another; other workers must know the whole architecture at once.
-            study._storage.set_trial_system_attr(trial._trial_id, SUGGESTED, dict(proposal.params))
+            storage_of(study).set_trial_system_attr(trial_id(trial), SUGGESTED, dict(proposal.params))
         return dict(proposal.params)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, name: str, kind: BaseDistribution) -> Any:

@@ -17,6 +17,7 @@ from nas.cost.base import CostModels
 from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, directions
+from nas.optuna_private.identity import storage_of, study_id
 from nas.samplers.cost_range import Picks
 from nas.samplers.optuna_catalog import make_pruner
 from nas.search.final_selection import select_final, store_expected
@@ -32,9 +33,9 @@ from nas.space.decode import SearchSpace
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
 from nas.studies.heartbeats import Heartbeat
-from nas.studies.locks import Lock, alone
+from nas.studies.locks import Lock, exclusive
 from nas.studies.opening import open_storage
-from nas.studies.records import BASELINE, Record, StudyView
+from nas.studies.records import BASELINE, Record, StudyView, to_stored
 from nas.studies.reservations import Reservations
 from nas.studies.study import open_study, read_study, read_trial
 from nas.studies.tables import backend
@@ -143,12 +144,12 @@ class _Run:
         self.listen = listen
         self.workers = workers
         self.interrupts = Interrupts()
-        self.storage = backend(study._storage)
+        self.storage = backend(storage_of(study))
         self.storage.say = lambda message: self._tell("waiting", message=message)
         self.storage.check_interrupts = self.interrupts.check
         self.machine_lock = MachineLock(workers, self.interrupts.check)
         self.heartbeat = Heartbeat(self.storage)
-        self.reservations = Reservations(self.storage, study._study_id, self.heartbeat.token)
+        self.reservations = Reservations(self.storage, study_id(study), self.heartbeat.token)
         self.recorder = TrialRecorder(planned)
         self.screened: Screened | None = None
         self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
@@ -172,8 +173,8 @@ class _Run:
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
-        lock = Lock(self.heartbeat, self.study._study_id, name)
-        with alone(lock, lambda message: self._tell("waiting", message=message), self._deliver):
+        lock = Lock(self.heartbeat, study_id(self.study), name)
+        with exclusive(lock, lambda message: self._tell("waiting", message=message), self._deliver):
             yield
 
     def _deliver(self) -> None:
@@ -190,14 +191,14 @@ class _Run:
 
     def _begin(self) -> None:
         """What comes before the first trial; what the study has of it is not done again."""
-        self.reservations.settle()
+        self.reservations.reconcile()
         self._screen()
         trials = self.study.get_trials(deepcopy=False)
         if self.plan.measures_here:
             self._tell("waiting", message=APART)
         self.progress.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
         if self.progress.records:
-            cut = len(self.heartbeat.dead({slot.runner for slot in self.reservations.open()}))
+            cut = len(self.heartbeat.dead({slot.process for slot in self.reservations.open()}))
             self._tell("resumed", message=f"{cut} of its processes had been ended" if cut else "")
         for _, message in self.plan.wanted:
             self._tell("moved", message=message)
@@ -260,11 +261,11 @@ class _Run:
 
     def _others_at_work(self) -> bool:
         """Where this process was the first to end, by its time limit."""
-        others = {slot.runner for slot in self.reservations.open()} - {"", self.heartbeat.token}
+        others = {slot.process for slot in self.reservations.open()} - {"", self.heartbeat.token}
         return bool(others - self.heartbeat.dead(others))
 
     def _view(self) -> StudyView:
-        return read_study(self.study._storage, self.plan.study_name)
+        return read_study(storage_of(self.study), self.plan.study_name)
 
     def _confirm(self) -> None:
         """Further seeds of the best; a front stands as it was read."""
@@ -313,7 +314,7 @@ class _Run:
             seconds=time.monotonic() - begun,
             seed=self.settings.seed,
         )
-        self.study.set_user_attr(BASELINE, attrs.asdict(record))
+        self.study.set_user_attr(BASELINE, to_stored(record))
         _LOG.debug("Evaluated baseline %s: accuracy %s.", label, record.accuracy)
         self._tell("baseline", record)
 

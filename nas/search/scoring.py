@@ -23,6 +23,7 @@ from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.evaluate.base import Evaluators
+from nas.optuna_private.identity import storage_of, study_id, trial_id
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
 from nas.studies.lease import Lease
@@ -195,9 +196,9 @@ class Scoring:
             },
         )
         template.datetime_start = datetime.now()
-        storage = self.study._storage
-        trial_id = storage.create_new_trial(self.study._study_id, template_trial=template)
-        self._running[job.key] = storage.get_trial(trial_id)
+        storage = storage_of(self.study)
+        created = storage.create_new_trial(study_id(self.study), template_trial=template)
+        self._running[job.key] = storage.get_trial(created)
 
     def _end(self, job: Job, outcome: Outcome) -> Score:
         trial = self._running[job.key]
@@ -208,7 +209,7 @@ class Scoring:
             "environment": dict(outcome.environment),
         }
         for name, value in kept.items():
-            self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
+            storage_of(self.study).set_trial_user_attr(trial_id(trial), name, value)
         failed = bool(outcome.reason)
         accuracy = None if failed else outcome.accuracies[-1]
         self.study.tell(trial.number, accuracy, state=TrialState.FAIL if failed else TrialState.COMPLETE)
@@ -223,7 +224,7 @@ class Scoring:
         except BaseException as error:
             reason = "the run ended before it" if isinstance(error, GeneratorExit) else f"cut short by {_told(error)}"
             for trial in self._running.values():
-                kill(self.study, trial._trial_id, trial.number, reason)
+                kill(self.study, trial_id(trial), trial.number, reason)
             self._running.clear()
             raise
 

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.errors import StudyError
+from nas.optuna_private.identity import storage_of, trial_id
 from nas.samplers.filtered import FilteredSampler
 from nas.search.plan import Plan
 from nas.search.progress import Progress
@@ -108,7 +109,7 @@ class Searching:
             yield
         except BaseException as error:
             with suppress(StorageInternalError, SQLAlchemyError):  # others will find out by the silence
-                self.reservations.give_back(f"cut short by {type(error).__name__}: {error}")
+                self.reservations.release(f"cut short by {type(error).__name__}: {error}")
             raise
 
     def _fill(self) -> bool:
@@ -142,7 +143,7 @@ class Searching:
         self._looked = float("-inf")
         self._catch_up()
         waiting = self.reservations.open()
-        others = {reservation.runner for reservation in waiting} - {"", self.heartbeat.token}
+        others = {reservation.process for reservation in waiting} - {"", self.heartbeat.token}
         if others - self.heartbeat.dead(others):
             return True
         return not self._has_enough and (bool(waiting) or not (self._is_full or self._is_exhausted))
@@ -170,23 +171,23 @@ class Searching:
         waiting = [
             reservation
             for reservation in self.reservations.open()
-            if reservation.runner != self.heartbeat.token or not self._has(reservation)
+            if reservation.process != self.heartbeat.token or not self._has(reservation)
         ]
-        others = {reservation.runner for reservation in waiting} - {"", self.heartbeat.token}
+        others = {reservation.process for reservation in waiting} - {"", self.heartbeat.token}
         free = self.heartbeat.dead(others) | {"", self.heartbeat.token}
-        return (reservation for reservation in waiting if reservation.runner in free)
+        return (reservation for reservation in waiting if reservation.process in free)
 
     def _has(self, reservation: Reservation) -> bool:
-        return any(running.trial._trial_id == reservation.trial_id for running in self._running.values())
+        return any(trial_id(running.trial) == reservation.trial_id for running in self._running.values())
 
     def _again(self, reservation: Reservation, reason: str) -> Running | None:
         """Evaluate a slot's architecture once more, or fail it where that was tried often enough."""
-        old = self.study._storage.get_trial(reservation.trial_id)
+        old = storage_of(self.study).get_trial(reservation.trial_id)
         if reservation.attempts > self.plan.settings.retries:
             times = "once" if reservation.attempts == 1 else f"{reservation.attempts} times"
             tried = f"{times} it was begun and did not end; the last time {reason}"
-            if self.reservations.give_up(reservation, tried):
-                self._take_in([self.study._storage.get_trial(reservation.trial_id)])
+            if self.reservations.fail(reservation, tried):
+                self._take_in([storage_of(self.study).get_trial(reservation.trial_id)])
                 self.progress.failures += 1
                 self.tell("trial", self.progress.records[-1])
                 self._check_failures()
@@ -264,7 +265,7 @@ class Searching:
 
     def _start(self, running: Running) -> None:
         settings = self.plan.settings
-        key = (running.text, running.trial._trial_id)
+        key = (running.text, trial_id(running.trial))
         self._running[key] = running
         by_epoch = running.handle is not None
         self.workers.start(
@@ -290,7 +291,7 @@ class Searching:
         self.tell("lost", read_trial(running.trial), f"{reason}{'; it is tried again' if goes_on else ''}")
         self._check_losses(outcome)
         if self._is_over:
-            self.reservations.give_back(reason, running.trial._trial_id)
+            self.reservations.release(reason, trial_id(running.trial))
             return
         again = self._again(running.reservation, reason)
         if again is not None:

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import optuna
-from attrs import asdict
 
 from nas.arch.spec import Architecture
 from nas.cost.base import Target
-from nas.studies.records import VERDICTS, Record, StudyView, Verdict
+from nas.studies.records import MEASUREMENTS, DeviceMeasurement, Record, StudyView, to_stored
 
 WANTED = 5
 MOST = 25
@@ -38,47 +37,51 @@ def verify(
     measured_targets = [target for target in targets if target.judge is not None]
     if not measured_targets or not view.complete:
         return
-    verdicts = dict(view.verdicts)
-    while batch := list(_waiting(view, verdicts)):
+    measurements = dict(view.measurements)
+    while batch := list(_waiting(view, measurements)):
         tell(f"measuring {len(batch)} of the best on the device")
         with interruptible():
-            verdicts |= _measure(batch, measured_targets)
-        _store(study, verdicts)
+            measurements |= _measure(batch, measured_targets)
+        _store(study, measurements)
 
 
-def _waiting(view: StudyView, verdicts: Mapping[int, Verdict]) -> Iterator[Record]:
+def _waiting(view: StudyView, measurements: Mapping[int, DeviceMeasurement]) -> Iterator[Record]:
     """Yield the baseline and, by rank, as many networks as are enough if all meet the targets; only unmeasured ones."""
-    if view.baseline is not None and view.baseline.number not in verdicts:
+    if view.baseline is not None and view.baseline.number not in measurements:
         yield view.baseline
     ranked = view.front[::-1] if view.settings["objective"] == "pareto" else view.ranked
     candidates = 0
     for record in ranked[:MOST]:
         if candidates == WANTED:
             return
-        verdict = verdicts.get(record.number)
-        candidates += verdict is None or verdict.meets
-        if verdict is None:
+        measurement = measurements.get(record.number)
+        candidates += measurement is None or measurement.meets
+        if measurement is None:
             yield record
 
 
-def _measure(records: Sequence[Record], targets: Sequence[Target]) -> dict[int, Verdict]:
+def _measure(records: Sequence[Record], targets: Sequence[Target]) -> dict[int, DeviceMeasurement]:
     archs = [record.architecture for record in records]
     rows = [_by_target(records, archs, target) for target in targets]
     return {
-        record.number: max(verdicts, key=lambda verdict: verdict.measured / verdict.target)
-        for record, *verdicts in zip(records, *rows, strict=True)
+        record.number: max(measurements, key=lambda measurement: measurement.measured / measurement.target)
+        for record, *measurements in zip(records, *rows, strict=True)
     }
 
 
-def _by_target(records: Sequence[Record], archs: Sequence[Architecture], target: Target) -> list[Verdict]:
+def _by_target(records: Sequence[Record], archs: Sequence[Architecture], target: Target) -> list[DeviceMeasurement]:
     """Return the measurement of each network for one target."""
     assert target.judge is not None  # noqa: S101 -- the caller chose those that have one
     costs = target.judge.together(archs)
     return [
-        Verdict(target.kept_as, target.limit, record.costs.get(target.kept_as), cost.value, cost.spread, cost.noisy)
+        DeviceMeasurement(
+            target.kept_as, target.limit, record.costs.get(target.kept_as), cost.value, cost.spread, cost.noisy
+        )
         for record, cost in zip(records, costs, strict=True)
     ]
 
 
-def _store(study: optuna.Study, verdicts: dict[int, Verdict]) -> None:
-    study.set_user_attr(VERDICTS, {str(number): asdict(verdict) for number, verdict in verdicts.items()})
+def _store(study: optuna.Study, measurements: dict[int, DeviceMeasurement]) -> None:
+    study.set_user_attr(
+        MEASUREMENTS, {str(number): to_stored(measurement) for number, measurement in measurements.items()}
+    )

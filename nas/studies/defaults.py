@@ -1,3 +1,3 @@
-"""Defaults of storages, which the command line shows without loading Optuna."""
+"""Defaults of storages, in a module of their own so that the command line shows them without loading Optuna."""
 
 DEFAULT_STORAGE = "sqlite:///nas.db"

@@ -15,9 +15,9 @@ from nas.studies.failures import explained
 from nas.studies.heartbeats import GRACE_S
 from nas.studies.journal_files import journal_folder, journal_path
 from nas.studies.lease import RUNNER
-from nas.studies.opening import open_rows
-from nas.studies.process_identity import is_alive, shown
-from nas.studies.tables import LOCKS, RUNNERS, SLOTS, in_transaction, make_tables, now
+from nas.studies.opening import open_uncached
+from nas.studies.process_identity import describe_process, is_alive
+from nas.studies.tables import LOCKS, PROCESSES, RESERVATIONS, in_transaction, make_tables, now
 from nas.studies.urls import mask
 
 _OWN = "nas:"  # beginning of the names of attributes that nas gives to its studies
@@ -61,13 +61,17 @@ class Deletable:
     def _delete_unused(self, session: Session) -> None:
         # SQLite shuts out other writers from the first write on, so a write that changes nothing comes before the
         # reading: nobody can reserve anything between the check and the deletion.
-        nothing = update(SLOTS).where(SLOTS.c.study_id == self.study_id, SLOTS.c.slot == -1).values(ended=False)
+        nothing = (
+            update(RESERVATIONS)
+            .where(RESERVATIONS.c.study_id == self.study_id, RESERVATIONS.c.slot == -1)
+            .values(ended=False)
+        )
         session.execute(nothing)
         _check_unused(self.storage, session, self.study_id, self.name)
         self._delete_rows(session)
 
     def _delete_rows(self, session: Session) -> None:
-        for table in (SLOTS, LOCKS):
+        for table in (RESERVATIONS, LOCKS):
             session.execute(delete(table).where(table.c.study_id == self.study_id))
 
 
@@ -81,7 +85,7 @@ def find_deletable(url: str, name: str) -> Deletable:
     Raises:
         StudyError: There is no such study, another tool made it, or a process is using it.
     """
-    storage = open_rows(url, create=False)
+    storage = open_uncached(url, create=False)
     with explained(url):
         studies = {study.study_name: study for study in storage.get_all_studies()}
         own = [study.study_name for study in studies.values() if _is_own(study.user_attrs)]
@@ -126,10 +130,10 @@ def _check_unused(storage: BulkStorage, session: Session, study_id: int, name: s
     A process has a heartbeat exactly while it searches, so one whose trials have all ended is found too, while it
     chooses the next. On this machine the process itself is looked for; of others a recent heartbeat counts.
     """
-    rows = (select(table.c.runner).where(table.c.study_id == study_id) for table in (SLOTS, LOCKS))
+    rows = (select(table.c.runner).where(table.c.study_id == study_id) for table in (RESERVATIONS, LOCKS))
     tokens = {*session.execute(union(*rows)).scalars()}
     since = literal_column(f"{now(storage)} - {GRACE_S}", Float)
-    beating = select(RUNNERS.c.runner, RUNNERS.c.beat > since).where(RUNNERS.c.runner.in_(tokens))
+    beating = select(PROCESSES.c.runner, PROCESSES.c.beat > since).where(PROCESSES.c.runner.in_(tokens))
     for token, is_recent in session.execute(beating):
         alive = is_alive(token)
         if alive or (alive is None and is_recent):
@@ -146,6 +150,6 @@ def _refuse_leased(name: str, attributes: Mapping[str, Any]) -> None:
 
 def _in_use(name: str, token: str) -> StudyError:
     return StudyError(
-        f"{shown(token)} is using study {name}, and a study in use cannot be deleted",
+        f"{describe_process(token)} is using study {name}, and a study in use cannot be deleted",
         "stop that process, or wait until it has ended",
     )

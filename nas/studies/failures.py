@@ -1,4 +1,4 @@
-"""Failures of a storage, explained in one message without passwords."""
+"""Failures of a storage as one error message, without passwords."""
 
 import os
 from collections.abc import Iterator
@@ -14,13 +14,20 @@ from nas.studies.journal_files import journal_folder, journals, restore_command
 from nas.studies.urls import first_line, mask
 
 _REMEDIES = {
-    "SQLITE_FULL": "free some space there, and give the same command again; finished trials are kept",
-    "SQLITE_CANTOPEN": "see that its folder is there and can be written to, or name another place by --storage",
+    "SQLITE_FULL": "free some space on its disk and give the same command again; finished trials are kept",
+    "SQLITE_CANTOPEN": "check that its folder exists and can be written to, or give another place with --storage",
 }
 
 
 def refusal(error: BaseException, url: str, what: str, remedy: str) -> StudyError:
-    """What went wrong with a storage, and what to do about it."""
+    """Return the error that says what went wrong with a storage and what to do about it.
+
+    Args:
+        error: Error of Optuna or SQLAlchemy.
+        url: URL of the storage.
+        what: What went wrong, such as "cannot be opened".
+        remedy: What to do where the error itself does not suggest anything better.
+    """
     cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
     code = str(getattr(getattr(cause, "orig", None), "sqlite_errorname", ""))
     line = first_line(cause, url)
@@ -29,30 +36,35 @@ def refusal(error: BaseException, url: str, what: str, remedy: str) -> StudyErro
     remedy = next((better for start, better in _REMEDIES.items() if code.startswith(start)), remedy)
     if isinstance(cause, OperationalError) and not code:
         remedy = (
-            f"see that the server runs and lets this user in, or keep studies in a file: --storage {DEFAULT_STORAGE}"
+            f"check that the server runs and accepts this user, or keep studies in a file: --storage {DEFAULT_STORAGE}"
         )
     return StudyError(f"storage {mask(url)} {what}: {line}", remedy)
 
 
 def damaged(url: str, line: str, remedy: str = "") -> StudyError:
-    """A file that is no database any more, or never was one."""
+    """Return the error for a file that is no database any more, or never was one."""
     if journals(url):
         remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url, mask(url))}"
     return StudyError(
         f"storage {mask(url)} is damaged and cannot be opened: {line}",
-        remedy or "put a whole copy in its place, or name another by --storage",
+        remedy or "put an intact copy in its place, or give another database with --storage",
     )
 
 
 @contextmanager
 def explained(url: str) -> Iterator[None]:
-    """What a storage refuses is told as a `StudyError`, without passwords."""
+    """Raise failures of a storage inside the context as errors with a message for the user, without passwords.
+
+    Raises:
+        StudyError: The storage failed, or holds rows that Optuna cannot read.
+    """
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        remedy = "see that it can be written to and that no other program holds it; finished trials are kept"
+        remedy = "check that it can be written to and that no other program locks it; finished trials are kept"
         raise refusal(error, url, "failed", remedy) from None
     except (JSONDecodeError, LookupError, RecursionError) as error:
+        # SQLAlchemy reports an unknown state of a trial as a LookupError; any other one is a fault of the program.
         if isinstance(error, LookupError) and "enum values" not in str(error):
             raise
         raise damaged(url, first_line(error, url)) from None

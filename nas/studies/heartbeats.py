@@ -1,4 +1,8 @@
-"""Who is at work: every process says so in the database now and then, and who does not for long is given up."""
+"""Heartbeats: every process at work on a study renews a time in the database, so that others notice when it has ended.
+
+On the same machine a process is looked up by its token, at once and for certain. Heartbeats are for processes of other
+machines, where only their silence can be seen.
+"""
 
 import threading
 import time
@@ -14,82 +18,91 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from nas.studies.bulk_storage import BulkStorage
-from nas.studies.process_identity import is_alive, runner
-from nas.studies.tables import RUNNERS, at_once, in_transaction, is_in_memory, make_tables, now
+from nas.studies.process_identity import is_alive, this_process
+from nas.studies.tables import PROCESSES, at_once, in_transaction, is_in_memory, make_tables, now
 
-BEAT_S = 5.0
-GRACE_S = 60.0  # of silence, after which a process of another machine is taken for dead
+INTERVAL_S = 5.0
+# Twelve heartbeats may be missed: a busy machine or a slow network delays a few, and an ended process costs a minute.
+GRACE_S = 60.0
 
 
 @define(eq=False)
 class Heartbeat:
-    """Says every few seconds that this process is at work; used as a context manager.
+    """Renew the heartbeat of this process, by a thread, as long as the context lasts.
 
     Attributes:
-        storage: where it says so.
-        token: of this process.
-        grace_s: of silence, after which others are given up.
+        storage: Database that holds the heartbeats.
+        token: Token of this process; see `this_process`.
+        grace_s: Seconds without a heartbeat after which a process of another machine counts as ended.
     """
 
     storage: BulkStorage
-    token: str = field(factory=runner)
+    token: str = field(factory=this_process)
     grace_s: float = GRACE_S
     _ended: threading.Event = field(factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
-    _steady_since: float = field(factory=time.monotonic, init=False)
+    _connected_since: float = field(factory=time.monotonic, init=False)
 
     def __enter__(self) -> Self:
-        """Beating."""
+        """Write the first heartbeat, and start the thread that renews it."""
         make_tables(self.storage)
-        self._beat()
+        self._renew()
+        # A database in memory belongs to one connection, which a second thread cannot use; nor can another process.
         if not is_in_memory(self.storage):
-            self._thread = threading.Thread(target=self._go_on, daemon=True)
+            self._thread = threading.Thread(target=self._renew_until_ended, daemon=True)
             self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Silent; others know at once."""
+        """Stop the thread and delete the heartbeat, so that others see at once that this process has ended."""
         self._ended.set()
         if self._thread is not None:
-            self._thread.join(BEAT_S)  # a database that is away may hold it up
-        with suppress(StorageInternalError, SQLAlchemyError):  # others will find out by the silence
-            at_once(self.storage, lambda session: session.execute(delete(RUNNERS).where(self._is_own)))
+            self._thread.join(INTERVAL_S)  # a thread that waits for an absent database is left behind
+        # Without an answer the row stays, and others notice the end by its age.
+        with suppress(StorageInternalError, SQLAlchemyError):
+            at_once(self.storage, lambda session: session.execute(delete(PROCESSES).where(self._is_own)))
 
     def dead(self, tokens: Iterable[str]) -> set[str]:
-        """Those of some runners that are gone: seen to be on this machine, silent for long on others.
+        """Return the tokens of those processes that have ended.
 
-        While the database was away nobody could beat, so for a while afterwards silence says nothing.
+        A process of this machine has ended when the operating system says so, and one of another machine when its
+        heartbeat is older than `grace_s`. While the database is away no process can renew its heartbeat, so the age of
+        heartbeats means nothing until all have had `grace_s` seconds to renew theirs.
         """
-        told = {token: is_alive(token) for token in tokens}
-        afar = [token for token, alive in told.items() if alive is None]
-        return {token for token, alive in told.items() if alive is False} | self._silent(afar)
+        alive = {token: is_alive(token) for token in tokens}
+        unseen = [token for token, state in alive.items() if state is None]
+        return {token for token, state in alive.items() if state is False} | self._without_recent(unseen)
 
-    def _silent(self, tokens: list[str]) -> set[str]:
-        if not tokens or time.monotonic() - self._steady_since < self.grace_s:
+    def _without_recent(self, tokens: list[str]) -> set[str]:
+        """Return the tokens without a heartbeat in the last `grace_s` seconds; none if that would mean nothing yet."""
+        if not tokens or time.monotonic() - self._connected_since < self.grace_s:
             return set()
-        since = sqlalchemy.literal_column(f"{now(self.storage)} - {self.grace_s}", Float)
-        recent = select(RUNNERS.c.runner).where(RUNNERS.c.runner.in_(tokens), RUNNERS.c.beat > since)
+        # The database's clock both writes and compares: clocks of several machines differ.
+        oldest = sqlalchemy.literal_column(f"{now(self.storage)} - {self.grace_s}", Float)
+        recent = select(PROCESSES.c.runner).where(PROCESSES.c.runner.in_(tokens), PROCESSES.c.beat > oldest)
         return {*tokens} - in_transaction(self.storage, lambda session: {*session.execute(recent).scalars()})
 
     @property
     def _is_own(self) -> "sqlalchemy.ColumnElement[bool]":
-        return RUNNERS.c.runner == self.token
+        return PROCESSES.c.runner == self.token
 
-    def _beat(self) -> None:
-        beat = sqlalchemy.literal_column(str(now(self.storage)), Float)
+    def _renew(self) -> None:
+        """Write the time of the database's clock into this process's row, which is made if it is missing."""
+        time_now = sqlalchemy.literal_column(str(now(self.storage)), Float)
 
         def write(session: Session) -> None:
-            if session.execute(select(RUNNERS.c.runner).where(self._is_own)).first() is None:
-                session.execute(insert(RUNNERS).values(runner=self.token, beat=beat))
+            if session.execute(select(PROCESSES.c.runner).where(self._is_own)).first() is None:
+                session.execute(insert(PROCESSES).values(runner=self.token, beat=time_now))
             else:
-                session.execute(update(RUNNERS).where(self._is_own).values(beat=beat))
+                session.execute(update(PROCESSES).where(self._is_own).values(beat=time_now))
 
         at_once(self.storage, write)
 
-    def _go_on(self) -> None:
-        while not self._ended.wait(BEAT_S):
+    def _renew_until_ended(self) -> None:
+        while not self._ended.wait(INTERVAL_S):
             try:
-                self._beat()
+                self._renew()
             except (StorageInternalError, SQLAlchemyError):
-                self._steady_since = time.monotonic()
-        self.storage.remove_session()
+                # Other processes could not renew theirs either; see `dead`.
+                self._connected_since = time.monotonic()
+        self.storage.remove_session()  # sessions belong to threads, and this thread ends

@@ -1,30 +1,34 @@
-"""Finished trials as lines of text beside the study database, so that a damaged database never costs one.
+"""Journals: finished trials as lines of text beside the database, so that a damaged database never costs a trial.
 
-A journal's first line is the study, each further one a finished trial or an attribute that was set; of what stands
-there twice the last one counts. `journal_text` has the form of lines, `restore` reads them back.
+The first line of a journal is the study. Every further line is a finished trial or an attribute that was set. Where two
+lines hold the same trial or attribute, the last one counts. `journal_text` defines the lines, and `restore` reads them.
 
-A line is one write at the file's end, and begins with its line break instead of ending with one: processes can append
-at once, and a line that was cut short by a kill or a full disk spoils no other. Nothing is synced to disk: a killed
-process loses nothing, a power failure may cost the last lines. The database, which is synced, still has those, and the
-next search appends what the journal lacks. Both are lost only where a power failure damages the database as well.
+A line is one write at the end of the file and begins with its line break instead of ending with it. So processes can
+append at the same time, and a line that was cut short by a kill or a full disk does not spoil the next one.
+
+Nothing is synced to disk. A killed process loses nothing, and a power failure may cost the last lines. The database,
+which is synced, still has those, and the next search appends what the journal lacks. A trial is lost only if a power
+failure damages the database as well.
 """
 
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 import sqlalchemy
 from attrs import define, field, frozen
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.objective import Direction
+from nas.optuna_private.identity import trial_id as id_of
+from nas.optuna_private.storage import HookedStorage
+from nas.optuna_private.tables import TRIALS, local_time
 from nas.studies.journal_files import append, create, journal_folder, journal_path, read_lines, set_aside
 from nas.studies.journal_text import (
     ATTRIBUTE,
@@ -37,39 +41,47 @@ from nas.studies.journal_text import (
     format_trial,
     load,
 )
-from nas.studies.lease import RUNNER
 
-PASSING = (RUNNER,)  # it says who searches now, and is of no use later
+# Version 0.1 kept there which process worked on a study of training runs; it is of no use later.
+TEMPORARY_KEYS = ("nas:runner",)
 FINISHED = tuple(state for state in TrialState if state.is_finished())
 _log = logging.getLogger(__name__)
-Mark = tuple[int, str, str]  # a trial's number, state and beginning
+TrialKey = tuple[int, str, str]  # a trial's number, state and start: what a database and its journal are compared by
 
 
 @frozen
-class Kept:
-    """A study as its database has it."""
+class StoredStudy:
+    """Read a study from its database.
 
-    storage: RDBStorage
+    Attributes:
+        storage: The database.
+        study_id: Number of the study in it.
+    """
+
+    storage: HookedStorage
     study_id: int
 
     @property
     def name(self) -> str:
-        """The study's."""
+        """Return the name of the study."""
         return str(self.storage.get_study_name_from_id(self.study_id))
 
     def head(self) -> Head:
-        """The study itself."""
+        """Return the study as the first line of a journal has it."""
         directions = (direction.name.lower() for direction in self.storage.get_study_directions(self.study_id))
         return Head(self.name, cast("Iterable[Direction]", directions), self.attributes())
 
     def attributes(self) -> dict[str, Any]:
-        """Those that last."""
+        """Return the user attributes of the study, without those that are of no use later."""
         known = self.storage.get_study_user_attrs(self.study_id)
-        return {key: value for key, value in known.items() if key not in PASSING}
+        return {key: value for key, value in known.items() if key not in TEMPORARY_KEYS}
 
-    def marks(self) -> dict[Mark, int]:
-        """Finished trials with their ids, in order."""
-        trials = models.TrialModel.__table__.c
+    def trial_keys(self) -> dict[TrialKey, int]:
+        """Return the keys of finished trials with the trials' numbers in the database, in the order of those.
+
+        Only the table of trials is read: a study of 10,000 trials is compared without reading their contents.
+        """
+        trials = TRIALS.c
         wanted = (
             sqlalchemy.select(trials.trial_id, trials.number, trials.state, trials.datetime_start)
             .where(trials.study_id == self.study_id, trials.state.in_(FINISHED))
@@ -77,50 +89,63 @@ class Kept:
         )
         with self.storage.engine.connect() as connection:
             rows = connection.execute(wanted).all()
-        return {(number, state.name, begun.isoformat() if begun else ""): own for own, number, state, begun in rows}
+        return {(number, state.name, _start_text(start)): trial_id for trial_id, number, state, start in rows}
 
     def trials(self, ids: Collection[int]) -> Iterator[FrozenTrial]:
-        """Some of its finished trials, in order."""
+        """Yield the finished trials with these numbers in the database, in order."""
         if ids:
-            every = self.storage._get_trials(self.study_id, FINISHED, set(), min(ids) - 1)
-            yield from (trial for trial in every if trial._trial_id in ids)
+            every = self.storage.trials_after(self.study_id, min(ids) - 1, FINISHED)
+            yield from (trial for trial in every if id_of(trial) in ids)
+
+
+def _start_text(stored: datetime | None) -> str:
+    """Return the start of a trial as its line has it, "" for none, from the time in the database."""
+    local = local_time(stored)
+    return local.isoformat() if local else ""
 
 
 @frozen
-class Held:
-    """A study as its journal has it, so far as is needed to see what is missing."""
+class JournalState:
+    """Hold of a journal what is needed to find out what it lacks.
+
+    Attributes:
+        has_head: Whether a line holds the study.
+        trial_keys: Keys of the trials that it holds.
+        attributes: Attributes of the study that it holds.
+    """
 
     has_head: bool
-    marks: frozenset[Mark]
+    trial_keys: frozenset[TrialKey]
     attributes: dict[str, Any]
 
     @classmethod
-    def read(cls, path: Path) -> "Held":
-        """What a file has; nothing where there is none."""
-        head, marks, attributes = False, set[Mark](), dict[str, Any]()
-        for told in _objects(path, marks):
-            if told.get("kind") == STUDY:
+    def read(cls, path: Path) -> "JournalState":
+        """Read the state of a journal; a file that does not exist holds nothing."""
+        head, keys, attributes = False, set[TrialKey](), dict[str, Any]()
+        for line in _other_lines(path, keys):
+            if line.get("kind") == STUDY:
                 head = True
-                attributes |= told.get("attributes") or {}
-            elif told.get("kind") == ATTRIBUTE:
-                # The end of a list is not compared, but written once more.
-                attributes[str(told.get("key"))] = told.get("value") if "start" not in told else NotImplemented
-            elif told.get("kind") == TRIAL:
-                marks.add((told.get("number", -1), str(told.get("state")), str(told.get("begun"))))
-        return cls(head, frozenset(marks), attributes)
+                attributes |= line.get("attributes") or {}
+            elif line.get("kind") == ATTRIBUTE:
+                # The end of a list is not put together with its beginning here: NotImplemented equals no value, so the
+                # whole list is written once more.
+                attributes[str(line.get("key"))] = line.get("value") if "start" not in line else NotImplemented
+            elif line.get("kind") == TRIAL:
+                keys.add((line.get("number", -1), str(line.get("state")), str(line.get("begun"))))
+        return cls(head, frozenset(keys), attributes)
 
 
-# How `format_trial` begins a line; of a whole one no more is looked at, since there may be many thousands.
+# How `format_trial` begins a line. A whole line of a trial is not parsed further, since there may be many thousands.
 _TRIAL = re.compile(rb'\{"kind":"trial","number":(\d{1,9}),"state":"(\w{1,20})","begun":(?:"([^"\\]{1,40})"|null),')
 
 
-def _objects(path: Path, marks: set[Mark]) -> Iterator[dict[str, Any]]:
-    """The lines that can be read; of most trials only their marks are added."""
+def _other_lines(path: Path, keys: set[TrialKey]) -> Iterator[dict[str, Any]]:
+    """Yield the objects of readable lines, except for ordinary trials, whose keys are added to `keys`."""
     try:
         for _, line in read_lines(path):
             if (found := _TRIAL.match(line)) and line.endswith(b"}}"):
-                number, state, begun = (part.decode() for part in found.groups(b""))
-                marks.add((int(number), state, begun))
+                number, state, start = (part.decode() for part in found.groups(b""))
+                keys.add((int(number), state, start))
                 continue
             try:
                 yield load(line)
@@ -132,42 +157,45 @@ def _objects(path: Path, marks: set[Mark]) -> Iterator[dict[str, Any]]:
 
 @define(eq=False)
 class Journal:
-    """A study's journal. What cannot be written is told once, and written with a later line; nothing is raised.
+    """Append to the journal of a study what was written to the database before.
+
+    Nothing is raised: a search goes on without its journal. A line that cannot be written is warned of once, and is
+    written before the next line that can be.
 
     Attributes:
-        folder: of all journals of the database.
-        kept: the study; what is appended here was written there before.
+        folder: Folder of all journals of the database.
+        stored: The study in its database.
     """
 
     folder: Path
-    kept: Kept
-    _path: Path | None = field(default=None, init=False)
-    _lists: dict[str, list[Any]] = field(factory=dict, init=False)
-    _told: bool = field(default=False, init=False)
+    stored: StoredStudy
+    _path: Path | None = field(default=None, init=False)  # None while it is not known what the journal lacks
+    _lists: dict[str, list[Any]] = field(factory=dict, init=False)  # attributes that are lists, as last written
+    _has_warned: bool = field(default=False, init=False)
 
     def trial(self, trial: FrozenTrial) -> None:
         """Append a finished trial."""
         self._add(format_trial(trial))
 
-    def note(self, key: str, value: Any) -> None:
-        """Append an attribute of the study; of a list that has grown only what is new."""
-        if key not in PASSING:
-            self._add(format_attribute(self._grown(key, value)))
+    def attribute(self, key: str, value: Any) -> None:
+        """Append an attribute of the study; of a list that has grown, only the new end."""
+        if key not in TEMPORARY_KEYS:
+            self._add(format_attribute(self._new_part(key, value)))
 
     def begin(self) -> None:
-        """Make way for a study that is new to its database: an older one's journal stays under another name."""
-        with self._explained():
-            path = journal_path(self.folder, self.kept.name)
+        """Begin the journal of a study that is new to its database; a journal of an older study is renamed and kept."""
+        with self._warning_once():
+            path = journal_path(self.folder, self.stored.name)
             aside = set_aside(path)
             if aside is not None:
-                _log.warning("nas: %s is of an earlier study of this name; it is kept as %s", path, aside.name)
+                _log.warning("nas: %s belongs to an earlier study of this name; it is kept as %s", path, aside.name)
 
     def catch_up(self) -> None:
-        """Append what a process that was ended had written to the database alone."""
-        with self._explained():
+        """Append what a process that was killed had written to the database and not yet to the journal."""
+        with self._warning_once():
             self._catch_up()
 
-    def _grown(self, key: str, value: Any) -> Attribute:
+    def _new_part(self, key: str, value: Any) -> Attribute:
         known = self._lists.pop(key, [])
         if isinstance(value, list):
             self._lists[key] = list(value)
@@ -176,43 +204,45 @@ class Journal:
         return Attribute(key, value)
 
     def _add(self, line: bytes) -> None:
-        with self._explained():
+        with self._warning_once():
             if self._path is None or not append(self._path, [line]):
                 self._catch_up()
 
     def _catch_up(self) -> None:
         """Append everything that the database has and the journal lacks."""
-        path = journal_path(self.folder, self.kept.name)
-        lines = list(self._missing(Held.read(path)))
+        path = journal_path(self.folder, self.stored.name)
+        lines = list(self._missing(JournalState.read(path)))
         if lines and not append(path, lines) and not create(path, lines):
-            append(path, lines)  # another process has just made it
+            append(path, lines)  # another process has made the file since the first try
         self._lists.clear()
         self._path = path
 
-    def _missing(self, held: Held) -> Iterator[bytes]:
-        if not held.has_head:
-            yield format_head(self.kept.head())
+    def _missing(self, state: JournalState) -> Iterator[bytes]:
+        if not state.has_head:
+            yield format_head(self.stored.head())
         else:
-            for key, value in self.kept.attributes().items():
-                if key not in held.attributes or held.attributes[key] != value:
+            for key, value in self.stored.attributes().items():
+                if key not in state.attributes or state.attributes[key] != value:
                     yield format_attribute(Attribute(key, value))
-        lacking = {trial_id for mark, trial_id in self.kept.marks().items() if mark not in held.marks}
-        yield from map(format_trial, self.kept.trials(lacking))
+        lacking = {trial_id for key, trial_id in self.stored.trial_keys().items() if key not in state.trial_keys}
+        yield from map(format_trial, self.stored.trials(lacking))
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """The database has it all, so that a search goes on without its journal."""
+    def _warning_once(self) -> Iterator[None]:
+        """Warn of the first failure inside the context; the database has everything, so the search goes on."""
         try:
             yield
         except (OSError, StorageInternalError, SQLAlchemyError) as error:
-            self._path = None  # what is lacking is found out before the next line
-            if not self._told:
-                self._told = True
+            self._path = None  # before the next line everything that is lacking is looked for
+            if not self._has_warned:
+                self._has_warned = True
                 reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-                _log.warning("nas: no journal can be kept in %s: %s; the search goes on without", self.folder, reason)
+                _log.warning(
+                    "nas: no journal can be kept in %s: %s; the search goes on without it", self.folder, reason
+                )
 
 
-def open_journal(storage: RDBStorage, study_id: int) -> Journal | None:
-    """The journal of a study; None where its database has none."""
+def open_journal(storage: HookedStorage, study_id: int) -> Journal | None:
+    """Return the journal of a study, or None if its database has no journals."""
     folder = journal_folder(storage.url)
-    return None if folder is None else Journal(folder, Kept(storage, study_id))
+    return None if folder is None else Journal(folder, StoredStudy(storage, study_id))

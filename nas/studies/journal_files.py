@@ -1,7 +1,7 @@
-"""Where journals lie, and how lines come into them and out of them.
+"""Files of journals: where they are, and how lines are appended and read.
 
-`nas.db` has the folder `nas-trials`, with a file `STUDY.jsonl` for every study. Databases on servers have backups of
-their own and no journals.
+Beside `nas.db` is the folder `nas-trials`, with a file `STUDY.jsonl` for every study. Databases on servers have no
+journals: servers have backups of their own.
 """
 
 import hashlib
@@ -16,15 +16,15 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.studies.defaults import DEFAULT_STORAGE
-from nas.studies.journal_text import LONGEST_LINE, Head, parse_line
+from nas.studies.journal_text import MAX_LINE_BYTES, Head, parse_line
 
-ENDING = ".jsonl"
+SUFFIX = ".jsonl"
 _PLAIN = re.compile(r"[A-Za-z0-9_+@=][\w.+@=-]{0,99}", re.ASCII)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def database_file(url: str) -> Path | None:
-    """The file of a SQLite database; None where it is in memory or on a server."""
+    """Return the file of a SQLite database, or None if the database is in memory or on a server."""
     try:
         known = make_url(url)
     except (SQLAlchemyError, ValueError):
@@ -35,57 +35,62 @@ def database_file(url: str) -> Path | None:
 
 
 def journal_folder(url: str) -> Path | None:
-    """Where the journals of a database are: `FILE-trials` beside `FILE.db`; None where it has none."""
+    """Return the folder of a database's journals, `FILE-trials` beside `FILE.db`, or None if it has no journals."""
     file = database_file(url)
     return None if file is None else file.with_name(f"{file.name.removesuffix('.db')}-trials")
 
 
 def journals(url: str) -> tuple[Path, ...]:
-    """The journals that are there beside a database, by name."""
+    """Return the journals that exist beside a database, by name."""
     folder = journal_folder(url)
-    return () if folder is None else tuple(sorted(folder.glob(f"*{ENDING}")))
+    return () if folder is None else tuple(sorted(folder.glob(f"*{SUFFIX}")))
 
 
-def restore_command(url: str, told: str) -> str:
-    """What takes the studies of a database from its journals into a new one beside it; `told` is its URL for people."""
+def restore_command(url: str, shown_url: str) -> str:
+    """Return the command that restores the studies of a database from its journals into a new file beside it.
+
+    Args:
+        url: URL of the database.
+        shown_url: The same without passwords, for the command.
+    """
     file = database_file(url)
     stem = "nas" if file is None else file.name.removesuffix(".db")
     names = (f"{stem}-restored{number}.db" for number in ("", *range(2, 1000)))
     beside = (Path(name) if file is None else file.with_name(name) for name in names)
     into = next(path for path in beside if not path.exists())
-    at = () if url == DEFAULT_STORAGE else ("--storage", told)
+    at = () if url == DEFAULT_STORAGE else ("--storage", shown_url)
     return shlex.join(("nas", "studies", "restore", *at, "--into", str(into)))
 
 
 def journal_path(folder: Path, study: str) -> Path:
-    """A study's file.
+    """Return the file for a study's journal.
 
-    A name that every file system takes stays as it is, so that people find it. Any other is brought into such a form,
-    which two names may share, and so gets a digest of the whole name; so does one whose file is another study's, as
-    `Demo` and `demo` are one file on a Mac.
+    A name that every file system accepts stays as it is, so that people find it. Any other name is changed into one
+    that is accepted. Two names may become the same one, so a hash of the whole name is added. It is also added where
+    the file belongs to another study already: `Demo` and `demo` are one file on a Mac.
     """
     plain = _PLAIN.fullmatch(study) and not _RESERVED.fullmatch(study) and not study.endswith(".")
-    path = folder / f"{study}{ENDING}"
+    path = folder / f"{study}{SUFFIX}"
     if plain and _owner(path) in (study, None):
         return path
     digest = hashlib.sha256(study.encode(errors="surrogatepass")).hexdigest()[:8]
     readable = re.sub(r"[^\w.+@=-]+", "-", study, flags=re.ASCII).lstrip(".-")[:80]
-    return folder / f"{readable or 'study'}-{digest}{ENDING}"
+    return folder / f"{readable or 'study'}-{digest}{SUFFIX}"
 
 
 def _owner(path: Path) -> str | None:
-    """The study that a journal's first line names; None where there is none."""
+    """Return the study that a journal's first line names, or None if there is no such line."""
     with suppress(OSError, ValueError), path.open("rb") as file:
-        head = parse_line(file.readline(LONGEST_LINE))
+        head = parse_line(file.readline(MAX_LINE_BYTES))
         return head.name if isinstance(head, Head) else None
     return None
 
 
 def set_aside(path: Path) -> Path | None:
-    """Give a journal a number behind its name; None where there is none.
+    """Rename a journal by adding a number to its name, and return the new path, or None if there is no journal.
 
     Raises:
-        OSError: it cannot be renamed.
+        OSError: The file cannot be renamed.
     """
     if not path.exists():
         return None
@@ -96,32 +101,35 @@ def set_aside(path: Path) -> Path | None:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers, empty ones left out; one that is too long is cut, and still longer than allowed.
+    """Yield lines with their numbers, without empty ones.
+
+    A line that is too long is cut to one byte more than is allowed, so that memory stays bounded and the reader still
+    sees that the line is too long.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         number = 0
-        while line := file.readline(LONGEST_LINE + 1):
+        while line := file.readline(MAX_LINE_BYTES + 1):
             number, kept = number + 1, line
             while line and not line.endswith(b"\n"):
-                line = file.readline(LONGEST_LINE)
+                line = file.readline(MAX_LINE_BYTES)
             if kept.strip():
                 yield number, kept.rstrip(b"\r\n")
 
 
 def create(path: Path, lines: Sequence[bytes]) -> bool:
-    """Make a file of these lines, whole or not at all; whether it was not there yet.
+    """Make a file of these lines, as a whole or not at all; return False if the file exists already.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         temporary.write_bytes(b"\n".join(lines))
-        _name(temporary, path)
+        _move_to_new(temporary, path)
     except FileExistsError:
         return False
     finally:
@@ -130,23 +138,32 @@ def create(path: Path, lines: Sequence[bytes]) -> bool:
     return True
 
 
-def _name(temporary: Path, path: Path) -> None:
-    """Give a file its name, which no file may have."""
+def _move_to_new(temporary: Path, path: Path) -> None:
+    """Give a temporary file its final name, which no other file may have.
+
+    A rename would replace a file that another process has just made. A hard link fails instead.
+
+    Raises:
+        FileExistsError: There is a file of that name.
+    """
     try:
         path.hardlink_to(temporary)
     except FileExistsError:
         raise
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links: two processes at the same moment are not told apart
         if path.exists():
             raise FileExistsError(path) from None
         temporary.rename(path)
 
 
 def append(path: Path, lines: Sequence[bytes]) -> bool:
-    """Write lines at a file's end in one go, each behind a line break; whether the file is there.
+    """Append lines to a file, each after a line break; return False if there is no such file.
+
+    All lines are one write, which POSIX puts at the end of the file as a whole, so lines of processes that append at
+    the same time do not mix.
 
     Raises:
-        OSError: not all of them could be written.
+        OSError: Not all of the lines could be written.
     """
     data = b"".join(b"\n" + line for line in lines)
     try:
@@ -155,7 +172,7 @@ def append(path: Path, lines: Sequence[bytes]) -> bool:
         return False
     try:
         left = memoryview(data)
-        while left:  # a disk that fills up takes a part, and tells why at the next try
+        while left:  # a disk that fills up accepts a part; the next write raises the reason
             left = left[os.write(file, left) :]
     finally:
         os.close(file)

@@ -1,4 +1,4 @@
-"""What one process of a study does at a time: its beginning and its end."""
+"""Locks of a study: what only one of its processes may do at a time, such as its beginning and its end."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,44 +12,56 @@ from sqlalchemy.orm import Session
 
 from nas.studies.bulk_storage import BulkStorage
 from nas.studies.heartbeats import Heartbeat
-from nas.studies.process_identity import shown
+from nas.studies.process_identity import describe_process
 from nas.studies.tables import LOCKS, at_once, in_transaction
 
-AGAIN_S = 0.5
+POLL_S = 0.5
 
 
 @frozen
 class Lock:
-    """The right to do something of a study; ends with the process that has it.
+    """Represent a lock of a study, which ends with the process that holds it.
+
+    It is a row in a table and no lock of the database, which would end with a connection that is lost for a moment, and
+    which SQLite does not have.
 
     Attributes:
-        heartbeat: of this process.
-        study_id: Optuna's.
-        name: of what is done.
+        heartbeat: Heartbeat of this process.
+        study_id: Number of the study in its database.
+        name: What the lock is for, as messages show it.
     """
 
     heartbeat: Heartbeat
     study_id: int
     name: str
 
-    def holder(self) -> str:
-        """Take it where it is free, or was that of a process that is gone; who has it now."""
+    def acquire(self) -> str:
+        """Take the lock if it is free or its holder has ended, and return the token of the holder after that."""
         try:
             return in_transaction(self.heartbeat.storage, self._take)
-        except IntegrityError:  # another one was faster
+        except IntegrityError:
+            # Between the read and the insert another process inserted its row. The key of the table allows one row
+            # for a lock, so exactly one of both inserts succeeded.
             return in_transaction(self.heartbeat.storage, self._read)
 
-    def end(self, way: Callable[[BulkStorage, Callable[[Session], object]], object]) -> None:
-        """Give it back, in one of the two ways of a transaction."""
-        mine = LOCKS.c.runner == self.heartbeat.token
-        way(self.heartbeat.storage, lambda session: session.execute(delete(LOCKS).where(*self._row, mine)))
+    def release(self, transaction: Callable[[BulkStorage, Callable[[Session], object]], object]) -> None:
+        """Release the lock if this process holds it.
+
+        Args:
+            transaction: `in_transaction`, or `at_once` where this process must not wait for the database.
+        """
+        own = LOCKS.c.runner == self.heartbeat.token
+        transaction(self.heartbeat.storage, lambda session: session.execute(delete(LOCKS).where(*self._row, own)))
 
     def _take(self, session: Session) -> str:
-        held = self._read(session)
-        if not held:
+        holder = self._read(session)
+        if not holder:
             session.execute(insert(LOCKS).values(study_id=self.study_id, name=self.name, runner=self.heartbeat.token))
-        elif held != self.heartbeat.token and self.heartbeat.dead([held]):
-            session.execute(update(LOCKS).where(*self._row, LOCKS.c.runner == held).values(runner=self.heartbeat.token))
+        elif holder != self.heartbeat.token and self.heartbeat.dead([holder]):
+            # The condition on the old holder lets only one of several processes take the lock over: the update of the
+            # second one finds no row any more.
+            taken = update(LOCKS).where(*self._row, LOCKS.c.runner == holder).values(runner=self.heartbeat.token)
+            session.execute(taken)
         return self._read(session)
 
     def _read(self, session: Session) -> str:
@@ -61,25 +73,27 @@ class Lock:
 
 
 @contextmanager
-def alone(lock: Lock, say: Callable[[str], None], check_interrupts: Callable[[], None]) -> Iterator[None]:
-    """Nobody else is inside with the same lock; waits for who is.
+def exclusive(lock: Lock, say: Callable[[str], None], check_interrupts: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock inside the context; wait for it as long as another process that is alive holds it.
 
     Args:
-        lock: of what is done.
-        say: is told once who is waited for.
-        check_interrupts: called while it waits; may raise.
+        lock: The lock.
+        say: Called once with a sentence that names the holder, if this process has to wait.
+        check_interrupts: Called before every pause; may raise.
     """
-    told = ""
-    while (holder := lock.holder()) != lock.heartbeat.token:
-        if holder and not told:
-            told = holder
-            say(f"{shown(holder)} is at the {lock.name} of the study; it is waited for")
+    has_said = False
+    while (holder := lock.acquire()) != lock.heartbeat.token:
+        if holder and not has_said:
+            has_said = True
+            holding = f"{describe_process(holder)}, which holds the lock for the {lock.name} of the study"
+            say(f"this process waits for {holding}")
         check_interrupts()
-        time.sleep(AGAIN_S)
+        time.sleep(POLL_S)
     try:
         yield
     except BaseException:
-        with suppress(StorageInternalError, SQLAlchemyError):  # it ends with this process anyway
-            lock.end(at_once)
+        # The lock ends with this process anyway, so an absent database must not hide the error or delay the end.
+        with suppress(StorageInternalError, SQLAlchemyError):
+            lock.release(at_once)
         raise
-    lock.end(in_transaction)
+    lock.release(in_transaction)

@@ -1,4 +1,4 @@
-"""Opening of storages, checked before anything is written to them."""
+"""Opening of storages, which are checked before anything is written to them."""
 
 import logging
 import os
@@ -10,11 +10,11 @@ from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.errors import StudyError
-from nas.studies.bulk_storage import BulkStorage, PatientStorage
+from nas.studies.bulk_storage import BulkStorage, RetryingStorage
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import damaged, refusal
 from nas.studies.journal_files import database_file, journal_folder, journals, restore_command
-from nas.studies.outage import made_once
+from nas.studies.outage import retry_creation
 from nas.studies.urls import is_ambiguous, mask
 
 _LOG = logging.getLogger(__name__)
@@ -28,48 +28,59 @@ def quiet_optuna() -> None:
 def open_storage(url: str, *, create: bool = True) -> BaseStorage:
     """Open a storage by its Optuna URL.
 
+    Args:
+        url: URL of a database, such as "sqlite:///nas.db".
+        create: Whether a SQLite file that does not exist is made.
+
     Raises:
-        StudyError: it cannot be opened, is damaged, or is absent and `create` is false.
+        StudyError: The storage cannot be opened, is damaged, or does not exist and `create` is false.
     """
-    return PatientStorage(open_rows(url, create=create))
+    return RetryingStorage(open_uncached(url, create=create))
 
 
-def open_rows(url: str, *, create: bool = True) -> BulkStorage:
-    """A storage without a cache; see `open_storage`."""
+def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
+    """Open a storage without Optuna's cache; see `open_storage`."""
     if is_ambiguous(url):
         raise StudyError(
-            "the storage's URL has more than one @ before its host",
-            "write those of the password as %40, or leave it out and set PGPASSWORD",
+            "the storage's URL has more than one @ before its host, so the password in it cannot be told from the host",
+            "write each @ of the password as %40, or leave the password out and set PGPASSWORD",
         )
     try:
         file = database_file(url)
         if file is not None:
-            _check_there(url, file, create=create)
-        storage = made_once(lambda: BulkStorage(url))
+            _check_exists(url, file, create=create)
+        storage = retry_creation(lambda: BulkStorage(url))
         if file is not None:
-            _check_whole(storage)
+            _check_integrity(storage)
     except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
         raise refusal(error, url, "cannot be opened", f"give an Optuna URL like {DEFAULT_STORAGE}") from None
     _LOG.debug("Opened storage %s.", mask(url))
     return storage
 
 
-def _check_there(url: str, file: Path, *, create: bool) -> None:
+def _check_exists(url: str, file: Path, *, create: bool) -> None:
+    """Check that a SQLite file exists, or may be made.
+
+    Raises:
+        StudyError: The file does not exist and may not be made, or it is empty although its studies have journals.
+    """
     if not create and not file.exists():
-        remedy = "run `nas search` first, or name one by --storage"
+        remedy = "run `nas search` first, or give another database with --storage"
         if journals(url):
             remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url, mask(url))}"
         raise StudyError(f"there is no study database {file}", remedy)
+    # SQLite takes an empty file for a new database. A crash of the machine can leave one where studies were.
     if file.is_file() and file.stat().st_size == 0 and journals(url):
         raise damaged(url, "it is empty, and there are journals of its studies")
 
 
-def _check_whole(storage: BulkStorage) -> None:
-    """A search that goes on with a damaged file would damage it further.
+def _check_integrity(storage: BulkStorage) -> None:
+    """Have SQLite check its file: a search that goes on with a damaged file would damage it further.
 
     Raises:
-        StudyError: SQLite finds fault with the file.
+        StudyError: The file is damaged.
     """
+    # quick_check reads every page but leaves out the comparison of tables with their indices, which takes far longer.
     with storage.engine.connect() as connection:
         found = " ".join(str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()).split())
     if found != "ok":

@@ -1,4 +1,4 @@
-"""A database that goes away for a while: what was asked of it is asked again until it is back."""
+"""Repeating what was asked of a database that is away for a while, until it answers."""
 
 import random
 import time
@@ -16,65 +16,70 @@ from sqlalchemy.exc import (
 )
 
 T = TypeVar("T")
-LONGEST_S = 300.0
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
-TRIES = 10
+MAX_WAIT_S = 300.0
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 2.0
+MAX_CREATIONS = 10
 
 
-def patiently(
+def retry_while_away(
     work: Callable[[], T],
     say: Callable[[str], None],
     check_interrupts: Callable[[], None],
-    longest_s: float = LONGEST_S,
+    max_wait_s: float = MAX_WAIT_S,
 ) -> T:
-    """What the work gives; while the database is away it is tried again.
+    """Return the result of the work, which is repeated while the database is away.
 
     Args:
-        work: can be done twice.
-        say: is told once, in a sentence.
-        check_interrupts: called while it waits; may raise.
-        longest_s: after which it is given up.
+        work: Function that may be called again after it failed, even if it took effect: a connection can be lost after
+            the database has committed and before it could say so.
+        say: Called once with a sentence for the user when the first try has failed.
+        check_interrupts: Called before every pause; may raise.
+        max_wait_s: Seconds after which the last error is raised.
 
     Raises:
-        StorageInternalError: the database refuses, or stays away.
-        sqlalchemy.exc.SQLAlchemyError: likewise.
+        StorageInternalError: The database refuses, or was away for longer than `max_wait_s`.
+        sqlalchemy.exc.SQLAlchemyError: The same, from outside Optuna.
     """
-    begun, wait_s = time.monotonic(), FIRST_WAIT_S
+    start, pause_s = time.monotonic(), FIRST_PAUSE_S
     while True:
         try:
             return work()
         except (StorageInternalError, SQLAlchemyError) as error:
-            if not is_away(error) or time.monotonic() - begun > longest_s:
+            if not is_away(error) or time.monotonic() - start > max_wait_s:
                 raise
-            if wait_s == FIRST_WAIT_S:
-                say("the database does not answer; it is asked again until it does")
+            if pause_s == FIRST_PAUSE_S:
+                say("the database does not answer; nas tries again until it does")
             check_interrupts()
-            # Not all at the same moment, when it comes back to many.
-            time.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311 -- nothing secret
-            wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+            # Random pauses, so that many processes do not all return in the moment in which the database does.
+            time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 -- nothing secret
+            pause_s = min(MAX_PAUSE_S, 2 * pause_s)
 
 
-def made_once(make: Callable[[], T]) -> T:
-    """What is made, where others may be making the same tables at the same moment.
+def retry_creation(create: Callable[[], T]) -> T:
+    """Return the result of a function that creates tables which other processes may be creating at the same time.
+
+    "CREATE TABLE IF NOT EXISTS" does not help: in PostgreSQL two that run at once collide in the system catalog, and
+    SQLAlchemy looks for tables before it creates them, in separate statements.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: it cannot be made.
+        sqlalchemy.exc.SQLAlchemyError: The tables cannot be created.
     """
-    for _ in range(TRIES):
+    for _ in range(MAX_CREATIONS):
         try:
-            return make()
+            return create()
         except (OperationalError, ProgrammingError, IntegrityError) as error:
             if not isinstance(error, IntegrityError) and "already exists" not in str(error):
                 raise
             time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 -- nothing secret
-    return make()
+    return create()
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether it may do better later: the connection is lost, or others hold the database."""
+    """Return whether the same work may succeed later: the connection is lost, or other processes hold the database."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     if not isinstance(cause, DBAPIError):
         return False
     if "sqlite" in type(cause.orig).__module__:
+        # All other errors of SQLite, such as a full disk or a damaged file, do not end by waiting.
         return "locked" in str(cause.orig)
     return cause.connection_invalidated or isinstance(cause, OperationalError | InterfaceError)

@@ -1,9 +1,10 @@
-"""Records of a study: trials, the baseline, measurements of the best, and the study as reports show it."""
+"""Records of a study: trials, the baseline, measurements on the device, and the study as reports show it."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
@@ -11,11 +12,15 @@ from nas.errors import StudyError
 
 SETTINGS = "nas:settings"
 BASELINE = "nas:baseline"
-VERDICTS = "nas:verdicts"
+MEASUREMENTS = "nas:verdicts"
 EXPECTED = "nas:expected"
-CONFIRMED = "nas:confirmed"  # accuracies of the best with further seeds, by trial and seed
+CONFIRMED = "nas:confirmed"  # accuracies of the best trials trained with more seeds, by trial and seed
 KILLED = "killed"
 COUNTED_STATES = ("complete", "pruned", "failed")
+T = TypeVar("T")
+
+# Fields of records that studies hold under other names: those of version 0.1, whose studies are still read.
+_STORED_NAMES: Mapping[str, str] = MappingProxyType({"metadata": "remarks"})
 
 
 def _floats(values: Iterable[float]) -> tuple[float, ...]:
@@ -24,21 +29,23 @@ def _floats(values: Iterable[float]) -> tuple[float, ...]:
 
 @frozen
 class Record:
-    """One trial, or the baseline (number -1), as it is reported.
+    """Represent one trial, or the baseline, as reports show it.
 
     Attributes:
-        number: Optuna's, from 0.
-        state: "complete", "pruned", "failed" (by its own fault), "killed" or "running".
-        arch: canonical text.
-        costs: by name, `macs`, `params`, `peak_bytes`.
-        accuracy: after the last epoch, 0 to 1; None where none was reached.
-        accuracies: by epoch.
-        score: under the study's objective; None where there is none.
-        seconds: of evaluating.
-        reason: why it failed.
-        label: of a baseline, e.g. "mobilenetv2 x1.16".
-        spreads: standard deviations of those costs that are not exact, None where they are not known.
-        remarks: what else the evaluator had to say.
+        number: Number of the trial in its study, from 0; -1 for the baseline.
+        state: "complete", "pruned", "failed" (the architecture could not be evaluated), "killed" (the evaluation was
+            interrupted) or "running".
+        arch: Canonical text of the architecture.
+        costs: Costs by name, among them `macs`, `params` and `peak_bytes`.
+        accuracy: Accuracy after the last epoch, from 0 to 1; None if no epoch was finished.
+        accuracies: Accuracies by epoch.
+        score: Value of the study's objective; None if the trial has none.
+        seconds: Seconds that the evaluation took.
+        reason: Why the trial failed or was killed.
+        seed: Seed of the evaluation.
+        label: Name of a baseline, such as "mobilenetv2 x1.16".
+        spreads: Standard deviations of those costs that are not exact; None for one that is not known.
+        metadata: Further results of the evaluator, by name.
     """
 
     number: int
@@ -53,25 +60,25 @@ class Record:
     seed: int | None = None
     label: str = ""
     spreads: Mapping[str, float | None] = field(factory=dict)
-    remarks: Mapping[str, Any] = field(factory=dict)
+    metadata: Mapping[str, Any] = field(factory=dict)
 
     @property
     def architecture(self) -> Architecture:
-        """The architecture itself."""
+        """Return the architecture of the trial."""
         return parse_text(self.arch)
 
 
 @frozen
-class Verdict:
-    """What was measured of one of the best, after the search.
+class DeviceMeasurement:
+    """Represent the measurement of a trial on the device after the search.
 
     Attributes:
-        cost: the target's, by its name in `Record.costs`.
-        target: at most so much was asked for.
-        predicted: what the search went by; None where it is not known.
-        measured: on the device, in turn with the others.
-        spread: one standard deviation of `measured`.
-        noisy: whether other work disturbed the machine meanwhile.
+        cost: Name of the measured cost in `Record.costs`.
+        target: Largest cost that was asked for.
+        predicted: Cost that the search used; None if it is not known.
+        measured: Cost on the device, measured in turn with the other trials.
+        spread: Standard deviation of `measured`.
+        noisy: Whether other work on the device disturbed the measurement.
     """
 
     cost: str
@@ -83,18 +90,18 @@ class Verdict:
 
     @property
     def meets(self) -> bool:
-        """Whether the target is met."""
+        """Return whether the target is met."""
         return self.measured <= self.target
 
 
 @frozen
 class Expected:
-    """What a model of all trials expects of one, the noise of its own reading taken off.
+    """Represent what a model of all trials expects of one trial, without the noise of its own evaluation.
 
     Attributes:
-        accuracy: 0 to 1.
-        spread: one standard deviation of it.
-        score: under the study's objective.
+        accuracy: Expected accuracy, from 0 to 1.
+        spread: Standard deviation of the expected accuracy.
+        score: Value of the study's objective at the expected accuracy.
     """
 
     accuracy: float
@@ -104,16 +111,17 @@ class Expected:
 
 @frozen
 class StudyView:
-    """A study as it is reported.
+    """Represent a study as reports show it.
 
     Attributes:
-        name: of the study.
-        settings: what it was made with.
-        records: its trials by number.
-        baseline: a known network under the same proxy, or None.
-        verdicts: by number, on what was measured once more; empty where costs are exact.
-        expected: by number, of those that promise most; empty where trials came after it was found.
-        confirmed: by number, accuracies with further seeds of those that were best in the end.
+        name: Name of the study.
+        settings: Settings that the study was made with.
+        records: Trials by number.
+        baseline: A known network that was evaluated in the same way, or None.
+        created: Local time at which the first trial started, "" for a study without trials.
+        measurements: Measurements on the device by trial number; empty where all costs are exact.
+        expected: Expected accuracies of the most promising trials by number; empty where trials were added since.
+        confirmed: Accuracies of the best trials trained with more seeds, by trial number.
     """
 
     name: str
@@ -121,23 +129,23 @@ class StudyView:
     records: tuple[Record, ...]
     baseline: Record | None = None
     created: str = field(default="", eq=False)
-    verdicts: Mapping[int, Verdict] = field(factory=dict)
+    measurements: Mapping[int, DeviceMeasurement] = field(factory=dict)
     expected: Mapping[int, Expected] = field(factory=dict)
     confirmed: Mapping[int, tuple[float, ...]] = field(factory=dict)
 
     @property
     def counted(self) -> int:
-        """Trials that count: all but killed and running ones."""
+        """Return the number of trials that count: all except killed and running ones."""
         return sum(record.state in COUNTED_STATES for record in self.records)
 
     @property
     def complete(self) -> tuple[Record, ...]:
-        """Trials that ran to their last epoch."""
+        """Return the trials that ran to their last epoch."""
         return tuple(record for record in self.records if record.state == "complete")
 
     @property
     def ranked(self) -> tuple[Record, ...]:
-        """Complete trials, the highest expected score first, then by their own; under "pareto" by accuracy."""
+        """Return the complete trials by expected score, then by their own score or accuracy, the highest first."""
         return tuple(sorted(self.complete, key=self._rank, reverse=True))
 
     def _rank(self, record: Record) -> tuple[float, float]:
@@ -146,22 +154,22 @@ class StudyView:
 
     @property
     def best(self) -> Record | None:
-        """The first of `ranked`; once some were measured, the first of those that met the target."""
-        return next((record for record in self.ranked if not self.verdicts or self.meets(record)), None)
+        """Return the first of `ranked`, and once trials were measured, the first of those that meet the target."""
+        return next((record for record in self.ranked if not self.measurements or self.meets(record)), None)
 
     def meets(self, record: Record) -> bool | None:
-        """Whether it met its targets when it was measured; None where it was not."""
-        verdict = self.verdicts.get(record.number)
-        return None if verdict is None else verdict.meets
+        """Return whether a trial met its target when it was measured, or None if it was not measured."""
+        measurement = self.measurements.get(record.number)
+        return None if measurement is None else measurement.meets
 
     @property
-    def judged(self) -> int:
-        """Trials that were measured once more."""
-        return sum(record.number in self.verdicts for record in self.records)
+    def measured_count(self) -> int:
+        """Return the number of trials that were measured on the device."""
+        return sum(record.number in self.measurements for record in self.records)
 
     @property
     def front(self) -> tuple[Record, ...]:
-        """Complete trials that no other beats in accuracy and first cost, by rising cost."""
+        """Return the Pareto front of accuracy and first cost: complete trials that no other beats, by rising cost."""
         name = self.cost_name
         known = [(r.costs[name], r.accuracy, r) for r in self.complete if r.accuracy is not None and name in r.costs]
         front: list[Record] = []
@@ -173,27 +181,46 @@ class StudyView:
         return tuple(front)
 
     @property
-    def reading(self) -> str:
-        """What the numbers in place of accuracies are, in a word: without training they are standings."""
-        return "standing" if self.settings["proxy"].get("evaluator") == "zero-cost" else "accuracy"
+    def accuracy_label(self) -> str:
+        """Return a name for what `Record.accuracy` holds: without training it is a zero-cost score."""
+        return "zero-cost score" if self.settings["proxy"].get("evaluator") == "zero-cost" else "accuracy"
 
     @property
     def cost_name(self) -> str:
-        """The cost that the study's first target limits, as a key of `Record.costs`."""
+        """Return the cost that the study's first target limits, as a name in `Record.costs`."""
         return str(self.settings["limits"][0]["cost"])
 
 
+def to_stored(record: "Record | DeviceMeasurement | Expected") -> dict[str, Any]:
+    """Return a record as the JSON object that a study holds; see `from_stored`."""
+    return {_STORED_NAMES.get(name, name): value for name, value in asdict(record).items()}
+
+
+def from_stored(kind: type[T], stored: Mapping[str, Any]) -> T:
+    """Return the record of a JSON object that a study holds.
+
+    Raises:
+        TypeError: A name is missing or unknown.
+    """
+    names = {stored_name: name for name, stored_name in _STORED_NAMES.items()}
+    return kind(**{names.get(name, name): value for name, value in stored.items()})
+
+
 def rank(record: Record) -> float:
-    """What orders trials by their own readings: the score, under "pareto" the accuracy."""
-    worth = record.accuracy if record.score is None else record.score
-    return float("-inf") if worth is None else worth
+    """Return the number by which trials are ordered: the score, or the accuracy of a trial without a score."""
+    value = record.accuracy if record.score is None else record.score
+    return float("-inf") if value is None else value
 
 
 def find_trial(view: StudyView, which: str) -> Record:
-    """A study's trial by `best`, `trial=17` or `pareto=2` (counted from 1 by rising cost).
+    """Return the trial of a study that `best`, `trial=17` or `pareto=2` names.
+
+    Args:
+        view: The study.
+        which: Words for the trial. Numbers of the Pareto front count from 1 by rising cost.
 
     Raises:
-        StudyError: no such trial.
+        StudyError: There is no such trial.
     """
     word, _, number = which.partition("=")
     chosen: Record | None = None
@@ -203,10 +230,10 @@ def find_trial(view: StudyView, which: str) -> Record:
         chosen = next((record for record in view.records if record.number == int(number)), None)
     elif word == "pareto" and number.isdecimal() and 1 <= int(number) <= len(view.front):
         chosen = view.front[int(number) - 1]
-    if chosen is None and word == "best" and view.verdicts:
+    if chosen is None and word == "best" and view.measurements:
         raise StudyError(
-            f"study {view.name} has no best: none of {view.judged} that were measured meets the target",
-            "name a trial by trial=NUMBER, or search again with a smaller --band or a higher target",
+            f"study {view.name} has no best: none of {view.measured_count} that were measured meets the target",
+            "name a trial with trial=NUMBER, or search again with a smaller --band or a higher target",
         )
     if chosen is None or not chosen.arch:
         raise StudyError(

@@ -1,325 +1,291 @@
-"""Which architecture is evaluated by whom: decided by the database, so that any number of processes can take part.
+"""Reservations: which process evaluates which architecture, decided by the database.
 
-Reserving a slot, beginning its trial, and ending both are a transaction each. A study has as many slots as trials are
-asked for, and no two for the same architecture: that is a key of the table. Slots of processes that are gone are taken
-over a few times, and then their trial fails.
+Any number of processes can work on a study. To make a reservation, to begin its trial and to end both are one
+transaction each, so that a process which is killed leaves either all of a step or nothing. A study has as many
+reservations as trials were asked for, and no two with the same key: the table itself forbids that. Other processes take
+over the reservations of a process that has ended. After a few attempts the trial of a reservation fails instead.
 """
 
-import hashlib
-import json
 import logging
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from nas.optuna_private.identity import set_trial_id
+from nas.optuna_private.identity import trial_id as id_of
 from nas.studies.bulk_storage import BulkStorage, write_end
-from nas.studies.tables import SLOTS, at_once, in_transaction, make_tables
+from nas.studies.reservation_keys import digest, reservation_key, stored_key
+from nas.studies.reservation_rows import ReservationRows, fail_trial, kill_trial, number_in_study
+from nas.studies.tables import at_once, in_transaction, make_tables
 
-KILLED = "killed"
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
-ARCH = "arch"  # user attribute of a trial: its architecture's text
 
 
-class AlreadyReserved(Exception):  # noqa: N818 -- no error: try another one
-    """Another slot has the architecture."""
+class AlreadyReserved(Exception):  # noqa: N818 -- no error: the caller suggests another architecture
+    """Raised when another reservation has the key."""
 
 
-class NoneLeft(Exception):  # noqa: N818 -- no error: all is taken
-    """There are as many slots as were asked for."""
+class NoneLeft(Exception):  # noqa: N818 -- no error: all trials are reserved
+    """Raised when there are as many reservations as trials were asked for."""
 
 
 @frozen
 class Reservation:
-    """A slot and its trial so far.
+    """Represent a reservation and its latest trial as they were when they were read.
 
     Attributes:
-        number: from 0.
-        trial_id: of its last trial.
-        runner: who evaluates it; "" for nobody.
-        attempts: trials that were begun in it, but for those that were given back.
+        number: Number of the reservation in its study, from 0.
+        trial_id: Number of its latest trial in the database.
+        process: Token of the process that evaluates it; "" where no process does.
+        attempts: Number of trials that were begun for it, without those that their processes released.
+        key: Key that no other reservation of the study has; see `reservation_key`.
     """
 
     number: int
     trial_id: int
-    runner: str
+    process: str
     attempts: int
-
-
-def digest(arch: str) -> str:
-    """Of an architecture's text: equal for equal ones, and short enough for any database."""
-    return hashlib.sha256(arch.encode()).hexdigest()
-
-
-T = TypeVar("T")
+    key: str = ""
 
 
 @define(eq=False)
 class Reservations:
-    """The slots of a study.
+    """Make, end and take over the reservations of a study for one process.
 
     Attributes:
-        storage: of the study.
-        study_id: Optuna's.
-        runner: this process.
+        storage: Database of the study.
+        study_id: Number of the study in the database.
+        process: Token of this process.
     """
 
     storage: BulkStorage
     study_id: int
-    runner: str
-    _own: set[int] = field(factory=set, init=False)
+    process: str
+    _rows: ReservationRows = field(init=False)
+    _own: set[int] = field(factory=set, init=False)  # numbers of the trials that this object has begun
+
+    @_rows.default
+    def _rows_of_study(self) -> ReservationRows:
+        return ReservationRows(self.study_id)
 
     def __attrs_post_init__(self) -> None:
         make_tables(self.storage)
 
-    def settle(self) -> None:
-        """Slots for trials that count and have none: of a study that was restored, or filled by other tools.
+    def reconcile(self, uncounted: Collection[int] = ()) -> None:
+        """Make reservations for trials that count and have none, and end running trials without a reservation.
 
-        Trials that run without a slot are ended: nobody knows of them.
+        Trials without reservations are those of a restored study, of an older version, or of another tool. Where no
+        reservation leads to a running trial, no process will ever end it.
+
+        Args:
+            uncounted: Numbers of trials in the study that do not count and get no reservation.
         """
 
         def write(session: Session) -> None:
-            self._lock(session)
-            trials = session.execute(self._without()).all()
-            if not self._has_trials(session):
-                session.execute(delete(SLOTS).where(SLOTS.c.study_id == self.study_id))  # of a study that was deleted
-            number = self._count(session)
-            known = {*session.execute(select(SLOTS.c.arch).where(SLOTS.c.study_id == self.study_id)).scalars()}
-            for trial_id, state, arch, killed in trials:
+            self._rows.lock(session)
+            trials = self._rows.unreserved_trials(session)
+            if not self._rows.has_trials(session):
+                # SQLite gives the number of a deleted study to the next one, whose rows these are not.
+                self._rows.delete_all(session)
+            number = self._rows.count(session)
+            known = self._rows.keys(session)
+            for trial_id, trial_number, state, killed, *values in map(tuple, trials):
                 if state == TrialState.RUNNING:
-                    self._kill(session, trial_id, "its process ended before it did")
-                elif killed is None:
-                    # What other tools added may be the same architecture twice, or none.
-                    key = digest(json.loads(arch)) if arch else ""
-                    key = digest(f"trial {trial_id}") if not key or key in known else key
+                    kill_trial(session, trial_id, "its process ended before it did")
+                elif killed is None and trial_number not in uncounted:
+                    key = stored_key(trial_id, values, known)
                     known.add(key)
-                    row = self._row(number, key, trial_id, ended=True) | {"runner": ""}
-                    session.execute(insert(SLOTS).values(**row))
+                    self._rows.insert(session, number, key, trial_id, process="", ended=True)
                     number += 1
 
         in_transaction(self.storage, write)
         self.storage.catch_up(self.study_id)
 
-    def begin(self, trial: FrozenTrial, total: int) -> Reservation:
-        """Write a trial, running or ended, into a slot of its own, which is given back; the trial gets its number.
+    def begin(self, trial: FrozenTrial, total: int | None) -> Reservation:
+        """Write a trial that runs or has ended together with a reservation for it; set the trial's numbers.
+
+        Args:
+            trial: Trial that is not in the database yet.
+            total: Number of reservations that the study may have; None for any number.
+
+        Returns:
+            The new reservation.
 
         Raises:
-            AlreadyReserved: its architecture has a slot.
-            NoneLeft: there are `total` slots.
+            AlreadyReserved: Another reservation has the trial's key.
+            NoneLeft: There are `total` reservations.
         """
-        key = digest(trial.user_attrs[ARCH])
+        key = reservation_key(trial.user_attrs)
 
         def write(session: Session) -> tuple[int, int, int]:
-            self._lock(session)
-            made = self.storage._get_prepared_new_trial(self.study_id, trial, session)
-            number, row = self._count(session), self._of_arch(session, key)
+            self._rows.lock(session)
+            number, row = self._rows.count(session), self._rows.with_key(session, key)
             if row is not None:
                 raise AlreadyReserved(row)
-            if number >= total:
+            if total is not None and number >= total:
                 raise NoneLeft
-            trial_id, trial_number = _numbers(made)
-            values = self._row(number, key, trial_id, ended=trial.state.is_finished())
-            session.execute(insert(SLOTS).values(**values))
+            trial_id, trial_number = self.storage.insert_trial(session, self.study_id, trial)
+            has_ended = trial.state.is_finished()
+            self._rows.insert(session, number, key, trial_id, process=self.process, ended=has_ended)
             return trial_id, trial_number, number
 
         try:
-            trial._trial_id, trial.number, slot = in_transaction(self.storage, write)
+            trial_id, trial_number, number = in_transaction(self.storage, write)
         except IntegrityError:
             raise AlreadyReserved from None
-        except AlreadyReserved as taken:
-            # A database that goes away may have written what it could not say any more.
-            trial._trial_id, trial.number, slot = self._adopt(taken)
-        self._own.add(trial._trial_id)
-        _LOG.debug("Reserved slot %d for trial %d.", slot, trial.number)
+        except AlreadyReserved as found:
+            trial_id, trial_number, number = self._recognize(found)
+        self._set_numbers(trial, trial_id, trial_number)
+        _LOG.debug("Reserved number %d for trial %d.", number, trial_number)
         if trial.state.is_finished():
-            self.storage.keep(trial._trial_id)
-        return Reservation(slot, trial._trial_id, self.runner, 1)
+            self.storage.keep(trial_id)
+        return Reservation(number, trial_id, self.process, 1, key)
 
     def end(self, trial: FrozenTrial) -> bool:
-        """Write what became of a running trial; false where it was taken from this process meanwhile."""
+        """Write how a running trial ended; return False, and write nothing, if another process has taken it over."""
+        trial_id = id_of(trial)
 
         def write(session: Session) -> bool:
-            self._lock(session)
-            row = self._of_trial(session, trial._trial_id)
-            if row is None or row.runner != self.runner:
+            self._rows.lock(session)
+            row = self._rows.of_trial(session, trial_id)
+            if row is None or row.runner != self.process:
                 return False
+            # The second of two tries, after a connection was lost, finds that the first one took effect.
             if not row.ended:
                 write_end(session, trial)
-                self._update(session, row.slot, ended=True)
+                self._rows.change(session, row.slot, ended=True)
             return True
 
-        return self._kept(trial._trial_id, in_transaction(self.storage, write))
+        return self._append_if(in_transaction(self.storage, write), trial_id)
 
-    def take_over(self, slot: Reservation, trial: FrozenTrial, reason: str) -> Reservation | None:
-        """Begin a slot's trial anew, here; the slot as it is then, None where another process was faster.
+    def take_over(self, reservation: Reservation, trial: FrozenTrial, reason: str) -> Reservation | None:
+        """End the trial of a reservation and begin another one for it in this process.
 
         Args:
-            slot: as it was read.
-            trial: to be begun; it gets its number.
-            reason: why the trial before is over.
+            reservation: The reservation as it was read.
+            trial: Trial that is not in the database yet; its numbers are set.
+            reason: Why the trial before has ended.
+
+        Returns:
+            The reservation after that, or None if it has changed since it was read: another process was faster.
         """
 
         def write(session: Session) -> tuple[int, int] | None:
-            self._lock(session)
-            if not self._is_as_read(session, slot):
+            self._rows.lock(session)
+            if not _is_unchanged(self._rows.of_trial(session, reservation.trial_id), reservation):
                 return None
-            self._kill(session, slot.trial_id, reason)
-            made = self.storage._get_prepared_new_trial(self.study_id, trial, session)
-            trial_id, number = _numbers(made)
-            self._update(session, slot.number, trial_id=trial_id, runner=self.runner, attempts=slot.attempts + 1)
+            kill_trial(session, reservation.trial_id, reason)
+            trial_id, number = self.storage.insert_trial(session, self.study_id, trial)
+            attempts = reservation.attempts + 1
+            self._rows.change(session, reservation.number, trial_id=trial_id, runner=self.process, attempts=attempts)
             return trial_id, number
 
-        numbers = self._kept(slot.trial_id, in_transaction(self.storage, write))
+        numbers = self._append_if(in_transaction(self.storage, write), reservation.trial_id)
         if numbers is None:
             return None
-        trial._trial_id, trial.number = numbers
-        self._own.add(trial._trial_id)
-        _LOG.debug("Took slot %d over for trial %d: %s.", slot.number, trial.number, reason)
-        return Reservation(slot.number, trial._trial_id, self.runner, slot.attempts + 1)
+        self._set_numbers(trial, *numbers)
+        _LOG.debug("Took reservation %d over for trial %d: %s.", reservation.number, trial.number, reason)
+        return Reservation(reservation.number, numbers[0], self.process, reservation.attempts + 1, reservation.key)
 
-    def give_up(self, slot: Reservation, reason: str) -> bool:
-        """Fail a slot's trial; false where another process was faster."""
+    def fail(self, reservation: Reservation, reason: str) -> bool:
+        """Let the trial of a reservation fail for good; return False if another process has taken it over."""
 
         def write(session: Session) -> bool:
-            self._lock(session)
-            if not self._is_as_read(session, slot):
+            self._rows.lock(session)
+            if not _is_unchanged(self._rows.of_trial(session, reservation.trial_id), reservation):
                 return False
-            _fail(session, slot.trial_id, {"reason": reason})
-            self._update(session, slot.number, ended=True)
+            fail_trial(session, reservation.trial_id, {"reason": reason})
+            self._rows.change(session, reservation.number, ended=True)
             return True
 
-        return self._kept(slot.trial_id, in_transaction(self.storage, write))
+        return self._append_if(in_transaction(self.storage, write), reservation.trial_id)
 
-    def give_back(self, reason: str, trial_id: int | None = None) -> None:
-        """End one trial of this process, or all, cut short; their slots wait for another attempt, and lose none."""
-        mine = [SLOTS.c.study_id == self.study_id, SLOTS.c.runner == self.runner, SLOTS.c.ended.is_(False)]
-        mine += [] if trial_id is None else [SLOTS.c.trial_id == trial_id]
+    def release(self, reason: str, trial_id: int | None = None) -> None:
+        """End running trials of this process that were interrupted, so that other processes can begin them again.
+
+        The interruption does not count as an attempt. Nothing is retried: this process is about to end, and if the
+        database does not answer, others notice by the missing heartbeat.
+
+        Args:
+            reason: Why the trials were interrupted.
+            trial_id: Number of one trial in the database; None for all of this process.
+        """
 
         def write(session: Session) -> None:
-            self._lock(session)
-            for row in session.execute(select(SLOTS).where(*mine)).all():
-                self._kill(session, row.trial_id, reason)
-                self._update(session, row.slot, runner="", attempts=row.attempts - 1)
+            self._rows.lock(session)
+            for row in self._rows.open(session):
+                if row.runner != self.process or trial_id not in (None, row.trial_id):
+                    continue
+                kill_trial(session, row.trial_id, reason)
+                self._rows.change(session, row.slot, runner="", attempts=row.attempts - 1)
 
         at_once(self.storage, write)
 
-    def _kept(self, trial_id: int, done: T) -> T:
-        """What a transaction gave; a trial that ended in it is appended to the journal."""
-        if done:
-            self.storage.keep(trial_id)
-        return done
+    def free(self, trial_ids: Collection[int]) -> None:
+        """Free the keys of the reservations with these latest trials, so that their jobs can be begun again.
+
+        The rows stay, under keys that no trial reserves: numbers of reservations have no gaps. A reservation that has a
+        newer trial by now is left unchanged, so any process may do this at any time.
+
+        Args:
+            trial_ids: Numbers of trials in the database.
+        """
+
+        def write(session: Session) -> None:
+            self._rows.lock(session)
+            for trial_id in trial_ids:
+                row = self._rows.of_trial(session, trial_id)
+                if row is not None:
+                    self._rows.change(session, row.slot, arch=digest(f"trial {trial_id}"))
+
+        in_transaction(self.storage, write)
 
     def open(self) -> list[Reservation]:
-        """Slots that have not ended, in order."""
-        wanted = select(SLOTS).where(SLOTS.c.study_id == self.study_id, SLOTS.c.ended.is_(False)).order_by(SLOTS.c.slot)
-        rows = in_transaction(self.storage, lambda session: session.execute(wanted).all())
-        return [Reservation(row.slot, row.trial_id, row.runner, row.attempts) for row in rows]
+        """Return the reservations that have not ended, by number."""
+        rows = in_transaction(self.storage, self._rows.open)
+        return [Reservation(row.slot, row.trial_id, row.runner, row.attempts, row.arch) for row in rows]
 
     def count(self) -> int:
-        """How many there are."""
-        return in_transaction(self.storage, self._count)
+        """Return how many reservations the study has, with those that have ended."""
+        return in_transaction(self.storage, self._rows.count)
 
-    def _lock(self, session: Session) -> None:
-        """Nobody else changes slots of this study until the transaction is over.
+    def _append_if(self, result: T, trial_id: int) -> T:
+        """Append a trial that ended in a transaction to the journal if the transaction changed anything."""
+        if result:
+            self.storage.keep(trial_id)
+        return result
 
-        SQLite locks with the first write alone, and that has to come before what is decided by is read.
+    def _set_numbers(self, trial: FrozenTrial, trial_id: int, number: int) -> None:
+        set_trial_id(trial, trial_id)
+        trial.number = number
+        self._own.add(trial_id)
+
+    def _recognize(self, found: AlreadyReserved) -> tuple[int, int, int]:
+        """Return the numbers of a reservation that this process made without learning of it.
+
+        The database may have committed just before the connection was lost. The second try then finds the key reserved
+        by this process, for a trial that it does not know.
+
+        Returns:
+            The trial's number in the database and in the study, and the number of the reservation.
+
+        Raises:
+            AlreadyReserved: The reservation is another one.
         """
-        none = SLOTS.c.study_id == self.study_id, SLOTS.c.slot == -1
-        session.execute(update(SLOTS).where(*none).values(ended=False))
-        models.StudyModel.find_or_raise_by_id(self.study_id, session, for_update=True)
-
-    def _count(self, session: Session) -> int:
-        return session.execute(select(func.count()).where(SLOTS.c.study_id == self.study_id)).scalar_one()
-
-    def _row(self, number: int, key: str, trial_id: int, *, ended: bool) -> dict[str, Any]:
-        return {
-            "study_id": self.study_id,
-            "slot": number,
-            "arch": key,
-            "trial_id": trial_id,
-            "runner": self.runner,
-            "attempts": 1,
-            "ended": ended,
-        }
-
-    def _has_trials(self, session: Session) -> bool:
-        wanted = select(models.TrialModel.trial_id).where(models.TrialModel.study_id == self.study_id).limit(1)
-        return session.execute(wanted).first() is not None
-
-    def _without(self) -> Any:
-        """Trials that no slot knows: number, state, architecture, whether they were killed."""
-        trials, kept = models.TrialModel, models.TrialUserAttributeModel
-
-        def attribute(name: str) -> Any:
-            return (
-                select(kept.value_json)
-                .where(kept.trial_id == trials.trial_id, kept.key == name)
-                .correlate(trials)
-                .scalar_subquery()
-            )
-
-        known = select(SLOTS.c.trial_id).where(SLOTS.c.study_id == self.study_id)
-        return (
-            select(trials.trial_id, trials.state, attribute(ARCH), attribute(KILLED))
-            .where(trials.study_id == self.study_id, trials.trial_id.not_in(known))
-            .order_by(trials.number)
-        )
-
-    def _of_arch(self, session: Session, key: str) -> "Row[Any] | None":
-        return session.execute(select(SLOTS).where(SLOTS.c.study_id == self.study_id, SLOTS.c.arch == key)).first()
-
-    def _of_trial(self, session: Session, trial_id: int) -> "Row[Any] | None":
-        wanted = select(SLOTS).where(SLOTS.c.study_id == self.study_id, SLOTS.c.trial_id == trial_id)
-        return session.execute(wanted.with_for_update()).first()
-
-    def _is_as_read(self, session: Session, slot: Reservation) -> bool:
-        row = self._of_trial(session, slot.trial_id)
-        if row is None or row.slot != slot.number:
-            return False
-        return (row.runner, row.attempts, row.ended) == (slot.runner, slot.attempts, False)
-
-    def _update(self, session: Session, number: int, **values: Any) -> None:
-        where = (SLOTS.c.study_id == self.study_id, SLOTS.c.slot == number)
-        session.execute(update(SLOTS).where(*where).values(**values))
-
-    def _kill(self, session: Session, trial_id: int, reason: str) -> None:
-        _fail(session, trial_id, {"reason": reason, KILLED: True})
-
-    def _adopt(self, taken: AlreadyReserved) -> tuple[int, int, int]:
-        (row,) = taken.args or (None,)
-        if row is None or row.runner != self.runner or row.trial_id in self._own:
+        (row,) = found.args or (None,)
+        if row is None or row.runner != self.process or row.trial_id in self._own:
             raise AlreadyReserved
-        number = select(models.TrialModel.number).where(models.TrialModel.trial_id == row.trial_id)
-        numbered = in_transaction(self.storage, lambda session: session.execute(number).scalar_one())
-        return row.trial_id, numbered, row.slot
+        trial_number = in_transaction(self.storage, lambda session: number_in_study(session, row.trial_id))
+        return row.trial_id, trial_number, row.slot
 
 
-def _numbers(made: Any) -> tuple[int, int]:
-    """Of a row that was written just now."""
-    return made.trial_id, made.number
-
-
-def _fail(session: Session, trial_id: int, kept: Mapping[str, Any]) -> None:
-    """End a trial that runs without a value."""
-    state = select(models.TrialModel.state).where(models.TrialModel.trial_id == trial_id)
-    if session.execute(state).scalar() == TrialState.RUNNING:
-        ended = FrozenTrial(
-            number=-1,
-            state=TrialState.FAIL,
-            value=None,
-            datetime_start=None,
-            datetime_complete=datetime.now(),
-            params={},
-            distributions={},
-            user_attrs=dict(kept),
-            system_attrs={},
-            intermediate_values={},
-            trial_id=trial_id,
-        )
-        write_end(session, ended)
+def _is_unchanged(row: "Row[Any] | None", reservation: Reservation) -> bool:
+    """Return whether a reservation is as it was read: of processes that take it over at once only one succeeds."""
+    known = reservation.number, reservation.process, reservation.attempts, False
+    return row is not None and (row.slot, row.runner, row.attempts, row.ended) == known

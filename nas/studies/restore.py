@@ -1,4 +1,4 @@
-"""Studies from their journals into a database that does not hold them yet."""
+"""Restoring of studies from their journals into a database that does not hold them yet."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,52 +14,53 @@ from nas.errors import StudyError
 from nas.studies.failures import explained
 from nas.studies.journal_files import read_lines
 from nas.studies.journal_text import Attribute, Entry, Head, parse_line
-from nas.studies.opening import open_rows
+from nas.studies.opening import open_uncached
 from nas.studies.records import KILLED
 from nas.studies.urls import mask
 
-# Trials that were under way leave gaps between numbers, a few at a time.
-MOST_GAPS = 1000
+# Trials that were running leave gaps in the numbers, a few at a time. A number far beyond the count of trials is made
+# up, and filling the gap below it would take any amount of memory.
+MAX_GAPS = 1000
 
 
 @frozen
 class Contents:
-    """What a journal holds.
+    """Hold what a journal contains.
 
     Attributes:
-        path: its file.
-        head: the study.
-        attributes: of the study, as they were in the end.
-        trials: finished ones by rising number.
-        passed_over: lines that say nothing, each with its number and the reason.
+        path: File of the journal.
+        head: The study.
+        attributes: User attributes of the study at the end of the journal.
+        trials: Finished trials by number.
+        skipped_lines: Lines that cannot be used, each as "line NUMBER: REASON".
     """
 
     path: Path
     head: Head
     attributes: Mapping[str, Any]
     trials: tuple[FrozenTrial, ...]
-    passed_over: tuple[str, ...]
+    skipped_lines: tuple[str, ...]
 
     @property
     def gaps(self) -> int:
-        """Numbers below the highest that no trial has."""
+        """Return how many numbers below the highest have no trial."""
         return self.trials[-1].number + 1 - len(self.trials) if self.trials else 0
 
 
 @define
-class _Reading:
-    """What was read so far; a trial with the number of its line."""
+class _Reader:
+    """Collect the lines of a journal; trials and skipped lines with the numbers of their lines."""
 
     head: Head | None = None
     attributes: dict[str, Any] = Factory(dict)
     trials: dict[int, tuple[int, FrozenTrial]] = Factory(dict)
-    passed_over: dict[int, str] = Factory(dict)
+    skipped: dict[int, str] = Factory(dict)
 
-    def take(self, line: int, entry: Entry) -> None:
-        """Take in what a line says; what was said before counts no more.
+    def add(self, line: int, entry: Entry) -> None:
+        """Add the contents of a line, which replace those of earlier lines for the same trial or attribute.
 
         Raises:
-            ValueError: it does not go with the lines before it.
+            ValueError: The line continues a list that earlier lines do not hold.
         """
         if isinstance(entry, Head):
             self.head = self.head or entry
@@ -74,19 +75,19 @@ class _Reading:
             return attribute.value
         known = self.attributes.get(attribute.key)
         if not isinstance(known, list) or len(known) < attribute.start:
-            raise ValueError(f"it goes on with a list of {attribute.start} that is not known")
+            raise ValueError(f"it continues a list after {attribute.start} items, which no line before it holds")
         return [*known[: attribute.start], *attribute.value]
 
     def fitting(self, head: Head) -> tuple[FrozenTrial, ...]:
-        """The trials that can be in one study, by number."""
+        """Return the trials that fit into one study, by number; the others are skipped."""
         kept: list[FrozenTrial] = []
         known: dict[str, BaseDistribution] = {}
         for number in sorted(self.trials):
             line, trial = self.trials[number]
             try:
-                _check_fits(trial, head, known, len(self.trials) + MOST_GAPS)
+                _check_fits(trial, head, known, len(self.trials) + MAX_GAPS)
             except ValueError as error:
-                self.passed_over[line] = str(error)
+                self.skipped[line] = str(error)
             else:
                 known |= {name: d for name, d in trial.distributions.items() if name not in known}
                 kept.append(trial)
@@ -95,57 +96,63 @@ class _Reading:
 
 def _check_fits(trial: FrozenTrial, head: Head, known: Mapping[str, BaseDistribution], most: int) -> None:
     if trial.number >= most:
-        raise ValueError(f"number is {trial.number}, and there are far fewer trials")
+        raise ValueError(f"number is {trial.number}, far above the number of trials in the journal")
     if trial.values is not None and len(trial.values) != len(head.directions):
-        raise ValueError(f"values are {len(trial.values)}, not {len(head.directions)}")
+        raise ValueError(f"the trial has {len(trial.values)} values, not {len(head.directions)}")
     for name, distribution in trial.distributions.items():
         if name in known:
             check_distribution_compatibility(known[name], distribution)
 
 
 def read_journal(path: Path) -> Contents:
-    """Read a journal; lines that break a rule are passed over.
+    """Read a journal; lines that break a rule are skipped.
 
     Raises:
-        StudyError: it cannot be read, or no line of it names a study.
+        StudyError: The file cannot be read, or no line of it holds a study.
     """
-    reading = _Reading()
+    reader = _Reader()
     try:
         for number, line in read_lines(path):
             try:
-                reading.take(number, parse_line(line))
+                reader.add(number, parse_line(line))
             except ValueError as error:
-                reading.passed_over[number] = str(error)
+                reader.skipped[number] = str(error)
     except OSError as error:
-        raise StudyError(f"journal {path} cannot be read: {error.strerror or error}", "name another file") from None
-    if reading.head is None:
-        first = next((f"; line {line}: {why}" for line, why in reading.passed_over.items()), "")
-        raise StudyError(f"{path} is no journal of a study: no line of it names one{first}", "name another file")
-    trials = reading.fitting(reading.head)
-    told = tuple(f"line {line}: {why}" for line, why in sorted(reading.passed_over.items()))
-    return Contents(path, reading.head, reading.attributes, trials, told)
+        raise StudyError(f"journal {path} cannot be read: {error.strerror or error}", "give another file") from None
+    if reader.head is None:
+        first = next((f"; line {line}: {why}" for line, why in reader.skipped.items()), "")
+        raise StudyError(f"{path} is no journal: no line of it holds a study{first}", "give another file")
+    trials = reader.fitting(reader.head)
+    skipped = tuple(f"line {line}: {why}" for line, why in sorted(reader.skipped.items()))
+    return Contents(path, reader.head, reader.attributes, trials, skipped)
 
 
 def restore(paths: Iterable[Path], url: str) -> tuple[Contents, ...]:
-    """Put the studies of journals into a database; each of them comes whole or not at all.
+    """Write the studies of journals into a database, each as a whole or not at all.
 
-    A number that no trial has gets a killed one: trials keep their numbers, and what was under way comes again.
+    Trials keep their numbers. A number without a trial, which was running or whose line was lost, gets a killed one, so
+    that its architecture is evaluated again.
+
+    Args:
+        paths: Files of journals.
+        url: URL of the database, which is made if it does not exist.
 
     Returns:
-        What was read.
+        The contents of the journals.
 
     Raises:
-        StudyError: a journal cannot be read, two are of one study, or the database has one of that name.
+        StudyError: A journal cannot be read, two are of the same study, or the database has a study of that name.
     """
     read = tuple(map(read_journal, paths))
     _check_names(read)
-    storage = open_rows(url)
+    storage = open_uncached(url)
     with explained(url):
-        there = {study.study_name for study in get_storage(storage).get_all_studies()}
+        existing = {study.study_name for study in get_storage(storage).get_all_studies()}
         for contents in read:
-            if contents.head.name in there:
+            if contents.head.name in existing:
                 raise StudyError(
-                    f"{mask(url)} has a study {contents.head.name} already", "name a new database, it is left as it is"
+                    f"{mask(url)} has a study {contents.head.name} already",
+                    "give a new database; this one was not changed",
                 )
         for contents in read:
             directions = [StudyDirection[name.upper()] for name in contents.head.directions]
@@ -159,23 +166,23 @@ def _check_names(read: Sequence[Contents]) -> None:
         name = contents.head.name
         if name in first:
             raise StudyError(
-                f"{first[name]} and {contents.path} are both of study {name}", "restore each into a database of its own"
+                f"{first[name]} and {contents.path} are both of study {name}", "restore each into its own database"
             )
         first[name] = contents.path
 
 
 def _filled(trials: Sequence[FrozenTrial]) -> Iterable[FrozenTrial]:
-    """Trials numbered from 0 without gaps."""
+    """Yield trials numbered from 0 without gaps."""
     number = 0
     for trial in trials:
         for _ in range(number, trial.number):
-            yield _lost(trial)
+            yield _killed_before(trial)
         yield trial
         number = trial.number + 1
 
 
-def _lost(later: FrozenTrial) -> FrozenTrial:
-    """What stands for a trial that was not finished before a later one."""
+def _killed_before(later: FrozenTrial) -> FrozenTrial:
+    """Return the trial that stands for one that was not finished when a later one was."""
     return FrozenTrial(
         number=-1,
         state=TrialState.FAIL,

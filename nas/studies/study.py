@@ -1,8 +1,8 @@
-"""Studies in an Optuna storage: opening them, what is kept in them, and reading it back.
+"""Studies in an Optuna storage: making and opening them, and reading what they hold.
 
-A study keeps its settings under `SETTINGS`, its baseline under `BASELINE`. A trial keeps its architecture's canonical
-text, its costs (each by its name, and all together), seed and versions from the moment it begins, its accuracies and
-seconds when it ends; all as user attributes, so that any Optuna tool shows them.
+A study holds its settings under `SETTINGS` and its baseline under `BASELINE`. A trial holds the canonical text of its
+architecture, its costs (each by its name, and all together), its seed and the versions from its start, and its
+accuracies and seconds from its end. All of these are user attributes, which any tool for Optuna shows.
 """
 
 import logging
@@ -19,8 +19,21 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
 from nas.objective import Direction
+from nas.optuna_private.identity import storage_of, study_id, trial_id
+from nas.optuna_private.storage import backend_of
 from nas.studies.failures import explained
-from nas.studies.records import BASELINE, EXPECTED, KILLED, SETTINGS, VERDICTS, Expected, Record, StudyView, Verdict
+from nas.studies.records import (
+    BASELINE,
+    EXPECTED,
+    KILLED,
+    MEASUREMENTS,
+    SETTINGS,
+    DeviceMeasurement,
+    Expected,
+    Record,
+    StudyView,
+    from_stored,
+)
 from nas.studies.validation import check, check_costs, check_settings, fits
 from nas.version import __version__
 
@@ -28,24 +41,24 @@ _LOG = logging.getLogger(__name__)
 
 
 def versions_now() -> dict[str, str]:
-    """What a trial's result may depend on, besides its evaluator's own surroundings."""
+    """Return the versions of software that the result of a trial may depend on."""
     return {"nas": __version__, "optuna": optuna.__version__, "python": platform.python_version()}
 
 
 def study_names(storage: BaseStorage) -> tuple[str, ...]:
-    """Studies made by this tool, oldest first."""
+    """Return the names of the studies of searches, the oldest first."""
     return names_with(storage, SETTINGS)
 
 
 def names_with(storage: BaseStorage, key: str) -> tuple[str, ...]:
-    """Studies that have an attribute, oldest first."""
+    """Return the names of the studies that have a user attribute, the oldest first."""
     with explained(_url(storage)):
-        studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
+        studies = sorted(storage.get_all_studies(), key=study_id)
     return tuple(study.study_name for study in studies if key in study.user_attrs)
 
 
 def _url(storage: BaseStorage) -> str:
-    return str(getattr(getattr(storage, "_backend", storage), "url", ""))
+    return str(getattr(backend_of(storage), "url", ""))
 
 
 def open_study(
@@ -55,10 +68,17 @@ def open_study(
     settings: Mapping[str, Any],
     kept_as: str = SETTINGS,
 ) -> optuna.Study:
-    """Make a study, or go on with it; its settings stand under `kept_as`.
+    """Open a study, or make it if it does not exist.
+
+    Args:
+        storage: Storage of the study.
+        name: Name of the study.
+        directions: Directions of the values of its trials.
+        settings: Settings that make its trials comparable; an existing study must have the same.
+        kept_as: User attribute that holds the settings.
 
     Raises:
-        StudyError: it was made with other settings, or by another tool.
+        StudyError: The study was made with other settings, or by another tool.
     """
     study = optuna.create_study(
         storage=storage,
@@ -72,34 +92,34 @@ def open_study(
         study.set_user_attr(kept_as, dict(settings))
         _LOG.debug("Made study %s.", name)
     else:
-        # Another process may have made it since it was looked at.
+        # Another process may have written its settings since `known` was read.
         _check_same(name, known or study.user_attrs.get(kept_as), settings)
         _LOG.debug("Continuing study %s.", name)
     return study
 
 
 def _is_untouched(study: optuna.Study, directions: Sequence[Direction]) -> bool:
-    """Whether it was made a moment ago, here or by a run that was killed before it could go on."""
+    """Return whether a study holds nothing yet: it was made a moment ago, or by a process that was killed then."""
     own = [direction.name.lower() for direction in study.directions] == list(directions)
     return own and not study.user_attrs and not study.get_trials(deepcopy=False)
 
 
 def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> None:
     if known is None:
-        raise StudyError(f"study {name} was not made by nas for this", "choose another name by --study")
+        raise StudyError(f"study {name} was not made by nas for this command", "choose another name with --study")
     if known.get("format") != settings.get("format"):
-        raise StudyError(f"study {name} was made by another version of nas", "choose another name by --study")
+        raise StudyError(f"study {name} was made by another version of nas", "choose another name with --study")
     old, new = _flat(known), _flat(settings)
     for key in sorted({*old, *new}, key=lambda key: (key.count("."), key)):
         if old.get(key) != new.get(key):
             raise StudyError(
                 f"study {name} was made with {key} {_brief(old.get(key))}, not {_brief(new.get(key))}",
-                "choose another name by --study, or repeat the settings it was made with",
+                "choose another name with --study, or repeat the settings that it was made with",
             )
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings under dotted names, so that a message names the one that differs."""
+    """Return nested settings under dotted names, so that a message can name the one that differs."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         nested = {str(i): each for i, each in enumerate(value, 1)} if key == "limits" else value
@@ -113,14 +133,16 @@ def _brief(value: Any) -> str:
 
 
 def read_study(storage: BaseStorage, name: str) -> StudyView:
-    """A study as it stands.
+    """Read a study as it is now.
 
     Raises:
-        StudyError: there is none of that name.
+        StudyError: There is no study of that name, or it holds what this version cannot read.
     """
     names = study_names(storage)
     if name not in names:
-        raise StudyError(f"there is no study {name!r}", f"there are {', '.join(names) or 'none'}")
+        raise StudyError(
+            f"there is no study {name!r}", f"name one of: {', '.join(names)}" if names else "run `nas search` first"
+        )
     with explained(_url(storage)):
         study = optuna.load_study(storage=storage, study_name=name)
         attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
@@ -129,21 +151,24 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
     except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"[:200]
         raise StudyError(
-            f"study {name} holds what nas does not write: {reason}", "it was changed by hand or damaged; take a copy"
+            f"study {name} holds what nas does not write: {reason}",
+            "it was changed by hand or damaged; use a backup of the database",
         ) from None
 
 
 def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyView:
-    """Of a study's attributes and trials, which anyone may have written."""
+    """Return a study's records from its attributes and trials, which any program may have written."""
     check_settings(attrs[SETTINGS])
-    baseline = Record(**attrs[BASELINE]) if attrs.get(BASELINE) else None
+    baseline = from_stored(Record, attrs[BASELINE]) if attrs.get(BASELINE) else None
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
-    verdicts = {int(number): Verdict(**verdict) for number, verdict in attrs.get(VERDICTS, {}).items()}
-    view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, verdicts)
+    measurements = {
+        int(number): from_stored(DeviceMeasurement, row) for number, row in attrs.get(MEASUREMENTS, {}).items()
+    }
+    view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, measurements)
     known = attrs.get(EXPECTED, {})
-    # What was expected before the last trials says nothing of those.
+    # Expected accuracies are of the model of all trials; further trials would change that model.
     if known.get("trials") == view.counted:
-        expected = {int(number): Expected(**row) for number, row in known["rows"].items()}
+        expected = {int(number): from_stored(Expected, row) for number, row in known["rows"].items()}
         confirmed = {int(number): tuple(readings) for number, readings in known.get("confirmed", {}).items()}
         view = evolve(view, expected=expected, confirmed=confirmed)
     _check(view)
@@ -152,7 +177,7 @@ def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) ->
 
 def _check(view: StudyView) -> None:
     own = (view.baseline,) if view.baseline else ()
-    for record in (*view.records, *own, *view.verdicts.values(), *view.expected.values()):
+    for record in (*view.records, *own, *view.measurements.values(), *view.expected.values()):
         check(record)
     for record in (*view.records, *own):
         check_costs(record.costs)
@@ -161,7 +186,7 @@ def _check(view: StudyView) -> None:
 
 
 def read_trial(trial: FrozenTrial) -> Record:
-    """A trial as it is reported."""
+    """Return a trial as reports show it."""
     kept = trial.user_attrs
     accuracies = tuple(kept.get("accuracy_by_epoch", ()))
     single = trial.values is not None and len(trial.values) == 1
@@ -177,7 +202,7 @@ def read_trial(trial: FrozenTrial) -> Record:
         reason=kept.get("reason", ""),
         seed=kept.get("seed"),
         spreads=kept.get("cost_spreads", {}),
-        remarks=kept.get("remarks", {}),
+        metadata=kept.get("remarks", {}),
     )
 
 
@@ -187,16 +212,16 @@ def _state(trial: FrozenTrial) -> str:
 
 
 def kill_running(study: optuna.Study) -> int:
-    """End trials that still run although nobody searches the study; their architectures are proposed again."""
+    """End the trials that still run in a study on which no process works, and return how many there were."""
     left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for trial in left:
-        kill(study, trial._trial_id, trial.number, "its process ended before it did")
+        kill(study, trial_id(trial), trial.number, "its process ended before it did")
     return len(left)
 
 
 def kill(study: optuna.Study, trial_id: int, number: int, reason: str) -> None:
-    """End a trial that was cut short from outside; one that has just ended stays as it is."""
+    """End a trial that was interrupted; a trial that has just ended is left unchanged."""
     with suppress(UpdateFinishedTrialError):
-        study._storage.set_trial_user_attr(trial_id, "reason", reason)
-        study._storage.set_trial_user_attr(trial_id, KILLED, True)
+        storage_of(study).set_trial_user_attr(trial_id, "reason", reason)
+        storage_of(study).set_trial_user_attr(trial_id, KILLED, True)
         study.tell(number, state=TrialState.FAIL)

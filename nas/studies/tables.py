@@ -1,24 +1,28 @@
-"""Tables of our own beside Optuna's, in the same database: who is at work, on what, and who must be alone."""
+"""The project's own tables in Optuna's database: reservations, heartbeats of processes, and locks.
+
+Names of tables and columns are those of version 0.1, so that studies of that version go on: `nas_slots` holds
+reservations, `nas_runners` processes with their heartbeats, and `runner` the token of a process.
+"""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
 from optuna.storages import BaseStorage
-from optuna.storages._cached_storage import _CachedStorage
-from optuna.storages._rdb.storage import _create_scoped_session
 from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, TextClause, UniqueConstraint, text
 from sqlalchemy.orm import Session
 
+from nas.optuna_private.storage import backend_of, transaction
 from nas.studies.bulk_storage import BulkStorage
-from nas.studies.outage import made_once, patiently
+from nas.studies.outage import retry_creation, retry_while_away
 
 T = TypeVar("T")
-_KEY = 255  # characters that every database can index
+_KEY = 255  # characters that every database can index: MySQL allows 767 bytes, of which a character takes up to 3
 
 META = MetaData()
-# A study of N trials has N slots. Each is for one architecture, and ends with one trial that counts.
-SLOTS = Table(
+# A study of N trials has N reservations. Each is for one architecture and ends with one trial that counts, which may be
+# the last of several attempts. The unique key lets the database decide between processes that reserve the same one.
+RESERVATIONS = Table(
     "nas_slots",
     META,
     Column("study_id", Integer, primary_key=True, autoincrement=False),
@@ -30,7 +34,7 @@ SLOTS = Table(
     Column("ended", Boolean, nullable=False),
     UniqueConstraint("study_id", "arch"),
 )
-RUNNERS = Table(
+PROCESSES = Table(
     "nas_runners",
     META,
     Column("runner", String(_KEY), primary_key=True),
@@ -44,7 +48,8 @@ LOCKS = Table(
     Column("runner", String(_KEY), nullable=False),
 )
 
-# Seconds by the database's own clock: those of several machines differ.
+# Seconds since 1970 by the database's own clock, which all processes share: clocks of several machines differ.
+# In PostgreSQL now() is the time at which a transaction began, which may have waited for a lock.
 _NOW: Mapping[str, str] = MappingProxyType(
     {
         "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
@@ -55,41 +60,42 @@ _NOW: Mapping[str, str] = MappingProxyType(
 
 
 def backend(storage: BaseStorage) -> BulkStorage:
-    """The database behind a study's storage."""
-    found = storage._backend if isinstance(storage, _CachedStorage) else storage
+    """Return the storage that talks to the database, behind the cache of a study's storage."""
+    found = backend_of(storage)
     assert isinstance(found, BulkStorage)  # noqa: S101 -- what `open_storage` gives
     return found
 
 
 def make_tables(storage: BulkStorage) -> None:
-    """Make those that are not there yet."""
-    made_once(lambda: META.create_all(storage.engine))
+    """Create those tables that do not exist yet; several processes may do so at the same time."""
+    retry_creation(lambda: META.create_all(storage.engine))
 
 
 def now(storage: BulkStorage) -> TextClause:
-    """An expression for the time, in seconds."""
+    """Return an SQL expression for the seconds since 1970 by the database's clock."""
     return text(_NOW.get(storage.engine.dialect.name, _NOW["mysql"]))
 
 
 def is_in_memory(storage: BulkStorage) -> bool:
-    """Whether it is gone with its connection, so that no second thread can see it."""
+    """Return whether the database is in memory: it ends with its connection, and no other thread can use it."""
     url = storage.engine.url
     return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
 
 
 def in_transaction(storage: BulkStorage, work: Callable[[Session], T]) -> T:
-    """All that is done inside is done, or nothing of it; a database that is away is waited for.
+    """Return the result of work that takes effect as a whole or not at all; wait for a database that is away.
 
-    Work may have been done although that could not be told any more: what is done twice must be noticed by itself.
+    A connection can be lost after the database has committed and before it could say so. The work is then done again,
+    so it has to notice by itself what it has written before.
 
     Raises:
-        StorageInternalError: the database refuses.
-        sqlalchemy.exc.IntegrityError: another one has written a row with the same key.
+        StorageInternalError: The database refuses.
+        sqlalchemy.exc.IntegrityError: Another process has written a row with the same key.
     """
-    return patiently(lambda: at_once(storage, work), storage.say, storage.check_interrupts)
+    return retry_while_away(lambda: at_once(storage, work), storage.say, storage.check_interrupts)
 
 
 def at_once(storage: BulkStorage, work: Callable[[Session], T]) -> T:
-    """See `in_transaction`; nothing is waited for."""
-    with _create_scoped_session(storage.scoped_session) as session:
+    """Do the same as `in_transaction`, but raise an error where the database is away."""
+    with transaction(storage) as session:
         return work(session)

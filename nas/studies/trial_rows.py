@@ -1,7 +1,8 @@
-"""Trials out of Optuna's tables, by a few plain selects.
+"""Reading of trials from Optuna's tables by a few plain selects.
 
-Optuna makes an object of every row, and reads the distribution of every parameter anew: over a hundred of each for a
-trial of 42 parameters. The same trials are put together here of rows as they come.
+Optuna makes an object of every row and parses the distribution of every parameter again: over a hundred objects and 42
+distributions for a trial of 42 parameters. Here the same trials are built from plain rows, and each distinct
+distribution is parsed once.
 """
 
 import json
@@ -11,61 +12,70 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from optuna.distributions import json_to_distribution
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
+
+from nas.optuna_private.identity import trial_id as id_of
+from nas.optuna_private.tables import (
+    PARAMS,
+    STEPS,
+    SYSTEM_ATTRIBUTES,
+    TRIALS,
+    USER_ATTRIBUTES,
+    VALUES,
+    local_time,
+    read_step,
+    read_value,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 Trials = Mapping[int, FrozenTrial]
-AT_ONCE = 500  # trials that one statement names: databases limit how many values it may have
+# Trials that one statement names: SQLite allowed 999 values in a statement until version 3.32.
+TRIALS_PER_STATEMENT = 500
 
 
 def read_trials(
     session: "Session", study_id: int, after: int, others: Collection[int], states: Container[TrialState] | None
 ) -> list[FrozenTrial]:
-    """A study's trials in the order of their own numbers in the database, by which they are named here.
+    """Return trials of a study, ordered by their numbers in the database.
 
     Args:
-        session: a transaction.
-        study_id: of the study.
-        after: trials with a higher number than this one are read,
-        others: and these, whose numbers are not.
-        states: those in other states are left out; None for all.
+        session: The transaction in which the trials are read.
+        study_id: Number of the study in the database.
+        after: Trials with a higher number in the database than this one are read.
+        others: Trials with these numbers, none of them higher than `after`, are read as well.
+        states: Trials in other states are left out; None for all states.
     """
-    found = [*_begun(session, study_id, after), *_named(session, study_id, sorted(others))]
-    trials = {trial._trial_id: trial for trial in found if states is None or trial.state in states}
+    found = [*_newer(session, study_id, after), *_named(session, study_id, sorted(others))]
+    trials = {id_of(trial): trial for trial in found if states is None or trial.state in states}
     for fill in (_fill_params, _fill_values, _fill_steps, _fill_attributes):
         fill(session, trials)
     return [trials[trial_id] for trial_id in sorted(trials)]
 
 
-def _begun(session: "Session", study_id: int, after: int) -> Iterator[FrozenTrial]:
-    table = models.TrialModel.__table__
-    yield from map(_bare, session.execute(_heads(study_id).where(table.c.trial_id > after)))
+def _newer(session: "Session", study_id: int, after: int) -> Iterator[FrozenTrial]:
+    yield from map(_without_contents, session.execute(_heads(study_id).where(TRIALS.c.trial_id > after)))
 
 
 def _named(session: "Session", study_id: int, trial_ids: Sequence[int]) -> Iterator[FrozenTrial]:
-    table = models.TrialModel.__table__
     for some in _portions(trial_ids):
-        yield from map(_bare, session.execute(_heads(study_id).where(table.c.trial_id.in_(some))))
+        yield from map(_without_contents, session.execute(_heads(study_id).where(TRIALS.c.trial_id.in_(some))))
 
 
 def _heads(study_id: int) -> sqlalchemy.Select[Any]:
-    table = models.TrialModel.__table__
     columns = ("trial_id", "number", "state", "datetime_start", "datetime_complete")
-    return sqlalchemy.select(*(table.c[name] for name in columns)).where(table.c.study_id == study_id)
+    return sqlalchemy.select(*(TRIALS.c[name] for name in columns)).where(TRIALS.c.study_id == study_id)
 
 
-def _bare(row: Sequence[Any]) -> FrozenTrial:
-    """A trial without all that other tables hold."""
-    trial_id, number, state, begun, ended = row
-    return FrozenTrial(number, state, None, begun, ended, {}, {}, {}, {}, {}, trial_id)
+def _without_contents(row: Sequence[Any]) -> FrozenTrial:
+    """Return a trial without the contents that other tables hold."""
+    trial_id, number, state, start, end = row
+    return FrozenTrial(number, state, None, local_time(start), local_time(end), {}, {}, {}, {}, {}, trial_id)
 
 
-def _rows(session: "Session", model: Any, trials: Trials, *columns: str) -> Iterator[Sequence[Any]]:
-    """The trials' rows of a table: a trial's number, then these columns, of one trial in the order of the first."""
-    table = model.__table__
+def _rows(session: "Session", table: sqlalchemy.Table, trials: Trials, *columns: str) -> Iterator[Sequence[Any]]:
+    """Yield `trial_id` and these columns of the trials' rows, those of one trial ordered by the first column."""
     chosen = [table.c[name] for name in ("trial_id", *columns)]
     query = sqlalchemy.select(*chosen).order_by(*chosen[:2])
     for some in _portions(list(trials)):
@@ -73,32 +83,32 @@ def _rows(session: "Session", model: Any, trials: Trials, *columns: str) -> Iter
 
 
 def _portions(trial_ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    yield from (trial_ids[start : start + AT_ONCE] for start in range(0, len(trial_ids), AT_ONCE))
+    yield from (
+        trial_ids[start : start + TRIALS_PER_STATEMENT] for start in range(0, len(trial_ids), TRIALS_PER_STATEMENT)
+    )
 
 
 def _fill_params(session: "Session", trials: Trials) -> None:
     read = cache(json_to_distribution)
     columns = ("param_id", "param_name", "param_value", "distribution_json")
-    for trial_id, _, name, value, text in _rows(session, models.TrialParamModel, trials, *columns):
+    for trial_id, _, name, value, text in _rows(session, PARAMS, trials, *columns):
         trial, kind = trials[trial_id], read(text)
         trial.params[name], trial.distributions[name] = kind.to_external_repr(value), kind
 
 
 def _fill_values(session: "Session", trials: Trials) -> None:
-    model = models.TrialValueModel
-    for trial_id, _, value, kind in _rows(session, model, trials, "objective", "value", "value_type"):
-        trials[trial_id].values = [*(trials[trial_id].values or ()), model.stored_repr_to_value(value, kind)]
+    for trial_id, _, value, kind in _rows(session, VALUES, trials, "objective", "value", "value_type"):
+        trials[trial_id].values = [*(trials[trial_id].values or ()), read_value(value, kind)]
 
 
 def _fill_steps(session: "Session", trials: Trials) -> None:
-    model = models.TrialIntermediateValueModel
     columns = ("step", "intermediate_value", "intermediate_value_type")
-    for trial_id, step, value, kind in _rows(session, model, trials, *columns):
-        trials[trial_id].intermediate_values[step] = model.stored_repr_to_intermediate_value(value, kind)
+    for trial_id, step, value, kind in _rows(session, STEPS, trials, *columns):
+        trials[trial_id].intermediate_values[step] = read_step(value, kind)
 
 
 def _fill_attributes(session: "Session", trials: Trials) -> None:
-    for trial_id, key, text in _rows(session, models.TrialUserAttributeModel, trials, "key", "value_json"):
+    for trial_id, key, text in _rows(session, USER_ATTRIBUTES, trials, "key", "value_json"):
         trials[trial_id].user_attrs[key] = json.loads(text)
-    for trial_id, key, text in _rows(session, models.TrialSystemAttributeModel, trials, "key", "value_json"):
+    for trial_id, key, text in _rows(session, SYSTEM_ATTRIBUTES, trials, "key", "value_json"):
         trials[trial_id].system_attrs[key] = json.loads(text)

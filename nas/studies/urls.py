@@ -1,4 +1,4 @@
-"""Storages' URLs as they may be told: a password is in no message, no study and no file."""
+"""URLs of storages as they may be shown: no message, study or file holds a password."""
 
 import re
 from urllib.parse import quote, quote_plus
@@ -10,7 +10,7 @@ _SECRET = re.compile("pass|pwd|secret|token|auth|cred|api_?key|odbc_connect", re
 
 
 def mask(url: str) -> str:
-    """A storage's URL without its passwords."""
+    """Return the URL of a storage with its passwords hidden, for messages."""
     known = _read_url(url)
     if known is None or is_ambiguous(url):
         return "(no URL)"
@@ -21,17 +21,17 @@ def mask(url: str) -> str:
 
 
 def is_ambiguous(url: str) -> bool:
-    """Whether a part of a password may be taken for a host."""
+    """Return whether a part of the password could be taken for the host: an @ in it was not written as %40."""
     return not url.startswith("sqlite") and url.partition("?")[0].count("@") > 1
 
 
 def without_password(url: str) -> str:
-    """A storage's URL as it can be given again: its password is then asked of the environment or of a file."""
+    """Return the URL of a storage without its passwords, for commands that read them from the environment or a file."""
     known = _read_url(url)
     if known is None or is_ambiguous(url) or mask(url) == url:
         return mask(url)
     query = {key: value for key, value in known.query.items() if not _SECRET.search(key)}
-    # Setting no password leaves the old one.
+    # `URL.set` takes None for "unchanged", so the URL is built anew.
     return URL.create(
         known.drivername, known.username, None, known.host, known.port, known.database, query
     ).render_as_string(hide_password=False)
@@ -45,17 +45,17 @@ def _read_url(url: str) -> URL | None:
 
 
 def first_line(error: BaseException, url: str) -> str:
-    """What a storage says, in a line; nothing of it where it could hold a password."""
+    """Return the first line of a storage's error, or only its type where the line holds a password."""
     known = _read_url(url)
     if known is None:
-        return "it is not of the form DRIVER://USER:PASSWORD@HOST/DATABASE"
+        return "the URL is not of the form DRIVER://USER:PASSWORD@HOST/DATABASE"
     line = (str(error).splitlines() or [""])[0]
     hides = mask(url) != url and any(secret in line for secret in _secrets(known, url))
     return type(error).__name__ if hides else line
 
 
 def _secrets(known: URL, url: str) -> set[str]:
-    """What must not be told of a URL, as it is and as it stands there."""
+    """Return the passwords of a URL, plain and as the URL quotes them, and the whole URL."""
     hidden = [value for key, value in known.query.items() if _SECRET.search(key)]
     plain = {str(known.password or ""), *(part for value in hidden for part in _parts(value))}
     return {form for secret in plain if secret for form in (secret, quote(secret, ""), quote_plus(secret))} | {url}

@@ -1,4 +1,4 @@
-"""Whether values that were read have the types that they are declared with: anyone may have written a database."""
+"""Checks that values from a database have their declared types: any program may have written them."""
 
 import math
 import reprlib
@@ -23,7 +23,7 @@ LIMIT_SHAPE: Mapping[str, Any] = MappingProxyType({"cost": str, "unit": str, "lo
 
 
 def fits(value: object, kind: Any) -> bool:
-    """Whether a value is of a type such as `float | None` or `Mapping[str, float]`; a whole number is a float too."""
+    """Return whether a value has a type such as `float | None` or `Mapping[str, float]`; an `int` is a float too."""
     parts = get_args(kind)
     if kind is Any:
         return True
@@ -39,10 +39,10 @@ def fits(value: object, kind: Any) -> bool:
 
 
 def check(record: Any) -> None:
-    """Check all fields of a record.
+    """Check all fields of a record against their declared types.
 
     Raises:
-        ValueError: one is of another type than it is declared with.
+        ValueError: A field has another type.
     """
     for each in attrs.fields(type(record)):
         value = getattr(record, each.name)
@@ -51,10 +51,10 @@ def check(record: Any) -> None:
 
 
 def check_settings(settings: object) -> None:
-    """Check what a study says of itself.
+    """Check the settings that a study holds.
 
     Raises:
-        ValueError: something is missing or of another type.
+        ValueError: A setting is missing or has another type.
     """
     _check_keys(settings, SETTINGS_SHAPE)
     limits = settings["limits"]  # type: ignore[index] # just checked
@@ -64,18 +64,18 @@ def check_settings(settings: object) -> None:
         _check_keys(limit, LIMIT_SHAPE)
 
 
-def _check_keys(told: object, shape: Mapping[str, Any]) -> None:
+def _check_keys(data: object, shape: Mapping[str, Any]) -> None:
     for name, kind in shape.items():
-        value = told.get(name) if isinstance(told, Mapping) else None
+        value = data.get(name) if isinstance(data, Mapping) else None
         if not fits(value, kind):
             raise ValueError(f"{name} is {reprlib.repr(value)}")
 
 
 def check_costs(costs: Mapping[str, float]) -> None:
-    """Check that costs are numbers to reckon with.
+    """Check that costs are finite numbers.
 
     Raises:
-        ValueError: they are not.
+        ValueError: A cost is infinite or not a number.
     """
     if not all(map(math.isfinite, costs.values())):
         raise ValueError(f"costs are {reprlib.repr(dict(costs))}")

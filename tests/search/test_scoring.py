@@ -277,7 +277,7 @@ def test_other_commands_pass_it_over(url: str, tmp_path: Path, monkeypatch: pyte
     assert "demo" in invoke(pareto.command, "demo", "--storage", url)
     with pytest.raises(StudyError, match="there is no study 'fit'") as told:
         invoke(pareto.command, "fit", "--storage", url)
-    assert told.value.remedy == "there are demo"
+    assert told.value.remedy == "name one of: demo"
 
 
 @frozen

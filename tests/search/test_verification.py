@@ -99,13 +99,13 @@ def test_misses_are_marked_and_the_best_is_the_best_that_meets() -> None:
     assert [view.meets(record) for record in view.ranked[:9]] == [False, False, True, False, *[True] * 4, None]
     assert view.best == view.ranked[2]
     assert find_trial(view, "best") == view.best
-    assert view.judged == len(view.verdicts) == 8
+    assert view.measured_count == len(view.measurements) == 8
 
 
 def test_a_verdict_is_what_was_predicted_and_what_was_measured() -> None:
     view = go(latency(FakeJudge(always(0.75))))
-    assert view.verdicts
-    for number, verdict in view.verdicts.items():
+    assert view.measurements
+    for number, verdict in view.measurements.items():
         predicted = view.records[number].costs["latency_ms"]
         assert (verdict.cost, verdict.target, verdict.predicted) == ("latency_ms", LIMIT_MS, predicted)
         assert verdict.measured == pytest.approx(0.75 * predicted)
@@ -117,7 +117,7 @@ def test_exactly_the_target_meets_it() -> None:
     arch = go(latency(None)).ranked[0].architecture
     limit = MODEL.estimate(arch).value
     view = go(latency(FakeJudge(always(1.0)), limit))
-    verdicts = [v for v in view.verdicts.values() if v.measured == limit]
+    verdicts = [v for v in view.measurements.values() if v.measured == limit]
     assert verdicts
     assert all(verdict.meets for verdict in verdicts)
 
@@ -126,7 +126,7 @@ def test_where_none_meets_there_is_no_best_and_that_is_said() -> None:
     judge = FakeJudge(always(NONE_MEETS))
     view = go(latency(judge), trials=MOST + 5)
     assert view.best is None
-    assert judge.count == len(view.verdicts) == view.judged == MOST
+    assert judge.count == len(view.measurements) == view.measured_count == MOST
     with pytest.raises(StudyError, match=f"demo has no best: none of {MOST} that were measured meets") as told:
         find_trial(view, "best")
     assert "trial=NUMBER" in told.value.remedy
@@ -145,7 +145,7 @@ def test_a_few_trials_are_all_measured() -> None:
     for factor in (ALL_MEET, NONE_MEETS):
         judge = FakeJudge(always(factor))
         view = go(latency(judge), trials=3)
-        assert set(view.verdicts) == {0, 1, 2}
+        assert set(view.measurements) == {0, 1, 2}
         assert len(judge.asked) == 1
 
 
@@ -161,16 +161,16 @@ def test_the_baseline_is_measured_too_and_counts_for_nothing(factor: float) -> N
     met = [record for record in view.records if view.meets(record)]
     assert len(met) == (WANTED if factor == ALL_MEET else 0)
     assert view.best == (view.ranked[0] if factor == ALL_MEET else None)
-    assert view.judged == len(view.verdicts) - 1
+    assert view.measured_count == len(view.measurements) - 1
 
 
 def test_verdicts_are_kept_and_not_measured_again(url: str) -> None:
     first = go(latency(FakeJudge(slow_ones(go(latency(None)).ranked[:2]))), storage=url)
     assert read_study(open_storage(url), "demo") == first
-    assert read_study(open_storage(url), "demo").verdicts == first.verdicts
+    assert read_study(open_storage(url), "demo").measurements == first.measurements
     other = FakeJudge(always(NONE_MEETS))
     again = go(latency(other), storage=url)
-    assert (other.asked, again.verdicts, again.best) == ([], first.verdicts, first.best)
+    assert (other.asked, again.measurements, again.best) == ([], first.measurements, first.best)
 
 
 def test_what_a_longer_search_finds_better_is_judged(url: str) -> None:
@@ -178,11 +178,11 @@ def test_what_a_longer_search_finds_better_is_judged(url: str) -> None:
     judge = FakeJudge()
     longer = go(latency(judge), storage=url, trials=30, seed=1)
     assert short.best != longer.best == longer.ranked[0]
-    new = [r.architecture for r in longer.ranked[:WANTED] if r.number not in short.verdicts]
+    new = [r.architecture for r in longer.ranked[:WANTED] if r.number not in short.measurements]
     assert judge.asked == [tuple(new)]
     assert longer.best is not None
     assert longer.best.number >= 6
-    assert {number: longer.verdicts[number] for number in short.verdicts} == short.verdicts
+    assert {number: longer.measurements[number] for number in short.measurements} == short.measurements
 
 
 def test_one_that_none_met_is_saved_by_a_longer_search(url: str) -> None:
@@ -197,7 +197,7 @@ def test_of_several_measured_targets_the_worst_one_decides(slow_first: bool) -> 
     factors = (1.5, 0.5) if slow_first else (0.5, 1.5)
     size = Target("wait", "params", PARAMS, 20e3, "wait=20k", "params", {}, FakeJudge(always(factors[1]), PARAMS))
     view = go(latency(FakeJudge(always(factors[0]))), size)
-    for number, verdict in view.verdicts.items():
+    for number, verdict in view.measurements.items():
         costs = view.records[number].costs
         shares = {
             "latency_ms": factors[0] * costs["latency_ms"] / LIMIT_MS,
@@ -211,8 +211,8 @@ def test_of_several_measured_targets_the_worst_one_decides(slow_first: bool) -> 
 def test_targets_that_are_counted_are_not_measured() -> None:
     judge = FakeJudge()
     view = go(latency(judge), parse_target("params=12k"))
-    assert {verdict.cost for verdict in view.verdicts.values()} == {"latency_ms"}
-    assert go(parse_target("flops=1.2M")).verdicts == {}
+    assert {verdict.cost for verdict in view.measurements.values()} == {"latency_ms"}
+    assert go(parse_target("flops=1.2M")).measurements == {}
 
 
 @pytest.mark.parametrize("error", [DeviceError("the device is gone", "plug it in"), KeyboardInterrupt()])
@@ -220,11 +220,11 @@ def test_what_ends_the_judging_leaves_all_trials(url: str, error: BaseException)
     with pytest.raises(type(error)):
         go(latency(FakeJudge(fails=error)), storage=url)
     kept = read_study(open_storage(url), "demo")
-    assert (len(kept.complete), kept.verdicts) == (12, {})
+    assert (len(kept.complete), kept.measurements) == (12, {})
     assert kept.best == kept.ranked[0]
     view = go(latency(FakeJudge()), storage=url)
     assert outcome(view) == outcome(kept)
-    assert view.judged == WANTED
+    assert view.measured_count == WANTED
 
 
 def test_what_was_judged_before_a_device_fails_stays(url: str) -> None:
@@ -236,12 +236,12 @@ def test_what_was_judged_before_a_device_fails_stays(url: str) -> None:
 
     with pytest.raises(DeviceError):
         go(latency(judge), storage=url, listen=fail_later)
-    kept = read_study(open_storage(url), "demo").verdicts
+    kept = read_study(open_storage(url), "demo").measurements
     assert len(kept) == WANTED
     judge.fails = None
     view = go(latency(judge), storage=url)
-    assert judge.count == view.judged == 12
-    assert {number: view.verdicts[number] for number in kept} == kept
+    assert judge.count == view.measured_count == 12
+    assert {number: view.measurements[number] for number in kept} == kept
 
 
 def test_how_far_it_is_is_told() -> None:
@@ -259,7 +259,7 @@ def test_under_pareto_the_front_is_measured() -> None:
     assert [record.arch for record in view.front] == [record.arch for record in plain.front]
     assert len(view.front) > 1
     assert judge.asked[0][0] == view.front[-1].architecture
-    assert set(view.verdicts) <= {record.number for record in view.front}
+    assert set(view.measurements) <= {record.number for record in view.front}
     assert view.best == view.front[-2]
 
 

@@ -1,4 +1,4 @@
-"""Trials written in few statements: the same rows as Optuna's own storage writes, in one transaction."""
+"""Trials are written in few statements and one transaction, as the same rows that Optuna's own storage writes."""
 
 import multiprocessing
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.objective import Direction
+from nas.optuna_private.identity import study_id as id_of_study
 from nas.samplers.base import distributions
 from nas.space.files import find_space
 from nas.studies.bulk_storage import BulkStorage
@@ -21,12 +22,12 @@ from tests.search.fakes import make_space
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
+def _without_messages_of_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def contents(storage: RDBStorage) -> dict[str, list[tuple[object, ...]]]:
-    """Every table by raw SQL, but for rows' own numbers; rows of one table in an order of their own."""
+    """Return every table by raw SQL, without the rows' own numbers, and the rows of each table sorted."""
     found: dict[str, list[tuple[object, ...]]] = {}
     own = {"param_id", "trial_value_id", "trial_user_attribute_id", "trial_system_attribute_id"}
     own |= {"trial_intermediate_value_id", "study_user_attribute_id", "study_system_attribute_id"}
@@ -39,10 +40,10 @@ def contents(storage: RDBStorage) -> dict[str, list[tuple[object, ...]]]:
 
 
 def pair(directions: Sequence[Direction]) -> tuple[tuple[RDBStorage, int], tuple[RDBStorage, int]]:
-    """Optuna's storage and ours, a study in each."""
+    """Return Optuna's storage and ours, each with the number of a study in it."""
     storages = RDBStorage("sqlite://"), BulkStorage("sqlite://")
     studies = [optuna.create_study(storage=s, study_name="demo", directions=list(directions)) for s in storages]
-    return (storages[0], studies[0]._study_id), (storages[1], studies[1]._study_id)
+    return (storages[0], id_of_study(studies[0])), (storages[1], id_of_study(studies[1]))
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -58,7 +59,7 @@ def test_a_trial_has_the_same_rows(name: str) -> None:
 
 
 @pytest.mark.parametrize(("templates", "directions"), [(TEMPLATES, ["maximize"]), (SEVERAL, ["maximize", "minimize"])])
-def test_many_trials_have_the_same_rows_and_are_read_alike(
+def test_many_trials_have_the_same_rows_and_are_read_as_the_same_trials(
     templates: dict[str, FrozenTrial], directions: list[Direction]
 ) -> None:
     found, read = [], []
@@ -73,16 +74,16 @@ def test_many_trials_have_the_same_rows_and_are_read_alike(
     assert len(found[1]["trials"]) == 2 * len(templates)
 
 
-def test_a_trial_without_a_template_is_optunas() -> None:
+def test_a_trial_without_a_template_is_made_as_optuna_makes_it() -> None:
     _, (storage, study_id) = pair(["maximize"])
     numbers = [storage.get_trial(storage.create_new_trial(study_id)).number for _ in range(3)]
     assert numbers == [0, 1, 2]
     assert {trial.state for trial in storage.get_all_trials(study_id)} == {TrialState.RUNNING}
 
 
-def test_numbers_are_those_of_each_study() -> None:
+def test_trials_are_numbered_within_their_study() -> None:
     _, (storage, first) = pair(["maximize"])
-    second = optuna.create_study(storage=storage, study_name="other")._study_id
+    second = id_of_study(optuna.create_study(storage=storage, study_name="other"))
     numbers = [
         storage.get_trial_number_from_id(storage.create_new_trial(study, TEMPLATES["complete"]))
         for study in (first, second, second, first, second)
@@ -90,7 +91,7 @@ def test_numbers_are_those_of_each_study() -> None:
     assert numbers == [0, 0, 1, 1, 2]
 
 
-def test_a_running_trial_can_be_written_to_and_an_ended_one_cannot() -> None:
+def test_a_running_trial_can_be_changed_and_an_ended_one_cannot() -> None:
     _, (storage, study_id) = pair(["maximize"])
     running = storage.create_new_trial(study_id, TEMPLATES["running"])
     storage.set_trial_user_attr(running, "later", 1)
@@ -102,24 +103,24 @@ def test_a_running_trial_can_be_written_to_and_an_ended_one_cannot() -> None:
         storage.set_trial_user_attr(ended, "later", 1)
 
 
-def one(kind: BaseDistribution, value: Any, name: str = "x") -> FrozenTrial:
+def trial_with(kind: BaseDistribution, value: Any, name: str = "x") -> FrozenTrial:
     return template(TrialState.COMPLETE, [0.5], params={name: value}, distributions={name: kind}, user_attrs={})
 
 
 SETS = CategoricalDistribution(("a", "b"))
-WAYS = [
-    (one(SETS, "a"), one(CategoricalDistribution(("a", "c")), "a")),
-    (one(SETS, "a"), one(FloatDistribution(0, 1), 0.5)),
-    (one(FloatDistribution(0.1, 1), 0.5), one(FloatDistribution(0.1, 1, log=True), 0.5)),
-    (one(IntDistribution(0, 4), 1), one(FloatDistribution(0, 4), 1.0)),
+PAIRS = [
+    (trial_with(SETS, "a"), trial_with(CategoricalDistribution(("a", "c")), "a")),
+    (trial_with(SETS, "a"), trial_with(FloatDistribution(0, 1), 0.5)),
+    (trial_with(FloatDistribution(0.1, 1), 0.5), trial_with(FloatDistribution(0.1, 1, log=True), 0.5)),
+    (trial_with(IntDistribution(0, 4), 1), trial_with(FloatDistribution(0, 4), 1.0)),
     # These are compatible:
-    (one(FloatDistribution(0, 1), 0.5), one(FloatDistribution(0, 9), 5.0)),
-    (one(SETS, "a"), one(CategoricalDistribution(("a", "c")), "a", "y")),
+    (trial_with(FloatDistribution(0, 1), 0.5), trial_with(FloatDistribution(0, 9), 5.0)),
+    (trial_with(SETS, "a"), trial_with(CategoricalDistribution(("a", "c")), "a", "y")),
 ]
 
 
 def refusals(trials: Sequence[FrozenTrial]) -> list[tuple[list[str], int]]:
-    """For Optuna's storage and ours: what each said, and how many trials there are then."""
+    """Return for Optuna's storage and ours the error of each trial, and the number of parameter rows after all."""
     told = []
     for storage, study_id in pair(["maximize"]):
         said = []
@@ -136,22 +137,22 @@ def refusals(trials: Sequence[FrozenTrial]) -> list[tuple[list[str], int]]:
     return told
 
 
-@pytest.mark.parametrize("way", range(len(WAYS)))
-def test_what_optuna_refuses_is_refused_and_leaves_nothing_behind(way: int) -> None:
-    optunas, ours = refusals([*WAYS[way], WAYS[way][0]])
+@pytest.mark.parametrize("pair_number", range(len(PAIRS)))
+def test_trials_that_optuna_refuses_are_refused_and_leave_no_rows(pair_number: int) -> None:
+    optunas, ours = refusals([*PAIRS[pair_number], PAIRS[pair_number][0]])
     assert ours == optunas
-    assert (ours[0][1] == "") == (way >= 4)
+    assert (ours[0][1] == "") == (pair_number >= 4)
 
 
 @pytest.mark.parametrize(
     "first",
     [
         template(TrialState.FAIL, params={}, distributions={}),
-        one(SETS, "a", "other"),
+        trial_with(SETS, "a", "other"),
     ],
 )
-def test_what_optuna_refuses_is_refused_whichever_trial_had_it_first(first: FrozenTrial) -> None:
-    optunas, ours = refusals([first, *WAYS[0]])
+def test_parameters_are_compared_with_the_first_trial_that_has_them(first: FrozenTrial) -> None:
+    optunas, ours = refusals([first, *PAIRS[0]])
     assert optunas[0][2] != ""
     assert ours == optunas
 
@@ -162,7 +163,7 @@ def large() -> FrozenTrial:
     return template(TrialState.COMPLETE, [0.5], params=params, distributions=distributions(space))
 
 
-def test_a_trial_is_one_transaction_of_few_statements() -> None:
+def test_a_trial_is_written_in_one_transaction_of_few_statements() -> None:
     counts = []
     for storage, study_id in pair(["maximize"]):
         storage.create_new_trial(study_id, large())
@@ -179,9 +180,9 @@ def test_a_trial_is_one_transaction_of_few_statements() -> None:
     assert ours <= 12 < optunas / 5
 
 
-def test_nothing_is_left_of_a_trial_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_trial_that_cannot_be_written_leaves_no_rows(tmp_path: Path) -> None:
     storage = BulkStorage(f"sqlite:///{tmp_path / 'nas.db'}")
-    study_id = optuna.create_study(storage=storage)._study_id
+    study_id = id_of_study(optuna.create_study(storage=storage))
     broken = template(TrialState.COMPLETE, [0.5], user_attrs={"ok": 1})
     broken.user_attrs["object"] = object()
     with pytest.raises(TypeError):
@@ -202,10 +203,10 @@ def _create(url: str, count: int, barrier: Any) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_get_distinct_numbers(tmp_path: Path) -> None:
+def test_trials_of_two_processes_at_once_get_distinct_numbers(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'nas.db'}"
     storage = BulkStorage(url)
-    study_id = optuna.create_study(storage=storage, study_name="demo")._study_id
+    study_id = id_of_study(optuna.create_study(storage=storage, study_name="demo"))
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
     processes = [context.Process(target=_create, args=(url, 40, barrier)) for _ in range(2)]

@@ -18,11 +18,11 @@ from nas.studies.heartbeats import GRACE_S, Heartbeat
 from nas.studies.lease import RUNNER, Lease
 from nas.studies.locks import Lock
 from nas.studies.opening import open_storage
-from nas.studies.process_identity import place
+from nas.studies.process_identity import number_space
 from nas.studies.process_identity import runner as this_process
 from nas.studies.reservations import Reservations
 from nas.studies.restore import restore
-from nas.studies.tables import LOCKS, META, RUNNERS, SLOTS, backend, in_transaction, make_tables, now
+from nas.studies.tables import LOCKS, META, PROCESSES, RESERVATIONS, backend, in_transaction, make_tables, now
 
 ELSEWHERE = "another-machine/1 7 1.00"
 
@@ -42,7 +42,7 @@ def make_study(url: str, name: str = "demo", trials: int = 2, runner: str = "") 
     """A study as a search leaves it, with a reservation for each trial."""
     study = optuna.create_study(storage=open_storage(url), study_name=name, direction="maximize")
     study.set_user_attr("nas:settings", {"format": 1})
-    reservations = Reservations(backend(study._storage), study._study_id, runner or f"{place()} 999999999 1")
+    reservations = Reservations(backend(study._storage), study._study_id, runner or f"{number_space()} 999999999 1")
     for number in range(trials):
         reservations.begin(complete(f"{name} {number}"), trials)
     return study
@@ -64,7 +64,7 @@ def beat(storage: BulkStorage, token: str, seconds_ago: float) -> None:
     make_tables(storage)
     moment = sqlalchemy.literal_column(f"{now(storage)} - {seconds_ago}", sqlalchemy.Float)
     in_transaction(
-        storage, lambda session: session.execute(sqlalchemy.insert(RUNNERS).values(runner=token, beat=moment))
+        storage, lambda session: session.execute(sqlalchemy.insert(PROCESSES).values(runner=token, beat=moment))
     )
 
 
@@ -75,14 +75,14 @@ def delete(url: str, *, with_journal: bool = False) -> None:
 def test_a_study_goes_with_its_reservations_and_locks_and_no_other_study_does(url: str) -> None:
     demo, other = make_study(url), make_study(url, "other")
     storage = backend(demo._storage)
-    lock = {"name": "end", "runner": f"{place()} 999999999 1"}
+    lock = {"name": "end", "runner": f"{number_space()} 999999999 1"}
     held = [{**lock, "study_id": study._study_id} for study in (demo, other)]
     in_transaction(storage, lambda session: session.execute(sqlalchemy.insert(LOCKS), held))
     found = find_deletable(url, "demo")
     assert (found.name, found.trials) == ("demo", 2)
     found.delete(with_journal=False)
     assert optuna.get_all_study_names(url) == ["other"]
-    assert rows(storage, SLOTS) == [other._study_id] * 2
+    assert rows(storage, RESERVATIONS) == [other._study_id] * 2
     assert rows(storage, LOCKS) == [other._study_id]
     assert len(optuna.load_study(storage=url, study_name="other").trials) == 2
 
@@ -92,7 +92,7 @@ def test_a_study_of_the_same_name_begins_anew(url: str) -> None:
     delete(url)
     again = make_study(url, trials=1)
     assert [trial.number for trial in again.trials] == [0]
-    assert rows(backend(again._storage), SLOTS) == [again._study_id]
+    assert rows(backend(again._storage), RESERVATIONS) == [again._study_id]
 
 
 def test_a_study_comes_back_from_the_journal_that_was_kept(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_study_is_refused_while_a_process_of_this_machine_searches_it(url: str
 def test_a_study_is_refused_while_a_process_holds_a_lock_of_it(url: str) -> None:
     study = make_study(url, trials=0)
     with Heartbeat(backend(study._storage)) as heartbeat:
-        assert Lock(heartbeat, study._study_id, "beginning").holder() == heartbeat.token
+        assert Lock(heartbeat, study._study_id, "beginning").acquire() == heartbeat.token
         with pytest.raises(StudyError, match="is using study demo"):
             find_deletable(url, "demo")
 
@@ -150,7 +150,7 @@ def test_a_process_that_begins_after_the_question_is_not_overlooked(url: str) ->
     with Heartbeat(backend(study._storage)), pytest.raises(StudyError, match="is using study demo"):
         found.delete(with_journal=True)
     assert len(study.trials) == 2
-    assert rows(backend(study._storage), SLOTS) == [study._study_id] * 2
+    assert rows(backend(study._storage), RESERVATIONS) == [study._study_id] * 2
     if found.journal is not None:
         assert found.journal.is_file()
 

@@ -1,4 +1,4 @@
-"""Journals: what was written is read, whatever stands between, before and behind it."""
+"""Journals hold what was written to the database, and are read whatever else is in the file."""
 
 import json
 import logging
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
+from nas.optuna_private.identity import study_id
 from nas.search.scoring import scoring_names
 from nas.studies.bulk_storage import BulkStorage
 from nas.studies.journal_files import append, create, database_file, journal_folder, journal_path, journals, read_lines
@@ -32,6 +33,7 @@ from nas.studies.journal_text import (
 from nas.studies.opening import open_storage
 from nas.studies.restore import Contents, read_journal, restore
 from nas.studies.study import open_study, read_study
+from nas.studies.tables import backend
 from tests.search.fake_trials import template
 from tests.search.fakes import outcome
 from tests.search.test_killed import PROCESSES, TRIALS, end_at, go
@@ -75,7 +77,7 @@ def test_a_study_and_an_attribute_are_read_as_they_were_written(key: str, value:
 
 
 @given(trials=several(), cut=st.floats(0, 1))
-def test_any_part_of_a_file_from_its_beginning_is_a_part_of_its_trials(trials: list[FrozenTrial], cut: float) -> None:
+def test_a_file_that_was_cut_still_holds_the_trials_before_the_cut(trials: list[FrozenTrial], cut: float) -> None:
     lines = [format_head(HEAD), *map(format_trial, trials)]
     whole = b"\n".join(lines)
     end = round(len(lines[0]) + cut * (len(whole) - len(lines[0])))
@@ -83,20 +85,20 @@ def test_any_part_of_a_file_from_its_beginning_is_a_part_of_its_trials(trials: l
     read = read_back(whole[:end])
     assert list(map(shown, read.trials)) == list(map(shown, trials[: sum(own <= end for own in ends) - 1]))
     # The line break before a line that is wholly gone is all that may be left of it.
-    assert len(read.passed_over) == (end not in ends and end - 1 not in ends)
+    assert len(read.skipped_lines) == (end not in ends and end - 1 not in ends)
 
 
 @given(trials=several(), garbage=st.lists(GARBAGE, max_size=4), order=st.randoms(use_true_random=False))
-def test_garbage_between_lines_is_passed_over(trials: list[FrozenTrial], garbage: list[bytes], order: Any) -> None:
+def test_garbage_between_lines_is_skipped(trials: list[FrozenTrial], garbage: list[bytes], order: Any) -> None:
     mixed = [*map(format_trial, trials), *garbage]
     order.shuffle(mixed)
     read = read_back(b"\n".join([format_head(HEAD), *mixed]))
     assert list(map(shown, read.trials)) == list(map(shown, trials))
-    assert len(read.passed_over) == len(garbage)
+    assert len(read.skipped_lines) == len(garbage)
 
 
 @given(trial=finished_trials(0), garbage=GARBAGE)
-def test_a_line_that_was_cut_short_spoils_none_behind_it(trial: FrozenTrial, garbage: bytes) -> None:
+def test_a_line_that_was_cut_short_does_not_spoil_the_next_one(trial: FrozenTrial, garbage: bytes) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "demo.jsonl")
         assert create(path, [format_head(HEAD)])
@@ -105,10 +107,10 @@ def test_a_line_that_was_cut_short_spoils_none_behind_it(trial: FrozenTrial, gar
         assert append(path, [format_trial(trial)])
         read = read_journal(path)
     assert list(map(shown, read.trials)) == [shown(trial)]
-    assert len(read.passed_over) == 1
+    assert len(read.skipped_lines) == 1
 
 
-def test_of_what_stands_there_twice_the_last_counts() -> None:
+def test_of_two_lines_for_the_same_trial_or_attribute_the_last_counts() -> None:
     first, second = template(TrialState.COMPLETE, [0.5]), template(TrialState.COMPLETE, [0.25])
     first.number = second.number = 0
     notes = [Attribute("a", 1), Attribute("list", [1, 2]), Attribute("list", [3], 2), Attribute("a", 2)]
@@ -117,7 +119,7 @@ def test_of_what_stands_there_twice_the_last_counts() -> None:
     read = read_back(b"\n".join(lines))
     assert list(map(shown, read.trials)) == [shown(second)]
     assert read.attributes == {"nas:settings": {"format": 1}, "a": 2, "list": [1, 2, 3]}
-    assert [line.partition(":")[0] for line in read.passed_over] == ["line 8"]
+    assert [line.partition(":")[0] for line in read.skipped_lines] == ["line 8"]
 
 
 TRIAL: dict[str, Any] = json.loads(format_trial(template(TrialState.COMPLETE, [0.5], user_attrs={})))
@@ -128,11 +130,11 @@ def changed(**rest: Any) -> bytes:
     return json.dumps(TRIAL | {"number": 0} | rest).encode()
 
 
-def of_kind(distribution: Any, value: Any = 0.5) -> bytes:
+def having(distribution: Any, value: Any = 0.5) -> bytes:
     return changed(params={"x": value}, distributions={"x": distribution})
 
 
-def kind(name: str, **attributes: Any) -> dict[str, Any]:
+def data_of(name: str, **attributes: Any) -> dict[str, Any]:
     return {"name": name, "attributes": attributes}
 
 
@@ -150,14 +152,14 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "state of another type": (changed(state=["COMPLETE"]), "state is ['COMPLETE']"),
     "number below 0": (changed(number=-1), "number is -1"),
     "number of a million and more": (changed(number=10**7), "number is 10000000"),
-    "far number": (changed(number=999_999), "there are far fewer trials"),
+    "far number": (changed(number=999_999), "far above the number of trials"),
     "number as true": (changed(number=True), "number is True"),
     "number as text": (changed(number="0"), "number is '0'"),
     "NaN": (changed(values=[float("nan")]), "values"),
     "no values": (changed(values=None), "values should be set"),
     "large value": (changed(values=[10**400]), "a value is 1000"),
     "values as text": (changed(values="12"), "values is '12'"),
-    "two values": (changed(values=[0.5, 0.5]), "values are 2, not 1"),
+    "two values": (changed(values=[0.5, 0.5]), "has 2 values, not 1"),
     "begun": (changed(begun="yesterday"), "begun is 'yesterday'"),
     "begun at no time": (changed(begun=None), "begun is None"),
     "zone": (changed(begun="2026-01-01T00:00:00+00:00"), "without its zone"),
@@ -166,19 +168,34 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "long key": (changed(user={"x" * 1000: 1}), "at most 512"),
     "steps": (changed(steps=[[0, 0.5, 1]]), "a step is [0, 0.5, 1]"),
     "step": (changed(steps=[[2**80, 0.5]]), "a step's number"),
-    "class": (of_kind(kind("os.system", command="touch hacked")), "the distribution of 'x' is 'os.system'"),
-    "class of another module": (of_kind(kind("subprocess.Popen", args=["touch", "hacked"])), "is 'subprocess.Popen'"),
-    "old class": (of_kind(kind("UniformDistribution", low=0, high=1)), "'UniformDistribution'"),
-    "distribution as text": (of_kind(json.dumps(NAMED)), "not an object"),
-    "dunder": (of_kind(kind("__class__")), "'__class__'"),
-    "missing attribute": (of_kind(kind("FloatDistribution", low=0)), "cannot be made"),
-    "low is NaN": (of_kind(kind("FloatDistribution", low=float("nan"), high=1, log=False, step=None)), "low is nan"),
-    "high below low": (of_kind(kind("FloatDistribution", low=1, high=0, log=False, step=None)), "cannot be made"),
-    "large int": (of_kind(kind("IntDistribution", low=0, high=10**400, log=False, step=1), 1), "below 2^53"),
-    "choices": (of_kind(kind("CategoricalDistribution", choices=[{}]), {}), "choices is [{}]"),
-    "no choice": (of_kind(kind("CategoricalDistribution", choices=[])), "cannot be made"),
-    "outside": (of_kind(NAMED, 1.5), "isn't contained"),
-    "param as text": (of_kind(NAMED, "0.5"), "param"),
+    "class": (
+        having(data_of("os.system", command="touch hacked")),
+        "the distribution of 'x' is 'os.system'",
+    ),
+    "class of another module": (
+        having(data_of("subprocess.Popen", args=["touch", "hacked"])),
+        "is 'subprocess.Popen'",
+    ),
+    "old class": (having(data_of("UniformDistribution", low=0, high=1)), "'UniformDistribution'"),
+    "distribution as text": (having(json.dumps(NAMED)), "not an object"),
+    "dunder": (having(data_of("__class__")), "'__class__'"),
+    "missing attribute": (having(data_of("FloatDistribution", low=0)), "cannot be made"),
+    "low is NaN": (
+        having(data_of("FloatDistribution", low=float("nan"), high=1, log=False, step=None)),
+        "low is nan",
+    ),
+    "high below low": (
+        having(data_of("FloatDistribution", low=1, high=0, log=False, step=None)),
+        "cannot be made",
+    ),
+    "large int": (
+        having(data_of("IntDistribution", low=0, high=10**400, log=False, step=1), 1),
+        "below 2^53",
+    ),
+    "choices": (having(data_of("CategoricalDistribution", choices=[{}]), {}), "choices is [{}]"),
+    "no choice": (having(data_of("CategoricalDistribution", choices=[])), "cannot be made"),
+    "outside": (having(NAMED, 1.5), "isn't contained"),
+    "param as text": (having(NAMED, "0.5"), "param"),
     "param without distribution": (changed(params={"y": 1}, distributions={}), "Inconsistent parameters"),
     "format": (b'{"kind": "study", "format": 2, "name": "x", "directions": ["maximize"], "attributes": {}}', "format"),
     "directions": (
@@ -198,34 +215,34 @@ def test_a_hostile_line_is_refused_with_its_number_and_a_reason(
     good.number = 1
     read = read_back(b"\n".join([format_head(HEAD), line, format_trial(good)]))
     assert list(map(shown, read.trials)) == [shown(good)]
-    (told,) = read.passed_over
+    (told,) = read.skipped_lines
     assert told.startswith("line 2: ")
     assert reason in told
     assert len(told) < 400
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_param_of_another_kind_than_before_is_passed_over() -> None:
+def test_a_trial_with_an_incompatible_distribution_is_skipped() -> None:
     lines = [
         format_head(HEAD),
         changed(number=0),
-        of_kind(NAMED),
-        of_kind(kind("CategoricalDistribution", choices=[1]), 1),
+        having(NAMED),
+        having(data_of("CategoricalDistribution", choices=[1]), 1),
     ]
     lines[2] = json.dumps(json.loads(lines[2]) | {"number": 1}).encode()
     lines[3] = json.dumps(json.loads(lines[3]) | {"number": 2}).encode()
     read = read_back(b"\n".join(lines))
     assert [trial.number for trial in read.trials] == [0, 1]
-    assert read.passed_over[0].startswith("line 4: ")
+    assert read.skipped_lines[0].startswith("line 4: ")
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n", b"no journal", b'{"kind": "trial"}', b"\0" * 5000])
-def test_a_file_that_names_no_study_is_no_journal(data: bytes) -> None:
-    with pytest.raises(StudyError, match="is no journal of a study"):
+def test_a_file_without_a_line_of_a_study_is_refused(data: bytes) -> None:
+    with pytest.raises(StudyError, match="is no journal: no line of it holds a study"):
         read_back(data)
 
 
-def test_a_journal_that_is_absent_or_a_folder(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.jsonl", tmp_path):
         with pytest.raises(StudyError, match="cannot be read"):
             read_journal(path)
@@ -251,7 +268,7 @@ NAMES = st.text(max_size=200) | st.sampled_from(
 
 
 @given(name=NAMES, other=NAMES)
-def test_any_name_is_a_file_of_its_own_in_the_folder(name: str, other: str) -> None:
+def test_every_study_has_its_own_file_in_the_folder(name: str, other: str) -> None:
     assume(name != other)
     folder = Path("nas-trials")
     path = journal_path(folder, name)
@@ -262,7 +279,7 @@ def test_any_name_is_a_file_of_its_own_in_the_folder(name: str, other: str) -> N
     assert journal_path(folder, other) != path
 
 
-def test_a_plain_name_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_plain_name_is_kept_as_the_file_name(tmp_path: Path) -> None:
     name = "mnasnet-flops400M-3fa2b1"
     assert journal_path(tmp_path, name).name == f"{name}.jsonl"
     create(journal_path(tmp_path, name), [format_head(Head("another", ["maximize"]))])
@@ -286,22 +303,22 @@ def test_a_plain_name_stays_as_it_is(tmp_path: Path) -> None:
         ("nonsense", None),
     ],
 )
-def test_journals_lie_beside_their_database(url: str, folder: str | None) -> None:
+def test_journals_are_beside_their_database(url: str, folder: str | None) -> None:
     assert journal_folder(url) == (None if folder is None else Path(folder))
     assert (database_file(url) is None) == (folder is None)
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
+def _without_messages_of_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def begun(folder: Path, name: str = "demo") -> tuple[BulkStorage, optuna.Study, Path]:
-    """A storage, a study in it, and where its journal is."""
+def open_with_journal(folder: Path, name: str = "demo") -> tuple[BulkStorage, optuna.Study, Path]:
+    """Open a storage and a study in it; return both with the path of the study's journal."""
     url = f"sqlite:///{folder / 'nas.db'}"
     storage = open_storage(url)
     study = open_study(storage, name, ["maximize"], MADE_WITH)
-    return storage._backend, study, folder / "nas-trials" / f"{name}.jsonl"  # type: ignore[attr-defined]
+    return backend(storage), study, folder / "nas-trials" / f"{name}.jsonl"
 
 
 def entries(path: Path) -> list[Entry]:
@@ -313,7 +330,7 @@ def numbers(path: Path) -> list[int]:
 
 
 def run_one(study: optuna.Study, value: float = 0.5) -> None:
-    """A trial that takes its steps."""
+    """Run a trial by Optuna's calls, one at a time."""
     trial = study.ask()
     trial.suggest_float("x", 0, 1)
     trial.report(value / 2, 1)
@@ -321,28 +338,28 @@ def run_one(study: optuna.Study, value: float = 0.5) -> None:
     study.tell(trial, value)
 
 
-def test_every_way_in_which_a_trial_ends_is_kept(tmp_path: Path) -> None:
-    storage, study, path = begun(tmp_path)
-    storage.create_new_trial(study._study_id, template(TrialState.COMPLETE, [0.5]))
+def test_a_trial_is_appended_however_it_ends(tmp_path: Path) -> None:
+    storage, study, path = open_with_journal(tmp_path)
+    storage.create_new_trial(study_id(study), template(TrialState.COMPLETE, [0.5]))
     run_one(study)
     study.tell(study.ask(), state=TrialState.FAIL)
     study.ask()
     first, *rest = entries(path)
     assert first == Head("demo", ["maximize"], {"nas:settings": MADE_WITH})
-    kept = storage.get_all_trials(study._study_id)[:3]
+    kept = storage.get_all_trials(study_id(study))[:3]
     assert [shown(entry) for entry in rest if isinstance(entry, FrozenTrial)] == list(map(shown, kept))
     assert len(rest) == 3
 
 
-def test_attributes_are_kept_but_for_who_searches(tmp_path: Path) -> None:
-    _, study, path = begun(tmp_path)
+def test_attributes_are_appended_except_for_temporary_ones(tmp_path: Path) -> None:
+    _, study, path = open_with_journal(tmp_path)
     study.set_user_attr("nas:runner", {"runner": "me"})
     study.set_user_attr("nas:verdicts", {"1": {"cost": "latency_ms"}})
     assert entries(path)[1:] == [Attribute("nas:verdicts", {"1": {"cost": "latency_ms"}})]
 
 
-def test_of_a_list_that_grows_only_what_is_new_is_written(tmp_path: Path) -> None:
-    _, study, path = begun(tmp_path)
+def test_of_a_list_that_grows_only_the_new_end_is_appended(tmp_path: Path) -> None:
+    _, study, path = open_with_journal(tmp_path)
     for known in ([[1, 0.5]], [[1, 0.5], [2, None]], [[1, 0.5], [2, None], [3, 0.1]], [[4, 1.0]]):
         study.set_user_attr("nas:screened", known)
         assert read_journal(path).attributes["nas:screened"] == known
@@ -353,37 +370,51 @@ def test_of_a_list_that_grows_only_what_is_new_is_written(tmp_path: Path) -> Non
     ]
 
 
-def test_what_a_journal_lacks_is_appended_by_the_next_process(tmp_path: Path) -> None:
-    _, study, path = begun(tmp_path)
+def test_lines_that_a_journal_lacks_are_appended_by_the_next_process(tmp_path: Path) -> None:
+    _, study, path = open_with_journal(tmp_path)
     for value in (0.1, 0.2, 0.3):
         run_one(study, value)
     study.set_user_attr("nas:screened", [1])
     study.set_user_attr("nas:screened", [1, 2])
     whole = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([whole[0], whole[2][:-9], whole[3]]))
-    study = begun(tmp_path)[1]
+    study = open_with_journal(tmp_path)[1]
     run_one(study, 0.4)
     read = read_journal(path)
     assert [trial.value for trial in read.trials] == [0.1, 0.2, 0.3, 0.4]
     assert read.attributes == {"nas:settings": MADE_WITH, "nas:screened": [1, 2]}
-    assert len(read.passed_over) == 1
+    assert len(read.skipped_lines) == 1
 
 
-def test_a_study_from_before_there_were_journals_gets_one(tmp_path: Path) -> None:
-    _, study, path = begun(tmp_path)
+@pytest.mark.usefixtures("in_time_zone")
+def test_where_the_local_time_is_not_utc_no_trial_is_appended_twice(tmp_path: Path) -> None:
+    storage, study, path = open_with_journal(tmp_path)
+    run_one(study)
+    whole = path.read_bytes()
+    run_one(open_with_journal(tmp_path)[1])
+    assert path.read_bytes().startswith(whole)
+    assert numbers(path) == [0, 1]
+    path.unlink()
+    open_with_journal(tmp_path)[0].catch_up(study_id(study))
+    kept = [shown(trial) for trial in storage.get_all_trials(study_id(study))]
+    assert [shown(entry) for entry in entries(path)[1:] if isinstance(entry, FrozenTrial)] == kept
+
+
+def test_a_study_without_a_journal_gets_one(tmp_path: Path) -> None:
+    _, study, path = open_with_journal(tmp_path)
     run_one(study)
     path.unlink()
     path.parent.rmdir()
     run_one(study)  # the same process
     assert numbers(path) == [0, 1]
     path.unlink()
-    run_one(begun(tmp_path)[1])
+    run_one(open_with_journal(tmp_path)[1])
     assert numbers(path) == [0, 1, 2]
 
 
-def test_a_new_study_leaves_the_journal_of_an_older_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_new_study_keeps_the_journal_of_an_older_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for times in range(3):
-        _, study, path = begun(tmp_path)
+        _, study, path = open_with_journal(tmp_path)
         for _ in range(times + 1):
             run_one(study)
         (tmp_path / "nas.db").unlink()
@@ -392,12 +423,12 @@ def test_a_new_study_leaves_the_journal_of_an_older_one(tmp_path: Path, caplog: 
     assert [record.message.endswith(f"demo.jsonl.{i}") for i, record in enumerate(caplog.records, 1)] == [True, True]
 
 
-def test_a_journal_that_cannot_be_written_is_told_once_and_made_good(
+def test_a_journal_that_cannot_be_written_is_warned_of_once_and_completed_later(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "nas-trials").write_text("no folder")
     with caplog.at_level(logging.WARNING):
-        _, study, path = begun(tmp_path)
+        _, study, path = open_with_journal(tmp_path)
         run_one(study)
         run_one(study)
     (told,) = [record.message for record in caplog.records]
@@ -408,32 +439,32 @@ def test_a_journal_that_cannot_be_written_is_told_once_and_made_good(
     assert numbers(path) == [0, 1, 2]
 
 
-def limited(folder: str) -> None:
-    """A disk that is full for the journal: no file of this process can grow beyond what the database has."""
+def fill_the_disk(folder: str) -> None:
+    """Write to a journal on a full disk: no file of this process may grow beyond the size of the database."""
     import resource
 
-    storage, study, path = begun(Path(folder))
+    storage, study, path = open_with_journal(Path(folder))
     room = path.stat().st_size + 3000
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for number in range(3):
         trial = template(TrialState.COMPLETE, [0.5], user_attrs={"text": "x" * 2000})
         trial.number = number
-        storage._journals[study._study_id].trial(trial)  # type: ignore[attr-defined]
+        storage._journals[study_id(study)].trial(trial)  # type: ignore[attr-defined]
     assert path.stat().st_size == room
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     run_one(study)
 
 
-def test_a_line_for_which_there_was_no_room_spoils_no_later_one(tmp_path: Path) -> None:
-    process = PROCESSES.Process(target=limited, args=(str(tmp_path),))
+def test_a_line_that_did_not_fit_on_the_disk_does_not_spoil_later_ones(tmp_path: Path) -> None:
+    process = PROCESSES.Process(target=fill_the_disk, args=(str(tmp_path),))
     process.start()
     process.join(60)
     assert process.exitcode == 0
     read = read_journal(tmp_path / "nas-trials" / "demo.jsonl")
     assert [trial.value for trial in read.trials] == [0.5]
     assert read.trials[0].user_attrs == {"arch": "text"}
-    assert len(read.passed_over) == 1
+    assert len(read.skipped_lines) == 1
 
 
 def _append(path: str, own: int, count: int, barrier: Any) -> None:
@@ -444,7 +475,7 @@ def _append(path: str, own: int, count: int, barrier: Any) -> None:
         append(Path(path), [format_trial(trial)])
 
 
-def test_two_processes_append_at_once(tmp_path: Path) -> None:
+def test_two_processes_can_append_at_the_same_time(tmp_path: Path) -> None:
     path = tmp_path / "demo.jsonl"
     create(path, [format_head(HEAD)])
     barrier = multiprocessing.get_context("forkserver").Barrier(2)
@@ -455,10 +486,10 @@ def test_two_processes_append_at_once(tmp_path: Path) -> None:
         process.join(120)
     read = read_journal(path)
     assert [trial.number for trial in read.trials] == list(range(200))
-    assert read.passed_over == ()
+    assert read.skipped_lines == ()
 
 
-def test_only_one_of_two_makes_a_file(tmp_path: Path) -> None:
+def test_only_one_of_two_processes_makes_the_file(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "demo.jsonl"
     assert [create(path, [b"first"]), create(path, [b"second"])] == [True, False]
     assert path.read_bytes() == b"first"
@@ -473,21 +504,21 @@ def restored(folder: Path, *more: Path) -> str:
 
 @pytest.mark.parametrize("directions", [["maximize"], ["maximize", "minimize"]])
 @pytest.mark.parametrize("name", ["demo", "a/b: \u2713 'x'"])
-def test_a_restored_study_is_the_same(tmp_path: Path, directions: Sequence[Any], name: str) -> None:
+def test_a_restored_study_equals_the_original(tmp_path: Path, directions: Sequence[Any], name: str) -> None:
     url = f"sqlite:///{tmp_path / 'nas.db'}"
     storage = open_storage(url)
     study = open_study(storage, name, directions, MADE_WITH)
     study.set_user_attr("nas:screened", [[1, 2]])
     for value in (0.5, float("inf"), -1e300):
-        storage.create_new_trial(study._study_id, template(TrialState.COMPLETE, [value] * len(directions)))
-    storage.create_new_trial(study._study_id, template(TrialState.FAIL))
+        storage.create_new_trial(study_id(study), template(TrialState.COMPLETE, [value] * len(directions)))
+    storage.create_new_trial(study_id(study), template(TrialState.FAIL))
     again = optuna.load_study(storage=restored(tmp_path), study_name=name)
     assert list(map(shown, again.trials)) == list(map(shown, study.get_trials()))
     assert again.directions == study.directions
     assert again.user_attrs == study.user_attrs
 
 
-def test_trainings_of_other_commands_are_restored_as_well(tmp_path: Path) -> None:
+def test_studies_of_training_runs_are_restored_as_well(tmp_path: Path) -> None:
     storage = open_storage(f"sqlite:///{tmp_path / 'nas.db'}")
     study = open_study(storage, "fit", ["maximize"], {"epochs": 1}, kept_as="nas:scoring")
     run_one(study)
@@ -497,10 +528,10 @@ def test_trainings_of_other_commands_are_restored_as_well(tmp_path: Path) -> Non
     assert open_study(new, "fit", ["maximize"], {"epochs": 1}, kept_as="nas:scoring").user_attrs["nas:again"] == [0]
 
 
-def test_trials_keep_their_numbers_and_what_was_under_way_comes_again(tmp_path: Path) -> None:
-    storage, study, _ = begun(tmp_path)
+def test_restored_trials_keep_their_numbers_and_running_ones_are_killed(tmp_path: Path) -> None:
+    storage, study, _ = open_with_journal(tmp_path)
     for state in (TrialState.COMPLETE, TrialState.RUNNING, TrialState.RUNNING, TrialState.COMPLETE):
-        storage.create_new_trial(study._study_id, template(state, [0.5] if state.is_finished() else None))
+        storage.create_new_trial(study_id(study), template(state, [0.5] if state.is_finished() else None))
     view = read_study(open_storage(restored(tmp_path)), "demo")
     assert [(record.number, record.state) for record in view.records] == [
         (0, "complete"),
@@ -511,9 +542,9 @@ def test_trials_keep_their_numbers_and_what_was_under_way_comes_again(tmp_path: 
     assert view.counted == 2
 
 
-def test_a_study_that_is_there_is_not_overwritten_and_no_other_is_added(tmp_path: Path) -> None:
+def test_an_existing_study_is_not_overwritten_and_no_other_is_added(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        run_one(begun(tmp_path, name)[1])
+        run_one(open_with_journal(tmp_path, name)[1])
     found = journals(f"sqlite:///{tmp_path / 'nas.db'}")
     restored(tmp_path, found[1])
     before = (tmp_path / "new.db").read_bytes()
@@ -527,7 +558,7 @@ def test_a_study_that_is_there_is_not_overwritten_and_no_other_is_added(tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_search_that_was_ended_goes_on_from_its_journal_alone(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupted_search_can_be_resumed_from_its_journal_alone(tmp_path: Path, number: signal.Signals) -> None:
     url = f"sqlite:///{tmp_path / 'nas.db'}"
     for commits in (45, 30):
         end_at(url, commits, number)

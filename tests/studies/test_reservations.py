@@ -1,4 +1,4 @@
-"""Slots of a study: as many as are asked for, one for an architecture, and none that is lost with its process."""
+"""Reservations: as many as trials were asked for, one for each architecture, and none lost with its process."""
 
 import multiprocessing
 from collections import Counter
@@ -13,6 +13,7 @@ from attrs import evolve
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from nas.optuna_private.identity import storage_of, study_id
 from nas.studies.opening import open_storage
 from nas.studies.reservations import AlreadyReserved, NoneLeft, Reservation, Reservations
 from nas.studies.tables import backend
@@ -34,8 +35,8 @@ def study_at(url: str) -> optuna.Study:
     return optuna.create_study(storage=open_storage(url), study_name="demo", load_if_exists=True, direction="maximize")
 
 
-def slots_of(study: optuna.Study, runner: str = "here 1 1.00") -> Reservations:
-    return Reservations(backend(study._storage), study._study_id, runner)
+def reservations_of(study: optuna.Study, runner: str = "here 1 1.00") -> Reservations:
+    return Reservations(backend(storage_of(study)), study_id(study), runner)
 
 
 def running(name: str) -> FrozenTrial:
@@ -64,9 +65,9 @@ def states(study: optuna.Study) -> list[tuple[str, str, bool]]:
     return [(t.user_attrs["arch"], t.state.name, "killed" in t.user_attrs) for t in trials]
 
 
-def test_slots_are_given_out_in_order_and_no_more_than_asked_for(url: str) -> None:
+def test_reservations_are_numbered_in_order_and_limited_to_the_total(url: str) -> None:
     study = study_at(url)
-    reservations = slots_of(study)
+    reservations = reservations_of(study)
     trials = [begin(reservations, name, 3) for name in "abc"]
     assert [trial.number for trial in trials] == [0, 1, 2]
     with pytest.raises(NoneLeft):
@@ -76,19 +77,19 @@ def test_slots_are_given_out_in_order_and_no_more_than_asked_for(url: str) -> No
     assert begin(reservations, "d", 4).number == 3
 
 
-def test_an_architecture_has_one_slot(url: str) -> None:
+def test_an_architecture_is_reserved_once(url: str) -> None:
     study = study_at(url)
-    reservations = slots_of(study)
+    reservations = reservations_of(study)
     reservations.begin(running("a"), 3)
-    for each in (reservations, slots_of(study, "there 2 2.00")):
+    for each in (reservations, reservations_of(study, "there 2 2.00")):
         with pytest.raises(AlreadyReserved):
             each.begin(running("a"), 3)
-    assert slots_of(study).count() == len(states(study)) == 1
+    assert reservations_of(study).count() == len(states(study)) == 1
 
 
-def test_a_trial_and_its_slot_end_together(url: str) -> None:
+def test_a_trial_and_its_reservation_end_together(url: str) -> None:
     study = study_at(url)
-    reservations = slots_of(study)
+    reservations = reservations_of(study)
     trial = begin(reservations, "a")
     assert reservations.end(ended(trial))
     assert reservations.open() == []
@@ -100,38 +101,38 @@ def test_a_trial_and_its_slot_end_together(url: str) -> None:
     assert study_at(url).trials[0].value == 0.5
 
 
-def test_a_trial_that_has_ended_can_be_written_at_once(url: str) -> None:
+def test_a_trial_that_has_ended_is_written_with_its_reservation(url: str) -> None:
     study = study_at(url)
-    slots_of(study).begin(ended(running("a")), 1)
-    assert (states(study), slots_of(study).open()) == ([("a", "COMPLETE", False)], [])
+    reservations_of(study).begin(ended(running("a")), 1)
+    assert (states(study), reservations_of(study).open()) == ([("a", "COMPLETE", False)], [])
 
 
-def test_what_was_written_and_could_not_be_told_is_found_again(url: str) -> None:
+def test_a_reservation_is_recognized_after_the_connection_was_lost(url: str) -> None:
     study = study_at(url)
-    reservations, lost = slots_of(study), slots_of(study)
+    reservations, lost = reservations_of(study), reservations_of(study)
     number = begin(lost, "a").number
     assert begin(reservations, "a").number == number  # by the same process, which had not heard of it
     assert len(states(study)) == 1
 
 
-def test_a_slot_is_taken_over_once(url: str) -> None:
+def test_a_reservation_is_taken_over_once(url: str) -> None:
     study = study_at(url)
-    slots_of(study).begin(running("a"), 3)
-    (slot,) = slots_of(study).open()
-    first, second = slots_of(study, "one 1 1.00"), slots_of(study, "two 2 2.00")
+    reservations_of(study).begin(running("a"), 3)
+    (slot,) = reservations_of(study).open()
+    first, second = reservations_of(study, "one 1 1.00"), reservations_of(study, "two 2 2.00")
     assert first.take_over(slot, running("a"), "its process ended before it did") is not None
     assert second.take_over(slot, running("a"), "its process ended before it did") is None
     assert states(study) == [("a", "FAIL", True), ("a", "RUNNING", False)]
     assert study.trials[0].user_attrs["reason"] == "its process ended before it did"
     (now,) = first.open()
-    assert (now.number, now.runner, now.attempts) == (slot.number, "one 1 1.00", 2)
+    assert (now.number, now.process, now.attempts) == (slot.number, "one 1 1.00", 2)
 
 
-def test_who_was_taken_for_dead_does_not_count_twice(url: str) -> None:
+def test_a_process_that_counted_as_ended_cannot_end_its_trial_later(url: str) -> None:
     study = study_at(url)
-    slow = slots_of(study, "slow 1 1.00")
+    slow = reservations_of(study, "slow 1 1.00")
     trial = begin(slow, "a")
-    fast = slots_of(study, "fast 2 2.00")
+    fast = reservations_of(study, "fast 2 2.00")
     again = running("a")
     assert fast.take_over(slow.open()[0], again, "silent") is not None
     assert not slow.end(ended(trial))
@@ -140,39 +141,39 @@ def test_who_was_taken_for_dead_does_not_count_twice(url: str) -> None:
     assert states(study) == [("a", "FAIL", True), ("a", "COMPLETE", False)]
 
 
-def test_a_slot_that_is_given_up_counts_with_its_reason(url: str) -> None:
+def test_a_reservation_that_fails_counts_and_holds_the_reason(url: str) -> None:
     study = study_at(url)
-    reservations = slots_of(study)
+    reservations = reservations_of(study)
     reservations.begin(running("a"), 1)
     (slot,) = reservations.open()
-    assert reservations.give_up(slot, "4 times it was begun")
-    assert not reservations.give_up(slot, "4 times it was begun")
+    assert reservations.fail(slot, "4 times it was begun")
+    assert not reservations.fail(slot, "4 times it was begun")
     assert states(study) == [("a", "FAIL", False)]
     assert study.trials[0].user_attrs["reason"] == "4 times it was begun"
     assert (reservations.open(), reservations.count()) == ([], 1)
 
 
-def test_what_is_given_back_waits_and_loses_no_attempt(url: str) -> None:
+def test_a_released_reservation_is_open_and_has_lost_no_attempt(url: str) -> None:
     study = study_at(url)
-    mine, other = slots_of(study), slots_of(study, "other 2 2.00")
+    mine, other = reservations_of(study), reservations_of(study, "other 2 2.00")
     mine.begin(running("a"), 3)
     other.begin(running("b"), 3)
-    mine.give_back("cut short")
+    mine.release("cut short")
     assert states(study) == [("a", "FAIL", True), ("b", "RUNNING", False)]
     waiting = mine.open()
-    assert [(slot.runner, slot.attempts) for slot in waiting] == [("", 0), ("other 2 2.00", 1)]
+    assert [(slot.process, slot.attempts) for slot in waiting] == [("", 0), ("other 2 2.00", 1)]
     assert other.take_over(waiting[0], running("a"), "") is not None
     assert [slot.attempts for slot in mine.open()] == [1, 1]
 
 
-def test_trials_from_elsewhere_get_slots(url: str) -> None:
+def test_trials_of_other_tools_get_reservations(url: str) -> None:
     study = study_at(url)
     for name in ("a", "b", "a"):
         study.add_trial(ended(running(name)))
     study.add_trial(running("c"))
-    reservations = slots_of(study)
-    reservations.settle()
-    reservations.settle()
+    reservations = reservations_of(study)
+    reservations.reconcile()
+    reservations.reconcile()
     assert (reservations.count(), reservations.open()) == (3, [])
     assert states(study)[3] == ("c", "FAIL", True)
     with pytest.raises(AlreadyReserved):
@@ -180,22 +181,22 @@ def test_trials_from_elsewhere_get_slots(url: str) -> None:
     assert begin(reservations, "c").number == 4
 
 
-def test_slots_of_a_deleted_study_are_forgotten(url: str) -> None:
+def test_reservations_of_a_deleted_study_are_deleted(url: str) -> None:
     study = study_at(url)
-    slots_of(study).begin(running("a"), 1)
+    reservations_of(study).begin(running("a"), 1)
     optuna.delete_study(storage=url, study_name="demo")
     again = study_at(url)
-    reservations = slots_of(again)
+    reservations = reservations_of(again)
     # Numbers of studies may come again.
-    with backend(again._storage).engine.begin() as connection:
-        numbers = {"new": again._study_id, "old": study._study_id}
+    with backend(storage_of(again)).engine.begin() as connection:
+        numbers = {"new": study_id(again), "old": study_id(study)}
         connection.execute(sqlalchemy.text("update nas_slots set study_id = :new where study_id = :old"), numbers)
-    reservations.settle()
+    reservations.reconcile()
     assert reservations.count() == 0
 
 
 def _begin_many(url: str, runner: str, names: list[str], total: int) -> None:
-    reservations = slots_of(study_at(url), runner)
+    reservations = reservations_of(study_at(url), runner)
     for name in names:
         try:
             reservations.end(ended(begin(reservations, name, total)))
@@ -206,15 +207,15 @@ def _begin_many(url: str, runner: str, names: list[str], total: int) -> None:
 
 
 def _take_over(url: str, runner: str, slot: Reservation, ready: Any, answers: Any) -> None:
-    reservations = slots_of(study_at(url), runner)
+    reservations = reservations_of(study_at(url), runner)
     ready.wait(60)
     answers.put(reservations.take_over(slot, running("a"), "gone") is not None)
 
 
 @pytest.mark.slow
-def test_of_processes_that_take_a_slot_over_at_the_same_moment_one_does(url: str) -> None:
+def test_of_processes_that_take_over_a_reservation_at_once_one_succeeds(url: str) -> None:
     study = study_at(url)
-    reservations = slots_of(study)
+    reservations = reservations_of(study)
     begin(reservations, "a")
     ready, answers = PROCESSES.Barrier(4), PROCESSES.Queue()
     (slot,) = reservations.open()
@@ -229,10 +230,10 @@ def test_of_processes_that_take_a_slot_over_at_the_same_moment_one_does(url: str
     assert states(study) == [("a", "FAIL", True), ("a", "RUNNING", False)]
 
 
-def test_a_slot_is_told_as_it_is_now(url: str) -> None:
-    """Others may have begun between a look at the slots and a reservation."""
+def test_a_new_reservation_has_the_number_that_the_database_gave_it(url: str) -> None:
+    """Other processes may make reservations between a count and a new reservation."""
     study = study_at(url)
-    reservations, other = slots_of(study), slots_of(study, "other 2 2.00")
+    reservations, other = reservations_of(study), reservations_of(study, "other 2 2.00")
     assert reservations.count() == 0
     begin(other, "b")
     mine = reservations.begin(running("a"), 9)
@@ -246,7 +247,7 @@ def test_a_slot_is_told_as_it_is_now(url: str) -> None:
 
 
 @pytest.mark.slow
-def test_processes_share_the_slots_and_none_is_given_twice(url: str) -> None:
+def test_processes_share_the_reservations_and_none_is_made_twice(url: str) -> None:
     study_at(url)
     names = [str(number) for number in range(80)]
     orders = [names, names[::-1], names[20:] + names[:20], names[50:] + names[:50]]

@@ -1,9 +1,9 @@
-"""Studies as they are kept and read back, and what happens to trials whose process is gone."""
+"""Studies are stored and read back, and trials of ended processes are killed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
-import attrs
 import optuna
 import pytest
 from hypothesis import given
@@ -13,9 +13,20 @@ from optuna.trial import TrialState, create_trial
 
 from nas.arch.code import format_text
 from nas.errors import StudyError
+from nas.optuna_private.identity import storage_of, study_id, trial_id
 from nas.studies.failures import explained
 from nas.studies.opening import open_storage
-from nas.studies.records import COUNTED_STATES, KILLED, SETTINGS, Record, StudyView, find_trial
+from nas.studies.records import (
+    COUNTED_STATES,
+    KILLED,
+    SETTINGS,
+    DeviceMeasurement,
+    Expected,
+    Record,
+    StudyView,
+    find_trial,
+    to_stored,
+)
 from nas.studies.study import kill, kill_running, open_study, read_study, study_names
 from nas.studies.urls import mask, without_password
 from tests.search.fakes import make_space
@@ -43,7 +54,7 @@ def view_of(*records: Record, cost: str = "macs") -> StudyView:
 
 @st.composite
 def views(draw: st.DrawFn) -> StudyView:
-    """Few distinct figures, so that ties are common."""
+    """Draw studies with few distinct numbers, so that ties are common."""
     figures = st.tuples(st.integers(1, 5), st.integers(0, 5), st.sampled_from(STATES))
     rows = draw(st.lists(figures, max_size=12))
     records = [
@@ -53,7 +64,7 @@ def views(draw: st.DrawFn) -> StudyView:
 
 
 @given(view=views())
-def test_the_front_is_what_no_complete_trial_beats(view: StudyView) -> None:
+def test_the_front_holds_the_trials_that_no_complete_trial_beats(view: StudyView) -> None:
     points = {(r.costs[view.cost_name], r.accuracy or 0) for r in view.complete}
     beaten = {(c, a) for c, a in points for d, b in points if d <= c and b >= a and (c, a) != (d, b)}
     front = [(r.costs[view.cost_name], r.accuracy or 0) for r in view.front]
@@ -62,7 +73,7 @@ def test_the_front_is_what_no_complete_trial_beats(view: StudyView) -> None:
 
 
 @given(view=views())
-def test_ranked_counted_and_best(view: StudyView) -> None:
+def test_trials_are_ranked_by_score_and_the_best_is_the_first(view: StudyView) -> None:
     scores = [r.score or 0 for r in view.ranked]
     assert scores == sorted(scores, reverse=True)
     assert sorted(r.number for r in view.ranked) == [r.number for r in view.records if r.state == "complete"]
@@ -76,7 +87,7 @@ def test_without_a_score_the_highest_accuracy_is_first() -> None:
     assert [r.number for r in view.ranked] == [1, 2, 0]
 
 
-def test_trials_are_found_by_word() -> None:
+def test_a_trial_is_found_by_best_trial_or_pareto() -> None:
     view = view_of(
         record(0, 3, 0.5, score=0.1), record(1, 1, 0.2, score=0.9), record(2, 5, 0.4), record(3, state="failed")
     )
@@ -89,13 +100,13 @@ def test_trials_are_found_by_word() -> None:
     "which",
     ["", "worst", "trial", "trial=", "trial=9", "trial=-1", "trial=²", "trial=1.0", "pareto=0", "pareto=3", "best=1"],
 )
-def test_a_trial_that_is_not_there_is_told_with_what_is(which: str) -> None:
+def test_the_error_for_a_missing_trial_names_the_trials_that_exist(which: str) -> None:
     view = view_of(record(0, 3, 0.5), record(1, 1, 0.2))
     with pytest.raises(StudyError, match=r"pareto=1 to pareto=2; 2 trials are complete"):
         find_trial(view, which)
 
 
-def test_a_study_without_trials_has_no_best() -> None:
+def test_a_study_without_trials_has_no_best_trial() -> None:
     assert (view_of().best, view_of().front, view_of().counted) == (None, (), 0)
     with pytest.raises(StudyError, match="has no best"):
         find_trial(view_of(), "best")
@@ -117,7 +128,7 @@ SECRET = "hunter2"  # noqa: S105 -- a made-up one
         f"nosuchdriver://me:{SECRET}@host/db",
     ],
 )
-def test_passwords_are_in_no_message(url: str) -> None:
+def test_no_message_holds_a_password(url: str) -> None:
     assert SECRET not in mask(url)
     for create in (True, False):
         with pytest.raises(StudyError) as error:
@@ -129,15 +140,15 @@ def test_passwords_are_in_no_message(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite:///nas.db", "sqlite:////tmp/a b.db", "sqlite:///file:x.db?mode=ro&uri=true"])
-def test_a_url_without_a_secret_stays_as_it_is(url: str) -> None:
+def test_a_url_without_a_password_is_shown_unchanged(url: str) -> None:
     assert mask(url) == url
 
 
-def test_a_user_and_a_host_are_still_told() -> None:
+def test_the_user_and_the_host_of_a_url_are_shown() -> None:
     assert mask(f"postgresql://me:{SECRET}@host/db") == "postgresql://me:***@host/db"
 
 
-def test_storages_that_cannot_be_opened(tmp_path: Path) -> None:
+def test_a_storage_that_cannot_be_opened_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("not a database at all, only text")
     before = (tmp_path / "text.db").read_bytes()
     for place in (tmp_path, tmp_path / "text.db", tmp_path / "nowhere" / "nas.db"):
@@ -159,7 +170,7 @@ def made(storage: BaseStorage, name: str = "demo") -> optuna.Study:
     return open_study(storage, name, ["maximize"], MADE_WITH)
 
 
-def test_a_study_goes_on_with_the_same_settings_alone(storage: BaseStorage) -> None:
+def test_a_study_is_opened_only_with_the_same_settings(storage: BaseStorage) -> None:
     made(storage)
     assert made(storage).study_name == "demo"
     for key, value in {"space": "mnasnet", "targets": ["flops=2M"], "seed": 1}.items():
@@ -182,7 +193,7 @@ def foreign(storage: BaseStorage, kind: str) -> optuna.Study:
 
 
 @pytest.mark.parametrize("kind", ["minimises", "has attributes", "has trials"])
-def test_a_study_of_another_tool_is_left_alone(storage: BaseStorage, kind: str) -> None:
+def test_a_study_of_another_tool_is_refused_and_left_unchanged(storage: BaseStorage, kind: str) -> None:
     study = foreign(storage, kind)
     before = (study.user_attrs, study.directions, len(study.trials))
     with pytest.raises(StudyError, match="was not made by nas"):
@@ -194,7 +205,7 @@ def test_a_study_of_another_tool_is_left_alone(storage: BaseStorage, kind: str) 
         read_study(storage, "demo")
 
 
-def test_a_study_that_was_cut_short_while_it_was_made_is_taken_up(storage: BaseStorage) -> None:
+def test_a_study_that_holds_nothing_yet_is_opened(storage: BaseStorage) -> None:
     optuna.create_study(storage=storage, study_name="demo", direction="maximize")
     made(storage)
     assert study_names(storage) == ("demo",)
@@ -206,16 +217,71 @@ def test_studies_are_listed_oldest_first(storage: BaseStorage) -> None:
     assert study_names(storage) == ("c", "a", "b")
 
 
-def test_a_baseline_is_read_back_as_it_was_kept(storage: BaseStorage) -> None:
-    base = record(-1, accuracies=(0.25, 0.5), label="known")
-    made(storage).set_user_attr("nas:baseline", attrs.asdict(base))
+# What version 0.1 writes of a baseline, of a measurement on the device, and of an expected accuracy.
+BASELINE_OF_0_1 = {
+    "number": -1,
+    "state": "complete",
+    "arch": ARCH,
+    "costs": {"macs": 1, "params": 2, "peak_bytes": 3},
+    "accuracy": 0.5,
+    "accuracies": [0.25, 0.5],
+    "score": 0.4,
+    "seconds": 2.5,
+    "reason": "",
+    "seed": 7,
+    "label": "mobilenetv2 x1.16",
+    "spreads": {"macs": None},
+    "remarks": {"batch_size": 16},
+}
+MEASURED_BY_0_1 = {"cost": "macs", "target": 2.0, "predicted": 1.5, "measured": 1.75, "spread": 0.125, "noisy": True}
+EXPECTED_BY_0_1 = {"accuracy": 0.5, "spread": 0.25, "score": 0.75}
+
+
+def test_a_baseline_is_read_back_as_it_was_stored(storage: BaseStorage) -> None:
+    base = record(-1, accuracies=(0.25, 0.5), label="known", metadata={"batch_size": 16})
+    made(storage).set_user_attr("nas:baseline", to_stored(base))
     assert read_study(storage, "demo").baseline == base
 
 
-def test_trials_left_running_are_ended_and_do_not_count(storage: BaseStorage) -> None:
+def test_records_of_version_0_1_are_read_and_written_under_the_same_names(storage: BaseStorage) -> None:
+    study = made(storage)
+    study.add_trial(create_trial(value=0.5, user_attrs={"arch": ARCH, "remarks": {"batch_size": 8}}))
+    study.set_user_attr("nas:baseline", BASELINE_OF_0_1)
+    study.set_user_attr("nas:verdicts", {"0": MEASURED_BY_0_1})
+    study.set_user_attr("nas:expected", {"trials": 1, "rows": {"0": EXPECTED_BY_0_1}, "confirmed": {"0": [0.5]}})
+    view = read_study(storage, "demo")
+    assert view.baseline == Record(
+        -1,
+        "complete",
+        ARCH,
+        {"macs": 1, "params": 2, "peak_bytes": 3},
+        accuracy=0.5,
+        accuracies=(0.25, 0.5),
+        score=0.4,
+        seconds=2.5,
+        seed=7,
+        label="mobilenetv2 x1.16",
+        spreads={"macs": None},
+        metadata={"batch_size": 16},
+    )
+    assert view.measurements == {0: DeviceMeasurement("macs", 2.0, 1.5, 1.75, 0.125, noisy=True)}
+    assert view.expected == {0: Expected(0.5, 0.25, 0.75)}
+    assert view.confirmed == {0: (0.5,)}
+    assert view.records[0].metadata == {"batch_size": 8}
+    stored = [to_stored(each) for each in (view.baseline, view.measurements[0], view.expected[0])]
+    assert json.loads(json.dumps(stored)) == [BASELINE_OF_0_1, MEASURED_BY_0_1, EXPECTED_BY_0_1]
+
+
+def test_a_record_with_an_unknown_name_is_refused(storage: BaseStorage) -> None:
+    made(storage).set_user_attr("nas:baseline", BASELINE_OF_0_1 | {"unknown": 1})
+    with pytest.raises(StudyError, match="holds what nas does not write"):
+        read_study(storage, "demo")
+
+
+def test_trials_of_ended_processes_are_killed_and_do_not_count(storage: BaseStorage) -> None:
     study = made(storage)
     template = create_trial(state=TrialState.RUNNING, user_attrs={"arch": ARCH})
-    study._storage.create_new_trial(study._study_id, template)
+    storage_of(study).create_new_trial(study_id(study), template)
     assert (kill_running(study), kill_running(study)) == (1, 0)
     (left,) = read_study(storage, "demo").records
     assert left.state == KILLED
@@ -223,11 +289,11 @@ def test_trials_left_running_are_ended_and_do_not_count(storage: BaseStorage) ->
     assert read_study(storage, "demo").counted == 0
 
 
-def test_a_trial_that_has_just_ended_is_not_killed_any_more(storage: BaseStorage) -> None:
+def test_a_trial_that_has_just_ended_is_not_killed(storage: BaseStorage) -> None:
     study = made(storage)
     trial = study.ask()
     study.tell(trial, 0.5)
-    kill(study, trial._trial_id, trial.number, "too late")
+    kill(study, trial_id(trial), trial.number, "too late")
     assert read_study(storage, "demo").records[0].state == "complete"
 
 
@@ -241,12 +307,12 @@ def test_a_trial_that_has_just_ended_is_not_killed_any_more(storage: BaseStorage
         ("postgresql://me:s3@cret@h/db", "(no URL)"),
     ],
 )
-def test_a_url_can_be_given_again_without_its_password(url: str, again: str) -> None:
+def test_a_url_without_its_password_can_be_used_again(url: str, again: str) -> None:
     assert without_password(url) == again
     assert "s3" not in mask(url)
 
 
-def test_a_password_that_may_be_taken_for_a_host_is_refused_unseen() -> None:
+def test_a_password_that_could_be_taken_for_a_host_is_refused_and_not_shown() -> None:
     with pytest.raises(StudyError, match="more than one @") as told:
         open_storage("postgresql://me:abc@tail@h/db")
     assert "tail" not in str(told.value)

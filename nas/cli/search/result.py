@@ -25,7 +25,7 @@ def print_result_json(view: "StudyView", storage: str) -> None:
             "best": result_row(view, view.best),
             "baseline": result_row(view, view.baseline),
             "front": [result_row(view, record) for record in view.front],
-            "verified": [result_row(view, record) for record in view.ranked if record.number in view.verdicts],
+            "verified": [result_row(view, record) for record in view.ranked if record.number in view.measurements],
             "targets": view.settings["targets"],
         }
     )
@@ -46,7 +46,7 @@ def result_row(view: "StudyView", record: "Record | None") -> dict[str, Any] | N
         "score": record.score,
         **_expected(view, record),
         "further_accuracies": list(view.confirmed.get(record.number, ())),
-        "remarks": dict(record.remarks),
+        "remarks": dict(record.metadata),
         "verdict": _verdict(view, record),
     }
 
@@ -63,7 +63,7 @@ def _expected(view: "StudyView", record: "Record") -> dict[str, float | None]:
 
 def _verdict(view: "StudyView", record: "Record") -> dict[str, Any] | None:
     """What was measured of it in the end, None where nothing was."""
-    verdict = view.verdicts.get(record.number)
+    verdict = view.measurements.get(record.number)
     if verdict is None:
         return None
     return {
@@ -95,7 +95,7 @@ def print_result(view: "StudyView", storage: str) -> None:
         return
     if view.expected:
         click.echo("expected: after all trials, the noise of a single reading taken off; the first is the best")
-    if any(verdict.noisy for verdict in view.verdicts.values()):
+    if any(verdict.noisy for verdict in view.measurements.values()):
         click.echo("other work disturbed the machine while the best were measured; nas latency measure says more")
     click.echo(f"\nbest: trial {view.best.number}\n{view.best.arch}\n")
     click.echo(f"{view.counted} trials are in study {view.name}, {mask(storage)}")
@@ -107,7 +107,7 @@ def _no_best(view: "StudyView") -> str:
     if not view.complete:
         return "no trial was completed"
     return (
-        f"none of the {view.judged} architectures that were measured meets the target; "
+        f"none of the {view.measured_count} architectures that were measured meets the target; "
         "search again with a smaller --band or a higher target"
     )
 
@@ -115,16 +115,18 @@ def _no_best(view: "StudyView") -> str:
 def _print_best(view: "StudyView") -> None:
     from nas.cli.shared.printing import print_table
 
-    judged = [record for record in view.ranked if record.number in view.verdicts]
+    judged = [record for record in view.ranked if record.number in view.measurements]
     shown = view.front if view.settings["objective"] == "pareto" else judged or view.ranked[:SHOWN]
     rows = [_cells(view, f"trial {record.number}", record) for record in shown]
     rows += [_cells(view, f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
     own = tuple(f"{limit['cost'].rpartition('_')[0]}" for limit in _own_limits(view))
-    measured = ("measured", "meets it") if view.verdicts else ()
+    measured = ("measured", "meets it") if view.measurements else ()
     expected = ("expected",) if view.expected else ()
     mean = ("mean of seeds",) if _has_means(view) else ()
     click.echo(f"target: {' and '.join(view.settings['targets'])}")
-    print_table(("architecture", view.reading, *expected, *mean, "MACs", "params", *own, *measured, "score"), rows)
+    print_table(
+        ("architecture", view.accuracy_label, *expected, *mean, "MACs", "params", *own, *measured, "score"), rows
+    )
 
 
 def _own_limits(view: "StudyView") -> list[dict[str, Any]]:
@@ -149,7 +151,7 @@ def _expected_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
 
 
 def _has_means(view: "StudyView") -> bool:
-    return bool(view.confirmed) or any(MEAN in record.remarks for record in view.complete)
+    return bool(view.confirmed) or any(MEAN in record.metadata for record in view.complete)
 
 
 def _mean_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
@@ -161,7 +163,7 @@ def _mean_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
     further = view.confirmed.get(record.number)
     if further and record.accuracy is not None:
         return (f"{percent(fmean([record.accuracy, *further]))} of {len(further) + 1}",)
-    return (percent(record.remarks.get(MEAN)),)
+    return (percent(record.metadata.get(MEAN)),)
 
 
 def _own_cell(record: "Record", cost: str, unit: str) -> str:
@@ -176,9 +178,9 @@ def _own_cell(record: "Record", cost: str, unit: str) -> str:
 
 
 def _measured_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
-    if not view.verdicts:
+    if not view.measurements:
         return ()
-    verdict = view.verdicts.get(record.number)
+    verdict = view.measurements.get(record.number)
     if verdict is None:
         return ("-", "-")
     return (f"{verdict.measured:.4g} ± {verdict.spread:.2g} ms", "yes" if verdict.meets else "no")

@@ -89,7 +89,7 @@ def _row(contents: "Contents") -> dict[str, object]:
         "journal": str(contents.path),
         "trials": len(contents.trials),
         "lost": contents.gaps,
-        "passed_over": list(contents.passed_over),
+        "passed_over": list(contents.skipped_lines),
     }
 
 
@@ -99,7 +99,7 @@ def _print(restored: "tuple[Contents, ...]", url: str) -> None:
     from nas.studies.urls import mask
 
     for contents in restored:
-        skipped, name = contents.passed_over, plain(contents.head.name)
+        skipped, name = contents.skipped_lines, plain(contents.head.name)
         lost = f", {contents.gaps} unfinished or lost trials are evaluated again" if contents.gaps else ""
         click.echo(f"{name}: {len(contents.trials)} trials restored, {len(skipped)} lines skipped{lost}")
         for line in skipped[:SHOWN]:

@@ -1,0 +1,143 @@
+"""Statements on the table of reservations and on trials with a reservation, inside a transaction of the caller."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from attrs import frozen
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from nas.optuna_private.tables import TRIALS, USER_ATTRIBUTES, lock_study
+from nas.studies.bulk_storage import write_end
+from nas.studies.records import KILLED
+from nas.studies.reservation_keys import KEY_ATTRIBUTES
+from nas.studies.tables import RESERVATIONS
+
+_COLUMNS = RESERVATIONS.c
+
+
+@frozen
+class ReservationRows:
+    """Read and write the rows of one study's reservations.
+
+    Attributes:
+        study_id: Number of the study in the database.
+    """
+
+    study_id: int
+
+    def lock(self, session: Session) -> None:
+        """Let no other process change reservations of this study until the transaction ends.
+
+        PostgreSQL and MySQL lock the study's row. SQLite locks only with the first write, and what was read before may
+        have changed by then. So the first statement is a write, which changes no row.
+        """
+        no_row = self._of_study, _COLUMNS.slot == -1
+        session.execute(update(RESERVATIONS).where(*no_row).values(ended=False))
+        lock_study(session, self.study_id)
+
+    def count(self, session: Session) -> int:
+        """Return the number of reservations, which is also the number of the next one."""
+        return session.execute(select(func.count()).where(self._of_study)).scalar_one()
+
+    def keys(self, session: Session) -> set[str]:
+        """Return the keys that are reserved."""
+        return {*session.execute(select(_COLUMNS.arch).where(self._of_study)).scalars()}
+
+    def open(self, session: Session) -> "Sequence[Row[Any]]":
+        """Return the rows of reservations that have not ended, by number."""
+        wanted = select(RESERVATIONS).where(self._of_study, _COLUMNS.ended.is_(False)).order_by(_COLUMNS.slot)
+        return session.execute(wanted).all()
+
+    def with_key(self, session: Session, key: str) -> "Row[Any] | None":
+        """Return the row with a key, or None."""
+        return session.execute(select(RESERVATIONS).where(self._of_study, _COLUMNS.arch == key)).first()
+
+    def of_trial(self, session: Session, trial_id: int) -> "Row[Any] | None":
+        """Return the row whose latest trial is the given one, or None; lock it until the transaction ends."""
+        wanted = select(RESERVATIONS).where(self._of_study, _COLUMNS.trial_id == trial_id)
+        return session.execute(wanted.with_for_update()).first()
+
+    def insert(self, session: Session, number: int, key: str, trial_id: int, *, process: str, ended: bool) -> None:
+        """Write a new reservation.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: The key or the number is reserved.
+        """
+        row = {"study_id": self.study_id, "slot": number, "arch": key, "trial_id": trial_id}
+        session.execute(insert(RESERVATIONS).values(**row, runner=process, attempts=1, ended=ended))
+
+    def change(self, session: Session, number: int, **values: Any) -> None:
+        """Write new values of some columns of a reservation."""
+        session.execute(update(RESERVATIONS).where(self._of_study, _COLUMNS.slot == number).values(**values))
+
+    def delete_all(self, session: Session) -> None:
+        """Delete all rows with this study's number."""
+        session.execute(delete(RESERVATIONS).where(self._of_study))
+
+    def has_trials(self, session: Session) -> bool:
+        """Return whether the study has any trial."""
+        wanted = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id).limit(1)
+        return session.execute(wanted).first() is not None
+
+    def unreserved_trials(self, session: Session) -> "Sequence[Row[Any]]":
+        """Return the trials that are not the latest one of any reservation, by number.
+
+        Returns:
+            Rows of the number in the database, the number in the study, the state, whether the trial was killed, and
+            `KEY_ATTRIBUTES` as JSON; None for an attribute that the trial does not have.
+        """
+        stored = USER_ATTRIBUTES.c
+
+        def attribute(name: str) -> Any:
+            return (
+                select(stored.value_json)
+                .where(stored.trial_id == TRIALS.c.trial_id, stored.key == name)
+                .correlate(TRIALS)
+                .scalar_subquery()
+            )
+
+        reserved = select(_COLUMNS.trial_id).where(self._of_study)
+        columns = TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state
+        wanted = (
+            select(*columns, attribute(KILLED), *map(attribute, KEY_ATTRIBUTES))
+            .where(TRIALS.c.study_id == self.study_id, TRIALS.c.trial_id.not_in(reserved))
+            .order_by(TRIALS.c.number)
+        )
+        return session.execute(wanted).all()
+
+    @property
+    def _of_study(self) -> ColumnElement[bool]:
+        return _COLUMNS.study_id == self.study_id
+
+
+def number_in_study(session: Session, trial_id: int) -> int:
+    """Return the number in its study of a trial that has this number in the database."""
+    return int(session.execute(select(TRIALS.c.number).where(TRIALS.c.trial_id == trial_id)).scalar_one())
+
+
+def kill_trial(session: Session, trial_id: int, reason: str) -> None:
+    """End a trial that was interrupted if it still runs; it does not count."""
+    fail_trial(session, trial_id, {"reason": reason, KILLED: True})
+
+
+def fail_trial(session: Session, trial_id: int, attributes: Mapping[str, Any]) -> None:
+    """End a trial without a value if it still runs."""
+    state = select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)
+    if session.execute(state).scalar() == TrialState.RUNNING:
+        ended = FrozenTrial(
+            number=-1,
+            state=TrialState.FAIL,
+            value=None,
+            datetime_start=None,
+            datetime_complete=datetime.now(),
+            params={},
+            distributions={},
+            user_attrs=dict(attributes),
+            system_attrs={},
+            intermediate_values={},
+            trial_id=trial_id,
+        )
+        write_end(session, ended)
