@@ -219,4 +219,4 @@ def test_a_supernets_file_that_runs_code(write: Callable[[Path], None], tmp_path
     pytest.importorskip("torch")
     supernet_file = pytest.importorskip("nas.evaluate.supernet.checkpoint")
     write(tmp_path / "weights.pt")
-    refused(lambda: supernet_file.read_checkpoint(Path("weights.pt"), {}), "weights.pt holds no whole supernet")
+    refused(lambda: supernet_file.read_checkpoint(Path("weights.pt"), {}), "weights.pt is not a complete supernet file")

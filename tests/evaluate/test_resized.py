@@ -83,7 +83,7 @@ def test_what_it_describes_is_what_its_evaluators_describe() -> None:
 def test_images_and_devices_that_are_not_there_are_told() -> None:
     with pytest.raises(DataError):
         TrainEvaluators("nowhere/at/all", device="cpu").at(8, 0)
-    with pytest.raises(NasError, match="device 'tpu' is not here"):
+    with pytest.raises(NasError, match="device 'tpu' is not available"):
         TrainEvaluators("digits", device="tpu")
 
 

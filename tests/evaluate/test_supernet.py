@@ -489,7 +489,7 @@ def _copied(trained: Path, tmp_path: Path) -> SupernetEvaluator:
 def test_a_file_that_was_cut_short_is_told_with_the_remedy(copied: SupernetEvaluator, share: float) -> None:
     whole = copied.path.read_bytes()
     copied.path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(NasError, match="no whole supernet") as raised:
+    with pytest.raises(NasError, match="not a complete supernet file") as raised:
         copied.prepare()
     assert "delete it to train anew" in raised.value.remedy
 
@@ -500,18 +500,18 @@ def test_a_file_of_something_else_is_refused(copied: SupernetEvaluator, held: by
         torch.save([1, 2, 3], copied.path)
     else:
         copied.path.write_bytes(held)
-    with pytest.raises(NasError, match="no whole supernet"):
+    with pytest.raises(NasError, match="not a complete supernet file"):
         copied.prepare()
 
 
 def test_the_training_of_another_supernet_is_refused(copied: SupernetEvaluator) -> None:
     other = attrs.evolve(copied, space=make_space())
     other.path.write_bytes(copied.path.read_bytes())
-    with pytest.raises(NasError, match="of another supernet: its space is"):
+    with pytest.raises(NasError, match="belongs to another supernet: its space is"):
         other.prepare()
     third = attrs.evolve(copied, data=make_data(62))
     third.path.write_bytes(copied.path.read_bytes())
-    with pytest.raises(NasError, match="of another supernet: its fingerprint is"):
+    with pytest.raises(NasError, match="belongs to another supernet: its fingerprint is"):
         third.prepare()
 
 

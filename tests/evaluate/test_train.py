@@ -22,7 +22,7 @@ from nas.evaluate.short_training import evaluator as module
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.train import device, loop
 from nas.train.device import find_device
-from nas.train.loop import Training
+from nas.train.loop import TrainingRun
 from nas.train.recipe import OPTIMIZERS, Recipe
 from tests.evaluate.colours import ARCH, make_data
 
@@ -85,7 +85,7 @@ def test_stopping_early_trains_no_further(data: ImageData) -> None:
     steps: list[int] = []
     evaluator = TrainEvaluator(data, recipe=SHORT, on_batch=lambda step, _steps, _loss: steps.append(step))
     assert len(list(islice(evaluator.evaluate(ARCH, 5), 2))) == 2
-    assert len(steps) == 2 * SHORT.steps(61)
+    assert len(steps) == 2 * SHORT.steps_per_epoch(61)
 
 
 def test_progress_is_told_by_the_step(data: ImageData) -> None:
@@ -96,8 +96,8 @@ def test_progress_is_told_by_the_step(data: ImageData) -> None:
 
 @pytest.mark.parametrize("count", [2, 7, 9, 17, 33])
 def test_no_batch_has_a_single_image_and_none_is_left_out(count: int) -> None:
-    dealt = Training(make_data(count), nn.Linear(1, 1), SHORT, 1, "cpu")
-    batches = dealt.deal(torch.Generator())
+    dealt = TrainingRun(make_data(count), nn.Linear(1, 1), SHORT, 1, "cpu")
+    batches = dealt.shuffled_batches(torch.Generator())
     assert sorted(torch.cat(batches).tolist()) == list(range(count))
     assert min(map(len, batches)) >= 2
     pooled = parse_text("net\nstem conv k3 s4 c8\nmbconv k3 s4 e2 c8\nhead conv c8")
@@ -118,8 +118,10 @@ def test_a_loss_that_is_not_finite_is_told_with_its_epoch(data: ImageData) -> No
 def test_a_training_that_diverges_is_given_up_however_short_its_epochs(
     data: ImageData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Training, "step", lambda *_: torch.tensor(1e4))
-    with pytest.raises(EvaluationError, match=r"diverged in epoch 2, step 10: the last 10 losses average 1e\+04"):
+    monkeypatch.setattr(TrainingRun, "step", lambda *_: torch.tensor(1e4))
+    with pytest.raises(
+        EvaluationError, match=r"diverged in epoch 2, step 10: the mean of the last 10 losses is 1e\+04"
+    ):
         run(TrainEvaluator(data, recipe=SHORT), budget=3)
 
 
@@ -136,7 +138,7 @@ def test_losses_that_are_read_some_steps_later_tell_the_same(data: ImageData, mo
     at_once = outcomes()
     first = told.copy()
     told.clear()
-    monkeypatch.setattr(loop, "_AT_ONCE", {"cpu": 4})
+    monkeypatch.setattr(loop, "_LOSSES_READ_TOGETHER", {"cpu": 4})
     assert outcomes() == at_once
     assert told == first
 
@@ -198,7 +200,7 @@ def test_an_epochs_time_is_estimated(data: ImageData) -> None:
 def test_devices_are_found_or_named() -> None:
     assert find_device("cpu") == "cpu"
     assert find_device() in {"cpu", "cuda", "mps"}
-    with pytest.raises(NasError, match="'abacus' is not here"):
+    with pytest.raises(NasError, match="'abacus' is not available"):
         find_device("abacus")
 
 

@@ -18,13 +18,13 @@ from nas.errors import EvaluationError, NasError
 from nas.evaluate.base import Say, say_nothing
 from nas.models.build import build_model
 from nas.models.start import start_quietly
-from nas.train.checkpoint import Kept, Nowhere, Shelf, UnfitError
+from nas.train.checkpoint import Checkpoint, CheckpointFile, CheckpointFolder, CheckpointMismatchError, NoCheckpoint
 from nas.train.defaults import METRIC_NAMES
 from nas.train.device import find_device, median_seconds
-from nas.train.loop import VAL_BATCH, OnBatch, Training
-from nas.train.memory import OutOfMemoryError, let_go, noticed
+from nas.train.loop import VAL_BATCH, OnBatch, TrainingRun
+from nas.train.memory import OutOfMemoryError, free_device_memory, unified_memory_errors
 from nas.train.metrics import METRICS
-from nas.train.precision import PRECISIONS, precision_on
+from nas.train.precision import PRECISIONS, resolve_precision
 from nas.train.recipe import Recipe
 from nas.train.seeded import seeded
 
@@ -47,8 +47,8 @@ class TrainEvaluator:
         on_batch: called for each step; see `OnBatch`.
         metric: "accuracy", or "balanced" for the mean over classes of the share of their images that are told right.
         checkpoints: a folder where trainings are kept from epoch to epoch, so that one whose process is ended goes on
-            from there with the accuracies that it would have had, in another process if need be; see `Shelf` for how
-            long. None keeps none.
+            from there with the accuracies that it would have had, in another process if need be; see
+            `CheckpointFolder`. None keeps none.
         checkpoint_s: seconds of training, below which they are not worth a file.
         say: told in sentences what becomes of these files.
 
@@ -65,17 +65,17 @@ class TrainEvaluator:
     checkpoints: Path | None = None
     checkpoint_s: float = 30.0
     say: Say = say_nothing
-    _shelf: Shelf | None = field(init=False, eq=False, repr=False)
+    _shelf: CheckpointFolder | None = field(init=False, eq=False, repr=False)
     _lowered: dict[Architecture, int] = field(init=False, factory=dict, eq=False, repr=False)
 
     @_shelf.default
-    def _make_shelf(self) -> Shelf | None:
-        return None if self.checkpoints is None else Shelf(self.checkpoints, self.checkpoint_s, self.say)
+    def _make_shelf(self) -> CheckpointFolder | None:
+        return None if self.checkpoints is None else CheckpointFolder(self.checkpoints, self.checkpoint_s, self.say)
 
     def __attrs_post_init__(self) -> None:
         if self.metric not in METRICS:
             raise NasError(f"unknown metric {self.metric!r}", f"use one of {', '.join(METRICS)}")
-        precision_on(self.device, self.recipe.precision)
+        resolve_precision(self.device, self.recipe.precision)
         if len(self.data.train) < 2:
             raise NasError(f"{self.data.name} has {len(self.data.train)} image to train on", "give it at least two")
 
@@ -92,17 +92,17 @@ class TrainEvaluator:
         return self._accuracies(arch, budget)
 
     def _accuracies(self, arch: Architecture, budget: int) -> Iterator[float]:
-        slot = self._slot(arch, budget)
-        with slot.used():
+        slot = self._checkpoint(arch, budget)
+        with slot.in_use():
             yield from self._followed(arch, budget, slot)
 
-    def _slot(self, arch: Architecture, budget: int) -> Nowhere:
+    def _checkpoint(self, arch: Architecture, budget: int) -> CheckpointFile | NoCheckpoint:
         if self._shelf is None:
-            return Nowhere()
+            return NoCheckpoint()
         described = {name: value for name, value in self.describe().items() if name != "environment"}
-        return self._shelf.slot({**described, "architecture": format_text(arch), "epochs": budget})
+        return self._shelf.file({**described, "architecture": format_text(arch), "epochs": budget})
 
-    def _followed(self, arch: Architecture, budget: int, slot: Nowhere) -> Iterator[float]:
+    def _followed(self, arch: Architecture, budget: int, slot: CheckpointFile | NoCheckpoint) -> Iterator[float]:
         """Trains with smaller batches as long as memory runs out; what was told already is trained, not told, again.
 
         The accuracies to come are then those of a whole training with the smaller batch: what is left of the larger
@@ -114,8 +114,8 @@ class TrainEvaluator:
             self._note(arch, recipe)
             try:
                 yield from self._trained(arch, budget, recipe, told, slot, kept)
-            except UnfitError:
-                slot.pass_over()
+            except CheckpointMismatchError:
+                slot.report_unusable()
                 kept, recipe = None, self.recipe
                 continue
             except OutOfMemoryError as error:
@@ -123,21 +123,21 @@ class TrainEvaluator:
             else:
                 return
             # Only here is the failed training's memory free: an error holds on to the frames that it came through.
-            let_go(self.device)
-            kept, recipe = None, recipe.smaller()
+            free_device_memory(self.device)
+            kept, recipe = None, recipe.with_half_batch()
         raise EvaluationError(
             f"out of memory in epoch {epoch} with batches of {tried} images, and fewer are not tried",
             "lower the resolution",
         )
 
-    def _found(self, slot: Nowhere, budget: int) -> tuple[Kept | None, Recipe | None]:
+    def _found(self, slot: CheckpointFile | NoCheckpoint, budget: int) -> tuple[Checkpoint | None, Recipe | None]:
         """What is kept of a training, and the recipe with the batch that it had come to."""
         kept = slot.read(budget)
         recipe: Recipe | None = self.recipe
         while kept is not None and recipe is not None and recipe.batch_size != kept.batch_size:
-            recipe = recipe.smaller()
+            recipe = recipe.with_half_batch()
         if recipe is None:
-            slot.pass_over()
+            slot.report_unusable()
             return None, self.recipe
         return kept, recipe
 
@@ -148,24 +148,30 @@ class TrainEvaluator:
             self._lowered[arch] = recipe.batch_size
 
     def _trained(
-        self, arch: Architecture, budget: int, recipe: Recipe, told: list[float], slot: Nowhere, kept: Kept | None
+        self,
+        arch: Architecture,
+        budget: int,
+        recipe: Recipe,
+        told: list[float],
+        slot: CheckpointFile | NoCheckpoint,
+        kept: Checkpoint | None,
     ) -> Iterator[float]:
         """Train from the beginning or from what is kept; what is told is added to `told`.
 
         Raises:
-            UnfitError: what is kept does not fit; nothing was told.
+            CheckpointMismatchError: what is kept does not fit; nothing was told.
         """
         with self._epoch(0):
             training = self._start(self._adapted(arch), budget, recipe)
             if kept is not None:
-                kept.give(training)
+                kept.restore(training)
         if kept is not None:
             told.extend(kept.accuracies)
             yield from kept.accuracies
         for epoch in range(kept.epoch + 1 if kept else 1, budget + 1):
             with self._epoch(epoch) as generator:
                 training.epoch(epoch, generator)
-                accuracy = training.accuracy()
+                accuracy = training.validate()
             is_new = epoch > len(told)
             if is_new:
                 told.append(accuracy)
@@ -177,7 +183,7 @@ class TrainEvaluator:
         """The same training of other weights, in another order; see `Reseedable`."""
         other = attrs.evolve(self, seed=seed)
         if self._shelf is not None and other._shelf is not None:
-            other._shelf.given_up.update(self._shelf.given_up)
+            other._shelf.abandoned.update(self._shelf.abandoned)
         return other
 
     def to_send(self) -> "TrainEvaluator":
@@ -204,7 +210,7 @@ class TrainEvaluator:
             "images": {"train": len(self.data.train), "val": len(self.data.val)},
             "recipe": attrs.asdict(self.recipe),
             "seed": self.seed,
-            "precision": precision_on(self.device, self.recipe.precision),
+            "precision": resolve_precision(self.device, self.recipe.precision),
             "metric": self.metric,
             "environment": {
                 "device": self.device,
@@ -229,10 +235,10 @@ class TrainEvaluator:
     def _estimate(self, arch: Architecture, batches: int) -> float:
         with self._epoch(1) as generator:
             training = self._start(self._adapted(arch), 1, self.recipe)
-            batch, checks = training.deal(generator)[0], training.val_batches()
+            batch, checks = training.shuffled_batches(generator)[0], training.val_batches()
             # Reading a number waits for the device.
             step = median_seconds(lambda: training.step(batch, 0.0, generator).item(), batches)
-            check = median_seconds(lambda: training.right(checks[0]).sum().item(), batches)
+            check = median_seconds(lambda: training.correct(checks[0]).sum().item(), batches)
         return step * training.steps_per_epoch + check * len(checks)
 
     def _adapted(self, arch: Architecture) -> Architecture:
@@ -241,7 +247,7 @@ class TrainEvaluator:
         adapted = arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes)
         return self.recipe.adapt(adapted)
 
-    def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> Training:
+    def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> TrainingRun:
         model = build_model(arch)
         if recipe.quiet_start:
             start_quietly(model)
@@ -249,14 +255,17 @@ class TrainEvaluator:
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Validation takes no more memory than a step where its batch is lowered alike.
         val_batch = max(1, VAL_BATCH * recipe.batch_size // self.recipe.batch_size)
-        return Training(self.data, model, recipe, budget, self.device, self.on_batch, self.metric, val_batch)
+        return TrainingRun(self.data, model, recipe, budget, self.device, self.on_batch, self.metric, val_batch)
 
     @property
     def _may_round(self) -> bool:
-        return PRECISIONS[precision_on(self.device, self.recipe.precision)].tf32
+        return PRECISIONS[resolve_precision(self.device, self.recipe.precision)].tf32
 
     @contextmanager
     def _epoch(self, epoch: int) -> Iterator[Generator]:
         """Seeds of its own for every epoch, so that nothing is carried over a `yield`."""
-        with seeded(self.seed * 1_000_003 + epoch, self.device, tf32=self._may_round) as generator, noticed(epoch):
+        with (
+            seeded(self.seed * 1_000_003 + epoch, self.device, tf32=self._may_round) as generator,
+            unified_memory_errors(epoch),
+        ):
             yield generator

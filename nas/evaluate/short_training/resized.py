@@ -13,7 +13,7 @@ from nas.data.load import load_images
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.train.defaults import METRIC_NAMES
 from nas.train.device import find_device
-from nas.train.precision import precision_on
+from nas.train.precision import resolve_precision
 from nas.train.recipe import Recipe
 
 # Held at once: as many as the evaluators that a check compares in turn; more would take memory for little.
@@ -67,7 +67,7 @@ class TrainEvaluators:
             "images": self.images,
             "fingerprint": self.fingerprint,
             "recipe": attrs.asdict(self.recipe),
-            "precision": precision_on(self.device, self.recipe.precision),
+            "precision": resolve_precision(self.device, self.recipe.precision),
             # Studies from before there was a choice say nothing of it.
             **({} if self.metric == METRIC_NAMES[0] else {"metric": self.metric}),
         }

@@ -15,11 +15,11 @@ from nas.evaluate.supernet.weights import Name
 from nas.train.tensor_file import FileKind
 
 KIND = FileKind(
-    word="supernet",
+    content="supernet",
     format=1,
-    ending=".supernet.pt",
-    remedy="delete it to train anew, or put a whole copy in its place",
-    elsewhere="give another --supernet-dir",
+    suffix=".supernet.pt",
+    file_remedy="delete it to train anew, or put a whole copy in its place",
+    folder_remedy="give another --supernet-dir",
 )
 
 
@@ -59,7 +59,7 @@ def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     try:
         _wait_for(lock, lambda: say(f"another process trains the supernet of {path}; its weights are waited for"))
     except OSError as error:
-        raise NasError(f"{path.parent} cannot be written to: {error.strerror or error}", KIND.elsewhere) from None
+        raise NasError(f"{path.parent} cannot be written to: {error.strerror or error}", KIND.folder_remedy) from None
     try:
         yield
     finally:
@@ -117,7 +117,7 @@ def take_in(tensors: Mapping[Name, Tensor], held: Mapping[Name, Tensor]) -> None
     """
     sizes = {name: tensor.shape for name, tensor in tensors.items()}
     if sizes != {name: tensor.shape for name, tensor in held.items()}:
-        raise EvaluationError("the supernet's weights have other shapes than its space", KIND.remedy)
+        raise EvaluationError("the supernet's weights have other shapes than its space", KIND.file_remedy)
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(held[name])

@@ -162,7 +162,7 @@ class SupernetEvaluator:
             return 0.0
         training = self._begun()
         with training.seeded(1) as generator:
-            batch = training.deal(generator)[0]
+            batch = training.shuffled_batches(generator)[0]
             step = median_seconds(lambda: training.step(batch, 0.0, generator), 3)
         return left * training.steps_per_epoch * step
 

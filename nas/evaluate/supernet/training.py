@@ -14,10 +14,10 @@ from nas.data.augment import Scaling
 from nas.data.base import ImageData
 from nas.evaluate.supernet.recipe import Paths, SupernetRecipe
 from nas.evaluate.supernet.weights import SharedWeights
-from nas.train.feed import Feed, make_feed, moved_about
+from nas.train.loader import BatchLoader, augment_batch, make_loader
 from nas.train.loop import OnBatch
-from nas.train.losses import Losses
-from nas.train.memory import explained
+from nas.train.losses import LossMonitor
+from nas.train.memory import memory_errors_of_network
 from nas.train.seeded import seeded
 
 
@@ -41,7 +41,7 @@ class SupernetTraining:
     device: str
     on_batch: OnBatch | None = None
     optimizer: Optimizer = field(init=False)
-    train: Feed = field(init=False)
+    train: BatchLoader = field(init=False)
     scaling: Scaling = field(init=False)
 
     @optimizer.default
@@ -49,8 +49,8 @@ class SupernetTraining:
         return self.recipe.training.make_optimizer(self.weights.parameters())
 
     @train.default
-    def _move_train(self) -> Feed:
-        return make_feed(self.data.train, self.device)
+    def _move_train(self) -> BatchLoader:
+        return make_loader(self.data.train, self.device)
 
     @scaling.default
     def _make_scaling(self) -> Scaling:
@@ -59,7 +59,7 @@ class SupernetTraining:
     @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch."""
-        return self.recipe.training.steps(len(self.train))
+        return self.recipe.training.steps_per_epoch(len(self.train))
 
     def epoch(self, number: int) -> float:
         """Train the epoch `number`, counted from 1; seconds that it took.
@@ -68,13 +68,13 @@ class SupernetTraining:
             EvaluationError: a loss is not finite, the training diverges, or memory ran out.
         """
         begun, steps = time.monotonic(), self.recipe.epochs * self.steps_per_epoch
-        losses = Losses(self.data.num_classes)
+        losses = LossMonitor(self.data.num_classes)
         with (
             self.seeded(number) as generator,
-            explained(f"in epoch {number} of the supernet", "lower batch_size or the resolution"),
+            memory_errors_of_network(f"in epoch {number} of the supernet", "lower batch_size or the resolution"),
         ):
-            for step, batch in enumerate(self.deal(generator), (number - 1) * self.steps_per_epoch):
-                loss = self.step(batch, self.recipe.training.rate((step + 0.5) / steps), generator)
+            for step, batch in enumerate(self.shuffled_batches(generator), (number - 1) * self.steps_per_epoch):
+                loss = self.step(batch, self.recipe.training.learning_rate_at((step + 0.5) / steps), generator)
                 losses.add(number, step + 1, loss)
                 if self.on_batch is not None:
                     self.on_batch(step + 1, steps, loss)
@@ -84,14 +84,14 @@ class SupernetTraining:
         """Seeds of its own for every epoch, so that one may begin where another process was ended."""
         return seeded(self.seed * 1_000_003 + epoch, self.device)
 
-    def deal(self, generator: Generator) -> tuple[Tensor, ...]:
+    def shuffled_batches(self, generator: Generator) -> tuple[Tensor, ...]:
         """Shuffled indices `(B,)` by the batch, of equal sizes give or take one."""
         return torch.randperm(len(self.train), generator=generator).tensor_split(self.steps_per_epoch)
 
     def step(self, batch: Tensor, learning_rate: float, generator: Generator) -> float:
         """One step of all its networks on the images of these indices `(B,)`; their mean loss before it."""
         taken, labels = self.train.take(batch)
-        bytes_ = moved_about(taken, self.data, self.recipe.training.shift, generator)
+        bytes_ = augment_batch(taken, self.data, self.recipe.training.shift, generator)
         images = self.scaling(bytes_.contiguous(memory_format=torch.channels_last))
         paths = self.recipe.paths(self.weights.places.space, generator)
         self.optimizer.zero_grad()

@@ -21,7 +21,7 @@ from nas.errors import EvaluationError, NasError
 from nas.models.blocks import ACTIVATIONS
 from nas.models.build import build_model
 from nas.train.device import find_device
-from nas.train.memory import explained
+from nas.train.memory import memory_errors_of_network
 from nas.train.seeded import seeded
 
 IMAGES = 32
@@ -95,7 +95,7 @@ class Naswot:
         """In how many bits the codes of two images agree, `(N, N)`."""
         adapted = arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes)
         with (
-            explained(f"with {len(self.batch)} images at once", "lower the resolution"),
+            memory_errors_of_network(f"with {len(self.batch)} images at once", "lower the resolution"),
             seeded(self.seed, self.device),
             torch.inference_mode(),
         ):
