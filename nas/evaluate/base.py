@@ -40,10 +40,10 @@ class Evaluator(Protocol):
 
 
 @runtime_checkable
-class Remarking(Protocol):
+class HasMetadata(Protocol):
     """An evaluator that has more to say of an architecture than accuracies."""
 
-    def remarks(self, arch: Architecture) -> Mapping[str, Any]:
+    def metadata(self, arch: Architecture) -> Mapping[str, Any]:
         """What to keep of an architecture beside its accuracies, as plain JSON values; {} where there is nothing.
 
         Asked right after its evaluation, in the same process; asking again gives the same.

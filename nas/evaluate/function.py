@@ -67,7 +67,7 @@ class FunctionEvaluator:
         self._remarks[arch] = remarks
         yield accuracy
 
-    def remarks(self, arch: Architecture) -> Mapping[str, Any]:
+    def metadata(self, arch: Architecture) -> Mapping[str, Any]:
         """What the last call for the architecture gave beside its accuracy."""
         return self._remarks.get(arch, {})
 

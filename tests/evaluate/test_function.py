@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, NasError
-from nas.evaluate.base import Evaluator, Limited, Remarking
+from nas.evaluate.base import Evaluator, HasMetadata, Limited
 from nas.evaluate.function import FunctionEvaluator, load_function
 from tests.contracts.evaluator import OTHER, SMALL, EvaluatorContract
 
@@ -54,7 +54,7 @@ class TestFunctionOfAPair(EvaluatorContract):
 @given(st.floats(0, 1) | st.sampled_from([0, 1, np.float32(0.5), np.float64(0.25), np.int8(1), Fraction(1, 4)]))
 def test_real_numbers_from_0_to_1_are_taken(result: Any) -> None:
     assert evaluated(giving(result)) == float(result)
-    assert giving(result).remarks(SMALL) == {}
+    assert giving(result).metadata(SMALL) == {}
     assert evaluated(giving((result, {}))) == float(result)
 
 
@@ -63,13 +63,13 @@ def test_remarks_are_those_of_the_last_call_for_an_architecture() -> None:
     evaluator = FunctionEvaluator(lambda _arch: next(results), "mine:accuracy")
     list(evaluator.evaluate(SMALL, 1))
     list(evaluator.evaluate(OTHER, 1))
-    assert (evaluator.remarks(SMALL), evaluator.remarks(OTHER)) == ({"run": 1, "of": [1, 2]}, {"run": 2})
+    assert (evaluator.metadata(SMALL), evaluator.metadata(OTHER)) == ({"run": 1, "of": [1, 2]}, {"run": 2})
     list(evaluator.evaluate(SMALL, 1))
     list(evaluator.evaluate(OTHER, 1))
-    assert (evaluator.remarks(SMALL), evaluator.remarks(OTHER)) == ({}, {"run": 3})
+    assert (evaluator.metadata(SMALL), evaluator.metadata(OTHER)) == ({}, {"run": 3})
     with pytest.raises(EvaluationError):
         list(evaluator.evaluate(OTHER, 1))
-    assert evaluator.remarks(OTHER) == {}
+    assert evaluator.metadata(OTHER) == {}
 
 
 def test_what_is_kept_does_not_change_with_what_was_given() -> None:
@@ -77,7 +77,7 @@ def test_what_is_kept_does_not_change_with_what_was_given() -> None:
     evaluator = giving((0.5, kept))
     evaluated(evaluator)
     kept["seeds"].append(2)
-    assert evaluator.remarks(SMALL) == {"seeds": [1]}
+    assert evaluator.metadata(SMALL) == {"seeds": [1]}
 
 
 LOOP: dict[str, Any] = {}
@@ -119,7 +119,7 @@ def test_what_is_no_accuracy_is_told(case: str) -> None:
     assert caught.value.problem.startswith("mine:accuracy gave")
     assert "\n" not in caught.value.problem
     assert caught.value.remedy.startswith("return a number from 0 to 1, or that and a dict of plain JSON values")
-    assert evaluator.remarks(SMALL) == {}
+    assert evaluator.metadata(SMALL) == {}
 
 
 def test_what_the_function_raises_passes_through_when_it_is_asked() -> None:
@@ -152,9 +152,9 @@ def test_a_function_of_the_working_directory_is_found(
     evaluator = import_from("own_module:score", text)
     (tmp_path / "own_other.py").write_text("half = 0.5\n")
     assert evaluated(evaluator) == 0.5
-    assert isinstance(evaluator, Remarking)
+    assert isinstance(evaluator, HasMetadata)
     assert not isinstance(evaluator, Limited)
-    assert evaluator.remarks(SMALL) == {"stages": 1}
+    assert evaluator.metadata(SMALL) == {"stages": 1}
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     assert evaluator.describe() == {
         "evaluator": "python",

@@ -23,7 +23,7 @@ from nas.arch.canonical import canonical
 from nas.arch.code import format_json, format_text
 from nas.arch.spec import Architecture, Stage
 from nas.errors import DataError, EvaluationError, MissingPackageError
-from nas.evaluate.base import Evaluator, Limited, Remarking
+from nas.evaluate.base import Evaluator, HasMetadata, Limited
 from nas.evaluate.table.evaluator import TableEvaluator, read_table
 from nas.evaluate.table.rows import canonical_by_runs
 from nas.space.decode import SearchSpace
@@ -123,7 +123,7 @@ def test_what_is_written_is_read_back(
     assert evaluator.architectures() == tuple(expected)
     assert accuracies(evaluator, evaluator.architectures()) == [pair[0] for pair in expected.values()]
     for arch, pair in expected.items():
-        assert evaluator.remarks(arch) == {"accuracy_mean": pytest.approx(sum(pair) / 2), "accuracy_seeds": pair}
+        assert evaluator.metadata(arch) == {"accuracy_mean": pytest.approx(sum(pair) / 2), "accuracy_seeds": pair}
 
 
 @st.composite
@@ -175,14 +175,14 @@ def test_the_column_that_a_search_sees(
     evaluator = read_table(write(tmp_path, pd.DataFrame(frame)), small(), column)
     assert evaluator.describe()["column"] == seen
     assert accuracies(evaluator, evaluator.architectures()) == [accuracy]
-    assert evaluator.remarks(evaluator.architectures()[0]) == {"accuracy_mean": 0.25, "accuracy_seeds": [0.0, 0.5]}
+    assert evaluator.metadata(evaluator.architectures()[0]) == {"accuracy_mean": 0.25, "accuracy_seeds": [0.0, 0.5]}
 
 
 def test_columns_that_say_nothing_are_passed_over_when_asked(tmp_path: Path) -> None:
     frame = pd.DataFrame({"arch": ["000100"], "acc": [0.5], "op0": [1], "op1": [2], "": [0]})
     evaluator = read_table(write(tmp_path, frame), small(), ignore=("op*", ""))
     assert accuracies(evaluator, evaluator.architectures()) == [0.5]
-    assert evaluator.remarks(evaluator.architectures()[0]) == {}
+    assert evaluator.metadata(evaluator.architectures()[0]) == {}
 
 
 def test_frames_with_an_index_and_other_types_are_read(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_frames_with_an_index_and_other_types_are_read(tmp_path: Path) -> None:
 def test_what_it_says_of_itself(tmp_path: Path) -> None:
     path = write(tmp_path, pd.DataFrame({"arch": ["000100"], "acc": [0.5]}))
     evaluator = read_table(path, small())
-    assert isinstance(evaluator, Remarking)
+    assert isinstance(evaluator, HasMetadata)
     assert isinstance(evaluator, Limited)
     assert evaluator.describe() == {
         "evaluator": "table",
@@ -214,7 +214,7 @@ def test_a_network_that_is_not_there_is_told_when_it_is_asked_for(tmp_path: Path
     asked = evaluator.evaluate(network((2, 1, 1, 1, 1, 1)), 1)
     with pytest.raises(EvaluationError, match=r"table table\.csv has no row for this network: stem conv k3 .*mbconv"):
         next(asked)
-    assert evaluator.remarks(network((2, 1, 1, 1, 1, 1))) == {}
+    assert evaluator.metadata(network((2, 1, 1, 1, 1, 1))) == {}
 
 
 CSV = "arch,acc"
@@ -433,11 +433,11 @@ def test_all_of_nasbench_macro_is_read(macro: Path, tmp_path: Path) -> None:
     assert evaluator.describe()["column"] == "acc_seed0"
     archs = [space.from_picks([int(digit) for digit in code]) for code in frame["arch"]]
     assert accuracies(evaluator, archs) == (frame["acc_seed0"] / 100).tolist()
-    means = [evaluator.remarks(arch)["accuracy_mean"] for arch in archs]
+    means = [evaluator.metadata(arch)["accuracy_mean"] for arch in archs]
     np.testing.assert_allclose(means, frame["acc_mean"] / 100, atol=1e-6)
-    seeds = [evaluator.remarks(arch)["accuracy_seeds"] for arch in archs]
+    seeds = [evaluator.metadata(arch)["accuracy_seeds"] for arch in archs]
     np.testing.assert_array_equal(seeds, frame[["acc_seed0", "acc_seed1", "acc_seed2"]] / 100)
     again = read_table(write(tmp_path, frame.drop(columns=["op0", "op1"])), space, "acc_seed2", ["op?"])
     assert again.architectures() == evaluator.architectures()
     assert accuracies(again, archs) == (frame["acc_seed2"] / 100).tolist()
-    assert json.dumps(dict(again.remarks(archs[0]))) == json.dumps(dict(evaluator.remarks(archs[0])))
+    assert json.dumps(dict(again.metadata(archs[0]))) == json.dumps(dict(evaluator.metadata(archs[0])))

@@ -149,14 +149,14 @@ def test_standings_order_architectures_as_their_scores_do(name: str) -> None:
     evaluator = ZeroCostEvaluator(name, SPACE, sample=16)
     archs = [SPACE.from_picks(picks) for picks in SPACE.enumerate()]
     standings = [standing(evaluator, arch) for arch in archs]
-    raw = [evaluator.remarks(arch)[name] for arch in archs]
+    raw = [evaluator.metadata(arch)[name] for arch in archs]
     assert kendalltau(standings, raw).statistic == pytest.approx(1)
     assert len(set(standings)) == len(set(raw)) > 1
 
 
 def test_remarks_hold_the_parts_and_scores_hold_all() -> None:
     evaluator = ZeroCostEvaluator("combined", SPACE, Fake(), sample=8)
-    assert evaluator.remarks(SMALL) == {"naswot": -8.0, "distinctness": 8.0, "depth": 1.0}
+    assert evaluator.metadata(SMALL) == {"naswot": -8.0, "distinctness": 8.0, "depth": 1.0}
     assert evaluator.scores(SMALL).keys() == {"naswot", "distinctness", "depth", "macs", "params"}
     assert ZeroCostEvaluator("macs", SPACE, Fake(), sample=8).scores(SMALL).keys() == {"depth", "macs", "params"}
 

@@ -296,12 +296,12 @@ def test_a_halved_batch_stays_halved_in_a_resumed_run(tmp_path: Path, last: int)
     """The run has one epoch of three steps with the full batch, then five epochs of six steps with half of it."""
     uninterrupted_evaluator = make_evaluator(None)
     expected = list(uninterrupted_evaluator.evaluate(ARCH, EPOCHS))
-    assert uninterrupted_evaluator.remarks(ARCH) == {"batch_size": 10}
+    assert uninterrupted_evaluator.metadata(ARCH) == {"batch_size": 10}
     assert train_until(tmp_path, last) == expected[: max(1, (last - 1) // 6)]
     steps = Steps()
     rest = make_evaluator(tmp_path, on_batch=steps)
     assert list(rest.evaluate(ARCH, EPOCHS)) == expected
-    assert rest.remarks(ARCH) == {"batch_size": 10}
+    assert rest.metadata(ARCH) == {"batch_size": 10}
     assert len(steps.losses) == 30 - (last - 1) // 6 * 6
 
 
@@ -446,7 +446,7 @@ def test_running_out_of_memory_while_loading_is_no_mismatch(checkpoint: Path, mo
     half = RECIPE.with_half_batch()
     assert half is not None
     assert list(evaluator.evaluate(ARCH, EPOCHS)) == list(make_evaluator(None, recipe=half).evaluate(ARCH, EPOCHS))
-    assert (messages, evaluator.remarks(ARCH)) == ([], {"batch_size": 10})
+    assert (messages, evaluator.metadata(ARCH)) == ([], {"batch_size": 10})
 
 
 def test_a_full_disk_is_reported_once_and_the_run_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -500,7 +500,7 @@ def test_too_little_memory_for_a_file_does_not_halve_the_batch(tmp_path: Path, m
     messages: list[str] = []
     evaluator = make_evaluator(tmp_path, say=messages.append)
     assert list(evaluator.evaluate(ARCH, EPOCHS)) == uninterrupted()[0]
-    assert evaluator.remarks(ARCH) == {}
+    assert evaluator.metadata(ARCH) == {}
     assert len(messages) == 1
     assert "too little memory" in messages[0]
 

@@ -54,7 +54,7 @@ def test_a_run_out_of_memory_starts_again_with_half_the_batch_until_it_fits(
     limit(fits)
     evaluator = make_evaluator()
     assert list(evaluator.evaluate(ARCH, 3)) == expected
-    assert evaluator.remarks(ARCH) == {"batch_size": fits}
+    assert evaluator.metadata(ARCH) == {"batch_size": fits}
 
 
 def test_accuracies_that_were_yielded_are_not_yielded_again_after_a_restart(limit: Callable[..., None]) -> None:
@@ -81,10 +81,10 @@ def test_a_run_with_enough_memory_reports_no_batch_size_even_after_one_without(
     evaluator = make_evaluator()
     limit(16)
     list(evaluator.evaluate(ARCH, 1))
-    assert evaluator.remarks(ARCH) == {"batch_size": 16}
+    assert evaluator.metadata(ARCH) == {"batch_size": 16}
     monkeypatch.undo()
     list(evaluator.evaluate(ARCH, 1))
-    assert evaluator.remarks(ARCH) == {}
+    assert evaluator.metadata(ARCH) == {}
     assert evaluator == make_evaluator(data=evaluator.data)
 
 

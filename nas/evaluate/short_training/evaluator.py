@@ -195,7 +195,7 @@ class TrainEvaluator:
         share(self.data)
         return attrs.evolve(self, on_batch=None, say=say_nothing)
 
-    def remarks(self, arch: Architecture) -> Mapping[str, Any]:
+    def metadata(self, arch: Architecture) -> Mapping[str, Any]:
         """The batch size of its last evaluation where memory ran out with the recipe's."""
         return {"batch_size": self._lowered[arch]} if arch in self._lowered else {}
 

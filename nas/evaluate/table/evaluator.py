@@ -61,7 +61,7 @@ class TableEvaluator:
             raise EvaluationError(f"table {self.table} has no row for this network: {told}", "add one")
         yield known.accuracy
 
-    def remarks(self, arch: Architecture) -> Mapping[str, Any]:
+    def metadata(self, arch: Architecture) -> Mapping[str, Any]:
         """Accuracies of all seeds and their mean, where the table has seeds."""
         known = self.rows.get(canonical(arch))
         if known is None or not known.seeds:

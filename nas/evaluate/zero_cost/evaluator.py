@@ -211,7 +211,7 @@ class ZeroCostEvaluator:
     def _standings(self, arch: Architecture) -> Iterator[float]:
         yield self.scale.standing(self._parts(arch))
 
-    def remarks(self, arch: Architecture) -> Mapping[str, Any]:
+    def metadata(self, arch: Architecture) -> Mapping[str, Any]:
         """The raw scores that the standing is made of."""
         return dict(zip(find_parts(self.name), self._parts(arch), strict=True))
 
