@@ -95,7 +95,7 @@ def main() -> None:
         seed=given.seed,
         device=given.device,
         verdict=given.verdict,
-        say=lambda message: print(message, f"({time.process_time():.0f} s of processor)", flush=True),
+        notify=lambda message: print(message, f"({time.process_time():.0f} s of processor)", flush=True),
     )
     print(json.dumps(measure(evaluator, choose(given.table, given.networks)), indent=1))
 

@@ -5,10 +5,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from nas.arch.spec import Architecture
 
-Say = Callable[[str], None]  # told a sentence
+Notify = Callable[[str], None]  # told a sentence
 
 
-def say_nothing(_message: str) -> None:
+def ignore_message(_message: str) -> None:
     """Where nobody listens."""
 
 

@@ -131,15 +131,19 @@ def test_room_is_asked_for_before_images_are_moved(monkeypatch: pytest.MonkeyPat
 
 
 def test_callbacks_stay(tmp_path: Path) -> None:
-    def say(_message: str) -> None:
+    def notify(_message: str) -> None:
         raise AssertionError
 
     def on_batch(_step: int, _steps: int, _loss: float) -> None:
         raise AssertionError
 
     data, space = make_data(), make_space(SMALLEST)
-    train = TrainEvaluator(data, recipe=RECIPE, on_batch=on_batch, say=say, checkpoints=tmp_path, checkpoint_s=0.0)
-    supernet = SupernetEvaluator(space, data, tmp_path, SupernetRecipe(1, training=RECIPE), on_batch=on_batch, say=say)
+    train = TrainEvaluator(
+        data, recipe=RECIPE, on_batch=on_batch, notify=notify, checkpoints=tmp_path, checkpoint_s=0.0
+    )
+    supernet = SupernetEvaluator(
+        space, data, tmp_path, SupernetRecipe(1, training=RECIPE), on_batch=on_batch, notify=notify
+    )
     for evaluator, arch in ((train, TINY), (supernet, space.from_picks([0] * len(space.choices)))):
         with pytest.raises(AttributeError, match="local"):
             pickle.dumps(evaluator)

@@ -340,7 +340,7 @@ class TestSupernetEvaluator(EvaluatorContract):
 def test_weights_are_trained_once_for_all_targets(trained: Path) -> None:
     said: list[str] = []
     steps: list[int] = []
-    again = evaluator(trained, say=said.append, on_batch=lambda step, *_: steps.append(step))
+    again = evaluator(trained, notify=said.append, on_batch=lambda step, *_: steps.append(step))
     whole = next(again.evaluate(archs()[0], 1))
     larger = evaluator(trained, space=make_space(SMALLEST).for_target(resolution=224, classes=1000))
     arch = archs()[0].adapted(resolution=224, classes=1000)
@@ -431,7 +431,7 @@ def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(tmp_p
         evaluator(tmp_path, on_batch=interrupt).prepare()
     assert kept(tmp_path)["epoch"] == 1
     said: list[str] = []
-    evaluator(tmp_path, say=said.append).prepare()
+    evaluator(tmp_path, notify=said.append).prepare()
     assert "is trained on from epoch 1 to epoch 3" in said[0]
     assert alike(kept(tmp_path), kept(trained))
 
@@ -457,11 +457,11 @@ def _train_while_another_waits(folder: Path) -> None:
         while done == 1 and not list(folder.glob("*.waits")) and time.monotonic() - begun < 60:
             time.sleep(0.05)
 
-    def say(message: str) -> None:
+    def notify(message: str) -> None:
         if "another process trains" in message:
             (folder / f"{os.getpid()}.waits").touch()
 
-    evaluator(folder, on_batch=hold, say=say).prepare()
+    evaluator(folder, on_batch=hold, notify=notify).prepare()
 
 
 @pytest.mark.slow

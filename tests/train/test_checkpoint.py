@@ -120,7 +120,7 @@ def test_accuracies_of_the_checkpoint_are_yielded_before_training_continues(tmp_
     train_until(tmp_path, 11)
     rest = Steps()
     messages: list[str] = []
-    accuracies = make_evaluator(tmp_path, on_batch=rest, say=messages.append).evaluate(ARCH, EPOCHS)
+    accuracies = make_evaluator(tmp_path, on_batch=rest, notify=messages.append).evaluate(ARCH, EPOCHS)
     assert list(islice(accuracies, 3)) == uninterrupted()[0][:3]
     assert rest.losses == []
     next(accuracies)
@@ -317,7 +317,7 @@ def check_is_ignored(folder: Path, phrase: str) -> None:
     """Check that a run ignores a checkpoint with a message that contains the phrase, and starts again."""
     messages: list[str] = []
     steps = Steps()
-    accuracies = make_evaluator(folder, on_batch=steps, say=messages.append).evaluate(ARCH, EPOCHS)
+    accuracies = make_evaluator(folder, on_batch=steps, notify=messages.append).evaluate(ARCH, EPOCHS)
     next(accuracies)
     assert len(messages) == 1
     assert phrase in messages[0]
@@ -426,7 +426,7 @@ def test_a_state_that_does_not_fit_the_run_is_ignored(checkpoint: Path, part: st
     values["state"][part] = {"losses": ["much"], "optimizer": {0: {"exp_avg": torch.zeros(1)}}}.get(part, {})
     torch.save(values, path)
     messages: list[str] = []
-    accuracies = list(make_evaluator(checkpoint.parent, recipe=recipe, say=messages.append).evaluate(ARCH, EPOCHS))
+    accuracies = list(make_evaluator(checkpoint.parent, recipe=recipe, notify=messages.append).evaluate(ARCH, EPOCHS))
     assert accuracies == uninterrupted(recipe)[0]
     assert len(messages) == 1
     assert "does not fit its training run" in messages[0]
@@ -442,7 +442,7 @@ def test_running_out_of_memory_while_loading_is_no_mismatch(checkpoint: Path, mo
 
     monkeypatch.setattr(TrainingRun, "load_state_dict", fail)
     messages: list[str] = []
-    evaluator = make_evaluator(checkpoint.parent, say=messages.append)
+    evaluator = make_evaluator(checkpoint.parent, notify=messages.append)
     half = RECIPE.with_half_batch()
     assert half is not None
     assert list(evaluator.evaluate(ARCH, EPOCHS)) == list(make_evaluator(None, recipe=half).evaluate(ARCH, EPOCHS))
@@ -454,7 +454,7 @@ def test_a_full_disk_is_reported_once_and_the_run_continues(tmp_path: Path, monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     messages: list[str] = []
-    evaluator = make_evaluator(tmp_path, say=messages.append)
+    evaluator = make_evaluator(tmp_path, notify=messages.append)
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", fail)
         assert list(evaluator.evaluate(ARCH, EPOCHS)) == uninterrupted()[0]
@@ -470,7 +470,7 @@ def test_a_disk_that_fills_up_keeps_the_last_complete_file(checkpoint: Path) -> 
     messages: list[str] = []
     resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
     try:
-        accuracies = list(islice(make_evaluator(checkpoint.parent, say=messages.append).evaluate(ARCH, EPOCHS), 4))
+        accuracies = list(islice(make_evaluator(checkpoint.parent, notify=messages.append).evaluate(ARCH, EPOCHS), 4))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert accuracies == uninterrupted()[0][:4]
@@ -484,12 +484,12 @@ def test_a_folder_that_cannot_be_used_is_reported_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     messages: list[str] = []
     assert (
-        list(make_evaluator(tmp_path / "file" / "below", say=messages.append).evaluate(ARCH, EPOCHS))
+        list(make_evaluator(tmp_path / "file" / "below", notify=messages.append).evaluate(ARCH, EPOCHS))
         == uninterrupted()[0]
     )
     assert len(messages) == 2  # the file cannot be read, and the folder cannot be created
     messages.clear()
-    assert list(make_evaluator(tmp_path / "file", say=messages.append).evaluate(ARCH, EPOCHS)) == uninterrupted()[0]
+    assert list(make_evaluator(tmp_path / "file", notify=messages.append).evaluate(ARCH, EPOCHS)) == uninterrupted()[0]
 
 
 def test_too_little_memory_for_a_file_does_not_halve_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,7 +498,7 @@ def test_too_little_memory_for_a_file_does_not_halve_the_batch(tmp_path: Path, m
 
     monkeypatch.setattr(TrainingRun, "state_dict", fail)
     messages: list[str] = []
-    evaluator = make_evaluator(tmp_path, say=messages.append)
+    evaluator = make_evaluator(tmp_path, notify=messages.append)
     assert list(evaluator.evaluate(ARCH, EPOCHS)) == uninterrupted()[0]
     assert evaluator.metadata(ARCH) == {}
     assert len(messages) == 1

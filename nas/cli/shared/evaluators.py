@@ -160,7 +160,7 @@ def _train(_rest: str, given: Given) -> "Evaluator":
         on_batch=given.on_batch,
         metric=options["metric"],
         checkpoints=options["checkpoint_dir"],
-        say=given.say,
+        notify=given.say,
     )
 
 
@@ -179,7 +179,7 @@ def _supernet(_rest: str, given: Given) -> "Evaluator":
         seed=options["seed"],
         device=device,
         on_batch=given.on_batch,
-        say=given.say,
+        notify=given.say,
     )
 
 

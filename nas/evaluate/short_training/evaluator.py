@@ -15,7 +15,7 @@ from nas.arch.spec import Architecture
 from nas.data.base import ImageData
 from nas.data.share import share
 from nas.errors import EvaluationError, NasError
-from nas.evaluate.base import Say, say_nothing
+from nas.evaluate.base import Notify, ignore_message
 from nas.models.build import build_model
 from nas.models.start import start_quietly
 from nas.train.checkpoint import Checkpoint, CheckpointFile, CheckpointFolder, CheckpointMismatchError, NoCheckpoint
@@ -50,7 +50,7 @@ class TrainEvaluator:
             from there with the accuracies that it would have had, in another process if need be; see
             `CheckpointFolder`. None keeps none.
         checkpoint_s: seconds of training, below which they are not worth a file.
-        say: told in sentences what becomes of these files.
+        notify: told in sentences what becomes of these files.
 
     Raises:
         NasError: too few images, no such metric, or a precision that the device does not have.
@@ -64,13 +64,13 @@ class TrainEvaluator:
     metric: str = METRIC_NAMES[0]
     checkpoints: Path | None = None
     checkpoint_s: float = 30.0
-    say: Say = say_nothing
+    notify: Notify = ignore_message
     _shelf: CheckpointFolder | None = field(init=False, eq=False, repr=False)
     _lowered: dict[Architecture, int] = field(init=False, factory=dict, eq=False, repr=False)
 
     @_shelf.default
     def _make_shelf(self) -> CheckpointFolder | None:
-        return None if self.checkpoints is None else CheckpointFolder(self.checkpoints, self.checkpoint_s, self.say)
+        return None if self.checkpoints is None else CheckpointFolder(self.checkpoints, self.checkpoint_s, self.notify)
 
     def __attrs_post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -193,7 +193,7 @@ class TrainEvaluator:
             DataError: the images cannot be shared.
         """
         share(self.data)
-        return attrs.evolve(self, on_batch=None, say=say_nothing)
+        return attrs.evolve(self, on_batch=None, notify=ignore_message)
 
     def metadata(self, arch: Architecture) -> Mapping[str, Any]:
         """The batch size of its last evaluation where memory ran out with the recipe's."""

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from nas.errors import EvaluationError, NasError
+from nas.evaluate.base import Notify
 from nas.evaluate.supernet.weights import Name
 from nas.train.tensor_file import FileKind
 
@@ -48,7 +49,7 @@ def checkpoint_path(folder: Path, name: str, described: Mapping[str, Any]) -> Pa
 
 
 @contextmanager
-def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+def alone(path: Path, notify: Notify) -> Iterator[None]:
     """Keep other processes from training the same; waits while one does, and ends with this process at the latest.
 
     Raises:
@@ -57,7 +58,7 @@ def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     KIND.make_folder(path.parent)
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        _wait_for(lock, lambda: say(f"another process trains the supernet of {path}; its weights are waited for"))
+        _wait_for(lock, lambda: notify(f"another process trains the supernet of {path}; its weights are waited for"))
     except OSError as error:
         raise NasError(f"{path.parent} cannot be written to: {error.strerror or error}", KIND.folder_remedy) from None
     try:

@@ -17,7 +17,7 @@ from nas.data.augment import normalise
 from nas.data.base import ImageData, Images
 from nas.data.share import share
 from nas.errors import EvaluationError, NasError
-from nas.evaluate.base import Say, say_nothing
+from nas.evaluate.base import Notify, ignore_message
 from nas.evaluate.supernet.checkpoint import (
     Checkpoint,
     alone,
@@ -76,7 +76,7 @@ class SupernetEvaluator:
         verdict: "accuracy" is that of the most probable class; "probability" the one to expect where a class is drawn
             by the network's probabilities, the mean probability of the right one. It varies less with the images.
         on_batch: called after each step of the training.
-        say: told what becomes of the training, in sentences.
+        notify: told what becomes of the training, in sentences.
     """
 
     space: SearchSpace
@@ -87,7 +87,7 @@ class SupernetEvaluator:
     device: str = field(default="cpu", converter=find_device)
     verdict: str = "accuracy"
     on_batch: OnBatch | None = None
-    say: Say = say_nothing
+    notify: Notify = ignore_message
 
     def __attrs_post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -148,7 +148,7 @@ class SupernetEvaluator:
             DataError: the images cannot be shared.
         """
         share(self.data)
-        return attrs.evolve(self, on_batch=None, say=say_nothing)
+        return attrs.evolve(self, on_batch=None, notify=ignore_message)
 
     def seconds_to_prepare(self) -> float:
         """An estimate: the median of a few steps, times those that are left; 0 where the weights are trained.
@@ -213,7 +213,7 @@ class SupernetEvaluator:
     def _shared(self) -> SharedWeights:
         training = self._begun()
         if not self._is_whole(training, self._held()):
-            with alone(self.path, self.say):
+            with alone(self.path, self.notify):
                 held = self._held()  # another process may have trained meanwhile
                 if not self._is_whole(training, held):
                     self._train(training, held)
@@ -228,7 +228,7 @@ class SupernetEvaluator:
             take_in(training.weights.tensors, held.tensors)
         if held is None or held.epoch < self.recipe.epochs:
             return False
-        self.say(f"the supernet in {self.path} is used again; its training took {_time(held.seconds)}")
+        self.notify(f"the supernet in {self.path} is used again; its training took {_time(held.seconds)}")
         return True
 
     def _begun(self) -> SupernetTraining:
@@ -247,12 +247,12 @@ class SupernetEvaluator:
             training.optimizer.load_state_dict(dict(held.optimizer))
             done, seconds = held.epoch, held.seconds
         verb = f"is trained on from epoch {done}" if done else "is trained"
-        self.say(f"a supernet of space {self.space.name} {verb} to epoch {epochs}, and kept in {self.path}")
+        self.notify(f"a supernet of space {self.space.name} {verb} to epoch {epochs}, and kept in {self.path}")
         for epoch in range(done + 1, epochs + 1):
             seconds += training.epoch(epoch)
             state = training.optimizer.state_dict() if epoch < epochs else None
             write_checkpoint(self.path, Checkpoint(self._training, epoch, seconds, training.weights.tensors, state))
-            self.say(f"supernet: epoch {epoch} of {epochs}, about {_time(seconds / epoch * (epochs - epoch))} left")
+            self.notify(f"supernet: epoch {epoch} of {epochs}, about {_time(seconds / epoch * (epochs - epoch))} left")
 
     @cached_property
     def _inverse(self) -> Inverse:
