@@ -72,7 +72,7 @@ _WITHOUT_TORCH = (
     "nas.evaluate.base",
     "nas.evaluate.table",
     "nas.evaluate.function",
-    "nas.evaluate.by_seed",
+    "nas.evaluate.seeded_evaluators",
     "nas.evaluate.zero_cost.evaluator",
 )
 

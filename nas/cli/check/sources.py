@@ -95,12 +95,12 @@ def _own(text: str, options: Made) -> tuple[str, dict[str, Any]]:
 
 
 def _untrained(text: str, options: Made, space: "SearchSpace", fixed: "SearchSpace") -> "Source":
-    from nas.evaluate.by_seed import BySeed
+    from nas.evaluate.seeded_evaluators import SeededEvaluators
     from nas.fidelity.collect import Source
 
     kind, own = _own(text, options)
     seeds = _seeds(own) if _is_random(*split(kind)) else _seeds(own)[:1]
-    evaluators = BySeed(partial(make_one, kind, own, space, fixed=fixed), seeds[0])
+    evaluators = SeededEvaluators(partial(make_one, kind, own, space, fixed=fixed), seeds[0])
     evaluators.describe()  # what cannot be made is told before anything is judged
     epochs = own["supernet_epochs"] if kind == SUPERNET else None
     return Source(

@@ -12,7 +12,7 @@ _OWN = frozenset({"seed", "sample_seed", "sample_sha256", "environment"})
 
 
 @frozen(eq=False)
-class BySeed:
+class SeededEvaluators:
     """See `Evaluators`: one for each seed, made when it is first asked for; the resolution is its own affair.
 
     Attributes:
