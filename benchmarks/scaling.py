@@ -36,7 +36,7 @@ from nas.arch.spec import Architecture
 from nas.device.machine import this_machine
 from nas.device.words import Device
 from nas.evaluate.short_training.evaluator import TrainEvaluator
-from nas.evaluate.short_training.resized import images_of
+from nas.evaluate.short_training.resized import cached_images
 from nas.studies.opening import quiet_optuna
 from nas.workers.base import Call, Outcome, Single, Workers
 from nas.workers.processes import Place, Processes, find_cores
@@ -144,7 +144,7 @@ def rate(make: Make, warm_up: Sequence[Call], calls: Sequence[Call]) -> tuple[fl
 
 def make_calls(given: argparse.Namespace, arch: Architecture) -> tuple[list[Call], list[Call]]:
     """To warm up, and those that are timed; all with the same images."""
-    data = images_of(given.data, given.resolution, given.images)
+    data = cached_images(given.data, given.resolution, given.images)
     call = Call(Single(TrainEvaluator(data)), arch, given.resolution, 0, given.epochs)
     return [evolve(call, epochs=1)] * 2, [call] * given.trials
 

@@ -96,7 +96,7 @@ def test_it_trains_as_the_search_does() -> None:
 
 
 def test_few_resolutions_are_held_at_once() -> None:
-    resized.images_of.cache_clear()
+    resized.cached_images.cache_clear()
     for resolution in (8, 9, 10):
         SMALL.at(resolution, 0)
-    assert resized.images_of.cache_info().currsize == resized.RESOLUTIONS_HELD
+    assert resized.cached_images.cache_info().currsize == resized.RESOLUTIONS_HELD

@@ -154,9 +154,9 @@ def _say(message: str) -> None:
 
 
 def _images(options: Made) -> "ImageData":
-    from nas.evaluate.short_training.resized import images_of
+    from nas.evaluate.short_training.resized import cached_images
 
-    return images_of(options["data"], options["proxy_resolution"], options["images"])
+    return cached_images(options["data"], options["proxy_resolution"], options["images"])
 
 
 def _seeds(options: Made) -> range:

@@ -21,7 +21,7 @@ RESOLUTIONS_HELD = 3
 
 
 @lru_cache(maxsize=RESOLUTIONS_HELD)
-def images_of(source: str, resolution: int, images: int | None) -> ImageData:
+def cached_images(source: str, resolution: int, images: int | None) -> ImageData:
     """See `load_images`; the last few are held."""
     return load_images(source, resolution=resolution, images=images)
 
@@ -56,7 +56,7 @@ class TrainEvaluators:
         """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        data = images_of(self.source, resolution, self.images)
+        data = cached_images(self.source, resolution, self.images)
         return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe, metric=self.metric)
 
     def describe(self) -> Mapping[str, Any]:
