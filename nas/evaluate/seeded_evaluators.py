@@ -1,4 +1,4 @@
-"""Evaluators that train nothing, where evaluators for several seeds are asked for."""
+"""Evaluators of several seeds for evaluators that do not train each network."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,30 +7,32 @@ from attrs import field, frozen
 
 from nas.evaluate.base import Evaluator
 
-# What differs between evaluators of different seeds, and where they run.
-_OWN = frozenset({"seed", "sample_seed", "sample_sha256", "environment"})
+# Entries of a description that differ between seeds, or that name the machine.
+_SEED_ENTRIES = frozenset({"seed", "sample_seed", "sample_sha256", "environment"})
 
 
 @frozen(eq=False)
 class SeededEvaluators:
-    """See `Evaluators`: one for each seed, made when it is first asked for; the resolution is its own affair.
+    """Make one evaluator for each seed, when it is first requested; the requested resolution is ignored.
+
+    It implements `Evaluators` for evaluators that have images of their own, or none.
 
     Attributes:
-        make: the evaluator of a seed.
-        first: the seed whose evaluator describes them all.
+        make: Function that makes the evaluator of a seed.
+        first: Seed whose evaluator provides the description of all.
     """
 
     make: Callable[[int], Evaluator]
     first: int = 0
-    _made: dict[int, Evaluator] = field(factory=dict, init=False)
+    _evaluators: dict[int, Evaluator] = field(factory=dict, init=False)
 
-    def at(self, resolution: int, seed: int) -> Evaluator:  # noqa: ARG002 -- it has images of its own, or none
-        """See `Evaluators`."""
-        if seed not in self._made:
-            self._made[seed] = self.make(seed)
-        return self._made[seed]
+    def at(self, resolution: int, seed: int) -> Evaluator:  # noqa: ARG002 -- these evaluators have their own images
+        """Return the evaluator of a seed; see `Evaluators`."""
+        if seed not in self._evaluators:
+            self._evaluators[seed] = self.make(seed)
+        return self._evaluators[seed]
 
     def describe(self) -> Mapping[str, Any]:
-        """See `Evaluators`."""
+        """Return the description of the first evaluator without its seed and environment; see `Evaluators`."""
         described = self.at(0, self.first).describe()
-        return {key: value for key, value in described.items() if key not in _OWN}
+        return {key: value for key, value in described.items() if key not in _SEED_ENTRIES}

@@ -1,10 +1,25 @@
-"""A context in which torch's random numbers follow from a seed."""
+"""Seeds of epochs, and a context in which torch's random numbers follow from a seed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Generator
+
+# A prime above the number of epochs of any run: no two pairs of seed and epoch then have the same seed of an epoch.
+_SEED_DISTANCE = 1_000_003
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return the seed of an epoch.
+
+    Every epoch has a seed of its own, so that a run can be continued after any epoch without the state of a generator.
+
+    Args:
+        seed: Seed of the training run.
+        epoch: Number of the epoch, counted from 1; 0 is used for the initial weights.
+    """
+    return seed * _SEED_DISTANCE + epoch
 
 
 @contextmanager

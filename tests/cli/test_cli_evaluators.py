@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_told_in_one_message(run: Runner, case: str) -> Non
 def test_a_function_that_gives_no_accuracy_is_told(run: Runner) -> None:
     ran = run("--evaluator", "python:own:broken")
     assert ran.code == 1
-    assert "own:broken gave 'high' (str) as the accuracy, which is no number" in ran.err
+    assert "own:broken returned 'high' (str) as the accuracy, which is not a number" in ran.err
 
 
 @pytest.mark.parametrize("evaluator", [TABLE, PYTHON, DEPTH], ids=["table", "python", "zero-cost"])
