@@ -74,6 +74,8 @@ _WITHOUT_TORCH = (
     "nas.evaluate.function",
     "nas.evaluate.seeded_evaluators",
     "nas.evaluate.zero_cost.evaluator",
+    "nas.evaluate.zero_cost.scale",
+    "nas.evaluate.zero_cost.scores",
 )
 
 Edge = tuple[str, str]

@@ -13,7 +13,7 @@ from nas.arch.code import format_text
 from nas.cli.search import command as search
 from nas.cli.shared.evaluators import LOOK
 from nas.evaluate.supernet.recipe import SupernetRecipe
-from nas.evaluate.zero_cost.evaluator import PARTS, needs_images
+from nas.evaluate.zero_cost.scores import PARTS, needs_images
 from nas.space.files import find_space
 from tests.cli.conftest import ROOT, Nas, Ran
 

@@ -123,7 +123,7 @@ def _seconds_before(evaluators: "Evaluators", seed: int) -> float:
 
 def _is_random(kind: str, rest: str) -> bool:
     """Whether another seed gives other verdicts at once: a supernet would have to be trained anew."""
-    from nas.evaluate.zero_cost.evaluator import needs_images
+    from nas.evaluate.zero_cost.scores import needs_images
 
     return kind == ZERO_COST and needs_images(rest)
 
