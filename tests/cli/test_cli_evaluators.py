@@ -203,7 +203,7 @@ REFUSED = {
     "an empty file name": (("--evaluator", "table:"), ("no evaluator 'table:'",)),
     "too much": (("--evaluator", "train:cifar"), ("no evaluator 'train:cifar'",)),
     "a file that is not there": (("--evaluator", "table:absent.csv"), ("table absent.csv cannot be read",)),
-    "unknown columns": (("--evaluator", "table:all.csv"), ("table all.csv: nothing is known of 'op0'", "'op*'")),
+    "unknown columns": (("--evaluator", "table:all.csv"), ("table all.csv: unknown columns: 'op0'", "'op*'")),
     "no such column": ((*TABLE, "--accuracy", "top1"), ("no column of accuracies 'top1'", "acc_seed0")),
     "a screen with nothing before": ((*PYTHON, "--screen", "9"), ("only --evaluator CHEAP+COSTLY heeds --screen",)),
     "nothing before the plus": (("--evaluator", "+train"), ("no evaluator '+train'", "CHEAP+COSTLY")),
