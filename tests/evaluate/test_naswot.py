@@ -19,7 +19,7 @@ from nas.errors import EvaluationError, NasError
 from nas.evaluate.zero_cost import naswot
 from nas.evaluate.zero_cost.naswot import Naswot, code_kernel, log_determinant
 from nas.models.build import build_model
-from tests.evaluate.colours import make_data
+from tests.evaluate.colors import make_data
 
 TEXT = (
     "net resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0.2 act={}\nstem conv k3 s1 c8\n"

@@ -24,7 +24,7 @@ from nas.train import device, loop
 from nas.train.device import find_device
 from nas.train.loop import TrainingRun
 from nas.train.recipe import OPTIMIZERS, Recipe
-from tests.evaluate.colours import ARCH, make_data
+from tests.evaluate.colors import ARCH, make_data
 
 SHORT = Recipe(batch_size=8)
 

@@ -27,7 +27,7 @@ from nas.evaluate.zero_cost.scale import make_scale
 from nas.evaluate.zero_cost.scores import PARTS, depth, needs_images, raw_scores
 from nas.space.files import find_space
 from tests.contracts.evaluator import SMALL, EvaluatorContract
-from tests.evaluate.colours import make_data
+from tests.evaluate.colors import make_data
 from tests.search.fakes import SMALLEST, make_space
 
 SPACE = make_space()

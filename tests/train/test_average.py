@@ -7,8 +7,8 @@ from torch import nn
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.train.average import WeightAverage
 from nas.train.recipe import Recipe
-from tests.evaluate.colours import TINY as ARCH
-from tests.evaluate.colours import make_data
+from tests.evaluate.colors import TINY as ARCH
+from tests.evaluate.colors import make_data
 
 
 def model_at(value: float) -> nn.Module:

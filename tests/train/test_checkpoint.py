@@ -27,7 +27,7 @@ from nas.errors import EvaluationError
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.train.loop import TrainingRun
 from nas.train.recipe import Recipe
-from tests.evaluate.colours import ARCH, TINY, make_data
+from tests.evaluate.colors import ARCH, TINY, make_data
 
 DATA = make_data(61, lift=30)
 RECIPE = Recipe(batch_size=20)  # three steps in each epoch

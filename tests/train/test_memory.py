@@ -14,8 +14,8 @@ from nas.errors import EvaluationError
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.train.loop import TrainingRun
 from nas.train.recipe import Recipe
-from tests.evaluate.colours import TINY as ARCH
-from tests.evaluate.colours import make_data
+from tests.evaluate.colors import TINY as ARCH
+from tests.evaluate.colors import make_data
 
 RECIPE = Recipe(batch_size=32, learning_rate=0.004)
 

@@ -12,7 +12,7 @@ from nas.train.defaults import METRIC_NAMES
 from nas.train.loop import TrainingRun
 from nas.train.metrics import METRICS
 from nas.train.recipe import Recipe
-from tests.evaluate.colours import ARCH, make_data
+from tests.evaluate.colors import ARCH, make_data
 
 _PREDICTIONS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=60)
 

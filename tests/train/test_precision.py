@@ -9,7 +9,7 @@ from nas.errors import NasError
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.train.precision import PRECISIONS, resolve_precision
 from nas.train.recipe import Recipe
-from tests.evaluate.colours import ARCH, make_data
+from tests.evaluate.colors import ARCH, make_data
 
 
 def test_a_cpu_trains_in_fp32_by_default() -> None:

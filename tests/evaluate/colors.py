@@ -12,7 +12,7 @@ ARCH = parse_text(
 TINY = parse_text("net\nstem conv k3 s2 c8\nmbconv k3 s1 e2 c8\nhead conv c8")
 
 
-def coloured(count: int, side: int = 8, lift: int = 100) -> Images:
+def colored(count: int, side: int = 8, lift: int = 100) -> Images:
     """Return random images of three classes.
 
     Args:
@@ -28,7 +28,7 @@ def coloured(count: int, side: int = 8, lift: int = 100) -> Images:
 
 def make_data(train_images: int = 61, lift: int = 100) -> ImageData:
     """Return such images as a training, a validation and a test split."""
-    train, val, test = (coloured(count, lift=lift) for count in (train_images, 30, 9))
+    train, val, test = (colored(count, lift=lift) for count in (train_images, 30, 9))
     classes = ("red", "green", "blue")
     mean, std = (0.35, 0.35, 0.35), (0.2, 0.2, 0.2)
     digest = fingerprint(classes, (train, val, test))
