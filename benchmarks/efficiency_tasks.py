@@ -16,7 +16,7 @@ from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.cost.analytic import MACS
 from nas.cost.target import parse_target
-from nas.evaluate.base import Evaluator, Remarking
+from nas.evaluate.base import Evaluator, HasMetadata
 from nas.evaluate.table.evaluator import TableEvaluator, read_table
 from nas.objective import limits
 from nas.samplers.cost_range import CostRange, Picks, make_cost_range
@@ -121,7 +121,7 @@ class Macro:
 
     def truth(self, arch: Architecture) -> float:
         """See `Task`."""
-        return 100 * float(self.table.remarks(arch)["accuracy_mean"])
+        return 100 * float(self.table.metadata(arch)["accuracy_mean"])
 
 
 @frozen(eq=False)
@@ -143,7 +143,7 @@ def macro_tasks(names: Sequence[str]) -> list[Macro]:
     """Return a task for each limit of FLOPs; "" is no limit."""
     path = Path(os.environ["NAS_TEST_DATA"]) / "nasbench_macro.parquet"
     table = read_table(path, find_space("nasbench_macro"), "acc_seed0", ("op*",))
-    assert isinstance(table, Remarking)
+    assert isinstance(table, HasMetadata)
     return [Macro(limit, table) for limit in names]
 
 

@@ -45,7 +45,7 @@ from nas.graph.weights import folded_weights
 from nas.models.build import build_model
 from nas.models.start import start_quietly
 from nas.space.files import find_space
-from nas.train.loop import Training
+from nas.train.loop import TrainingRun
 from nas.train.recipe import Recipe
 
 ONE = Device()
@@ -203,7 +203,7 @@ def trained(arch: Architecture, data: ImageData, recipe: Recipe, epochs: int) ->
     model = build_model(arch)
     start_quietly(model)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = Training(data, model, recipe, epochs, "cpu")
+    training = TrainingRun(data, model, recipe, epochs, "cpu")
     for epoch in range(1, epochs + 1):
         training.epoch(epoch, torch.Generator().manual_seed(epoch))
     return folded_weights(arch, {key: value.numpy() for key, value in model.state_dict().items()})

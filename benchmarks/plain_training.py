@@ -137,7 +137,8 @@ class PlainLoop:
         optimizer = torch.optim.AdamW(_groups(model, self.recipe), lr=self.recipe.learning_rate)
         steps = budget * len(train)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.recipe.rate(min(1, (step + 0.5) / steps)) / self.recipe.learning_rate
+            optimizer,
+            lambda step: self.recipe.learning_rate_at(min(1, (step + 0.5) / steps)) / self.recipe.learning_rate,
         )
         for _ in range(budget):
             model.train()

@@ -36,7 +36,7 @@ from nas.arch.spec import Architecture
 from nas.device.machine import this_machine
 from nas.device.spec import Device
 from nas.evaluate.short_training.evaluator import TrainEvaluator
-from nas.evaluate.short_training.resized import images_of
+from nas.evaluate.short_training.resized import cached_images
 from nas.studies.opening import quiet_optuna
 from nas.workers.base import Call, Outcome, Single, Workers
 from nas.workers.processes import Place, Processes, find_cores
@@ -144,7 +144,7 @@ def rate(make: Make, warm_up: Sequence[Call], calls: Sequence[Call]) -> tuple[fl
 
 def make_calls(options: argparse.Namespace, arch: Architecture) -> tuple[list[Call], list[Call]]:
     """Return the calls that warm the workers up, and those that are timed; all use the same images."""
-    data = images_of(options.data, options.resolution, options.images)
+    data = cached_images(options.data, options.resolution, options.images)
     call = Call(Single(TrainEvaluator(data)), arch, options.resolution, 0, options.epochs)
     return [evolve(call, epochs=1)] * 2, [call] * options.trials
 

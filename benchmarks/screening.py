@@ -35,7 +35,7 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
 from nas.data.base import ImageData
 from nas.evaluate.short_training.evaluator import TrainEvaluator
-from nas.evaluate.short_training.resized import images_of
+from nas.evaluate.short_training.resized import cached_images
 from nas.evaluate.zero_cost.evaluator import ZeroCostEvaluator
 from nas.evaluate.zero_cost.naswot import Naswot
 from nas.files import write_atomically
@@ -58,7 +58,7 @@ class Proxy:
     @cache  # noqa: B019 -- lives as long as the program
     def data(self) -> ImageData:
         """Return the images."""
-        return images_of(str(Path(os.environ["NAS_TEST_DATA"]) / "cifar10_small"), self.resolution, self.images)
+        return cached_images(str(Path(os.environ["NAS_TEST_DATA"]) / "cifar10_small"), self.resolution, self.images)
 
 
 @define(eq=False)

@@ -22,7 +22,7 @@ from scipy.stats import kendalltau
 from nas.arch.spec import Architecture
 from nas.cost.analytic import cost
 from nas.data.load import load_images
-from nas.evaluate.supernet.evaluator import VERDICTS, SupernetEvaluator
+from nas.evaluate.supernet.evaluator import METRICS, SupernetEvaluator
 from nas.evaluate.supernet.recipe import OWN, SAMPLINGS, SupernetRecipe
 from nas.evaluate.table.evaluator import read_table
 from nas.space.files import find_space
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sampling", choices=SAMPLINGS, default=SupernetRecipe().sampling)
     parser.add_argument("--own", nargs="+", choices=OWN, default=list(SupernetRecipe().own))
-    parser.add_argument("--verdict", choices=VERDICTS, default="accuracy")
+    parser.add_argument("--verdict", choices=METRICS, default="accuracy")
     parser.add_argument("--learning-rate", type=float, default=Recipe().learning_rate)
     parser.add_argument("--batch-size", type=int, default=SupernetRecipe().training.batch_size)
     parser.add_argument("--folder", type=Path, default=Path("nas-supernets"))
@@ -94,8 +94,8 @@ def main() -> None:
         recipe=SupernetRecipe(options.epochs, options.sampling, tuple(options.own), training),
         seed=options.seed,
         device=options.device,
-        verdict=options.verdict,
-        say=lambda message: print(message, f"({time.process_time():.0f} s of CPU time)", flush=True),
+        metric=options.verdict,
+        notify=lambda message: print(message, f"({time.process_time():.0f} s of CPU time)", flush=True),
     )
     print(json.dumps(measure(evaluator, choose(options.table, options.networks)), indent=1))
 

@@ -31,8 +31,8 @@ from nas.data.load import load_images
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.models.build import build_model
 from nas.models.start import start_quietly
-from nas.train.average import Average
-from nas.train.loop import Training
+from nas.train.average import WeightAverage
+from nas.train.loop import TrainingRun
 from nas.train.recipe import Recipe
 
 SMALL = """net resolution=32 classes=10 act=relu
@@ -86,7 +86,7 @@ def noise(count: int = 2048) -> ImageData:
 
 
 @attrs.frozen(eq=False)
-class Contiguous(Training):
+class Contiguous(TrainingRun):
     """Training with channels first in memory, the default of torch."""
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
@@ -94,10 +94,10 @@ class Contiguous(Training):
 
 
 @attrs.frozen(eq=False)
-class FloatsFirst(Training):
+class FloatsFirst(TrainingRun):
     """Training that augments floats instead of bytes."""
 
-    def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
         shift = round(self.recipe.shift * self.data.resolution)
         return augment(self.scaling(images), flip=self.data.flip, shift=shift, generator=generator)
 
@@ -136,13 +136,13 @@ def variants(given: argparse.Namespace) -> Iterator[tuple[str, tuple[Step, int]]
     """Yield the name of each variant, with its step and the number of images of the step."""
     arch, data, recipe = network(given), noise(), Recipe()
 
-    def training(kind: type[Training] = Training, model: nn.Module | None = None, **changed: Any) -> Training:
+    def training(kind: type[TrainingRun] = TrainingRun, model: nn.Module | None = None, **changed: Any) -> TrainingRun:
         asked = attrs.evolve(recipe, **changed)
         return kind(data, model or model_of(arch, asked, given.device), asked, 1, given.device)
 
-    def stepping(of: Training) -> tuple[Step, int]:
+    def stepping(of: TrainingRun) -> tuple[Step, int]:
         generator = torch.Generator().manual_seed(0)
-        batch = of.deal(generator)[0]
+        batch = of.shuffled_batches(generator)[0]
         return lambda: of.step(batch, 1e-3, generator), len(batch)
 
     yield "usual", stepping(training())
@@ -171,10 +171,10 @@ def variants(given: argparse.Namespace) -> Iterator[tuple[str, tuple[Step, int]]
     yield from validations(training())
 
 
-def validations(of: Training) -> Iterator[tuple[str, tuple[Step, int]]]:
+def validations(of: TrainingRun) -> Iterator[tuple[str, tuple[Step, int]]]:
     """Yield steps that validate the same images with several batch sizes."""
     for size in (100, 250, 500, 2000):
-        yield f"validation by {size}", (lambda size=size: of.right(slice(0, size)), size)  # type: ignore[misc]
+        yield f"validation by {size}", (lambda size=size: of.correct(slice(0, size)), size)  # type: ignore[misc]
 
 
 def run_within(setting: Callable[[], Any], step: Step) -> object:
@@ -221,8 +221,8 @@ def averaged(given: argparse.Namespace, data: ImageData, epochs: int) -> dict[st
 def trained(arch: Architecture, data: ImageData, epochs: int, seed: int, device: str) -> dict[float, float]:
     """Return the accuracies of one training run by decay; decay 0 stands for the weights themselves."""
     torch.manual_seed(seed)
-    training = Training(data, model_of(arch, Recipe(), device), Recipe(), epochs, device)
-    kept = {decay: Average(training.model, decay) for decay in DECAYS}
+    training = TrainingRun(data, model_of(arch, Recipe(), device), Recipe(), epochs, device)
+    kept = {decay: WeightAverage(training.model, decay) for decay in DECAYS}
 
     def follow(_step: int, _steps: int, _loss: float) -> None:
         for average in kept.values():
@@ -231,10 +231,10 @@ def trained(arch: Architecture, data: ImageData, epochs: int, seed: int, device:
     object.__setattr__(training, "on_batch", follow)
     for epoch in range(1, epochs + 1):
         training.epoch(epoch, torch.Generator().manual_seed(1000 * seed + epoch))
-    found = {0.0: training.accuracy()}
+    found = {0.0: training.validate()}
     for decay, average in kept.items():
         object.__setattr__(training, "average", average)
-        found[decay] = training.accuracy()
+        found[decay] = training.validate()
     return found
 
 

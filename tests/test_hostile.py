@@ -166,7 +166,7 @@ def test_a_table_of_accuracies_with_formulas(cell: str, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text(f'arch,accuracy\nx,"{quoted}"\n')
     frame, _ = table_file.read_file(Path("table.csv"))
     assert frame["accuracy"].tolist() == [cell]
-    refused(lambda: table_file.read_numbers(frame["accuracy"]), "is no number")
+    refused(lambda: table_file.read_numbers(frame["accuracy"]), "is not a number")
 
 
 def test_a_table_that_unpacks_to_more_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_a_parquet_file_with_pickles_in_it(tmp_path: Path) -> None:
     table = arrow.table([[pickled], [pickled]], schema=arrow.schema(fields))
     parquet.write_table(table, tmp_path / "table.parquet")
     frame, _ = table_file.read_file(Path("table.parquet"))
-    refused(lambda: table_file.read_numbers(frame["accuracy"]), "is no number")
+    refused(lambda: table_file.read_numbers(frame["accuracy"]), "is not a number")
 
 
 def test_a_parquet_file_with_hostile_notes_for_pandas(tmp_path: Path) -> None:
@@ -219,4 +219,4 @@ def test_a_supernets_file_that_runs_code(write: Callable[[Path], None], tmp_path
     pytest.importorskip("torch")
     supernet_file = pytest.importorskip("nas.evaluate.supernet.checkpoint")
     write(tmp_path / "weights.pt")
-    refused(lambda: supernet_file.read_checkpoint(Path("weights.pt"), {}), "weights.pt holds no whole supernet")
+    refused(lambda: supernet_file.read_checkpoint(Path("weights.pt"), {}), "weights.pt is not a complete supernet file")

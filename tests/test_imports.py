@@ -74,8 +74,10 @@ _WITHOUT_TORCH = (
     "nas.evaluate.base",
     "nas.evaluate.table",
     "nas.evaluate.function",
-    "nas.evaluate.by_seed",
+    "nas.evaluate.seeded_evaluators",
     "nas.evaluate.zero_cost.evaluator",
+    "nas.evaluate.zero_cost.scale",
+    "nas.evaluate.zero_cost.scores",
 )
 
 Edge = tuple[str, str]

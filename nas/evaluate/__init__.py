@@ -1,1 +1,1 @@
-"""How good an architecture is: accuracy by epoch."""
+"""Evaluators, which give the accuracy of an architecture after each epoch."""

@@ -1,122 +1,144 @@
-"""What every evaluator has in common."""
+"""The interface of evaluators, and the protocols for what some of them can do besides."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from nas.arch.spec import Architecture
 
-Say = Callable[[str], None]  # told a sentence
+# Callback that receives messages for the user, one sentence or more at a time.
+Notify = Callable[[str], None]
 
 
-def say_nothing(_message: str) -> None:
-    """Where nobody listens."""
+def ignore_message(_message: str) -> None:
+    """Do nothing; the default callback for messages."""
 
 
 class Evaluator(Protocol):
-    """Scores architectures. Owns its data; the same architecture, budget and seed give the same accuracies."""
+    """Evaluate architectures; an evaluator holds its own data.
+
+    The same architecture, budget and seed must always give the same accuracies.
+    """
 
     def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:
-        """Accuracy (0 to 1) after each of at most `budget` epochs, at least one; stopping early costs nothing more.
+        """Return an iterator over the accuracies, 0 to 1, after each of at most `budget` epochs; it has at least one.
 
-        Nothing is evaluated before the first accuracy is asked for. What trains yields one for every epoch; what knows
-        the accuracy already, or is told it by a function, yields a single one.
+        The evaluation starts when the first accuracy is requested, and a caller that stops iterating causes no further
+        work. An evaluator that trains yields an accuracy for every epoch. One that reads the accuracy from a table or
+        calls a function yields a single one.
 
         Args:
-            arch: the target architecture; an evaluator that trains adapts it to its own images and classes.
-            budget: epochs at most, 1 or more.
+            arch: Architecture for the target; an evaluator that trains adapts it to its own images and classes.
+            budget: Largest number of epochs, 1 or more.
 
         Raises:
-            EvaluationError: this architecture cannot be scored; others can.
+            EvaluationError: This architecture cannot be evaluated, but others may be.
         """
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """What the accuracies depend on, as plain JSON values: equal descriptions, comparable accuracies.
+        """Return what the accuracies depend on, as plain JSON values.
 
-        Versions, device and threads stand under "environment": they are kept with each trial, and a study may go on
-        under others.
+        Accuracies of evaluators with equal descriptions can be compared. Versions, device and threads stand under
+        "environment": they are stored with each trial, and may change when a study is resumed.
         """
         ...
 
 
 @runtime_checkable
-class Remarking(Protocol):
-    """An evaluator that has more to say of an architecture than accuracies."""
+class HasMetadata(Protocol):
+    """An evaluator that reports metadata of an architecture besides its accuracies."""
 
-    def remarks(self, arch: Architecture) -> Mapping[str, Any]:
-        """What to keep of an architecture beside its accuracies, as plain JSON values; {} where there is nothing.
+    def metadata(self, arch: Architecture) -> Mapping[str, Any]:
+        """Return metadata to store with the accuracies, as plain JSON values; an empty mapping if there is none.
 
-        Asked right after its evaluation, in the same process; asking again gives the same.
+        It is called in the process of the evaluation, right after it. Repeated calls return the same.
+        """
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """An evaluator that can estimate the duration of an evaluation before it starts."""
+
+    def seconds_per_epoch(self, arch: Architecture) -> float:
+        """Return the estimated duration of one epoch of this architecture on this machine, in seconds.
+
+        Evaluators that yield a single accuracy estimate the duration of the whole evaluation. To estimate, they may
+        build the network and run a few batches, so that a call may take seconds itself.
         """
         ...
 
 
 @runtime_checkable
 class Reseedable(Protocol):
-    """An evaluator whose accuracies depend on chance, drawn from a seed."""
+    """An evaluator whose accuracies depend on random numbers that follow from a seed."""
 
     def with_seed(self, seed: int) -> Evaluator:
-        """The same evaluator, but for what is random."""
+        """Return the same evaluator with another seed."""
         ...
 
 
 @runtime_checkable
 class Limited(Protocol):
-    """An evaluator that can score some architectures and no others."""
+    """An evaluator that can only evaluate the architectures in a list."""
 
     def architectures(self) -> Sequence[Architecture]:
-        """All that it can score, in canonical form, each once, always in the same order."""
+        """Return all these architectures in canonical form, without duplicates and always in the same order."""
         ...
 
 
 @runtime_checkable
 class Preparing(Protocol):
-    """An evaluator that has to do something once, before all evaluations; it does so unasked if it was not asked to."""
+    """An evaluator with work to do once before all evaluations; without a call of `prepare` the first one does it."""
 
     def prepare(self) -> None:
-        """Do it, unless it is done.
+        """Do this work, unless it is done.
 
         Raises:
-            NasError: it cannot be done.
+            NasError: The work failed.
         """
         ...
 
     def seconds_to_prepare(self) -> float:
-        """Seconds that it will take, about; 0 where it is done."""
+        """Return the estimated duration of the work that remains, in seconds; 0 if it is done."""
         ...
 
     def seconds_prepared(self) -> float:
-        """Seconds that it took; 0 where it is not done, and of what was done in part those of that part."""
+        """Return the duration of the work that was done, in seconds; 0 if none was done."""
         ...
 
 
 @runtime_checkable
 class Sendable(Protocol):
-    """An evaluator that has to be made ready for another process; others can be sent as they are.
+    """An evaluator that has to be changed before it is sent to another process; others can be sent as they are.
 
-    It is pickled in the way of `multiprocessing`, and scores equally there.
+    It is pickled by `multiprocessing`, and gives the same accuracies there.
     """
 
     def to_send(self) -> Evaluator:
-        """The same evaluator without what calls back into this process; its images are shared, not sent.
+        """Return the same evaluator without callbacks, which belong to this process; images are shared, not copied.
 
         Raises:
-            NasError: it cannot be sent.
+            NasError: The evaluator cannot be sent.
         """
         ...
 
 
 class Evaluators(Protocol):
-    """Makes evaluators that differ in resolution and seed alone; can be sent to another process."""
+    """Make evaluators that differ only in resolution and seed; an instance can be sent to another process."""
 
     def at(self, resolution: int, seed: int) -> Evaluator:
-        """An evaluator of images of that many pixels a side, everything random drawn from that seed.
+        """Return an evaluator.
+
+        Args:
+            resolution: Height and width of its images in pixels.
+            seed: Seed of all its random numbers.
 
         Raises:
-            NasError: there are no such images.
+            NasError: There are no images of this resolution.
         """
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """What the accuracies depend on besides, as plain JSON values."""
+        """Return what the accuracies depend on except resolution and seed, as plain JSON values."""
         ...

@@ -1,1 +1,1 @@
-"""The training loop with its recipe, schedules, precision, memory and checkpoints."""
+"""The training loop with its recipe, learning rate, precision, memory handling and checkpoints."""

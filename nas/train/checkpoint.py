@@ -1,4 +1,4 @@
-"""Trainings on disk: one that was ended from outside goes on from its last epoch, in another process too."""
+"""Checkpoints of training runs: a run that was interrupted continues after its last epoch, also in another process."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,32 +11,35 @@ import attrs
 from attrs import define, field
 
 from nas.errors import EvaluationError, NasError
-from nas.train.loop import Training
-from nas.train.memory import is_lack
+from nas.train.loop import TrainingRun
+from nas.train.memory import is_out_of_memory
 from nas.train.tensor_file import FileKind
 
 KIND = FileKind(
-    word="training",
+    content="training run",
     format=1,
-    ending=".training.pt",
-    remedy="the training begins anew and replaces it",
-    elsewhere="choose another folder for what is kept of trainings",
+    suffix=".training.pt",
+    file_remedy="the training run starts again and replaces it",
+    folder_remedy="choose another folder for checkpoints",
 )
 
 
-class UnfitError(Exception):
-    """What was kept of a training does not fit it."""
+class CheckpointMismatchError(Exception):
+    """A checkpoint does not fit the training run that should continue from it."""
 
 
 @define(eq=False)
-class Kept:
-    """A training up to an epoch.
+class Checkpoint:
+    """Hold the state of a training run after an epoch.
+
+    The names of the attributes are the keys of the file, so they must not change.
 
     Attributes:
-        epoch: how many are behind.
-        accuracies: all that were told; more than epochs where a smaller batch began again.
-        batch_size: of a step.
-        state: see `Training.state`; empty once it was given.
+        epoch: Number of finished epochs.
+        accuracies: Accuracies that were yielded. There are more of them than epochs if memory ran out in a later epoch
+            and the run started again with a smaller batch.
+        batch_size: Number of images of a step.
+        state: State as `TrainingRun.state_dict` returns it; empty after `restore`.
     """
 
     epoch: int
@@ -44,159 +47,176 @@ class Kept:
     batch_size: int
     state: Mapping[str, Any]
 
-    def give(self, training: Training) -> None:
-        """Put the state into a training that has just begun, and let go of it.
+    def restore(self, run: TrainingRun) -> None:
+        """Load the state into a new training run, and release it, because it takes as much memory as the run.
 
         Raises:
-            UnfitError: it is of another one.
+            CheckpointMismatchError: The state belongs to another training run.
         """
         state, self.state = self.state, {}
         try:
-            training.take_in(state)
+            run.load_state_dict(state)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            if is_lack(error):
+            if is_out_of_memory(error):
                 raise
-            raise UnfitError from None
+            raise CheckpointMismatchError from None
 
 
-class Nowhere:
-    """What a training has in place of a `Slot` where nothing is to be kept of it."""
+class NoCheckpoint:
+    """Stand in for a `CheckpointFile` where no checkpoints are kept: it reads and writes nothing."""
 
-    def used(self) -> AbstractContextManager[None]:
-        """See `Slot`."""
+    def in_use(self) -> AbstractContextManager[None]:
+        """Return a context that does nothing."""
         return nullcontext()
 
-    def read(self, budget: int) -> Kept | None:  # noqa: ARG002 -- as in `Slot`
-        """See `Slot`."""
+    def read(self, budget: int) -> Checkpoint | None:  # noqa: ARG002 -- the signature of `CheckpointFile`
+        """Return None."""
         return None
 
-    def pass_over(self, problem: str = "") -> None:
-        """See `Slot`."""
+    def report_unusable(self, problem: str = "") -> None:
+        """Do nothing."""
 
-    def write(self, training: Training, epoch: int, accuracies: Sequence[float]) -> None:
-        """See `Slot`."""
+    def write(self, run: TrainingRun, epoch: int, accuracies: Sequence[float]) -> None:
+        """Do nothing."""
 
 
 @define(eq=False)
-class Shelf:
-    """The place of one evaluator's trainings; a file is there from a training's first long epoch until it has ended.
+class CheckpointFolder:
+    """Manage the checkpoint files of one evaluator; a file exists from a run's first long epoch until the run ends.
 
-    A training that its caller gives up, by closing the iterator or letting go of it, may have been pruned; or the
-    caller was interrupted, or failed, and will ask again. So its file goes when the next training begins: by then the
-    caller has gone on without it. So does that of a training that failed for a reason of its own, such as a bug.
+    A training run whose caller stops iterating may have been pruned. Or the caller was interrupted or failed, and will
+    evaluate the same architecture again. The difference shows only later, so the file of such an abandoned run is
+    removed when the evaluator starts its next run: then the caller has continued without it. The same holds for a run
+    that ended with an unexpected error.
 
     Attributes:
-        folder: of the files; made when the first one is written.
-        least_s: seconds of training, below which they are not worth a file.
-        say: told in sentences what becomes of the files.
-        given_up: files of trainings that the caller did not see to their end.
+        folder: Folder of the files; it is created with the first file.
+        min_seconds: Duration of training in seconds below which no file is written.
+        notify: Callback that receives messages about the files.
+        abandoned: Files of training runs that did not end.
     """
 
     folder: Path
-    least_s: float
-    say: Callable[[str], None]
-    given_up: set[Path] = field(factory=set)
-    _has_complained: bool = field(default=False, init=False)
+    min_seconds: float
+    notify: Callable[[str], None]
+    abandoned: set[Path] = field(factory=set)
+    _has_warned: bool = field(default=False, init=False)
 
-    def slot(self, described: Mapping[str, Any]) -> "Slot":
-        """The place of one training: what it is of, as plain JSON values, tells it from all others."""
-        return Slot(self, described, KIND.path(self.folder, "network", described))
+    def file(self, described: Mapping[str, Any]) -> "CheckpointFile":
+        """Return the file of one training run.
 
-    def complain(self, problem: str) -> None:
-        """Say once what would be the same for each of many trainings."""
-        if not self._has_complained:
-            self._has_complained = True
-            self.say(f"{problem}; a training that is ended from outside will begin anew")
+        Args:
+            described: Everything that the run depends on, as plain JSON values; each description has its own file.
+        """
+        return CheckpointFile(self, described, KIND.path(self.folder, "network", described))
 
-    def forget(self, given_up: Path) -> None:
-        """Have the file go when another training begins."""
-        self.given_up.add(given_up)
+    def warn_once(self, problem: str) -> None:
+        """Report a problem of the folder, unless one was reported before: it would repeat for every run."""
+        if not self._has_warned:
+            self._has_warned = True
+            self.notify(f"{problem}; an interrupted training run will start again from its first epoch")
 
-    def tidy(self, begun: Path) -> None:
-        """Remove the files of trainings that were given up, but for the one that begins now."""
-        for path in self.given_up - {begun}:
+    def remove_abandoned(self, started: Path) -> None:
+        """Remove the files of abandoned runs, except the file of the run that starts now."""
+        for path in self.abandoned - {started}:
             _remove(path)
-        self.given_up.clear()
+        self.abandoned.clear()
 
 
 @define(eq=False)
-class Slot(Nowhere):
-    """The file of one training."""
+class CheckpointFile:
+    """Read and write the checkpoint of one training run."""
 
-    shelf: Shelf
+    folder: CheckpointFolder
     described: Mapping[str, Any]
     path: Path
-    _since: float = field(default=0.0, init=False)
+    _written_at: float = field(default=0.0, init=False)
 
     @contextmanager
-    def used(self) -> Iterator[None]:
-        """While the training runs; what ends the process leaves the file."""
-        self.shelf.tidy(self.path)
-        self._since = time.monotonic()
+    def in_use(self) -> Iterator[None]:
+        """Return the context in which the run trains; at its end the file is removed, kept or marked as abandoned.
+
+        The file is removed when the run ends or the architecture fails. It is kept when the process is killed or
+        interrupted (KeyboardInterrupt is no Exception), and marked as abandoned when the caller stops iterating.
+        """
+        self.folder.remove_abandoned(self.path)
+        self._written_at = time.monotonic()
         try:
             yield
         except EvaluationError:
             _remove(self.path)
             raise
         except (GeneratorExit, Exception):
-            self.shelf.forget(self.path)
+            self.folder.abandoned.add(self.path)
             raise
         _remove(self.path)
 
-    def read(self, budget: int) -> Kept | None:
-        """What is there of a training of so many epochs; what is of no use is passed over."""
+    def read(self, budget: int) -> Checkpoint | None:
+        """Return the checkpoint of a run of so many epochs, or None if there is no usable one, which is reported."""
         try:
-            held = KIND.read(self.path, self.described)
-            return None if held is None else _kept(held, budget)
+            values = KIND.read(self.path, self.described)
+            return None if values is None else _parse(values, budget)
         except NasError as error:
-            self.pass_over(error.problem)
+            self.report_unusable(error.problem)
         except MemoryError:
-            self.pass_over(f"{self.path} takes more memory than there is")
-        except UnfitError:
-            self.pass_over()
+            self.report_unusable(f"{self.path} needs more memory than is free")
+        except CheckpointMismatchError:
+            self.report_unusable()
         return None
 
-    def pass_over(self, problem: str = "") -> None:
-        """Say that the file is of no use."""
-        self.shelf.say(f"{problem or f'{self.path} does not fit its training'}: {KIND.remedy}")
+    def report_unusable(self, problem: str = "") -> None:
+        """Report that the file cannot be used, so that the run starts again.
 
-    def write(self, training: Training, epoch: int, accuracies: Sequence[float]) -> None:
-        """Write what there is after an epoch, if it took long enough and more follow.
-
-        Where it cannot be written that is said, and the training goes on.
+        Args:
+            problem: Problem of the file; "" if its values do not fit the run.
         """
-        if epoch == training.epochs or time.monotonic() - self._since < self.shelf.least_s:
+        problem = problem or f"{self.path} does not fit its training run"
+        self.folder.notify(f"{problem}; {KIND.file_remedy}")
+
+    def write(self, run: TrainingRun, epoch: int, accuracies: Sequence[float]) -> None:
+        """Write a checkpoint, unless the run has ended or trained too briefly since the last one.
+
+        If the file cannot be written, that is reported once and the run continues.
+
+        Args:
+            run: Training run.
+            epoch: Number of finished epochs.
+            accuracies: Accuracies that were yielded.
+        """
+        if epoch == run.epochs or time.monotonic() - self._written_at < self.folder.min_seconds:
             return
         try:
-            kept = Kept(epoch, list(accuracies), training.recipe.batch_size, training.state())
-            KIND.write(self.path, self.described, attrs.asdict(kept, recurse=False))
+            checkpoint = Checkpoint(epoch, list(accuracies), run.recipe.batch_size, run.state_dict())
+            # `asdict` must not recurse: it would copy the state's mappings, and torch.save reads them as they are.
+            KIND.write(self.path, self.described, attrs.asdict(checkpoint, recurse=False))
         except NasError as error:
-            self.shelf.complain(error.problem)
+            self.folder.warn_once(error.problem)
         except (MemoryError, RuntimeError) as error:
-            if not is_lack(error):
+            if not is_out_of_memory(error):
                 raise
-            self.shelf.complain(f"{self.path} cannot be written: there is too little memory")
-        self._since = time.monotonic()
+            # Too little memory for a copy of the state is no reason to train with a smaller batch.
+            self.folder.warn_once(f"{self.path} cannot be written: there is too little memory")
+        self._written_at = time.monotonic()
 
 
-def _kept(held: Mapping[str, Any], budget: int) -> Kept:
-    """What a file holds.
+def _parse(values: Mapping[str, Any], budget: int) -> Checkpoint:
+    """Return the checkpoint in the values of a file.
 
     Raises:
-        UnfitError: it is of no training of so many epochs.
+        CheckpointMismatchError: The values are not those of a run of so many epochs.
     """
-    epoch, accuracies, batch_size, state = (held.get(each.name) for each in attrs.fields(Kept))
+    epoch, accuracies, batch_size, state = (values.get(each.name) for each in attrs.fields(Checkpoint))
     if not (isinstance(epoch, int) and isinstance(batch_size, int) and isinstance(state, dict)):
-        raise UnfitError
+        raise CheckpointMismatchError
     if not (isinstance(accuracies, list) and 1 <= epoch <= len(accuracies) < budget):
-        raise UnfitError
+        raise CheckpointMismatchError
     if not all(isinstance(accuracy, float) and 0 <= accuracy <= 1 for accuracy in accuracies):
-        raise UnfitError
-    return Kept(epoch, accuracies, batch_size, state)
+        raise CheckpointMismatchError
+    return Checkpoint(epoch, accuracies, batch_size, state)
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, and what a process was killed over while it wrote it."""
+    """Remove a file, and the temporary files that killed processes left while they wrote it."""
     for each in (path, *path.parent.glob(f".{escape(path.name)}.*.new")):
         with suppress(OSError):
             each.unlink()

@@ -1,4 +1,4 @@
 """Names that the command line shows without loading torch."""
 
-# What a training run can be scored by; the first one is the default.
+# Names of the metrics that a training run can be scored by; the first one is the default.
 METRIC_NAMES = ("accuracy", "balanced")

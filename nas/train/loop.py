@@ -1,4 +1,4 @@
-"""One training: a model, its optimizer and images on a device, and what an epoch does with them."""
+"""The training loop: a model, its optimizer and the images on a device, and the steps of an epoch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -12,36 +12,50 @@ from torch.optim import Optimizer
 
 from nas.data.augment import Scaling
 from nas.data.base import ImageData
-from nas.train.average import Average
+from nas.train.average import WeightAverage
 from nas.train.defaults import METRIC_NAMES
-from nas.train.feed import Feed, make_feed, moved_about
-from nas.train.losses import Losses
+from nas.train.loader import BatchLoader, augment_batch, make_loader
+from nas.train.losses import LossMonitor
 from nas.train.metrics import METRICS
-from nas.train.precision import PRECISIONS, Precision, precision_on
+from nas.train.precision import PRECISIONS, Precision, resolve_precision
 from nas.train.recipe import Recipe
 
-# Called after every step with the steps behind, all steps, and the step's loss; on a graphics card some steps later.
+# Callback for every step, with the number of finished steps, the number of all steps, and the loss of the step. On a
+# GPU it is called some steps later.
 OnBatch = Callable[[int, int, float], None]
 
+# Of 100, 250, 500 and 2,000 images, this batch validates fastest on a CPU (docs/training.md).
 VAL_BATCH = 250
-# By kind of device, how many losses are read at once: reading makes the host wait for a graphics card.
-_AT_ONCE: Mapping[str, int] = MappingProxyType({"cpu": 1})
-_AT_ONCE_ELSEWHERE = 16
+# Number of losses that are read together, for each kind of device. Reading a number from a GPU makes the host wait
+# until all queued work is done, so there the losses of several steps are read at once.
+_LOSSES_READ_TOGETHER: Mapping[str, int] = MappingProxyType({"cpu": 1})
+_LOSSES_READ_TOGETHER_ELSEWHERE = 16
 
 
 @frozen(eq=False)
-class Training:
-    """A training under way.
+class TrainingRun:
+    """Train a model epoch by epoch.
 
-    Args:
-        data: where the images come from; its mean, deviation and whether it may be mirrored are used too.
-        model: on `device`, channels last; trained in place.
-        recipe: how it goes.
-        epochs: how many there will be.
-        device: where bytes are turned into numbers by the batch.
-        on_batch: called for each step.
-        metric: by name, of `METRICS`.
-        val_batch: images that are validated at once.
+    The caller gives each epoch a generator with a seed of its own (see `nas.train.seeded`). An epoch then depends only
+    on its number and on the state before it, so that a run can be continued from `state_dict`.
+
+    Attributes:
+        data: Data set of the images, with their mean, deviation and whether they may be mirrored.
+        model: Model on `device`, channels last in memory; it is trained in place.
+        recipe: Hyperparameters.
+        epochs: Number of epochs in all, over which the learning rate falls to 0.
+        device: Device that trains.
+        on_batch: Callback for every step, or None.
+        metric: Name of the metric, a key of `METRICS`.
+        val_batch: Number of images that are validated together.
+        precision: Number formats, as the recipe and the device ask for.
+        optimizer: Optimizer of the model's parameters.
+        scaler: Scaler of the loss; it does nothing unless the precision needs it.
+        average: Moving average of the weights, or None if the recipe has none.
+        scaling: Conversion of uint8 images to normalized floats.
+        losses: Check of the losses of all steps.
+        train: Loader of the training split.
+        val: Loader of the validation split.
     """
 
     data: ImageData
@@ -55,15 +69,15 @@ class Training:
     precision: Precision = field(init=False)
     optimizer: Optimizer = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
-    average: Average | None = field(init=False)
+    average: WeightAverage | None = field(init=False)
     scaling: Scaling = field(init=False)
-    losses: Losses = field(init=False)
-    train: Feed = field(init=False)
-    val: Feed = field(init=False)
+    losses: LossMonitor = field(init=False)
+    train: BatchLoader = field(init=False)
+    val: BatchLoader = field(init=False)
 
     @precision.default
     def _find_precision(self) -> Precision:
-        return PRECISIONS[precision_on(self.device, self.recipe.precision)]
+        return PRECISIONS[resolve_precision(self.device, self.recipe.precision)]
 
     @optimizer.default
     def _make_optimizer(self) -> Optimizer:
@@ -71,60 +85,69 @@ class Training:
 
     @scaler.default
     def _make_scaler(self) -> torch.amp.GradScaler:
-        return torch.amp.GradScaler(self._kind, enabled=self.precision.scaled)
+        return torch.amp.GradScaler(self._device_kind, enabled=self.precision.scaled)
 
     @average.default
-    def _make_average(self) -> Average | None:
-        return Average(self.model, self.recipe.ema) if self.recipe.ema else None
+    def _make_average(self) -> WeightAverage | None:
+        return WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
 
     @scaling.default
     def _make_scaling(self) -> Scaling:
         return Scaling(self.data.mean, self.data.std, self.device)
 
     @losses.default
-    def _make_losses(self) -> Losses:
-        return Losses(self.data.num_classes)
+    def _make_losses(self) -> LossMonitor:
+        return LossMonitor(self.data.num_classes)
 
     @train.default
-    def _move_train(self) -> Feed:
-        return make_feed(self.data.train, self.device)
+    def _make_train_loader(self) -> BatchLoader:
+        return make_loader(self.data.train, self.device)
 
     @val.default
-    def _move_val(self) -> Feed:
-        return make_feed(self.data.val, self.device)
+    def _make_val_loader(self) -> BatchLoader:
+        return make_loader(self.data.val, self.device)
 
     @property
-    def _kind(self) -> str:
+    def _device_kind(self) -> str:
         return torch.device(self.device).type
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch."""
-        return self.recipe.steps(len(self.train))
+        """Return the number of steps of an epoch."""
+        return self.recipe.steps_per_epoch(len(self.train))
 
-    def deal(self, generator: Generator) -> tuple[Tensor, ...]:
-        """Shuffled indices `(B,)` by the batch, of equal sizes give or take one: a batch of one image has no spread."""
+    def shuffled_batches(self, generator: Generator) -> tuple[Tensor, ...]:
+        """Return the indices of all training images in random order, divided into batches `(B,)`.
+
+        The batch sizes differ by at most one image, so that no batch is left with a single image, for which batch
+        normalization has no variance.
+        """
         return torch.randperm(len(self.train), generator=generator).tensor_split(self.steps_per_epoch)
 
     def epoch(self, number: int, generator: Generator) -> None:
-        """Train the epoch `number`, counted from 1.
+        """Train one epoch.
+
+        Args:
+            number: Number of the epoch, counted from 1.
+            generator: Generator of the order of the images and of their augmentation.
 
         Raises:
-            EvaluationError: a loss is not finite, or the training diverges.
+            EvaluationError: A loss is not finite, or the training run diverges.
         """
         steps, done = self.epochs * self.steps_per_epoch, (number - 1) * self.steps_per_epoch
         unread = list[Tensor]()
-        at_once = _AT_ONCE.get(self._kind, _AT_ONCE_ELSEWHERE)
-        for batch in self.deal(generator):
-            rate = self.recipe.rate((done + len(unread) + 0.5) / steps)
-            unread.append(self.step(batch, rate, generator))
-            if len(unread) == at_once:
-                done += self._read(unread, done, number)
+        read_together = _LOSSES_READ_TOGETHER.get(self._device_kind, _LOSSES_READ_TOGETHER_ELSEWHERE)
+        for batch in self.shuffled_batches(generator):
+            # Each step has the learning rate of its middle: the first one is above 0, and so is the last one.
+            learning_rate = self.recipe.learning_rate_at((done + len(unread) + 0.5) / steps)
+            unread.append(self.step(batch, learning_rate, generator))
+            if len(unread) == read_together:
+                done += self._check_losses(unread, done, number)
                 unread.clear()
-        self._read(unread, done, number)
+        self._check_losses(unread, done, number)
 
-    def _read(self, unread: Sequence[Tensor], done: int, epoch: int) -> int:
-        """Check and tell the losses of the steps after the first `done`; how many they are."""
+    def _check_losses(self, unread: Sequence[Tensor], done: int, epoch: int) -> int:
+        """Check and report the losses of the steps after the first `done`; return their number."""
         steps = self.epochs * self.steps_per_epoch
         for step, loss in enumerate(torch.stack(tuple(unread)).tolist() if unread else (), done + 1):
             self.losses.add(epoch, step, loss)
@@ -132,60 +155,76 @@ class Training:
                 self.on_batch(step, steps, loss)
         return len(unread)
 
-    def state(self) -> dict[str, Any]:
-        """All that the epochs to come depend on besides their seeds: tensors and plain values, for `take_in`."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything except the seeds that later epochs depend on, as tensors and plain values."""
         return {
             "model": self.model.state_dict(),
+            # The parameter groups follow from the recipe; the learning rate in them is set in each step.
             "optimizer": self.optimizer.state_dict()["state"],
             "scaler": self.scaler.state_dict(),
-            "average": None if self.average is None else self.average.state(),
+            "average": None if self.average is None else self.average.state_dict(),
             "losses": list(self.losses.recent),
         }
 
-    def take_in(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of the same training; one that does not fit raises nearly anything."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state of the same training run; a state that does not fit may raise nearly any error."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["optimizer"]})
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
-            self.average.take_in(state["average"])
-        self.losses.take_in(state["losses"])
+            self.average.load_state_dict(state["average"])
+        self.losses.restore(state["losses"])
 
     def step(self, batch: Tensor, learning_rate: float, generator: Generator) -> Tensor:
-        """One step on the images of these indices `(B,)`; the loss before it, a scalar on the device."""
+        """Train one step.
+
+        Args:
+            batch: Indices `(B,)` of training images.
+            learning_rate: Learning rate of this step.
+            generator: Generator of the augmentation.
+
+        Returns:
+            The loss before the step, as a scalar on the device.
+        """
         self.model.train()
         images, labels = self.train.take(batch)
-        logits = self._logits(self.model, moved_about(images, self.data, self.recipe.shift, generator))
+        logits = self._logits(self.model, self._augment(images, generator))
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
+        # The scaler skips the optimizer's step where a scaled fp16 gradient is not finite, and then lowers its scale.
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
             self.average.update(self.model)
         return loss.detach()
 
+    def _augment(self, images: Tensor, generator: Generator) -> Tensor:
+        """Return uint8 images `(N, 3, H, W)`, augmented; as floats they would take four times the memory."""
+        return augment_batch(images, self.data, self.recipe.shift, generator)
+
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
-        """Logits `(N, classes)` in fp32 of bytes `(N, 3, H, W)`."""
+        """Return fp32 logits `(N, classes)` of uint8 images `(N, 3, H, W)`."""
         floats = self.scaling(images.contiguous(memory_format=torch.channels_last))
-        with torch.autocast(self._kind, self.precision.autocast, enabled=self.precision.autocast is not None):
+        with torch.autocast(self._device_kind, self.precision.autocast, enabled=self.precision.autocast is not None):
             logits: Tensor = model(floats)
+        # The softmax of the loss sums exponentials, which 8 or 11 bits of mantissa round too coarsely.
         return logits.float()
 
-    def accuracy(self) -> float:
-        """What the metric says of the val images; right is one whose largest logit is its label's."""
-        right = torch.cat([self.right(batch) for batch in self.val_batches()])
-        return METRICS[self.metric](right.cpu(), self.data.val.labels.cpu())
+    def validate(self) -> float:
+        """Return the metric of the validation split, from 0 to 1."""
+        correct = torch.cat([self.correct(batch) for batch in self.val_batches()])
+        return METRICS[self.metric](correct.cpu(), self.data.val.labels.cpu())
 
     def val_batches(self) -> tuple[slice, ...]:
-        """The val part by the batch."""
+        """Return the slices that divide the validation split into batches."""
         return tuple(slice(start, start + self.val_batch) for start in range(0, len(self.val), self.val_batch))
 
     @torch.inference_mode()
-    def right(self, batch: slice) -> Tensor:
-        """Which of these val images are told right, bool `(B,)`."""
+    def correct(self, batch: slice) -> Tensor:
+        """Return which images of this slice of the validation split are classified correctly, as bool `(B,)`."""
         model = self.model if self.average is None else self.average.model
         model.eval()
         images, labels = self.val.take(batch)

@@ -1,4 +1,4 @@
-"""Running out of memory: told from other errors, and cleaned up after."""
+"""Handling of memory that runs out: telling it from other errors, and freeing what a failed training run holds."""
 
 import gc
 from collections.abc import Iterator
@@ -8,49 +8,71 @@ import torch
 
 from nas.errors import EvaluationError
 
-_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+# Parts of the messages of torch, for a GPU and for the CPU. On the CPU the error is a plain RuntimeError.
+_PHRASES = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class OutOfMemoryError(Exception):
-    """Memory ran out in a training; another one with smaller batches may do."""
+    """Memory ran out during a training run; one with smaller batches may succeed.
+
+    Attributes:
+        epoch: Number of the epoch, counted from 1; 0 before the first one.
+    """
 
     def __init__(self, epoch: int) -> None:
         super().__init__(epoch)
         self.epoch = epoch
 
 
-def is_lack(error: Exception) -> bool:
-    """Whether an error says that memory ran out."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in _WORDS)
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error means that memory ran out.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+        True
+    """
+    return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in _PHRASES)
 
 
 @contextmanager
-def noticed(epoch: int) -> Iterator[None]:
-    """Turn all the ways of running out of memory into one."""
+def unified_memory_errors(epoch: int) -> Iterator[None]:
+    """Turn every error that means that memory ran out into an `OutOfMemoryError`.
+
+    Args:
+        epoch: Number of the epoch that runs inside the context.
+
+    Raises:
+        OutOfMemoryError: Memory ran out.
+    """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not is_lack(error):
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(epoch) from None
 
 
 @contextmanager
-def explained(when: str, remedy: str) -> Iterator[None]:
-    """Running out of memory is this architecture's failure, not the search's.
+def memory_errors_of_network(when: str, remedy: str) -> Iterator[None]:
+    """Turn running out of memory into a failure of one architecture, after which a search continues.
+
+    Args:
+        when: Situation, as it continues the message "out of memory …".
+        remedy: Remedy for the message.
 
     Raises:
-        EvaluationError: memory ran out.
+        EvaluationError: Memory ran out.
     """
     try:
-        with noticed(0):
+        with unified_memory_errors(0):
             yield
     except OutOfMemoryError:
         raise EvaluationError(f"out of memory {when}", remedy) from None
 
 
-def let_go(device: str) -> None:
-    """Give back what a training that has ended still holds of the device."""
+def free_device_memory(device: str) -> None:
+    """Free the memory that an ended training run still occupies on the device."""
+    # Models and optimizers have reference cycles, which only the collector frees; torch caches freed GPU memory.
     gc.collect()
     if device.startswith("cuda"):
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""What becomes of right and wrong answers: one number from 0 to 1."""
+"""Metrics that turn the predictions for the validation split into one number from 0 to 1."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -8,20 +8,21 @@ from torch import Tensor
 from nas.train.defaults import METRIC_NAMES
 
 
-def _accuracy(right: Tensor, _labels: Tensor) -> float:
-    """The share of all images."""
-    return int(right.sum()) / len(right)
+def _accuracy(correct: Tensor, _labels: Tensor) -> float:
+    """Return the share of images that are classified correctly."""
+    return int(correct.sum()) / len(correct)
 
 
-def _balanced(right: Tensor, labels: Tensor) -> float:
-    """The mean over classes of the share of their images; classes without any are left out."""
+def _balanced_accuracy(correct: Tensor, labels: Tensor) -> float:
+    """Return the mean over classes of the share of correctly classified images; classes without images are skipped."""
     counts = labels.bincount()
-    hits = labels[right].bincount(minlength=len(counts))
-    there = counts > 0
-    return float((hits[there].double() / counts[there]).mean())
+    hits = labels[correct].bincount(minlength=len(counts))
+    present = counts > 0
+    return float((hits[present].double() / counts[present]).mean())
 
 
-# Each takes bool `(N,)`, whether an image was told right, and int64 `(N,)`, its label; both on the host.
+# Each metric takes bool `(N,)`, whether each image is classified correctly, and its int64 labels `(N,)`, both in the
+# host's memory.
 METRICS: Mapping[str, Callable[[Tensor, Tensor], float]] = MappingProxyType(
-    dict(zip(METRIC_NAMES, (_accuracy, _balanced), strict=True))
+    dict(zip(METRIC_NAMES, (_accuracy, _balanced_accuracy), strict=True))
 )

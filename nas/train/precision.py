@@ -1,4 +1,4 @@
-"""The precision of a training's arithmetic, by name and by device."""
+"""The arithmetic precision of training runs, by name and by device."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -13,12 +13,12 @@ AUTO = "auto"
 
 @frozen
 class Precision:
-    """How a training computes; weights are kept as fp32 in each case.
+    """Describe the number formats of a training run; weights are stored as fp32 in each of them.
 
     Attributes:
-        autocast: what most layers compute in; None leaves all of them to fp32.
-        scaled: whether losses are scaled up, so that small gradients are not lost.
-        tf32: whether cuDNN's convolutions may round fp32 inputs to 10 bits.
+        autocast: Type in which most layers compute, or None if all layers compute in fp32.
+        scaled: Whether the loss is scaled up, so that small gradients do not underflow to 0.
+        tf32: Whether convolutions of cuDNN may round fp32 inputs to TF32, which has 10 bits of mantissa.
     """
 
     autocast: torch.dtype | None = None
@@ -26,6 +26,7 @@ class Precision:
     tf32: bool = False
 
 
+# Only fp16 needs scaled losses: bf16 has the exponent range of fp32, so its gradients do not underflow.
 PRECISIONS: Mapping[str, Precision] = MappingProxyType(
     {
         "fp32": Precision(),
@@ -34,8 +35,9 @@ PRECISIONS: Mapping[str, Precision] = MappingProxyType(
         "fp16": Precision(torch.float16, scaled=True, tf32=True),
     }
 )
-# By kind of device what it computes in, the fastest of those that train well first; bf16 is not fast on a CPU.
-_OFFERED: Mapping[str, Mapping[str, Callable[[], bool]]] = MappingProxyType(
+# For each kind of device the precisions that it supports; "auto" takes the first. On a CPU bf16 takes about twice the
+# time of fp32 and fp16 eight times (docs/training.md), so fp32 comes first there.
+_SUPPORTED: Mapping[str, Mapping[str, Callable[[], bool]]] = MappingProxyType(
     {
         "cpu": {"fp32": lambda: True, "bf16": lambda: True, "fp16": lambda: True},
         "cuda": {
@@ -49,15 +51,23 @@ _OFFERED: Mapping[str, Mapping[str, Callable[[], bool]]] = MappingProxyType(
 )
 
 
-def precision_on(device: str, name: str = AUTO) -> str:
-    """The precision of that name on a device; for "auto" the first that the device offers.
+def resolve_precision(device: str, name: str = AUTO) -> str:
+    """Return the name of the precision to train in; "auto" becomes the usual precision of the device.
+
+    Args:
+        device: Device name as `find_device` returns it.
+        name: Name in `PRECISIONS`, or "auto".
 
     Raises:
-        NasError: the device does not compute in it.
+        NasError: The device does not support the precision.
+
+    Example:
+        >>> resolve_precision("cpu")
+        'fp32'
     """
-    offered = [each for each, is_there in _OFFERED[torch.device(device).type].items() if is_there()]
+    supported = [each for each, is_supported in _SUPPORTED[torch.device(device).type].items() if is_supported()]
     if name == AUTO:
-        return offered[0]
-    if name not in offered:
-        raise NasError(f"{device} does not train in {name}", f"use {', '.join(offered)} or {AUTO}")
+        return supported[0]
+    if name not in supported:
+        raise NasError(f"device {device} does not support precision {name}", f"use {', '.join(supported)} or {AUTO}")
     return name

@@ -1,4 +1,4 @@
-"""How a proxy training goes: the recipe's numbers, its optimizer and its learning rate."""
+"""The hyperparameters of a short training run, with its optimizer and its learning rate schedule."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -15,111 +15,142 @@ from nas.arch.spec import Architecture
 from nas.errors import NasError
 from nas.train.precision import AUTO, PRECISIONS
 
-Groups = Iterable[dict[str, Any]]
+ParameterGroups = Iterable[dict[str, Any]]
 
 
-def _sgd(groups: Groups, learning_rate: float) -> Optimizer:
+def _sgd(groups: ParameterGroups, learning_rate: float) -> Optimizer:
     return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True, fused=True)
 
 
-def _adamw(groups: Groups, learning_rate: float) -> Optimizer:
+def _adamw(groups: ParameterGroups, learning_rate: float) -> Optimizer:
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
-def _rmsprop(groups: Groups, learning_rate: float) -> Optimizer:
+def _rmsprop(groups: ParameterGroups, learning_rate: float) -> Optimizer:
     return torch.optim.RMSprop(groups, lr=learning_rate, alpha=0.9, eps=1e-3, momentum=0.9, foreach=True)
 
 
-# What the learning rate is multiplied by where the batch is halved: in proportion for SGD (arXiv 1706.02677), by the
-# square root for adaptive methods (arXiv 2205.10287).
-HALVED: Mapping[str, float] = MappingProxyType({"adamw": 0.5**0.5, "sgd": 0.5, "rmsprop": 0.5**0.5})
-# A batch is not halved to fewer images than these: normalisation needs some.
+# Factor of the learning rate when the batch is halved: for SGD the rate is proportional to the batch (Goyal et al.,
+# arXiv 1706.02677), for adaptive methods to its square root (Malladi et al., arXiv 2205.10287).
+HALF_BATCH_RATE_FACTORS: Mapping[str, float] = MappingProxyType({"adamw": 0.5**0.5, "sgd": 0.5, "rmsprop": 0.5**0.5})
+# A batch is not halved to fewer images: the statistics of batch normalization become too noisy.
 SMALLEST_BATCH = 8
 
-OPTIMIZERS: Mapping[str, Callable[[Groups, float], Optimizer]] = MappingProxyType(
+OPTIMIZERS: Mapping[str, Callable[[ParameterGroups, float], Optimizer]] = MappingProxyType(
     {"adamw": _adamw, "sgd": _sgd, "rmsprop": _rmsprop}
 )
 
 
-def _is(rule: str, holds: Callable[[Any], bool]) -> Callable[[object, "Attribute[Any]", Any], None]:
+def _must_be(rule: str, holds: Callable[[Any], bool]) -> Callable[[object, "Attribute[Any]", Any], None]:
+    """Return a validator of an attribute.
+
+    Args:
+        rule: Rule in words, as it continues "it must be …".
+        holds: Function that returns whether a value follows the rule.
+    """
+
     def check(_recipe: object, attribute: "Attribute[Any]", value: Any) -> None:
         if not holds(value):
-            raise NasError(f"the recipe's {attribute.name} is {value!r}", f"use {rule}")
+            raise NasError(
+                f"{attribute.name} of the recipe is {value!r}; it must be {rule}", f"change {attribute.name}"
+            )
 
     return check
 
 
-_SHARE = _is("a number from 0 to below 1", lambda value: 0 <= value < 1)
+_SHARE = _must_be("a number from 0 to below 1", lambda value: 0 <= value < 1)
 
 
 @frozen
 class Recipe:
-    """What a short training does; the defaults did best in 3 to 5 epochs on images of 32 pixels.
+    """Hold the hyperparameters of a short training run.
+
+    The defaults gave the highest accuracies after 3 to 5 epochs on images of 32 pixels.
 
     Attributes:
-        optimizer: "adamw", "sgd" (Nesterov) or "rmsprop" (EfficientNet's).
-        batch_size: images of a step; an epoch's images are dealt out evenly, so that none is left over.
-        learning_rate: at its peak.
-        warm_up: the share of all steps in which the learning rate rises to its peak; from there it falls to 0.
-        weight_decay: of weights; normalisation and biases have none.
-        label_smoothing: the share of a target that is spread over all classes.
-        shift: the largest random offset of an image, as a share of its side.
-        norm_momentum: batch normalisation's in place of the architecture's, in torch's sense; None keeps that one, but
-            the papers' 0.01 needs hundreds of steps until its running statistics can be used.
-        quiet_start: begin with a classifier of zeros and with branches that add nothing to their skips; the papers'
-            initialisation needs more steps than a short training has.
-        ema: the share of a running average of weights that each step keeps; the average is what is scored. 0 scores the
-            weights themselves, which did as well: the learning rate falls to 0.
-        precision: of the arithmetic: "fp32", "bf16", "fp16", on a graphics card also "tf32", or "auto" for the
-            device's usual one.
+        optimizer: "adamw", "sgd" (with Nesterov momentum) or "rmsprop" (with the constants of EfficientNet).
+        batch_size: Number of images of a step. The images of an epoch are divided evenly among its steps, so that no
+            image is left out; a batch may therefore have some images more.
+        learning_rate: Learning rate at its peak.
+        warm_up: Share of all steps in which the learning rate rises to its peak; afterwards it falls to 0.
+        weight_decay: Weight decay of weights; normalization and biases have none.
+        label_smoothing: Share of the target probability that is spread over all classes.
+        shift: Largest random offset of an image, as a share of its side.
+        norm_momentum: Momentum of batch normalization, in torch's sense, in place of the architecture's. None keeps
+            the architecture's, but the papers' 0.01 needs hundreds of steps until the running statistics are usable.
+        quiet_start: Whether the classifier and the last batch normalization of each residual branch start at zero. The
+            papers' initialization needs more steps than a short training run has.
+        ema: Share of a moving average of weights that each step keeps; the average is then scored. With 0 the weights
+            themselves are scored, which did as well, because the learning rate falls to 0.
+        precision: Arithmetic precision: "fp32", "bf16", "fp16", on a GPU also "tf32", or "auto" for the device's usual
+            one.
 
     Raises:
-        NasError: a number lies outside its range.
+        NasError: A value is outside its range.
+
+    Example:
+        >>> recipe = Recipe(batch_size=64, learning_rate=0.01)
+        >>> recipe.steps_per_epoch(images=1000)
+        15
+        >>> [round(recipe.learning_rate_at(done), 3) for done in (0, 0.25, 0.625, 1)]
+        [0.0, 0.01, 0.005, 0.0]
     """
 
-    optimizer: str = field(default="adamw", validator=_is(f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__))
-    batch_size: int = field(default=32, validator=_is("2 or more", lambda value: value >= 2))
-    learning_rate: float = field(default=3e-3, validator=_is("a number above 0", lambda value: value > 0))
+    optimizer: str = field(
+        default="adamw", validator=_must_be(f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__)
+    )
+    batch_size: int = field(default=32, validator=_must_be("2 or more", lambda value: value >= 2))
+    learning_rate: float = field(default=3e-3, validator=_must_be("a number above 0", lambda value: value > 0))
     warm_up: float = field(default=0.25, validator=_SHARE)
-    weight_decay: float = field(default=0.05, validator=_is("0 or more", lambda value: value >= 0))
+    weight_decay: float = field(default=0.05, validator=_must_be("0 or more", lambda value: value >= 0))
     label_smoothing: float = field(default=0.1, validator=_SHARE)
     shift: float = field(default=1 / 16, validator=_SHARE)
     norm_momentum: float | None = field(
-        default=0.2, validator=_is("a number from above 0 to 1, or None", lambda value: value is None or 0 < value <= 1)
+        default=0.2,
+        validator=_must_be("a number from above 0 to 1, or None", lambda value: value is None or 0 < value <= 1),
     )
     quiet_start: bool = True
     ema: float = field(default=0.0, validator=_SHARE)
     precision: str = field(
-        default=AUTO, validator=_is(f"one of {', '.join((AUTO, *PRECISIONS))}", (AUTO, *PRECISIONS).__contains__)
+        default=AUTO, validator=_must_be(f"one of {', '.join((AUTO, *PRECISIONS))}", (AUTO, *PRECISIONS).__contains__)
     )
 
     def adapt(self, arch: Architecture) -> Architecture:
-        """The architecture with what the recipe changes of it; the weights' shapes stay."""
+        """Return the architecture with the recipe's batch-norm momentum; the shapes of its weights do not change."""
         if self.norm_momentum is None:
             return arch
         return attrs.evolve(arch, norm=attrs.evolve(arch.norm, momentum=self.norm_momentum))
 
-    def steps(self, images: int) -> int:
-        """Steps of an epoch."""
+    def steps_per_epoch(self, images: int) -> int:
+        """Return the number of steps of an epoch over so many images, at least 1."""
         return max(1, images // self.batch_size)
 
-    def smaller(self) -> "Recipe | None":
-        """The recipe with half the batch and the learning rate that goes with it; None below the smallest batch."""
+    def with_half_batch(self) -> "Recipe | None":
+        """Return the recipe with half the batch and a matching learning rate, or None below `SMALLEST_BATCH`.
+
+        >>> half = Recipe(optimizer="sgd", batch_size=32, learning_rate=0.1).with_half_batch()
+        >>> half.batch_size, half.learning_rate
+        (16, 0.05)
+        """
         if self.batch_size // 2 < SMALLEST_BATCH:
             return None
-        rate = self.learning_rate * HALVED[self.optimizer]
-        return attrs.evolve(self, batch_size=self.batch_size // 2, learning_rate=rate)
+        learning_rate = self.learning_rate * HALF_BATCH_RATE_FACTORS[self.optimizer]
+        return attrs.evolve(self, batch_size=self.batch_size // 2, learning_rate=learning_rate)
 
     def make_optimizer(self, model: nn.Module) -> Optimizer:
-        """The optimizer of a model's parameters; vectors (normalisation, biases) are not decayed."""
-        decays: dict[float, list[nn.Parameter]] = {self.weight_decay: [], 0.0: []}
+        """Return an optimizer of the model's parameters; vectors, which are norms and biases, have no weight decay."""
+        groups: dict[float, list[nn.Parameter]] = {self.weight_decay: [], 0.0: []}
         for parameter in model.parameters():
-            decays[self.weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
-        groups = [{"params": params, "weight_decay": decay} for decay, params in decays.items()]
-        return OPTIMIZERS[self.optimizer](groups, self.learning_rate)
+            groups[self.weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
+        options = [{"params": params, "weight_decay": decay} for decay, params in groups.items()]
+        return OPTIMIZERS[self.optimizer](options, self.learning_rate)
 
-    def rate(self, done: float) -> float:
-        """The learning rate when a share `done` of all steps is behind: up in a line, down in half a cosine."""
+    def learning_rate_at(self, done: float) -> float:
+        """Return the learning rate after a share of all steps: it rises linearly and falls as half a cosine.
+
+        Args:
+            done: Share of the steps that are done, from 0 to 1.
+        """
         if done < self.warm_up:
             return self.learning_rate * done / self.warm_up
         fallen = (done - self.warm_up) / (1 - self.warm_up)

@@ -1,4 +1,4 @@
-"""Files of tensors: whole or not there, told apart by what they are of, and read without running what they hold."""
+"""Files of tensors that are written atomically, carry a description, and are read without running code from them."""
 
 import hashlib
 import io
@@ -15,54 +15,65 @@ from attrs import frozen
 from nas.errors import NasError
 from nas.files import write_atomically
 
-# What a file says of itself, beside its values.
+# Keys of a file's format number and of its description, next to the keys of its values.
 _FORMAT, _DESCRIBED = "format", "described"
 
 
 @frozen
 class FileKind:
-    """What files are of.
+    """Describe a kind of tensor files, and read and write files of this kind.
+
+    Every file holds a description of what its values depend on. Reading compares it with the expected description, so
+    that a renamed or copied file is not used for something else.
 
     Attributes:
-        word: for one of what they hold.
-        format: another number, other values inside.
-        ending: of their names.
-        remedy: for a file that cannot be used.
-        elsewhere: the remedy for a folder that cannot.
+        content: Name of what a file holds, for messages.
+        format: Number of the format; files with another number are not read.
+        suffix: Suffix of the file names.
+        file_remedy: Remedy for a file that cannot be used.
+        folder_remedy: Remedy for a folder that cannot be used.
     """
 
-    word: str
+    content: str
     format: int
-    ending: str
-    remedy: str
-    elsewhere: str
+    suffix: str
+    file_remedy: str
+    folder_remedy: str
 
     def path(self, folder: Path, name: str, described: Mapping[str, Any]) -> Path:
-        """A file for each description, which is plain JSON values."""
-        mark = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
-        return folder / f"{name}-{mark}{self.ending}"
+        """Return the path of the file with this description; every description has a path of its own.
+
+        Args:
+            folder: Folder of the file.
+            name: First part of the file's name.
+            described: Description as plain JSON values.
+        """
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+        return folder / f"{name}-{digest}{self.suffix}"
 
     def make_folder(self, folder: Path) -> None:
-        """Make it, unless it is there.
+        """Create a folder and its parents, unless they exist.
 
         Raises:
-            NasError: it cannot be made.
+            NasError: The folder cannot be created.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise NasError(f"{folder} cannot be made: {error.strerror or error}", self.elsewhere) from None
+            raise NasError(
+                f"folder {folder} cannot be created: {error.strerror or error}", self.folder_remedy
+            ) from None
 
     def write(self, path: Path, described: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        """Write values by name, whole or not at all; what was there before stays until they are.
+        """Write a file atomically: an existing file is replaced by the complete new one or not at all.
 
         Args:
-            path: of the file; its folder is made.
-            described: what they are of.
-            values: tensors, numbers, text, and lists and dicts of these.
+            path: Path of the file; its folder is created.
+            described: Description as plain JSON values.
+            values: Values by name: tensors, numbers, texts, and lists and dicts of these.
 
         Raises:
-            NasError: the folder cannot be made or written to, or the disk is full.
+            NasError: The folder cannot be created or written to, or the disk is full.
         """
         buffer = io.BytesIO()
         torch.save({_FORMAT: self.format, _DESCRIBED: json.dumps(described, sort_keys=True), **values}, buffer)
@@ -70,57 +81,64 @@ class FileKind:
         write_atomically(path, buffer.getbuffer())
 
     def read(self, path: Path, described: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The values of a file, tensors on the CPU; None where there is none.
+        """Return the values of a file by name, with tensors on the CPU, or None if there is no file.
 
         Args:
-            path: of the file.
-            described: what they have to be of.
+            path: Path of the file.
+            described: Description that the file must have.
 
         Raises:
-            NasError: it cannot be read, is damaged, or is of something else.
+            NasError: The file cannot be read, is damaged, or has another description.
         """
         try:
-            whole = path.read_bytes()
+            data = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise NasError(f"{path} cannot be read: {error.strerror or error}", self.elsewhere) from None
-        held = self._load(path, whole)
-        own = json.loads(json.dumps(described))
-        if held[_DESCRIBED] != own:
+            raise NasError(f"{path} cannot be read: {error.strerror or error}", self.folder_remedy) from None
+        values = self._load(path, data)
+        # JSON turns tuples into lists, so the expected description takes the same way before it is compared.
+        expected = json.loads(json.dumps(described))
+        if values[_DESCRIBED] != expected:
             raise NasError(
-                f"{path} is of another {self.word}: {_difference(held[_DESCRIBED], own)}",
-                f"put it back under its own name, or {self.elsewhere}",
+                f"{path} belongs to another {self.content}: {_difference(values[_DESCRIBED], expected)}",
+                f"rename it back to its own name, or {self.folder_remedy}",
             )
-        return held
+        return values
 
-    def _load(self, path: Path, whole: bytes) -> dict[str, Any]:
+    def _load(self, path: Path, data: bytes) -> dict[str, Any]:
         try:
-            held: dict[str, Any] = _checked(whole)
-            known = held[_FORMAT] == self.format
-            held[_DESCRIBED] = dict(json.loads(held[_DESCRIBED])) if known else {}
+            values: dict[str, Any] = _unpack(data)
+            is_known = values[_FORMAT] == self.format
+            values[_DESCRIBED] = dict(json.loads(values[_DESCRIBED])) if is_known else {}
         except MemoryError:
             raise
-        except Exception:  # bytes can be wrong in any way
+        except Exception:  # damaged bytes may raise nearly any error
             raise NasError(
-                f"{path} holds no whole {self.word}: it was cut short or is of something else", self.remedy
+                f"{path} is not a complete {self.content} file: it is damaged, cut short, or a file of another kind",
+                self.file_remedy,
             ) from None
-        if not known:
-            raise NasError(f"{path} is of format {held[_FORMAT]}, and {self.format} is known", self.remedy)
-        return held
+        if not is_known:
+            raise NasError(
+                f"{path} has format {values[_FORMAT]}; this version reads format {self.format}", self.file_remedy
+            )
+        return values
 
 
-def _checked(whole: bytes) -> Any:
-    """What bytes hold; torch itself does not compare checksums."""
-    with zipfile.ZipFile(io.BytesIO(whole)) as parts:
-        if (damaged := parts.testzip()) is not None:
+def _unpack(data: bytes) -> Any:
+    """Return the values in the bytes of a file, after comparing the checksums of all its parts."""
+    # torch.load does not compare the checksums of the zip archive, so a changed byte would change a weight.
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if (damaged := archive.testzip()) is not None:
             raise zipfile.BadZipFile(damaged)
-    with warnings.catch_warnings():  # of what torch refuses anyway
+    with warnings.catch_warnings():
+        # torch warns of files that it then refuses; the error says enough.
         warnings.simplefilter("ignore")
-        return torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
+        # `weights_only` refuses pickled objects other than tensors and plain values, which could run code.
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
-def _difference(held: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """What differs, by name."""
-    names = [name for name in {**own, **held} if held.get(name) != own.get(name)]
-    return ", ".join(f"its {name} is {held.get(name)!r} and not {own.get(name)!r}" for name in names[:2])
+def _difference(held: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Return a text that names the first two entries in which two descriptions differ."""
+    names = [name for name in {**expected, **held} if held.get(name) != expected.get(name)]
+    return ", ".join(f"its {name} is {held.get(name)!r} and not {expected.get(name)!r}" for name in names[:2])

@@ -12,7 +12,7 @@ from attrs import define, evolve, field, frozen
 
 from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, NasError
-from nas.evaluate.base import Evaluator, Evaluators, Remarking, Sendable
+from nas.evaluate.base import Evaluator, Evaluators, HasMetadata, Sendable
 
 PATIENCE_S = 30.0
 Key = tuple[str, int]
@@ -128,8 +128,8 @@ def outcomes(call: Call) -> Generator[Outcome, None, None]:
             yield outcome
         if not outcome.accuracies:
             reason = "the evaluator gave no accuracy"
-        elif isinstance(evaluator, Remarking):
-            outcome = evolve(outcome, remarks=dict(evaluator.remarks(call.arch)))
+        elif isinstance(evaluator, HasMetadata):
+            outcome = evolve(outcome, remarks=dict(evaluator.metadata(call.arch)))
     except EvaluationError as error:
         reason = str(error)
     except NasError:

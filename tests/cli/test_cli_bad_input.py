@@ -144,4 +144,4 @@ def test_a_device_that_is_not_here(nas: Nas) -> None:
     torch = pytest.importorskip("torch")
     if torch.backends.mps.is_available():
         pytest.skip("it is here")
-    nas(*use("--train-on", "mps")).refused("device 'mps' is not here", "cpu")
+    nas(*use("--train-on", "mps")).refused("device 'mps' is not available", "cpu")

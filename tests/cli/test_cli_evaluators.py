@@ -13,7 +13,7 @@ from nas.arch.code import format_text
 from nas.cli.search import command as search
 from nas.cli.shared.evaluators import LOOK
 from nas.evaluate.supernet.recipe import SupernetRecipe
-from nas.evaluate.zero_cost.evaluator import PARTS, needs_images
+from nas.evaluate.zero_cost.scores import PARTS, needs_images
 from nas.space.files import find_space
 from tests.cli.conftest import ROOT, Nas, Ran
 
@@ -203,7 +203,7 @@ REFUSED = {
     "an empty file name": (("--evaluator", "table:"), ("no evaluator 'table:'",)),
     "too much": (("--evaluator", "train:cifar"), ("no evaluator 'train:cifar'",)),
     "a file that is not there": (("--evaluator", "table:absent.csv"), ("table absent.csv cannot be read",)),
-    "unknown columns": (("--evaluator", "table:all.csv"), ("table all.csv: nothing is known of 'op0'", "'op*'")),
+    "unknown columns": (("--evaluator", "table:all.csv"), ("table all.csv: unknown columns: 'op0'", "'op*'")),
     "no such column": ((*TABLE, "--accuracy", "top1"), ("no column of accuracies 'top1'", "acc_seed0")),
     "a screen with nothing before": ((*PYTHON, "--screen", "9"), ("only --evaluator CHEAP+COSTLY heeds --screen",)),
     "nothing before the plus": (("--evaluator", "+train"), ("no evaluator '+train'", "CHEAP+COSTLY")),
@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_told_in_one_message(run: Runner, case: str) -> Non
 def test_a_function_that_gives_no_accuracy_is_told(run: Runner) -> None:
     ran = run("--evaluator", "python:own:broken")
     assert ran.code == 1
-    assert "own:broken gave 'high' (str) as the accuracy, which is no number" in ran.err
+    assert "own:broken returned 'high' (str) as the accuracy, which is not a number" in ran.err
 
 
 @pytest.mark.parametrize("evaluator", [TABLE, PYTHON, DEPTH], ids=["table", "python", "zero-cost"])
@@ -273,7 +273,7 @@ SUPERNET = ("--evaluator", "supernet", "--supernet-epochs", "2", "--images", "60
 def test_a_supernet_is_trained_once_for_several_targets(nas: Nas) -> None:
     first = nas(*SEARCH, *SUPERNET, "--trials", "2", "--json")
     assert first.code == 0, first.err
-    assert "a supernet of space tiny is trained to epoch 2" in first.err
+    assert "a supernet of space tiny is trained for 2 epochs" in first.err
     kept = list((nas.folder / "nas-supernets").glob("*.pt"))
     assert len(kept) == 1
     nas(*SEARCH, *SUPERNET, "--supernet-epochs", "3").refused("made with proxy.recipe.epochs 2, not 3")
@@ -284,7 +284,7 @@ def test_a_supernet_is_trained_once_for_several_targets(nas: Nas) -> None:
     assert "is used again" in second.err
     assert list((nas.folder / "nas-supernets").glob("*.pt")) == kept
     kept[0].write_bytes(kept[0].read_bytes()[:1000])
-    nas(*searched, *SUPERNET).refused("no whole supernet", "delete it to train anew")
+    nas(*searched, *SUPERNET).refused("not a complete supernet file", "delete it to train anew")
 
 
 @pytest.mark.slow

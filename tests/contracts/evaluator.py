@@ -13,7 +13,7 @@ import pytest
 from nas.arch.canonical import canonical
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
-from nas.evaluate.base import Evaluator, Limited, Remarking, Sendable
+from nas.evaluate.base import Evaluator, HasMetadata, Limited, Sendable
 
 SMALL = parse_text("net resolution=32 classes=1000\nstem conv k3 s2 c8\nconv k3 s1 c8\nhead pool")
 OTHER = parse_text("net resolution=32 classes=1000\nstem conv k3 s2 c8\nmbconv k3 s2 e2 c12\nhead conv c16")
@@ -33,7 +33,7 @@ def sent(evaluator: Evaluator) -> Evaluator:
 def told(evaluator: Evaluator, arch: Architecture) -> tuple[list[float], Mapping[str, Any]]:
     """Return the accuracies and the metadata of an evaluation with a budget of 2 epochs."""
     accuracies = list(evaluator.evaluate(arch, 2))
-    return accuracies, evaluator.remarks(arch) if isinstance(evaluator, Remarking) else {}
+    return accuracies, evaluator.metadata(arch) if isinstance(evaluator, HasMetadata) else {}
 
 
 class EvaluatorContract:
@@ -92,12 +92,12 @@ class EvaluatorContract:
 
     def test_its_remarks_are_plain_json_and_the_same_again(self) -> None:
         evaluator = self.evaluator()
-        if not isinstance(evaluator, Remarking):
+        if not isinstance(evaluator, HasMetadata):
             return
         for arch in self.architectures():
             list(evaluator.evaluate(arch, 1))
-            remarks = evaluator.remarks(arch)
-            assert json.loads(json.dumps(remarks, allow_nan=False)) == remarks == evaluator.remarks(arch)
+            remarks = evaluator.metadata(arch)
+            assert json.loads(json.dumps(remarks, allow_nan=False)) == remarks == evaluator.metadata(arch)
             assert all(isinstance(name, str) for name in remarks)
 
     def test_all_that_a_limited_one_names_can_be_scored(self) -> None:

@@ -14,7 +14,7 @@ from nas.data.room import Room, find_room, free_memory
 from nas.errors import DataError
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from tests.data.test_data_load import picture, write_folder
-from tests.evaluate.colours import TINY as ARCH
+from tests.evaluate.colors import TINY as ARCH
 
 
 @pytest.fixture(name="temporary", autouse=True)

@@ -1,4 +1,4 @@
-"""Trainings at one resolution after another: real ones, of images of 8 pixels."""
+"""Training evaluators for several resolutions and seeds, with real training runs on images of 8 pixels."""
 
 import json
 import pickle
@@ -20,7 +20,7 @@ ARCH = parse_text("net resolution=224 classes=1000\nstem conv k3 s1 c8\nconv k3 
 SMALL = TrainEvaluators("digits", images=200, device="cpu")
 
 
-def test_it_gives_the_resolution_and_the_seed_that_are_asked_for() -> None:
+def test_an_evaluator_has_the_requested_resolution_and_seed() -> None:
     for resolution, seed in ((8, 0), (9, 5)):
         evaluator = SMALL.at(resolution, seed)
         assert (evaluator.seed, evaluator.device, evaluator.recipe) == (seed, "cpu", SMALL.recipe)
@@ -29,37 +29,37 @@ def test_it_gives_the_resolution_and_the_seed_that_are_asked_for() -> None:
         assert evaluator.describe()["resolution"] == resolution
 
 
-def test_images_of_a_resolution_are_read_once() -> None:
+def test_images_of_a_resolution_are_loaded_once() -> None:
     assert SMALL.at(8, 0).data is SMALL.at(8, 1).data
 
 
-def test_the_recipe_is_handed_on() -> None:
+def test_evaluators_have_the_recipe() -> None:
     recipe = Recipe(batch_size=20)
     assert TrainEvaluators("digits", images=200, device="cpu", recipe=recipe).at(8, 0).recipe == recipe
 
 
-def test_the_metric_is_handed_on_and_described() -> None:
+def test_evaluators_have_the_metric_and_describe_it() -> None:
     balanced = attrs.evolve(SMALL, metric="balanced")
     assert balanced.at(8, 0).metric == balanced.describe()["metric"] == "balanced"
     assert SMALL.at(8, 0).metric == "accuracy"
 
 
-def test_threads_are_set_where_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", said.append)
+def test_the_number_of_threads_is_set_if_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", calls.append)
     SMALL.at(8, 0)
-    assert said == []
+    assert calls == []
     attrs.evolve(SMALL, threads=3).at(8, 0)
-    assert said == [3]
+    assert calls == [3]
 
 
-def test_it_can_be_sent_to_another_process() -> None:
-    sent = pickle.loads(pickle.dumps(SMALL))  # noqa: S301 -- made here
+def test_the_evaluators_can_be_sent_to_another_process() -> None:
+    sent = pickle.loads(pickle.dumps(SMALL))  # noqa: S301 -- pickled in the same line
     assert sent == SMALL
     assert sent.at(8, 2).describe() == SMALL.at(8, 2).describe()
 
 
-def test_its_description_is_json_and_says_nothing_of_resolution_seed_and_threads() -> None:
+def test_the_description_is_json_without_resolution_seed_and_threads() -> None:
     described = SMALL.describe()
     assert json.loads(json.dumps(described, allow_nan=False)) == described
     assert not {"resolution", "seed", "threads", "environment", "device"} & set(described)
@@ -74,20 +74,20 @@ def test_its_description_is_json_and_says_nothing_of_resolution_seed_and_threads
         assert other.describe() != described
 
 
-def test_what_it_describes_is_what_its_evaluators_describe() -> None:
+def test_the_description_agrees_with_that_of_an_evaluator() -> None:
     described, one = SMALL.describe(), SMALL.at(8, 0).describe()
     for name in ("evaluator", "recipe", "precision", "data"):
         assert described[name] == one[name]
 
 
-def test_images_and_devices_that_are_not_there_are_told() -> None:
+def test_missing_images_and_devices_are_errors() -> None:
     with pytest.raises(DataError):
         TrainEvaluators("nowhere/at/all", device="cpu").at(8, 0)
-    with pytest.raises(NasError, match="device 'tpu' is not here"):
+    with pytest.raises(NasError, match="device 'tpu' is not available"):
         TrainEvaluators("digits", device="tpu")
 
 
-def test_it_trains_as_the_search_does() -> None:
+def test_an_evaluator_gives_the_accuracies_of_a_train_evaluator() -> None:
     evaluators: Evaluators = SMALL
     data = load_images("digits", resolution=8, images=200)
     expected = list(TrainEvaluator(data, seed=3, device="cpu").evaluate(ARCH, 2))
@@ -95,8 +95,8 @@ def test_it_trains_as_the_search_does() -> None:
     assert list(evaluators.at(8, 3).evaluate(ARCH, 2)) == expected
 
 
-def test_few_resolutions_are_held_at_once() -> None:
-    resized.images_of.cache_clear()
+def test_images_of_only_a_few_resolutions_stay_in_memory() -> None:
+    resized.cached_images.cache_clear()
     for resolution in (8, 9, 10):
         SMALL.at(resolution, 0)
-    assert resized.images_of.cache_info().currsize == resized.RESOLUTIONS_HELD
+    assert resized.cached_images.cache_info().currsize == resized.RESOLUTIONS_HELD

@@ -1,4 +1,4 @@
-"""Evaluators in other processes: the images are there once, and what cannot be sent is told."""
+"""Evaluators in other processes: the images are in memory once, and an evaluator that cannot be sent is an error."""
 
 import multiprocessing
 import pickle
@@ -27,18 +27,18 @@ from nas.evaluate.zero_cost.naswot import Naswot
 from nas.space.files import find_space, space_names
 from nas.train.recipe import Recipe
 from tests.contracts.evaluator import ready, sent, told
-from tests.evaluate.colours import TINY, make_data
+from tests.evaluate.colors import TINY, make_data
 from tests.search.fakes import SMALLEST, make_space
 
 RECIPE = Recipe(batch_size=20)
 
 
 def in_file(data: ImageData) -> ImageData:
-    """The same images, mapped."""
+    """Return the data set with memory-mapped images, without a test split."""
 
-    def moved(part: Images) -> Images:
-        images = Room(mapped=True).make(tuple(part.images.shape)).copy_(part.images)
-        return Images(images, part.labels, mapped=True)
+    def moved(split: Images) -> Images:
+        images = Room(mapped=True).make(tuple(split.images.shape)).copy_(split.images)
+        return Images(images, split.labels, mapped=True)
 
     return attrs.evolve(data, train=moved(data.train), val=moved(data.val), test=None)
 
@@ -47,99 +47,107 @@ def nothing_fits(_size: int) -> bool:
     return False
 
 
-def where_it_lies(images: Any) -> list[str]:
-    """The files that a process has mapped at a tensor's bytes."""
-    at = images.data_ptr()
+def mapped_files(images: Any) -> list[str]:
+    """Return the names of the files that this process has mapped at the address of a tensor."""
+    address = images.data_ptr()
     spans = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
     return [
-        " ".join(span[5:]) for span in spans if int(span[0].split("-")[0], 16) <= at < int(span[0].split("-")[1], 16)
+        " ".join(span[5:])
+        for span in spans
+        if int(span[0].split("-")[0], 16) <= address < int(span[0].split("-")[1], 16)
     ]
 
 
-def write_and_tell(evaluator: TrainEvaluator, value: int) -> tuple[list[str], int]:
-    """Change an image that was sent; where it lies, and what it was."""
+def write_pixel(evaluator: TrainEvaluator, value: int) -> tuple[list[str], int]:
+    """Change a pixel of an image; return the files mapped at the images, and the value before."""
     images = evaluator.data.train.images
     before = int(images[5, 1, 2, 3])
     images[5, 1, 2, 3] = value
-    return where_it_lies(images), before
+    return mapped_files(images), before
 
 
-def places(data: ImageData, kind: str, monkeypatch: pytest.MonkeyPatch) -> ImageData:
-    """Images that lie in memory, in memory that cannot be shared for want of room, or in a file."""
+def stored(data: ImageData, kind: str, monkeypatch: pytest.MonkeyPatch) -> ImageData:
+    """Return images in memory, in memory that is too small to be shared ("crowded"), or in a file."""
     if kind == "crowded":
         monkeypatch.setattr(share, "_fit", nothing_fits)
     return in_file(data) if kind == "file" else data
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "named"), [("memory", "/torch_"), ("crowded", "/#"), ("file", "/#")])
-def test_images_are_held_once(elsewhere: Executor, monkeypatch: pytest.MonkeyPatch, kind: str, named: str) -> None:
-    evaluator = TrainEvaluator(places(make_data(), kind, monkeypatch), recipe=RECIPE)
+@pytest.mark.parametrize(("kind", "file_name"), [("memory", "/torch_"), ("crowded", "/#"), ("file", "/#")])
+def test_processes_share_one_copy_of_the_images(
+    elsewhere: Executor, monkeypatch: pytest.MonkeyPatch, kind: str, file_name: str
+) -> None:
+    evaluator = TrainEvaluator(stored(make_data(), kind, monkeypatch), recipe=RECIPE)
     expected = told(evaluator, TINY)
-    made_ready = evaluator.to_send()
+    sendable = evaluator.to_send()
     images = evaluator.data.train.images
     before = int(images[5, 1, 2, 3])
-    for value in (7, 9):  # the second one is sent the same
-        assert elsewhere.submit(told, made_ready, TINY).result() == expected
-        (lies,), seen = elsewhere.submit(write_and_tell, made_ready, value).result()
-        assert named in lies
-        assert seen == before
+    for value in (7, 9):  # the evaluator can be sent more than once
+        assert elsewhere.submit(told, sendable, TINY).result() == expected
+        (file,), former = elsewhere.submit(write_pixel, sendable, value).result()
+        assert file_name in file
+        assert former == before
         assert int(images[5, 1, 2, 3]) == value
         images[5, 1, 2, 3] = before
-    assert where_it_lies(images) == [lies]
+    assert mapped_files(images) == [file]
 
 
 @pytest.mark.parametrize("kind", ["memory", "crowded", "file"])
-def test_sharing_changes_no_image_and_is_done_once(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    plain, data = make_data(), places(make_data(), kind, monkeypatch)
+def test_sharing_changes_no_image_and_happens_once(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    plain, data = make_data(), stored(make_data(), kind, monkeypatch)
     share.share(data)
-    at = data.train.images.data_ptr()
+    address = data.train.images.data_ptr()
     share.share(data)
-    assert data.train.images.data_ptr() == at
+    assert data.train.images.data_ptr() == address
     for one, other in ((plain.train, data.train), (plain.val, data.val)):
         assert torch.equal(one.images, other.images)
         assert one.images.stride() == other.images.stride()
 
 
-def test_a_slice_of_a_file_is_shared_as_it_lies() -> None:
-    whole = in_file(make_data())
-    part = attrs.evolve(whole, train=attrs.evolve(whole.train, images=whole.train.images[:7], labels=torch.arange(7)))
+def test_a_slice_of_a_file_is_shared_without_a_copy() -> None:
+    data = in_file(make_data())
+    part = attrs.evolve(data, train=attrs.evolve(data.train, images=data.train.images[:7], labels=torch.arange(7)))
     copy = sent(TrainEvaluator(part))
     assert isinstance(copy, TrainEvaluator)
     copy.data.train.images[6] = 3
-    assert (whole.train.images[6] == 3).all()
+    assert (data.train.images[6] == 3).all()
 
 
 @pytest.mark.parametrize("kind", ["crowded", "file"])
-def test_files_that_cannot_be_sent_are_told(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    evaluator = TrainEvaluator(places(make_data(), kind, monkeypatch))
+def test_a_file_that_cannot_be_sent_is_an_error(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    evaluator = TrainEvaluator(stored(make_data(), kind, monkeypatch))
     monkeypatch.setattr(share, "get_sharing_strategy", lambda: "file_system")
     with pytest.raises(DataError, match="cannot be sent\n  take fewer images or pixels, or work with a single process"):
         evaluator.to_send()
 
 
-def test_where_no_file_can_be_sent_images_are_mapped_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_can_be_memory_mapped_where_files_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "get_all_sharing_strategies", lambda: {"file_system"})
     assert torch.equal(in_file(make_data()).train.images, make_data().train.images)
 
 
-def test_room_is_asked_for_before_images_are_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_only_half_of_the_free_memory_is_used_for_sharing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(share, "free_memory", lambda: 1000)
     assert [share._fit(size) for size in (500, 501)] == [True, False]
     monkeypatch.setattr(share, "_FOLDER", tmp_path / "absent")
     assert [share._fit(size) for size in (500, 501)] == [True, False]
 
 
-def test_callbacks_stay(tmp_path: Path) -> None:
-    def say(_message: str) -> None:
+def test_callbacks_are_not_sent(tmp_path: Path) -> None:
+    def notify(_message: str) -> None:
         raise AssertionError
 
     def on_batch(_step: int, _steps: int, _loss: float) -> None:
         raise AssertionError
 
     data, space = make_data(), make_space(SMALLEST)
-    train = TrainEvaluator(data, recipe=RECIPE, on_batch=on_batch, say=say, checkpoints=tmp_path, checkpoint_s=0.0)
-    supernet = SupernetEvaluator(space, data, tmp_path, SupernetRecipe(1, training=RECIPE), on_batch=on_batch, say=say)
+    train = TrainEvaluator(
+        data, recipe=RECIPE, on_batch=on_batch, notify=notify, checkpoints=tmp_path, checkpoint_s=0.0
+    )
+    supernet = SupernetEvaluator(
+        space, data, tmp_path, SupernetRecipe(1, training=RECIPE), on_batch=on_batch, notify=notify
+    )
     for evaluator, arch in ((train, TINY), (supernet, space.from_picks([0] * len(space.choices)))):
         with pytest.raises(AttributeError, match="local"):
             pickle.dumps(evaluator)
@@ -148,38 +156,38 @@ def test_callbacks_stay(tmp_path: Path) -> None:
         assert list(copy.evaluate(arch, 1))
 
 
-def test_a_sent_training_is_kept_in_the_same_folder(tmp_path: Path) -> None:
+def test_a_sent_evaluator_uses_the_same_folder_of_checkpoints(tmp_path: Path) -> None:
     here = TrainEvaluator(make_data(), recipe=RECIPE, checkpoints=tmp_path, checkpoint_s=0.0)
     copy = sent(here)
-    begun = copy.evaluate(TINY, 3)
-    first = next(begun)
+    accuracies = copy.evaluate(TINY, 3)
+    first = next(accuracies)
     steps: list[int] = []
-    goes_on = attrs.evolve(here, on_batch=lambda step, *_: steps.append(step))
-    assert list(goes_on.evaluate(TINY, 3)) == [first, *begun]
-    assert steps[0] == 4  # of three an epoch
+    resumed = attrs.evolve(here, on_batch=lambda step, *_: steps.append(step))
+    assert list(resumed.evaluate(TINY, 3)) == [first, *accuracies]
+    assert steps[0] == 4  # an epoch has three steps
 
 
 @pytest.mark.parametrize("name", space_names())
-def test_spaces_can_be_sent(name: str) -> None:
+def test_a_space_can_be_sent(name: str) -> None:
     space = find_space(name).for_target(resolution=32, classes=10)
-    copy = pickle.loads(pickle.dumps(space))  # noqa: S301 -- our own
+    copy = pickle.loads(pickle.dumps(space))  # noqa: S301 -- pickled in the same line
     picks = space.sample(np.random.default_rng(0), 5).tolist()
     assert [copy.from_picks(row) for row in picks] == [space.from_picks(row) for row in picks]
 
 
-def test_random_architectures_are_scored_before_and_not_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_architectures_are_scored_before_sending_and_not_again(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluator = ZeroCostEvaluator("naswot", make_space(), Naswot(make_data(), images=8), sample=8)
     copy = sent(evaluator)
     scored: list[Architecture] = []
-    usual = Naswot.scores
+    original = Naswot.scores
 
     def scores(self: Naswot, arch: Architecture) -> Any:
         scored.append(arch)
-        return usual(self, arch)
+        return original(self, arch)
 
     monkeypatch.setattr(Naswot, "scores", scores)
     assert list(copy.evaluate(TINY, 1)) == list(evaluator.evaluate(TINY, 1))
-    assert len(scored) == 2  # the one that was asked for, by each
+    assert len(scored) == 2  # the evaluated architecture, once by each evaluator
 
 
 def hidden(function: Callable[[Architecture], float]) -> Callable[[Architecture], float]:
@@ -195,14 +203,18 @@ def decorated(_arch: Architecture) -> float:
 
 
 @pytest.mark.parametrize("function", [lambda _arch: 0.5, decorated, threading.Lock().acquire])
-def test_functions_that_another_process_would_not_find_are_told(function: Any) -> None:
-    with pytest.raises(NasError, match=r"mine:f cannot be sent to another process.*\n  define it at the top") as raised:
+def test_a_function_that_another_process_cannot_import_is_an_error(function: Any) -> None:
+    with pytest.raises(
+        NasError, match=r"mine:f cannot be sent to another process.*\n  define it at the top level"
+    ) as raised:
         FunctionEvaluator(function, "mine:f").to_send()
     assert raised.value.remedy
 
 
 @pytest.mark.slow
-def test_a_function_of_the_working_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_process_imports_a_function_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "sent_function.py").write_text("def accuracy(arch):\n    return 0.25, {'stages': len(arch.stages)}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

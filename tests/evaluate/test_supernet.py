@@ -1,4 +1,4 @@
-"""Shared weights: what is cut out of them, against the same networks made by hand; their training and their file."""
+"""Supernets: networks with slices of shared weights, compared with networks built by hand; training and files."""
 
 import errno
 import multiprocessing
@@ -23,13 +23,13 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import MACS, cost
 from nas.data.base import ImageData, Images, fingerprint
 from nas.errors import EvaluationError, NasError
-from nas.evaluate.base import Evaluator
-from nas.evaluate.supernet.ends import ends
-from nas.evaluate.supernet.evaluator import VERDICTS, SupernetEvaluator
-from nas.evaluate.supernet.places import Places, digest
+from nas.evaluate.base import Evaluator, Preparing, Timed
+from nas.evaluate.supernet.evaluator import METRICS, SupernetEvaluator
+from nas.evaluate.supernet.extremes import smallest_and_largest
+from nas.evaluate.supernet.places import Places, space_digest
 from nas.evaluate.supernet.recipe import SupernetRecipe
-from nas.evaluate.supernet.training import SupernetTraining
-from nas.evaluate.supernet.weights import SharedWeights, calibrate, fresh_weights, plain
+from nas.evaluate.supernet.training import SupernetTrainingRun
+from nas.evaluate.supernet.weights import SharedWeights, calibrate, initial_weights, without_regularization
 from nas.models.build import build_model
 from nas.samplers.cost_range import space_chain
 from nas.space.decode import SearchSpace, Value
@@ -39,10 +39,10 @@ from tests.contracts.evaluator import EvaluatorContract
 from tests.search.fakes import SMALLEST, make_space
 
 SHARED, OWN = ("operator",), ("operator", "kernel", "expansion")
-RECIPE = SupernetRecipe(epochs=3, training=Recipe(batch_size=20))  # three steps each
+RECIPE = SupernetRecipe(epochs=3, training=Recipe(batch_size=20))  # three steps in each epoch
 PROCESSES = multiprocessing.get_context("forkserver")
 
-# Two widths, kernels and expansions, a gate or none, and a layer that may be left out.
+# Two widths, kernels and expansions, a gate or none, and a layer that may be absent.
 SPACE = """
 name: gated
 net: channels=3 resolution=8 classes=3 padding=symmetric bn=0.01/0.001 drop_path=0.2 act=relu
@@ -53,14 +53,14 @@ stages:
   - {operator: [absent, conv], kernel: 3, channels: 6}
   - {operator: mbconv, kernel: 3, expansion: 2, stride: 2, channels: 8}
 """
-LARGEST: dict[str, Value] = {
+LARGEST_CHOICE: dict[str, Value] = {
     "stage1.kernel": 5,
     "stage1.expansion": 4,
     "stage1.channels": 6,
     "stage1.se": 0.25,
     "stage2.operator": "conv",
 }
-LEAST: dict[str, Value] = {
+SMALLEST_CHOICE: dict[str, Value] = {
     "stage1.kernel": 3,
     "stage1.expansion": 2,
     "stage1.channels": 4,
@@ -69,8 +69,8 @@ LEAST: dict[str, Value] = {
 }
 
 
-def coloured(count: int) -> Images:
-    """Three classes that differ in which channel is brightest."""
+def colored(count: int) -> Images:
+    """Return random images of three classes, each with another brightest channel."""
     labels = torch.arange(count) % 3
     pixels = torch.randint(0, 120, (count, 3, 8, 8), generator=torch.Generator().manual_seed(count))
     pixels[torch.arange(count), labels] += 100
@@ -78,7 +78,7 @@ def coloured(count: int) -> Images:
 
 
 def make_data(train_images: int = 61) -> ImageData:
-    parts, classes = (coloured(train_images), coloured(30)), ("red", "green", "blue")
+    parts, classes = (colored(train_images), colored(30)), ("red", "green", "blue")
     return ImageData("colours", classes, *parts, None, (0.35,) * 3, (0.2,) * 3, fingerprint(classes, parts))
 
 
@@ -91,36 +91,36 @@ def _space() -> SearchSpace:
 
 
 def weights(space: SearchSpace, own: Sequence[str] = SHARED) -> SharedWeights:
-    """Weights and scales that are all different from 0 and 1."""
+    """Return shared weights whose batch-norm scales and biases are random, so that none of them is 0 or 1."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        made = fresh_weights(Places(space, tuple(own)), quiet=False)
-        for (*_, name), tensor in made.tensors.items():
+        shared = initial_weights(Places(space, tuple(own)), quiet=False)
+        for (*_, name), tensor in shared.tensors.items():
             if name.startswith("norm.") or name == "bias":
                 torch.nn.init.uniform_(tensor, 0.5, 1.5)
-    return made
+    return shared
 
 
 def images(count: int = 6) -> Tensor:
     return torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
-def test_the_largest_network_is_the_plain_model_with_the_same_weights(space: SearchSpace) -> None:
+def test_the_largest_network_equals_a_model_with_all_the_weights(space: SearchSpace) -> None:
     shared = weights(space)
-    picks = space.picks(LARGEST)
-    model = build_model(plain(space.from_picks(picks)))
-    whole = {parameter: shared.tensors[name] for parameter, (name, _) in _names(shared, picks).items()}
-    assert model.load_state_dict(whole, strict=False).unexpected_keys == []
-    assert len(set(map(id, whole.values()))) == len(shared.tensors)
+    picks = space.picks(LARGEST_CHOICE)
+    model = build_model(without_regularization(space.from_picks(picks)))
+    state = {parameter: shared.tensors[name] for parameter, (name, _) in _slices(shared, picks).items()}
+    assert model.load_state_dict(state, strict=False).unexpected_keys == []
+    assert len(set(map(id, state.values()))) == len(shared.tensors)
     torch.testing.assert_close(shared.forward(picks, images()), model.train()(images()))
 
 
-def _names(shared: SharedWeights, picks: Sequence[int]) -> dict[str, Any]:
-    arch = plain(shared.places.space.from_picks(list(picks)))
-    return shared.names(arch, picks, build_model(arch))
+def _slices(shared: SharedWeights, picks: Sequence[int]) -> dict[str, Any]:
+    arch = without_regularization(shared.places.space.from_picks(list(picks)))
+    return shared.slices(arch, picks, build_model(arch))
 
 
-def test_a_smaller_network_is_the_one_cut_out_by_hand(space: SearchSpace) -> None:
+def test_a_smaller_network_equals_one_built_by_hand_from_slices(space: SearchSpace) -> None:
     shared = weights(space)
     by_name = {".".join(name): tensor for name, tensor in shared.tensors.items()}
 
@@ -129,29 +129,29 @@ def test_a_smaller_network_is_the_one_cut_out_by_hand(space: SearchSpace) -> Non
         return functional.batch_norm(values, None, None, scale, shift, training=True, eps=0.001)
 
     def conv(values: Tensor, name: str, kernel: Tensor, groups: int = 1, stride: int = 1) -> Tensor:
-        made = functional.conv2d(values, kernel, None, stride, kernel.shape[-1] // 2, groups=groups)
-        return normed(made, name, len(kernel))
+        result = functional.conv2d(values, kernel, None, stride, kernel.shape[-1] // 2, groups=groups)
+        return normed(result, name, len(kernel))
 
     stem = functional.relu(conv(images(), "stem.conv", by_name["stem.conv.conv.weight"]))
     first, third = "stage1.0.mbconv", "stage3.0.mbconv"
-    # Widths 4 x 2 of 4 x 4, a kernel of 3 in the middle of 5, 4 channels of 6.
+    # 8 of 16 inner channels, the middle 3x3 of a 5x5 kernel, and 4 of 6 output channels.
     inside = functional.relu(conv(stem, f"{first}.expand", by_name[f"{first}.expand.conv.weight"][:8]))
     middle = by_name[f"{first}.depthwise.conv.weight"][:8, :, 1:4, 1:4]
     inside = functional.relu(conv(inside, f"{first}.depthwise", middle, groups=8))
     values = stem + conv(inside, f"{first}.project", by_name[f"{first}.project.conv.weight"][:4, :8])
-    # 4 channels come in where there can be 6.
+    # The layer has 4 input channels, and its widest variant has 6.
     inside = functional.relu(conv(values, f"{third}.expand", by_name[f"{third}.expand.conv.weight"][:8, :4]))
     middle = by_name[f"{third}.depthwise.conv.weight"][:8]
     inside = functional.relu(conv(inside, f"{third}.depthwise", middle, groups=8, stride=2))
     values = conv(inside, f"{third}.project", by_name[f"{third}.project.conv.weight"][:, :8])
     values = functional.relu(conv(values, "head.conv", by_name["head.conv.conv.weight"])).mean((2, 3))
     by_hand = functional.linear(values, by_name["head.classifier.weight"], by_name["head.classifier.bias"])
-    torch.testing.assert_close(shared.forward(space.picks(LEAST), images()), by_hand)
+    torch.testing.assert_close(shared.forward(space.picks(SMALLEST_CHOICE), images()), by_hand)
 
 
-def test_gradients_reach_what_is_used_and_nothing_else(space: SearchSpace) -> None:
+def test_gradients_reach_only_the_weights_that_a_network_uses(space: SearchSpace) -> None:
     shared = weights(space)
-    shared.forward(space.picks(LEAST), images()).square().sum().backward()  # type: ignore[no-untyped-call]
+    shared.forward(space.picks(SMALLEST_CHOICE), images()).square().sum().backward()  # type: ignore[no-untyped-call]
     reached = {".".join(name): tensor.grad for name, tensor in shared.tensors.items() if tensor.grad is not None}
     assert not [name for name in reached if "se_" in name or name.startswith("stage2")]
     kernel = reached["stage1.0.mbconv.depthwise.conv.weight"].clone()
@@ -160,35 +160,37 @@ def test_gradients_reach_what_is_used_and_nothing_else(space: SearchSpace) -> No
     assert kernel.count_nonzero() == 0
 
 
-def test_options_share_or_own_their_weights(space: SearchSpace) -> None:
-    places, owning = Places(space, SHARED), Places(space, OWN)
-    picks = [space.picks(LEAST | {"stage1.kernel": kernel}) for kernel in (3, 5)]
-    assert len({places.of(one) for one in picks}) == 1
-    assert len({owning.of(one)[1] for one in picks}) == 2
-    sizes = {key[0]: node.kernel for key, node in owning.widest.items() if key[1] == "depthwise"}
+def test_options_share_weights_or_have_their_own(space: SearchSpace) -> None:
+    shared, separate = Places(space, SHARED), Places(space, OWN)
+    picks = [space.picks(SMALLEST_CHOICE | {"stage1.kernel": kernel}) for kernel in (3, 5)]
+    assert len({shared.of_network(one) for one in picks}) == 1
+    assert len({separate.of_network(one)[1] for one in picks}) == 2
+    sizes = {key[0]: node.kernel for key, node in separate.widest.items() if key[1] == "depthwise"}
     assert {place: kernel for place, kernel in sizes.items() if place.startswith("stage1")} == {
         f"stage1.0.mbconv-{kernel}-{expansion:.1f}": kernel for kernel in (3, 5) for expansion in (2, 4)
     }
 
 
-def test_a_layer_that_is_left_out_leaves_the_places_of_those_after_it(space: SearchSpace) -> None:
+def test_an_absent_layer_does_not_move_the_places_of_later_layers(space: SearchSpace) -> None:
     places = Places(space, OWN)
-    without, whole = (places.of(space.picks(LEAST | {"stage2.operator": word})) for word in ("absent", "conv"))
-    assert without == (whole[0], whole[1], *whole[3:])
+    without, with_layer = (
+        places.of_network(space.picks(SMALLEST_CHOICE | {"stage2.operator": word})) for word in ("absent", "conv")
+    )
+    assert without == (with_layer[0], with_layer[1], *with_layer[3:])
 
 
-def test_a_branch_starts_at_nothing_only_where_it_is_always_added(space: SearchSpace) -> None:
-    assert Places(space, SHARED).added == set()  # stage1 is not added to 4 channels where it makes 6
-    wide = make_space(SPACE.replace("channels: [4, 6]", "channels: 4"))
-    assert Places(wide, SHARED).added == {("stage1.0.mbconv", "project")}
-    made = fresh_weights(Places(wide, SHARED), quiet=True)
-    assert made.tensors["stage1.0.mbconv", "project", "norm.weight"].count_nonzero() == 0
-    assert made.tensors["stage3.0.mbconv", "project", "norm.weight"].count_nonzero() == 8
-    assert made.tensors["head", "classifier", "weight"].count_nonzero() == 0
+def test_a_residual_branch_starts_at_zero_only_if_it_is_one_in_all_networks(space: SearchSpace) -> None:
+    assert Places(space, SHARED).residual_ends == set()  # with 6 channels stage1 has no skip, because its input has 4
+    always = make_space(SPACE.replace("channels: [4, 6]", "channels: 4"))
+    assert Places(always, SHARED).residual_ends == {("stage1.0.mbconv", "project")}
+    shared = initial_weights(Places(always, SHARED), quiet=True)
+    assert shared.tensors["stage1.0.mbconv", "project", "norm.weight"].count_nonzero() == 0
+    assert shared.tensors["stage3.0.mbconv", "project", "norm.weight"].count_nonzero() == 8
+    assert shared.tensors["head", "classifier", "weight"].count_nonzero() == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_fair_steps_train_every_option_of_every_choice_once(seed: int) -> None:
+def test_fair_steps_train_every_option_equally_often(seed: int) -> None:
     space = find_space("nasbench_macro")
     paths = SupernetRecipe(sampling="fair").paths(space, torch.Generator().manual_seed(seed))
     assert [sorted(column) for column in zip(*paths, strict=True)] == [
@@ -196,7 +198,7 @@ def test_fair_steps_train_every_option_of_every_choice_once(seed: int) -> None:
     ]
 
 
-def test_fair_steps_train_options_of_a_smaller_choice_as_often_give_or_take_once(space: SearchSpace) -> None:
+def test_fair_steps_train_options_of_a_smaller_choice_equally_often_give_or_take_once(space: SearchSpace) -> None:
     wide = make_space(SPACE.replace("kernel: [3, 5]", "kernel: [3, 5, 7]"))
     paths = SupernetRecipe(sampling="fair").paths(wide, torch.Generator())
     assert len(paths) == 3
@@ -206,98 +208,102 @@ def test_fair_steps_train_options_of_a_smaller_choice_as_often_give_or_take_once
 
 
 @pytest.mark.parametrize("name", space_names())
-def test_the_ends_of_a_space_compute_least_and_most(name: str) -> None:
+def test_the_smallest_and_largest_network_have_the_fewest_and_most_macs(name: str) -> None:
     space = find_space(name)
-    assert tuple(cost(space.from_picks(picks)).macs for picks in ends(space)) == MACS.span(space_chain(space))
+    assert tuple(cost(space.from_picks(picks)).macs for picks in smallest_and_largest(space)) == MACS.span(
+        space_chain(space)
+    )
 
 
-def test_a_sandwich_is_the_largest_the_least_and_two_others(space: SearchSpace) -> None:
+def test_a_sandwich_step_has_the_largest_the_smallest_and_two_random_networks(space: SearchSpace) -> None:
     paths = SupernetRecipe(sampling="sandwich").paths(space, torch.Generator().manual_seed(0))
     assert len(paths) == 4
-    assert list(paths[:2]) == [space.picks(LARGEST), space.picks(LEAST)]
+    assert list(paths[:2]) == [space.picks(LARGEST_CHOICE), space.picks(SMALLEST_CHOICE)]
     assert len({*paths}) > 2
 
 
 @define(eq=False)
-class Recording(SharedWeights):
-    """Shared weights that remember what was asked of them."""
+class RecordedWeights(SharedWeights):
+    """Record the choice indices and images of every call of `forward`."""
 
-    asked: list[tuple[Sequence[int], Tensor]] = field(factory=list)
+    calls: list[tuple[Sequence[int], Tensor]] = field(factory=list)
 
     def forward(self, picks: Sequence[int], images: Tensor) -> Tensor:
-        self.asked.append((picks, images))
+        self.calls.append((picks, images))
         return super().forward(picks, images)
 
 
-def test_in_a_sandwich_the_largest_network_teaches_the_others(space: SearchSpace) -> None:
+def test_in_a_sandwich_step_the_other_networks_learn_predictions_of_the_largest(space: SearchSpace) -> None:
     training = Recipe(optimizer="sgd", batch_size=20, weight_decay=0, label_smoothing=0.1)
     shared, by_hand = weights(space), weights(space)
-    recording = Recording(shared.places, shared.tensors)
-    SupernetTraining(DATA, recording, SupernetRecipe(1, "sandwich", training=training), 0, "cpu").step(
+    recorded = RecordedWeights(shared.places, shared.tensors)
+    SupernetTrainingRun(DATA, recorded, SupernetRecipe(1, "sandwich", training=training), 0, "cpu").step(
         torch.arange(12), 0.01, torch.Generator().manual_seed(0)
     )
-    (largest, seen), *others = recording.asked
-    taught = by_hand.forward(largest, seen)
-    wanted = 0.9 * functional.one_hot(DATA.train.labels[:12], 3) + 0.1 / 3
-    losses = [-(wanted * taught.log_softmax(1)).sum(1).mean()]
+    (largest, first_images), *others = recorded.calls
+    teacher = by_hand.forward(largest, first_images)
+    target = 0.9 * functional.one_hot(DATA.train.labels[:12], 3) + 0.1 / 3
+    losses = [-(target * teacher.log_softmax(1)).sum(1).mean()]
     for picks, images in others:
-        said = by_hand.forward(picks, images).log_softmax(1)
-        losses.append(-(taught.detach().softmax(1) * said).sum(1).mean())
+        student = by_hand.forward(picks, images).log_softmax(1)
+        losses.append(-(teacher.detach().softmax(1) * student).sum(1).mean())
     torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
     for name, tensor in by_hand.tensors.items():
-        assert tensor.grad is not None  # the largest network uses them all
-        # Nesterov's first step is 1 + 0.9 gradients long.
+        assert tensor.grad is not None  # the largest network uses all weights
+        # With Nesterov momentum the first step is 1 + 0.9 times the gradient.
         torch.testing.assert_close(shared.tensors[name], (tensor - 0.01 * 1.9 * tensor.grad).detach())
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("changes", "phrase"),
     [
-        ({"sampling": "lucky"}, "sampling is 'lucky'"),
+        ({"sampling": "lucky"}, "sampling of the supernet's recipe is 'lucky'"),
         ({"own": ("kernel",)}, "operator, and any"),
-        ({"epochs": 0}, "1"),
+        ({"epochs": 0}, "must be 1 or more"),
     ],
 )
-def test_a_recipe_out_of_range_is_refused(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(NasError, match=told):
-        SupernetRecipe(**wrong)
+def test_a_recipe_value_outside_its_range_is_an_error(changes: dict[str, Any], phrase: str) -> None:
+    with pytest.raises(NasError, match=phrase):
+        SupernetRecipe(**changes)
 
 
-def test_statistics_are_the_mean_of_those_of_the_batches(space: SearchSpace) -> None:
-    shared, picks = weights(space), space.picks(LEAST)
-    model = shared.model(plain(space.from_picks(picks)), picks)
+def test_calibrated_statistics_are_the_mean_of_those_of_the_batches(space: SearchSpace) -> None:
+    shared, picks = weights(space), space.picks(SMALLEST_CHOICE)
+    model = shared.model(without_regularization(space.from_picks(picks)), picks)
     batches = [images(4), images(6) + 1]
     calibrate(model, batches)
     with torch.no_grad():
-        made = [functional.conv2d(batch, shared.tensors["stem", "conv", "conv.weight"], padding=1) for batch in batches]
+        outputs = [
+            functional.conv2d(batch, shared.tensors["stem", "conv", "conv.weight"], padding=1) for batch in batches
+        ]
     norm = model.get_submodule("stem.conv.norm")
-    means = [one.mean((0, 2, 3)) for one in made]
-    spreads = [one.var((0, 2, 3), unbiased=True) for one in made]
+    means = [one.mean((0, 2, 3)) for one in outputs]
+    variances = [one.var((0, 2, 3), unbiased=True) for one in outputs]
     torch.testing.assert_close(norm.running_mean, (means[0] + means[1]) / 2)
-    torch.testing.assert_close(norm.running_var, (spreads[0] + spreads[1]) / 2)
+    torch.testing.assert_close(norm.running_var, (variances[0] + variances[1]) / 2)
     assert not model.training
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "mnasnet")) for name in space_names()]
 )
-def test_the_networks_of_every_shipped_space_can_be_cut_out(name: str) -> None:
+def test_networks_of_every_shipped_space_are_slices_of_shared_weights(name: str) -> None:
     space = find_space(name).for_target(resolution=32, classes=10)
-    shared = fresh_weights(Places(space, OWN), quiet=True)
+    shared = initial_weights(Places(space, OWN), quiet=True)
     for picks in space.sample(np.random.default_rng(0), 3).tolist():
-        arch = plain(space.from_picks(picks))
+        arch = without_regularization(space.from_picks(picks))
         with torch.device("meta"):
-            names = shared.names(arch, picks, build_model(arch))
-        for key, shape in names.values():
+            slices = shared.slices(arch, picks, build_model(arch))
+        for key, shape in slices.values():
             assert all(small <= large for small, large in zip(shape, shared.tensors[key].shape, strict=True))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", space_names())
-def test_every_shipped_space_is_trained_a_step(name: str) -> None:
+def test_a_step_trains_the_weights_of_every_shipped_space(name: str) -> None:
     space = find_space(name).for_target(resolution=8, classes=3)
-    shared = fresh_weights(Places(space, OWN), quiet=True)
-    training = SupernetTraining(DATA, shared, RECIPE, 0, "cpu")
+    shared = initial_weights(Places(space, OWN), quiet=True)
+    training = SupernetTrainingRun(DATA, shared, RECIPE, 0, "cpu")
     before = {key: tensor.clone() for key, tensor in shared.tensors.items()}
     assert 0 < training.step(torch.arange(8), 1e-3, torch.Generator()) < 10
     changed = [key for key, tensor in shared.tensors.items() if not torch.equal(tensor, before[key])]
@@ -305,9 +311,9 @@ def test_every_shipped_space_is_trained_a_step(name: str) -> None:
     assert all(tensor.isfinite().all() for tensor in shared.tensors.values())
 
 
-def evaluator(folder: Path, **others: Any) -> SupernetEvaluator:
-    usual = {"space": make_space(SMALLEST), "data": DATA, "folder": folder, "recipe": RECIPE}
-    return SupernetEvaluator(**{**usual, **others})
+def make_evaluator(folder: Path, **changes: Any) -> SupernetEvaluator:
+    defaults = {"space": make_space(SMALLEST), "data": DATA, "folder": folder, "recipe": RECIPE}
+    return SupernetEvaluator(**{**defaults, **changes})
 
 
 def archs() -> list[Architecture]:
@@ -317,9 +323,9 @@ def archs() -> list[Architecture]:
 
 @pytest.fixture(name="trained", scope="module")
 def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the weights of `evaluator`."""
+    """Return a folder with the weights of `make_evaluator`."""
     folder = tmp_path_factory.mktemp("nas-supernets")
-    evaluator(folder).prepare()
+    make_evaluator(folder).prepare()
     return folder
 
 
@@ -331,125 +337,138 @@ class TestSupernetEvaluator(EvaluatorContract):
         self.folder = trained
 
     def evaluator(self) -> Evaluator:
-        return evaluator(self.folder)
+        return make_evaluator(self.folder)
 
     def architectures(self) -> Sequence[Architecture]:
         return archs()[1:]
 
 
-def test_weights_are_trained_once_for_all_targets(trained: Path) -> None:
-    said: list[str] = []
+def test_one_training_serves_all_targets(trained: Path) -> None:
+    messages: list[str] = []
     steps: list[int] = []
-    again = evaluator(trained, say=said.append, on_batch=lambda step, *_: steps.append(step))
-    whole = next(again.evaluate(archs()[0], 1))
-    larger = evaluator(trained, space=make_space(SMALLEST).for_target(resolution=224, classes=1000))
+    again = make_evaluator(trained, notify=messages.append, on_batch=lambda step, *_: steps.append(step))
+    accuracy = next(again.evaluate(archs()[0], 1))
+    larger = make_evaluator(trained, space=make_space(SMALLEST).for_target(resolution=224, classes=1000))
     arch = archs()[0].adapted(resolution=224, classes=1000)
-    assert next(larger.evaluate(canonical(arch), 1)) == whole
+    assert next(larger.evaluate(canonical(arch), 1)) == accuracy
     assert steps == []
-    assert len(said) == 1
-    assert "is used again" in said[0]
+    assert len(messages) == 1
+    assert "is used again" in messages[0]
 
 
-def test_it_learns(tmp_path: Path) -> None:
+def test_durations_of_training_and_evaluation_are_estimated(trained: Path, tmp_path: Path) -> None:
+    evaluator = make_evaluator(tmp_path)
+    assert isinstance(evaluator, Timed)
+    assert isinstance(evaluator, Preparing)
+    assert 0 < evaluator.seconds_per_epoch(archs()[0]) < 60
+    assert 0 < evaluator.seconds_to_prepare() < 60
+    assert evaluator.seconds_prepared() == 0
+    assert list(tmp_path.iterdir()) == []
+    assert make_evaluator(trained).seconds_to_prepare() == 0
+    assert make_evaluator(trained).seconds_prepared() > 0
+
+
+def test_shared_weights_learn(tmp_path: Path) -> None:
     recipe = SupernetRecipe(epochs=12, training=Recipe(batch_size=8))
-    long = evaluator(tmp_path, recipe=recipe, verdict="accuracy")
+    long = make_evaluator(tmp_path, recipe=recipe, metric="accuracy")
     assert next(long.evaluate(archs()[-1], 1)) > 0.8
 
 
-def test_what_the_weights_depend_on_has_a_file_of_its_own(trained: Path) -> None:
-    others = (
+def test_supernets_with_different_weights_have_different_files(trained: Path) -> None:
+    variants = (
         {"seed": 1},
         {"data": make_data(62)},
         {"recipe": attrs.evolve(RECIPE, sampling="fair")},
         {"space": make_space()},
     )
-    paths = {evaluator(trained, **other).path for other in others} | {evaluator(trained).path}
+    paths = {make_evaluator(trained, **changes).path for changes in variants} | {make_evaluator(trained).path}
     assert len(paths) == 5
-    assert digest(make_space()) != digest(make_space().fix({"stage1.kernel": 3}))
+    assert space_digest(make_space()) != space_digest(make_space().fix({"stage1.kernel": 3}))
 
 
-@pytest.mark.parametrize("verdict", VERDICTS)
-def test_the_weights_of_a_network_are_those_that_were_scored(trained: Path, verdict: str) -> None:
-    scored = evaluator(trained, verdict=verdict)
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_weights_of_a_network_give_its_accuracy(trained: Path, metric: str) -> None:
+    evaluator = make_evaluator(trained, metric=metric)
     arch = archs()[-1]
     model = build_model(canonical(arch.adapted(resolution=8, classes=3)))
-    model.load_state_dict(scored.weights_of(arch))
+    model.load_state_dict(evaluator.weights_of(arch))
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (DATA.mean, DATA.std))
     with torch.no_grad():
         logits = model.eval()((DATA.val.images / 255 - mean) / std)
-    odds = logits.exp() / logits.exp().sum(1, keepdim=True)
+    probabilities = logits.exp() / logits.exp().sum(1, keepdim=True)
     by_hand = {
-        "probability": [float(row[label]) for row, label in zip(odds, DATA.val.labels, strict=True)],
+        "probability": [float(row[label]) for row, label in zip(probabilities, DATA.val.labels, strict=True)],
         "accuracy": [float(row.argmax() == label) for row, label in zip(logits, DATA.val.labels, strict=True)],
-    }[verdict]
-    assert next(scored.evaluate(arch, 1)) == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-6)
-    assert scored.describe()["verdict"]["score"] == verdict
+    }[metric]
+    assert next(evaluator.evaluate(arch, 1)) == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-6)
+    assert evaluator.describe()["verdict"]["score"] == metric
 
 
-def test_an_architecture_of_another_space_cannot_be_scored(trained: Path) -> None:
+def test_an_architecture_of_another_space_is_an_error(trained: Path) -> None:
     with pytest.raises(EvaluationError, match="is not in space"):
-        next(evaluator(trained).evaluate(parse_text("net\nstem conv k3 s2 c8\nconv c8\nhead pool"), 1))
+        next(make_evaluator(trained).evaluate(parse_text("net\nstem conv k3 s2 c8\nconv c8\nhead pool"), 1))
 
 
-def test_grey_images_no_epochs_and_an_unknown_verdict_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(NasError, match="verdict is 'guess'") as raised:
-        evaluator(tmp_path, verdict="guess")
+def test_grayscale_networks_no_epochs_and_an_unknown_metric_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(NasError, match="no metric 'guess'") as raised:
+        make_evaluator(tmp_path, metric="guess")
     assert raised.value.remedy == "use probability or accuracy"
-    with pytest.raises(NasError, match="takes 1 channels"):
-        evaluator(tmp_path, space=make_space(SMALLEST.replace("channels=3", "channels=1")))
-    with pytest.raises(NasError, match="a budget of 0"):
-        evaluator(tmp_path).evaluate(archs()[0], 0)
+    with pytest.raises(NasError, match="take 1 channels"):
+        make_evaluator(tmp_path, space=make_space(SMALLEST.replace("channels=3", "channels=1")))
+    with pytest.raises(NasError, match="budget is 0"):
+        make_evaluator(tmp_path).evaluate(archs()[0], 0)
 
 
 def _train_until(folder: Path, step: int) -> None:
-    """Train, and end this process by SIGKILL after a step."""
+    """Train, and kill this process with SIGKILL after a step."""
 
     def count(done: int, _steps: int, _loss: float) -> None:
         if done == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    evaluator(folder, on_batch=count).prepare()
+    make_evaluator(folder, on_batch=count).prepare()
 
 
-def kept(folder: Path) -> dict[str, Any]:
-    held = torch.load(evaluator(folder).path, weights_only=True)
-    epoch = {"epoch": torch.tensor(held["epoch"])}
-    return epoch | {".".join(k): t for k, t in zip(held["names"], held["tensors"], strict=True)}
+def content_of(folder: Path) -> dict[str, Any]:
+    """Return the number of epochs and the weights in the supernet's file."""
+    values = torch.load(make_evaluator(folder).path, weights_only=True)
+    epoch = {"epoch": torch.tensor(values["epoch"])}
+    return epoch | {".".join(k): t for k, t in zip(values["names"], values["tensors"], strict=True)}
 
 
-def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Bit by bit."""
+def are_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two contents are equal bit by bit."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(tmp_path: Path, trained: Path) -> None:
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path, trained: Path) -> None:
     def interrupt(step: int, _steps: int, _loss: float) -> None:
         if step == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluator(tmp_path, on_batch=interrupt).prepare()
-    assert kept(tmp_path)["epoch"] == 1
-    said: list[str] = []
-    evaluator(tmp_path, say=said.append).prepare()
-    assert "is trained on from epoch 1 to epoch 3" in said[0]
-    assert alike(kept(tmp_path), kept(trained))
+        make_evaluator(tmp_path, on_batch=interrupt).prepare()
+    assert content_of(tmp_path)["epoch"] == 1
+    messages: list[str] = []
+    make_evaluator(tmp_path, notify=messages.append).prepare()
+    assert "the training of the supernet of space smallest continues after epoch 1 of 3" in messages[0]
+    assert are_equal(content_of(tmp_path), content_of(trained))
 
 
 @pytest.mark.slow
-def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path: Path, trained: Path) -> None:
+def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path, trained: Path) -> None:
     process = PROCESSES.Process(target=_train_until, args=(tmp_path, 8))
     process.start()
     process.join(240)
     assert process.exitcode == -signal.SIGKILL
-    assert kept(tmp_path)["epoch"] == 2
-    evaluator(tmp_path).prepare()
-    assert alike(kept(tmp_path), kept(trained))
+    assert content_of(tmp_path)["epoch"] == 2
+    make_evaluator(tmp_path).prepare()
+    assert are_equal(content_of(tmp_path), content_of(trained))
     assert not list(tmp_path.glob(".*.new"))
 
 
 def _train_while_another_waits(folder: Path) -> None:
-    """Train; the first step ends when another process has said that it waits."""
+    """Train, with a first step that lasts until another process has reported that it waits."""
 
     def hold(done: int, _steps: int, _loss: float) -> None:
         (folder / f"{os.getpid()}-{done}.step").touch()
@@ -457,15 +476,15 @@ def _train_while_another_waits(folder: Path) -> None:
         while done == 1 and not list(folder.glob("*.waits")) and time.monotonic() - begun < 60:
             time.sleep(0.05)
 
-    def say(message: str) -> None:
-        if "another process trains" in message:
+    def notify(message: str) -> None:
+        if "another process is training" in message:
             (folder / f"{os.getpid()}.waits").touch()
 
-    evaluator(folder, on_batch=hold, say=say).prepare()
+    make_evaluator(folder, on_batch=hold, notify=notify).prepare()
 
 
 @pytest.mark.slow
-def test_of_two_processes_one_trains_and_the_other_waits_for_its_weights(tmp_path: Path, trained: Path) -> None:
+def test_one_of_two_processes_trains_and_the_other_waits_for_the_weights(tmp_path: Path, trained: Path) -> None:
     processes = [PROCESSES.Process(target=_train_while_another_waits, args=(tmp_path,)) for _ in range(2)]
     for process in processes:
         process.start()
@@ -473,75 +492,75 @@ def test_of_two_processes_one_trains_and_the_other_waits_for_its_weights(tmp_pat
         process.join(240)
     assert [process.exitcode for process in processes] == [0, 0]
     assert len(list(tmp_path.glob("*.waits"))) == 1
-    assert len(list(tmp_path.glob("*.step"))) == 9  # three epochs of three steps, once
-    assert alike(kept(tmp_path), kept(trained))
+    assert len(list(tmp_path.glob("*.step"))) == 9  # three epochs of three steps, in one process only
+    assert are_equal(content_of(tmp_path), content_of(trained))
 
 
 @pytest.fixture(name="copied")
 def _copied(trained: Path, tmp_path: Path) -> SupernetEvaluator:
-    """An evaluator whose weights are there already."""
-    made = evaluator(tmp_path)
-    made.path.write_bytes(evaluator(trained).path.read_bytes())
-    return made
+    """Return an evaluator whose file of weights exists already."""
+    evaluator = make_evaluator(tmp_path)
+    evaluator.path.write_bytes(make_evaluator(trained).path.read_bytes())
+    return evaluator
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.9, 0.999])
-def test_a_file_that_was_cut_short_is_told_with_the_remedy(copied: SupernetEvaluator, share: float) -> None:
-    whole = copied.path.read_bytes()
-    copied.path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(NasError, match="no whole supernet") as raised:
+def test_a_truncated_file_is_an_error_with_a_remedy(copied: SupernetEvaluator, share: float) -> None:
+    content = copied.path.read_bytes()
+    copied.path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(NasError, match="not a complete supernet file") as raised:
         copied.prepare()
     assert "delete it to train anew" in raised.value.remedy
 
 
-@pytest.mark.parametrize("held", [b"not a file of torch", None])
-def test_a_file_of_something_else_is_refused(copied: SupernetEvaluator, held: bytes | None) -> None:
-    if held is None:
+@pytest.mark.parametrize("content", [b"not a file of torch", None])
+def test_a_file_of_another_kind_is_an_error(copied: SupernetEvaluator, content: bytes | None) -> None:
+    if content is None:
         torch.save([1, 2, 3], copied.path)
     else:
-        copied.path.write_bytes(held)
-    with pytest.raises(NasError, match="no whole supernet"):
+        copied.path.write_bytes(content)
+    with pytest.raises(NasError, match="not a complete supernet file"):
         copied.prepare()
 
 
-def test_the_training_of_another_supernet_is_refused(copied: SupernetEvaluator) -> None:
+def test_the_file_of_another_supernet_is_an_error(copied: SupernetEvaluator) -> None:
     other = attrs.evolve(copied, space=make_space())
     other.path.write_bytes(copied.path.read_bytes())
-    with pytest.raises(NasError, match="of another supernet: its space is"):
+    with pytest.raises(NasError, match="belongs to another supernet: its space is"):
         other.prepare()
     third = attrs.evolve(copied, data=make_data(62))
     third.path.write_bytes(copied.path.read_bytes())
-    with pytest.raises(NasError, match="of another supernet: its fingerprint is"):
+    with pytest.raises(NasError, match="belongs to another supernet: its fingerprint is"):
         third.prepare()
 
 
-def test_a_full_disk_leaves_the_last_whole_epoch(
+def test_a_full_disk_keeps_the_last_complete_epoch(
     tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
 
-    def full(number: int) -> None:
+    def fail(number: int) -> None:
         synced.append(number)
         if len(synced) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", full)
+        patched.setattr(os, "fsync", fail)
         with pytest.raises(NasError, match="No space left on device"):
-            evaluator(tmp_path).prepare()
-    assert kept(tmp_path)["epoch"] == 1
-    evaluator(tmp_path).prepare()
-    assert alike(kept(tmp_path), kept(trained))
+            make_evaluator(tmp_path).prepare()
+    assert content_of(tmp_path)["epoch"] == 1
+    make_evaluator(tmp_path).prepare()
+    assert are_equal(content_of(tmp_path), content_of(trained))
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NasError, match="cannot be"):
-        evaluator(tmp_path / "file" / "below").prepare()
+        make_evaluator(tmp_path / "file" / "below").prepare()
 
 
-def test_a_loss_that_is_not_finite_is_told(tmp_path: Path) -> None:
-    wild = SupernetRecipe(epochs=2, training=Recipe(optimizer="sgd", batch_size=8, learning_rate=1e30))
+def test_a_loss_that_is_not_finite_is_an_error(tmp_path: Path) -> None:
+    diverging = SupernetRecipe(epochs=2, training=Recipe(optimizer="sgd", batch_size=8, learning_rate=1e30))
     with pytest.raises(EvaluationError, match=r"the loss is (nan|inf) in epoch"):
-        evaluator(tmp_path, recipe=wild).prepare()
+        make_evaluator(tmp_path, recipe=diverging).prepare()
     assert not list(tmp_path.glob("*.pt"))

@@ -1,4 +1,4 @@
-"""Tables of accuracies: what is written is read back, in every form, and what is wrong is said."""
+"""Tables of accuracies: every form of a table is read back as it was written, and every mistake is an error."""
 
 import gzip
 import hashlib
@@ -23,7 +23,7 @@ from nas.arch.canonical import canonical
 from nas.arch.code import format_json, format_text
 from nas.arch.spec import Architecture, Stage
 from nas.errors import DataError, EvaluationError, MissingPackageError
-from nas.evaluate.base import Evaluator, Limited, Remarking
+from nas.evaluate.base import Evaluator, HasMetadata, Limited, Timed
 from nas.evaluate.table.evaluator import TableEvaluator, read_table
 from nas.evaluate.table.rows import canonical_by_runs
 from nas.space.decode import SearchSpace
@@ -33,7 +33,7 @@ from nas.space.schema import read_space
 from tests.contracts.evaluator import EvaluatorContract
 from tests.strategies import architectures
 
-# 96 combinations; a convolution has two names here, and a stage may be left out.
+# 96 combinations; two operators are the same convolution, and a stage may be absent.
 SMALL = """
 net: channels=3 resolution=32 classes=10 padding=symmetric bn=0.01/0.001 drop_path=0 act=relu
 stem: conv k3 s2 c8
@@ -57,13 +57,13 @@ def network(picks: Picks) -> Architecture:
     return canonical(small().from_picks(picks))
 
 
-def digits(picks: Picks) -> str:
+def digits_of(picks: Picks) -> str:
     return "".join(str(p) for p, choice in zip(picks, small().all_choices, strict=True) if len(choice.values) > 1)
 
 
-# How a row tells its architecture.
+# For each form, the cells by which a row names its architecture.
 FORMS: Mapping[str, Callable[[Picks], dict[str, Any]]] = {
-    "digits": lambda picks: {"arch": digits(picks)},
+    "digits": lambda picks: {"arch": digits_of(picks)},
     "text": lambda picks: {"architecture": format_text(small().from_picks(picks))},
     "canonical text": lambda picks: {"arch": format_text(network(picks))},
     "json": lambda picks: {"arch": format_json(network(picks))},
@@ -71,7 +71,7 @@ FORMS: Mapping[str, Callable[[Picks], dict[str, Any]]] = {
     "floats": lambda picks: {k: v if isinstance(v, str) else float(v) for k, v in small().params(picks).items()},
     "strings": lambda picks: {k: str(v) for k, v in small().params(picks).items()},
 }
-# How a frame becomes a file.
+# For each suffix, the bytes of a frame in a file.
 FILES: Mapping[str, Callable[[pd.DataFrame], bytes]] = {
     ".csv": lambda frame: frame.to_csv(index=False).encode(),
     ".CSV": lambda frame: b"\xef\xbb\xbf" + frame.to_csv(index=False, lineterminator="\r\n").encode(),
@@ -110,25 +110,25 @@ def accuracies(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[floa
     st.sampled_from([1.0, 100.0]),
     st.data(),
 )
-def test_what_is_written_is_read_back(
-    tmp_path: Path, drawn: list[Picks], form: str, suffix: str, share: float, data: st.DataObject
+def test_a_written_table_is_read_back(
+    tmp_path: Path, drawn: list[Picks], form: str, suffix: str, full: float, data: st.DataObject
 ) -> None:
-    values = st.floats(0, 1) if share == 1 else st.floats(1, 100, exclude_min=True)
+    values = st.floats(0, 1) if full == 1 else st.floats(1, 100, exclude_min=True)
     figures = {network(picks): (data.draw(values), data.draw(values)) for picks in drawn}
     frame = pd.DataFrame([FORMS[form](picks) for picks in drawn])
     for i, name in enumerate(("acc_seed10", "acc_seed2")):
         frame[name] = [figures[network(picks)][i] for picks in drawn]
     evaluator = read_table(write(tmp_path, frame, suffix), small())
-    expected = {arch: [pair[1] / share, pair[0] / share] for arch, pair in figures.items()}
+    expected = {arch: [pair[1] / full, pair[0] / full] for arch, pair in figures.items()}
     assert evaluator.architectures() == tuple(expected)
     assert accuracies(evaluator, evaluator.architectures()) == [pair[0] for pair in expected.values()]
     for arch, pair in expected.items():
-        assert evaluator.remarks(arch) == {"accuracy_mean": pytest.approx(sum(pair) / 2), "accuracy_seeds": pair}
+        assert evaluator.metadata(arch) == {"accuracy_mean": pytest.approx(sum(pair) / 2), "accuracy_seeds": pair}
 
 
 @st.composite
-def strangers(draw: st.DrawFn) -> Architecture:
-    """Networks in the space and beside it: its stages in any order and number, some of them altered."""
+def related_networks(draw: st.DrawFn) -> Architecture:
+    """Draw a network from stages of the space in any order and number, some of them changed; it may be in the space."""
     forms = [form for part in small().parts[1:-1] for form in part.forms if isinstance(form, Stage)]
     stages = draw(st.lists(st.sampled_from(forms), min_size=1, max_size=3))
     if draw(st.booleans()):
@@ -138,8 +138,8 @@ def strangers(draw: st.DrawFn) -> Architecture:
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(strangers())
-def test_a_text_is_let_in_where_some_options_make_its_network(tmp_path: Path, arch: Architecture) -> None:
+@given(related_networks())
+def test_a_text_is_accepted_if_some_options_of_the_space_give_its_network(tmp_path: Path, arch: Architecture) -> None:
     path = write(tmp_path, pd.DataFrame({"arch": [format_text(arch)], "acc": [0.5]}))
     if canonical(arch) in every_network():
         assert read_table(path, small()).architectures() == (canonical(arch),)
@@ -148,7 +148,7 @@ def test_a_text_is_let_in_where_some_options_make_its_network(tmp_path: Path, ar
             read_table(path, small())
 
 
-def test_rows_of_the_same_network_are_one(tmp_path: Path) -> None:
+def test_rows_of_the_same_network_become_one(tmp_path: Path) -> None:
     conv, fused = "000011", "100011"
     path = write(tmp_path, pd.DataFrame({"arch": [conv, fused, "000100"], "acc": [0.5, 0.5, 0.25]}))
     assert accuracies(read_table(path, small()), read_table(path, small()).architectures()) == [0.5, 0.25]
@@ -159,7 +159,7 @@ COSTS = {name: [1e6] for name in ("macs", "flops", "params", "peak_bytes", "size
 
 
 @pytest.mark.parametrize(
-    ("frame", "column", "seen", "accuracy"),
+    ("frame", "column", "used", "accuracy"),
     [
         (MIXED, "", "acc", 0.25),
         (MIXED, "acc_seed1", "acc_seed1", 0.5),
@@ -169,20 +169,20 @@ COSTS = {name: [1e6] for name in ("macs", "flops", "params", "peak_bytes", "size
         (MIXED | {"top1": [0.125]}, "top1", "top1", 0.125),
     ],
 )
-def test_the_column_that_a_search_sees(
-    tmp_path: Path, frame: dict[str, Any], column: str, seen: str, accuracy: float
+def test_a_search_uses_the_right_column(
+    tmp_path: Path, frame: dict[str, Any], column: str, used: str, accuracy: float
 ) -> None:
     evaluator = read_table(write(tmp_path, pd.DataFrame(frame)), small(), column)
-    assert evaluator.describe()["column"] == seen
+    assert evaluator.describe()["column"] == used
     assert accuracies(evaluator, evaluator.architectures()) == [accuracy]
-    assert evaluator.remarks(evaluator.architectures()[0]) == {"accuracy_mean": 0.25, "accuracy_seeds": [0.0, 0.5]}
+    assert evaluator.metadata(evaluator.architectures()[0]) == {"accuracy_mean": 0.25, "accuracy_seeds": [0.0, 0.5]}
 
 
-def test_columns_that_say_nothing_are_passed_over_when_asked(tmp_path: Path) -> None:
+def test_columns_that_match_a_pattern_are_ignored(tmp_path: Path) -> None:
     frame = pd.DataFrame({"arch": ["000100"], "acc": [0.5], "op0": [1], "op1": [2], "": [0]})
     evaluator = read_table(write(tmp_path, frame), small(), ignore=("op*", ""))
     assert accuracies(evaluator, evaluator.architectures()) == [0.5]
-    assert evaluator.remarks(evaluator.architectures()[0]) == {}
+    assert evaluator.metadata(evaluator.architectures()[0]) == {}
 
 
 def test_frames_with_an_index_and_other_types_are_read(tmp_path: Path) -> None:
@@ -194,11 +194,12 @@ def test_frames_with_an_index_and_other_types_are_read(tmp_path: Path) -> None:
     assert len(read_table(write(tmp_path, named, ".parquet"), small()).architectures()) == 1
 
 
-def test_what_it_says_of_itself(tmp_path: Path) -> None:
+def test_the_description_and_the_protocols_of_a_table(tmp_path: Path) -> None:
     path = write(tmp_path, pd.DataFrame({"arch": ["000100"], "acc": [0.5]}))
     evaluator = read_table(path, small())
-    assert isinstance(evaluator, Remarking)
+    assert isinstance(evaluator, HasMetadata)
     assert isinstance(evaluator, Limited)
+    assert not isinstance(evaluator, Timed)
     assert evaluator.describe() == {
         "evaluator": "table",
         "table": "table.csv",
@@ -209,12 +210,12 @@ def test_what_it_says_of_itself(tmp_path: Path) -> None:
     }
 
 
-def test_a_network_that_is_not_there_is_told_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_network_without_a_row_is_an_error_when_its_accuracy_is_requested(tmp_path: Path) -> None:
     evaluator = read_table(write(tmp_path, pd.DataFrame({"arch": ["000100"], "acc": [0.5]})), small())
-    asked = evaluator.evaluate(network((2, 1, 1, 1, 1, 1)), 1)
+    accuracy = evaluator.evaluate(network((2, 1, 1, 1, 1, 1)), 1)
     with pytest.raises(EvaluationError, match=r"table table\.csv has no row for this network: stem conv k3 .*mbconv"):
-        next(asked)
-    assert evaluator.remarks(network((2, 1, 1, 1, 1, 1))) == {}
+        next(accuracy)
+    assert evaluator.metadata(network((2, 1, 1, 1, 1, 1))) == {}
 
 
 CSV = "arch,acc"
@@ -223,14 +224,14 @@ GOOD = "conv,3,8,absent,0,1,0.5"
 TEXT = format_text(small().from_picks((2, 0, 0, 1, 0, 0)))
 OTHER_SIZE = TEXT.replace("resolution=32", "resolution=64")
 
-# What is wrong ► the file, the arguments of `read_table`, and words of the message.
-REFUSED: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
-    "nothing at all": ("", {}, ("it has no row",)),
-    "a header alone": (f"{CSV}\n", {}, ("it has no row",)),
-    "a short line": (f"{CSV}\n000100,0.5\n000101\n", {}, ("line 3 has 1 fields, the header has 2",)),
+# For each mistake, the file, the arguments of `read_table`, and phrases of the message.
+MISTAKES: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
+    "nothing at all": ("", {}, ("there is no row",)),
+    "a header alone": (f"{CSV}\n", {}, ("there is no row",)),
+    "a short line": (f"{CSV}\n000100,0.5\n000101\n", {}, ("line 3 has 1 fields and the header has 2",)),
     "a long line": (f"{CSV}\n000100,0.5,1\n", {}, ("line 2 has 3 fields",)),
-    "an open quote": (f'{CSV}\n"000100,0.5\n', {}, ("it cannot be read", "unexpected end of data")),
-    "a column twice": ("arch,acc,acc\n000100,0.5,0.5\n", {}, ("'acc' stands there twice",)),
+    "an open quote": (f'{CSV}\n"000100,0.5\n', {}, ("the file cannot be read", "unexpected end of data")),
+    "a column twice": ("arch,acc,acc\n000100,0.5,0.5\n", {}, ("there are two columns named 'acc'",)),
     "no architecture": ("acc\n0.5\n", {}, ("there is no arch or architecture", *OPEN)),
     "a choice too few": ("stage1.kernel,acc\n3,0.5\n", {}, ("are missing: 'stage1.operator', 'stage1.channels'",)),
     "told twice": ("arch,architecture,acc\n000100,000100,0.5\n", {}, ("'arch', 'architecture'", "keep one way")),
@@ -238,49 +239,57 @@ REFUSED: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "unknown columns": (
         "arch,acc,op0,op1\n000100,0.5,1,2\n",
         {},
-        ("nothing is known of 'op0', 'op1'", "--ignore-columns 'op0'", "'op*'"),
+        ("unknown columns: 'op0', 'op1'", "--ignore-columns 'op0'", "'op*'"),
     ),
-    "a column without a name": (",arch,acc\n0,000100,0.5\n", {}, ("nothing is known of ''",)),
+    "a column without a name": (",arch,acc\n0,000100,0.5\n", {}, ("unknown columns: ''",)),
     "no accuracy": (
         "arch,top1,acc_std\n000100,0.5,0\n",
         {},
-        ("no column accuracy, acc or", "'top1' can be chosen with --accuracy"),
+        ("no column accuracy, acc, or", "choose 'top1' with --accuracy"),
     ),
-    "a mean alone": ("arch,acc_mean\n000100,0.5\n", {}, ("'acc_mean' can be chosen",)),
+    "a mean alone": ("arch,acc_mean\n000100,0.5\n", {}, ("choose 'acc_mean' with --accuracy",)),
     "accuracy ignored": (f"{CSV}\n000100,0.5\n", {"ignore": ("a*c",)}, ("no column accuracy",)),
     "an absent column": (f"{CSV}\n000100,0.5\n", {"column": "top1"}, ("no column of accuracies 'top1'", "'acc'")),
     "a cost as accuracy": ("arch,acc,macs\n000100,0.5,1\n", {"column": "macs"}, ("no column of accuracies 'macs'",)),
-    "two kinds": ("arch,acc,accuracy\n000100,0.5,0.5\n", {}, ("this has both: 'acc', 'accuracy'", "keep one kind")),
-    "no number": (f"{CSV}\n000100,0.5\n000101,95%\n", {}, ("line 3: acc is '95%', which is no number",)),
+    "two kinds": (
+        "arch,acc,accuracy\n000100,0.5,0.5\n",
+        {},
+        ("this table has both: 'acc', 'accuracy'", "keep one kind"),
+    ),
+    "no number": (f"{CSV}\n000100,0.5\n000101,95%\n", {}, ("line 3: acc is '95%', which is not a number",)),
     "accuracies missing": (
         "arch,acc_seed0,acc_seed1\n000100,0.5,0.5\n000101,0.5,\n\n000110,nan,0.5\n",
         {},
         ("2 of 3 rows lack an accuracy, the first is line 3 with acc_seed1",),
     ),
-    "beyond 100": (f"{CSV}\n000100,50\n000101,100.5\n", {}, ("line 3 with acc 100.5", "0 to 1, or in percent")),
+    "beyond 100": (
+        f"{CSV}\n000100,50\n000101,100.5\n",
+        {},
+        ("line 3 with acc 100.5 is no accuracy", "from 0 to 1, or from 0 to 100 percent"),
+    ),
     "infinite": (f"{CSV}\n000100,inf\n", {}, ("line 2 with acc inf",)),
     "negative": (f"{CSV}\n000100,-0.5\n", {}, ("line 2 with acc -0.5",)),
     "mixed": (
         f"{CSV}\n000100,93.5\n000101,0.94\n",
         {},
-        ("these are mixed: line 3 with acc 0.94, and line 2 with acc 93.5", "as shares, from 0 to 1"),
+        ("line 3 with acc 0.94 is a share and line 2 with acc 93.5 a percentage", "as shares, from 0 to 1"),
     ),
     "the same network otherwise": (
         f"{CSV}\n000001,0.5\n000100,0.25\n100000,0.75\n",
         {},
-        ("the same accuracies: line 2 has acc 0.5 and line 4 has acc 0.75",),
+        ("line 2 has acc 0.5 and line 4 has acc 0.75, but they are the same network",),
     ),
     "no option": (
         f"{CHOICES}\n{GOOD}\nconv,7,8,absent,0,1,0.5\n",
         {},
-        ("line 3: stage1.kernel is '7', which is none of its options", "3, 5"),
+        ("line 3: stage1.kernel is '7', which is not one of its options", "3, 5"),
     ),
     "half an option": (f"{CHOICES}\nconv,3.5,8,absent,0,1,0.5\n", {}, ("line 2: stage1.kernel is '3.5'",)),
     "an empty option": (f"{CHOICES}\n{GOOD}\nconv,3,8,,0,1,0.5\n", {}, ("line 3: last.operator is ''",)),
     "too few digits": (
         f"{CSV}\n100,0.5\n",
         {},
-        ("line 2: arch is '100'; it has 3 digits for the 6 open choices", "zeros at its front stay"),
+        ("line 2: arch is '100'; it has 3 digits for the 6 open choices", "leading zeros are kept"),
     ),
     "no such digit": (
         f"{CSV}\n300000,0.5\n",
@@ -300,71 +309,82 @@ REFUSED: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, case: str) -> None:
-    text, arguments, words = REFUSED[case]
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_an_error_in_one_line(tmp_path: Path, case: str) -> None:
+    text, arguments, phrases = MISTAKES[case]
     path = tmp_path / "mine.csv"
     path.write_text(text, encoding="utf-8")
-    refused(path, arguments, words)
+    check_error(path, arguments, phrases)
 
 
-def refused(path: Path, arguments: dict[str, Any], words: Sequence[str]) -> None:
+def check_error(path: Path, arguments: dict[str, Any], phrases: Sequence[str]) -> None:
+    """Check that reading the table fails with a message in one line that contains the phrases and a remedy."""
     with pytest.raises(DataError) as caught:
         read_table(path, small(), **arguments)
-    said = caught.value
-    assert said.problem.startswith(("table mine.", f"table {path}"))
-    assert "\n" not in str(said.problem) + said.remedy
-    assert said.remedy
-    assert len(said.problem) < 400
-    for word in words:
-        assert word in str(said)
+    error = caught.value
+    assert error.problem.startswith(("table mine.", f"table {path}"))
+    assert "\n" not in str(error.problem) + error.remedy
+    assert error.remedy
+    assert len(error.problem) < 400
+    for phrase in phrases:
+        assert phrase in str(error)
 
 
-PARQUET_REFUSED: Mapping[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+PARQUET_MISTAKES: Mapping[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no accuracy in a row": ({"arch": ["000100", "000101"], "acc": [0.5, None]}, ("1 of 2", "row 2 with acc")),
-    "numbers for digits": ({"arch": [100, 100101], "acc": [0.5, 0.5]}, ("row 1: arch is '100'; it has 3 digits",)),
-    "lists": ({"arch": [[0, 0, 0, 1, 0, 0]], "acc": [0.5]}, ("row 1: arch is '[",)),
-    "lists of accuracies": ({"arch": ["000100"], "acc": [[0.5, 0.5]]}, ("row 1: acc is array", "is no number")),
-    "truth": ({"arch": ["000100"], "acc": [True]}, ("row 1: acc is True", "is no number")),
-    "nothing chosen": (
-        {name: [value, None] for name, value in small().params((0,) * 6).items()} | {"acc": [0.5, 0.5]},
-        ("row 2: stage1.operator is ", "none of its options"),
+    "numbers in place of digits": (
+        {"arch": [100, 100101], "acc": [0.5, 0.5]},
+        ("row 1: arch is '100'; it has 3 digits",),
     ),
-    "numbers as names": ({"arch": ["000100"], "acc": [0.5], "0": [1]}, ("nothing is known of '0'",)),
+    "lists in place of architectures": ({"arch": [[0, 0, 0, 1, 0, 0]], "acc": [0.5]}, ("row 1: arch is '[",)),
+    "lists in place of accuracies": (
+        {"arch": ["000100"], "acc": [[0.5, 0.5]]},
+        ("row 1: acc is array", "is not a number"),
+    ),
+    "a bool": ({"arch": ["000100"], "acc": [True]}, ("row 1: acc is True", "is not a number")),
+    "an empty choice": (
+        {name: [value, None] for name, value in small().params((0,) * 6).items()} | {"acc": [0.5, 0.5]},
+        ("row 2: stage1.operator is ", "not one of its options"),
+    ),
+    "an unknown column": ({"arch": ["000100"], "acc": [0.5], "0": [1]}, ("unknown columns: '0'",)),
 }
 
 
-@pytest.mark.parametrize("case", PARQUET_REFUSED)
-def test_what_is_wrong_in_parquet_is_said_too(tmp_path: Path, case: str) -> None:
-    columns, words = PARQUET_REFUSED[case]
+@pytest.mark.parametrize("case", PARQUET_MISTAKES)
+def test_a_mistake_in_a_parquet_file_is_an_error(tmp_path: Path, case: str) -> None:
+    columns, phrases = PARQUET_MISTAKES[case]
     path = tmp_path / "mine.parquet"
     path.write_bytes(parquet(pd.DataFrame(columns)))
-    refused(path, {}, words)
+    check_error(path, {}, phrases)
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "word"),
+    ("name", "data", "phrase"),
     [
-        ("mine.csv", b"arch,acc\n\xff\xfe,0.5\n", "it cannot be read: UnicodeDecodeError"),
-        ("mine.csv.gz", b"arch,acc\n000100,0.5\n", "it cannot be read: BadGzipFile"),
-        ("mine.csv.gz", gzip.compress(b"arch,acc\n000100,0.5\n" * 20, mtime=0)[:-12], "it cannot be read: EOFError"),
-        ("mine.parquet", b"arch,acc\n000100,0.5\n", "it cannot be read: ArrowInvalid"),
-        ("mine.xlsx", b"", "a table ends in .csv, .csv.gz, .tsv, .parquet"),
+        ("mine.csv", b"arch,acc\n\xff\xfe,0.5\n", "the file cannot be read: UnicodeDecodeError"),
+        ("mine.csv.gz", b"arch,acc\n000100,0.5\n", "the file cannot be read: BadGzipFile"),
+        (
+            "mine.csv.gz",
+            gzip.compress(b"arch,acc\n000100,0.5\n" * 20, mtime=0)[:-12],
+            "the file cannot be read: EOFError",
+        ),
+        ("mine.parquet", b"arch,acc\n000100,0.5\n", "the file cannot be read: ArrowInvalid"),
+        ("mine.xlsx", b"", "the file's name must end in .csv, .csv.gz, .tsv, .parquet"),
         ("mine.csv", None, "cannot be read: No such file or directory"),
     ],
 )
-def test_a_file_that_is_none(tmp_path: Path, name: str, data: bytes | None, word: str) -> None:
+def test_a_file_that_is_no_table_is_an_error(tmp_path: Path, name: str, data: bytes | None, phrase: str) -> None:
     if data is not None:
         (tmp_path / name).write_bytes(data)
-    refused(tmp_path / name, {}, [word])
+    check_error(tmp_path / name, {}, [phrase])
 
 
-def test_a_folder_is_no_table(tmp_path: Path) -> None:
+def test_a_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").mkdir()
-    refused(tmp_path / "mine.csv", {}, ["cannot be read"])
+    check_error(tmp_path / "mine.csv", {}, ["cannot be read"])
 
 
-def test_digits_do_for_ten_options_at_most(tmp_path: Path) -> None:
+def test_digits_are_only_for_choices_of_up_to_ten_options(tmp_path: Path) -> None:
     wide = yaml.safe_load(SMALL)
     wide["stages"][0]["channels"] = [8 * i for i in range(1, 12)]
     space = read_space(wide, "wide.yaml", "wide")
@@ -372,14 +392,14 @@ def test_digits_do_for_ten_options_at_most(tmp_path: Path) -> None:
         read_table(write(tmp_path, pd.DataFrame({"arch": ["000100"], "acc": [0.5]})), space)
 
 
-def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parquet_file_without_pyarrow_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, pd.DataFrame({"arch": ["000100"], "acc": [0.5]}), ".parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingPackageError, match=r"pyarrow, which is absent\n  pip install 'hwnas\[train\]'"):
+    with pytest.raises(MissingPackageError, match=r"pyarrow, which is not installed\n  pip install 'hwnas\[train\]'"):
         read_table(path, small())
 
 
-def test_fixes_need_no_other_table_and_leave_some_of_its_networks_without_options(tmp_path: Path) -> None:
+def test_a_table_of_the_whole_space_serves_a_space_with_fixed_choices(tmp_path: Path) -> None:
     rows = [(0, 0, 0, 1, 0, 0), (0, 1, 0, 1, 0, 0)]
     frame = pd.DataFrame([small().params(picks) for picks in rows]).assign(acc=0.5)
     fixed = Inverse(small().fix({"stage1.kernel": 3}))
@@ -389,7 +409,7 @@ def test_fixes_need_no_other_table_and_leave_some_of_its_networks_without_option
 
 
 @pytest.mark.parametrize("name", space_names())
-def test_architectures_of_a_table_are_in_canonical_form(tmp_path: Path, name: str) -> None:
+def test_all_architectures_of_a_table_are_in_canonical_form(tmp_path: Path, name: str) -> None:
     space = find_space(name)
     drawn = space.sample(np.random.default_rng(0), 300).tolist()
     frame = pd.DataFrame([space.params(picks) for picks in drawn]).assign(acc=0.5)
@@ -398,7 +418,7 @@ def test_architectures_of_a_table_are_in_canonical_form(tmp_path: Path, name: st
 
 
 @given(architectures())
-def test_canonical_forms_by_runs_of_stages_are_those_of_the_whole(arch: Architecture) -> None:
+def test_the_canonical_form_by_runs_of_stages_is_the_canonical_form(arch: Architecture) -> None:
     assert canonical_by_runs(arch) == canonical(arch)
 
 
@@ -433,11 +453,11 @@ def test_all_of_nasbench_macro_is_read(macro: Path, tmp_path: Path) -> None:
     assert evaluator.describe()["column"] == "acc_seed0"
     archs = [space.from_picks([int(digit) for digit in code]) for code in frame["arch"]]
     assert accuracies(evaluator, archs) == (frame["acc_seed0"] / 100).tolist()
-    means = [evaluator.remarks(arch)["accuracy_mean"] for arch in archs]
+    means = [evaluator.metadata(arch)["accuracy_mean"] for arch in archs]
     np.testing.assert_allclose(means, frame["acc_mean"] / 100, atol=1e-6)
-    seeds = [evaluator.remarks(arch)["accuracy_seeds"] for arch in archs]
+    seeds = [evaluator.metadata(arch)["accuracy_seeds"] for arch in archs]
     np.testing.assert_array_equal(seeds, frame[["acc_seed0", "acc_seed1", "acc_seed2"]] / 100)
     again = read_table(write(tmp_path, frame.drop(columns=["op0", "op1"])), space, "acc_seed2", ["op?"])
     assert again.architectures() == evaluator.architectures()
     assert accuracies(again, archs) == (frame["acc_seed2"] / 100).tolist()
-    assert json.dumps(dict(again.remarks(archs[0]))) == json.dumps(dict(evaluator.remarks(archs[0])))
+    assert json.dumps(dict(again.metadata(archs[0]))) == json.dumps(dict(evaluator.metadata(archs[0])))

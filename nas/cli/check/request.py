@@ -117,10 +117,10 @@ def _networks(space: "SearchSpace", options: Mapping[str, Any], known: "Evaluato
 
 def _readings(known: "Evaluator", arch: "Architecture") -> list[float]:
     """All seeds that are known, else the one accuracy."""
-    from nas.evaluate.base import Remarking
+    from nas.evaluate.base import HasMetadata
 
     accuracy = list(known.evaluate(arch, 1))[-1:]
-    remarks = known.remarks(arch) if isinstance(known, Remarking) else {}
+    remarks = known.metadata(arch) if isinstance(known, HasMetadata) else {}
     return list(remarks.get("accuracy_seeds", accuracy))
 
 

@@ -95,12 +95,12 @@ def _own(text: str, options: Made) -> tuple[str, dict[str, Any]]:
 
 
 def _untrained(text: str, options: Made, space: "SearchSpace", fixed: "SearchSpace") -> "Source":
-    from nas.evaluate.by_seed import BySeed
+    from nas.evaluate.seeded_evaluators import SeededEvaluators
     from nas.fidelity.collect import Source
 
     kind, own = _own(text, options)
     seeds = _seeds(own) if _is_random(*split(kind)) else _seeds(own)[:1]
-    evaluators = BySeed(partial(make_one, kind, own, space, fixed=fixed), seeds[0])
+    evaluators = SeededEvaluators(partial(make_one, kind, own, space, fixed=fixed), seeds[0])
     evaluators.describe()  # what cannot be made is told before anything is judged
     epochs = own["supernet_epochs"] if kind == SUPERNET else None
     return Source(
@@ -123,7 +123,7 @@ def _seconds_before(evaluators: "Evaluators", seed: int) -> float:
 
 def _is_random(kind: str, rest: str) -> bool:
     """Whether another seed gives other verdicts at once: a supernet would have to be trained anew."""
-    from nas.evaluate.zero_cost.evaluator import needs_images
+    from nas.evaluate.zero_cost.scores import needs_images
 
     return kind == ZERO_COST and needs_images(rest)
 
@@ -154,9 +154,9 @@ def _say(message: str) -> None:
 
 
 def _images(options: Made) -> "ImageData":
-    from nas.evaluate.short_training.resized import images_of
+    from nas.evaluate.short_training.resized import cached_images
 
-    return images_of(options["data"], options["proxy_resolution"], options["images"])
+    return cached_images(options["data"], options["proxy_resolution"], options["images"])
 
 
 def _seeds(options: Made) -> range:

@@ -14,7 +14,7 @@ from nas.errors import NasError
 if TYPE_CHECKING:
     from nas.data.base import ImageData
     from nas.evaluate.base import Evaluator
-    from nas.evaluate.zero_cost.evaluator import Measure
+    from nas.evaluate.zero_cost.scores import ImageScorer
     from nas.space.decode import SearchSpace
 
 Load = Callable[[], "ImageData"]
@@ -77,7 +77,7 @@ def _either(words: Sequence[str]) -> str:
 
 
 def _looks(name: str) -> bool:
-    from nas.evaluate.zero_cost.evaluator import needs_images
+    from nas.evaluate.zero_cost.scores import needs_images
 
     return needs_images(name)
 
@@ -160,7 +160,7 @@ def _train(_rest: str, given: Given) -> "Evaluator":
         on_batch=given.on_batch,
         metric=options["metric"],
         checkpoints=options["checkpoint_dir"],
-        say=given.say,
+        notify=given.say,
     )
 
 
@@ -179,7 +179,7 @@ def _supernet(_rest: str, given: Given) -> "Evaluator":
         seed=options["seed"],
         device=device,
         on_batch=given.on_batch,
-        say=given.say,
+        notify=given.say,
     )
 
 
@@ -196,13 +196,14 @@ def _function(rest: str, _given: Given) -> "Evaluator":
 
 
 def _zero_cost(rest: str, given: Given) -> "Evaluator":
-    from nas.evaluate.zero_cost.evaluator import ZeroCostEvaluator, needs_images
+    from nas.evaluate.zero_cost.evaluator import ZeroCostEvaluator
+    from nas.evaluate.zero_cost.scores import needs_images
 
     naswot = _naswot(given) if needs_images(rest) else None
     return ZeroCostEvaluator(rest, given.space, naswot, given.options["seed"])
 
 
-def _naswot(given: Given) -> "Measure":
+def _naswot(given: Given) -> "ImageScorer":
     from nas.evaluate.zero_cost.naswot import Naswot
     from nas.train.device import find_device
 

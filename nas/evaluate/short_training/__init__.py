@@ -1,1 +1,1 @@
-"""Accuracy by a short training on the user's images."""
+"""An evaluator that trains each network for a few epochs on the user's images."""

@@ -1,4 +1,4 @@
-"""Trainings of networks that are scaled: each at its own resolution, with several seeds."""
+"""Training evaluators for scaled networks: one for each resolution and seed."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -13,31 +13,41 @@ from nas.data.load import load_images
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.train.defaults import METRIC_NAMES
 from nas.train.device import find_device
-from nas.train.precision import precision_on
+from nas.train.precision import resolve_precision
 from nas.train.recipe import Recipe
 
-# Held at once: as many as the evaluators that a check compares in turn; more would take memory for little.
+# Number of resolutions whose images are kept in memory: a check of evaluators alternates between up to three of them.
 RESOLUTIONS_HELD = 3
 
 
 @lru_cache(maxsize=RESOLUTIONS_HELD)
-def images_of(source: str, resolution: int, images: int | None) -> ImageData:
-    """See `load_images`; the last few are held."""
+def cached_images(source: str, resolution: int, images: int | None) -> ImageData:
+    """Return images as `load_images` does, and keep those of the last few calls in memory.
+
+    Args:
+        source: Source of the images, as `load_images` takes it.
+        resolution: Height and width in pixels.
+        images: Number of training images, or None for all.
+
+    Raises:
+        DataError: The images cannot be loaded.
+    """
     return load_images(source, resolution=resolution, images=images)
 
 
 @frozen
 class TrainEvaluators:
-    """See `Evaluators`.
+    """Make a `TrainEvaluator` for each resolution and seed; it implements `Evaluators`.
 
     Attributes:
-        source: of the images, as `load_images` reads it.
-        images: how many to train on; None takes all.
-        device: as `find_device` gives it.
-        threads: of torch, set for the whole process; None leaves them.
-        recipe: how each training goes.
-        metric: see `TrainEvaluator`.
-        fingerprint: of the images at one resolution, so that a study tells when they have changed; "" tells nothing.
+        source: Source of the images, as `load_images` takes it.
+        images: Number of training images, or None for all.
+        device: Device name as `find_device` takes it; None chooses the fastest device.
+        threads: Number of threads of torch, set for the whole process; None does not change it.
+        recipe: Hyperparameters of each training run.
+        metric: Name of the metric; see `TrainEvaluator`.
+        fingerprint: Fingerprint of the images at one resolution, so that a study detects that they have changed; ""
+            detects nothing.
     """
 
     source: str
@@ -49,25 +59,25 @@ class TrainEvaluators:
     fingerprint: str = ""
 
     def at(self, resolution: int, seed: int) -> TrainEvaluator:
-        """See `Evaluators`.
+        """Return the evaluator of a resolution and a seed; see `Evaluators`.
 
         Raises:
-            DataError: the images cannot be read.
+            DataError: The images cannot be loaded.
         """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        data = images_of(self.source, resolution, self.images)
+        data = cached_images(self.source, resolution, self.images)
         return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe, metric=self.metric)
 
     def describe(self) -> Mapping[str, Any]:
-        """See `Evaluators`."""
+        """Return what the accuracies depend on except resolution and seed; see `Evaluators`."""
         return {
             "evaluator": "train",
             "data": self.source,
             "images": self.images,
             "fingerprint": self.fingerprint,
             "recipe": attrs.asdict(self.recipe),
-            "precision": precision_on(self.device, self.recipe.precision),
-            # Studies from before there was a choice say nothing of it.
+            "precision": resolve_precision(self.device, self.recipe.precision),
+            # Studies that are older than the option have no metric among their settings, and used the default.
             **({} if self.metric == METRIC_NAMES[0] else {"metric": self.metric}),
         }

@@ -1,1 +1,1 @@
-"""Accuracy by weights that all networks of a space share."""
+"""An evaluator that trains shared weights for all networks of a search space once, and scores networks with them."""

@@ -1,4 +1,4 @@
-"""Shared weights on disk: a file that holds a training up to some epoch, and what it was a training of."""
+"""Files of shared weights: each holds the state of a supernet's training after an epoch, and what it depends on."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,75 +11,85 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from nas.errors import EvaluationError, NasError
-from nas.evaluate.supernet.weights import Name
+from nas.evaluate.base import Notify
+from nas.evaluate.supernet.weights import WeightName
 from nas.train.tensor_file import FileKind
 
 KIND = FileKind(
-    word="supernet",
+    content="supernet",
     format=1,
-    ending=".supernet.pt",
-    remedy="delete it to train anew, or put a whole copy in its place",
-    elsewhere="give another --supernet-dir",
+    suffix=".supernet.pt",
+    file_remedy="delete it to train anew, or replace it by a complete copy",
+    folder_remedy="give another --supernet-dir",
 )
 
 
 @frozen(eq=False)
-class Checkpoint:
-    """A training up to an epoch.
+class SupernetCheckpoint:
+    """Hold the state of a supernet's training after an epoch.
 
     Attributes:
-        described: what it is a training of, as plain JSON values.
-        epoch: how many are behind.
-        seconds: that these took.
-        tensors: the weights, on the CPU.
-        optimizer: its state; None once the training is over.
+        described: Description of what the weights depend on, as plain JSON values.
+        epoch: Number of finished epochs.
+        seconds: Duration of these epochs in seconds.
+        tensors: Weights by name, on the CPU.
+        optimizer: State of the optimizer; None after the last epoch.
     """
 
     described: Mapping[str, Any]
     epoch: int
     seconds: float
-    tensors: Mapping[Name, Tensor]
+    tensors: Mapping[WeightName, Tensor]
     optimizer: Mapping[str, Any] | None
 
 
 def checkpoint_path(folder: Path, name: str, described: Mapping[str, Any]) -> Path:
-    """Where a training lies: one file for each space, data, recipe and seed."""
+    """Return the path of a supernet's file: one for each space, data, recipe and seed.
+
+    Args:
+        folder: Folder of the file.
+        name: Name of the search space.
+        described: Description of what the weights depend on, as plain JSON values.
+    """
     return KIND.path(folder, name, described)
 
 
 @contextmanager
-def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Keep other processes from training the same; waits while one does, and ends with this process at the latest.
+def training_lock(path: Path, notify: Notify) -> Iterator[None]:
+    """Hold the exclusive lock of a supernet's file, so that two processes never train the same supernet.
+
+    It waits while another process holds the lock. The operating system releases the lock when its process ends, however
+    it ends.
 
     Raises:
-        NasError: the folder cannot be made or written to.
+        NasError: The folder cannot be created or written to.
     """
     KIND.make_folder(path.parent)
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        _wait_for(lock, lambda: say(f"another process trains the supernet of {path}; its weights are waited for"))
+        _acquire(lock, lambda: notify(f"another process is training the supernet {path}; this process waits for it"))
     except OSError as error:
-        raise NasError(f"{path.parent} cannot be written to: {error.strerror or error}", KIND.elsewhere) from None
+        problem = f"folder {path.parent} cannot be written to: {error.strerror or error}"
+        raise NasError(problem, KIND.folder_remedy) from None
     try:
         yield
     finally:
         lock.release()
 
 
-def _wait_for(lock: FileLock, tell: Callable[[], None]) -> None:
-    """Take a lock; tell where that has to wait."""
+def _acquire(lock: FileLock, before_waiting: Callable[[], None]) -> None:
     with suppress(Timeout):
         lock.acquire(timeout=0)
         return
-    tell()
+    before_waiting()
     lock.acquire()
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write it, whole or not at all; what was there before stays until it is.
+def write_checkpoint(path: Path, checkpoint: SupernetCheckpoint) -> None:
+    """Write a checkpoint atomically: the former file stays until the new one is complete.
 
     Raises:
-        NasError: the folder cannot be made or written to, or the disk is full.
+        NasError: The folder cannot be created or written to, or the disk is full.
     """
     values = {
         "epoch": checkpoint.epoch,
@@ -91,33 +101,33 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     KIND.write(path, checkpoint.described, values)
 
 
-def read_checkpoint(path: Path, described: Mapping[str, Any]) -> Checkpoint | None:
-    """What lies at a path, None where nothing does.
+def read_checkpoint(path: Path, described: Mapping[str, Any]) -> SupernetCheckpoint | None:
+    """Return the checkpoint in a file, or None if there is no file.
 
     Args:
-        path: of the file.
-        described: what it has to be a training of.
+        path: Path of the file.
+        described: Description that the file must have.
 
     Raises:
-        NasError: it cannot be read, is damaged, or is of something else.
+        NasError: The file cannot be read, is damaged, or has another description.
     """
-    held = KIND.read(path, described)
-    if held is None:
+    values = KIND.read(path, described)
+    if values is None:
         return None
-    names = [(place, node, parameter) for place, node, parameter in held["names"]]
-    tensors = dict(zip(names, held["tensors"], strict=True))
-    return Checkpoint(held["described"], held["epoch"], held["seconds"], tensors, held["optimizer"])
+    names = [(place, node, parameter) for place, node, parameter in values["names"]]
+    tensors = dict(zip(names, values["tensors"], strict=True))
+    return SupernetCheckpoint(values["described"], values["epoch"], values["seconds"], tensors, values["optimizer"])
 
 
-def take_in(tensors: Mapping[Name, Tensor], held: Mapping[Name, Tensor]) -> None:
-    """Copy weights of a file into those of a supernet.
+def copy_weights(source: Mapping[WeightName, Tensor], target: Mapping[WeightName, Tensor]) -> None:
+    """Copy the weights of a file into the weights of a supernet.
 
     Raises:
-        EvaluationError: they do not fit.
+        EvaluationError: Names or shapes differ.
     """
-    sizes = {name: tensor.shape for name, tensor in tensors.items()}
-    if sizes != {name: tensor.shape for name, tensor in held.items()}:
-        raise EvaluationError("the supernet's weights have other shapes than its space", KIND.remedy)
+    shapes = {name: tensor.shape for name, tensor in target.items()}
+    if shapes != {name: tensor.shape for name, tensor in source.items()}:
+        raise EvaluationError("the weights in the supernet's file do not fit its search space", KIND.file_remedy)
     with torch.no_grad():
-        for name, tensor in tensors.items():
-            tensor.copy_(held[name])
+        for name, tensor in target.items():
+            tensor.copy_(source[name])

@@ -1,8 +1,9 @@
-"""Where a network of a space finds its weights among those that all its networks share.
+"""The assignment of a network's layers to the weights that all networks of a search space share.
 
-A place is a layer of a part of the space, or its stem or head, together with the options that have weights of their own
-there. It is told before architectures are brought into canonical form, so a layer that is left out leaves the places of
-those after it as they are. At each place every node has the weights of the widest one; a network's are cut out of them.
+A place is a position for weights: a layer of a part of the space, or the stem or head, together with the options that
+have weights of their own there. Places are determined before architectures are brought into canonical form, so a layer
+that is absent does not move the places of the layers after it. At each place every node has the weights of the widest
+variant that occurs there, and a network uses a slice of them.
 """
 
 import hashlib
@@ -20,26 +21,38 @@ from nas.arch.spec import Architecture, ConvStem, Part, PoolHead, Stage
 from nas.space.decode import SearchSpace
 
 Picks = Sequence[int]
-Key = tuple[str, str]  # a place, and a node there
+# A place and the name of a node there.
+Key = tuple[str, str]
 
 
 @frozen(eq=False)
 class Places:
-    """The places of a space.
+    """Compute the places of a search space.
 
     Attributes:
-        space: whose networks, for the images' number of classes.
-        own: fields of a stage whose options have weights of their own; options of the others share.
+        space: Search space, for the number of classes of the images.
+        own: Fields of a stage whose options have weights of their own; the options of other fields share weights.
+
+    Example:
+        >>> from nas.space.files import find_space
+        >>> places = Places(find_space("nasbench_macro"), ("operator",))
+        >>> places.of_network([1] * 8)[:2]
+        ('stem', 'layer1.0.mbconv')
     """
 
     space: SearchSpace
     own: tuple[str, ...]
 
-    def of(self, picks: Picks) -> tuple[str, ...]:
-        """The places of the network of these option numbers, one for each part of the network, in order."""
-        return tuple(place for part, form in self._chosen(picks) for place, _ in self._layers(part, form))
+    def of_network(self, picks: Picks) -> tuple[str, ...]:
+        """Return the place of each layer of a network, from the stem to the head.
 
-    def _chosen(self, picks: Picks) -> Iterator[tuple[str, Part | None]]:
+        Args:
+            picks: Choice indices of the network.
+        """
+        return tuple(place for part, form in self._chosen_forms(picks) for place, _ in self._layers(part, form))
+
+    def _chosen_forms(self, picks: Picks) -> Iterator[tuple[str, Part | None]]:
+        """Yield the name of each part of the space and the form that the choice indices give it."""
         start = 0
         for part in self.space.parts:
             end = start + len(part.choices)
@@ -47,30 +60,35 @@ class Places:
             start = end
 
     def _layers(self, name: str, form: Part | None) -> Iterator[tuple[str, Part]]:
-        """What is walked by itself, each with its place."""
+        """Yield the place and the description of each layer of a form."""
         if isinstance(form, Stage):
             for i, layer in enumerate(stage_layers(form)):
+                # Files of weights contain these names, so they must not change.
                 yield f"{name}.{i}.{'-'.join(format(getattr(layer, one)) for one in self.own)}", layer
         elif form is not None:
             yield name, form
 
     @cached_property
     def _walked(self) -> tuple[dict[Key, Node], dict[Key, bool]]:
-        """For each key the widest node with weights, and whether it always ends a branch that is added to a skip."""
+        """Return for each key the widest node with weights, and whether it ends a residual branch in all networks."""
         widest: dict[Key, Node] = {}
-        added: dict[Key, bool] = {}
-        for place, nodes in self._all():
-            ends = _added(nodes)
+        always_ends: dict[Key, bool] = {}
+        for place, nodes in self._all_layers():
+            end = _residual_end(nodes)
             for node in nodes:
                 if node.weights:
                     key = (place, node.name)
-                    widest[key] = _wider(widest.get(key, node), node)
-                    added[key] = added.get(key, True) and node.name == ends
-        return widest, added
+                    widest[key] = _union(widest.get(key, node), node)
+                    always_ends[key] = always_ends.get(key, True) and node.name == end
+        return widest, always_ends
 
-    def _all(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
-        """Every layer of every form, after every number of channels that can come before it."""
-        net = frame(self.space)
+    def _all_layers(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
+        """Yield the place and the nodes of every layer of every form, for every possible number of input channels.
+
+        The numbers of channels are propagated from part to part. Whole networks cannot be enumerated: a space may
+        have more than 10^18 of them, while each part has few forms.
+        """
+        net = common_settings(self.space)
         reached = {net.in_channels}
         for part in self.space.parts:
             after: set[int] = set()
@@ -89,24 +107,24 @@ class Places:
 
     @property
     def widest(self) -> Mapping[Key, Node]:
-        """The widest node for every place and name of a node with weights."""
+        """Return the widest node for every place and name of a node with weights."""
         return MappingProxyType(self._walked[0])
 
     @property
-    def added(self) -> frozenset[Key]:
-        """The nodes that always end a branch that is added to a skip."""
+    def residual_ends(self) -> frozenset[Key]:
+        """Return the nodes that end a residual branch in every network that has them."""
         return frozenset(key for key, always in self._walked[1].items() if always)
 
 
-def _wider(a: Node, b: Node) -> Node:
-    """A node of which both can be cut out."""
+def _union(a: Node, b: Node) -> Node:
+    """Return a node whose weights contain those of both nodes as slices."""
     shape = Shape(max(a.shape.channels, b.shape.channels), 1, 1)
     sizes = {name: max(getattr(a, name), getattr(b, name)) for name in ("in_channels", "kernel", "groups")}
     return attrs.evolve(a, shape=shape, **sizes)
 
 
-def _added(nodes: Sequence[Node]) -> str:
-    """The name of the convolution that ends a branch which is added to its skip, "" where there is none."""
+def _residual_end(nodes: Sequence[Node]) -> str:
+    """Return the name of the convolution that ends the layer's residual branch, or "" if it has none."""
     by_name = {node.name: node for node in nodes}
     if "add" not in by_name:
         return ""
@@ -116,14 +134,18 @@ def _added(nodes: Sequence[Node]) -> str:
     return end.name if end.op == "conv" else ""
 
 
-def frame(space: SearchSpace) -> Architecture:
-    """What a space's networks have in common beside their parts: images, classes, padding and so on."""
+def common_settings(space: SearchSpace) -> Architecture:
+    """Return an architecture with the settings that all networks of a space share, such as resolution and padding."""
     return Architecture(ConvStem(1), (Stage("conv", 1),), PoolHead(), **space.net)
 
 
-def digest(space: SearchSpace) -> str:
-    """12 hex digits that change with any choice, option or network of a space, whatever its images are."""
-    net = frame(space.for_target(resolution=1, classes=2))
+def space_digest(space: SearchSpace) -> str:
+    """Return 12 hex digits that change with any choice, option or network of a space.
+
+    Resolution and number of classes of the target have no effect, because the weights of a supernet depend on those of
+    the images, and one file serves all targets.
+    """
+    net = common_settings(space.for_target(resolution=1, classes=2))
     parts = [
         [
             part.name,

@@ -1,4 +1,4 @@
-"""How shared weights are trained: which networks a step trains, and the recipe's numbers."""
+"""The hyperparameters of a supernet's training, and the choice of the networks that each step trains."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -9,95 +9,109 @@ from attrs import field, frozen
 from torch import Generator
 
 from nas.errors import NasError
-from nas.evaluate.supernet.ends import ends
+from nas.evaluate.supernet.extremes import smallest_and_largest
 from nas.space.decode import SearchSpace
 from nas.train.recipe import Recipe
 
+# The choice indices of each network of a step; the literature calls such a network a path through the supernet.
 Paths = Sequence[tuple[int, ...]]
+# Fields of a stage whose options may have weights of their own.
 OWN = ("operator", "kernel", "expansion", "gate", "skip", "channels")
 
 
-def _sizes(space: SearchSpace) -> Sequence[int]:
+def _option_counts(space: SearchSpace) -> Sequence[int]:
     return [len(choice.values) for choice in space.all_choices]
 
 
 def _uniform(space: SearchSpace, generator: Generator) -> Paths:
-    """One network, each option as likely as the others (arXiv 1904.00420)."""
-    return (tuple(int(torch.randint(size, (), generator=generator)) for size in _sizes(space)),)
+    """Return one network, with each option of a choice equally likely (Guo et al., arXiv 1904.00420)."""
+    return (tuple(int(torch.randint(count, (), generator=generator)) for count in _option_counts(space)),)
 
 
 def _fair(space: SearchSpace, generator: Generator) -> Paths:
-    """As many networks as the widest choice has options, each option of it in one (arXiv 1907.01845, section 3.2).
+    """Return as many networks as the widest choice has options, with each of these options in one network.
 
-    Of a choice with fewer options each comes as often as the others, give or take once.
+    Options of a choice with fewer options occur equally often, give or take once (Chu et al., arXiv 1907.01845,
+    section 3.2).
     """
-    count = max(_sizes(space), default=1)
-    columns = [_dealt(size, count, generator) for size in _sizes(space)]
+    networks = max(_option_counts(space), default=1)
+    columns = [_balanced_column(count, networks, generator) for count in _option_counts(space)]
     return tuple(zip(*columns, strict=True)) if columns else ((),)
 
 
-def _dealt(size: int, count: int, generator: Generator) -> list[int]:
-    rounds = [torch.randperm(size, generator=generator) for _ in range(-(-count // size))]
-    return list(torch.cat(rounds)[:count].tolist())
+def _balanced_column(options: int, networks: int, generator: Generator) -> list[int]:
+    """Return an option for each network in random order, such that no option occurs twice more than another."""
+    rounds = [torch.randperm(options, generator=generator) for _ in range(-(-networks // options))]
+    return list(torch.cat(rounds)[:networks].tolist())
 
 
 def _sandwich(space: SearchSpace, generator: Generator) -> Paths:
-    """The largest, the least and two random ones (arXiv 1903.05134, section 3.2)."""
-    least, largest = ends(space)
-    return (largest, least, *(_uniform(space, generator)[0] for _ in range(2)))
+    """Return the largest network, the smallest one and two random ones (Yu & Huang, arXiv 1903.05134, section 3.2)."""
+    smallest, largest = smallest_and_largest(space)
+    return (largest, smallest, *(_uniform(space, generator)[0] for _ in range(2)))
 
 
 SAMPLINGS: Mapping[str, Callable[[SearchSpace, Generator], Paths]] = MappingProxyType(
     {"uniform": _uniform, "fair": _fair, "sandwich": _sandwich}
 )
-# The first network of a step teaches the others of it.
-TAUGHT = ("sandwich",)
+# Samplings in which the other networks of a step learn the predictions of the first one.
+DISTILLING = ("sandwich",)
 
 
-def _is(rule: str, holds: Callable[[Any], bool]) -> Any:
+def _must_be(rule: str, holds: Callable[[Any], bool]) -> Any:
+    """Return a validator of an attribute; see `nas.train.recipe`."""
+
     def check(_recipe: object, attribute: Any, value: Any) -> None:
         if not holds(value):
-            raise NasError(f"the supernet's {attribute.name} is {value!r}", f"use {rule}")
+            raise NasError(
+                f"{attribute.name} of the supernet's recipe is {value!r}; it must be {rule}", f"change {attribute.name}"
+            )
 
     return check
 
 
-def _training() -> Recipe:
+def _default_training() -> Recipe:
     return Recipe(batch_size=64)
 
 
 @frozen
 class SupernetRecipe:
-    """How shared weights are trained.
+    """Hold the hyperparameters of a supernet's training.
 
     Attributes:
-        epochs: passes over the train images; each image of it is seen by every network of a step.
-        sampling: "uniform" trains one network a step; "fair" as many as the widest choice has options; "sandwich" the
-            largest, the least and two others, which learn what the largest predicts (in-place distillation, arXiv
-            1903.05134). In as much time, one a step ranked networks better than "fair" did, and like "sandwich" where
-            the largest network costs twice the usual one; where it costs ten times that, so do its steps.
-        own: fields of a stage whose options have weights of their own; "operator" is one of them. Fewer of them did
-            better in short trainings, where each weight is trained more often.
-        training: batches, optimizer, learning rate and so on; its momentum of normalisations says nothing here, where
-            every batch is normalised by itself.
+        epochs: Number of passes over the training images; each network of a step sees all images of the step.
+        sampling: Choice of the networks that a step trains. "uniform" trains one network; "fair" trains as many as the
+            widest choice has options; "sandwich" trains the largest network, the smallest one and two others, which
+            learn the predictions of the largest (in-place distillation, arXiv 1903.05134). In the same time, "uniform"
+            ranked networks better than "fair", and as well as "sandwich" in a space whose largest network costs twice
+            the usual one. Where it costs ten times the usual one, so do the steps of "sandwich".
+        own: Fields of a stage whose options have weights of their own; "operator" is always one of them. In short
+            training runs fewer such fields ranked networks better, because each weight is trained more often.
+        training: Batch size, optimizer, learning rate and so on. Its batch-norm momentum has no effect, because a
+            supernet normalizes every batch by itself.
+
+    Raises:
+        NasError: A value is outside its range.
     """
 
-    epochs: int = field(default=60, validator=_is("1 or more", lambda value: value >= 1))
-    sampling: str = field(default="uniform", validator=_is(f"one of {', '.join(SAMPLINGS)}", SAMPLINGS.__contains__))
+    epochs: int = field(default=60, validator=_must_be("1 or more", lambda value: value >= 1))
+    sampling: str = field(
+        default="uniform", validator=_must_be(f"one of {', '.join(SAMPLINGS)}", SAMPLINGS.__contains__)
+    )
     own: tuple[str, ...] = field(
         default=("operator",),
         converter=tuple,
-        validator=_is(
+        validator=_must_be(
             f"operator, and any of {', '.join(OWN[1:])}", lambda value: "operator" in value and {*value} <= {*OWN}
         ),
     )
-    training: Recipe = field(factory=_training)
+    training: Recipe = field(factory=_default_training)
 
     def paths(self, space: SearchSpace, generator: Generator) -> Paths:
-        """Option numbers of the networks of a step."""
+        """Return the choice indices of the networks of one step."""
         return SAMPLINGS[self.sampling](space, generator)
 
     @property
-    def is_taught(self) -> bool:
-        """Whether networks of a step learn what its first one predicts."""
-        return self.sampling in TAUGHT
+    def distills(self) -> bool:
+        """Return whether the networks of a step learn the predictions of its first network."""
+        return self.sampling in DISTILLING

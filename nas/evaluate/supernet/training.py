@@ -1,4 +1,4 @@
-"""The one training of a supernet, by epochs that each begin from a checkpoint or its likeness in memory."""
+"""The training loop of a supernet, whose epochs can each start from a checkpoint."""
 
 import time
 from collections.abc import Iterator
@@ -14,24 +14,27 @@ from nas.data.augment import Scaling
 from nas.data.base import ImageData
 from nas.evaluate.supernet.recipe import Paths, SupernetRecipe
 from nas.evaluate.supernet.weights import SharedWeights
-from nas.train.feed import Feed, make_feed, moved_about
+from nas.train.loader import BatchLoader, augment_batch, make_loader
 from nas.train.loop import OnBatch
-from nas.train.losses import Losses
-from nas.train.memory import explained
-from nas.train.seeded import seeded
+from nas.train.losses import LossMonitor
+from nas.train.memory import memory_errors_of_network
+from nas.train.seeded import epoch_seed, seeded
 
 
 @frozen(eq=False)
-class SupernetTraining:
-    """A training under way.
+class SupernetTrainingRun:
+    """Train shared weights epoch by epoch.
 
-    Args:
-        data: where the images come from.
-        weights: on `device`; trained in place.
-        recipe: how it goes.
-        seed: of everything random.
-        device: bytes are kept there and turned into numbers by the batch.
-        on_batch: called after each step.
+    Attributes:
+        data: Data set of the images.
+        weights: Weights on `device`; they are trained in place.
+        recipe: Hyperparameters.
+        seed: Seed of all random numbers.
+        device: Device that trains.
+        on_batch: Callback for every step, or None.
+        optimizer: Optimizer of all shared weights.
+        train: Loader of the training split.
+        scaling: Conversion of uint8 images to normalized floats.
     """
 
     data: ImageData
@@ -41,7 +44,7 @@ class SupernetTraining:
     device: str
     on_batch: OnBatch | None = None
     optimizer: Optimizer = field(init=False)
-    train: Feed = field(init=False)
+    train: BatchLoader = field(init=False)
     scaling: Scaling = field(init=False)
 
     @optimizer.default
@@ -49,8 +52,8 @@ class SupernetTraining:
         return self.recipe.training.make_optimizer(self.weights.parameters())
 
     @train.default
-    def _move_train(self) -> Feed:
-        return make_feed(self.data.train, self.device)
+    def _make_train_loader(self) -> BatchLoader:
+        return make_loader(self.data.train, self.device)
 
     @scaling.default
     def _make_scaling(self) -> Scaling:
@@ -58,42 +61,53 @@ class SupernetTraining:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch."""
-        return self.recipe.training.steps(len(self.train))
+        """Return the number of steps of an epoch."""
+        return self.recipe.training.steps_per_epoch(len(self.train))
 
     def epoch(self, number: int) -> float:
-        """Train the epoch `number`, counted from 1; seconds that it took.
+        """Train one epoch, and return its duration in seconds.
+
+        Args:
+            number: Number of the epoch, counted from 1.
 
         Raises:
-            EvaluationError: a loss is not finite, the training diverges, or memory ran out.
+            EvaluationError: A loss is not finite, the training diverges, or memory ran out.
         """
-        begun, steps = time.monotonic(), self.recipe.epochs * self.steps_per_epoch
-        losses = Losses(self.data.num_classes)
+        start, steps = time.monotonic(), self.recipe.epochs * self.steps_per_epoch
+        # The losses of former epochs are not part of a checkpoint, so each epoch is checked by itself.
+        losses = LossMonitor(self.data.num_classes)
         with (
             self.seeded(number) as generator,
-            explained(f"in epoch {number} of the supernet", "lower batch_size or the resolution"),
+            memory_errors_of_network(f"in epoch {number} of the supernet", "lower batch_size or the resolution"),
         ):
-            for step, batch in enumerate(self.deal(generator), (number - 1) * self.steps_per_epoch):
-                loss = self.step(batch, self.recipe.training.rate((step + 0.5) / steps), generator)
+            for step, batch in enumerate(self.shuffled_batches(generator), (number - 1) * self.steps_per_epoch):
+                loss = self.step(batch, self.recipe.training.learning_rate_at((step + 0.5) / steps), generator)
                 losses.add(number, step + 1, loss)
                 if self.on_batch is not None:
                     self.on_batch(step + 1, steps, loss)
-        return time.monotonic() - begun
+        return time.monotonic() - start
 
     def seeded(self, epoch: int) -> AbstractContextManager[Generator]:
-        """Seeds of its own for every epoch, so that one may begin where another process was ended."""
-        return seeded(self.seed * 1_000_003 + epoch, self.device)
+        """Return a context with the seed of an epoch; see `epoch_seed`."""
+        return seeded(epoch_seed(self.seed, epoch), self.device)
 
-    def deal(self, generator: Generator) -> tuple[Tensor, ...]:
-        """Shuffled indices `(B,)` by the batch, of equal sizes give or take one."""
+    def shuffled_batches(self, generator: Generator) -> tuple[Tensor, ...]:
+        """Return the indices of all training images in random order, in batches `(B,)` that differ by at most one."""
         return torch.randperm(len(self.train), generator=generator).tensor_split(self.steps_per_epoch)
 
     def step(self, batch: Tensor, learning_rate: float, generator: Generator) -> float:
-        """One step of all its networks on the images of these indices `(B,)`; their mean loss before it."""
+        """Train all networks of one step on the same images, and return the mean of their losses before the step.
+
+        Args:
+            batch: Indices `(B,)` of training images.
+            learning_rate: Learning rate of this step.
+            generator: Generator of the augmentation and of the choice of networks.
+        """
         taken, labels = self.train.take(batch)
-        bytes_ = moved_about(taken, self.data, self.recipe.training.shift, generator)
-        images = self.scaling(bytes_.contiguous(memory_format=torch.channels_last))
+        augmented = augment_batch(taken, self.data, self.recipe.training.shift, generator)
+        images = self.scaling(augmented.contiguous(memory_format=torch.channels_last))
         paths = self.recipe.paths(self.weights.places.space, generator)
+        # Weights that no network of the step uses have no gradient, and the optimizer does not change them.
         self.optimizer.zero_grad()
         losses = torch.stack([*self._losses(paths, images, labels)])
         for group in self.optimizer.param_groups:
@@ -102,12 +116,19 @@ class SupernetTraining:
         return losses.mean().item()
 
     def _losses(self, paths: Paths, images: Tensor, labels: Tensor) -> Iterator[Tensor]:
-        """Add each network's gradients to those that are there, and tell its loss `()`."""
-        wanted, smoothing = labels, self.recipe.training.label_smoothing
+        """Add the gradients of each network to those of the former ones, and yield its loss `()`.
+
+        Args:
+            paths: Choice indices of the networks.
+            images: Normalized images `(B, 3, H, W)`.
+            labels: Labels `(B,)`.
+        """
+        target, smoothing = labels, self.recipe.training.label_smoothing
         for picks in paths:
             logits = self.weights.forward(picks, images)
-            loss = functional.cross_entropy(logits, wanted, label_smoothing=smoothing)
+            loss = functional.cross_entropy(logits, target, label_smoothing=smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
             yield loss.detach()
-            if self.recipe.is_taught and wanted is labels:
-                wanted, smoothing = logits.detach().softmax(1), 0.0
+            if self.recipe.distills and target is labels:
+                # The first network's predictions are soft targets already; smoothing them again would blur them.
+                target, smoothing = logits.detach().softmax(1), 0.0

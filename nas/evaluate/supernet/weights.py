@@ -1,4 +1,4 @@
-"""The weights that all networks of a space share, and the networks that are cut out of them."""
+"""The weights that all networks of a search space share, and the networks that use slices of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,164 +10,200 @@ from torch.func import functional_call
 
 from nas.arch.layers import walk
 from nas.arch.spec import Architecture
-from nas.evaluate.supernet.places import Key, Picks, Places, frame
+from nas.evaluate.supernet.places import Key, Picks, Places, common_settings
 from nas.models.blocks import Classifier, ConvNorm
 from nas.models.build import MODULES, Setting, build_model
 
-Name = tuple[str, str, str]  # a place, a node there, a parameter of that
-CACHED = 512
+# A place, the name of a node there, and the name of a parameter of that node.
+WeightName = tuple[str, str, str]
+# Number of networks whose structure is kept; a space has too many networks to keep all.
+CACHED_NETWORKS = 512
 
 
 @frozen(eq=False)
-class Network:
-    """The structure of one network, without weights, and where they come from.
+class NetworkStructure:
+    """Hold the structure of one network without weights, and the slices of the shared weights that it uses.
 
     Attributes:
-        model: on torch's meta device; normalises by the batch.
-        names: for each parameter of the model what it is cut out of, and its shape.
+        model: Model on torch's meta device; its batch normalization uses the statistics of the batch.
+        slices: For each parameter of the model the name of the shared weight and the shape of the slice.
     """
 
     model: nn.Module
-    names: Mapping[str, tuple[Name, torch.Size]]
+    slices: Mapping[str, tuple[WeightName, torch.Size]]
 
 
 @frozen(eq=False)
 class SharedWeights:
-    """One tensor for each parameter of a widest node.
+    """Hold one tensor for each parameter of the widest node of every place.
 
     Attributes:
-        places: where which network finds its own.
-        tensors: on one device; those of convolutions channels last.
+        places: Places of the search space.
+        tensors: Weights by name, on one device; those of convolutions are channels last.
     """
 
     places: Places
-    tensors: Mapping[Name, Tensor]
-    _networks: dict[tuple[int, ...], Network] = field(factory=dict, init=False, repr=False)
+    tensors: Mapping[WeightName, Tensor]
+    _structures: dict[tuple[int, ...], NetworkStructure] = field(factory=dict, init=False, repr=False)
 
     def forward(self, picks: Picks, images: Tensor) -> Tensor:
-        """Logits `(N, classes)` of the network of these option numbers, normalised by the batch."""
-        network = self._network(tuple(picks))
-        weights = {name: cut(self.tensors[key], shape) for name, (key, shape) in network.names.items()}
-        logits: Tensor = functional_call(network.model, weights, (images,))
+        """Return the logits `(N, classes)` of one network, with batch normalization by the batch's own statistics.
+
+        Gradients flow back into the shared weights.
+
+        Args:
+            picks: Choice indices of the network.
+            images: Normalized images `(N, 3, H, W)`.
+        """
+        structure = self._structure(tuple(picks))
+        weights = {name: cut(self.tensors[key], shape) for name, (key, shape) in structure.slices.items()}
+        logits: Tensor = functional_call(structure.model, weights, (images,))
         return logits
 
-    def _network(self, picks: tuple[int, ...]) -> Network:
-        if picks not in self._networks:
-            if len(self._networks) >= CACHED:
-                self._networks.pop(next(iter(self._networks)))
-            arch = plain(self.places.space.from_picks(picks))
+    def _structure(self, picks: tuple[int, ...]) -> NetworkStructure:
+        if picks not in self._structures:
+            if len(self._structures) >= CACHED_NETWORKS:
+                self._structures.pop(next(iter(self._structures)))
+            arch = without_regularization(self.places.space.from_picks(picks))
             with torch.device("meta"):
                 model = build_model(arch)
-            for norm in norms(model):
+            # Networks that share weights have different statistics, so running statistics would fit none of them.
+            for norm in batch_norms(model):
                 norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
                 norm.num_batches_tracked = None
-            self._networks[picks] = Network(model, self.names(arch, picks, model))
-        return self._networks[picks]
+            self._structures[picks] = NetworkStructure(model, self.slices(arch, picks, model))
+        return self._structures[picks]
 
-    def names(self, arch: Architecture, picks: Picks, model: nn.Module) -> dict[str, tuple[Name, torch.Size]]:
-        """What each parameter of a network's model is cut out of, and its shape.
+    def slices(self, arch: Architecture, picks: Picks, model: nn.Module) -> dict[str, tuple[WeightName, torch.Size]]:
+        """Return for each parameter of a model the name of the shared weight and the shape of its slice.
 
         Args:
-            arch: the network of the options, in whatever form: its layers are in the same order.
-            picks: its option numbers.
-            model: made of `arch`.
+            arch: Architecture of the network, in canonical form or not: its layers have the same order.
+            picks: Choice indices of the network.
+            model: Model of the architecture.
         """
-        places = dict(zip((placed.name for placed in walk(arch)), self.places.of(picks), strict=True))
-        return {name: (_name(name, places), parameter.shape) for name, parameter in model.named_parameters()}
+        places = dict(zip((placed.name for placed in walk(arch)), self.places.of_network(picks), strict=True))
+        return {name: (_weight_name(name, places), parameter.shape) for name, parameter in model.named_parameters()}
 
     def model(self, arch: Architecture, picks: Picks) -> nn.Module:
-        """A model of its own with copies of a network's weights; its normalisations know nothing yet.
+        """Return a separate model with copies of a network's weights; its batch-norm statistics are not set.
 
         Args:
-            arch: see `names`.
-            picks: its option numbers.
+            arch: Architecture of the network; see `slices`.
+            picks: Choice indices of the network.
         """
         with torch.device("meta"):
             model = build_model(arch)
-        names = self.names(arch, picks, model)
+        slices = self.slices(arch, picks, model)
         device = next(iter(self.tensors.values())).device
         model.to_empty(device=device)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                key, shape = names[name]
+                key, shape = slices[name]
                 parameter.copy_(cut(self.tensors[key], shape))
         return model
 
     def to(self, device: str) -> "SharedWeights":
-        """The same weights there, to be trained."""
-        moved = {name: _moved(tensor, device) for name, tensor in self.tensors.items()}
-        return SharedWeights(self.places, moved)
+        """Return the same weights on a device, as parameters to train."""
+        return SharedWeights(self.places, {name: _to_device(tensor, device) for name, tensor in self.tensors.items()})
 
     def parameters(self) -> nn.ParameterList:
-        """All of them, for an optimizer."""
+        """Return all weights, for an optimizer."""
         return nn.ParameterList(self.tensors.values())
 
 
-def _name(parameter: str, places: Mapping[str, str]) -> Name:
+def _weight_name(parameter: str, places: Mapping[str, str]) -> WeightName:
+    """Return the name of the shared weight that a model's parameter is a slice of.
+
+    Args:
+        parameter: Name of the parameter, such as "stages.0.1.expand.conv.weight".
+        places: Place of each layer by its name in the model.
+    """
     words = parameter.split(".")
     depth = 3 if words[0] == "stages" else 1
     return places[".".join(words[:depth])], words[depth], ".".join(words[depth + 1 :])
 
 
 def cut(whole: Tensor, shape: Sequence[int]) -> Tensor:
-    """The first channels of each side, and the middle of the kernel."""
+    """Return the slice of a weight with the first channels and the middle of the kernel, as a view.
+
+    Args:
+        whole: Weight of the widest node: `(O, I, K, K)`, `(O, I)` or `(O,)`.
+        shape: Shape of the slice.
+
+    Example:
+        >>> cut(torch.arange(25.0).view(1, 1, 5, 5), (1, 1, 3, 3))[0, 0]
+        tensor([[ 6.,  7.,  8.],
+                [11., 12., 13.],
+                [16., 17., 18.]])
+    """
     if whole.shape == torch.Size(shape):
         return whole
-    ends = [0, 0, *((side - small) // 2 for side, small in zip(whole.shape[2:], shape[2:], strict=True))]
-    return whole[tuple(slice(start, start + size) for start, size in zip(ends, shape, strict=False))]
+    starts = [0, 0, *((side - small) // 2 for side, small in zip(whole.shape[2:], shape[2:], strict=True))]
+    return whole[tuple(slice(start, start + size) for start, size in zip(starts, shape, strict=False))]
 
 
-def _moved(tensor: Tensor, device: str) -> Tensor:
+def _to_device(tensor: Tensor, device: str) -> Tensor:
     layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
     return nn.Parameter(tensor.detach().to(device, memory_format=layout))
 
 
 @torch.no_grad()
 def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the normalisations of a model without dropout to the mean statistics of batches `(N, 3, H, W)`."""
-    for norm in norms(model):
+    """Set the batch-norm statistics of a model to the mean of those of the batches, in place.
+
+    The training keeps no running statistics, because they would belong to a mixture of networks. Yu & Huang call the
+    statistics that are computed afterwards post-statistics (arXiv 1903.05134).
+
+    Args:
+        model: Model without dropout.
+        batches: Normalized images `(N, 3, H, W)`.
+    """
+    for norm in batch_norms(model):
         norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches
+        # torch takes the unweighted mean over all batches if the momentum is None.
+        norm.momentum = None
     model.train()
     for images in batches:
         model(images)
     model.eval()
 
 
-def plain(arch: Architecture) -> Architecture:
-    """Without what is there to keep a network from learning its images by heart; shared weights are far from that."""
+def without_regularization(arch: Architecture) -> Architecture:
+    """Return the architecture without dropout and drop path, because shared weights are far from overfitting."""
     head = attrs.evolve(arch.head, dropout=0.0)
     return attrs.evolve(arch, head=head, drop_path=0.0)
 
 
-def norms(model: nn.Module) -> list[nn.BatchNorm2d]:
-    """The batch normalisations of a model."""
+def batch_norms(model: nn.Module) -> list[nn.BatchNorm2d]:
+    """Return the batch normalizations of a model."""
     return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-def fresh_weights(places: Places, *, quiet: bool) -> SharedWeights:
-    """Weights drawn as those of the widest nodes are, from torch's global generator.
+def initial_weights(places: Places, *, quiet: bool) -> SharedWeights:
+    """Return random weights with the initialization of the widest nodes, from torch's global generator.
 
     Args:
-        places: of the space.
-        quiet: begin with a classifier of zeros, and with branches that add nothing to their skips; see
-            `nas.models.start`. A branch that is not added everywhere keeps its scale: it would end in zeros.
+        places: Places of the search space.
+        quiet: Whether the classifier starts at zero, and also the last batch normalization of each residual branch; see
+            `nas.models.start`. A node that ends a residual branch only in some networks is left as it is: in the other
+            networks its whole output would be zero.
     """
-    net = frame(places.space)
+    net = common_settings(places.space)
     setting = Setting(net.padding, net.norm, 0.0)
-    tensors: dict[Name, Tensor] = {}
+    tensors: dict[WeightName, Tensor] = {}
     for key, node in places.widest.items():
         module = MODULES[node.op](node, setting)
         if quiet:
-            _quieten(module, key, places)
+            _set_to_zero(module, key, places)
         for name, parameter in module.named_parameters():
             tensors[(*key, name)] = parameter
     return SharedWeights(places, tensors)
 
 
-def _quieten(module: nn.Module, key: Key, places: Places) -> None:
+def _set_to_zero(module: nn.Module, key: Key, places: Places) -> None:
     if isinstance(module, Classifier) and key[1] == "classifier":
         nn.init.zeros_(module.weight)
-    if isinstance(module, ConvNorm) and key in places.added:
+    if isinstance(module, ConvNorm) and key in places.residual_ends:
         nn.init.zeros_(module.norm.weight)

@@ -1,1 +1,1 @@
-"""Accuracy from a table of recorded results."""
+"""An evaluator that reads accuracies from a table."""

@@ -1,8 +1,9 @@
-"""Scores architectures by a table that holds their accuracies: a CSV or Parquet file with one row for each.
+"""An evaluator that reads accuracies from a CSV or Parquet file with one row for each architecture.
 
-A row tells its architecture in one of two ways. Either a column `arch` or `architecture` holds its text, its JSON form
-or the numbers of its options, one digit for each open choice of the space; or every open choice has its own column.
-Accuracies stand in `accuracy` or `acc`, with `_seed0`, `_seed1`, … where there are several, in 0 to 1 or in percent.
+A row names its architecture in one of two ways. Either the column `arch` or `architecture` holds its text, its JSON
+form or its option numbers, one digit for each open choice of the space; or every open choice has a column. Accuracies
+are in the column `accuracy` or `acc`, with the suffixes `_seed0`, `_seed1`, … if there are several, from 0 to 1 or in
+percent.
 """
 
 import textwrap
@@ -20,14 +21,19 @@ from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.errors import DataError, EvaluationError
 from nas.evaluate.table.columns import find_columns
-from nas.evaluate.table.file import find_whole, read_file, read_numbers, told_of
+from nas.evaluate.table.file import errors_with_name, find_divisor, read_file, read_numbers
 from nas.evaluate.table.rows import read_architectures
 from nas.space.decode import SearchSpace
 
 
 @frozen
-class Known:
-    """What a row says: the accuracy that a search sees, and those of all seeds, 0 to 1."""
+class TableRow:
+    """Hold the accuracies of one architecture, from 0 to 1.
+
+    Attributes:
+        accuracy: Accuracy that a search uses.
+        seeds: Accuracies of all seeds, the lowest seed first; empty if the table has none.
+    """
 
     accuracy: float
     seeds: tuple[float, ...]
@@ -35,45 +41,61 @@ class Known:
 
 @frozen(eq=False)
 class TableEvaluator:
-    """Accuracies from a table, made by `read_table`; the same ones always, whatever the budget.
+    r"""Give the accuracy of an architecture in a table, whatever the budget is; `read_table` makes an instance.
 
     Attributes:
-        table: the file's name, without its folder.
-        sha256: the first digits of the file's.
-        column: where the accuracy that a search sees stands.
-        rows: by architecture in canonical form, in the order of the file.
+        table: Name of the file without its folder.
+        sha256: First digits of the file's SHA-256.
+        column: Name of the column with the accuracy that a search uses.
+        rows: Accuracies by architecture in canonical form, in the order of the file.
+
+    Example:
+        >>> import tempfile
+        >>> from nas.space.files import find_space
+        >>> space = find_space("nasbench_macro")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "accuracies.csv")
+        ...     _ = path.write_text("arch,acc_seed0,acc_seed1\n21210200,91.5,91.7\n00000000,62.0,64.0\n")
+        ...     evaluator = read_table(path, space)
+        >>> arch = space.from_picks([2, 1, 2, 1, 0, 2, 0, 0])
+        >>> list(evaluator.evaluate(arch, budget=1))
+        [0.915]
+        >>> evaluator.metadata(arch)
+        {'accuracy_mean': 0.916, 'accuracy_seeds': [0.915, 0.917]}
+        >>> len(evaluator.architectures())
+        2
     """
 
     table: str
     sha256: str
     column: str
-    rows: Mapping[Architecture, Known]
+    rows: Mapping[Architecture, TableRow]
 
-    def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:  # noqa: ARG002 -- known already
-        """The one accuracy that the table has.
+    def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:  # noqa: ARG002 -- there are no epochs
+        """Yield the accuracy of the table.
 
         Raises:
-            EvaluationError: the table has no row for the architecture.
+            EvaluationError: The table has no row for the architecture.
         """
-        known = self.rows.get(canonical(arch))
-        if known is None:
-            told = textwrap.shorten(format_text(arch).partition("\n")[2].replace("\n", "; "), 200, placeholder=" …")
-            raise EvaluationError(f"table {self.table} has no row for this network: {told}", "add one")
-        yield known.accuracy
+        row = self.rows.get(canonical(arch))
+        if row is None:
+            text = textwrap.shorten(format_text(arch).partition("\n")[2].replace("\n", "; "), 200, placeholder=" …")
+            raise EvaluationError(f"table {self.table} has no row for this network: {text}", "add a row for it")
+        yield row.accuracy
 
-    def remarks(self, arch: Architecture) -> Mapping[str, Any]:
-        """Accuracies of all seeds and their mean, where the table has seeds."""
-        known = self.rows.get(canonical(arch))
-        if known is None or not known.seeds:
+    def metadata(self, arch: Architecture) -> Mapping[str, Any]:
+        """Return the accuracies of all seeds and their mean, if the table has seeds."""
+        row = self.rows.get(canonical(arch))
+        if row is None or not row.seeds:
             return {}
-        return {"accuracy_mean": fmean(known.seeds), "accuracy_seeds": list(known.seeds)}
+        return {"accuracy_mean": fmean(row.seeds), "accuracy_seeds": list(row.seeds)}
 
     def architectures(self) -> Sequence[Architecture]:
-        """All networks of the table, in its order."""
+        """Return all architectures of the table, in its order; see `Limited`."""
         return tuple(self.rows)
 
     def describe(self) -> Mapping[str, Any]:
-        """The file by its name and digest, so that it may be moved and not changed."""
+        """Return the file's name and digest: a study may be resumed after the file was moved, but not changed."""
         return {
             "evaluator": "table",
             "table": self.table,
@@ -87,45 +109,48 @@ class TableEvaluator:
 def read_table(path: str | Path, space: SearchSpace, column: str = "", ignore: Sequence[str] = ()) -> TableEvaluator:
     """Read a table of accuracies.
 
-    Rows of the same network are one, and must agree. Values are percent where all are above 1.
+    Several rows of one network must have the same accuracies, and become one. Accuracies are percentages if all of them
+    are above 1.
 
     Args:
-        path: a file that ends in .csv, .csv.gz, .tsv or .parquet.
-        space: what its architectures belong to.
-        column: of the accuracy that a search sees; "" takes the plain one, or else the lowest seed's.
-        ignore: glob patterns of columns that are passed over.
+        path: Path of a file that ends in .csv, .csv.gz, .tsv or .parquet.
+        space: Search space of its architectures.
+        column: Name of the column with the accuracy that a search uses. "" means the column without a seed, or else the
+            column of the lowest seed.
+        ignore: Glob patterns of columns to ignore.
 
     Raises:
-        DataError: the file cannot be read, or breaks a rule; with row, column and value.
-        MissingPackageError: it is a Parquet file, and pyarrow is absent.
+        DataError: The file cannot be read or breaks a rule; the message names row, column and value.
+        MissingPackageError: It is a Parquet file, and pyarrow is not installed.
     """
     path = Path(path)
-    with told_of(path):
+    with errors_with_name(path):
         frame, sha256 = read_file(path)
         columns = find_columns(list(frame.columns), space, column, ignore)
         figures = frame[columns.accuracies].apply(read_numbers)
-        whole = find_whole(figures)
-        rows = _merged(figures, read_architectures(frame, columns, space))
-    seen = (figures[columns.seen] / whole).tolist()
-    seeds = (figures[list(columns.seeds)] / whole).to_numpy().tolist()
-    known = {arch: Known(seen[row], tuple(seeds[row])) for arch, row in rows.items()}
-    return TableEvaluator(path.name, sha256[:12], columns.seen, known)
+        divisor = find_divisor(figures)
+        first_rows = _first_rows(figures, read_architectures(frame, columns, space))
+    accuracies = (figures[columns.accuracy] / divisor).tolist()
+    seeds = (figures[list(columns.seeds)] / divisor).to_numpy().tolist()
+    rows = {arch: TableRow(accuracies[row], tuple(seeds[row])) for arch, row in first_rows.items()}
+    return TableEvaluator(path.name, sha256[:12], columns.accuracy, rows)
 
 
-def _merged(figures: pd.DataFrame, archs: Sequence[Architecture]) -> dict[Architecture, int]:
-    """The first row of every network.
+def _first_rows(figures: pd.DataFrame, archs: Sequence[Architecture]) -> dict[Architecture, int]:
+    """Return the position of the first row of every network.
 
     Raises:
-        DataError: another row of it has other accuracies.
+        DataError: Another row of the same network has other accuracies.
     """
     rows: dict[Architecture, int] = {}
     values = figures.to_numpy()
     first = np.array([rows.setdefault(arch, row) for row, arch in enumerate(archs)], dtype=np.intp)
-    other = values != values[first]
-    if other.any():
-        row, column = np.argwhere(other)[0]
+    differs = values != values[first]
+    if differs.any():
+        row, column = np.argwhere(differs)[0]
         pair = [f"{figures.index[i]} has {figures.columns[column]} {values[i, column]:.10g}" for i in (first[row], row)]
         raise DataError(
-            f"rows of the same network need the same accuracies: {' and '.join(pair)}", "correct one, or leave it out"
+            f"{' and '.join(pair)}, but they are the same network; rows of one network need the same accuracies",
+            "correct one row, or remove it",
         )
     return rows

@@ -1,4 +1,4 @@
-"""Files of tables: their rows as text or as Parquet has them, and the numbers in them."""
+"""Reading of table files: the cells as text or as Parquet stores them, and the numbers in them."""
 
 import csv
 import gzip
@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 
 from nas.errors import DataError, MissingPackageError, NasError
 
+# Largest size of an unpacked table: a small gzip file can unpack to more bytes than the memory has.
 MOST_BYTES = 1_000_000_000
 
 
 @contextmanager
-def told_of(path: Path) -> Iterator[None]:
-    """Messages of what is wrong begin with the table's name.
+def errors_with_name(path: Path) -> Iterator[None]:
+    """Put the table's name before the message of every error inside the context.
 
     Raises:
-        DataError: what was raised inside, or that the file cannot be read.
+        DataError: The error that was raised, also if the file cannot be read.
     """
     try:
         yield
@@ -37,63 +38,67 @@ def told_of(path: Path) -> Iterator[None]:
 
 
 def read_file(path: Path) -> tuple[pd.DataFrame, str]:
-    """A file's cells as they stand there, and its SHA-256; the index says where a row stands.
+    """Return the cells of a file, and the file's SHA-256.
+
+    The index of the frame names the place of each row in the file, such as "line 3", for messages.
 
     Raises:
-        OSError: it cannot be read.
-        DataError: it is no table, has no row, or has a column twice.
-        MissingPackageError: it is a Parquet file, and pyarrow is absent.
+        OSError: The file cannot be read.
+        DataError: It is no table, has no row, or has two columns of the same name.
+        MissingPackageError: It is a Parquet file, and pyarrow is not installed.
     """
     read, data = _reader(path), path.read_bytes()
-    frame = _frame(read, data)
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise DataError(f"the column {twice[0]!r} stands there twice", "keep one of them")
+    frame = _parse(read, data)
+    duplicates = frame.columns[frame.columns.duplicated()]
+    if len(duplicates):
+        raise DataError(f"there are two columns named {duplicates[0]!r}", "keep one of them")
     if not len(frame):
-        raise DataError("it has no row", "give it one for each architecture")
+        raise DataError("there is no row", "add a row for each architecture")
     return frame, hashlib.sha256(data).hexdigest()
 
 
-def _frame(read: Callable[[bytes], pd.DataFrame], data: bytes) -> pd.DataFrame:
+def _parse(read: Callable[[bytes], pd.DataFrame], data: bytes) -> pd.DataFrame:
     try:
         return read(data).rename(columns=str)
     except NasError:
         raise
-    except Exception as error:  # what decoders raise on a broken file is theirs to choose
-        said = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
-        raise DataError(f"it cannot be read: {said}", "save it anew") from None
+    except Exception as error:  # the decoders of gzip, CSV and Parquet may raise any error on a damaged file
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+        raise DataError(f"the file cannot be read: {reason}", "save the table again") from None
 
 
 def _read_text(data: bytes, delimiter: str = ",") -> pd.DataFrame:
-    """Rows of text; a row is where its first line is, as editors count."""
-    # Not pandas: it neither tells the line of a row nor refuses one that is too short.
+    """Return rows of text; the place of a row is the number of its first line, as editors count lines."""
+    # pandas neither reports the line of a row, which may span several lines, nor refuses a row that is too short.
     lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter=delimiter, strict=True)
-    rows, begun = {}, 1
+    rows, start = {}, 1
     for row in lines:
         if row:
-            rows[f"line {begun}"] = [cell.strip() for cell in row]
-        begun = lines.line_num + 1
+            rows[f"line {start}"] = [cell.strip() for cell in row]
+        start = lines.line_num + 1
     header = rows.pop(next(iter(rows), ""), [])
     for place, row in rows.items():
         if len(row) != len(header):
-            raise DataError(f"{place} has {len(row)} fields, the header has {len(header)}", "give as many in each line")
+            raise DataError(
+                f"{place} has {len(row)} fields and the header has {len(header)}", "give every line as many fields"
+            )
     return pd.DataFrame(list(rows.values()), columns=header, index=list(rows), dtype=object)
 
 
 def _unzip(data: bytes) -> bytes:
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        whole = file.read(MOST_BYTES + 1)
-    if len(whole) > MOST_BYTES:
-        raise DataError(f"it is larger than {MOST_BYTES / 1e9:g} GB when it is unpacked", "give fewer rows")
-    return whole
+        unpacked = file.read(MOST_BYTES + 1)
+    if len(unpacked) > MOST_BYTES:
+        raise DataError(f"the table is larger than {MOST_BYTES / 1e9:g} GB when it is unpacked", "remove rows")
+    return unpacked
 
 
 def _read_parquet(data: bytes) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
     except ImportError:
-        remedy = "pip install 'hwnas[train]', or give a CSV file"
-        raise MissingPackageError("a Parquet file is read by pyarrow, which is absent", remedy) from None
+        remedy = "pip install 'hwnas[train]', or save the table as CSV"
+        raise MissingPackageError("reading a Parquet file needs pyarrow, which is not installed", remedy) from None
     if frame.index.names != [None]:
         frame = frame.reset_index()
     return frame.set_axis([f"row {number}" for number in range(1, len(frame) + 1)])
@@ -113,14 +118,14 @@ def _reader(path: Path) -> Callable[[bytes], pd.DataFrame]:
     for suffix, read in READERS.items():
         if path.name.lower().endswith(suffix):
             return read
-    raise DataError(f"a table ends in {', '.join(READERS)}", "save it as one of them")
+    raise DataError(f"the file's name must end in {', '.join(READERS)}", "save the table as one of these")
 
 
 def read_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
-    """A column's numbers, NaN where a cell holds nothing.
+    """Return the numbers of a column, with NaN for empty cells.
 
     Raises:
-        DataError: a cell holds something else.
+        DataError: A cell holds anything else.
     """
     numbers = []
     for place, cell in column.items():
@@ -128,55 +133,60 @@ def read_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
             numbers.append(_number(cell))
         except (ValueError, TypeError):
             raise DataError(
-                f"{place}: {column.name} is {reprlib.repr(cell)}, which is no number", "give a number, like 0.93 or 93"
+                f"{place}: {column.name} is {reprlib.repr(cell)}, which is not a number",
+                "give a number, like 0.93 or 93",
             ) from None
     return pd.Series(numbers, index=column.index, dtype=np.float64)
 
 
 def _number(cell: object) -> float:
-    """A cell's number, NaN where there is none.
+    """Return the number in a cell, or NaN if it is empty.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: The cell holds a bool or a text that is no number.
+        TypeError: The cell holds another object.
     """
     if cell is None or cell is pd.NA or cell == "":
         return float("nan")
     if isinstance(cell, bool | np.bool_):
         raise ValueError(cell)
-    return float(cell)  # type: ignore[arg-type] # what is no number is told by its error
+    return float(cell)  # type: ignore[arg-type] # objects without a number raise the TypeError
 
 
-def find_whole(figures: pd.DataFrame) -> float:
-    """What to divide accuracies by: 1, or 100 where they are percent.
+def find_divisor(figures: pd.DataFrame) -> float:
+    """Return the number by which to divide accuracies: 1 if they are shares, 100 if they are percentages.
 
     Raises:
-        DataError: one is missing, is neither, or differs in this from the others.
+        DataError: An accuracy is missing or outside 0 to 100, or some are shares and others percentages.
     """
     values = figures.to_numpy()
     missing = np.isnan(values)
     if missing.any():
         raise DataError(
             f"{missing.any(axis=1).sum():,} of {len(figures):,} rows lack an accuracy, "
-            f"the first is {_first(figures, missing)}",
-            "fill them in, or leave these rows out",
+            f"the first is {_describe_first(figures, missing)}",
+            "fill them in, or remove these rows",
         )
     outside = (values < 0) | (values > 100)
     if outside.any():
-        raise DataError(f"an accuracy lies in 0 to 1, or in percent: {_first(figures, outside)}", "correct the table")
-    return _whole(figures, values <= 1)
-
-
-def _whole(figures: pd.DataFrame, small: NDArray[np.bool_]) -> float:
-    if small.any() and not small.all():
         raise DataError(
-            "accuracies are all shares or all percent, these are mixed: "
-            f"{_first(figures, small)}, and {_first(figures, ~small)}",
+            f"{_describe_first(figures, outside)} is no accuracy; an accuracy is from 0 to 1, or from 0 to 100 percent",
+            "correct the table",
+        )
+    return _divisor(figures, values <= 1)
+
+
+def _divisor(figures: pd.DataFrame, is_share: NDArray[np.bool_]) -> float:
+    if is_share.any() and not is_share.all():
+        raise DataError(
+            f"{_describe_first(figures, is_share)} is a share and {_describe_first(figures, ~is_share)} a percentage; "
+            "accuracies must be all shares or all percentages",
             "write all of them as shares, from 0 to 1",
         )
-    return 1.0 if small.all() else 100.0
+    return 1.0 if is_share.all() else 100.0
 
 
-def _first(figures: pd.DataFrame, where: NDArray[np.bool_]) -> str:
-    """Place, column and value of the first figure that is marked."""
-    row, column = np.argwhere(where)[0]
+def _describe_first(figures: pd.DataFrame, mask: NDArray[np.bool_]) -> str:
+    """Return place, column and value of the first figure in a mask."""
+    row, column = np.argwhere(mask)[0]
     return f"{figures.index[row]} with {figures.columns[column]} {figures.iat[row, column]:.10g}"

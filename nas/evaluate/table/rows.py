@@ -1,4 +1,4 @@
-"""Rows of tables: the architectures that they are about."""
+"""The rows of a table: the architecture that each row is about."""
 
 import re
 import reprlib
@@ -21,19 +21,18 @@ from nas.space.decode import Choice, SearchSpace
 from nas.space.inverse import Inverse
 
 _FORMS = "give its text or JSON as `nas show` writes them, or one digit for each open choice of the space"
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = 120
+_LONGEST_TEXT = 120
 
 
 def read_architectures(frame: pd.DataFrame, columns: Columns, space: SearchSpace) -> list[Architecture]:
-    """The architecture of every row, in canonical form.
+    """Return the architecture of every row, in canonical form.
 
     Raises:
-        DataError: a row tells none, or one that is not in the space.
+        DataError: A row names no architecture, or one that is not in the space.
     """
     if columns.arch:
         inverse = Inverse(space)
-        archs = [_arch(place, columns.arch, cell, inverse) for place, cell in frame[columns.arch].items()]
+        archs = [_parse_cell(place, columns.arch, cell, inverse) for place, cell in frame[columns.arch].items()]
     else:
         only = np.zeros(len(frame), dtype=np.intp)
         picks = [_picks(frame[c.name], c) if c.name in columns.choices else only for c in space.all_choices]
@@ -42,23 +41,24 @@ def read_architectures(frame: pd.DataFrame, columns: Columns, space: SearchSpace
 
 
 def _picks(column: "pd.Series[Any]", choice: Choice) -> NDArray[np.intp]:
-    """Numbers of options, one for each row."""
-    numbers = {_spelled(option): i for i, option in reversed(list(enumerate(choice.values)))}
+    """Return the option number of each row of a choice's column."""
+    numbers = {_option_key(option): i for i, option in reversed(list(enumerate(choice.values)))}
+    # Large tables repeat few different cells, so each of them is looked up once.
     codes, cells = pd.factorize(column.astype(str))
-    # The last one is of cells that hold nothing, whose code is -1.
-    options = [*(numbers.get(_spelled(cell), -1) for cell in cells), -1]
+    # Empty cells have the code -1, which selects the last entry.
+    options = [*(numbers.get(_option_key(cell), -1) for cell in cells), -1]
     picks: NDArray[np.intp] = np.array(options, dtype=np.intp)[codes]
     if (picks < 0).any():
         row = int(np.argmax(picks < 0))
         raise DataError(
-            f"{column.index[row]}: {choice.name} is {reprlib.repr(column.iloc[row])}, which is none of its options",
+            f"{column.index[row]}: {choice.name} is {reprlib.repr(column.iloc[row])}, which is not one of its options",
             f"its options are {', '.join(map(str, choice.values))}",
         )
     return picks
 
 
-def _spelled(value: object) -> str | float:
-    """Equal for all ways to write an option: 3, "3" and 3.0."""
+def _option_key(value: object) -> str | float:
+    """Return a key that is the same for all ways to write an option: 3, "3" and 3.0."""
     text = str(value)
     try:
         return float(text)
@@ -66,30 +66,46 @@ def _spelled(value: object) -> str | float:
         return text
 
 
-def _arch(place: object, column: str, cell: object, inverse: Inverse) -> Architecture:
-    """The architecture that one cell writes out."""
+def _parse_cell(place: object, column: str, cell: object, inverse: Inverse) -> Architecture:
+    """Return the architecture in one cell.
+
+    Args:
+        place: Place of the row, for messages.
+        column: Name of the column, for messages.
+        cell: Text, JSON form or option numbers of the architecture.
+        inverse: Inverse of the search space.
+
+    Raises:
+        DataError: The cell holds no architecture of the space.
+    """
     text, space = str(cell).strip(), inverse.space
-    where = f"{place}: {column} is {_SHORT.repr(text)}"
+    where = f"{place}: {column} is {_short(text)}"
     try:
         if re.fullmatch("[0-9]+", text):
-            return space.from_picks(_digits(text, space))
+            return space.from_picks(_parse_digits(text, space))
         arch = (parse_json if text.startswith("{") else parse_text)(text)
     except ArchitectureError as error:
         raise DataError(f"{where}; {error.problem}", _FORMS) from None
     except DataError as error:
         raise DataError(f"{where}; {error.problem}", error.remedy) from None
     if inverse.picks(arch) is None:
-        raise DataError(f"{where}; it is not in space {space.name}", _difference(arch, space))
+        raise DataError(f"{where}; it is not in space {space.name}", _remedy(arch, space))
     return arch
 
 
-def _digits(text: str, space: SearchSpace) -> list[int]:
-    """Option numbers of digits, one for each open choice."""
+def _short(text: str) -> str:
+    shortener = reprlib.Repr()
+    shortener.maxstring = _LONGEST_TEXT
+    return shortener.repr(text)
+
+
+def _parse_digits(text: str, space: SearchSpace) -> list[int]:
+    """Return the choice indices in a text with one digit for each open choice."""
     if len(text) != len(space.choices) or any(len(choice.values) > 10 for choice in space.choices):
         raise DataError(
             f"it has {len(text)} digits for the {len(space.choices)} open choices of space {space.name}, "
             "each of which may have up to 10 options",
-            "keep the column as text so that zeros at its front stay, or give a column for each choice",
+            "save the column as text so that leading zeros are kept, or give each choice a column",
         )
     digits = iter(text)
     picks = [int(next(digits)) if len(choice.values) > 1 else 0 for choice in space.all_choices]
@@ -102,16 +118,21 @@ def _digits(text: str, space: SearchSpace) -> list[int]:
     return picks
 
 
-def _difference(arch: Architecture, space: SearchSpace) -> str:
-    """What to do about an architecture that is of another space."""
-    other = [name for name, value in space.net.items() if getattr(arch, name) != value]
-    told = ", ".join(f"{name} {getattr(arch, name)} and not {space.net[name]}" for name in other)
-    way = f"it has {told}; give it by --resolution and --classes" if other else "search the space that it is of"
-    return f"{way}, or leave the row out"
+def _remedy(arch: Architecture, space: SearchSpace) -> str:
+    """Return what to do about an architecture of another space."""
+    differing = [name for name, value in space.net.items() if getattr(arch, name) != value]
+    values = ", ".join(f"{name} {getattr(arch, name)} and not {space.net[name]}" for name in differing)
+    if differing:
+        return f"it has {values}; pass --resolution and --classes as in the table, or remove the row"
+    return "search the space that the table is about, or remove the row"
 
 
 def canonical_by_runs(arch: Architecture) -> Architecture:
-    """`canonical`, of many architectures with stages in common: those are worked out once."""
+    """Return what `canonical` returns, faster for many architectures that have stages in common.
+
+    The canonical form of a run of stages that can merge depends only on these stages, the stem and the input channels,
+    so it is computed once for each run and cached.
+    """
     stages: list[Stage] = []
     channels = arch.stem.channels
     for run in _runs(arch.stages):
@@ -121,7 +142,10 @@ def canonical_by_runs(arch: Architecture) -> Architecture:
 
 
 def _runs(stages: Sequence[Stage]) -> Iterator[tuple[Stage, ...]]:
-    """Stages cut where the next one cannot become one with the last: like layers have kernel and channels in common."""
+    """Yield the stages in runs, divided before every stage that cannot merge with the one before it.
+
+    Only layers with the same kernel and number of channels can be repeats of one stage, and a stride starts a new one.
+    """
     start = 0
     for i, (last, following) in enumerate(pairwise(stages), start=1):
         if following.stride > 1 or (last.kernel, last.channels) != (following.kernel, following.channels):

@@ -1,1 +1,1 @@
-"""Scores of networks without training."""
+"""Evaluators that score networks without training them."""

@@ -1,4 +1,4 @@
-"""How well a network with fresh weights tells images apart: NASWOT (Mellor et al., arXiv 2006.04647)."""
+"""NASWOT (Mellor et al., arXiv 2006.04647): how differently a network with random weights responds to images."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,36 +21,39 @@ from nas.errors import EvaluationError, NasError
 from nas.models.blocks import ACTIVATIONS
 from nas.models.build import build_model
 from nas.train.device import find_device
-from nas.train.memory import explained
+from nas.train.memory import memory_errors_of_network
 from nas.train.seeded import seeded
 
 IMAGES = 32
-# Those whose output is above 0 where their input is; the sigmoids of gates are above 0 everywhere.
-CODED = tuple(ACTIVATIONS[name] for name in ("relu", "relu6", "silu", "hard_swish"))
+# Activations whose output is above 0 where their input is. The sigmoids of gates are above 0 everywhere, so their codes
+# would be the same for all images.
+CODED_ACTIVATIONS = tuple(ACTIVATIONS[name] for name in ("relu", "relu6", "silu", "hard_swish"))
 
 
 @frozen(eq=False)
 class Naswot:
-    """Scores from the binary codes that a network with fresh weights gives to a few images; a `Measure`.
+    """Score networks by the binary codes that they give to a few images; it implements `ImageScorer`.
 
-    An image's code has a bit for each number that enters an activation: whether it is above 0. That is the paper's code
-    for ReLU, and is taken for ReLU6, SiLU and h-swish too. Entry i, j of the kernel counts the bits in which the codes
-    of images i and j agree. "naswot" is the logarithm of the kernel's determinant, as in the paper. It grows with the
-    number of bits; "distinctness" is the same with the kernel divided by that number, so that it tells how different
-    codes are, however long: 0 is the most.
+    The code of an image has one bit for each value that enters an activation: whether it is above 0. The paper defines
+    this for ReLU; here it also holds for ReLU6, SiLU and h-swish. Entry (i, j) of the kernel is the number of bits in
+    which the codes of images i and j agree.
 
-    Batch normalisation is in training mode; the images are always the same ones, of the train part, all of them
-    different. The same architecture gets the same scores again on the same machine. torch's global generators are left
-    as they were, but used meanwhile: not for two threads at once.
+    The score "naswot" is the logarithm of the kernel's determinant, as in the paper; it grows with the number of bits.
+    The score "distinctness" is the same after the kernel is divided by the number of bits, so that it says how much the
+    codes differ whatever their length; its largest possible value is 0.
+
+    Batch normalization is in training mode. The images are always the same ones of the training split, without
+    duplicates. On the same machine the same architecture has the same scores. torch's global random generators are used
+    and restored, so two threads must not score at once.
 
     Args:
-        data: where the images come from.
-        seed: of the choice of images and of the weights.
-        device: as `find_device` gives it.
-        images: how many at most.
+        data: Data set of the images.
+        seed: Seed of the choice of images and of the weights.
+        device: Device name as `find_device` takes it; None chooses the fastest device.
+        images: Largest number of images.
 
     Raises:
-        NasError: the train part does not have two different images.
+        NasError: The training split has fewer than two different images.
     """
 
     data: ImageData
@@ -61,59 +64,69 @@ class Naswot:
     def __attrs_post_init__(self) -> None:
         if len(self.batch) < 2:
             raise NasError(
-                f"{self.data.name} has {len(self.batch)} different image to tell apart", "give it at least two"
+                f"{self.data.name} has {len(self.batch)} distinct training image; the score needs at least two",
+                "add images",
             )
 
     @cached_property
     def batch(self) -> Tensor:
-        """The images `(N, 3, H, W)`, normalised, on the device."""
+        """Return the normalized images `(N, 3, H, W)`, on the device."""
         images = self.data.train.images
         order = torch.randperm(len(images), generator=Generator().manual_seed(self.seed))
-        chosen = images[_first_different(images, order.tolist(), self.images)].to(self.device)
+        chosen = images[_first_distinct(images, order.tolist(), self.images)].to(self.device)
         return normalise(chosen, self.data.mean, self.data.std).contiguous(memory_format=torch.channels_last)
 
     def check(self, arch: Architecture) -> None:
-        """See `Measure`.
+        """Check that the architecture takes color images; see `ImageScorer`.
 
         Raises:
-            NasError: it does not take colour images.
+            NasError: It does not.
         """
         if arch.in_channels != 3:
-            raise NasError(f"the architecture takes {arch.in_channels} channels", "images have 3; set channels=3")
+            raise NasError(
+                f"the architecture takes {arch.in_channels} channels; images have 3", "use a space with channels=3"
+            )
 
     def scores(self, arch: Architecture) -> Mapping[str, float]:
-        """Both by their names; the larger, the better images are told apart.
+        """Return both scores by name.
 
         Raises:
-            EvaluationError: the images cannot all be told apart, so that there are none, or memory ran out.
+            EvaluationError: The kernel is singular, so that there are no scores, or memory ran out.
         """
         kernel = self.kernel(arch)
-        found, bits = log_determinant(kernel), float(kernel[0, 0])
-        return {"naswot": found, "distinctness": found - len(kernel) * math.log(bits)}
+        score, bits = log_determinant(kernel), float(kernel[0, 0])
+        # Dividing an (N, N) matrix by a number divides its determinant by the N-th power of the number.
+        return {"naswot": score, "distinctness": score - len(kernel) * math.log(bits)}
 
     def kernel(self, arch: Architecture) -> NDArray[np.float64]:
-        """In how many bits the codes of two images agree, `(N, N)`."""
+        """Return the number of bits in which the codes of each pair of images agree, `(N, N)`.
+
+        Raises:
+            EvaluationError: Memory ran out.
+        """
         adapted = arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes)
         with (
-            explained(f"with {len(self.batch)} images at once", "lower the resolution"),
+            memory_errors_of_network(f"with {len(self.batch)} images at once", "lower the resolution"),
             seeded(self.seed, self.device),
             torch.inference_mode(),
         ):
+            # Drop path would set whole branches to zero at random.
             model = build_model(attrs.evolve(adapted, drop_path=0.0))
             model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            # In training mode a batch is normalized by itself; the running statistics of a new network are 0 and 1.
             return code_kernel(model.train(), self.batch)
 
     def to_send(self) -> "Naswot":
-        """Itself; see `SendableMeasure`.
+        """Return this object, after moving its images to shared memory; see `SendableImageScorer`.
 
         Raises:
-            DataError: the images cannot be shared.
+            DataError: The images cannot be shared.
         """
         share(self.data)
         return self
 
     def describe(self) -> Mapping[str, Any]:
-        """What the scores depend on, as plain JSON values."""
+        """Return what the scores depend on, as plain JSON values."""
         return {
             "data": self.data.name,
             "fingerprint": self.data.fingerprint,
@@ -129,8 +142,8 @@ class Naswot:
         }
 
 
-def _first_different(images: Tensor, order: Iterable[int], most: int) -> list[int]:
-    """The first few of these indices whose images differ: equal ones have equal codes in every network."""
+def _first_distinct(images: Tensor, order: Iterable[int], most: int) -> list[int]:
+    """Return the first indices whose images differ: equal images have equal codes, and make every kernel singular."""
     found: dict[bytes, int] = {}
     for i in order:
         found.setdefault(images[i].cpu().numpy().tobytes(), i)
@@ -140,11 +153,22 @@ def _first_different(images: Tensor, order: Iterable[int], most: int) -> list[in
 
 
 def code_kernel(model: nn.Module, images: Tensor) -> NDArray[np.float64]:
-    """In how many bits the codes of two images `(N, C, H, W)` agree, `(N, N)`."""
+    """Return the number of bits in which the model's codes of each pair of images agree, `(N, N)`.
+
+    Args:
+        model: Model that is called with the images.
+        images: Images `(N, C, H, W)`.
+
+    Example:
+        >>> code_kernel(nn.ReLU(), torch.tensor([[1.0, -1.0], [1.0, 1.0]]))
+        array([[2., 1.],
+               [1., 2.]])
+    """
     kernel = np.zeros((len(images), len(images)))
 
     def add(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        kernel[:] += _agreeing(_codes(inputs[0])).double().cpu().numpy()
+        # The kernel of all codes is the sum over activations, so that no code is kept longer than its layer.
+        kernel[:] += _agreements(_codes(inputs[0])).double().cpu().numpy()
 
     with _before_activations(model, add):
         model(images)
@@ -152,13 +176,16 @@ def code_kernel(model: nn.Module, images: Tensor) -> NDArray[np.float64]:
 
 
 def _codes(values: Tensor) -> Tensor:
-    """`(N, …)` to `(N, bits)`, 1 above 0 and else 0; in the order that they lie in memory, as any will do."""
+    """Return codes `(N, bits)` of values `(N, …)`: 1 where a value is above 0, and otherwise 0."""
+    # The order of the bits has no effect, so they stay in the order of the memory, which is channels last.
     flat = values.permute(0, 2, 3, 1).flatten(1) if values.ndim == 4 else values
     return torch.gt(flat, 0, out=torch.empty_like(flat))
 
 
-def _agreeing(codes: Tensor) -> Tensor:
-    """In how many bits each two codes agree: where both are 1, and where both are 0."""
+def _agreements(codes: Tensor) -> Tensor:
+    """Return the number of bits in which each pair of codes agrees: both bits are 1, or both are 0."""
+    # With b bits, two codes that have p and q ones and share s ones agree in s + (b - p - q + s) bits: one product
+    # instead of the two of the paper's code.
     both = codes @ codes.T
     ones = both.diagonal()
     return 2 * both - ones - ones[:, None] + codes.shape[1]
@@ -166,23 +193,29 @@ def _agreeing(codes: Tensor) -> Tensor:
 
 @contextmanager
 def _before_activations(model: nn.Module, call: Any) -> Iterator[None]:
+    """Call a function with the inputs of every coded activation while the context lasts."""
     with ExitStack() as hooks:
         for module in model.modules():
-            if isinstance(module, CODED):
+            if isinstance(module, CODED_ACTIVATIONS):
                 hooks.callback(module.register_forward_pre_hook(call).remove)
         yield
 
 
 def log_determinant(kernel: NDArray[np.float64]) -> float:
-    """Of a kernel of codes `(N, N)`.
+    """Return the logarithm of the determinant of a kernel of codes `(N, N)`.
 
     Raises:
-        EvaluationError: it is singular: there is no such number.
+        EvaluationError: The kernel is singular, so that its determinant is 0.
+
+    Example:
+        >>> round(log_determinant(np.array([[2.0, 1.0], [1.0, 2.0]])), 4)  # ln 3
+        1.0986
     """
     rank = int(np.linalg.matrix_rank(kernel, hermitian=True))
     if rank < len(kernel):
         raise EvaluationError(
-            f"with fresh weights the network tells {len(kernel)} images apart in {rank} directions only",
-            "it has too few activations for this score",
+            f"with random weights the network's codes of {len(kernel)} images have rank {rank}; "
+            "the score needs codes that are all independent",
+            "use more activations or a larger resolution",
         )
     return float(np.linalg.slogdet(kernel)[1])

@@ -1,4 +1,4 @@
-"""Images small enough to train on in a second: three classes that differ in which channel is brightest."""
+"""A data set that is small enough to train on in a second: three classes, each with another brightest channel."""
 
 import torch
 
@@ -12,8 +12,14 @@ ARCH = parse_text(
 TINY = parse_text("net\nstem conv k3 s2 c8\nmbconv k3 s1 e2 c8\nhead conv c8")
 
 
-def coloured(count: int, side: int = 8, lift: int = 100) -> Images:
-    """The smaller the lift, the harder they are to tell apart."""
+def colored(count: int, side: int = 8, lift: int = 100) -> Images:
+    """Return random images of three classes.
+
+    Args:
+        count: Number of images.
+        side: Height and width in pixels.
+        lift: Difference of the brightest channel from the others; the smaller it is, the harder is the task.
+    """
     labels = torch.arange(count) % 3
     images = torch.randint(0, 120, (count, 3, side, side), generator=torch.Generator().manual_seed(count))
     images[torch.arange(count), labels] += lift
@@ -21,8 +27,9 @@ def coloured(count: int, side: int = 8, lift: int = 100) -> Images:
 
 
 def make_data(train_images: int = 61, lift: int = 100) -> ImageData:
-    train, val, test = (coloured(count, lift=lift) for count in (train_images, 30, 9))
+    """Return such images as a training, a validation and a test split."""
+    train, val, test = (colored(count, lift=lift) for count in (train_images, 30, 9))
     classes = ("red", "green", "blue")
     mean, std = (0.35, 0.35, 0.35), (0.2, 0.2, 0.2)
-    mark = fingerprint(classes, (train, val, test))
-    return ImageData("colours", classes, train, val, test, mean, std, mark)
+    digest = fingerprint(classes, (train, val, test))
+    return ImageData("colours", classes, train, val, test, mean, std, digest)

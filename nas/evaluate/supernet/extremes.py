@@ -1,0 +1,42 @@
+"""The networks of a search space with the fewest and with the most weights."""
+
+from functools import lru_cache
+
+from nas.arch.layers import Shape, walk_parts
+from nas.arch.spec import Part
+from nas.evaluate.supernet.places import common_settings
+from nas.space.decode import SearchSpace
+
+
+@lru_cache(maxsize=4)
+def smallest_and_largest(space: SearchSpace) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the choice indices of the smallest and of the largest network.
+
+    The parts are chosen one after the other, each as the form with the fewest or the most weights behind the parts
+    before it.
+
+    Example:
+        >>> from nas.space.files import find_space
+        >>> smallest_and_largest(find_space("nasbench_macro"))
+        ((0, 0, 0, 0, 0, 0, 0, 0), (2, 2, 2, 2, 2, 2, 2, 2))
+    """
+    return _extreme(space, -1), _extreme(space, 1)
+
+
+def _extreme(space: SearchSpace, sign: int) -> tuple[int, ...]:
+    """Return the choice indices of the largest network for sign 1, and of the smallest for sign -1."""
+    net, picks = common_settings(space), list[int]()
+    shape = Shape(net.in_channels, net.resolution, net.resolution)
+    for part in space.parts:
+        sizes = {one: _size(part.part(one), shape, net.classes) for one in part.picks()}
+        chosen = max(sizes, key=lambda one: sign * sizes[one][0])
+        picks += chosen
+        shape = sizes[chosen][1]
+    return tuple(picks)
+
+
+def _size(form: Part | None, shape: Shape, classes: int) -> tuple[int, Shape]:
+    """Return the number of weights of a part, 0 if it is absent, and the shape of its output."""
+    placed = list(walk_parts(() if form is None else (form,), shape, classes))
+    weights = sum(node.weights for one in placed for node in one.nodes)
+    return weights, placed[-1].nodes[-1].shape if placed else shape

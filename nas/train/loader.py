@@ -1,0 +1,80 @@
+"""Batches of images on the device that trains, and their random augmentation."""
+
+import torch
+from attrs import frozen
+from torch import Generator, Tensor
+
+from nas.data.augment import augment
+from nas.data.base import ImageData, Images
+
+# Largest share of a GPU's free memory that the images of one split may take; the network needs the rest.
+MAX_DEVICE_SHARE = 0.5
+
+
+@frozen(eq=False)
+class BatchLoader:
+    """Return batches of one split, on the device that trains.
+
+    Attributes:
+        images: uint8 `(N, 3, H, W)`, on the device, or in the host's memory if they are memory-mapped or too large.
+        labels: int64 `(N,)`, on the device.
+        device: Device on which batches are returned.
+    """
+
+    images: Tensor
+    labels: Tensor
+    device: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Return uint8 images `(B, 3, H, W)` and int64 labels `(B,)`, both on the device.
+
+        Args:
+            indices: Indices `(B,)` in the host's memory, or a slice.
+        """
+        if isinstance(indices, slice):
+            return self._to_device(self.images[indices]), self.labels[indices]
+        # `index_select` copies whole images; plain indexing copies uint8 tensors byte by byte.
+        images = self.images.index_select(0, indices.to(self.images.device))
+        return self._to_device(images), self.labels[indices.to(self.labels.device)]
+
+    def _to_device(self, batch: Tensor) -> Tensor:
+        if batch.device.type == torch.device(self.device).type:
+            return batch
+        # Only pinned memory is copied to a GPU while the host continues.
+        pins = self.device.startswith("cuda")
+        return (batch.pin_memory() if pins else batch).to(self.device, non_blocking=pins)
+
+
+def make_loader(images: Images, device: str) -> BatchLoader:
+    """Return a loader for a split, after moving all its images to the device if they fit.
+
+    Memory-mapped images, and images that need more than `MAX_DEVICE_SHARE` of the device's free memory, stay in the
+    host's memory and are copied batch by batch.
+    """
+    stay = images.mapped or images.images.nbytes > MAX_DEVICE_SHARE * _free_bytes(device)
+    held = images if stay else images.to(device)
+    return BatchLoader(held.images, held.labels.to(device), device)
+
+
+def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Generator) -> Tensor:
+    """Return uint8 images `(N, 3, H, W)` that are shifted at random, and mirrored at random if the data allows it.
+
+    Pixels that a shift uncovers get the mean color of the training images.
+
+    Args:
+        images: uint8 `(N, 3, H, W)`.
+        data: Data set of the images.
+        shift: Largest offset in each direction, as a share of the image's side.
+        generator: Generator of the random numbers.
+    """
+    pixels = round(shift * data.resolution)
+    fill = tuple(round(255 * value) for value in data.mean)
+    return augment(images, flip=data.flip, shift=pixels, generator=generator, fill=fill)
+
+
+def _free_bytes(device: str) -> float:
+    """Return the free memory of a GPU in bytes; a CPU already holds the images, so for it there is no limit."""
+    return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else float("inf")

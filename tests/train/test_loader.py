@@ -1,0 +1,46 @@
+"""Batches of images from the memory of the device or of the host."""
+
+import attrs
+import pytest
+import torch
+
+from nas.evaluate.short_training.evaluator import TrainEvaluator
+from nas.train import loader
+from nas.train.loader import make_loader
+from nas.train.recipe import Recipe
+from tests.evaluate.colors import TINY as ARCH
+from tests.evaluate.colors import colored, make_data
+
+
+def test_all_images_move_to_the_device_unless_they_are_memory_mapped() -> None:
+    split = colored(9)
+    moved = make_loader(split, "meta")
+    assert (moved.images.device.type, moved.labels.device.type, len(moved)) == ("meta", "meta", 9)
+    stayed = make_loader(attrs.evolve(split, mapped=True), "meta")
+    assert (stayed.images.device.type, stayed.labels.device.type) == ("cpu", "meta")
+    images, labels = stayed.take(torch.tensor([3, 1]))
+    assert (images.device.type, images.shape, labels.shape) == ("meta", (2, 3, 8, 8), (2,))
+
+
+def test_images_too_large_for_the_device_stay_in_host_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = colored(9)
+    for free, device in ((split.images.nbytes * 2, "meta"), (split.images.nbytes * 2 - 2, "cpu")):
+        monkeypatch.setattr(loader, "_free_bytes", lambda _device, free=free: free)
+        assert make_loader(split, "meta").images.device.type == device
+
+
+@pytest.mark.parametrize("indices", [torch.tensor([5, 0, 5]), slice(2, 6)])
+def test_a_batch_holds_the_images_and_labels_of_its_indices(indices: torch.Tensor | slice) -> None:
+    split = colored(9)
+    images, labels = make_loader(split, "cpu").take(indices)
+    assert torch.equal(images, split.images[indices])
+    assert torch.equal(labels, split.labels[indices])
+
+
+def test_mapped_images_give_the_same_accuracies() -> None:
+    data = make_data(lift=10)
+    mapped = attrs.evolve(data, train=attrs.evolve(data.train, mapped=True), val=attrs.evolve(data.val, mapped=True))
+    first, other = (
+        list(TrainEvaluator(each, recipe=Recipe(batch_size=8)).evaluate(ARCH, 2)) for each in (data, mapped)
+    )
+    assert first == other
