@@ -37,9 +37,9 @@ from nas.studies.journal_text import (
     format_trial,
     load,
 )
-from nas.studies.lease import RUNNER
 
-PASSING = (RUNNER,)  # it says who searches now, and is of no use later
+# Version 0.1 kept there which process worked on a study of training runs; it is of no use later.
+PASSING = ("nas:runner",)
 FINISHED = tuple(state for state in TrialState if state.is_finished())
 _log = logging.getLogger(__name__)
 Mark = tuple[int, str, str]  # a trial's number, state and beginning

@@ -7,7 +7,7 @@ over a few times, and then their trial fails.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -22,7 +22,9 @@ from nas.studies.bulk_storage import BulkStorage, write_end
 from nas.studies.tables import SLOTS, at_once, in_transaction, make_tables
 
 KILLED = "killed"
-ARCH = "arch"  # user attribute of a trial: its architecture's text
+# User attributes of a trial: its architecture's text; of a job of a fixed list what is trained, and the seed.
+ARCH, TRAINED, SEED = "arch", "trained", "seed"
+_KEYS = (ARCH, TRAINED, SEED)
 
 
 class AlreadyReserved(Exception):  # noqa: N818 -- no error: try another one
@@ -42,17 +44,29 @@ class Reservation:
         trial_id: of its last trial.
         runner: who evaluates it; "" for nobody.
         attempts: trials that were begun in it, but for those that were given back.
+        key: of its trials, see `reservation_key`.
     """
 
     number: int
     trial_id: int
     runner: str
     attempts: int
+    key: str = ""
 
 
 def digest(arch: str) -> str:
     """Of an architecture's text: equal for equal ones, and short enough for any database."""
     return hashlib.sha256(arch.encode()).hexdigest()
+
+
+def reservation_key(attributes: Mapping[str, Any]) -> str:
+    """Return what a trial reserves, by its user attributes; no two reservations of a study have the same key.
+
+    A trial of a search reserves its architecture, and a job of a fixed list what it trains together with its seed.
+    """
+    if TRAINED in attributes:
+        return digest(f"{attributes[TRAINED]}\nseed {attributes.get(SEED)}")
+    return digest(attributes[ARCH])
 
 
 T = TypeVar("T")
@@ -76,10 +90,13 @@ class Reservations:
     def __attrs_post_init__(self) -> None:
         make_tables(self.storage)
 
-    def settle(self) -> None:
+    def settle(self, repeated: Collection[int] = ()) -> None:
         """Slots for trials that count and have none: of a study that was restored, or filled by other tools.
 
         Trials that run without a slot are ended: nobody knows of them.
+
+        Args:
+            repeated: Numbers of trials that do not count, so that they get no reservation.
         """
 
         def write(session: Session) -> None:
@@ -89,12 +106,13 @@ class Reservations:
                 session.execute(delete(SLOTS).where(SLOTS.c.study_id == self.study_id))  # of a study that was deleted
             number = self._count(session)
             known = {*session.execute(select(SLOTS.c.arch).where(SLOTS.c.study_id == self.study_id)).scalars()}
-            for trial_id, state, arch, killed in trials:
+            for trial_id, number_of_trial, state, killed, *values in trials:
                 if state == TrialState.RUNNING:
                     self._kill(session, trial_id, "its process ended before it did")
-                elif killed is None:
+                elif killed is None and number_of_trial not in repeated:
+                    kept = {name: json.loads(value) for name, value in zip(_KEYS, values, strict=True) if value}
                     # What other tools added may be the same architecture twice, or none.
-                    key = digest(json.loads(arch)) if arch else ""
+                    key = reservation_key(kept) if kept.keys() & {ARCH, TRAINED} else ""
                     key = digest(f"trial {trial_id}") if not key or key in known else key
                     known.add(key)
                     row = self._row(number, key, trial_id, ended=True) | {"runner": ""}
@@ -104,14 +122,14 @@ class Reservations:
         in_transaction(self.storage, write)
         self.storage.catch_up(self.study_id)
 
-    def begin(self, trial: FrozenTrial, total: int) -> Reservation:
+    def begin(self, trial: FrozenTrial, total: int | None) -> Reservation:
         """Write a trial, running or ended, into a slot of its own, which is given back; the trial gets its number.
 
         Raises:
-            AlreadyReserved: its architecture has a slot.
-            NoneLeft: there are `total` slots.
+            AlreadyReserved: its key has a slot; see `reservation_key`.
+            NoneLeft: there are `total` slots; None sets no limit.
         """
-        key = digest(trial.user_attrs[ARCH])
+        key = reservation_key(trial.user_attrs)
 
         def write(session: Session) -> tuple[int, int, int]:
             self._lock(session)
@@ -119,7 +137,7 @@ class Reservations:
             number, row = self._count(session), self._of_arch(session, key)
             if row is not None:
                 raise AlreadyReserved(row)
-            if number >= total:
+            if total is not None and number >= total:
                 raise NoneLeft
             trial_id, trial_number = _numbers(made)
             values = self._row(number, key, trial_id, ended=trial.state.is_finished())
@@ -136,7 +154,7 @@ class Reservations:
         self._own.add(trial._trial_id)
         if trial.state.is_finished():
             self.storage.keep(trial._trial_id)
-        return Reservation(slot, trial._trial_id, self.runner, 1)
+        return Reservation(slot, trial._trial_id, self.runner, 1, key)
 
     def end(self, trial: FrozenTrial) -> bool:
         """Write what became of a running trial; false where it was taken from this process meanwhile."""
@@ -177,7 +195,7 @@ class Reservations:
             return None
         trial._trial_id, trial.number = numbers
         self._own.add(trial._trial_id)
-        return Reservation(slot.number, trial._trial_id, self.runner, slot.attempts + 1)
+        return Reservation(slot.number, trial._trial_id, self.runner, slot.attempts + 1, slot.key)
 
     def give_up(self, slot: Reservation, reason: str) -> bool:
         """Fail a slot's trial; false where another process was faster."""
@@ -205,6 +223,22 @@ class Reservations:
 
         at_once(self.storage, write)
 
+    def free(self, trial_ids: Collection[int]) -> None:
+        """Free the keys of reservations whose last trials are these, so that their jobs can be begun again.
+
+        The rows stay, under keys that no trial reserves: numbers of reservations have no gaps. One that has a newer
+        trial by now is left alone, so any process may do this at any time.
+        """
+
+        def write(session: Session) -> None:
+            self._lock(session)
+            for trial_id in trial_ids:
+                row = self._of_trial(session, trial_id)
+                if row is not None:
+                    self._update(session, row.slot, arch=digest(f"trial {trial_id}"))
+
+        in_transaction(self.storage, write)
+
     def _kept(self, trial_id: int, done: T) -> T:
         """What a transaction gave; a trial that ended in it is appended to the journal."""
         if done:
@@ -215,7 +249,7 @@ class Reservations:
         """Slots that have not ended, in order."""
         wanted = select(SLOTS).where(SLOTS.c.study_id == self.study_id, SLOTS.c.ended.is_(False)).order_by(SLOTS.c.slot)
         rows = in_transaction(self.storage, lambda session: session.execute(wanted).all())
-        return [Reservation(row.slot, row.trial_id, row.runner, row.attempts) for row in rows]
+        return [Reservation(row.slot, row.trial_id, row.runner, row.attempts, row.arch) for row in rows]
 
     def count(self) -> int:
         """How many there are."""
@@ -249,7 +283,7 @@ class Reservations:
         return session.execute(wanted).first() is not None
 
     def _without(self) -> Any:
-        """Trials that no slot knows: number, state, architecture, whether they were killed."""
+        """Trials that no slot knows: id, number, state, whether they were killed, what makes their keys."""
         trials, kept = models.TrialModel, models.TrialUserAttributeModel
 
         def attribute(name: str) -> Any:
@@ -262,7 +296,7 @@ class Reservations:
 
         known = select(SLOTS.c.trial_id).where(SLOTS.c.study_id == self.study_id)
         return (
-            select(trials.trial_id, trials.state, attribute(ARCH), attribute(KILLED))
+            select(trials.trial_id, trials.number, trials.state, attribute(KILLED), *map(attribute, _KEYS))
             .where(trials.study_id == self.study_id, trials.trial_id.not_in(known))
             .order_by(trials.number)
         )

@@ -33,7 +33,7 @@ def command(context: click.Context, as_json: bool, storage: str) -> None:
 
 def _list(as_json: bool, storage: str) -> None:
     from nas.cli.shared.printing import number, percent, print_json, print_table
-    from nas.search.scoring import scoring_names
+    from nas.search.job_study import job_study_names
     from nas.studies.opening import open_storage
     from nas.studies.study import read_study, study_names
 
@@ -60,10 +60,8 @@ def _list(as_json: bool, storage: str) -> None:
         ],
         left=4,
     )
-    if scoring := scoring_names(opened):
-        click.echo(
-            f"trainings of nas scale and nas check: {', '.join(scoring)}; the command that made one shows it again"
-        )
+    if jobs := job_study_names(opened):
+        click.echo(f"trainings of nas scale and nas check: {', '.join(jobs)}; the command that made one shows it again")
 
 
 def _row(view: "StudyView") -> dict[str, Any]:

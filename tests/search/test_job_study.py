@@ -1,11 +1,10 @@
-"""A list of networks, each scored once, however often it is cut short."""
+"""A study of jobs: each is done once, however often its processes are ended and however many work on it."""
 
 import contextlib
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,17 @@ from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
 from nas.errors import DataError, StudyError
 from nas.evaluate.base import Evaluators
+from nas.search.events import Event
+from nas.search.job import Job, JobResult
+from nas.search.job_study import JobStudy, open_job_study
+from nas.search.reserving import MOST_FAILURES
 from nas.search.run import search
-from nas.search.scoring import MOST_FAILURES, Job, Score, Told, open_scoring
+from nas.search.session import open_session
 from nas.search.settings import Settings
-from nas.studies.lease import RUNNER
 from nas.studies.opening import open_storage
 from nas.studies.study import study_names
 from nas.workers.base import Key
+from nas.workers.processes import make_workers
 from tests.search.fake_trainings import Course, FakeEvaluators, NoImages, failing, final, rising
 from tests.search.fakes import FakeEvaluator, make_space
 
@@ -58,12 +61,22 @@ def _url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'nas.db'}"
 
 
-def go(url: str, jobs: Sequence[Job] = JOBS, evaluators: Evaluators | None = None, **rest: Any) -> dict[Key, Score]:
-    """The scores of all jobs; a course that fails is described as any other."""
+@contextlib.contextmanager
+def opened(url: str, evaluators: Evaluators | None = None, **rest: Any) -> Iterator[JobStudy]:
+    """A study of jobs; a course that fails is described as any other."""
     settings = {"kind": "fit", "base": "small"} | rest.pop("settings", {})
     epochs, name = rest.pop("epochs", EPOCHS), rest.pop("name", "fit")
-    with open_scoring(name, settings, evaluators or FakeEvaluators(), epochs, storage=url, **rest) as scoring:
-        return scoring.score(jobs)
+    with (
+        open_session(make_workers(rest.pop("workers", 1))) as session,
+        open_job_study(name, settings, evaluators or FakeEvaluators(), epochs, session, storage=url, **rest) as study,
+    ):
+        yield study
+
+
+def go(url: str, jobs: Sequence[Job] = JOBS, evaluators: Evaluators | None = None, **rest: Any) -> dict[Key, JobResult]:
+    """The results of all jobs."""
+    with opened(url, evaluators, **rest) as study:
+        return study.evaluate(jobs)
 
 
 def trials(url: str, *states: TrialState, name: str = "fit") -> list[optuna.trial.FrozenTrial]:
@@ -71,7 +84,7 @@ def trials(url: str, *states: TrialState, name: str = "fit") -> list[optuna.tria
     return sorted(found, key=lambda trial: trial.number)
 
 
-def accuracies(scores: dict[Key, Score]) -> dict[Key, float | None]:
+def accuracies(scores: dict[Key, JobResult]) -> dict[Key, float | None]:
     return {key: score.accuracy for key, score in scores.items()}
 
 
@@ -132,22 +145,24 @@ def counted(ran: list[tuple[str, int]], course: Course = rising) -> FakeEvaluato
 
 def test_what_was_scored_is_not_scored_again_and_a_longer_list_goes_on(url: str) -> None:
     ran: list[tuple[str, int]] = []
-    told: list[Told] = []
+    told: list[Event] = []
     first = go(url, JOBS[:4], counted(ran))
     assert len(ran) == 4
     assert go(url, JOBS[:4], counted(ran), listen=told.append) == first
-    assert (len(ran), told) == (4, [Told(4, 4)])
+    assert (len(ran), told) == (4, [Event("started", done=4, total=4)])
     longer = go(url, JOBS, counted(ran), listen=told.append)
     assert ran[4:] == [(format_text(job.arch), job.seed) for job in JOBS[4:]]
     assert [(one.done, one.total) for one in told[1:]] == [(4, 6), (5, 6), (6, 6)]
-    assert told[-1].score == longer[JOBS[5].key]
+    assert told[-1].record is not None
+    assert (told[-1].job, told[-1].record.number) == (JOBS[5], longer[JOBS[5].key].number)
+    assert told[-1].record.accuracy == longer[JOBS[5].key].accuracy
     assert accuracies(longer) == EXPECTED
 
 
 def test_one_study_can_be_asked_several_times(url: str) -> None:
-    with open_scoring("fit", {}, FakeEvaluators(), EPOCHS, storage=url) as scoring:
-        first = scoring.score(JOBS[:2])
-        assert scoring.score(JOBS[1:3]) == {JOBS[1].key: first[JOBS[1].key]} | scoring.score(JOBS[2:3])
+    with opened(url) as study:
+        first = study.evaluate(JOBS[:2])
+        assert study.evaluate(JOBS[1:3]) == {JOBS[1].key: first[JOBS[1].key]} | study.evaluate(JOBS[2:3])
     assert len(trials(url)) == 3
 
 
@@ -213,7 +228,6 @@ def test_an_interrupt_leaves_the_training_killed_and_it_comes_again(url: str) ->
     (cut,) = trials(url, TrialState.FAIL)
     assert cut.user_attrs["killed"] is True
     assert "cut short by KeyboardInterrupt" in cut.user_attrs["reason"]
-    assert not optuna.load_study(storage=url, study_name="fit").user_attrs[RUNNER]
     scores = go(url)
     assert set(scores) == set(EXPECTED)
     assert [scores[job.key].accuracy for job in JOBS if job.seed] == [
@@ -320,24 +334,25 @@ def run(target: Any, *arguments: Any) -> int | None:
 
 
 @pytest.fixture(name="reference", scope="module")
-def _reference() -> dict[Key, Score]:
+def _reference() -> dict[Key, JobResult]:
     return go("sqlite://")
 
 
-def without_seconds(scores: dict[Key, Score]) -> dict[Key, Score]:
+def without_seconds(scores: dict[Key, JobResult]) -> dict[Key, JobResult]:
     return {key: attrs.evolve(score, seconds=0.0, number=-1) for key, score in scores.items()}
 
 
-def test_killed_in_mid_training_it_runs_what_is_missing(url: str, reference: dict[Key, Score]) -> None:
+def test_killed_in_mid_training_it_runs_what_is_missing(url: str, reference: dict[Key, JobResult]) -> None:
     for done, job in enumerate((2, 4)):
         assert run(killed_in, url, job) == -signal.SIGKILL
         assert [trial.user_attrs["seed"] for trial in trials(url, TrialState.RUNNING)] == [JOBS[job].seed]
         assert len(trials(url, TrialState.FAIL)) == done
     ran: list[tuple[str, int]] = []
-    told: list[Told] = []
+    told: list[Event] = []
     scores = go(url, evaluators=counted(ran), listen=told.append)
     assert ran == [(format_text(job.arch), job.seed) for job in JOBS[4:]]
-    assert told[:2] == [Told(0, 0, message="1 trainings had been cut short and come again"), Told(4, 6)]
+    cut = "1 training run was cut short and will be done again"
+    assert told[:2] == [Event("resumed", message=cut), Event("started", done=4, total=6)]
     assert without_seconds(scores) == without_seconds(reference)
     assert len(trials(url)) == 6 + 2
     assert not trials(url, TrialState.RUNNING)
@@ -346,39 +361,9 @@ def test_killed_in_mid_training_it_runs_what_is_missing(url: str, reference: dic
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("commits", range(1, 70, 12))
-def test_ended_at_any_moment(url: str, reference: dict[Key, Score], commits: int, number: signal.Signals) -> None:
+def test_ended_at_any_moment(url: str, reference: dict[Key, JobResult], commits: int, number: signal.Signals) -> None:
     assert run(killed_at, url, commits, number) in (0, -number)
     assert run(killed_at, url, commits // 2 + 8, number) in (0, -number)
     assert without_seconds(go(url)) == without_seconds(reference)
     lasting = [trial for trial in trials(url) if "killed" not in trial.user_attrs]
     assert [trial.state for trial in lasting] == [TrialState.COMPLETE] * 6
-
-
-def hold(url: str, said: Connection) -> None:
-    """Have the study open until something is said."""
-    with open_scoring("fit", {"kind": "fit", "base": "small"}, FakeEvaluators(), EPOCHS, storage=url) as scoring:
-        scoring.score(JOBS[:1])
-        said.send(os.getpid())
-        said.poll(60)
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_while_one_process_has_it_another_one_is_refused(url: str, killed: bool) -> None:
-    here, there = PROCESSES.Pipe()
-    process = PROCESSES.Process(target=hold, args=(url, there))
-    process.start()
-    try:
-        assert here.poll(60)
-        number = here.recv()
-        with pytest.raises(StudyError, match=f"study fit is being searched by process {number} on "):
-            go(url)
-        assert len(trials(url)) == 1
-        if killed:
-            process.kill()
-        else:
-            here.send("enough")
-        process.join(60)
-    finally:
-        process.kill()
-        process.join()
-    assert accuracies(go(url)) == EXPECTED
