@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,16 @@ from nas.cost.target import parse_target
 from nas.errors import DataError, StudyError
 from nas.evaluate.base import Evaluators
 from nas.search.events import Event
+from nas.search.fixed_list import REPEATED
 from nas.search.job import Job, JobResult
 from nas.search.job_study import JobStudy, open_job_study
 from nas.search.reserving import MOST_FAILURES
 from nas.search.run import search
 from nas.search.session import open_session
 from nas.search.settings import Settings
+from nas.studies.journal_files import journals
 from nas.studies.opening import open_storage
+from nas.studies.restore import restore
 from nas.studies.study import study_names
 from nas.workers.base import Key
 from nas.workers.processes import make_workers
@@ -367,3 +371,174 @@ def test_ended_at_any_moment(url: str, reference: dict[Key, JobResult], commits:
     assert without_seconds(go(url)) == without_seconds(reference)
     lasting = [trial for trial in trials(url) if "killed" not in trial.user_attrs]
     assert [trial.state for trial in lasting] == [TrialState.COMPLETE] * 6
+
+
+@frozen
+class Interrupted:
+    """A course in which Ctrl-C is pressed after the first epoch of one training run, so many times."""
+
+    job: int
+    times: int = 1
+
+    def __call__(self, arch: Architecture, resolution: int, seed: int, epochs: int) -> Iterator[float]:
+        for epoch, accuracy in enumerate(rising(arch, resolution, seed, epochs)):
+            yield accuracy
+            if epoch == 0 and (arch, seed) == (JOBS[self.job].arch, JOBS[self.job].seed):
+                for _ in range(self.times):
+                    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_first_interrupt_lets_what_runs_finish(url: str) -> None:
+    told: list[Event] = []
+    with pytest.raises(KeyboardInterrupt):
+        go(url, evaluators=FakeEvaluators(Interrupted(1)), listen=told.append)
+    assert [trial.state for trial in trials(url)] == [TrialState.COMPLETE] * 2
+    (stopping,) = [event for event in told if event.kind == "stopping"]
+    assert stopping.message == "finishing 1 trial; press Ctrl-C again to leave at once"
+    assert accuracies(go(url)) == EXPECTED
+    assert len(trials(url)) == 6
+
+
+def test_a_second_interrupt_leaves_at_once(url: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        go(url, evaluators=FakeEvaluators(Interrupted(1, 2)))
+    assert ["killed" in trial.user_attrs for trial in trials(url)] == [False, True]
+    # A run that was given back has lost no attempt, so it is done again even where nothing else would be.
+    assert accuracies(go(url, retries=0)) == EXPECTED
+
+
+def test_when_it_is_late_nothing_more_is_begun(url: str) -> None:
+    done: list[tuple[str, int]] = []
+    with opened(url, counted(done)) as study:
+        results = study.evaluate(JOBS, lambda: len(done) >= 2)
+        assert list(results) == [job.key for job in JOBS[:2]]
+        assert list(study.evaluate(JOBS, lambda: True)) == list(results)
+    assert len(trials(url)) == 2
+
+
+def test_a_run_whose_process_is_killed_again_and_again_fails_in_the_end(url: str) -> None:
+    """It is begun as often as `retries` says beside the first time; the others are not affected."""
+    for _ in range(2):
+        assert run(killed_in, url, 1) == -signal.SIGKILL
+    results = go(url, retries=1)
+    reason = "2 times it was begun and did not end; the last time its process ended before it did"
+    assert results[JOBS[1].key] == JobResult(None, 0.0, reason, results[JOBS[1].key].number)
+    others = {key: accuracy for key, accuracy in accuracies(results).items() if key != JOBS[1].key}
+    assert others == {key: accuracy for key, accuracy in EXPECTED.items() if key != JOBS[1].key}
+    assert go(url, retries=5) == results
+
+
+def slow(arch: Architecture, resolution: int, seed: int, epochs: int) -> Iterator[float]:
+    time.sleep(0.3)
+    yield from rising(arch, resolution, seed, epochs)
+
+
+def go_there(url: str, jobs: list[Job], course: Course, said: Any) -> None:
+    """Do jobs in this process, which says when the first one has ended."""
+
+    def listen(event: Event) -> None:
+        if event.kind == "trial":
+            said.set()
+
+    with contextlib.suppress(StudyError):
+        go(url, jobs, FakeEvaluators(course), listen=listen)
+
+
+@pytest.fixture(name="start")
+def _start() -> Iterator[Any]:
+    """Starts a process that does jobs, and waits until it has done the first one."""
+    processes = []
+
+    def start(*arguments: Any) -> Any:
+        said = PROCESSES.Event()
+        processes.append(PROCESSES.Process(target=go_there, args=(*arguments, said)))
+        processes[-1].start()
+        assert said.wait(60)
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def test_jobs_that_another_process_does_are_waited_for(url: str, start: Any) -> None:
+    start(url, JOBS, slow)
+    done: list[tuple[str, int]] = []
+    # In the opposite order, so that the two meet in the middle.
+    results = go(url, JOBS[::-1], counted(done))
+    assert accuracies(results) == EXPECTED
+    assert len(done) < len(JOBS) == len(trials(url))
+
+
+def test_jobs_of_another_process_are_left_out_where_they_are_not_waited_for(url: str, start: Any) -> None:
+    start(url, JOBS[:2], slow)
+    with opened(url) as study:
+        results = study.evaluate([JOBS[1], JOBS[5]], waits=False)
+        assert set(results) - {JOBS[1].key} == {JOBS[5].key}
+        assert accuracies(study.evaluate([JOBS[1]])) == {JOBS[1].key: EXPECTED[JOBS[1].key]}
+
+
+def test_jobs_of_other_lists_are_not_taken_over(url: str) -> None:
+    assert run(killed_in, url, 1) == -signal.SIGKILL
+    assert set(go(url, [JOBS[0], JOBS[3]])) == {JOBS[0].key, JOBS[3].key}
+    assert [trial.state for trial in trials(url)].count(TrialState.RUNNING) == 1
+    assert accuracies(go(url)) == EXPECTED
+
+
+def test_what_fails_in_one_process_for_a_cause_of_its_own_is_done_by_another(url: str, start: Any) -> None:
+    jobs = [Job(network(8), 16, seed) for seed in range(10)]
+    other = start(url, jobs, slow)
+    with pytest.raises(StudyError, match=f"{MOST_FAILURES} trainings failed one after another"):
+        go(url, jobs, FakeEvaluators(failing))
+    other.join(60)
+    results = go(url, jobs, FakeEvaluators(failing))
+    assert [result.accuracy is None for result in results.values()] == [False] * 10
+    failed = [trial for trial in trials(url, TrialState.FAIL) if "killed" not in trial.user_attrs]
+    assert [trial.number for trial in failed] == sorted(
+        optuna.load_study(storage=url, study_name="fit").user_attrs[REPEATED]
+    )
+
+
+def older(url: str) -> None:
+    """A study as version 0.1 left it: trials without reservations, and the attribute of the last process at work."""
+    study = optuna.create_study(storage=open_storage(url), study_name="fit", direction="maximize")
+    kept = {"kind": "fit", "base": "small", "epochs": EPOCHS, "proxy": FakeEvaluators().describe()}
+    study.set_user_attr("nas:scoring", kept)
+    study.set_user_attr("nas:runner", {"runner": "elsewhere 1 1.00", "beat": time.time(), "lasts_s": 600.0})
+    study.set_user_attr("nas:again", [1])
+    states = [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
+    for number, state in enumerate(states):
+        job = JOBS[number]
+        attributes = {"arch": format_text(job.arch), "trained": job.key[0], "resolution": 16, "seed": job.seed}
+        attributes |= {"reason": "its own"} if number == 2 else {}
+        attributes |= {"killed": True, "reason": "cut short"} if number == 3 else {}
+        values = {"values": [0.5], "user_attrs": attributes | {"seconds": 2.0}} if number == 0 else {}
+        study.add_trial(optuna.create_trial(state=state, **({"user_attrs": attributes} | values)))
+
+
+def test_a_study_of_an_older_version_goes_on(url: str) -> None:
+    """Of its trials the one that ended well and the one that failed by its own fault count, and no other."""
+    older(url)
+    ran: list[tuple[str, int]] = []
+    told: list[Event] = []
+    results = go(url, evaluators=counted(ran), listen=told.append)
+    assert ran == [(format_text(JOBS[i].arch), JOBS[i].seed) for i in (1, 3, 4, 5)]
+    assert results[JOBS[0].key] == JobResult(0.5, 2.0, "", 0)
+    assert results[JOBS[2].key] == JobResult(None, 0.0, "its own", 2)
+    assert told[0].message == "1 training run was cut short and will be done again"
+    assert (told[1].kind, told[1].done, told[1].total) == ("started", 2, 6)
+    assert not trials(url, TrialState.RUNNING)
+    assert go(url, evaluators=counted(ran)) == results
+    assert len(ran) == 4
+
+
+def test_a_restored_study_goes_on(url: str, tmp_path: Path) -> None:
+    assert run(killed_in, url, 3) == -signal.SIGKILL
+    again = f"sqlite:///{tmp_path / 'again.db'}"
+    restore(journals(url), again)
+    ran: list[tuple[str, int]] = []
+    results = go(again, evaluators=counted(ran))
+    assert ran == [(format_text(job.arch), job.seed) for job in JOBS[3:]]
+    assert accuracies(results) == EXPECTED
+    assert len(journals(again)) == 1
