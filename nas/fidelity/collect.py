@@ -91,6 +91,11 @@ class Evaluations:
         self.accuracies.setdefault(number, {})[seed] = result.accuracy
         self.seconds.append(result.seconds)
 
+    def sort(self) -> None:
+        """Bring everything into the order of networks and seeds, whichever process evaluated what first."""
+        self.accuracies = {number: dict(sorted(row.items())) for number, row in sorted(self.accuracies.items())}
+        self.reasons = dict(sorted(self.reasons.items()))
+
     def has(self, number: int, seed: int) -> bool:
         """Return whether an evaluation was added, be it one that failed."""
         return (number, seed) in self._known
@@ -159,6 +164,7 @@ def collect(
     for each in evaluators:
         _evaluate(each, archs, list(product(range(len(archs)), each.seeds)), opened, is_late, done[each.name])
         done[each.name].seconds_before = each.seconds_before()
+        done[each.name].sort()
     return done
 
 

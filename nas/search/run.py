@@ -10,7 +10,6 @@ import optuna
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
-from nas.arch.spec import Architecture
 from nas.cost.base import CostModels
 from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator
@@ -19,6 +18,7 @@ from nas.samplers.cost_range import Picks
 from nas.samplers.optuna_catalog import make_pruner
 from nas.search.events import Event, Listener
 from nas.search.final_selection import keep, select_final
+from nas.search.local_evaluation import LocalEvaluation
 from nas.search.plan import Plan, find_pool, plan
 from nas.search.progress import Progress
 from nas.search.recorder import TrialRecorder, spreads
@@ -38,7 +38,7 @@ from nas.studies.locks import Lock, alone
 from nas.studies.opening import open_storage
 from nas.studies.records import BASELINE, Record, StudyView
 from nas.studies.study import open_study, read_study, read_trial
-from nas.workers.base import Call, Single, Workers, outcomes
+from nas.workers.base import Single, Workers
 from nas.workers.processes import make_workers
 
 # A trial of one epoch is likely to take as long as the one before it.
@@ -116,6 +116,7 @@ class _Run:
         self.interrupts = session.interrupts
         self.shared = SharedStudy.of(study, session, lambda message: self._tell("waiting", message=message))
         self.recorder = TrialRecorder(planned)
+        self.local = LocalEvaluation(planned, session.interrupts)
         self.screened: Screened | None = None
         self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
 
@@ -177,7 +178,7 @@ class _Run:
         drawn = screen.draw(self.plan.cost_range, self.settings.seed, self.plan.pool if pool is None else pool)
 
         def look(picks: Picks) -> float:
-            return self._last(self.plan.space.from_picks(picks.tolist()), screen.evaluator, 1)
+            return self.local.last(self.plan.space.from_picks(picks.tolist()), screen.evaluator, epochs=1)
 
         def tell(done: int) -> None:
             self._tell("screening", message=f"{done} networks screened")
@@ -248,7 +249,7 @@ class _Run:
         self._settle(view)  # accuracies from before count, even if an interrupt ends what follows
         best = view.ranked[: min(self.settings.confirm, view.counted // SHARE)]
         tell = partial(self._tell, "confirming", None)
-        if confirm(self.study, best, self.plan.evaluator, self.settings.seed, self._last, tell):
+        if confirm(self.study, best, self.plan.evaluator, self.settings.seed, self.local.last, tell):
             self._settle(view)
 
     def _settle(self, view: StudyView) -> None:
@@ -273,7 +274,7 @@ class _Run:
         costs, text, begun = self.recorder.estimates(arch), format_text(canonical(arch)), time.monotonic()
         record = Record(-1, "running", text, {name: cost.value for name, cost in costs.items()}, label=label)
         try:
-            for accuracy in self._accuracies(arch):
+            for accuracy in self.local.accuracies(arch):
                 record = attrs.evolve(record, accuracy=accuracy, accuracies=(*record.accuracies, accuracy))
                 self._tell("epoch", record)
         except EvaluationError as error:
@@ -289,24 +290,3 @@ class _Run:
         )
         self.study.set_user_attr(BASELINE, attrs.asdict(record))
         self._tell("baseline", record)
-
-    def _last(self, arch: Architecture, evaluator: Evaluator, epochs: int | None = None) -> float:
-        *_, accuracy = self._accuracies(arch, evaluator, epochs)
-        return accuracy
-
-    def _accuracies(
-        self, arch: Architecture, evaluator: Evaluator | None = None, epochs: int | None = None
-    ) -> Iterator[float]:
-        """Yield the evaluator's accuracies by epoch, at least one; evaluated in this process.
-
-        Raises:
-            EvaluationError: Something is wrong with this architecture; others can be evaluated.
-        """
-        single = Single(evaluator or self.plan.evaluator)
-        call = Call(single, arch, arch.resolution, self.settings.seed, epochs or self.settings.epochs)
-        for outcome in self.interrupts.check_interrupts(outcomes(call)):
-            if outcome.reason:
-                problem, _, remedy = outcome.reason.partition("\n  ")
-                raise EvaluationError(problem, remedy)
-            if not outcome.ended:
-                yield outcome.accuracies[-1]

@@ -144,7 +144,17 @@ def test_more_may_be_judged_at_once(url: str) -> None:
     assert told == [6, 7, 13, 14]
 
 
-def verdicts_of(*pairs: tuple[int, int]) -> Evaluations:
+def test_the_order_of_arrival_changes_nothing() -> None:
+    mixed, ordered = evaluations_of((2, 1), (0, 1), (2, 0), (0, 0)), evaluations_of((0, 0), (0, 1), (2, 0), (2, 1))
+    for number in (3, 1):
+        mixed.add(number, 0, JobResult(None, 0.0, f"{number}"))
+    mixed.sort()
+    assert list(mixed.accuracies.items()) == list(ordered.accuracies.items())
+    assert [list(row) for row in mixed.accuracies.values()] == [[0, 1], [0, 1]]
+    assert list(mixed.reasons) == [1, 3]
+
+
+def evaluations_of(*pairs: tuple[int, int]) -> Evaluations:
     said = Evaluations()
     for number, seed in pairs:
         said.add(number, seed, JobResult(number / 8 + seed / 64, 2.0 + seed))
@@ -152,16 +162,16 @@ def verdicts_of(*pairs: tuple[int, int]) -> Evaluations:
 
 
 def test_a_network_without_a_seed_is_left_out_where_most_have_all() -> None:
-    said = verdicts_of((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0))
+    said = evaluations_of((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0))
     assert said.complete(range(5)) == ([0, 1, 2], [[0, 8 / 64, 16 / 64], [1 / 64, 9 / 64, 17 / 64]])
 
 
 def test_one_seed_counts_where_few_networks_have_all() -> None:
-    said = verdicts_of((0, 0), (1, 0), (2, 1), (0, 1), (3, 0))
+    said = evaluations_of((0, 0), (1, 0), (2, 1), (0, 1), (3, 0))
     assert said.complete(range(5)) == ([0, 1, 3], [[0, 8 / 64, 24 / 64]])
 
 
 def test_without_verdicts_there_is_nothing_to_compare() -> None:
     assert Evaluations().complete(range(5)) == ([], [])
     assert Evaluations().seconds_each is None
-    assert verdicts_of((0, 0), (1, 0), (2, 1)).seconds_each == 2.0
+    assert evaluations_of((0, 0), (1, 0), (2, 1)).seconds_each == 2.0

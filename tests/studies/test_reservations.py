@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.studies.opening import open_storage
-from nas.studies.reservations import AlreadyReserved, NoneLeft, Reservation, Reservations
+from nas.studies.reservations import AlreadyReserved, NoneLeft, Reservation, Reservations, reservation_key
 from nas.studies.tables import backend
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -262,3 +262,64 @@ def test_processes_share_the_slots_and_none_is_given_twice(url: str) -> None:
     assert Counter(trial.state.name for trial in trials) == {"COMPLETE": 60}
     assert len({trial.user_attrs["arch"] for trial in trials}) == 60
     assert [trial.number for trial in trials] == list(range(60))
+
+
+def job(trained: str, seed: int) -> FrozenTrial:
+    """A running trial of a fixed list."""
+    trial = running("as it is meant")
+    for name, value in {"trained": trained, "seed": seed}.items():
+        trial.set_user_attr(name, value)
+    return trial
+
+
+def test_the_key_of_a_searchs_trial_is_its_architectures_digest() -> None:
+    """As in studies of earlier versions, whose rows hold it."""
+    expected = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"  # SHA-256 of "a", FIPS 180-2
+    assert reservation_key({"arch": "a"}) == reservation_key({"arch": "a", "seed": 7, "costs": {}}) == expected
+
+
+def test_the_key_of_a_job_is_what_it_trains_and_its_seed() -> None:
+    keys = {reservation_key(job(trained, seed).user_attrs) for trained in "ab" for seed in (0, 1)}
+    assert len(keys | {reservation_key({"arch": "a"})}) == 5
+    assert reservation_key({"arch": "x", "trained": "a", "seed": 0}) in keys
+
+
+def test_a_network_has_a_reservation_for_each_seed(url: str) -> None:
+    reservations = slots_of(study_at(url))
+    first = reservations.begin(job("a", 0), None)
+    assert reservations.begin(job("a", 1), None).number == 1
+    for each in (reservations, slots_of(study_at(url), "there 2 2.00")):
+        with pytest.raises(AlreadyReserved):
+            each.begin(job("a", 0), None)
+    assert next((one.number, one.key) for one in reservations.open()) == (0, first.key)
+    assert first.key == reservation_key({"trained": "a", "seed": 0})
+
+
+def test_jobs_from_elsewhere_get_reservations_but_for_those_to_repeat(url: str) -> None:
+    study = study_at(url)
+    for trial in (job("a", 0), job("a", 1), job("b", 0)):
+        study.add_trial(ended(trial))
+    reservations = slots_of(study)
+    reservations.settle([1])
+    assert reservations.count() == 2
+    for taken in (job("a", 0), job("b", 0)):
+        with pytest.raises(AlreadyReserved):
+            reservations.begin(taken, None)
+    assert reservations.begin(job("a", 1), None).number == 2
+
+
+def test_what_is_freed_can_be_reserved_again(url: str) -> None:
+    """A reservation that has a newer trial by then keeps it."""
+    study = study_at(url)
+    reservations = slots_of(study)
+    failed, other = job("a", 0), job("b", 0)
+    reservations.begin(failed, None)
+    reservations.begin(other, None)
+    reservations.end(ended(failed))
+    reservations.free([failed._trial_id])
+    again = job("a", 0)
+    assert reservations.begin(again, None).number == 2
+    reservations.free([failed._trial_id])
+    with pytest.raises(AlreadyReserved):
+        reservations.begin(job("a", 0), None)
+    assert [one.trial_id for one in reservations.open()] == [other._trial_id, again._trial_id]
