@@ -7,12 +7,10 @@ seconds when it ends; all as user attributes, so that any Optuna tool shows them
 
 import platform
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import optuna
 from attrs import evolve
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -179,19 +177,3 @@ def read_trial(trial: FrozenTrial) -> Record:
 def _state(trial: FrozenTrial) -> str:
     names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     return KILLED if KILLED in trial.user_attrs else names.get(trial.state, "running")
-
-
-def kill_running(study: optuna.Study) -> int:
-    """End trials that still run although nobody searches the study; their architectures are proposed again."""
-    left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    for trial in left:
-        kill(study, trial._trial_id, trial.number, "its process ended before it did")
-    return len(left)
-
-
-def kill(study: optuna.Study, trial_id: int, number: int, reason: str) -> None:
-    """End a trial that was cut short from outside; one that has just ended stays as it is."""
-    with suppress(UpdateFinishedTrialError):
-        study._storage.set_trial_user_attr(trial_id, "reason", reason)
-        study._storage.set_trial_user_attr(trial_id, KILLED, True)
-        study.tell(number, state=TrialState.FAIL)

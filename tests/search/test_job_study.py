@@ -503,18 +503,16 @@ def test_what_fails_in_one_process_for_a_cause_of_its_own_is_done_by_another(url
 def older(url: str) -> None:
     """A study as version 0.1 left it: trials without reservations, and the attribute of the last process at work."""
     study = optuna.create_study(storage=open_storage(url), study_name="fit", direction="maximize")
-    kept = {"kind": "fit", "base": "small", "epochs": EPOCHS, "proxy": FakeEvaluators().describe()}
-    study.set_user_attr("nas:scoring", kept)
+    settings = {"kind": "fit", "base": "small", "epochs": EPOCHS, "proxy": FakeEvaluators().describe()}
+    study.set_user_attr("nas:scoring", settings)
     study.set_user_attr("nas:runner", {"runner": "elsewhere 1 1.00", "beat": time.time(), "lasts_s": 600.0})
     study.set_user_attr("nas:again", [1])
     states = [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
-    for number, state in enumerate(states):
-        job = JOBS[number]
-        attributes = {"arch": format_text(job.arch), "trained": job.key[0], "resolution": 16, "seed": job.seed}
-        attributes |= {"reason": "its own"} if number == 2 else {}
-        attributes |= {"killed": True, "reason": "cut short"} if number == 3 else {}
-        values = {"values": [0.5], "user_attrs": attributes | {"seconds": 2.0}} if number == 0 else {}
-        study.add_trial(optuna.create_trial(state=state, **({"user_attrs": attributes} | values)))
+    results: list[dict[str, Any]] = [{"seconds": 2.0}, {}, {"reason": "its own"}, {"killed": True, "reason": "cut"}, {}]
+    for job, state, result in zip(JOBS, states, results, strict=False):
+        kept = {"arch": format_text(job.arch), "trained": job.key[0], "resolution": 16, "seed": job.seed} | result
+        value = 0.5 if state == TrialState.COMPLETE else None
+        study.add_trial(optuna.create_trial(state=state, value=value, user_attrs=kept))
 
 
 def test_a_study_of_an_older_version_goes_on(url: str) -> None:

@@ -152,6 +152,18 @@ def test_a_slot_that_is_given_up_counts_with_its_reason(url: str) -> None:
     assert (reservations.open(), reservations.count()) == ([], 1)
 
 
+def test_a_trial_that_has_just_ended_stays_as_it_is(url: str) -> None:
+    """Neither a process that gives its trials back nor one that takes them over changes it."""
+    study = study_at(url)
+    reservations = slots_of(study)
+    reservations.begin(running("a"), 1)
+    (slot,) = reservations.open()
+    study.tell(0, 0.5)
+    assert slots_of(study, "there 2 2.00").give_up(slot, "silent")
+    reservations.give_back("too late")
+    assert (states(study), study.trials[0].value) == ([("a", "COMPLETE", False)], 0.5)
+
+
 def test_what_is_given_back_waits_and_loses_no_attempt(url: str) -> None:
     study = study_at(url)
     mine, other = slots_of(study), slots_of(study, "other 2 2.00")

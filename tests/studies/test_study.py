@@ -16,7 +16,9 @@ from nas.errors import StudyError
 from nas.studies.failures import explained
 from nas.studies.opening import open_storage
 from nas.studies.records import COUNTED_STATES, KILLED, SETTINGS, Record, StudyView, find_trial
-from nas.studies.study import kill, kill_running, open_study, read_study, study_names
+from nas.studies.reservations import Reservations
+from nas.studies.study import open_study, read_study, study_names
+from nas.studies.tables import backend
 from nas.studies.urls import mask, without_password
 from tests.search.fakes import make_space
 
@@ -216,19 +218,11 @@ def test_trials_left_running_are_ended_and_do_not_count(storage: BaseStorage) ->
     study = made(storage)
     template = create_trial(state=TrialState.RUNNING, user_attrs={"arch": ARCH})
     study._storage.create_new_trial(study._study_id, template)
-    assert (kill_running(study), kill_running(study)) == (1, 0)
+    Reservations(backend(study._storage), study._study_id, "here 1 1.00").settle()
     (left,) = read_study(storage, "demo").records
     assert left.state == KILLED
     assert "process ended" in left.reason
     assert read_study(storage, "demo").counted == 0
-
-
-def test_a_trial_that_has_just_ended_is_not_killed_any_more(storage: BaseStorage) -> None:
-    study = made(storage)
-    trial = study.ask()
-    study.tell(trial, 0.5)
-    kill(study, trial._trial_id, trial.number, "too late")
-    assert read_study(storage, "demo").records[0].state == "complete"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from nas.cli.scale.report import file_stem
-from nas.cli.shared.engine import PROCESSES, make_engine
+from nas.cli.shared.engine import PROCESSES, RAY, make_engine
 from nas.train.defaults import METRIC_NAMES
 
 if TYPE_CHECKING:
@@ -43,7 +43,14 @@ def make_evaluators(options: Mapping[str, Any]) -> "Evaluators":
     data = evaluators.at(options["proxy_resolution"], options["seed"]).data
     for note in data.notes:
         click.echo(f"{data.name}: {note}", err=True)
-    return attrs.evolve(evaluators, fingerprint=data.fingerprint)
+    return attrs.evolve(evaluators, fingerprint=data.fingerprint, place=_place(options))
+
+
+def _place(options: Mapping[str, Any]) -> str:
+    """Return the absolute path of images in files, for tasks of Ray; the study keeps the path as it was given."""
+    source = options["data"]
+    is_file = options["engine"] == RAY and source != "digits" and Path(source).exists()
+    return str(Path(source).absolute()) if is_file else ""
 
 
 def _threads(options: Mapping[str, Any]) -> int | None:

@@ -38,6 +38,7 @@ class TrainEvaluators:
         recipe: how each training goes.
         metric: see `TrainEvaluator`.
         fingerprint: of the images at one resolution, so that a study tells when they have changed; "" tells nothing.
+        place: Absolute path of the images, for workers with another working directory; "" takes the source.
     """
 
     source: str
@@ -47,6 +48,7 @@ class TrainEvaluators:
     recipe: Recipe = field(factory=Recipe)
     metric: str = METRIC_NAMES[0]
     fingerprint: str = ""
+    place: str = ""
 
     def at(self, resolution: int, seed: int) -> TrainEvaluator:
         """See `Evaluators`.
@@ -56,7 +58,7 @@ class TrainEvaluators:
         """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        data = images_of(self.source, resolution, self.images)
+        data = images_of(self.place or self.source, resolution, self.images)
         return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe, metric=self.metric)
 
     def describe(self) -> Mapping[str, Any]:
