@@ -54,8 +54,9 @@ from nas.optuna_private.storage import CachedStorage, backend_of, transaction
 from nas.samplers.base import distributions
 from nas.samplers.filtered import Proposal
 from nas.samplers.optuna_catalog import POPULATION
+from nas.search.events import Event
 from nas.search.plan import check
-from nas.search.run import Event, search
+from nas.search.run import search
 from nas.search.sampler_factory import make_sampler
 from nas.search.settings import Settings
 from nas.space.files import find_space

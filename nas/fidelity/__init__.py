@@ -1,1 +1,1 @@
-"""Fidelity: how far a cheap verdict on architectures can be trusted, beside a costlier one."""
+"""Fidelity: how well a cheap evaluator ranks networks, compared with a costlier one."""

@@ -1,4 +1,4 @@
-"""What verdicts are worth beside a truth, and which evaluator to take."""
+"""The check of evaluators: how well each ranks networks, compared with a truth, and which one to use."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,29 +8,30 @@ from attrs import evolve, frozen
 
 from nas.errors import EvaluationError
 from nas.fidelity.agreement import FEWEST, Interval, ceiling, chance_as_good, kendall, spearman
-from nas.fidelity.collect import Verdicts
+from nas.fidelity.collect import Evaluations
 from nas.noise import pooled
 
-# An evaluator that does as well as the best in one resample of twenty is not told from it.
+# An evaluator that does as well as the best in one of twenty resamples cannot be told apart from it.
 UNLIKELY = 0.05
 
 
 @frozen
-class Standing:
-    """How an evaluator ranks networks.
+class Agreement:
+    """How well the ranking of networks by an evaluator agrees with the truth.
 
     Attributes:
-        name: of the evaluator.
-        networks: that it and the truth judged.
-        failed: that it could not judge.
-        tau: Kendall's, of a single seed's verdicts with the truth; the mean over seeds.
-        rho: Spearman's, likewise.
-        noise: standard deviation between its seeds; None for a single seed.
-        lost: true accuracy between the best network and the one that a seed puts first; the mean over seeds.
-        seconds: of one verdict, the median.
-        seconds_before: of what was done once, before all verdicts.
-        as_good: how likely it is as good as the best evaluator, where networks are drawn anew; None where too few
-            networks were judged by both.
+        name: Name of the evaluator.
+        networks: Number of networks that have an accuracy of both.
+        failed: Number of networks that it could not evaluate.
+        tau: Kendall's tau of the accuracies with one seed and the truth; the mean over seeds.
+        rho: Spearman's rho, likewise.
+        noise: Standard deviation of accuracies between its seeds; None for a single seed.
+        regret: Simple regret: the true accuracy of the best network minus that of the one that a seed ranks first; the
+            mean over seeds.
+        seconds: Median duration of one evaluation.
+        seconds_before: Duration of what was done once, before all evaluations.
+        as_good: Share of the resamples of the networks in which it is as good as the best evaluator; None where too
+            few networks were evaluated by both.
     """
 
     name: str
@@ -39,126 +40,128 @@ class Standing:
     tau: Interval
     rho: Interval
     noise: float | None
-    lost: float
+    regret: float
     seconds: float | None
     seconds_before: float = 0.0
     as_good: float | None = None
 
     @property
     def pairs_right(self) -> float:
-        """The chance that it orders two random networks as the truth does."""
+        """Probability that it orders two random networks as the truth does."""
         return (1 + self.tau.value) / 2
 
     @property
     def better_than_chance(self) -> bool:
-        """Whether these networks suffice to tell it from guessing."""
+        """Whether these networks are enough to tell it from guessing."""
         return self.tau.low > 0
 
 
 @frozen
 class Check:
-    """Evaluators beside a truth.
+    """Result of a check.
 
     Attributes:
-        standings: in the order they were asked for; those that could not be compared are left out.
-        networks: whose truth is known.
-        readings: of the truth of each network: the fewest and the most.
-        truth_noise: standard deviation between them; None where nothing is repeated.
-        ceiling: see `agreement.ceiling`; None where nothing is repeated.
-        spread: standard deviation of the networks' true accuracies.
+        agreements: Agreements of the evaluators, in the order they were asked for, without those that have too few
+            networks.
+        networks: Number of networks with a true accuracy.
+        repeats: Number of true accuracies of each network: the lowest and the highest.
+        truth_noise: Standard deviation between the true accuracies of a network; None where each has one.
+        ceiling: Highest tau that can be expected, see `agreement.ceiling`; None where each network has one accuracy.
+        spread: Standard deviation of the true accuracies between networks.
     """
 
-    standings: tuple[Standing, ...]
+    agreements: tuple[Agreement, ...]
     networks: int
-    readings: tuple[int, int]
+    repeats: tuple[int, int]
     truth_noise: float | None
     ceiling: float | None
     spread: float
 
     @property
-    def best(self) -> Standing | None:
-        """The highest tau, of those that are told from guessing where there are such."""
-        known = [one for one in self.standings if not math.isnan(one.tau.value)]
+    def best(self) -> Agreement | None:
+        """The highest tau, among those that can be told from guessing where there are any."""
+        known = [one for one in self.agreements if not math.isnan(one.tau.value)]
         sure = [one for one in known if one.better_than_chance]
         return max(sure or known, key=lambda one: one.tau.value, default=None)
 
     @property
-    def not_told_from_best(self) -> tuple[Standing, ...]:
+    def not_told_from_best(self) -> tuple[Agreement, ...]:
         """Those that may be as good as the best and are better than guessing, the cheapest first."""
-        alike = [one for one in self.standings if one.better_than_chance and (one.as_good or 0.0) >= UNLIKELY]
+        alike = [one for one in self.agreements if one.better_than_chance and (one.as_good or 0.0) >= UNLIKELY]
         return tuple(sorted(alike, key=lambda one: math.inf if one.seconds is None else one.seconds))
 
 
-def compare(verdicts: Mapping[str, Verdicts], truth: Mapping[int, Sequence[float]]) -> Check:
-    """Hold verdicts against a truth.
+def compare(evaluations: Mapping[str, Evaluations], truth: Mapping[int, Sequence[float]]) -> Check:
+    """Compare evaluators with a truth.
 
     Args:
-        verdicts: by evaluator's name.
-        truth: one or more accuracies of each network, by number.
+        evaluations: Evaluations by the name of the evaluator.
+        truth: One or more true accuracies of each network, by number.
 
     Raises:
-        EvaluationError: fewer than five networks have a truth.
+        EvaluationError: Fewer than five networks have a true accuracy.
     """
     if len(truth) < FEWEST:
         raise EvaluationError(
             f"{len(truth)} networks have a true accuracy, and a comparison needs {FEWEST}",
-            "give a longer --time-limit, more --networks, or a shorter --truth; finished trainings are kept",
+            "give a longer --time-limit, more --networks, or a shorter --truth; finished training runs are kept",
         )
-    means = {number: fmean(readings) for number, readings in truth.items()}
-    standings = [
-        _standing(name, said, means) for name, said in verdicts.items() if len(said.complete(means)[0]) >= FEWEST
+    means = {number: fmean(accuracies) for number, accuracies in truth.items()}
+    agreements = [
+        _agreement(name, done, means) for name, done in evaluations.items() if len(done.complete(means)[0]) >= FEWEST
     ]
-    counts, groups = [len(readings) for readings in truth.values()], list(truth.values())
+    counts, groups = [len(accuracies) for accuracies in truth.values()], list(truth.values())
     check = Check(
-        tuple(standings),
+        tuple(agreements),
         len(truth),
         (min(counts), max(counts)),
         _known(pooled(groups)),
         _known(ceiling(groups)),
         pooled([list(means.values())]),
     )
-    return _beside_the_best(check, verdicts, means)
+    return _beside_the_best(check, evaluations, means)
 
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _standing(name: str, said: Verdicts, means: Mapping[int, float]) -> Standing:
-    numbers, guesses = said.complete(means)
+def _agreement(name: str, done: Evaluations, means: Mapping[int, float]) -> Agreement:
+    numbers, guesses = done.complete(means)
     true = [means[number] for number in numbers]
-    return Standing(
+    return Agreement(
         name,
         len(numbers),
-        len(said.reasons),
+        len(done.reasons),
         kendall(guesses, true),
         spearman(guesses, true),
-        _known(pooled([list(said.accuracies[number].values()) for number in numbers])),
-        fmean(_lost(guess, true) for guess in guesses),
-        said.seconds_each,
-        said.seconds_before,
+        _known(pooled([list(done.accuracies[number].values()) for number in numbers])),
+        fmean(_regret(guess, true) for guess in guesses),
+        done.seconds_each,
+        done.seconds_before,
     )
 
 
-def _lost(guess: Sequence[float], true: Sequence[float]) -> float:
-    """Of several that are put first alike any may be taken, so their mean counts."""
-    first = [accuracy for said, accuracy in zip(guess, true, strict=True) if said == max(guess)]
+def _regret(guess: Sequence[float], true: Sequence[float]) -> float:
+    """Return the simple regret; of several networks that are ranked first any may be chosen, so their mean counts."""
+    first = [accuracy for guessed, accuracy in zip(guess, true, strict=True) if guessed == max(guess)]
     return max(true) - fmean(first)
 
 
-def _beside_the_best(check: Check, verdicts: Mapping[str, Verdicts], means: Mapping[int, float]) -> Check:
+def _beside_the_best(check: Check, evaluations: Mapping[str, Evaluations], means: Mapping[int, float]) -> Check:
+    """Return the check with how likely each evaluator is as good as the best."""
     best = check.best
     if best is None:
         return check
 
-    def as_good(one: Standing) -> float | None:
+    def as_good(one: Agreement) -> float | None:
         if one is best or math.isnan(one.tau.value):
             return float(one is best)
-        own, others = verdicts[one.name], verdicts[best.name]
+        own, others = evaluations[one.name], evaluations[best.name]
         numbers = [number for number in own.complete(means)[0] if number in others.complete(means)[0]]
         if len(numbers) < FEWEST:
             return None
         true = [means[number] for number in numbers]
         return chance_as_good(own.complete(numbers)[1], others.complete(numbers)[1], true)
 
-    return evolve(check, standings=tuple(evolve(one, as_good=as_good(one)) for one in check.standings))
+    return evolve(check, agreements=tuple(evolve(one, as_good=as_good(one)) for one in check.agreements))

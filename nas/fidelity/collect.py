@@ -1,4 +1,4 @@
-"""Verdicts of several evaluators on the same networks, network by network until all are there or time is up."""
+"""The accuracies that several evaluators give the same networks, collected until all are there or the time is over."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,12 +11,13 @@ from attrs import define, field, frozen
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.evaluate.base import Evaluators
-from nas.search.scoring import Job, Score, Scoring
+from nas.search.job import Job, JobResult
+from nas.search.job_study import JobStudy
 
-# So many networks, or a tenth of all, are judged by all before the next ones are: whenever it ends, what there is can
-# be compared.
+# So many networks, or a tenth of all, are evaluated by all evaluators before the next ones are: whenever the time is
+# over, there is something to compare.
 AT_ONCE, TENTH = 4, 10
-MOST = 0.75  # of the networks
+MOST = 0.75  # share of the networks
 
 
 def _nothing() -> float:
@@ -24,18 +25,18 @@ def _nothing() -> float:
 
 
 @frozen
-class Source:
-    """Where verdicts come from.
+class CheckedEvaluator:
+    """An evaluator that is checked, or that gives the truth.
 
     Attributes:
-        name: as the user wrote it.
-        evaluators: that give them.
-        epochs: of each verdict, at most.
-        resolution: of the images it sees; None where it sees none.
-        seeds: a verdict for each.
-        networks: judges only so many, the first ones; None judges all.
-        seconds_before: tells what was done once, before all its verdicts, and can be used again.
-        key: names the study of its verdicts; equal for sources whose verdicts are the same.
+        name: Name as the user wrote it.
+        evaluators: The evaluator, by resolution and seed.
+        epochs: Number of epochs of each evaluation, at most.
+        resolution: Pixels of a side of the images it sees; None where it sees none.
+        seeds: Seeds; every network is evaluated once with each.
+        networks: Number of networks that it evaluates, the first ones; None for all.
+        seconds_before: Returns the duration of what was done once, before all evaluations, and can be used again.
+        key: Key that names the study of its evaluations; equal for evaluators that give the same accuracies.
     """
 
     name: str
@@ -51,48 +52,66 @@ class Source:
     def _name(self) -> str:
         return self.name
 
-    def asked(self, networks: int) -> int:
-        """How many verdicts it is asked for, where there are so many networks."""
+    def evaluates(self, number: int) -> bool:
+        """Return whether it evaluates the network of this number."""
+        return self.networks is None or number < self.networks
+
+    def count(self, networks: int) -> int:
+        """Return the number of its evaluations, where there are so many networks."""
         return len(self.seeds) * (networks if self.networks is None else min(networks, self.networks))
 
     def job(self, number: int, arch: Architecture, seed: int) -> Job:
-        """The verdict on a network, which is shown by its number."""
+        """Return the evaluation of a network, which Optuna's tools show by its number."""
         return Job(arch, self.resolution or arch.resolution, seed, {"network": number})
 
 
 @define(eq=False)
-class Verdicts:
-    """What a source has said so far.
+class Evaluations:
+    """The evaluations of one evaluator so far.
 
     Attributes:
-        accuracies: by network's number and seed.
-        seconds: of each verdict.
-        seconds_before: of what was done once, before all of them.
-        reasons: why a network could not be judged.
+        accuracies: Accuracies by the number of the network and by seed.
+        seconds: Duration of each evaluation.
+        seconds_before: Duration of what was done once, before all of them.
+        reasons: Why networks could not be evaluated, by their numbers.
     """
 
     accuracies: dict[int, dict[int, float]] = field(factory=dict)
     seconds: list[float] = field(factory=list)
     seconds_before: float = 0.0
     reasons: dict[int, str] = field(factory=dict)
+    _known: set[tuple[int, int]] = field(factory=set, init=False)
 
-    def add(self, number: int, seed: int, score: Score) -> None:
-        """Take a verdict in."""
-        if score.accuracy is None:
-            self.reasons[number] = score.reason
+    def add(self, number: int, seed: int, result: JobResult) -> None:
+        """Add an evaluation."""
+        self._known.add((number, seed))
+        if result.accuracy is None:
+            self.reasons[number] = result.reason
             return
-        self.accuracies.setdefault(number, {})[seed] = score.accuracy
-        self.seconds.append(score.seconds)
+        self.accuracies.setdefault(number, {})[seed] = result.accuracy
+        self.seconds.append(result.seconds)
+
+    def sort(self) -> None:
+        """Bring everything into the order of networks and seeds, whichever process evaluated what first."""
+        self.accuracies = {number: dict(sorted(row.items())) for number, row in sorted(self.accuracies.items())}
+        self.reasons = dict(sorted(self.reasons.items()))
+
+    def has(self, number: int, seed: int) -> bool:
+        """Return whether an evaluation was added, be it one that failed."""
+        return (number, seed) in self._known
 
     @property
     def seconds_each(self) -> float | None:
-        """The median; None where there is no verdict."""
+        """Median duration of an evaluation; None where there is none."""
         return median(self.seconds) if self.seconds else None
 
     def complete(self, numbers: Iterable[int]) -> tuple[list[int], list[list[float]]]:
-        """Networks that were judged with the same seeds, and a list of verdicts for each of these.
+        """Return the networks that were evaluated with the same seeds, and for each of these seeds their accuracies.
 
-        All seeds where most networks have all of them, else the one that most have.
+        These are all seeds where most networks were evaluated with all of them, else the seed that most networks have.
+
+        Args:
+            numbers: Numbers of the networks to choose from.
         """
         rows = {number: self.accuracies[number] for number in numbers if number in self.accuracies}
         seeds = sorted({seed for row in rows.values() for seed in row})
@@ -103,74 +122,85 @@ class Verdicts:
         return whole, [[rows[number][seed] for number in whole] for seed in seeds]
 
 
-Opener = Callable[[Source], AbstractContextManager[Scoring]]
+Opener = Callable[[CheckedEvaluator], AbstractContextManager[JobStudy]]
 
 
 def collect(
-    sources: Sequence[Source],
+    evaluators: Sequence[CheckedEvaluator],
     archs: Sequence[Architecture],
     opened: Opener,
     seconds: float,
     at_once: int = AT_ONCE,
-    judged: Callable[[int, float], None] = lambda _networks, _seconds: None,
-) -> Mapping[str, Verdicts]:
-    """Ask all sources, first of all networks with the first seed, then with the next one.
+    progressed: Callable[[int, float], None] = lambda _networks, _seconds: None,
+) -> Mapping[str, Evaluations]:
+    """Evaluate networks by all evaluators, all networks with the first seed before any with the next one.
 
     Args:
-        sources: of verdicts; names are unlike.
-        archs: the networks.
-        opened: gives the study that keeps a source's verdicts; those that are there are not asked for again.
-        seconds: after which nothing new is begun; verdicts that were there before take none.
-        at_once: judge at least so many networks by one source before the next one.
-        judged: called after each group of networks with how many were judged, once for each seed, and about how many
-            seconds are left.
+        evaluators: The evaluators; no two have the same name.
+        archs: The networks.
+        opened: Opens the study that keeps an evaluator's evaluations; those it has are not done again.
+        seconds: Time limit, after which no evaluations are begun; evaluations from before take no time.
+        at_once: Number of networks that one evaluator evaluates before the next evaluator does, at least.
+        progressed: Called after each group of networks with the number of networks evaluated, counted once for each
+            seed, and the estimated seconds that are left.
+
+    Returns:
+        Evaluations by the name of the evaluator.
 
     Raises:
-        NasError: a study cannot be used, or the evaluators fail as a whole.
+        NasError: A study cannot be used, or the evaluators fail as a whole.
     """
-    begun, verdicts = time.monotonic(), {source.name: Verdicts() for source in sources}
-    is_late = _later_than(begun + seconds)
+    is_late, done = _later_than(time.monotonic() + seconds), {each.name: Evaluations() for each in evaluators}
     size = max(at_once, len(archs) // TENTH)
     groups = [range(start, min(start + size, len(archs))) for start in range(0, len(archs), size)]
-    rounds = range(max((len(source.seeds) for source in sources), default=0))
+    rounds = range(max((len(each.seeds) for each in evaluators), default=0))
     for turn, group in product(rounds, groups):
-        for source in sources:
-            _ask(source, turn, {number: archs[number] for number in group}, opened, is_late, verdicts[source.name])
-        judged(turn * len(archs) + group.stop, sum(_left(each, verdicts[each.name], len(archs)) for each in sources))
-    for source in sources:
-        verdicts[source.name].seconds_before = source.seconds_before()
-    return verdicts
+        for each in evaluators:
+            # A process does not wait for the last evaluations that others do of a group; it goes on with the next one.
+            wanted = [(number, seed) for number in group for seed in each.seeds[turn : turn + 1]]
+            _evaluate(each, archs, wanted, opened, is_late, done[each.name], waits=False)
+        left = sum(_seconds_left(each, done[each.name], len(archs)) for each in evaluators)
+        progressed(turn * len(archs) + group.stop, left)
+    for each in evaluators:
+        _evaluate(each, archs, list(product(range(len(archs)), each.seeds)), opened, is_late, done[each.name])
+        done[each.name].seconds_before = each.seconds_before()
+        done[each.name].sort()
+    return done
 
 
-def _left(source: Source, said: Verdicts, networks: int) -> float:
-    """Seconds that a source will take for what it was not asked yet."""
-    waiting = source.asked(networks) - len(said.seconds) - len(said.reasons)
-    return max(0, waiting) * (said.seconds_each or 0.0)
+def _seconds_left(evaluator: CheckedEvaluator, done: Evaluations, networks: int) -> float:
+    """Return the estimated seconds that an evaluator still needs."""
+    left = evaluator.count(networks) - len(done.seconds) - len(done.reasons)
+    return max(0, left) * (done.seconds_each or 0.0)
 
 
 def _later_than(deadline: float) -> Callable[[], bool]:
     return lambda: time.monotonic() >= deadline
 
 
-def _ask(
-    source: Source,
-    turn: int,
-    archs: Mapping[int, Architecture],
+def _evaluate(
+    evaluator: CheckedEvaluator,
+    archs: Sequence[Architecture],
+    wanted: Iterable[tuple[int, int]],
     opened: Opener,
     is_late: Callable[[], bool],
-    verdicts: Verdicts,
+    done: Evaluations,
+    *,
+    waits: bool = True,
 ) -> None:
-    """A source on a group of networks, with the seed of this turn."""
-    asked = {number: arch for number, arch in archs.items() if source.networks is None or number < source.networks}
-    if turn >= len(source.seeds) or not asked:
+    """Add the evaluations that are wanted, by network and seed, and not there yet."""
+    jobs = {
+        (number, seed): evaluator.job(number, archs[number], seed)
+        for number, seed in wanted
+        if evaluator.evaluates(number) and not done.has(number, seed)
+    }
+    if not jobs:
         return
-    seed = source.seeds[turn]
-    jobs = {number: source.job(number, arch, seed) for number, arch in asked.items()}
     try:
-        with opened(source) as scoring:
-            scores = scoring.score(jobs.values(), is_late)
+        with opened(evaluator) as study:
+            results = study.evaluate(jobs.values(), is_late, waits=waits)
     except StudyError as error:
-        raise StudyError(f"{source.name}: {error.problem}", error.remedy) from error
-    for number, job in jobs.items():
-        if job.key in scores:
-            verdicts.add(number, seed, scores[job.key])
+        raise StudyError(f"{evaluator.name}: {error.problem}", error.remedy) from error
+    for (number, seed), job in jobs.items():
+        if job.key in results:
+            done.add(number, seed, results[job.key])

@@ -1,4 +1,4 @@
-"""Rules side by side: what each makes of a network at the same cost, trained with several seeds."""
+"""The comparison of scaling rules: the networks that they make at the same cost, trained with several seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
@@ -10,19 +10,20 @@ from nas.arch.canonical import canonical
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.scaling.grow import Scaled, pixels
-from nas.search.scoring import Job, Score, Scoring
+from nas.search.job import Job, JobResult
+from nas.search.job_study import JobStudy
 from nas.workers.base import Key
 
 
 @frozen
 class Compared:
-    """A network of a rule with what its trainings gave.
+    """A network that a rule made, with the results of its training runs.
 
     Attributes:
-        scaled: the network; its name is the budget's.
-        resolution: of the images it is trained on.
-        accuracies: by seed, those that failed left out.
-        reason: why one failed.
+        scaled: The network; it has the name of its budget.
+        resolution: Pixels of a side of the images that it is trained on.
+        accuracies: Accuracies by seed, without the training runs that failed.
+        reason: Why a training run failed; "" where none did.
     """
 
     scaled: Scaled
@@ -32,7 +33,7 @@ class Compared:
 
     @property
     def accuracy(self) -> float | None:
-        """The mean; None where no training ended."""
+        """Mean of the accuracies; None where every training run failed."""
         return fmean(self.accuracies) if self.accuracies else None
 
     @property
@@ -42,23 +43,23 @@ class Compared:
 
 
 def compare(
-    members: Sequence[Scaled], proxy_resolution: int, seeds: Sequence[int], scoring: Scoring
+    members: Sequence[Scaled], proxy_resolution: int, seeds: Sequence[int], study: JobStudy
 ) -> tuple[Compared, ...]:
-    """Train every network with every seed, each at the resolution that its own gives the proxy's images.
+    """Train every network with every seed; its own resolution scales that of the images it is trained on.
 
     Args:
-        members: networks grown from one base.
-        proxy_resolution: pixels of a side at which the base itself is trained.
-        seeds: of the trainings.
-        scoring: where they are kept.
+        members: Networks grown from one base.
+        proxy_resolution: Pixels of a side at which the base itself is trained.
+        seeds: Seeds of the training runs.
+        study: Study that keeps them.
 
     Raises:
-        NasError: the trainings fail as a whole.
+        NasError: The evaluators fail as a whole.
     """
     jobs = [[_job(member, proxy_resolution, seed) for seed in seeds] for member in members]
     every = sorted((job for row in jobs for job in row), key=lambda job: (job.resolution, job.seed))
-    scores = scoring.score(every)
-    return tuple(_compared(member, row, scores) for member, row in zip(members, jobs, strict=True))
+    results = study.evaluate(every)
+    return tuple(_compared(member, row, results) for member, row in zip(members, jobs, strict=True))
 
 
 def _job(member: Scaled, proxy_resolution: int, seed: int) -> Job:
@@ -67,14 +68,15 @@ def _job(member: Scaled, proxy_resolution: int, seed: int) -> Job:
     return Job(member.arch, pixels(proxy_resolution, got.resolution), seed, shown)
 
 
-def _compared(member: Scaled, jobs: Sequence[Job], scores: Mapping[Key, Score]) -> Compared:
-    known = [scores[job.key] for job in jobs]
-    accuracies = tuple(score.accuracy for score in known if score.accuracy is not None)
-    return Compared(member, jobs[0].resolution, accuracies, next((score.reason for score in known if score.reason), ""))
+def _compared(member: Scaled, jobs: Sequence[Job], results: Mapping[Key, JobResult]) -> Compared:
+    known = [results[job.key] for job in jobs]
+    accuracies = tuple(result.accuracy for result in known if result.accuracy is not None)
+    reason = next((result.reason for result in known if result.reason), "")
+    return Compared(member, jobs[0].resolution, accuracies, reason)
 
 
 def comparison_settings(base: Architecture, proxy_resolution: int, keep: Iterable[str]) -> dict[str, Any]:
-    """What makes trainings of a comparison comparable, as JSON values; rules, budgets and seeds may be added."""
+    """Return what makes training runs comparable, as JSON values; rules, budgets and seeds may be added."""
     return {
         "kind": "compare",
         "base": format_text(canonical(base)),

@@ -1,8 +1,8 @@
-"""Step 1 of compound scaling: alpha, beta and gamma for a network, by training what they make of it.
+"""The fit of alpha, beta and gamma for a network, step 1 of compound scaling, by training what they make of it.
 
-A grid of coefficients with alpha * beta^2 * gamma^2 near 2 (arXiv 1905.11946, section 3.3), each distinct network
-trained at the resolution that its gamma gives the proxy's images. Rounding makes some networks costlier than others,
-so that they are ranked as a search ranks: by accuracy times (MACs / wanted MACs)^w.
+Coefficients are taken from a grid with alpha * beta^2 * gamma^2 near 2 (arXiv 1905.11946, section 3.3). Each distinct
+network is trained at the resolution that its gamma gives the images of the training run. Rounding makes some networks
+costlier than others, so they are ranked as a search ranks: by accuracy times (MACs / wanted MACs)^w.
 """
 
 import math
@@ -23,7 +23,9 @@ from nas.objective import make_reward
 from nas.scaling.budget import Growth
 from nas.scaling.grow import Scaled, pixels
 from nas.scaling.rules import DOUBLING, TOLERANCE, PowerRule, own
-from nas.search.scoring import Job, Score, Scoring
+from nas.search.job import Job, JobResult
+from nas.search.job_study import JobStudy
+from nas.workers.base import Key
 
 STEP = 0.05
 MOST_CANDIDATES = 5000
@@ -37,14 +39,14 @@ class FitSettings:
     """What a fit is asked for.
 
     Attributes:
-        phi: at which networks are compared; 1 in the paper.
-        proxy_resolution: pixels of a side at which the base itself would be trained.
-        tolerance: of alpha * beta^2 * gamma^2 from 2.
-        step: of the grid.
-        repeat: so many of the best get all seeds.
-        seeds: trainings of one network.
-        seed: the first one.
-        w: exponent of cost over wanted cost in the score; 0 ranks by accuracy alone.
+        phi: Compound coefficient at which networks are compared; 1 in the paper.
+        proxy_resolution: Pixels of a side at which the base itself would be trained.
+        tolerance: Largest difference of alpha * beta^2 * gamma^2 from 2.
+        step: Step of the grid.
+        repeat: Number of the best networks that are trained with all seeds.
+        seeds: Number of training runs of such a network, each with a seed of its own.
+        seed: First of the seeds.
+        w: Exponent of cost over wanted cost in the score; 0 ranks by accuracy alone.
     """
 
     phi: float = 1.0
@@ -58,43 +60,56 @@ class FitSettings:
 
     def __attrs_post_init__(self) -> None:
         if not 0 < self.phi <= 10:
-            raise ScalingError(f"a fit at phi {self.phi:g}", "fit where networks grow, at a phi above 0, like 1 or 2")
+            raise ScalingError(
+                f"a fit at phi {self.phi:g} is not possible: phi must be above 0 and at most 10",
+                "fit where networks grow, such as at phi 1 or 2",
+            )
         if not 0.01 <= self.step <= 1 or not 0 <= self.tolerance < 1:
-            raise ScalingError(f"step {self.step:g}, tolerance {self.tolerance:g}", "use 0.05 and 0.1, or so")
+            raise ScalingError(
+                f"the grid has step {self.step:g} and tolerance {self.tolerance:g}; a step is from 0.01 to 1, and a "
+                "tolerance from 0 to below 1",
+                "use values such as 0.05 and 0.1",
+            )
         make_reward("soft", self.w)
 
 
 @frozen
 class Candidate:
-    """Coefficients and the network they make; `resolution` is that of the images it is trained on."""
+    """Coefficients, and the network that they make.
+
+    Attributes:
+        rule: The coefficients.
+        scaled: The network.
+        resolution: Pixels of a side of the images that it is trained on.
+    """
 
     rule: PowerRule
     scaled: Scaled
     resolution: int
 
     def job(self, seed: int) -> Job:
-        """Its training with a seed."""
+        """Return the training run of its network with a seed."""
         coefficients = {"alpha": self.rule.alpha, "beta": self.rule.beta, "gamma": self.rule.gamma}
         return Job(self.scaled.arch, self.resolution, seed, coefficients)
 
     @property
     def network(self) -> Architecture:
-        """What is trained: equal for coefficients that round to the same."""
+        """The network as it is trained: equal for coefficients that round to the same."""
         return canonical(self.scaled.arch.adapted(resolution=self.resolution, classes=self.scaled.arch.classes))
 
 
 @frozen
 class Fitted:
-    """A candidate with what its trainings gave.
+    """A candidate with the results of its training runs.
 
     Attributes:
-        candidate: of those that are the same network, the one whose coefficients double the MACs best.
-        same: coefficients of the others.
-        accuracies: by seed, those that failed left out.
-        cost: in MACs.
-        factor: of accuracy in the score.
-        tied: whether noise between seeds could put it before the best.
-        reason: why no accuracy is known.
+        candidate: The candidate; of several that are the same network, the one whose coefficients double the MACs best.
+        same: Coefficients of the others.
+        accuracies: Accuracies by seed, without the training runs that failed.
+        cost: Cost in MACs.
+        factor: Factor of the accuracy in the score.
+        tied: Whether noise between seeds could put it before the best.
+        reason: Why a training run failed; "" where none did.
     """
 
     candidate: Candidate
@@ -107,31 +122,31 @@ class Fitted:
 
     @property
     def accuracy(self) -> float:
-        """The mean."""
+        """Mean of the accuracies."""
         return fmean(self.accuracies)
 
     @property
     def score(self) -> float:
-        """Accuracy times the cost's factor; networks are ranked by it."""
+        """Accuracy times the factor of the cost; networks are ranked by it."""
         return self.accuracy * self.factor
 
     @property
     def spread(self) -> float:
-        """Standard deviation of accuracies between seeds; NaN for a single one."""
+        """Standard deviation of the accuracies between seeds; NaN for a single seed."""
         return stdev(self.accuracies) if len(self.accuracies) > 1 else math.nan
 
 
 @frozen
 class Fit:
-    """What a fit found.
+    """Result of a fit.
 
     Attributes:
-        settings: what was asked for.
-        ranked: networks that have all seeds by falling score, then the others.
-        noise: standard deviation of the score between seeds, pooled; NaN where each had one seed.
-        tie_costs: what broke the tie, for the tied ones in their order; empty where nothing was tied.
-        winner: the cheapest of those tied with the best.
-        failed: networks without an accuracy.
+        settings: What was asked for.
+        ranked: Networks that were trained with all seeds by falling score, then the others.
+        noise: Standard deviation of the score between seeds, pooled; NaN where each network had one seed.
+        tie_costs: Costs that broke the tie, for the tied networks in their order; empty where nothing was tied.
+        winner: The cheapest of the networks that are tied with the best.
+        failed: Networks without an accuracy.
     """
 
     settings: FitSettings
@@ -143,22 +158,26 @@ class Fit:
 
     @property
     def open(self) -> tuple[Fitted, ...]:
-        """Those with fewer seeds than the best that noise could put before it: nothing is known of them yet."""
+        """Networks with fewer seeds than the best that noise could put before it: more seeds would tell."""
         best = self.ranked[0]
         fewer = (one for one in self.ranked if len(one.accuracies) < len(best.accuracies))
         return tuple(one for one in fewer if _is_near(one, best, self.noise))
 
     @property
     def tied(self) -> tuple[Fitted, ...]:
-        """The best, and those that noise could put before it."""
+        """The best network, and those that noise could put before it."""
         return tuple(one for one in self.ranked if one.tied)
 
 
 def grid(tolerance: float = TOLERANCE, step: float = STEP) -> tuple[PowerRule, ...]:
-    """All coefficients of at least 1, in steps, whose alpha * beta^2 * gamma^2 is near 2.
+    """Return all coefficients of at least 1 on a grid whose alpha * beta^2 * gamma^2 is near 2.
+
+    Args:
+        tolerance: Largest difference from 2.
+        step: Step of the grid.
 
     Raises:
-        ScalingError: there is none, or more than anyone could train.
+        ScalingError: There are none, or more than anyone could train.
     """
     highest = DOUBLING + tolerance + 1e-9
     values = [round(1 + i * step, DIGITS) for i in range(int((highest - 1) / step) + 1)]
@@ -177,10 +196,15 @@ def grid(tolerance: float = TOLERANCE, step: float = STEP) -> tuple[PowerRule, .
 
 
 def candidates(base: Architecture, settings: FitSettings, keep: Iterable[str] = ()) -> tuple[Candidate, ...]:
-    """What each coefficient of the grid makes of a network.
+    """Return what each point of the grid makes of a network.
+
+    Args:
+        base: The network.
+        settings: Settings of the fit.
+        keep: Parts whose channels stay as they are, "stem" and "head".
 
     Raises:
-        NasError: see `grid` and `grow`.
+        NasError: See `grid` and `grow`.
     """
     kept = frozenset(keep)
     rules = grid(settings.tolerance, settings.step)
@@ -192,34 +216,37 @@ def _candidate(growth: Growth, rule: PowerRule, settings: FitSettings) -> Candid
     return Candidate(rule, scaled, pixels(settings.proxy_resolution, scaled.asked.resolution))
 
 
-def fit(found: Sequence[Candidate], settings: FitSettings, scoring: Scoring, macs: CostModel, tie_costs: Costs) -> Fit:
+def fit(found: Sequence[Candidate], settings: FitSettings, study: JobStudy, macs: CostModel, tie_costs: Costs) -> Fit:
     """Train each distinct network once, the best of them with all seeds, and tell a winner from a tie.
 
+    Processes that fit the same at the same time compute the same second list of jobs, since they have the same results
+    of the first.
+
     Args:
-        found: see `candidates`.
-        settings: of the fit.
-        scoring: where trainings are kept.
-        macs: what networks are told apart by, before and beside their accuracy.
-        tie_costs: what those that are tied cost on the device they are for; the cheapest wins.
+        found: Candidates; see `candidates`.
+        settings: Settings of the fit.
+        study: Study that keeps the training runs.
+        macs: Cost that enters the score.
+        tie_costs: Costs of networks on their device; of tied networks the cheapest wins.
 
     Raises:
-        NasError: nothing could be trained, or the device fails.
+        NasError: No network could be trained, or the device fails.
     """
     groups = distinct(found)
     wanted = macs.estimate(found[0].scaled.base).value * DOUBLING**settings.phi
-    # Resolution by resolution, since images of few resolutions are held at once.
+    # One resolution after another, since evaluators hold images of few resolutions in memory.
     by_size = sorted(groups, key=lambda group: group[0].resolution)
-    scores = scoring.score(group[0].job(settings.seed) for group in by_size)
-    first = [_fitted(group, settings, scores, macs, wanted) for group in groups]
+    results = study.evaluate(group[0].job(settings.seed) for group in by_size)
+    first = [_fitted(group, settings, results, macs, wanted) for group in groups]
     best = sorted((one for one in first if one.accuracies), key=lambda one: -one.score)[: settings.repeat]
     seeds = range(settings.seed, settings.seed + settings.seeds)
     jobs = [one.candidate.job(seed) for seed in seeds for one in best]
-    scores |= scoring.score(sorted(jobs, key=lambda job: job.resolution))
-    return judge([_fitted(group, settings, scores, macs, wanted) for group in groups], settings, tie_costs)
+    results |= study.evaluate(sorted(jobs, key=lambda job: job.resolution))
+    return judge([_fitted(group, settings, results, macs, wanted) for group in groups], settings, tie_costs)
 
 
 def distinct(found: Iterable[Candidate]) -> list[list[Candidate]]:
-    """Candidates that are the same network, together, the one whose coefficients double the MACs best in front."""
+    """Return groups of candidates that are the same network, each with the one that doubles the MACs best in front."""
     groups: dict[Architecture, list[Candidate]] = {}
     for candidate in found:
         groups.setdefault(candidate.network, []).append(candidate)
@@ -229,28 +256,35 @@ def distinct(found: Iterable[Candidate]) -> list[list[Candidate]]:
 def _fitted(
     group: Sequence[Candidate],
     settings: FitSettings,
-    scores: Mapping[Any, Score],
+    results: Mapping[Key, JobResult],
     macs: CostModel,
     wanted: float,
 ) -> Fitted:
     jobs = (group[0].job(seed) for seed in range(settings.seed, settings.seed + settings.seeds))
-    known = [scores[job.key] for job in jobs if job.key in scores]
-    accuracies = tuple(score.accuracy for score in known if score.accuracy is not None)
+    known = [results[job.key] for job in jobs if job.key in results]
+    accuracies = tuple(result.accuracy for result in known if result.accuracy is not None)
     cost = macs.estimate(group[0].scaled.arch).value
     factor = make_reward("soft", settings.w).term(cost / wanted)
-    reason = next((score.reason for score in known if score.reason), "")
+    reason = next((result.reason for result in known if result.reason), "")
     return Fitted(group[0], tuple(one.rule for one in group[1:]), accuracies, cost, factor, reason=reason)
 
 
 def judge(every: Sequence[Fitted], settings: FitSettings, tie_costs: Costs) -> Fit:
-    """Rank, find who is tied with the best, and let the cheapest of them win.
+    """Rank networks, find those that are tied with the best, and let the cheapest of them win.
+
+    Args:
+        every: Networks with their results.
+        settings: Settings of the fit.
+        tie_costs: Costs of networks on their device.
 
     Raises:
-        ScalingError: no network has an accuracy.
+        ScalingError: No network has an accuracy.
     """
     scored = [one for one in every if one.accuracies]
     if not scored:
-        raise ScalingError("no network of the grid could be trained", every[0].reason or "see why its trainings failed")
+        raise ScalingError(
+            "no network of the grid could be trained", every[0].reason or "see why its training runs failed"
+        )
     most = max(len(one.accuracies) for one in scored)
     ranked = sorted(scored, key=lambda one: (len(one.accuracies) < most, -one.score))
     noise = pooled_noise(ranked)
@@ -263,24 +297,24 @@ def judge(every: Sequence[Fitted], settings: FitSettings, tie_costs: Costs) -> F
 
 
 def pooled_noise(fitted: Iterable[Fitted]) -> float:
-    """Standard deviation of the score between seeds, over all that were repeated; NaN where none was."""
+    """Return the standard deviation of the score between seeds, pooled over networks; NaN where each had one seed."""
     return pooled([a * one.factor for a in one.accuracies] for one in fitted)
 
 
 def _is_tied(one: Fitted, best: Fitted, noise: float) -> bool:
-    """Whether the best is not ahead by more than the noise; only equal numbers of seeds are compared."""
+    """Return whether the best is not ahead by more than the noise; only equal numbers of seeds are compared."""
     if one is best:
         return True
     return len(one.accuracies) == len(best.accuracies) and _is_near(one, best, noise)
 
 
 def _is_near(one: Fitted, best: Fitted, noise: float) -> bool:
-    """Not two standard errors of the difference behind; never where the noise is not known."""
+    """Return whether a network is less than two standard errors behind; False where the noise is unknown."""
     return is_near(best.score - one.score, noise, (len(one.accuracies), len(best.accuracies)))
 
 
 def fit_settings(base: Architecture, settings: FitSettings, keep: Iterable[str]) -> dict[str, Any]:
-    """What makes the trainings of a fit comparable, as JSON values: a finer grid or more seeds go on with them."""
+    """Return what makes training runs of a fit comparable, as JSON values; a finer grid or more seeds may be added."""
     return {
         "kind": "fit",
         "base": format_text(canonical(base)),

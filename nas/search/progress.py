@@ -1,4 +1,4 @@
-"""What a search has so far, counted as it comes in."""
+"""Progress of a search, or of the jobs of a fixed list: its trials, counted as they end."""
 
 from collections.abc import Iterable
 
@@ -9,16 +9,16 @@ from nas.studies.records import COUNTED_STATES, Record, rank
 
 @define(eq=False)
 class Progress:
-    """Trials as they come in.
+    """Trials of a study that have ended, counted in the order in which this process saw them.
 
     Attributes:
-        cost_name: of a search for a front; "" where trials have a score.
-        records: of all that ended, killed ones too.
-        counted: how many count.
-        best: the best complete one by its own reading.
-        since_better: how many have counted since the best, or the front, became better.
-        failures: in a row, of this run.
-        last_seconds: that the last evaluation of this run took.
+        cost_name: Cost that the first target limits, in a search for a front; "" where trials have a score.
+        records: Records of all trials that ended, killed ones too.
+        counted: Number of trials that count.
+        best: Best complete trial by its own accuracy.
+        since_better: Number of trials that have counted since the best trial, or the front, became better.
+        failed: Numbers of the trials that failed one after another, up to the last trial of this process.
+        last_seconds: Seconds that the last evaluation of this process took.
     """
 
     cost_name: str = ""
@@ -26,7 +26,7 @@ class Progress:
     counted: int = 0
     best: Record | None = None
     since_better: int = 0
-    failures: int = 0
+    failed: list[int] = field(factory=list)
     last_seconds: float = float("inf")
     _numbers: set[int] = field(factory=set, init=False)
     _front: list[tuple[float, float]] = field(factory=list, init=False)
@@ -34,11 +34,11 @@ class Progress:
     _timed: int = field(default=0, init=False)
 
     def knows(self, number: int) -> bool:
-        """Whether a trial was counted."""
+        """Return whether a trial was added before."""
         return number in self._numbers
 
     def add(self, records: Iterable[Record]) -> None:
-        """Count some more."""
+        """Add trials that have ended."""
         for record in records:
             self._numbers.add(record.number)
             self.records.append(record)
@@ -50,7 +50,7 @@ class Progress:
                 self.best = record
 
     def _is_better(self, record: Record) -> bool:
-        """Than all before it, or than any before it that costs no more."""
+        """Return whether a trial beats all before it or, for a front, all before it that cost no more."""
         if not self.cost_name:
             return self.best is None or rank(record) > rank(self.best)
         own = (record.costs[self.cost_name], record.accuracy or 0.0)
@@ -60,12 +60,22 @@ class Progress:
         return True
 
     def ended(self, record: Record, seconds: float) -> None:
-        """One of this run, which took so long all in all."""
-        self.failures = self.failures + 1 if record.state == "failed" else 0
+        """Note the state and the duration of a trial that this process has evaluated.
+
+        Args:
+            record: Record of the trial.
+            seconds: Seconds from its reservation to its end.
+        """
+        self.failed = [*self.failed, record.number] if record.state == "failed" else []
         self.last_seconds = seconds if record.seconds is None else record.seconds
         self._seconds += seconds
         self._timed += 1
 
     def seconds_left(self, total: int, at_once: int = 1) -> float | None:
-        """With so many evaluated at once; None while it is not known how long one takes."""
+        """Return the estimated seconds until `total` trials count, None before a first trial has ended here.
+
+        Args:
+            total: Number of trials asked for.
+            at_once: Number of trials that are evaluated at once.
+        """
         return max(0, total - self.counted) * self._seconds / self._timed / at_once if self._timed else None

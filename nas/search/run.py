@@ -1,81 +1,54 @@
-"""The search: propose, evaluate, tell, until there are as many trials as asked for."""
+"""The search: architectures are suggested, evaluated and learned from, until there are as many trials as asked for."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import attrs
 import optuna
-from attrs import frozen
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
-from nas.arch.spec import Architecture
 from nas.cost.base import CostModels
 from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, directions
-from nas.optuna_private.identity import storage_of, study_id
+from nas.optuna_private.identity import storage_of
 from nas.samplers.cost_range import Picks
 from nas.samplers.optuna_catalog import make_pruner
+from nas.search.events import Event, Listener
 from nas.search.final_selection import select_final, store_expected
+from nas.search.local_evaluation import LocalEvaluation
 from nas.search.plan import Plan, find_pool, plan
 from nas.search.progress import Progress
+from nas.search.recorder import TrialRecorder, spreads
+from nas.search.reserving import TrialReserver
 from nas.search.retraining import SHARE, combine, read_retrained, retrain
 from nas.search.screening import Screen, Screened, screen_all
+from nas.search.session import Session, SharedStudy, open_session
 from nas.search.settings import Settings
-from nas.search.trial_loop import Searching
-from nas.search.trials import TrialRecorder, spreads
+from nas.search.suggested import SuggestedTrials
+from nas.search.trial_loop import TrialLoop
+from nas.search.trials import Evaluation, Limits
 from nas.search.verification import verify
 from nas.space.decode import SearchSpace
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
-from nas.studies.heartbeats import Heartbeat
 from nas.studies.locks import Lock, exclusive
 from nas.studies.opening import open_storage
 from nas.studies.records import BASELINE, Record, StudyView, to_stored
-from nas.studies.reservations import Reservations
 from nas.studies.study import open_study, read_study, read_trial
-from nas.studies.tables import backend
-from nas.workers.base import Call, Single, Workers, outcomes
-from nas.workers.interrupts import Interrupts
-from nas.workers.machine_lock import MachineLock
+from nas.workers.base import Single, Workers
 from nas.workers.processes import make_workers
 
 _LOG = logging.getLogger(__name__)
+# A trial of one epoch is likely to take as long as the one before it.
+QUICK_S = 0.1
 APART = (
     "latencies are measured while nothing trains here: this search's workers and others on this machine stop meanwhile"
 )
-
-
-@frozen
-class Event:
-    """Something that happened in a search.
-
-    Attributes:
-        kind: "resumed", "screening", "moved" (a network to start from), "baseline", "epoch", "trial", "lost" (with its
-            worker), "exhausted", "ended" (before all trials), "stopping", "stopped", "confirming", "verifying" or
-            "waiting".
-        record: of the trial or baseline concerned.
-        done: trials counted so far.
-        total: trials asked for.
-        best: the best complete trial so far.
-        seconds_left: estimated, None while unknown.
-        message: for people.
-    """
-
-    kind: str
-    record: Record | None = None
-    done: int = 0
-    total: int = 0
-    best: Record | None = None
-    seconds_left: float | None = None
-    message: str = ""
-
-
-Listener = Callable[[Event], None]
 
 
 def search(
@@ -89,22 +62,22 @@ def search(
     storage: str = DEFAULT_STORAGE,
     listen: Listener = lambda _event: None,
 ) -> StudyView:
-    """Search until the study has `settings.trials` trials, or nothing new is left in the band.
+    """Search until the study has `settings.trials` trials, or nothing new is left in the cost range.
 
-    A study of the same name and settings goes on where it stopped.
+    A study of the same name and settings continues where it stopped.
 
     Args:
-        space: what is searched.
-        evaluator: gives accuracies.
-        settings: what is asked for.
-        costs: what is kept of every architecture beside the targets' own costs.
-        study_name: "" makes one of the settings.
-        screen: a cheap evaluator to look through the band with first.
+        space: Space to search.
+        evaluator: Evaluator that gives accuracies.
+        settings: What is asked for.
+        costs: Costs that are kept of every architecture beside the targets' own.
+        study_name: Name of the study; "" makes one from the settings.
+        screen: Cheap evaluator that looks through the cost range first; None for none.
         storage: Optuna URL.
-        listen: called with every event.
+        listen: Called with every event.
 
     Raises:
-        NasError: bad settings, a study of something else, or one failure after another.
+        NasError: A setting breaks a rule, the study is of something else, or one trial after another failed.
     """
     return run(plan(space, evaluator, settings, costs, study_name, screen), storage=storage, listen=listen)
 
@@ -116,41 +89,37 @@ def run(
     listen: Listener = lambda _event: None,
     workers: Workers | None = None,
 ) -> StudyView:
-    """Carry out a plan; see `search`. Others may be carrying out the same one at the same time.
+    """Carry out a plan; see `search`. Other processes may carry out the same one at the same time.
 
     Args:
-        planned: what is to be done.
+        planned: What is to be done.
         storage: Optuna URL.
-        listen: called with every event.
-        workers: who evaluates; None makes as many processes as the settings say.
+        listen: Called with every event.
+        workers: Workers that evaluate; None starts as many processes as the settings say.
     """
     opened = open_storage(storage)
     with explained(storage):
         study = open_study(opened, planned.study_name, directions(planned.settings.objective), planned.described)
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
-        searching = _Run(planned, study, listen, workers or make_workers(planned.settings.workers))
-        with searching.interrupts.handled():
-            searching.run()
+        # Workers that cannot evaluate report so here, before anything is done.
+        with open_session(workers or make_workers(planned.settings.workers)) as session:
+            _Run(planned, study, listen, session).run()
         return read_study(opened, planned.study_name)
 
 
 class _Run:
-    """The part of this process in one study."""
+    """This process's part in one search."""
 
-    def __init__(self, planned: Plan, study: optuna.Study, listen: Listener, workers: Workers) -> None:
+    def __init__(self, planned: Plan, study: optuna.Study, listen: Listener, session: Session) -> None:
         self.plan = planned
         self.settings = planned.settings
         self.study = study
         self.listen = listen
-        self.workers = workers
-        self.interrupts = Interrupts()
-        self.storage = backend(storage_of(study))
-        self.storage.say = lambda message: self._tell("waiting", message=message)
-        self.storage.check_interrupts = self.interrupts.check
-        self.machine_lock = MachineLock(workers, self.interrupts.check)
-        self.heartbeat = Heartbeat(self.storage)
-        self.reservations = Reservations(self.storage, study_id(study), self.heartbeat.token)
+        self.session = session
+        self.interrupts = session.interrupts
+        self.shared = SharedStudy.of(study, session, lambda message: self._tell("waiting", message=message))
         self.recorder = TrialRecorder(planned)
+        self.local = LocalEvaluation(planned, session.interrupts)
         self.screened: Screened | None = None
         self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
 
@@ -159,8 +128,7 @@ class _Run:
         return self.settings.objective == PARETO
 
     def run(self) -> None:
-        with self.heartbeat, self.workers, self.machine_lock:  # who cannot evaluate says so before anything is done
-            self.interrupts.install_again()  # Ray has handlers of its own
+        with self.shared.heartbeat:
             self._prepare()
             with self._alone("beginning"):
                 self._begin()
@@ -173,39 +141,40 @@ class _Run:
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
-        lock = Lock(self.heartbeat, study_id(self.study), name)
+        lock = Lock(self.shared.heartbeat, self.shared.study_id, name)
         with exclusive(lock, lambda message: self._tell("waiting", message=message), self._deliver):
             yield
 
     def _deliver(self) -> None:
-        """While another process of the study is waited for."""
+        """Check for interrupts and measurements while another process of the study is waited for."""
         self.interrupts.check()
-        self.machine_lock.yield_to_measurement()
+        self.session.machine_lock.yield_to_measurement()
 
     def _prepare(self) -> None:
-        """What evaluators do once, only now that the study is known to take this search."""
+        """Have evaluators do what they do once, only now that the study is known to accept this search."""
         for evaluator in self.plan.preparing:
             with self.interrupts.interruptible():
                 evaluator.prepare()
             _LOG.debug("Prepared %s.", type(evaluator).__name__)
 
     def _begin(self) -> None:
-        """What comes before the first trial; what the study has of it is not done again."""
-        self.reservations.reconcile()
+        """Do what comes before the first trial, unless the study has it already."""
+        self.shared.reservations.reconcile()
         self._screen()
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self.shared.trials()
         if self.plan.measures_here:
             self._tell("waiting", message=APART)
         self.progress.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
         if self.progress.records:
-            cut = len(self.heartbeat.dead({slot.process for slot in self.reservations.open()}))
+            processes = {reservation.process for reservation in self.shared.reservations.open()}
+            cut = len(self.shared.heartbeat.dead(processes))
             self._tell("resumed", message=f"{cut} of its processes had been ended" if cut else "")
         for _, message in self.plan.wanted:
             self._tell("moved", message=message)
         self._evaluate_baseline()
 
     def _screen(self) -> None:
-        """Have the cheap evaluator look first, where there is one."""
+        """Have the cheap evaluator look through the cost range first, where there is one."""
         screen = self.plan.screen
         if screen is None:
             return
@@ -213,7 +182,7 @@ class _Run:
         drawn = screen.draw(self.plan.cost_range, self.settings.seed, self.plan.pool if pool is None else pool)
 
         def look(picks: Picks) -> float:
-            return self._last(self.plan.space.from_picks(picks.tolist()), screen.evaluator, 1)
+            return self.local.last(self.plan.space.from_picks(picks.tolist()), screen.evaluator, epochs=1)
 
         def tell(done: int) -> None:
             self._tell("screening", message=f"{done} networks screened")
@@ -221,33 +190,43 @@ class _Run:
         self.screened = screen_all(self.study, drawn, look, tell)
 
     def _search(self) -> None:
-        sampler = self.plan.sampler(self.screened)
-        searching = Searching(
-            self.plan,
-            self.study,
-            self.recorder,
-            self.reservations,
-            self.heartbeat,
-            sampler,
-            self.workers,
-            self.machine_lock,
-            self.progress,
-            self.interrupts,
-            self._tell,
+        source = SuggestedTrials(self.plan.sampler(self.screened), self.recorder, self._suggesting, self._tell)
+        reserver = TrialReserver(
+            self.session, self.shared, source, self.recorder, self._limits(), self.progress, self._tell
         )
-        with self.interrupts.stopping_first(lambda: self._tell("stopping", message=searching.still_running())):
-            searching.run()
+        loop = TrialLoop(reserver, Evaluation(Single(self.plan.evaluator), self.settings.epochs, by_epoch=True))
+        with self.interrupts.stopping_first(lambda: self._tell("stopping", message=loop.still_running())):
+            loop.run()
+        if self.progress.counted < self.settings.trials and (reason := loop.why_ended()):
+            self._tell("ended", message=reason)
+
+    def _limits(self) -> Limits:
+        settings, begun = self.settings, time.monotonic()
+
+        def is_late() -> bool:
+            return settings.timeout_s is not None and time.monotonic() - begun >= settings.timeout_s
+
+        quick_s = QUICK_S if settings.epochs == 1 else 0.0
+        return Limits(settings.retries, settings.trials, settings.patience, is_late, quick_s)
+
+    @contextmanager
+    def _suggesting(self) -> Iterator[None]:
+        """Let the sampler be interrupted; train nothing on the CPU while it measures latencies there."""
+        apart = self.session.machine_lock.measuring() if self.plan.measures_here else nullcontext()
+        with apart, self.interrupts.interruptible():
+            yield
 
     def _end(self) -> None:
         with self.interrupts.interruptible():
             select_final(self.study, self.plan, self.screened)
         if self.interrupts.stopping:
             if not self._pareto:
-                self._settle(self._view())  # what other processes have confirmed stays
+                self._settle(self._view())  # what other processes have re-trained stays
             self._tell("stopped")
             return
         if self._others_at_work():
-            self._tell("waiting", message="others are at work on the study; who ends last confirms its best")
+            message = "other processes work on the study; the last one to finish re-trains the best trials"
+            self._tell("waiting", message=message)
             return
         self._confirm()
         tell = partial(self._tell, "verifying", None)
@@ -255,27 +234,26 @@ class _Run:
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
-        """Nothing trains here while the best are measured once more."""
-        with self.machine_lock.measuring(idle=True), self.interrupts.interruptible():
+        """Train nothing here while the best trials are verified on the device."""
+        with self.session.machine_lock.measuring(idle=True), self.interrupts.interruptible():
             yield
 
     def _others_at_work(self) -> bool:
-        """Where this process was the first to end, by its time limit."""
-        others = {slot.process for slot in self.reservations.open()} - {"", self.heartbeat.token}
-        return bool(others - self.heartbeat.dead(others))
+        """Return whether this process is not the last one to end, because of its time limit or an interrupt."""
+        return bool(self.shared.living_others(self.shared.reservations.open()))
 
     def _view(self) -> StudyView:
         return read_study(storage_of(self.study), self.plan.study_name)
 
     def _confirm(self) -> None:
-        """Further seeds of the best; a front stands as it was read."""
+        """Re-train the best trials with more seeds; a front stays as it was evaluated."""
         if self._pareto:
             return
         view = self._view()
-        self._settle(view)  # what is known from before counts, whatever becomes of the rest
+        self._settle(view)  # accuracies from before count, even if an interrupt ends what follows
         best = view.ranked[: min(self.settings.confirm, view.counted // SHARE)]
         tell = partial(self._tell, "confirming", None)
-        if retrain(self.study, best, self.plan.evaluator, self.settings.seed, self._last, tell):
+        if retrain(self.study, best, self.plan.evaluator, self.settings.seed, self.local.last, tell):
             self._settle(view)
 
     def _settle(self, view: StudyView) -> None:
@@ -285,7 +263,7 @@ class _Run:
             store_expected(self.study, view.counted, {**view.expected, **rows}, readings)
 
     def _score_of(self, record: Record, accuracy: float) -> float:
-        """By the costs that the search went by."""
+        """Return the score of an accuracy at the costs that the search went by."""
         return self.recorder.score_at(accuracy, [record.costs[target.kept_as] for target in self.settings.targets])
 
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
@@ -300,7 +278,7 @@ class _Run:
         costs, text, begun = self.recorder.estimates(arch), format_text(canonical(arch)), time.monotonic()
         record = Record(-1, "running", text, {name: cost.value for name, cost in costs.items()}, label=label)
         try:
-            for accuracy in self._accuracies(arch):
+            for accuracy in self.local.accuracies(arch):
                 record = attrs.evolve(record, accuracy=accuracy, accuracies=(*record.accuracies, accuracy))
                 self._tell("epoch", record)
         except EvaluationError as error:
@@ -317,24 +295,3 @@ class _Run:
         self.study.set_user_attr(BASELINE, to_stored(record))
         _LOG.debug("Evaluated baseline %s: accuracy %s.", label, record.accuracy)
         self._tell("baseline", record)
-
-    def _last(self, arch: Architecture, evaluator: Evaluator, epochs: int | None = None) -> float:
-        *_, accuracy = self._accuracies(arch, evaluator, epochs)
-        return accuracy
-
-    def _accuracies(
-        self, arch: Architecture, evaluator: Evaluator | None = None, epochs: int | None = None
-    ) -> Iterator[float]:
-        """The evaluator's accuracies by epoch, in this process; at least one.
-
-        Raises:
-            EvaluationError: whatever goes wrong with this architecture; the next one may do better.
-        """
-        single = Single(evaluator or self.plan.evaluator)
-        call = Call(single, arch, arch.resolution, self.settings.seed, epochs or self.settings.epochs)
-        for outcome in self.interrupts.iterate(outcomes(call)):
-            if outcome.reason:
-                problem, _, remedy = outcome.reason.partition("\n  ")
-                raise EvaluationError(problem, remedy)
-            if not outcome.ended:
-                yield outcome.accuracies[-1]

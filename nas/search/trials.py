@@ -1,155 +1,124 @@
-"""A trial from its reservation to its end: what it keeps, and who writes that."""
+"""What the trial loop works on: trials that run, where they come from, who records them, and when to stop."""
 
 import time
-from collections.abc import Mapping
-from datetime import datetime
-from math import isnan
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import optuna
-from attrs import define, field
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from attrs import define, field, frozen
+from optuna.trial import FrozenTrial, TrialState
 
-from nas.arch.code import format_text, parse_text
 from nas.arch.spec import Architecture
-from nas.cost.base import Cost
-from nas.objective import PARETO, make_reward, score
-from nas.samplers.filtered import Proposal
-from nas.search.plan import Plan
+from nas.evaluate.base import Evaluators
+from nas.optuna_private.identity import trial_id
+from nas.search.defaults import RETRIES
 from nas.studies.reservations import Reservation
-from nas.studies.study import versions_now
-from nas.workers.base import Outcome
-
-# What a trial keeps of its architecture, beside each cost by its own name.
-_KEPT = ("arch", "costs", "cost_sources", "cost_spreads", "seed")
+from nas.workers.base import Key, Outcome
 
 
 @define(eq=False)
 class Running:
-    """A trial that is evaluated.
+    """A trial that this process evaluates, or is about to.
 
     Attributes:
-        trial: as it was begun; what it gets in the end is added.
-        arch: its architecture.
-        slot: that it is in; None where it is written when it has ended.
-        handle: Optuna's, for reports by epoch; None likewise.
-        begun: by this process's clock.
+        trial: The trial as it began; its result is added when it ends.
+        arch: Network to evaluate.
+        resolution: Pixels of a side of the images that it is evaluated on.
+        seed: Seed of the evaluation.
+        reservation: Its reservation; None where the trial is only written when it has ended.
+        handle: Optuna's handle, which takes a report for each epoch; None where epochs are not reported.
+        begun: When it began, by this process's clock.
     """
 
     trial: FrozenTrial
     arch: Architecture
+    resolution: int
+    seed: int
     reservation: Reservation | None = None
     handle: optuna.Trial | None = None
     begun: float = field(factory=time.monotonic)
 
     @property
-    def text(self) -> str:
-        """Of its architecture."""
-        return str(self.trial.user_attrs["arch"])
+    def key(self) -> Key:
+        """Key that workers know it by: the text of its network and the database's number of the trial."""
+        return str(self.trial.user_attrs["arch"]), trial_id(self.trial)
 
 
-@define(eq=False)
-class TrialRecorder:
-    """Makes trials of a plan, and writes down how they ended."""
+class TrialSource(Protocol):
+    """Where the trials of a study come from: a sampler, or a fixed list of jobs."""
 
-    plan: Plan
+    def next(self, number: int) -> Running | None:
+        """Return a trial that no process has reserved yet, as far as this one has learned; None where there is none.
 
-    @property
-    def is_pareto(self) -> bool:
-        """Whether trials have two values and no score."""
-        return self.plan.settings.objective == PARETO
+        The trial is not written. Asking again without learning anything returns the same.
 
-    def estimates(self, arch: Architecture) -> dict[str, Cost]:
-        """Costs by name; a target's own, at its precision, goes before a usual one of the same name."""
-        models = dict(self.plan.costs) | {target.kept_as: target.cost for target in self.plan.settings.targets}
-        return {name: model.estimate(arch) for name, model in models.items()}
+        Args:
+            number: Number of trials that are reserved in the study.
+        """
+        ...
 
-    def costs(self, arch: Architecture) -> dict[str, float]:
-        """Their values."""
-        return {name: cost.value for name, cost in self.estimates(arch).items()}
+    def learn(self, trials: Iterable[FrozenTrial]) -> None:
+        """Take in trials of all processes: running ones, and once more when they have ended, killed ones too."""
+        ...
 
-    def score(self, arch: Architecture, accuracy: float) -> float:
-        """Under the objective; of a front under the usual one."""
-        return self.score_at(accuracy, [t.cost.estimate(arch).value for t in self.plan.settings.targets])
+    def avoid(self, running: Running) -> None:
+        """Do not return this trial again: its reservation belongs to another process, or waits to be taken over."""
+        ...
 
-    def score_at(self, accuracy: float, costs: list[float]) -> float:
-        """By costs that are known, one for each target."""
-        settings = self.plan.settings
-        reward = make_reward("soft" if self.is_pareto else settings.objective, settings.w)
-        return score(accuracy, costs, settings.targets, reward)
 
-    def begin(self, proposal: Proposal) -> Running:
-        """A running trial that holds all that is known beforehand."""
-        kept = self._kept(proposal.arch)
-        return self._begin(proposal.arch, proposal.params, proposal.distributions, proposal.system_attrs, kept)
+class Recorder(Protocol):
+    """Makes trials and writes down their results."""
 
     def again(self, trial: FrozenTrial) -> Running:
-        """Another trial of the same architecture, with the costs that were found for the first one."""
-        arch = parse_text(trial.user_attrs["arch"])
-        kept = {name: trial.user_attrs[name] for name in trial.user_attrs.get("costs", {})}
-        kept |= {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
-        return self._begin(arch, trial.params, trial.distributions, trial.system_attrs, kept)
-
-    def _begin(
-        self,
-        arch: Architecture,
-        params: Mapping[str, Any],
-        distributions: Mapping[str, BaseDistribution],
-        sampler_attrs: Mapping[str, Any],
-        kept: Mapping[str, Any],
-    ) -> Running:
-        trial = create_trial(
-            state=TrialState.RUNNING,
-            params=dict(params),
-            distributions=dict(distributions),
-            user_attrs=dict(kept) | {"versions": versions_now()},
-            system_attrs=dict(sampler_attrs),
-        )
-        trial.datetime_start = datetime.now()
-        return Running(trial, arch)
-
-    def _kept(self, arch: Architecture) -> dict[str, Any]:
-        estimates = self.estimates(arch)
-        costs = {name: cost.value for name, cost in estimates.items()}
-        return {
-            "arch": format_text(arch),
-            **costs,
-            "costs": costs,
-            "cost_sources": {name: cost.source for name, cost in estimates.items()},
-            "cost_spreads": spreads(estimates),
-            "seed": self.plan.settings.seed,
-        }
+        """Return a new trial that repeats one whose evaluation was cut short."""
+        ...
 
     def end(self, running: Running, state: TrialState, outcome: Outcome) -> FrozenTrial:
-        """The trial with what came of it."""
-        trial, accuracies = running.trial, outcome.accuracies
-        trial.state, trial.datetime_complete = state, datetime.now()
-        if state == TrialState.COMPLETE:
-            trial.values = self._values(running, accuracies[-1])
-        if running.handle is None and state == TrialState.COMPLETE and not self.is_pareto:
-            trial.intermediate_values[len(accuracies)] = self.score_of(running, accuracies[-1])
-        kept: dict[str, Any] = {"accuracy_by_epoch": list(accuracies), "seconds": outcome.seconds}
-        kept["environment"] = dict(outcome.environment)
-        kept |= {"remarks": dict(outcome.remarks)} if outcome.remarks else {}
-        kept |= {"reason": outcome.reason} if outcome.reason else {}
-        for name, value in kept.items():
-            trial.set_user_attr(name, value)
-        return trial
+        """Return the trial with its result added."""
+        ...
 
-    def score_of(self, running: Running, accuracy: float) -> float:
-        """By the costs that the trial keeps."""
-        return self.score_at(accuracy, self._limited(running))
-
-    def _values(self, running: Running, accuracy: float) -> list[float]:
-        return [accuracy, self._limited(running)[0]] if self.is_pareto else [self.score_of(running, accuracy)]
-
-    def _limited(self, running: Running) -> list[float]:
-        """What the targets limit."""
-        costs = running.trial.user_attrs["costs"]
-        return [costs[target.kept_as] for target in self.plan.settings.targets]
+    def reported(self, running: Running, accuracy: float) -> float | None:
+        """Return the value that pruners compare after an epoch, None where the study prunes nothing."""
+        ...
 
 
-def spreads(estimates: Mapping[str, Cost]) -> dict[str, float | None]:
-    """Of what is not exact; None where it is not known."""
-    return {name: None if isnan(cost.spread) else cost.spread for name, cost in estimates.items() if cost.spread != 0}
+@frozen
+class Evaluation:
+    """How the trials of a study are evaluated.
+
+    Attributes:
+        evaluators: Evaluators by resolution and seed.
+        epochs: Number of epochs, at most.
+        by_epoch: Whether each epoch is reported, so that unpromising trials can be stopped.
+    """
+
+    evaluators: Evaluators
+    epochs: int
+    by_epoch: bool = False
+
+
+def _never() -> bool:
+    return False
+
+
+@frozen
+class Limits:
+    """When this process begins no more trials, and how it treats those of others.
+
+    Attributes:
+        retries: How often a trial whose process was ended is begun again, before it fails.
+        trials: Number of trials that the study shall have; None for as many as the source returns.
+        patience: Number of trials in a row without a better one, after which the search stops; None for no limit.
+        is_late: Whether the time is over.
+        quick_s: A trial that is likely to take less than so many seconds is only written when it has ended.
+        keys: Reservations that concern this process, by their keys; None for all of the study.
+        waits: Whether to wait for the trials of other processes before coming to an end.
+    """
+
+    retries: int = RETRIES
+    trials: int | None = None
+    patience: int | None = None
+    is_late: Callable[[], bool] = _never
+    quick_s: float = 0.0
+    keys: frozenset[str] | None = None
+    waits: bool = True

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from time import time
 from typing import Any
 
 from attrs import frozen
@@ -14,7 +13,6 @@ from nas.studies.bulk_storage import BulkStorage
 from nas.studies.failures import explained
 from nas.studies.heartbeats import GRACE_S
 from nas.studies.journal_files import journal_folder, journal_path
-from nas.studies.lease import RUNNER
 from nas.studies.opening import open_uncached
 from nas.studies.process_identity import describe_process, is_alive
 from nas.studies.tables import LOCKS, PROCESSES, RESERVATIONS, in_transaction, make_tables, now
@@ -98,7 +96,6 @@ def find_deletable(url: str, name: str) -> Deletable:
                 f"study {name} in {mask(url)} was not made by nas, which deletes its own studies alone",
                 "delete it with the tool that made it, for example `optuna delete-study`",
             )
-        _refuse_leased(name, studies[name].user_attrs)
         study_id = storage.get_study_id_from_name(name)
         make_tables(storage)
         in_transaction(storage, lambda session: _check_unused(storage, session, study_id, name))
@@ -138,14 +135,6 @@ def _check_unused(storage: BulkStorage, session: Session, study_id: int, name: s
         alive = is_alive(token)
         if alive or (alive is None and is_recent):
             raise _in_use(name, token)
-
-
-def _refuse_leased(name: str, attributes: Mapping[str, Any]) -> None:
-    """Raise an error if a process has the study for itself, as training runs of `nas scale` and `nas check` do."""
-    held = attributes.get(RUNNER) or {}
-    alive = is_alive(held["runner"]) if held.get("runner") else False
-    if alive or (alive is None and time() - held.get("beat", 0.0) < held.get("lasts_s", GRACE_S)):
-        raise _in_use(name, held["runner"])
 
 
 def _in_use(name: str, token: str) -> StudyError:

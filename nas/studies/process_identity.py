@@ -64,7 +64,3 @@ def is_alive(token: str) -> bool | None:
         return False
     except psutil.AccessDenied:  # another user's process: it exists
         return True
-
-
-# The names by which `nas.studies.lease` and its tests import these functions; they are removed together with it.
-runner, shown, _start = this_process, describe_process, _start_time

@@ -8,18 +8,16 @@ accuracies and seconds from its end. All of these are user attributes, which any
 import logging
 import platform
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import optuna
 from attrs import evolve
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
 from nas.objective import Direction
-from nas.optuna_private.identity import storage_of, study_id, trial_id
+from nas.optuna_private.identity import study_id
 from nas.optuna_private.storage import backend_of
 from nas.studies.failures import explained
 from nas.studies.records import (
@@ -209,19 +207,3 @@ def read_trial(trial: FrozenTrial) -> Record:
 def _state(trial: FrozenTrial) -> str:
     names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     return KILLED if KILLED in trial.user_attrs else names.get(trial.state, "running")
-
-
-def kill_running(study: optuna.Study) -> int:
-    """End the trials that still run in a study on which no process works, and return how many there were."""
-    left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    for trial in left:
-        kill(study, trial_id(trial), trial.number, "its process ended before it did")
-    return len(left)
-
-
-def kill(study: optuna.Study, trial_id: int, number: int, reason: str) -> None:
-    """End a trial that was interrupted; a trial that has just ended is left unchanged."""
-    with suppress(UpdateFinishedTrialError):
-        storage_of(study).set_trial_user_attr(trial_id, "reason", reason)
-        storage_of(study).set_trial_user_attr(trial_id, KILLED, True)
-        study.tell(number, state=TrialState.FAIL)

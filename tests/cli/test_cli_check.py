@@ -1,6 +1,7 @@
 """`nas check`: evaluators beside a table of accuracies, and beside longer trainings."""
 
 import csv
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from scipy.stats import kendalltau
 
@@ -15,7 +17,7 @@ from nas.arch.code import parse_text
 from nas.cli.scale import training as scale_training
 from nas.cost.analytic import cost
 from nas.space.files import find_space
-from tests.cli.conftest import Nas, Ran
+from tests.cli.conftest import FAKE, SECONDS, Nas, Ran
 from tests.cli.fake_nas import make_evaluators
 from tests.search.fake_trainings import FakeEvaluators, failing, final
 
@@ -138,6 +140,27 @@ def test_time_that_is_up_is_told_and_nothing_is_lost(here: Here) -> None:
     assert len(good(here(*SPACE, *SHORT, "--networks", "8", "--json"))["networks"]) == 8
 
 
+@pytest.mark.slow
+def test_two_commands_at_once_share_a_check(nas: Nas, here: Here) -> None:
+    asked = (*SPACE, *SHORT, "--networks", "8", "--evaluator", "train", "--study", "mine", "--json")
+    both = [nas.start(*asked, module=FAKE, NAS_FAKE_SECONDS="0.1") for _ in range(2)]
+    told = [process.communicate(timeout=SECONDS) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    first, second, alone = *(json.loads(out) for out, _ in told), good(here(*asked[:-3], "--study", "other", "--json"))
+    assert first["networks"] == second["networks"] == alone["networks"]
+    url = f"sqlite:///{nas.folder / 'nas.db'}"
+    counts = {
+        name: len(optuna.load_study(storage=url, study_name=name).trials) for name in optuna.get_all_study_names(url)
+    }
+    assert [count for name, count in counts.items() if name.startswith("mine: ")] == [2 * 8] * 2
+
+
+def test_several_workers_check_the_same(nas: Nas, here: Here) -> None:
+    asked = (*SPACE, *SHORT, "--networks", "5", "--evaluator", "train", "--json")
+    ran = nas.fake(*asked, "--workers", "2", "--study", "two")
+    assert good(ran)["networks"] == good(here(*asked))["networks"]
+
+
 def test_networks_lie_below_the_target(here: Here) -> None:
     found = good(
         here(*TABLE, "--evaluator", "python:own:by_channels", "--target", "flops=700k", "--networks", "6", "--json")
@@ -186,6 +209,7 @@ def test_a_page_and_studies(here: Here, nas: Nas) -> None:
         (("--evaluator", "train", "--truth", "train:resolution=16,epochs=1"), ("are the same evaluator",)),
         (("--evaluator", "train", "--evaluator", "train:epochs=1"), ("train and train:epochs=1 are the same",)),
         (("--truth", "table:none.csv"), ("none.csv",)),
+        (("--trial-gpus", "1"), ("--trial-gpus says nothing to --engine processes",)),
         (("--target", "flops=1k"), ("target flops=1k cannot be met",)),
         (("--target", "latency=8ms"), ("a check draws networks by what they cost, and measures none",)),
         (("--fix", "stage1.kernel"), ("is not of the form CHOICE=OPTION",)),

@@ -1,6 +1,10 @@
 """`nas scale --fit` and `--compare`: the command as users run it."""
 
+import json
+import re
 import shlex
+import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +18,11 @@ from nas.cli.scale import training as scale_training
 from nas.cost.analytic import cost
 from nas.scaling.grow import pixels
 from nas.scaling.rules import own
-from tests.cli.conftest import Nas, Ran
+from tests.cli.conftest import FAKE, SECONDS, Nas, Ran
 from tests.cli.fake_nas import make_evaluators
 from tests.report.browser import find_browser
 from tests.search.fake_trainings import final
+from tests.workers.ray_nodes import Nodes, installed
 
 SMALL = ("scale", "mnasnet-small")
 TRAIN = ("--proxy-resolution", "8", "--epochs", "1")
@@ -140,6 +145,67 @@ def test_workers_find_the_same(nas: Nas, here: Here) -> None:
     assert both.err.count(" px, seed ") == 6
 
 
+@pytest.mark.slow
+def test_two_commands_at_once_share_a_fit(nas: Nas, here: Here) -> None:
+    both = [nas.start(*FIT, "--study", "two", "--json", module=FAKE, NAS_FAKE_SECONDS="0.3") for _ in range(2)]
+    told = [process.communicate(timeout=SECONDS) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert json.loads(told[0][0]) == json.loads(told[1][0])
+    assert sum(err.count(" px, seed ") for _, err in told) == 6
+    assert len(optuna.load_study(storage=f"sqlite:///{nas.folder / 'nas.db'}", study_name="two").trials) == 6
+    alone = good(here(*FIT, "--json"))["fits"][0]
+    assert {**json.loads(told[0][0])["fits"][0], "study": ""} == {**alone, "study": ""}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [FIT, COMPARE])
+def test_an_interrupted_command_finishes_what_runs_and_goes_on(nas: Nas, here: Here, command: tuple[str, ...]) -> None:
+    process = nas.start(*command, "--study", "cut", module=FAKE, NAS_FAKE_SECONDS="1.5")
+    assert process.stderr is not None
+    while "trainings are done" not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (130, "")
+    assert "finishing 1 trial; press Ctrl-C again to leave at once" in err
+    assert "stopped; the same command goes on with study cut" in err
+    states = [
+        trial.state.name
+        for trial in optuna.load_study(storage=f"sqlite:///{nas.folder / 'nas.db'}", study_name="cut").trials
+    ]
+    assert states == ["COMPLETE"]
+    again = here(*command, "--study", "cut")
+    assert again.code == 0
+    assert re.search(r"^1 of \d+ trainings are done", again.err, re.MULTILINE)
+
+
+def test_a_fit_has_a_journal_and_is_restored(here: Here, nas: Nas) -> None:
+    fit = good(here(*FIT, "--study", "mine", "--json"))["fits"][0]
+    assert len((nas.folder / "nas-trials" / "mine.jsonl").read_bytes().splitlines()) > 6
+    (nas.folder / "nas.db").unlink()
+    assert here("studies", "restore", "--into", "nas.db").code == 0
+    again = here(*FIT, "--study", "mine", "--json")
+    assert good(again)["fits"][0] == fit
+    assert " px, seed " not in again.err
+
+
+@pytest.mark.slow
+def test_a_fit_on_a_ray_cluster(nas: Nas, here: Here) -> None:
+    """Its training runs are told as those of one process are, with the same results."""
+    installed()
+    nodes = Nodes()
+    try:
+        nodes.add(cpus=2)
+        nodes.wait_for_head()
+        ran = nas.fake(*FIT, "--engine", "ray", "--address", nodes.address, "--study", "ray", "--json")
+    finally:
+        nodes.stop()
+    alone = good(here(*FIT, "--json"))["fits"][0]
+    assert {**good(ran)["fits"][0], "study": ""} == {**alone, "study": ""}
+    assert ran.err.count(" px, seed ") == 6
+
+
 def test_a_fit_without_a_network_says_why(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_FAKE_FAILS", "1")
     ran = here(*FIT)
@@ -205,6 +271,8 @@ REFUSED = {
     "unknown rule": ((*COMPARE, "--rule", "deeper"), ("no rule is called 'deeper'",)),
     "budget below": ((*SMALL, "--compare", "--budget", "flops=1k"), ("below the smallest network",)),
     "budget of a device": ((*SMALL, "--compare", "--budget", "latency=5ms"), ("about a device", "--device cpu")),
+    "phi with an engine": ((*SMALL, "--phi", "1", "--engine", "ray"), ("--engine has no meaning for --phi",)),
+    "cores of Ray alone": ((*FIT, "--trial-cpus", "2"), ("--trial-cpus says nothing to --engine processes",)),
     "unknown network": (("scale", "nothere", "--fit"), ("no preset and no file",)),
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import attrs
 import pytest
@@ -31,6 +32,12 @@ def test_an_evaluator_has_the_requested_resolution_and_seed() -> None:
 
 def test_images_of_a_resolution_are_loaded_once() -> None:
     assert SMALL.at(8, 0).data is SMALL.at(8, 1).data
+
+
+def test_images_may_be_read_from_another_place_than_the_study_names(tmp_path: Path) -> None:
+    moved = TrainEvaluators(str(tmp_path / "photos"), images=200, device="cpu", place="digits")
+    assert moved.at(8, 0).data is SMALL.at(8, 0).data
+    assert moved.describe() == {**SMALL.describe(), "data": str(tmp_path / "photos")}
 
 
 def test_evaluators_have_the_recipe() -> None:

@@ -6,17 +6,17 @@ from scipy.stats import kendalltau
 
 from nas.errors import EvaluationError
 from nas.fidelity.check import Check, compare
-from nas.fidelity.collect import Verdicts
-from nas.search.scoring import Score
+from nas.fidelity.collect import Evaluations
+from nas.search.job import JobResult
 
 
-def verdicts(rows: np.ndarray, seconds: float = 1.0) -> Verdicts:
+def verdicts(rows: np.ndarray, seconds: float = 1.0) -> Evaluations:
     """Of rows by seed and network; NaN is none."""
-    said = Verdicts()
+    said = Evaluations()
     for seed, row in enumerate(rows):
         for number, accuracy in enumerate(row):
             if not np.isnan(accuracy):
-                said.add(number, seed, Score(float(accuracy), seconds))
+                said.add(number, seed, JobResult(float(accuracy), seconds))
     return said
 
 
@@ -25,7 +25,7 @@ def _true() -> np.ndarray:
     return np.linspace(0.5, 0.9, 40)
 
 
-def beside(true: np.ndarray, **said: Verdicts) -> Check:
+def beside(true: np.ndarray, **said: Evaluations) -> Check:
     return compare(said, {number: [float(accuracy)] for number, accuracy in enumerate(true)})
 
 
@@ -35,12 +35,12 @@ def noisy(true: np.ndarray, noise: float, seeds: int = 2) -> np.ndarray:
 
 def test_figures_of_an_evaluator(true: np.ndarray) -> None:
     rows = noisy(true, 0.1)
-    (one,) = beside(true, cheap=verdicts(rows, 3.0)).standings
+    (one,) = beside(true, cheap=verdicts(rows, 3.0)).agreements
     taus = [kendalltau(row, true).statistic for row in rows]
     assert one.tau.value == pytest.approx(np.mean(taus))
     assert one.pairs_right == pytest.approx((1 + np.mean(taus)) / 2)
     assert one.noise == pytest.approx(np.sqrt(((rows[0] - rows[1]) ** 2).mean() / 2))
-    assert one.lost == pytest.approx(np.mean([true.max() - true[row.argmax()] for row in rows]))
+    assert one.regret == pytest.approx(np.mean([true.max() - true[row.argmax()] for row in rows]))
     assert (one.networks, one.failed, one.seconds) == (40, 0, 3.0)
 
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_told_from_the_best_is_listed_by_its_price(true: np.ndarr
     assert check.best is not None
     assert check.best.name in ("best", "cheaper")
     assert [one.name for one in check.not_told_from_best] == ["cheaper", "best"]
-    by_name = {one.name: one for one in check.standings}
+    by_name = {one.name: one for one in check.agreements}
     assert (by_name["poor"].as_good or 0) < 0.01
     assert not by_name["guess"].better_than_chance
 
@@ -65,35 +65,35 @@ def test_networks_that_one_of_two_did_not_judge_are_left_out_of_their_comparison
     few = noisy(true, 0.01, 1)
     few[:, 12:] = np.nan
     check = beside(true, few=verdicts(few), whole=verdicts(noisy(true, 0.03, 1)))
-    assert [one.networks for one in check.standings] == [12, 40]
-    assert all((one.as_good or 0) > 0.05 for one in check.standings)
+    assert [one.networks for one in check.agreements] == [12, 40]
+    assert all((one.as_good or 0) > 0.05 for one in check.agreements)
 
 
 def test_evaluators_of_other_networks_are_not_compared_with_each_other(true: np.ndarray) -> None:
     first, last = noisy(true, 0.01, 1), noisy(true, 0.02, 1)
     first[:, 20:], last[:, :18] = np.nan, np.nan
     check = beside(true, first=verdicts(first), last=verdicts(last))
-    assert sorted((one.as_good is None) for one in check.standings) == [False, True]
+    assert sorted((one.as_good is None) for one in check.agreements) == [False, True]
 
 
 def test_an_evaluator_that_says_the_same_of_all_has_no_rank(true: np.ndarray) -> None:
     check = beside(true, same=verdicts(np.full((1, 40), 0.5)))
     assert check.best is None
     assert check.not_told_from_best == ()
-    assert check.standings[0].lost == pytest.approx(true.max() - true.mean())
+    assert check.agreements[0].regret == pytest.approx(true.max() - true.mean())
 
 
 def test_one_with_fewer_than_five_networks_is_left_out(true: np.ndarray) -> None:
     rows = noisy(true, 0.1, 1)
     rows[:, 4:] = np.nan
-    assert beside(true, few=verdicts(rows)).standings == ()
+    assert beside(true, few=verdicts(rows)).agreements == ()
 
 
 def test_readings_of_the_truth_and_what_they_allow(true: np.ndarray) -> None:
     readings = noisy(true, 0.05, 3)
     truth = {number: list(map(float, readings[: 2 + number % 2, number])) for number in range(40)}
     check = compare({}, truth)
-    assert check.readings == (2, 3)
+    assert check.repeats == (2, 3)
     assert check.truth_noise == pytest.approx(0.05, rel=0.2)
     assert check.ceiling is not None
     assert 0.7 < check.ceiling < 0.98

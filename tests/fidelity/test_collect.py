@@ -1,7 +1,7 @@
-"""Verdicts of several evaluators on the same networks, kept, cut short and gone on with."""
+"""Evaluations of several evaluators on the same networks, kept, cut short and gone on with."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import optuna
@@ -9,10 +9,13 @@ import pytest
 
 from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, StudyError
-from nas.fidelity.collect import Source, Verdicts, collect
-from nas.search.scoring import Score, Scoring, open_scoring
+from nas.fidelity.collect import CheckedEvaluator, Evaluations, collect
+from nas.search.job import JobResult
+from nas.search.job_study import JobStudy, open_job_study
+from nas.search.session import open_session
+from nas.workers.base import Here
 from tests.search.fake_trainings import Course, FakeEvaluators, failing, final, rising
-from tests.search.test_scoring import network
+from tests.search.test_job_study import network
 
 ARCHS = [network(8 * i) for i in range(1, 8)]
 
@@ -23,8 +26,16 @@ def _url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'nas.db'}"
 
 
-def opener(url: str) -> Callable[[Source], AbstractContextManager[Scoring]]:
-    return lambda source: open_scoring(source.name, {"kind": "check"}, source.evaluators, source.epochs, storage=url)
+def opener(url: str) -> Callable[[CheckedEvaluator], AbstractContextManager[JobStudy]]:
+    @contextmanager
+    def opened(one: CheckedEvaluator) -> Iterator[JobStudy]:
+        with (
+            open_session(Here()) as session,
+            open_job_study(one.name, {"kind": "check"}, one.evaluators, one.epochs, session, storage=url) as study,
+        ):
+            yield study
+
+    return opened
 
 
 class Counted:
@@ -38,8 +49,10 @@ class Counted:
         return self.course(arch, resolution, seed, epochs)
 
 
-def source(course: Course, name: str = "cheap", seeds: Sequence[int] = (0, 1), networks: int | None = None) -> Source:
-    return Source(name, FakeEvaluators(course), 2, 16, seeds, networks)
+def source(
+    course: Course, name: str = "cheap", seeds: Sequence[int] = (0, 1), networks: int | None = None
+) -> CheckedEvaluator:
+    return CheckedEvaluator(name, FakeEvaluators(course), 2, 16, seeds, networks)
 
 
 def test_every_network_has_a_verdict_of_every_seed(url: str) -> None:
@@ -116,12 +129,12 @@ def test_one_failure_after_another_ends_it(url: str) -> None:
         raise EvaluationError("no memory")
 
     with pytest.raises(StudyError, match="no memory"):
-        collect([Source("cheap", FakeEvaluators(all_fail))], ARCHS, opener(url), 600)
+        collect([CheckedEvaluator("cheap", FakeEvaluators(all_fail))], ARCHS, opener(url), 600)
 
 
 def test_progress_counts_networks_and_rounds(url: str) -> None:
     told: list[int] = []
-    collect([source(rising)], ARCHS, opener(url), 600, judged=lambda done, _left: told.append(done))
+    collect([source(rising)], ARCHS, opener(url), 600, progressed=lambda done, _left: told.append(done))
     assert told == [4, 7, 11, 14]
 
 
@@ -131,24 +144,34 @@ def test_more_may_be_judged_at_once(url: str) -> None:
     assert told == [6, 7, 13, 14]
 
 
-def verdicts_of(*pairs: tuple[int, int]) -> Verdicts:
-    said = Verdicts()
+def test_the_order_of_arrival_changes_nothing() -> None:
+    mixed, ordered = evaluations_of((2, 1), (0, 1), (2, 0), (0, 0)), evaluations_of((0, 0), (0, 1), (2, 0), (2, 1))
+    for number in (3, 1):
+        mixed.add(number, 0, JobResult(None, 0.0, f"{number}"))
+    mixed.sort()
+    assert list(mixed.accuracies.items()) == list(ordered.accuracies.items())
+    assert [list(row) for row in mixed.accuracies.values()] == [[0, 1], [0, 1]]
+    assert list(mixed.reasons) == [1, 3]
+
+
+def evaluations_of(*pairs: tuple[int, int]) -> Evaluations:
+    said = Evaluations()
     for number, seed in pairs:
-        said.add(number, seed, Score(number / 8 + seed / 64, 2.0 + seed))
+        said.add(number, seed, JobResult(number / 8 + seed / 64, 2.0 + seed))
     return said
 
 
 def test_a_network_without_a_seed_is_left_out_where_most_have_all() -> None:
-    said = verdicts_of((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0))
+    said = evaluations_of((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0))
     assert said.complete(range(5)) == ([0, 1, 2], [[0, 8 / 64, 16 / 64], [1 / 64, 9 / 64, 17 / 64]])
 
 
 def test_one_seed_counts_where_few_networks_have_all() -> None:
-    said = verdicts_of((0, 0), (1, 0), (2, 1), (0, 1), (3, 0))
+    said = evaluations_of((0, 0), (1, 0), (2, 1), (0, 1), (3, 0))
     assert said.complete(range(5)) == ([0, 1, 3], [[0, 8 / 64, 24 / 64]])
 
 
 def test_without_verdicts_there_is_nothing_to_compare() -> None:
-    assert Verdicts().complete(range(5)) == ([], [])
-    assert Verdicts().seconds_each is None
-    assert verdicts_of((0, 0), (1, 0), (2, 1)).seconds_each == 2.0
+    assert Evaluations().complete(range(5)) == ([], [])
+    assert Evaluations().seconds_each is None
+    assert evaluations_of((0, 0), (1, 0), (2, 1)).seconds_each == 2.0

@@ -11,7 +11,9 @@ import pytest
 from nas.scaling.compare import Compared, compare, comparison_settings
 from nas.scaling.grow import Scaled, scale
 from nas.scaling.rules import Factors, parse_rule
-from nas.search.scoring import open_scoring
+from nas.search.job_study import open_job_study
+from nas.search.session import open_session
+from nas.workers.base import Here
 from tests.scaling.trainings import BASE, PROXY, Broken, Hill, Memory, Shape, shape_of
 from tests.search.fake_trainings import Course, FakeEvaluators, final, rising
 
@@ -21,7 +23,7 @@ SEEDS = (3, 4, 5)
 
 
 def run(course: Course = rising, members: list[Scaled] = MEMBERS, memory: Memory | None = None) -> tuple[Compared, ...]:
-    return compare(members, PROXY, SEEDS, (memory or Memory(course)).scoring)
+    return compare(members, PROXY, SEEDS, (memory or Memory(course)).study)
 
 
 def test_means_and_spreads_are_those_of_the_seeds() -> None:
@@ -83,14 +85,14 @@ def test_what_fails_is_left_out_of_the_mean_with_its_reason() -> None:
 
 
 def test_a_single_seed_has_no_spread() -> None:
-    (one,) = compare([SELF], PROXY, (3,), Memory(rising).scoring)
+    (one,) = compare([SELF], PROXY, (3,), Memory(rising).study)
     assert one.accuracy == pytest.approx(final(BASE, PROXY, 3))
     assert one.spread is None
 
 
 def test_spreads_are_those_of_the_noise() -> None:
     seeds = range(200)
-    (one,) = compare([SELF], PROXY, seeds, Memory(Hill((1.0, 1.0, 1.0), noise=0.01, height=0.5)).scoring)
+    (one,) = compare([SELF], PROXY, seeds, Memory(Hill((1.0, 1.0, 1.0), noise=0.01, height=0.5)).study)
     far = NormalDist().inv_cdf(0.9999)  # of the mean of 200, and of their deviation
     assert one.accuracy == pytest.approx(0.5, abs=far * 0.01 / math.sqrt(200))
     assert one.spread == pytest.approx(0.01, rel=far / math.sqrt(2 * 199))
@@ -101,7 +103,10 @@ def test_a_comparison_in_a_study_is_the_same_and_takes_more_seeds() -> None:
     kept = comparison_settings(BASE, PROXY, ("stem", "head"))
     assert json.loads(json.dumps(kept, allow_nan=False)) == kept
     assert kept == comparison_settings(BASE, PROXY, ("head", "stem")) != comparison_settings(BASE, PROXY, ())
-    with open_scoring("compare", kept, FakeEvaluators(), 1, storage="sqlite://") as opened:
+    with (
+        open_session(Here()) as session,
+        open_job_study("compare", kept, FakeEvaluators(), 1, session, storage="sqlite://") as opened,
+    ):
         compare(MEMBERS, PROXY, SEEDS[:1], opened)
         assert len(opened.study.trials) == len(MEMBERS)
         assert compare(MEMBERS, PROXY, SEEDS, opened) == run()

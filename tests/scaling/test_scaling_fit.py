@@ -17,7 +17,9 @@ from nas.errors import NasError, ScalingError
 from nas.scaling.fit import Candidate, Fit, FitSettings, Fitted, candidates, distinct, fit, fit_settings, grid, judge
 from nas.scaling.fit import pooled_noise as pooled
 from nas.scaling.rules import PowerRule
-from nas.search.scoring import open_scoring
+from nas.search.job_study import open_job_study
+from nas.search.session import open_session
+from nas.workers.base import Here
 from tests.scaling.trainings import BASE, LAYERS, PROXY, Broken, Hill, Memory, Shape, macs_of, rule_shape, shape_of
 from tests.search.fake_trainings import Course, FakeEvaluators, rising
 
@@ -32,8 +34,8 @@ def costs_of(archs: Sequence[Architecture]) -> list[Cost]:
 
 def run(course: Course, base: Architecture = BASE, memory: Memory | None = None, **given: Any) -> Fit:
     settings = FitSettings(**{**COARSE, **given})
-    scoring = (memory or Memory(course)).scoring
-    return fit(candidates(base, settings), settings, scoring, MACS, costs_of)
+    study = (memory or Memory(course)).study
+    return fit(candidates(base, settings), settings, study, MACS, costs_of)
 
 
 def shape(fitted: Fitted) -> Shape:
@@ -175,7 +177,7 @@ def test_a_tie_is_broken_by_what_the_device_takes() -> None:
 
     settings = FitSettings(**COARSE, w=0.0)
     memory = Memory(Hill((1.2, 1.1, 1.2), noise=0.1, height=0.5))
-    done = fit(candidates(BASE, settings), settings, memory.scoring, MACS, costs)
+    done = fit(candidates(BASE, settings), settings, memory.study, MACS, costs)
     assert asked == [[one.candidate.scaled.arch for one in done.tied]]
     assert len(done.tied) > 1
     assert done.winner is max(done.tied, key=lambda one: macs_of(*shape(one)))
@@ -186,7 +188,7 @@ def test_nothing_is_measured_where_nothing_is_tied() -> None:
         raise AssertionError("measured")
 
     settings = FitSettings(**COARSE)
-    fit(candidates(BASE, settings), settings, Memory(Hill(TOPS[0])).scoring, MACS, costs)
+    fit(candidates(BASE, settings), settings, Memory(Hill(TOPS[0])).study, MACS, costs)
 
 
 def test_the_best_few_get_all_seeds_and_the_others_one() -> None:
@@ -289,7 +291,11 @@ def test_a_fit_in_a_study_is_the_same_and_goes_on() -> None:
     hill = Hill((1.2, 1.1, 1.2), noise=0.01)
     settings = FitSettings(proxy_resolution=PROXY, step=0.2)
     found = candidates(BASE, settings)
-    with open_scoring("fit", fit_settings(BASE, settings, ()), FakeEvaluators(hill), 1, storage="sqlite://") as opened:
+    kept = fit_settings(BASE, settings, ())
+    with (
+        open_session(Here()) as session,
+        open_job_study("fit", kept, FakeEvaluators(hill), 1, session, storage="sqlite://") as opened,
+    ):
         first = fit(found, settings, opened, MACS, costs_of)
         count = len(opened.study.trials)
         assert fit(found, settings, opened, MACS, costs_of) == first

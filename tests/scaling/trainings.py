@@ -11,7 +11,8 @@ from nas.arch.code import format_text, parse_text
 from nas.arch.spec import Architecture
 from nas.errors import EvaluationError
 from nas.scaling.rules import PowerRule
-from nas.search.scoring import Job, Score, Scoring
+from nas.search.job import Job, JobResult
+from nas.search.job_study import JobStudy
 from nas.workers.base import Call, Key, outcomes
 from tests.search.fake_trainings import Course, FakeEvaluators
 
@@ -72,21 +73,21 @@ class Broken:
 
 @define
 class Memory:
-    """What `fit` and `compare` use of a `Scoring`, without a study; notes what it trains."""
+    """What `fit` and `compare` use of a `JobStudy`, without a database; notes what it trains."""
 
     course: Course
-    known: dict[Key, Score] = field(factory=dict)
+    known: dict[Key, JobResult] = field(factory=dict)
     trained: list[Job] = field(factory=list)
 
-    def score(self, jobs: Iterable[Job]) -> dict[Key, Score]:
+    def evaluate(self, jobs: Iterable[Job]) -> dict[Key, JobResult]:
         wanted = list(jobs)
         for job in wanted:
             if job.key not in self.known:
                 *_, last = outcomes(Call(FakeEvaluators(self.course), job.arch, job.resolution, job.seed, 1))
-                self.known[job.key] = Score(None if last.reason else last.accuracies[-1], 1.0, last.reason)
+                self.known[job.key] = JobResult(None if last.reason else last.accuracies[-1], 1.0, last.reason)
                 self.trained.append(job)
         return {job.key: self.known[job.key] for job in wanted}
 
     @property
-    def scoring(self) -> Scoring:
-        return cast(Scoring, self)
+    def study(self) -> JobStudy:
+        return cast(JobStudy, self)

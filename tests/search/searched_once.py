@@ -3,8 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from tests.search import test_killed, test_scoring
+from tests.search import test_job_study, test_killed
 
 with tempfile.TemporaryDirectory() as folder:
     test_killed.go(f"sqlite:///{Path(folder) / 'killed.db'}")
-    test_scoring.go(f"sqlite:///{Path(folder) / 'scoring.db'}")
+    test_job_study.go(f"sqlite:///{Path(folder) / 'jobs.db'}")

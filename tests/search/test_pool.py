@@ -13,8 +13,9 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED, cost
 from nas.cost.target import parse_target
 from nas.errors import StudyError, TargetError
+from nas.search.events import Event
 from nas.search.plan import find_pool, plan
-from nas.search.run import Event, search
+from nas.search.run import search
 from nas.search.settings import Settings
 from nas.space.files import find_space
 from nas.studies.records import StudyView

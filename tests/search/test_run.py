@@ -22,8 +22,9 @@ from nas.errors import NasError, StudyError, TargetError
 from nas.evaluate.base import Evaluator
 from nas.objective import make_reward, score
 from nas.samplers.defaults import SAMPLER_NAMES
+from nas.search.events import Event
 from nas.search.plan import plan
-from nas.search.run import Event, search
+from nas.search.run import search
 from nas.search.settings import Settings, default_study_name
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space

@@ -18,8 +18,9 @@ from nas.samplers.cost_range import Picks
 from nas.samplers.encoding import Encoder, Floats
 from nas.samplers.prior_scores import PriorScores
 from nas.samplers.surrogate import Terms, condition, fit_weights
+from nas.search.events import Event
 from nas.search.plan import plan
-from nas.search.run import Event, search
+from nas.search.run import search
 from nas.search.screening import SCREENED, Screen
 from nas.search.settings import Settings
 from nas.space.files import find_space

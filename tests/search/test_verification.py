@@ -14,7 +14,8 @@ from nas.cost.analytic import COUNTED, PARAMS
 from nas.cost.base import ChainCostModel, Cost, Target
 from nas.cost.target import parse_target
 from nas.errors import DeviceError, StudyError
-from nas.search.run import Event, search
+from nas.search.events import Event
+from nas.search.run import search
 from nas.search.settings import Settings
 from nas.search.verification import MOST, WANTED
 from nas.space.decode import SearchSpace

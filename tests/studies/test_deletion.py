@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 
@@ -15,11 +14,10 @@ from nas.errors import StudyError
 from nas.studies.bulk_storage import BulkStorage
 from nas.studies.deletion import find_deletable
 from nas.studies.heartbeats import GRACE_S, Heartbeat
-from nas.studies.lease import RUNNER, Lease
 from nas.studies.locks import Lock
 from nas.studies.opening import open_storage
 from nas.studies.process_identity import number_space
-from nas.studies.process_identity import runner as this_process
+from nas.studies.process_identity import this_process as this_process
 from nas.studies.reservations import Reservations
 from nas.studies.restore import restore
 from nas.studies.tables import LOCKS, META, PROCESSES, RESERVATIONS, backend, in_transaction, make_tables, now
@@ -171,7 +169,8 @@ def test_a_machine_that_was_silent_for_long_holds_nothing_up(url: str) -> None:
 
 def test_a_process_that_was_killed_holds_nothing_up(url: str) -> None:
     code = (
-        "import sys, time; from nas.studies.process_identity import runner; print(runner(), flush=True); time.sleep(99)"
+        "import time; from nas.studies.process_identity import this_process; "
+        "print(this_process(), flush=True); time.sleep(99)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -189,22 +188,6 @@ def test_a_process_that_works_at_another_study_holds_nothing_up(url: str) -> Non
     other = make_study(url, "other", runner=this_process())
     with Heartbeat(backend(other._storage)):
         delete(url)
-
-
-def test_training_runs_of_one_process_are_refused_while_it_has_them(url: str) -> None:
-    study = make_study(url, trials=0)
-    held = {"runner": ELSEWHERE, "beat": time.time(), "lasts_s": 600.0}
-    study.set_user_attr(RUNNER, held)
-    with pytest.raises(StudyError, match="process 7 on another-machine is using study demo"):
-        find_deletable(url, "demo")
-    study.set_user_attr(RUNNER, {**held, "beat": time.time() - 601})
-    find_deletable(url, "demo")
-    lease = Lease(study)
-    lease.take()
-    with pytest.raises(StudyError, match="is using study demo"):
-        find_deletable(url, "demo")
-    lease.end()
-    delete(url)
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:

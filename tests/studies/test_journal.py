@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
 from nas.optuna_private.identity import study_id
-from nas.search.scoring import scoring_names
+from nas.search.job_study import job_study_names
 from nas.studies.bulk_storage import BulkStorage
 from nas.studies.journal_files import append, create, database_file, journal_folder, journal_path, journals, read_lines
 from nas.studies.journal_text import (
@@ -524,7 +524,7 @@ def test_studies_of_training_runs_are_restored_as_well(tmp_path: Path) -> None:
     run_one(study)
     study.set_user_attr("nas:again", [0])
     new = open_storage(restored(tmp_path))
-    assert scoring_names(new) == ("fit",)
+    assert job_study_names(new) == ("fit",)
     assert open_study(new, "fit", ["maximize"], {"epochs": 1}, kept_as="nas:scoring").user_attrs["nas:again"] == [0]
 
 

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.optuna_private.identity import storage_of, study_id
 from nas.studies.opening import open_storage
+from nas.studies.reservation_keys import reservation_key
 from nas.studies.reservations import AlreadyReserved, NoneLeft, Reservation, Reservations
 from nas.studies.tables import backend
 
@@ -153,6 +154,18 @@ def test_a_reservation_that_fails_counts_and_holds_the_reason(url: str) -> None:
     assert (reservations.open(), reservations.count()) == ([], 1)
 
 
+def test_a_trial_that_has_just_ended_is_left_unchanged(url: str) -> None:
+    """Neither a process that releases its trials nor one that takes them over changes it."""
+    study = study_at(url)
+    reservations = reservations_of(study)
+    reservations.begin(running("a"), 1)
+    (reservation,) = reservations.open()
+    study.tell(0, 0.5)
+    assert reservations_of(study, "there 2 2.00").fail(reservation, "silent")
+    reservations.release("too late")
+    assert (states(study), study.trials[0].value) == ([("a", "COMPLETE", False)], 0.5)
+
+
 def test_a_released_reservation_is_open_and_has_lost_no_attempt(url: str) -> None:
     study = study_at(url)
     mine, other = reservations_of(study), reservations_of(study, "other 2 2.00")
@@ -263,3 +276,64 @@ def test_processes_share_the_reservations_and_none_is_made_twice(url: str) -> No
     assert Counter(trial.state.name for trial in trials) == {"COMPLETE": 60}
     assert len({trial.user_attrs["arch"] for trial in trials}) == 60
     assert [trial.number for trial in trials] == list(range(60))
+
+
+def job(trained: str, seed: int) -> FrozenTrial:
+    """A running trial of a fixed list."""
+    trial = running("as it is meant")
+    for name, value in {"trained": trained, "seed": seed}.items():
+        trial.set_user_attr(name, value)
+    return trial
+
+
+def test_the_key_of_a_searchs_trial_is_its_architectures_digest() -> None:
+    """As in studies of earlier versions, whose rows hold it."""
+    expected = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"  # SHA-256 of "a", FIPS 180-2
+    assert reservation_key({"arch": "a"}) == reservation_key({"arch": "a", "seed": 7, "costs": {}}) == expected
+
+
+def test_the_key_of_a_job_is_what_it_trains_and_its_seed() -> None:
+    keys = {reservation_key(job(trained, seed).user_attrs) for trained in "ab" for seed in (0, 1)}
+    assert len(keys | {reservation_key({"arch": "a"})}) == 5
+    assert reservation_key({"arch": "x", "trained": "a", "seed": 0}) in keys
+
+
+def test_a_network_has_a_reservation_for_each_seed(url: str) -> None:
+    reservations = reservations_of(study_at(url))
+    first = reservations.begin(job("a", 0), None)
+    assert reservations.begin(job("a", 1), None).number == 1
+    for each in (reservations, reservations_of(study_at(url), "there 2 2.00")):
+        with pytest.raises(AlreadyReserved):
+            each.begin(job("a", 0), None)
+    assert next((one.number, one.key) for one in reservations.open()) == (0, first.key)
+    assert first.key == reservation_key({"trained": "a", "seed": 0})
+
+
+def test_jobs_from_elsewhere_get_reservations_but_for_those_to_repeat(url: str) -> None:
+    study = study_at(url)
+    for trial in (job("a", 0), job("a", 1), job("b", 0)):
+        study.add_trial(ended(trial))
+    reservations = reservations_of(study)
+    reservations.reconcile([1])
+    assert reservations.count() == 2
+    for taken in (job("a", 0), job("b", 0)):
+        with pytest.raises(AlreadyReserved):
+            reservations.begin(taken, None)
+    assert reservations.begin(job("a", 1), None).number == 2
+
+
+def test_what_is_freed_can_be_reserved_again(url: str) -> None:
+    """A reservation that has a newer trial by then keeps it."""
+    study = study_at(url)
+    reservations = reservations_of(study)
+    failed, other = job("a", 0), job("b", 0)
+    reservations.begin(failed, None)
+    reservations.begin(other, None)
+    reservations.end(ended(failed))
+    reservations.free([failed._trial_id])
+    again = job("a", 0)
+    assert reservations.begin(again, None).number == 2
+    reservations.free([failed._trial_id])
+    with pytest.raises(AlreadyReserved):
+        reservations.begin(job("a", 0), None)
+    assert [one.trial_id for one in reservations.open()] == [other._trial_id, again._trial_id]

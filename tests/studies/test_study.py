@@ -13,7 +13,7 @@ from optuna.trial import TrialState, create_trial
 
 from nas.arch.code import format_text
 from nas.errors import StudyError
-from nas.optuna_private.identity import storage_of, study_id, trial_id
+from nas.optuna_private.identity import storage_of, study_id
 from nas.studies.failures import explained
 from nas.studies.opening import open_storage
 from nas.studies.records import (
@@ -27,7 +27,9 @@ from nas.studies.records import (
     find_trial,
     to_stored,
 )
-from nas.studies.study import kill, kill_running, open_study, read_study, study_names
+from nas.studies.reservations import Reservations
+from nas.studies.study import open_study, read_study, study_names
+from nas.studies.tables import backend
 from nas.studies.urls import mask, without_password
 from tests.search.fakes import make_space
 
@@ -282,19 +284,11 @@ def test_trials_of_ended_processes_are_killed_and_do_not_count(storage: BaseStor
     study = made(storage)
     template = create_trial(state=TrialState.RUNNING, user_attrs={"arch": ARCH})
     storage_of(study).create_new_trial(study_id(study), template)
-    assert (kill_running(study), kill_running(study)) == (1, 0)
+    Reservations(backend(storage_of(study)), study_id(study), "here 1 1.00").reconcile()
     (left,) = read_study(storage, "demo").records
     assert left.state == KILLED
     assert "process ended" in left.reason
     assert read_study(storage, "demo").counted == 0
-
-
-def test_a_trial_that_has_just_ended_is_not_killed(storage: BaseStorage) -> None:
-    study = made(storage)
-    trial = study.ask()
-    study.tell(trial, 0.5)
-    kill(study, trial_id(trial), trial.number, "too late")
-    assert read_study(storage, "demo").records[0].state == "complete"
 
 
 @pytest.mark.parametrize(

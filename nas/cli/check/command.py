@@ -1,4 +1,4 @@
-"""`nas check`: how far evaluators can be trusted on the user's own images."""
+"""`nas check`: how well evaluators rank networks on the user's own images."""
 
 import time
 from collections.abc import Mapping
@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-from attrs import define
+from attrs import define, evolve
 
+from nas.cli.check.evaluators import LONGER, is_training
 from nas.cli.check.request import Asked, ask
-from nas.cli.check.sources import LONGER, is_training
+from nas.cli.shared.engine import check_engine, engine_options, make_engine
 from nas.cli.shared.evaluators import FORMS, TRAIN
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
@@ -26,8 +27,10 @@ from nas.cli.shared.options import (
 from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
-    from nas.fidelity.collect import Opener, Source
-    from nas.search.scoring import Scoring, Told
+    from nas.fidelity.collect import CheckedEvaluator, Opener
+    from nas.search.events import Event
+    from nas.search.job_study import JobStudy
+    from nas.search.session import Session
 
 NETWORKS, SEEDS, MINUTES, PLANNED = 16, 2, 60.0, 100
 SLOW_S, EVERY_S = 1.0, 15.0
@@ -141,19 +144,12 @@ SLOW_S, EVERY_S = 1.0, 15.0
     show_default="made from the settings",
     help="Beginning of the names of the studies that keep the evaluations. The same command continues them.",
 )
-@option(
-    Group.WORKERS,
-    "--workers",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Number of processes that train at once.",
-)
+@engine_options
 @figure_options
 @storage_option
 @json_option
-def command(**options: Any) -> None:
+@click.pass_context
+def command(context: click.Context, /, **options: Any) -> None:
     """Check how well the evaluator of a search ranks networks, compared with longer training runs.
 
     \b
@@ -169,73 +165,87 @@ def command(**options: Any) -> None:
     from nas.cli.check.report import report
     from nas.fidelity.check import compare
     from nas.fidelity.collect import AT_ONCE, collect
+    from nas.search.session import open_session
     from nas.studies.opening import quiet_optuna
 
+    check_engine(context)
     quiet_optuna()
     asked = ask(options)
     click.echo(f"{len(asked.archs)} networks of space {asked.space.name}, study {asked.study}", err=True)
-    progress = _Progress(len(asked.archs) * max(len(source.seeds) for source in asked.sources))
+    progress = _Progress(len(asked.archs) * max(len(each.seeds) for each in asked.evaluators))
     begun = time.monotonic()
     try:
-        verdicts = collect(
-            asked.sources,
-            asked.archs,
-            _opener(asked, options),
-            60 * options["minutes"],
-            max(AT_ONCE, options["workers"]),
-            progress.tell,
-        )
+        # One session for all evaluators: workers keep their images, and a Ray cluster is joined once.
+        with open_session(make_engine(options)) as session:
+            evaluations = collect(
+                asked.evaluators,
+                asked.archs,
+                _opener(asked, session, options),
+                60 * options["minutes"],
+                max(AT_ONCE, options["workers"] or 1),
+                progress.tell,
+            )
     except KeyboardInterrupt:
         click.echo(f"stopped; the same command goes on with study {asked.study}", err=True)
         raise
     if time.monotonic() - begun >= 60 * options["minutes"]:
         click.echo("the time limit is over; the same command goes on", err=True)
     truth = asked.recorded or {
-        number: list(by_seed.values()) for number, by_seed in verdicts[asked.truth].accuracies.items()
+        number: list(by_seed.values()) for number, by_seed in evaluations[asked.truth].accuracies.items()
     }
-    compared = {name: said for name, said in verdicts.items() if name != asked.truth}
-    report(compare(compared, truth), asked, verdicts, truth, options)
+    compared = {name: done for name, done in evaluations.items() if name != asked.truth}
+    report(compare(compared, truth), asked, evaluations, truth, options)
 
 
-def _opener(asked: Asked, options: Mapping[str, Any]) -> "Opener":
-    """Opens the study of a source: its verdicts are comparable with each other alone."""
-    from nas.search.scoring import open_scoring
+def _opener(asked: Asked, session: "Session", options: Mapping[str, Any]) -> "Opener":
+    """Return a function that opens the study of an evaluator; each has its own, whose evaluations are comparable."""
+    from nas.search.job_study import open_job_study
+    from nas.workers.base import Here
 
-    def opened(source: "Source") -> "AbstractContextManager[Scoring]":
-        return open_scoring(
-            f"{asked.study}: {source.key}",
-            {"kind": "check", "evaluator": source.key},
-            source.evaluators,
-            source.epochs,
+    here = evolve(session, workers=Here())
+
+    def opened(evaluator: "CheckedEvaluator") -> "AbstractContextManager[JobStudy]":
+        return open_job_study(
+            f"{asked.study}: {evaluator.key}",
+            {"kind": "check", "evaluator": evaluator.key},
+            evaluator.evaluators,
+            evaluator.epochs,
+            # What does not train is done sooner than it could be sent elsewhere.
+            session if is_training(evaluator.name) else here,
             storage=options["storage"],
-            workers=options["workers"] if is_training(source.name) else 1,
-            listen=partial(_tell, source.name),
+            retries=options["retries"],
+            listen=partial(_report, evaluator.name),
         )
 
     return opened
 
 
-def _tell(name: str, told: "Told") -> None:
-    """A line for each verdict that took its time."""
+def _report(name: str, event: "Event") -> None:
+    """Print a line for each evaluation that failed or took long, and what the user should know of the others."""
     from nas.cli.shared.printing import percent
 
-    if told.job is None or told.score is None or (told.score.seconds < SLOW_S and not told.score.reason):
-        return
-    well = f"{percent(told.score.accuracy)} in {told.score.seconds:.0f} s"
-    result = f"failed: {told.score.reason.splitlines()[0]}" if told.score.reason else well
-    network = int(told.job.params["network"])
-    click.echo(f"{name}: network {network}, seed {told.job.seed}: {result}", err=True)
+    record, job = event.record, event.job
+    if event.kind in ("lost", "stopping", "waiting"):
+        click.echo(f"{name}: {event.message}", err=True)
+    elif record is not None and job is not None and (record.reason or (record.seconds or 0.0) >= SLOW_S):
+        well = f"{percent(record.accuracy)} in {record.seconds or 0:.0f} s"
+        result = f"failed: {record.reason.splitlines()[0]}" if record.reason else well
+        click.echo(f"{name}: network {int(job.params['network'])}, seed {job.seed}: {result}", err=True)
 
 
 @define
 class _Progress:
-    """Says now and then how far a check is."""
+    """Reports now and then how much of a check is done.
+
+    Attributes:
+        rounds: Number of networks, counted once for each seed.
+    """
 
     rounds: int
     _told_s: float = -EVERY_S
 
     def tell(self, done: int, seconds_left: float) -> None:
-        """So many networks are judged, and about so many seconds are left."""
+        """Print how many networks are evaluated and about how long the others take, every few seconds at most."""
         now = time.monotonic()
         if now - self._told_s < EVERY_S or done >= self.rounds:
             return

@@ -1,4 +1,4 @@
-"""What `nas check` found: a table, what to make of it, and a plot."""
+"""The report of `nas check`: a table, advice, and a plot."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from nas.cli.scale.training import figure_paths, write_figures
 if TYPE_CHECKING:
     from nas.cli.check.request import Asked
     from nas.fidelity.agreement import Interval
-    from nas.fidelity.check import Check, Standing
-    from nas.fidelity.collect import Verdicts
+    from nas.fidelity.check import Agreement, Check
+    from nas.fidelity.collect import Evaluations
 
 HOUR_S = 3_600
 
@@ -20,29 +20,42 @@ HOUR_S = 3_600
 def report(
     check: "Check",
     asked: "Asked",
-    verdicts: "Mapping[str, Verdicts]",
+    evaluations: "Mapping[str, Evaluations]",
     truth: Mapping[int, Sequence[float]],
     options: Mapping[str, Any],
 ) -> None:
-    """Print it and write its figures."""
+    """Print the report and write its figures.
+
+    Args:
+        check: Result of the check.
+        asked: What was asked for.
+        evaluations: Evaluations by the name of the evaluator.
+        truth: True accuracies by network.
+        options: Options of the command.
+
+    Raises:
+        NasError: A figure cannot be drawn or written.
+    """
     from nas.cli.shared.printing import print_json
 
     if options["as_json"]:
-        print_json(_figures(check, asked, verdicts, truth, options))
+        print_json(_figures(check, asked, evaluations, truth, options))
     else:
-        _print(check, asked, verdicts, options)
+        _print(check, asked, evaluations, options)
     write_figures(options, f"Evaluators on {asked.space.name}", lambda: _figure(check, asked))
 
 
-def _seconds(asked: "Asked", verdicts: "Mapping[str, Verdicts]") -> float | None:
-    """Of a reading of the truth."""
-    return verdicts[asked.truth].seconds_each if asked.truth in verdicts else None
+def _seconds(asked: "Asked", evaluations: "Mapping[str, Evaluations]") -> float | None:
+    """Return the median duration of the training runs of the truth; None where it is a table."""
+    return evaluations[asked.truth].seconds_each if asked.truth in evaluations else None
 
 
-def _print(check: "Check", asked: "Asked", verdicts: "Mapping[str, Verdicts]", options: Mapping[str, Any]) -> None:
+def _print(
+    check: "Check", asked: "Asked", evaluations: "Mapping[str, Evaluations]", options: Mapping[str, Any]
+) -> None:
     from nas.cli.shared.printing import print_table
 
-    click.echo(_truth_line(check, asked, _seconds(asked, verdicts)))
+    click.echo(_truth_line(check, asked, _seconds(asked, evaluations)))
     headers = (
         "evaluator",
         "networks",
@@ -53,12 +66,12 @@ def _print(check: "Check", asked: "Asked", verdicts: "Mapping[str, Verdicts]", o
         "lost",
         "s a verdict",
     )
-    print_table(headers, [_cells(one) for one in check.standings])
-    for name, said in verdicts.items():
+    print_table(headers, [_cells(one) for one in check.agreements])
+    for name, said in evaluations.items():
         if said.reasons:
             number, reason = next(iter(said.reasons.items()))
             click.echo(f"{name} could not judge {len(said.reasons)} networks, network {number}: {reason}")
-    left_out = [name for name in verdicts if name != asked.truth and name not in {s.name for s in check.standings}]
+    left_out = [name for name in evaluations if name != asked.truth and name not in {s.name for s in check.agreements}]
     for name in left_out:
         click.echo(f"{name} judged too few of these networks to compare; the same command goes on")
     for line in advice(check, options):
@@ -68,7 +81,7 @@ def _print(check: "Check", asked: "Asked", verdicts: "Mapping[str, Verdicts]", o
 def _truth_line(check: "Check", asked: "Asked", seconds: float | None) -> str:
     from nas.cli.shared.printing import percent
 
-    least, most = check.readings
+    least, most = check.repeats
     times = f"{least} to {most} readings" if least < most else f"{least} reading{'s' if least > 1 else ''}"
     noise = "" if check.truth_noise is None else f", noise between them {percent(check.truth_noise)}"
     took = "" if seconds is None else f", {seconds:.0f} s each"
@@ -80,7 +93,7 @@ def _truth_line(check: "Check", asked: "Asked", seconds: float | None) -> str:
     )
 
 
-def _cells(one: "Standing") -> tuple[str, ...]:
+def _cells(one: "Agreement") -> tuple[str, ...]:
     from nas.cli.shared.printing import percent
 
     return (
@@ -90,7 +103,7 @@ def _cells(one: "Standing") -> tuple[str, ...]:
         _told(one.rho),
         "-" if math.isnan(one.tau.value) else f"{one.pairs_right:.0%}",
         percent(one.noise),
-        percent(one.lost),
+        percent(one.regret),
         "-" if one.seconds is None else f"{one.seconds:.3g}",
     )
 
@@ -102,14 +115,14 @@ def _told(interval: "Interval") -> str:
 
 
 def advice(check: "Check", options: Mapping[str, Any]) -> list[str]:
-    """What to make of it, in sentences."""
+    """Return sentences on which evaluator to use."""
     if not check.spread:
         return ["the truth does not tell these networks apart: give a longer --truth, or more images"]
     if check.best is None:
         return ["no evaluator tells these networks apart: give a costlier one, or more images"]
     lines = [
         f"{one.name} is not told from guessing by {one.networks} networks"
-        for one in check.standings
+        for one in check.agreements
         if not one.better_than_chance
     ]
     alike = check.not_told_from_best
@@ -123,12 +136,12 @@ def advice(check: "Check", options: Mapping[str, Any]) -> list[str]:
     return [*lines, *(_planned(one, options) for one in dict.fromkeys((check.best, alike[0])))]
 
 
-def _praise(one: "Standing") -> str:
+def _praise(one: "Agreement") -> str:
     return f"{one.name} ranks best, {one.pairs_right:.0%} of pairs right"
 
 
-def _planned(one: "Standing", options: Mapping[str, Any]) -> str:
-    """Time and cost of the search that is planned."""
+def _planned(one: "Agreement", options: Mapping[str, Any]) -> str:
+    """Return a sentence on the time and the price of the planned search with an evaluator."""
     if one.seconds is None:
         return f"--evaluator {one.name}: how long it takes is not known"
     seconds = one.seconds * options["trials"]
@@ -147,14 +160,14 @@ def _span(seconds: float) -> str:
 def _figures(
     check: "Check",
     asked: "Asked",
-    verdicts: "Mapping[str, Verdicts]",
+    evaluations: "Mapping[str, Evaluations]",
     truth: Mapping[int, Sequence[float]],
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     from nas.arch.code import format_text
     from nas.studies.study import versions_now
 
-    said = {name: one.accuracies for name, one in verdicts.items()}
+    said = {name: one.accuracies for name, one in evaluations.items()}
     return {
         "space": asked.space.name,
         "targets": list(options["targets"]),
@@ -165,13 +178,13 @@ def _figures(
         "truth": {
             "evaluator": asked.truth,
             "networks": check.networks,
-            "readings": list(check.readings),
+            "readings": list(check.repeats),
             "noise": check.truth_noise,
             "spread": check.spread,
             "highest_tau": check.ceiling,
-            "seconds": _seconds(asked, verdicts),
+            "seconds": _seconds(asked, evaluations),
         },
-        "evaluators": [_row(one, options) for one in check.standings],
+        "evaluators": [_row(one, options) for one in check.agreements],
         "advice": advice(check, options),
         "networks": [
             {
@@ -185,7 +198,7 @@ def _figures(
     }
 
 
-def _row(one: "Standing", options: Mapping[str, Any]) -> dict[str, Any]:
+def _row(one: "Agreement", options: Mapping[str, Any]) -> dict[str, Any]:
     def span(interval: "Interval") -> list[float] | None:
         return None if math.isnan(interval.value) else [interval.value, interval.low, interval.high]
 
@@ -196,7 +209,7 @@ def _row(one: "Standing", options: Mapping[str, Any]) -> dict[str, Any]:
         "tau": span(one.tau),
         "rho": span(one.rho),
         "noise": one.noise,
-        "lost": one.lost,
+        "lost": one.regret,
         "seconds": one.seconds,
         "seconds_before": one.seconds_before,
         "as_good_as_the_best": one.as_good,
@@ -207,7 +220,7 @@ def _row(one: "Standing", options: Mapping[str, Any]) -> dict[str, Any]:
 def _figure(check: "Check", asked: "Asked") -> Any:
     from nas.report.fidelity import Mark, fidelity_figure
 
-    known = [one for one in check.standings if not math.isnan(one.tau.value) and one.seconds]
+    known = [one for one in check.agreements if not math.isnan(one.tau.value) and one.seconds]
     marks = [
         Mark(one.name, one.seconds or 0.0, one.tau.value, one.tau.low, one.tau.high, one.networks) for one in known
     ]

@@ -1,4 +1,4 @@
-"""What `nas check` is asked for: networks, the evaluators that judge them, and the truth."""
+"""What `nas check` is asked for: networks, the evaluators that are checked, and the truth."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
-from nas.cli.check.sources import make_one, make_sources, usual, usual_truth
+from nas.cli.check.evaluators import make_evaluators, make_one, usual, usual_truth
 from nas.cli.shared.evaluators import TABLE
 from nas.cli.shared.options import read_fixes
 from nas.errors import NasError, SpaceError, TargetError
@@ -18,7 +18,7 @@ from nas.search.defaults import BAND
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
     from nas.evaluate.base import Evaluator
-    from nas.fidelity.collect import Source
+    from nas.fidelity.collect import CheckedEvaluator
     from nas.space.decode import SearchSpace
 
 Truth = dict[int, list[float]]
@@ -26,30 +26,33 @@ Truth = dict[int, list[float]]
 
 @frozen
 class Asked:
-    """A check, before anything is judged.
+    """A check, before anything is evaluated.
 
     Attributes:
-        space: that the networks are of.
-        archs: the networks.
-        sources: of verdicts; the last one is the truth, where it is trained.
-        truth: as it was written; a table without its folder.
-        recorded: what a table says, by network; empty where the truth is trained.
-        study: the beginning of its studies' names.
+        space: Space of the networks.
+        archs: The networks.
+        evaluators: The evaluators; the last one gives the truth, where networks are trained for it.
+        truth: The truth as it was written; a table without its folder.
+        recorded: True accuracies from a table, by network; empty where networks are trained for them.
+        study: Beginning of the names of its studies.
     """
 
     space: "SearchSpace"
     archs: "Sequence[Architecture]"
-    sources: "Sequence[Source]"
+    evaluators: "Sequence[CheckedEvaluator]"
     truth: str
     recorded: Truth
     study: str
 
 
 def ask(options: dict[str, Any]) -> Asked:
-    """Everything that the options name, loaded and checked.
+    """Return everything that the options name, loaded and checked.
+
+    Args:
+        options: Options of the command.
 
     Raises:
-        NasError: something breaks a rule.
+        NasError: An option breaks a rule.
     """
     from nas.space.files import find_space
 
@@ -59,34 +62,35 @@ def ask(options: dict[str, Any]) -> Asked:
     known = make_one(truth, options, whole, options["seed"]) if truth.startswith(f"{TABLE}:") else None
     archs = _networks(space, options, known)
     _check_places(options)
-    sources = make_sources(texts, options, whole, space)
+    evaluators = make_evaluators(texts, options, whole, space)
     if known is None:
-        # With seeds of its own: weights in common would make it look alike.
+        # With seeds of its own: equal initial weights would make an evaluator look better than it is.
         later = {**options, "seed": options["seed"] + options["seeds"]}
-        sources += make_sources([truth], later, whole, space)
-    _check_unlike(sources, truth)
-    recorded = {} if known is None else {number: _readings(known, arch) for number, arch in enumerate(archs)}
-    told = truth if known is None else f"{TABLE}:{Path(truth.partition(':')[2]).name}"
-    return Asked(space, archs, sources, told, recorded, options["study"] or _study_name(space, options))
+        evaluators += make_evaluators([truth], later, whole, space)
+    _check_unlike(evaluators, truth)
+    recorded = {} if known is None else {number: _known_accuracies(known, arch) for number, arch in enumerate(archs)}
+    shown = truth if known is None else f"{TABLE}:{Path(truth.partition(':')[2]).name}"
+    return Asked(space, archs, evaluators, shown, recorded, options["study"] or _study_name(space, options))
 
 
 def _check_places(options: Mapping[str, Any]) -> None:
-    """Refuse figures that cannot be written in the end."""
+    """Raise NasError for figures that could not be written in the end."""
     for path in (options["png"], options["html"]):
         if path is not None and not path.parent.is_dir():
             raise NasError(f"{path} cannot be written: there is no folder {path.parent}", "make it, or choose another")
 
 
-def _check_unlike(sources: "Sequence[Source]", truth: str) -> None:
+def _check_unlike(evaluators: "Sequence[CheckedEvaluator]", truth: str) -> None:
+    """Raise NasError where two evaluators give the same accuracies."""
     by_key: dict[str, str] = {}
-    for source in sources:
-        if source.key in by_key:
+    for evaluator in evaluators:
+        if evaluator.key in by_key:
             raise NasError(
-                f"{by_key[source.key]} and {source.name} are the same evaluator"
-                + (", both checked and held to be true" if source.name == truth else ""),
+                f"{by_key[evaluator.key]} and {evaluator.name} are the same evaluator"
+                + (", both checked and held to be true" if evaluator.name == truth else ""),
                 "give another one, or leave it out once",
             )
-        by_key[source.key] = source.name
+        by_key[evaluator.key] = evaluator.name
 
 
 def _networks(space: "SearchSpace", options: Mapping[str, Any], known: "Evaluator | None") -> "list[Architecture]":
@@ -115,8 +119,8 @@ def _networks(space: "SearchSpace", options: Mapping[str, Any], known: "Evaluato
     return archs
 
 
-def _readings(known: "Evaluator", arch: "Architecture") -> list[float]:
-    """All seeds that are known, else the one accuracy."""
+def _known_accuracies(known: "Evaluator", arch: "Architecture") -> list[float]:
+    """Return the accuracies of all seeds in a table, else the single accuracy."""
     from nas.evaluate.base import HasMetadata
 
     accuracy = list(known.evaluate(arch, 1))[-1:]
@@ -125,7 +129,7 @@ def _readings(known: "Evaluator", arch: "Architecture") -> list[float]:
 
 
 def _study_name(space: "SearchSpace", options: Mapping[str, Any]) -> str:
-    """One that the same space and images find again, with more networks and other evaluators too."""
+    """Return a name that the same space and images give again, also with more networks or other evaluators."""
     seen = [space.definition, space.net["resolution"], space.net["classes"], options["data"], options["train_on"]]
     seen += list(options["fixes"])
     return f"check-{space.name}-{hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:6]}"

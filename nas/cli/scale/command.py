@@ -1,4 +1,4 @@
-"""`nas scale`: larger and smaller networks from one."""
+"""`nas scale`: larger and smaller networks from one network."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from nas.cli.shared.completion import complete_architecture
+from nas.cli.shared.engine import check_engine, engine_options
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.on_device import DEVICE_HELP
 from nas.cli.shared.options import (
@@ -27,7 +28,7 @@ from nas.errors import ScalingError
 MODES = ("phi", "family", "budget", "fit", "compare")
 _GROWING = ("phi", "family", "budget")
 _TRAINING = ("fit", "compare")
-# What an option is about; those that are not named here are about all.
+# Modes for which an option has a meaning; options that are not named here have one for all modes.
 ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "free": ("budget",),
@@ -42,7 +43,8 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "repeat": ("fit",),
         "w": ("fit",),
         **dict.fromkeys(("data", "epochs", "proxy_resolution", "images", "train_on", "seed", "seeds"), _TRAINING),
-        **dict.fromkeys(("workers", "study", "html", "png"), _TRAINING),
+        **dict.fromkeys(("study", "html", "png"), _TRAINING),
+        **dict.fromkeys(("engine", "workers", "address", "trial_cpus", "trial_gpus", "retries"), _TRAINING),
     }
 )
 
@@ -183,15 +185,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     show_default="made from the settings",
     help="Name of the study that keeps the training runs. The same command continues it.",
 )
-@option(
-    Group.WORKERS,
-    "--workers",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Number of processes that train at once.",
-)
+@engine_options
 @option(
     Group.OUTPUT,
     "--save",
@@ -229,6 +223,7 @@ def command(context: click.Context, /, **options: Any) -> None:
     """
     mode = _mode(options)
     _check_options(context, mode)
+    check_engine(context)
     from nas.cli.shared.reference import find_architecture, latest_winner
 
     options["reference"] = options["reference"] or latest_winner(options["storage"])
@@ -249,7 +244,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
 
 
 def _mode(options: Mapping[str, Any]) -> str:
-    """The one thing that is asked for; a comparison has budgets of its own."""
+    """Return the one mode that is asked for; a comparison has budgets of its own."""
     asked = {
         "phi": bool(options["phis"]),
         "family": options["family"],
@@ -271,7 +266,7 @@ def _mode(options: Mapping[str, Any]) -> str:
 
 
 def _check_options(context: click.Context, mode: str) -> None:
-    """An option that would be passed over is refused."""
+    """Refuse options that have no meaning for the mode."""
     for parameter in context.command.params:
         name = parameter.name or ""
         given = context.get_parameter_source(name) == ParameterSource.COMMANDLINE

@@ -1,4 +1,4 @@
-"""`nas scale --compare`: rules side by side at equal cost."""
+"""`nas scale --compare`: scaling rules at equal cost."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import click
 
 from nas.cli.scale.grow import meet, open_stopwatch, read_budget
 from nas.cli.scale.report import member_row
-from nas.cli.scale.training import figure_paths, scoring, study_name, write_figures
+from nas.cli.scale.training import figure_paths, open_study, study_name, write_figures
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -24,10 +24,10 @@ BASE = "base"
 
 
 def run(_mode: str, name: str, arch: "Architecture", options: dict[str, Any], stack: ExitStack) -> None:
-    """Bring every rule to every budget, train what they make, write and print it.
+    """Bring every rule to every budget, train the networks, print the results and write their figure.
 
     Raises:
-        NasError: a rule cannot come to a budget, the images or the study cannot be used, or the device fails.
+        NasError: A rule cannot meet a budget, the images or the study cannot be used, or the device fails.
     """
     from nas.cli.shared.printing import print_json
     from nas.scaling.compare import compare, comparison_settings
@@ -38,7 +38,7 @@ def run(_mode: str, name: str, arch: "Architecture", options: dict[str, Any], st
     study = study_name("compare", name, described, options)
     click.echo(f"study {study}: {len(members)} networks, {options['seeds']} seeds", err=True)
     seeds = range(options["seed"], options["seed"] + options["seeds"])
-    with scoring(study, described, options) as opened:
+    with open_study(study, described, options) as opened:
         compared = compare([one for one, _ in members], options["proxy_resolution"], seeds, opened)
     rows = [_row(one, latency) for one, (_, latency) in zip(compared, members, strict=True)]
     if options["as_json"]:
@@ -60,7 +60,7 @@ def _base(arch: "Architecture") -> "Scaled":
 def _members(
     arch: "Architecture", options: dict[str, Any], watch: "Stopwatch | None"
 ) -> "list[tuple[Scaled, Cost | None]]":
-    """What each rule makes at each budget, moved a little off the rule so that all cost the same."""
+    """Return what each rule makes at each budget, moved slightly off the rule so that all cost the same."""
     from nas.scaling.budget import Growth
     from nas.scaling.rules import parse_rule
 
@@ -116,7 +116,7 @@ def _print(name: str, study: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _conclusion(rows: Sequence[dict[str, Any]]) -> str:
-    """Whether one rule is ahead at each budget by more than the noise between seeds."""
+    """Return, for each budget, whether one rule is ahead by more than the noise between seeds."""
     from nas.noise import pooled
 
     noise, said = pooled(row["accuracies"] for row in rows), []

@@ -1,4 +1,4 @@
-"""`nas scale --fit`: a network's own coefficients."""
+"""`nas scale --fit`: coefficients of compound scaling for a network."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.cli.scale.grow import open_stopwatch
-from nas.cli.scale.training import figure_paths, scoring, study_name, together, write_figures
+from nas.cli.scale.training import figure_paths, open_study, study_name, together, write_figures
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -20,16 +20,16 @@ SHOWN = 8
 
 
 def run(_mode: str, name: str, arch: "Architecture", options: dict[str, Any], stack: ExitStack) -> None:
-    """Fit at phi 1 and wherever else was asked, write and print what came of it.
+    """Fit at phi 1 and at the other values asked for, print the results and write their figure.
 
     Raises:
-        NasError: a setting breaks a rule, the images or the study cannot be used, or the device fails.
+        NasError: A setting breaks a rule, the images or the study cannot be used, or the device fails.
     """
     from nas.cli.shared.printing import print_json
     from nas.scaling.fit import candidates
 
     every = _settings(options)
-    # What cannot be made is told before anything is trained.
+    # Networks that cannot be made are reported before anything is trained.
     found = {one.phi: candidates(arch, one, options["keep"]) for one in every}
     watch = open_stopwatch(arch, options, stack)
     fits = [_fit(name, arch, one, found[one.phi], options, together(watch)) for one in every]
@@ -70,7 +70,7 @@ def _settings(options: Mapping[str, Any]) -> "list[FitSettings]":
 def _study(
     name: str, arch: "Architecture", settings: "FitSettings", options: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """A study's name and what is kept in it; each phi has its own."""
+    """Return the name of the study of a fit, and what is kept in it; each phi has a study of its own."""
     from nas.scaling.fit import fit_settings
 
     described = fit_settings(arch, settings, options["keep"])
@@ -93,7 +93,7 @@ def _fit(
     click.echo(
         f"study {own}: {len(found)} coefficients make {len(distinct(found))} networks at phi {settings.phi:g}", err=True
     )
-    with scoring(own, described, options) as opened:
+    with open_study(own, described, options) as opened:
         return fit(found, settings, opened, MACS, tie_costs)
 
 
@@ -141,7 +141,7 @@ def _wanted(fit: "Fit", one: "Fitted") -> float:
 
 
 def sentences(fit: "Fit") -> list[str]:
-    """What can be concluded, and what cannot."""
+    """Return sentences on what can be concluded from a fit, and what cannot."""
     said = [f"{len(fit.failed)} networks could not be trained: {fit.failed[0].reason}"] if fit.failed else []
     if math.isnan(fit.noise):
         return [*said, "each network has one training: how far these figures are noise is not known; give --seeds 3"]
@@ -158,7 +158,7 @@ def sentences(fit: "Fit") -> list[str]:
 
 
 def _print_beside(fits: "Sequence[Fit]") -> None:
-    """How each coefficient does on the small and on the larger network."""
+    """Print how the same coefficients rank at each phi."""
     from nas.cli.shared.printing import number, print_table
 
     ranks = [{rule: (i, one) for i, one in enumerate(fit.ranked, 1) for rule in _names(one)} for fit in fits]

@@ -1,4 +1,4 @@
-"""What `nas scale --fit` and `--compare` share: the trainings, their study, and how they are told."""
+"""What `nas scale --fit` and `--compare` share: the training runs, their study, and the report of their progress."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ import attrs
 import click
 
 from nas.cli.scale.report import file_stem
+from nas.cli.shared.engine import PROCESSES, RAY, make_engine
 from nas.train.defaults import METRIC_NAMES
 
 if TYPE_CHECKING:
@@ -18,80 +19,112 @@ if TYPE_CHECKING:
     from nas.cost.base import Cost
     from nas.cost.measured import Stopwatch
     from nas.evaluate.base import Evaluators
-    from nas.search.scoring import Scoring, Told
+    from nas.search.events import Event
+    from nas.search.job import Job
+    from nas.search.job_study import JobStudy
 
 
 def make_evaluators(options: Mapping[str, Any]) -> "Evaluators":
-    """Trainings on the images that are named; with several workers each takes its share of the cores.
+    """Return evaluators that train on the images that the options name.
 
     Raises:
-        NasError: the images cannot be read; told before a study is made.
+        NasError: The images cannot be read; raised before a study is made.
     """
-    import os
-
     from nas.evaluate.short_training.resized import TrainEvaluators
     from nas.train.device import find_device
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max(1, cores // options["workers"]) if options["workers"] > 1 else None
     evaluators = TrainEvaluators(
         options["data"],
         options["images"],
         find_device(options["train_on"]),
-        threads,
+        _threads(options),
         metric=options.get("metric", METRIC_NAMES[0]),
     )
     data = evaluators.at(options["proxy_resolution"], options["seed"]).data
     for note in data.notes:
         click.echo(f"{data.name}: {note}", err=True)
-    return attrs.evolve(evaluators, fingerprint=data.fingerprint)
+    return attrs.evolve(evaluators, fingerprint=data.fingerprint, place=_place(options))
+
+
+def _place(options: Mapping[str, Any]) -> str:
+    """Return the absolute path of images in files, for tasks of Ray; the study keeps the path as it was given."""
+    source = options["data"]
+    is_file = options["engine"] == RAY and source != "digits" and Path(source).exists()
+    return str(Path(source).absolute()) if is_file else ""
+
+
+def _threads(options: Mapping[str, Any]) -> int | None:
+    """Return the threads of each of several worker processes; None where one process has all, or Ray decides."""
+    import os
+
+    workers = options["workers"] or 1
+    if workers == 1 or options["engine"] != PROCESSES:
+        return None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // workers)
 
 
 @contextmanager
-def scoring(name: str, described: Mapping[str, Any], options: Mapping[str, Any]) -> "Iterator[Scoring]":
-    """The study of the trainings, and a line on standard error for each of them.
+def open_study(name: str, described: Mapping[str, Any], options: Mapping[str, Any]) -> "Iterator[JobStudy]":
+    """Open the study of the training runs, which prints a line on standard error for each of them.
+
+    Args:
+        name: Name of the study.
+        described: What makes its training runs comparable.
+        options: Options of the command.
 
     Raises:
-        NasError: it cannot be opened, or the images cannot be read.
+        NasError: The study cannot be opened, the images cannot be read, or the workers cannot be started.
     """
-    from nas.search.scoring import open_scoring
+    from nas.search.job_study import open_job_study
+    from nas.search.session import open_session
     from nas.studies.opening import quiet_optuna
 
     quiet_optuna()
     evaluators = make_evaluators(options)
     try:
-        with open_scoring(
-            name,
-            described,
-            evaluators,
-            options["epochs"],
-            storage=options["storage"],
-            workers=options["workers"],
-            listen=_tell,
-        ) as opened:
-            yield opened
+        with (
+            open_session(make_engine(options)) as session,
+            open_job_study(
+                name,
+                described,
+                evaluators,
+                options["epochs"],
+                session,
+                storage=options["storage"],
+                retries=options["retries"],
+                listen=_report,
+            ) as study,
+        ):
+            yield study
     except KeyboardInterrupt:
         click.echo(f"stopped; the same command goes on with study {name}", err=True)
         raise
 
 
-def _tell(told: "Told") -> None:
+def _report(event: "Event") -> None:
+    """Print what happened on standard error."""
     from nas.cli.shared.printing import percent
 
-    if told.job is None or told.score is None:
-        click.echo(told.message or f"{told.done} of {told.total} trainings are done", err=True)
-        return
-    factors = ", ".join(f"{name} {value:.3g}" for name, value in told.job.params.items())
-    result = percent(told.score.accuracy) if not told.score.reason else f"failed: {told.score.reason}"
-    click.echo(
-        f"{told.done}/{told.total}: {factors}, {told.job.resolution} px, seed {told.job.seed}: {result} "
-        f"in {told.score.seconds:.0f} s",
-        err=True,
-    )
+    record, job, place = event.record, event.job, f"{event.done}/{event.total}"
+    if event.kind == "started":
+        click.echo(f"{event.done} of {event.total} trainings are done", err=True)
+    elif record is None or job is None:
+        click.echo(event.message, err=True)
+    elif event.kind == "lost":
+        click.echo(f"{place}: {_shown(job)} was lost: {event.message}", err=True)
+    else:
+        result = percent(record.accuracy) if not record.reason else f"failed: {record.reason}"
+        click.echo(f"{place}: {_shown(job)}: {result} in {record.seconds or 0:.0f} s", err=True)
+
+
+def _shown(job: "Job") -> str:
+    factors = ", ".join(f"{name} {value:.3g}" for name, value in job.params.items())
+    return f"{factors}, {job.resolution} px, seed {job.seed}"
 
 
 def study_name(kind: str, name: str, described: Mapping[str, Any], options: Mapping[str, Any]) -> str:
-    """The given name, or one that the same command finds again."""
+    """Return the name that was given, or one that the same command makes again."""
     if options["study"]:
         return str(options["study"])
     whole = [described, options["epochs"], options["data"], options["images"], options["train_on"]]
@@ -100,7 +133,7 @@ def study_name(kind: str, name: str, described: Mapping[str, Any], options: Mapp
 
 
 def together(watch: "Stopwatch | None") -> "Callable[[Sequence[Architecture]], Sequence[Cost]]":
-    """What networks cost on the device, measured in turn; their MACs where none is named."""
+    """Return a function that measures networks on the device, in turn; their MACs where no device is named."""
     from nas.cost.analytic import MACS
     from nas.cost.measured import Judge
 
@@ -110,15 +143,20 @@ def together(watch: "Stopwatch | None") -> "Callable[[Sequence[Architecture]], S
 
 
 def figure_paths(options: Mapping[str, Any]) -> list[Path]:
-    """The files of the figure that were asked for; the picture first, since it is what can fail."""
+    """Return the files of the figure; the picture first, since writing it may fail."""
     return [path for path in (options["png"], options["html"]) if path]
 
 
 def write_figures(options: Mapping[str, Any], title: str, draw: Callable[[], Any]) -> None:
-    """Draw and write the figure; last of all, so that a failure takes nothing else with it.
+    """Draw and write the figure, after everything else, so that a failure loses nothing.
+
+    Args:
+        options: Options of the command.
+        title: Title of the page.
+        draw: Returns the figure; called only where a file is to be written.
 
     Raises:
-        NasError: it cannot be drawn or written.
+        NasError: The figure cannot be drawn or written.
     """
     from nas.report.files import write_html, write_png
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
-from nas.cli.search.engine import check_engine, engine_options, make_engine
 from nas.cli.search.result import print_result, print_result_json
+from nas.cli.shared.engine import check_engine, engine_options, make_engine
 from nas.cli.shared.evaluators import (
     BEFORE,
     FORMS,

@@ -10,7 +10,7 @@ from nas.cli.shared.printing import millions, number, percent
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from nas.search.run import Event
+    from nas.search.events import Event
 
 
 class Progress(Protocol):

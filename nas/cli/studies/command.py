@@ -48,7 +48,7 @@ def command(context: click.Context, /, **options: Any) -> None:
 
 def _list(given: StudiesOptions) -> None:
     from nas.cli.shared.printing import number, percent, print_json, print_table
-    from nas.search.scoring import scoring_names
+    from nas.search.job_study import job_study_names
     from nas.studies.opening import open_storage
     from nas.studies.study import read_study, study_names
 
@@ -75,10 +75,8 @@ def _list(given: StudiesOptions) -> None:
         ],
         left=4,
     )
-    if scoring := scoring_names(opened):
-        click.echo(
-            f"trainings of nas scale and nas check: {', '.join(scoring)}; the command that made one shows it again"
-        )
+    if jobs := job_study_names(opened):
+        click.echo(f"trainings of nas scale and nas check: {', '.join(jobs)}; the command that made one shows it again")
 
 
 def _row(view: "StudyView") -> dict[str, Any]:

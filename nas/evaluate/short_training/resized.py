@@ -48,6 +48,7 @@ class TrainEvaluators:
         metric: Name of the metric; see `TrainEvaluator`.
         fingerprint: Fingerprint of the images at one resolution, so that a study detects that they have changed; ""
             detects nothing.
+        place: Absolute path of the images, for workers with another working directory; "" takes the source.
     """
 
     source: str
@@ -57,6 +58,7 @@ class TrainEvaluators:
     recipe: Recipe = field(factory=Recipe)
     metric: str = METRIC_NAMES[0]
     fingerprint: str = ""
+    place: str = ""
 
     def at(self, resolution: int, seed: int) -> TrainEvaluator:
         """Return the evaluator of a resolution and a seed; see `Evaluators`.
@@ -66,7 +68,7 @@ class TrainEvaluators:
         """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        data = cached_images(self.source, resolution, self.images)
+        data = cached_images(self.place or self.source, resolution, self.images)
         return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe, metric=self.metric)
 
     def describe(self) -> Mapping[str, Any]:

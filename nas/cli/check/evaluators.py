@@ -15,23 +15,23 @@ from nas.train.defaults import METRIC_NAMES
 if TYPE_CHECKING:
     from nas.data.base import ImageData
     from nas.evaluate.base import Evaluator, Evaluators
-    from nas.fidelity.collect import Source
+    from nas.fidelity.collect import CheckedEvaluator
     from nas.space.decode import SearchSpace
 
-# A training's own settings, each with the least it can be.
+# Settings of a training run, each with its lowest value.
 SETTINGS: Mapping[str, int] = MappingProxyType({"epochs": 1, "resolution": 4, "images": 2, "networks": 5})
 OPTIONS: Mapping[str, str] = MappingProxyType({"resolution": "proxy_resolution", "images": "images"})
 SETTABLE = "[:epochs=E,resolution=R,images=I,networks=N]"
 SPECS = tuple(f"{form}{SETTABLE}" if form in (TRAIN, SUPERNET) else form for form in FORMS.values())
-LONGER = 4  # times the epochs of a search, for what is held to be true
+LONGER = 4  # times the epochs of a search: the training run whose accuracy counts as the truth
 Made = Mapping[str, Any]
 
 
 def read_settings(text: str) -> dict[str, int]:
-    """What follows `train:` or `supernet:`, by name.
+    """Return the settings that follow `train:` or `supernet:`, by name.
 
     Raises:
-        NasError: it is no setting of a training, or no number in its range.
+        NasError: One is no setting of a training run, or no number in its range.
     """
     found: dict[str, int] = {}
     for word in filter(None, text.split(",")):
@@ -44,33 +44,35 @@ def read_settings(text: str) -> dict[str, int]:
 
 
 def usual(options: Made) -> tuple[str, ...]:
-    """What is compared where nothing is named: the training of a search as it is planned, and cheaper ones."""
+    """Return the evaluators to check where none is named: the training run of the planned search, and cheaper ones."""
     cheaper = {"epochs": 1, "resolution": max(8, options["proxy_resolution"] // 2)}
     now = {"epochs": options["epochs"], "resolution": options["proxy_resolution"]}
     return (TRAIN, *(f"{TRAIN}:{name}={value}" for name, value in cheaper.items() if value < now[name]))
 
 
 def usual_truth(options: Made) -> str:
-    """A training that is longer than a search's."""
+    """Return the usual truth: a training run that is longer than a search's."""
     return f"{TRAIN}:epochs={LONGER * options['epochs']}"
 
 
 def is_training(text: str) -> bool:
-    """Whether an evaluator is written that trains."""
+    """Return whether the evaluator of this name trains each network."""
     return text.partition(":")[0] == TRAIN
 
 
-def make_sources(texts: Iterable[str], options: Made, space: "SearchSpace", fixed: "SearchSpace") -> "list[Source]":
-    """An evaluator for each text, checked.
+def make_evaluators(
+    texts: Iterable[str], options: Made, space: "SearchSpace", fixed: "SearchSpace"
+) -> "list[CheckedEvaluator]":
+    """Return an evaluator for each text, checked.
 
     Args:
-        texts: as on the command line; each once.
-        options: of the command.
-        space: for the target, with every choice open.
-        fixed: with the choices that are made.
+        texts: Names as on the command line; repetitions are left out.
+        options: Options of the command.
+        space: Space for the target with all choices open.
+        fixed: Space with the choices that the options fix.
 
     Raises:
-        NasError: one cannot be read or made.
+        NasError: One cannot be read or made.
     """
     trainings: dict[tuple[int | None, int], Evaluators] = {}
     return [
@@ -80,7 +82,7 @@ def make_sources(texts: Iterable[str], options: Made, space: "SearchSpace", fixe
 
 
 def _own(text: str, options: Made) -> tuple[str, dict[str, Any]]:
-    """An evaluator without its settings, and the options of the command with them."""
+    """Return the evaluator's name without its settings, and the options of the command with them."""
     kind, colon, rest = text.partition(":")
     if halves(text)[0]:
         raise NasError(f"{text!r} are two evaluators", "check each by itself: give --evaluator twice")
@@ -94,16 +96,16 @@ def _own(text: str, options: Made) -> tuple[str, dict[str, Any]]:
     return kind, {**options, **epochs, **kept, "judges": own.get("networks")}
 
 
-def _untrained(text: str, options: Made, space: "SearchSpace", fixed: "SearchSpace") -> "Source":
+def _untrained(text: str, options: Made, space: "SearchSpace", fixed: "SearchSpace") -> "CheckedEvaluator":
     from nas.evaluate.seeded_evaluators import SeededEvaluators
-    from nas.fidelity.collect import Source
+    from nas.fidelity.collect import CheckedEvaluator
 
     kind, own = _own(text, options)
     seeds = _seeds(own) if _is_random(*split(kind)) else _seeds(own)[:1]
     evaluators = SeededEvaluators(partial(make_one, kind, own, space, fixed=fixed), seeds[0])
-    evaluators.describe()  # what cannot be made is told before anything is judged
+    evaluators.describe()  # one that cannot be made is refused before anything is evaluated
     epochs = own["supernet_epochs"] if kind == SUPERNET else None
-    return Source(
+    return CheckedEvaluator(
         text,
         evaluators,
         seeds=seeds,
@@ -114,7 +116,7 @@ def _untrained(text: str, options: Made, space: "SearchSpace", fixed: "SearchSpa
 
 
 def _seconds_before(evaluators: "Evaluators", seed: int) -> float:
-    """Of the supernet's training."""
+    """Return the duration of the supernet's training; 0 for other evaluators."""
     from nas.evaluate.base import Preparing
 
     evaluator = evaluators.at(0, seed)
@@ -122,14 +124,14 @@ def _seconds_before(evaluators: "Evaluators", seed: int) -> float:
 
 
 def _is_random(kind: str, rest: str) -> bool:
-    """Whether another seed gives other verdicts at once: a supernet would have to be trained anew."""
+    """Return whether another seed gives other accuracies at no cost: a supernet would have to be trained again."""
     from nas.evaluate.zero_cost.scores import needs_images
 
     return kind == ZERO_COST and needs_images(rest)
 
 
 def _key(kind: str, own: Made, epochs: int | None) -> str:
-    """What verdicts that can be compared have in common; those of a file or a function depend on it alone."""
+    """Return what comparable evaluations have in common; those of a file or a function depend on it alone."""
     if kind.partition(":")[0] not in (TRAIN, SUPERNET, ZERO_COST):
         return kind
     told = {"epochs": epochs, "resolution": own["proxy_resolution"], "images": own["images"]}
@@ -141,10 +143,17 @@ def _key(kind: str, own: Made, epochs: int | None) -> str:
 def make_one(
     text: str, options: Made, space: "SearchSpace", seed: int, *, fixed: "SearchSpace | None" = None
 ) -> "Evaluator":
-    """An evaluator that trains no candidate.
+    """Return an evaluator that trains no candidate.
+
+    Args:
+        text: Its name.
+        options: Options of the command.
+        space: Space for the target with all choices open.
+        seed: Seed of its random numbers.
+        fixed: Space with the choices that the options fix; None where they fix none.
 
     Raises:
-        NasError: its file, function or images cannot be used.
+        NasError: Its file, function or images cannot be used.
     """
     return make_evaluator(text, {**options, "seed": seed}, space, partial(_images, options), fixed=fixed, say=_say)
 
@@ -163,15 +172,16 @@ def _seeds(options: Made) -> range:
     return range(options["seed"], options["seed"] + options["seeds"])
 
 
-def _training(text: str, options: Made, made: "dict[tuple[int | None, int], Evaluators]") -> "Source":
-    from nas.cli.scale.training import make_evaluators
-    from nas.fidelity.collect import Source
+def _training(text: str, options: Made, made: "dict[tuple[int | None, int], Evaluators]") -> "CheckedEvaluator":
+    """Return an evaluator that trains; evaluators of the same images are made once."""
+    from nas.cli.scale import training
+    from nas.fidelity.collect import CheckedEvaluator
 
     kind, own = _own(text, options)
     of_images = own["images"], own["proxy_resolution"]
     if of_images not in made:
-        made[of_images] = make_evaluators(own)
-    return Source(
+        made[of_images] = training.make_evaluators(own)
+    return CheckedEvaluator(
         text,
         made[of_images],
         own["epochs"],

@@ -1,4 +1,4 @@
-"""`--engine`: who evaluates a search's networks."""
+"""`--engine`: the workers that evaluate the networks of a search, a fit, a comparison or a check."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -15,9 +15,9 @@ from nas.search.defaults import RETRIES
 if TYPE_CHECKING:
     from nas.workers.base import Workers
 
-ENGINES = ("processes", "ray")
-# What only one of them heeds.
-ONLY: Mapping[str, str] = MappingProxyType({"address": "ray", "trial_cpus": "ray", "trial_gpus": "ray"})
+PROCESSES, RAY = ENGINES = ("processes", "ray")
+# Options that have a meaning for one engine alone.
+ONLY: Mapping[str, str] = MappingProxyType({"address": RAY, "trial_cpus": RAY, "trial_gpus": RAY})
 
 engine_options: Callable[[Command], Command] = all_of(
     option(
@@ -77,10 +77,10 @@ engine_options: Callable[[Command], Command] = all_of(
 
 
 def check_engine(context: click.Context) -> None:
-    """Refuse what the engine would pass over.
+    """Refuse options that have no meaning for the chosen engine.
 
     Raises:
-        StudyError: there is something.
+        StudyError: One was given.
     """
     engine = context.params["engine"]
     for parameter in context.command.params:
@@ -94,12 +94,12 @@ def check_engine(context: click.Context) -> None:
 
 
 def make_engine(options: Mapping[str, Any]) -> "Workers":
-    """Who evaluates, not yet at work.
+    """Return the workers that the options describe, not yet started.
 
     Raises:
-        StudyError: no such number.
+        StudyError: The number of workers is not possible.
     """
-    if options["engine"] == "ray":
+    if options["engine"] == RAY:
         from nas.workers.ray_workers import RayWorkers
 
         return RayWorkers(options["address"], options["trial_cpus"], options["trial_gpus"], options["workers"])

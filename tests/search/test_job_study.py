@@ -1,11 +1,11 @@
-"""A list of networks, each scored once, however often it is cut short."""
+"""A study of jobs: each is done once, however often its processes are ended and however many work on it."""
 
 import contextlib
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,20 @@ from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
 from nas.errors import DataError, StudyError
 from nas.evaluate.base import Evaluators
+from nas.search.events import Event
+from nas.search.fixed_list import REPEATED
+from nas.search.job import Job, JobResult
+from nas.search.job_study import JobStudy, open_job_study
+from nas.search.reserving import MOST_FAILURES
 from nas.search.run import search
-from nas.search.scoring import MOST_FAILURES, Job, Score, Told, open_scoring
+from nas.search.session import open_session
 from nas.search.settings import Settings
-from nas.studies.lease import RUNNER
+from nas.studies.journal_files import journals
 from nas.studies.opening import open_storage
+from nas.studies.restore import restore
 from nas.studies.study import study_names
 from nas.workers.base import Key
+from nas.workers.processes import make_workers
 from tests.search.fake_trainings import Course, FakeEvaluators, NoImages, failing, final, rising
 from tests.search.fakes import FakeEvaluator, make_space
 
@@ -58,12 +65,22 @@ def _url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'nas.db'}"
 
 
-def go(url: str, jobs: Sequence[Job] = JOBS, evaluators: Evaluators | None = None, **rest: Any) -> dict[Key, Score]:
-    """The scores of all jobs; a course that fails is described as any other."""
+@contextlib.contextmanager
+def opened(url: str, evaluators: Evaluators | None = None, **rest: Any) -> Iterator[JobStudy]:
+    """A study of jobs; a course that fails is described as any other."""
     settings = {"kind": "fit", "base": "small"} | rest.pop("settings", {})
     epochs, name = rest.pop("epochs", EPOCHS), rest.pop("name", "fit")
-    with open_scoring(name, settings, evaluators or FakeEvaluators(), epochs, storage=url, **rest) as scoring:
-        return scoring.score(jobs)
+    with (
+        open_session(make_workers(rest.pop("workers", 1))) as session,
+        open_job_study(name, settings, evaluators or FakeEvaluators(), epochs, session, storage=url, **rest) as study,
+    ):
+        yield study
+
+
+def go(url: str, jobs: Sequence[Job] = JOBS, evaluators: Evaluators | None = None, **rest: Any) -> dict[Key, JobResult]:
+    """The results of all jobs."""
+    with opened(url, evaluators, **rest) as study:
+        return study.evaluate(jobs)
 
 
 def trials(url: str, *states: TrialState, name: str = "fit") -> list[optuna.trial.FrozenTrial]:
@@ -71,7 +88,7 @@ def trials(url: str, *states: TrialState, name: str = "fit") -> list[optuna.tria
     return sorted(found, key=lambda trial: trial.number)
 
 
-def accuracies(scores: dict[Key, Score]) -> dict[Key, float | None]:
+def accuracies(scores: dict[Key, JobResult]) -> dict[Key, float | None]:
     return {key: score.accuracy for key, score in scores.items()}
 
 
@@ -132,22 +149,24 @@ def counted(ran: list[tuple[str, int]], course: Course = rising) -> FakeEvaluato
 
 def test_what_was_scored_is_not_scored_again_and_a_longer_list_goes_on(url: str) -> None:
     ran: list[tuple[str, int]] = []
-    told: list[Told] = []
+    told: list[Event] = []
     first = go(url, JOBS[:4], counted(ran))
     assert len(ran) == 4
     assert go(url, JOBS[:4], counted(ran), listen=told.append) == first
-    assert (len(ran), told) == (4, [Told(4, 4)])
+    assert (len(ran), told) == (4, [Event("started", done=4, total=4)])
     longer = go(url, JOBS, counted(ran), listen=told.append)
     assert ran[4:] == [(format_text(job.arch), job.seed) for job in JOBS[4:]]
     assert [(one.done, one.total) for one in told[1:]] == [(4, 6), (5, 6), (6, 6)]
-    assert told[-1].score == longer[JOBS[5].key]
+    assert told[-1].record is not None
+    assert (told[-1].job, told[-1].record.number) == (JOBS[5], longer[JOBS[5].key].number)
+    assert told[-1].record.accuracy == longer[JOBS[5].key].accuracy
     assert accuracies(longer) == EXPECTED
 
 
 def test_one_study_can_be_asked_several_times(url: str) -> None:
-    with open_scoring("fit", {}, FakeEvaluators(), EPOCHS, storage=url) as scoring:
-        first = scoring.score(JOBS[:2])
-        assert scoring.score(JOBS[1:3]) == {JOBS[1].key: first[JOBS[1].key]} | scoring.score(JOBS[2:3])
+    with opened(url) as study:
+        first = study.evaluate(JOBS[:2])
+        assert study.evaluate(JOBS[1:3]) == {JOBS[1].key: first[JOBS[1].key]} | study.evaluate(JOBS[2:3])
     assert len(trials(url)) == 3
 
 
@@ -213,7 +232,6 @@ def test_an_interrupt_leaves_the_training_killed_and_it_comes_again(url: str) ->
     (cut,) = trials(url, TrialState.FAIL)
     assert cut.user_attrs["killed"] is True
     assert "cut short by KeyboardInterrupt" in cut.user_attrs["reason"]
-    assert not optuna.load_study(storage=url, study_name="fit").user_attrs[RUNNER]
     scores = go(url)
     assert set(scores) == set(EXPECTED)
     assert [scores[job.key].accuracy for job in JOBS if job.seed] == [
@@ -320,24 +338,25 @@ def run(target: Any, *arguments: Any) -> int | None:
 
 
 @pytest.fixture(name="reference", scope="module")
-def _reference() -> dict[Key, Score]:
+def _reference() -> dict[Key, JobResult]:
     return go("sqlite://")
 
 
-def without_seconds(scores: dict[Key, Score]) -> dict[Key, Score]:
+def without_seconds(scores: dict[Key, JobResult]) -> dict[Key, JobResult]:
     return {key: attrs.evolve(score, seconds=0.0, number=-1) for key, score in scores.items()}
 
 
-def test_killed_in_mid_training_it_runs_what_is_missing(url: str, reference: dict[Key, Score]) -> None:
+def test_killed_in_mid_training_it_runs_what_is_missing(url: str, reference: dict[Key, JobResult]) -> None:
     for done, job in enumerate((2, 4)):
         assert run(killed_in, url, job) == -signal.SIGKILL
         assert [trial.user_attrs["seed"] for trial in trials(url, TrialState.RUNNING)] == [JOBS[job].seed]
         assert len(trials(url, TrialState.FAIL)) == done
     ran: list[tuple[str, int]] = []
-    told: list[Told] = []
+    told: list[Event] = []
     scores = go(url, evaluators=counted(ran), listen=told.append)
     assert ran == [(format_text(job.arch), job.seed) for job in JOBS[4:]]
-    assert told[:2] == [Told(0, 0, message="1 trainings had been cut short and come again"), Told(4, 6)]
+    cut = "1 training run was cut short and will be done again"
+    assert told[:2] == [Event("resumed", message=cut), Event("started", done=4, total=6)]
     assert without_seconds(scores) == without_seconds(reference)
     assert len(trials(url)) == 6 + 2
     assert not trials(url, TrialState.RUNNING)
@@ -346,7 +365,7 @@ def test_killed_in_mid_training_it_runs_what_is_missing(url: str, reference: dic
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("commits", range(1, 70, 12))
-def test_ended_at_any_moment(url: str, reference: dict[Key, Score], commits: int, number: signal.Signals) -> None:
+def test_ended_at_any_moment(url: str, reference: dict[Key, JobResult], commits: int, number: signal.Signals) -> None:
     assert run(killed_at, url, commits, number) in (0, -number)
     assert run(killed_at, url, commits // 2 + 8, number) in (0, -number)
     assert without_seconds(go(url)) == without_seconds(reference)
@@ -354,31 +373,170 @@ def test_ended_at_any_moment(url: str, reference: dict[Key, Score], commits: int
     assert [trial.state for trial in lasting] == [TrialState.COMPLETE] * 6
 
 
-def hold(url: str, said: Connection) -> None:
-    """Have the study open until something is said."""
-    with open_scoring("fit", {"kind": "fit", "base": "small"}, FakeEvaluators(), EPOCHS, storage=url) as scoring:
-        scoring.score(JOBS[:1])
-        said.send(os.getpid())
-        said.poll(60)
+@frozen
+class Interrupted:
+    """A course in which Ctrl-C is pressed after the first epoch of one training run, so many times."""
+
+    job: int
+    times: int = 1
+
+    def __call__(self, arch: Architecture, resolution: int, seed: int, epochs: int) -> Iterator[float]:
+        for epoch, accuracy in enumerate(rising(arch, resolution, seed, epochs)):
+            yield accuracy
+            if epoch == 0 and (arch, seed) == (JOBS[self.job].arch, JOBS[self.job].seed):
+                for _ in range(self.times):
+                    os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize("killed", [False, True])
-def test_while_one_process_has_it_another_one_is_refused(url: str, killed: bool) -> None:
-    here, there = PROCESSES.Pipe()
-    process = PROCESSES.Process(target=hold, args=(url, there))
-    process.start()
-    try:
-        assert here.poll(60)
-        number = here.recv()
-        with pytest.raises(StudyError, match=f"study fit is being searched by process {number} on "):
-            go(url)
-        assert len(trials(url)) == 1
-        if killed:
-            process.kill()
-        else:
-            here.send("enough")
-        process.join(60)
-    finally:
+def test_a_first_interrupt_lets_what_runs_finish(url: str) -> None:
+    told: list[Event] = []
+    with pytest.raises(KeyboardInterrupt):
+        go(url, evaluators=FakeEvaluators(Interrupted(1)), listen=told.append)
+    assert [trial.state for trial in trials(url)] == [TrialState.COMPLETE] * 2
+    (stopping,) = [event for event in told if event.kind == "stopping"]
+    assert stopping.message == "finishing 1 trial; press Ctrl-C again to leave at once"
+    assert accuracies(go(url)) == EXPECTED
+    assert len(trials(url)) == 6
+
+
+def test_a_second_interrupt_leaves_at_once(url: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        go(url, evaluators=FakeEvaluators(Interrupted(1, 2)))
+    assert ["killed" in trial.user_attrs for trial in trials(url)] == [False, True]
+    # A run that was given back has lost no attempt, so it is done again even where nothing else would be.
+    assert accuracies(go(url, retries=0)) == EXPECTED
+
+
+def test_when_it_is_late_nothing_more_is_begun(url: str) -> None:
+    done: list[tuple[str, int]] = []
+    with opened(url, counted(done)) as study:
+        results = study.evaluate(JOBS, lambda: len(done) >= 2)
+        assert list(results) == [job.key for job in JOBS[:2]]
+        assert list(study.evaluate(JOBS, lambda: True)) == list(results)
+    assert len(trials(url)) == 2
+
+
+def test_a_run_whose_process_is_killed_again_and_again_fails_in_the_end(url: str) -> None:
+    """It is begun as often as `retries` says beside the first time; the others are not affected."""
+    for _ in range(2):
+        assert run(killed_in, url, 1) == -signal.SIGKILL
+    results = go(url, retries=1)
+    reason = "2 times it was begun and did not end; the last time its process ended before it did"
+    assert results[JOBS[1].key] == JobResult(None, 0.0, reason, results[JOBS[1].key].number)
+    others = {key: accuracy for key, accuracy in accuracies(results).items() if key != JOBS[1].key}
+    assert others == {key: accuracy for key, accuracy in EXPECTED.items() if key != JOBS[1].key}
+    assert go(url, retries=5) == results
+
+
+def slow(arch: Architecture, resolution: int, seed: int, epochs: int) -> Iterator[float]:
+    time.sleep(0.3)
+    yield from rising(arch, resolution, seed, epochs)
+
+
+def go_there(url: str, jobs: list[Job], course: Course, said: Any) -> None:
+    """Do jobs in this process, which says when the first one has ended."""
+
+    def listen(event: Event) -> None:
+        if event.kind == "trial":
+            said.set()
+
+    with contextlib.suppress(StudyError):
+        go(url, jobs, FakeEvaluators(course), listen=listen)
+
+
+@pytest.fixture(name="start")
+def _start() -> Iterator[Any]:
+    """Starts a process that does jobs, and waits until it has done the first one."""
+    processes = []
+
+    def start(*arguments: Any) -> Any:
+        said = PROCESSES.Event()
+        processes.append(PROCESSES.Process(target=go_there, args=(*arguments, said)))
+        processes[-1].start()
+        assert said.wait(60)
+        return processes[-1]
+
+    yield start
+    for process in processes:
         process.kill()
         process.join()
+
+
+def test_jobs_that_another_process_does_are_waited_for(url: str, start: Any) -> None:
+    start(url, JOBS, slow)
+    done: list[tuple[str, int]] = []
+    # In the opposite order, so that the two meet in the middle.
+    results = go(url, JOBS[::-1], counted(done))
+    assert accuracies(results) == EXPECTED
+    assert len(done) < len(JOBS) == len(trials(url))
+
+
+def test_jobs_of_another_process_are_left_out_where_they_are_not_waited_for(url: str, start: Any) -> None:
+    start(url, JOBS[:2], slow)
+    with opened(url) as study:
+        results = study.evaluate([JOBS[1], JOBS[5]], waits=False)
+        assert set(results) - {JOBS[1].key} == {JOBS[5].key}
+        assert accuracies(study.evaluate([JOBS[1]])) == {JOBS[1].key: EXPECTED[JOBS[1].key]}
+
+
+def test_jobs_of_other_lists_are_not_taken_over(url: str) -> None:
+    assert run(killed_in, url, 1) == -signal.SIGKILL
+    assert set(go(url, [JOBS[0], JOBS[3]])) == {JOBS[0].key, JOBS[3].key}
+    assert [trial.state for trial in trials(url)].count(TrialState.RUNNING) == 1
     assert accuracies(go(url)) == EXPECTED
+
+
+def test_what_fails_in_one_process_for_a_cause_of_its_own_is_done_by_another(url: str, start: Any) -> None:
+    jobs = [Job(network(8), 16, seed) for seed in range(10)]
+    other = start(url, jobs, slow)
+    with pytest.raises(StudyError, match=f"{MOST_FAILURES} trainings failed one after another"):
+        go(url, jobs, FakeEvaluators(failing))
+    other.join(60)
+    results = go(url, jobs, FakeEvaluators(failing))
+    assert [result.accuracy is None for result in results.values()] == [False] * 10
+    failed = [trial for trial in trials(url, TrialState.FAIL) if "killed" not in trial.user_attrs]
+    assert [trial.number for trial in failed] == sorted(
+        optuna.load_study(storage=url, study_name="fit").user_attrs[REPEATED]
+    )
+
+
+def older(url: str) -> None:
+    """A study as version 0.1 left it: trials without reservations, and the attribute of the last process at work."""
+    study = optuna.create_study(storage=open_storage(url), study_name="fit", direction="maximize")
+    settings = {"kind": "fit", "base": "small", "epochs": EPOCHS, "proxy": FakeEvaluators().describe()}
+    study.set_user_attr("nas:scoring", settings)
+    study.set_user_attr("nas:runner", {"runner": "elsewhere 1 1.00", "beat": time.time(), "lasts_s": 600.0})
+    study.set_user_attr("nas:again", [1])
+    states = [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
+    results: list[dict[str, Any]] = [{"seconds": 2.0}, {}, {"reason": "its own"}, {"killed": True, "reason": "cut"}, {}]
+    for job, state, result in zip(JOBS, states, results, strict=False):
+        kept = {"arch": format_text(job.arch), "trained": job.key[0], "resolution": 16, "seed": job.seed} | result
+        value = 0.5 if state == TrialState.COMPLETE else None
+        study.add_trial(optuna.create_trial(state=state, value=value, user_attrs=kept))
+
+
+def test_a_study_of_an_older_version_goes_on(url: str) -> None:
+    """Of its trials the one that ended well and the one that failed by its own fault count, and no other."""
+    older(url)
+    ran: list[tuple[str, int]] = []
+    told: list[Event] = []
+    results = go(url, evaluators=counted(ran), listen=told.append)
+    assert ran == [(format_text(JOBS[i].arch), JOBS[i].seed) for i in (1, 3, 4, 5)]
+    assert results[JOBS[0].key] == JobResult(0.5, 2.0, "", 0)
+    assert results[JOBS[2].key] == JobResult(None, 0.0, "its own", 2)
+    assert told[0].message == "1 training run was cut short and will be done again"
+    assert (told[1].kind, told[1].done, told[1].total) == ("started", 2, 6)
+    assert not trials(url, TrialState.RUNNING)
+    assert go(url, evaluators=counted(ran)) == results
+    assert len(ran) == 4
+
+
+def test_a_restored_study_goes_on(url: str, tmp_path: Path) -> None:
+    assert run(killed_in, url, 3) == -signal.SIGKILL
+    again = f"sqlite:///{tmp_path / 'again.db'}"
+    restore(journals(url), again)
+    ran: list[tuple[str, int]] = []
+    results = go(again, evaluators=counted(ran))
+    assert ran == [(format_text(job.arch), job.seed) for job in JOBS[3:]]
+    assert accuracies(results) == EXPECTED
+    assert len(journals(again)) == 1

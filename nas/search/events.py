@@ -1,0 +1,49 @@
+"""Events: what a search, or the jobs of a fixed list, report while they run."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import frozen
+
+from nas.search.job import Job
+from nas.studies.records import Record
+
+
+@frozen
+class Event:
+    """Something that happened in a search or in the jobs of a fixed list.
+
+    Attributes:
+        kind: One of the following.
+            In both: "resumed" (trials of earlier runs are there), "trial" (one has ended), "lost" (one was lost with
+            its worker), "ended" (no more trials are begun, before all are done), "stopping", "stopped" or "waiting".
+            In a search also: "screening", "moved" (a network to start from), "baseline", "epoch", "exhausted",
+            "confirming" or "verifying". For fixed lists also: "started" (a list begins).
+        record: Record of the trial or baseline concerned.
+        done: Number of trials that count so far; of jobs that have a result.
+        total: Number of trials asked for; of jobs in the list.
+        best: Best complete trial so far; None for jobs.
+        seconds_left: Estimated seconds until all are done, None while unknown.
+        message: Message for the user.
+        job: Job of the trial concerned; None in a search.
+    """
+
+    kind: str
+    record: Record | None = None
+    done: int = 0
+    total: int = 0
+    best: Record | None = None
+    seconds_left: float | None = None
+    message: str = ""
+    job: Job | None = None
+
+
+Listener = Callable[[Event], None]
+
+
+class Tell(Protocol):
+    """Reports an event, given what is particular to it; see `Event`."""
+
+    def __call__(self, kind: str, record: Record | None = None, message: str = "") -> None:
+        """Report one event."""
+        ...

@@ -1,0 +1,201 @@
+"""The next trial of this process: one that a dead process left behind, or a new one, reserved in the database."""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+
+from attrs import define, field
+from optuna.trial import FrozenTrial
+
+from nas.errors import StudyError
+from nas.search.events import Tell
+from nas.search.progress import Progress
+from nas.search.session import Session, SharedStudy
+from nas.search.trials import Limits, Recorder, Running, TrialSource
+from nas.studies.reservations import AlreadyReserved, NoneLeft, Reservation
+from nas.studies.study import read_trial
+from nas.workers.base import Here, Key
+
+MOST_FAILURES = 5
+LOOK_S = 2.0  # between two looks for trials that dead processes have left
+LONGEST_WAIT_S = 0.2
+
+
+class RepeatedFailureError(StudyError):
+    """So many trials failed one after another that something else than their networks must be the cause."""
+
+
+@define(eq=False)
+class TrialReserver:
+    """Decides which trial this process evaluates next, and counts those that have ended.
+
+    Attributes:
+        session: Workers and signal handlers of this process.
+        shared: The study.
+        source: Where new trials come from.
+        recorder: Makes trials that repeat others.
+        limits: When to begin no more trials.
+        progress: Trials that have ended, of all processes.
+        tell: Reports events.
+        running: Trials that this process evaluates now.
+    """
+
+    session: Session
+    shared: SharedStudy
+    source: TrialSource
+    recorder: Recorder
+    limits: Limits
+    progress: Progress
+    tell: Tell
+    running: dict[Key, Running] = field(factory=dict)
+    is_full: bool = field(default=False, init=False)
+    _is_exhausted: bool = field(default=False, init=False)
+    _looked: float = field(default=float("-inf"), init=False)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this process begins no more trials."""
+        return self.session.interrupts.stopping or self.limits.is_late() or self.is_stale
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether too many trials in a row have brought nothing better."""
+        patience = self.limits.patience
+        return patience is not None and self.progress.since_better >= patience
+
+    def next(self) -> Running | None:
+        """Return the next trial to evaluate, None where there is none now."""
+        return self._left_by_others() or self._new()
+
+    def awaits_others(self) -> bool:
+        """Return whether trials are left that other processes have begun, and may not end."""
+        if self.is_over:
+            return False
+        self._looked = float("-inf")
+        self.catch_up()
+        waiting = self._open()
+        living = self.shared.living_others(waiting)
+        if living and self.limits.waits:
+            return True
+        left = [reservation for reservation in waiting if reservation.process not in living]
+        return not self._has_enough and (bool(left) or not (self.is_full or self._is_exhausted))
+
+    @property
+    def _has_enough(self) -> bool:
+        """Whether enough trials count or run: a study can have more reservations than a smaller number asks for."""
+        wanted = self.limits.trials
+        return wanted is not None and self.progress.counted + len(self.running) >= wanted
+
+    def _open(self) -> list[Reservation]:
+        """Return the reservations that have not ended and concern this process."""
+        keys = self.limits.keys
+        return [one for one in self.shared.reservations.open() if keys is None or one.key in keys]
+
+    def _left_by_others(self) -> Running | None:
+        # Finding out who is dead takes a query, so it is not done for every trial.
+        if time.monotonic() - self._looked < LOOK_S or self._has_enough:
+            return None
+        for reservation in self._abandoned():
+            running = self.again(reservation, "its process ended before it did")
+            if running is not None:
+                return running
+        self._looked = time.monotonic()
+        return None
+
+    def _abandoned(self) -> Iterator[Reservation]:
+        """Yield reservations of dead processes and of none, and those of this process that it does not evaluate.
+
+        The last kind arises where the database went away after it had written a reservation and before it could answer.
+        """
+        token = self.shared.heartbeat.token
+        waiting = [one for one in self._open() if one.process != token or not self._evaluates(one)]
+        living = self.shared.living_others(waiting)
+        return (reservation for reservation in waiting if reservation.process not in living)
+
+    def _evaluates(self, reservation: Reservation) -> bool:
+        return any(trial_id == reservation.trial_id for _, trial_id in self.running)
+
+    def again(self, reservation: Reservation, reason: str) -> Running | None:
+        """Take a reservation over and begin its trial once more; fail it where that was done often enough.
+
+        Args:
+            reservation: The reservation, as it was read.
+            reason: Why its last trial did not end.
+
+        Returns:
+            The trial, or None where it failed or another process was faster.
+
+        Raises:
+            RepeatedFailureError: The trial is one of too many that failed one after another.
+        """
+        # One without a process was given back by an interrupt, which is not held against it.
+        if reservation.attempts > self.limits.retries and reservation.process:
+            self._give_up(reservation, reason)
+            return None
+        running = self.recorder.again(self.shared.trial(reservation.trial_id))
+        running.reservation = self.shared.reservations.take_over(reservation, running.trial, reason)
+        return None if running.reservation is None else running
+
+    def _give_up(self, reservation: Reservation, reason: str) -> None:
+        times = "once" if reservation.attempts == 1 else f"{reservation.attempts} times"
+        tried = f"{times} it was begun and did not end; the last time {reason}"
+        if self.shared.reservations.fail(reservation, tried):
+            self.take_in([self.shared.trial(reservation.trial_id)])
+            self.progress.failed.append(self.progress.records[-1].number)
+            self.tell("trial", self.progress.records[-1])
+            self.check_failures()
+
+    def _new(self) -> Running | None:
+        """Return a trial that no other process has; None where there is none, or all are reserved."""
+        while True:
+            self.catch_up()
+            number = self.shared.reservations.count()
+            self.is_full = self.limits.trials is not None and number >= self.limits.trials
+            if self.is_full:
+                return None
+            running = self.source.next(number)
+            self._is_exhausted = running is None
+            if running is None or self.is_over:  # a sampler may take its time
+                return None
+            if self._is_quick or self.reserve(running):
+                return running
+
+    @property
+    def _is_quick(self) -> bool:
+        """Whether the next trial is likely to be over before it could be killed; it is written when it has ended."""
+        return isinstance(self.session.workers, Here) and self.progress.last_seconds < self.limits.quick_s
+
+    def reserve(self, running: Running) -> bool:
+        """Write a trial, running or ended, with a reservation; return whether no other process was faster."""
+        try:
+            running.reservation = self.shared.reservations.begin(running.trial, self.limits.trials)
+        except NoneLeft:
+            return False
+        except AlreadyReserved:
+            self.source.avoid(running)
+            # Its reservation may wait for somebody to take it over.
+            self._looked = float("-inf")
+            # Processes that suggest the same network at the same moment do not meet again and again.
+            time.sleep(random.uniform(0, LONGEST_WAIT_S))  # noqa: S311 -- nothing secret
+            return False
+        return True
+
+    def catch_up(self) -> None:
+        """Take in what other processes have begun and ended since the last time."""
+        new = [trial for trial in self.shared.trials() if not self.progress.knows(trial.number)]
+        ended = [trial for trial in new if trial.state.is_finished()]
+        self.take_in(ended, [trial for trial in new if not trial.state.is_finished()])
+
+    def take_in(self, ended: list[FrozenTrial], running: Sequence[FrozenTrial] = ()) -> None:
+        """Count trials that have ended, and let the source learn them and those that are running."""
+        self.progress.add([read_trial(trial) for trial in ended if not self.progress.knows(trial.number)])
+        self.source.learn([*ended, *running])
+
+    def check_failures(self) -> None:
+        """Raise RepeatedFailureError where too many trials have failed one after another."""
+        failures = len(self.progress.failed)
+        if failures >= MOST_FAILURES:
+            raise RepeatedFailureError(
+                f"{failures} trials failed one after another, the last with: {self.progress.records[-1].reason}",
+                "mend the cause and give the same command again; finished trials are kept",
+            )
