@@ -139,6 +139,8 @@ class CheckpointFile:
         The file is removed when the run ends or the architecture fails. It is kept when the process is killed or
         interrupted (KeyboardInterrupt is no Exception), and marked as abandoned when the caller stops iterating.
         """
+        # An evaluator trains one network at a time, except where a caller iterates over two evaluations in turn; files of
+        # runs that have not been abandoned are never removed here.
         self.folder.remove_abandoned(self.path)
         self._written_at = time.monotonic()
         try:
@@ -183,6 +185,7 @@ class CheckpointFile:
             epoch: Number of finished epochs.
             accuracies: Accuracies that were yielded.
         """
+        # A run that has ended needs no checkpoint, and a short one is repeated at little cost.
         if epoch == run.epochs or time.monotonic() - self._written_at < self.folder.min_seconds:
             return
         try:
