@@ -139,8 +139,7 @@ class CheckpointFile:
         The file is removed when the run ends or the architecture fails. It is kept when the process is killed or
         interrupted (KeyboardInterrupt is no Exception), and marked as abandoned when the caller stops iterating.
         """
-        # An evaluator trains one network at a time, except where a caller iterates over two evaluations in turn; files of
-        # runs that have not been abandoned are never removed here.
+        # Runs that take turns with this one are not abandoned, so their files stay.
         self.folder.remove_abandoned(self.path)
         self._written_at = time.monotonic()
         try:
