@@ -139,6 +139,7 @@ class CheckpointFile:
         The file is removed when the run ends or the architecture fails. It is kept when the process is killed or
         interrupted (KeyboardInterrupt is no Exception), and marked as abandoned when the caller stops iterating.
         """
+        # Runs that take turns with this one are not abandoned, so their files stay.
         self.folder.remove_abandoned(self.path)
         self._written_at = time.monotonic()
         try:
@@ -183,6 +184,7 @@ class CheckpointFile:
             epoch: Number of finished epochs.
             accuracies: Accuracies that were yielded.
         """
+        # A run that has ended needs no checkpoint, and a short one is repeated at little cost.
         if epoch == run.epochs or time.monotonic() - self._written_at < self.folder.min_seconds:
             return
         try:

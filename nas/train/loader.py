@@ -36,7 +36,7 @@ class BatchLoader:
         """
         if isinstance(indices, slice):
             return self._to_device(self.images[indices]), self.labels[indices]
-        # `index_select` copies whole images; plain indexing copies uint8 tensors byte by byte.
+        # `index_select` copies image by image; plain indexing copies uint8 tensors byte by byte.
         images = self.images.index_select(0, indices.to(self.images.device))
         return self._to_device(images), self.labels[indices.to(self.labels.device)]
 

@@ -284,7 +284,7 @@ def test_a_supernet_is_trained_once_for_several_targets(nas: Nas) -> None:
     assert "is used again" in second.err
     assert list((nas.folder / "nas-supernets").glob("*.pt")) == kept
     kept[0].write_bytes(kept[0].read_bytes()[:1000])
-    nas(*searched, *SUPERNET).refused("not a complete supernet file", "delete it to train anew")
+    nas(*searched, *SUPERNET).refused("not a complete supernet file", "delete it to train the supernet again")
 
 
 @pytest.mark.slow

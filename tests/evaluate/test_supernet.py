@@ -472,8 +472,8 @@ def _train_while_another_waits(folder: Path) -> None:
 
     def hold(done: int, _steps: int, _loss: float) -> None:
         (folder / f"{os.getpid()}-{done}.step").touch()
-        begun = time.monotonic()
-        while done == 1 and not list(folder.glob("*.waits")) and time.monotonic() - begun < 60:
+        start = time.monotonic()
+        while done == 1 and not list(folder.glob("*.waits")) and time.monotonic() - start < 60:
             time.sleep(0.05)
 
     def notify(message: str) -> None:
@@ -510,7 +510,7 @@ def test_a_truncated_file_is_an_error_with_a_remedy(copied: SupernetEvaluator, s
     copied.path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(NasError, match="not a complete supernet file") as raised:
         copied.prepare()
-    assert "delete it to train anew" in raised.value.remedy
+    assert "delete it to train the supernet again" in raised.value.remedy
 
 
 @pytest.mark.parametrize("content", [b"not a file of torch", None])

@@ -234,8 +234,16 @@ MISTAKES: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "a column twice": ("arch,acc,acc\n000100,0.5,0.5\n", {}, ("there are two columns named 'acc'",)),
     "no architecture": ("acc\n0.5\n", {}, ("there is no arch or architecture", *OPEN)),
     "a choice too few": ("stage1.kernel,acc\n3,0.5\n", {}, ("are missing: 'stage1.operator', 'stage1.channels'",)),
-    "told twice": ("arch,architecture,acc\n000100,000100,0.5\n", {}, ("'arch', 'architecture'", "keep one way")),
-    "told both ways": ("arch,last.se,acc\n000100,0,0.5\n", {}, ("'arch', 'last.se'", "keep one way")),
+    "two columns of architectures": (
+        "arch,architecture,acc\n000100,000100,0.5\n",
+        {},
+        ("'arch', 'architecture'", "keep one way"),
+    ),
+    "a column of architectures and one of a choice": (
+        "arch,last.se,acc\n000100,0,0.5\n",
+        {},
+        ("'arch', 'last.se'", "keep one way"),
+    ),
     "unknown columns": (
         "arch,acc,op0,op1\n000100,0.5,1,2\n",
         {},

@@ -19,7 +19,7 @@ KIND = FileKind(
     content="supernet",
     format=1,
     suffix=".supernet.pt",
-    file_remedy="delete it to train anew, or replace it by a complete copy",
+    file_remedy="delete it to train the supernet again, or replace it by a complete copy",
     folder_remedy="give another --supernet-dir",
 )
 
@@ -65,7 +65,9 @@ def training_lock(path: Path, notify: Notify) -> Iterator[None]:
         NasError: The folder cannot be created or written to.
     """
     KIND.make_folder(path.parent)
+    # The lock has a file of its own, since the file of weights is replaced by every write.
     lock = FileLock(path.with_name(f".{path.name}.lock"))
+    # Training the same weights twice would take at least as long as waiting, so the wait has no time limit.
     try:
         _acquire(lock, lambda: notify(f"another process is training the supernet {path}; this process waits for it"))
     except OSError as error:
@@ -91,6 +93,7 @@ def write_checkpoint(path: Path, checkpoint: SupernetCheckpoint) -> None:
     Raises:
         NasError: The folder cannot be created or written to, or the disk is full.
     """
+    # These keys and types are those of format 1. Other ones need another format number, since users have files.
     values = {
         "epoch": checkpoint.epoch,
         "seconds": checkpoint.seconds,

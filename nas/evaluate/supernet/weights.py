@@ -125,11 +125,11 @@ def _weight_name(parameter: str, places: Mapping[str, str]) -> WeightName:
     return places[".".join(words[:depth])], words[depth], ".".join(words[depth + 1 :])
 
 
-def cut(whole: Tensor, shape: Sequence[int]) -> Tensor:
+def cut(weight: Tensor, shape: Sequence[int]) -> Tensor:
     """Return the slice of a weight with the first channels and the middle of the kernel, as a view.
 
     Args:
-        whole: Weight of the widest node: `(O, I, K, K)`, `(O, I)` or `(O,)`.
+        weight: Weight of the widest node: `(O, I, K, K)`, `(O, I)` or `(O,)`.
         shape: Shape of the slice.
 
     Example:
@@ -138,10 +138,10 @@ def cut(whole: Tensor, shape: Sequence[int]) -> Tensor:
                 [11., 12., 13.],
                 [16., 17., 18.]])
     """
-    if whole.shape == torch.Size(shape):
-        return whole
-    starts = [0, 0, *((side - small) // 2 for side, small in zip(whole.shape[2:], shape[2:], strict=True))]
-    return whole[tuple(slice(start, start + size) for start, size in zip(starts, shape, strict=False))]
+    if weight.shape == torch.Size(shape):
+        return weight
+    starts = [0, 0, *((side - small) // 2 for side, small in zip(weight.shape[2:], shape[2:], strict=True))]
+    return weight[tuple(slice(start, start + size) for start, size in zip(starts, shape, strict=False))]
 
 
 def _to_device(tensor: Tensor, device: str) -> Tensor:
