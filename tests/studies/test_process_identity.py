@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from nas.studies.process_identity import _start, is_alive, runner
+from nas.studies.process_identity import _start_time, is_alive, this_process
 
 
 @pytest.fixture(name="process")
@@ -23,13 +23,13 @@ def _process() -> Any:
 
 
 def token_of(pid: int) -> str:
-    node = runner().rsplit(" ", 2)[0]
-    return f"{node} {pid} {_start(pid)}"
+    node = this_process().rsplit(" ", 2)[0]
+    return f"{node} {pid} {_start_time(pid)}"
 
 
 def test_this_process_is_alive() -> None:
-    assert is_alive(runner())
-    assert runner() == token_of(os.getpid())
+    assert is_alive(this_process())
+    assert this_process() == token_of(os.getpid())
 
 
 def test_a_process_is_alive_until_it_ends_even_if_nobody_asks_about_it(process: "subprocess.Popen[bytes]") -> None:
@@ -44,7 +44,7 @@ def test_a_process_is_alive_until_it_ends_even_if_nobody_asks_about_it(process: 
 
 
 def test_another_process_of_the_same_number_is_not_it() -> None:
-    node, pid, start = runner().rsplit(" ", 2)
+    node, pid, start = this_process().rsplit(" ", 2)
     assert not is_alive(f"{node} {pid} {int(start) - 100}")
 
 
@@ -53,6 +53,6 @@ def test_processes_of_other_hosts_cannot_be_seen() -> None:
     assert is_alive("a host with spaces 1 1.00") is None
 
 
-@pytest.mark.parametrize("token", ["", "x", "a b", "host one 2", f"{runner().rsplit(' ', 2)[0]} one 2"])
+@pytest.mark.parametrize("token", ["", "x", "a b", "host one 2", f"{this_process().rsplit(' ', 2)[0]} one 2"])
 def test_what_is_no_token_is_nobodys(token: str) -> None:
     assert is_alive(token) is (None if token == "host one 2" else False)  # noqa: S105 -- of another host
