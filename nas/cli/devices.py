@@ -44,7 +44,7 @@ def _here() -> list[dict[str, Any]]:
 
 
 def _named(text: str) -> list[dict[str, Any]]:
-    from nas.cli.shared.on_device import connected
+    from nas.api.devices import connected
     from nas.device.words import parse_address
 
     with connected([text]) as meter:
@@ -53,7 +53,7 @@ def _named(text: str) -> list[dict[str, Any]]:
 
 def _row(word: str, device: "Device", machine: "Machine") -> dict[str, Any]:
     """A device's word and what it is; tables are those that are exactly of it."""
-    from nas.cli.shared.on_device import table_folders
+    from nas.api.devices import table_folders
     from nas.cost.table_find import matching_files
 
     return {

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import click
 
+from nas.api.errors import missing_package
 from nas.cli.shared.verbs import Verbs
 from nas.errors import NasError
 from nas.version import __version__
@@ -21,9 +22,6 @@ VERBS = {
     "spaces": "nas.cli.spaces",
     "studies": "nas.cli.studies.command",
 }
-
-# Packages that only some commands need, and the extra that brings each.
-EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "torch": "train"}
 
 
 @click.group(
@@ -54,9 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"nas: {error}", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        if error.name not in EXTRAS:
+        explained = missing_package(error)
+        if explained is None:
             raise
-        click.echo(f"nas: {error.name} is not installed\n  pip install 'hwnas[{EXTRAS[error.name]}]'", err=True)
+        click.echo(f"nas: {explained}", err=True)
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         click.echo("nas: interrupted", err=True)

@@ -13,7 +13,7 @@ import pytest
 from attrs import define, field, frozen
 
 from nas.cli.main import main
-from nas.cli.shared import evaluators
+from nas.api import evaluators
 from tests.cli.fake_nas import MAKERS
 from tests.cli.forker import Command, Forker, forking, heed_interrupts
 from tests.search.fakes import SMALLEST, TINY

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.on_device import DEVICE_HELP, connected, find_table
+from nas.api.devices import connected, find_table
+from nas.cli.shared.on_device import DEVICE_HELP
 from nas.cli.shared.options import figure_options, json_option
 from nas.cli.shared.progress import Steps
 from nas.errors import DeviceError, SpaceError

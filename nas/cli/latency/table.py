@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.on_device import DEVICE_HELP, FOLDER, connected, error_text
+from nas.api.devices import FOLDER, connected, error_text
+from nas.cli.shared.on_device import DEVICE_HELP
 from nas.cli.shared.options import json_option
 from nas.cli.shared.progress import Steps
 from nas.errors import NasError

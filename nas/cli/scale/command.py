@@ -113,7 +113,7 @@ def command(context: click.Context, /, **options: Any) -> None:
     """
     mode = _mode(options)
     _check_options(context, mode)
-    from nas.cli.shared.reference import find_architecture, latest_winner
+    from nas.api.architectures import find_architecture, latest_winner
 
     options["reference"] = options["reference"] or latest_winner(options["storage"])
     name, arch = find_architecture(options["reference"], options["storage"])

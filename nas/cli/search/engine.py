@@ -1,22 +1,12 @@
 """`--engine`: who evaluates a search's networks."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
 import click
-from click.core import ParameterSource
 
+from nas.api.request import ENGINES
 from nas.cli.shared.options import Command, all_of
-from nas.errors import StudyError
 from nas.search.defaults import RETRIES
-
-if TYPE_CHECKING:
-    from nas.workers.base import Workers
-
-ENGINES = ("processes", "ray")
-# What only one of them heeds.
-ONLY: Mapping[str, str] = MappingProxyType({"address": "ray", "trial_cpus": "ray", "trial_gpus": "ray"})
 
 engine_options: Callable[[Command], Command] = all_of(
     click.option(
@@ -58,35 +48,3 @@ engine_options: Callable[[Command], Command] = all_of(
         help="Times that a trial whose process was ended is begun again, before it fails.",
     ),
 )
-
-
-def check_engine(context: click.Context) -> None:
-    """Refuse what the engine would pass over.
-
-    Raises:
-        StudyError: there is something.
-    """
-    engine = context.params["engine"]
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        given = context.get_parameter_source(name) == ParameterSource.COMMANDLINE
-        if given and ONLY.get(name, engine) != engine:
-            raise StudyError(
-                f"{parameter.opts[0]} says nothing to --engine {engine}",
-                f"leave it out, or choose --engine {ONLY[name]}",
-            )
-
-
-def make_engine(options: Mapping[str, Any]) -> "Workers":
-    """Who evaluates, not yet at work.
-
-    Raises:
-        StudyError: no such number.
-    """
-    if options["engine"] == "ray":
-        from nas.workers.ray_workers import RayWorkers
-
-        return RayWorkers(options["address"], options["trial_cpus"], options["trial_gpus"], options["workers"])
-    from nas.workers.processes import make_workers
-
-    return make_workers(options["workers"] or 1)

@@ -1,0 +1,143 @@
+"""Connections to devices, and what a search needs to know about latencies on them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.errors import DeviceError
+
+if TYPE_CHECKING:
+    from nas.arch.spec import Architecture
+    from nas.cost.measured import Stopwatch
+    from nas.cost.table import LatencyTable
+    from nas.cost.target import OnDevice
+    from nas.device.client import Meter
+    from nas.space.decode import SearchSpace
+
+Say = Callable[[str], None]
+FOLDER = "latency_tables"
+
+
+@contextmanager
+def connected(texts: Sequence[str]) -> "Iterator[Meter]":
+    """Connect to devices, and close the connections in the end.
+
+    Args:
+        texts: Devices as users write them, for example "cpu:threads=4" or "ssh://me@board".
+
+    Raises:
+        DeviceError: A device cannot be read or reached, or two devices differ.
+    """
+    from nas.device.words import parse_address
+
+    addresses = [parse_address(text) for text in texts]
+    from nas.device.client import connect
+
+    with connect(addresses) as meter:
+        yield meter
+
+
+def table_folders() -> list[Path]:
+    """Return the folders of latency tables: one in the working directory, and the one with the shipped tables."""
+    from nas.files import shipped_folder
+
+    return list(dict.fromkeys(path.resolve() for path in (Path(FOLDER), shipped_folder(FOLDER))))
+
+
+def find_table(space: "SearchSpace", meter: "Meter", given: Path | None) -> "LatencyTable | None":
+    """Return a latency table of exactly this device that has all layers of a space, or None if there is none.
+
+    Args:
+        space: The search space.
+        meter: The device.
+        given: File of the table to use; None takes the newest one that fits.
+
+    Raises:
+        NasError: The given table is of another device or lacks layers of the space.
+    """
+    from nas.cost.table_find import matching_tables
+    from nas.errors import TargetError
+
+    if given is not None:
+        return _checked(given, space, meter)
+    from nas.samplers.cost_range import space_chain
+
+    for table in matching_tables(table_folders(), meter.device, meter.machine):
+        try:
+            table.check_chain(space_chain(space), space.net["padding"])
+        except TargetError:
+            continue
+        return table
+    return None
+
+
+def _checked(path: Path, space: "SearchSpace", meter: "Meter") -> "LatencyTable":
+    from nas.cost.table_file import read_table
+    from nas.cost.table_find import differences
+    from nas.samplers.cost_range import space_chain
+
+    table = read_table(path)
+    if found := differences(table.origin, meter.device, meter.machine):
+        raise DeviceError(
+            f"latency table {path} is not of this device: {found[0]}",
+            f"make one with `nas latency table`, or adapt it with `nas latency table --from {path}`",
+        )
+    table.check_chain(space_chain(space), space.net["padding"])
+    return table
+
+
+def on_device(
+    space: "SearchSpace", meter: "Meter", names: Sequence[str], given: Path | None, seed: int, say: Say
+) -> "OnDevice":
+    """Return the latencies for a search: from a table of exactly this device if there is one, else measured ones.
+
+    Args:
+        space: The search space.
+        meter: The device.
+        names: The words that name the device.
+        given: File of the table to use; None takes the newest one that fits.
+        seed: Seed of the random networks that are measured first.
+        say: Function that is called with a sentence about the choice.
+
+    Raises:
+        NasError: The device fails, or the given table is of another device.
+    """
+    from nas.cost.measured import Judge, Stopwatch, TableLatency, measured_latency
+    from nas.cost.target import OnDevice
+    from nas.device.words import parse_address
+    from nas.samplers.cost_range import space_chain
+
+    here = any(not parse_address(text).host for text in names)
+    device, machine = meter.device.short, "; ".join(filter(None, meter.machine.kind))
+    table = find_table(space, meter, given)
+    if table is None:
+        say(f"no latency table is of {device} here and space {space.name}: candidates are measured, one by one")
+        measured = measured_latency(space_chain(space), space.net["padding"], meter, space.name, seed)
+        say(f"a rough guide was fitted on a few networks: {error_text(measured.guide)}")
+        judge = Judge(meter, measured.stopwatch.reference_ms)
+        return OnDevice(measured, judge, device, {"by": "measuring", "machine": machine}, here)
+    say(f"latencies are predicted by table {table.name}: {error_text(table)}")
+    reference_ms = table.origin.reference_ms
+    basis = {"by": f"table {table.name}", "made": table.origin.date, "machine": machine}
+    return OnDevice(TableLatency(table, Stopwatch(meter, reference_ms)), Judge(meter, reference_ms), device, basis)
+
+
+def stopwatch(meter: "Meter", arch: "Architecture") -> "Stopwatch":
+    """Return a cost model that measures single networks, after a first measurement of one that is known to run.
+
+    Raises:
+        DeviceError: The device fails.
+    """
+    from nas.cost.measured import CANDIDATE, Stopwatch
+    from nas.graph.fragment import whole
+
+    turns = meter.measure([whole(arch)], CANDIDATE)
+    return Stopwatch(meter, turns.reference.median_ms)
+
+
+def error_text(table: "LatencyTable") -> str:
+    """Return a phrase about the error of a table's predictions."""
+    fitted = table.correction
+    error = "unknown" if fitted.error is None else f"±{fitted.error:.1%}"
+    return f"error {error} on {fitted.networks} networks left out of the fit in turn"

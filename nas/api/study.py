@@ -1,0 +1,262 @@
+"""Studies and trials as the public API returns them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from nas.api.quiet import quiet_optuna
+from nas.errors import StudyError
+from nas.studies.defaults import DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.arch.spec import Architecture
+    from nas.studies.records import Record, StudyView
+
+
+@frozen
+class Trial:
+    """Hold one evaluated architecture of a study, or its baseline.
+
+    Attributes:
+        number: Number of the trial, from 0; None for the baseline.
+        name: Name of a baseline, for example "mobilenetv2 x1.16"; "" for a trial.
+        state: "complete", "pruned", "failed", "killed" (its process was ended) or "running".
+        text: Text form of the architecture, with one stage in each line.
+        accuracy: Accuracy after the last epoch, 0 to 1; None if there is none. Zero-cost evaluators give a score here,
+            which is no accuracy.
+        accuracies: Accuracy after each epoch.
+        expected_accuracy: Accuracy that the model of all trials expects, without the noise of a single evaluation;
+            None if the search did not estimate it.
+        expected_spread: Standard deviation of `expected_accuracy`.
+        further_accuracies: Accuracies of re-training with more seeds.
+        costs: Costs by name: "macs" and "params" (numbers), "peak_bytes" and "size_bytes" (bytes), "latency_ms"
+            (milliseconds).
+        cost_spreads: Standard deviations of the costs that are not exact; None if unknown.
+        score: Score under the objective of the study; None if there is none.
+        measured_ms: Latency that was measured after the search in milliseconds; None if it was not.
+        meets_target: Whether `measured_ms` is within the target; None if it was not measured.
+        seconds: Duration of the evaluation in seconds.
+        seed: Seed of the evaluation.
+        reason: Reason of a failure.
+        remarks: Other values that the evaluator gave.
+
+    >>> import nas
+    >>> study = nas.search("mnasnet", target="flops=100M", trials=6, evaluator="zero-cost:depth", study="demo")
+    >>> study.best.state, sorted(study.best.costs)
+    ('complete', ['macs', 'params', 'peak_bytes'])
+    """
+
+    number: int | None
+    name: str
+    state: str
+    text: str = field(repr=False)
+    accuracy: float | None
+    accuracies: tuple[float, ...] = field(repr=False)
+    expected_accuracy: float | None
+    expected_spread: float | None
+    further_accuracies: tuple[float, ...] = field(repr=False)
+    costs: Mapping[str, float]
+    cost_spreads: Mapping[str, float | None] = field(repr=False)
+    score: float | None
+    measured_ms: float | None
+    meets_target: bool | None
+    seconds: float | None
+    seed: int | None
+    reason: str
+    remarks: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def architecture(self) -> "Architecture":
+        """Return the architecture.
+
+        Raises:
+            StudyError: The trial has just begun and has no architecture yet.
+        """
+        from nas.arch.code import parse_text
+
+        if not self.text:
+            raise StudyError(f"trial {self.number} has no architecture", "refresh the study once the trial has begun")
+        return parse_text(self.text)
+
+
+@frozen(repr=False, eq=False)
+class Study:
+    """Represent a study as it was when it was read: a search with its trials.
+
+    `nas.search` and `nas.open_study` return studies. In a notebook a study shows its best trials as a table.
+
+    >>> import nas
+    >>> study = nas.search("mnasnet", target="flops=100M", trials=6, evaluator="zero-cost:depth", study="demo")
+    >>> study.name, len(study.trials), study.settings["targets"]
+    ('demo', 6, ['flops=100M'])
+    >>> study.pareto()[-1].accuracy == max(trial.accuracy for trial in study.trials)
+    True
+    """
+
+    _view: "StudyView"
+    _storage: str = DEFAULT_STORAGE
+
+    @property
+    def name(self) -> str:
+        """Return the name of the study."""
+        return self._view.name
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return the settings that the study was made with, as JSON values."""
+        return MappingProxyType(dict(self._view.settings))
+
+    @property
+    def storage(self) -> str:
+        """Return the URL of the database without passwords."""
+        from nas.studies.urls import mask
+
+        return mask(self._storage)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Return all trials by number, also those that failed or still run."""
+        return [self._trial(record) for record in self._view.records]
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """Return the complete trials, the best one first."""
+        return [self._trial(record) for record in self._view.ranked]
+
+    @property
+    def best(self) -> Trial | None:
+        """Return the best trial.
+
+        That is the complete trial with the highest expected score. If networks were measured after the search, it is
+        the best one of those that meet the target. It is None if there is no such trial.
+        """
+        best = self._view.best
+        return None if best is None else self._trial(best)
+
+    @property
+    def baseline(self) -> Trial | None:
+        """Return the known network of the same cost that was evaluated in the same way; None if there is none."""
+        baseline = self._view.baseline
+        return None if baseline is None else self._trial(baseline)
+
+    @property
+    def score_name(self) -> str:
+        """Return what `Trial.accuracy` is: "accuracy", or "standing" for a zero-cost score."""
+        return self._view.reading
+
+    @property
+    def stored_trials(self) -> int:
+        """Return the number of trials that count: complete, pruned and failed ones."""
+        return self._view.counted
+
+    def pareto(self) -> list[Trial]:
+        """Return the Pareto front of accuracy and the cost of the first target, by increasing cost."""
+        return [self._trial(record) for record in self._view.front]
+
+    def trials_dataframe(self) -> "pd.DataFrame":
+        """Return a table with one row for each trial by number, and a last row for the baseline.
+
+        The columns are `trial` (missing for the baseline), `state` ("baseline" for it), `accuracy` (0 to 1), `macs`
+        (multiply-adds for one image), `params`, `peak_bytes`, `size_bytes`, `latency_ms`, `measured_ms`, `meets`
+        (whether that is within the target), `score`, `seconds`, `seed`, `front` (whether it is on the Pareto front),
+        `arch` (text form) and `label` (name of the baseline). Missing values are `pandas.NA`.
+        """
+        from nas.report.frame import trial_frame
+
+        return trial_frame(self._view)
+
+    def refresh(self) -> "Study":
+        """Return the study as it is stored now; this object does not change.
+
+        Raises:
+            StudyError: The study or its database is gone.
+        """
+        return open_study(self.name, storage=self._storage)
+
+    def __repr__(self) -> str:
+        from nas.api.study_table import format_study
+
+        return format_study(self)
+
+    def _repr_html_(self) -> str:
+        """Return the study as HTML, which notebooks show."""
+        from nas.api.study_table import format_study_html
+
+        return format_study_html(self)
+
+    def _trial(self, record: "Record") -> Trial:
+        view, number = self._view, record.number
+        expected, measured = view.expected.get(number), view.verdicts.get(number)
+        return Trial(
+            number=None if number < 0 else number,
+            name=record.label,
+            state=record.state,
+            text=record.arch,
+            accuracy=record.accuracy,
+            accuracies=record.accuracies,
+            expected_accuracy=None if expected is None else expected.accuracy,
+            expected_spread=None if expected is None else expected.spread,
+            further_accuracies=view.confirmed.get(number, ()),
+            costs=dict(record.costs),
+            cost_spreads=dict(record.spreads),
+            score=record.score,
+            measured_ms=None if measured is None else measured.measured,
+            meets_target=None if measured is None else measured.meets,
+            seconds=record.seconds,
+            seed=record.seed,
+            reason=record.reason,
+            remarks=dict(record.remarks),
+        )
+
+
+def open_study(name: str, *, storage: str = DEFAULT_STORAGE) -> Study:
+    """Read a study from its database.
+
+    Args:
+        name: Name of the study.
+        storage: Optuna URL of the database.
+
+    Returns:
+        The study as it is stored now.
+
+    Raises:
+        StudyError: There is no such study or database, or it is damaged.
+
+    >>> import nas
+    >>> made = nas.search("mnasnet", target="flops=100M", trials=6, evaluator="zero-cost:depth", study="demo")
+    >>> nas.open_study("demo").best == made.best
+    True
+    """
+    from nas.studies.opening import open_storage
+    from nas.studies.study import read_study
+
+    with quiet_optuna():
+        return Study(read_study(open_storage(storage, create=False), name), storage)
+
+
+def study_names(*, storage: str = DEFAULT_STORAGE) -> list[str]:
+    """List the studies of a database that this package made, oldest first.
+
+    Args:
+        storage: Optuna URL of the database.
+
+    Returns:
+        The names of the studies.
+
+    Raises:
+        StudyError: There is no such database, or it is damaged.
+
+    >>> import nas
+    >>> _ = nas.search("mnasnet", target="flops=100M", trials=6, evaluator="zero-cost:depth", study="demo")
+    >>> nas.study_names()
+    ['demo']
+    """
+    from nas.studies import study
+    from nas.studies.opening import open_storage
+
+    with quiet_optuna():
+        return list(study.study_names(open_storage(storage, create=False)))
