@@ -1,25 +1,29 @@
-"""What can go wrong, as one tree.
+"""The exceptions of this package.
 
-NasError                  anything this package raises on purpose
+NasError                  base class of all errors that this package raises
 ├── ArchitectureError     an architecture, its text or its file breaks a rule
-├── ScalingError          a rule, a factor or a budget cannot be followed
-├── SpaceError            a search space, its file or a choice in it breaks a rule
+├── ScalingError          a scaling rule, a factor or a budget cannot be used
+├── SpaceError            a search space, its file or one of its choices breaks a rule
 ├── TargetError           a target cannot be read, or no architecture can meet it
 ├── DataError             images, labels or a table of accuracies cannot be used
-├── EvaluationError       one architecture could not be scored; the search goes on
-├── DeviceError           a device is absent, refuses, or is not the one meant; nothing was timed
-│   └── DeviceLostError   the connection to a device, or what answered there, ended; it may come back
-├── StudyError            a study cannot be opened, or belongs to something else
-└── MissingPackageError   an optional package is needed and absent
+├── EvaluationError       one architecture could not be evaluated; the search continues
+├── DeviceError           a device is missing, rejects a request, or is not the expected one; nothing was measured
+│   └── DeviceLostError   the connection to a device, or the process on it, ended; the device may become available again
+├── StudyError            a study cannot be opened, or was made with something else
+└── MissingPackageError   an optional package is needed but not installed
 """
 
 
 class NasError(Exception):
-    """Bad input or a failed step, told in one message.
+    """Report invalid input or a failed step in one message.
 
     Args:
-        problem: the rule that was broken and the value that broke it.
-        remedy: what the user can do about it.
+        problem: Description of what is wrong, with the value and the rule that it breaks.
+        remedy: Description of what the user can do.
+
+    >>> print(NasError("the kernel is 4, and it must be odd", "use 3 or 5"))
+    the kernel is 4, and it must be odd
+      use 3 or 5
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -32,40 +36,43 @@ class NasError(Exception):
 
 
 class ArchitectureError(NasError):
-    """An architecture, its text or its file breaks a rule."""
+    """Report that an architecture, its text or its file breaks a rule."""
 
 
 class ScalingError(NasError):
-    """A rule of scaling, a factor or a budget cannot be followed."""
+    """Report that a scaling rule, a factor or a budget cannot be used."""
 
 
 class SpaceError(NasError):
-    """A search space, its file or a choice in it breaks a rule."""
+    """Report that a search space, its file or one of its choices breaks a rule."""
 
 
 class TargetError(NasError):
-    """A target cannot be read, or no architecture can meet it."""
+    """Report that a target cannot be read, or that no architecture can meet it."""
 
 
 class DataError(NasError):
-    """Images, labels or a table of accuracies cannot be used."""
+    """Report that images, labels or a table of accuracies cannot be used."""
 
 
 class EvaluationError(NasError):
-    """One architecture could not be scored; the search goes on without it."""
+    """Report that one architecture could not be evaluated; the search continues without it."""
 
 
 class DeviceError(NasError):
-    """A device is absent, refuses, or is not the one that was meant; nothing was timed."""
+    """Report that a device is missing, rejects a request, or is not the expected one; nothing was measured."""
 
 
 class DeviceLostError(DeviceError):
-    """The connection to a device, or what answered there, ended before the answer came; it may come back."""
+    """Report that the connection to a device, or the process on it, ended before the response arrived.
+
+    The device may become available again, so the caller may retry.
+    """
 
 
 class StudyError(NasError):
-    """A study cannot be opened, or belongs to something else."""
+    """Report that a study cannot be opened, or was made with something else."""
 
 
 class MissingPackageError(NasError):
-    """An optional package is needed and absent."""
+    """Report that an optional package is needed but not installed."""

@@ -214,11 +214,25 @@ class Norm:
 
 @frozen(cache_hash=True)
 class Architecture:
-    """An image classifier, input `(N, in_channels, resolution, resolution)`, output `(N, classes)`.
+    """Represent an image classifier with input `(N, in_channels, resolution, resolution)` and output `(N, classes)`.
 
     Attributes:
-        padding: "symmetric" ((k-1)/2 on every side) or "same" (TensorFlow's: the odd pixel goes right and below).
-        drop_path: stochastic depth (arXiv 1603.09382): layer i of N is dropped in training with rate drop_path*i/N.
+        stem: First layers of the network.
+        stages: Stages between the stem and the head; there is at least one.
+        head: Last layers of the network, including the classifier.
+        resolution: Height and width of the input in pixels.
+        in_channels: Number of channels of the input.
+        classes: Number of classes.
+        padding: Padding of the convolutions: "symmetric" ((k - 1) / 2 pixels on every side) or "same" (TensorFlow's,
+            where an odd number of pixels puts the additional one on the right and below).
+        norm: Settings of all batch normalizations.
+        drop_path: Largest rate of stochastic depth (arXiv 1603.09382). In training, layer i of N, counted from 0, is
+            dropped with rate drop_path * i / N.
+
+    >>> import nas
+    >>> arch = nas.load_architecture("mobilenetv2")
+    >>> arch.adapted(resolution=96, classes=10).classes
+    10
     """
 
     stem: Stem = field(validator=_is(*_members(Stem)))

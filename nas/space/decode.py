@@ -108,18 +108,26 @@ class SpacePart:
 
 @frozen(eq=False)
 class SearchSpace:
-    """All architectures that the choices of its parts make.
+    """Represent all architectures that the choices of the parts make.
 
     Attributes:
-        name: as users type it.
-        source: where it comes from.
-        net: resolution, classes, padding and so on; its stem, stages and head are placeholders.
-        parts: stem, stages, head, in order.
-        baselines: presets to compare with.
-        definition: what the file says, for telling two spaces apart.
+        name: Name of the space as users write it.
+        source: Source of the space, for example a paper.
+        net: Fields of `Architecture` other than stem, stages and head: resolution, classes, padding and so on.
+        parts: Stem, stages and head in order.
+        baselines: Names of presets that a winner is compared with.
+        definition: Content of the file as JSON text. Studies store its hash in order to detect another definition.
 
     Raises:
-        SpaceError: nothing is left to choose.
+        SpaceError: Every choice has a single option.
+
+    >>> import numpy as np
+    >>> from nas.space.files import find_space
+    >>> space = find_space("nasbench_macro")
+    >>> indices = space.sample(np.random.default_rng(0), 1)[0]
+    >>> arch = space.from_picks(indices)
+    >>> space.architecture(space.params(indices)) == arch
+    True
     """
 
     name: str
