@@ -29,7 +29,7 @@ UNTRAINED: Mapping[str, Any] = MappingProxyType({"epochs": 1, "pruner": "none"})
 
 def _plain_int(value: Any) -> Any:
     """Return an integer of another library, such as numpy's, as Python's own: studies store settings as JSON."""
-    return int(value) if isinstance(value, Integral) and value not in (True, False) else value
+    return int(value) if type(value) is not bool and isinstance(value, Integral) else value
 
 
 def _whole(default: int | None, low: int, high: float = float("inf")) -> Any:

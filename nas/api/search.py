@@ -61,7 +61,7 @@ def search(
     objective: str = "soft",
     w: float | None = None,
     band: float = BAND,
-    start_from: Union[str, "Architecture", Sequence[Union[str, "Architecture"]]] = (),
+    start_from: Union[str, Path, "Architecture", Sequence[Union[str, Path, "Architecture"]]] = (),
     seed: int = 0,
     study: str = "",
     storage: str = DEFAULT_STORAGE,
@@ -221,9 +221,11 @@ def _words(given: Words) -> tuple[str, ...]:
 
 
 def _references(
-    given: Union[str, "Architecture", Sequence[Union[str, "Architecture"]]],
-) -> Sequence[Union[str, "Architecture"]]:
-    return tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    given: Union[str, Path, "Architecture", Sequence[Union[str, Path, "Architecture"]]],
+) -> tuple[Union[str, "Architecture"], ...]:
+    """Return networks to start from; a single one need not be in a list."""
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    return tuple(str(one) if isinstance(one, Path) else one for one in several)
 
 
 @frozen(eq=False)

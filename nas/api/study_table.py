@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nas.api.study import Study, Trial
 
 SHOWN = 5
-LONGEST_NAME = 60
+CELL, LINE = 60, 120  # the most characters that are shown
 COUNTS = ("macs", "params")
 
 
@@ -67,7 +67,10 @@ def make_table(study: "Study") -> Table:
     rows = [(*_cells(trial), *(_cost(trial, limit) for limit in limits), _number(trial.score)) for trial in shown]
     return Table(
         f"Study {_plain(study.name)}",
-        (f"in {_plain(study.storage)}", f"{_plain(' and '.join(study.settings['targets']))}; {_counts(study)}"),
+        (
+            _plain(f"in {study.storage}", LINE),
+            _plain(f"{' and '.join(study.settings['targets'])}; {_counts(study)}", LINE),
+        ),
         tuple(map(_plain, (*headers, "score"))),
         tuple(tuple(map(_plain, row)) for row in rows),
     )
@@ -108,7 +111,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, longest: int = CELL) -> str:
     """Return a text from a database in one line, without characters that a terminal would obey."""
     line = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…"
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
