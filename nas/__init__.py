@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from nas.api.scaling import ScaledArchitecture, scale, scale_family, scale_to_budget
     from nas.api.search import search
     from nas.api.spaces import SearchSpace, load_space
-    from nas.api.study import Study, Trial, open_study, study_names
+    from nas.api.study import Study, open_study, study_names
+    from nas.api.trials import Trial
     from nas.errors import (
         ArchitectureError,
         DataError,
@@ -42,7 +43,8 @@ else:
         "nas.api.networks": ("to_onnx", "to_torch"),
         "nas.api.scaling": ("ScaledArchitecture", "scale", "scale_family", "scale_to_budget"),
         "nas.api.spaces": ("SearchSpace", "load_space"),
-        "nas.api.study": ("Study", "Trial", "open_study", "study_names"),
+        "nas.api.study": ("Study", "open_study", "study_names"),
+        "nas.api.trials": ("Trial",),
         "nas.errors": (
             "ArchitectureError",
             "DataError",

@@ -8,7 +8,6 @@ from nas.api.evaluators import SUPERNET, ZERO_COST
 if TYPE_CHECKING:
     import numpy as np
 
-    from nas.api.search import PlannedSearch
     from nas.arch.spec import Architecture
     from nas.search.plan import Plan
     from nas.search.screening import Screen
@@ -23,16 +22,21 @@ class Timed(Protocol):
         ...
 
 
-def report_plan(planned: "PlannedSearch") -> dict[str, Any]:
+def report_plan(plan: "Plan", storage: str) -> dict[str, Any]:
     """Return what a planned search would do, as JSON values in the order in which they are shown.
 
-    The passwords of the storage are left out. Durations are in seconds, None if the evaluator cannot estimate them.
+    Args:
+        plan: The plan.
+        storage: Optuna URL of the database; its passwords are left out.
+
+    Returns:
+        The study, the targets, the proxy task and so on. Durations are in seconds, and None if the evaluator has no
+        estimate.
     """
     import numpy as np
 
     from nas.studies.urls import mask
 
-    plan = planned.plan
     settings, cost_range = plan.settings, plan.cost_range
     seconds = _seconds_per_trial(plan)
     evaluations = settings.trials + (plan.baseline is not None) + _evaluations_of_best(plan)
@@ -40,7 +44,7 @@ def report_plan(planned: "PlannedSearch") -> dict[str, Any]:
     limits = zip(cost_range.targets, cost_range.limits.low, cost_range.limits.high, strict=True)
     return {
         "study": plan.study_name,
-        "storage": mask(planned.request.storage),
+        "storage": mask(storage),
         "space": cost_range.space.name,
         "targets": [target.text for target in settings.targets],
         "target_task": {key: plan.described[key] for key in ("resolution", "classes")},

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from nas.api.study import Study, Trial
+    from nas.api.trials import Trial
+    from nas.studies.records import StudyView
 
 SHOWN = 5
 CELL, LINE = 60, 120  # the most characters that are shown
@@ -31,9 +32,9 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def format_study(study: "Study") -> str:
+def format_study(view: "StudyView", storage: str) -> str:
     """Return a study as text of at most a dozen lines."""
-    table = make_table(study)
+    table = make_table(view, storage)
     cells = [table.headers, *table.rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(_aligned(row, widths)).rstrip() for row in cells]
@@ -45,9 +46,9 @@ def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
     return [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
 
 
-def format_study_html(study: "Study") -> str:
+def format_study_html(view: "StudyView", storage: str) -> str:
     """Return a study as HTML; all text is escaped, because names and reasons come from a database."""
-    table = make_table(study)
+    table = make_table(view, storage)
     lines = "<br>".join(map(escape, table.lines))
     head = "".join(f"<th>{escape(header)}</th>" for header in table.headers)
     rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
@@ -55,29 +56,48 @@ def format_study_html(study: "Study") -> str:
     return f"<div><strong>{escape(table.heading)}</strong><br>{lines}{drawn}</div>"
 
 
-def make_table(study: "Study") -> Table:
-    """Return the best trials of a study, or its Pareto front, and the baseline."""
-    is_front = study.settings["objective"] == "pareto"
-    shown = (study.pareto() if is_front else study.ranked)[:SHOWN]
-    if study.baseline is not None:
-        shown.append(study.baseline)
-    limits = [limit for limit in study.settings["limits"] if limit["cost"] not in COUNTS]
-    headers = [("Pareto front" if is_front else "best"), study.score_name, "expected", "MACs", "params"]
+def make_table(view: "StudyView", storage: str) -> Table:
+    """Return the best trials of a study, or its Pareto front, and the baseline.
+
+    Args:
+        view: The study.
+        storage: Optuna URL of its database; the passwords are left out.
+    """
+    from nas.api.trials import make_trial
+    from nas.studies.urls import mask
+
+    is_front = view.settings["objective"] == "pareto"
+    records = list((view.front if is_front else view.ranked)[:SHOWN])
+    if view.baseline is not None:
+        records.append(view.baseline)
+    shown = [make_trial(view, record) for record in records]
+    limits = [limit for limit in view.settings["limits"] if limit["cost"] not in COUNTS]
+    headers = [("Pareto front" if is_front else "best"), view.reading, "expected", "MACs", "params"]
     headers += [str(limit["cost"]).rpartition("_")[0] for limit in limits]
-    rows = [(*_cells(trial), *(_cost(trial, limit) for limit in limits), _number(trial.score)) for trial in shown]
-    return Table(
-        f"Study {_plain(study.name)}",
+    is_measured = any(trial.measured_ms is not None for trial in shown)
+    headers += ["measured"] * is_measured
+    rows = [
         (
-            _plain(f"in {study.storage}", LINE),
-            _plain(f"{' and '.join(study.settings['targets'])}; {_counts(study)}", LINE),
+            *_cells(trial),
+            *(_cost(trial, limit) for limit in limits),
+            *([_measured(trial)] * is_measured),
+            _number(trial.score),
+        )
+        for trial in shown
+    ]
+    return Table(
+        f"Study {_plain(view.name)}",
+        (
+            _plain(f"in {mask(storage)}", LINE),
+            _plain(f"{' and '.join(view.settings['targets'])}; {_counts(view)}", LINE),
         ),
         tuple(map(_plain, (*headers, "score"))),
         tuple(tuple(map(_plain, row)) for row in rows),
     )
 
 
-def _counts(study: "Study") -> str:
-    states = Counter(trial.state for trial in study.trials)
+def _counts(view: "StudyView") -> str:
+    states = Counter(record.state for record in view.records)
     number = sum(states.values())
     told = ", ".join(f"{count} {state}" for state, count in states.items())
     return f"{number} trial{'' if number == 1 else 's'}{told and ': '}{told}"
@@ -101,6 +121,12 @@ def _expected(trial: "Trial") -> str:
     if trial.expected_accuracy is None or trial.expected_spread is None:
         return "-"
     return f"{100 * trial.expected_accuracy:.1f} ± {100 * trial.expected_spread:.1f}%"
+
+
+def _measured(trial: "Trial") -> str:
+    if trial.measured_ms is None:
+        return "-"
+    return f"{trial.measured_ms:.4g} ms, {'within' if trial.meets_target else 'above'}"
 
 
 def _percent(share: float | None) -> str:

@@ -1,6 +1,7 @@
 """`nas.search`: the same study as by `nas search`, the same messages, and nothing on the terminal."""
 
 import csv
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from nas.space.files import find_space
 from nas.studies.opening import open_storage
 from nas.studies.records import StudyView
 from nas.studies.study import read_study
-from tests.api.interpreter import fresh
+from tests.api.interpreter import ROOT, fresh
 from tests.cli.fake_nas import MAKERS
 from tests.search.fakes import SMALLEST, TINY
 
@@ -357,3 +358,49 @@ except nas.MissingPackageError as error:
     print(error)
 """
     assert fresh(program, tmp_path) == f"{package} is not installed\n  pip install 'hwnas[{extra}]'"
+
+
+PARALLEL = """
+import nas
+
+def accuracy(arch):
+    return 1 / (1 + sum(stage.channels for stage in arch.stages))
+
+if __name__ == "__main__":
+    study = nas.search("tiny.yaml", "flops=2M", evaluator=accuracy, trials=6, band=0.1, workers=2, seed=5)
+    print(len({trial.text for trial in study.trials}), {trial.state for trial in study.trials})
+"""
+
+
+@pytest.mark.slow
+def test_a_function_of_a_script_is_evaluated_by_several_processes(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(PARALLEL)
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "6 {'complete'}\n", "")
+
+
+INTERRUPTED = """
+import os, signal, nas
+
+def accuracy(arch):
+    calls.append(arch)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+    return 1 / (1 + sum(stage.channels for stage in arch.stages))
+
+calls = []
+study = nas.search("tiny.yaml", "flops=2M", evaluator=accuracy, trials=6, band=0.1)
+print(len(study.trials) < 6, study.best is not None, {trial.state for trial in study.trials})
+print(len(nas.search("tiny.yaml", "flops=2M", evaluator=accuracy, trials=6, band=0.1).trials))
+"""
+
+
+def test_one_interrupt_ends_a_search_and_gives_its_study(tmp_path: Path) -> None:
+    assert fresh(INTERRUPTED, tmp_path) == "True True {'complete'}\n6"

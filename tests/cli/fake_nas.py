@@ -10,10 +10,10 @@ from typing import Any
 
 from attrs import frozen
 
+from nas.api import evaluators
 from nas.arch.spec import Architecture
 from nas.cli.main import main
 from nas.cli.scale import training as scale_training
-from nas.api import evaluators
 from tests.search.fake_trainings import FakeEvaluators, failing, rising
 from tests.search.fakes import FakeEvaluator, level
 

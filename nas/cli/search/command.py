@@ -181,7 +181,7 @@ def command(context: click.Context, /, dry_run: bool, as_json: bool, **_options:
     progress = make_progress(plain=as_json)
     with plan_search(request, say=progress.say, on_batch=progress.on_batch) as planned:
         if dry_run:
-            _print_plan(report_plan(planned), as_json=as_json)
+            _print_plan(report_plan(planned.plan, request.storage), as_json=as_json)
             return
         study = planned.plan.study_name
         with progress:
