@@ -37,7 +37,7 @@ class Trial:
         seconds: Duration of the evaluation in seconds.
         seed: Seed of the evaluation.
         reason: Reason of a failure.
-        remarks: Other values that the evaluator gave.
+        metadata: Further results of the evaluator by name.
 
     >>> import nas
     >>> study = nas.search("mnasnet", target="flops=100M", trials=6, evaluator="zero-cost:depth", study="demo")
@@ -62,7 +62,7 @@ class Trial:
     seconds: float | None
     seed: int | None
     reason: str
-    remarks: Mapping[str, Any] = field(repr=False)
+    metadata: Mapping[str, Any] = field(repr=False)
 
     @property
     def architecture(self) -> "Architecture":
@@ -100,5 +100,5 @@ def make_trial(view: "StudyView", record: "Record") -> Trial:
         seconds=record.seconds,
         seed=record.seed,
         reason=record.reason,
-        remarks=dict(record.remarks),
+        metadata=dict(record.remarks),
     )

@@ -150,7 +150,7 @@ def test_a_function_of_this_process_gives_the_accuracies() -> None:
     study = nas.search(**HERE, evaluator=accuracy, trials=3)
     assert study.settings["proxy"] == {"evaluator": "python", "function": f"{__name__}:accuracy"}
     for trial in study.trials:
-        assert (trial.accuracy, trial.remarks) == accuracy(trial.architecture)
+        assert (trial.accuracy, trial.metadata) == accuracy(trial.architecture)
 
 
 def test_a_function_in_a_test_or_notebook_has_a_name_too() -> None:

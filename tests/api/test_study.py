@@ -75,7 +75,7 @@ def test_trials_are_records_of_plain_values() -> None:
         "seconds": 1.5,
         "seed": 7,
         "reason": "",
-        "remarks": {"batch": 32},
+        "metadata": {"batch": 32},
     }
     assert trial.architecture == parse_text(TEXT)
     assert pickle.loads(pickle.dumps(trial)) == trial  # noqa: S301
