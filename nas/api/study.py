@@ -77,8 +77,8 @@ class Study:
         return None if baseline is None else self._trial(baseline)
 
     @property
-    def score_name(self) -> str:
-        """Return what `Trial.accuracy` is: "accuracy", or "standing" for a zero-cost score."""
+    def accuracy_label(self) -> str:
+        """Return a name for what `Trial.accuracy` holds: it is another one than "accuracy" for a zero-cost score."""
         return self._view.reading
 
     @property
