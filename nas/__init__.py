@@ -1,5 +1,115 @@
-"""Hardware-aware neural architecture search."""
+"""Hardware-aware neural architecture search.
+
+The names in `__all__` are the public API. Everything else is private and may change in any version.
+
+>>> import nas
+>>> nas.cost(nas.load_architecture("efficientnet-b0")).macs
+385814752
+"""
+
+from typing import TYPE_CHECKING
 
 from nas.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from nas.api.architectures import Architecture, load_architecture, save_architecture
+    from nas.api.costs import ArchitectureCost, cost
+    from nas.api.latency import LatencyMeasurement, measure_latency
+    from nas.api.networks import to_onnx, to_torch
+    from nas.api.scaling import ScaledArchitecture, scale, scale_family, scale_to_budget
+    from nas.api.search import search
+    from nas.api.spaces import SearchSpace, load_space
+    from nas.api.study import Study, open_study, study_names
+    from nas.api.trials import Trial
+    from nas.errors import (
+        ArchitectureError,
+        DataError,
+        DeviceError,
+        DeviceLostError,
+        EvaluationError,
+        MissingPackageError,
+        NasError,
+        ScalingError,
+        SpaceError,
+        StudyError,
+        TargetError,
+    )
+else:
+    # The modules of the names, which are imported when a name is used: `import nas` loads nothing else.
+    _MODULES = {
+        "nas.api.architectures": ("Architecture", "load_architecture", "save_architecture"),
+        "nas.api.costs": ("ArchitectureCost",),
+        "nas.api.latency": ("LatencyMeasurement", "measure_latency"),
+        "nas.api.networks": ("to_onnx", "to_torch"),
+        "nas.api.scaling": ("ScaledArchitecture", "scale", "scale_family", "scale_to_budget"),
+        "nas.api.spaces": ("SearchSpace", "load_space"),
+        "nas.api.study": ("Study", "open_study", "study_names"),
+        "nas.api.trials": ("Trial",),
+        "nas.errors": (
+            "ArchitectureError",
+            "DataError",
+            "DeviceError",
+            "DeviceLostError",
+            "EvaluationError",
+            "MissingPackageError",
+            "NasError",
+            "ScalingError",
+            "SpaceError",
+            "StudyError",
+            "TargetError",
+        ),
+    }
+    # Packages that can be called; see `nas.callable`.
+    _CALLABLE = ("cost", "search")
+
+    def __getattr__(name):
+        """Import a public name when it is first used."""
+        from importlib import import_module
+
+        if name in _CALLABLE:
+            return import_module(f"nas.{name}")
+        for module, names in _MODULES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(module), name)
+                return value
+        raise AttributeError(f"module 'nas' has no attribute {name!r}")
+
+    def __dir__():
+        """Return the public names and what is already imported."""
+        return sorted({*globals(), *__all__})
+
+
+__all__ = [
+    "Architecture",
+    "ArchitectureCost",
+    "ArchitectureError",
+    "DataError",
+    "DeviceError",
+    "DeviceLostError",
+    "EvaluationError",
+    "LatencyMeasurement",
+    "MissingPackageError",
+    "NasError",
+    "ScaledArchitecture",
+    "ScalingError",
+    "SearchSpace",
+    "SpaceError",
+    "Study",
+    "StudyError",
+    "TargetError",
+    "Trial",
+    "__version__",
+    "cost",
+    "load_architecture",
+    "load_space",
+    "measure_latency",
+    "open_study",
+    "save_architecture",
+    "scale",
+    "scale_family",
+    "scale_to_budget",
+    "search",
+    "study_names",
+    "to_onnx",
+    "to_torch",
+]

@@ -15,11 +15,15 @@ ROOT = Path(__file__).parents[1]
 
 def block(page: str, language: str) -> str:
     """The first block of a language on a page."""
-    found = re.search(
-        rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
-    assert found is not None
-    return found.group(1)
+    return blocks(page, language)[0]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """All blocks of a language on a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert found
+    return found
 
 
 def test_the_search_space_of_its_page_loads(tmp_path: Path) -> None:
@@ -32,14 +36,25 @@ def test_the_architecture_of_the_readme_reads() -> None:
     assert len(parse_text(block("README.md", "text")).stages) == 2
 
 
+SHORT = ("trials=20", "trials=1, epochs=1, images=200, proxy_resolution=8")
+
+
 @pytest.mark.slow
 def test_the_script_of_the_readme_runs(tmp_path: Path) -> None:
-    script = (
-        block("README.md", "python")
-        .replace("resolution=32", "resolution=8, images=200")
-        .replace("trials=20", "trials=1, epochs=1")
-    )
-    assert "Architecture(" in run(script, tmp_path)
+    script = block("README.md", "python")
+    assert script.count("import ") == 1
+    said = run(script.replace(*SHORT) + "print(sum(p.numel() for p in model.parameters()))", tmp_path)
+    assert "Architecture(" in said
+    assert int(said.split()[-1]) > 1_000_000
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page_on_python_run(tmp_path: Path) -> None:
+    first, *others = blocks("docs/python.md", "python")
+    assert first == block("README.md", "python")
+    said = run("\n".join((first.replace(*SHORT), *others)), tmp_path)
+    assert "ONNX Runtime" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["larger.txt", "nas-trials", "nas.db"]
 
 
 @pytest.mark.slow

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from nas.api.architectures import find_architecture
 from nas.arch.code import format_json, format_text
 from nas.arch.presets import preset
-from nas.cli.shared.reference import find_architecture
 from nas.cost.table_file import read_table
 from nas.errors import NasError
 from nas.space.files import find_space

@@ -262,6 +262,11 @@ class Architecture:
         norm: Settings of all batch normalizations.
         drop_path: Largest rate of stochastic depth (arXiv 1603.09382). In training, layer i of N, counted from 0, is
             dropped with rate drop_path * i / N.
+
+    >>> import nas
+    >>> arch = nas.load_architecture("mobilenetv2")
+    >>> arch.adapted(resolution=96, classes=10).classes
+    10
     """
 
     stem: Stem = field(validator=_is(*_members(Stem)))

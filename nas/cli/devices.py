@@ -60,7 +60,7 @@ def _named_row(text: str) -> dict[str, Any]:
     Raises:
         DeviceError: The device cannot be read or reached.
     """
-    from nas.cli.shared.on_device import connected
+    from nas.api.devices import connected
     from nas.device.spec import parse_address
 
     with connected([text]) as meter:
@@ -69,7 +69,7 @@ def _named_row(text: str) -> dict[str, Any]:
 
 def _row(word: str, device: "Device", machine: "Machine") -> dict[str, Any]:
     """Return what is known of a device, with the number of latency tables made on exactly this device."""
-    from nas.cli.shared.on_device import table_folders
+    from nas.api.devices import table_folders
     from nas.cost.table_lookup import matching_files
 
     return {

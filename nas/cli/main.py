@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 from attrs import frozen
 
+from nas.api.errors import missing_package
 from nas.cli.shared.completion import PROGRAM, VARIABLE
 from nas.cli.shared.groups import Group, GroupedOption
 from nas.cli.shared.options import INTERRUPTED
@@ -27,9 +28,6 @@ VERBS = {
     "studies": "nas.cli.studies.command",
     "completion": "nas.cli.completion",
 }
-
-# Packages that only some commands need, each with the extra that installs it.
-EXTRAS = {"onnx": "latency", "onnxruntime": "latency", "torch": "train"}
 
 
 @click.group(
@@ -108,10 +106,8 @@ def _failure(error: BaseException) -> Failure | None:
     if isinstance(error, NasError):
         return Failure(error.problem, error.remedy, type(error).__name__)
     if isinstance(error, ModuleNotFoundError):
-        if error.name not in EXTRAS:
-            return None
-        remedy = f"install it with `pip install 'hwnas[{EXTRAS[error.name]}]'`"
-        return Failure(f"the package {error.name} is not installed", remedy, "MissingPackageError")
+        explained = missing_package(error)
+        return None if explained is None else _failure(explained)
     return Failure("the command was interrupted", "", "Interrupted", INTERRUPTED)
 
 

@@ -18,6 +18,7 @@ from nas.cli.shared.verbs import Verb
 from nas.errors import ArchitectureError
 
 if TYPE_CHECKING:
+    from nas.api.architectures import ArchitectureSummary, StageSummary
     from nas.arch.spec import Architecture
 
 
@@ -53,87 +54,78 @@ def command(
       nas show efficientnet-b0
       nas show study:demo:best --save winner.json
     """
+    from nas.api.architectures import find_architecture, summarize
     from nas.arch.code import format_text
     from nas.cli.shared.printing import print_json
-    from nas.cli.shared.reference import find_architecture
 
     name, arch = find_architecture(reference, storage)
     arch = arch.adapted(resolution=resolution or arch.resolution, classes=classes or arch.classes)
     if save is not None:
         _save(save, arch)
     if as_json:
-        print_json(_summary(name, arch, precision))
+        print_json(_row(name, summarize(arch, precision)))
     elif as_text:
         click.echo(format_text(arch))
     else:
-        _print(_summary(name, arch, precision))
+        _print(name, summarize(arch, precision))
 
 
 def _save(path: Path, arch: "Architecture") -> None:
-    from nas.arch.code import format_json, format_text
-    from nas.files import write_atomically
+    from nas.api.architectures import FORMS, save_architecture
 
-    forms = {".txt": format_text, ".json": format_json}
-    if path.suffix not in forms:
-        raise ArchitectureError(f"--save {path} has no known form", f"end the name in {' or '.join(forms)}")
-    write_atomically(path, (forms[path.suffix](arch) + "\n").encode())
+    if path.suffix not in FORMS:
+        raise ArchitectureError(f"--save {path} has no known form", f"end the name in {' or '.join(FORMS)}")
+    save_architecture(arch, path)
 
 
-def _summary(name: str, arch: "Architecture", precision: str) -> dict[str, Any]:
+def _row(name: str, summary: "ArchitectureSummary") -> dict[str, Any]:
     from nas.arch.code import format_text
-    from nas.cost.analytic import cost
 
-    whole = cost(arch)
+    arch = summary.architecture
     return {
         "name": name,
-        "params": whole.params,
-        "macs": whole.macs,
-        "peak_bytes": whole.peak_bytes(precision),
-        "precision": precision,
+        "params": summary.params,
+        "macs": summary.macs,
+        "peak_bytes": summary.peak_bytes,
+        "precision": summary.precision,
         "resolution": arch.resolution,
         "classes": arch.classes,
         "arch": format_text(arch),
-        "stages": _rows(arch),
+        "stages": [_stage_row(stage) for stage in summary.stages],
     }
 
 
-def _rows(arch: "Architecture") -> list[dict[str, Any]]:
-    """A row for stem, stages and head, like table 1 of the EfficientNet paper, with costs."""
-    from nas.arch.code import format_part
-    from nas.cost.analytic import place_costs
-
-    return [
-        {
-            "stage": place.name,
-            "text": format_part(place.part, arch.stem.activation),
-            "layers": getattr(place.part, "layers", 1),
-            "input": [place.shape.channels, place.shape.height, place.shape.width],
-            "output": [place.cost.shape.channels, place.cost.shape.height, place.cost.shape.width],
-            "macs": place.cost.macs,
-            "params": place.cost.params,
-        }
-        for place in place_costs(arch)
-    ]
+def _stage_row(stage: "StageSummary") -> dict[str, Any]:
+    return {
+        "stage": stage.name,
+        "text": stage.text,
+        "layers": stage.layers,
+        "input": list(stage.input),
+        "output": list(stage.output),
+        "macs": stage.macs,
+        "params": stage.params,
+    }
 
 
-def _print(summary: dict[str, Any]) -> None:
+def _print(name: str, summary: "ArchitectureSummary") -> None:
     from nas.cli.shared.printing import millions, print_table
 
     rows = [
         (
-            row["stage"],
-            row["text"],
-            "x".join(map(str, row["input"])),
-            "x".join(map(str, row["output"])),
-            millions(row["macs"]),
-            f"{row['params']:,}",
+            stage.name,
+            stage.text,
+            "x".join(map(str, stage.input)),
+            "x".join(map(str, stage.output)),
+            millions(stage.macs),
+            f"{stage.params:,}",
         )
-        for row in summary["stages"]
+        for stage in summary.stages
     ]
-    total = ("total", "", "", "", millions(summary["macs"]), f"{summary['params']:,}")
+    total = ("total", "", "", "", millions(summary.macs), f"{summary.params:,}")
     print_table(("stage", "what", "input", "output", "MACs", "params"), [*rows, total], left=2)
+    arch = summary.architecture
     click.echo(
-        f"{summary['name']}: {millions(summary['macs'])} MACs, {summary['params']:,} params, "
-        f"{summary['peak_bytes'] / 1e6:.2f} MB peak activations ({summary['precision']}, batch 1), "
-        f"{summary['resolution']} px, {summary['classes']:,} classes"
+        f"{name}: {millions(summary.macs)} MACs, {summary.params:,} params, "
+        f"{summary.peak_bytes / 1e6:.2f} MB peak activations ({summary.precision}, batch 1), "
+        f"{arch.resolution} px, {arch.classes:,} classes"
     )

@@ -10,10 +10,10 @@ from typing import Any
 
 from attrs import frozen
 
+from nas.api import evaluators
 from nas.arch.spec import Architecture
 from nas.cli.main import main
 from nas.cli.scale import training as scale_training
-from nas.cli.shared import evaluators
 from tests.search.fake_trainings import FakeEvaluators, failing, rising
 from tests.search.fakes import FakeEvaluator, level
 
@@ -39,7 +39,7 @@ class SlowEvaluator:
 
 
 def make_evaluator(_rest: str, given: evaluators.Given) -> SlowEvaluator:
-    return SlowEvaluator(given.options["images"], given.options["seed"])
+    return SlowEvaluator(given.options.images, given.options.seed)
 
 
 MAKERS = {**evaluators.MAKERS, evaluators.TRAIN: make_evaluator}

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import pytest
 
+from nas.api.evaluators import LOOK
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
 from nas.cli.search import command as search
-from nas.cli.shared.evaluators import LOOK
 from nas.evaluate.supernet.recipe import SupernetRecipe
 from nas.evaluate.zero_cost.scores import PARTS, needs_images
 from nas.space.files import find_space

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from attrs import frozen
 
-from nas.cli.shared.on_device import FOLDER
+from nas.api.devices import FOLDER
 from nas.cost.layers import distinct_layers
 from nas.cost.table import LatencyTable
 from nas.cost.table_file import format_table, read_table

@@ -11,10 +11,10 @@ from typing import Any
 import optuna
 import pytest
 
+from nas.api.architectures import find_architecture
 from nas.arch.code import format_text, parse_text
 from nas.cli.search.result import print_result, result_row
 from nas.cli.shared.printing import next_command
-from nas.cli.shared.reference import find_architecture
 from nas.cost.analytic import cost
 from nas.errors import StudyError
 from nas.studies.records import Record, StudyView

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define, evolve
 
+from nas.api.evaluators import FORMS, TRAIN
 from nas.cli.check.evaluators import LONGER, is_training
 from nas.cli.check.request import Asked, ask
 from nas.cli.shared.engine import check_engine, engine_options, make_engine
-from nas.cli.shared.evaluators import FORMS, TRAIN
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     figure_options,

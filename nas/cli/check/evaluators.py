@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.shared.evaluators import FORMS, SUPERNET, TRAIN, ZERO_COST, halves, make_evaluator, split
+from nas.api.evaluators import FORMS, SUPERNET, TRAIN, ZERO_COST, halves, split
+from nas.cli.shared.evaluators import make_evaluator
 from nas.errors import NasError
 from nas.train.defaults import METRIC_NAMES
 

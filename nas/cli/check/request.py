@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
+from nas.api.evaluators import TABLE
 from nas.cli.check.evaluators import make_evaluators, make_one, usual, usual_truth
-from nas.cli.shared.evaluators import TABLE
 from nas.cli.shared.options import read_fixes
 from nas.errors import NasError, SpaceError, TargetError
 from nas.search.defaults import BAND

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
+from nas.api.devices import connected, find_table
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.on_device import connected, find_table
 from nas.cli.shared.options import device_option, figure_options, json_option, space_option, task_options
 from nas.cli.shared.progress import Steps
 from nas.cli.shared.verbs import Verb

@@ -6,14 +6,12 @@ import click
 
 from nas.cli.shared.completion import complete_architecture
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.on_device import connected
 from nas.cli.shared.options import ARCH_HELP, adapting_options, device_option, json_option, source_option
 from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
+    from nas.api.latency import LatencyReport
     from nas.arch.spec import Architecture
-    from nas.device.client import Meter
-    from nas.device.timing import Timing, Turns
 
 
 @click.command(cls=Verb, epilog=ARCH_HELP)
@@ -59,47 +57,34 @@ def command(
 
     Weights are random, since latency does not depend on them. The reference is a small network that is part of nas.
     """
+    from nas.api.architectures import find_architecture
+    from nas.api.devices import connected
+    from nas.api.latency import make_aim, measure_in_turn
     from nas.cli.shared.printing import print_json
-    from nas.cli.shared.reference import find_architecture
-    from nas.device.timing import Aim
 
-    named = [find_architecture(reference, storage) for reference in references]
+    found = [find_architecture(reference, storage) for reference in references]
     named = [
         (name, arch.adapted(resolution=resolution or arch.resolution, classes=classes or arch.classes))
-        for name, arch in named
+        for name, arch in found
     ]
     with connected(devices) as meter:
-        report = _report(named, meter, Aim(spread=spread, seconds=seconds, most=10_000))
+        report = measure_in_turn([arch for _, arch in named], meter, make_aim(spread, seconds))
     if as_json:
-        print_json(report)
+        print_json(_figures(named, report))
     else:
-        _print(report)
+        _print(named, report)
 
 
-def _report(named: "list[tuple[str, Architecture]]", meter: "Meter", aim: Any) -> dict[str, Any]:
-    from nas.graph.fragment import whole
+def _figures(named: "list[tuple[str, Architecture]]", report: "LatencyReport") -> dict[str, Any]:
+    """Return the JSON form of a report."""
+    import attrs
 
-    turns = meter.measure([whole(arch) for _, arch in named], aim)
-    machine = meter.machine
-    return {
-        "device": str(meter.device),
-        "provider": meter.device.provider,
-        "threads": meter.device.threads,
-        "batch": meter.device.batch,
-        "precision": meter.device.precision,
-        "cpu": machine.cpu,
-        "accelerator": machine.accelerator,
-        "system": machine.system,
-        "runtime": machine.runtime,
-        "noise": turns.noise,
-        "noisy": turns.noisy,
-        "warmups": turns.warmups,
-        "reference": _times(turns, turns.reference) | {"spread_ms": turns.noise * turns.reference.median_ms},
-        "networks": [
-            {"name": name, **_costs(arch), **_times(turns, timing)}
-            for (name, arch), timing in zip(named, turns.timings, strict=True)
-        ],
-    }
+    figures = attrs.asdict(report)
+    figures["networks"] = [
+        {"name": name, **_costs(arch), **latency}
+        for (name, arch), latency in zip(named, figures["networks"], strict=True)
+    ]
+    return figures
 
 
 def _costs(arch: "Architecture") -> dict[str, Any]:
@@ -109,42 +94,31 @@ def _costs(arch: "Architecture") -> dict[str, Any]:
     return {"resolution": arch.resolution, "macs": counted.macs, "params": counted.params}
 
 
-def _times(turns: "Turns", timing: "Timing") -> dict[str, Any]:
-    """Latency is the ratio to the reference times what the reference took in the middle of its runs."""
-    latency_ms = timing.ratio * turns.reference.median_ms
-    return {
-        "latency_ms": latency_ms,
-        "spread_ms": timing.spread * latency_ms,
-        "min_ms": timing.min_ms,
-        "median_ms": timing.median_ms,
-        "p95_ms": timing.p95_ms,
-        "repeats": timing.repeats,
-    }
-
-
-def _print(report: dict[str, Any]) -> None:
+def _print(named: "list[tuple[str, Architecture]]", report: "LatencyReport") -> None:
     from nas.cli.shared.printing import millions, print_table
 
     headers = ("network", "MACs", "latency ms", "spread", "min", "median", "p95", "repeats")
+    measured = [
+        (name, millions(_costs(arch)["macs"]), latency)
+        for (name, arch), latency in zip(named, report.networks, strict=True)
+    ]
     rows = [
         (
-            row["name"],
-            millions(row.get("macs")),
-            f"{row['latency_ms']:.3f}",
-            f"{row['spread_ms']:.3f}",
-            *(f"{row[key]:.3f}" for key in ("min_ms", "median_ms", "p95_ms")),
-            str(row["repeats"]),
+            name,
+            macs,
+            *(f"{ms:.3f}" for ms in (one.latency_ms, one.spread_ms, one.min_ms, one.median_ms, one.p95_ms)),
+            str(one.repeats),
         )
-        for row in [*report["networks"], {"name": "(reference)", **report["reference"]}]
+        for name, macs, one in [*measured, ("(reference)", millions(None), report.reference)]
     ]
     print_table(headers, rows)
     click.echo(
-        f"{report['device']} on {report['cpu']}{report['accelerator'] and ', '}{report['accelerator']}, "
-        f"{report['system']}, ONNX Runtime {report['runtime']}; batch {report['batch']} in all"
+        f"{report.device} on {report.cpu}{report.accelerator and ', '}{report.accelerator}, "
+        f"{report.system}, ONNX Runtime {report.runtime}; batch {report.batch} in all"
     )
-    if report["noisy"]:
+    if report.noisy:
         click.echo(
-            f"the machine is noisy: the reference's times spread by {report['noise']:.0%}; stop other work on it, "
+            f"the machine is noisy: the reference's times spread by {report.noise:.0%}; stop other work on it, "
             "or give --seconds more",
             err=True,
         )

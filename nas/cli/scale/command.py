@@ -13,9 +13,9 @@ from click.core import ParameterSource
 from nas.cli.shared.completion import complete_architecture
 from nas.cli.shared.engine import check_engine, engine_options
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.on_device import DEVICE_HELP
 from nas.cli.shared.options import (
     ARCH_HELP,
+    DEVICE_HELP,
     adapting_options,
     figure_options,
     json_option,
@@ -224,7 +224,7 @@ def command(context: click.Context, /, **options: Any) -> None:
     mode = _mode(options)
     _check_options(context, mode)
     check_engine(context)
-    from nas.cli.shared.reference import find_architecture, latest_winner
+    from nas.api.architectures import find_architecture, latest_winner
 
     options["reference"] = options["reference"] or latest_winner(options["storage"])
     name, arch = find_architecture(options["reference"], options["storage"])

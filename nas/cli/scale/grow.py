@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.api.devices import connected, stopwatch
 from nas.cli.scale.report import base_row, file_stem, member_files, member_row, print_members, rule_row, write_files
-from nas.cli.shared.on_device import connected, stopwatch
 from nas.errors import ScalingError, TargetError
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from nas.api.engines import PROCESSES, RAY
 from nas.cli.scale.report import file_stem
-from nas.cli.shared.engine import PROCESSES, RAY, make_engine
+from nas.cli.shared.engine import make_engine
 from nas.train.defaults import METRIC_NAMES
 
 if TYPE_CHECKING:

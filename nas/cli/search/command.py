@@ -1,31 +1,20 @@
 """`nas search`: find the most accurate architecture for a target."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from functools import cache, partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from nas.api.evaluators import BEFORE, FORMS, PYTHON, SUPERNET, TABLE, TRAIN, ZERO_COST
 from nas.cli.search.result import print_result, print_result_json
-from nas.cli.shared.engine import check_engine, engine_options, make_engine
-from nas.cli.shared.evaluators import (
-    BEFORE,
-    FORMS,
-    PYTHON,
-    SUPERNET,
-    TABLE,
-    TRAIN,
-    ZERO_COST,
-    halves,
-    make_evaluator,
-    settled,
-)
+from nas.cli.shared.engine import engine_options
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.on_device import DEVICE_HELP, connected, on_device
 from nas.cli.shared.options import (
     ARCH_HELP,
+    DEVICE_HELP,
     INTERRUPTED,
     Duration,
     json_option,
@@ -38,38 +27,15 @@ from nas.cli.shared.options import (
     training_options,
 )
 from nas.cli.shared.verbs import Verb
-from nas.errors import TargetError
 from nas.samplers.defaults import PRUNER_NAMES, SAMPLER_NAMES, SURROGATE
 from nas.search.defaults import BAND, CONFIRM, SCREENED, TRIALS
 
 if TYPE_CHECKING:
-    import numpy as np
+    from nas.api.request import SearchRequest
 
-    from nas.arch.spec import Architecture
-    from nas.cli.shared.progress import Progress
-    from nas.cost.base import Target
-    from nas.cost.target import OnDevice
-    from nas.data.base import ImageData
-    from nas.samplers.cost_range import CostRange
-    from nas.search.plan import Plan
-    from nas.search.screening import Screen
-    from nas.space.decode import SearchSpace
-
-
-# Options that are settings of the same name.
-_SETTINGS = (
-    *("trials", "epochs", "seed", "objective", "w", "band", "pruner", "confirm"),
-    *("retries", "patience"),
-)
-
-
-@runtime_checkable
-class Timed(Protocol):
-    """An evaluator that can tell how long it will take."""
-
-    def seconds_per_epoch(self, arch: "Architecture") -> float:
-        """Seconds that an epoch of this architecture takes here."""
-        ...
+# Options whose field in `SearchRequest` has another name, and options that are not part of it.
+_FIELDS: Mapping[str, str] = MappingProxyType({"starts": "start_from", "timeout": "timeout_s"})
+_PRINTING = ("dry_run", "as_json")
 
 
 @click.command(cls=Verb, epilog=ARCH_HELP)
@@ -261,7 +227,7 @@ class Timed(Protocol):
 @storage_option
 @json_option
 @click.pass_context
-def command(context: click.Context, /, **_options: Any) -> None:
+def command(context: click.Context, /, dry_run: bool, as_json: bool, **_options: Any) -> None:
     """Search for the most accurate architecture that meets a target.
 
     \b
@@ -275,101 +241,51 @@ def command(context: click.Context, /, **_options: Any) -> None:
     --classes). Accuracies come from the proxy task, a short training run on --data (--epochs, --proxy-resolution,
     --images), or from another --evaluator.
     """
+    from nas.api.plan_report import report_plan
+    from nas.api.search import plan_search, run_search
     from nas.cli.shared.progress import make_progress
-    from nas.search.run import run
-    from nas.studies.opening import quiet_optuna
 
-    options = settled(context)
-    check_engine(context)
-    quiet_optuna()
-    progress = make_progress(plain=options["as_json"])
-    with ExitStack() as open_devices:
-        planned = _plan(options, progress, open_devices)
-        if options["dry_run"]:
-            _print_plan(planned, options)
+    request = _read_request(context)
+    progress = make_progress(plain=as_json)
+    with plan_search(request, say=progress.say, on_batch=progress.on_batch) as planned:
+        if dry_run:
+            _print_plan(report_plan(planned.plan, request.storage), as_json=as_json)
             return
+        study = planned.plan.study_name
         with progress:
             try:
-                view = run(planned, storage=options["storage"], listen=progress.listen, workers=make_engine(options))
+                view = run_search(planned, listen=progress.listen)
             except KeyboardInterrupt:
-                progress.say(f"stopped; the same command goes on with study {planned.study_name}")
+                progress.say(f"stopped; the same command goes on with study {study}")
                 raise
-    (print_result_json if options["as_json"] else print_result)(view, options["storage"])
+    (print_result_json if as_json else print_result)(view, request.storage)
     if progress.stopped:
-        click.echo(f"stopped; the same command goes on with study {planned.study_name}", err=True)
+        click.echo(f"stopped; the same command goes on with study {study}", err=True)
         context.exit(INTERRUPTED)
 
 
-def _plan(options: dict[str, Any], progress: "Progress", open_devices: ExitStack) -> "Plan":
-    """Everything that the options name, loaded and checked; the evaluator comes last: images take longest."""
-    from nas.cli.shared.reference import find_architecture
-    from nas.cost.analytic import COUNTED, peak_memory
-    from nas.cost.target import parse_target
-    from nas.search.plan import check, check_objective, plan
-    from nas.search.screening import Screen
-    from nas.search.settings import Settings
-    from nas.space.files import find_space
+def _read_request(context: click.Context) -> "SearchRequest":
+    """Return the options as a request; every option but those about printing is one of its fields.
 
-    whole = find_space(options["space"]).for_target(resolution=options["resolution"], classes=options["classes"])
-    space = whole.fix(read_fixes(options["fixes"]))
-    peak_memory(options["precision"])  # refuses an unknown one, whatever the targets are
-    check_objective(options["objective"], options["w"], options["band"])
-    latencies = _latencies(options, space, progress, open_devices)
-    settings = Settings(
-        targets=tuple(parse_target(text, options["precision"], latencies) for text in options["targets"]),
-        start_from=tuple(find_architecture(name, options["storage"])[1] for name in options["starts"]),
-        sampler=options["sampler"] or "",
-        timeout_s=options["timeout"],
-        workers=options["workers"] or 1,
-        **{name: options[name] for name in _SETTINGS},
-    )
-    check(space, settings)
-    cheap, costly = halves(options["evaluator"])
-    load = cache(lambda: _images(options, progress))
-    make = partial(make_evaluator, options=options, space=whole, load=load, fixed=space, say=progress.say)
-    screen = Screen(make(cheap), options["screen"]) if cheap else None
-    evaluator = make(costly, on_batch=progress.on_batch)
-    if costly.startswith(ZERO_COST):
-        progress.say(f"{costly}: what is called accuracy is a standing among random networks, 0 to 1")
-    return plan(space, evaluator, settings, COUNTED, options["study"], screen)
+    Raises:
+        NasError: An option cannot be used.
+    """
+    from nas.api.request import SearchRequest
+
+    options = {_FIELDS.get(name, name): value for name, value in context.params.items() if name not in _PRINTING}
+    given = frozenset(name for name in context.params if _is_given(context, name))
+    return SearchRequest(**{**options, "fixes": read_fixes(options["fixes"])}, given=given)
 
 
-def _latencies(
-    options: dict[str, Any], space: "SearchSpace", progress: "Progress", open_devices: ExitStack
-) -> "OnDevice | None":
-    """What is known of the device; None where no target is about one."""
-    from nas.cost.target import needs_device, parse_target
-
-    if not needs_device(options["targets"]):
-        if options["devices"] or options["table"]:
-            raise TargetError(
-                "--device and --table are about latency, and no target is", "add one like --target latency=8ms"
-            )
-        return None
-    if not options["devices"]:
-        for text in options["targets"]:
-            parse_target(text)  # tells what is missing
-    meter = open_devices.enter_context(connected(options["devices"]))
-    return on_device(space, meter, options["devices"], options["table"], options["seed"], progress.say)
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 
 
-def _images(options: dict[str, Any], progress: "Progress") -> "ImageData":
-    from nas.data.load import load_images
-
-    data = load_images(options["data"], resolution=options["proxy_resolution"], images=options["images"])
-    for note in data.notes:
-        progress.say(f"{data.name}: {note}")
-    return data
-
-
-def _print_plan(planned: "Plan", options: dict[str, Any]) -> None:
-    """What would be done, with an estimate of its time."""
-    import numpy as np
-
+def _print_plan(report: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what would be done."""
     from nas.cli.shared.printing import print_json
 
-    report = _plan_report(planned, options["storage"], np.random.default_rng(options["seed"]))
-    if options["as_json"]:
+    if as_json:
         print_json(report)
         return
     for name, value in report.items():
@@ -382,86 +298,3 @@ def _shown(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {part}" for key, part in value.items())
     return ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _plan_report(planned: "Plan", storage: str, rng: "np.random.Generator") -> dict[str, Any]:
-    from nas.studies.urls import mask
-
-    settings, band = planned.settings, planned.cost_range
-    seconds = _seconds_a_trial(planned)
-    evaluations = settings.trials + (planned.baseline is not None) + _further(planned)
-    before = sum(each.seconds_to_prepare() for each in planned.preparing) + _seconds_to_screen(planned)
-    return {
-        "study": planned.study_name,
-        "storage": mask(storage),
-        "space": band.space.name,
-        "targets": [target.text for target in settings.targets],
-        "target_task": {key: planned.described[key] for key in ("resolution", "classes")},
-        "objective": settings.objective,
-        "let_in": {t.name: f"{t.amount(low)} to {t.amount(high)}" for t, low, high in _limits(band)},
-        "share_let_in": _share_let_in(planned, rng),
-        "sampler": settings.sampler_name,
-        "proxy_task": _proxy_task(planned.described["proxy"], settings.epochs),
-        **({} if planned.screen is None else {"screen": _screen(planned.screen)}),
-        "baseline": planned.baseline[0] if planned.baseline else "none",
-        "trials": settings.trials,
-        "seconds_a_trial": None if seconds is None else round(seconds, 1),
-        "seconds_in_all": None if seconds is None else round(before + seconds * evaluations),
-    }
-
-
-def _share_let_in(planned: "Plan", rng: "np.random.Generator") -> str:
-    if planned.pool is None:
-        return f"{planned.cost_range.share(rng):.1%} of random architectures"
-    inside = int((planned.cost_range.excess(planned.pool) == 0).sum())
-    return f"{inside:,} of the {len(planned.pool):,} that the evaluator can score"
-
-
-def _proxy_task(described: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """The images and the training, or the evaluator that does without."""
-    if "data" not in described or described["evaluator"] == ZERO_COST:
-        return dict(described)
-    kept = ("evaluator", "data", "resolution", "metric", "precision")
-    shown = {name: described[name] for name in kept if name in described}
-    return shown | {"epochs": described["recipe"]["epochs"] if described["evaluator"] == SUPERNET else epochs}
-
-
-def _screen(screen: "Screen") -> dict[str, Any]:
-    """What looks through the band first, and at how much of it."""
-    return {"networks": screen.networks, **_proxy_task(screen.describe(), 1)}
-
-
-def _seconds_a_trial(planned: "Plan") -> float | None:
-    """An estimate from the first network that would be evaluated; None where the evaluator gives none."""
-    from nas.search.plan import first_proposal
-
-    if not isinstance(planned.evaluator, Timed):
-        return None
-    arch = first_proposal(planned.cost_range, planned.settings).arch
-    return planned.settings.epochs * planned.evaluator.seconds_per_epoch(arch)
-
-
-def _further(planned: "Plan") -> int:
-    """Evaluations of the best with more seeds."""
-    from nas.evaluate.base import Reseedable
-    from nas.objective import PARETO
-    from nas.search.retraining import SEEDS, SHARE
-
-    if not isinstance(planned.evaluator, Reseedable) or planned.settings.objective == PARETO:
-        return 0
-    return SEEDS * min(planned.settings.confirm, planned.settings.trials // SHARE)
-
-
-def _seconds_to_screen(planned: "Plan") -> float:
-    """What the look through the band takes; 0 where the evaluator that looks gives no estimate."""
-    from nas.search.plan import first_proposal
-
-    screen = planned.screen
-    if screen is None or not isinstance(screen.evaluator, Timed):
-        return 0.0
-    first = first_proposal(planned.cost_range, planned.settings)
-    return screen.networks * screen.evaluator.seconds_per_epoch(first.arch)
-
-
-def _limits(band: "CostRange") -> "Iterator[tuple[Target, float, float]]":
-    return zip(band.targets, band.limits.low, band.limits.high, strict=True)

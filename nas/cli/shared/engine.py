@@ -1,23 +1,19 @@
 """`--engine`: the workers that evaluate the networks of a search, a fit, a comparison or a check."""
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from nas.api import engines
+from nas.api.engines import ENGINES
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import Command, all_of
-from nas.errors import StudyError
 from nas.search.defaults import RETRIES
 
 if TYPE_CHECKING:
     from nas.workers.base import Workers
-
-PROCESSES, RAY = ENGINES = ("processes", "ray")
-# Options that have a meaning for one engine alone.
-ONLY: Mapping[str, str] = MappingProxyType({"address": RAY, "trial_cpus": RAY, "trial_gpus": RAY})
 
 engine_options: Callable[[Command], Command] = all_of(
     option(
@@ -77,20 +73,14 @@ engine_options: Callable[[Command], Command] = all_of(
 
 
 def check_engine(context: click.Context) -> None:
-    """Refuse options that have no meaning for the chosen engine.
+    """Check that the chosen engine uses all options that were given.
 
     Raises:
-        StudyError: One was given.
+        StudyError: The engine does not use one of them.
     """
-    engine = context.params["engine"]
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        given = context.get_parameter_source(name) == ParameterSource.COMMANDLINE
-        if given and ONLY.get(name, engine) != engine:
-            raise StudyError(
-                f"{parameter.opts[0]} says nothing to --engine {engine}",
-                f"leave it out, or choose --engine {ONLY[name]}",
-            )
+    names = (parameter.name or "" for parameter in context.command.params)
+    given = frozenset(name for name in names if context.get_parameter_source(name) == ParameterSource.COMMANDLINE)
+    engines.check_engine(context.params["engine"], given)
 
 
 def make_engine(options: Mapping[str, Any]) -> "Workers":
@@ -99,10 +89,5 @@ def make_engine(options: Mapping[str, Any]) -> "Workers":
     Raises:
         StudyError: The number of workers is not possible.
     """
-    if options["engine"] == RAY:
-        from nas.workers.ray_workers import RayWorkers
-
-        return RayWorkers(options["address"], options["trial_cpus"], options["trial_gpus"], options["workers"])
-    from nas.workers.processes import make_workers
-
-    return make_workers(options["workers"] or 1)
+    names = ("engine", "workers", "address", "trial_cpus", "trial_gpus")
+    return engines.make_engine(**{name: options[name] for name in names})

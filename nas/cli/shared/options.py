@@ -1,23 +1,27 @@
 """Options and arguments that several commands share."""
 
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from nas.api.durations import parse_duration
 from nas.cli.shared.completion import complete_architecture, complete_space
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.on_device import DEVICE_HELP
-from nas.errors import SpaceError
+from nas.errors import NasError, SpaceError
 from nas.search.defaults import EPOCHS
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.train.defaults import METRIC_NAMES
 
 Command = Callable[..., Any]
 INTERRUPTED = 130  # exit status of a command that Ctrl-C ended, as shells have it
-_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+DEVICE_HELP = (
+    "The target device: cpu, cpu:threads=4,batch=8, cuda, cpu:precision=int8, an ONNX Runtime provider's name, or "
+    "ssh://user@host?cpu. Several equal ones share the work."
+)
 
 
 class Duration(click.ParamType[float]):
@@ -27,12 +31,10 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the seconds; see `click.ParamType`."""
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([a-z]+)", str(value).strip())
-        if found is None or found.group(2) not in _SECONDS or not float(found.group(1)):
-            self.fail(f"{value!r} is not a duration above zero; write one like 90s, 45m or 2h", param, ctx)
-        return float(found.group(1)) * _SECONDS[found.group(2)]
+        try:
+            return parse_duration(value)
+        except NasError as error:
+            self.fail(f"{error.problem}; {error.remedy}", param, ctx)
 
 
 ARCH_HELP = "ARCH is a preset (efficientnet-b0), a file, or study:NAME with :best, :trial=17 or :pareto=2."

@@ -1,4 +1,4 @@
-"""`--device` ► a connection, and what a search needs to know of latencies there."""
+"""Connections to devices, and what a search needs to know about latencies on them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,18 +17,17 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 FOLDER = "latency_tables"
-DEVICE_HELP = (
-    "Device on which latency is measured: cpu, cpu:threads=4,batch=8, cpu:precision=int8, cuda, the name of an ONNX "
-    "Runtime provider, or ssh://user@host?cpu. May be repeated: equal devices share the measurements."
-)
 
 
 @contextmanager
 def connected(texts: Sequence[str]) -> "Iterator[Meter]":
-    """A connection to the named devices, ended in the end.
+    """Connect to devices, and close the connections in the end.
+
+    Args:
+        texts: Devices as users write them, for example "cpu:threads=4" or "ssh://me@board".
 
     Raises:
-        DeviceError: one cannot be read or reached, or two differ.
+        DeviceError: A device cannot be read or reached, or two devices differ.
     """
     from nas.device.spec import parse_address
 
@@ -40,17 +39,22 @@ def connected(texts: Sequence[str]) -> "Iterator[Meter]":
 
 
 def table_folders() -> list[Path]:
-    """Where tables are looked for: in the working directory and among the shipped ones."""
+    """Return the folders of latency tables: one in the working directory, and the one with the shipped tables."""
     from nas.files import shipped_folder
 
     return list(dict.fromkeys(path.resolve() for path in (Path(FOLDER), shipped_folder(FOLDER))))
 
 
 def find_table(space: "SearchSpace", meter: "Meter", given: Path | None) -> "LatencyTable | None":
-    """The table that was named, else the newest that is of exactly this device and has all layers of the space.
+    """Return a latency table of exactly this device that has all layers of a space, or None if there is none.
+
+    Args:
+        space: The search space.
+        meter: The device.
+        given: File of the table to use; None takes the newest one that fits.
 
     Raises:
-        NasError: the named one is of something else.
+        NasError: The given table is of another device or lacks layers of the space.
     """
     from nas.cost.table_lookup import matching_tables
     from nas.errors import TargetError
@@ -86,18 +90,18 @@ def _checked(path: Path, space: "SearchSpace", meter: "Meter") -> "LatencyTable"
 def on_device(
     space: "SearchSpace", meter: "Meter", names: Sequence[str], given: Path | None, seed: int, say: Say
 ) -> "OnDevice":
-    """Latencies for a search: by a table where one is of exactly this device, else measured.
+    """Return the latencies for a search: from a table of exactly this device if there is one, else measured ones.
 
     Args:
-        space: that is searched.
-        meter: the device.
-        names: that it was given by.
-        given: a table's file that was named.
-        seed: of what is measured first.
-        say: is told which.
+        space: The search space.
+        meter: The device.
+        names: The words that name the device.
+        given: File of the table to use; None takes the newest one that fits.
+        seed: Seed of the random networks that are measured first.
+        say: Function that is called with a sentence about the choice.
 
     Raises:
-        NasError: the device fails, or the named table is of something else.
+        NasError: The device fails, or the given table is of another device.
     """
     from nas.cost.measured import Judge, Stopwatch, TableLatency, measured_latency
     from nas.cost.target import OnDevice
@@ -120,10 +124,10 @@ def on_device(
 
 
 def stopwatch(meter: "Meter", arch: "Architecture") -> "Stopwatch":
-    """Measures networks of any kind on a device, beginning with one that is known to run.
+    """Return a cost model that measures single networks, after a first measurement of one that is known to run.
 
     Raises:
-        DeviceError: the device fails.
+        DeviceError: The device fails.
     """
     from nas.cost.measured import CANDIDATE, Stopwatch
     from nas.graph.fragment import whole
@@ -133,7 +137,7 @@ def stopwatch(meter: "Meter", arch: "Architecture") -> "Stopwatch":
 
 
 def error_text(table: "LatencyTable") -> str:
-    """How far a table's predictions were off."""
+    """Return a phrase about the error of a table's predictions."""
     fitted = table.correction
     error = "unknown" if fitted.error is None else f"±{fitted.error:.1%}"
     return f"error {error} on {fitted.networks} networks left out of the fit in turn"

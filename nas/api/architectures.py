@@ -1,0 +1,223 @@
+"""Architectures by the references that users write, as files, and as summaries for people."""
+
+import re
+from pathlib import Path
+
+from attrs import frozen
+
+from nas.arch.code import format_json, format_part, format_text, parse_json, parse_text
+from nas.arch.presets import preset, preset_names
+from nas.arch.spec import Architecture
+from nas.errors import ArchitectureError, StudyError
+from nas.files import read_small, write_atomically
+from nas.studies.defaults import DEFAULT_STORAGE
+
+__all__ = [
+    "FORMS",
+    "Architecture",
+    "ArchitectureSummary",
+    "StageSummary",
+    "check_architecture",
+    "find_architecture",
+    "latest_winner",
+    "load_architecture",
+    "save_architecture",
+    "summarize",
+]
+
+MOST_BYTES = 2_000_000
+FORMS = (".txt", ".json")
+# The name of a study may contain colons.
+_WHICH = re.compile(r":(best|trial=[^:]*|pareto=[^:]*)?$")
+
+
+def load_architecture(reference: str | Path, *, storage: str = DEFAULT_STORAGE) -> Architecture:
+    """Load an architecture: a preset, a file, or a network of a study.
+
+    Args:
+        reference: Name of a preset ("efficientnet-b0"), path of a text or JSON file, or "study:NAME" followed by
+            ":best" (which may be left out), ":trial=17" or ":pareto=2" (counted from 1 by increasing cost).
+        storage: Optuna URL of the database that holds the study.
+
+    Returns:
+        The architecture: a frozen value that can be compared and hashed. Its input has the shape
+        `(N, in_channels, resolution, resolution)` and its output the shape `(N, classes)`.
+
+    Raises:
+        ArchitectureError: There is no such preset or file, or the file is not an architecture.
+        StudyError: There is no such study or trial.
+
+    >>> import nas
+    >>> arch = nas.load_architecture("efficientnet-b0")
+    >>> arch.resolution, arch.classes, len(arch.stages)
+    (224, 1000, 7)
+    """
+    return find_architecture(str(reference), storage)[1]
+
+
+def save_architecture(arch: Architecture, path: str | Path) -> None:
+    """Save an architecture as a file that `load_architecture` and every command read.
+
+    Args:
+        arch: The architecture.
+        path: Path of the file. A name that ends in ".txt" takes the text form with one stage in each line, a name
+            that ends in ".json" the JSON form.
+
+    Raises:
+        ArchitectureError: The name of the file has another ending.
+        NasError: The file cannot be written.
+
+    >>> import nas
+    >>> nas.save_architecture(nas.load_architecture("mnasnet-a1"), "a1.txt")
+    >>> nas.load_architecture("a1.txt") == nas.load_architecture("mnasnet-a1")
+    True
+    """
+    file = Path(path)
+    check_architecture(arch)
+    if file.suffix not in FORMS:
+        raise ArchitectureError(f"{file} has no known form", f"end the name in {' or '.join(FORMS)}")
+    text = format_json(arch) if file.suffix == ".json" else format_text(arch)
+    write_atomically(file, f"{text}\n".encode())
+
+
+def check_architecture(arch: Architecture) -> None:
+    """Check that a function of the public API was given an architecture and not, for example, a name.
+
+    Raises:
+        ArchitectureError: It is something else.
+    """
+    if not isinstance(arch, Architecture):
+        raise ArchitectureError(f"{arch!r} is not an Architecture", "get one with nas.load_architecture")
+
+
+def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
+    """Return the name and the architecture of a preset, a file, or `study:NAME:which`.
+
+    Raises:
+        NasError: There is no such architecture, or it breaks a rule.
+    """
+    if reference.startswith("study:"):
+        return reference, _from_study(reference, storage)
+    if reference in preset_names():
+        return reference, preset(reference)
+    path = Path(reference)
+    if not _is_file(path):
+        raise ArchitectureError(
+            f"{reference!r} is no preset and no file",
+            f"presets are {', '.join(preset_names())}; a study's networks are study:NAME:best and so on",
+        )
+    return path.stem, _from_file(path)
+
+
+def latest_winner(storage: str) -> str:
+    """Return a reference to the best network of the newest study.
+
+    Raises:
+        StudyError: There is no study.
+    """
+    from nas.studies.opening import open_storage
+    from nas.studies.study import study_names
+
+    names = study_names(open_storage(storage, create=False))
+    if not names:
+        raise StudyError("there is no study whose best could be taken", "name an ARCH, or run `nas search` first")
+    return f"study:{names[-1]}:best"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # The name is too long, or contains a null character.
+        return False
+
+
+def _from_study(reference: str, storage: str) -> Architecture:
+    from nas.studies.opening import open_storage
+    from nas.studies.records import find_trial
+    from nas.studies.study import read_study
+
+    words = reference.removeprefix("study:")
+    name, _, which = words.rpartition(":") if _WHICH.search(words) else words.partition(":")
+    view = read_study(open_storage(storage, create=False), name)
+    return find_trial(view, which or "best").architecture
+
+
+def _from_file(path: Path) -> Architecture:
+    try:
+        text = read_small(path, MOST_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArchitectureError(f"{path} cannot be read: {error}", "give a text or JSON file") from None
+    try:
+        return parse_json(text) if text.lstrip().startswith("{") else parse_text(text)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{path}: {error.problem}", error.remedy) from None
+
+
+@frozen
+class StageSummary:
+    """Hold the shapes and costs of a stem, a stage or a head.
+
+    Attributes:
+        name: "stem", "stage1" and so on, or "head".
+        text: Its line in the text form.
+        layers: Number of layers.
+        input: Shape `(C, H, W)` of the input.
+        output: Shape `(C, H, W)` of the output.
+        macs: Multiply-adds for one image.
+        params: Number of parameters.
+    """
+
+    name: str
+    text: str
+    layers: int
+    input: tuple[int, int, int]
+    output: tuple[int, int, int]
+    macs: int
+    params: int
+
+
+@frozen
+class ArchitectureSummary:
+    """Hold the costs of an architecture and of its parts, like table 1 of the EfficientNet paper.
+
+    Attributes:
+        architecture: The architecture.
+        macs: Multiply-adds for one image.
+        params: Number of parameters.
+        peak_bytes: Peak memory of the activations in bytes, for one image.
+        precision: Precision of the activations that `peak_bytes` refers to.
+        stages: Stem, stages and head in order.
+    """
+
+    architecture: Architecture
+    macs: int
+    params: int
+    peak_bytes: int
+    precision: str
+    stages: tuple[StageSummary, ...]
+
+
+def summarize(arch: Architecture, precision: str = "fp32") -> ArchitectureSummary:
+    """Return the costs of an architecture and of its parts.
+
+    Raises:
+        TargetError: There is no such precision.
+    """
+    from nas.cost.analytic import cost, place_costs
+
+    whole = cost(arch)
+    stages = []
+    for place in place_costs(arch):
+        before, after = place.shape, place.cost.shape
+        stages.append(
+            StageSummary(
+                place.name,
+                format_part(place.part, arch.stem.activation),
+                getattr(place.part, "layers", 1),
+                (before.channels, before.height, before.width),
+                (after.channels, after.height, after.width),
+                place.cost.macs,
+                place.cost.params,
+            )
+        )
+    return ArchitectureSummary(arch, whole.macs, whole.params, whole.peak_bytes(precision), precision, tuple(stages))

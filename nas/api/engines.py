@@ -1,0 +1,56 @@
+"""Engines: where training runs are done, in processes of this machine or on a Ray cluster."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from nas.api.evaluators import flag
+from nas.errors import StudyError
+
+if TYPE_CHECKING:
+    from nas.workers.base import Workers
+
+PROCESSES, RAY = ENGINES = ("processes", "ray")
+# Options that only one engine uses.
+ENGINE_OPTIONS: Mapping[str, str] = MappingProxyType({"address": RAY, "trial_cpus": RAY, "trial_gpus": RAY})
+
+
+def check_engine(engine: str, given: frozenset[str]) -> None:
+    """Check that an engine uses all options that a user gave.
+
+    Args:
+        engine: Name of the engine.
+        given: Names of the options that the user gave, for example "trial_gpus".
+
+    Raises:
+        StudyError: The engine does not use one of them.
+    """
+    for name, user in ENGINE_OPTIONS.items():
+        if name in given and user != engine:
+            raise StudyError(
+                f"{flag(name)} has no effect with --engine {engine}", f"leave it out, or choose --engine {user}"
+            )
+
+
+def make_engine(
+    engine: str, workers: int | None = None, address: str = "auto", trial_cpus: float = 1.0, trial_gpus: float = 0.0
+) -> "Workers":
+    """Return the workers of an engine, not yet started.
+
+    Args:
+        engine: "processes" or "ray".
+        workers: Number of evaluations at once; None takes 1 for processes, and what the cluster holds for Ray.
+        address: Address of the Ray cluster, `HOST:PORT` or "auto".
+        trial_cpus: Number of CPU cores of each evaluation on Ray.
+        trial_gpus: Number of GPUs of each evaluation on Ray.
+
+    Raises:
+        StudyError: The number of workers is not possible.
+    """
+    if engine == RAY:
+        from nas.workers.ray_workers import RayWorkers
+
+        return RayWorkers(address, trial_cpus, trial_gpus, workers)
+    from nas.workers.processes import make_workers
+
+    return make_workers(workers or 1)

@@ -1,0 +1,194 @@
+"""The request for a search: everything that can be asked for, checked when it is created."""
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Union
+
+from attrs import evolve, field, frozen
+
+from nas.api.engines import ENGINES, check_engine
+from nas.api.evaluators import PYTHON, TRAIN, EvaluatorOptions, Function, check_options, function_name, halves
+from nas.errors import NasError
+from nas.search.defaults import BAND, CONFIRM, EPOCHS, RETRIES, SCREENED, TRIALS
+from nas.studies.defaults import DEFAULT_STORAGE
+from nas.train.defaults import METRIC_NAMES
+
+if TYPE_CHECKING:
+    from attrs import Attribute
+
+    from nas.arch.spec import Architecture
+    from nas.space.decode import SearchSpace
+
+# Values for evaluators that train no candidate: there is one accuracy, and no epoch before it to prune after.
+UNTRAINED: Mapping[str, Any] = MappingProxyType({"epochs": 1, "pruner": "none"})
+
+
+def _plain_int(value: Any) -> Any:
+    """Return an integer of another library, such as numpy's, as Python's own: studies store settings as JSON."""
+    return int(value) if type(value) is not bool and isinstance(value, Integral) else value
+
+
+def _whole(default: int | None, low: int, high: float = float("inf")) -> Any:
+    """Return a field for whole numbers from `low` to `high`, and for None if that is the default."""
+
+    def check(_request: object, attribute: "Attribute[int | None]", value: int | None) -> None:
+        if value is None and default is None:
+            return
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            bounds = f"{low:,} to {high:,}" if high < float("inf") else f"{low:,} upwards"
+            raise NasError(f"{attribute.name} is {value!r}", f"give a whole number from {bounds}")
+
+    return field(default=default, converter=_plain_int, validator=check)
+
+
+def _one_of(names: Sequence[str], default: str) -> Any:
+    def check(_request: object, attribute: "Attribute[str]", value: str) -> None:
+        if value not in names:
+            raise NasError(f"{attribute.name} is {value!r}", f"use {' or '.join(names)}")
+
+    return field(default=default, validator=check)
+
+
+def _positive(_request: object, attribute: "Attribute[float]", value: float) -> None:
+    if not value > 0:
+        raise NasError(f"{attribute.name} is {value!r}", "give a number above 0")
+
+
+def _not_negative(_request: object, attribute: "Attribute[float]", value: float) -> None:
+    if not value >= 0:
+        raise NasError(f"{attribute.name} is {value!r}", "give a number from 0 upwards")
+
+
+@frozen
+class SearchRequest:
+    """Hold what a search is asked for, in the words of the command line.
+
+    Attributes:
+        targets: Targets like "flops=400M"; the first one also sets the cost range, more are upper limits.
+        devices: Devices that a latency target refers to, for example "cpu:threads=4"; equal ones share the work.
+        table: File of a latency table of the device; None takes one that fits, or measures candidates.
+        space: Search space: its name, its file, or the space itself.
+        fixes: Options of choices that are fixed, by the names of the choices.
+        evaluator: Evaluator that gives the accuracies, for example "table:FILE", or a function of an architecture.
+        screen: Number of random networks that the evaluator before the "+" screens.
+        accuracy: Column of accuracies in a table; "" chooses one.
+        ignore_columns: Patterns of columns of a table that are ignored.
+        trials: Number of trials in the whole study.
+        study: Name of the study; "" makes one from the settings.
+        storage: Optuna URL of the database.
+        start_from: Known networks that are evaluated first, as references or architectures.
+        resolution: Height and width of the images of the target task in pixels; None takes those of the space.
+        classes: Number of classes of the target task; None takes those of the space.
+        precision: Precision of weights and activations, for targets in bytes.
+        data: Images: "digits", a folder, a Parquet file or folder, or a Hugging Face hub name.
+        epochs: Number of epochs for each training run.
+        proxy_resolution: Height and width of the images in a training run in pixels.
+        images: Number of training images; None takes all of them.
+        train_on: Device for training runs, "cpu", "cuda" or "mps"; None chooses the fastest one that is available.
+        metric: Measure of a training run, "accuracy" or "balanced".
+        supernet_epochs: Epochs of the training run of a supernet; None takes the default of the recipe.
+        supernet_dir: Folder for the weights of supernets.
+        seed: Seed of all random numbers.
+        objective: "soft", "hard", "absolute" or "pareto".
+        w: Exponent of the cost in the score; None takes the one of the objective.
+        band: Cost range, as a share of the first target below which nothing is evaluated.
+        sampler: Name of the sampler; None or "" takes the default.
+        pruner: Name of the pruner.
+        confirm: Number of the best networks that are re-trained with more seeds.
+        engine: "processes" for processes of this machine, or "ray" for a Ray cluster.
+        workers: Number of processes that evaluate at the same time; None takes the default of the engine.
+        address: Address of the Ray cluster, HOST:PORT or "auto".
+        trial_cpus: CPU cores of a trial on Ray.
+        trial_gpus: GPUs of a trial on Ray.
+        retries: Number of times that a trial is started again after its process was ended, before it fails.
+        checkpoint_dir: Folder for the checkpoints of long training runs.
+        timeout_s: Duration in seconds after which no trial begins; None is no limit.
+        patience: Number of trials in a row without improvement that end the search; None is no limit.
+        given: Names of the options that the user gave. An option that the evaluator or the engine does not use is an
+            error if it was given.
+
+    Raises:
+        NasError: A number is outside its range.
+    """
+
+    targets: tuple[str, ...]
+    devices: tuple[str, ...] = ()
+    table: Path | None = None
+    space: Union[str, "SearchSpace"] = "mnasnet"
+    fixes: Mapping[str, str] = field(factory=dict)
+    evaluator: str | Function = TRAIN
+    screen: int = _whole(SCREENED, 5, 10_000)
+    accuracy: str = ""
+    ignore_columns: tuple[str, ...] = ()
+    trials: int = _whole(TRIALS, 1)
+    study: str = ""
+    storage: str = DEFAULT_STORAGE
+    start_from: Sequence[Union[str, "Architecture"]] = ()
+    resolution: int | None = _whole(None, 1, 10_000)
+    classes: int | None = _whole(None, 2, 10_000_000)
+    precision: str = "fp32"
+    data: str = "digits"
+    epochs: int = _whole(EPOCHS, 1)
+    proxy_resolution: int = _whole(32, 4, 1024)
+    images: int | None = _whole(None, 2)
+    train_on: str | None = None
+    metric: str = _one_of(METRIC_NAMES, METRIC_NAMES[0])
+    supernet_epochs: int | None = _whole(None, 1)
+    supernet_dir: Path = field(default=Path("nas-supernets"), converter=Path)
+    seed: int = _whole(0, 0, 2**31 - 1)
+    objective: str = "soft"
+    w: float | None = None
+    band: float = BAND
+    sampler: str | None = None
+    pruner: str = "median"
+    confirm: int = _whole(CONFIRM, 0, 100)
+    engine: str = _one_of(ENGINES, ENGINES[0])
+    workers: int | None = _whole(None, 1, 1024)
+    address: str = "auto"
+    trial_cpus: float = field(default=1.0, validator=_positive)
+    trial_gpus: float = field(default=0.0, validator=_not_negative)
+    retries: int = _whole(RETRIES, 0, 100)
+    checkpoint_dir: Path = field(default=Path("nas-checkpoints"), converter=Path)
+    timeout_s: float | None = None
+    patience: int | None = _whole(None, 1)
+    given: frozenset[str] = frozenset()
+
+    @property
+    def evaluator_text(self) -> str:
+        """Return the evaluator as it is written on the command line.
+
+        Raises:
+            NasError: The evaluator is a function without a name.
+        """
+        evaluator = self.evaluator
+        return evaluator if isinstance(evaluator, str) else f"{PYTHON}:{function_name(evaluator)}"
+
+    @property
+    def evaluator_options(self) -> EvaluatorOptions:
+        """Return the options of the evaluators."""
+        return EvaluatorOptions(
+            seed=self.seed,
+            metric=self.metric,
+            train_on=self.train_on,
+            images=self.images,
+            checkpoint_dir=self.checkpoint_dir,
+            supernet_epochs=self.supernet_epochs,
+            supernet_dir=self.supernet_dir,
+            accuracy=self.accuracy,
+            ignore_columns=self.ignore_columns,
+        )
+
+
+def settle(request: SearchRequest) -> SearchRequest:
+    """Check that all given options are used, and replace those of training if no candidate is trained.
+
+    Raises:
+        NasError: There is no such evaluator, or the evaluator does not use a given option.
+        StudyError: The engine does not use a given option.
+    """
+    text = request.evaluator_text
+    check_options(text, request.given)
+    check_engine(request.engine, request.given)
+    return request if halves(text)[1] == TRAIN else evolve(request, **UNTRAINED)

@@ -1,0 +1,371 @@
+"""Searches: the public function, and the planning and running that the command line uses too."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+from attrs import frozen
+
+from nas.api.durations import parse_duration
+from nas.api.engines import make_engine
+from nas.api.errors import explain_missing
+from nas.api.evaluators import ZERO_COST, Function, OnBatch, halves, make_evaluator, make_function_evaluator
+from nas.api.quiet import quiet_optuna
+from nas.api.request import SearchRequest, settle
+from nas.errors import TargetError
+from nas.search.defaults import BAND, TRIALS
+from nas.studies.defaults import DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    from nas.api.study import Study
+    from nas.arch.spec import Architecture
+    from nas.cost.target import OnDevice
+    from nas.data.base import ImageData
+    from nas.search.events import Event
+    from nas.search.plan import Plan
+    from nas.space.decode import SearchSpace
+    from nas.studies.records import StudyView
+
+Say = Callable[[str], None]
+Listener = Callable[["Event"], None]
+Words = str | Sequence[str]
+
+
+def _ignore(_message: object) -> None:
+    """Ignore a message or an event."""
+
+
+@explain_missing()
+def search(
+    space: Union[str, Path, "SearchSpace"] = "mnasnet",
+    target: Words = (),
+    data: str | Path = "digits",
+    trials: int = TRIALS,
+    *,
+    evaluator: str | Function = "train",
+    epochs: int | None = None,
+    proxy_resolution: int | None = None,
+    images: int | None = None,
+    train_on: str | None = None,
+    metric: str | None = None,
+    resolution: int | None = None,
+    classes: int | None = None,
+    precision: str = "fp32",
+    fix: Mapping[str, object] | None = None,
+    device: Words = (),
+    table: str | Path | None = None,
+    sampler: str | None = None,
+    pruner: str | None = None,
+    objective: str = "soft",
+    w: float | None = None,
+    band: float = BAND,
+    start_from: Union[str, Path, "Architecture", Sequence[Union[str, Path, "Architecture"]]] = (),
+    seed: int = 0,
+    study: str = "",
+    storage: str = DEFAULT_STORAGE,
+    workers: int | None = None,
+    engine: str = "processes",
+    address: str | None = None,
+    trial_cpus: float | None = None,
+    trial_gpus: float | None = None,
+    retries: int | None = None,
+    confirm: int | None = None,
+    timeout: str | float | None = None,
+    patience: int | None = None,
+    screen: int | None = None,
+    accuracy: str | None = None,
+    ignore_columns: Words = (),
+    supernet_epochs: int | None = None,
+    supernet_dir: str | Path | None = None,
+    checkpoint_dir: str | Path | None = None,
+    progress: bool = False,
+) -> "Study":
+    """Search for the most accurate architecture that meets a target.
+
+    Costs are those of the target task (`resolution`, `classes`). Accuracies come from short training runs on `data`,
+    the proxy task, or from another `evaluator`. A study with the same name and settings continues where it stopped.
+
+    The function prints nothing unless `progress` is true. It writes to `storage`, to a folder of text records beside an
+    SQLite file, and, where they are used, to `checkpoint_dir` and `supernet_dir`. The first Ctrl-C lets the running
+    trials finish and returns the study; the second one raises `KeyboardInterrupt`.
+
+    Args:
+        space: Name or YAML file of a search space, or one that `nas.load_space` returned.
+        target: Target such as "flops=400M", "params=5M", "peak_memory=8MB", "size=5MB" or "latency=8ms", or a list of
+            targets. The first one also sets the cost range; the others are upper limits. FLOPs are multiply-adds.
+        data: Images for training runs: "digits", a folder, a Parquet file or folder, or a Hugging Face hub name.
+        trials: Number of architectures to evaluate in the whole study.
+        evaluator: "train", "supernet", "table:FILE", "python:MODULE:FUNCTION" or "zero-cost:NAME"; a cheap evaluator
+            and a "+" before it screen the cost range, for example "zero-cost:combined+train". A function takes an
+            `nas.Architecture` and returns an accuracy from 0 to 1, or a pair of that and a dictionary to store.
+        epochs: Number of epochs for each training run; 3 by default.
+        proxy_resolution: Height and width of the images in a training run in pixels; 32 by default.
+        images: Number of training images; all by default.
+        train_on: "cpu", "cuda" or "mps"; by default the fastest one that is available.
+        metric: "accuracy" (the default) or "balanced", the mean over classes.
+        resolution: Height and width of the images of the target task in pixels; by default those of the space.
+        classes: Number of classes of the target task; by default those of the space.
+        precision: Precision of weights and activations for `size` and `peak_memory`: "fp32", "fp16", "bf16" or "int8".
+        fix: Choices of the space that are fixed, for example `{"stage1.kernel": 3}`.
+        device: Device of a latency target, for example "cpu:threads=4" or "ssh://me@board"; several equal ones share
+            the work.
+        table: File of a latency table; by default one of exactly this device, or else candidates are measured.
+        sampler: "surrogate" (the default), "tpe", "nsga2", "nsga3", "evolution", "random" or "optuna:CLASS".
+        pruner: "median" (the default), "halving", "hyperband" or "none".
+        objective: "soft", "hard", "absolute", or "pareto" for a whole front.
+        w: Exponent of the cost in the score; by default the one of the objective, -0.07 for "soft".
+        band: Share of the first target below which no architecture is evaluated.
+        start_from: Known networks that are evaluated first: references as in `nas.load_architecture`, or architectures.
+        seed: Seed of all random numbers.
+        study: Name of the study; by default it is made from the settings.
+        storage: Optuna URL of the database.
+        workers: Number of processes that evaluate at the same time; 1 by default, which is this process. With more, a
+            script needs `if __name__ == "__main__":` around its code, as Python's `multiprocessing` does.
+        engine: "processes", or "ray" for a Ray cluster.
+        address: Address of the Ray cluster, HOST:PORT; "auto" by default.
+        trial_cpus: CPU cores of a trial on Ray; 1 by default.
+        trial_gpus: GPUs of a trial on Ray; 0 by default.
+        retries: Number of times that a trial whose process was ended is started again; 3 by default.
+        confirm: Number of the best networks that are re-trained with two more seeds in the end; 3 by default.
+        timeout: Duration after which no trial begins: a text such as "2h", or seconds.
+        patience: Number of trials in a row without improvement after which the search ends.
+        screen: Number of random networks that the evaluator before a "+" screens; 100 by default.
+        accuracy: Column of accuracies in a table; by default "accuracy" or "acc", else the one of the lowest seed.
+        ignore_columns: Patterns of columns of a table that are ignored, for example "op*".
+        supernet_epochs: Number of epochs of the training run of a supernet; 60 by default.
+        supernet_dir: Folder for the weights of supernets; "nas-supernets" by default.
+        checkpoint_dir: Folder for the checkpoints of long training runs; "nas-checkpoints" by default.
+        progress: Whether to show a progress bar on standard error.
+
+    Returns:
+        The study with all its trials. Costs are in multiply-adds, parameters, bytes and milliseconds.
+
+    Raises:
+        TargetError: A target cannot be read, or no architecture of the space meets it.
+        StudyError: The study was made with other settings, or the database cannot be opened.
+        DataError: The images or the table cannot be used.
+        MissingPackageError: The evaluator or the device needs a package that is not installed.
+        NasError: Another argument cannot be used; the message says which and what to write instead.
+
+    >>> import nas
+    >>> study = nas.search("mnasnet", target="flops=100M", trials=6, evaluator="zero-cost:depth")
+    >>> study.best.costs["macs"] <= 100e6
+    True
+    """
+    words: dict[str, Any] = {
+        "epochs": epochs,
+        "proxy_resolution": proxy_resolution,
+        "images": images,
+        "train_on": train_on,
+        "metric": metric,
+        "pruner": pruner,
+        "confirm": confirm,
+        "screen": screen,
+        "accuracy": accuracy,
+        "ignore_columns": _words(ignore_columns) or None,
+        "supernet_epochs": supernet_epochs,
+        "supernet_dir": supernet_dir,
+        "checkpoint_dir": checkpoint_dir,
+        "address": address,
+        "trial_cpus": trial_cpus,
+        "trial_gpus": trial_gpus,
+        "retries": retries,
+    }
+    given = {name: value for name, value in words.items() if value is not None}
+    request = SearchRequest(
+        targets=_words(target),
+        devices=_words(device),
+        table=None if table is None else Path(table),
+        space=str(space) if isinstance(space, Path) else space,
+        fixes={name: str(option) for name, option in (fix or {}).items()},
+        evaluator=evaluator,
+        trials=trials,
+        study=study,
+        storage=storage,
+        start_from=_references(start_from),
+        resolution=resolution,
+        classes=classes,
+        precision=precision,
+        data=str(data),
+        seed=seed,
+        objective=objective,
+        w=w,
+        band=band,
+        sampler=sampler,
+        engine=engine,
+        workers=workers,
+        timeout_s=None if timeout is None else parse_duration(timeout),
+        patience=patience,
+        given=frozenset({*given, *({"data"} if str(data) != "digits" else ())}),
+        **given,
+    )
+    return _search(request, progress=progress)
+
+
+def _search(request: SearchRequest, *, progress: bool) -> "Study":
+    from nas.api.study import Study
+
+    if progress:
+        from nas.api.progress import SearchProgress
+
+        with SearchProgress() as bar, plan_search(request, say=bar.say, on_batch=bar.on_batch) as planned:
+            return Study(run_search(planned, listen=bar.listen), request.storage)
+    with plan_search(request) as planned:
+        return Study(run_search(planned), request.storage)
+
+
+def _words(given: Words) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _references(
+    given: Union[str, Path, "Architecture", Sequence[Union[str, Path, "Architecture"]]],
+) -> tuple[Union[str, "Architecture"], ...]:
+    """Return networks to start from; a single one need not be in a list."""
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    return tuple(str(one) if isinstance(one, Path) else one for one in several)
+
+
+@frozen(eq=False)
+class PlannedSearch:
+    """Hold a search that was checked and can be run while its devices are connected.
+
+    Attributes:
+        plan: The plan.
+        request: The request, with the values that are used instead of options that have no effect.
+    """
+
+    plan: "Plan"
+    request: SearchRequest
+
+
+@contextmanager
+def plan_search(
+    request: SearchRequest, *, say: Say = _ignore, on_batch: OnBatch | None = None
+) -> Iterator[PlannedSearch]:
+    """Load and check everything that a request names; nothing is stored.
+
+    The connections to devices stay open until the context ends.
+
+    Args:
+        request: The request.
+        say: Function that is called with sentences about the images, the device and what takes long.
+        on_batch: Function that is called after each step of a training run with the step, the number of steps and the
+            loss.
+
+    Raises:
+        NasError: Something in the request cannot be used.
+    """
+    settled = settle(request)
+    with quiet_optuna(), ExitStack() as devices:
+        yield PlannedSearch(_plan(settled, say, on_batch, devices), settled)
+
+
+def run_search(planned: PlannedSearch, *, listen: Listener = _ignore) -> "StudyView":
+    """Run a planned search to its end.
+
+    Args:
+        planned: The search; its context is still open.
+        listen: Function that is called with every event of the search.
+
+    Returns:
+        The study as it is stored.
+
+    Raises:
+        NasError: The study was made with other settings, or one trial after another failed.
+    """
+    from nas.search.run import run
+
+    request = planned.request
+    workers = make_engine(request.engine, request.workers, request.address, request.trial_cpus, request.trial_gpus)
+    return run(planned.plan, storage=request.storage, listen=listen, workers=workers)
+
+
+def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: ExitStack) -> "Plan":
+    """Load everything that a request names; the evaluator comes last, because images take longest."""
+    from nas.cost.analytic import COUNTED, peak_memory
+    from nas.cost.target import parse_target
+    from nas.search.plan import check, check_objective, plan
+    from nas.search.screening import Screen
+    from nas.search.settings import Settings
+
+    if not request.targets:
+        raise TargetError("a search has no target", "give one like flops=400M")
+    whole = _find_space(request).for_target(resolution=request.resolution, classes=request.classes)
+    space = whole.fix(request.fixes)
+    peak_memory(request.precision)  # An unknown precision is an error even if no target uses it.
+    check_objective(request.objective, request.w, request.band)
+    latencies = _latencies(request, space, say, devices)
+    settings = Settings(
+        targets=tuple(parse_target(text, request.precision, latencies) for text in request.targets),
+        trials=request.trials,
+        epochs=request.epochs,
+        seed=request.seed,
+        objective=request.objective,
+        w=request.w,
+        band=request.band,
+        sampler=request.sampler or "",
+        pruner=request.pruner,
+        start_from=tuple(_find_start(start, request.storage) for start in request.start_from),
+        confirm=request.confirm,
+        workers=request.workers or 1,
+        retries=request.retries,
+        timeout_s=request.timeout_s,
+        patience=request.patience,
+    )
+    check(space, settings)
+    cheap, costly = halves(request.evaluator_text)
+    load = cache(lambda: _load_images(request, say))
+    make = partial(make_evaluator, options=request.evaluator_options, space=whole, load=load, fixed=space, say=say)
+    screen = Screen(make(cheap), request.screen) if cheap else None
+    if isinstance(request.evaluator, str):
+        evaluator = make(costly, on_batch=on_batch)
+    else:
+        evaluator = make_function_evaluator(request.evaluator)
+    if costly.startswith(ZERO_COST):
+        say(f"{costly}: what is called accuracy is a standing among random networks, 0 to 1")
+    return plan(space, evaluator, settings, COUNTED, request.study, screen)
+
+
+def _find_space(request: SearchRequest) -> "SearchSpace":
+    from nas.space.files import find_space
+
+    return find_space(request.space) if isinstance(request.space, str) else request.space
+
+
+def _find_start(start: Union[str, "Architecture"], storage: str) -> "Architecture":
+    from nas.api.architectures import check_architecture, find_architecture
+
+    if isinstance(start, str):
+        return find_architecture(start, storage)[1]
+    check_architecture(start)
+    return start
+
+
+def _latencies(request: SearchRequest, space: "SearchSpace", say: Say, devices: ExitStack) -> "OnDevice | None":
+    """Return the latencies on the device, or None if no target refers to a device."""
+    from nas.api.devices import connected, on_device
+    from nas.cost.target import needs_device, parse_target
+
+    if not needs_device(request.targets):
+        if request.devices or request.table:
+            raise TargetError(
+                "--device and --table are about latency, and no target is", "add one like --target latency=8ms"
+            )
+        return None
+    if not request.devices:
+        for text in request.targets:
+            parse_target(text)  # Raises the error that names the missing device.
+    meter = devices.enter_context(connected(request.devices))
+    return on_device(space, meter, request.devices, request.table, request.seed, say)
+
+
+def _load_images(request: SearchRequest, say: Say) -> "ImageData":
+    from nas.data.load import load_images
+
+    data = load_images(request.data, resolution=request.proxy_resolution, images=request.images)
+    for note in data.notes:
+        say(f"{data.name}: {note}")
+    return data

@@ -1,0 +1,104 @@
+"""Trials as the public API returns them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from nas.errors import StudyError
+
+if TYPE_CHECKING:
+    from nas.arch.spec import Architecture
+    from nas.studies.records import Record, StudyView
+
+
+@frozen
+class Trial:
+    """Hold one evaluated architecture of a study, or its baseline.
+
+    Attributes:
+        number: Number of the trial, from 0; None for the baseline.
+        name: Name of a baseline, for example "mobilenetv2 x1.16"; "" for a trial.
+        state: "complete", "pruned", "failed", "killed" (its process was ended) or "running".
+        text: Text form of the architecture, with one stage in each line.
+        accuracy: Accuracy after the last epoch, 0 to 1; None if there is none. Zero-cost evaluators give a score here,
+            which is no accuracy.
+        accuracies: Accuracy after each epoch.
+        expected_accuracy: Accuracy that the model of all trials expects, without the noise of a single evaluation;
+            None if the search did not estimate it.
+        expected_spread: Standard deviation of `expected_accuracy`.
+        further_accuracies: Accuracies of re-training with more seeds.
+        costs: Costs by name: "macs" and "params" (numbers), "peak_bytes" and "size_bytes" (bytes), "latency_ms"
+            (milliseconds).
+        cost_spreads: Standard deviations of the costs that are not exact; None if unknown.
+        score: Score under the objective of the study; None if there is none.
+        measured_ms: Latency that was measured after the search in milliseconds; None if it was not.
+        meets_target: Whether `measured_ms` is within the target; None if it was not measured.
+        seconds: Duration of the evaluation in seconds.
+        seed: Seed of the evaluation.
+        reason: Reason of a failure.
+        metadata: Further results of the evaluator by name.
+
+    >>> import nas
+    >>> study = nas.search("mnasnet", target="flops=100M", trials=6, evaluator="zero-cost:depth", study="demo")
+    >>> study.best.state, sorted(study.best.costs)
+    ('complete', ['macs', 'params', 'peak_bytes'])
+    """
+
+    number: int | None
+    name: str
+    state: str
+    text: str = field(repr=False)
+    accuracy: float | None
+    accuracies: tuple[float, ...] = field(repr=False)
+    expected_accuracy: float | None
+    expected_spread: float | None
+    further_accuracies: tuple[float, ...] = field(repr=False)
+    costs: Mapping[str, float]
+    cost_spreads: Mapping[str, float | None] = field(repr=False)
+    score: float | None
+    measured_ms: float | None
+    meets_target: bool | None
+    seconds: float | None
+    seed: int | None
+    reason: str
+    metadata: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def architecture(self) -> "Architecture":
+        """Return the architecture.
+
+        Raises:
+            StudyError: The trial has just begun and has no architecture yet.
+        """
+        from nas.arch.code import parse_text
+
+        if not self.text:
+            raise StudyError(f"trial {self.number} has no architecture", "refresh the study once the trial has begun")
+        return parse_text(self.text)
+
+
+def make_trial(view: "StudyView", record: "Record") -> Trial:
+    """Return a trial, or the baseline, of a study."""
+    number = record.number
+    expected, measured = view.expected.get(number), view.measurements.get(number)
+    return Trial(
+        number=None if number < 0 else number,
+        name=record.label,
+        state=record.state,
+        text=record.arch,
+        accuracy=record.accuracy,
+        accuracies=record.accuracies,
+        expected_accuracy=None if expected is None else expected.accuracy,
+        expected_spread=None if expected is None else expected.spread,
+        further_accuracies=view.confirmed.get(number, ()),
+        costs=dict(record.costs),
+        cost_spreads=dict(record.spreads),
+        score=record.score,
+        measured_ms=None if measured is None else measured.measured,
+        meets_target=None if measured is None else measured.meets,
+        seconds=record.seconds,
+        seed=record.seed,
+        reason=record.reason,
+        metadata=dict(record.metadata),
+    )
