@@ -37,7 +37,7 @@ def test_images_of_a_resolution_are_read_once() -> None:
 def test_images_may_be_read_from_another_place_than_the_study_names(tmp_path: Path) -> None:
     moved = TrainEvaluators(str(tmp_path / "photos"), images=200, device="cpu", place="digits")
     assert moved.at(8, 0).data is SMALL.at(8, 0).data
-    assert moved.describe() == SMALL.describe() | {"data": str(tmp_path / "photos")}
+    assert moved.describe() == {**SMALL.describe(), "data": str(tmp_path / "photos")}
 
 
 def test_the_recipe_is_handed_on() -> None:
