@@ -81,7 +81,7 @@ def test_a_space_that_runs_out_ends_early_and_says_so(nas: Nas) -> None:
     ran = nas.fake("search", "--target", "flops=10M", "--objective", "pareto", "--space", "smallest.yaml", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["trials"] == 3
-    assert "exhausted: 3 of 20 trials are done; no new architecture was found in the band" in ran.err
+    assert "exhausted: 3 of 20 trials are done; no new architecture was found in the cost range" in ran.err
 
 
 def test_failures_are_shown_with_their_reason_and_five_in_a_row_end_it(nas: Nas) -> None:
