@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 PROCESSES, RAY = ENGINES = ("processes", "ray")
 # Options that only one engine uses.
-ENGINE_OPTIONS: Mapping[str, str] = MappingProxyType({"address": RAY, "trial_cpus": RAY, "trial_gpus": RAY})
+ENGINE_OPTIONS: Mapping[str, str] = MappingProxyType(
+    {"address": RAY, "trial_cpus": RAY, "trial_gpus": RAY, "threads": PROCESSES}
+)
 
 
 def check_engine(engine: str, given: frozenset[str]) -> None:
@@ -33,7 +35,12 @@ def check_engine(engine: str, given: frozenset[str]) -> None:
 
 
 def make_engine(
-    engine: str, workers: int | None = None, address: str = "auto", trial_cpus: float = 1.0, trial_gpus: float = 0.0
+    engine: str,
+    workers: int | None = None,
+    address: str = "auto",
+    trial_cpus: float = 1.0,
+    trial_gpus: float = 0.0,
+    threads: int | None = None,
 ) -> "Workers":
     """Return the workers of an engine, not yet started.
 
@@ -43,6 +50,7 @@ def make_engine(
         address: Address of the Ray cluster, `HOST:PORT` or "auto".
         trial_cpus: Number of CPU cores of each evaluation on Ray.
         trial_gpus: Number of GPUs of each evaluation on Ray.
+        threads: Number of threads of each worker process; None takes one for each of its CPU cores.
 
     Raises:
         StudyError: The number of workers is not possible.
@@ -53,4 +61,11 @@ def make_engine(
         return RayWorkers(address, trial_cpus, trial_gpus, workers)
     from nas.workers.processes import make_workers
 
-    return make_workers(workers or 1)
+    return make_workers(workers or 1, threads)
+
+
+def cores_per_worker(engine: str, workers: int | None = None) -> int | None:
+    """Return the number of CPU cores that each evaluation may use; None where the Ray cluster decides."""
+    from nas.workers.processes import find_cores
+
+    return None if engine == RAY else max(1, len(find_cores()) // (workers or 1))

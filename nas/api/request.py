@@ -102,6 +102,7 @@ class SearchRequest:
         address: Address of the Ray cluster, HOST:PORT or "auto".
         trial_cpus: CPU cores of a trial on Ray.
         trial_gpus: GPUs of a trial on Ray.
+        threads: Number of threads of each training run on the CPU; None chooses it by a short probe.
         retries: Number of times that a trial is started again after its process was ended, before it fails.
         checkpoint_dir: Folder for the checkpoints of long training runs.
         timeout_s: Duration in seconds after which no trial begins; None is no limit.
@@ -149,6 +150,7 @@ class SearchRequest:
     address: str = "auto"
     trial_cpus: float = field(default=1.0, validator=_positive)
     trial_gpus: float = field(default=0.0, validator=_not_negative)
+    threads: int | None = _whole(None, 1, 1024)
     retries: int = _whole(RETRIES, 0, 100)
     checkpoint_dir: Path = field(default=Path("nas-checkpoints"), converter=Path)
     timeout_s: float | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Union
 from attrs import frozen
 
 from nas.api.durations import parse_duration
-from nas.api.engines import make_engine
+from nas.api.engines import cores_per_worker, make_engine
 from nas.api.errors import explain_missing
 from nas.api.evaluators import ZERO_COST, Function, OnBatch, halves, make_evaluator, make_function_evaluator
 from nas.api.quiet import quiet_optuna
@@ -70,6 +70,7 @@ def search(
     address: str | None = None,
     trial_cpus: float | None = None,
     trial_gpus: float | None = None,
+    threads: int | None = None,
     retries: int | None = None,
     confirm: int | None = None,
     timeout: str | float | None = None,
@@ -127,6 +128,7 @@ def search(
         address: Address of the Ray cluster, HOST:PORT; "auto" by default.
         trial_cpus: CPU cores of a trial on Ray; 1 by default.
         trial_gpus: GPUs of a trial on Ray; 0 by default.
+        threads: Number of threads of each training run on the CPU; None chooses it by a short probe.
         retries: Number of times that a trial whose process was ended is started again; 3 by default.
         confirm: Number of the best networks that are re-trained with two more seeds in the end; 3 by default.
         timeout: Duration after which no trial begins: a text such as "2h", or seconds.
@@ -171,6 +173,7 @@ def search(
         "address": address,
         "trial_cpus": trial_cpus,
         "trial_gpus": trial_gpus,
+        "threads": threads,
         "retries": retries,
     }
     given = {name: value for name, value in words.items() if value is not None}
@@ -279,8 +282,11 @@ def run_search(planned: PlannedSearch, *, listen: Listener = _ignore) -> "StudyV
     from nas.search.run import run
 
     request = planned.request
-    workers = make_engine(request.engine, request.workers, request.address, request.trial_cpus, request.trial_gpus)
-    return run(planned.plan, storage=request.storage, listen=listen, workers=workers)
+    engine = partial(
+        make_engine, request.engine, request.workers, request.address, request.trial_cpus, request.trial_gpus
+    )
+    cores = cores_per_worker(request.engine, request.workers)
+    return run(planned.plan, storage=request.storage, listen=listen, engine=engine, cores=cores)
 
 
 def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: ExitStack) -> "Plan":
@@ -312,6 +318,7 @@ def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: E
         confirm=request.confirm,
         workers=request.workers or 1,
         retries=request.retries,
+        threads=request.threads,
         timeout_s=request.timeout_s,
         patience=request.patience,
     )

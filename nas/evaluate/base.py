@@ -70,6 +70,19 @@ class Timed(Protocol):
 
 
 @runtime_checkable
+class StepTimed(Protocol):
+    """An evaluator that can measure a step of a training run, from which the number of its threads is chosen."""
+
+    def seconds_per_step(self, arch: Architecture) -> float | None:
+        """Return the duration of one training step of this architecture in seconds; None if it is not on the CPU.
+
+        Raises:
+            EvaluationError: The step failed.
+        """
+        ...
+
+
+@runtime_checkable
 class Reseedable(Protocol):
     """An evaluator whose accuracies depend on random numbers that follow from a seed."""
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
@@ -30,6 +30,7 @@ from nas.search.screening import Screen, Screened, screen_all
 from nas.search.session import Session, SharedStudy, open_session
 from nas.search.settings import Settings
 from nas.search.suggested import SuggestedTrials
+from nas.search.thread_choice import find_threads
 from nas.search.trial_loop import TrialLoop
 from nas.search.trials import Evaluation, Limits
 from nas.search.verification import verify
@@ -42,6 +43,7 @@ from nas.studies.records import BASELINE, Record, StudyView, to_stored
 from nas.studies.study import open_study, read_study, read_trial
 from nas.workers.base import Single, Workers
 from nas.workers.processes import make_workers
+from nas.workers.threads import limited_threads
 
 _LOG = logging.getLogger(__name__)
 # A trial of one epoch is likely to take as long as the one before it.
@@ -88,6 +90,8 @@ def run(
     storage: str = DEFAULT_STORAGE,
     listen: Listener = lambda _event: None,
     workers: Workers | None = None,
+    engine: Callable[[int | None], Workers] | None = None,
+    cores: int | None = None,
 ) -> StudyView:
     """Carry out a plan; see `search`. Other processes may carry out the same one at the same time.
 
@@ -95,15 +99,21 @@ def run(
         planned: What is to be done.
         storage: Optuna URL.
         listen: Called with every event.
-        workers: Workers that evaluate; None starts as many processes as the settings say.
+        workers: Workers that evaluate; None takes those of the engine.
+        engine: Returns the workers, given the number of threads of each training run; None starts as many processes as
+            the settings say.
+        cores: Number of CPU cores that each training run may use, for the choice of its threads; None chooses none.
     """
     opened = open_storage(storage)
     with explained(storage):
         study = open_study(opened, planned.study_name, directions(planned.settings.objective), planned.described)
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
+        choice = find_threads(planned, study, cores)
+        threads = None if choice is None else choice.threads
+        engine = engine or partial(make_workers, planned.settings.workers)
         # Workers that cannot evaluate report so here, before anything is done.
-        with open_session(workers or make_workers(planned.settings.workers)) as session:
-            _Run(planned, study, listen, session).run()
+        with limited_threads(threads), open_session(workers or engine(threads)) as session:
+            _Run(planned, study, listen, session).run("" if choice is None else str(choice))
         return read_study(opened, planned.study_name)
 
 
@@ -127,8 +137,10 @@ class _Run:
     def _pareto(self) -> bool:
         return self.settings.objective == PARETO
 
-    def run(self) -> None:
+    def run(self, threads: str) -> None:
         with self.shared.heartbeat:
+            if threads:
+                self._tell("threads", message=threads)
             self._prepare()
             with self._alone("beginning"):
                 self._begin()

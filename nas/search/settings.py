@@ -42,6 +42,7 @@ class Settings:
         confirm: Number of the best trials that are re-trained with more seeds, where the evaluator has seeds.
         workers: Number of evaluations that this process runs at once.
         retries: Number of further attempts for a trial whose process died, before the trial fails.
+        threads: Number of threads of each training run; None chooses it by a probe.
         timeout_s: Time limit in seconds, after which this process starts no more trials; None for no limit.
         patience: Number of trials in a row without improvement that ends the search; None for no limit.
     """
@@ -59,6 +60,7 @@ class Settings:
     confirm: int = CONFIRM
     workers: int = 1
     retries: int = RETRIES
+    threads: int | None = None
     timeout_s: float | None = None
     patience: int | None = None
 

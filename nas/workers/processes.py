@@ -63,31 +63,40 @@ def find_gpus() -> tuple[str, ...]:
 
 
 def share_out(
-    number: int, cores: Sequence[int], gpus: Sequence[str] = (), free_bytes: int | None = None
+    number: int,
+    cores: Sequence[int],
+    gpus: Sequence[str] = (),
+    free_bytes: int | None = None,
+    threads: int | None = None,
 ) -> list[Place]:
     """Return a place for each worker, with CPU cores, GPUs and memory in equal parts.
 
     Where there are more workers than CPU cores, several workers share a core. Memory is not limited where there are
-    GPUs, because their drivers reserve far more address space than they use.
+    GPUs, because their drivers reserve far more address space than they use. Each worker has as many threads as CPU
+    cores, unless their number is given.
     """
     each = max(1, len(cores) // number)
     memory = None if free_bytes is None or gpus else int(MEMORY_SHARE * free_bytes / number)
     starts = (each * i % len(cores) for i in range(number))
     return [
-        Place(tuple(cores[start : start + each]), each, gpus[i % len(gpus)] if gpus else None, memory)
+        Place(tuple(cores[start : start + each]), threads or each, gpus[i % len(gpus)] if gpus else None, memory)
         for i, start in enumerate(starts)
     ]
 
 
-def make_workers(number: int) -> Workers:
+def make_workers(number: int, threads: int | None = None) -> Workers:
     """Return workers that evaluate in so many processes; a single worker is this process itself.
+
+    Args:
+        number: Number of processes.
+        threads: Number of threads of each process beside this one; None takes one for each of its CPU cores.
 
     Raises:
         StudyError: The number is below 1.
     """
     if number < 1:
         raise StudyError(f"the number of workers is {number}", "give at least 1")
-    return Here() if number == 1 else Processes(number)
+    return Here() if number == 1 else Processes(number, threads=threads)
 
 
 @define(eq=False)
@@ -133,10 +142,12 @@ class Processes:
 
     Attributes:
         number: Number of processes.
+        threads: Number of threads of each process; None takes one for each of its CPU cores.
         places: Part of the machine for each process.
     """
 
     number: int
+    threads: int | None = field(default=None, kw_only=True)
     places: Sequence[Place] = field()
     _workers: list[_Worker] = field(factory=list, init=False)
     _context: SpawnContext = field(init=False)
@@ -144,7 +155,8 @@ class Processes:
 
     @places.default
     def _share_out(self) -> Sequence[Place]:
-        return share_out(self.number, find_cores(), find_gpus(), psutil.virtual_memory().available)
+        free = psutil.virtual_memory().available
+        return share_out(self.number, find_cores(), find_gpus(), free, self.threads)
 
     @_context.default
     def _spawning(self) -> SpawnContext:

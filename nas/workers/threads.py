@@ -32,6 +32,15 @@ class ThreadChoice:
     threads: int
     seconds: Mapping[int, float]
 
+    def __str__(self) -> str:
+        used = f"each training run uses {_counted(self.threads)}"
+        shown = ", ".join(f"{each:.3g} s with {_counted(count)}" for count, each in self.seconds.items())
+        return f"{used}; a training step takes {shown} (--threads sets another number)" if shown else used
+
+
+def _counted(threads: int) -> str:
+    return f"{threads} thread{'' if threads == 1 else 's'}"
+
 
 def thread_counts(cores: int) -> tuple[int, ...]:
     """Return the numbers of threads that are worth trying on so many CPU cores: powers of two, and all cores.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from nas.api.engines import PROCESSES, RAY
+from nas.api.engines import RAY
 from nas.cli.scale.report import file_stem
 from nas.cli.shared.engine import make_engine
 from nas.train.defaults import METRIC_NAMES
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from nas.cost.base import Cost
     from nas.cost.measured import Stopwatch
     from nas.evaluate.base import Evaluators
+    from nas.evaluate.short_training.resized import TrainEvaluators
     from nas.search.events import Event
     from nas.search.job import Job
     from nas.search.job_study import JobStudy
+
+PROBED = "mobilenetv2"  # the network whose training step is measured to choose the number of threads
 
 
 def make_evaluators(options: Mapping[str, Any]) -> "Evaluators":
@@ -38,13 +41,13 @@ def make_evaluators(options: Mapping[str, Any]) -> "Evaluators":
         options["data"],
         options["images"],
         find_device(options["train_on"]),
-        _threads(options),
         metric=options.get("metric", METRIC_NAMES[0]),
     )
     data = evaluators.at(options["proxy_resolution"], options["seed"]).data
     for note in data.notes:
         click.echo(f"{data.name}: {note}", err=True)
-    return attrs.evolve(evaluators, fingerprint=data.fingerprint, place=_place(options))
+    threads = _threads(options, evaluators)
+    return attrs.evolve(evaluators, threads=threads, fingerprint=data.fingerprint, place=_place(options))
 
 
 def _place(options: Mapping[str, Any]) -> str:
@@ -54,15 +57,24 @@ def _place(options: Mapping[str, Any]) -> str:
     return str(Path(source).absolute()) if is_file else ""
 
 
-def _threads(options: Mapping[str, Any]) -> int | None:
-    """Return the threads of each of several worker processes; None where one process has all, or Ray decides."""
-    import os
+def _threads(options: Mapping[str, Any], evaluators: "TrainEvaluators") -> int | None:
+    """Return the threads of each training run: those of --threads, or the fewest that a probe finds about the fastest.
 
-    workers = options["workers"] or 1
-    if workers == 1 or options["engine"] != PROCESSES:
+    Ray decides about its own tasks, and a training run on a GPU has no use for them: None stands for both.
+    """
+    from nas.api.engines import cores_per_worker
+    from nas.arch.presets import preset
+    from nas.workers.threads import choose_threads
+
+    cores = cores_per_worker(options["engine"], options["workers"])
+    if options["threads"] is not None or cores is None or cores == 1:
+        return options["threads"] or cores
+    evaluator, arch = evaluators.at(options["proxy_resolution"], options["seed"]), preset(PROBED)
+    if evaluator.seconds_per_step(arch) is None:
         return None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // workers)
+    choice = choose_threads(lambda: evaluator.seconds_per_step(arch) or 0.0, cores)
+    click.echo(str(choice), err=True)
+    return choice.threads
 
 
 @contextmanager

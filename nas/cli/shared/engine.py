@@ -36,6 +36,14 @@ engine_options: Callable[[Command], Command] = all_of(
     ),
     option(
         Group.WORKERS,
+        "--threads",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+        show_default="the fastest number, which a short probe finds",
+        help="Number of threads of each training run on the CPU, in processes of this machine.",
+    ),
+    option(
+        Group.WORKERS,
         "--address",
         default="auto",
         show_default=True,
@@ -89,5 +97,5 @@ def make_engine(options: Mapping[str, Any]) -> "Workers":
     Raises:
         StudyError: The number of workers is not possible.
     """
-    names = ("engine", "workers", "address", "trial_cpus", "trial_gpus")
+    names = ("engine", "workers", "address", "trial_cpus", "trial_gpus", "threads")
     return engines.make_engine(**{name: options[name] for name in names})

@@ -264,6 +264,19 @@ class TrainEvaluator:
                 f"out of memory with batches of {self.recipe.batch_size} images", "lower the resolution"
             ) from None
 
+    def seconds_per_step(self, arch: Architecture) -> float | None:
+        """Return the duration of one training step in seconds, after one that warms up; None if it is not on the CPU.
+
+        Raises:
+            EvaluationError: Memory ran out.
+        """
+        if self.device != "cpu":
+            return None
+        with self._epoch_context(1) as generator:
+            run = self._start(self._adapted(arch), 1, self.recipe)
+            batch = run.shuffled_batches(generator)[0]
+            return median_seconds(lambda: run.step(batch, 0.0, generator).item(), 1)
+
     def _estimate(self, arch: Architecture, batches: int) -> float:
         with self._epoch_context(1) as generator:
             run = self._start(self._adapted(arch), 1, self.recipe)
