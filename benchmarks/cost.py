@@ -55,16 +55,16 @@ def time_many(space: SearchSpace) -> tuple[float, float]:
     """Return the seconds for `MANY` architectures at once, first with empty caches and then with filled ones."""
     part_cost.cache_clear()
     layer_cost.cache_clear()
-    picks = space.sample(np.random.default_rng(1), MANY)
-    first = seconds(lambda: chain_costs(space_chain(space), space.forms(picks)))
-    return first, seconds(lambda: chain_costs(space_chain(space), space.forms(picks)))
+    indices = space.sample(np.random.default_rng(1), MANY)
+    first = seconds(lambda: chain_costs(space_chain(space), space.forms(indices)))
+    return first, seconds(lambda: chain_costs(space_chain(space), space.forms(indices)))
 
 
 def main() -> None:
     """Print the results."""
     torch.set_num_threads(1)
     space = find_space("mnasnet")
-    archs = [space.from_picks(picks) for picks in space.sample(np.random.default_rng(0), SINGLES).tolist()]
+    archs = [space.from_indices(indices) for indices in space.sample(np.random.default_rng(0), SINGLES).tolist()]
     single = [seconds(lambda arch=arch: cost(arch)) for arch in archs]  # type: ignore[misc]
     print(f"one of {SINGLES:,} architectures: {spread(single)}; the first one {single[0] * 1e6:,.0f} us")
     first, again = time_many(find_space("mnasnet"))

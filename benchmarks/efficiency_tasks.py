@@ -19,7 +19,7 @@ from nas.cost.target import parse_target
 from nas.evaluate.base import Evaluator, HasMetadata
 from nas.evaluate.table.evaluator import TableEvaluator, read_table
 from nas.objective import limits
-from nas.samplers.cost_range import CostRange, Picks, make_cost_range
+from nas.samplers.cost_range import ChoiceIndices, CostRange, make_cost_range
 from nas.search.settings import Settings
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
@@ -217,7 +217,7 @@ class SyntheticTask:
             better = (self.many(changed) > accuracies) & (self.cost_range.excess(changed) == 0)
             found[better] = changed[better]
             accuracies = self.many(found)
-        return max(self.truth(self.space.from_picks(picks.tolist())) for picks in found)
+        return max(self.truth(self.space.from_indices(indices.tolist())) for indices in found)
 
     @property
     def name(self) -> str:
@@ -240,32 +240,32 @@ class SyntheticTask:
         targets = [parse_target(self.target)]
         return make_cost_range(self.space, targets, limits(targets, band=self.band, objective="hard"))
 
-    def inside(self, rng: np.random.Generator, count: int) -> Picks:
+    def inside(self, rng: np.random.Generator, count: int) -> ChoiceIndices:
         """Return choice indices of random networks of the cost range."""
-        found: list[Picks] = []
+        found: list[ChoiceIndices] = []
         while sum(map(len, found)) < count:
             networks = self.space.sample(rng, 5000)
             found.append(networks[self.cost_range.excess(networks) == 0])
         return np.concatenate(found)[:count]
 
-    def many(self, picks: Picks) -> Floats:
+    def many(self, indices: ChoiceIndices) -> Floats:
         """Return accuracies without noise, in percent, of choice indices `(N, choices)`."""
-        total = np.zeros(len(picks))
+        total = np.zeros(len(indices))
         for name, share in SHARES.items():
             mean, spread = self.middle[name]
-            total += np.sqrt(share) * (self._part(name, picks) - mean) / spread
+            total += np.sqrt(share) * (self._part(name, indices) - mean) / spread
         return np.asarray(100 - 10 * np.exp(-0.15 * total))
 
-    def _part(self, name: str, picks: Picks) -> Floats:
+    def _part(self, name: str, indices: ChoiceIndices) -> Floats:
         if name == "macs":
-            return np.log(MACS.many(self.cost_range.chain, self.space.forms(picks)))
-        return np.asarray(sum(table[tuple(picks[:, list(places)].T)] for places, table in self.parts[name]))
+            return np.log(MACS.many(self.cost_range.chain, self.space.forms(indices)))
+        return np.asarray(sum(table[tuple(indices[:, list(places)].T)] for places, table in self.parts[name]))
 
     def truth(self, arch: Architecture) -> float:
         """See `Task`; equal networks have the same accuracy, whatever choices make them."""
-        picks = self.inverse.picks(arch)
-        assert picks is not None
-        return float(self.many(np.array([picks]))[0])
+        indices = self.inverse.indices(arch)
+        assert indices is not None
+        return float(self.many(np.array([indices]))[0])
 
     def evaluator(self, run: int) -> Evaluator:
         """See `Task`; the noise is different in every run."""

@@ -30,7 +30,7 @@ from nas.arch.layers import INPUT
 from nas.arch.presets import preset
 from nas.arch.spec import Architecture
 from nas.cost.table_file import read_table
-from nas.data.augment import normalise
+from nas.data.augment import normalize
 from nas.data.base import ImageData
 from nas.data.load import load_images
 from nas.device.client import connect
@@ -43,7 +43,7 @@ from nas.graph.build import build_graph
 from nas.graph.fragment import whole
 from nas.graph.weights import folded_weights
 from nas.models.build import build_model
-from nas.models.start import start_quietly
+from nas.models.start import zero_init_residual
 from nas.space.files import find_space
 from nas.train.loop import TrainingRun
 from nas.train.recipe import Recipe
@@ -99,7 +99,7 @@ def candidates(_arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the seconds to measure a candidate, and to export and time the same network, measured alternately."""
     space = find_space("mnasnet")
     rng = np.random.default_rng(5)
-    archs = [canonical(space.from_picks(picks)) for picks in space.sample(rng, 8)]
+    archs = [canonical(space.from_indices(indices)) for indices in space.sample(rng, 8)]
     aim = Aim(spread=0.01, least=10, most=100, seconds=0.4)
     rows = []
     with tempfile.TemporaryDirectory() as folder, connect([parse_address("cpu")]) as meter:
@@ -129,7 +129,7 @@ def predictions(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the microseconds of a prediction by a table, for new architectures and for the same ones again."""
     paths = sorted((arguments.keep or Path("latency_tables")).glob("mnasnet-224*.csv"))
     table, space = read_table(paths[0]), find_space("mnasnet")
-    archs = [space.from_picks(picks) for picks in space.sample(np.random.default_rng(3), 2000)]
+    archs = [space.from_indices(indices) for indices in space.sample(np.random.default_rng(3), 2000)]
     found = {}
     for name in ("first", "again"):
         times = [microseconds(lambda arch=arch: table.estimate(arch)) for arch in archs]  # type: ignore[misc]
@@ -201,7 +201,7 @@ def trained(arch: Architecture, data: ImageData, recipe: Recipe, epochs: int) ->
     """Return the weights after a short training run, with batch normalization folded."""
     torch.manual_seed(0)
     model = build_model(arch)
-    start_quietly(model)
+    zero_init_residual(model)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = TrainingRun(data, model, recipe, epochs, "cpu")
     for epoch in range(1, epochs + 1):
@@ -211,7 +211,7 @@ def trained(arch: Architecture, data: ImageData, recipe: Recipe, epochs: int) ->
 
 def floats(data: ImageData, images: torch.Tensor) -> Any:
     """Return normalized images, `(N, 3, H, W)`."""
-    return normalise(images, data.mean, data.std).numpy()
+    return normalize(images, data.mean, data.std).numpy()
 
 
 def accuracy(graph: onnx.ModelProto, data: ImageData) -> float:

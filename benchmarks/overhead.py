@@ -83,16 +83,16 @@ def settings(sampler: str = "", trials: int = 1) -> Settings:
 
 def picks_of(arch: Architecture) -> list[int]:
     """Return the choice indices of an architecture."""
-    picks = INVERSE.picks(arch)
-    assert picks is not None
-    return list(picks)
+    indices = INVERSE.indices(arch)
+    assert indices is not None
+    return list(indices)
 
 
 def accuracy(arch: Architecture) -> float:
     """Return a synthetic accuracy: a sum over choices, and noise that is always the same for the same network."""
-    picks = np.array(picks_of(arch))
-    noise = np.random.default_rng(picks).normal(0, 0.01)
-    return float(np.clip(0.7 + noise + 0.01 * np.sin(np.arange(len(picks)) + 2.0 * picks).sum(), 0, 1))
+    indices = np.array(picks_of(arch))
+    noise = np.random.default_rng(indices).normal(0, 0.01)
+    return float(np.clip(0.7 + noise + 0.01 * np.sin(np.arange(len(indices)) + 2.0 * indices).sum(), 0, 1))
 
 
 def run_search(url: str, trials: int, listen: Callable[[Event], None] = lambda _: None) -> None:
@@ -105,7 +105,7 @@ def networks(number: int) -> list[Architecture]:
     """Return random networks of the cost range."""
     cost_range, rng = check(SPACE, settings()), np.random.default_rng(0)
     some = SPACE.sample(rng, 1_000 + 20 * number)  # about one in eight is inside the cost range
-    return [SPACE.from_picks(picks.tolist()) for picks in some[cost_range.excess(some) == 0][:number]]
+    return [SPACE.from_indices(indices.tolist()) for indices in some[cost_range.excess(some) == 0][:number]]
 
 
 def kept_attributes() -> Row:

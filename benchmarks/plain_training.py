@@ -26,7 +26,7 @@ from nas.data.parts import plan
 from nas.data.sources import open_source
 from nas.models.blocks import Conv
 from nas.models.build import build_model
-from nas.models.start import start_quietly
+from nas.models.start import zero_init_residual
 from nas.train.recipe import Recipe
 
 VAL_BATCH = 250
@@ -48,7 +48,7 @@ def plain_network(arch: Architecture, recipe: Recipe) -> nn.Module:
     """Return the network with the initial weights of the proxy training, and with torch's own convolutions."""
     model = build_model(arch)
     if recipe.quiet_start:
-        start_quietly(model)
+        zero_init_residual(model)
     for module in model.modules():
         if isinstance(module, Conv):
             module.__class__ = PlainConv

@@ -43,9 +43,9 @@ def random_architectures(count: int) -> list[str]:
     """Return random architectures of the cost range."""
     space, targets = find_space("mnasnet"), (parse_target(TARGET),)
     cost_range = make_cost_range(space, targets, limits(targets, band=0.9, objective="soft"))
-    picks = space.sample(np.random.default_rng(RANDOM_SEED), 100 * count)
-    inside = picks[cost_range.excess(picks) == 0][:count]
-    return [format_text(canonical(space.from_picks(row))) for row in inside.tolist()]
+    indices = space.sample(np.random.default_rng(RANDOM_SEED), 100 * count)
+    inside = indices[cost_range.excess(indices) == 0][:count]
+    return [format_text(canonical(space.from_indices(row))) for row in inside.tolist()]
 
 
 def train(data: str, arch: str, seed: int) -> float:

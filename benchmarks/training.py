@@ -85,8 +85,8 @@ def networks(options: argparse.Namespace) -> dict[str, Architecture]:
     found = {name: _network(name) for name in options.arch}
     if options.space or not found:
         space = find_space(options.space or "mnasnet")
-        picks = space.sample(np.random.default_rng(0), 1)[0].tolist()
-        found[f"a network of {options.space or 'mnasnet'}"] = space.from_picks(picks)
+        indices = space.sample(np.random.default_rng(0), 1)[0].tolist()
+        found[f"a network of {options.space or 'mnasnet'}"] = space.from_indices(indices)
     return found
 
 

@@ -30,7 +30,7 @@ from nas.data.base import ImageData, Images
 from nas.data.load import load_images
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.models.build import build_model
-from nas.models.start import start_quietly
+from nas.models.start import zero_init_residual
 from nas.train.average import WeightAverage
 from nas.train.loop import TrainingRun
 from nas.train.recipe import Recipe
@@ -74,7 +74,7 @@ def network(given: argparse.Namespace) -> Architecture:
 def model_of(arch: Architecture, recipe: Recipe, device: str) -> nn.Module:
     """Return the torch module with the initial weights of the proxy training."""
     model = build_model(recipe.adapt(arch.adapted(resolution=32, classes=10)))
-    start_quietly(model)
+    zero_init_residual(model)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

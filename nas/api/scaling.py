@@ -222,6 +222,6 @@ def _record(scaled: "Scaled", latency_ms: float | None = None) -> ScaledArchitec
         rule=scaled.rule,
         phi=scaled.phi,
         asked=scaled.asked,
-        realized=scaled.realised,
+        realized=scaled.realized,
         latency_ms=latency_ms,
     )

@@ -72,7 +72,7 @@ def _pad(batch: Tensor, shift: int, fill: tuple[int, ...]) -> Tensor:
     return padded
 
 
-def normalise(batch: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def normalize(batch: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Return float32 images with mean 0 and standard deviation 1 in each channel.
 
     Args:
@@ -90,7 +90,7 @@ def normalise(batch: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) ->
 
 
 class Scaling:
-    """Normalize batches as `normalise` does, with the two numbers of each channel kept on a device.
+    """Normalize batches as `normalize` does, with the two numbers of each channel kept on a device.
 
     Args:
         mean: Mean of each channel, where 255 counts as 1.

@@ -6,7 +6,7 @@ from nas.models.blocks import Classifier, ConvNorm, Scale
 from nas.models.build import Nodes
 
 
-def start_quietly(model: nn.Module) -> None:
+def zero_init_residual(model: nn.Module) -> None:
     """Set the classifier and the last batch normalization of each residual branch to zero, in place.
 
     All classes then have the same probability, and a layer with a skip starts as its skip ("zero gamma", Goyal et al.,

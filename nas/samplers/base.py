@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.objective import Direction
 from nas.optuna_private.identity import storage_of, study_id, trial_id
 from nas.optuna_private.in_memory import clear_trial_cache, generation_key, remove_last_trial
-from nas.samplers.cost_range import Picks
+from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.history import TrialHistory
 from nas.samplers.ranking import CandidateRanker
 from nas.space.decode import SearchSpace
@@ -31,7 +31,7 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 class Suggestion:
     """Hold a suggested architecture as choice indices, and system attributes that the sampler stores in the trial."""
 
-    picks: Picks
+    indices: ChoiceIndices
     sampler_attrs: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -123,10 +123,10 @@ class OptunaSampler:
     def _asked_suggestions(self) -> Iterator[Suggestion]:
         while True:
             trial = self._copy.ask(distributions(self.space))
-            picks = np.array(self.space.picks(trial.params), dtype=np.intp)
+            indices = np.array(self.space.indices(trial.params), dtype=np.intp)
             sampler_attrs = storage_of(self._copy).get_trial_system_attrs(trial_id(trial))
             remove_last_trial(self._copy, trial_id(trial))  # samplers read all trials, failed ones too
-            yield Suggestion(picks, dict(sampler_attrs))
+            yield Suggestion(indices, dict(sampler_attrs))
 
     @contextmanager
     def _with_running(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nas.samplers.cost_range import CostRange, Picks
+from nas.samplers.cost_range import ChoiceIndices, CostRange
 
 RANDOM = 600
 OFFSPRING = 1200
@@ -15,7 +15,9 @@ FEW = 30
 WALKS = 8
 
 
-def make_candidates(cost_range: CostRange, parents: Picks, listing: Picks | None, rng: np.random.Generator) -> Picks:
+def make_candidates(
+    cost_range: CostRange, parents: ChoiceIndices, listing: ChoiceIndices | None, rng: np.random.Generator
+) -> ChoiceIndices:
     """Return choice indices `(N, choices)` of distinct candidates inside the cost range.
 
     Args:
@@ -31,18 +33,18 @@ def make_candidates(cost_range: CostRange, parents: Picks, listing: Picks | None
     inside = every[excess == 0]
     if len(inside) < FEW:
         nearest = every[np.argsort(excess, kind="stable")][len(inside) :][:WALKS]
-        walked = [cost_range.bring_in(picks, rng) for picks in nearest]
-        inside = np.concatenate([inside, *(picks[None] for picks in walked if picks is not None)])
+        walked = [cost_range.bring_in(indices, rng) for indices in nearest]
+        inside = np.concatenate([inside, *(indices[None] for indices in walked if indices is not None)])
     return distinct(inside)
 
 
-def distinct(picks: Picks) -> Picks:
+def distinct(indices: ChoiceIndices) -> ChoiceIndices:
     """Return each row once, in the order of first occurrences."""
-    first = {row.tobytes(): i for i, row in reversed(list(enumerate(picks)))}
-    return picks[sorted(first.values())]
+    first = {row.tobytes(): i for i, row in reversed(list(enumerate(indices)))}
+    return indices[sorted(first.values())]
 
 
-def _of_listing(listing: Picks, parents: Picks, rng: np.random.Generator) -> Picks:
+def _of_listing(listing: ChoiceIndices, parents: ChoiceIndices, rng: np.random.Generator) -> ChoiceIndices:
     """Return a random part of a long listing, and the architectures nearest to each parent."""
     if len(listing) <= MOST_LISTED:
         return listing
@@ -51,7 +53,7 @@ def _of_listing(listing: Picks, parents: Picks, rng: np.random.Generator) -> Pic
     return np.asarray(listing[np.unique(np.concatenate([some, *near]))])
 
 
-def _offspring(cost_range: CostRange, parents: Picks, rng: np.random.Generator) -> Picks:
+def _offspring(cost_range: CostRange, parents: ChoiceIndices, rng: np.random.Generator) -> ChoiceIndices:
     """Return offspring of pairs of parents, with some of their choices changed at random."""
     if not len(parents):
         return parents

@@ -14,7 +14,7 @@ from nas.errors import TargetError
 from nas.objective import Limits
 from nas.space.decode import SearchSpace
 
-Picks = NDArray[np.intp]
+ChoiceIndices = NDArray[np.intp]
 MOST_STEPS = 200
 
 
@@ -44,14 +44,14 @@ class CostRange:
         """Return the space in the form that cost models read."""
         return space_chain(self.space)
 
-    def costs(self, picks: Picks) -> NDArray[np.float64]:
+    def costs(self, indices: ChoiceIndices) -> NDArray[np.float64]:
         """Return costs `(N, targets)` of choice indices `(N, choices)`."""
-        forms = self.space.forms(picks)
+        forms = self.space.forms(indices)
         return np.stack([target.cost.many(self.chain, forms) for target in self.targets], axis=1)
 
-    def excess(self, picks: Picks) -> NDArray[np.float64]:
+    def excess(self, indices: ChoiceIndices) -> NDArray[np.float64]:
         """Return the distance `(N,)` to the range as a share of each target, summed over targets; 0 inside it."""
-        costs, low, high = self.costs(picks), np.array(self.limits.low), np.array(self.limits.high)
+        costs, low, high = self.costs(indices), np.array(self.limits.low), np.array(self.limits.high)
         outside = (np.maximum(low - costs, 0) + np.maximum(costs - high, 0)) / high
         return np.asarray(outside.sum(axis=1))
 
@@ -75,32 +75,32 @@ class CostRange:
                     f"its {target.name} goes {span}; give a target in between",
                 )
 
-    def neighbours(self, picks: Picks) -> Picks:
+    def neighbours(self, indices: ChoiceIndices) -> ChoiceIndices:
         """Return choice indices `(M, choices)` of all architectures that differ in a single choice."""
-        rows = [_with(picks, at, option) for at, option in self._changes(picks)]
-        return np.array(rows, dtype=np.intp).reshape(-1, len(picks))
+        rows = [_with(indices, at, option) for at, option in self._changes(indices)]
+        return np.array(rows, dtype=np.intp).reshape(-1, len(indices))
 
-    def _changes(self, picks: Picks) -> Iterator[tuple[int, int]]:
+    def _changes(self, indices: ChoiceIndices) -> Iterator[tuple[int, int]]:
         for at, choice in enumerate(self.space.all_choices):
-            yield from ((at, option) for option in range(len(choice.values)) if option != picks[at])
+            yield from ((at, option) for option in range(len(choice.values)) if option != indices[at])
 
-    def bring_in(self, picks: Picks, rng: np.random.Generator) -> Picks | None:
+    def bring_in(self, indices: ChoiceIndices, rng: np.random.Generator) -> ChoiceIndices | None:
         """Walk from an architecture into the cost range by single changes, each of which comes nearer to it.
 
         Returns:
             The first choice indices inside the range, or None where no single change comes nearer.
         """
-        excess = float(self.excess(picks[None])[0])
+        excess = float(self.excess(indices[None])[0])
         for _ in range(MOST_STEPS):
             if excess == 0:
-                return picks
-            around = self.neighbours(picks)
+                return indices
+            around = self.neighbours(indices)
             outside = self.excess(around)
             nearer = np.flatnonzero(outside < excess)
             if not len(nearer):
                 return None
             chosen = rng.choice(nearer)
-            picks, excess = around[chosen], float(outside[chosen])
+            indices, excess = around[chosen], float(outside[chosen])
         return None
 
     def share(self, rng: np.random.Generator, count: int = 5_000) -> float:
@@ -108,8 +108,8 @@ class CostRange:
         return float((self.excess(self.space.sample(rng, count)) == 0).mean())
 
 
-def _with(picks: Picks, at: int, option: int) -> Picks:
-    changed = picks.copy()
+def _with(indices: ChoiceIndices, at: int, option: int) -> ChoiceIndices:
+    changed = indices.copy()
     changed[at] = option
     return changed
 

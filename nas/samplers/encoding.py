@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nas.arch.spec import Part, Stage
 from nas.cost.base import Chain, ChainCostModel
-from nas.samplers.cost_range import Picks, space_chain
+from nas.samplers.cost_range import ChoiceIndices, space_chain
 from nas.space.decode import SearchSpace
 
 Floats = NDArray[np.float64]
@@ -76,9 +76,9 @@ class Encoder:
     def _own_chain(self) -> Chain:
         return space_chain(self.space)
 
-    def encode(self, picks: Picks) -> Codes:
+    def encode(self, indices: ChoiceIndices) -> Codes:
         """Return the encodings of choice indices `(N, choices)`."""
-        forms = self._without_impossible_skips(self._omitted_last(self.space.forms(picks)))
+        forms = self._without_impossible_skips(self._omitted_last(self.space.forms(indices)))
         values = [table[forms[:, place]] for place, table in self._tables]
         depth = sum(layers[forms[:, place]] for place, layers in enumerate(self._layers))
         logs = [np.log(np.maximum(model.many(self.chain, forms), 1e-9)) for model in self.costs.values()]

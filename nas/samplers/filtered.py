@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.samplers.base import Sampler, Suggestion, distributions
-from nas.samplers.cost_range import CostRange, Picks
+from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.space.decode import Value
 
 TRIES = 30
@@ -36,7 +36,7 @@ class Proposal:
     system_attrs: dict[str, object]
 
 
-def list_inside(cost_range: CostRange, pool: Picks | None = None) -> Picks | None:
+def list_inside(cost_range: CostRange, pool: ChoiceIndices | None = None) -> ChoiceIndices | None:
     """Return choice indices of all architectures inside the cost range; None where the space is too large to list.
 
     Args:
@@ -65,8 +65,8 @@ class FilteredSampler:
     cost_range: CostRange
     inner: Sampler
     seed: int
-    wanted: Sequence[Picks] = ()
-    listing: Picks | None = None
+    wanted: Sequence[ChoiceIndices] = ()
+    listing: ChoiceIndices | None = None
     limited: bool = False
     _allowed: set[bytes] = field(init=False)
     _listed: set[Architecture] = field(factory=set, init=False)
@@ -109,27 +109,27 @@ class FilteredSampler:
         self._checks = 0
         rng = np.random.default_rng([self.seed, number])
         suggestions = self.inner.suggestions(rng)
-        for picks in self.wanted:
-            if self._is_new(picks):
+        for indices in self.wanted:
+            if self._is_new(indices):
                 # With the attributes of a suggestion of its own, a genetic sampler counts this trial in its population.
-                return self._proposal(Suggestion(picks, next(suggestions).sampler_attrs))
+                return self._proposal(Suggestion(indices, next(suggestions).sampler_attrs))
         return self._suggested(suggestions, rng)
 
     def _suggested(self, suggestions: Iterator[Suggestion], rng: np.random.Generator) -> Proposal | None:
         """Return the first acceptable suggestion; after some tries, walk from suggestions into the cost range."""
         for attempt, suggestion in enumerate(islice(suggestions, TRIES + WALKS)):
-            picks = suggestion.picks if attempt < TRIES else self._walk(suggestion.picks, rng)
-            if picks is not None and self._is_new(picks):
-                return self._proposal(Suggestion(picks, suggestion.sampler_attrs))
+            indices = suggestion.indices if attempt < TRIES else self._walk(suggestion.indices, rng)
+            if indices is not None and self._is_new(indices):
+                return self._proposal(Suggestion(indices, suggestion.sampler_attrs))
         return None
 
-    def _walk(self, picks: Picks, rng: np.random.Generator) -> Picks | None:
+    def _walk(self, indices: ChoiceIndices, rng: np.random.Generator) -> ChoiceIndices | None:
         """Walk into the cost range and on inside it to a new architecture; in a listing, go to a nearest new one."""
         if self.listing is not None:
             mixed = rng.permutation(self.listing)
-            near = mixed[np.argsort((mixed != picks).sum(axis=1), kind="stable")]
+            near = mixed[np.argsort((mixed != indices).sum(axis=1), kind="stable")]
             return next((each for each in near if self._is_new(each)), None)
-        inside = self.cost_range.bring_in(picks, rng)
+        inside = self.cost_range.bring_in(indices, rng)
         for _ in range(WALK_STEPS):
             if inside is None or self._is_new(inside):
                 return inside
@@ -138,28 +138,28 @@ class FilteredSampler:
             inside = around[rng.integers(len(around))] if len(around) else None
         return inside
 
-    def _is_new(self, picks: Picks) -> bool:
-        if self.limited and not self._is_listed(picks):
+    def _is_new(self, indices: ChoiceIndices) -> bool:
+        if self.limited and not self._is_listed(indices):
             return False
-        if float(self.cost_range.excess(picks[None])[0]) > 0 or self._arch(picks) in self._seen:
+        if float(self.cost_range.excess(indices[None])[0]) > 0 or self._arch(indices) in self._seen:
             return False
-        if self._checks == MOST_CHECKS or self.cost_range.admits(self._arch(picks)):
+        if self._checks == MOST_CHECKS or self.cost_range.admits(self._arch(indices)):
             return self._checks < MOST_CHECKS
         self._checks += 1
         return False
 
-    def _is_listed(self, picks: Picks) -> bool:
+    def _is_listed(self, indices: ChoiceIndices) -> bool:
         """Return whether a network is listed, under any of its choice indices that mean the same network."""
-        if picks.tobytes() in self._allowed:
+        if indices.tobytes() in self._allowed:
             return True
         if not self._listed and self.listing is not None:
             self._listed.update(map(self._arch, self.listing))
-        return self._arch(picks) in self._listed
+        return self._arch(indices) in self._listed
 
-    def _arch(self, picks: Picks) -> Architecture:
-        return canonical(self.cost_range.space.from_picks(picks.tolist()))
+    def _arch(self, indices: ChoiceIndices) -> Architecture:
+        return canonical(self.cost_range.space.from_indices(indices.tolist()))
 
     def _proposal(self, suggestion: Suggestion) -> Proposal:
         space = self.cost_range.space
-        params = space.params(suggestion.picks.tolist())
-        return Proposal(self._arch(suggestion.picks), params, distributions(space), dict(suggestion.sampler_attrs))
+        params = space.params(suggestion.indices.tolist())
+        return Proposal(self._arch(suggestion.indices), params, distributions(space), dict(suggestion.sampler_attrs))

@@ -7,7 +7,7 @@ import numpy as np
 from attrs import define, field
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.samplers.cost_range import Picks
+from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.encoding import Floats
 from nas.samplers.ranking import History
 from nas.space.decode import SearchSpace
@@ -23,24 +23,24 @@ class TrialHistory:
 
     space: SearchSpace
     _rows: dict[int, int] = field(factory=dict, init=False)
-    _picks: Picks = field(init=False)
+    _indices: ChoiceIndices = field(init=False)
     _accuracies: Floats = field(factory=lambda: np.empty(0), init=False)
     _ended: Floats = field(factory=lambda: np.empty(0), init=False)
     _pruned_curves: dict[int, Sequence[float]] = field(factory=dict, init=False)
     _left_out: set[int] = field(factory=set, init=False)
     _complete_curves: list[Sequence[float]] = field(factory=list, init=False)
 
-    @_picks.default
-    def _no_picks(self) -> Picks:
+    @_indices.default
+    def _no_picks(self) -> ChoiceIndices:
         return np.zeros((0, len(self.space.all_choices)), dtype=np.intp)
 
     def add(self, trial: FrozenTrial) -> None:
         """Add a trial, or the result of one that was added while it was running."""
         row = self._rows.setdefault(trial.number, len(self._rows))
-        if row == len(self._picks):
+        if row == len(self._indices):
             self._grow()
         own = {choice.name: trial.params[choice.name] for choice in self.space.choices}
-        self._picks[row] = self.space.picks(own)
+        self._indices[row] = self.space.indices(own)
         self._ended[row] = trial.state.is_finished()
         curve = read_curve(trial.user_attrs, trial.values)
         if trial.state == TrialState.COMPLETE and curve:
@@ -64,9 +64,9 @@ class TrialHistory:
             accuracies[row] = min(1.0, curve[-1] * self._growth(len(curve)))
         failed = np.isnan(accuracies) & (self._ended[:count] > 0)
         if not self._left_out:
-            return History(self._picks[:count], accuracies, failed, extrapolated)
+            return History(self._indices[:count], accuracies, failed, extrapolated)
         lasting = np.setdiff1d(np.arange(count), list(self._left_out))
-        return History(self._picks[lasting], accuracies[lasting], failed[lasting], extrapolated[lasting])
+        return History(self._indices[lasting], accuracies[lasting], failed[lasting], extrapolated[lasting])
 
     def _growth(self, epochs: int) -> float:
         """Return the median factor by which accuracies grow from one epoch to the last."""
@@ -78,8 +78,8 @@ class TrialHistory:
         return float(np.median(factors)) if factors else 1.0
 
     def _grow(self) -> None:
-        more = max(64, len(self._picks))
-        self._picks = np.concatenate([self._picks, np.zeros((more, self._picks.shape[1]), dtype=np.intp)])
+        more = max(64, len(self._indices))
+        self._indices = np.concatenate([self._indices, np.zeros((more, self._indices.shape[1]), dtype=np.intp)])
         self._accuracies = np.concatenate([self._accuracies, np.full(more, np.nan)])
         self._ended = np.concatenate([self._ended, np.zeros(more)])
 

@@ -5,7 +5,7 @@ from functools import cached_property
 import attrs
 from attrs import frozen
 
-from nas.samplers.cost_range import Picks
+from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.surrogate import Surrogate, condition, fit_weights
 
@@ -19,12 +19,12 @@ class PriorScores:
 
     Attributes:
         encoder: Encoder of the architectures of the space.
-        picks: Choice indices, `(N, choices)`.
+        indices: Choice indices, `(N, choices)`.
         values: Scores, `(N,)`.
     """
 
     encoder: Encoder
-    picks: Picks
+    indices: ChoiceIndices
     values: Floats
 
     def predict(self, codes: Codes) -> Floats:
@@ -33,11 +33,11 @@ class PriorScores:
 
     @cached_property
     def _model(self) -> Surrogate:
-        codes = self.encoder.encode(self.picks)
+        codes = self.encoder.encode(self.indices)
         weights = fit_weights(self.encoder, codes[:MOST_FITTED], self.values[:MOST_FITTED])
         return condition(self.encoder, codes, self.values, weights)
 
-    def encode(self, picks: Picks) -> Codes:
+    def encode(self, indices: ChoiceIndices) -> Codes:
         """Return the encodings of architectures, with their predicted scores."""
-        codes = self.encoder.encode(picks)
+        codes = self.encoder.encode(indices)
         return attrs.evolve(codes, prior_scores=self.predict(codes)[:, None])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nas.samplers.acquisition import Acquisition, Known
 from nas.samplers.blas import one_thread
 from nas.samplers.candidates import make_candidates
-from nas.samplers.cost_range import CostRange, Picks
+from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.prior_scores import PriorScores
 from nas.samplers.surrogate import Surrogate, condition, fit_weights, to_accuracy, to_level
@@ -35,13 +35,13 @@ class History:
     """Hold the trials of a search as arrays, in the order of the trials.
 
     Attributes:
-        picks: Choice indices, `(N, choices)`.
+        indices: Choice indices, `(N, choices)`.
         accuracies: Accuracies, `(N,)`, 0 to 1; NaN where there is none.
         failed: Whether a trial ended without an accuracy, `(N,)`; a trial that has neither is still running.
         extrapolated: Whether an accuracy was extrapolated from earlier epochs, `(N,)`; empty where none was.
     """
 
-    picks: Picks
+    indices: ChoiceIndices
     accuracies: Floats
     failed: NDArray[np.bool_]
     extrapolated: NDArray[np.bool_] = field(factory=lambda: np.zeros(0, dtype=bool))
@@ -72,12 +72,12 @@ class CandidateRanker:
     cost_range: CostRange
     encoder: Encoder
     acquisition: Acquisition
-    listing: Picks | None = None
+    listing: ChoiceIndices | None = None
     prior_scores: PriorScores | None = None
     _weights: dict[bytes, Floats] = field(factory=dict, init=False, repr=False)
     _codes: dict[bytes, int] = field(factory=dict, init=False, repr=False)
 
-    def rank(self, history: History, rng: np.random.Generator) -> Picks:
+    def rank(self, history: History, rng: np.random.Generator) -> ChoiceIndices:
         """Return choice indices `(N, choices)` of new candidates inside the cost range, the most promising first.
 
         The same history and random state give the same ranking.
@@ -87,55 +87,55 @@ class CandidateRanker:
                 return self._most_different(history, rng)
             return self._promising(history, rng)
 
-    def _most_different(self, history: History, rng: np.random.Generator) -> Picks:
+    def _most_different(self, history: History, rng: np.random.Generator) -> ChoiceIndices:
         """Return random candidates, first those that differ most from all known architectures."""
-        found = make_candidates(self.cost_range, history.picks[:0], self.listing, rng)
+        found = make_candidates(self.cost_range, history.indices[:0], self.listing, rng)
         found = found[self._initial_order(found, rng)[:SPREAD]]
-        codes, known = self.encoder.encode(found), self.encoder.encode(history.picks[-SPREAD:])
+        codes, known = self.encoder.encode(found), self.encoder.encode(history.indices[-SPREAD:])
         shared = (codes.values @ known.values.T).max(axis=1, initial=0.0)
         order = np.argsort(shared, kind="stable")
         return np.asarray(found[order[shared[order] < self.encoder.fields]])
 
-    def _initial_order(self, found: Picks, rng: np.random.Generator) -> NDArray[np.intp]:
+    def _initial_order(self, found: ChoiceIndices, rng: np.random.Generator) -> NDArray[np.intp]:
         """Return the order of candidates before there are accuracies: by prior scores, or random."""
         if self.prior_scores is None:
             return rng.permutation(len(found))
         return np.argsort(-self.prior_scores.predict(self.encoder.encode(found)), kind="stable")
 
-    def _encode(self, picks: Picks) -> Codes:
-        return self.encoder.encode(picks) if self.prior_scores is None else self.prior_scores.encode(picks)
+    def _encode(self, indices: ChoiceIndices) -> Codes:
+        return self.encoder.encode(indices) if self.prior_scores is None else self.prior_scores.encode(indices)
 
-    def _promising(self, history: History, rng: np.random.Generator) -> Picks:
+    def _promising(self, history: History, rng: np.random.Generator) -> ChoiceIndices:
         model, shown, known = self._learn(history, rng)
         order = np.argsort(-self.acquisition.score(known.accuracies, known.costs), kind="stable")
         found = make_candidates(self.cost_range, shown[order[:PARENTS]], self.listing, rng)
         codes = self._encode(found)
-        seen = self._seen(history.picks)
+        seen = self._seen(history.indices)
         new = np.array([hash(row.tobytes()) not in seen for row in codes.values], dtype=bool)
         found, codes = found[new], codes[np.flatnonzero(new)]
         improvements = self.acquisition.expect(*model.predict(codes), self.cost_range.costs(found), known)
         return np.asarray(found[np.argsort(-improvements, kind="stable")])
 
-    def _seen(self, picks: Picks) -> set[int]:
+    def _seen(self, indices: ChoiceIndices) -> set[int]:
         """Return hashes of the encodings of architectures; each is encoded only once."""
-        keys = [row.tobytes() for row in picks]
+        keys = [row.tobytes() for row in indices]
         new = [i for i, key in enumerate(keys) if key not in self._codes]
         if new:
-            rows = self.encoder.encode(picks[new]).values
+            rows = self.encoder.encode(indices[new]).values
             self._codes.update((keys[i], hash(row.tobytes())) for i, row in zip(new, rows, strict=True))
         return {self._codes[key] for key in keys}
 
-    def _learn(self, history: History, rng: np.random.Generator) -> tuple[Surrogate, Picks, Known]:
+    def _learn(self, history: History, rng: np.random.Generator) -> tuple[Surrogate, ChoiceIndices, Known]:
         """Return the model, the choice indices that it was fitted to, and its predictions for those."""
         rows = self._chosen(np.flatnonzero(history.measured), history, rng)
-        shown, codes = history.picks[rows], self._encode(history.picks[rows])
+        shown, codes = history.indices[rows], self._encode(history.indices[rows])
         levels = to_level(history.accuracies[rows])
         model = condition(self.encoder, codes, levels, self.weights(history))
         known = Known(to_accuracy(model.predict(codes)[0]), self.cost_range.costs(shown))
         others = _unmeasured(history)
         if not len(others):
             return model, shown, known
-        more = self._encode(history.picks[others])
+        more = self._encode(history.indices[others])
         # A running trial counts with its predicted accuracy, a failed one with the worst: both repel candidates.
         guesses = np.where(history.failed[others], levels.min(), model.predict(more)[0])
         return condition(self.encoder, codes + more, np.append(levels, guesses), model.weights), shown, known
@@ -144,7 +144,7 @@ class CandidateRanker:
         """Return rows of the best trials and as many random ones, where there are too many for the model."""
         if len(rows) <= MOST_MEASUREMENTS:
             return rows
-        scores = self.acquisition.score(history.accuracies[rows], self.cost_range.costs(history.picks[rows]))
+        scores = self.acquisition.score(history.accuracies[rows], self.cost_range.costs(history.indices[rows]))
         order = rows[np.argsort(-scores, kind="stable")]
         best, rest = order[: MOST_MEASUREMENTS // 2], order[MOST_MEASUREMENTS // 2 :]
         return np.sort(np.append(best, rng.choice(rest, MOST_MEASUREMENTS - len(best), replace=False)))
@@ -162,7 +162,7 @@ class CandidateRanker:
         rng = np.random.default_rng(0)
         rows = self._chosen(np.flatnonzero(history.measured), history, rng)
         with one_thread():
-            codes = self._encode(history.picks[rows])
+            codes = self._encode(history.indices[rows])
             model = condition(self.encoder, codes, to_level(history.accuracies[rows]), self.weights(history))
             mean, spread = model.predict(codes)
         accuracies = np.clip(to_accuracy(mean), 0, 1)
@@ -176,10 +176,10 @@ class CandidateRanker:
         rows = np.flatnonzero(sure)[: _fitted(int(sure.sum()))]
         if len(rows) > MOST_FITTED:
             rows = np.sort(np.random.default_rng(len(rows)).choice(rows, MOST_FITTED, replace=False))
-        picks, accuracies = history.picks[rows], history.accuracies[rows]
-        key = hashlib.sha256(picks.tobytes() + accuracies.tobytes()).digest()
+        indices, accuracies = history.indices[rows], history.accuracies[rows]
+        key = hashlib.sha256(indices.tobytes() + accuracies.tobytes()).digest()
         if key not in self._weights:
-            self._weights[key] = fit_weights(self.encoder, self._encode(picks), to_level(accuracies))
+            self._weights[key] = fit_weights(self.encoder, self._encode(indices), to_level(accuracies))
         return self._weights[key]
 
 

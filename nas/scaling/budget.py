@@ -275,7 +275,7 @@ def deviation(arch: Architecture, center: Scaled) -> float:
 
     It is the largest absolute logarithm of the ratios of depth, width and resolution.
     """
-    ratios = attrs.astuple(attrs.evolve(center, base=center.arch, arch=arch).realised, recurse=False)[:3]
+    ratios = attrs.astuple(attrs.evolve(center, base=center.arch, arch=arch).realized, recurse=False)[:3]
     return max(abs(math.log(ratio)) for ratio in ratios)
 
 

@@ -63,7 +63,7 @@ def compare(
 
 
 def _job(member: Scaled, proxy_resolution: int, seed: int) -> Job:
-    got = member.realised
+    got = member.realized
     shown = {"depth": got.depth, "width": got.width, "resolution": got.resolution}
     return Job(member.arch, pixels(proxy_resolution, got.resolution), seed, shown)
 

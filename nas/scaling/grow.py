@@ -33,7 +33,7 @@ class Scaled:
     arch: Architecture
 
     @property
-    def realised(self) -> Factors:
+    def realized(self) -> Factors:
         """Return the factors after rounding: the ratios of layers, channels and resolution to those of the base.
 
         The number of channels is the sum over all parts of the network.

@@ -13,7 +13,7 @@ from nas.cost.base import CostModels
 from nas.errors import StudyError, TargetError
 from nas.evaluate.base import Evaluator, Limited, Preparing
 from nas.objective import PARETO, limits, make_reward
-from nas.samplers.cost_range import CostRange, Picks, make_cost_range
+from nas.samplers.cost_range import ChoiceIndices, CostRange, make_cost_range
 from nas.samplers.defaults import SURROGATE
 from nas.samplers.filtered import FilteredSampler, Proposal, list_inside
 from nas.samplers.optuna_catalog import make_pruner
@@ -51,8 +51,8 @@ class Plan:
     described: Mapping[str, Any]
     study_name: str
     baseline: tuple[str, Architecture] | None
-    wanted: tuple[tuple[Picks, str], ...]
-    pool: Picks | None = None
+    wanted: tuple[tuple[ChoiceIndices, str], ...]
+    pool: ChoiceIndices | None = None
     screen: Screen | None = None
 
     @property
@@ -68,7 +68,7 @@ class Plan:
 
     def sampler(self, screened: Screened | None = None) -> FilteredSampler:
         """Return the sampler of the search, given the result of the screening."""
-        wanted = [picks for picks, _ in self.wanted]
+        wanted = [indices for indices, _ in self.wanted]
         return make_sampler(self.cost_range, self.settings, self.costs, wanted, self.pool, screened)
 
 
@@ -114,7 +114,7 @@ def _check_screen(screen: Screen | None, settings: Settings) -> None:
         )
 
 
-def find_pool(space: SearchSpace, evaluator: Evaluator) -> Picks | None:
+def find_pool(space: SearchSpace, evaluator: Evaluator) -> ChoiceIndices | None:
     """Return choice indices of the architectures that an evaluator can score; None where it can score all.
 
     Raises:
@@ -123,7 +123,7 @@ def find_pool(space: SearchSpace, evaluator: Evaluator) -> Picks | None:
     if not isinstance(evaluator, Limited):
         return None
     inverse = Inverse(space)
-    found = [picks for picks in map(inverse.picks, evaluator.architectures()) if picks is not None]
+    found = [indices for indices in map(inverse.indices, evaluator.architectures()) if indices is not None]
     if not found:
         raise StudyError(
             f"space {space.name} contains none of the architectures that the evaluator can score",
@@ -164,7 +164,7 @@ def check_objective(objective: str, w: float | None, band: float) -> None:
         raise TargetError(f"w is {w}, and objective {PARETO} has none", "leave --w out, or choose another objective")
 
 
-def first_proposal(cost_range: CostRange, settings: Settings, pool: Picks | None = None) -> Proposal:
+def first_proposal(cost_range: CostRange, settings: Settings, pool: ChoiceIndices | None = None) -> Proposal:
     """Return the first suggestion of a search that has no networks to start from.
 
     Raises:
@@ -185,7 +185,9 @@ def first_proposal(cost_range: CostRange, settings: Settings, pool: Picks | None
     return proposal
 
 
-def move_starts(cost_range: CostRange, settings: Settings, pool: Picks | None = None) -> tuple[tuple[Picks, str], ...]:
+def move_starts(
+    cost_range: CostRange, settings: Settings, pool: ChoiceIndices | None = None
+) -> tuple[tuple[ChoiceIndices, str], ...]:
     """Return choice indices of the networks to start from, moved into the cost range, with a message about each.
 
     Where only a pool can be evaluated, each is replaced by the nearest member of the pool.
@@ -197,7 +199,9 @@ def move_starts(cost_range: CostRange, settings: Settings, pool: Picks | None = 
     return tuple(_start(cost_range, arch, settings.seed, listing) for arch in settings.start_from)
 
 
-def _start(cost_range: CostRange, arch: Architecture, seed: int, listing: Picks | None) -> tuple[Picks, str]:
+def _start(
+    cost_range: CostRange, arch: Architecture, seed: int, listing: ChoiceIndices | None
+) -> tuple[ChoiceIndices, str]:
     """Return the architecture nearest to a known one, inside the cost range or from a list."""
     near = np.array(cost_range.space.nearest(arch), dtype=np.intp)
     if listing is None:
@@ -208,12 +212,12 @@ def _start(cost_range: CostRange, arch: Architecture, seed: int, listing: Picks 
         raise StudyError(
             "a network to start from cannot be moved into the cost range", "start from one of similar cost"
         )
-    if not cost_range.admits(cost_range.space.from_picks(inside.tolist())):
+    if not cost_range.admits(cost_range.space.from_indices(inside.tolist())):
         raise StudyError(
             "a network to start from was moved into the cost range by an estimated cost, but its own cost is outside",
             "start from another network, or give a smaller --band",
         )
-    off = _unlike(arch, cost_range.space.from_picks(near.tolist()))
+    off = _unlike(arch, cost_range.space.from_indices(near.tolist()))
     moved = int((near != inside).sum())
     return (
         inside,

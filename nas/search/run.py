@@ -16,7 +16,7 @@ from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, directions
 from nas.optuna_private.identity import storage_of
-from nas.samplers.cost_range import Picks
+from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.optuna_catalog import make_pruner
 from nas.search.events import Event, Listener
 from nas.search.final_selection import select_final, store_expected
@@ -193,8 +193,8 @@ class _Run:
         pool = find_pool(self.plan.space, screen.evaluator)
         drawn = screen.draw(self.plan.cost_range, self.settings.seed, self.plan.pool if pool is None else pool)
 
-        def look(picks: Picks) -> float:
-            return self.local.last(self.plan.space.from_picks(picks.tolist()), screen.evaluator, epochs=1)
+        def look(indices: ChoiceIndices) -> float:
+            return self.local.last(self.plan.space.from_indices(indices.tolist()), screen.evaluator, epochs=1)
 
         def tell(done: int) -> None:
             self._tell("screening", message=f"{done} networks screened")

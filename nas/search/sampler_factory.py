@@ -7,7 +7,7 @@ from nas.cost.base import CostModels
 from nas.objective import PARETO, directions, make_reward
 from nas.samplers.acquisition import Acquisition, FrontImprovement, ScoreImprovement
 from nas.samplers.base import ModelSampler, OptunaSampler, Sampler
-from nas.samplers.cost_range import CostRange, Picks
+from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.defaults import SURROGATE
 from nas.samplers.encoding import Encoder
 from nas.samplers.filtered import FilteredSampler, list_inside
@@ -25,8 +25,8 @@ def make_sampler(
     cost_range: CostRange,
     settings: Settings,
     costs: CostModels = NO_COSTS,
-    wanted: Sequence[Picks] = (),
-    pool: Picks | None = None,
+    wanted: Sequence[ChoiceIndices] = (),
+    pool: ChoiceIndices | None = None,
     screened: Screened | None = None,
 ) -> FilteredSampler:
     """Return the sampler of a search, behind the filter of its cost range.
@@ -61,7 +61,7 @@ def make_ranker(
     cost_range: CostRange,
     settings: Settings,
     costs: CostModels = NO_COSTS,
-    listing: Picks | None = None,
+    listing: ChoiceIndices | None = None,
     screened: Screened | None = None,
 ) -> CandidateRanker:
     """Return the ranking of candidates under the objective of a search."""
@@ -71,12 +71,16 @@ def make_ranker(
     if settings.objective != PARETO:
         acquisition = ScoreImprovement(make_reward(settings.objective, settings.w), targets)
     encoder = Encoder(cost_range.space, seen)
-    prior_scores = None if screened is None else PriorScores(encoder, screened.picks, screened.values)
+    prior_scores = None if screened is None else PriorScores(encoder, screened.indices, screened.values)
     return CandidateRanker(cost_range, encoder, acquisition, listing, prior_scores)
 
 
 def _make_inner(
-    cost_range: CostRange, settings: Settings, costs: CostModels, listing: Picks | None, screened: Screened | None
+    cost_range: CostRange,
+    settings: Settings,
+    costs: CostModels,
+    listing: ChoiceIndices | None,
+    screened: Screened | None,
 ) -> Sampler:
     if settings.sampler_name == SURROGATE:
         return ModelSampler(make_ranker(cost_range, settings, costs, listing, screened), TrialHistory(cost_range.space))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nas.errors import EvaluationError, StudyError
 from nas.evaluate.base import Evaluator
-from nas.samplers.cost_range import CostRange, Picks
+from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.random_networks import draw
 from nas.search.defaults import SCREENED as DEFAULT_NETWORKS
 
@@ -44,7 +44,7 @@ class Screen:
         said = {key: value for key, value in self.evaluator.describe().items() if key != "environment"}
         return {"networks": self.networks, **said}
 
-    def draw(self, cost_range: CostRange, seed: int, pool: Picks | None = None) -> Picks:
+    def draw(self, cost_range: CostRange, seed: int, pool: ChoiceIndices | None = None) -> ChoiceIndices:
         """Return choice indices of the networks, the same ones for the same seed; fewer where there are no more."""
         return draw(cost_range.space, self.networks, seed, cost_range, pool)
 
@@ -53,14 +53,14 @@ class Screen:
 class Screened:
     """Hold scored networks: choice indices, `(N, choices)`, and scores, `(N,)`."""
 
-    picks: Picks
+    indices: ChoiceIndices
     values: NDArray[np.float64]
 
 
 def screen_all(
     study: optuna.Study,
-    drawn: Picks,
-    evaluate: Callable[[Picks], float],
+    drawn: ChoiceIndices,
+    evaluate: Callable[[ChoiceIndices], float],
     tell: Callable[[int], None],
 ) -> Screened | None:
     """Score as many networks as were drawn, and return all scores; those that the study holds are not computed again.
@@ -78,27 +78,31 @@ def screen_all(
         StudyError: The evaluator failed for all of the first networks.
     """
     kept: list[list[Any]] = list(study.user_attrs.get(SCREENED, ()))
-    known = {tuple(picks) for picks, _ in kept}
-    waiting = [picks for picks in drawn if tuple(picks.tolist()) not in known][: max(0, len(drawn) - len(kept))]
+    known = {tuple(indices) for indices, _ in kept}
+    waiting = [indices for indices in drawn if tuple(indices.tolist()) not in known][: max(0, len(drawn) - len(kept))]
     for start in range(0, len(waiting), BATCH):
         tell(len(kept))
         kept += _scores(waiting[start : start + BATCH], evaluate, sure=any(value is not None for _, value in kept))
         study.set_user_attr(SCREENED, kept)
-    scored = [(picks, value) for picks, value in kept if value is not None]
+    scored = [(indices, value) for indices, value in kept if value is not None]
     if len(scored) < FEWEST:
         return None
-    return Screened(np.array([picks for picks, _ in scored], dtype=np.intp), np.array([value for _, value in scored]))
+    return Screened(
+        np.array([indices for indices, _ in scored], dtype=np.intp), np.array([value for _, value in scored])
+    )
 
 
-def _scores(networks: Sequence[Picks], evaluate: Callable[[Picks], float], *, sure: bool) -> list[list[Any]]:
+def _scores(
+    networks: Sequence[ChoiceIndices], evaluate: Callable[[ChoiceIndices], float], *, sure: bool
+) -> list[list[Any]]:
     """Return choice indices with scores, None where the evaluator failed; `sure` where it succeeded before."""
     rows: list[list[Any]] = []
     reason = ""
-    for picks in networks:
+    for indices in networks:
         try:
-            rows.append([picks.tolist(), evaluate(picks)])
+            rows.append([indices.tolist(), evaluate(indices)])
         except EvaluationError as error:
-            rows.append([picks.tolist(), None])
+            rows.append([indices.tolist(), None])
             reason = error.problem
     if not sure and len(rows) == BATCH and all(value is None for _, value in rows):
         raise StudyError(

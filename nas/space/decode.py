@@ -89,17 +89,17 @@ class SpacePart:
     choices: tuple[Choice, ...] = ()
     _made: dict[tuple[int, ...], Part | None] = field(factory=dict, init=False, repr=False)
 
-    def part(self, picks: tuple[int, ...]) -> Part | None:
+    def part(self, indices: tuple[int, ...]) -> Part | None:
         """Return the part that the given choice indices make, one index for each choice of the part.
 
         The same indices always return the same object.
         """
-        if picks not in self._made:
-            chosen = (choice.fields[i] for choice, i in zip(self.choices, picks, strict=True))
-            self._made[picks] = self.make(self.fixed | {k: v for fields in chosen for k, v in fields.items()})
-        return self._made[picks]
+        if indices not in self._made:
+            chosen = (choice.fields[i] for choice, i in zip(self.choices, indices, strict=True))
+            self._made[indices] = self.make(self.fixed | {k: v for fields in chosen for k, v in fields.items()})
+        return self._made[indices]
 
-    def picks(self) -> Iterator[tuple[int, ...]]:
+    def indices(self) -> Iterator[tuple[int, ...]]:
         """Return an iterator over the choice indices of every combination of options."""
         return product(*(range(len(choice.values)) for choice in self.choices))
 
@@ -107,7 +107,7 @@ class SpacePart:
     def _table(self) -> tuple[tuple[Part | None, ...], NDArray[np.intp]]:
         """Return the distinct forms, and the index of the form that each combination of options makes."""
         numbers: dict[Part | None, int] = {}
-        which = [numbers.setdefault(self.part(picks), len(numbers)) for picks in self.picks()]
+        which = [numbers.setdefault(self.part(indices), len(numbers)) for indices in self.indices()]
         return tuple(numbers), np.array(which, dtype=np.intp)
 
     @property
@@ -115,13 +115,13 @@ class SpacePart:
         """Return the distinct parts that the combinations of options make."""
         return self._table[0]
 
-    def form_numbers(self, picks: NDArray[np.intp]) -> NDArray[np.intp]:
+    def form_numbers(self, indices: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the indices in `forms`, of shape `(N,)`, of choice indices of shape `(N, choices)`."""
         if not self.choices:
-            return np.zeros(len(picks), dtype=np.intp)
+            return np.zeros(len(indices), dtype=np.intp)
         table = self._table[1]
         numbers: NDArray[np.intp] = table[
-            np.ravel_multi_index(tuple(picks.T), [len(choice.values) for choice in self.choices])
+            np.ravel_multi_index(tuple(indices.T), [len(choice.values) for choice in self.choices])
         ]
         return numbers
 
@@ -197,19 +197,19 @@ class SearchSpace:
         for name in params:
             if name not in known:
                 raise SpaceError(f"space {self.name} has no choice {name!r}", f"its choices are {', '.join(known)}")
-        return self.from_picks([self._pick(choice, params) for choice in self.all_choices])
+        return self.from_indices([self._pick(choice, params) for choice in self.all_choices])
 
     def _pick(self, choice: Choice, params: Params) -> int:
         if choice.name not in params and len(choice.values) > 1:
             raise SpaceError(f"no option is given for {choice.name}", "give an option for each open choice")
         return choice.index(params.get(choice.name, choice.values[0]))
 
-    def from_picks(self, picks: "NDArray[np.intp] | list[int] | tuple[int, ...]") -> Architecture:
+    def from_indices(self, indices: "NDArray[np.intp] | list[int] | tuple[int, ...]") -> Architecture:
         """Return the architecture of choice indices, one for each of `all_choices`."""
         parts, start = [], 0
         for part in self.parts:
             end = start + len(part.choices)
-            parts.append(part.part(tuple(picks[start:end])))
+            parts.append(part.part(tuple(indices[start:end])))
             start = end
         return self._assemble(parts)
 
@@ -218,12 +218,12 @@ class SearchSpace:
         stem, *stages, head = parts
         return Architecture(stem=stem, stages=tuple(s for s in stages if s is not None), head=head, **self.net)
 
-    def params(self, picks: "NDArray[np.intp] | list[int] | tuple[int, ...]") -> dict[str, Value]:
+    def params(self, indices: "NDArray[np.intp] | list[int] | tuple[int, ...]") -> dict[str, Value]:
         """Return choice indices as named options of the open choices."""
-        pairs = zip(self.all_choices, picks, strict=True)
+        pairs = zip(self.all_choices, indices, strict=True)
         return {choice.name: choice.values[i] for choice, i in pairs if len(choice.values) > 1}
 
-    def picks(self, params: Params) -> tuple[int, ...]:
+    def indices(self, params: Params) -> tuple[int, ...]:
         """Return named options as choice indices; this is the inverse of `params`."""
         return tuple(self._pick(choice, params) for choice in self.all_choices)
 
@@ -237,12 +237,12 @@ class SearchSpace:
         """Return the distinct forms of each part."""
         return tuple(part.forms for part in self.parts)
 
-    def forms(self, picks: NDArray[np.intp]) -> NDArray[np.intp]:
+    def forms(self, indices: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the indices in `alternatives`, of shape `(N, parts)`, of choice indices of shape `(N, choices)`."""
         columns, start = [], 0
         for part in self.parts:
             end = start + len(part.choices)
-            columns.append(part.form_numbers(picks[:, start:end]))
+            columns.append(part.form_numbers(indices[:, start:end]))
             start = end
         return np.stack(columns, axis=1)
 
@@ -293,8 +293,8 @@ class SearchSpace:
             inner = [_nearest(part, stage)[1] for part, stage in zip(stages, arch.stages, strict=True)]
         else:
             inner = self._align(stages, arch)
-        picks = (_nearest(stem, arch.stem)[1], *inner, _nearest(head, arch.head)[1])
-        return tuple(i for part in picks for i in part)
+        indices = (_nearest(stem, arch.stem)[1], *inner, _nearest(head, arch.head)[1])
+        return tuple(i for part in indices for i in part)
 
     def _align(self, stages: Sequence[SpacePart], arch: Architecture) -> list[tuple[int, ...]]:
         """Return choice indices for the stages of the space if `arch` has another number of stages.
@@ -324,7 +324,7 @@ Alignment = tuple[float, tuple[tuple[int, ...], ...]]
 
 def _nearest(part: SpacePart, target: Part | None) -> Match:
     """Return the smallest distance to `target` and its choice indices; None is a stage that is left out."""
-    return min((_distance(part.part(picks), target), picks) for picks in part.picks())
+    return min((_distance(part.part(indices), target), indices) for indices in part.indices())
 
 
 def _distribute(
@@ -340,10 +340,10 @@ def _distribute(
     if key not in known:
         alignments = []
         for count in range(min(len(layers), _most_layers(stages[0])) + 1):
-            distance, picks = _nearest(stages[0], _as_one_stage(layers[:count]))
+            distance, indices = _nearest(stages[0], _as_one_stage(layers[:count]))
             rest = _distribute(stages[1:], layers[count:], known) if distance < math.inf else None
             if rest is not None:
-                alignments.append((distance + _count_different(layers[:count]) + rest[0], (picks, *rest[1])))
+                alignments.append((distance + _count_different(layers[:count]) + rest[0], (indices, *rest[1])))
         known[key] = min(alignments, default=None)
     return known[key]
 

@@ -15,7 +15,7 @@ from nas.arch.layers import stage_layers
 from nas.arch.spec import Architecture, Part, Stage
 from nas.space.decode import SearchSpace, SpacePart
 
-Picks = tuple[int, ...]
+ChoiceIndices = tuple[int, ...]
 Word = tuple[Part, ...]
 
 
@@ -30,16 +30,16 @@ class Inverse:
 
     >>> from nas.space.files import find_space
     >>> space = find_space("nasbench_macro")
-    >>> Inverse(space).picks(space.from_picks((2, 1, 1, 2, 2, 1, 1, 2)))
+    >>> Inverse(space).indices(space.from_indices((2, 1, 1, 2, 2, 1, 1, 2)))
     (2, 1, 1, 2, 2, 1, 1, 2)
     """
 
     space: SearchSpace
-    _known_words: dict[tuple[SpacePart, int], Mapping[int, Mapping[Word, Picks]]] = field(
+    _known_words: dict[tuple[SpacePart, int], Mapping[int, Mapping[Word, ChoiceIndices]]] = field(
         factory=dict, init=False, repr=False
     )
 
-    def picks(self, arch: Architecture) -> Picks | None:
+    def indices(self, arch: Architecture) -> ChoiceIndices | None:
         """Return choice indices, one for each of `all_choices`, that make the same network as `arch`.
 
         If several combinations make the network, the result is always the same one. The result is None if no
@@ -48,14 +48,14 @@ class Inverse:
         if Architecture(arch.stem, arch.stages, arch.head, **self.space.net) != arch:
             return None
         word, channels = zip(*_letters((arch.stem, *arch.stages, arch.head), 0), strict=True)
-        reached: dict[int, Picks] = {0: ()}
+        reached: dict[int, ChoiceIndices] = {0: ()}
         for part in self.space.parts:
             reached = self._advance(part, reached, word, channels)
         return reached.get(len(word))
 
     def _advance(
-        self, part: SpacePart, reached: Mapping[int, Picks], word: Word, channels: Sequence[int]
-    ) -> dict[int, Picks]:
+        self, part: SpacePart, reached: Mapping[int, ChoiceIndices], word: Word, channels: Sequence[int]
+    ) -> dict[int, ChoiceIndices]:
         """Return the positions in the word that one more part can reach, with the choice indices that reach them.
 
         Args:
@@ -64,35 +64,35 @@ class Inverse:
             word: Word of the network.
             channels: Input channels of each letter of the word.
         """
-        further: dict[int, Picks] = {}
-        for start, picks in reached.items():
+        further: dict[int, ChoiceIndices] = {}
+        for start, indices in reached.items():
             for length, words in self._words(part, channels[start]).items():
                 own = words.get(word[start : start + length])
                 if own is not None:
                     # Several choice indices may reach the same position; any of them will do, so the first is kept.
-                    further.setdefault(start + length, picks + own)
+                    further.setdefault(start + length, indices + own)
         return further
 
-    def _words(self, part: SpacePart, channels: int) -> Mapping[int, Mapping[Word, Picks]]:
+    def _words(self, part: SpacePart, channels: int) -> Mapping[int, Mapping[Word, ChoiceIndices]]:
         """Return the words that a part with so many input channels can make, grouped by their length.
 
         Each word has the first choice indices that make it.
         """
         key = (part, channels)
         if key not in self._known_words:
-            words: dict[int, dict[Word, Picks]] = defaultdict(dict)
-            for form, picks in _first_picks(part).items():
+            words: dict[int, dict[Word, ChoiceIndices]] = defaultdict(dict)
+            for form, indices in _first_picks(part).items():
                 word = tuple(letter for letter, _ in _letters((form,), channels))
-                words[len(word)].setdefault(word, picks)
+                words[len(word)].setdefault(word, indices)
             self._known_words[key] = dict(words)
         return self._known_words[key]
 
 
-def _first_picks(part: SpacePart) -> dict[Part | None, Picks]:
+def _first_picks(part: SpacePart) -> dict[Part | None, ChoiceIndices]:
     """Return the distinct forms of a part, each with the first choice indices that make it."""
-    first: dict[Part | None, Picks] = {}
-    for picks in part.picks():
-        first.setdefault(part.part(picks), picks)
+    first: dict[Part | None, ChoiceIndices] = {}
+    for indices in part.indices():
+        first.setdefault(part.part(indices), indices)
     return first
 
 

@@ -405,8 +405,8 @@ def _check_part(where: str, part: SpacePart) -> None:
             f"{where}: the part has {part.size:,} combinations of options, and at most {MOST_FORMS:,} are possible",
             "give it fewer options, or split the stage into several stages",
         )
-    for picks in _pairs([len(choice.values) for choice in part.choices]):
-        _with_place(where, partial(part.part, picks))
+    for indices in _pairs([len(choice.values) for choice in part.choices]):
+        _with_place(where, partial(part.part, indices))
 
 
 def _pairs(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:

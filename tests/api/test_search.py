@@ -44,12 +44,12 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "smallest.yaml").write_text(SMALLEST)
     (tmp_path / "own.py").write_text(MODULE)
     space = find_space("tiny.yaml")
-    nas.save_architecture(space.from_picks([0] * len(space.all_choices)), "start.txt")
+    nas.save_architecture(space.from_indices([0] * len(space.all_choices)), "start.txt")
     with (tmp_path / "all.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow([*(choice.name for choice in space.choices), "acc", "op0"])
-        for i, picks in enumerate(space.enumerate()):
-            rows.writerow([*space.params(picks).values(), 50 + i / 4, 0])
+        for i, indices in enumerate(space.enumerate()):
+            rows.writerow([*space.params(indices).values(), 50 + i / 4, 0])
 
 
 def by_command(*arguments: str) -> int:

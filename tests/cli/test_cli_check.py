@@ -55,10 +55,10 @@ def write_table(path: Path) -> None:
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow([*(choice.name for choice in space.choices), "acc_seed0", "acc_seed1", "acc_seed2", "op0"])
-        for picks in space.enumerate():
-            channels = sum(stage.channels for stage in space.from_picks(picks).stages)
+        for indices in space.enumerate():
+            channels = sum(stage.channels for stage in space.from_indices(indices).stages)
             means = np.random.default_rng(channels).normal(50 + channels / 2, 1)
-            rows.writerow([*space.params(picks).values(), *(means + rng.normal(0, 0.2, 3)).round(3), 0])
+            rows.writerow([*space.params(indices).values(), *(means + rng.normal(0, 0.2, 3)).round(3), 0])
 
 
 def good(ran: Ran) -> Any:

@@ -38,8 +38,8 @@ def _files(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
     with (nas.folder / "all.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow([*(choice.name for choice in space.choices), "acc_seed0", "acc_seed1", "op0"])
-        for i, picks in enumerate(space.enumerate()):
-            rows.writerow([*space.params(picks).values(), 50 + i / 4, 60 + i / 4, 0])
+        for i, indices in enumerate(space.enumerate()):
+            rows.writerow([*space.params(indices).values(), 50 + i / 4, 60 + i / 4, 0])
 
 
 @pytest.fixture(name="run")
@@ -67,7 +67,7 @@ def test_a_table_gives_the_accuracies_of_its_rows(nas: Nas, run: Runner) -> None
     ran = run(*TABLE, "--accuracy", "acc_seed1", "--trials", "3", "--json")
     assert ran.code == 0, ran.err
     space = find_space(str(nas.folder / "tiny.yaml"))
-    texts = [format_text(canonical(space.from_picks(picks))) for picks in space.enumerate()]
+    texts = [format_text(canonical(space.from_indices(indices))) for indices in space.enumerate()]
     best = ran.json["best"]
     assert best["accuracy"] == (60 + texts.index(best["arch"]) / 4) / 100
     assert ran.json["trials"] == 3

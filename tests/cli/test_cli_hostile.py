@@ -21,7 +21,7 @@ from tests.search.fake_trials import template
 from tests.search.fakes import make_space
 from tests.studies.test_study import MADE_WITH
 
-ARCH = format_text(make_space().from_picks([0] * 7))
+ARCH = format_text(make_space().from_indices([0] * 7))
 TAG = "<img src=x onerror=\"document.title='hacked'\"></script><script>document.title='hacked'</script>"
 KEPT: dict[str, Any] = {
     "arch": ARCH,

@@ -14,10 +14,10 @@ from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.objective import Direction
 from nas.samplers.base import distributions
-from nas.samplers.cost_range import CostRange, Picks
+from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.filtered import FilteredSampler, Proposal
 from nas.space.files import find_space
-from tests.search.fakes import SMALLEST, cost_range_of, every_pick, level, make_space, sampler_of
+from tests.search.fakes import SMALLEST, all_indices, cost_range_of, level, make_space, sampler_of
 
 TINY = cost_range_of(make_space(), "flops=1.2M", band=0.5)
 MACRO = cost_range_of(find_space("nasbench_macro"), "flops=80M")
@@ -48,7 +48,12 @@ class Drive:
     """Run a sampler on a simulated study, in which some trials fail, some are pruned and most are complete."""
 
     def __init__(
-        self, band: CostRange, sampler: str, directions: Sequence[Direction], seed: int = 0, pool: Picks | None = None
+        self,
+        band: CostRange,
+        sampler: str,
+        directions: Sequence[Direction],
+        seed: int = 0,
+        pool: ChoiceIndices | None = None,
     ) -> None:
         self.directions = directions
         self.sampler = sampler_of(band, sampler, seed, directions, pool=pool)
@@ -113,8 +118,8 @@ class SamplerContract:
     def test_every_proposal_is_let_in_and_new(self, sampler: str, directions: Sequence[Direction], name: str) -> None:
         band, drive = BANDS[name], driven(name, sampler, directions, length(sampler, name))
         assert len(set(map(canonical, drive.archs))) == len(drive.archs)
-        picks = np.array([band.space.picks(proposal.params) for proposal in drive.proposals])
-        assert (band.excess(picks) == 0).all()
+        indices = np.array([band.space.indices(proposal.params) for proposal in drive.proposals])
+        assert (band.excess(indices) == 0).all()
         assert all(band.admits(arch) for arch in drive.archs)
         for proposal in drive.proposals:
             assert proposal.arch == canonical(band.space.architecture(proposal.params))
@@ -153,8 +158,8 @@ class SamplerContract:
 
     def test_all_of_a_band_is_found_before_it_ends(self, sampler: str, directions: Sequence[Direction]) -> None:
         band = cost_range_of(make_space(), "flops=1M", band=0.9)
-        every = every_pick(band.space)
-        inside = {canonical(band.space.from_picks(row)) for row in every[band.excess(every) == 0]}
+        every = all_indices(band.space)
+        inside = {canonical(band.space.from_indices(row)) for row in every[band.excess(every) == 0]}
         assert len(inside) >= 8
         drive = Drive(band, sampler, directions).go(len(inside))
         assert set(drive.archs) == inside
@@ -249,8 +254,8 @@ class SamplerContract:
     def test_a_limited_pool_is_used_up_and_then_there_is_none(
         self, sampler: str, directions: Sequence[Direction]
     ) -> None:
-        pool = every_pick(MACRO.space)[np.random.default_rng(0).permutation(6561)[:150]]
-        named = [canonical(MACRO.space.from_picks(row)) for row in pool]
+        pool = all_indices(MACRO.space)[np.random.default_rng(0).permutation(6561)[:150]]
+        named = [canonical(MACRO.space.from_indices(row)) for row in pool]
         inside = {arch for arch in named if MACRO.admits(arch)}
         assert 10 <= len(inside) < 40
         drive = Drive(MACRO, sampler, directions, pool=pool).go(len(inside))
@@ -260,10 +265,10 @@ class SamplerContract:
     def test_the_networks_to_start_from_come_first_and_only_once(
         self, sampler: str, directions: Sequence[Direction]
     ) -> None:
-        every = every_pick(TINY.space)
+        every = all_indices(TINY.space)
         wanted = every[TINY.excess(every) == 0][[3, 3, 9]]
         made = sampler_of(TINY, sampler, 0, directions, list(wanted))
-        archs = [canonical(TINY.space.from_picks(row)) for row in wanted[[0, 2]]]
+        archs = [canonical(TINY.space.from_indices(row)) for row in wanted[[0, 2]]]
         for number in range(12):
             proposal = suggest(made, number)
             assert (proposal.arch == archs[number]) if number < 2 else (proposal.arch not in archs)

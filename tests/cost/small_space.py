@@ -34,12 +34,12 @@ def two_stages() -> SearchSpace:
 
 def listed(space: SearchSpace) -> list[Architecture]:
     """Return an architecture for each combination of options."""
-    return [space.from_picks(indices) for indices in space.enumerate()]
+    return [space.from_indices(indices) for indices in space.enumerate()]
 
 
 def drawn(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
     """Return random architectures of a space."""
-    return [space.from_picks(indices) for indices in space.sample(np.random.default_rng(seed), count)]
+    return [space.from_indices(indices) for indices in space.sample(np.random.default_rng(seed), count)]
 
 
 def chain_of(space: SearchSpace) -> Chain:

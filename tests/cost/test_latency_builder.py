@@ -237,7 +237,7 @@ def test_every_item_is_timed_in_every_pass_and_pairs_several_times(space: Search
 def test_networks_are_distinct_and_at_most_as_many_as_the_space_has() -> None:
     assert len(set(plan_of(small_space()).samples)) == NETWORKS
     assert set(plan_of(two_stages(), networks=100).samples) == {
-        whole(two_stages().from_picks(indices)) for indices in two_stages().enumerate()
+        whole(two_stages().from_indices(indices)) for indices in two_stages().enumerate()
     }
 
 

@@ -136,7 +136,7 @@ def test_a_prediction_is_the_corrected_sum_of_layers_and_the_intercept(
     chosen: tuple[SearchSpace, list[tuple[int, ...]]],
 ) -> None:
     space, indices = chosen
-    chain, archs = chain_of(space), [space.from_picks(each) for each in indices]
+    chain, archs = chain_of(space), [space.from_indices(each) for each in indices]
     table = table_of_all(chain.classes, "symmetric")
     by_hand = [FITTED.intercept_ms + sum(layers_of(arch)) for arch in archs]
     assert [table.estimate(arch).value for arch in archs] == pytest.approx(by_hand, rel=1e-9)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nas.data.augment import augment, normalise
+from nas.data.augment import augment, normalize
 from nas.errors import DataError
 
 _SIDES = st.integers(1, 7)
@@ -85,6 +85,6 @@ def test_a_negative_shift_raises_an_error() -> None:
 
 def test_normalization_matches_the_closed_form() -> None:
     batch = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
-    scaled = normalise(batch, (0.5, 0.2, 0.0), (0.5, 0.1, 0.25))
+    scaled = normalize(batch, (0.5, 0.2, 0.0), (0.5, 0.1, 0.25))
     assert scaled.dtype == torch.float32
     assert scaled.flatten().tolist() == pytest.approx([-1.0, 0.0, 4.0], abs=1e-6)

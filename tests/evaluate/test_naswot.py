@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nas.arch.code import parse_text
 from nas.arch.presets import preset
 from nas.arch.spec import Architecture
-from nas.data.augment import normalise
+from nas.data.augment import normalize
 from nas.data.base import ImageData, Images
 from nas.errors import EvaluationError, NasError
 from nas.evaluate.zero_cost import naswot
@@ -101,7 +101,7 @@ def test_a_score_depends_on_the_seed_and_torchs_generator_is_restored(data: Imag
 def test_the_images_are_distinct_images_of_the_training_split(data: ImageData) -> None:
     batch = Naswot(data, images=10).batch
     assert batch.shape == (10, 3, 8, 8)
-    train = normalise(data.train.images, data.mean, data.std)
+    train = normalize(data.train.images, data.mean, data.std)
     assert all((train == image).flatten(1).all(1).any() for image in batch)
     assert Naswot(data, images=500).batch.shape[0] == 61
     assert not torch.equal(Naswot(data, seed=1, images=10).batch, batch)

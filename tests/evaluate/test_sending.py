@@ -148,7 +148,7 @@ def test_callbacks_are_not_sent(tmp_path: Path) -> None:
     supernet = SupernetEvaluator(
         space, data, tmp_path, SupernetRecipe(1, training=RECIPE), on_batch=on_batch, notify=notify
     )
-    for evaluator, arch in ((train, TINY), (supernet, space.from_picks([0] * len(space.choices)))):
+    for evaluator, arch in ((train, TINY), (supernet, space.from_indices([0] * len(space.choices)))):
         with pytest.raises(AttributeError, match="local"):
             pickle.dumps(evaluator)
         copy = sent(evaluator)
@@ -171,8 +171,8 @@ def test_a_sent_evaluator_uses_the_same_folder_of_checkpoints(tmp_path: Path) ->
 def test_a_space_can_be_sent(name: str) -> None:
     space = find_space(name).for_target(resolution=32, classes=10)
     copy = pickle.loads(pickle.dumps(space))  # noqa: S301 -- pickled in the same line
-    picks = space.sample(np.random.default_rng(0), 5).tolist()
-    assert [copy.from_picks(row) for row in picks] == [space.from_picks(row) for row in picks]
+    indices = space.sample(np.random.default_rng(0), 5).tolist()
+    assert [copy.from_indices(row) for row in indices] == [space.from_indices(row) for row in indices]
 
 
 def test_random_architectures_are_scored_before_sending_and_not_again(monkeypatch: pytest.MonkeyPatch) -> None:

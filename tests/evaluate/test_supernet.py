@@ -107,17 +107,17 @@ def images(count: int = 6) -> Tensor:
 
 def test_the_largest_network_equals_a_model_with_all_the_weights(space: SearchSpace) -> None:
     shared = weights(space)
-    picks = space.picks(LARGEST_CHOICE)
-    model = build_model(without_regularization(space.from_picks(picks)))
-    state = {parameter: shared.tensors[name] for parameter, (name, _) in _slices(shared, picks).items()}
+    indices = space.indices(LARGEST_CHOICE)
+    model = build_model(without_regularization(space.from_indices(indices)))
+    state = {parameter: shared.tensors[name] for parameter, (name, _) in _slices(shared, indices).items()}
     assert model.load_state_dict(state, strict=False).unexpected_keys == []
     assert len(set(map(id, state.values()))) == len(shared.tensors)
-    torch.testing.assert_close(shared.forward(picks, images()), model.train()(images()))
+    torch.testing.assert_close(shared.forward(indices, images()), model.train()(images()))
 
 
-def _slices(shared: SharedWeights, picks: Sequence[int]) -> dict[str, Any]:
-    arch = without_regularization(shared.places.space.from_picks(list(picks)))
-    return shared.slices(arch, picks, build_model(arch))
+def _slices(shared: SharedWeights, indices: Sequence[int]) -> dict[str, Any]:
+    arch = without_regularization(shared.places.space.from_indices(list(indices)))
+    return shared.slices(arch, indices, build_model(arch))
 
 
 def test_a_smaller_network_equals_one_built_by_hand_from_slices(space: SearchSpace) -> None:
@@ -146,12 +146,12 @@ def test_a_smaller_network_equals_one_built_by_hand_from_slices(space: SearchSpa
     values = conv(inside, f"{third}.project", by_name[f"{third}.project.conv.weight"][:, :8])
     values = functional.relu(conv(values, "head.conv", by_name["head.conv.conv.weight"])).mean((2, 3))
     by_hand = functional.linear(values, by_name["head.classifier.weight"], by_name["head.classifier.bias"])
-    torch.testing.assert_close(shared.forward(space.picks(SMALLEST_CHOICE), images()), by_hand)
+    torch.testing.assert_close(shared.forward(space.indices(SMALLEST_CHOICE), images()), by_hand)
 
 
 def test_gradients_reach_only_the_weights_that_a_network_uses(space: SearchSpace) -> None:
     shared = weights(space)
-    shared.forward(space.picks(SMALLEST_CHOICE), images()).square().sum().backward()  # type: ignore[no-untyped-call]
+    shared.forward(space.indices(SMALLEST_CHOICE), images()).square().sum().backward()  # type: ignore[no-untyped-call]
     reached = {".".join(name): tensor.grad for name, tensor in shared.tensors.items() if tensor.grad is not None}
     assert not [name for name in reached if "se_" in name or name.startswith("stage2")]
     kernel = reached["stage1.0.mbconv.depthwise.conv.weight"].clone()
@@ -162,9 +162,9 @@ def test_gradients_reach_only_the_weights_that_a_network_uses(space: SearchSpace
 
 def test_options_share_weights_or_have_their_own(space: SearchSpace) -> None:
     shared, separate = Places(space, SHARED), Places(space, OWN)
-    picks = [space.picks(SMALLEST_CHOICE | {"stage1.kernel": kernel}) for kernel in (3, 5)]
-    assert len({shared.of_network(one) for one in picks}) == 1
-    assert len({separate.of_network(one)[1] for one in picks}) == 2
+    indices = [space.indices(SMALLEST_CHOICE | {"stage1.kernel": kernel}) for kernel in (3, 5)]
+    assert len({shared.of_network(one) for one in indices}) == 1
+    assert len({separate.of_network(one)[1] for one in indices}) == 2
     sizes = {key[0]: node.kernel for key, node in separate.widest.items() if key[1] == "depthwise"}
     assert {place: kernel for place, kernel in sizes.items() if place.startswith("stage1")} == {
         f"stage1.0.mbconv-{kernel}-{expansion:.1f}": kernel for kernel in (3, 5) for expansion in (2, 4)
@@ -174,7 +174,7 @@ def test_options_share_weights_or_have_their_own(space: SearchSpace) -> None:
 def test_an_absent_layer_does_not_move_the_places_of_later_layers(space: SearchSpace) -> None:
     places = Places(space, OWN)
     without, with_layer = (
-        places.of_network(space.picks(SMALLEST_CHOICE | {"stage2.operator": word})) for word in ("absent", "conv")
+        places.of_network(space.indices(SMALLEST_CHOICE | {"stage2.operator": word})) for word in ("absent", "conv")
     )
     assert without == (with_layer[0], with_layer[1], *with_layer[3:])
 
@@ -210,7 +210,7 @@ def test_fair_steps_train_options_of_a_smaller_choice_equally_often_give_or_take
 @pytest.mark.parametrize("name", space_names())
 def test_the_smallest_and_largest_network_have_the_fewest_and_most_macs(name: str) -> None:
     space = find_space(name)
-    assert tuple(cost(space.from_picks(picks)).macs for picks in smallest_and_largest(space)) == MACS.span(
+    assert tuple(cost(space.from_indices(indices)).macs for indices in smallest_and_largest(space)) == MACS.span(
         space_chain(space)
     )
 
@@ -218,7 +218,7 @@ def test_the_smallest_and_largest_network_have_the_fewest_and_most_macs(name: st
 def test_a_sandwich_step_has_the_largest_the_smallest_and_two_random_networks(space: SearchSpace) -> None:
     paths = SupernetRecipe(sampling="sandwich").paths(space, torch.Generator().manual_seed(0))
     assert len(paths) == 4
-    assert list(paths[:2]) == [space.picks(LARGEST_CHOICE), space.picks(SMALLEST_CHOICE)]
+    assert list(paths[:2]) == [space.indices(LARGEST_CHOICE), space.indices(SMALLEST_CHOICE)]
     assert len({*paths}) > 2
 
 
@@ -228,9 +228,9 @@ class RecordedWeights(SharedWeights):
 
     calls: list[tuple[Sequence[int], Tensor]] = field(factory=list)
 
-    def forward(self, picks: Sequence[int], images: Tensor) -> Tensor:
-        self.calls.append((picks, images))
-        return super().forward(picks, images)
+    def forward(self, indices: Sequence[int], images: Tensor) -> Tensor:
+        self.calls.append((indices, images))
+        return super().forward(indices, images)
 
 
 def test_in_a_sandwich_step_the_other_networks_learn_predictions_of_the_largest(space: SearchSpace) -> None:
@@ -244,8 +244,8 @@ def test_in_a_sandwich_step_the_other_networks_learn_predictions_of_the_largest(
     teacher = by_hand.forward(largest, first_images)
     target = 0.9 * functional.one_hot(DATA.train.labels[:12], 3) + 0.1 / 3
     losses = [-(target * teacher.log_softmax(1)).sum(1).mean()]
-    for picks, images in others:
-        student = by_hand.forward(picks, images).log_softmax(1)
+    for indices, images in others:
+        student = by_hand.forward(indices, images).log_softmax(1)
         losses.append(-(teacher.detach().softmax(1) * student).sum(1).mean())
     torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
     for name, tensor in by_hand.tensors.items():
@@ -268,8 +268,8 @@ def test_a_recipe_value_outside_its_range_is_an_error(changes: dict[str, Any], p
 
 
 def test_calibrated_statistics_are_the_mean_of_those_of_the_batches(space: SearchSpace) -> None:
-    shared, picks = weights(space), space.picks(SMALLEST_CHOICE)
-    model = shared.model(without_regularization(space.from_picks(picks)), picks)
+    shared, indices = weights(space), space.indices(SMALLEST_CHOICE)
+    model = shared.model(without_regularization(space.from_indices(indices)), indices)
     batches = [images(4), images(6) + 1]
     calibrate(model, batches)
     with torch.no_grad():
@@ -290,10 +290,10 @@ def test_calibrated_statistics_are_the_mean_of_those_of_the_batches(space: Searc
 def test_networks_of_every_shipped_space_are_slices_of_shared_weights(name: str) -> None:
     space = find_space(name).for_target(resolution=32, classes=10)
     shared = initial_weights(Places(space, OWN), quiet=True)
-    for picks in space.sample(np.random.default_rng(0), 3).tolist():
-        arch = without_regularization(space.from_picks(picks))
+    for indices in space.sample(np.random.default_rng(0), 3).tolist():
+        arch = without_regularization(space.from_indices(indices))
         with torch.device("meta"):
-            slices = shared.slices(arch, picks, build_model(arch))
+            slices = shared.slices(arch, indices, build_model(arch))
         for key, shape in slices.values():
             assert all(small <= large for small, large in zip(shape, shared.tensors[key].shape, strict=True))
 
@@ -318,7 +318,7 @@ def make_evaluator(folder: Path, **changes: Any) -> SupernetEvaluator:
 
 def archs() -> list[Architecture]:
     space = make_space(SMALLEST)
-    return [space.from_picks(picks) for picks in space.enumerate()]
+    return [space.from_indices(indices) for indices in space.enumerate()]
 
 
 @pytest.fixture(name="trained", scope="module")

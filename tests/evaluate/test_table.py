@@ -43,7 +43,7 @@ stages:
   - {name: last, operator: [absent, mbconv e3], stride: 1, kernel: 3, se: [0, 0.25], channels: 16, layers: [1, 2]}
 """
 OPEN = ("stage1.operator", "stage1.kernel", "stage1.channels", "last.operator", "last.se", "last.layers")
-Picks = tuple[int, ...]
+ChoiceIndices = tuple[int, ...]
 
 
 @cache
@@ -53,23 +53,23 @@ def small() -> SearchSpace:
     return space
 
 
-def network(picks: Picks) -> Architecture:
-    return canonical(small().from_picks(picks))
+def network(indices: ChoiceIndices) -> Architecture:
+    return canonical(small().from_indices(indices))
 
 
-def digits_of(picks: Picks) -> str:
-    return "".join(str(p) for p, choice in zip(picks, small().all_choices, strict=True) if len(choice.values) > 1)
+def digits_of(indices: ChoiceIndices) -> str:
+    return "".join(str(p) for p, choice in zip(indices, small().all_choices, strict=True) if len(choice.values) > 1)
 
 
 # For each form, the cells by which a row names its architecture.
-FORMS: Mapping[str, Callable[[Picks], dict[str, Any]]] = {
-    "digits": lambda picks: {"arch": digits_of(picks)},
-    "text": lambda picks: {"architecture": format_text(small().from_picks(picks))},
-    "canonical text": lambda picks: {"arch": format_text(network(picks))},
-    "json": lambda picks: {"arch": format_json(network(picks))},
-    "choices": lambda picks: small().params(picks),
-    "floats": lambda picks: {k: v if isinstance(v, str) else float(v) for k, v in small().params(picks).items()},
-    "strings": lambda picks: {k: str(v) for k, v in small().params(picks).items()},
+FORMS: Mapping[str, Callable[[ChoiceIndices], dict[str, Any]]] = {
+    "digits": lambda indices: {"arch": digits_of(indices)},
+    "text": lambda indices: {"architecture": format_text(small().from_indices(indices))},
+    "canonical text": lambda indices: {"arch": format_text(network(indices))},
+    "json": lambda indices: {"arch": format_json(network(indices))},
+    "choices": lambda indices: small().params(indices),
+    "floats": lambda indices: {k: v if isinstance(v, str) else float(v) for k, v in small().params(indices).items()},
+    "strings": lambda indices: {k: str(v) for k, v in small().params(indices).items()},
 }
 # For each suffix, the bytes of a frame in a file.
 FILES: Mapping[str, Callable[[pd.DataFrame], bytes]] = {
@@ -95,7 +95,7 @@ def write(folder: Path, frame: pd.DataFrame, suffix: str = ".csv") -> Path:
 
 @cache
 def every_network() -> frozenset[Architecture]:
-    return frozenset(network(picks) for picks in small().enumerate())
+    return frozenset(network(indices) for indices in small().enumerate())
 
 
 def accuracies(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[float]:
@@ -111,13 +111,13 @@ def accuracies(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[floa
     st.data(),
 )
 def test_a_written_table_is_read_back(
-    tmp_path: Path, drawn: list[Picks], form: str, suffix: str, full: float, data: st.DataObject
+    tmp_path: Path, drawn: list[ChoiceIndices], form: str, suffix: str, full: float, data: st.DataObject
 ) -> None:
     values = st.floats(0, 1) if full == 1 else st.floats(1, 100, exclude_min=True)
-    figures = {network(picks): (data.draw(values), data.draw(values)) for picks in drawn}
-    frame = pd.DataFrame([FORMS[form](picks) for picks in drawn])
+    figures = {network(indices): (data.draw(values), data.draw(values)) for indices in drawn}
+    frame = pd.DataFrame([FORMS[form](indices) for indices in drawn])
     for i, name in enumerate(("acc_seed10", "acc_seed2")):
-        frame[name] = [figures[network(picks)][i] for picks in drawn]
+        frame[name] = [figures[network(indices)][i] for indices in drawn]
     evaluator = read_table(write(tmp_path, frame, suffix), small())
     expected = {arch: [pair[1] / full, pair[0] / full] for arch, pair in figures.items()}
     assert evaluator.architectures() == tuple(expected)
@@ -134,7 +134,7 @@ def related_networks(draw: st.DrawFn) -> Architecture:
     if draw(st.booleans()):
         kernel, layers, channels = (draw(st.sampled_from(values)) for values in ((3, 5), (1, 2, 3), (8, 16)))
         stages[0] = attrs.evolve(stages[0], kernel=kernel, layers=layers, channels=channels)
-    return attrs.evolve(small().from_picks([0] * len(small().all_choices)), stages=tuple(stages))
+    return attrs.evolve(small().from_indices([0] * len(small().all_choices)), stages=tuple(stages))
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -186,7 +186,7 @@ def test_columns_that_match_a_pattern_are_ignored(tmp_path: Path) -> None:
 
 
 def test_frames_with_an_index_and_other_types_are_read(tmp_path: Path) -> None:
-    params = pd.DataFrame([small().params(picks) for picks in ((1, 1, 0, 1, 1, 1), (2, 0, 1, 1, 1, 0))])
+    params = pd.DataFrame([small().params(indices) for indices in ((1, 1, 0, 1, 1, 1), (2, 0, 1, 1, 1, 0))])
     frame = params.astype({"stage1.kernel": "int8", "last.se": "float32", "stage1.operator": "category"})
     path = write(tmp_path, frame.assign(acc=np.array([0.5, 0.25], dtype="float32"))[1:], ".parquet")
     assert accuracies(read_table(path, small()), [network((2, 0, 1, 1, 1, 0))]) == [0.25]
@@ -221,7 +221,7 @@ def test_a_network_without_a_row_is_an_error_when_its_accuracy_is_requested(tmp_
 CSV = "arch,acc"
 CHOICES = f"{','.join(OPEN)},acc"
 GOOD = "conv,3,8,absent,0,1,0.5"
-TEXT = format_text(small().from_picks((2, 0, 0, 1, 0, 0)))
+TEXT = format_text(small().from_indices((2, 0, 0, 1, 0, 0)))
 OTHER_SIZE = TEXT.replace("resolution=32", "resolution=64")
 
 # For each mistake, the file, the arguments of `read_table`, and phrases of the message.
@@ -409,19 +409,19 @@ def test_a_parquet_file_without_pyarrow_is_an_error(tmp_path: Path, monkeypatch:
 
 def test_a_table_of_the_whole_space_serves_a_space_with_fixed_choices(tmp_path: Path) -> None:
     rows = [(0, 0, 0, 1, 0, 0), (0, 1, 0, 1, 0, 0)]
-    frame = pd.DataFrame([small().params(picks) for picks in rows]).assign(acc=0.5)
+    frame = pd.DataFrame([small().params(indices) for indices in rows]).assign(acc=0.5)
     fixed = Inverse(small().fix({"stage1.kernel": 3}))
     listed = read_table(write(tmp_path, frame), small()).architectures()
     assert listed == tuple(map(network, rows))
-    assert [fixed.picks(arch) for arch in listed] == [rows[0], None]
+    assert [fixed.indices(arch) for arch in listed] == [rows[0], None]
 
 
 @pytest.mark.parametrize("name", space_names())
 def test_all_architectures_of_a_table_are_in_canonical_form(tmp_path: Path, name: str) -> None:
     space = find_space(name)
     drawn = space.sample(np.random.default_rng(0), 300).tolist()
-    frame = pd.DataFrame([space.params(picks) for picks in drawn]).assign(acc=0.5)
-    expected = dict.fromkeys(canonical(space.from_picks(picks)) for picks in drawn)
+    frame = pd.DataFrame([space.params(indices) for indices in drawn]).assign(acc=0.5)
+    expected = dict.fromkeys(canonical(space.from_indices(indices)) for indices in drawn)
     assert read_table(write(tmp_path, frame), space).architectures() == tuple(expected)
 
 
@@ -459,7 +459,7 @@ def test_all_of_nasbench_macro_is_read(macro: Path, tmp_path: Path) -> None:
     evaluator = read_table(macro, space, ignore=("op*",))
     assert len(evaluator.architectures()) == 3969
     assert evaluator.describe()["column"] == "acc_seed0"
-    archs = [space.from_picks([int(digit) for digit in code]) for code in frame["arch"]]
+    archs = [space.from_indices([int(digit) for digit in code]) for code in frame["arch"]]
     assert accuracies(evaluator, archs) == (frame["acc_seed0"] / 100).tolist()
     means = [evaluator.metadata(arch)["accuracy_mean"] for arch in archs]
     np.testing.assert_allclose(means, frame["acc_mean"] / 100, atol=1e-6)

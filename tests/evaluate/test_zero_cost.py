@@ -107,8 +107,8 @@ def test_depth_counts_the_layers_with_an_activation() -> None:
 
 def test_depth_in_nasbench_macro_is_the_number_of_layers_that_are_not_identities() -> None:
     space = find_space("nasbench_macro")
-    for picks in space.sample(np.random.default_rng(0), 20):
-        assert depth(space.from_picks(picks)) == np.count_nonzero(picks)
+    for indices in space.sample(np.random.default_rng(0), 20):
+        assert depth(space.from_indices(indices)) == np.count_nonzero(indices)
 
 
 def test_a_published_network_has_its_published_counts() -> None:
@@ -155,7 +155,7 @@ def test_a_normalized_score_rises_with_each_raw_score_even_at_the_top(raw: list[
 @pytest.mark.parametrize("name", ["depth", "macs", "params"])
 def test_normalized_scores_rank_architectures_as_raw_scores_do(name: str) -> None:
     evaluator = ZeroCostEvaluator(name, SPACE, sample=16)
-    archs = [SPACE.from_picks(picks) for picks in SPACE.enumerate()]
+    archs = [SPACE.from_indices(indices) for indices in SPACE.enumerate()]
     normalized = [score_of(evaluator, arch) for arch in archs]
     raw = [evaluator.metadata(arch)[name] for arch in archs]
     assert kendalltau(normalized, raw).statistic == pytest.approx(1)

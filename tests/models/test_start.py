@@ -5,14 +5,14 @@ import torch
 
 from nas.arch.code import parse_text
 from nas.models.build import build_model
-from nas.models.start import start_quietly
+from nas.models.start import zero_init_residual
 
 TEXT = "net resolution=12\nstem conv k3 s1 c8\nmbconv r2 k3 e2 c8\nconv r2 k3 c8\nmbconv k3 s2 e2 c8\nhead conv c16"
 
 
 def test_layers_start_as_their_skips_and_all_logits_as_0() -> None:
     model = build_model(parse_text(TEXT))
-    start_quietly(model)
+    zero_init_residual(model)
     values = torch.randn(4, 8, 12, 12)
     for layer in ("stages.0.0", "stages.0.1"):
         torch.testing.assert_close(model.get_submodule(layer)(values), values)
@@ -27,7 +27,7 @@ RESIDUAL = (
 
 def test_residual_layers_with_projections_or_gates_start_as_their_skips() -> None:
     model = build_model(parse_text(RESIDUAL)).eval()
-    start_quietly(model)
+    zero_init_residual(model)
     values = torch.randn(4, 8, 12, 12)
     for layer in ("stages.0.0", "stages.0.1", "stages.1.1", "stages.2.0"):
         torch.testing.assert_close(model.get_submodule(layer)(values), values.relu())
@@ -47,7 +47,7 @@ def test_residual_layers_with_projections_or_gates_start_as_their_skips() -> Non
 
 def test_branches_without_a_skip_or_with_an_activation_at_the_end_do_not_change() -> None:
     model = build_model(parse_text(TEXT))
-    start_quietly(model)
+    zero_init_residual(model)
     zeros = [name for name, weight in model.named_parameters() if name.endswith("norm.weight") and not weight.any()]
     assert zeros == ["stages.0.0.project.norm.weight", "stages.0.1.project.norm.weight"]
 
@@ -56,7 +56,7 @@ def test_branches_without_a_skip_or_with_an_activation_at_the_end_do_not_change(
 def test_every_weight_has_a_gradient_after_three_steps(text: str) -> None:
     torch.manual_seed(0)
     model = build_model(parse_text(text))
-    start_quietly(model)
+    zero_init_residual(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()

@@ -36,10 +36,10 @@ def every(band: CostRange) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
 
 def test_costs_are_those_of_the_architectures() -> None:
     band = cost_range_of(MNASNET, "flops=300M", "params=5M", "peak_memory=20MB")
-    picks = MNASNET.sample(np.random.default_rng(0), 20)
-    archs = [MNASNET.from_picks(row) for row in picks]
+    indices = MNASNET.sample(np.random.default_rng(0), 20)
+    archs = [MNASNET.from_indices(row) for row in indices]
     alone = [[COUNTED[NAMES[t.name]].estimate(arch).value for t in band.targets] for arch in archs]
-    assert band.costs(picks).tolist() == alone
+    assert band.costs(indices).tolist() == alone
 
 
 def test_both_ends_of_the_band_are_inside() -> None:
@@ -63,11 +63,11 @@ def test_excess_is_the_share_outside_summed_over_targets() -> None:
 
 def test_neighbours_differ_in_one_option() -> None:
     band = cost_range_of(TINY, "flops=1M")
-    picks = np.zeros(len(TINY.all_choices), dtype=np.intp)
-    around = band.neighbours(picks)
+    indices = np.zeros(len(TINY.all_choices), dtype=np.intp)
+    around = band.neighbours(indices)
     assert len({tuple(row) for row in around}) == len(around)
     assert len(around) == sum(len(choice.values) - 1 for choice in TINY.all_choices)
-    assert ((around != picks).sum(axis=1) == 1).all()
+    assert ((around != indices).sum(axis=1) == 1).all()
 
 
 @given(seed=st.integers(0, 10_000), target=st.floats(0.2, 2.6), extra=st.floats(2, 40))
@@ -88,8 +88,8 @@ def test_what_is_brought_in_is_inside(seed: int, target: float, extra: float) ->
 @pytest.mark.parametrize("megas", [60, 150, 300, 600, 1200])
 def test_nearly_every_way_into_a_large_space_is_found(megas: int) -> None:
     band, rng = cost_range_of(MNASNET, f"flops={megas}M"), np.random.default_rng(0)
-    found = [band.bring_in(picks, rng) for picks in MNASNET.sample(rng, 10)]
-    inside = [picks for picks in found if picks is not None]
+    found = [band.bring_in(indices, rng) for indices in MNASNET.sample(rng, 10)]
+    inside = [indices for indices in found if indices is not None]
     assert len(inside) >= 9
     assert (band.excess(np.array(inside)) == 0).all()
 
@@ -149,7 +149,7 @@ def test_no_target_is_an_error() -> None:
 def test_the_smallest_space_has_as_many_networks_as_it_should() -> None:
     space = make_space(SMALLEST)
     assert space.size == 4
-    assert len({space.from_picks(picks) for picks in space.enumerate()}) == 3
+    assert len({space.from_indices(indices) for indices in space.enumerate()}) == 3
 
 
 def rough_target(limit: float, rough: float = 0.25) -> Target:
@@ -160,9 +160,9 @@ def rough_target(limit: float, rough: float = 0.25) -> Target:
 def test_a_rough_cost_of_many_lets_in_only_what_its_estimate_allows(limit: float) -> None:
     target = rough_target(limit)
     band = make_cost_range(TINY, [target], limits([target], band=0.7, objective="soft"))
-    estimates = np.array([target.cost.estimate(TINY.from_picks(picks)).value for picks in every(band)])
+    estimates = np.array([target.cost.estimate(TINY.from_indices(indices)).value for indices in every(band)])
     inside = (0.7 * limit <= estimates) & (estimates <= limit)
-    assert [band.admits(TINY.from_picks(picks)) for picks in every(band)] == inside.tolist()
+    assert [band.admits(TINY.from_indices(indices)) for indices in every(band)] == inside.tolist()
     assert ((band.excess(every(band)) == 0) != inside).any()
     view = search(
         TINY, FakeEvaluator(), Settings([target], trials=128, band=0.7, epochs=1), COUNTED, storage="sqlite://"
@@ -170,12 +170,12 @@ def test_a_rough_cost_of_many_lets_in_only_what_its_estimate_allows(limit: float
     assert 0 < view.counted == len({record.arch for record in view.records})
     assert all(0.7 * limit <= record.costs["latency_ms"] <= limit for record in view.records)
     both = inside & (band.excess(every(band)) == 0)
-    assert view.counted == len({TINY.from_picks(picks) for picks in every(band)[both]})
+    assert view.counted == len({TINY.from_indices(indices) for indices in every(band)[both]})
 
 
 def test_an_exact_cost_admits_what_has_no_excess() -> None:
     band = cost_range_of(TINY, "flops=1.2M", "params=12k", band=0.5)
-    alone = [band.admits(TINY.from_picks(picks)) for picks in every(band)]
+    alone = [band.admits(TINY.from_indices(indices)) for indices in every(band)]
     assert alone == (band.excess(every(band)) == 0).tolist()
     assert 0 < sum(alone) < len(alone)
 

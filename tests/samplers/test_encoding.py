@@ -12,11 +12,11 @@ from nas.arch.canonical import canonical
 from nas.arch.layers import stage_layers
 from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED, cost
-from nas.samplers.cost_range import Picks
+from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.encoding import Codes, Encoder
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
-from tests.search.fakes import every_pick, make_space
+from tests.search.fakes import all_indices, make_space
 
 NAMES = ("nasbench_macro", "mnasnet", "mobilenetv3", "efficientnet")
 SPACES = {name: find_space(name) for name in NAMES} | {"tiny": make_space()}
@@ -24,8 +24,8 @@ ENCODERS = {name: Encoder(space, COUNTED) for name, space in SPACES.items()}
 every_space = pytest.mark.parametrize("name", ENCODERS)
 
 
-def archs_of(space: SearchSpace, picks: Picks) -> list[Architecture]:
-    return [canonical(space.from_picks(row.tolist())) for row in picks]
+def archs_of(space: SearchSpace, indices: ChoiceIndices) -> list[Architecture]:
+    return [canonical(space.from_indices(row.tolist())) for row in indices]
 
 
 def fields_of(encoder: Encoder) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
@@ -38,33 +38,33 @@ def fields_of(encoder: Encoder) -> Iterator[np.ndarray[tuple[int, ...], np.dtype
     yield from (place & name for place in places for name in names if (place & name).any())
 
 
-def equal_where_networks_are(encoder: Encoder, picks: Picks) -> None:
+def equal_where_networks_are(encoder: Encoder, indices: ChoiceIndices) -> None:
     """One code for one network, and one network for one code."""
-    codes = [row.tobytes() for row in encoder.encode(picks).values]
-    archs = archs_of(encoder.space, picks)
+    codes = [row.tobytes() for row in encoder.encode(indices).values]
+    archs = archs_of(encoder.space, indices)
     assert len(set(codes)) == len(set(archs)) == len(set(zip(codes, archs, strict=True)))
 
 
 def test_all_of_nasbench_macro_has_as_many_codes_as_networks() -> None:
     encoder = ENCODERS["nasbench_macro"]
-    picks = every_pick(encoder.space)
-    assert len(picks) == 6561
-    equal_where_networks_are(encoder, picks)
-    assert len(np.unique(encoder.encode(picks).values, axis=0)) == 3969
+    indices = all_indices(encoder.space)
+    assert len(indices) == 6561
+    equal_where_networks_are(encoder, indices)
+    assert len(np.unique(encoder.encode(indices).values, axis=0)) == 3969
 
 
 def test_all_of_a_small_space_has_as_many_codes_as_networks() -> None:
-    equal_where_networks_are(ENCODERS["tiny"], every_pick(SPACES["tiny"]))
+    equal_where_networks_are(ENCODERS["tiny"], all_indices(SPACES["tiny"]))
 
 
-def near(space: SearchSpace, seed: int) -> Picks:
+def near(space: SearchSpace, seed: int) -> ChoiceIndices:
     """Random picks, each with some that differ in up to two choices."""
     rng = np.random.default_rng(seed)
-    picks = space.sample(rng, 60).repeat(5, axis=0)
-    for row in picks:
-        at = rng.integers(picks.shape[1], size=rng.integers(3))
+    indices = space.sample(rng, 60).repeat(5, axis=0)
+    for row in indices:
+        at = rng.integers(indices.shape[1], size=rng.integers(3))
         row[at] = space.sample(rng, 1)[0][at]
-    return picks
+    return indices
 
 
 @every_space
@@ -79,16 +79,16 @@ def test_absent_layers_count_alike_wherever_in_their_run_they_are(name: str) -> 
     encoder, space = ENCODERS[name], SPACES[name]
     names = [choice.name for choice in space.all_choices]
     absent = [part.name for part in space.parts if None in part.forms]
-    picks = space.sample(np.random.default_rng(3), 40)
+    indices = space.sample(np.random.default_rng(3), 40)
     for here, there in pairwise(absent):
         if int(there[-1]) != int(here[-1]) + 1:
             continue
-        swapped = picks.copy()
+        swapped = indices.copy()
         for at, own in enumerate(names):
             if own.startswith(f"{here}."):
                 other = names.index(own.replace(here, there))
                 swapped[:, [at, other]] = swapped[:, [other, at]]
-        equal_where_networks_are(encoder, np.concatenate([picks, swapped]))
+        equal_where_networks_are(encoder, np.concatenate([indices, swapped]))
 
 
 @every_space
@@ -106,12 +106,12 @@ def test_each_field_has_exactly_one_1(name: str) -> None:
 @every_space
 def test_figures_are_depth_and_logarithms_of_costs(name: str) -> None:
     space = SPACES[name]
-    picks = space.sample(np.random.default_rng(2), 40)
-    archs = [space.from_picks(row.tolist()) for row in picks]
+    indices = space.sample(np.random.default_rng(2), 40)
+    archs = [space.from_indices(row.tolist()) for row in indices]
     counted = [cost(arch) for arch in archs]
     depth = [sum(len(list(stage_layers(stage))) for stage in arch.stages) for arch in archs]
     logs = [[np.log(c.macs), np.log(c.params), np.log(4 * c.peak_elements)] for c in counted]
-    figures = ENCODERS[name].encode(picks).figures
+    figures = ENCODERS[name].encode(indices).figures
     assert figures[:, 0].tolist() == depth
     assert figures[:, 1:] == pytest.approx(np.array(logs), rel=1e-12)
     assert list(COUNTED) == ["macs", "params", "peak_bytes"]
@@ -120,13 +120,13 @@ def test_figures_are_depth_and_logarithms_of_costs(name: str) -> None:
 @given(seed=st.integers(0, 1000), name=st.sampled_from(list(SPACES)), count=st.integers(0, 6))
 def test_each_is_encoded_by_itself(seed: int, name: str, count: int) -> None:
     encoder = ENCODERS[name]
-    picks = SPACES[name].sample(np.random.default_rng(seed), count)
-    before = picks.copy()
-    codes = encoder.encode(picks)
-    assert (picks == before).all()
+    indices = SPACES[name].sample(np.random.default_rng(seed), count)
+    before = indices.copy()
+    codes = encoder.encode(indices)
+    assert (indices == before).all()
     assert codes.values.shape[0] == codes.figures.shape[0] == count
     for i in range(count):
-        alone = encoder.encode(picks[i : i + 1])
+        alone = encoder.encode(indices[i : i + 1])
         assert (alone.values == codes.values[i]).all()
         assert (alone.figures == codes.figures[i]).all()
 

@@ -47,7 +47,7 @@ def test_both_ends_of_a_spaces_range_are_reached(sampler: str, name: str) -> Non
         band = cost_range_of(space, f"flops={limit / 1e6:.6f}M")
         proposal = sampler_of(band, sampler, 0, ONE).suggest(0)
         assert proposal is not None
-        assert band.excess(np.array([space.picks(proposal.params)]))[0] == 0
+        assert band.excess(np.array([space.indices(proposal.params)]))[0] == 0
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "evolution", "surrogate"])

@@ -47,7 +47,7 @@ def ledger_of(*trials: FrozenTrial) -> TrialHistory:
 
 def test_an_empty_one_has_an_empty_history() -> None:
     history = TrialHistory(SPACE).history()
-    assert history.picks.shape == (0, len(SPACE.all_choices))
+    assert history.indices.shape == (0, len(SPACE.all_choices))
     assert len(history.measured) == len(history.failed) == len(history.running) == 0
 
 
@@ -55,7 +55,7 @@ def test_states_are_told_apart_in_the_order_of_their_coming() -> None:
     history = ledger_of(
         complete(5, 0.25, 0.5), trial(2, TrialState.FAIL), trial(9, TrialState.RUNNING), trial(0, TrialState.PRUNED)
     ).history()
-    assert history.picks.tolist() == PICKS[[5, 2, 9, 0]].tolist()
+    assert history.indices.tolist() == PICKS[[5, 2, 9, 0]].tolist()
     assert history.accuracies[0] == 0.5
     assert np.isnan(history.accuracies[1:]).all()
     assert history.measured.tolist() == [True, False, False, False]
@@ -77,7 +77,7 @@ def test_a_running_trial_that_has_ended_updates_its_row(ended: FrozenTrial, accu
     assert before.running.tolist() == [False, True, False]
     trial_history.add(ended)
     history = trial_history.history()
-    assert history.picks.tolist() == PICKS[:3].tolist()
+    assert history.indices.tolist() == PICKS[:3].tolist()
     assert history.accuracies == pytest.approx([0.8, accuracy, 0.2], nan_ok=True)
     assert history.failed.tolist() == [False, failed, False]
     assert not history.running.any()
@@ -127,20 +127,20 @@ def test_a_study_of_others_has_its_values_for_accuracies() -> None:
 def test_it_grows_past_any_size() -> None:
     trial_history = ledger_of(*(complete(i, (i + 1) / 1000) for i in range(200)))
     history = trial_history.history()
-    assert history.picks.tolist() == PICKS.tolist()
+    assert history.indices.tolist() == PICKS.tolist()
     assert history.accuracies == pytest.approx((np.arange(200) + 1) / 1000)
     trial_history.add(complete(100, 0.9))
     assert trial_history.history().accuracies[100] == 0.9
-    assert len(trial_history.history().picks) == 200
+    assert len(trial_history.history().indices) == 200
 
 
 def test_parameters_that_are_no_choices_are_passed_over() -> None:
-    picks = MNASNET.sample(np.random.default_rng(1), 1)[0]
-    made = create_trial(value=0.5, params=MNASNET.params(picks.tolist()), distributions=distributions(MNASNET))
+    indices = MNASNET.sample(np.random.default_rng(1), 1)[0]
+    made = create_trial(value=0.5, params=MNASNET.params(indices.tolist()), distributions=distributions(MNASNET))
     made.params["rate"] = 0.1
     trial_history = TrialHistory(MNASNET)
     trial_history.add(made)
-    assert trial_history.history().picks.tolist() == [picks.tolist()]
+    assert trial_history.history().indices.tolist() == [indices.tolist()]
 
 
 def test_a_trial_that_was_cut_short_is_left_out() -> None:
@@ -150,5 +150,5 @@ def test_a_trial_that_was_cut_short_is_left_out() -> None:
     trial_history.forget(1)
     trial_history.forget(7)  # never heard of
     history = trial_history.history()
-    assert history.picks.tolist() == PICKS[[0, 2]].tolist()
+    assert history.indices.tolist() == PICKS[[0, 2]].tolist()
     assert (history.measured.tolist(), history.running.tolist()) == ([True, False], [False, True])

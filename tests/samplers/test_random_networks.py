@@ -24,7 +24,7 @@ def band(text: str, share: float) -> CostRange:
 
 
 def networks(space: SearchSpace, count: int, seed: int, inside: CostRange | None = None) -> list[Architecture]:
-    return [space.from_picks(picks.tolist()) for picks in draw(space, count, seed, inside)]
+    return [space.from_indices(indices.tolist()) for indices in draw(space, count, seed, inside)]
 
 
 def test_they_are_distinct_and_the_same_again() -> None:
@@ -56,7 +56,7 @@ def test_only_what_is_known_is_drawn() -> None:
     pool = MACRO.sample(np.random.default_rng(0), 9)
     drawn = draw(MACRO, 100, 0, pool=pool)
     assert {row.tobytes() for row in drawn} <= {row.tobytes() for row in pool}
-    assert len(drawn) == len({canonical(MACRO.from_picks(picks.tolist())) for picks in pool})
+    assert len(drawn) == len({canonical(MACRO.from_indices(indices.tolist())) for indices in pool})
 
 
 def test_there_may_be_none() -> None:

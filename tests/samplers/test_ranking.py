@@ -14,7 +14,7 @@ from nas.arch.canonical import canonical
 from nas.cost.analytic import COUNTED
 from nas.samplers import ranking as module
 from nas.samplers.acquisition import Known
-from nas.samplers.cost_range import CostRange, Picks
+from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.filtered import list_inside
 from nas.samplers.ranking import FIRST, MOST_FITTED, MOST_MEASUREMENTS, CandidateRanker, History, _fitted
@@ -22,20 +22,20 @@ from nas.samplers.surrogate import Surrogate, condition, to_accuracy, to_level
 from nas.search.sampler_factory import make_ranker
 from nas.search.settings import Settings
 from nas.space.files import find_space
-from tests.search.fakes import cost_range_of, every_pick, level, make_space
+from tests.search.fakes import all_indices, cost_range_of, level, make_space
 
 TINY = cost_range_of(make_space(), "flops=1.2M", band=0.5)
 MACRO = cost_range_of(find_space("nasbench_macro"), "flops=80M")
 MNASNET = cost_range_of(find_space("mnasnet"), "flops=300M", "params=5M")
 BANDS = {"tiny": TINY, "nasbench_macro": MACRO, "mnasnet": MNASNET}
-Ranked = tuple[History, Picks]
+Ranked = tuple[History, ChoiceIndices]
 
 
 def suggester_of(band: CostRange, objective: str = "soft") -> CandidateRanker:
     return make_ranker(band, Settings(band.targets, objective=objective), COUNTED, list_inside(band))
 
 
-def picks_in(band: CostRange, count: int, seed: int = 0) -> Picks:
+def picks_in(band: CostRange, count: int, seed: int = 0) -> ChoiceIndices:
     """So many different ones inside the band."""
     rng = np.random.default_rng(seed)
     listing = list_inside(band)
@@ -47,13 +47,13 @@ def picks_in(band: CostRange, count: int, seed: int = 0) -> Picks:
 
 
 def history_of(band: CostRange, read: int, failed: int = 0, running: int = 0, seed: int = 0) -> History:
-    picks = picks_in(band, read + failed + running, seed)
-    accuracies = np.array([0.5 + 0.4 * level(band.space.from_picks(row.tolist())) for row in picks])
-    order = np.random.default_rng(seed + 1).permutation(len(picks))
+    indices = picks_in(band, read + failed + running, seed)
+    accuracies = np.array([0.5 + 0.4 * level(band.space.from_indices(row.tolist())) for row in indices])
+    order = np.random.default_rng(seed + 1).permutation(len(indices))
     accuracies[order[read:]] = np.nan
-    ended = np.zeros(len(picks), dtype=bool)
+    ended = np.zeros(len(indices), dtype=bool)
     ended[order[read : read + failed]] = True
-    return History(picks, accuracies, ended)
+    return History(indices, accuracies, ended)
 
 
 @pytest.mark.parametrize("objective", ["soft", "pareto"])
@@ -63,7 +63,7 @@ def test_the_same_history_and_random_state_give_the_same_ranks_and_nothing_is_ch
     objective: str, name: str, counts: tuple[int, int, int]
 ) -> None:
     history = history_of(BANDS[name], *counts)
-    before = History(history.picks.copy(), history.accuracies.copy(), history.failed.copy())
+    before = History(history.indices.copy(), history.accuracies.copy(), history.failed.copy())
     ranker = suggester_of(BANDS[name], objective)
     listing = list_inside(BANDS[name])
     first = ranker.rank(history, np.random.default_rng(4))
@@ -72,7 +72,7 @@ def test_the_same_history_and_random_state_give_the_same_ranks_and_nothing_is_ch
     fresh = suggester_of(BANDS[name], objective).rank(before, np.random.default_rng(4))
     assert first.tolist() == again.tolist() == fresh.tolist()
     assert len(first) > 5
-    for own in ("picks", "accuracies", "failed"):
+    for own in ("indices", "accuracies", "failed"):
         assert np.array_equal(getattr(history, own), getattr(before, own), equal_nan=True)
     assert (ranker.listing is None) == (listing is None)
     if ranker.listing is not None and listing is not None:
@@ -86,8 +86,8 @@ def test_nothing_that_is_known_or_outside_is_ranked(name: str, counts: tuple[int
     ranked = suggester_of(band).rank(history, np.random.default_rng(0))
     assert len(ranked) > 5
     assert (band.excess(ranked) == 0).all()
-    known = {canonical(band.space.from_picks(row.tolist())) for row in history.picks}
-    assert not known & {canonical(band.space.from_picks(row.tolist())) for row in ranked}
+    known = {canonical(band.space.from_indices(row.tolist())) for row in history.indices}
+    assert not known & {canonical(band.space.from_indices(row.tolist())) for row in ranked}
     assert len({row.tobytes() for row in ranked}) == len(ranked)
 
 
@@ -104,7 +104,7 @@ def test_the_first_ones_are_those_that_share_least_with_all_others(name: str) ->
     band, history = BANDS[name], history_of(BANDS[name], 3, 2, 2)
     ranked = suggester_of(band).rank(history, np.random.default_rng(0))
     encoder = Encoder(band.space, {})
-    shared = (encoder.encode(ranked).values @ encoder.encode(history.picks).values.T).max(axis=1)
+    shared = (encoder.encode(ranked).values @ encoder.encode(history.indices).values.T).max(axis=1)
     assert (np.diff(shared) >= 0).all()
     assert shared[0] < shared[-1]
 
@@ -137,10 +137,10 @@ def test_what_is_known_is_what_the_model_makes_of_the_readings() -> None:
     spy, history = Spy(lambda costs: costs), history_of(MACRO, 25)
     ranker = attrs.evolve(suggester_of(MACRO), acquisition=spy)
     ranker.rank(history, np.random.default_rng(0))
-    codes, levels = ranker.encoder.encode(history.picks), to_level(history.accuracies)
+    codes, levels = ranker.encoder.encode(history.indices), to_level(history.accuracies)
     model = condition(ranker.encoder, codes, levels, ranker.weights(history))
     assert spy.asked[0].accuracies == pytest.approx(to_accuracy(model.predict(codes)[0]), rel=1e-12)
-    assert spy.asked[0].costs == pytest.approx(MACRO.costs(history.picks))
+    assert spy.asked[0].costs == pytest.approx(MACRO.costs(history.indices))
     rows, mean, spread = ranker.expect(history)
     assert rows.tolist() == list(range(25))
     assert mean == pytest.approx(to_accuracy(model.predict(codes)[0]), rel=1e-12)
@@ -170,9 +170,9 @@ def test_a_failed_one_is_as_bad_as_the_worst_and_a_running_one_as_good_as_is_exp
     assert every[:12].tolist() == alone.tolist()
     others = np.flatnonzero(~history.measured)
     model = condition(
-        ranker.encoder, ranker.encoder.encode(history.picks[history.measured]), alone, ranker.weights(history)
+        ranker.encoder, ranker.encoder.encode(history.indices[history.measured]), alone, ranker.weights(history)
     )
-    expected = model.predict(ranker.encoder.encode(history.picks[others]))[0]
+    expected = model.predict(ranker.encoder.encode(history.indices[others]))[0]
     for row, guess, mean in zip(others, every[12:], expected, strict=True):
         assert guess == pytest.approx(alone.min() if history.failed[row] else mean)
 
@@ -183,7 +183,9 @@ def test_what_runs_or_has_failed_is_less_wanted(*, failed: bool) -> None:
     history, ranker = history_of(MNASNET, 40), suggester_of(MNASNET)
     first = ranker.rank(history, np.random.default_rng(0))[:1]
     begun = History(
-        np.concatenate([history.picks, first]), np.append(history.accuracies, np.nan), np.append(history.failed, failed)
+        np.concatenate([history.indices, first]),
+        np.append(history.accuracies, np.nan),
+        np.append(history.failed, failed),
     )
     before, _, known_before = ranker._learn(history, np.random.default_rng(0))
     after, _, known = ranker._learn(begun, np.random.default_rng(0))
@@ -221,16 +223,16 @@ def test_weights_are_found_anew_where_the_row_says_so(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "fit_weights", spied)
     ranker = suggester_of(MACRO)
     for count in range(FIRST, 61):
-        part = History(whole.picks[:count], whole.accuracies[:count], whole.failed[:count])
+        part = History(whole.indices[:count], whole.accuracies[:count], whole.failed[:count])
         ranker.rank(part, np.random.default_rng(0))
     assert found == sorted({_fitted(count) for count in range(FIRST, 61)})
 
 
 def long_history(read: int = 1500, others: int = 0) -> History:
-    picks = every_pick(MACRO.space)[np.random.default_rng(0).permutation(6561)[: read + others]]
-    accuracies = np.random.default_rng(1).uniform(0.3, 0.9, len(picks))
+    indices = all_indices(MACRO.space)[np.random.default_rng(0).permutation(6561)[: read + others]]
+    accuracies = np.random.default_rng(1).uniform(0.3, 0.9, len(indices))
     accuracies[read:] = np.nan
-    return History(picks, accuracies, np.isnan(accuracies))
+    return History(indices, accuracies, np.isnan(accuracies))
 
 
 def test_a_long_history_stays_below_the_cap_and_keeps_its_best(
@@ -248,7 +250,7 @@ def test_a_long_history_stays_below_the_cap_and_keeps_its_best(
     rows, mean, _ = ranker.expect(history)
     assert len(rows) == len(mean) == len(set(rows.tolist())) == MOST_MEASUREMENTS
     assert {len(levels) for levels in conditioned} == {MOST_MEASUREMENTS}
-    scores = ranker.acquisition.score(history.accuracies, MACRO.costs(history.picks))
+    scores = ranker.acquisition.score(history.accuracies, MACRO.costs(history.indices))
     assert set(np.argsort(-scores)[: MOST_MEASUREMENTS // 2].tolist()) <= set(rows.tolist())
     assert ranker.expect(history)[0].tolist() == rows.tolist()
 

@@ -98,9 +98,9 @@ def test_phi_3_of_the_compound_rule_is_not_b3() -> None:
 def test_realized_factors_are_the_ratios_after_rounding() -> None:
     b2 = by("published", 1)
     # Layers of B0: 1, 2, 2, 3, 3, 4, 1, times 1.2, each rounded up. Channels of B0: 32 + 16 + 24 + 40 + ... + 1280.
-    assert b2.realised.depth == (2 + 3 + 3 + 4 + 4 + 5 + 2) / 16
-    assert b2.realised.width == (32 + 16 + 24 + 48 + 88 + 120 + 208 + 352 + 1408) / 2096
-    assert b2.realised.resolution == 260 / 224
+    assert b2.realized.depth == (2 + 3 + 3 + 4 + 4 + 5 + 2) / 16
+    assert b2.realized.width == (32 + 16 + 24 + 48 + 88 + 120 + 208 + 352 + 1408) / 2096
+    assert b2.realized.resolution == 260 / 224
     assert (b2.asked.depth, b2.asked.width, b2.asked.dropout) == (1.2, 1.1, 0.3)
 
 
@@ -168,7 +168,7 @@ def test_a_negative_phi_reduces_channels() -> None:
 def test_phi_0_changes_nothing(arch: Architecture, rule: str) -> None:
     scaled = by(rule, 0, arch)
     assert scaled.arch == arch
-    assert attrs.astuple(scaled.realised) == (1, 1, 1, 0)
+    assert attrs.astuple(scaled.realized) == (1, 1, 1, 0)
 
 
 @given(arch=architectures(), coefficients=st.tuples(*[st.floats(0.1, 10)] * 3))

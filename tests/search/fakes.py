@@ -17,7 +17,7 @@ from nas.cost.base import Chain, Cost
 from nas.cost.target import parse_target
 from nas.errors import EvaluationError
 from nas.objective import Direction, limits
-from nas.samplers.cost_range import CostRange, Picks, make_cost_range
+from nas.samplers.cost_range import ChoiceIndices, CostRange, make_cost_range
 from nas.samplers.filtered import FilteredSampler
 from nas.search.sampler_factory import make_sampler
 from nas.search.settings import Settings
@@ -60,7 +60,7 @@ def cost_range_of(space: SearchSpace, *targets: str, band: float = 0.9, objectiv
     return make_cost_range(space, read, limits(read, band=band, objective=objective))
 
 
-def every_pick(space: SearchSpace) -> Picks:
+def all_indices(space: SearchSpace) -> ChoiceIndices:
     """Option numbers of every combination."""
     return np.array(list(space.enumerate()), dtype=np.intp)
 
@@ -70,8 +70,8 @@ def sampler_of(
     sampler: str,
     seed: int = 0,
     directions: Sequence[Direction] = ONE,
-    wanted: Sequence[Picks] = (),
-    pool: Picks | None = None,
+    wanted: Sequence[ChoiceIndices] = (),
+    pool: ChoiceIndices | None = None,
 ) -> FilteredSampler:
     """A proposer by the name of its sampler; two directions are those of accuracy and cost."""
     objective = "soft" if len(directions) == 1 else "pareto"

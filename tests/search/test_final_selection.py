@@ -28,7 +28,7 @@ from nas.space.files import find_space
 from nas.studies.opening import open_storage
 from nas.studies.records import KILLED, StudyView, rank
 from nas.studies.study import read_study
-from tests.search.fakes import FakeEvaluator, every_pick
+from tests.search.fakes import FakeEvaluator, all_indices
 
 MACRO = find_space("nasbench_macro")
 SIGNAL, NOISE = 0.02, 0.01
@@ -59,13 +59,13 @@ class Noisy:
 def noisy(seed: int) -> Noisy:
     """An effect for every option of every layer; of equal networks the first one's."""
     rng = np.random.default_rng(seed)
-    picks = every_pick(MACRO)
+    indices = all_indices(MACRO)
     effects = rng.normal(size=(8, 3))
-    totals = effects[np.arange(8), picks].sum(axis=1)
+    totals = effects[np.arange(8), indices].sum(axis=1)
     totals = 0.9 + SIGNAL * (totals - totals.mean()) / totals.std()
     true: dict[Architecture, float] = {}
-    for row, total in zip(picks, totals.tolist(), strict=True):
-        true.setdefault(canonical(MACRO.from_picks(row)), total)
+    for row, total in zip(indices, totals.tolist(), strict=True):
+        true.setdefault(canonical(MACRO.from_indices(row)), total)
     return Noisy(MACRO, true, seed)
 
 
@@ -167,14 +167,14 @@ def planned_of(settings: Settings) -> Plan:
 
 
 def trials_of(states: list[TrialState]) -> list[FrozenTrial]:
-    picks = every_pick(MACRO)[:: MACRO.size // len(states)]
+    indices = all_indices(MACRO)[:: MACRO.size // len(states)]
     trials = []
     for number, state in enumerate(states):
         accuracy = 0.5 + 0.01 * number
         trial = create_trial(
             state=state,
             value=accuracy if state == TrialState.COMPLETE else None,
-            params=MACRO.params(picks[number].tolist()),
+            params=MACRO.params(indices[number].tolist()),
             distributions=distributions(MACRO),
             user_attrs={} if state == TrialState.FAIL else {"accuracy_by_epoch": [0.5 * accuracy, accuracy]},
         )

@@ -39,8 +39,8 @@ def suggested(trial: optuna.Trial, space: SearchSpace = MACRO) -> dict[str, Any]
 
 def additive(trial: optuna.Trial) -> float:
     """An accuracy that is a sum over layers, 0.72 to 0.98 or so."""
-    picks = MACRO.picks(suggested(trial))
-    return float(0.85 + 0.02 * sum(EFFECTS[i, pick] for i, pick in enumerate(picks)))
+    indices = MACRO.indices(suggested(trial))
+    return float(0.85 + 0.02 * sum(EFFECTS[i, pick] for i, pick in enumerate(indices)))
 
 
 def study_of(settings: Settings, space: SearchSpace = MACRO, **given: Any) -> optuna.Study:
@@ -170,8 +170,8 @@ def test_a_band_that_cannot_be_met_is_told_at_once() -> None:
 
 def test_trials_of_others_failed_and_pruned_ones_are_learnt() -> None:
     study = study_of(asked())
-    picks = MACRO.sample(np.random.default_rng(0), 20)
-    for row in picks:
+    indices = MACRO.sample(np.random.default_rng(0), 20)
+    for row in indices:
         study.enqueue_trial(MACRO.params(row.tolist()))
 
     def uneven(trial: optuna.Trial) -> float:
@@ -185,7 +185,7 @@ def test_trials_of_others_failed_and_pruned_ones_are_learnt() -> None:
 
     study.optimize(uneven, n_trials=40, catch=(RuntimeError,))
     archs = archs_of(study)
-    assert archs[:20] == [canonical(MACRO.from_picks(row)) for row in picks]
+    assert archs[:20] == [canonical(MACRO.from_indices(row)) for row in indices]
     assert len(set(archs[20:]) - set(archs[:20])) == 20
     assert all(72e6 <= cost(arch).macs <= 80e6 for arch in archs[20:])
 

@@ -19,7 +19,7 @@ from nas.search.run import search
 from nas.search.settings import Settings
 from nas.space.files import find_space
 from nas.studies.records import StudyView
-from tests.search.fakes import FakeEvaluator, LimitedEvaluator, every_pick, make_space, outcome
+from tests.search.fakes import FakeEvaluator, LimitedEvaluator, all_indices, make_space, outcome
 
 MACRO = find_space("nasbench_macro")
 MNASNET = find_space("mnasnet")
@@ -27,8 +27,8 @@ MNASNET = find_space("mnasnet")
 
 def some(count: int, seed: int = 0) -> tuple[Architecture, ...]:
     """Networks of nasbench_macro in canonical form, each once."""
-    rows = every_pick(MACRO)[np.random.default_rng(seed).permutation(MACRO.size)]
-    return tuple(dict.fromkeys(canonical(MACRO.from_picks(row)) for row in rows))[:count]
+    rows = all_indices(MACRO)[np.random.default_rng(seed).permutation(MACRO.size)]
+    return tuple(dict.fromkeys(canonical(MACRO.from_indices(row)) for row in rows))[:count]
 
 
 def asked(target: str = "flops=80M", **given: Any) -> Settings:
@@ -47,16 +47,16 @@ def test_the_pool_is_the_option_numbers_of_what_can_be_scored() -> None:
     archs = some(30)
     pool = find_pool(MACRO, LimitedEvaluator(known=archs))
     assert pool is not None
-    assert [canonical(MACRO.from_picks(row.tolist())) for row in pool] == list(archs)
+    assert [canonical(MACRO.from_indices(row.tolist())) for row in pool] == list(archs)
     assert find_pool(MACRO, FakeEvaluator()) is None
 
 
 def test_networks_of_another_space_are_passed_over_and_none_at_all_is_told() -> None:
     own = some(3)
-    others = tuple(canonical(MNASNET.from_picks(row)) for row in MNASNET.sample(np.random.default_rng(0), 3))
+    others = tuple(canonical(MNASNET.from_indices(row)) for row in MNASNET.sample(np.random.default_rng(0), 3))
     pool = find_pool(MACRO, LimitedEvaluator(known=(*others, *own)))
     assert pool is not None
-    assert [canonical(MACRO.from_picks(row.tolist())) for row in pool] == list(own)
+    assert [canonical(MACRO.from_indices(row.tolist())) for row in pool] == list(own)
     with pytest.raises(StudyError, match="space nasbench_macro contains none of the architectures"):
         find_pool(MACRO, LimitedEvaluator(known=others))
 
@@ -108,7 +108,7 @@ def test_the_pools_search_is_that_of_its_seed() -> None:
 def test_a_pool_of_all_is_searched_as_a_space_of_all_is() -> None:
     """The same networks are let in."""
     space = make_space()
-    archs = tuple(dict.fromkeys(canonical(space.from_picks(row)) for row in every_pick(space)))
+    archs = tuple(dict.fromkeys(canonical(space.from_indices(row)) for row in all_indices(space)))
     settings = asked("flops=1M", trials=300)
     limited = search(space, LimitedEvaluator(known=archs), settings, COUNTED, storage="sqlite://")
     free = search(space, FakeEvaluator(), settings, COUNTED, storage="sqlite://")

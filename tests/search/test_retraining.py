@@ -141,7 +141,9 @@ def test_more_seeds_choose_better(tmp_path: Path) -> None:
 
 
 def record(number: int, accuracy: float) -> Record:
-    return Record(number, "complete", format_text(SPACE.from_picks(next(SPACE.enumerate()))), {}, accuracy, (accuracy,))
+    return Record(
+        number, "complete", format_text(SPACE.from_indices(next(SPACE.enumerate()))), {}, accuracy, (accuracy,)
+    )
 
 
 def test_means_are_weighed_by_how_sure_they_are() -> None:

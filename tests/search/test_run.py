@@ -375,7 +375,7 @@ def test_known_networks_are_evaluated_first_after_being_moved_in() -> None:
     planned = plan(
         MNASNET, FakeEvaluator(), asked("flops=300M", band=0.9, start_from=(preset("mobilenetv2"),)), COUNTED
     )
-    assert view.records[0].architecture == canonical(MNASNET.from_picks(planned.wanted[0][0].tolist()))
+    assert view.records[0].architecture == canonical(MNASNET.from_indices(planned.wanted[0][0].tolist()))
     assert sum(event.kind == "moved" for event in events) == 2
     assert 270e6 <= view.records[1].costs["macs"] <= 300e6
 

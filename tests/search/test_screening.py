@@ -14,7 +14,7 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
 from nas.errors import EvaluationError, StudyError
-from nas.samplers.cost_range import Picks
+from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.encoding import Encoder, Floats
 from nas.samplers.prior_scores import PriorScores
 from nas.samplers.surrogate import Terms, condition, fit_weights
@@ -25,7 +25,7 @@ from nas.search.screening import SCREENED, Screen
 from nas.search.settings import Settings
 from nas.space.files import find_space
 from nas.studies.records import StudyView
-from tests.search.fakes import FakeEvaluator, LimitedEvaluator, every_pick, level, make_space
+from tests.search.fakes import FakeEvaluator, LimitedEvaluator, all_indices, level, make_space
 
 MACRO = find_space("nasbench_macro")
 TARGET = parse_target("flops=1G")
@@ -59,11 +59,11 @@ def effects(seed: int) -> Floats:
 
 def sums(of: Floats) -> dict[Architecture, float]:
     """An accuracy for every network; of equal networks the first one's."""
-    picks = every_pick(MACRO)
-    levels = 0.8 + of[np.arange(8), picks].sum(axis=1)
+    indices = all_indices(MACRO)
+    levels = 0.8 + of[np.arange(8), indices].sum(axis=1)
     found: dict[Architecture, float] = {}
-    for row, accuracy in zip(picks, levels, strict=True):
-        found.setdefault(canonical(MACRO.from_picks(row.tolist())), float(np.clip(accuracy, 0, 1)))
+    for row, accuracy in zip(indices, levels, strict=True):
+        found.setdefault(canonical(MACRO.from_indices(row.tolist())), float(np.clip(accuracy, 0, 1)))
     return found
 
 
@@ -97,7 +97,7 @@ def test_verdicts_are_kept_and_not_asked_for_again(tmp_path: Path) -> None:
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'nas.db'}", study_name="demo")
     kept = study.user_attrs[SCREENED]
     assert [value for _, value in kept] == [pytest.approx(level(arch)) for arch in first.asked]
-    assert [make_space().from_picks(picks) for picks, _ in kept] == first.asked
+    assert [make_space().from_indices(indices) for indices, _ in kept] == first.asked
     assert len(set(map(canonical, first.asked))) == len(kept) == 12
     again = searched(tmp_path, Told("cheap", level), trials=4)
     assert again.asked == []
@@ -179,7 +179,7 @@ def test_the_last_few_may_all_fail(tmp_path: Path) -> None:
 
 
 def test_a_limited_evaluator_looks_at_what_it_knows() -> None:
-    known = tuple(canonical(MACRO.from_picks(row.tolist())) for row in MACRO.sample(np.random.default_rng(3), 40))
+    known = tuple(canonical(MACRO.from_indices(row.tolist())) for row in MACRO.sample(np.random.default_rng(3), 40))
     cheap = LimitedEvaluator(known=known)
     settings = Settings([TARGET], 6, epochs=1, objective="hard", band=0.0, pruner="none")
     view = search(MACRO, FakeEvaluator(), settings, COUNTED, screen=Screen(cheap, 20), storage="sqlite://")
@@ -214,29 +214,29 @@ def test_a_front_is_found_with_prior_scores_too() -> None:
     assert len(view.complete) == 8
 
 
-def picks_and_codes(count: int) -> tuple[Encoder, Picks]:
+def picks_and_codes(count: int) -> tuple[Encoder, ChoiceIndices]:
     encoder = Encoder(MACRO, COUNTED)
     return encoder, MACRO.sample(np.random.default_rng(0), count)
 
 
 def test_hints_are_those_of_the_verdicts_and_near_them_between() -> None:
     """Better on networks without a verdict than least squares over the options, which can tell sums over them."""
-    encoder, picks = picks_and_codes(200)
+    encoder, indices = picks_and_codes(200)
     true = sums(effects(3))
-    values = np.array([true[canonical(MACRO.from_picks(row.tolist()))] for row in picks])
-    prior_scores = PriorScores(encoder, picks[:120], values[:120])
-    guessed = prior_scores.predict(encoder.encode(picks))
-    columns = np.eye(3)[picks].reshape(200, -1)
+    values = np.array([true[canonical(MACRO.from_indices(row.tolist()))] for row in indices])
+    prior_scores = PriorScores(encoder, indices[:120], values[:120])
+    guessed = prior_scores.predict(encoder.encode(indices))
+    columns = np.eye(3)[indices].reshape(200, -1)
     line, *_ = np.linalg.lstsq(columns[:120], values[:120], rcond=None)
     plain = np.corrcoef(columns[120:] @ line, values[120:])[0, 1]
     assert np.corrcoef(guessed[120:], values[120:])[0, 1] > plain > 0.5
-    assert prior_scores.encode(picks).prior_scores[:, 0] == pytest.approx(guessed)
+    assert prior_scores.encode(indices).prior_scores[:, 0] == pytest.approx(guessed)
 
 
 def test_a_hint_is_a_linear_term_of_the_kernel() -> None:
-    encoder, picks = picks_and_codes(30)
-    prior_scores = PriorScores(encoder, picks, np.arange(30.0))
-    codes = prior_scores.encode(picks)
+    encoder, indices = picks_and_codes(30)
+    prior_scores = PriorScores(encoder, indices, np.arange(30.0))
+    codes = prior_scores.encode(indices)
     terms = Terms(encoder, codes, codes)
     assert terms.all()[-1] == pytest.approx(np.outer(codes.prior_scores[:, 0], codes.prior_scores[:, 0]))
     weights = np.random.default_rng(0).random(len(terms.all()))
@@ -246,12 +246,12 @@ def test_a_hint_is_a_linear_term_of_the_kernel() -> None:
 
 
 def test_the_model_heeds_a_hint_as_far_as_it_is_right() -> None:
-    encoder, picks = picks_and_codes(60)
+    encoder, indices = picks_and_codes(60)
     rng = np.random.default_rng(1)
     values = rng.normal(size=60)  # nothing but the hint tells of them
     for noise, share in ((0.01, 0.9), (10.0, 0.3)):
-        prior_scores = PriorScores(encoder, picks, values + noise * rng.normal(size=60))
-        codes = prior_scores.encode(picks)
+        prior_scores = PriorScores(encoder, indices, values + noise * rng.normal(size=60))
+        codes = prior_scores.encode(indices)
         weights = fit_weights(encoder, codes[:40], values[:40])
         mean, _ = condition(encoder, codes[:40], values[:40], weights).predict(codes[40:])
         found = np.corrcoef(mean, values[40:])[0, 1]

@@ -46,25 +46,25 @@ def combinations(draw: st.DrawFn) -> tuple[SearchSpace, tuple[int, ...]]:
 @given(combinations())
 @settings(deadline=None)
 def test_choice_indices_and_named_options_are_inverses(drawn: tuple[SearchSpace, tuple[int, ...]]) -> None:
-    space, picks = drawn
-    params = space.params(picks)
-    assert space.picks(params) == picks
-    assert space.architecture(params) == space.from_picks(picks)
+    space, indices = drawn
+    params = space.params(indices)
+    assert space.indices(params) == indices
+    assert space.architecture(params) == space.from_indices(indices)
     assert set(params) == {choice.name for choice in space.choices}
 
 
 @given(combinations())
 @settings(deadline=None)
 def test_named_options_are_read_from_text(drawn: tuple[SearchSpace, tuple[int, ...]]) -> None:
-    space, picks = drawn
-    assert space.picks({name: str(value) for name, value in space.params(picks).items()}) == picks
+    space, indices = drawn
+    assert space.indices({name: str(value) for name, value in space.params(indices).items()}) == indices
 
 
 @given(combinations())
 @settings(deadline=None)
 def test_a_chooser_decodes_the_architecture_of_its_options(drawn: tuple[SearchSpace, tuple[int, ...]]) -> None:
-    space, picks = drawn
-    params = space.params(picks)
+    space, indices = drawn
+    params = space.params(indices)
     asked: list[str] = []
 
     def choose(name: str, options: tuple[Value, ...]) -> Value:
@@ -79,10 +79,10 @@ def test_a_chooser_decodes_the_architecture_of_its_options(drawn: tuple[SearchSp
 @given(combinations())
 @settings(deadline=None, max_examples=25)
 def test_the_nearest_architecture_to_one_in_the_space_is_itself(drawn: tuple[SearchSpace, tuple[int, ...]]) -> None:
-    space, picks = drawn
-    arch = space.from_picks(picks)
+    space, indices = drawn
+    arch = space.from_indices(indices)
     for form in (arch, canonical(arch)):  # with the stages of the space, and with equal stages joined
-        assert canonical(space.from_picks(space.nearest(form))) == canonical(arch)
+        assert canonical(space.from_indices(space.nearest(form))) == canonical(arch)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(_SPACES)))
@@ -107,9 +107,9 @@ def test_sampling_reaches_every_option_about_equally() -> None:
 @given(combinations())
 @settings(deadline=None)
 def test_forms_are_the_parts_that_choice_indices_make(drawn: tuple[SearchSpace, tuple[int, ...]]) -> None:
-    space, picks = drawn
-    arch = space.from_picks(picks)
-    numbers = space.forms(np.array([picks], dtype=np.intp))[0]
+    space, indices = drawn
+    arch = space.from_indices(indices)
+    numbers = space.forms(np.array([indices], dtype=np.intp))[0]
     stem, *stages, head = (forms[i] for forms, i in zip(space.alternatives, numbers, strict=True))
     assert (stem, tuple(s for s in stages if s is not None), head) == (arch.stem, arch.stages, arch.head)
 
@@ -121,7 +121,7 @@ def test_every_combination_is_enumerated_once(tiny: SearchSpace) -> None:
 
 
 def test_the_networks_of_a_tiny_space_are_counted_as_in_a_full_list(tiny: SearchSpace) -> None:
-    networks = {canonical(tiny.from_picks(picks)) for picks in tiny.enumerate()}
+    networks = {canonical(tiny.from_indices(indices)) for indices in tiny.enumerate()}
     # At least one layer remains, so two of the three depths are equal.
     assert len(networks) == count_networks(tiny) == 2 * (2 * 2) * 2 * 2
 
@@ -143,7 +143,7 @@ def test_networks_are_counted_as_in_a_full_list(channels: list[int], data: st.Da
     ]
     stages[0]["operator"] = ["conv", "mbconv"]
     space = read_space(_TINY | {"stages": stages}, "tiny.yaml", "tiny")
-    assert count_networks(space) == len({canonical(space.from_picks(picks)) for picks in space.enumerate()})
+    assert count_networks(space) == len({canonical(space.from_indices(indices)) for indices in space.enumerate()})
 
 
 @pytest.mark.parametrize("name", ["efficientnet", "mnasnet"])
@@ -157,10 +157,10 @@ def test_a_fixed_choice_leaves_one_option(tiny: SearchSpace) -> None:
     fixed = tiny.fix({"one.operator": "mbconv e6", "stem.channels": 16})
     assert fixed.size == tiny.size // 4
     assert {choice.name for choice in fixed.choices} == {"one.layers", "two.operator", "head.channels"}
-    every = {fixed.from_picks(picks) for picks in fixed.enumerate()}
+    every = {fixed.from_indices(indices) for indices in fixed.enumerate()}
     assert every == {
         arch
-        for arch in (tiny.from_picks(picks) for picks in tiny.enumerate())
+        for arch in (tiny.from_indices(indices) for indices in tiny.enumerate())
         if arch.stem.channels == 16 and arch.stages[0].operator == "mbconv"
     }
     assert tiny.size == 48
@@ -215,15 +215,15 @@ def test_a_space_without_an_open_choice_is_rejected(tiny: SearchSpace) -> None:
 
 
 def test_a_space_takes_the_resolution_and_the_classes_of_a_target(tiny: SearchSpace) -> None:
-    arch = tiny.for_target(resolution=96, classes=7).from_picks([0] * len(tiny.all_choices))
+    arch = tiny.for_target(resolution=96, classes=7).from_indices([0] * len(tiny.all_choices))
     assert (arch.resolution, arch.classes) == (96, 7)
-    assert arch == tiny.from_picks([0] * len(tiny.all_choices)).adapted(resolution=96, classes=7)
+    assert arch == tiny.from_indices([0] * len(tiny.all_choices)).adapted(resolution=96, classes=7)
     assert tiny.for_target().net == tiny.net
 
 
 def test_the_nearest_architecture_has_the_closest_channels(tiny: SearchSpace) -> None:
     wanted = attrs.evolve(
-        tiny.from_picks([1, 1, 2, 1, 1]), stem=attrs.evolve(tiny.from_picks([1, 1, 2, 1, 1]).stem, channels=15)
+        tiny.from_indices([1, 1, 2, 1, 1]), stem=attrs.evolve(tiny.from_indices([1, 1, 2, 1, 1]).stem, channels=15)
     )
     assert tiny.nearest(wanted) == (1, 1, 2, 1, 1)
 
@@ -234,5 +234,5 @@ def test_an_architecture_with_too_many_layers_has_no_nearest(tiny: SearchSpace) 
 
 
 def test_choice_indices_in_any_kind_of_sequence_make_the_same_architecture(tiny: SearchSpace) -> None:
-    for picks in product(range(2), range(2), range(3), range(2), range(2)):
-        assert tiny.from_picks(np.array(picks)) == tiny.from_picks(list(picks)) == tiny.from_picks(picks)
+    for indices in product(range(2), range(2), range(3), range(2), range(2)):
+        assert tiny.from_indices(np.array(indices)) == tiny.from_indices(list(indices)) == tiny.from_indices(indices)

@@ -76,20 +76,20 @@ def inverse(name: str) -> Inverse:
 
 @cache
 def every_network(name: str) -> frozenset[Architecture]:
-    return frozenset(canonical(space(name).from_picks(picks)) for picks in space(name).enumerate())
+    return frozenset(canonical(space(name).from_indices(indices)) for indices in space(name).enumerate())
 
 
 def check(name: str, arch: Architecture) -> None:
-    picks = inverse(name).picks(arch)
-    assert picks is not None
-    assert len(picks) == len(space(name).all_choices)
-    assert canonical(space(name).from_picks(picks)) == canonical(arch)
+    indices = inverse(name).indices(arch)
+    assert indices is not None
+    assert len(indices) == len(space(name).all_choices)
+    assert canonical(space(name).from_indices(indices)) == canonical(arch)
 
 
 @pytest.mark.parametrize("name", [*_SPACES, "nasbench_macro"])
 def test_every_network_of_a_space_is_found(name: str) -> None:
-    for picks in space(name).enumerate():
-        check(name, space(name).from_picks(picks))
+    for indices in space(name).enumerate():
+        check(name, space(name).from_indices(indices))
     for arch in every_network(name):
         check(name, arch)
 
@@ -97,8 +97,8 @@ def test_every_network_of_a_space_is_found(name: str) -> None:
 @st.composite
 def from_shipped_spaces(draw: st.DrawFn) -> tuple[str, Architecture]:
     name = draw(st.sampled_from(space_names()))
-    picks = tuple(draw(st.integers(0, len(choice.values) - 1)) for choice in space(name).all_choices)
-    return name, space(name).from_picks(picks)
+    indices = tuple(draw(st.integers(0, len(choice.values) - 1)) for choice in space(name).all_choices)
+    return name, space(name).from_indices(indices)
 
 
 @given(from_shipped_spaces(), st.booleans())
@@ -119,7 +119,7 @@ def recombined(draw: st.DrawFn) -> tuple[str, Architecture]:
     if draw(st.booleans()):
         kernel, layers, skip = draw(st.sampled_from([3, 5])), draw(st.integers(1, 3)), draw(st.sampled_from(SKIPS))
         stages[0] = attrs.evolve(stages[0], kernel=kernel, layers=layers, skip=skip)
-    made = space(name).from_picks([len(choice.values) - 1 for choice in space(name).all_choices])
+    made = space(name).from_indices([len(choice.values) - 1 for choice in space(name).all_choices])
     return name, attrs.evolve(made, stages=tuple(stages))
 
 
@@ -127,7 +127,7 @@ def recombined(draw: st.DrawFn) -> tuple[str, Architecture]:
 def arbitrary(draw: st.DrawFn) -> tuple[str, Architecture]:
     """Draw a network of arbitrary stages with the stem, head and settings of a space."""
     name = draw(st.sampled_from(sorted(_SPACES)))
-    made = space(name).from_picks([len(choice.values) - 1 for choice in space(name).all_choices])
+    made = space(name).from_indices([len(choice.values) - 1 for choice in space(name).all_choices])
     return name, attrs.evolve(made, stages=draw(architectures()).stages)
 
 
@@ -138,48 +138,48 @@ def test_a_network_is_found_exactly_if_the_full_list_contains_it(drawn: tuple[st
     if canonical(arch) in every_network(name):
         check(name, arch)
     else:
-        assert inverse(name).picks(arch) is None
+        assert inverse(name).indices(arch) is None
 
 
 @pytest.mark.parametrize("name", _ALTERED)
 def test_the_settings_of_a_network_must_be_those_of_the_space(name: str) -> None:
     arch = next(iter(sorted(every_network("absent"), key=repr)))
     check("absent", arch)
-    assert inverse("absent").picks(attrs.evolve(arch, **{name: _ALTERED[name]})) is None
+    assert inverse("absent").indices(attrs.evolve(arch, **{name: _ALTERED[name]})) is None
 
 
 def test_the_stem_and_the_head_must_be_those_of_the_space() -> None:
-    arch = space("coinciding").from_picks([0] * len(space("coinciding").all_choices))
+    arch = space("coinciding").from_indices([0] * len(space("coinciding").all_choices))
     check("coinciding", arch)
     for end in ("stem", "head"):
         other = attrs.evolve(getattr(arch, end), channels=999)
-        assert inverse("coinciding").picks(attrs.evolve(arch, **{end: other})) is None
+        assert inverse("coinciding").indices(attrs.evolve(arch, **{end: other})) is None
 
 
 def test_the_space_for_another_target_finds_networks_of_that_target() -> None:
     other = Inverse(space("absent").for_target(resolution=64, classes=3))
-    arch = space("absent").from_picks([1] * len(space("absent").all_choices))
-    assert other.picks(arch) is None
-    assert other.picks(arch.adapted(resolution=64, classes=3)) == inverse("absent").picks(arch)
+    arch = space("absent").from_indices([1] * len(space("absent").all_choices))
+    assert other.indices(arch) is None
+    assert other.indices(arch.adapted(resolution=64, classes=3)) == inverse("absent").indices(arch)
 
 
 def test_only_networks_with_the_fixed_options_are_found() -> None:
     fixed = space("absent").fix({"stage3.kernel": 5})
-    found = {arch for arch in every_network("absent") if Inverse(fixed).picks(arch)}
-    assert found == {canonical(fixed.from_picks(picks)) for picks in fixed.enumerate()}
+    found = {arch for arch in every_network("absent") if Inverse(fixed).indices(arch)}
+    assert found == {canonical(fixed.from_indices(indices)) for indices in fixed.enumerate()}
     assert len(found) < len(every_network("absent"))
 
 
 @pytest.mark.parametrize("name", [*_SPACES, *space_names()])
 def test_the_same_options_are_found_in_any_order_of_calls(name: str) -> None:
-    archs = [space(name).from_picks(row) for row in space(name).sample(np.random.default_rng(0), 50).tolist()]
+    archs = [space(name).from_indices(row) for row in space(name).sample(np.random.default_rng(0), 50).tolist()]
     again = Inverse(space(name))
-    backwards = [again.picks(arch) for arch in reversed(archs)]
-    assert [inverse(name).picks(arch) for arch in archs] == backwards[::-1]
-    assert backwards == [Inverse(space(name)).picks(canonical(arch)) for arch in reversed(archs)]
+    backwards = [again.indices(arch) for arch in reversed(archs)]
+    assert [inverse(name).indices(arch) for arch in archs] == backwards[::-1]
+    assert backwards == [Inverse(space(name)).indices(canonical(arch)) for arch in reversed(archs)]
 
 
 def test_published_networks_are_found_in_the_spaces_that_contain_them() -> None:
     b0 = preset("efficientnet-b0")
-    assert inverse("efficientnet").picks(b0) == space("efficientnet").nearest(b0)
-    assert inverse("mnasnet").picks(preset("mnasnet-a1")) is None
+    assert inverse("efficientnet").indices(b0) == space("efficientnet").nearest(b0)
+    assert inverse("mnasnet").indices(preset("mnasnet-a1")) is None

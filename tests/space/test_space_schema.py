@@ -349,9 +349,9 @@ def paths(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 def check_space(space: SearchSpace) -> None:
     """Require that random combinations of an accepted space make architectures."""
-    for picks in space.sample(np.random.default_rng(0), 3):
-        arch = space.from_picks(picks)
-        assert space.architecture(space.params(picks)) == arch
+    for indices in space.sample(np.random.default_rng(0), 3):
+        arch = space.from_indices(indices)
+        assert space.architecture(space.params(indices)) == arch
         assert next(walk(arch)).name == "stem"
 
 

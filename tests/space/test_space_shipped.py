@@ -63,9 +63,9 @@ def test_four_spaces_are_shipped_and_load_by_their_names() -> None:
 
 
 def test_all_costs_of_nasbench_macro_equal_the_published_costs(macro: SearchSpace, table: dict[str, list[Any]]) -> None:
-    picks = np.array([[int(digit) for digit in code] for code in table["arch"]], dtype=np.intp)
-    assert picks.shape == (6561, 8)
-    counted = chain_costs(chain_of(macro), macro.forms(picks))
+    indices = np.array([[int(digit) for digit in code] for code in table["arch"]], dtype=np.intp)
+    assert indices.shape == (6561, 8)
+    counted = chain_costs(chain_of(macro), macro.forms(indices))
     np.testing.assert_array_equal(counted[:, 0], table["flops"])
     np.testing.assert_array_equal(counted[:, 1], table["params"])
 
@@ -74,13 +74,13 @@ def test_the_cost_of_each_nasbench_macro_network_equals_the_published_cost(
     macro: SearchSpace, table: dict[str, list[Any]]
 ) -> None:
     for code, flops, params in zip(*table.values(), strict=True):
-        counted = cost(macro.from_picks([int(digit) for digit in code]))
+        counted = cost(macro.from_indices([int(digit) for digit in code]))
         assert (counted.macs, counted.params) == (flops, params), code
 
 
 def test_nasbench_macro_holds_3969_networks(macro: SearchSpace) -> None:
     assert macro.size == 6561
-    assert len({canonical(macro.from_picks(picks)) for picks in macro.enumerate()}) == 3969
+    assert len({canonical(macro.from_indices(indices)) for indices in macro.enumerate()}) == 3969
     assert count_networks(macro) == 3969
 
 
@@ -95,12 +95,12 @@ def test_the_cost_range_of_nasbench_macro_equals_that_of_a_full_list(macro: Sear
 @pytest.mark.parametrize("name", ["efficientnet", "mnasnet", "mobilenetv3", "nasbench_macro"])
 def test_costs_of_parts_add_up_to_costs_of_networks(name: str) -> None:
     space = find_space(name)
-    picks = space.sample(np.random.default_rng(0), 200)
-    archs = [space.from_picks(row) for row in picks]
+    indices = space.sample(np.random.default_rng(0), 200)
+    archs = [space.from_indices(row) for row in indices]
     chain = chain_of(space)
     costs = [cost(arch) for arch in archs]
     expected = [attrs.astuple(c) for c in costs]
-    assert chain_costs(chain, space.forms(picks)).tolist() == [list(row) for row in expected]
+    assert chain_costs(chain, space.forms(indices)).tolist() == [list(row) for row in expected]
     for i, figure in enumerate(("macs", "params")):
         least, most = COUNTED[figure].span(chain)
         assert all(least <= row[i] <= most for row in expected)
@@ -145,7 +145,7 @@ def test_the_published_mnasnets_are_outside_the_space_in_one_stage(
     mnasnet: SearchSpace, name: str, different_field: str
 ) -> None:
     arch = preset(name)
-    near = mnasnet.from_picks(mnasnet.nearest(arch))
+    near = mnasnet.from_indices(mnasnet.nearest(arch))
     stages = [stage for part in mnasnet.parts[1:-1] for stage in [set(part.forms)]]
     outside = [
         i for i, (stage, forms) in enumerate(zip(arch.stages, stages, strict=True)) if not _is_form(stage, forms)
@@ -164,7 +164,7 @@ def _is_form(stage: Stage, forms: set[Any]) -> bool:
 def test_efficientnet_b0_is_in_its_space() -> None:
     space = find_space("efficientnet")
     b0 = preset("efficientnet-b0")
-    assert space.from_picks(space.nearest(b0)) == b0
+    assert space.from_indices(space.nearest(b0)) == b0
     assert space.baselines == ("efficientnet-b0",)
 
 
@@ -194,7 +194,7 @@ def test_the_units_of_once_for_all_are_those_of_mobilenetv3(once_for_all: Search
 
 def test_mobilenetv3_is_outside_the_space_only_in_its_third_unit(once_for_all: SearchSpace) -> None:
     large = preset("mobilenetv3-large")
-    near = canonical(once_for_all.from_picks(once_for_all.nearest(large)))
+    near = canonical(once_for_all.from_indices(once_for_all.nearest(large)))
     assert near.stages[:4] == large.stages[:4]
     assert near.stages[-2:] == large.stages[-2:]
     assert [stage.expansion for stage in near.stages[4:-2]] == [6, 3]

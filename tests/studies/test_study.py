@@ -33,7 +33,7 @@ from nas.studies.tables import backend
 from nas.studies.urls import mask, without_password
 from tests.search.fakes import make_space
 
-ARCH = format_text(make_space().from_picks([0] * 7))
+ARCH = format_text(make_space().from_indices([0] * 7))
 MADE_WITH = {
     "space": "tiny",
     "targets": ["flops=1M"],

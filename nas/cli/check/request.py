@@ -108,7 +108,7 @@ def _networks(space: "SearchSpace", options: Mapping[str, Any], known: "Evaluato
     band = make_cost_range(space, targets, limits(targets, band=BAND, objective="soft")) if targets else None
     pool = None if known is None else find_pool(space, known)
     drawn = draw(space, options["networks"], options["seed"], band, pool)
-    archs = [canonical(space.from_picks(picks.tolist())) for picks in drawn]
+    archs = [canonical(space.from_indices(indices.tolist())) for indices in drawn]
     if len(archs) < FEWEST:
         raise SpaceError(
             f"a check needs {FEWEST} networks, and {len(archs)} were found",

@@ -23,7 +23,7 @@ def member_row(scaled: "Scaled", latency: "Cost | None" = None) -> dict[str, Any
     from nas.cost.analytic import cost
 
     counted, base = cost(scaled.arch), cost(scaled.base)
-    asked, got = scaled.asked, scaled.realised
+    asked, got = scaled.asked, scaled.realized
     return {
         "name": scaled.name,
         "phi": scaled.phi,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
-from nas.data.augment import normalise
+from nas.data.augment import normalize
 from nas.data.base import ImageData, Images
 from nas.data.share import share
 from nas.errors import EvaluationError, NasError
@@ -209,14 +209,14 @@ class SupernetEvaluator:
 
     def _model(self, shared: SharedWeights, arch: Architecture) -> nn.Module:
         """Return the model of a network with its slices of the weights and its own batch-norm statistics."""
-        picks = self._inverse.picks(canonical(arch))
-        if picks is None:
+        indices = self._inverse.indices(canonical(arch))
+        if indices is None:
             raise EvaluationError(
                 f"the architecture is not in space {self.space.name}, for which the supernet was trained",
                 "use an architecture of this space, with the same resolution and number of classes",
             )
         adapted = without_regularization(arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes))
-        model = shared.model(adapted, picks)
+        model = shared.model(adapted, indices)
         calibrate(model, [images for images, _ in self._calibration])
         return model
 
@@ -232,7 +232,7 @@ class SupernetEvaluator:
         """Return normalized images that are spread evenly over a split, in batches of about the given size."""
         count = min(most, len(split))
         chosen = torch.arange(count) * len(split) // count
-        images = normalise(split.images[chosen], self.data.mean, self.data.std)
+        images = normalize(split.images[chosen], self.data.mean, self.data.std)
         images = images.to(self.device, memory_format=torch.channels_last)
         pieces = -(-count // size)
         labels = split.labels[chosen].to(self.device)

@@ -25,14 +25,14 @@ def smallest_and_largest(space: SearchSpace) -> tuple[tuple[int, ...], tuple[int
 
 def _extreme(space: SearchSpace, sign: int) -> tuple[int, ...]:
     """Return the choice indices of the largest network for sign 1, and of the smallest for sign -1."""
-    net, picks = common_settings(space), list[int]()
+    net, indices = common_settings(space), list[int]()
     shape = Shape(net.in_channels, net.resolution, net.resolution)
     for part in space.parts:
-        sizes = {one: _size(part.part(one), shape, net.classes) for one in part.picks()}
+        sizes = {one: _size(part.part(one), shape, net.classes) for one in part.indices()}
         chosen = max(sizes, key=lambda one: sign * sizes[one][0])
-        picks += chosen
+        indices += chosen
         shape = sizes[chosen][1]
-    return tuple(picks)
+    return tuple(indices)
 
 
 def _size(form: Part | None, shape: Shape, classes: int) -> tuple[int, Shape]:

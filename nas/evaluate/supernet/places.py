@@ -20,7 +20,7 @@ from nas.arch.layers import Node, Shape, stage_layers, walk_part
 from nas.arch.spec import Architecture, ConvStem, Part, PoolHead, Stage
 from nas.space.decode import SearchSpace
 
-Picks = Sequence[int]
+ChoiceIndices = Sequence[int]
 # A place and the name of a node there.
 Key = tuple[str, str]
 
@@ -43,20 +43,20 @@ class Places:
     space: SearchSpace
     own: tuple[str, ...]
 
-    def of_network(self, picks: Picks) -> tuple[str, ...]:
+    def of_network(self, indices: ChoiceIndices) -> tuple[str, ...]:
         """Return the place of each layer of a network, from the stem to the head.
 
         Args:
-            picks: Choice indices of the network.
+            indices: Choice indices of the network.
         """
-        return tuple(place for part, form in self._chosen_forms(picks) for place, _ in self._layers(part, form))
+        return tuple(place for part, form in self._chosen_forms(indices) for place, _ in self._layers(part, form))
 
-    def _chosen_forms(self, picks: Picks) -> Iterator[tuple[str, Part | None]]:
+    def _chosen_forms(self, indices: ChoiceIndices) -> Iterator[tuple[str, Part | None]]:
         """Yield the name of each part of the space and the form that the choice indices give it."""
         start = 0
         for part in self.space.parts:
             end = start + len(part.choices)
-            yield part.name, part.part(tuple(picks[start:end]))
+            yield part.name, part.part(tuple(indices[start:end]))
             start = end
 
     def _layers(self, name: str, form: Part | None) -> Iterator[tuple[str, Part]]:
@@ -150,7 +150,7 @@ def space_digest(space: SearchSpace) -> str:
         [
             part.name,
             [[c.name, list(c.values)] for c in part.choices],
-            [repr(part.part(picks)) for picks in part.picks()],
+            [repr(part.part(indices)) for indices in part.indices()],
         ]
         for part in space.parts
     ]

@@ -124,8 +124,8 @@ class SupernetTrainingRun:
             labels: Labels `(B,)`.
         """
         target, smoothing = labels, self.recipe.training.label_smoothing
-        for picks in paths:
-            logits = self.weights.forward(picks, images)
+        for indices in paths:
+            logits = self.weights.forward(indices, images)
             loss = functional.cross_entropy(logits, target, label_smoothing=smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
             yield loss.detach()

@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from nas.arch.layers import walk
 from nas.arch.spec import Architecture
-from nas.evaluate.supernet.places import Key, Picks, Places, common_settings
+from nas.evaluate.supernet.places import ChoiceIndices, Key, Places, common_settings
 from nas.models.blocks import Classifier, ConvNorm
 from nas.models.build import MODULES, Setting, build_model
 
@@ -46,55 +46,57 @@ class SharedWeights:
     tensors: Mapping[WeightName, Tensor]
     _structures: dict[tuple[int, ...], NetworkStructure] = field(factory=dict, init=False, repr=False)
 
-    def forward(self, picks: Picks, images: Tensor) -> Tensor:
+    def forward(self, indices: ChoiceIndices, images: Tensor) -> Tensor:
         """Return the logits `(N, classes)` of one network, with batch normalization by the batch's own statistics.
 
         Gradients flow back into the shared weights.
 
         Args:
-            picks: Choice indices of the network.
+            indices: Choice indices of the network.
             images: Normalized images `(N, 3, H, W)`.
         """
-        structure = self._structure(tuple(picks))
+        structure = self._structure(tuple(indices))
         weights = {name: cut(self.tensors[key], shape) for name, (key, shape) in structure.slices.items()}
         logits: Tensor = functional_call(structure.model, weights, (images,))
         return logits
 
-    def _structure(self, picks: tuple[int, ...]) -> NetworkStructure:
-        if picks not in self._structures:
+    def _structure(self, indices: tuple[int, ...]) -> NetworkStructure:
+        if indices not in self._structures:
             if len(self._structures) >= CACHED_NETWORKS:
                 self._structures.pop(next(iter(self._structures)))
-            arch = without_regularization(self.places.space.from_picks(picks))
+            arch = without_regularization(self.places.space.from_indices(indices))
             with torch.device("meta"):
                 model = build_model(arch)
             # Networks that share weights have different statistics, so running statistics would fit none of them.
             for norm in batch_norms(model):
                 norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
                 norm.num_batches_tracked = None
-            self._structures[picks] = NetworkStructure(model, self.slices(arch, picks, model))
-        return self._structures[picks]
+            self._structures[indices] = NetworkStructure(model, self.slices(arch, indices, model))
+        return self._structures[indices]
 
-    def slices(self, arch: Architecture, picks: Picks, model: nn.Module) -> dict[str, tuple[WeightName, torch.Size]]:
+    def slices(
+        self, arch: Architecture, indices: ChoiceIndices, model: nn.Module
+    ) -> dict[str, tuple[WeightName, torch.Size]]:
         """Return for each parameter of a model the name of the shared weight and the shape of its slice.
 
         Args:
             arch: Architecture of the network, in canonical form or not: its layers have the same order.
-            picks: Choice indices of the network.
+            indices: Choice indices of the network.
             model: Model of the architecture.
         """
-        places = dict(zip((placed.name for placed in walk(arch)), self.places.of_network(picks), strict=True))
+        places = dict(zip((placed.name for placed in walk(arch)), self.places.of_network(indices), strict=True))
         return {name: (_weight_name(name, places), parameter.shape) for name, parameter in model.named_parameters()}
 
-    def model(self, arch: Architecture, picks: Picks) -> nn.Module:
+    def model(self, arch: Architecture, indices: ChoiceIndices) -> nn.Module:
         """Return a separate model with copies of a network's weights; its batch-norm statistics are not set.
 
         Args:
             arch: Architecture of the network; see `slices`.
-            picks: Choice indices of the network.
+            indices: Choice indices of the network.
         """
         with torch.device("meta"):
             model = build_model(arch)
-        slices = self.slices(arch, picks, model)
+        slices = self.slices(arch, indices, model)
         device = next(iter(self.tensors.values())).device
         model.to_empty(device=device)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -35,26 +35,26 @@ def read_architectures(frame: pd.DataFrame, columns: Columns, space: SearchSpace
         archs = [_parse_cell(place, columns.arch, cell, inverse) for place, cell in frame[columns.arch].items()]
     else:
         only = np.zeros(len(frame), dtype=np.intp)
-        picks = [_picks(frame[c.name], c) if c.name in columns.choices else only for c in space.all_choices]
-        archs = [space.from_picks(row) for row in np.stack(picks, axis=1).tolist()]
+        indices = [_indices(frame[c.name], c) if c.name in columns.choices else only for c in space.all_choices]
+        archs = [space.from_indices(row) for row in np.stack(indices, axis=1).tolist()]
     return [canonical_by_runs(arch) for arch in archs]
 
 
-def _picks(column: "pd.Series[Any]", choice: Choice) -> NDArray[np.intp]:
+def _indices(column: "pd.Series[Any]", choice: Choice) -> NDArray[np.intp]:
     """Return the option number of each row of a choice's column."""
     numbers = {_option_key(option): i for i, option in reversed(list(enumerate(choice.values)))}
     # Large tables repeat few different cells, so each of them is looked up once.
     codes, cells = pd.factorize(column.astype(str))
     # Empty cells have the code -1, which selects the last entry.
     options = [*(numbers.get(_option_key(cell), -1) for cell in cells), -1]
-    picks: NDArray[np.intp] = np.array(options, dtype=np.intp)[codes]
-    if (picks < 0).any():
-        row = int(np.argmax(picks < 0))
+    indices: NDArray[np.intp] = np.array(options, dtype=np.intp)[codes]
+    if (indices < 0).any():
+        row = int(np.argmax(indices < 0))
         raise DataError(
             f"{column.index[row]}: {choice.name} is {reprlib.repr(column.iloc[row])}, which is not one of its options",
             f"its options are {', '.join(map(str, choice.values))}",
         )
-    return picks
+    return indices
 
 
 def _option_key(value: object) -> str | float:
@@ -82,13 +82,13 @@ def _parse_cell(place: object, column: str, cell: object, inverse: Inverse) -> A
     where = f"{place}: {column} is {_short(text)}"
     try:
         if re.fullmatch("[0-9]+", text):
-            return space.from_picks(_parse_digits(text, space))
+            return space.from_indices(_parse_digits(text, space))
         arch = (parse_json if text.startswith("{") else parse_text)(text)
     except ArchitectureError as error:
         raise DataError(f"{where}; {error.problem}", _FORMS) from None
     except DataError as error:
         raise DataError(f"{where}; {error.problem}", error.remedy) from None
-    if inverse.picks(arch) is None:
+    if inverse.indices(arch) is None:
         raise DataError(f"{where}; it is not in space {space.name}", _remedy(arch, space))
     return arch
 
@@ -108,14 +108,14 @@ def _parse_digits(text: str, space: SearchSpace) -> list[int]:
             "save the column as text so that leading zeros are kept, or give each choice a column",
         )
     digits = iter(text)
-    picks = [int(next(digits)) if len(choice.values) > 1 else 0 for choice in space.all_choices]
-    for choice, pick in zip(space.all_choices, picks, strict=True):
+    indices = [int(next(digits)) if len(choice.values) > 1 else 0 for choice in space.all_choices]
+    for choice, pick in zip(space.all_choices, indices, strict=True):
         if pick >= len(choice.values):
             raise DataError(
                 f"{choice.name} has no option {pick}",
                 f"its options are {', '.join(f'{i} ({value})' for i, value in enumerate(choice.values))}",
             )
-    return picks
+    return indices
 
 
 def _remedy(arch: Architecture, space: SearchSpace) -> str:

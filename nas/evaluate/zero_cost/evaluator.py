@@ -114,8 +114,8 @@ class ZeroCostEvaluator:
     @cached_property
     def references(self) -> tuple[Architecture, ...]:
         """Return the random architectures, in canonical form."""
-        picks = self.space.sample(np.random.default_rng(self.seed), self.sample)
-        return tuple(canonical(self.space.from_picks(row)) for row in picks)
+        indices = self.space.sample(np.random.default_rng(self.seed), self.sample)
+        return tuple(canonical(self.space.from_indices(row)) for row in indices)
 
     @cached_property
     def scale(self) -> ScoreScale:

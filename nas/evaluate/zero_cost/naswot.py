@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from nas.arch.spec import Architecture
-from nas.data.augment import normalise
+from nas.data.augment import normalize
 from nas.data.base import ImageData
 from nas.data.share import share
 from nas.errors import EvaluationError, NasError
@@ -74,7 +74,7 @@ class Naswot:
         images = self.data.train.images
         order = torch.randperm(len(images), generator=Generator().manual_seed(self.seed))
         chosen = images[_first_distinct(images, order.tolist(), self.images)].to(self.device)
-        return normalise(chosen, self.data.mean, self.data.std).contiguous(memory_format=torch.channels_last)
+        return normalize(chosen, self.data.mean, self.data.std).contiguous(memory_format=torch.channels_last)
 
     def check(self, arch: Architecture) -> None:
         """Check that the architecture takes color images; see `ImageScorer`.
