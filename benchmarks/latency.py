@@ -36,7 +36,7 @@ from nas.data.load import load_images
 from nas.device.client import connect
 from nas.device.machine import this_machine
 from nas.device.quantize import quantize
-from nas.device.session import make_runner, open_session
+from nas.device.session import load_network, open_session
 from nas.device.spec import Device, parse_address
 from nas.device.timing import Aim, time_in_turn
 from nas.graph.build import build_graph
@@ -90,7 +90,7 @@ def graphs(_arguments: argparse.Namespace) -> dict[str, Any]:
         for name in ("efficientnet-b0", "mnasnet-a1", "efficientnet-lite0"):
             other, _ = exported(preset(name), Path(folder))
             own = build_graph(whole(preset(name)))
-            turns = time_in_turn(make_runner(other, ONE), [make_runner(own, ONE)], LONG)
+            turns = time_in_turn(load_network(other, ONE), [load_network(own, ONE)], LONG)
             found[name] = {"own_over_exported": turns.timings[0].ratio, "spread": turns.timings[0].spread}
     return found
 
@@ -109,8 +109,8 @@ def candidates(_arguments: argparse.Namespace) -> dict[str, Any]:
             meter.measure([whole(arch)], aim)
             own = time.perf_counter() - start
             start = time.perf_counter()
-            runner = make_runner(exported(arch, Path(folder))[0], ONE)
-            time_in_turn(make_runner(build_graph(whole(preset("mnasnet-small"))), ONE), [runner], aim)
+            runner = load_network(exported(arch, Path(folder))[0], ONE)
+            time_in_turn(load_network(build_graph(whole(preset("mnasnet-small"))), ONE), [runner], aim)
             rows.append((own, time.perf_counter() - start))
     ratios = [other / own for own, other in rows]
     return {
@@ -188,7 +188,7 @@ def quantized(name: str, epochs: int = 5) -> dict[str, float]:
     batches = [image[None] for image in floats(data, data.train.images[:200])]
     accuracies = [accuracy(graph, data) for graph in (fp32, quantize(fp32, batches))]
     large = build_graph(whole(preset(name)))
-    turns = time_in_turn(make_runner(large, ONE), [make_runner(quantize(large), ONE)], LONG)
+    turns = time_in_turn(load_network(large, ONE), [load_network(quantize(large), ONE)], LONG)
     return {
         "accuracy_fp32": accuracies[0],
         "accuracy_int8": accuracies[1],

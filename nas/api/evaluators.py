@@ -108,8 +108,8 @@ def check_options(text: str, given: frozenset[str]) -> None:
         if unused:
             fit, own = _either(using), "+".join(_word(*part) for part in parts)
             raise NasError(
-                f"only --evaluator {fit} heeds {', '.join(unused)}, and the evaluator is {own}",
-                f"leave out what it does not heed, or choose --evaluator {fit}",
+                f"only --evaluator {fit} uses {', '.join(unused)}, and the evaluator is {own}",
+                f"leave out what it does not use, or choose --evaluator {fit}",
             )
 
 

@@ -332,7 +332,7 @@ def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: E
     else:
         evaluator = make_function_evaluator(request.evaluator)
     if costly.startswith(ZERO_COST):
-        say(f"{costly}: what is called accuracy is a standing among random networks, 0 to 1")
+        say(f"{costly}: what is called accuracy is a score relative to random networks, from 0 to 1")
     return plan(space, evaluator, settings, COUNTED, request.study, screen)
 
 

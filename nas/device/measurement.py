@@ -7,7 +7,7 @@ from attrs import frozen
 from nas.device.machine import check_device
 from nas.device.quantize import quantize
 from nas.device.reference import REFERENCE
-from nas.device.session import Runner, bind_cores, make_runner
+from nas.device.session import TimedNetwork, bind_cores, load_network
 from nas.device.spec import Device
 from nas.device.timing import Aim, Turns, time_in_turn
 from nas.errors import DeviceError
@@ -56,9 +56,9 @@ def _check_limit(what: str, value: int, limit: int) -> None:
         )
 
 
-def _runner(fragment: Fragment, device: Device) -> Runner:
+def _load(fragment: Fragment, device: Device) -> TimedNetwork:
     model = build_graph(fragment, batch=device.batch)
-    return make_runner(quantize(model) if device.precision == "int8" else model, device)
+    return load_network(quantize(model) if device.precision == "int8" else model, device)
 
 
 def measure(fragments: Sequence[Fragment], device: Device, aim: Aim) -> Turns:
@@ -71,5 +71,5 @@ def measure(fragments: Sequence[Fragment], device: Device, aim: Aim) -> Turns:
     for fragment in fragments:
         check_fragment(fragment, device.batch)
     bind_cores(device)  # Before any session: threads inherit the cores of the process that starts them.
-    runners = [_runner(fragment, device) for fragment in (REFERENCE, *fragments)]
-    return time_in_turn(runners[0], runners[1:], aim)
+    networks = [_load(fragment, device) for fragment in (REFERENCE, *fragments)]
+    return time_in_turn(networks[0], networks[1:], aim)

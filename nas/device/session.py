@@ -85,7 +85,7 @@ def _first_line(error: Exception) -> str:
 
 
 @frozen
-class Runner:
+class TimedNetwork:
     """Run one network repeatedly on one random batch; inputs and outputs stay in the device's memory.
 
     Attributes:
@@ -104,8 +104,8 @@ class Runner:
         return time.perf_counter() - begun
 
 
-def make_runner(model: onnx.ModelProto, device: Device) -> Runner:
-    """Return a runner of a network on a random batch `(batch, C, H, W)`.
+def load_network(model: onnx.ModelProto, device: Device) -> TimedNetwork:
+    """Return a network that is loaded and bound to a random batch `(batch, C, H, W)`.
 
     Raises:
         DeviceError: See `open_session`.
@@ -121,4 +121,4 @@ def make_runner(model: onnx.ModelProto, device: Device) -> Runner:
     binding.bind_output(OUTPUT, memory)
     session.run_with_iobinding(binding)
     binding.bind_ortvalue_output(OUTPUT, binding.get_outputs()[0])
-    return Runner(session, binding)
+    return TimedNetwork(session, binding)

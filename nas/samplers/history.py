@@ -31,7 +31,7 @@ class TrialHistory:
     _complete_curves: list[Sequence[float]] = field(factory=list, init=False)
 
     @_indices.default
-    def _no_picks(self) -> ChoiceIndices:
+    def _no_indices(self) -> ChoiceIndices:
         return np.zeros((0, len(self.space.all_choices)), dtype=np.intp)
 
     def add(self, trial: FrozenTrial) -> None:

@@ -41,7 +41,7 @@ class SurrogateSampler(BaseSampler):
     def __init__(self, space: SearchSpace, settings: Settings, costs: CostModels = NO_COSTS) -> None:
         self.space = space
         own = evolve(settings, sampler=SURROGATE)
-        self._proposer = make_sampler(check(space, own), own, costs)
+        self._sampler = make_sampler(check(space, own), own, costs)
         self._random = RandomSampler(seed=settings.seed)
         self._lock = Lock()
 
@@ -67,8 +67,8 @@ class SurrogateSampler(BaseSampler):
         with self._lock:
             others = [self._completed(each) for each in study.get_trials(deepcopy=False) if each.number != trial.number]
             whole = [each for each in others if self._is_new(each)]
-            self._proposer.learn(whole, [self.space.architecture(self._own(each)) for each in whole])
-            proposal = self._proposer.suggest(trial.number)
+            self._sampler.learn(whole, [self.space.architecture(self._own(each)) for each in whole])
+            proposal = self._sampler.suggest(trial.number)
             if proposal is None:
                 raise StudyError(
                     "no new architecture was found in the cost range", "end the study, or give a smaller band"
@@ -100,7 +100,7 @@ class SurrogateSampler(BaseSampler):
         return completed
 
     def _is_new(self, trial: FrozenTrial) -> bool:
-        return len(self._own(trial)) == len(self.space.choices) and not self._proposer.knows(trial)
+        return len(self._own(trial)) == len(self.space.choices) and not self._sampler.knows(trial)
 
     def _own(self, trial: FrozenTrial) -> dict[str, Any]:
         names = {choice.name for choice in self.space.choices}

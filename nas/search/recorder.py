@@ -109,7 +109,7 @@ class TrialRecorder:
             trial.intermediate_values[len(accuracies)] = self.score_of(running, accuracies[-1])
         kept: dict[str, Any] = {"accuracy_by_epoch": list(accuracies), "seconds": outcome.seconds}
         kept["environment"] = dict(outcome.environment)
-        kept |= {"remarks": dict(outcome.remarks)} if outcome.remarks else {}
+        kept |= {"remarks": dict(outcome.metadata)} if outcome.metadata else {}
         kept |= {"reason": outcome.reason} if outcome.reason else {}
         for name, value in kept.items():
             trial.set_user_attr(name, value)

@@ -150,7 +150,7 @@ class SearchSpace:
     >>> from nas.space.files import find_space
     >>> space = find_space("nasbench_macro")
     >>> indices = space.sample(np.random.default_rng(0), 1)[0]
-    >>> arch = space.from_picks(indices)
+    >>> arch = space.from_indices(indices)
     >>> space.architecture(space.params(indices)) == arch
     True
     """

@@ -81,14 +81,14 @@ class Inverse:
         key = (part, channels)
         if key not in self._known_words:
             words: dict[int, dict[Word, ChoiceIndices]] = defaultdict(dict)
-            for form, indices in _first_picks(part).items():
+            for form, indices in _first_indices(part).items():
                 word = tuple(letter for letter, _ in _letters((form,), channels))
                 words[len(word)].setdefault(word, indices)
             self._known_words[key] = dict(words)
         return self._known_words[key]
 
 
-def _first_picks(part: SpacePart) -> dict[Part | None, ChoiceIndices]:
+def _first_indices(part: SpacePart) -> dict[Part | None, ChoiceIndices]:
     """Return the distinct forms of a part, each with the first choice indices that make it."""
     first: dict[Part | None, ChoiceIndices] = {}
     for indices in part.indices():

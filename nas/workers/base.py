@@ -57,7 +57,7 @@ class Outcome:
     seconds: float
     environment: Mapping[str, Any] = field(factory=dict)
     reason: str = ""
-    remarks: Mapping[str, Any] = field(factory=dict)
+    metadata: Mapping[str, Any] = field(factory=dict)
     ended: bool = True
     lost: bool = False
 
@@ -129,7 +129,7 @@ def outcomes(call: Call) -> Generator[Outcome, None, None]:
         if not outcome.accuracies:
             reason = "the evaluator gave no accuracy"
         elif isinstance(evaluator, HasMetadata):
-            outcome = evolve(outcome, remarks=dict(evaluator.metadata(call.arch)))
+            outcome = evolve(outcome, metadata=dict(evaluator.metadata(call.arch)))
     except EvaluationError as error:
         reason = str(error)
     except NasError:

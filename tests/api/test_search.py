@@ -321,7 +321,7 @@ def test_progress_is_shown_on_standard_error(capfd: pytest.CaptureFixture[str]) 
     said = capfd.readouterr()
     assert said.out == ""
     assert "3/3" in said.err
-    assert "zero-cost:params: what is called accuracy is a standing" in said.err
+    assert "zero-cost:params: what is called accuracy is a score" in said.err
 
 
 def test_messages_of_optuna_are_as_they_were_after_a_search() -> None:

@@ -40,7 +40,7 @@ VIEW = StudyView(
     SETTINGS,
     (
         record(0, 0.25),
-        record(1, 0.5, spreads={"latency_ms": 0.1}, remarks={"batch": 32}, seed=7),
+        record(1, 0.5, spreads={"latency_ms": 0.1}, metadata={"batch": 32}, seed=7),
         record(2, 0.375),
         record(3, None, "failed", reason="it failed"),
         record(4, 0.125, "pruned"),

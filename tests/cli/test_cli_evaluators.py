@@ -85,7 +85,7 @@ def test_what_is_counted_gives_a_standing_and_keeps_the_count(run: Runner) -> No
     best = ran.json["best"]
     assert 0 < best["accuracy"] < 1
     assert best["remarks"] == {"params": best["params"]}
-    assert "zero-cost:params: what is called accuracy is a standing among random networks, 0 to 1\n" in ran.err
+    assert "zero-cost:params: what is called accuracy is a score relative to random networks, from 0 to 1\n" in ran.err
 
 
 def test_a_look_at_images_gives_a_standing_and_a_search_goes_on(run: Runner) -> None:
@@ -160,17 +160,17 @@ def test_a_table_is_read_whole_where_choices_are_made(run: Runner) -> None:
 REFUSED = {
     "options of training": (
         (*TABLE, "--epochs", "3", "--data", "digits", "--pruner", "median"),
-        ("only --evaluator train heeds --epochs, --pruner, and the evaluator is table", "leave out"),
+        ("only --evaluator train uses --epochs, --pruner, and the evaluator is table", "leave out"),
     ),
     "options of images": (
         (*PYTHON, "--train-on", "cpu", "--images", "9", "--proxy-resolution", "8", "--data", "digits"),
         (
-            "only --evaluator train, supernet or zero-cost:naswot|distinctness|combined heeds --data,",
+            "only --evaluator train, supernet or zero-cost:naswot|distinctness|combined uses --data,",
             "--proxy-resolution, --images, --train-on, and the evaluator is python",
         ),
     ),
     "options of images, for what is counted": ((*DEPTH, "--images", "9"), ("the evaluator is zero-cost:depth",)),
-    "options of training, for a look": ((*COMBINED, "--epochs", "2"), ("only --evaluator train heeds --epochs",)),
+    "options of training, for a look": ((*COMBINED, "--epochs", "2"), ("only --evaluator train uses --epochs",)),
     "no such score": (
         ("--evaluator", "zero-cost:magic"),
         ("no zero-cost score 'magic'", "naswot, distinctness, depth, macs, params, combined"),
@@ -180,20 +180,20 @@ REFUSED = {
         (*DEPTH, "--space", "smallest.yaml", "--target", "params=5k"),
         ("depth is the same for all 64 random architectures of the space",),
     ),
-    "further seeds, for a score": ((*DEPTH, "--confirm", "3"), ("only --evaluator train heeds --confirm",)),
-    "of a table, for a function": ((*PYTHON, "--accuracy", "acc"), ("only --evaluator table:FILE heeds --accuracy",)),
-    "of a table, for a training": (("--ignore-columns", "op*"), ("table:FILE heeds --ignore-columns", "is train")),
+    "further seeds, for a score": ((*DEPTH, "--confirm", "3"), ("only --evaluator train uses --confirm",)),
+    "of a table, for a function": ((*PYTHON, "--accuracy", "acc"), ("only --evaluator table:FILE uses --accuracy",)),
+    "of a table, for a training": (("--ignore-columns", "op*"), ("table:FILE uses --ignore-columns", "is train")),
     "of a training, for a supernet": (
         ("--evaluator", "supernet", "--epochs", "3"),
-        ("only --evaluator train heeds --epochs, and the evaluator is supernet",),
+        ("only --evaluator train uses --epochs, and the evaluator is supernet",),
     ),
     "of a supernet, for a training": (
         ("--supernet-epochs", "3", "--images", "9"),
-        ("only --evaluator supernet heeds --supernet-epochs, and the evaluator is train",),
+        ("only --evaluator supernet uses --supernet-epochs, and the evaluator is train",),
     ),
     "of both, for a table": (
         (*TABLE, "--images", "9"),
-        ("only --evaluator train, supernet or zero-cost:naswot|distinctness|combined heeds --images",),
+        ("only --evaluator train, supernet or zero-cost:naswot|distinctness|combined uses --images",),
     ),
     "an unknown evaluator": (
         ("--evaluator", "magic"),
@@ -205,7 +205,7 @@ REFUSED = {
     "a file that is not there": (("--evaluator", "table:absent.csv"), ("table absent.csv cannot be read",)),
     "unknown columns": (("--evaluator", "table:all.csv"), ("table all.csv: unknown columns: 'op0'", "'op*'")),
     "no such column": ((*TABLE, "--accuracy", "top1"), ("no column of accuracies 'top1'", "acc_seed0")),
-    "a screen with nothing before": ((*PYTHON, "--screen", "9"), ("only --evaluator CHEAP+COSTLY heeds --screen",)),
+    "a screen with nothing before": ((*PYTHON, "--screen", "9"), ("only --evaluator CHEAP+COSTLY uses --screen",)),
     "nothing before the plus": (("--evaluator", "+train"), ("no evaluator '+train'", "CHEAP+COSTLY")),
     "an unknown one before the plus": (("--evaluator", "magic+train"), ("no evaluator 'magic'",)),
     "an unknown one after the plus": (("--evaluator", "zero-cost:macs+magic"), ("no zero-cost score 'macs+magic'",)),

@@ -96,9 +96,9 @@ class EvaluatorContract:
             return
         for arch in self.architectures():
             list(evaluator.evaluate(arch, 1))
-            remarks = evaluator.metadata(arch)
-            assert json.loads(json.dumps(remarks, allow_nan=False)) == remarks == evaluator.metadata(arch)
-            assert all(isinstance(name, str) for name in remarks)
+            metadata = evaluator.metadata(arch)
+            assert json.loads(json.dumps(metadata, allow_nan=False)) == metadata == evaluator.metadata(arch)
+            assert all(isinstance(name, str) for name in metadata)
 
     def test_all_that_a_limited_one_names_can_be_scored(self) -> None:
         evaluator = self.evaluator()

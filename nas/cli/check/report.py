@@ -64,7 +64,7 @@ def _print(
         "pairs right",
         "noise",
         "lost",
-        "s a verdict",
+        "s each",
     )
     print_table(headers, [_cells(one) for one in check.agreements])
     for name, said in evaluations.items():

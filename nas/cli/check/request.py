@@ -124,8 +124,8 @@ def _known_accuracies(known: "Evaluator", arch: "Architecture") -> list[float]:
     from nas.evaluate.base import HasMetadata
 
     accuracy = list(known.evaluate(arch, 1))[-1:]
-    remarks = known.metadata(arch) if isinstance(known, HasMetadata) else {}
-    return list(remarks.get("accuracy_seeds", accuracy))
+    metadata = known.metadata(arch) if isinstance(known, HasMetadata) else {}
+    return list(metadata.get("accuracy_seeds", accuracy))
 
 
 def _study_name(space: "SearchSpace", options: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ def result_row(view: "StudyView", record: "Record | None") -> dict[str, Any] | N
         **_expected(view, record),
         "further_accuracies": list(view.confirmed.get(record.number, ())),
         "remarks": dict(record.metadata),
-        "verdict": _verdict(view, record),
+        "verdict": _measurement(view, record),
     }
 
 
@@ -61,19 +61,19 @@ def _expected(view: "StudyView", record: "Record") -> dict[str, float | None]:
     }
 
 
-def _verdict(view: "StudyView", record: "Record") -> dict[str, Any] | None:
+def _measurement(view: "StudyView", record: "Record") -> dict[str, Any] | None:
     """What was measured of it in the end, None where nothing was."""
-    verdict = view.measurements.get(record.number)
-    if verdict is None:
+    measurement = view.measurements.get(record.number)
+    if measurement is None:
         return None
     return {
-        "cost": verdict.cost,
-        "target": verdict.target,
-        "predicted": verdict.predicted,
-        "measured": verdict.measured,
-        "spread": verdict.spread,
-        "meets": verdict.meets,
-        "noisy": verdict.noisy,
+        "cost": measurement.cost,
+        "target": measurement.target,
+        "predicted": measurement.predicted,
+        "measured": measurement.measured,
+        "spread": measurement.spread,
+        "meets": measurement.meets,
+        "noisy": measurement.noisy,
     }
 
 
@@ -95,7 +95,7 @@ def print_result(view: "StudyView", storage: str) -> None:
         return
     if view.expected:
         click.echo("expected: after all trials, the noise of a single reading taken off; the first is the best")
-    if any(verdict.noisy for verdict in view.measurements.values()):
+    if any(measurement.noisy for measurement in view.measurements.values()):
         click.echo("other work disturbed the machine while the best were measured; nas latency measure says more")
     click.echo(f"\nbest: trial {view.best.number}\n{view.best.arch}\n")
     click.echo(f"{view.counted} trials are in study {view.name}, {mask(storage)}")
@@ -180,7 +180,7 @@ def _own_cell(record: "Record", cost: str, unit: str) -> str:
 def _measured_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
     if not view.measurements:
         return ()
-    verdict = view.measurements.get(record.number)
-    if verdict is None:
+    measurement = view.measurements.get(record.number)
+    if measurement is None:
         return ("-", "-")
-    return (f"{verdict.measured:.4g} ± {verdict.spread:.2g} ms", "yes" if verdict.meets else "no")
+    return (f"{measurement.measured:.4g} ± {measurement.spread:.2g} ms", "yes" if measurement.meets else "no")

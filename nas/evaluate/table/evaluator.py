@@ -57,7 +57,7 @@ class TableEvaluator:
         ...     path = Path(folder, "accuracies.csv")
         ...     _ = path.write_text("arch,acc_seed0,acc_seed1\n21210200,91.5,91.7\n00000000,62.0,64.0\n")
         ...     evaluator = read_table(path, space)
-        >>> arch = space.from_picks([2, 1, 2, 1, 0, 2, 0, 0])
+        >>> arch = space.from_indices([2, 1, 2, 1, 0, 2, 0, 0])
         >>> list(evaluator.evaluate(arch, budget=1))
         [0.915]
         >>> evaluator.metadata(arch)
