@@ -7,10 +7,10 @@ The names in `__all__` are the public API. Everything else is private and may ch
 385814752
 """
 
-from typing import TYPE_CHECKING
-
 from nas.version import __version__
 
+# Type checkers know this name; importing it from `typing` would take longer than everything else here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nas.api.architectures import Architecture, load_architecture, save_architecture
     from nas.api.costs import ArchitectureCost, cost

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from nas.api.errors import explain_missing
 from nas.errors import ScalingError, TargetError
@@ -39,7 +39,7 @@ class ScaledArchitecture:
     """
 
     architecture: "Architecture"
-    base: "Architecture"
+    base: "Architecture" = field(repr=False)
     name: str
     rule: str
     phi: float

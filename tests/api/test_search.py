@@ -238,7 +238,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str]] = {
     "objective": ({"objective": "magic"}, "objective 'magic'"),
     "pruner": ({"pruner": "magic"}, "unknown pruner 'magic'"),
     "trial_cpus": ({"trial_cpus": 0, "engine": "ray"}, "trial_cpus is 0"),
-    "timeout": ({"timeout": "soon"}, "'soon' is no span of time above zero"),
+    "timeout": ({"timeout": "soon"}, "above zero\n  write one like 90s, 45m or 2h"),
     "no target": ({"target": ()}, "a search has no target"),
     "a lambda": ({"evaluator": lambda _arch: 0.5}, "is no function with a name"),
     "no function": ({"evaluator": 3}, "3 is no function with a name"),
@@ -265,7 +265,7 @@ def test_durations_are_texts_with_a_unit_or_seconds(value: str | float, seconds:
 
 @pytest.mark.parametrize("value", ["", "2", "0s", "-1h", "2 weeks", 0, -3, float("nan"), float("inf"), True])
 def test_other_durations_are_refused(value: str | float) -> None:
-    with pytest.raises(nas.NasError, match="no span of time above zero"):
+    with pytest.raises(nas.NasError, match="above zero"):
         parse_duration(value)
 
 
@@ -357,7 +357,9 @@ try:
 except nas.MissingPackageError as error:
     print(error)
 """
-    assert fresh(program, tmp_path) == f"{package} is not installed\n  pip install 'hwnas[{extra}]'"
+    said = fresh(program, tmp_path)
+    assert f"{package} is not installed" in said
+    assert f"pip install 'hwnas[{extra}]'" in said
 
 
 PARALLEL = """
