@@ -142,7 +142,7 @@ def pareto(view: StudyView) -> Pareto:
         StudyError: No trial of the study is complete, or the study limits an unknown cost.
 
     Example:
-        >>> from nas.search.storage import Record
+        >>> from nas.studies.records import Record
         >>> settings = {
         ...     "targets": ["flops=400M"], "limits": [{"cost": "macs", "high": 400e6}], "band": 0.9, "space": "mnasnet",
         ...     "objective": "soft", "epochs": 3, "proxy": {"evaluator": "train"},

@@ -151,7 +151,7 @@ def scale(arch: Architecture, rule: Rule, phi: float, keep: Collection[str] = ()
         >>> from nas.arch.presets import preset
         >>> from nas.scaling.rules import parse_rule
         >>> scaled = scale(preset("efficientnet-b0"), parse_rule("compound"), 3)
-        >>> scaled.name, scaled.arch.resolution, round(scaled.asked.depth, 3), scaled.realised.depth
+        >>> scaled.name, scaled.arch.resolution, round(scaled.asked.depth, 3), scaled.realized.depth
         ('phi=3', 341, 1.728, 1.9375)
     """
     if not math.isfinite(phi):
