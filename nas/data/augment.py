@@ -83,7 +83,7 @@ def normalize(batch: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) ->
     Example:
         >>> import torch
         >>> batch = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
-        >>> [round(value, 3) for value in normalise(batch, (0.5,), (0.5,)).flatten().tolist()]
+        >>> [round(value, 3) for value in normalize(batch, (0.5,), (0.5,)).flatten().tolist()]
         [-1.0, 1.0]
     """
     return Scaling(mean, std, batch.device)(batch)
