@@ -31,7 +31,7 @@ class Study:
     """
 
     _view: "StudyView"
-    _storage: str = DEFAULT_STORAGE
+    _url: str = DEFAULT_STORAGE
 
     @property
     def name(self) -> str:
@@ -48,7 +48,7 @@ class Study:
         """Return the URL of the database without passwords."""
         from nas.studies.urls import mask
 
-        return mask(self._storage)
+        return mask(self._url)
 
     @property
     def trials(self) -> list[Trial]:
@@ -108,18 +108,18 @@ class Study:
         Raises:
             StudyError: The study or its database is gone.
         """
-        return open_study(self.name, storage=self._storage)
+        return open_study(self.name, storage=self._url)
 
     def __repr__(self) -> str:
         from nas.api.study_table import format_study
 
-        return format_study(self._view, self._storage)
+        return format_study(self._view, self._url)
 
     def _repr_html_(self) -> str:
         """Return the study as HTML, which notebooks show."""
         from nas.api.study_table import format_study_html
 
-        return format_study_html(self._view, self._storage)
+        return format_study_html(self._view, self._url)
 
     def _trial(self, record: "Record") -> Trial:
         return make_trial(self._view, record)

@@ -17,7 +17,7 @@ def zero_init_residual(model: nn.Module) -> None:
     >>> from nas.arch.presets import preset
     >>> from nas.models.build import build_model
     >>> model = build_model(preset("mobilenetv2").adapted(resolution=32, classes=10)).eval()
-    >>> start_quietly(model)
+    >>> zero_init_residual(model)
     >>> bool(model(torch.ones(1, 3, 32, 32)).any())
     False
     """

@@ -209,7 +209,7 @@ def test_a_page_and_studies(here: Here, nas: Nas) -> None:
         (("--evaluator", "train", "--truth", "train:resolution=16,epochs=1"), ("are the same evaluator",)),
         (("--evaluator", "train", "--evaluator", "train:epochs=1"), ("train and train:epochs=1 are the same",)),
         (("--truth", "table:none.csv"), ("none.csv",)),
-        (("--trial-gpus", "1"), ("--trial-gpus says nothing to --engine processes",)),
+        (("--trial-gpus", "1"), ("--trial-gpus has no effect with --engine processes",)),
         (("--target", "flops=1k"), ("target flops=1k cannot be met",)),
         (("--target", "latency=8ms"), ("a check draws networks by what they cost, and measures none",)),
         (("--fix", "stage1.kernel"), ("is not of the form CHOICE=OPTION",)),

@@ -272,7 +272,7 @@ REFUSED = {
     "budget below": ((*SMALL, "--compare", "--budget", "flops=1k"), ("below the smallest network",)),
     "budget of a device": ((*SMALL, "--compare", "--budget", "latency=5ms"), ("about a device", "--device cpu")),
     "phi with an engine": ((*SMALL, "--phi", "1", "--engine", "ray"), ("--engine has no meaning for --phi",)),
-    "cores of Ray alone": ((*FIT, "--trial-cpus", "2"), ("--trial-cpus says nothing to --engine processes",)),
+    "cores of Ray alone": ((*FIT, "--trial-cpus", "2"), ("--trial-cpus has no effect with --engine processes",)),
     "unknown network": (("scale", "nothere", "--fit"), ("no preset and no file",)),
 }
 

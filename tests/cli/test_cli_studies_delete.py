@@ -99,7 +99,7 @@ def test_the_same_search_can_be_made_anew(searched: Nas) -> None:
     assert searched(*DELETE, "--yes").code == 0
     ran = searched.fake(*SEARCH, "--study", "demo")
     assert ran.code == 0
-    assert "is of an earlier study of this name; it is kept as demo.jsonl.1" in ran.err
+    assert "belongs to an earlier study of this name; it is kept as demo.jsonl.1" in ran.err
 
 
 def test_a_study_that_is_being_searched_is_refused(nas: Nas) -> None:

@@ -63,7 +63,7 @@ def test_a_verbose_search_logs_each_step_once(nas: Nas, words: tuple[str, ...]) 
     ]
     assert ("nas.studies.study", "Made study demo.") in logged
     reserved = [text for name, text in logged if name == "nas.studies.reservations"]
-    assert reserved == [f"Reserved slot {number} for trial {number}." for number in (0, 1)]
+    assert reserved == [f"Reserved number {number} for trial {number}." for number in (0, 1)]
     assert ("nas.studies.study", "Continuing study demo.") in LOGGED.findall(nas.fake(*words).err)
 
 
