@@ -99,8 +99,8 @@ def make_table(view: "StudyView", storage: str) -> Table:
 def _counts(view: "StudyView") -> str:
     states = Counter(record.state for record in view.records)
     number = sum(states.values())
-    told = ", ".join(f"{count} {state}" for state, count in states.items())
-    return f"{number} trial{'' if number == 1 else 's'}{told and ': '}{told}"
+    by_state = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"{number} trial{'' if number == 1 else 's'}{by_state and ': '}{by_state}"
 
 
 def _cells(trial: "Trial") -> tuple[str, ...]:

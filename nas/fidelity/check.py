@@ -11,7 +11,7 @@ from nas.fidelity.agreement import FEWEST, Interval, ceiling, chance_as_good, ke
 from nas.fidelity.collect import Evaluations
 from nas.noise import pooled
 
-# An evaluator that does as well as the best in one of twenty resamples cannot be told apart from it.
+# An evaluator that does as well as the best in one of twenty resamples cannot be distinguished from it.
 UNLIKELY = 0.05
 
 
@@ -79,7 +79,7 @@ class Check:
 
     @property
     def best(self) -> Agreement | None:
-        """The highest tau, among those that can be told from guessing where there are any."""
+        """The highest tau; where some can be distinguished from guessing, the highest of those."""
         known = [one for one in self.agreements if not math.isnan(one.tau.value)]
         sure = [one for one in known if one.better_than_chance]
         return max(sure or known, key=lambda one: one.tau.value, default=None)

@@ -139,7 +139,7 @@ def collect(
         evaluators: The evaluators; no two have the same name.
         archs: The networks.
         opened: Opens the study that keeps an evaluator's evaluations; those it has are not done again.
-        seconds: Time limit, after which no evaluations are begun; evaluations from before take no time.
+        seconds: Time limit, after which no evaluations are started; evaluations from before take no time.
         at_once: Number of networks that one evaluator evaluates before the next evaluator does, at least.
         progressed: Called after each group of networks with the number of networks evaluated, counted once for each
             seed, and the estimated seconds that are left.
@@ -156,7 +156,7 @@ def collect(
     rounds = range(max((len(each.seeds) for each in evaluators), default=0))
     for turn, group in product(rounds, groups):
         for each in evaluators:
-            # A process does not wait for the last evaluations that others do of a group; it goes on with the next one.
+            # A process does not wait for the last evaluations of a group that others do; it continues with the next group.
             wanted = [(number, seed) for number in group for seed in each.seeds[turn : turn + 1]]
             _evaluate(each, archs, wanted, opened, is_late, done[each.name], waits=False)
         left = sum(_seconds_left(each, done[each.name], len(archs)) for each in evaluators)

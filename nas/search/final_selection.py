@@ -64,6 +64,7 @@ def expect(trials: Sequence[FrozenTrial], planned: Plan, screened: Screened | No
         return {}
     rows, mean, spread = ranker.expect(trial_history.history())
     scores = ranker.acquisition.score(mean, np.array([_costs(trials[row], planned) for row in rows]))
+    # Pruned trials inform the model and are not selected. A stable sort gives every process the same order.
     complete = [i for i in np.argsort(-scores, kind="stable") if trials[rows[i]].state == TrialState.COMPLETE]
     return {
         trials[rows[i]].number: Expected(float(mean[i]), float(spread[i]), float(scores[i]))

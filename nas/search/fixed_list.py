@@ -84,10 +84,10 @@ class JobRecorder:
 
 @define(eq=False)
 class FixedList:
-    """A list of jobs as a source of trials; see `TrialSource`. They are begun in the order of the list.
+    """A list of jobs as a source of trials; see `TrialSource`. They are started in the order of the list.
 
-    The newest trial of each job decides what becomes of it. A job is done when that trial has ended, unless it was
-    killed or failed for a cause that was none of its own; then the job is begun again.
+    The newest trial of each job decides about it. A job is done when that trial has ended, unless it was killed or
+    failed for a reason outside its network; then the job is started again.
 
     Attributes:
         shared: Study of the trials.
@@ -130,6 +130,7 @@ class FixedList:
         """See `TrialSource`; jobs that another process wants repeated are free from now on."""
         for trial in trials:
             key = (trial.user_attrs.get(TRAINED, ""), trial.user_attrs.get(SEED, 0))
+            # Equal numbers too: a trial is learned while it runs, and again with its result.
             if key in self.jobs and trial.number >= self._number(key):
                 self._newest[key] = trial
         numbers = repeated(self.shared)
@@ -147,7 +148,7 @@ class FixedList:
         return self._newest[key].number if key in self._newest else -1
 
     def _is_free(self, key: Key) -> bool:
-        # A killed trial says nothing of its reservation: it may wait for a process that takes it over.
+        # A killed trial does not show whether its reservation is free: it may wait for a process that takes it over. No trial has number -2, so a job that was never avoided differs even from one without trials (-1).
         if self._avoided.get(key, -2) == self._number(key):
             return False
         return key not in self._newest or (self._newest[key].state.is_finished() and not self._is_done(key))
@@ -164,7 +165,7 @@ def counts(trial: FrozenTrial, repeated_numbers: frozenset[int]) -> bool:
 
 
 def free(shared: SharedStudy, numbers: frozenset[int]) -> None:
-    """Free the reservations of trials, by their numbers, so that their jobs are begun again."""
+    """Free the reservations of trials, by their numbers, so that their jobs are started again."""
     if numbers:
         shared.reservations.free([trial_id(trial) for trial in shared.trials() if trial.number in numbers])
 

@@ -50,7 +50,7 @@ class JobStudy:
         session: Workers and signal handlers of this process.
         shared: The study.
         evaluation: How jobs are evaluated.
-        retries: How often a job whose process was ended is begun again, before it fails.
+        retries: How often a job whose process ended is started again before it fails.
         listen: Called with every event.
     """
 
@@ -69,11 +69,11 @@ class JobStudy:
     def evaluate(
         self, jobs: Iterable[Job], is_late: Callable[[], bool] = lambda: False, *, waits: bool = True
     ) -> dict[Key, JobResult]:
-        """Return the results of all jobs by key, done before or now; without those that it was too late to begin.
+        """Return the results of all jobs by key, done before or now; without those that were too late to start.
 
         Args:
             jobs: Jobs to do, in this order.
-            is_late: Whether no more jobs are to be begun.
+            is_late: Whether no more jobs are to be started.
             waits: Whether to wait for jobs that other processes do; else their results are left out.
 
         Raises:
@@ -171,7 +171,7 @@ def open_job_study(
         epochs: Number of epochs of each training run.
         session: Workers and signal handlers; see `open_session`.
         storage: Optuna URL.
-        retries: How often a job whose process was ended is begun again, before it fails.
+        retries: How often a job whose process ended is started again before it fails.
         listen: Called with every event.
 
     Raises:

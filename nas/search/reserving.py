@@ -17,7 +17,7 @@ from nas.studies.study import read_trial
 from nas.workers.base import Here, Key
 
 MOST_FAILURES = 5
-LOOK_S = 2.0  # between two looks for trials that dead processes have left
+LOOK_S = 2.0  # between two searches for trials of dead processes
 LONGEST_WAIT_S = 0.2
 
 
@@ -68,13 +68,15 @@ class TrialReserver:
         return self._left_by_others() or self._new()
 
     def awaits_others(self) -> bool:
-        """Return whether trials are left that other processes have begun, and may not end."""
+        """Return whether trials of other processes are left that may not end, or new ones can be started."""
         if self.is_over:
             return False
+        # This process has nothing else to do, so `next` looks for trials of dead processes at once.
         self._looked = float("-inf")
         self.catch_up()
         waiting = self._open()
         living = self.shared.living_others(waiting)
+        # A living process may still die, and its trials are then taken over here.
         if living and self.limits.waits:
             return True
         left = [reservation for reservation in waiting if reservation.process not in living]
@@ -128,10 +130,11 @@ class TrialReserver:
         Raises:
             RepeatedFailureError: The trial is one of too many that failed one after another.
         """
-        # One without a process was given back by an interrupt, which is not held against it.
+        # A reservation without a process was released by an interrupt, which does not count as an attempt.
         if reservation.attempts > self.limits.retries and reservation.process:
             self._give_up(reservation, reason)
             return None
+        # Read outside the transaction: `take_over` writes nothing if the reservation has changed since it was read.
         running = self.recorder.again(self.shared.trial(reservation.trial_id))
         running.reservation = self.shared.reservations.take_over(reservation, running.trial, reason)
         return None if running.reservation is None else running
@@ -141,6 +144,8 @@ class TrialReserver:
         tried = f"{times} it was begun and did not end; the last time {reason}"
         if self.shared.reservations.fail(reservation, tried):
             self.take_in([self.shared.trial(reservation.trial_id)])
+            # `Progress.ended`, which counts failures in a row, is called only for trials that this process has
+            # evaluated.
             self.progress.failed.append(self.progress.records[-1].number)
             self.tell("trial", self.progress.records[-1])
             self.check_failures()
@@ -155,7 +160,7 @@ class TrialReserver:
                 return None
             running = self.source.next(number)
             self._is_exhausted = running is None
-            if running is None or self.is_over:  # a sampler may take its time
+            if running is None or self.is_over:  # the time limit may pass while the sampler works
                 return None
             if self._is_quick or self.reserve(running):
                 return running
@@ -163,6 +168,8 @@ class TrialReserver:
     @property
     def _is_quick(self) -> bool:
         """Whether the next trial is likely to be over before it could be killed; it is written when it has ended."""
+        # One transaction instead of two. At most the result of one short evaluation is lost, because this process
+        # evaluates one trial at a time.
         return isinstance(self.session.workers, Here) and self.progress.last_seconds < self.limits.quick_s
 
     def reserve(self, running: Running) -> bool:
@@ -173,15 +180,15 @@ class TrialReserver:
             return False
         except AlreadyReserved:
             self.source.avoid(running)
-            # Its reservation may wait for somebody to take it over.
+            # The process of that reservation may be dead.
             self._looked = float("-inf")
-            # Processes that suggest the same network at the same moment do not meet again and again.
+            # A random pause, because processes with equal histories suggest the same networks at the same moments.
             time.sleep(random.uniform(0, LONGEST_WAIT_S))  # noqa: S311 -- nothing secret
             return False
         return True
 
     def catch_up(self) -> None:
-        """Take in what other processes have begun and ended since the last time."""
+        """Read the trials that other processes have started and ended since the last call."""
         new = [trial for trial in self.shared.trials() if not self.progress.knows(trial.number)]
         ended = [trial for trial in new if trial.state.is_finished()]
         self.take_in(ended, [trial for trial in new if not trial.state.is_finished()])

@@ -47,6 +47,7 @@ def retrain(
         return False
     known = {number: dict(by_seed) for number, by_seed in study.user_attrs.get(CONFIRMED, {}).items()}
     before = sum(map(len, known.values()))
+    # Seeds in the outer loop: an interrupt leaves the networks with nearly equal numbers of accuracies.
     for further, record in product(range(seed + 1, seed + 1 + SEEDS), best):
         by_seed = known.get(str(record.number), {})
         if str(further) in by_seed:
@@ -57,6 +58,7 @@ def retrain(
         except EvaluationError as error:
             report(f"trial {record.number} with seed {further} failed: {error.problem}")
             continue
+        # Stored after each training run, so that an interrupt loses at most one.
         known[str(record.number)] = by_seed | {str(further): further_accuracy}
         study.set_user_attr(CONFIRMED, known)
     return sum(map(len, known.values())) > before

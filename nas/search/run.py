@@ -142,9 +142,11 @@ class _Run:
             if threads:
                 self._tell("threads", message=threads)
             self._prepare()
+            # Screening and the baseline are done once for all processes of the study; the others wait here.
             with self._alone("beginning"):
                 self._begin()
             self._search()
+            # The other processes make the final selection, so an interrupted process need not wait for the lock.
             if self.interrupts.stopping and self._others_at_work():
                 self._tell("stopped")
                 return
@@ -218,6 +220,7 @@ class _Run:
         def is_late() -> bool:
             return settings.timeout_s is not None and time.monotonic() - begun >= settings.timeout_s
 
+        # Each of several epochs is reported to the pruner, and only a stored trial can take reports.
         quick_s = QUICK_S if settings.epochs == 1 else 0.0
         return Limits(settings.retries, settings.trials, settings.patience, is_late, quick_s)
 
@@ -236,6 +239,7 @@ class _Run:
                 self._settle(self._view())  # what other processes have re-trained stays
             self._tell("stopped")
             return
+        # Under the lock, so of processes that finish together exactly the last one finds no other at work.
         if self._others_at_work():
             message = "other processes work on the study; the last one to finish re-trains the best trials"
             self._tell("waiting", message=message)

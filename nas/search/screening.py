@@ -41,8 +41,8 @@ class Screen:
 
     def describe(self) -> dict[str, Any]:
         """Return what the scores depend on, as plain JSON values."""
-        said = {key: value for key, value in self.evaluator.describe().items() if key != "environment"}
-        return {"networks": self.networks, **said}
+        settings = {key: value for key, value in self.evaluator.describe().items() if key != "environment"}
+        return {"networks": self.networks, **settings}
 
     def draw(self, cost_range: CostRange, seed: int, pool: ChoiceIndices | None = None) -> ChoiceIndices:
         """Return choice indices of the networks, the same ones for the same seed; fewer where there are no more."""

@@ -47,7 +47,7 @@ def open_session(workers: Workers) -> Iterator[Session]:
     interrupts = Interrupts()
     machine_lock = MachineLock(workers, interrupts.check)
     with interrupts.handled(), workers, machine_lock:
-        interrupts.install_again()  # Ray has installed handlers of its own
+        interrupts.install_again()  # Ray installs its own handlers when it connects
         yield Session(workers, interrupts, machine_lock)
 
 
@@ -58,7 +58,7 @@ class SharedStudy:
     Attributes:
         study: The study.
         storage: Database that keeps it.
-        heartbeat: Heartbeat of this process, not yet begun.
+        heartbeat: Heartbeat of this process, not yet started.
         reservations: Reservations of the study.
     """
 

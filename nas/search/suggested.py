@@ -44,7 +44,7 @@ class SuggestedTrials:
         return self.recorder.begin(proposal)
 
     def learn(self, trials: Iterable[FrozenTrial]) -> None:
-        """See `TrialSource`; the architectures of killed trials come again by their reservations."""
+        """See `TrialSource`; architectures of killed trials are evaluated again by their reservations."""
         known, archs = [], []
         for trial in trials:
             if KILLED in trial.user_attrs:

@@ -32,6 +32,7 @@ def find_threads(planned: Plan, study: optuna.Study, cores: int | None) -> Threa
     if cores == 1:
         return ThreadChoice(1, {})
     stored = dict(study.user_attrs.get(THREADS, {}))
+    # Machines of one study can differ in speed and in cores, so each has its own choice.
     place = f"{platform.node()} {cores}"
     if place not in stored:
         choice = _probe(planned, planned.evaluator, cores)

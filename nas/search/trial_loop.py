@@ -39,20 +39,23 @@ class TrialLoop:
     _losses: int = field(default=0, init=False)
 
     def run(self) -> None:
-        """Evaluate trials until none is left, here and in other processes, or no more are to be begun.
+        """Evaluate trials until none is left, here and in other processes, or no more are to be started.
 
         Raises:
             RepeatedFailureError: Too many trials failed one after another.
             NasError: The evaluators fail as a whole.
         """
         reserver, session = self.reserver, self.reserver.session
+        # `catch_up` passes on only trials that `progress` does not know, so the source learns the others here.
         reserver.source.learn([each for each in reserver.shared.trials() if reserver.progress.knows(each.number)])
         with self._given_back():
             while self._fill() or reserver.awaits_others():
+                # Once in every round, since another search on this machine waits for this one before it measures a
+                # latency.
                 session.machine_lock.yield_to_measurement()
                 with session.interrupts.interruptible():
                     reports = session.workers.poll(POLL_S)
-                # What has ended together is written together, before a failure among them ends the run.
+                # All results that arrived are stored before a failure among them ends the run.
                 for key, outcome in reports:
                     self._receive(key, outcome)
                 reserver.check_failures()
@@ -76,11 +79,11 @@ class TrialLoop:
 
     @contextmanager
     def _given_back(self) -> Iterator[None]:
-        """Give the reservations of trials back that are cut short: they do not count, and are begun again."""
+        """Release the reservations of interrupted trials: these trials do not count and are started again."""
         try:
             yield
         except BaseException as error:
-            # A database that is away is not waited for: others find out by the missing heartbeat.
+            # This does not wait for an absent database: other processes notice the missing heartbeat and take the trials over.
             with suppress(StorageInternalError, SQLAlchemyError):
                 self.reserver.shared.reservations.release(f"cut short by {type(error).__name__}: {error}")
             self.reserver.running.clear()
@@ -123,8 +126,10 @@ class TrialLoop:
         assert running.reservation is not None  # noqa: S101 -- others run in this process, and are not lost
         is_repeated = running.reservation.attempts <= reserver.limits.retries and not reserver.is_over
         reserver.tell("lost", read_trial(running.trial), f"{reason}{'; it is tried again' if is_repeated else ''}")
+        # Without this check, evaluators that kill every worker would use up the retries of one trial after another.
         self._check_losses(outcome)
         if reserver.is_over:
+            # Released, the trial does not lose an attempt, and any process may start it again.
             reserver.shared.reservations.release(reason, running.reservation.trial_id)
             return
         again = reserver.again(running.reservation, reason)
@@ -140,7 +145,7 @@ class TrialLoop:
         workers = self.reserver.session.workers
         try:
             goes_on = not self._is_unpromising(running, outcome)
-        except UpdateFinishedTrialError:  # another process took this one for dead, and has taken the trial over
+        except UpdateFinishedTrialError:  # another process considered this one dead and took the trial over
             workers.answer(key, go_on=False)
             del self.reserver.running[key]
             return
@@ -154,14 +159,17 @@ class TrialLoop:
             return False
         epoch = len(outcome.accuracies)
         running.handle.report(value, epoch)
+        # After the last epoch pruning saves nothing, and the trial would lose its result.
         return epoch < self.evaluation.epochs and running.handle.should_prune()
 
     def _ended(self, key: Key, running: Running, state: TrialState, outcome: Outcome) -> None:
         reserver = self.reserver
         trial = reserver.recorder.end(running, state, outcome)
+        # A quick trial is written only now. If another process has reserved the architecture meanwhile, this result is
+        # discarded, so that no architecture counts twice.
         if running.reservation is None:
             is_written = reserver.reserve(running)
-        else:  # another process may have taken it over, if this one was silent for long
+        else:  # another process has taken it over if this one had no heartbeat for too long
             is_written = reserver.shared.reservations.end(trial)
         del reserver.running[key]
         if not is_written:

@@ -27,7 +27,7 @@ class Running:
         seed: Seed of the evaluation.
         reservation: Its reservation; None where the trial is only written when it has ended.
         handle: Optuna's handle, which takes a report for each epoch; None where epochs are not reported.
-        begun: When it began, by this process's clock.
+        begun: When it started, by this process's monotonic clock, in seconds.
     """
 
     trial: FrozenTrial
@@ -106,7 +106,7 @@ class Limits:
     """When this process begins no more trials, and how it treats those of others.
 
     Attributes:
-        retries: How often a trial whose process was ended is begun again, before it fails.
+        retries: How often a trial whose process ended is started again before it fails.
         trials: Number of trials that the study shall have; None for as many as the source returns.
         patience: Number of trials in a row without a better one, after which the search stops; None for no limit.
         is_late: Whether the time is over.
