@@ -156,7 +156,7 @@ def collect(
     rounds = range(max((len(each.seeds) for each in evaluators), default=0))
     for turn, group in product(rounds, groups):
         for each in evaluators:
-            # A process does not wait for the last evaluations of a group that others do; it continues with the next group.
+            # A process does not wait for the last evaluations of a group that others do, but starts the next one.
             wanted = [(number, seed) for number in group for seed in each.seeds[turn : turn + 1]]
             _evaluate(each, archs, wanted, opened, is_late, done[each.name], waits=False)
         left = sum(_seconds_left(each, done[each.name], len(archs)) for each in evaluators)

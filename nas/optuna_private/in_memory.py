@@ -22,7 +22,7 @@ def remove_last_trial(study: optuna.Study, trial_id: int) -> None:
 
 
 def clear_trial_cache(study: optuna.Study) -> None:
-    """Make a study read its trials anew; it keeps those that it read when it was last asked."""
+    """Make a study read its trials again; it caches those that it read for the last suggestion."""
     study._thread_local.cached_all_trials = None
 
 

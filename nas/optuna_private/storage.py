@@ -58,7 +58,7 @@ class HookedStorage(RDBStorage):
     ) -> list[FrozenTrial]:
         """Read trials of a study in a transaction, by rising number in the database.
 
-        Every reading of more than one trial comes here.
+        All trials are read through this method, except for single ones.
 
         Args:
             session: The transaction.
@@ -109,6 +109,8 @@ class HookedStorage(RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
+        # Optuna's cache asks for trials that are newer than those it holds, and by number for those that were
+        # unfinished.
         others = {trial_id for trial_id in included_trial_ids if trial_id <= trial_id_greater_than}
         with transaction(self) as session:
             require_study(session, study_id)
@@ -135,6 +137,7 @@ class HookedStorage(RDBStorage):
         session.add(row)
         session.flush()  # gives the row its number, which the rows of all other tables need
         self.write_contents(session, study_id, int(row.trial_id), template_trial)
+        # Numbers have no gaps and no duplicates, because the caller has locked the row of the study.
         row.number = row.count_past_trials(session)
         session.add(row)
         return row

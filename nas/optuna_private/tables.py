@@ -59,6 +59,7 @@ def insert_study(session: "Session", name: str, directions: Sequence[StudyDirect
     rows = [models.StudyDirectionModel(objective=i, direction=d) for i, d in enumerate(directions)]
     study = models.StudyModel(study_name=name, directions=rows)
     session.add(study)
+    # Gives the study its number, which the caller needs before the commit.
     session.flush()
     return int(study.study_id)
 

@@ -53,11 +53,14 @@ class ScoreImprovement:
         """See `Acquisition`."""
         best = float(self.score(known.accuracies, known.costs).max())
         factor, summand = self._line(costs)
+        # The score is linear in the accuracy, so it improves over the best one exactly where the accuracy exceeds this
+        # bound.
         return factor * expected_improvement(mean, spread, (best - summand) / factor)
 
     def _line(self, costs: Floats) -> tuple[Floats, Floats]:
         """Return slope and intercept of the score as a linear function of accuracy, for each row of costs."""
         terms = self.reward.terms(costs / np.array([target.limit for target in self.targets]))
+        # The absolute reward adds its cost terms to the accuracy; all others multiply the accuracy by them.
         if self.reward.name == "absolute":
             return np.ones(len(costs)), terms.sum(axis=1)
         return terms.prod(axis=1), np.zeros(len(costs))
@@ -71,6 +74,7 @@ class FrontImprovement:
 
     def score(self, accuracies: Floats, costs: Floats) -> Floats:
         """Return how far an accuracy is above all that cost no more; negative behind the front."""
+        # By cost; of equal costs the highest accuracy first, so that the others are not above the front.
         order = np.lexsort((-accuracies, costs[:, 0]))
         reached = np.maximum.accumulate(accuracies[order])
         # Slightly below the lowest accuracy, so that the cheapest one is a step of the front even if it is worst.

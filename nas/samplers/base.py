@@ -115,6 +115,8 @@ class OptunaSampler:
 
     def suggestions(self, rng: np.random.Generator) -> Iterator[Suggestion]:
         """See `Sampler`."""
+        # A new sampler for each proposal: one that kept its random state would continue differently in a resumed
+        # search.
         self._copy.sampler = self.make(int(rng.integers(2**31)))
         self._prepare_parents()
         with self._with_running():
@@ -136,6 +138,7 @@ class OptunaSampler:
         try:
             yield
         finally:
+            # Only the newest trial can be removed.
             for number in reversed(added):
                 remove_last_trial(self._copy, number)
 

@@ -59,6 +59,7 @@ def _offspring(cost_range: CostRange, parents: ChoiceIndices, rng: np.random.Gen
         return parents
     first, second = (parents[rng.integers(len(parents), size=OFFSPRING)] for _ in range(2))
     taken = (rng.random(OFFSPRING) < CROSSED)[:, None] & (rng.random(first.shape) < 0.5)
+    # Small and large steps: the mean number of changed choices is drawn for each offspring.
     rate = rng.choice(CHANGES, size=OFFSPRING) / first.shape[1]
     changed = rng.random(first.shape) < rate[:, None]
     return np.where(changed, cost_range.space.sample(rng, OFFSPRING), np.where(taken, second, first))

@@ -158,6 +158,7 @@ def _fields(place: int, forms: Sequence[Part | None]) -> Iterator[_Field]:
         values = ["absent" if form is None else repr(getattr(form, name, None)) for form in forms]
         known = list(dict.fromkeys(values))
         columns = np.array([[value == other for other in known] for value in values], dtype=np.float64)
+        # Equal columns would count the same difference twice in the kernel.
         if len(known) > 1 and columns.tobytes() not in seen:
             seen.add(columns.tobytes())
             yield _Field(place, name, columns)

@@ -111,7 +111,7 @@ class FilteredSampler:
         suggestions = self.inner.suggestions(rng)
         for indices in self.wanted:
             if self._is_new(indices):
-                # With the attributes of a suggestion of its own, a genetic sampler counts this trial in its population.
+                # With the attributes of a suggestion, a genetic sampler counts this trial in its population.
                 return self._proposal(Suggestion(indices, next(suggestions).sampler_attrs))
         return self._suggested(suggestions, rng)
 
@@ -127,6 +127,7 @@ class FilteredSampler:
         """Walk into the cost range and on inside it to a new architecture; in a listing, go to a nearest new one."""
         if self.listing is not None:
             mixed = rng.permutation(self.listing)
+            # Shuffled before the stable sort, so that one of the nearest is taken at random.
             near = mixed[np.argsort((mixed != indices).sum(axis=1), kind="stable")]
             return next((each for each in near if self._is_new(each)), None)
         inside = self.cost_range.bring_in(indices, rng)
@@ -143,6 +144,8 @@ class FilteredSampler:
             return False
         if float(self.cost_range.excess(indices[None])[0]) > 0 or self._arch(indices) in self._seen:
             return False
+        # The own cost comes last, since it may be a measurement of seconds; after too many of them nothing is new any
+        # more.
         if self._checks == MOST_CHECKS or self.cost_range.admits(self._arch(indices)):
             return self._checks < MOST_CHECKS
         self._checks += 1

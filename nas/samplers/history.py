@@ -78,6 +78,7 @@ class TrialHistory:
         return float(np.median(factors)) if factors else 1.0
 
     def _grow(self) -> None:
+        # The size doubles, so that adding N trials copies only a multiple of N rows.
         more = max(64, len(self._indices))
         self._indices = np.concatenate([self._indices, np.zeros((more, self._indices.shape[1]), dtype=np.intp)])
         self._accuracies = np.concatenate([self._accuracies, np.full(more, np.nan)])

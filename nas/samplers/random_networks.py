@@ -26,7 +26,7 @@ def draw(
         pool: Choice indices of all networks that may be drawn; None for the whole space.
     """
     rng = np.random.default_rng(seed)
-    # A stream of its own: an evaluator may have drawn its reference networks from the stream of the seed itself.
+    # A separate stream: an evaluator may have drawn its reference networks from the stream of the seed itself.
     drawn = (
         space.sample(np.random.default_rng([seed, STREAM]), count * DRAWS)
         if pool is None

@@ -111,6 +111,7 @@ class CandidateRanker:
         found = make_candidates(self.cost_range, shown[order[:PARENTS]], self.listing, rng)
         codes = self._encode(found)
         seen = self._seen(history.indices)
+        # By encoding and not by choice indices: several choices can mean the same network.
         new = np.array([hash(row.tobytes()) not in seen for row in codes.values], dtype=bool)
         found, codes = found[new], codes[np.flatnonzero(new)]
         improvements = self.acquisition.expect(*model.predict(codes), self.cost_range.costs(found), known)
@@ -159,6 +160,7 @@ class CandidateRanker:
         Raises:
             ValueError: Fewer than two trials have an accuracy.
         """
+        # A fixed state, so that every process and every run selects the same rows.
         rng = np.random.default_rng(0)
         rows = self._chosen(np.flatnonzero(history.measured), history, rng)
         with one_thread():

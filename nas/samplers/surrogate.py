@@ -93,6 +93,7 @@ def _figure_terms(left: Floats, right: Floats) -> tuple[Floats, Floats]:
     width = left.shape[1]
     squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)
     linear = left @ right.T
+    # Rounding can make a squared distance slightly negative.
     return np.exp(-np.maximum(squares - 2 * linear, 0) / (2 * width)), linear / width
 
 
@@ -110,12 +111,15 @@ def find_weights(terms: Sequence[Floats], values: Floats, updates: int = UPDATES
         total = (weights @ every).reshape(len(values), -1) + LEAST_NOISE * np.eye(len(values))
         inverse = _inverse(total)
         solved = inverse @ values
+        # Each variance w of a term K is multiplied by sqrt(y' C^-1 K C^-1 y / tr(C^-1 K)), with the covariance C of the
+        # values y. The bound keeps w above zero, which a product never leaves again.
         fit, size = every @ np.outer(solved, solved).ravel(), every @ inverse.ravel()
         weights = np.maximum(weights * np.sqrt(np.maximum(fit, 0) / np.maximum(size, 1e-12)), 1e-9)
     return weights
 
 
 def _inverse(matrix: Floats) -> Floats:
+    # The inverse itself is needed: for the traces of the updates, and for the variances of many predictions.
     return np.asarray(cho_solve(cho_factor(matrix, lower=True), np.eye(len(matrix))))
 
 
@@ -148,7 +152,9 @@ class Surrogate:
         own = _standardized(codes, self.moments)
         terms = Terms(self.encoder, own, self.codes)
         cross = terms.weigh(self.weights[:-1])
+        # Without the last weight, the noise: the standard deviation is that of the true level.
         variance = terms.diagonal(self.weights[:-1]) - ((cross @ self.inverse) * cross).sum(axis=1)
+        # Rounding can make the variance of a measured architecture slightly negative.
         return (
             self.center + self.spread * (cross @ self.solved),
             self.spread * np.sqrt(np.maximum(variance, 1e-8)),
@@ -203,5 +209,6 @@ def expected_improvement(mean: Floats, spread: Floats, accuracy: Floats) -> Floa
     allowed = 1 + LEAST_ERROR - np.asarray(accuracy)
     reachable = allowed > 0
     margin = (np.log(np.where(reachable, allowed, 1.0)) + mean) / spread
+    # The bound prevents an overflow for levels far from all measured ones.
     expected = np.exp(np.minimum(spread**2 / 2 - mean, 50.0))
     return np.where(reachable, np.maximum(allowed * ndtr(margin) - expected * ndtr(margin - spread), 0.0), 0.0)

@@ -148,7 +148,8 @@ class FixedList:
         return self._newest[key].number if key in self._newest else -1
 
     def _is_free(self, key: Key) -> bool:
-        # A killed trial does not show whether its reservation is free: it may wait for a process that takes it over. No trial has number -2, so a job that was never avoided differs even from one without trials (-1).
+        # A killed trial does not show whether its reservation is free: it may wait for a process that takes it over.
+        # No trial has number -2, so a job that was never avoided differs even from one without trials (-1).
         if self._avoided.get(key, -2) == self._number(key):
             return False
         return key not in self._newest or (self._newest[key].state.is_finished() and not self._is_done(key))

@@ -239,7 +239,7 @@ class _Run:
                 self._settle(self._view())  # what other processes have re-trained stays
             self._tell("stopped")
             return
-        # Under the lock, so of processes that finish together exactly the last one finds no other at work.
+        # Re-training waits until no reservation is open, so that it chooses among all trials of the study.
         if self._others_at_work():
             message = "other processes work on the study; the last one to finish re-trains the best trials"
             self._tell("waiting", message=message)

@@ -83,7 +83,7 @@ class TrialLoop:
         try:
             yield
         except BaseException as error:
-            # This does not wait for an absent database: other processes notice the missing heartbeat and take the trials over.
+            # Without waiting for an absent database: others notice the missing heartbeat and take the trials over.
             with suppress(StorageInternalError, SQLAlchemyError):
                 self.reserver.shared.reservations.release(f"cut short by {type(error).__name__}: {error}")
             self.reserver.running.clear()

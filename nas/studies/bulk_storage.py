@@ -87,10 +87,11 @@ class BulkStorage(HookedStorage):
             journal.trial(trial)
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Return what another process needs; journals are opened anew there."""
+        """Return what another process needs; it opens the journals again."""
         return {name: value for name, value in super().__getstate__().items() if name != "_journals"}
 
     def _journal(self, study_id: int) -> Journal | None:
+        # In another process the attribute is missing, because `__getstate__` leaves it out.
         journals: dict[int, Journal | None] = self.__dict__.setdefault("_journals", {})
         if study_id not in journals:
             journals[study_id] = open_journal(self, study_id)
@@ -110,6 +111,8 @@ class BulkStorage(HookedStorage):
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """See `RDBStorage`."""
+        # The database first: a journal may lack lines, which `catch_up` appends, but never holds more than the
+        # database.
         super().set_study_user_attr(study_id, key, value)
         if journal := self._journal(study_id):
             journal.attribute(key, value)
@@ -209,6 +212,7 @@ def write_end(session: "Session", trial: FrozenTrial) -> None:
     """Write how a running trial ended: its state, its values, and the attributes that it did not have yet."""
     trial_id = id_of(trial)
     end_trial_row(session, trial_id, trial.state, trial.datetime_complete)
+    # Attributes from the start of the trial never change, so only new ones are written.
     known = sqlalchemy.select(USER_ATTRIBUTES.c.key).where(USER_ATTRIBUTES.c.trial_id == trial_id)
     old = {*session.scalars(known)}
     new = {key: value for key, value in trial.user_attrs.items() if key not in old}

@@ -46,7 +46,7 @@ class Deletable:
             with_journal: Whether the journal is deleted too; without it the study cannot be restored.
 
         Raises:
-            StudyError: A process has begun to use the study, or the database or the journal cannot be written.
+            StudyError: A process has started to use the study, or the database or the journal cannot be written.
         """
         with explained(self.storage.url):
             in_transaction(self.storage, self._delete_unused)

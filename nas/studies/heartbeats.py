@@ -49,6 +49,7 @@ class Heartbeat:
         self._renew()
         # A database in memory belongs to one connection, which a second thread cannot use; nor can another process.
         if not is_in_memory(self.storage):
+            # A daemon, because `__exit__` may leave the thread behind, and it must not keep the process alive.
             self._thread = threading.Thread(target=self._renew_until_ended, daemon=True)
             self._thread.start()
         return self
@@ -91,6 +92,7 @@ class Heartbeat:
         time_now = sqlalchemy.literal_column(str(now(self.storage)), Float)
 
         def write(session: Session) -> None:
+            # Reading before writing is no race: the token is unique, so no other process writes this row.
             if session.execute(select(PROCESSES.c.runner).where(self._is_own)).first() is None:
                 session.execute(insert(PROCESSES).values(runner=self.token, beat=time_now))
             else:

@@ -159,7 +159,7 @@ def _other_lines(path: Path, keys: set[TrialKey]) -> Iterator[dict[str, Any]]:
 class Journal:
     """Append to the journal of a study what was written to the database before.
 
-    Nothing is raised: a search goes on without its journal. A line that cannot be written is warned of once, and is
+    Nothing is raised: a search continues without its journal. A line that cannot be written is warned of once, and is
     written before the next line that can be.
 
     Attributes:
@@ -229,7 +229,7 @@ class Journal:
 
     @contextmanager
     def _warning_once(self) -> Iterator[None]:
-        """Warn of the first failure inside the context; the database has everything, so the search goes on."""
+        """Warn of the first failure inside the context; the database has everything, so the search continues."""
         try:
             yield
         except (OSError, StorageInternalError, SQLAlchemyError) as error:

@@ -126,6 +126,7 @@ def create(path: Path, lines: Sequence[bytes]) -> bool:
         OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # The process number keeps apart processes that create the same journal at the same time.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         temporary.write_bytes(b"\n".join(lines))
@@ -150,7 +151,7 @@ def _move_to_new(temporary: Path, path: Path) -> None:
         path.hardlink_to(temporary)
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links: two processes at the same moment are not told apart
+    except OSError:  # a file system without hard links, where two processes at the same moment may both succeed
         if path.exists():
             raise FileExistsError(path) from None
         temporary.rename(path)

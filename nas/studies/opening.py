@@ -75,7 +75,7 @@ def _check_exists(url: str, file: Path, *, create: bool) -> None:
 
 
 def _check_integrity(storage: BulkStorage) -> None:
-    """Have SQLite check its file: a search that goes on with a damaged file would damage it further.
+    """Have SQLite check its file: a search that writes to a damaged file would damage it further.
 
     Raises:
         StudyError: The file is damaged.

@@ -21,7 +21,7 @@ def this_process() -> str:
 def number_space() -> str:
     """Return a name for the place in which a process number means one process.
 
-    That is a host since its last boot and, inside it, a container with process numbers of its own. Containers often
+    That is a host since its last boot and, inside it, a container that has its own process numbers. Containers often
     share a host name, so the boot and the namespace of process numbers are part of the name where Linux shows them.
     """
     parts = [platform.node()]

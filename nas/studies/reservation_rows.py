@@ -29,13 +29,12 @@ class ReservationRows:
     study_id: int
 
     def lock(self, session: Session) -> None:
-        """Let no other process change reservations of this study until the transaction ends.
-
-        PostgreSQL and MySQL lock the study's row. SQLite locks only with the first write, and what was read before may
-        have changed by then. So the first statement is a write, which changes no row.
-        """
+        """Let no other process change reservations of this study until the transaction ends."""
+        # SQLite locks only with the first write, and what was read before may have changed by then. So the first
+        # statement is a write, which changes no row.
         no_row = self._of_study, _COLUMNS.slot == -1
         session.execute(update(RESERVATIONS).where(*no_row).values(ended=False))
+        # PostgreSQL and MySQL lock the row of the study, so that other studies of the database are not delayed.
         lock_study(session, self.study_id)
 
     def count(self, session: Session) -> int:
@@ -126,6 +125,7 @@ def kill_trial(session: Session, trial_id: int, reason: str) -> None:
 def fail_trial(session: Session, trial_id: int, attributes: Mapping[str, Any]) -> None:
     """End a trial without a value if it still runs."""
     state = select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)
+    # A trial that has ended keeps its result: the process that kills it may have read it while it was still running.
     if session.execute(state).scalar() == TrialState.RUNNING:
         ended = FrozenTrial(
             number=-1,

@@ -43,7 +43,7 @@ class Reservation:
         number: Number of the reservation in its study, from 0.
         trial_id: Number of its latest trial in the database.
         process: Token of the process that evaluates it; "" where no process does.
-        attempts: Number of trials that were begun for it, without those that their processes released.
+        attempts: Number of trials that were started for it, without those that their processes released.
         key: Key that no other reservation of the study has; see `reservation_key`.
     """
 
@@ -68,7 +68,7 @@ class Reservations:
     study_id: int
     process: str
     _rows: ReservationRows = field(init=False)
-    _own: set[int] = field(factory=set, init=False)  # numbers of the trials that this object has begun
+    _own: set[int] = field(factory=set, init=False)  # database numbers of the trials that this object started
 
     @_rows.default
     def _rows_of_study(self) -> ReservationRows:
@@ -105,6 +105,7 @@ class Reservations:
                     number += 1
 
         in_transaction(self.storage, write)
+        # Trials that were killed above were written by plain statements, which append nothing to the journal.
         self.storage.catch_up(self.study_id)
 
     def begin(self, trial: FrozenTrial, total: int | None) -> Reservation:
@@ -137,12 +138,14 @@ class Reservations:
 
         try:
             trial_id, trial_number, number = in_transaction(self.storage, write)
+        # Two processes can insert the same key at the same moment: the unique key of the table rejects the second one.
         except IntegrityError:
             raise AlreadyReserved from None
         except AlreadyReserved as found:
             trial_id, trial_number, number = self._recognize(found)
         self._set_numbers(trial, trial_id, trial_number)
         _LOG.debug("Reserved number %d for trial %d.", number, trial_number)
+        # After the commit, so that a journal never holds a trial that the database has rolled back.
         if trial.state.is_finished():
             self.storage.keep(trial_id)
         return Reservation(number, trial_id, self.process, 1, key)
@@ -153,6 +156,7 @@ class Reservations:
 
         def write(session: Session) -> bool:
             self._rows.lock(session)
+            # No row: a process that took the trial over has put its own trial into the row.
             row = self._rows.of_trial(session, trial_id)
             if row is None or row.runner != self.process:
                 return False
@@ -180,6 +184,8 @@ class Reservations:
             self._rows.lock(session)
             if not _is_unchanged(self._rows.of_trial(session, reservation.trial_id), reservation):
                 return None
+            # In one transaction: a process that is killed here leaves the old trial open, which others find and take
+            # over.
             kill_trial(session, reservation.trial_id, reason)
             trial_id, number = self.storage.insert_trial(session, self.study_id, trial)
             attempts = reservation.attempts + 1
@@ -207,7 +213,7 @@ class Reservations:
         return self._append_if(in_transaction(self.storage, write), reservation.trial_id)
 
     def release(self, reason: str, trial_id: int | None = None) -> None:
-        """End running trials of this process that were interrupted, so that other processes can begin them again.
+        """End running trials of this process that were interrupted, so that other processes can start them again.
 
         The interruption does not count as an attempt. Nothing is retried: this process is about to end, and if the
         database does not answer, others notice by the missing heartbeat.
@@ -225,10 +231,11 @@ class Reservations:
                 kill_trial(session, row.trial_id, reason)
                 self._rows.change(session, row.slot, runner="", attempts=row.attempts - 1)
 
+        # The journal is not written here: the next search appends what it lacks; see `reconcile`.
         at_once(self.storage, write)
 
     def free(self, trial_ids: Collection[int]) -> None:
-        """Free the keys of the reservations with these latest trials, so that their jobs can be begun again.
+        """Free the keys of the reservations with these latest trials, so that their jobs can be started again.
 
         The rows stay, under keys that no trial reserves: numbers of reservations have no gaps. A reservation that has a
         newer trial by now is left unchanged, so any process may do this at any time.

@@ -1,6 +1,6 @@
 """The project's own tables in Optuna's database: reservations, heartbeats of processes, and locks.
 
-Names of tables and columns are those of version 0.1, so that studies of that version go on: `nas_slots` holds
+Names of tables and columns are those of version 0.1, so that its studies can be continued: `nas_slots` holds
 reservations, `nas_runners` processes with their heartbeats, and `runner` the token of a process.
 """
 

@@ -31,7 +31,7 @@ def without_password(url: str) -> str:
     if known is None or is_ambiguous(url) or mask(url) == url:
         return mask(url)
     query = {key: value for key, value in known.query.items() if not _SECRET.search(key)}
-    # `URL.set` takes None for "unchanged", so the URL is built anew.
+    # `URL.set` takes None for "unchanged", so a new URL is built.
     return URL.create(
         known.drivername, known.username, None, known.host, known.port, known.database, query
     ).render_as_string(hide_password=False)

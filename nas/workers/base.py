@@ -48,7 +48,7 @@ class Outcome:
         seconds: Duration since the evaluation started, in seconds.
         environment: Device, threads and versions that the evaluator reports.
         reason: Reason of the failure; "" where there is none.
-        remarks: Metadata that the evaluator adds to the accuracies.
+        metadata: Further results that the evaluator adds to the accuracies.
         ended: Whether this is the last outcome of the call.
         lost: Whether there is no result because the worker died; another worker may succeed.
     """
@@ -132,6 +132,7 @@ def outcomes(call: Call) -> Generator[Outcome, None, None]:
             outcome = evolve(outcome, metadata=dict(evaluator.metadata(call.arch)))
     except EvaluationError as error:
         reason = str(error)
+    # Any other error of this package concerns all networks, so it ends the search.
     except NasError:
         raise
     except Exception as error:
@@ -191,6 +192,7 @@ class Here:
         return nullcontext()
 
     def _end(self) -> None:
+        # Closing the generator releases what the evaluator holds now, and not when the generator is collected.
         steps, self._steps = self._steps, None
         if steps is not None:
             steps.close()

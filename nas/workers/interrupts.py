@@ -38,6 +38,7 @@ class Interrupts:
     def handled(self) -> Iterator[None]:
         """Hold interrupts back inside the context, except where `interruptible` or `iterate` allows them."""
         own: dict[signal.Signals, Handler] = {signal.SIGINT: self._take, signal.SIGTERM: self._take_at_once}
+        # Python allows only the main thread to install signal handlers.
         if threading.current_thread() is not threading.main_thread():
             own.clear()
         before = {number: signal.getsignal(number) for number in own}

@@ -66,6 +66,7 @@ class MachineLock:
         """Pause the workers while another search measures a latency on this machine."""
         if self._working is None or self._wanted is None:
             return
+        # Shared and released at once, so that searches which only test do not exclude each other.
         if _try(self._wanted, "LOCK_SH"):
             _release(self._wanted)
             return
@@ -101,6 +102,7 @@ class MachineLock:
                 self._wait(self._working, "LOCK_SH")
 
     def _open(self, name: str) -> IO[str]:
+        # Files of another user in the shared folder could not be opened for writing, so each user has their own.
         user = os.getuid() if hasattr(os, "getuid") else ""
         return (self.folder / f"nas-{user}-{name}.lock").open("a")
 
@@ -114,6 +116,8 @@ def _try(file: IO[str], kind: str) -> bool:
     if sys.platform == "win32":
         return True
     try:
+        # `flock` locks belong to an open file. Those of `lockf` belong to the process, and closing any handle of the
+        # file would release them.
         fcntl.flock(file, getattr(fcntl, kind) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False

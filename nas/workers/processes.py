@@ -119,6 +119,8 @@ class _Worker:
         known = next((i for i, one in enumerate(self.sent) if one is call.evaluators), None)
         if known is None:
             self._send(("take", call.evaluators))
+            # The process keeps the same list by the same rule (see `_work`), so that an index identifies the
+            # evaluators.
             self.sent = [*self.sent, call.evaluators][-KEPT_EVALUATORS:]
             known = len(self.sent) - 1
         fields = (call.arch, call.resolution, call.seed, call.epochs, call.by_epoch)
@@ -169,6 +171,7 @@ class Processes:
     def __exit__(self, kind: object, *_: object) -> None:
         """See `Workers`."""
         for worker in self._workers:
+            # A process without a call ends by itself when it receives None.
             if kind or worker.key is not None:
                 worker.process.terminate()
             with suppress(OSError):
@@ -184,6 +187,7 @@ class Processes:
 
     def start(self, key: Key, call: Call) -> None:
         """See `Workers`."""
+        # A process that died while it was idle is replaced now: a call that is sent to it would be lost.
         for worker in [one for one in self._workers if one.key is None and not one.process.is_alive()]:
             self._remove(worker)
         worker = next((one for one in self._workers if one.key is None), None) or self._start_process()
@@ -206,6 +210,7 @@ class Processes:
         """See `Workers`."""
         for worker in self._workers:
             if worker.key == key:
+                # A process reports nothing more about a call that is ended, so it is free at once.
                 worker.key = key if go_on else None
                 with suppress(OSError):
                     worker.connection.send(go_on)
@@ -224,6 +229,7 @@ class Processes:
         """Start a new process in a place that no other process has."""
         taken = [worker.place for worker in self._workers]
         left = list(self.places)
+        # Removed one by one: places are equal where several workers share a CPU core.
         for place in taken:
             left.remove(place)
         ours, its = self._context.Pipe()
@@ -364,4 +370,5 @@ def _follow_parent() -> None:
 
 def _end_with(parent: Any) -> None:
     parent.join()
+    # `sys.exit` would end only this thread.
     os._exit(1)

@@ -193,6 +193,7 @@ class RayWorkers:
             self._error = received
         if isinstance(received, NasError) or (received is not None and received.ended):
             del self._tasks[key]
+        # The task produces nothing more until the None that follows this outcome is read; see `answer`.
         elif received is not None:
             self._tasks[key].waits = True
         return received if isinstance(received, Outcome) else None
@@ -224,6 +225,8 @@ def _evaluate(refs: Sequence[Any], fields: tuple[Any, ...], threads: int) -> Ite
     set_threads(threads)
     try:
         evaluators = _read_once(refs[0])
+    # The machine that held the evaluators is gone, so the call counts as lost and may succeed later. Any other failure
+    # to unpickle, such as a missing package, would occur again on this machine.
     except import_ray().exceptions.ObjectLostError:
         raise
     except Exception as error:

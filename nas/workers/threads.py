@@ -96,6 +96,7 @@ def limited_threads(threads: int | None) -> Iterator[None]:
 def set_threads(threads: int) -> None:
     """Set the threads of libraries that are loaded and of those to come, for the rest of this process."""
     os.environ.update(dict.fromkeys(VARIABLES, str(threads)))
+    # Without a `with` statement the limit stays.
     threadpool_limits(threads)
     torch = _torch()
     if torch is not None:
