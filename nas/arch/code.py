@@ -134,6 +134,7 @@ STAGE_TOKENS = (
     _integer("stride", "s"),
     _decimal("expansion", "e"),
     _integer("channels", "c"),
+    # `[1:-1]` drops the group of `_NUMBER`: the one group of a token captures the whole value.
     Token("gate", rf"se({_NUMBER[1:-1]}(?::[a-z0-9_]{{1,20}})*)", _read_gate, _write_gate, "se0.25"),
     _word("skip", {"noskip": "none", "poolskip": "pool", "projskip": "projection"}),
     _ACTIVATION,
@@ -345,6 +346,7 @@ def parse_part(line: str, activation: str = "relu", *, where: str = "the part") 
 
 @lru_cache(maxsize=65_536)
 def _parse_net(where: str, line: str) -> Mapping[str, Any]:
+    # All callers share the cached result, so it is read-only.
     return MappingProxyType(read_tokens(NET_TOKENS, line.partition(" ")[2], where=where))
 
 

@@ -36,6 +36,7 @@ class Shape:
         >>> Shape(3, 75, 75).strided(2, 32)
         Shape(channels=32, height=38, width=38)
         """
+        # Both paddings give this size: symmetric padding with an odd kernel gives floor((side - 1) / stride) + 1.
         return Shape(channels, -(-self.height // stride), -(-self.width // stride))
 
 
@@ -122,6 +123,7 @@ def _append_gate(builder: _NodeBuilder, gate: Gate | None, input_channels: int) 
     gated, shape = builder.last, builder.shape
     width = {"input": input_channels, "expanded": shape.channels}[gate.of]
     builder.append("mean", "se_mean", Shape(shape.channels, 1, 1))
+    # Without normalization, so that both convolutions of the gate have biases, as in the papers' code.
     builder.append("conv", "se_reduce", Shape(_squeezed_channels(gate, width), 1, 1))
     builder.activate("se_reduce_act", gate.activation)
     builder.append("conv", "se_expand", Shape(shape.channels, 1, 1))
@@ -132,6 +134,7 @@ def _append_gate(builder: _NodeBuilder, gate: Gate | None, input_channels: int) 
 
 
 def _squeezed_channels(gate: Gate, channels: int) -> int:
+    # EfficientNet and MnasNet truncate the width; MobileNetV3 rounds it to a multiple of 8.
     if gate.divisor == 1:
         return max(1, int(gate.ratio * channels))
     return round_channels(channels, gate.ratio, gate.divisor)
@@ -158,7 +161,9 @@ def _append_mbconv(builder: _NodeBuilder, layer: Stage) -> None:
     channels = builder.shape.channels
     if layer.expansion != 1:
         builder.conv("expand", expanded(channels, layer), layer.activation)
+    # By default the gate is relative to the input of the block, not to the expanded channels (EfficientNet, MnasNet).
     _append_depthwise(builder, layer, channels)
+    # Without an activation: the linear bottleneck of MobileNetV2 (arXiv 1801.04381, section 3.2).
     builder.conv("project", layer.channels, "linear")
 
 
@@ -186,6 +191,7 @@ def _append_basic(builder: _NodeBuilder, layer: Stage) -> None:
 def _append_bottleneck(builder: _NodeBuilder, layer: Stage) -> None:
     channels, inside = builder.shape.channels, max(1, round(layer.channels / layer.expansion))
     builder.conv("reduce", inside, layer.activation)
+    # The stride is in this convolution, as in torchvision; see `nas.arch.presets`.
     builder.conv("spatial", inside, layer.activation, layer.kernel, layer.stride)
     builder.conv("restore", layer.channels, "linear")
     _append_gate(builder, layer.gate, channels)

@@ -12,5 +12,6 @@ def round_channels(channels: int, width: float, divisor: int = DIVISOR) -> int:
     (32, 24, 16)
     """
     target = channels * width
+    # Halves are rounded up as in the papers' code; `round` would round them to even multiples.
     rounded = max(divisor, int(target + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * target else rounded
