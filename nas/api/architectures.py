@@ -115,6 +115,7 @@ def latest_winner(storage: str) -> str:
     Raises:
         StudyError: There is no study.
     """
+    # Here and not above, because presets and files need no Optuna.
     from nas.studies.opening import open_storage
     from nas.studies.study import study_names
 

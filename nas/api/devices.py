@@ -42,6 +42,7 @@ def table_folders() -> list[Path]:
     """Return the folders of latency tables: one in the working directory, and the one with the shipped tables."""
     from nas.files import shipped_folder
 
+    # Both can be the same folder, whose tables would then be found twice.
     return list(dict.fromkeys(path.resolve() for path in (Path(FOLDER), shipped_folder(FOLDER))))
 
 

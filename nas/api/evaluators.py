@@ -10,6 +10,7 @@ from attrs import frozen
 from nas.errors import NasError
 from nas.train.defaults import METRIC_NAMES
 
+# Each maker below imports its evaluator itself, so that a table or a function is used without torch.
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
     from nas.data.base import ImageData

@@ -9,6 +9,7 @@ from attrs import frozen
 from nas.api.errors import explain_missing
 from nas.errors import NasError
 
+# ONNX Runtime is an optional package, so it is imported when a function is called.
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
     from nas.device.client import Meter

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.api.errors import explain_missing
 
+# torch and ONNX are optional packages, so they are imported when a function is called.
 if TYPE_CHECKING:
     import onnx
     from torch import nn

@@ -13,6 +13,7 @@ class SearchProgress:
     """Show a search as a progress bar with the best accuracy, and lines about what takes long above it."""
 
     def __init__(self) -> None:
+        # Without markup, because names and messages may hold brackets, which rich would interpret.
         columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
         self._bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True, highlight=False))
         self._task = self._bar.add_task("starting", total=None)

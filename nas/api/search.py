@@ -18,6 +18,8 @@ from nas.errors import TargetError
 from nas.search.defaults import BAND, TRIALS
 from nas.studies.defaults import DEFAULT_STORAGE
 
+# Only for type checkers. Functions import what they use: `import nas` and `nas --help` load no torch, ONNX Runtime or
+# Optuna.
 if TYPE_CHECKING:
     from nas.api.study import Study
     from nas.arch.spec import Architecture
@@ -176,6 +178,7 @@ def search(
         "threads": threads,
         "retries": retries,
     }
+    # None stands for an option that was not given: only a given one is an error if nothing uses it.
     given = {name: value for name, value in words.items() if value is not None}
     request = SearchRequest(
         targets=_words(target),
@@ -324,6 +327,7 @@ def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: E
     )
     check(space, settings)
     cheap, costly = halves(request.evaluator_text)
+    # A screening and the evaluator itself share one load of the images.
     load = cache(lambda: _load_images(request, say))
     make = partial(make_evaluator, options=request.evaluator_options, space=whole, load=load, fixed=space, say=say)
     screen = Screen(make(cheap), request.screen) if cheap else None

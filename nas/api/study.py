@@ -10,6 +10,7 @@ from nas.api.quiet import quiet_optuna
 from nas.api.trials import Trial, make_trial
 from nas.studies.defaults import DEFAULT_STORAGE
 
+# pandas and the database are imported by the methods that use them.
 if TYPE_CHECKING:
     import pandas as pd
 

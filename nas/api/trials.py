@@ -69,7 +69,7 @@ class Trial:
         """Return the architecture.
 
         Raises:
-            StudyError: The trial has just begun and has no architecture yet.
+            StudyError: The trial has just started and has no architecture yet.
         """
         from nas.arch.code import parse_text
 
