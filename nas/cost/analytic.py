@@ -124,6 +124,7 @@ def peak_elements(nodes: Sequence[Node], shape: Shape) -> int:
             del alive[node.inputs[0]]
         alive[node.name] = node.shape.elements
         peak = max(peak, sum(alive.values()))
+        # The output of the part has no later reader here and stays: the next part reads it.
         alive = {name: size for name, size in alive.items() if last_use.get(name, len(nodes)) > i}
     return peak
 

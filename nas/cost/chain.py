@@ -67,6 +67,7 @@ class _PartTable:
         new = self.next_shape[place][shape_numbers, column] == _UNKNOWN
         if not new.any():
             return
+        # Each combination once, in a fixed order, so that shapes get the same numbers in every run.
         pairs = sorted(set(zip(shape_numbers[new].tolist(), column[new].tolist(), strict=True)))
         options, shapes = self.chain.options[place], list(self.shapes)
         computed = [

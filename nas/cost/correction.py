@@ -69,6 +69,7 @@ def fit_correction(kind_sums: Floats, measured: Floats) -> Correction:
     (0.5, 1.25)
     """
     solved = _solve(kind_sums, measured)
+    # Leave-one-out, since the errors on the fitted networks themselves would be too small.
     left_out = [_solve(np.delete(kind_sums, i, 0), np.delete(measured, i)) for i in range(len(measured))]
     guesses = np.array([_predict(solution, row) for solution, row in zip(left_out, kind_sums, strict=True)])
     errors = guesses / measured - 1

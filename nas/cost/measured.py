@@ -67,7 +67,7 @@ class Stopwatch:
         except DeviceLostError:
             raise
         except DeviceError as error:
-            # A device that rejects everything has another fault than its networks, and a search should not go on.
+            # If a device rejects everything, its networks are not the cause, and a search should not continue.
             self._refused_in_a_row += 1
             if self._refused_in_a_row >= MAX_REFUSED:
                 raise
@@ -174,6 +174,7 @@ class Judge:
         turns = list(self.meter.measure_each(fragments, FINAL))
         paces_ms = np.array([turn.reference.median_ms for turn in turns])
         pace_ms = max(self.reference_ms, float(np.quantile(paces_ms, PACE_QUANTILE)))
+        # The pace is the same factor for all networks; its relative error is combined with that of each ratio below.
         pace_spread = float(paces_ms.std(ddof=1) / paces_ms.mean())
         noisy = float(np.median([turn.noise for turn in turns])) > NOISY
         ratios = [np.array([ratio for turn in _pass_ratios(turns, i) for ratio in turn]) for i in range(PASSES)]
@@ -204,6 +205,7 @@ def measured_latency(chain: Chain, padding: str, meter: Meter, space: str, seed:
     """
     networks = sample_networks(chain, padding, GUIDE_NETWORKS, seed)
     turns = list(meter.measure_each([[network] for network in networks], CANDIDATE))
+    # One value for all networks: with that of each batch the drift of the machine would enter the latencies.
     reference_ms = float(np.median([turn.reference.median_ms for turn in turns]))
     times = np.array([turn.timings[0].ratio for turn in turns]) * reference_ms
     origin = current_origin(meter, chain, padding, space, reference_ms, passes=1)

@@ -106,6 +106,7 @@ class TablePlan:
     def layer_ratios(self, ratios: Ratios) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the ratio of each layer to the reference `(layers,)` without its context, and its standard error."""
         pairs = [_mean_and_error(ratios[Item("pair", i)]) for i in range(len(self.shapes))]
+        # A layer has one convolution of a pair on each side, so half a pair is subtracted for each end.
         halves = {shape: (mean / 2, error / 2) for shape, (mean, error) in zip(self.shapes, pairs, strict=True)}
         found = [self._layer_ratio(i, ratios, halves) for i in range(len(self.layers))]
         return np.array([value for value, _ in found]), np.array([error for _, error in found])
