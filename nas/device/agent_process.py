@@ -154,6 +154,7 @@ class AgentProcess:
             if not line.endswith(b"\n"):
                 return self._incomplete_reply(line)
             start = line.find(REPLY_MARK)
+            # Text before the mark is accepted only where a shell may have printed it, which is before the first reply.
             if start == 0 or (skip and start > 0):
                 return line[start:]
         raise DeviceError(f"the device answers with something else than a reply: {_excerpt(line)}", REMEDY)
@@ -198,7 +199,7 @@ def start_agent(command: Sequence[str]) -> AgentProcess:
     """
     pipe = subprocess.PIPE
     try:
-        # In a session of its own the agent does not receive a Ctrl-C of this terminal: this process handles it and then
+        # In a separate session the agent does not receive a Ctrl-C of this terminal: this process handles it and then
         # ends the agent. The session is also the process group that `_kill` ends as a whole.
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)  # noqa: S603
     except OSError as error:

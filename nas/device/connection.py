@@ -61,6 +61,7 @@ class Connection:
     _machine: Machine | None = field(default=None, init=False)
     _request_count: int = field(default=0, init=False)
     _closed: bool = field(default=False, init=False)
+    # Reentrant, because `measure` reads `machine` while it holds the lock.
     _lock: threading.RLock = field(factory=threading.RLock, init=False)
 
     @property
@@ -94,6 +95,7 @@ class Connection:
             # The first contact is outside the attempts: a wrong host name or a missing package fails at once.
             _ = self.machine
             self._request_count += 1
+            # The seconds of the aim limit only the rounds; building the graphs and the warm-up need time as well.
             bounds = attrs.evolve(self.bounds, seconds=self.bounds.seconds + aim.seconds)
             request = MeasureRequest(self._request_count, self.device, tuple(fragments), aim, bounds)
             reply = self._ask_with_retries(request, encode(request))

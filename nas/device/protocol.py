@@ -266,6 +266,7 @@ def _parse(word: str, kinds: Mapping[str, Reader], line: bytes | str) -> Any:
     if not isinstance(data, dict):
         reject(f"a {word}", data, "a JSON object")
     kind = data.pop(word, None)
+    # A list or an object would be no key of a dictionary and raise a TypeError.
     if not isinstance(kind, str) or kind not in kinds:
         reject(word, kind, f"one of {', '.join(kinds)}")
     return kinds[kind](kind, data)

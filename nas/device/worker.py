@@ -46,6 +46,7 @@ def measure_in_process(request: MeasureRequest) -> Reply:
     process: BaseProcess = mp_context.Process(target=_run_worker, args=(sender, request), daemon=True)  # type: ignore[attr-defined]
     try:
         process.start()
+        # With this end open here too, the pipe would not report that the worker has died.
         sender.close()
         return _wait_for_reply(receiver, process, request)
     finally:
@@ -65,6 +66,7 @@ def _wait_for_reply(receiver: Connection, process: BaseProcess, request: Measure
     try:
         return parse_reply(receiver.recv_bytes(MAX_LINE))
     except (EOFError, OSError):
+        # The pipe closes a moment before the process has ended and has an exit code.
         process.join(5)
         return _exit_error(process.exitcode, request)
 
@@ -100,8 +102,8 @@ def _run_worker(replies: Connection, request: MeasureRequest) -> None:
 def _exit_with_agent() -> None:
     """End this process as soon as the agent ends.
 
-    An agent that is killed with SIGKILL cannot end its worker. The worker would go on using CPU cores and would disturb
-    the measurement of the next agent on this machine.
+    An agent that is killed with SIGKILL cannot end its worker. The worker would continue to use CPU cores and would
+    disturb the measurement of the next agent on this machine.
     """
     agent = multiprocessing.parent_process()
     if agent is not None:
