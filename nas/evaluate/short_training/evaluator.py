@@ -159,6 +159,7 @@ class TrainEvaluator:
         """Return the checkpoint of a run, or None, and the recipe with the batch size that the run had reached."""
         checkpoint = file.read(budget)
         recipe: Recipe | None = self.recipe
+        # The batch is halved step by step as in the interrupted run, which also gives the learning rate of that run.
         while checkpoint is not None and recipe is not None and recipe.batch_size != checkpoint.batch_size:
             recipe = recipe.with_half_batch()
         if recipe is None:
@@ -187,6 +188,7 @@ class TrainEvaluator:
             CheckpointMismatchError: The checkpoint does not fit; nothing was yielded.
             OutOfMemoryError: Memory ran out.
         """
+        # Epoch 0 stands for the initial weights, which therefore do not depend on random numbers drawn before.
         with self._epoch_context(0):
             run = self._start(self._adapted(arch), budget, recipe)
             if checkpoint is not None:
@@ -198,6 +200,7 @@ class TrainEvaluator:
             with self._epoch_context(epoch) as generator:
                 run.epoch(epoch, generator)
                 accuracy = run.validate()
+            # A restart with a smaller batch trains the first epochs again; their accuracies were yielded before.
             is_new = epoch > len(yielded)
             if is_new:
                 yielded.append(accuracy)

@@ -65,7 +65,7 @@ def training_lock(path: Path, notify: Notify) -> Iterator[None]:
         NasError: The folder cannot be created or written to.
     """
     KIND.make_folder(path.parent)
-    # The lock has a file of its own, since the file of weights is replaced by every write.
+    # The lock is a separate file, since the file of weights is replaced by every write.
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     # Training the same weights twice would take at least as long as waiting, so the wait has no time limit.
     try:

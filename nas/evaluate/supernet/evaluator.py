@@ -215,6 +215,7 @@ class SupernetEvaluator:
                 f"the architecture is not in space {self.space.name}, for which the supernet was trained",
                 "use an architecture of this space, with the same resolution and number of classes",
             )
+        # `calibrate` runs the model in training mode, where dropout and drop path would distort the statistics.
         adapted = without_regularization(arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes))
         model = shared.model(adapted, indices)
         calibrate(model, [images for images, _ in self._calibration])
@@ -234,6 +235,7 @@ class SupernetEvaluator:
         chosen = torch.arange(count) * len(split) // count
         images = normalize(split.images[chosen], self.data.mean, self.data.std)
         images = images.to(self.device, memory_format=torch.channels_last)
+        # Batches differ by at most one image, since `calibrate` gives all of them the same weight.
         pieces = -(-count // size)
         labels = split.labels[chosen].to(self.device)
         return list(zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True))

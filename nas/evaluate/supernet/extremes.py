@@ -29,6 +29,7 @@ def _extreme(space: SearchSpace, sign: int) -> tuple[int, ...]:
     shape = Shape(net.in_channels, net.resolution, net.resolution)
     for part in space.parts:
         sizes = {one: _size(part.part(one), shape, net.classes) for one in part.indices()}
+        # One part after another: there can be more than 10^18 networks, and few forms of each part.
         chosen = max(sizes, key=lambda one: sign * sizes[one][0])
         indices += chosen
         shape = sizes[chosen][1]

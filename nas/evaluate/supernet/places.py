@@ -99,6 +99,7 @@ class Places:
                     for place, layer in self._layers(part.name, form):
                         key = (place, layer, end)
                         if key not in walks:
+                            # Weights do not depend on the sides of an image, so one pixel is enough.
                             walks[key] = walk_part(layer, Shape(end, 1, 1), net.classes)
                         end = walks[key][-1].shape.channels
                     after.add(end)

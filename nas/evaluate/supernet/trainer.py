@@ -97,6 +97,7 @@ class SupernetTrainer:
             EvaluationError: The training failed.
         """
         run = self._new_run()
+        # Without the lock first: a complete file is never written again, and processes need not wait to read it.
         if not self._load_if_complete(run, self.checkpoint()):
             with training_lock(self.path, self.notify):
                 # The file is read again: another process may have trained until this one got the lock.

@@ -63,6 +63,7 @@ class SharedWeights:
     def _structure(self, indices: tuple[int, ...]) -> NetworkStructure:
         if indices not in self._structures:
             if len(self._structures) >= CACHED_NETWORKS:
+                # A dictionary keeps the order of insertion, so this is the oldest structure.
                 self._structures.pop(next(iter(self._structures)))
             arch = without_regularization(self.places.space.from_indices(indices))
             with torch.device("meta"):
@@ -98,6 +99,7 @@ class SharedWeights:
             model = build_model(arch)
         slices = self.slices(arch, indices, model)
         device = next(iter(self.tensors.values())).device
+        # Leaves all values undefined: parameters are copied below, and `calibrate` sets the statistics.
         model.to_empty(device=device)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad():
@@ -142,6 +144,7 @@ def cut(weight: Tensor, shape: Sequence[int]) -> Tensor:
     """
     if weight.shape == torch.Size(shape):
         return weight
+    # The middle of the kernel and not a corner, so that kernels of all sizes have the same center.
     starts = [0, 0, *((side - small) // 2 for side, small in zip(weight.shape[2:], shape[2:], strict=True))]
     return weight[tuple(slice(start, start + size) for start, size in zip(starts, shape, strict=False))]
 

@@ -87,6 +87,7 @@ def _read_text(data: bytes, delimiter: str = ",") -> pd.DataFrame:
 
 def _unzip(data: bytes) -> bytes:
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        # One byte more than is allowed shows that the table is too large, without unpacking it all.
         unpacked = file.read(MOST_BYTES + 1)
     if len(unpacked) > MOST_BYTES:
         raise DataError(f"the table is larger than {MOST_BYTES / 1e9:g} GB when it is unpacked", "remove rows")
