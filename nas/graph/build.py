@@ -175,6 +175,7 @@ def _pads(context: _NodeContext, node: Node) -> list[int]:
     if context.builder.padding == "symmetric" or node.stride == 1:
         return [half] * 4
     added = [same_padding(side, node.kernel, node.stride) for side in (context.shape.height, context.shape.width)]
+    # An odd number of pixels puts the additional one below and on the right, as TensorFlow does.
     return [side // 2 for side in added] + [side - side // 2 for side in added]
 
 
@@ -182,6 +183,7 @@ def _linear(context: _NodeContext, node: Node) -> str:
     flat = context.inputs[0] if context.builder.flat else _flatten(context, node)
     context.builder.flat = True
     weight, bias = (context.builder.weight(f"{context.name}.{part}") for part in ("weight", "bias"))
+    # Weights are stored as (out, in), which is the transposed form of a matrix product.
     return context.append("Gemm", weight, bias, inputs=[flat], transB=1)
 
 
@@ -196,6 +198,7 @@ def _relu6(context: _NodeContext) -> str:
 
 
 def _silu(context: _NodeContext) -> str:
+    # This opset has no operator for SiLU.
     gate = context.append("Sigmoid", output=f"{context.name}.sigmoid")
     return context.append("Mul", gate)
 
@@ -206,6 +209,7 @@ ACTIVATIONS: Mapping[str, Callable[[_NodeContext], str]] = MappingProxyType(
         "relu6": _relu6,
         "silu": _silu,
         "hard_swish": lambda context: context.append("HardSwish"),
+        # relu6(x + 3) / 6 as in MobileNetV3 (arXiv 1905.02244); the default alpha of ONNX is 0.2.
         "hard_sigmoid": lambda context: context.append("HardSigmoid", alpha=1 / 6, beta=0.5),
         "sigmoid": lambda context: context.append("Sigmoid"),
     }
@@ -241,6 +245,7 @@ def _resize(context: _NodeContext, node: Node) -> str:
     missing = node.shape.channels - node.in_channels
     if missing <= 0:
         return context.append("Slice", numbers(0), numbers(node.shape.channels), numbers(1))
+    # The padding at the start of all four dimensions, then at their ends.
     return context.append("Pad", numbers(0, 0, 0, 0, 0, missing, 0, 0), mode="constant")
 
 

@@ -88,6 +88,7 @@ def _folded(name: str, node: Node, state: Mapping[str, Any], eps: float) -> tupl
 
 
 def _get_parameter(state: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    # Folding computes in fp64, so that each weight is rounded to fp32 only once.
     found = np.asarray(state[name], dtype=np.float64) if name in state else None
     if found is None or found.shape != shape:
         has = "missing" if found is None else f"of shape {found.shape}"
