@@ -52,6 +52,7 @@ def build_model(arch: Architecture) -> nn.Sequential:
 def _with_drop_rates(arch: Architecture) -> Iterator[tuple[PlacedPart, float]]:
     parts = tuple(walk(arch))
     layers = [placed.name for placed in parts if isinstance(placed.part, Stage)]
+    # As in the code of EfficientNet: the rate grows linearly from 0 in the first layer.
     rates = {name: arch.drop_path * i / len(layers) for i, name in enumerate(layers)}
     return ((placed, rates.get(placed.name, 0.0)) for placed in parts)
 
