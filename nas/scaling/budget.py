@@ -16,7 +16,7 @@ from nas.scaling.rules import DOUBLING, Factors, PowerRule, Rule
 
 LARGEST_PHI = 10.0
 SMALLEST_PHI = -10.0
-BISECTIONS = 40
+BISECTIONS = 40  # narrow the range of 20 to 2e-11, far below a step of phi
 PHI_DIGITS, PHI_STEPS = 4, 10_000  # phi is rounded to four digits, so that it can be typed again
 # Largest relative deviation of depth and width, and of resolution, from the factors of the rule.
 SHAPE_DEVIATION, RESOLUTION_DEVIATION = 0.10, 0.07
@@ -187,6 +187,7 @@ def edge(growth: Growth, far: float) -> float:
     if _exists(growth, far):
         return far
     for _ in range(BISECTIONS):
+        # Invariant: the network at `near` is valid, and the one at `far` is not.
         middle = (near + far) / 2
         near, far = (middle, far) if _exists(growth, middle) else (near, middle)
     return math.trunc(near * PHI_STEPS) / PHI_STEPS
@@ -265,6 +266,7 @@ def nearest_below(growth: Growth, budget: Budget, reaches: Iterable[float] = REA
         costs |= {arch: budget.of(arch) for arch in resized if arch is not None}
         if max(costs.values()) >= ENOUGH * budget.limit:
             break
+    # Costs within `TIE` differ too little to matter, so the distance to the rule decides among them.
     lowest_cost = max(costs.values()) - TIE * budget.limit
     nearest = min((arch for arch in costs if costs[arch] >= lowest_cost), key=lambda arch: deviation(arch, center))
     return attrs.evolve(center, arch=nearest)
@@ -314,6 +316,7 @@ def _resize(arch: Architecture, center: int, budget: Budget) -> Architecture | N
     if budget.of(_at(arch, low)) == budget.of(_at(arch, high)):
         return arch
     sides = range(low, high + 1)
+    # The bisection is valid because no cost falls when the resolution grows.
     fitting = bisect_left(sides, True, key=lambda side: budget.of(_at(arch, side)) > budget.limit)
     return _at(arch, sides[fitting - 1])
 

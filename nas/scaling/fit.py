@@ -158,7 +158,7 @@ class Fit:
 
     @property
     def open(self) -> tuple[Fitted, ...]:
-        """Networks with fewer seeds than the best that noise could put before it: more seeds would tell."""
+        """Networks with fewer seeds than the best that noise could put before it: more seeds would decide."""
         best = self.ranked[0]
         fewer = (one for one in self.ranked if len(one.accuracies) < len(best.accuracies))
         return tuple(one for one in fewer if _is_near(one, best, self.noise))
@@ -179,7 +179,9 @@ def grid(tolerance: float = TOLERANCE, step: float = STEP) -> tuple[PowerRule, .
     Raises:
         ScalingError: There are none, or more than anyone could train.
     """
+    # The small constant accepts products that only floating-point rounding puts outside the tolerance.
     highest = DOUBLING + tolerance + 1e-9
+    # Rounded, so that a coefficient has the same text and value whatever the step is.
     values = [round(1 + i * step, DIGITS) for i in range(int((highest - 1) / step) + 1)]
     found = []
     for beta in values:

@@ -78,6 +78,7 @@ class _Bracket:
 
     def add(self, phi: float, cost: float) -> None:
         self.count += 1
+        # Pairs are compared by phi first, so `max` and `min` keep the bounds nearest to each other.
         cost = min(cost, LARGEST_COST * self.limit)
         if cost <= self.limit:
             self.low = max(filter(None, (self.low, (phi, cost))))
@@ -104,6 +105,7 @@ class _Bracket:
         if self.low and self.high:
             (low, low_cost), (high, high_cost) = self.low, self.high
             share = math.log(AIM * self.limit / low_cost) / math.log(high_cost / low_cost)
+            # A step next to a bound would hardly narrow the bracket if the measurement is off by its noise.
             return low + min(max(share, 0.1), 0.9) * (high - low)
         phi, cost = self.low or self.high or (0.0, self.limit)
         step = math.log(AIM * self.limit / cost) / math.log(growth_per_phi)
@@ -213,6 +215,7 @@ def _near_rule(growth: Growth, budget: Budget, trial: Trial, center: Scaled) -> 
     predictions are corrected by the measurements.
     """
     (cost,) = trial.judge.together([center.arch])
+    # The guide may predict another unit than that of the measurements, such as MACs, so predictions need a factor.
     scale = cost.value / trial.guide.estimate(center.arch).value
     predictions = _predictions(growth, center, trial.guide, AIM * budget.limit / scale)
     measured = [Met(center, cost)]
