@@ -24,7 +24,7 @@ class _State:
 
     Attributes:
         part: Index of a part of the space.
-        rest: Layers of the part that are still to come, or None if the part has not begun.
+        rest: Layers of the part that are still to come, or None if the part has not started.
     """
 
     part: int
