@@ -1,4 +1,4 @@
-"""Handling of memory that runs out: telling it from other errors, and freeing what a failed training run holds."""
+"""Handling of memory that runs out: recognizing the error, and freeing what a failed training run holds."""
 
 import gc
 from collections.abc import Iterator

@@ -27,6 +27,7 @@ def _adamw(groups: ParameterGroups, learning_rate: float) -> Optimizer:
 
 
 def _rmsprop(groups: ParameterGroups, learning_rate: float) -> Optimizer:
+    # EfficientNet (arXiv 1905.11946, section 5.2): decay 0.9 and momentum 0.9; its code has eps 1e-3.
     return torch.optim.RMSprop(groups, lr=learning_rate, alpha=0.9, eps=1e-3, momentum=0.9, foreach=True)
 
 
@@ -141,6 +142,7 @@ class Recipe:
         """Return an optimizer of the model's parameters; vectors, which are norms and biases, have no weight decay."""
         groups: dict[float, list[nn.Parameter]] = {self.weight_decay: [], 0.0: []}
         for parameter in model.parameters():
+            # No decay of biases and normalization, as in "Bag of tricks" (arXiv 1812.01187, section 3.1).
             groups[self.weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
         options = [{"params": params, "weight_decay": decay} for decay, params in groups.items()]
         return OPTIMIZERS[self.optimizer](options, self.learning_rate)
