@@ -137,7 +137,7 @@ class HookedStorage(RDBStorage):
         session.add(row)
         session.flush()  # gives the row its number, which the rows of all other tables need
         self.write_contents(session, study_id, int(row.trial_id), template_trial)
-        # Numbers have no gaps and no duplicates, because the caller has locked the row of the study.
+        # Numbers have no gaps and no duplicates, because the caller has locked the study.
         row.number = row.count_past_trials(session)
         session.add(row)
         return row

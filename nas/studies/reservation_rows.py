@@ -34,7 +34,7 @@ class ReservationRows:
         # statement is a write, which changes no row.
         no_row = self._of_study, _COLUMNS.slot == -1
         session.execute(update(RESERVATIONS).where(*no_row).values(ended=False))
-        # PostgreSQL and MySQL lock the row of the study, so that other studies of the database are not delayed.
+        # PostgreSQL and MySQL lock the row of the study, and no other study of the database.
         lock_study(session, self.study_id)
 
     def count(self, session: Session) -> int:
