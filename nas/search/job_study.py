@@ -127,6 +127,7 @@ class JobStudy:
         """Return the trials that have ended, and which of the last ones failed: a list may come in pieces."""
         trials, numbers = self.shared.trials(), repeated(self.shared)
         lasting = [trial for trial in trials if counts(trial, numbers)]
+        # The row of failures may have started in an earlier piece of the list, or in an earlier run.
         failed = takewhile(lambda trial: trial.state == TrialState.FAIL, reversed(lasting))
         progress = Progress(failed=[trial.number for trial in failed][::-1])
         progress.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
@@ -183,6 +184,7 @@ def open_job_study(
         study = open_study(opened, name, ["maximize"], whole, kept_as=SETTINGS)
         shared = SharedStudy.of(study, session, lambda message: listen(Event("waiting", message=message)))
         job_study = JobStudy(session, shared, Evaluation(evaluators, epochs), retries, listen)
+        # The heartbeat starts first: other processes take over the reservations of a process without one.
         with shared.heartbeat:
             job_study.settle()
             yield job_study

@@ -64,6 +64,7 @@ class SurrogateSampler(BaseSampler):
             raise StudyError(
                 "the study minimizes its first value, which is the accuracy", "create it with direction maximize"
             )
+        # Optuna may run trials in several threads, and two of them must not get the same suggestion.
         with self._lock:
             others = [self._completed(each) for each in study.get_trials(deepcopy=False) if each.number != trial.number]
             whole = [each for each in others if self._is_new(each)]

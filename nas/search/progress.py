@@ -56,6 +56,7 @@ class Progress:
         own = (record.costs[self.cost_name], record.accuracy or 0.0)
         if any(cost <= own[0] and accuracy >= own[1] for cost, accuracy in self._front):
             return False
+        # Points that are dominated from now on may stay: whatever they beat, the new point beats too.
         self._front.append(own)
         return True
 
@@ -66,7 +67,9 @@ class Progress:
             record: Record of the trial.
             seconds: Seconds from its reservation to its end.
         """
+        # One success ends the row: only failures without a success between them point to a common cause.
         self.failed = [*self.failed, record.number] if record.state == "failed" else []
+        # The evaluation alone, because it predicts whether the next trial is quick; storing a trial takes time as well.
         self.last_seconds = seconds if record.seconds is None else record.seconds
         self._seconds += seconds
         self._timed += 1

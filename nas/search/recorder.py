@@ -65,6 +65,7 @@ class TrialRecorder:
     def again(self, trial: FrozenTrial) -> Running:
         """Return another trial of the same architecture, with the costs that were found for the first one."""
         arch = parse_text(trial.user_attrs["arch"])
+        # Costs are copied and not estimated again: a measured latency would be another number for the same network.
         kept = {name: trial.user_attrs[name] for name in trial.user_attrs.get("costs", {})}
         kept |= {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
         return self._begin(arch, trial.params, trial.distributions, trial.system_attrs, kept)
@@ -109,6 +110,7 @@ class TrialRecorder:
             trial.intermediate_values[len(accuracies)] = self.score_of(running, accuracies[-1])
         kept: dict[str, Any] = {"accuracy_by_epoch": list(accuracies), "seconds": outcome.seconds}
         kept["environment"] = dict(outcome.environment)
+        # Under the name that version 0.1 gave it; see `nas.studies.records`.
         kept |= {"remarks": dict(outcome.metadata)} if outcome.metadata else {}
         kept |= {"reason": outcome.reason} if outcome.reason else {}
         for name, value in kept.items():

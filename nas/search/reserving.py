@@ -111,6 +111,7 @@ class TrialReserver:
         """
         token = self.shared.heartbeat.token
         waiting = [one for one in self._open() if one.process != token or not self._evaluates(one)]
+        # Processes are looked up once for all reservations, because for other machines this is a query.
         living = self.shared.living_others(waiting)
         return (reservation for reservation in waiting if reservation.process not in living)
 

@@ -82,6 +82,7 @@ def screen_all(
     waiting = [indices for indices in drawn if tuple(indices.tolist()) not in known][: max(0, len(drawn) - len(kept))]
     for start in range(0, len(waiting), BATCH):
         tell(len(kept))
+        # A first batch of failures alone means a wrong setting; later failures are those of single networks.
         kept += _scores(waiting[start : start + BATCH], evaluate, sure=any(value is not None for _, value in kept))
         study.set_user_attr(SCREENED, kept)
     scored = [(indices, value) for indices, value in kept if value is not None]

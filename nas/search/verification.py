@@ -55,6 +55,7 @@ def _waiting(view: StudyView, measurements: Mapping[int, DeviceMeasurement]) -> 
         if candidates == WANTED:
             return
         measurement = measurements.get(record.number)
+        # A network that misses the target does not count: the next one by rank is measured instead.
         candidates += measurement is None or measurement.meets
         if measurement is None:
             yield record
@@ -64,6 +65,7 @@ def _measure(records: Sequence[Record], targets: Sequence[Target]) -> dict[int, 
     archs = [record.architecture for record in records]
     rows = [_by_target(records, archs, target) for target in targets]
     return {
+        # Of several targets the one that is exceeded most decides whether the network meets them all.
         record.number: max(measurements, key=lambda measurement: measurement.measured / measurement.target)
         for record, *measurements in zip(records, *rows, strict=True)
     }
