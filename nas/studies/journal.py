@@ -196,6 +196,7 @@ class Journal:
             self._catch_up()
 
     def _new_part(self, key: str, value: Any) -> Attribute:
+        # The whole list in every line would make the journal grow with the square of the length of the list.
         known = self._lists.pop(key, [])
         if isinstance(value, list):
             self._lists[key] = list(value)

@@ -36,6 +36,7 @@ from nas.studies.journal_values import (
 )
 
 FORMAT = 1
+# A journal may come from a stranger. These limits bound the memory and the depth of calls that its lines can cause.
 MAX_LINE_BYTES = 32_000_000
 MAX_DEPTH = 50
 MAX_TRIALS = 1_000_000
@@ -271,6 +272,7 @@ def _float(data: dict[str, Any]) -> BaseDistribution:
 
 def _int(data: dict[str, Any]) -> BaseDistribution:
     for name in ("low", "high", "step"):
+        # Optuna stores parameters as floats, in which larger whole numbers are not exact.
         if isinstance(data[name], bool) or not isinstance(data[name], int) or abs(data[name]) >= 2**53:
             raise broken_rule(name, data[name], "a whole number below 2^53")
     return IntDistribution(data["low"], data["high"], data["log"] is True, data["step"])

@@ -62,6 +62,7 @@ class Lock:
             # second one finds no row any more.
             taken = update(LOCKS).where(*self._row, LOCKS.c.runner == holder).values(runner=self.heartbeat.token)
             session.execute(taken)
+        # Read again: of several processes that tried to take the lock over, the row names the one that succeeded.
         return self._read(session)
 
     def _read(self, session: Session) -> str:

@@ -49,6 +49,7 @@ def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
         file = database_file(url)
         if file is not None:
             _check_exists(url, file, create=create)
+        # The constructor of Optuna creates its tables, which other processes may be creating as well.
         storage = retry_creation(lambda: BulkStorage(url))
         if file is not None:
             _check_integrity(storage)

@@ -71,6 +71,7 @@ def retry_creation(create: Callable[[], T]) -> T:
             if not isinstance(error, IntegrityError) and "already exists" not in str(error):
                 raise
             time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 -- nothing secret
+    # The last try raises its error.
     return create()
 
 

@@ -147,6 +147,7 @@ def restore(paths: Iterable[Path], url: str) -> tuple[Contents, ...]:
     _check_names(read)
     storage = open_uncached(url)
     with explained(url):
+        # All names are checked before the first study is written, so that a refused command changes nothing.
         existing = {study.study_name for study in get_storage(storage).get_all_studies()}
         for contents in read:
             if contents.head.name in existing:

@@ -83,6 +83,7 @@ def open_study(
         study_name=name,
         directions=list(directions),
         load_if_exists=True,
+        # Trials have all parameters when they are created, so the sampler has no work; this one reads no trials.
         sampler=optuna.samplers.RandomSampler(),
     )
     known = study.user_attrs.get(kept_as)
