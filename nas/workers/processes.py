@@ -58,6 +58,7 @@ def find_gpus() -> tuple[str, ...]:
     """Return the numbers of the NVIDIA GPUs that this process may use."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
+        # An empty value hides all GPUs from CUDA.
         return tuple(filter(None, named.split(",")))
     return tuple(sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")))
 
@@ -77,6 +78,7 @@ def share_out(
     """
     each = max(1, len(cores) // number)
     memory = None if free_bytes is None or gpus else int(MEMORY_SHARE * free_bytes / number)
+    # With more workers than cores, the places start again from the first core.
     starts = (each * i % len(cores) for i in range(number))
     return [
         Place(tuple(cores[start : start + each]), threads or each, gpus[i % len(gpus)] if gpus else None, memory)

@@ -52,6 +52,7 @@ class Need:
         """Return how many such tasks a node of `ray.nodes()` holds."""
         wanted = {"CPU": self.cpus, "GPU": self.gpus}
         shares = [node["Resources"].get(name, 0) / each for name, each in wanted.items() if each]
+        # A ratio such as 0.3 / 0.1 is slightly below the whole number.
         return int(min(shares) + 1e-6) if node["Alive"] else 0
 
 
