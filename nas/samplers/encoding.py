@@ -145,6 +145,8 @@ class Encoder:
         for _ in range(max(_longest(self._runs), 1)):
             for place, to_next, to_this in self._runs:
                 absent = self.chain.options[place].index(None)
+                # One pass moves an omitted layer by at least one place, so as many passes as the longest run are
+                # enough.
                 swap = (moved[:, place] == absent) & (moved[:, place + 1] != to_next[absent])
                 moved[swap, place] = to_this[moved[swap, place + 1]]
                 moved[swap, place + 1] = to_next[absent]

@@ -52,6 +52,7 @@ class RegularizedEvolutionSampler(BaseSampler):
         if not search_space or len(complete) < self.population:
             return {}
         drawn = self._rng.choice(len(complete[-self.population :]), self.contest, replace=False)
+        # Only the newest trials, whether good or not: a lucky accuracy leaves the population with its age.
         parent = self._winner([complete[-self.population :][i] for i in drawn], study.directions)
         return self._mutated({name: parent.params[name] for name in search_space}, search_space)
 
