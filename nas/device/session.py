@@ -58,6 +58,7 @@ def open_session(model: onnx.ModelProto, device: Device) -> onnxruntime.Inferenc
     options.log_severity_level = _ERRORS_ONLY
     # Each session has its own threads, which keep spinning for a while after a run. Many sessions take turns in one
     # measurement, so that the threads of one would use CPU cores while the next one is timed.
+    # Stopping them costs a few microseconds (docs/latency.md).
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # ONNX Runtime runs an operator on the CPU where the provider does not support it. A latency that mixes two devices
     # would be wrong without a sign of it, so that this is an error instead.
