@@ -158,6 +158,7 @@ def _largest_phi(growth: Growth, budget: Budget) -> float:
     bracket, phi = _Bracket(budget.limit), 0.0
     for _ in range(MEASUREMENTS):
         bracket.add(phi, budget.of(growth.at(phi).arch))
+        # At the edge of the valid networks no further phi is possible in the direction that is needed.
         if bracket.done or phi == (lowest if bracket.low is None else highest):
             break
         phi = round(min(max(bracket.next(growth.rule.product), lowest), highest), PHI_DIGITS)
