@@ -135,15 +135,18 @@ class JournalState:
         return cls(head, frozenset(keys), attributes)
 
 
-# How `format_trial` begins a line. A whole line of a trial is not parsed further, since there may be many thousands.
+# How `format_trial` begins and ends a line. A whole line of a trial is not parsed further, since there may be many
+# thousands. A line that was cut can end in braces too, those of an inner object, but not in the last field; trials with
+# system attributes, which some of Optuna's samplers write, end otherwise and are parsed.
 _TRIAL = re.compile(rb'\{"kind":"trial","number":(\d{1,9}),"state":"(\w{1,20})","begun":(?:"([^"\\]{1,40})"|null),')
+_TRIAL_END = b',"system":{}}'
 
 
 def _other_lines(path: Path, keys: set[TrialKey]) -> Iterator[dict[str, Any]]:
     """Yield the objects of readable lines, except for ordinary trials, whose keys are added to `keys`."""
     try:
         for _, line in read_lines(path):
-            if (found := _TRIAL.match(line)) and line.endswith(b"}}"):
+            if (found := _TRIAL.match(line)) and line.endswith(_TRIAL_END):
                 number, state, start = (part.decode() for part in found.groups(b""))
                 keys.add((int(number), state, start))
                 continue

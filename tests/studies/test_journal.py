@@ -20,6 +20,7 @@ from nas.errors import StudyError
 from nas.optuna_private.identity import study_id
 from nas.search.job_study import job_study_names
 from nas.studies.bulk_storage import BulkStorage
+from nas.studies.journal import JournalState
 from nas.studies.journal_files import append, create, database_file, journal_folder, journal_path, journals, read_lines
 from nas.studies.journal_text import (
     Attribute,
@@ -120,6 +121,24 @@ def test_of_two_lines_for_the_same_trial_or_attribute_the_last_counts() -> None:
     assert list(map(shown, read.trials)) == [shown(second)]
     assert read.attributes == {"nas:settings": {"format": 1}, "a": 2, "list": [1, 2, 3]}
     assert [line.partition(":")[0] for line in read.skipped_lines] == ["line 8"]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"user_attrs": {"costs": {"macs": 1.0}}, "system_attrs": {}},
+        {"user_attrs": {}, "system_attrs": {"nsga2:parents": [1, 2], "inner": {"a": {"b": 1}}}},
+    ],
+)
+def test_a_line_that_was_cut_anywhere_does_not_count_as_a_trial(tmp_path: Path, attributes: dict[str, Any]) -> None:
+    """Otherwise the trial would not be appended again, and a restore could not read it."""
+    line = format_trial(template(TrialState.COMPLETE, [0.5], **attributes))
+    path = tmp_path / "demo.jsonl"
+    path.write_bytes(line)
+    assert len(JournalState.read(path).trial_keys) == 1
+    for end in range(1, len(line)):
+        path.write_bytes(line[:end])
+        assert not JournalState.read(path).trial_keys, line[:end]
 
 
 TRIAL: dict[str, Any] = json.loads(format_trial(template(TrialState.COMPLETE, [0.5], user_attrs={})))
