@@ -132,7 +132,9 @@ def test_of_two_lines_for_the_same_trial_or_attribute_the_last_counts() -> None:
 )
 def test_a_line_that_was_cut_anywhere_does_not_count_as_a_trial(tmp_path: Path, attributes: dict[str, Any]) -> None:
     """Otherwise the trial would not be appended again, and a restore could not read it."""
-    line = format_trial(template(TrialState.COMPLETE, [0.5], **attributes))
+    trial = template(TrialState.COMPLETE, [0.5], **attributes)
+    trial.number = 3
+    line = format_trial(trial)
     path = tmp_path / "demo.jsonl"
     path.write_bytes(line)
     assert len(JournalState.read(path).trial_keys) == 1
