@@ -36,6 +36,10 @@ class CallableModule(ModuleType):
         name = self.__name__.rpartition(".")[2]
         return f"{name}{self.__signature__}\n\n{self.__wrapped__.__doc__}"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how pickle finds the package again, for example in a worker of `multiprocessing`."""
+        return import_module, (self.__name__,)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         return self.__wrapped__(*args, **kwargs)

@@ -1,25 +1,16 @@
 """What a planned search would do, and an estimate of its duration."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from nas.api.evaluators import SUPERNET, ZERO_COST
+from nas.evaluate.base import Timed
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from nas.arch.spec import Architecture
     from nas.search.plan import Plan
     from nas.search.screening import Screen
-
-
-@runtime_checkable
-class Timed(Protocol):
-    """An evaluator that can estimate how long an epoch takes."""
-
-    def seconds_per_epoch(self, arch: "Architecture") -> float:
-        """Return the seconds that an epoch of this architecture takes on this machine."""
-        ...
 
 
 def report_plan(plan: "Plan", storage: str) -> dict[str, Any]:

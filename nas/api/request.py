@@ -1,7 +1,7 @@
 """The request for a search: everything that can be asked for, checked when it is created."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Union
@@ -51,14 +51,29 @@ def _one_of(names: Sequence[str], default: str) -> Any:
     return field(default=default, validator=check)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _positive(_request: object, attribute: "Attribute[float]", value: float) -> None:
-    if not value > 0:
+    if not _is_number(value) or not value > 0:
         raise NasError(f"{attribute.name} is {value!r}", "give a number above 0")
 
 
 def _not_negative(_request: object, attribute: "Attribute[float]", value: float) -> None:
-    if not value >= 0:
+    if not _is_number(value) or not value >= 0:
         raise NasError(f"{attribute.name} is {value!r}", "give a number from 0 upwards")
+
+
+def _number(_request: object, attribute: "Attribute[float | None]", value: float | None) -> None:
+    if value is not None and not _is_number(value):
+        raise NasError(f"{attribute.name} is {value!r}", "give a number")
+
+
+def _texts(_request: object, attribute: "Attribute[tuple[str, ...]]", values: tuple[str, ...]) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise NasError(f"{attribute.name} holds {value!r}", "give texts, such as 'flops=400M'")
 
 
 @frozen
@@ -93,7 +108,7 @@ class SearchRequest:
         seed: Seed of all random numbers.
         objective: "soft", "hard", "absolute" or "pareto".
         w: Exponent of the cost in the score; None takes the one of the objective.
-        band: Cost range, as a share of the first target below which nothing is evaluated.
+        band: Lower bound of the cost range, as a share of the first target.
         sampler: Name of the sampler; None or "" takes the default.
         pruner: Name of the pruner.
         confirm: Number of the best networks that are re-trained with more seeds.
@@ -114,7 +129,7 @@ class SearchRequest:
         NasError: A number is outside its range.
     """
 
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = field(validator=_texts)
     devices: tuple[str, ...] = ()
     table: Path | None = None
     space: Union[str, "SearchSpace"] = "mnasnet"
@@ -140,8 +155,8 @@ class SearchRequest:
     supernet_dir: Path = field(default=Path("nas-supernets"), converter=Path)
     seed: int = _whole(0, 0, 2**31 - 1)
     objective: str = "soft"
-    w: float | None = None
-    band: float = BAND
+    w: float | None = field(default=None, validator=_number)
+    band: float = field(default=BAND, validator=_not_negative)
     sampler: str | None = None
     pruner: str = "median"
     confirm: int = _whole(CONFIRM, 0, 100)

@@ -223,7 +223,7 @@ def _search(request: SearchRequest, *, progress: bool) -> "Study":
 
 
 def _words(given: Words) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+    return tuple(given) if isinstance(given, Sequence) and not isinstance(given, str | bytes) else (given,)
 
 
 def _references(

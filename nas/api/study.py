@@ -83,7 +83,7 @@ class Study:
         return self._view.accuracy_label
 
     @property
-    def stored_trials(self) -> int:
+    def counted_trials(self) -> int:
         """Return the number of trials that count: complete, pruned and failed ones."""
         return self._view.counted
 

@@ -24,7 +24,7 @@ from nas.search.job import Job, JobResult
 from nas.search.progress import Progress
 from nas.search.reserving import RepeatedFailureError, TrialReserver
 from nas.search.session import Session, SharedStudy
-from nas.search.trial_loop import TrialLoop
+from nas.search.trial_loop import POLL_S, TrialLoop
 from nas.search.trials import Evaluation, Limits
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
@@ -95,6 +95,8 @@ class JobStudy:
             self._run(loop)
             # Another process may have freed a job that had failed, after this one had found nothing left.
             while waits and not reserver.is_over and jobs_left.done < len(jobs_left.jobs):
+                with self.session.interrupts.interruptible():
+                    self.session.workers.poll(POLL_S)  # no worker is busy: this is a pause
                 self._run(loop)
         if self.session.interrupts.stopping:
             raise KeyboardInterrupt
@@ -118,9 +120,9 @@ class JobStudy:
             progress = loop.reserver.progress
             self._repeat_later(progress.failed)
             raise StudyError(
-                f"{len(progress.failed)} trainings failed one after another, "
+                f"{len(progress.failed)} training runs failed one after another, "
                 f"the last with: {progress.records[-1].reason}",
-                "mend the cause and give the same command again; finished ones are kept",
+                "correct the cause and run the same command again; finished training runs are kept",
             ) from None
 
     def _progress(self) -> Progress:

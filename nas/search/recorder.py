@@ -43,10 +43,6 @@ class TrialRecorder:
         models = dict(self.plan.costs) | {target.kept_as: target.cost for target in self.plan.settings.targets}
         return {name: model.estimate(arch) for name, model in models.items()}
 
-    def costs(self, arch: Architecture) -> dict[str, float]:
-        """Return the values of all costs by name."""
-        return {name: cost.value for name, cost in self.estimates(arch).items()}
-
     def score(self, arch: Architecture, accuracy: float) -> float:
         """Return the score under the search's objective; in a search for a front, under the usual objective."""
         return self.score_at(accuracy, [t.cost.estimate(arch).value for t in self.plan.settings.targets])

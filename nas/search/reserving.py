@@ -99,6 +99,7 @@ class TrialReserver:
             return None
         for reservation in self._abandoned():
             running = self.again(reservation, "its process ended before it did")
+            self.check_failures()
             if running is not None:
                 return running
         self._looked = time.monotonic()
@@ -127,9 +128,6 @@ class TrialReserver:
 
         Returns:
             The trial, or None where it failed or another process was faster.
-
-        Raises:
-            RepeatedFailureError: The trial is one of too many that failed one after another.
         """
         # A reservation without a process was released by an interrupt, which does not count as an attempt.
         if reservation.attempts > self.limits.retries and reservation.process:
@@ -149,7 +147,6 @@ class TrialReserver:
             # evaluated.
             self.progress.failed.append(self.progress.records[-1].number)
             self.tell("trial", self.progress.records[-1])
-            self.check_failures()
 
     def _new(self) -> Running | None:
         """Return a trial that no other process has; None where there is none, or all are reserved."""
@@ -205,5 +202,5 @@ class TrialReserver:
         if failures >= MOST_FAILURES:
             raise RepeatedFailureError(
                 f"{failures} trials failed one after another, the last with: {self.progress.records[-1].reason}",
-                "mend the cause and give the same command again; finished trials are kept",
+                "correct the cause and run the same command again; finished trials are kept",
             )

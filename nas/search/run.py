@@ -13,7 +13,7 @@ from nas.arch.canonical import canonical
 from nas.arch.code import format_text
 from nas.cost.base import CostModels
 from nas.errors import EvaluationError
-from nas.evaluate.base import Evaluator
+from nas.evaluate.base import Evaluator, StepTimed
 from nas.objective import PARETO, directions
 from nas.optuna_private.identity import storage_of
 from nas.samplers.cost_range import ChoiceIndices
@@ -37,7 +37,7 @@ from nas.search.verification import verify
 from nas.space.decode import SearchSpace
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
-from nas.studies.locks import Lock, exclusive
+from nas.studies.locks import Lock, exclusive, work_name
 from nas.studies.opening import open_storage
 from nas.studies.records import BASELINE, Record, StudyView, to_stored
 from nas.studies.study import open_study, read_study, read_trial
@@ -113,7 +113,8 @@ def run(
         engine = engine or partial(make_workers, planned.settings.workers)
         # Workers that cannot evaluate report so here, before anything is done.
         with limited_threads(threads), open_session(workers or engine(threads)) as session:
-            _Run(planned, study, listen, session).run("" if choice is None else str(choice))
+            is_training = choice is not None and isinstance(planned.evaluator, StepTimed)
+            _Run(planned, study, listen, session).run(str(choice) if is_training else "")
         return read_study(opened, planned.study_name)
 
 
@@ -138,13 +139,13 @@ class _Run:
         return self.settings.objective == PARETO
 
     def run(self, threads: str) -> None:
-        with self.shared.heartbeat:
-            if threads:
-                self._tell("threads", message=threads)
+        # The lock of its own name excludes nobody. It shows that this process works at the study before it has trials,
+        # while a supernet is trained for example.
+        with self.shared.heartbeat, self._alone(work_name(self.shared.heartbeat.token)):
             self._prepare()
             # Screening and the baseline are done once for all processes of the study; the others wait here.
             with self._alone("beginning"):
-                self._begin()
+                self._begin(threads)
             self._search()
             # The other processes make the final selection, so an interrupted process need not wait for the lock.
             if self.interrupts.stopping and self._others_at_work():
@@ -171,7 +172,7 @@ class _Run:
                 evaluator.prepare()
             _LOG.debug("Prepared %s.", type(evaluator).__name__)
 
-    def _begin(self) -> None:
+    def _begin(self, threads: str) -> None:
         """Do what comes before the first trial, unless the study has it already."""
         self.shared.reservations.reconcile()
         self._screen()
@@ -183,6 +184,8 @@ class _Run:
             processes = {reservation.process for reservation in self.shared.reservations.open()}
             cut = len(self.shared.heartbeat.dead(processes))
             self._tell("resumed", message=f"{cut} of its processes had been ended" if cut else "")
+        if threads:
+            self._tell("threads", message=threads)
         for _, message in self.plan.wanted:
             self._tell("moved", message=message)
         self._evaluate_baseline()

@@ -108,6 +108,6 @@ def _scores(
     if not sure and len(rows) == BATCH and all(value is None for _, value in rows):
         raise StudyError(
             f"the first {len(rows)} networks could not be screened, the last with: {reason}",
-            "mend the cause and give the same command again, or leave out the evaluator before the +",
+            "correct the cause and run the same command again, or leave out the evaluator before the +",
         )
     return rows

@@ -1,6 +1,7 @@
 """The number of threads of each training run: chosen by a probe when a study starts, and stored in the study.
 
-A resumed search uses the stored number, so that its training runs are computed in the same way as the earlier ones.
+A search that is resumed on the same machine, with the same number of CPU cores for each training run, uses the stored
+number, so that its training runs are computed in the same way as the earlier ones.
 """
 
 import platform
@@ -11,9 +12,11 @@ from attrs import asdict
 from nas.errors import EvaluationError
 from nas.evaluate.base import StepTimed
 from nas.search.plan import Plan, first_proposal
+from nas.search.session import open_session
+from nas.workers.base import Here
 from nas.workers.threads import ThreadChoice, choose_threads
 
-THREADS = "nas:threads"  # attribute of a study: for each machine, the number of threads and the measured seconds
+THREADS = "nas:threads"  # beginning of the attributes of a study; a machine's name and number of CPU cores follow
 
 
 def find_threads(planned: Plan, study: optuna.Study, cores: int | None) -> ThreadChoice | None:
@@ -21,8 +24,11 @@ def find_threads(planned: Plan, study: optuna.Study, cores: int | None) -> Threa
 
     Args:
         planned: Search whose settings may state the number.
-        study: Study that stores the choice, separately for each machine.
+        study: Study that stores the choice, separately for each machine and number of CPU cores.
         cores: Number of CPU cores that each training run may use; None where an engine decides about them.
+
+    Raises:
+        KeyboardInterrupt: The user interrupted the probe.
     """
     stated = planned.settings.threads
     if stated is not None:
@@ -31,25 +37,29 @@ def find_threads(planned: Plan, study: optuna.Study, cores: int | None) -> Threa
         return None
     if cores == 1:
         return ThreadChoice(1, {})
-    stored = dict(study.user_attrs.get(THREADS, {}))
-    # Machines of one study can differ in speed and in cores, so each has its own choice.
-    place = f"{platform.node()} {cores}"
-    if place not in stored:
+    key = f"{THREADS}:{platform.node()} {cores}"
+    stored = study.user_attrs.get(key)
+    # The trials of a study without a stored number have used what the libraries chose, and so do the remaining ones.
+    if stored is None and not study.get_trials(deepcopy=False):
         choice = _probe(planned, planned.evaluator, cores)
-        if choice is None:
-            return None
-        stored[place] = asdict(choice)
-        study.set_user_attr(THREADS, stored)
-    found = stored[place]
-    return ThreadChoice(int(found["threads"]), {int(count): each for count, each in found["seconds"].items()})
+        # Another process may have started the same study and stored its choice meanwhile; both use the first one.
+        stored = study.user_attrs.get(key)
+        if stored is None and choice is not None:
+            stored = asdict(choice)
+            study.set_user_attr(key, stored)
+    if stored is None:
+        return None
+    return ThreadChoice(int(stored["threads"]), {int(count): each for count, each in stored["seconds"].items()})
 
 
 def _probe(planned: Plan, evaluator: StepTimed, cores: int) -> ThreadChoice | None:
     """Measure a training step of the first network of the search; None where that does not use the CPU, or fails."""
     arch = planned.baseline[1] if planned.baseline else first_proposal(planned.cost_range, planned.settings).arch
-    try:
-        if evaluator.seconds_per_step(arch) is None:
-            return None
-        return choose_threads(lambda: evaluator.seconds_per_step(arch) or 0.0, cores)
-    except EvaluationError:
-        return None  # the training run itself reports the error
+    # The session holds the machine lock, so that the probe and latency measurements of other searches do not overlap.
+    with open_session(Here()) as session, session.interrupts.interruptible():
+        try:
+            if evaluator.seconds_per_step(arch) is None:
+                return None
+            return choose_threads(lambda: evaluator.seconds_per_step(arch) or 0.0, cores)
+        except EvaluationError:
+            return None  # the training run itself reports the error

@@ -72,7 +72,7 @@ class TrialLoop:
         if self.reserver.session.interrupts.stopping or self.reserver.is_full:
             return ""
         if self.reserver.limits.is_late():
-            return "the time limit is over; the same command goes on"
+            return "the time limit is over; the same command continues"
         if self.reserver.is_stale:
             return f"{self.reserver.progress.since_better} trials in a row have brought nothing better"
         return ""

@@ -1,5 +1,6 @@
 """Locks of a study: what only one of its processes may do at a time, such as its beginning and its end."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -71,6 +72,11 @@ class Lock:
     @property
     def _row(self) -> tuple[ColumnElement[bool], ...]:
         return LOCKS.c.study_id == self.study_id, LOCKS.c.name == self.name
+
+
+def work_name(token: str) -> str:
+    """Return the name of the lock by which one process shows that it works at a study; no other process takes it."""
+    return f"work {hashlib.sha256(token.encode()).hexdigest()[:32]}"
 
 
 @contextmanager

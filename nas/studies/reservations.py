@@ -231,8 +231,9 @@ class Reservations:
                 kill_trial(session, row.trial_id, reason)
                 self._rows.change(session, row.slot, runner="", attempts=row.attempts - 1)
 
-        # The journal is not written here: the next search appends what it lacks; see `reconcile`.
-        at_once(self.storage, write)
+        # The journal is not written here: the next search appends what it lacks; see `reconcile`. A process that ends
+        # does not wait for an absent database, but one that continues after a single release does.
+        (at_once if trial_id is None else in_transaction)(self.storage, write)
 
     def free(self, trial_ids: Collection[int]) -> None:
         """Free the keys of the reservations with these latest trials, so that their jobs can be started again.

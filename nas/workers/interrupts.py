@@ -22,7 +22,8 @@ Handler = Callable[[int, FrameType | None], None]
 class Interrupts:
     """Handles SIGINT and SIGTERM inside `with interrupts.handled()`, in the main thread.
 
-    SIGTERM never waits for running trials, and a second interrupt is always raised at once.
+    SIGTERM never waits for running trials. Where the first interrupt only sets `stopping`, the second one is raised at
+    the next point that allows interrupts, and the third one at once; elsewhere the second one is raised at once.
 
     Attributes:
         stopping: Whether an interrupt has asked the running trials to finish, and no further ones to start.

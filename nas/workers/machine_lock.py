@@ -52,7 +52,11 @@ class MachineLock:
         """Take the shared lock, so that trials may run."""
         with suppress(OSError):  # in a read-only folder, or without file locks, searches are not kept apart
             self._working, self._wanted = self._open("working"), self._open("wanted")
-            self._wait(self._working, "LOCK_SH")
+            try:
+                self._wait(self._working, "LOCK_SH")
+            except BaseException:  # an interrupt while it waits: `__exit__` is not called then
+                self.__exit__()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -197,6 +197,7 @@ class Processes:
 
     def poll(self, seconds: float = PATIENCE_S) -> list[tuple[Key, Outcome]]:
         """See `Workers`."""
+        self._check_error()
         by_connection = {worker.connection: worker for worker in self._workers}
         if not by_connection:
             time.sleep(seconds)
@@ -204,9 +205,13 @@ class Processes:
         received = [self._receive(by_connection[one]) for one in ready if isinstance(one, Connection)]
         # Calls that have ended are returned first; the error is raised by the next poll.
         whole = [each for each in received if each is not None]
-        if self._error is not None and not whole:
-            raise self._error
+        if not whole:
+            self._check_error()
         return whole
+
+    def _check_error(self) -> None:
+        if self._error is not None:
+            raise self._error
 
     def answer(self, key: Key, *, go_on: bool) -> None:
         """See `Workers`."""

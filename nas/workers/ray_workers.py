@@ -108,14 +108,20 @@ class RayWorkers:
 
     def poll(self, seconds: float = PATIENCE_S) -> list[tuple[Key, Outcome]]:
         """See `Workers`."""
+        # Outcomes that came together with an error were returned by the poll before.
+        self._check_error()
         seconds = seconds if self._find_head() else 0.0
         end = time.monotonic() + seconds
         outcomes, self._waiting_outcomes = self._waiting_outcomes or self._receive(seconds), []
         while not outcomes and self._error is None and (left := end - time.monotonic()) > 0:
             outcomes = self._receive(left)
-        if self._error is not None and not outcomes:
-            raise self._error
+        if not outcomes:
+            self._check_error()
         return outcomes
+
+    def _check_error(self) -> None:
+        if self._error is not None:
+            raise self._error
 
     def answer(self, key: Key, *, go_on: bool) -> None:
         """See `Workers`."""

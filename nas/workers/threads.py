@@ -83,6 +83,9 @@ def limited_threads(threads: int | None) -> Iterator[None]:
         return
     torch = _torch()
     before = torch.get_num_threads() if torch is not None else None
+    variables = {name: os.environ.get(name) for name in VARIABLES}
+    # Libraries that are loaded inside the context, by a user's function for example, read the variables.
+    os.environ.update(dict.fromkeys(VARIABLES, str(threads)))
     with threadpool_limits(threads):
         if torch is not None:
             torch.set_num_threads(threads)
@@ -91,6 +94,11 @@ def limited_threads(threads: int | None) -> Iterator[None]:
         finally:
             if torch is not None:
                 torch.set_num_threads(before)
+            for name, value in variables.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 def set_threads(threads: int) -> None:

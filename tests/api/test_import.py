@@ -1,5 +1,9 @@
 """What `import nas` loads, and that its names are loaded one by one."""
 
+import copy
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -141,3 +145,13 @@ print(pydoc.render_doc(nas.cost, renderer=pydoc.plaintext))
     said = fresh(program)
     assert "cost(arch: 'Architecture', *, precision: str = 'fp32')" in said
     assert "Count what an architecture costs, without torch." in said
+
+
+def test_callable_packages_can_be_sent_to_other_processes() -> None:
+    """They are pickled by their names, for example by `ProcessPoolExecutor.map(nas.cost, architectures)`."""
+    for package in (nas.cost, nas.search):
+        assert pickle.loads(pickle.dumps(package)) is package  # noqa: S301 -- made in this line
+        assert copy.deepcopy(package) is package
+    archs = [nas.load_architecture(name) for name in ("mobilenetv2", "efficientnet-b0")]
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert [round(cost.macs / 1e6, 2) for cost in pool.map(nas.cost, archs)] == [300.77, 385.81]

@@ -98,7 +98,7 @@ def test_the_best_is_the_one_that_meets_the_target() -> None:
     assert STUDY.best == STUDY.trials[2]
     assert [trial.number for trial in STUDY.ranked] == [1, 2, 0]
     assert [trial.number for trial in STUDY.pareto()] == [0, 1]
-    assert (STUDY.stored_trials, STUDY.accuracy_label) == (5, "accuracy")
+    assert (STUDY.counted_trials, STUDY.accuracy_label) == (5, "accuracy")
     baseline = STUDY.baseline
     assert baseline is not None
     assert (baseline.number, baseline.name, baseline.accuracy) == (None, "mobilenetv2 x0.5", 0.3)

@@ -197,7 +197,7 @@ def test_a_full_disk_is_told_and_costs_no_finished_trial(disk: Nas, room: int) -
     filler.write_bytes(b"\0" * (free.f_bavail * free.f_frsize - room))
     arguments = (*SEARCH, "--epochs", "2", "--trials", "30")
     ran = disk.fake(*arguments)
-    ran.refused("disk is full", "free some space there")
+    ran.refused("disk is full", "free some space on its disk")
     done = [line for line in ran.err.splitlines() if line.startswith("trial ")]
     filler.unlink()
     resumed = disk.fake(*arguments, "--json")
@@ -217,7 +217,7 @@ def test_a_disk_that_is_read_only(disk: Nas) -> None:
     assert disk("studies", "--json").json[0]["trials"] == 2
     assert disk("show", "study:demo:best").code == 0
     disk("pareto", "demo").refused("demo-pareto.html cannot be written", "choose another place")
-    disk.fake(*FAST).refused("readonly database", "see that it can be written to")
+    disk.fake(*FAST).refused("readonly database", "check that it can be written to")
     disk.fake(*FAST, "--storage", "sqlite:///other.db").refused("cannot be opened", "can be written to")
     disk("studies", "restore", "--into", "new.db").refused("cannot be opened", "can be written to")
     assert {path.name: path.read_bytes() for path in disk.folder.iterdir() if path.is_file()} == before

@@ -222,7 +222,7 @@ def test_a_server_that_refuses_is_told_with_its_place(here: Here) -> None:
         ran = here(*verb, "--storage", URLS["user"])
         assert ran.code == 1
         assert "postgresql+psycopg://me:***@127.0.0.1:1/db" in ran.err
-        assert "see that the server runs" in ran.err
+        assert "check that the server runs" in ran.err
         assert not leaks(ran.out + ran.err)
 
 

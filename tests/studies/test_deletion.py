@@ -2,25 +2,31 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import optuna
 import pytest
 import sqlalchemy
+from attrs import frozen
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from nas.cost.analytic import COUNTED
+from nas.cost.target import parse_target
 from nas.errors import StudyError
+from nas.search.run import search
+from nas.search.settings import Settings
 from nas.studies.bulk_storage import BulkStorage
 from nas.studies.deletion import find_deletable
 from nas.studies.heartbeats import GRACE_S, Heartbeat
 from nas.studies.locks import Lock
 from nas.studies.opening import open_storage
-from nas.studies.process_identity import number_space
-from nas.studies.process_identity import this_process as this_process
+from nas.studies.process_identity import number_space, this_process
 from nas.studies.reservations import Reservations
 from nas.studies.restore import restore
 from nas.studies.tables import LOCKS, META, PROCESSES, RESERVATIONS, backend, in_transaction, make_tables, now
+from tests.search.fakes import FakeEvaluator, make_space
 
 ELSEWHERE = "another-machine/1 7 1.00"
 
@@ -64,6 +70,23 @@ def beat(storage: BulkStorage, token: str, seconds_ago: float) -> None:
     in_transaction(
         storage, lambda session: session.execute(sqlalchemy.insert(PROCESSES).values(runner=token, beat=moment))
     )
+
+
+@frozen
+class PreparingEvaluator(FakeEvaluator):
+    """An evaluator that does something before all evaluations."""
+
+    during: Callable[[], object] = bool
+
+    def prepare(self) -> None:
+        """See `Preparing`."""
+        self.during()
+
+    def seconds_to_prepare(self) -> float:
+        return 0.0
+
+    def seconds_prepared(self) -> float:
+        return 0.0
 
 
 def delete(url: str, *, with_journal: bool = False) -> None:
@@ -140,6 +163,16 @@ def test_a_study_is_refused_while_a_process_holds_a_lock_of_it(url: str) -> None
         assert Lock(heartbeat, study._study_id, "beginning").acquire() == heartbeat.token
         with pytest.raises(StudyError, match="is using study demo"):
             find_deletable(url, "demo")
+
+
+def test_a_study_is_refused_while_a_process_prepares_before_its_first_trial(url: str) -> None:
+    """The training of a supernet can take hours, and no trial is reserved during that."""
+    evaluator = PreparingEvaluator(during=lambda: find_deletable(url, "demo"))
+    settings = Settings([parse_target("flops=1.2M")], trials=2, epochs=1, confirm=0)
+    with pytest.raises(StudyError, match="is using study demo"):
+        search(make_space(), evaluator, settings, COUNTED, study_name="demo", storage=url)
+    search(make_space(), FakeEvaluator(), settings, COUNTED, study_name="demo", storage=url)
+    delete(url)
 
 
 def test_a_process_that_begins_after_the_question_is_not_overlooked(url: str) -> None:
