@@ -1,21 +1,18 @@
-"""What `nas scale` and `nas check` make of the options of their training runs."""
+"""The evaluators of the training runs of fits, comparisons and checks, as their options describe them."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nas.cli.scale.training import make_evaluators
+from nas.api.engines import EngineOptions
+from nas.api.training import TrainingOptions, make_evaluators
 from nas.evaluate.short_training.resized import TrainEvaluators
 
-OPTIONS: dict[str, Any] = {
-    **{"data": "digits", "images": 64, "train_on": "cpu", "proxy_resolution": 8, "seed": 0},
-    **{"engine": "processes", "workers": None},
-}
 
-
-def made(**options: Any) -> TrainEvaluators:
-    evaluators = make_evaluators({**OPTIONS, **options})
+def made(data: str = "digits", **engine: Any) -> TrainEvaluators:
+    training = TrainingOptions(data=data, images=64, train_on="cpu", proxy_resolution=8)
+    evaluators = make_evaluators(training, EngineOptions(**engine), lambda _message: None)
     assert isinstance(evaluators, TrainEvaluators)
     return evaluators
 
