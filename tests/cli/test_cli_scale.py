@@ -186,7 +186,7 @@ def test_latencies_stand_in_the_table(nas: Nas) -> None:
 B0 = ("scale", "efficientnet-b0")
 REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no mode": (B0, ("no mode is given", "--phi, --family, --budget")),
-    "two modes": ((*B0, "--phi", "1", "--family"), ("--phi and --family are given", "give --phi")),
+    "two modes": ((*B0, "--phi", "1", "--family"), ("--phi and --family are given", "give one of --phi")),
     "budget and phi": ((*B0, "--phi", "1", "--budget", "flops=1G"), ("--phi and --budget are given",)),
     "free for phi": ((*B0, "--phi", "1", "--free"), ("--free has no meaning for --phi", "it is for --budget")),
     "epochs for family": ((*B0, "--family", "--epochs", "3"), ("--epochs has no meaning for --family", "--fit")),
