@@ -1,4 +1,4 @@
-"""`nas check`: evaluators beside a table of accuracies, and beside longer trainings."""
+"""`nas check`: evaluators beside a table of accuracies, and beside longer training runs."""
 
 import csv
 import json
@@ -41,7 +41,7 @@ Here = Callable[..., Ran]
 
 @pytest.fixture(name="here")
 def _here(nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    """The command in this process, with trainings that are made up."""
+    """The command in this process, with made-up training runs."""
     monkeypatch.setattr(training, "make_evaluators", make_evaluators)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "own", raising=False)
@@ -97,7 +97,7 @@ def test_a_table_as_text(here: Here) -> None:
     assert same.split()[1:5] == ["20", "-", "-", "-"]
 
 
-def test_trainings_beside_longer_ones(here: Here) -> None:
+def test_training_runs_beside_longer_ones(here: Here) -> None:
     found = good(here(*SPACE, *SHORT, "--networks", "8", "--json"))
     assert found["truth"]["evaluator"] == "train:epochs=4"
     assert [row["evaluator"] for row in found["evaluators"]] == ["train", "train:resolution=8"]
@@ -111,7 +111,7 @@ def test_trainings_beside_longer_ones(here: Here) -> None:
     assert found["evaluators"][0]["tau"][0] == pytest.approx(np.mean([kendalltau(g, true).statistic for g in guesses]))
 
 
-def test_trainings_are_scored_as_a_search_would(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_runs_use_the_metric_of_the_search(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def make(options: TrainingOptions, *_others: object) -> FakeEvaluators:
@@ -125,7 +125,7 @@ def test_trainings_are_scored_as_a_search_would(here: Here, monkeypatch: pytest.
     assert f"{found[0]['study']}: train epochs=1 resolution=16 metric=balanced" in studies
 
 
-def test_what_was_judged_is_not_judged_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluated_network_is_not_evaluated_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     before = good(here(*SPACE, *SHORT, "--networks", "6", "--json"))
     monkeypatch.setattr(training, "make_evaluators", lambda *_options: FakeEvaluators(failing))
     assert good(here(*SPACE, *SHORT, "--networks", "6", "--json"))["networks"] == before["networks"]
@@ -135,7 +135,7 @@ def test_what_was_judged_is_not_judged_again(here: Here, monkeypatch: pytest.Mon
     assert more["networks"][:6] == before["networks"]
 
 
-def test_time_that_is_up_is_told_and_nothing_is_lost(here: Here) -> None:
+def test_a_check_continues_after_the_time_limit(here: Here) -> None:
     cut = here(*SPACE, *SHORT, "--networks", "8", "--time-limit", "1e-9")
     cut.refused("0 networks have a true accuracy", "--time-limit")
     assert len(good(here(*SPACE, *SHORT, "--networks", "8", "--json"))["networks"]) == 8
@@ -169,7 +169,7 @@ def test_networks_lie_below_the_target(here: Here) -> None:
     assert all(630e3 <= cost(parse_text(one["arch"])).macs <= 700e3 for one in found["networks"])
 
 
-def test_a_truth_that_tells_nothing_apart_is_told(here: Here, nas: Nas) -> None:
+def test_a_truth_with_equal_accuracies_is_reported(here: Here, nas: Nas) -> None:
     rows = (nas.folder / "all.csv").read_text().splitlines()
     alike = [rows[0], *(",".join([*row.split(",")[:-4], "50", "50", "50", "0"]) for row in rows[1:])]
     (nas.folder / "all.csv").write_text("\n".join(alike))
@@ -225,8 +225,8 @@ def test_bad_input_is_refused(arguments: tuple[str, ...], words: tuple[str, ...]
 
 
 @pytest.mark.slow
-def test_trainings_that_train(nas: Nas) -> None:
-    """Real images, real trainings, five networks."""
+def test_a_check_with_real_training_runs(nas: Nas) -> None:
+    """Check evaluators with real images and training runs of five networks."""
     usual = ("--networks", "5", "--epochs", "1", "--images", "64", "--proxy-resolution", "8", "--seeds", "1", "--json")
     cheap = ("--evaluator", "train", "--evaluator", "supernet:epochs=1", "--evaluator", "zero-cost:naswot")
     ran = nas(*SPACE, *usual, *cheap, "--truth", "train:epochs=2", "--data", "digits")

@@ -37,7 +37,7 @@ Here = Callable[..., Ran]
 
 @pytest.fixture(name="here")
 def _here(nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    """The command in this process, with trainings that are made up."""
+    """The command in this process, with made-up training runs."""
     monkeypatch.setattr(training, "make_evaluators", make_evaluators)
 
     def run(*arguments: str) -> Ran:
@@ -121,7 +121,7 @@ def test_a_fit_as_text_says_what_can_be_concluded_and_what_comes_next(here: Here
     assert len(made["family"]) == 7
 
 
-def test_a_single_seed_is_told_to_claim_nothing(here: Here) -> None:
+def test_a_single_seed_has_no_known_noise(here: Here) -> None:
     assert (
         "each network has one training run, so the noise of these figures is unknown; give --seeds 3"
         in here(*FIT, "--seeds", "1").out
@@ -195,7 +195,7 @@ def test_a_fit_has_a_journal_and_is_restored(here: Here, nas: Nas) -> None:
 
 @pytest.mark.slow
 def test_a_fit_on_a_ray_cluster(nas: Nas, here: Here) -> None:
-    """Its training runs are told as those of one process are, with the same results."""
+    """The training runs are reported as those of one process are, with the same results."""
     installed()
     nodes = Nodes()
     try:

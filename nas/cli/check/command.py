@@ -58,7 +58,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
     multiple=True,
     metavar="EVALUATOR",
     show_default="train and cheaper variants of it",
-    help=f"Evaluator to check: {', '.join(FORMS.values())}. What trains takes settings of its own, such as "
+    help=f"Evaluator to check: {', '.join(FORMS.values())}. An evaluator that trains takes settings of its own, as in "
     f"{TRAIN}:epochs=1,resolution=16,images=500,networks=8. May be repeated.",
 )
 @option(
@@ -66,7 +66,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
     "--truth",
     metavar="EVALUATOR",
     show_default=f"train with {LONGER} times the --epochs",
-    help="Evaluator whose accuracies count as the truth: a longer training run, or a table of such.",
+    help="Evaluator whose accuracies count as the truth: a longer training run, or a table of accuracies.",
 )
 @option(
     Group.EVALUATORS,
@@ -163,8 +163,8 @@ def command(context: click.Context, /, **options: Any) -> None:
       nas check --space nasbench_macro --truth table:accuracies.csv \\
         --evaluator zero-cost:naswot --networks 300
 
-    Every --evaluator and the --truth evaluate the same random networks, with several seeds; Kendall's tau tells how
-    similarly they rank them. Finished evaluations are kept and not repeated.
+    Every --evaluator and the --truth evaluate the same random networks, with several seeds; Kendall's tau
+    measures how similarly they rank them. Finished evaluations are kept and not repeated.
     """
     check_engine(context)
     with quiet_optuna():

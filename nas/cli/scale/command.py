@@ -85,7 +85,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     Group.RULE,
     "--any-product",
     is_flag=True,
-    help="Allow coefficients of yours whose alpha*beta^2*gamma^2 is far from 2.",
+    help="Allow own coefficients whose alpha*beta^2*gamma^2 is far from 2.",
 )
 @option(
     Group.RULE,
