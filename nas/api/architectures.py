@@ -125,6 +125,15 @@ def latest_winner(storage: str) -> str:
     return f"study:{names[-1]}:best"
 
 
+def file_stem(*words: str) -> str:
+    """Return a name for a file, without its suffix, that is made of a reference to an architecture and other words.
+
+    >>> file_stem("study:demo:best", "phi=1")
+    'demo-best-phi=1'
+    """
+    return re.sub(r"[^\w.+=-]+", "-", "-".join(words).removeprefix("study:")).strip("-.") or "network"
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()

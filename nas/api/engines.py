@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from nas.api.evaluators import flag
 from nas.errors import StudyError
+from nas.search.defaults import RETRIES
 
 if TYPE_CHECKING:
     from nas.workers.base import Workers
@@ -15,6 +18,30 @@ PROCESSES, RAY = ENGINES = ("processes", "ray")
 ENGINE_OPTIONS: Mapping[str, str] = MappingProxyType(
     {"address": RAY, "trial_cpus": RAY, "trial_gpus": RAY, "threads": PROCESSES}
 )
+
+
+@frozen
+class EngineOptions:
+    """Hold the options of the workers that do training runs.
+
+    Attributes:
+        engine: "processes" or "ray".
+        workers: Number of training runs at once; None takes 1 for processes, and what the cluster holds for Ray.
+        address: Address of the Ray cluster, `HOST:PORT` or "auto".
+        trial_cpus: Number of CPU cores of each training run on Ray.
+        trial_gpus: Number of GPUs of each training run on Ray.
+        threads: Number of threads of each training run on the CPU, in processes of this machine; None chooses it by a
+            short probe.
+        retries: Number of times that a training run whose process was ended is started again.
+    """
+
+    engine: str = PROCESSES
+    workers: int | None = None
+    address: str = "auto"
+    trial_cpus: float = 1.0
+    trial_gpus: float = 0.0
+    threads: int | None = None
+    retries: int = RETRIES
 
 
 def check_engine(engine: str, given: frozenset[str]) -> None:
@@ -62,6 +89,17 @@ def make_engine(
     from nas.workers.processes import make_workers
 
     return make_workers(workers or 1, threads)
+
+
+def make_workers(options: EngineOptions) -> "Workers":
+    """Return the workers that the options describe, not yet started.
+
+    Raises:
+        StudyError: The number of workers is not possible.
+    """
+    return make_engine(
+        options.engine, options.workers, options.address, options.trial_cpus, options.trial_gpus, options.threads
+    )
 
 
 def cores_per_worker(engine: str, workers: int | None = None) -> int | None:

@@ -1,6 +1,7 @@
 """Larger and smaller networks from one architecture."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -10,6 +11,7 @@ from nas.errors import ScalingError, TargetError
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
+    from nas.cost.base import Cost
     from nas.cost.measured import Stopwatch
     from nas.scaling.budget import Budget, Growth
     from nas.scaling.grow import Scaled
@@ -80,7 +82,7 @@ def scale(
     >>> larger.architecture.resolution, nas.cost(larger.architecture).params > 5_288_548
     (341, True)
     """
-    return _record(_growth(arch, rule, keep, any_product).at(phi))
+    return _record(Member(make_growth(arch, rule, keep, any_product=any_product).at(phi)))
 
 
 def scale_family(
@@ -113,8 +115,8 @@ def scale_family(
     """
     from nas.scaling.grow import family
 
-    growth = _growth(arch, rule, keep, any_product)
-    return [_record(scaled) for scaled in family(growth.base, growth.rule, growth.keep)]
+    growth = make_growth(arch, rule, keep, any_product=any_product)
+    return [_record(Member(scaled)) for scaled in family(growth.base, growth.rule, growth.keep)]
 
 
 @explain_missing()
@@ -156,20 +158,36 @@ def scale_to_budget(
     >>> 0.9 * 600e6 < nas.cost(scaled.architecture).macs <= 600e6
     True
     """
-    from nas.api.devices import connected, stopwatch
-    from nas.cost.target import read_target
-
-    growth = _growth(arch, rule, keep, any_product)
-    devices = [device] if isinstance(device, str) else device
-    if not devices:
-        return _meet(growth, _read_budget(budget, precision, None), None, free=free)
-    read_target(budget)  # A budget that cannot be read is an error before a device is asked.
-    with connected(devices) as meter:
-        watch = stopwatch(meter, arch)
-        return _meet(growth, _read_budget(budget, precision, watch), watch, free=free)
+    growth = make_growth(arch, rule, keep, any_product=any_product)
+    with open_stopwatch(arch, [device] if isinstance(device, str) else device, [budget]) as watch:
+        return _record(meet_budget(growth, read_budget(budget, precision, watch), watch, free=free))
 
 
-def _growth(arch: "Architecture", rule: str, keep: Collection[str], any_product: bool) -> "Growth":
+@frozen
+class Member:
+    """Hold a scaled network, with its measured latency if a device was given.
+
+    Attributes:
+        scaled: The network, and how it was scaled.
+        latency: Latency in milliseconds with its uncertainty; None if no device was given.
+    """
+
+    scaled: "Scaled"
+    latency: "Cost | None" = None
+
+
+def make_growth(arch: "Architecture", rule: str, keep: Collection[str] = (), *, any_product: bool = False) -> "Growth":
+    """Return how an architecture is scaled, after a check of the rule and of the parts that do not change.
+
+    Args:
+        arch: The architecture to scale.
+        rule: Scaling rule, as in `nas.scale`.
+        keep: Parts whose channels do not change, "stem" or "head".
+        any_product: Whether alpha * beta^2 * gamma^2 of own coefficients may be far from 2.
+
+    Raises:
+        ScalingError: There is no such rule or no such part.
+    """
     from nas.api.architectures import check_architecture
     from nas.scaling.budget import Growth
     from nas.scaling.rules import parse_rule
@@ -181,11 +199,44 @@ def _growth(arch: "Architecture", rule: str, keep: Collection[str], any_product:
     return Growth(arch, parse_rule(rule, any_product=any_product), parts)
 
 
-def _read_budget(text: str, precision: str, watch: "Stopwatch | None") -> "Budget":
-    """Read a budget, `NAME=AMOUNT`.
+@contextmanager
+def open_stopwatch(
+    arch: "Architecture", devices: Sequence[str], budgets: Iterable[str] = ()
+) -> "Iterator[Stopwatch | None]":
+    """Connect to devices while the context lasts, and yield what measures latencies there; None without a device.
+
+    Args:
+        arch: The architecture to scale, which is measured first.
+        devices: Devices as users write them, for example "cpu:threads=4"; equal ones share the work.
+        budgets: Budgets that will be met. They are read before a device is connected.
 
     Raises:
-        TargetError: It cannot be read, or refers to a device and none is given.
+        TargetError: A budget cannot be read, or depends on a device and none is given.
+        DeviceError: The device fails.
+    """
+    from nas.api.devices import connected, stopwatch
+    from nas.cost.target import needs_device, read_target
+
+    needing = [text for text in budgets if needs_device([text])]
+    if devices:
+        with connected(devices) as meter:
+            yield stopwatch(meter, arch)
+        return
+    if needing:
+        raise _no_device(read_target(needing[0]).text)
+    yield None
+
+
+def read_budget(text: str, precision: str, watch: "Stopwatch | None") -> "Budget":
+    """Read a budget, `NAME=AMOUNT`.
+
+    Args:
+        text: The budget, for example "flops=1.8G" or "latency=20ms".
+        precision: Precision of weights and activations, for budgets in bytes.
+        watch: What measures latencies; None without a device.
+
+    Raises:
+        TargetError: The budget cannot be read, or depends on a device and none is given.
     """
     from nas.cost.analytic import MACS, peak_memory
     from nas.cost.measured import Judge
@@ -198,23 +249,74 @@ def _read_budget(text: str, precision: str, watch: "Stopwatch | None") -> "Budge
         target = parse_target(text, precision)
         return Budget(target.text, target.limit, target.unit, target.cost)
     if watch is None:
-        raise TargetError(f"budget {asked.text} is about a device, and none is named", "name one, like --device cpu")
+        raise _no_device(asked.text)
     trial = Trial(Judge(watch.meter, watch.reference_ms), MACS)
     return Budget(asked.text, asked.limit, asked.kind.unit, watch, trial)
 
 
-def _meet(growth: "Growth", budget: "Budget", watch: "Stopwatch | None", *, free: bool) -> ScaledArchitecture:
-    from nas.scaling.budget import largest, nearest_below
+def _no_device(budget: str) -> TargetError:
+    return TargetError(f"budget {budget} is about a device, and none is named", "name one, like --device cpu")
+
+
+def meet_budget(
+    growth: "Growth",
+    budget: "Budget",
+    watch: "Stopwatch | None",
+    *,
+    free: bool,
+    strict: bool = False,
+    say: Callable[[str], None] = lambda _message: None,
+) -> Member:
+    """Return the largest network within a budget, with its latency if a device was given.
+
+    Args:
+        growth: Architecture and scaling rule.
+        budget: Largest cost.
+        watch: What measures latencies; None without a device.
+        free: Whether depth, width and resolution may each deviate a little from the rule to use the budget up.
+        strict: Whether the deviation stays small even if no network comes near the budget then.
+        say: Function that is called with a sentence if the network stays well below the budget although `free` is set.
+
+    Raises:
+        ScalingError: No network of the rule is within the budget.
+        DeviceError: The device fails.
+    """
+    from nas.scaling.budget import ENOUGH, REACHES, largest, nearest_below
     from nas.scaling.measured import largest_measured
 
     if budget.trial is not None:
         met = largest_measured(growth, budget, budget.trial, free=free)
-        return _record(met.scaled, met.measured.value)
-    found = nearest_below(growth, budget) if free else largest(growth, budget)
-    return _record(found, None if watch is None else watch.estimate(found.arch).value)
+        return Member(met.scaled, met.measured)
+    found = nearest_below(growth, budget, REACHES[: 1 if strict else None]) if free else largest(growth, budget)
+    if free and budget.of(found.arch) < ENOUGH * budget.limit:
+        say(
+            f"rule {growth.rule.name} comes only to {budget.amount(found.arch)} of {budget.text}: its members and "
+            "rounding allow no more"
+        )
+    return Member(found, measure(found.arch, watch))
 
 
-def _record(scaled: "Scaled", latency_ms: float | None = None) -> ScaledArchitecture:
+def measure(arch: "Architecture", watch: "Stopwatch | None") -> "Cost | None":
+    """Return the latency of an architecture in milliseconds, or None without a device.
+
+    Raises:
+        DeviceError: The device fails.
+    """
+    return None if watch is None else watch.estimate(arch)
+
+
+def compare_costs(watch: "Stopwatch | None") -> "Callable[[Sequence[Architecture]], Sequence[Cost]]":
+    """Return a function that measures networks on the device in turn, or that counts their MACs without a device."""
+    from nas.cost.analytic import MACS
+    from nas.cost.measured import Judge
+
+    if watch is None:
+        return lambda archs: [MACS.estimate(arch) for arch in archs]
+    return Judge(watch.meter, watch.reference_ms).together
+
+
+def _record(member: Member) -> ScaledArchitecture:
+    scaled = member.scaled
     return ScaledArchitecture(
         architecture=scaled.arch,
         base=scaled.base,
@@ -223,5 +325,5 @@ def _record(scaled: "Scaled", latency_ms: float | None = None) -> ScaledArchitec
         phi=scaled.phi,
         asked=scaled.asked,
         realized=scaled.realized,
-        latency_ms=latency_ms,
+        latency_ms=None if member.latency is None else member.latency.value,
     )

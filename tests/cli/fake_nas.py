@@ -10,10 +10,9 @@ from typing import Any
 
 from attrs import frozen
 
-from nas.api import evaluators
+from nas.api import evaluators, training
 from nas.arch.spec import Architecture
 from nas.cli.main import main
-from nas.cli.scale import training as scale_training
 from tests.search.fake_trainings import FakeEvaluators, failing, rising
 from tests.search.fakes import FakeEvaluator, level
 
@@ -51,12 +50,12 @@ def slow(arch: Architecture, resolution: int, seed: int, epochs: int) -> Iterato
         yield accuracy
 
 
-def make_evaluators(_options: Mapping[str, Any]) -> FakeEvaluators:
-    """Of trainings that are scored all, or none of them."""
+def make_evaluators(*_options: object) -> FakeEvaluators:
+    """Return evaluators of made-up training runs, which all have a score or all fail."""
     return FakeEvaluators(failing if float(os.environ.get("NAS_FAKE_FAILS", "0")) else slow)
 
 
 if __name__ == "__main__":
     vars(evaluators)["MAKERS"] = MAKERS
-    vars(scale_training)["make_evaluators"] = make_evaluators
+    vars(training)["make_evaluators"] = make_evaluators
     main()

@@ -1,10 +1,10 @@
-"""`nas check`: evaluators beside a table of accuracies, and beside longer trainings."""
+"""`nas check`: evaluators beside a table of accuracies, and beside longer training runs."""
 
 import csv
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import optuna
 import pytest
 from scipy.stats import kendalltau
 
+from nas.api import training
+from nas.api.training import TrainingOptions
 from nas.arch.code import parse_text
-from nas.cli.scale import training as scale_training
 from nas.cost.analytic import cost
 from nas.space.files import find_space
 from tests.cli.conftest import FAKE, SECONDS, Nas, Ran
@@ -40,8 +41,8 @@ Here = Callable[..., Ran]
 
 @pytest.fixture(name="here")
 def _here(nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    """The command in this process, with trainings that are made up."""
-    monkeypatch.setattr(scale_training, "make_evaluators", make_evaluators)
+    """The command in this process, with made-up training runs."""
+    monkeypatch.setattr(training, "make_evaluators", make_evaluators)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "own", raising=False)
     (nas.folder / "own.py").write_text(FUNCTIONS)
@@ -89,14 +90,14 @@ def test_a_table_as_text(here: Here) -> None:
         *TABLE, "--evaluator", "python:own:by_channels", "--evaluator", "python:own:one_for_all", "--trials", "50"
     )
     assert told.code == 0, told.err
-    assert "truth table:all.csv: 20 networks, 3 readings of each, noise between them 0." in told.out
+    assert "truth table:all.csv: 20 networks, 3 accuracies of each, noise between them 0." in told.out
     assert re.search(r"python:own:by_channels ranks best, \d\d% of pairs right, beyond chance\n", told.out)
-    assert "a search of 50 trials by python:own:by_channels takes about" in told.out
+    assert "a search of 50 trials with python:own:by_channels takes about" in told.out
     (same,) = (line for line in told.out.splitlines() if line.startswith("python:own:one_for_all  "))
     assert same.split()[1:5] == ["20", "-", "-", "-"]
 
 
-def test_trainings_beside_longer_ones(here: Here) -> None:
+def test_training_runs_beside_longer_ones(here: Here) -> None:
     found = good(here(*SPACE, *SHORT, "--networks", "8", "--json"))
     assert found["truth"]["evaluator"] == "train:epochs=4"
     assert [row["evaluator"] for row in found["evaluators"]] == ["train", "train:resolution=8"]
@@ -110,31 +111,31 @@ def test_trainings_beside_longer_ones(here: Here) -> None:
     assert found["evaluators"][0]["tau"][0] == pytest.approx(np.mean([kendalltau(g, true).statistic for g in guesses]))
 
 
-def test_trainings_are_scored_as_a_search_would(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_runs_use_the_metric_of_the_search(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def make(options: Mapping[str, Any]) -> FakeEvaluators:
-        asked.append(options["metric"])
+    def make(options: TrainingOptions, *_others: object) -> FakeEvaluators:
+        asked.append(options.metric)
         return make_evaluators(options)
 
-    monkeypatch.setattr(scale_training, "make_evaluators", make)
+    monkeypatch.setattr(training, "make_evaluators", make)
     found = [good(here(*SPACE, *SHORT, "--networks", "5", "--metric", m, "--json")) for m in ("accuracy", "balanced")]
     assert {*asked} == {"accuracy", "balanced"}
     studies = here("studies").out
     assert f"{found[0]['study']}: train epochs=1 resolution=16 metric=balanced" in studies
 
 
-def test_what_was_judged_is_not_judged_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluated_network_is_not_evaluated_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     before = good(here(*SPACE, *SHORT, "--networks", "6", "--json"))
-    monkeypatch.setattr(scale_training, "make_evaluators", lambda _options: FakeEvaluators(failing))
+    monkeypatch.setattr(training, "make_evaluators", lambda *_options: FakeEvaluators(failing))
     assert good(here(*SPACE, *SHORT, "--networks", "6", "--json"))["networks"] == before["networks"]
-    monkeypatch.setattr(scale_training, "make_evaluators", make_evaluators)
+    monkeypatch.setattr(training, "make_evaluators", make_evaluators)
     more = good(here(*SPACE, *SHORT, "--networks", "9", "--json"))
     assert more["study"] == before["study"]
     assert more["networks"][:6] == before["networks"]
 
 
-def test_time_that_is_up_is_told_and_nothing_is_lost(here: Here) -> None:
+def test_a_check_continues_after_the_time_limit(here: Here) -> None:
     cut = here(*SPACE, *SHORT, "--networks", "8", "--time-limit", "1e-9")
     cut.refused("0 networks have a true accuracy", "--time-limit")
     assert len(good(here(*SPACE, *SHORT, "--networks", "8", "--json"))["networks"]) == 8
@@ -168,20 +169,23 @@ def test_networks_lie_below_the_target(here: Here) -> None:
     assert all(630e3 <= cost(parse_text(one["arch"])).macs <= 700e3 for one in found["networks"])
 
 
-def test_a_truth_that_tells_nothing_apart_is_told(here: Here, nas: Nas) -> None:
+def test_a_truth_with_equal_accuracies_is_reported(here: Here, nas: Nas) -> None:
     rows = (nas.folder / "all.csv").read_text().splitlines()
     alike = [rows[0], *(",".join([*row.split(",")[:-4], "50", "50", "50", "0"]) for row in rows[1:])]
     (nas.folder / "all.csv").write_text("\n".join(alike))
     told = here(*TABLE, "--evaluator", "python:own:by_channels")
-    assert "the highest tau that can be read beside it: none: they are all alike" in told.out
-    assert "the truth does not tell these networks apart" in told.out
+    assert (
+        "the highest tau that can be measured with this truth: unknown, because all networks have the same accuracy"
+        in told.out
+    )
+    assert "the truth gives all networks the same accuracy" in told.out
 
 
 def test_a_search_is_priced(here: Here) -> None:
     told = here(*TABLE, "--evaluator", "python:own:by_channels", "--price", "3.6e9", "--trials", "1000", "--json")
     (row,), advice = good(told)["evaluators"], good(told)["advice"]
     assert row["seconds_of_the_search"] == pytest.approx(1000 * row["seconds"])
-    assert f"{3.6e9 * 1000 * row['seconds'] / 3600:.3g} in money" in advice[-1]
+    assert f"and costs {3.6e9 * 1000 * row['seconds'] / 3600:.3g}" in advice[-1]
 
 
 def test_a_page_and_studies(here: Here, nas: Nas) -> None:
@@ -194,24 +198,24 @@ def test_a_page_and_studies(here: Here, nas: Nas) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--evaluator", "train:epoch=1"), ("'epoch=1' is no setting", "epochs=E")),
+        (("--evaluator", "train:epoch=1"), ("'epoch=1' is no setting of a training run", "epochs=E")),
         (("--evaluator", "train:epochs=0"), ("'epochs=0' is no setting", "epochs from 1")),
         (("--evaluator", "train:epochs=1,epochs=2"), ("'epochs=2'", "each once")),
         (("--evaluator", "train:images=1e3"), ("'images=1e3'", "images from 2")),
         (("--evaluator", "train:"), ("there is no evaluator 'train:'",)),
-        (("--evaluator", "zero-cost:depth+train"), ("are two evaluators", "check each by itself")),
+        (("--evaluator", "zero-cost:depth+train"), ("are two evaluators", "give --evaluator twice")),
         (("--html", "absent/check.html"), ("there is no folder absent",)),
         (("--evaluator", "guess"), ("there is no evaluator 'guess'", "table:FILE")),
         (
             ("--evaluator", "train:epochs=4"),
-            ("train:epochs=4 and train:epochs=4 are the same evaluator", "held to be true"),
+            ("train:epochs=4 and train:epochs=4 are the same evaluator", "the second one is the truth"),
         ),
         (("--evaluator", "train", "--truth", "train:resolution=16,epochs=1"), ("are the same evaluator",)),
         (("--evaluator", "train", "--evaluator", "train:epochs=1"), ("train and train:epochs=1 are the same",)),
         (("--truth", "table:none.csv"), ("none.csv",)),
         (("--trial-gpus", "1"), ("--trial-gpus has no effect with --engine processes",)),
         (("--target", "flops=1k"), ("target flops=1k cannot be met",)),
-        (("--target", "latency=8ms"), ("a check draws networks by what they cost, and measures none",)),
+        (("--target", "latency=8ms"), ("measures nothing on a device",)),
         (("--fix", "stage1.kernel"), ("is not of the form CHOICE=OPTION",)),
         (("--evaluator", "python:own:broken", "--truth", "table:all.csv", "--ignore-columns", "op*"), ("never",)),
     ],
@@ -221,8 +225,8 @@ def test_bad_input_is_refused(arguments: tuple[str, ...], words: tuple[str, ...]
 
 
 @pytest.mark.slow
-def test_trainings_that_train(nas: Nas) -> None:
-    """Real images, real trainings, five networks."""
+def test_a_check_with_real_training_runs(nas: Nas) -> None:
+    """Check evaluators with real images and training runs of five networks."""
     usual = ("--networks", "5", "--epochs", "1", "--images", "64", "--proxy-resolution", "8", "--seeds", "1", "--json")
     cheap = ("--evaluator", "train", "--evaluator", "supernet:epochs=1", "--evaluator", "zero-cost:naswot")
     ran = nas(*SPACE, *usual, *cheap, "--truth", "train:epochs=2", "--data", "digits")

@@ -185,8 +185,8 @@ def test_latencies_stand_in_the_table(nas: Nas) -> None:
 
 B0 = ("scale", "efficientnet-b0")
 REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "no mode": (B0, ("one thing is made at a time, and none is given", "--phi, --family, --budget")),
-    "two modes": ((*B0, "--phi", "1", "--family"), ("--phi and --family are given", "give --phi")),
+    "no mode": (B0, ("no mode is given", "--phi, --family, --budget")),
+    "two modes": ((*B0, "--phi", "1", "--family"), ("--phi and --family are given", "give one of --phi")),
     "budget and phi": ((*B0, "--phi", "1", "--budget", "flops=1G"), ("--phi and --budget are given",)),
     "free for phi": ((*B0, "--phi", "1", "--free"), ("--free has no meaning for --phi", "it is for --budget")),
     "epochs for family": ((*B0, "--family", "--epochs", "3"), ("--epochs has no meaning for --family", "--fit")),
@@ -221,7 +221,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no database": (("scale", "--phi", "1"), ("there is no study database nas.db", "nas search")),
     "no such study": (("scale", "study:demo", "--phi", "1"), ("there is no study database",)),
     "file for a folder": ((*B0, "--family", "--save", "tiny.yaml/x"), ("tiny.yaml/x cannot be made", "--save")),
-    "folder for a file": ((*B0, "--phi", "1", "--save", "taken"), ("efficientnet-b0-phi=1.json is there", "--save")),
+    "folder for a file": ((*B0, "--phi", "1", "--save", "taken"), ("efficientnet-b0-phi=1.json exists", "--save")),
 }
 USAGE = {
     "phi": ((*B0, "--phi", "three"), "'three'"),
@@ -245,7 +245,9 @@ def test_another_network_is_not_written_over(here: Here, nas: Nas) -> None:
     asked = (*B0, "--phi", "1", "--save", "out")
     first = here(*asked, "--rule", "depth", "--json").json["files"]
     kept = (nas.folder / first[0]).read_bytes()
-    here(*asked, "--rule", "width").refused("phi=1.json is there and is not this network", "another folder by --save")
+    here(*asked, "--rule", "width").refused(
+        "phi=1.json exists and does not hold this network", "another folder with --save"
+    )
     assert here(*asked, "--rule", "depth", "--json").json["files"] == first
     assert (nas.folder / first[0]).read_bytes() == kept
 

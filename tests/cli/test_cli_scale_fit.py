@@ -12,9 +12,9 @@ import numpy as np
 import optuna
 import pytest
 
+from nas.api import training
 from nas.arch.code import parse_text
 from nas.arch.presets import preset
-from nas.cli.scale import training as scale_training
 from nas.cost.analytic import cost
 from nas.scaling.grow import pixels
 from nas.scaling.rules import own
@@ -37,8 +37,8 @@ Here = Callable[..., Ran]
 
 @pytest.fixture(name="here")
 def _here(nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    """The command in this process, with trainings that are made up."""
-    monkeypatch.setattr(scale_training, "make_evaluators", make_evaluators)
+    """The command in this process, with made-up training runs."""
+    monkeypatch.setattr(training, "make_evaluators", make_evaluators)
 
     def run(*arguments: str) -> Ran:
         return nas.here(*arguments, capsys=capsys, monkeypatch=monkeypatch)
@@ -90,7 +90,7 @@ def test_a_fit_as_json(here: Here) -> None:
     assert ran.err.count(" px, seed ") == 4 + 2
     again = here(*FIT, "--json")
     assert good(again) == told
-    assert "4 of 4 trainings are done" in again.err
+    assert "4 of 4 training runs are done" in again.err
     assert " px, seed " not in again.err
     more = good(here(*FIT, "--seeds", "3", "--json"))["fits"][0]
     assert more["study"] == fit["study"]
@@ -121,8 +121,11 @@ def test_a_fit_as_text_says_what_can_be_concluded_and_what_comes_next(here: Here
     assert len(made["family"]) == 7
 
 
-def test_a_single_seed_is_told_to_claim_nothing(here: Here) -> None:
-    assert "how far these figures are noise is not known; give --seeds 3" in here(*FIT, "--seeds", "1").out
+def test_a_single_seed_has_no_known_noise(here: Here) -> None:
+    assert (
+        "each network has one training run, so the noise of these figures is unknown; give --seeds 3"
+        in here(*FIT, "--seeds", "1").out
+    )
     fit = good(here(*FIT, "--seeds", "1", "--json"))["fits"][0]
     assert (fit["noise"], fit["tie"], fit["winner"]["spread"]) == (None, False, None)
 
@@ -162,14 +165,14 @@ def test_two_commands_at_once_share_a_fit(nas: Nas, here: Here) -> None:
 def test_an_interrupted_command_finishes_what_runs_and_goes_on(nas: Nas, here: Here, command: tuple[str, ...]) -> None:
     process = nas.start(*command, "--study", "cut", module=FAKE, NAS_FAKE_SECONDS="1.5")
     assert process.stderr is not None
-    while "trainings are done" not in process.stderr.readline():
+    while "training runs are done" not in process.stderr.readline():
         assert process.poll() is None
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=SECONDS)
     assert (process.returncode, out) == (130, "")
     assert "finishing 1 trial; press Ctrl-C again to leave at once" in err
-    assert "stopped; the same command goes on with study cut" in err
+    assert "stopped; the same command continues study cut" in err
     states = [
         trial.state.name
         for trial in optuna.load_study(storage=f"sqlite:///{nas.folder / 'nas.db'}", study_name="cut").trials
@@ -177,7 +180,7 @@ def test_an_interrupted_command_finishes_what_runs_and_goes_on(nas: Nas, here: H
     assert states == ["COMPLETE"]
     again = here(*command, "--study", "cut")
     assert again.code == 0
-    assert re.search(r"^1 of \d+ trainings are done", again.err, re.MULTILINE)
+    assert re.search(r"^1 of \d+ training runs are done", again.err, re.MULTILINE)
 
 
 def test_a_fit_has_a_journal_and_is_restored(here: Here, nas: Nas) -> None:
@@ -192,7 +195,7 @@ def test_a_fit_has_a_journal_and_is_restored(here: Here, nas: Nas) -> None:
 
 @pytest.mark.slow
 def test_a_fit_on_a_ray_cluster(nas: Nas, here: Here) -> None:
-    """Its training runs are told as those of one process are, with the same results."""
+    """The training runs are reported as those of one process are, with the same results."""
     installed()
     nodes = Nodes()
     try:
@@ -235,7 +238,7 @@ def test_a_comparison_as_json(here: Here) -> None:
     assert f"study {told['study']}: 5 networks, 3 seeds" in ran.err
     again = here(*COMPARE, "--budget", "flops=150M", "--json")
     assert good(again) == told
-    assert "15 of 15 trainings are done" in again.err
+    assert "15 of 15 training runs are done" in again.err
 
 
 def test_a_comparison_as_text_and_page(here: Here, nas: Nas) -> None:
@@ -250,12 +253,15 @@ def test_a_comparison_in_which_nothing_could_be_trained(here: Here, monkeypatch:
     monkeypatch.setenv("NAS_FAKE_FAILS", "1")
     ran = here(*COMPARE, "--seeds", "1", "--html", "rules.html")
     assert ran.code == 0, ran.err
-    assert "flops=120M: nothing could be trained" in ran.out
-    assert "depth at flops=120M: a training failed: made to fail" in ran.out
+    assert "flops=120M: no network could be trained" in ran.out
+    assert "depth at flops=120M: a training run failed: made to fail" in ran.out
 
 
 REFUSED = {
-    "comparison without a budget": ((*SMALL, "--compare"), ("none is given", "--budget flops=1.8G")),
+    "comparison without a budget": (
+        (*SMALL, "--compare"),
+        ("--compare is given without --budget", "--budget flops=1.8G"),
+    ),
     "two things": ((*FIT, "--phi", "1"), ("--phi and --fit are given",)),
     "fit and family": ((*FIT, "--family"), ("--family and --fit are given",)),
     "fit and compare": ((*FIT, "--compare"), ("--fit and --compare are given",)),

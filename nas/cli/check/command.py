@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define, evolve
 
+from nas.api.engines import make_workers
 from nas.api.evaluators import FORMS, TRAIN
+from nas.api.quiet import quiet_optuna
 from nas.cli.check.evaluators import LONGER, is_training
-from nas.cli.check.request import Asked, ask
-from nas.cli.shared.engine import check_engine, engine_options, make_engine
+from nas.cli.check.options import CheckOptions, read_options
+from nas.cli.shared.engine import check_engine, engine_options
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     figure_options,
@@ -24,10 +26,12 @@ from nas.cli.shared.options import (
     task_options,
     training_options,
 )
+from nas.cli.shared.printing import percent, say
 from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
-    from nas.fidelity.collect import CheckedEvaluator, Opener
+    from nas.cli.check.plan import PlannedCheck
+    from nas.fidelity.collect import CheckedEvaluator, Evaluations, Opener
     from nas.search.events import Event
     from nas.search.job_study import JobStudy
     from nas.search.session import Session
@@ -54,7 +58,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
     multiple=True,
     metavar="EVALUATOR",
     show_default="train and cheaper variants of it",
-    help=f"Evaluator to check: {', '.join(FORMS.values())}. What trains takes settings of its own, such as "
+    help=f"Evaluator to check: {', '.join(FORMS.values())}. An evaluator that trains takes settings of its own, as in "
     f"{TRAIN}:epochs=1,resolution=16,images=500,networks=8. May be repeated.",
 )
 @option(
@@ -62,7 +66,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
     "--truth",
     metavar="EVALUATOR",
     show_default=f"train with {LONGER} times the --epochs",
-    help="Evaluator whose accuracies count as the truth: a longer training run, or a table of such.",
+    help="Evaluator whose accuracies count as the truth: a longer training run, or a table of accuracies.",
 )
 @option(
     Group.EVALUATORS,
@@ -159,45 +163,55 @@ def command(context: click.Context, /, **options: Any) -> None:
       nas check --space nasbench_macro --truth table:accuracies.csv \\
         --evaluator zero-cost:naswot --networks 300
 
-    Every --evaluator and the --truth evaluate the same random networks, with several seeds; Kendall's tau tells how
-    similarly they rank them. Finished evaluations are kept and not repeated.
+    Every --evaluator and the --truth evaluate the same random networks, with several seeds; Kendall's tau
+    measures how similarly they rank them. Finished evaluations are kept and not repeated.
     """
+    check_engine(context)
+    with quiet_optuna():
+        _check(read_options(options))
+
+
+def _check(options: CheckOptions) -> None:
+    """Plan and run a check, and print its report."""
+    from nas.cli.check.plan import plan_check
     from nas.cli.check.report import report
     from nas.fidelity.check import compare
+
+    planned = plan_check(options)
+    say(f"{len(planned.archs)} networks of space {planned.space.name}, study {planned.study}")
+    begun = time.monotonic()
+    evaluations = _evaluate(planned, options)
+    if time.monotonic() - begun >= 60 * options.minutes:
+        say("the time limit is over; the same command continues the check")
+    truth = planned.recorded or {
+        number: list(by_seed.values()) for number, by_seed in evaluations[planned.truth].accuracies.items()
+    }
+    compared = {name: done for name, done in evaluations.items() if name != planned.truth}
+    report(compare(compared, truth), planned, evaluations, truth, options)
+
+
+def _evaluate(planned: "PlannedCheck", options: CheckOptions) -> "Mapping[str, Evaluations]":
     from nas.fidelity.collect import AT_ONCE, collect
     from nas.search.session import open_session
-    from nas.studies.opening import quiet_optuna
 
-    check_engine(context)
-    quiet_optuna()
-    asked = ask(options)
-    click.echo(f"{len(asked.archs)} networks of space {asked.space.name}, study {asked.study}", err=True)
-    progress = _Progress(len(asked.archs) * max(len(each.seeds) for each in asked.evaluators))
-    begun = time.monotonic()
+    progress = _Progress(len(planned.archs) * max(len(each.seeds) for each in planned.evaluators))
     try:
         # One session for all evaluators: workers keep their images, and a Ray cluster is joined once.
-        with open_session(make_engine(options)) as session:
-            evaluations = collect(
-                asked.evaluators,
-                asked.archs,
-                _opener(asked, session, options),
-                60 * options["minutes"],
-                max(AT_ONCE, options["workers"] or 1),
-                progress.tell,
+        with open_session(make_workers(options.engine)) as session:
+            return collect(
+                planned.evaluators,
+                planned.archs,
+                _opener(planned, session, options),
+                60 * options.minutes,
+                max(AT_ONCE, options.engine.workers or 1),
+                progress.show,
             )
     except KeyboardInterrupt:
-        click.echo(f"stopped; the same command goes on with study {asked.study}", err=True)
+        say(f"stopped; the same command continues study {planned.study}")
         raise
-    if time.monotonic() - begun >= 60 * options["minutes"]:
-        click.echo("the time limit is over; the same command goes on", err=True)
-    truth = asked.recorded or {
-        number: list(by_seed.values()) for number, by_seed in evaluations[asked.truth].accuracies.items()
-    }
-    compared = {name: done for name, done in evaluations.items() if name != asked.truth}
-    report(compare(compared, truth), asked, evaluations, truth, options)
 
 
-def _opener(asked: Asked, session: "Session", options: Mapping[str, Any]) -> "Opener":
+def _opener(planned: "PlannedCheck", session: "Session", options: CheckOptions) -> "Opener":
     """Return a function that opens the study of an evaluator; each has its own, whose evaluations are comparable."""
     from nas.search.job_study import open_job_study
     from nas.workers.base import Here
@@ -206,48 +220,46 @@ def _opener(asked: Asked, session: "Session", options: Mapping[str, Any]) -> "Op
 
     def opened(evaluator: "CheckedEvaluator") -> "AbstractContextManager[JobStudy]":
         return open_job_study(
-            f"{asked.study}: {evaluator.key}",
+            f"{planned.study}: {evaluator.key}",
             {"kind": "check", "evaluator": evaluator.key},
             evaluator.evaluators,
             evaluator.epochs,
-            # What does not train is done sooner than it could be sent elsewhere.
+            # An evaluation without training takes less time than sending it to a worker.
             session if is_training(evaluator.name) else here,
-            storage=options["storage"],
-            retries=options["retries"],
-            listen=partial(_report, evaluator.name),
+            storage=options.storage,
+            retries=options.engine.retries,
+            listen=partial(_print_event, evaluator.name),
         )
 
     return opened
 
 
-def _report(name: str, event: "Event") -> None:
-    """Print a line for each evaluation that failed or took long, and what the user should know of the others."""
-    from nas.cli.shared.printing import percent
-
+def _print_event(name: str, event: "Event") -> None:
+    """Print a line for each evaluation that failed or took long, and for what stops or delays the others."""
     record, job = event.record, event.job
     if event.kind in ("lost", "stopping", "waiting"):
-        click.echo(f"{name}: {event.message}", err=True)
+        say(f"{name}: {event.message}")
     elif record is not None and job is not None and (record.reason or (record.seconds or 0.0) >= SLOW_S):
-        well = f"{percent(record.accuracy)} in {record.seconds or 0:.0f} s"
-        result = f"failed: {record.reason.splitlines()[0]}" if record.reason else well
-        click.echo(f"{name}: network {int(job.params['network'])}, seed {job.seed}: {result}", err=True)
+        accuracy = f"{percent(record.accuracy)} in {record.seconds or 0:.0f} s"
+        result = f"failed: {record.reason.splitlines()[0]}" if record.reason else accuracy
+        say(f"{name}: network {int(job.params['network'])}, seed {job.seed}: {result}")
 
 
 @define
 class _Progress:
-    """Reports now and then how much of a check is done.
+    """Print every few seconds how much of a check is done.
 
     Attributes:
         rounds: Number of networks, counted once for each seed.
     """
 
     rounds: int
-    _told_s: float = -EVERY_S
+    _shown_s: float = -EVERY_S
 
-    def tell(self, done: int, seconds_left: float) -> None:
+    def show(self, done: int, seconds_left: float) -> None:
         """Print how many networks are evaluated and about how long the others take, every few seconds at most."""
         now = time.monotonic()
-        if now - self._told_s < EVERY_S or done >= self.rounds:
+        if now - self._shown_s < EVERY_S or done >= self.rounds:
             return
-        self._told_s = now
-        click.echo(f"{done} of {self.rounds} rounds, about {seconds_left / 60:.0f} min for the rest", err=True)
+        self._shown_s = now
+        say(f"{done} of {self.rounds} rounds are done, about {seconds_left / 60:.0f} min left")

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.scale.training import figure_paths, write_figures
+from nas.cli.check.options import CheckOptions
+from nas.cli.shared.printing import percent, print_json, print_table
 
 if TYPE_CHECKING:
-    from nas.cli.check.request import Asked
+    from nas.cli.check.plan import PlannedCheck
     from nas.fidelity.agreement import Interval
     from nas.fidelity.check import Agreement, Check
     from nas.fidelity.collect import Evaluations
@@ -19,16 +20,16 @@ HOUR_S = 3_600
 
 def report(
     check: "Check",
-    asked: "Asked",
+    planned: "PlannedCheck",
     evaluations: "Mapping[str, Evaluations]",
     truth: Mapping[int, Sequence[float]],
-    options: Mapping[str, Any],
+    options: CheckOptions,
 ) -> None:
     """Print the report and write its figures.
 
     Args:
         check: Result of the check.
-        asked: What was asked for.
+        planned: Plan of the check.
         evaluations: Evaluations by the name of the evaluator.
         truth: True accuracies by network.
         options: Options of the command.
@@ -36,26 +37,23 @@ def report(
     Raises:
         NasError: A figure cannot be drawn or written.
     """
-    from nas.cli.shared.printing import print_json
-
-    if options["as_json"]:
-        print_json(_figures(check, asked, evaluations, truth, options))
+    if options.as_json:
+        print_json(_figures(check, planned, evaluations, truth, options))
     else:
-        _print(check, asked, evaluations, options)
-    write_figures(options, f"Evaluators on {asked.space.name}", lambda: _figure(check, asked))
+        _print(check, planned, evaluations, options)
+    title = f"Evaluators on {planned.space.name}"
+    options.figure.write(title, lambda: _figure(check, planned), quiet=options.as_json)
 
 
-def _seconds(asked: "Asked", evaluations: "Mapping[str, Evaluations]") -> float | None:
+def _seconds(planned: "PlannedCheck", evaluations: "Mapping[str, Evaluations]") -> float | None:
     """Return the median duration of the training runs of the truth; None where it is a table."""
-    return evaluations[asked.truth].seconds_each if asked.truth in evaluations else None
+    return evaluations[planned.truth].seconds_each if planned.truth in evaluations else None
 
 
 def _print(
-    check: "Check", asked: "Asked", evaluations: "Mapping[str, Evaluations]", options: Mapping[str, Any]
+    check: "Check", planned: "PlannedCheck", evaluations: "Mapping[str, Evaluations]", options: CheckOptions
 ) -> None:
-    from nas.cli.shared.printing import print_table
-
-    click.echo(_truth_line(check, asked, _seconds(asked, evaluations)))
+    click.echo(_truth_lines(check, planned, _seconds(planned, evaluations)))
     headers = (
         "evaluator",
         "networks",
@@ -63,44 +61,41 @@ def _print(
         "Spearman's rho",
         "pairs right",
         "noise",
-        "lost",
+        "regret",
         "s each",
     )
     print_table(headers, [_cells(one) for one in check.agreements])
-    for name, said in evaluations.items():
-        if said.reasons:
-            number, reason = next(iter(said.reasons.items()))
-            click.echo(f"{name} could not judge {len(said.reasons)} networks, network {number}: {reason}")
-    left_out = [name for name in evaluations if name != asked.truth and name not in {s.name for s in check.agreements}]
-    for name in left_out:
-        click.echo(f"{name} judged too few of these networks to compare; the same command goes on")
-    for line in advice(check, options):
+    for name, done in evaluations.items():
+        if done.reasons:
+            number, reason = next(iter(done.reasons.items()))
+            click.echo(f"{name} could not evaluate {len(done.reasons)} networks, such as network {number}: {reason}")
+    compared = {planned.truth, *(one.name for one in check.agreements)}
+    for name in evaluations:
+        if name not in compared:
+            click.echo(f"{name} has evaluated too few of these networks to compare; the same command continues")
+    for line in _advice(check, options):
         click.echo(line)
 
 
-def _truth_line(check: "Check", asked: "Asked", seconds: float | None) -> str:
-    from nas.cli.shared.printing import percent
-
+def _truth_lines(check: "Check", planned: "PlannedCheck", seconds: float | None) -> str:
     least, most = check.repeats
-    times = f"{least} to {most} readings" if least < most else f"{least} reading{'s' if least > 1 else ''}"
+    times = f"{least} to {most} accuracies" if least < most else f"{least} accurac{'ies' if least > 1 else 'y'}"
     noise = "" if check.truth_noise is None else f", noise between them {percent(check.truth_noise)}"
     took = "" if seconds is None else f", {seconds:.0f} s each"
-    best = "unknown: no network has two" if check.truth_noise is None else "none: they are all alike"
-    best = best if check.ceiling is None else f"about {check.ceiling:.2f}"
+    missing = "no network has two accuracies" if check.truth_noise is None else "all networks have the same accuracy"
+    highest = f"unknown, because {missing}" if check.ceiling is None else f"about {check.ceiling:.2f}"
     return (
-        f"\ntruth {asked.truth}: {check.networks} networks, {times} of each{took}{noise}; networks differ by "
-        f"{percent(check.spread)}\nthe highest tau that can be read beside it: {best}"
+        f"\ntruth {planned.truth}: {check.networks} networks, {times} of each{took}{noise}; networks differ by "
+        f"{percent(check.spread)}\nthe highest tau that can be measured with this truth: {highest}"
     )
 
 
 def _cells(one: "Agreement") -> tuple[str, ...]:
-    from nas.cli.shared.printing import percent
-
     return (
         one.name,
         str(one.networks),
-        _told(one.tau),
-        _told(one.rho),
+        _interval(one.tau),
+        _interval(one.rho),
         "-" if math.isnan(one.tau.value) else f"{one.pairs_right:.0%}",
         percent(one.noise),
         percent(one.regret),
@@ -108,46 +103,46 @@ def _cells(one: "Agreement") -> tuple[str, ...]:
     )
 
 
-def _told(interval: "Interval") -> str:
+def _interval(interval: "Interval") -> str:
     if math.isnan(interval.value):
         return "-"
     return f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
 
 
-def advice(check: "Check", options: Mapping[str, Any]) -> list[str]:
+def _advice(check: "Check", options: CheckOptions) -> list[str]:
     """Return sentences on which evaluator to use."""
     if not check.spread:
-        return ["the truth does not tell these networks apart: give a longer --truth, or more images"]
+        return ["the truth gives all networks the same accuracy: give a longer --truth, or more images"]
     if check.best is None:
-        return ["no evaluator tells these networks apart: give a costlier one, or more images"]
+        return ["every evaluator gives all networks the same accuracy: give a costlier --evaluator, or more images"]
     lines = [
-        f"{one.name} is not told from guessing by {one.networks} networks"
+        f"{one.name} cannot be distinguished from guessing with {one.networks} networks"
         for one in check.agreements
         if not one.better_than_chance
     ]
     alike = check.not_told_from_best
     if not alike:
-        return [*lines, "none of them is worth a search yet: give more --networks, or a costlier --evaluator"]
+        return [*lines, "no evaluator is reliable enough for a search: give more --networks, or a costlier --evaluator"]
     others = [one.name for one in alike if one is not check.best]
     if others:
-        lines.append(f"{_praise(check.best)}; {', '.join(others)} may do as well, as far as these networks tell")
+        lines.append(f"{_praise(check.best)}; with so few networks, {', '.join(others)} may be as good")
     else:
         lines.append(f"{_praise(check.best)}, beyond chance")
-    return [*lines, *(_planned(one, options) for one in dict.fromkeys((check.best, alike[0])))]
+    return [*lines, *(_duration(one, options) for one in dict.fromkeys((check.best, alike[0])))]
 
 
 def _praise(one: "Agreement") -> str:
     return f"{one.name} ranks best, {one.pairs_right:.0%} of pairs right"
 
 
-def _planned(one: "Agreement", options: Mapping[str, Any]) -> str:
+def _duration(one: "Agreement", options: CheckOptions) -> str:
     """Return a sentence on the time and the price of the planned search with an evaluator."""
     if one.seconds is None:
-        return f"--evaluator {one.name}: how long it takes is not known"
-    seconds = one.seconds * options["trials"]
-    price = "" if options["price"] is None else f", {options['price'] * seconds / HOUR_S:.3g} in money"
-    before = f", and the training behind it took {_span(one.seconds_before)}, once" if one.seconds_before else ""
-    return f"a search of {options['trials']} trials by {one.name} takes about {_span(seconds)}{price}{before}"
+        return f"the duration of a search with {one.name} is unknown"
+    seconds = one.seconds * options.trials
+    price = "" if options.price is None else f" and costs {options.price * seconds / HOUR_S:.3g}"
+    once = f"; its supernet was trained once, in {_span(one.seconds_before)}" if one.seconds_before else ""
+    return f"a search of {options.trials} trials with {one.name} takes about {_span(seconds)}{price}{once}"
 
 
 def _span(seconds: float) -> str:
@@ -159,46 +154,46 @@ def _span(seconds: float) -> str:
 
 def _figures(
     check: "Check",
-    asked: "Asked",
+    planned: "PlannedCheck",
     evaluations: "Mapping[str, Evaluations]",
     truth: Mapping[int, Sequence[float]],
-    options: Mapping[str, Any],
+    options: CheckOptions,
 ) -> dict[str, Any]:
     from nas.arch.code import format_text
     from nas.studies.study import versions_now
 
-    said = {name: one.accuracies for name, one in evaluations.items()}
+    accuracies = {name: one.accuracies for name, one in evaluations.items()}
     return {
-        "space": asked.space.name,
-        "targets": list(options["targets"]),
-        "data": options["data"],
-        "study": asked.study,
-        "seed": options["seed"],
+        "space": planned.space.name,
+        "targets": list(options.targets),
+        "data": options.training.data,
+        "study": planned.study,
+        "seed": options.training.seed,
         "versions": versions_now(),
         "truth": {
-            "evaluator": asked.truth,
+            "evaluator": planned.truth,
             "networks": check.networks,
             "readings": list(check.repeats),
             "noise": check.truth_noise,
             "spread": check.spread,
             "highest_tau": check.ceiling,
-            "seconds": _seconds(asked, evaluations),
+            "seconds": _seconds(planned, evaluations),
         },
         "evaluators": [_row(one, options) for one in check.agreements],
-        "advice": advice(check, options),
+        "advice": _advice(check, options),
         "networks": [
             {
                 "arch": format_text(arch),
                 "truth": list(truth.get(number, ())),
-                "verdicts": {name: list(by[number].values()) for name, by in said.items() if number in by},
+                "verdicts": {name: list(by[number].values()) for name, by in accuracies.items() if number in by},
             }
-            for number, arch in enumerate(asked.archs)
+            for number, arch in enumerate(planned.archs)
         ],
-        "files": list(map(str, figure_paths(options))),
+        "files": list(map(str, options.figure.paths)),
     }
 
 
-def _row(one: "Agreement", options: Mapping[str, Any]) -> dict[str, Any]:
+def _row(one: "Agreement", options: CheckOptions) -> dict[str, Any]:
     def span(interval: "Interval") -> list[float] | None:
         return None if math.isnan(interval.value) else [interval.value, interval.low, interval.high]
 
@@ -213,16 +208,16 @@ def _row(one: "Agreement", options: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": one.seconds,
         "seconds_before": one.seconds_before,
         "as_good_as_the_best": one.as_good,
-        "seconds_of_the_search": None if one.seconds is None else one.seconds * options["trials"],
+        "seconds_of_the_search": None if one.seconds is None else one.seconds * options.trials,
     }
 
 
-def _figure(check: "Check", asked: "Asked") -> Any:
+def _figure(check: "Check", planned: "PlannedCheck") -> Any:
     from nas.report.fidelity import Mark, fidelity_figure
 
     known = [one for one in check.agreements if not math.isnan(one.tau.value) and one.seconds]
     marks = [
         Mark(one.name, one.seconds or 0.0, one.tau.value, one.tau.low, one.tau.high, one.networks) for one in known
     ]
-    title = f"{asked.space.name}: ranks by evaluators and by {asked.truth}"
+    title = f"{planned.space.name}: ranks by evaluators and by {planned.truth}"
     return fidelity_figure(title, marks, check.ceiling)

@@ -1,15 +1,15 @@
 """`nas scale`: larger and smaller networks from one network."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import click
+from attrs import evolve
 from click.core import ParameterSource
 
+from nas.cli.scale.options import ScaleOptions, read_options
 from nas.cli.shared.completion import complete_architecture
 from nas.cli.shared.engine import check_engine, engine_options
 from nas.cli.shared.groups import Group, option
@@ -85,7 +85,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     Group.RULE,
     "--any-product",
     is_flag=True,
-    help="Allow coefficients of yours whose alpha*beta^2*gamma^2 is far from 2.",
+    help="Allow own coefficients whose alpha*beta^2*gamma^2 is far from 2.",
 )
 @option(
     Group.RULE,
@@ -221,59 +221,65 @@ def command(context: click.Context, /, **options: Any) -> None:
 
     The options for training runs are those of --fit and --compare.
     """
-    mode = _mode(options)
+    from nas.api.architectures import find_architecture, latest_winner
+    from nas.cli.scale import compare, fit, grow
+
+    given = read_options(options)
+    mode = _mode(given)
     _check_options(context, mode)
     check_engine(context)
-    from nas.api.architectures import find_architecture, latest_winner
-
-    options["reference"] = options["reference"] or latest_winner(options["storage"])
-    name, arch = find_architecture(options["reference"], options["storage"])
-    arch = arch.adapted(resolution=options["resolution"] or arch.resolution, classes=options["classes"] or arch.classes)
-    with ExitStack() as stack:
-        import_module(_MODULES[mode]).run(mode, name, arch, options, stack)
-
-
-# Each has `run(mode, name, arch, options, stack)`.
-_MODULES: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(_GROWING, "nas.cli.scale.grow"),
-        "fit": "nas.cli.scale.fit",
-        "compare": "nas.cli.scale.compare",
-    }
-)
+    given = evolve(given, reference=given.reference or latest_winner(given.storage))
+    name, arch = find_architecture(given.reference or "", given.storage)
+    arch = arch.adapted(resolution=given.resolution or arch.resolution, classes=given.classes or arch.classes)
+    if mode == "fit":
+        fit.run(name, arch, given)
+    elif mode == "compare":
+        compare.run(name, arch, given)
+    else:
+        grow.run(mode, name, arch, given)
 
 
-def _mode(options: Mapping[str, Any]) -> str:
-    """Return the one mode that is asked for; a comparison has budgets of its own."""
+def _mode(options: ScaleOptions) -> str:
+    """Return the one mode that is asked for; the budgets of a comparison are no mode of their own.
+
+    Raises:
+        ScalingError: Not exactly one mode is asked for, or a comparison has no budget.
+    """
     asked = {
-        "phi": bool(options["phis"]),
-        "family": options["family"],
-        "fit": options["fit"],
-        "compare": options["compare"],
-        "budget": bool(options["budgets"]) and not options["compare"],
+        "phi": bool(options.phis),
+        "family": options.family,
+        "fit": options.fit,
+        "compare": options.compare,
+        "budget": bool(options.budgets) and not options.compare,
     }
     chosen = [mode for mode in MODES if asked[mode]]
     if len(chosen) != 1:
         given = " and ".join(f"--{mode}" for mode in chosen)
-        given = f"{given} are given" if given else "none is given"
         raise ScalingError(
-            f"one thing is made at a time, and {given}",
-            "give --phi, --family, --budget, --fit, or --compare with --budget",
+            f"{f'{given} are given' if given else 'no mode is given'}; a command has exactly one mode",
+            "give one of --phi, --family, --budget, --fit, or --compare with --budget",
         )
-    if options["compare"] and not options["budgets"]:
-        raise ScalingError("rules are compared at equal cost, and none is given", "add one like --budget flops=1.8G")
+    if options.compare and not options.budgets:
+        raise ScalingError(
+            "--compare is given without --budget; rules are compared at equal cost",
+            "add a budget, like --budget flops=1.8G",
+        )
     return chosen[0]
 
 
 def _check_options(context: click.Context, mode: str) -> None:
-    """Refuse options that have no meaning for the mode."""
+    """Check that all options that were given have a meaning for the mode.
+
+    Raises:
+        ScalingError: One of them has none.
+    """
     for parameter in context.command.params:
         name = parameter.name or ""
         given = context.get_parameter_source(name) == ParameterSource.COMMANDLINE
         if given and mode not in ONLY_FOR.get(name, MODES):
             raise ScalingError(
-                f"{parameter.opts[0]} has no meaning for --{mode}",
-                f"leave it out; it is for {_listed(ONLY_FOR[name])}",
+                f"{parameter.opts[0]} has no meaning for --{mode}; it is for {_listed(ONLY_FOR[name])}",
+                "leave it out",
             )
 
 

@@ -1,4 +1,4 @@
-"""What a fit and a comparison found, as the points that are drawn."""
+"""The points in the figure of a fit."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def fit_panels(fits: "Sequence[Fit]") -> "list[Panel]":
-    """A panel for each fit, the paper's coefficients marked in all."""
+    """Return a panel for each fit; each marks the coefficients of the EfficientNet paper (arXiv 1905.11946)."""
     from nas.report.scaling import Panel
 
     return [Panel(f"at phi {fit.settings.phi:g}", _points(fit)) for fit in fits]
@@ -33,7 +33,7 @@ def _kind(fit: "Fit", one: "Fitted") -> str:
 
 
 def shares(rule: "PowerRule") -> tuple[float, float, float]:
-    """How much of the growth in MACs is depth's, width's and resolution's."""
+    """Return the shares of depth, width and resolution in the growth of the MACs, which sum to 1."""
     parts = (math.log(rule.alpha), 2 * math.log(rule.beta), 2 * math.log(rule.gamma))
     return parts[0] / sum(parts), parts[1] / sum(parts), parts[2] / sum(parts)
 

@@ -2,47 +2,99 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import frozen
 
-from nas.cli.scale.grow import open_stopwatch
-from nas.cli.scale.training import figure_paths, open_study, study_name, together, write_figures
+from nas.api.scaling import compare_costs, open_stopwatch
+from nas.api.training import study_name
+from nas.cli.scale.options import ScaleOptions
+from nas.cli.scale.training import open_study
+from nas.cli.shared.printing import millions, next_command, number, percent, print_json, print_table, say
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
     from nas.cost.base import Cost
-    from nas.scaling.fit import Candidate, Fit, FitSettings, Fitted
+    from nas.scaling.fit import Candidate, Costs, Fit, FitSettings, Fitted
 
 SHOWN = 8
 
 
-def run(_mode: str, name: str, arch: "Architecture", options: dict[str, Any], stack: ExitStack) -> None:
-    """Fit at phi 1 and at the other values asked for, print the results and write their figure.
+@frozen
+class _PlannedFit:
+    """Hold a fit at one phi before anything is trained.
+
+    Attributes:
+        settings: Settings of the fit.
+        candidates: Coefficients, and the networks that they make.
+        study: Name of the study that keeps the training runs.
+        described: Settings that the study stores.
+    """
+
+    settings: "FitSettings"
+    candidates: "Sequence[Candidate]"
+    study: str
+    described: Mapping[str, Any]
+
+
+def run(name: str, arch: "Architecture", options: ScaleOptions) -> None:
+    """Fit the coefficients at phi 1 and at the other values of `--at-phi`, print the results and write their figure.
+
+    Args:
+        name: Name of the architecture.
+        arch: Architecture to scale.
+        options: Options of the command.
 
     Raises:
         NasError: A setting breaks a rule, the images or the study cannot be used, or the device fails.
     """
-    from nas.cli.shared.printing import print_json
-    from nas.scaling.fit import candidates
-
-    every = _settings(options)
     # Networks that cannot be made are reported before anything is trained.
-    found = {one.phi: candidates(arch, one, options["keep"]) for one in every}
-    watch = open_stopwatch(arch, options, stack)
-    fits = [_fit(name, arch, one, found[one.phi], options, together(watch)) for one in every]
-    studies = [_study(name, arch, one, options)[0] for one in every]
-    if options["as_json"]:
+    plans = [_plan(name, arch, phi, options) for phi in dict.fromkeys((1.0, *options.at_phi))]
+    with open_stopwatch(arch, options.devices) as watch:
+        fits = [_fit(plan, options, compare_costs(watch)) for plan in plans]
+    studies = [plan.study for plan in plans]
+    if options.as_json:
         rows = [_fit_row(fit, study) for fit, study in zip(fits, studies, strict=True)]
-        print_json({"base": name, "fits": rows, "files": list(map(str, figure_paths(options)))})
+        print_json({"base": name, "fits": rows, "files": list(map(str, options.figure.paths))})
     else:
         _print_all(fits, studies)
     title = f"{name}: depth, width and resolution"
-    write_figures(options, title, lambda: _figure(title, fits))
-    if not options["as_json"]:
-        _print_next(options["reference"], fits[0], options)
+    options.figure.write(title, lambda: _figure(title, fits), quiet=options.as_json)
+    if not options.as_json:
+        _print_next(fits[0], options)
+
+
+def _plan(name: str, arch: "Architecture", phi: float, options: ScaleOptions) -> _PlannedFit:
+    from nas.scaling.fit import FitSettings, candidates, fit_settings
+
+    training = options.training
+    settings = FitSettings(
+        phi=phi,
+        proxy_resolution=training.proxy_resolution,
+        tolerance=options.tolerance,
+        step=options.step,
+        repeat=options.repeat,
+        seeds=training.seeds,
+        seed=training.seed,
+        w=options.w,
+    )
+    described = fit_settings(arch, settings, options.keep)
+    # Each phi has a study of its own.
+    given = options.study if phi == 1 or not options.study else f"{options.study}-phi{phi:g}"
+    study = given or study_name("fit", name, described, training)
+    return _PlannedFit(settings, candidates(arch, settings, options.keep), study, described)
+
+
+def _fit(plan: _PlannedFit, options: ScaleOptions, tie_costs: "Costs") -> "Fit":
+    from nas.cost.analytic import MACS
+    from nas.scaling.fit import distinct, fit
+
+    found, phi = plan.candidates, plan.settings.phi
+    say(f"study {plan.study}: {len(found)} coefficients make {len(distinct(found))} networks at phi {phi:g}")
+    with open_study(plan.study, plan.described, options) as study:
+        return fit(found, plan.settings, study, MACS, tie_costs)
 
 
 def _print_all(fits: "Sequence[Fit]", studies: Sequence[str]) -> None:
@@ -59,47 +111,7 @@ def _figure(title: str, fits: "Sequence[Fit]") -> Any:
     return fit_figure(title, fit_panels(fits))
 
 
-def _settings(options: Mapping[str, Any]) -> "list[FitSettings]":
-    from nas.scaling.fit import FitSettings
-
-    names = ("proxy_resolution", "tolerance", "step", "repeat", "seeds", "seed", "w")
-    shared = {name: options[name] for name in names}
-    return [FitSettings(phi=phi, **shared) for phi in dict.fromkeys((1.0, *options["at_phi"]))]
-
-
-def _study(
-    name: str, arch: "Architecture", settings: "FitSettings", options: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """Return the name of the study of a fit, and what is kept in it; each phi has a study of its own."""
-    from nas.scaling.fit import fit_settings
-
-    described = fit_settings(arch, settings, options["keep"])
-    own = study_name("fit", name, described, options)
-    return (own if settings.phi == 1 or not options["study"] else f"{own}-phi{settings.phi:g}"), described
-
-
-def _fit(
-    name: str,
-    arch: "Architecture",
-    settings: "FitSettings",
-    found: "Sequence[Candidate]",
-    options: Mapping[str, Any],
-    tie_costs: Any,
-) -> "Fit":
-    from nas.cost.analytic import MACS
-    from nas.scaling.fit import distinct, fit
-
-    own, described = _study(name, arch, settings, options)
-    click.echo(
-        f"study {own}: {len(found)} coefficients make {len(distinct(found))} networks at phi {settings.phi:g}", err=True
-    )
-    with open_study(own, described, options) as opened:
-        return fit(found, settings, opened, MACS, tie_costs)
-
-
 def _print(fit: "Fit", study: str) -> None:
-    from nas.cli.shared.printing import millions, number, percent, print_table
-
     costs = _tie_costs(fit)
     headers = ("alpha,beta,gamma", "accuracy", "seeds", "spread", "MACs", "x wanted", "score", "", *_heading(fit))
     rows = [
@@ -118,7 +130,7 @@ def _print(fit: "Fit", study: str) -> None:
     ]
     click.echo(f"\nfit at phi {fit.settings.phi:g}, study {study}")
     print_table(headers, rows)
-    for line in sentences(fit):
+    for line in _conclusions(fit):
         click.echo(line)
 
 
@@ -140,27 +152,25 @@ def _wanted(fit: "Fit", one: "Fitted") -> float:
     return base * float(2**fit.settings.phi)
 
 
-def sentences(fit: "Fit") -> list[str]:
+def _conclusions(fit: "Fit") -> list[str]:
     """Return sentences on what can be concluded from a fit, and what cannot."""
-    said = [f"{len(fit.failed)} networks could not be trained: {fit.failed[0].reason}"] if fit.failed else []
+    lines = [f"{len(fit.failed)} networks could not be trained: {fit.failed[0].reason}"] if fit.failed else []
     if math.isnan(fit.noise):
-        return [*said, "each network has one training: how far these figures are noise is not known; give --seeds 3"]
-    said.append(f"noise between seeds: {fit.noise:.4f} of the score")
+        return [*lines, "each network has one training run, so the noise of these figures is unknown; give --seeds 3"]
+    lines.append(f"noise between seeds: {fit.noise:.4f} of the score")
     repeated = sum(len(one.accuracies) == len(fit.ranked[0].accuracies) for one in fit.ranked)
     if fit.tie_costs:
-        said.append(f"a tie: {len(fit.tied)} networks are within the noise of the best; the cheapest of them wins")
+        lines.append(f"a tie: {len(fit.tied)} networks are within the noise of the best; the cheapest of them wins")
     elif repeated > 1:
-        said.append(f"of {repeated} with all seeds the best is ahead by more than the noise between seeds")
+        lines.append(f"of {repeated} with all seeds the best is ahead by more than the noise between seeds")
     if fit.open:
         more = repeated + len(fit.open)
-        said.append(f"{len(fit.open)} with fewer seeds are within the noise too; --repeat {more} would train them")
-    return said
+        lines.append(f"{len(fit.open)} with fewer seeds are within the noise too; --repeat {more} would train them")
+    return lines
 
 
 def _print_beside(fits: "Sequence[Fit]") -> None:
     """Print how the same coefficients rank at each phi."""
-    from nas.cli.shared.printing import number, print_table
-
     ranks = [{rule: (i, one) for i, one in enumerate(fit.ranked, 1) for rule in _names(one)} for fit in fits]
     shown = list(dict.fromkeys(one.candidate.rule.name for fit in fits for one in (fit.winner, *fit.ranked[:SHOWN])))
     headers = (
@@ -182,15 +192,16 @@ def _names(one: "Fitted") -> list[str]:
     return [one.candidate.rule.name, *(rule.name for rule in one.same)]
 
 
-def _print_next(reference: str, fit: "Fit", options: Mapping[str, Any]) -> None:
-    from nas.cli.shared.printing import next_command
-
+def _print_next(fit: "Fit", options: ScaleOptions) -> None:
+    """Print the command that makes a family with the coefficients that were found."""
     rule = fit.winner.candidate.rule
     off = ("--any-product",) if abs(rule.product - 2) > 0.1 else ()
-    sizes = [(f"--{word}", str(options[word])) for word in ("resolution", "classes") if options[word]]
-    kept = [("--keep", part) for part in options["keep"]]
+    given = (("--resolution", options.resolution), ("--classes", options.classes))
+    sizes = [(name, str(value)) for name, value in given if value]
+    kept = [("--keep", part) for part in options.keep]
+    reference = options.reference or ""
     words = ("scale", reference, "--family", "--rule", rule.name, *off, *chain.from_iterable((*sizes, *kept)))
-    click.echo(f"next: {next_command(*words, storage=options['storage'])}")
+    click.echo(f"next: {next_command(*words, storage=options.storage)}")
 
 
 def _fit_row(fit: "Fit", study: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Scaled networks as a table, as JSON and as files."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.api.architectures import file_stem
+from nas.api.scaling import Member
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from nas.scaling.rules import Rule
 
 
-def member_row(scaled: "Scaled", latency: "Cost | None" = None) -> dict[str, Any]:
-    """One network in plain units: what was asked of it, what rounding made of that, and what it costs."""
+def member_row(member: Member) -> dict[str, Any]:
+    """Return a network in plain units: its factors before and after rounding, and its costs."""
     from nas.arch.code import format_text
     from nas.cost.analytic import cost
 
+    scaled = member.scaled
     counted, base = cost(scaled.arch), cost(scaled.base)
     asked, got = scaled.asked, scaled.realized
     return {
@@ -38,7 +40,7 @@ def member_row(scaled: "Scaled", latency: "Cost | None" = None) -> dict[str, Any
         "macs_ratio": counted.macs / base.macs,
         "resolution_asked": scaled.base.resolution * asked.resolution,
         "realised": {"depth": got.depth, "width": got.width, "resolution": got.resolution},
-        **_latency(latency),
+        **_latency(member.latency),
         "arch": format_text(scaled.arch),
     }
 
@@ -50,7 +52,7 @@ def _latency(latency: "Cost | None") -> dict[str, Any]:
 
 
 def rule_row(rule: "Rule") -> dict[str, Any]:
-    """A rule with its coefficients, where it has any."""
+    """Return the name of a rule, with its coefficients if it has any."""
     from nas.scaling.rules import PowerRule
 
     if not isinstance(rule, PowerRule):
@@ -59,7 +61,7 @@ def rule_row(rule: "Rule") -> dict[str, Any]:
 
 
 def base_row(name: str, arch: "Architecture", latency: "Cost | None" = None) -> dict[str, Any]:
-    """What was scaled."""
+    """Return the costs of the network that is scaled."""
     from nas.cost.analytic import cost
 
     counted = cost(arch)
@@ -68,7 +70,7 @@ def base_row(name: str, arch: "Architecture", latency: "Cost | None" = None) -> 
 
 
 def print_members(base: dict[str, Any], rule: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
-    """Asked and realised side by side, beside 2^phi."""
+    """Print the factors of the networks before and after rounding, and their costs beside 2^phi."""
     from nas.cli.shared.printing import millions, print_table
 
     timed = any("latency_ms" in row for row in rows)
@@ -108,18 +110,22 @@ def _time(row: dict[str, Any]) -> str:
     return f"{row['latency_ms']:.4g} ± {row['latency_ms_spread']:.2g}" if "latency_ms" in row else "-"
 
 
-def file_stem(*words: str) -> str:
-    """A name for a file made of what was typed: "efficientnet-b0-B1"."""
-    return re.sub(r"[^\w.+=-]+", "-", "-".join(words).removeprefix("study:")).strip("-.") or "network"
-
-
 def member_files(
     folder: Path, base_name: str, members: "Sequence[Scaled]", *, onnx: bool
 ) -> dict[Path, Callable[[], bytes]]:
-    """An architecture file for each network, and where asked for an ONNX file with random weights: what makes each.
+    """Return an architecture file for each network and, with `onnx`, an ONNX file with random weights.
+
+    Args:
+        folder: Folder of the files, which is made.
+        base_name: Name of the network that was scaled.
+        members: The networks.
+        onnx: Whether ONNX files are written too.
+
+    Returns:
+        Functions that make the content of the files, by path.
 
     Raises:
-        NasError: the folder cannot be made, or a file of that name holds another network.
+        NasError: The folder cannot be made, or a file of such a name holds something else.
     """
     from nas.arch.code import format_json
 
@@ -140,20 +146,26 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NasError(
-            f"{folder} cannot be made: {error.strerror or error}", "choose another place by --save"
+            f"folder {folder} cannot be made: {error.strerror or error}", "choose another folder with --save"
         ) from None
 
 
 def _check_free(path: Path, data: bytes) -> None:
     if path.exists() and not (path.is_file() and path.read_bytes() == data):
-        raise NasError(f"{path} is there and is not this network", "choose another folder by --save")
+        raise NasError(
+            f"file {path} exists and does not hold this network; it is not overwritten",
+            "choose another folder with --save",
+        )
 
 
 def write_files(files: Mapping[Path, Callable[[], bytes]]) -> None:
-    """Write each.
+    """Write files.
+
+    Args:
+        files: Functions that make the content of the files, by path.
 
     Raises:
-        NasError: one cannot be written, or weights do not fit into one file.
+        NasError: A file cannot be written, or the weights of a network do not fit into one file.
     """
     from nas.files import write_atomically
 

@@ -274,7 +274,8 @@ def _read_request(context: click.Context) -> "SearchRequest":
 
     options = {_FIELDS.get(name, name): value for name, value in context.params.items() if name not in _PRINTING}
     given = frozenset(name for name in context.params if _is_given(context, name))
-    return SearchRequest(**{**options, "fixes": read_fixes(options["fixes"])}, given=given)
+    fixes = read_fixes(options.pop("fixes"))
+    return SearchRequest(**options, fixes=fixes, given=given)
 
 
 def _is_given(context: click.Context, name: str) -> bool:

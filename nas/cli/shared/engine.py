@@ -1,7 +1,6 @@
 """`--engine`: the workers that evaluate the networks of a search, a fit, a comparison or a check."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
 import click
 from click.core import ParameterSource
@@ -11,9 +10,6 @@ from nas.api.engines import ENGINES
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import Command, all_of
 from nas.search.defaults import RETRIES
-
-if TYPE_CHECKING:
-    from nas.workers.base import Workers
 
 engine_options: Callable[[Command], Command] = all_of(
     option(
@@ -89,13 +85,3 @@ def check_engine(context: click.Context) -> None:
     names = (parameter.name or "" for parameter in context.command.params)
     given = frozenset(name for name in names if context.get_parameter_source(name) == ParameterSource.COMMANDLINE)
     engines.check_engine(context.params["engine"], given)
-
-
-def make_engine(options: Mapping[str, Any]) -> "Workers":
-    """Return the workers that the options describe, not yet started.
-
-    Raises:
-        StudyError: The number of workers is not possible.
-    """
-    names = ("engine", "workers", "address", "trial_cpus", "trial_gpus", "threads")
-    return engines.make_engine(**{name: options[name] for name in names})

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 
 from nas.api.durations import parse_duration
@@ -14,7 +15,11 @@ from nas.search.defaults import EPOCHS
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.train.defaults import METRIC_NAMES
 
+if TYPE_CHECKING:
+    from attrs import AttrsInstance
+
 Command = Callable[..., Any]
+Record = TypeVar("Record", bound="AttrsInstance")
 INTERRUPTED = 130  # exit status of a command that Ctrl-C ended, as shells have it
 
 
@@ -254,6 +259,17 @@ def file_option(name: str, what: str, default: str = "not written") -> Callable[
 
 PNG_HELP = "Write the figure as a picture, which needs hwnas[png] and Chrome or Chromium."
 figure_options = all_of(file_option("html", "Write the figure as a page."), file_option("png", PNG_HELP))
+
+
+def take(record: type[Record], options: dict[str, Any]) -> Record:
+    """Return a record of the options that are its fields, and remove them from the others.
+
+    Args:
+        record: Class of the record. A field without an option keeps its default.
+        options: Options as click has parsed them, by name.
+    """
+    names = [field.name for field in attrs.fields(record) if field.name in options]
+    return record(**{name: options.pop(name) for name in names})
 
 
 def read_fixes(texts: Iterable[str]) -> dict[str, str]:

@@ -40,6 +40,11 @@ def print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
+def say(message: str) -> None:
+    """Print a sentence on standard error."""
+    click.echo(message, err=True)
+
+
 def program() -> tuple[str, ...]:
     """Return the words by which this command line was started: `nas`, or `python -m nas`."""
     context = click.get_current_context(silent=True)

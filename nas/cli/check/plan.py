@@ -1,0 +1,150 @@
+"""The plan of a check: its networks, the evaluators that are checked, and the truth."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from nas.api.evaluators import TABLE
+from nas.cli.check.evaluators import make_evaluators, make_one, usual, usual_truth
+from nas.cli.check.options import CheckOptions
+from nas.cli.shared.options import read_fixes
+from nas.cli.shared.printing import say
+from nas.errors import NasError, SpaceError, TargetError
+from nas.search.defaults import BAND
+
+if TYPE_CHECKING:
+    from nas.arch.spec import Architecture
+    from nas.evaluate.base import Evaluator
+    from nas.fidelity.collect import CheckedEvaluator
+    from nas.space.decode import SearchSpace
+
+Truth = dict[int, list[float]]
+
+
+@frozen
+class PlannedCheck:
+    """Hold a check before anything is evaluated.
+
+    Attributes:
+        space: Space of the networks.
+        archs: The networks.
+        evaluators: The evaluators; the last one gives the truth if networks are trained for it.
+        truth: Name of the truth as it was written, a table without its folder.
+        recorded: True accuracies from a table, by network; empty if networks are trained for them.
+        study: Beginning of the names of its studies.
+    """
+
+    space: "SearchSpace"
+    archs: "Sequence[Architecture]"
+    evaluators: "Sequence[CheckedEvaluator]"
+    truth: str
+    recorded: Truth
+    study: str
+
+
+def plan_check(options: CheckOptions) -> PlannedCheck:
+    """Return the plan of a check, with everything that the options name loaded and checked.
+
+    Args:
+        options: Options of the command.
+
+    Raises:
+        NasError: An option cannot be used.
+    """
+    from nas.space.files import find_space
+
+    whole = find_space(options.space).for_target(resolution=options.resolution, classes=options.classes)
+    space, seed = whole.fix(read_fixes(options.fixes)), options.training.seed
+    texts, truth = options.evaluators or usual(options), options.truth or usual_truth(options)
+    known = make_one(truth, options, whole, seed) if truth.startswith(f"{TABLE}:") else None
+    archs = _networks(space, options, known)
+    _check_folders(options)
+    evaluators = make_evaluators(texts, options, whole, space)
+    if known is None:
+        # With seeds of its own: equal initial weights would make an evaluator look better than it is.
+        later = evolve(options.training, seed=seed + options.training.seeds)
+        evaluators += make_evaluators([truth], evolve(options, training=later), whole, space)
+    _check_unlike(evaluators, truth)
+    recorded = {} if known is None else {number: _known_accuracies(known, arch) for number, arch in enumerate(archs)}
+    shown = truth if known is None else f"{TABLE}:{Path(truth.partition(':')[2]).name}"
+    return PlannedCheck(space, archs, evaluators, shown, recorded, options.study or _study_name(space, options))
+
+
+def _check_folders(options: CheckOptions) -> None:
+    """Check that the figures, which are written last, have folders.
+
+    Raises:
+        NasError: A folder does not exist.
+    """
+    for path in options.figure.paths:
+        if not path.parent.is_dir():
+            raise NasError(
+                f"{path} cannot be written: there is no folder {path.parent}", "make the folder, or choose another one"
+            )
+
+
+def _check_unlike(evaluators: "Sequence[CheckedEvaluator]", truth: str) -> None:
+    """Check that no two evaluators give the same accuracies.
+
+    Raises:
+        NasError: Two evaluators do.
+    """
+    by_key: dict[str, str] = {}
+    for evaluator in evaluators:
+        if evaluator.key in by_key:
+            raise NasError(
+                f"{by_key[evaluator.key]} and {evaluator.name} are the same evaluator"
+                + (", and the second one is the truth" if evaluator.name == truth else ""),
+                "leave one of them out, or give another one",
+            )
+        by_key[evaluator.key] = evaluator.name
+
+
+def _networks(space: "SearchSpace", options: CheckOptions, known: "Evaluator | None") -> "list[Architecture]":
+    """Return random networks of the cost range of the targets; only networks of the table if there is one."""
+    from nas.arch.canonical import canonical
+    from nas.cost.target import needs_device, parse_target
+    from nas.fidelity.agreement import FEWEST
+    from nas.objective import limits
+    from nas.samplers.cost_range import make_cost_range
+    from nas.samplers.random_networks import draw
+    from nas.search.plan import find_pool
+
+    if needs_device(options.targets):
+        raise TargetError(
+            "a target depends on a device; a check uses costs that are computed, and measures nothing on a device",
+            "give another target, like --target flops=400M",
+        )
+    targets = [parse_target(text) for text in options.targets]
+    band = make_cost_range(space, targets, limits(targets, band=BAND, objective="soft")) if targets else None
+    pool = None if known is None else find_pool(space, known)
+    drawn = draw(space, options.networks, options.training.seed, band, pool)
+    archs = [canonical(space.from_indices(indices.tolist())) for indices in drawn]
+    if len(archs) < FEWEST:
+        raise SpaceError(
+            f"{len(archs)} networks were found; a check needs at least {FEWEST}",
+            "give another --target or --space, or a table with more networks of the space",
+        )
+    if len(archs) < options.networks:
+        say(f"there are only {len(archs)} such networks; all of them are used")
+    return archs
+
+
+def _known_accuracies(known: "Evaluator", arch: "Architecture") -> list[float]:
+    """Return the accuracies of all seeds in a table, else the single accuracy."""
+    from nas.evaluate.base import HasMetadata
+
+    accuracy = list(known.evaluate(arch, 1))[-1:]
+    metadata = known.metadata(arch) if isinstance(known, HasMetadata) else {}
+    return list(metadata.get("accuracy_seeds", accuracy))
+
+
+def _study_name(space: "SearchSpace", options: CheckOptions) -> str:
+    """Return a name that the same space and images give again, also with more networks or other evaluators."""
+    training, net = options.training, space.net
+    parts = [space.definition, net["resolution"], net["classes"], training.data, training.train_on, *options.fixes]
+    return f"check-{space.name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:6]}"
