@@ -75,8 +75,8 @@ else:
         raise AttributeError(f"module 'nas' has no attribute {name!r}")
 
     def __dir__():
-        """Return the public names and what is already imported."""
-        return sorted({*globals(), *__all__})
+        """Return the public names, for completion."""
+        return sorted(__all__)
 
 
 __all__ = [

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nas.api.errors import explain_missing
+from nas.errors import NasError
 
 # torch and ONNX are optional packages, so they are imported when a function is called.
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def to_onnx(
 
     check_architecture(arch)
     folded = None if weights is None else folded_weights(arch, _arrays(weights))
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise NasError(f"batch is {batch!r}", "give a whole number from 1 upwards")
     return build_graph(whole(arch), folded, batch=batch)
 
 

@@ -14,7 +14,7 @@ from nas.api.errors import explain_missing
 from nas.api.evaluators import ZERO_COST, Function, OnBatch, halves, make_evaluator, make_function_evaluator
 from nas.api.quiet import quiet_optuna
 from nas.api.request import SearchRequest, settle
-from nas.errors import TargetError
+from nas.errors import StudyError, TargetError
 from nas.search.defaults import BAND, TRIALS
 from nas.studies.defaults import DEFAULT_STORAGE
 
@@ -247,6 +247,21 @@ class PlannedSearch:
     request: SearchRequest
 
 
+def _check_main_module() -> None:
+    """Raise StudyError in a worker process that imports a script which starts a search while it is imported.
+
+    `multiprocessing` imports the main module in each worker process; without the guard the worker would run the whole
+    search again, and then fail with a message of Python that does not name the search.
+    """
+    from nas.workers.processes import is_importing_main
+
+    if is_importing_main():
+        raise StudyError(
+            "a worker process imports the script that starts the search, and so would start it again",
+            'put the code of the script below `if __name__ == "__main__":`',
+        )
+
+
 @contextmanager
 def plan_search(
     request: SearchRequest, *, say: Say = _ignore, on_batch: OnBatch | None = None
@@ -264,6 +279,7 @@ def plan_search(
     Raises:
         NasError: Something in the request cannot be used.
     """
+    _check_main_module()
     settled = settle(request)
     with quiet_optuna(), ExitStack() as devices:
         yield PlannedSearch(_plan(settled, say, on_batch, devices), settled)

@@ -37,7 +37,7 @@ from nas.search.verification import verify
 from nas.space.decode import SearchSpace
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
-from nas.studies.locks import Lock, exclusive, work_name
+from nas.studies.locks import Lock, claimed, exclusive, work_name
 from nas.studies.opening import open_storage
 from nas.studies.records import BASELINE, Record, StudyView, to_stored
 from nas.studies.study import open_study, read_study, read_trial
@@ -141,7 +141,8 @@ class _Run:
     def run(self, threads: str) -> None:
         # The lock of its own name excludes nobody. It shows that this process works at the study before it has trials,
         # while a supernet is trained for example.
-        with self.shared.heartbeat, self._alone(work_name(self.shared.heartbeat.token)):
+        own = Lock(self.shared.heartbeat, self.shared.study_id, work_name(self.shared.heartbeat.token))
+        with claimed(own), self.shared.heartbeat:
             self._prepare()
             # Screening and the baseline are done once for all processes of the study; the others wait here.
             with self._alone("beginning"):

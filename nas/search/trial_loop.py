@@ -185,5 +185,6 @@ class TrialLoop:
         if self._losses >= MOST_FAILURES and not self._has_result:
             raise StudyError(
                 f"{self._losses} workers were lost, and none has evaluated anything; the last one: {outcome.reason}",
-                "see that one alone can: leave --workers out, or give fewer where memory is short",
+                "try a single worker first, and use fewer workers where memory is short; a Python script that starts "
+                "workers needs `if __name__ == '__main__':` around its code",
             )

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from nas.errors import StudyError
 from nas.studies.bulk_storage import BulkStorage
 from nas.studies.heartbeats import Heartbeat
 from nas.studies.process_identity import describe_process
@@ -45,6 +46,20 @@ class Lock:
             # for a lock, so exactly one of both inserts succeeded.
             return in_transaction(self.heartbeat.storage, self._read)
 
+    def claim(self) -> bool:
+        """Take the lock, and return whether this process did not hold it before."""
+
+        def write(session: Session) -> bool:
+            if self._read(session) == self.heartbeat.token:
+                return False
+            self._take(session)
+            return True
+
+        try:
+            return in_transaction(self.heartbeat.storage, write)
+        except IntegrityError:  # another thread of this process has inserted the row
+            return False
+
     def release(self, transaction: Callable[[BulkStorage, Callable[[Session], object]], object]) -> None:
         """Release the lock if this process holds it.
 
@@ -77,6 +92,27 @@ class Lock:
 def work_name(token: str) -> str:
     """Return the name of the lock by which one process shows that it works at a study; no other process takes it."""
     return f"work {hashlib.sha256(token.encode()).hexdigest()[:32]}"
+
+
+@contextmanager
+def claimed(lock: Lock) -> Iterator[None]:
+    """Hold inside the context a lock that this process must not hold already, whose name is that of `work_name`.
+
+    Raises:
+        StudyError: Another search of this process, in another thread, holds it. All reservations of a process have one
+            token, so the two would take each other's trials for abandoned ones.
+    """
+    if not lock.claim():
+        raise StudyError(
+            "this process already works at the study, in another thread",
+            "use more workers in one search, or start the second search in a process of its own",
+        )
+    try:
+        yield
+    finally:
+        # The lock ends with this process anyway, so an absent database must not hide an error or delay the end.
+        with suppress(StorageInternalError, SQLAlchemyError):
+            lock.release(at_once)
 
 
 @contextmanager

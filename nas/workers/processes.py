@@ -101,6 +101,12 @@ def make_workers(number: int, threads: int | None = None) -> Workers:
     return Here() if number == 1 else Processes(number, threads=threads)
 
 
+def is_importing_main() -> bool:
+    """Return whether this is a worker process that is still importing the main module of its parent."""
+    # The attribute by which `multiprocessing` itself refuses to start processes at that moment.
+    return bool(getattr(multiprocessing.current_process(), "_inheriting", False))
+
+
 @define(eq=False)
 class _Worker:
     """Holds a worker process, the call that it evaluates, and the evaluators that were sent to it."""

@@ -193,3 +193,9 @@ def test_weights_of_another_network_are_refused() -> None:
     weights = nas.to_torch(preset("mnasnet-small")).state_dict()
     with pytest.raises(nas.ArchitectureError, match=r"parameter .* is"):
         nas.to_onnx(preset("mobilenetv2"), weights)
+
+
+@pytest.mark.parametrize("batch", [0, -1, 2.5, True, "2"])
+def test_a_batch_that_is_no_whole_number_above_zero_is_refused(batch: Any) -> None:
+    with pytest.raises(nas.NasError, match=r"batch is .*\n  give a whole number from 1 upwards"):
+        nas.to_onnx(nas.load_architecture("mnasnet-small"), batch=batch)

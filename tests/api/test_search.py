@@ -3,7 +3,9 @@
 import csv
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -406,3 +408,41 @@ print(len(nas.search("tiny.yaml", "flops=2M", evaluator=accuracy, trials=6, band
 
 def test_one_interrupt_ends_a_search_and_gives_its_study(tmp_path: Path) -> None:
     assert fresh(INTERRUPTED, tmp_path) == "True True {'complete'}\n6"
+
+
+def slow(arch: nas.Architecture) -> float:
+    time.sleep(0.2)
+    return 1 / (1 + len(arch.stages))
+
+
+def test_a_second_search_of_the_same_study_in_this_process_is_refused(tmp_path: Path) -> None:
+    """All reservations of a process have one token, so each would take the other's trials for abandoned ones."""
+    ways: dict[str, Any] = {
+        "target": "flops=60M",
+        "evaluator": slow,
+        "study": "demo",
+        "storage": f"sqlite:///{tmp_path / 'nas.db'}",
+    }
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(nas.search, "mnasnet", trials=10, **ways)
+        while not (tmp_path / "nas.db").exists() or "demo" not in nas.study_names(storage=ways["storage"]):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        with pytest.raises(nas.StudyError, match="already works at the study"):
+            nas.search("mnasnet", trials=10, **ways)
+        study = first.result(timeout=120)
+    assert [trial.state for trial in study.trials] == ["complete"] * 10
+    assert len(nas.search("mnasnet", trials=12, **ways).trials) == 12  # afterwards it continues
+
+
+def test_a_script_without_the_main_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import nas\n"
+        "nas.search('mnasnet', target='flops=60M', trials=2, evaluator='zero-cost:depth', study='demo', workers=2)\n"
+    )
+    ran = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert ran.returncode != 0
+    assert 'if __name__ == "__main__":' in ran.stderr
+    assert "a worker process imports the script" in ran.stderr
+    assert nas.study_names(storage=f"sqlite:///{tmp_path / 'nas.db'}") == ["demo"]

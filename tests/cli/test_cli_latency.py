@@ -1,5 +1,6 @@
 """`nas devices`, `nas latency …` and searches by latency on this machine: the commands as users run them."""
 
+import json
 import math
 import re
 import subprocess
@@ -349,7 +350,7 @@ def test_a_plot_that_cannot_be_written_does_not_lose_the_check(nas: Nas) -> None
     arguments = ("--space", "small.yaml", "--table", "small.csv", "--networks", "5", "--json")
     ran = nas("latency", "check", *arguments, "--html", "nowhere/check.html")
     assert (ran.code, set(ran.json)) == (1, CHECK_KEYS)
-    assert "nas: nowhere/check.html cannot be written" in ran.err
+    assert json.loads(ran.err.splitlines()[-1])["error"]["problem"].startswith("nowhere/check.html cannot be written")
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_a_device_that_stays_away_ends_the_search_and_loses_nothing(nas: Nas, fo
         out, err = process.communicate(timeout=240)
         assert (process.returncode, out) == (1, "")
         assert "Traceback" not in err
-        assert f"{server.address().place}" in err.splitlines()[-2]
+        assert f"{server.address().place}" in json.loads(err.splitlines()[-1])["error"]["problem"]
     kept = complete(nas.folder)
     assert kept >= 2
     for server in running(folders[1]):  # The same machine under another port: the study goes on.

@@ -199,7 +199,7 @@ def test_failures_keep_their_reason_and_are_not_repeated(url: str) -> None:
 
 def test_failures_in_a_row_end_it_and_come_again_with_the_same_command(url: str) -> None:
     jobs = [Job(network(8), 16, seed) for seed in range(7)]
-    with pytest.raises(StudyError, match=f"{MOST_FAILURES} trainings failed one after another.*made to fail"):
+    with pytest.raises(StudyError, match=f"{MOST_FAILURES} training runs failed one after another.*made to fail"):
         go(url, jobs, FakeEvaluators(failing))
     assert [trial.state for trial in trials(url)] == [TrialState.FAIL] * MOST_FAILURES
     scores = go(url, jobs)
@@ -489,7 +489,7 @@ def test_jobs_of_other_lists_are_not_taken_over(url: str) -> None:
 def test_what_fails_in_one_process_for_a_cause_of_its_own_is_done_by_another(url: str, start: Any) -> None:
     jobs = [Job(network(8), 16, seed) for seed in range(10)]
     other = start(url, jobs, slow)
-    with pytest.raises(StudyError, match=f"{MOST_FAILURES} trainings failed one after another"):
+    with pytest.raises(StudyError, match=f"{MOST_FAILURES} training runs failed one after another"):
         go(url, jobs, FakeEvaluators(failing))
     other.join(60)
     results = go(url, jobs, FakeEvaluators(failing))

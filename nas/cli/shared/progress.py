@@ -29,6 +29,10 @@ class Progress(Protocol):
         ...
 
 
+# Kinds of events that are notes, and say nothing of how many trials are done.
+NOTES = ("threads", "moved")
+
+
 def make_progress(*, plain: bool) -> "PlainProgress | LiveProgress":
     """Return a live line of progress if standard error is a terminal and `plain` is not asked for, else plain lines."""
     return PlainProgress() if plain or not sys.stderr.isatty() else LiveProgress()
@@ -124,6 +128,8 @@ def _line(event: "Event") -> str:
     record = event.record
     if event.kind == "lost":
         return f"trial {record.number if record else ''} was lost: {event.message}"
+    if event.kind in NOTES:
+        return f"{event.kind}: {event.message}"
     if record is None:
         return f"{event.kind}: {event.done} of {event.total} trials are done" + (
             f"; {event.message}" if event.message else ""
