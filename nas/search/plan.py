@@ -221,7 +221,8 @@ def _start(
     moved = int((near != inside).sum())
     return (
         inside,
-        f"{off} of its stages moved onto the space's grid, {moved} choices changed to come into the cost range",
+        f"{off} stages of a network to start from were moved onto the space's grid, "
+        f"and {moved} choices were changed to come into the cost range",
     )
 
 

@@ -192,7 +192,7 @@ def test_a_page_and_studies(here: Here, nas: Nas) -> None:
     ran = here(*TABLE, "--evaluator", "python:own:by_channels", "--html", "check.html")
     assert ran.out.splitlines()[-1] == "wrote check.html"
     assert "python:own:by_channels" in (nas.folder / "check.html").read_text()
-    assert "trainings of nas scale and nas check: check-tiny-" in here("studies").out
+    assert "studies of nas scale and nas check: check-tiny-" in here("studies").out
 
 
 @pytest.mark.parametrize(

@@ -288,8 +288,8 @@ def test_other_commands_pass_it_over(url: str, tmp_path: Path, monkeypatch: pyte
     searched(url, "demo")
     assert study_names(open_storage(url)) == ("demo",)
     listed = invoke(studies.command, "--storage", url)
-    assert (
-        listed.splitlines()[-1] == "trainings of nas scale and nas check: fit; the command that made one shows it again"
+    assert listed.splitlines()[-1] == (
+        "studies of nas scale and nas check: fit; the command that made a study shows its results"
     )
     assert "fit" not in "".join(listed.splitlines()[:-1])
     assert "demo" in invoke(pareto.command, "demo", "--storage", url)

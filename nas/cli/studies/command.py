@@ -76,7 +76,9 @@ def _list(given: StudiesOptions) -> None:
         left=4,
     )
     if jobs := job_study_names(opened):
-        click.echo(f"trainings of nas scale and nas check: {', '.join(jobs)}; the command that made one shows it again")
+        click.echo(
+            f"studies of nas scale and nas check: {', '.join(jobs)}; the command that made a study shows its results"
+        )
 
 
 def _row(view: "StudyView") -> dict[str, Any]:
