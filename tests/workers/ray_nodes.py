@@ -58,7 +58,8 @@ class Nodes:
         size = [f"--num-cpus={cpus}", "--num-gpus=0", "--object-store-memory=80000000"]
         machine_lock = ["--include-log-monitor=false", "--min-worker-port=0", "--max-worker-port=0"]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={LOCAL}"]
-        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+        # Tasks import evaluators of the tests, which are not installed.
+        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path(__file__).parents[2])}
         with (self.folder / f"log-{len(self.processes)}").open("wb") as log:
             process = subprocess.Popen([*command, *role, *size, *machine_lock], stdout=log, stderr=log, env=environment)
         self.processes.append(process)
