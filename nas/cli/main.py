@@ -33,7 +33,7 @@ VERBS = {
 @click.group(
     cls=Verbs,
     verbs=VERBS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"max_content_width": 100},
 )
 @click.version_option(
     __version__, prog_name="nas", cls=GroupedOption, group=Group.GENERAL, help="Print the version and exit."

@@ -33,6 +33,11 @@ class PageContext(click.Context):
 
     formatter_class = PageFormatter
 
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        # Stated here and not only at the outermost group: click keeps the help option with a command, and so a command
+        # that is called alone for the first time, as by a test, would be without -h for the rest of the process.
+        super().__init__(*arguments, **{"help_option_names": ["-h", "--help"], **settings})
+
 
 class Verb(click.Command):
     """Represent a command whose help page lists its options by group, with `--quiet` and `--verbose` among them."""
