@@ -1,4 +1,4 @@
-"""What an architecture costs."""
+"""Counted costs of an architecture."""
 
 from typing import TYPE_CHECKING
 

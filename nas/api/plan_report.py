@@ -1,4 +1,4 @@
-"""What a planned search would do, and an estimate of its duration."""
+"""A report of a planned search, with an estimate of its duration."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -42,7 +42,7 @@ def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
     """Open a storage without Optuna's cache; see `open_storage`."""
     if is_ambiguous(url):
         raise StudyError(
-            "the storage's URL has more than one @ before its host, so the password in it cannot be told from the host",
+            "the storage's URL has more than one @, so it is unclear where the password ends and the host begins",
             "write each @ of the password as %40, or leave the password out and set PGPASSWORD",
         )
     try:

@@ -1,4 +1,4 @@
-"""What a search found, as people read it and as JSON."""
+"""The result of a search as tables and as JSON."""
 
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ MEAN = "accuracy_mean"
 
 
 def print_result_json(view: "StudyView", storage: str) -> None:
-    """The best, the baseline, the front and what was measured once more, as one JSON object."""
+    """Print the best trial, the baseline, the Pareto front and the verified trials as one JSON object."""
     from nas.cli.shared.printing import print_json
     from nas.studies.urls import mask
 
@@ -32,7 +32,7 @@ def print_result_json(view: "StudyView", storage: str) -> None:
 
 
 def result_row(view: "StudyView", record: "Record | None") -> dict[str, Any] | None:
-    """One network in plain units, None where there is none."""
+    """Return the JSON form of one trial or baseline, None where there is none."""
     if record is None:
         return None
     return {
@@ -52,7 +52,7 @@ def result_row(view: "StudyView", record: "Record | None") -> dict[str, Any] | N
 
 
 def _expected(view: "StudyView", record: "Record") -> dict[str, float | None]:
-    """What the model of all trials expects of it, None where it was not asked."""
+    """Return what the model of all trials expects of a trial; all values are None without a prediction."""
     expected = view.expected.get(record.number)
     return {
         "expected_accuracy": None if expected is None else expected.accuracy,
@@ -62,7 +62,7 @@ def _expected(view: "StudyView", record: "Record") -> dict[str, float | None]:
 
 
 def _measurement(view: "StudyView", record: "Record") -> dict[str, Any] | None:
-    """What was measured of it in the end, None where nothing was."""
+    """Return the measurement of a trial on the device, None where there is none."""
     measurement = view.measurements.get(record.number)
     if measurement is None:
         return None
@@ -78,13 +78,13 @@ def _measurement(view: "StudyView", record: "Record") -> dict[str, Any] | None:
 
 
 def _count(record: "Record", name: str) -> int | None:
-    """A cost as a whole number, None where the study does not hold it."""
+    """Return a cost as a whole number, None where the study does not hold it."""
     value = record.costs.get(name)
     return None if value is None else int(value)
 
 
 def print_result(view: "StudyView", storage: str) -> None:
-    """The best architectures beside the baseline, where they are, and what to type next."""
+    """Print the best architectures and the baseline, where they are stored, and the next commands."""
     from nas.cli.shared.printing import next_command
     from nas.studies.urls import mask
 
@@ -130,7 +130,7 @@ def _print_best(view: "StudyView") -> None:
 
 
 def _own_limits(view: "StudyView") -> list[dict[str, Any]]:
-    """Limits of costs that have no column anyway."""
+    """Return the limits of costs that have no column of their own."""
     return [limit for limit in view.settings["limits"] if limit["cost"] not in ("macs", "params")]
 
 
@@ -155,7 +155,7 @@ def _has_means(view: "StudyView") -> bool:
 
 
 def _mean_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
-    """Of the seeds that a table has, or of those that the best were evaluated with."""
+    """Return the mean over the seeds of a table, or over those that the best trials were re-trained with."""
     from nas.cli.shared.printing import percent
 
     if not _has_means(view):
@@ -167,14 +167,14 @@ def _mean_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
 
 
 def _own_cell(record: "Record", cost: str, unit: str) -> str:
-    """A cost with its spread, where it has one."""
+    """Return a cost with its spread, where it has one."""
     from nas.cost.base import format_amount
 
     value, spread = record.costs.get(cost), record.spreads.get(cost, 0.0)
     if value is None:
         return "-"
-    told = "" if spread == 0 else " ± ?" if spread is None else f" ± {spread:.2g}"
-    return f"{format_amount(value, unit)}{told}"
+    margin = "" if spread == 0 else " ± ?" if spread is None else f" ± {spread:.2g}"
+    return f"{format_amount(value, unit)}{margin}"
 
 
 def _measured_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""What several commands share: options, printing, progress, references to architectures and evaluators."""
+"""Holds the parts that several commands share: options, printing, progress and verbosity."""

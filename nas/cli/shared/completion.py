@@ -1,4 +1,4 @@
-"""What shells complete beside the names of commands and options: presets, search spaces, and else files."""
+"""Completion of presets and search spaces in shells, beside the names of commands, options and files."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
