@@ -415,6 +415,13 @@ def slow(arch: nas.Architecture) -> float:
     return 1 / (1 + len(arch.stages))
 
 
+def _has_trials(database: Path, name: str) -> bool:
+    """Return whether a study exists and its search has started a trial."""
+    storage = f"sqlite:///{database}"
+    known = nas.study_names(storage=storage) if database.exists() else []
+    return name in known and bool(nas.open_study(name, storage=storage).trials)
+
+
 def test_a_second_search_of_the_same_study_in_this_process_is_refused(tmp_path: Path) -> None:
     """All reservations of a process have one token, so each would take the other's trials for abandoned ones."""
     ways: dict[str, Any] = {
@@ -424,15 +431,14 @@ def test_a_second_search_of_the_same_study_in_this_process_is_refused(tmp_path: 
         "storage": f"sqlite:///{tmp_path / 'nas.db'}",
     }
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(nas.search, "mnasnet", trials=10, **ways)
-        while not (tmp_path / "nas.db").exists() or "demo" not in nas.study_names(storage=ways["storage"]):
+        first = pool.submit(nas.search, "mnasnet", trials=20, **ways)
+        while not _has_trials(tmp_path / "nas.db", "demo"):
             time.sleep(0.05)
-        time.sleep(0.5)
         with pytest.raises(nas.StudyError, match="already works at the study"):
-            nas.search("mnasnet", trials=10, **ways)
+            nas.search("mnasnet", trials=20, **ways)
         study = first.result(timeout=120)
-    assert [trial.state for trial in study.trials] == ["complete"] * 10
-    assert len(nas.search("mnasnet", trials=12, **ways).trials) == 12  # afterwards it continues
+    assert [trial.state for trial in study.trials] == ["complete"] * 20
+    assert len(nas.search("mnasnet", trials=22, **ways).trials) == 22  # afterwards it continues
 
 
 def test_a_script_without_the_main_guard_is_told_so(tmp_path: Path) -> None:
