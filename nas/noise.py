@@ -1,12 +1,240 @@
-"""Statistics of the noise between training runs with different seeds."""
+"""Statistics of the noise in accuracies: of training runs with different seeds, and of the choice of validation images.
 
+An accuracy of one training run differs from the mean accuracy of its network, over all images of the kind and all
+seeds, by three independent errors:
+
+- the sampling error that all networks share, because some validation images are harder than others;
+- the sampling error of this network, which all its seeds share;
+- the error of this training run, which another seed does not repeat.
+
+More seeds reduce the third one only. The first one cancels out when networks are compared on the same images.
+"""
+
+import base64
+import binascii
 import math
 from collections.abc import Iterable, Sequence
-from statistics import stdev
+from statistics import NormalDist, stdev
 
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+# Whether each image of a validation split is classified correctly, `(N,)`.
+Correct = NDArray[np.bool_]
+
+CONFIDENCE = 0.95
 # Means that differ by at most this number of standard errors of their difference are regarded as equal. For normally
 # distributed noise, a larger difference has a probability of about 5% if the true means are equal.
 TIE = 2.0
+# Correct and wrong images that are added before a standard error is computed, so that it is not 0 where all images, or
+# none, are classified correctly: two of each (Agresti and Coull 1998, doi:10.1080/00031305.1998.10480550).
+_ADDED = 2
+
+
+@frozen
+class ValidationSplit:
+    """Describe the images on which networks are compared.
+
+    Attributes:
+        images: Number of images.
+        chance: Metric of a network that gives every image the most frequent class, from 0 to 1.
+        effective: Number of images that give a plain accuracy the same standard error as the metric has; smaller than
+            `images` where the metric weighs images differently.
+    """
+
+    images: int
+    chance: float
+    effective: float
+
+    def standard_error(self, accuracy: float) -> float:
+        """Return the standard deviation of an accuracy that the choice of the images causes; never 0.
+
+        >>> round(ValidationSplit(images=62, chance=0.19, effective=62.0).standard_error(0.19), 3)
+        0.05
+        """
+        count = self.effective + 2 * _ADDED
+        share = (accuracy * self.effective + _ADDED) / count
+        return math.sqrt(share * (1 - share) / count)
+
+    def exceeds_chance(self, accuracy: float, networks: int = 1) -> bool:
+        """Return whether the best accuracy of so many networks is higher than networks that learn nothing would reach.
+
+        Without having learned anything, at least one of them reaches such an accuracy with a probability below 5%
+        (exact binomial distribution, Bonferroni's bound).
+
+        >>> split = ValidationSplit(images=62, chance=12 / 62, effective=62.0)
+        >>> split.exceeds_chance(12 / 62, networks=5), split.exceeds_chance(0.5, networks=5)
+        (False, True)
+        """
+        from scipy.special import betainc
+
+        correct = accuracy * self.effective
+        if correct <= 0 or self.chance >= 1:
+            return False
+        # The regularized incomplete beta function is the binomial probability of at least so many correct images.
+        tail = float(betainc(correct, self.effective - correct + 1, self.chance))
+        return tail * networks < 1 - CONFIDENCE
+
+
+@frozen
+class Estimate:
+    """An estimated mean with its 95% confidence interval.
+
+    Attributes:
+        value: Estimate.
+        error: Standard error; NaN where it is not known.
+        low: Lower end of the interval; NaN where it is not known.
+        high: Upper end of the interval; NaN where it is not known.
+    """
+
+    value: float
+    error: float
+    low: float
+    high: float
+
+
+def estimate(value: float, error: float) -> Estimate:
+    """Return an estimate of an accuracy with its normal 95% interval, cut off at 0 and 1.
+
+    >>> estimate(0.5, math.nan)
+    Estimate(value=0.5, error=nan, low=nan, high=nan)
+    """
+    half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
+    return Estimate(value, error, max(0.0, value - half), min(1.0, value + half)) if error == error else unknown(value)
+
+
+def unknown(value: float) -> Estimate:
+    """Return an estimate whose error is not known."""
+    return Estimate(value, math.nan, math.nan, math.nan)
+
+
+@frozen
+class Components:
+    """Variances of the three errors of one accuracy; see the module.
+
+    Attributes:
+        common: Variance of the sampling error that all networks share.
+        network: Variance of the sampling error that all seeds of a network share; NaN where no network has two seeds.
+        seed: Variance of the error of a training run; NaN where no network has two seeds.
+        single: Variance of the sampling errors of one training run that other networks do not share. It is known
+            without a second seed, and a lower bound of `network` + `seed`.
+    """
+
+    common: float
+    network: float
+    seed: float
+    single: float
+
+
+def find_components(correct: Sequence[Sequence[Correct]]) -> Components | None:
+    """Return the variances of the errors of an accuracy, estimated from which images were classified correctly.
+
+    The covariance of two training runs over the images, divided by the number of images, is the variance of the
+    sampling error that they share.
+
+    Args:
+        correct: For each network and each of its seeds, which images of the same split are correct, `(N,)`.
+
+    Returns:
+        The variances; None for fewer than two networks, from which no covariance follows.
+    """
+    groups = [np.asarray(rows, dtype=np.float64) for rows in correct if len(rows)]
+    if len(groups) < 2:
+        return None
+    images = groups[0].shape[1]
+    own = float(np.mean([_own_variance(row) for rows in groups for row in rows]))
+    between = max(0.0, _mean_covariance(np.array([rows.mean(axis=0) for rows in groups])))
+    common, single = between / images, max(own - between, own / images) / images
+    repeated = [rows for rows in groups if len(rows) > 1]
+    if not repeated:
+        return Components(common, math.nan, math.nan, single)
+    counts = [len(rows) - 1 for rows in repeated]
+    within = float(np.average([_mean_covariance(rows) for rows in repeated], weights=counts))
+    within = min(max(within, between), own)
+    # Of few images, a few seeds may be correct equally often by chance; the sampling error of a run is a lower bound.
+    seed = max(pooled([rows.mean(axis=1).tolist() for rows in repeated]) ** 2, (own - within) / images)
+    return Components(common, (within - between) / images, seed, single)
+
+
+def _own_variance(row: NDArray[np.float64]) -> float:
+    """Return the variance of one image; never 0, see `ValidationSplit.standard_error`."""
+    share = (float(row.sum()) + _ADDED) / (len(row) + 2 * _ADDED)
+    return share * (1 - share)
+
+
+def _mean_covariance(rows: NDArray[np.float64]) -> float:
+    """Return the mean covariance over images of all pairs of rows `(M, N)`, without a matrix of all pairs."""
+    count = len(rows)
+    # The variance of a sum is the sum of all variances and covariances.
+    pairs = float(rows.sum(axis=0).var(ddof=1)) - float(rows.var(axis=1, ddof=1).sum())
+    return pairs / (count * (count - 1))
+
+
+@frozen
+class Difference:
+    """The difference of two accuracies on the same images.
+
+    Attributes:
+        value: First accuracy minus the second.
+        error: Its standard error.
+    """
+
+    value: float
+    error: float
+
+    def is_clear(self, comparisons: int = 1) -> bool:
+        """Return whether it is not 0 beyond doubt, as one of so many comparisons (95% together, Bonferroni's bound)."""
+        limit = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * comparisons))
+        return abs(self.value) > limit * self.error
+
+
+def difference(first: Sequence[Correct], second: Sequence[Correct], seed: float = 0.0) -> Difference:
+    """Return the difference of two networks' accuracies on the same images.
+
+    The images on which both agree tell nothing, so their sampling error cancels out (McNemar's test is the case of one
+    seed each).
+
+    Args:
+        first: Which images are correct, `(N,)`, by seed of the first network.
+        second: The same of the second network.
+        seed: Variance of the error of a training run, of which `Components.seed` is an estimate; the part of it that
+            comes from the choice of images counts twice then, so that the error is rather too large than too small.
+    """
+    by_image = np.mean(first, axis=0) - np.mean(second, axis=0)
+    images = len(by_image)
+    # One image more for each, and one less: no two networks are equal for certain because they agree on a few images.
+    squares = float(((by_image - by_image.mean()) ** 2).sum()) + 1.0
+    variance = squares / images**2 + seed * (1 / len(first) + 1 / len(second))
+    return Difference(float(by_image.mean()), math.sqrt(variance))
+
+
+def pack(correct: Correct) -> str:
+    """Return which images are correct as text: their number, a colon, and one bit for each in base 64.
+
+    >>> import numpy as np
+    >>> pack(np.array([True, False, True]))
+    '3:oA=='
+    """
+    return f"{len(correct)}:{base64.b64encode(np.packbits(correct).tobytes()).decode('ascii')}"
+
+
+def unpack(text: str) -> Correct:
+    """Return which images are correct, `(N,)`; the inverse of `pack`.
+
+    Raises:
+        ValueError: The text is not one that `pack` returns.
+    """
+    number, _, bits = text.partition(":")
+    if not (number.isascii() and number.isdecimal()):
+        raise ValueError(f"correct images are stored as {text[:40]!r}")
+    try:
+        packed = np.frombuffer(base64.b64decode(bits, validate=True), dtype=np.uint8)
+    except binascii.Error as error:
+        raise ValueError(f"correct images are stored as {text[:40]!r}") from error
+    if len(packed) != -(-int(number) // 8):
+        raise ValueError(f"{number} correct images are stored in {len(packed)} bytes")
+    return np.unpackbits(packed, count=int(number)).astype(bool)
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> float:

@@ -43,12 +43,12 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "studies": ("studies.defaults", "optuna_private", "arch", "objective"),
     "workers": ("errors", "evaluate.base"),
     "search.defaults": (),
-    "search": ("search.defaults", "samplers", "studies", "workers", "noise"),
+    "search": ("search.defaults", "samplers", "studies", "workers"),
     "scaling.rules": ("arch",),
     "scaling": ("scaling.rules", "arch", "cost.base"),
-    "scaling.fit": ("scaling", "search", "noise"),
+    "scaling.fit": ("scaling", "search"),
     "scaling.compare": ("scaling", "search"),
-    "fidelity": ("search", "evaluate.base", "noise"),
+    "fidelity": ("search", "evaluate.base"),
     "report": ("studies", "cost", "scaling.rules"),
     "api": (_ALL_BUT_CLI,),
     "cli": (_EVERYTHING,),
@@ -57,7 +57,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "": ("api", "errors"),  # the root, `nas/__init__.py`
 }
 # Leaves that say nothing of any package.
-_ANYWHERE = frozenset({"version", "files", "callable"})
+_ANYWHERE = frozenset({"version", "files", "noise", "callable"})
 
 # Heavy packages and the packages or modules where they may be imported.
 _HEAVY: Mapping[str, tuple[str, ...]] = {

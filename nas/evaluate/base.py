@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from nas.arch.spec import Architecture
+from nas.noise import Correct, ValidationSplit
 
 # Callback that receives messages for the user, one sentence or more at a time.
 Notify = Callable[[str], None]
@@ -78,6 +79,23 @@ class StepTimed(Protocol):
 
         Raises:
             EvaluationError: The step failed.
+        """
+        ...
+
+
+@runtime_checkable
+class Validating(Protocol):
+    """An evaluator that validates on images, and can say which of them a network classified correctly."""
+
+    def validation_split(self) -> ValidationSplit:
+        """Return size and chance rate of the validation split, which is the same for all architectures and seeds."""
+        ...
+
+    def correct(self, arch: Architecture) -> Correct | None:
+        """Return which validation images the architecture's last evaluation classified correctly, `(N,)`.
+
+        It is called in the process of the evaluation, right after it. None if single images are not known to be
+        classified correctly or not, for example because the metric is a probability.
         """
         ...
 

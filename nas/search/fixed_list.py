@@ -13,7 +13,7 @@ from nas.optuna_private.identity import trial_id
 from nas.search.job import Job, JobResult
 from nas.search.session import SharedStudy
 from nas.search.trials import Running
-from nas.studies.records import KILLED
+from nas.studies.records import CORRECT, KILLED
 from nas.studies.reservation_keys import SEED, TRAINED, reservation_key
 from nas.studies.study import versions_now
 from nas.workers.base import Key, Outcome
@@ -73,6 +73,7 @@ class JobRecorder:
             "reason": outcome.reason,
             "environment": dict(outcome.environment),
         }
+        kept |= {CORRECT: outcome.correct} if outcome.correct else {}
         for name, value in kept.items():
             trial.set_user_attr(name, value)
         return trial
@@ -173,4 +174,4 @@ def free(shared: SharedStudy, numbers: frozenset[int]) -> None:
 
 def _result(trial: FrozenTrial) -> JobResult:
     kept = trial.user_attrs
-    return JobResult(trial.value, kept.get("seconds", 0.0), kept.get("reason", ""), trial.number)
+    return JobResult(trial.value, kept.get("seconds", 0.0), kept.get("reason", ""), trial.number, kept.get(CORRECT, ""))

@@ -42,9 +42,12 @@ class JobResult:
         seconds: Duration of the training run.
         reason: Why the job failed; "" where it did not.
         number: Number of its trial; -1 where there is none.
+        correct: Which validation images were classified correctly, as `nas.noise.pack` writes it; "" where it is not
+            known.
     """
 
     accuracy: float | None
     seconds: float
     reason: str = ""
     number: int = -1
+    correct: str = ""

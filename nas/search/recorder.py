@@ -16,6 +16,7 @@ from nas.objective import PARETO, make_reward, score
 from nas.samplers.filtered import Proposal
 from nas.search.plan import Plan
 from nas.search.trials import Running
+from nas.studies.records import CORRECT
 from nas.studies.study import versions_now
 from nas.workers.base import Outcome
 
@@ -108,6 +109,7 @@ class TrialRecorder:
         kept["environment"] = dict(outcome.environment)
         # Under the name that version 0.1 gave it; see `nas.studies.records`.
         kept |= {"remarks": dict(outcome.metadata)} if outcome.metadata else {}
+        kept |= {CORRECT: outcome.correct} if outcome.correct else {}
         kept |= {"reason": outcome.reason} if outcome.reason else {}
         for name, value in kept.items():
             trial.set_user_attr(name, value)

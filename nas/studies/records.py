@@ -15,6 +15,7 @@ BASELINE = "nas:baseline"
 MEASUREMENTS = "nas:verdicts"
 EXPECTED = "nas:expected"
 CONFIRMED = "nas:confirmed"  # accuracies of the best trials trained with more seeds, by trial and seed
+CORRECT = "correct"  # which validation images a trial classified correctly, as `nas.noise.pack` writes it
 KILLED = "killed"
 COUNTED_STATES = ("complete", "pruned", "failed")
 T = TypeVar("T")
@@ -46,6 +47,8 @@ class Record:
         label: Name of a baseline, such as "mobilenetv2 x1.16".
         spreads: Standard deviations of those costs that are not exact; None for one that is not known.
         metadata: Further results of the evaluator, by name.
+        correct: Which validation images were classified correctly, as `nas.noise.pack` writes it; "" where it is not
+            known.
     """
 
     number: int
@@ -61,6 +64,7 @@ class Record:
     label: str = ""
     spreads: Mapping[str, float | None] = field(factory=dict)
     metadata: Mapping[str, Any] = field(factory=dict)
+    correct: str = ""
 
     @property
     def architecture(self) -> Architecture:

@@ -22,6 +22,7 @@ from nas.optuna_private.storage import backend_of
 from nas.studies.failures import explained
 from nas.studies.records import (
     BASELINE,
+    CORRECT,
     EXPECTED,
     KILLED,
     MEASUREMENTS,
@@ -202,6 +203,7 @@ def read_trial(trial: FrozenTrial) -> Record:
         seed=kept.get("seed"),
         spreads=kept.get("cost_spreads", {}),
         metadata=kept.get("remarks", {}),
+        correct=kept.get(CORRECT, ""),
     )
 
 

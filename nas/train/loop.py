@@ -215,8 +215,15 @@ class TrainingRun:
 
     def validate(self) -> float:
         """Return the metric of the validation split, from 0 to 1."""
-        correct = torch.cat([self.correct(batch) for batch in self.val_batches()])
-        return METRICS[self.metric](correct.cpu(), self.data.val.labels.cpu())
+        return self.rate(self.all_correct())
+
+    def all_correct(self) -> Tensor:
+        """Return which images of the validation split are classified correctly, as bool `(N,)` in the host's memory."""
+        return torch.cat([self.correct(batch) for batch in self.val_batches()]).cpu()
+
+    def rate(self, correct: Tensor) -> float:
+        """Return the metric, from 0 to 1, given which images of the validation split are classified correctly."""
+        return METRICS[self.metric](correct, self.data.val.labels.cpu())
 
     def val_batches(self) -> tuple[slice, ...]:
         """Return the slices that divide the validation split into batches."""

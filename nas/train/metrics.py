@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from nas.noise import ValidationSplit
 from nas.train.defaults import METRIC_NAMES
 
 
@@ -19,6 +20,29 @@ def _balanced_accuracy(correct: Tensor, labels: Tensor) -> float:
     hits = labels[correct].bincount(minlength=len(counts))
     present = counts > 0
     return float((hits[present].double() / counts[present]).mean())
+
+
+def describe_split(labels: Tensor, metric: str) -> ValidationSplit:
+    """Return size and chance rate of a validation split under a metric.
+
+    Args:
+        labels: int64 labels `(N,)` of the validation split.
+        metric: Name of the metric, a key of `METRICS`; any other name counts as plain accuracy.
+
+    Example:
+        >>> import torch
+        >>> describe_split(torch.tensor([0, 0, 0, 1]), "accuracy")
+        ValidationSplit(images=4, chance=0.75, effective=4.0)
+        >>> describe_split(torch.tensor([0, 0, 0, 1]), "balanced")
+        ValidationSplit(images=4, chance=0.5, effective=3.0)
+    """
+    counts = labels.bincount().double()
+    present = counts[counts > 0]
+    images = len(labels)
+    if metric != METRIC_NAMES[1]:
+        return ValidationSplit(images, float(present.max()) / images, float(images))
+    # The variance of a mean over C classes is p (1 - p) * sum(1 / n_c) / C^2 where all classes have the same rate p.
+    return ValidationSplit(images, 1 / len(present), float(len(present) ** 2 / (1 / present).sum()))
 
 
 # Each metric takes bool `(N,)`, whether each image is classified correctly, and its int64 labels `(N,)`, both in the

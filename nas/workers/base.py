@@ -12,7 +12,8 @@ from attrs import define, evolve, field, frozen
 
 from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, NasError
-from nas.evaluate.base import Evaluator, Evaluators, HasMetadata, Sendable
+from nas.evaluate.base import Evaluator, Evaluators, HasMetadata, Sendable, Validating
+from nas.noise import pack
 
 PATIENCE_S = 30.0
 Key = tuple[str, int]
@@ -49,6 +50,8 @@ class Outcome:
         environment: Device, threads and versions that the evaluator reports.
         reason: Reason of the failure; "" where there is none.
         metadata: Further results that the evaluator adds to the accuracies.
+        correct: Which validation images were classified correctly after the last epoch, as `nas.noise.pack` writes it;
+            "" where it is not known.
         ended: Whether this is the last outcome of the call.
         lost: Whether there is no result because the worker died; another worker may succeed.
     """
@@ -58,6 +61,7 @@ class Outcome:
     environment: Mapping[str, Any] = field(factory=dict)
     reason: str = ""
     metadata: Mapping[str, Any] = field(factory=dict)
+    correct: str = ""
     ended: bool = True
     lost: bool = False
 
@@ -128,8 +132,8 @@ def outcomes(call: Call) -> Generator[Outcome, None, None]:
             yield outcome
         if not outcome.accuracies:
             reason = "the evaluator gave no accuracy"
-        elif isinstance(evaluator, HasMetadata):
-            outcome = evolve(outcome, metadata=dict(evaluator.metadata(call.arch)))
+        else:
+            outcome = _with_details(outcome, evaluator, call.arch)
     except EvaluationError as error:
         reason = str(error)
     # Any other error of this package concerns all networks, so it ends the search.
@@ -139,6 +143,15 @@ def outcomes(call: Call) -> Generator[Outcome, None, None]:
         # An error of one network must not end a search: the next network may succeed.
         reason = f"{type(error).__name__}: {error}"
     yield evolve(outcome, seconds=time.monotonic() - start, reason=reason, ended=True)
+
+
+def _with_details(outcome: Outcome, evaluator: Evaluator, arch: Architecture) -> Outcome:
+    """Return an outcome with what the evaluator knows besides the accuracies."""
+    if isinstance(evaluator, HasMetadata):
+        outcome = evolve(outcome, metadata=dict(evaluator.metadata(arch)))
+    if isinstance(evaluator, Validating) and (correct := evaluator.correct(arch)) is not None:
+        outcome = evolve(outcome, correct=pack(correct))
+    return outcome
 
 
 def _checked(accuracy: float) -> float:

@@ -18,12 +18,13 @@ from nas.errors import EvaluationError, NasError
 from nas.evaluate.base import Notify, ignore_message
 from nas.models.build import build_model
 from nas.models.start import zero_init_residual
+from nas.noise import Correct, ValidationSplit
 from nas.train.checkpoint import Checkpoint, CheckpointFile, CheckpointFolder, CheckpointMismatchError, NoCheckpoint
 from nas.train.defaults import METRIC_NAMES
 from nas.train.device import find_device, median_seconds
 from nas.train.loop import VAL_BATCH, OnBatch, TrainingRun
 from nas.train.memory import OutOfMemoryError, free_device_memory, unified_memory_errors
-from nas.train.metrics import METRICS
+from nas.train.metrics import METRICS, describe_split
 from nas.train.precision import PRECISIONS, resolve_precision
 from nas.train.recipe import Recipe
 from nas.train.seeded import epoch_seed, seeded
@@ -82,6 +83,7 @@ class TrainEvaluator:
     notify: Notify = ignore_message
     _folder: CheckpointFolder | None = field(init=False, eq=False, repr=False)
     _reduced_batches: dict[Architecture, int] = field(init=False, factory=dict, eq=False, repr=False)
+    _correct: dict[Architecture, Correct] = field(init=False, factory=dict, eq=False, repr=False)
 
     @_folder.default
     def _make_folder(self) -> CheckpointFolder | None:
@@ -195,11 +197,15 @@ class TrainEvaluator:
                 checkpoint.restore(run)
         if checkpoint is not None:
             yielded.extend(checkpoint.accuracies)
+            if checkpoint.epoch == budget:  # no epoch is left that would validate
+                self._correct[arch] = run.all_correct().numpy()
             yield from checkpoint.accuracies
         for epoch in range(checkpoint.epoch + 1 if checkpoint else 1, budget + 1):
             with self._epoch_context(epoch) as generator:
                 run.epoch(epoch, generator)
-                accuracy = run.validate()
+                correct = run.all_correct()
+            accuracy = run.rate(correct)
+            self._correct[arch] = correct.numpy()
             # A restart with a smaller batch trains the first epochs again; their accuracies were yielded before.
             is_new = epoch > len(yielded)
             if is_new:
@@ -229,6 +235,14 @@ class TrainEvaluator:
     def metadata(self, arch: Architecture) -> Mapping[str, Any]:
         """Return the batch size of the architecture's last evaluation, if memory ran out with the recipe's."""
         return {"batch_size": self._reduced_batches[arch]} if arch in self._reduced_batches else {}
+
+    def validation_split(self) -> ValidationSplit:
+        """Return size and chance rate of the validation split; see `Validating`."""
+        return describe_split(self.data.val.labels, self.metric)
+
+    def correct(self, arch: Architecture) -> Correct | None:
+        """Return which validation images the last epoch classified correctly, once; see `Validating`."""
+        return self._correct.pop(arch, None)
 
     def describe(self) -> Mapping[str, Any]:
         """Return everything that the accuracies depend on, as plain JSON values."""

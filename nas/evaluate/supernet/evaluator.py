@@ -22,10 +22,12 @@ from nas.evaluate.supernet.places import common_settings
 from nas.evaluate.supernet.recipe import SupernetRecipe
 from nas.evaluate.supernet.trainer import SupernetTrainer
 from nas.evaluate.supernet.weights import SharedWeights, calibrate, without_regularization
+from nas.noise import Correct, ValidationSplit
 from nas.space.decode import SearchSpace
 from nas.space.inverse import Inverse
 from nas.train.device import find_device, median_seconds
 from nas.train.loop import OnBatch
+from nas.train.metrics import describe_split
 from nas.train.seeded import seeded
 
 FOLDER = Path("nas-supernets")
@@ -84,6 +86,7 @@ class SupernetEvaluator:
     metric: str = "accuracy"
     on_batch: OnBatch | None = None
     notify: Notify = ignore_message
+    _correct: dict[Architecture, Correct] = field(init=False, factory=dict, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -113,13 +116,18 @@ class SupernetEvaluator:
         shared = self._shared
         # No random number is drawn; the context makes cuDNN deterministic and switches TF32 off.
         with seeded(self.seed, self.device):
-            accuracy = self._validate(self._model(shared, arch))
-        yield accuracy
+            values = self._values(self._model(shared, arch))
+        if values.dtype == torch.bool:
+            self._correct[arch] = values.cpu().numpy()
+        yield self._mean(values)
 
     @torch.inference_mode()
-    def _validate(self, model: nn.Module) -> float:
+    def _values(self, model: nn.Module) -> Tensor:
+        """Return the metric of each validated image, `(N,)`."""
         metric = METRICS[self.metric]
-        values = torch.cat([metric(model(images), labels) for images, labels in self._val])
+        return torch.cat([metric(model(images), labels) for images, labels in self._val])
+
+    def _mean(self, values: Tensor) -> float:
         # The mean is taken in fp64: networks are compared by differences that fp32 sums of 2,000 values would round.
         return float(values.double().mean())
 
@@ -175,7 +183,15 @@ class SupernetEvaluator:
     def seconds_per_epoch(self, arch: Architecture) -> float:
         """Return the estimated duration of one evaluation in seconds, from an evaluation with untrained weights."""
         untrained = self._trainer.initial_weights()
-        return median_seconds(lambda: self._validate(self._model(untrained, arch)), 1)
+        return median_seconds(lambda: self._mean(self._values(self._model(untrained, arch))), 1)
+
+    def validation_split(self) -> ValidationSplit:
+        """Return size and chance rate of the images that are validated; see `Validating`."""
+        return describe_split(torch.cat([labels for _, labels in self._val]).cpu(), self.metric)
+
+    def correct(self, arch: Architecture) -> Correct | None:
+        """Return which of these images were classified correctly, once; see `Validating`."""
+        return self._correct.pop(arch, None)
 
     def describe(self) -> Mapping[str, Any]:
         """Return everything that the accuracies depend on, as plain JSON values."""
