@@ -11,8 +11,9 @@ from nas.studies.records import StudyView
 
 WIDTH_PX, HEIGHT_PX = 1000, 640
 # Colors of Okabe and Ito, which color-blind readers can distinguish; each kind of point also has a shape of its own.
-BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#007A5A"
+BLUE, VERMILION, GREEN, GOLD = "#0072B2", "#D55E00", "#007A5A", "#F0C000"
 INK, FAINT_INK, GRAY, GRID = "#333333", "#5A5A5A", "#8C8C8C", "#E8E8E8"
+MANY_BARS = 30  # Bars of more points would cover the figure.
 MANY_POINTS = 150  # Points are drawn smaller if there are more of them.
 RANGE_FILL = "rgba(230, 159, 0, 0.09)"
 FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
@@ -31,15 +32,20 @@ def pareto_figure(view: StudyView) -> go.Figure:
 def draw(info: Pareto) -> go.Figure:
     """Return the figure of data that is already computed."""
     figure = go.Figure()
+    # The error of a latency table is the same share of all predictions, so that bars at each of them would cover the
+    # figure. The recommended trial shows it.
     layers = (
-        (info.pruned, _pruned_style(info)),
-        (info.others, _others_style(info)),
-        (info.front, _front_style(info)),
-        (info.baseline, _baseline_style(info)),
+        (info.pruned, _pruned_style(info), {}),
+        (info.others, _others_style(info), _bars(info.others, BLUE, "y")),
+        (info.front, _front_style(info), _bars(info.front, VERMILION, "y")),
+        (info.baseline, _baseline_style(info), _bars(info.baseline, GREEN, "y")),
+        (info.measured, _measured_style(), _bars(info.measured, INK, "x")),
+        (info.recommended, _recommended_style(info), _bars(info.recommended, INK, "xy")),
     )
-    for points, style in layers:
+    for points, style, bars in layers:
         if points:
-            figure.add_trace(_trace(points, style))
+            figure.add_trace(_trace(points, {**style, **bars}))
+    _draw_differences(figure, info)
     _draw_limit(figure, info)
     figure.update_layout(_layout(info))
     return figure
@@ -83,6 +89,19 @@ def _baseline_style(info: Pareto) -> dict[str, Any]:
     }
 
 
+def _measured_style() -> dict[str, Any]:
+    marker = {"symbol": "circle-open", "size": 9, "color": INK, "line": {"width": 1.6}}
+    return {"name": "measured on the device", "mode": "markers", "marker": marker}
+
+
+def _recommended_style(info: Pareto) -> dict[str, Any]:
+    return {
+        "name": f"recommended: trial {''.join(point.label for point in info.recommended)}",
+        "mode": "markers",
+        "marker": {"symbol": "star", "size": 19, "color": GOLD, "line": {"color": INK, "width": 1.2}},
+    }
+
+
 def _trace(points: Sequence[Point], style: dict[str, Any]) -> go.Scatter:
     return go.Scatter(
         x=[point.x for point in points],
@@ -92,6 +111,33 @@ def _trace(points: Sequence[Point], style: dict[str, Any]) -> go.Scatter:
         hoverinfo="text",
         **style,
     )
+
+
+def _bars(points: Sequence[Point], color: str, axes: str) -> dict[str, Any]:
+    """Return the error bars of a few points along some axes, without those of intervals that are not known."""
+    spans = [point.y_span or (point.y, point.y) for point in points]
+    above = [high - point.y for point, (_, high) in zip(points, spans, strict=True)]
+    below = [point.y - low for point, (low, _) in zip(points, spans, strict=True)]
+    bar = {"type": "data", "color": color, "thickness": 1.2, "width": 4}
+    margins = [point.x_margin for point in points]
+    bars = {"x": {**bar, "array": margins}, "y": {**bar, "symmetric": False, "array": above, "arrayminus": below}}
+    count = sum(point.y_span is not None for point in points)
+    known = {"x": any(margins), "y": 0 < count <= MANY_BARS}
+    return {f"error_{axis}": bars[axis] for axis in axes if known[axis]}
+
+
+def _draw_differences(figure: go.Figure, info: Pareto) -> None:
+    """Connect the predicted cost of each measured trial with its measured cost."""
+    pairs = list(zip(info.predicted, info.measured, strict=True))
+    if pairs:
+        figure.add_scatter(
+            x=[x for predicted, measured in pairs for x in (predicted.x, measured.x, None)],
+            y=[y for predicted, measured in pairs for y in (predicted.y, measured.y, None)],
+            mode="lines",
+            line={"color": INK, "width": 1, "dash": "dot"},
+            hoverinfo="skip",
+            showlegend=False,
+        )
 
 
 def _draw_limit(figure: go.Figure, info: Pareto) -> None:

@@ -515,7 +515,7 @@ def test_a_search_in_which_none_meets_its_target_has_no_best(nas: Nas) -> None:
     told = nas.fake(*asked, "--json").json
     assert told["best"] is None
     assert [row["verdict"]["meets"] for row in told["verified"]] == [False] * 3
-    nas("show", "study:demo:best").refused("demo has no best: none of 3 that were measured", "trial=NUMBER")
+    nas("show", "study:demo:best").refused("demo has no best: none of the 3 networks that were measured", "trial=NUMBER")
     assert nas("show", "study:demo:trial=0").code == 0
     assert nas("studies").code == nas("pareto", "demo").code == 0
 

@@ -128,7 +128,7 @@ def test_where_none_meets_there_is_no_best_and_that_is_said() -> None:
     view = go(latency(judge), trials=MOST + 5)
     assert view.best is None
     assert judge.count == len(view.measurements) == view.measured_count == MOST
-    with pytest.raises(StudyError, match=f"demo has no best: none of {MOST} that were measured meets") as told:
+    with pytest.raises(StudyError, match=f"demo has no best: none of the {MOST} networks that were measured on the device meets") as told:
         find_trial(view, "best")
     assert "trial=NUMBER" in told.value.remedy
     assert find_trial(view, "trial=3") == view.records[3]
