@@ -113,6 +113,11 @@ class Pareto:
     limit_label: str
     low: float | None
 
+    @property
+    def example(self) -> tuple[Point, ...]:
+        """Return one trial, whose bar shows the error of all predicted costs: the recommended one if there is one."""
+        return self.recommended or self.front[-1:]
+
 
 @frozen
 class _Scale:
@@ -183,7 +188,7 @@ def pareto(view: StudyView) -> Pareto:
     compared = frame[frame["measured_ms"].notna()] if scale.cost == MEASURED_COST else frame.head(0)
     measured, predicted = scale.points(compared, "measured_ms"), scale.points(compared)
     low = None if view.settings["objective"] == PARETO else float(view.settings["band"]) * scale.limit
-    ends = [point.x + side * point.x_margin for point in (*recommended, *measured) for side in (-1, 1)]
+    ends = [point.x + side * point.x_margin for point in (*(recommended or front[-1:]), *measured) for side in (-1, 1)]
     x_range = _x_range([*ends, *(point.x for point in (*others, *front, *pruned, *baseline))], scale.limit, low)
     shown = (*others, *front, *baseline)
     heights = [height for point in shown for height in (point.y, *(point.y_span or ()))]
@@ -191,7 +196,7 @@ def pareto(view: StudyView) -> Pareto:
     places = _places((*others, *front, *pruned), x_range, y_range)
     return Pareto(
         title=view.name if len(view.name) <= LONGEST_TITLE else f"{view.name[: LONGEST_TITLE - 1]}…",
-        subtitle=_subtitle(view, has_bars=any(point.has_bars for point in (*shown, *recommended, *measured))),
+        subtitle=_subtitle(view, has_bars=any(point.has_bars for point in (*shown, *measured))),
         x_title=scale.title,
         y_title=_y_title(view),
         x_range=x_range,
@@ -279,6 +284,7 @@ def _subtitle(view: StudyView, *, has_bars: bool) -> str:
         f"{view.settings['objective']} objective",
         " and ".join(map(str, view.settings["targets"])),
         f"{_count(view.counted, 'trial')}: {len(view.complete)} complete{f', {pruned} pruned' if pruned else ''}",
+        *(["no network is recommended"] if view.best is None else []),
         *(["bars: 95% intervals"] if has_bars else []),
     ]
     return "  ·  ".join(parts)

@@ -207,14 +207,14 @@ class StudyView:
             return Recommendation(
                 None, f"none of the {self.measured_count} networks that were measured on the device meets the target"
             )
-        measured = " that meet the target on the device" if self.measured_count else ""
-        return Recommendation(met[0].number, f"it has the highest {self._ranking} of the trials{measured}")
+        among = "the trials that met the target on the device" if self.measured_count else "all trials"
+        return Recommendation(met[0].number, f"it has the highest {self._ranking} of {among}")
 
     @property
     def _ranking(self) -> str:
         """Return a name for the value by which `ranked` orders the trials."""
         if self.expected:
-            return "expected score, which allows for the noise of single evaluations,"
+            return "expected score, the noise of single evaluations taken off,"
         return "accuracy" if all(record.score is None for record in self.complete) else "score"
 
     def interval(self, record: Record) -> Interval | None:
