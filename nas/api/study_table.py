@@ -105,7 +105,12 @@ def _counts(view: "StudyView") -> str:
 
 def _cells(trial: "Trial", *, is_best: bool) -> tuple[str, ...]:
     name = f"baseline {trial.name}" if trial.number is None else f"trial {trial.number}"
-    return (name + " (recommended)" * is_best, _percent(trial.accuracy), _expected(trial), *(_cost(trial, {"cost": cost}) for cost in COUNTS))
+    return (
+        name + " (recommended)" * is_best,
+        _percent(trial.accuracy),
+        _expected(trial),
+        *(_cost(trial, {"cost": cost}) for cost in COUNTS),
+    )
 
 
 def _cost(trial: "Trial", limit: dict[str, Any]) -> str:

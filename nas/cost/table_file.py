@@ -226,7 +226,7 @@ def parse_table(text: str, name: str) -> LatencyTable:
 
 def _read_header(name: str, lines: list[str]) -> dict[str, Any]:
     header: dict[str, Any] = {}
-    for key, read in (HEADER | OPTIONAL_HEADER).items():
+    for key, read in {**HEADER, **OPTIONAL_HEADER}.items():
         number = len(header) + 1
         line = lines[number - 1] if number <= len(lines) else ""
         if len(line) > MAX_LINE:

@@ -148,7 +148,7 @@ class _Scale:
 
     def _point(self, row: Row, column: str) -> Point:
         label = str(row["trial"] if pd.isna(row["label"]) else row["label"])
-        spread = row.get(SPREADS.get(column, ""))
+        spread = row[SPREADS[column]] if column in SPREADS else 0.0
         margin = 0.0 if pd.isna(spread) else NORMAL_95 * float(spread) / self.size
         low, high = row["accuracy_low"], row["accuracy_high"]
         span = None if pd.isna(low) or pd.isna(high) else (100 * float(low), 100 * float(high))

@@ -55,11 +55,12 @@ def describe_miss(view: StudyView) -> str:
     units = {limit["cost"]: limit["unit"] for limit in view.settings["limits"]}
     cost, target = (format_amount(value, units[closest.cost]) for value in (closest.measured, closest.target))
     ratios = [each.measured / each.predicted for each in measured if each.predicted]
-    pace = f" Measured costs are {median(ratios):.2f} times the predicted ones (median)." if ratios else ""
+    pace = f"Measured costs are {median(ratios):.2f} times the predicted ones (median). " if ratios else ""
     return (
-        f"The target is missed: {view.recommendation.reason} ({' and '.join(view.settings['targets'])}). The closest "
-        f"one takes {cost} (± {closest.spread:.2g}) instead of {target}.{pace}\nSearch again with a smaller --band or a higher target, and check the predictions with "
-        "`nas latency check`."
+        f"The target is missed: none of the {len(measured)} networks that were measured on the device meets the target "
+        f"{' and '.join(view.settings['targets'])}. The closest one takes {cost} (± {closest.spread:.2g}) instead of "
+        f"{target}. {pace}Search again with a smaller --band or a higher target; `nas latency check` finds the error "
+        "of a latency table."
     )
 
 

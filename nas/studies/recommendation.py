@@ -1,7 +1,7 @@
 """The recommended network as a study stores it: user attributes, which any tool for Optuna shows.
 
-Optuna's own best trial is the one with the highest single score, which is mostly a lucky evaluation; the recommended one
-allows for noise and for measurements on the device.
+Optuna's own best trial is the one with the highest single score, which is mostly a lucky evaluation. The recommended
+one allows for noise and for measurements on the device.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 
 from nas.studies.records import Recommendation, StudyView
+from nas.studies.validation import fits
 
 TRIAL, REASON, AFTER = "recommended_trial", "recommended_reason", "recommended_after"
 
@@ -39,7 +40,7 @@ def read_recommendation(attributes: Mapping[str, Any], view: StudyView) -> Recom
         view: The study without a stored recommendation.
     """
     trial, reason = attributes.get(TRIAL), attributes.get(REASON)
-    is_known = trial is None or any(record.number == trial for record in view.complete)
+    is_known = fits(trial, int | None) and trial in (None, *(record.number for record in view.complete))
     if attributes.get(AFTER) != _results(view) or not is_known or not isinstance(reason, str):
         return None
     return Recommendation(trial, reason)

@@ -27,7 +27,9 @@ class Share(click.ParamType[float]):
         except ValueError:
             share = math.nan
         if not 0 < share <= HIGHEST:
-            self.fail(f"{value!r} is not a share above 0 and up to {HIGHEST:.0%}; write one like 15% or 0.15", param, ctx)
+            self.fail(
+                f"{value!r} is not a share above 0 and up to {HIGHEST:.0%}; write one like 15% or 0.15", param, ctx
+            )
         return share
 
 
