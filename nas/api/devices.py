@@ -82,20 +82,16 @@ def _usable_table(space: "SearchSpace", meter: "Meter", given: Path | None, say:
         for table in _found_tables(space, meter):
             if table.is_usable:
                 return table
-            say(f"latency table {table.name} is not used: {_above_limit(table)}")
+            say(f"latency table {table.name} is not used: {above_limit(table)}")
         return None
     table = _fitting(given, space, meter)
     if not table.is_usable:
         raise DeviceError(
-            f"latency table {given} is not used: {_above_limit(table)}",
+            f"latency table {given} is not used: {above_limit(table)}",
             "make it anew with `nas latency table`, search without --table to measure candidates, or accept its error "
             f"with `nas latency check --table {given} --max-error SHARE`",
         )
     return table
-
-
-def _above_limit(table: "LatencyTable") -> str:
-    return f"its {error_text(table)}, above the limit of {table.max_error:.3g}"
 
 
 def _fitting(path: Path, space: "SearchSpace", meter: "Meter") -> "LatencyTable":
@@ -170,3 +166,8 @@ def error_text(table: "LatencyTable") -> str:
         return f"error ±{checked.error:.1%} (itself ±{checked.spread:.1%}) on {checked.networks} networks of a check"
     error = "unknown" if fitted.error is None else f"±{fitted.error:.1%}"
     return f"error {error} on {fitted.networks} networks left out of the fit in turn"
+
+
+def above_limit(table: "LatencyTable") -> str:
+    """Return a phrase about the error of a table that is not usable."""
+    return f"its {error_text(table)} is above the limit of {100 * table.max_error:.3g}%"

@@ -164,7 +164,7 @@ def _legend(view: "StudyView", shown: "Sequence[Record]") -> "Iterator[str]":
 
 
 def _measured(view: "StudyView", record: "Record") -> tuple[str, ...]:
-    """Return the cost that was measured on the device and whether it meets its target; no cells if none was measured."""
+    """Return the cost that was measured and whether it meets its target; no cells if none was measured."""
     from nas.cost.base import format_amount
 
     if not view.measurements:

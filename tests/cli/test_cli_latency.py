@@ -538,7 +538,7 @@ def with_error(text: str, error: float) -> str:
 def test_a_search_refuses_a_table_with_a_large_error(nas: Nas, made: Made) -> None:
     (nas.folder / "bad.csv").write_text(with_error(made.text, 0.52))
     ran = nas.fake(*SEARCH, *slowest(nas), "--table", "bad.csv")
-    ran.refused("latency table bad.csv is not used: its error ±52.0% on 4 networks", "limit of 0.15", "--max-error")
+    ran.refused("latency table bad.csv is not used: its error ±52.0% on 4 networks", "limit of 15%", "--max-error")
     assert not (nas.folder / "nas.db").exists()
     good = with_error(made.text, 0.05)
     (nas.folder / "good.csv").write_text(good)
@@ -564,7 +564,7 @@ def test_a_check_marks_a_wrong_table_until_its_error_is_accepted(nas: Nas) -> No
     ran = nas(*arguments, "--json")
     assert ran.code == 1
     assert (ran.json["usable"], ran.json["max_error"]) == (False, 0.15)
-    assert "latency table wrong is not usable: error ±" in ran.err
+    assert "latency table wrong is not usable: its error ±" in ran.err
     marked = read_table(nas.folder / "wrong.csv")
     assert marked.checked is not None
     assert (marked.checked.networks, marked.is_usable) == (4, False)

@@ -8,7 +8,7 @@ import attrs
 import click
 from attrs import frozen
 
-from nas.api.devices import connected, error_text, find_table
+from nas.api.devices import above_limit, connected, error_text, find_table
 from nas.cli.latency.limit import check_usable, max_error_option
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import device_option, figure_options, json_option, space_option, task_options
@@ -114,8 +114,8 @@ def command(**options: Any) -> None:
     _write_figure(checked, check, given)
     if not check.is_conclusive(given.max_error):
         raise DeviceError(
-            f"the check is not conclusive: the {error_text(checked)} is above the limit of {given.max_error:.3g}, and "
-            f"two measurements of a network differ by {check.retest.mape:.1%}; nothing was stored in table {table.name}",
+            f"the check of table {table.name} is not conclusive, and stored nothing: {above_limit(checked)}, but two "
+            f"measurements of a network differ by {check.retest.mape:.1%}",
             "stop other programs on the device, and give the same command again",
         )
     check_usable(checked, "make the table anew with `nas latency table`")
@@ -210,7 +210,7 @@ def _print(table: "LatencyTable", check: "Check") -> None:
     rows = (("table", check.table), ("measured again", check.retest), ("MACs alone", check.by_macs))
     headers = ("against a measurement", "MAPE", "within 5%", "within 10%", "Spearman")
     print_table(headers, [(name, *_cells(agreement)) for name, agreement in rows])
-    click.echo(f"{error_text(table)}: root mean square; the limit is {table.max_error:.3g}")
+    click.echo(f"{error_text(table)}: root mean square; the limit is {100 * table.max_error:.3g}%")
     slowdown = check.reference_ms / table.origin.reference_ms
     click.echo(
         f"{table.name}, {len(check.measured_ms)} networks of {check.measured_ms.min():.3g} to "

@@ -40,8 +40,8 @@ max_error_option = option(
     default="15%",
     show_default=True,
     metavar="SHARE",
-    help="Largest error of the table, as one standard deviation of a prediction. With a larger error the command fails, "
-    "and searches do not use the table. The limit is stored in the table.",
+    help="Largest error of the table, as one standard deviation of a prediction. With a larger error the command "
+    "fails, and searches do not use the table. The limit is stored in the table.",
 )
 
 
@@ -55,11 +55,10 @@ def check_usable(table: "LatencyTable", remedy: str) -> None:
     Raises:
         DeviceError: The error of the table exceeds its limit.
     """
-    from nas.api.devices import error_text
+    from nas.api.devices import above_limit
 
     if not table.is_usable:
         raise DeviceError(
-            f"latency table {table.name} is not usable: {error_text(table)}, and its limit is {table.max_error:.3g}; "
-            "searches do not use it",
+            f"latency table {table.name} is not usable: {above_limit(table)}; searches do not use it",
             f"{remedy}, or accept a larger error with --max-error",
         )
