@@ -162,7 +162,8 @@ def _write_figure(table: "LatencyTable", check: "Check", given: CheckOptions) ->
     from nas.report.latency import latency_figure
 
     figure = latency_figure(
-        f"{table.name}: {error_text(table)}; mean error {check.table.mape:.1%}, measured twice {check.retest.mape:.1%}",
+        f"{table.name}: error ±{check.error.error:.1%}, MAPE {check.table.mape:.1%}, "
+        f"measured twice {check.retest.mape:.1%}",
         check.measured_ms.tolist(),
         check.predicted_ms.tolist(),
         check.again_ms.tolist(),

@@ -259,7 +259,7 @@ def command(context: click.Context, /, dry_run: bool, as_json: bool, **_options:
             except KeyboardInterrupt:
                 progress.say(f"stopped; the same command goes on with study {study}")
                 raise
-    missed = describe_miss(view)
+    missed = "" if progress.stopped else describe_miss(view)
     if missed:
         click.echo(missed, err=as_json)
     (print_result_json if as_json else print_result)(view, request.storage)
