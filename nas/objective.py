@@ -138,3 +138,13 @@ def limits(targets: Sequence[Target], *, band: float, objective: str) -> Limits:
 def directions(objective: str) -> list[Direction]:
     """Return the directions of a study's values under an objective."""
     return ["maximize", "minimize"] if objective == PARETO else ["maximize"]
+
+
+def metric_names(objective: str, cost: str) -> list[str]:
+    """Return the names of a study's values under an objective.
+
+    Args:
+        objective: Name of the objective.
+        cost: Name of the cost that the first target limits.
+    """
+    return ["accuracy", cost] if objective == PARETO else ["score"]

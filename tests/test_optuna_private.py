@@ -25,7 +25,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.optuna_private import tables
-from nas.optuna_private.identity import set_trial_id, storage_of, study_id, trial_id, validate
+from nas.optuna_private.identity import name_metrics, set_trial_id, storage_of, study_id, trial_id, validate
 from nas.optuna_private.in_memory import clear_trial_cache, generation_key, remove_last_trial
 from nas.optuna_private.storage import CachedStorage, HookedStorage, backend_of, transaction
 from tests.test_imports import modules
@@ -358,6 +358,15 @@ def test_a_study_that_was_written_into_tables_is_one_of_optuna(storage: Recordin
         session.execute(sqlalchemy.insert(tables.STUDY_ATTRIBUTES), rows)
     study = optuna.load_study(study_name="demo", storage=storage)
     assert (study_id(study), study.directions, study.user_attrs) == (number, directions, {"owner": {"name": "ß"}})
+
+
+def test_values_are_named_once(storage: RecordingStorage) -> None:
+    study = optuna.create_study(storage=storage, directions=["maximize", "minimize"])
+    name_metrics(study, ["accuracy", "macs"])
+    name_metrics(study, ["other", "names"])
+    assert optuna.load_study(storage=storage, study_name=study.study_name).metric_names == ["accuracy", "macs"]
+    study.add_trial(optuna.trial.create_trial(values=[0.5, 2.0]))
+    assert {"values_accuracy", "values_macs"} <= set(study.trials_dataframe().columns)
 
 
 @pytest.mark.parametrize("check", [tables.require_study, tables.lock_study])

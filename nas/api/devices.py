@@ -1,7 +1,7 @@
 """Connections to devices, and what a search needs to know about latencies on them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,23 +57,44 @@ def find_table(space: "SearchSpace", meter: "Meter", given: Path | None) -> "Lat
     Raises:
         NasError: The given table is of another device or lacks layers of the space.
     """
+    return _fitting(given, space, meter) if given is not None else next(_found_tables(space, meter), None)
+
+
+def _found_tables(space: "SearchSpace", meter: "Meter") -> "Iterator[LatencyTable]":
+    """Yield the tables of exactly this device that have all layers of a space, the one to prefer first."""
     from nas.cost.table_lookup import matching_tables
     from nas.errors import TargetError
-
-    if given is not None:
-        return _checked(given, space, meter)
     from nas.samplers.cost_range import space_chain
 
     for table in matching_tables(table_folders(), meter.device, meter.machine):
-        try:
+        with suppress(TargetError):
             table.check_chain(space_chain(space), space.net["padding"])
-        except TargetError:
-            continue
-        return table
-    return None
+            yield table
 
 
-def _checked(path: Path, space: "SearchSpace", meter: "Meter") -> "LatencyTable":
+def _usable_table(space: "SearchSpace", meter: "Meter", given: Path | None, say: Say) -> "LatencyTable | None":
+    """Return the table by which a search predicts latencies, or None if none can be used.
+
+    Raises:
+        NasError: The given table cannot be used, or its error exceeds its limit.
+    """
+    if given is None:
+        for table in _found_tables(space, meter):
+            if table.is_usable:
+                return table
+            say(f"latency table {table.name} is not used: {above_limit(table)}")
+        return None
+    table = _fitting(given, space, meter)
+    if not table.is_usable:
+        raise DeviceError(
+            f"latency table {given} is not used: {above_limit(table)}",
+            "make it anew with `nas latency table`, search without --table to measure candidates, or accept its error "
+            f"with `nas latency check --table {given} --max-error SHARE`",
+        )
+    return table
+
+
+def _fitting(path: Path, space: "SearchSpace", meter: "Meter") -> "LatencyTable":
     from nas.cost.table_file import read_table
     from nas.cost.table_lookup import differences
     from nas.samplers.cost_range import space_chain
@@ -111,14 +132,15 @@ def on_device(
 
     here = any(not parse_address(text).host for text in names)
     device, machine = meter.device.short, "; ".join(filter(None, meter.machine.kind))
-    table = find_table(space, meter, given)
+    table = _usable_table(space, meter, given, say)
     if table is None:
-        say(f"no latency table is of {device} here and space {space.name}: candidates are measured, one by one")
+        say(f"no usable latency table is of {device} here and space {space.name}: candidates are measured, one by one")
         measured = measured_latency(space_chain(space), space.net["padding"], meter, space.name, seed)
         say(f"a rough guide was fitted on a few networks: {error_text(measured.guide)}")
         judge = Judge(meter, measured.stopwatch.reference_ms)
         return OnDevice(measured, judge, device, {"by": "measuring", "machine": machine}, here)
-    say(f"latencies are predicted by table {table.name}: {error_text(table)}")
+    unchecked = "" if table.checked else "; `nas latency check` has not checked it on new networks"
+    say(f"latencies are predicted by table {table.name}: {error_text(table)}{unchecked}")
     reference_ms = table.origin.reference_ms
     basis = {"by": f"table {table.name}", "made": table.origin.date, "machine": machine}
     return OnDevice(TableLatency(table, Stopwatch(meter, reference_ms)), Judge(meter, reference_ms), device, basis)
@@ -139,6 +161,13 @@ def stopwatch(meter: "Meter", arch: "Architecture") -> "Stopwatch":
 
 def error_text(table: "LatencyTable") -> str:
     """Return a phrase about the error of a table's predictions."""
-    fitted = table.correction
+    fitted, checked = table.correction, table.checked
+    if checked is not None:
+        return f"error ±{checked.error:.1%} (itself ±{checked.spread:.1%}) on {checked.networks} networks of a check"
     error = "unknown" if fitted.error is None else f"±{fitted.error:.1%}"
     return f"error {error} on {fitted.networks} networks left out of the fit in turn"
+
+
+def above_limit(table: "LatencyTable") -> str:
+    """Return a phrase about the error of a table that is not usable."""
+    return f"its {error_text(table)} is above the limit of {100 * table.max_error:.3g}%"

@@ -63,13 +63,19 @@ class Study:
 
     @property
     def best(self) -> Trial | None:
-        """Return the best trial.
+        """Return the trial that the search recommends, None if it recommends none; see `recommendation`.
 
         That is the complete trial with the highest expected score. If networks were measured after the search, it is
-        the best one of those that meet the target. It is None if there is no such trial.
+        the best one of those that meet the target. Optuna's `best_trial` is another one where a single evaluation was
+        lucky, or where the network misses the target on the device.
         """
         best = self._view.best
         return None if best is None else self._trial(best)
+
+    @property
+    def recommendation(self) -> str:
+        """Return the reason why `best` is recommended, or why no trial is."""
+        return self._view.recommendation.reason
 
     @property
     def baseline(self) -> Trial | None:
@@ -97,7 +103,9 @@ class Study:
         The columns are `trial` (missing for the baseline), `state` ("baseline" for it), `accuracy` (0 to 1), `macs`
         (multiply-adds for one image), `params`, `peak_bytes`, `size_bytes`, `latency_ms`, `measured_ms`, `meets`
         (whether that is within the target), `score`, `seconds`, `seed`, `front` (whether it is on the Pareto front),
-        `arch` (text form) and `label` (name of the baseline). Missing values are `pandas.NA`.
+        `arch` (text form), `label` (name of the baseline), `evaluations` (number of seeds), `accuracy_mean` (over
+        them), `accuracy_low` and `accuracy_high` (its 95% interval), `latency_spread_ms` and `measured_spread_ms`
+        (standard deviations) and `recommended`. Missing values are `pandas.NA`.
         """
         from nas.report.frame import trial_frame
 

@@ -78,7 +78,7 @@ def make_table(view: "StudyView", storage: str) -> Table:
     headers += ["measured"] * is_measured
     rows = [
         (
-            *_cells(trial),
+            *_cells(trial, is_best=trial.number is not None and trial.number == view.recommendation.trial),
             *(_cost(trial, limit) for limit in limits),
             *([_measured(trial)] * is_measured),
             _number(trial.score),
@@ -103,9 +103,14 @@ def _counts(view: "StudyView") -> str:
     return f"{number} trial{'' if number == 1 else 's'}{by_state and ': '}{by_state}"
 
 
-def _cells(trial: "Trial") -> tuple[str, ...]:
+def _cells(trial: "Trial", *, is_best: bool) -> tuple[str, ...]:
     name = f"baseline {trial.name}" if trial.number is None else f"trial {trial.number}"
-    return (name, _percent(trial.accuracy), _expected(trial), *(_cost(trial, {"cost": cost}) for cost in COUNTS))
+    return (
+        name + " (recommended)" * is_best,
+        _percent(trial.accuracy),
+        _expected(trial),
+        *(_cost(trial, {"cost": cost}) for cost in COUNTS),
+    )
 
 
 def _cost(trial: "Trial", limit: dict[str, Any]) -> str:

@@ -9,8 +9,8 @@ from attrs import frozen
 
 from nas.api.errors import missing_package
 from nas.cli.shared.completion import PROGRAM, VARIABLE
+from nas.cli.shared.exits import FAILED, INTERRUPTED
 from nas.cli.shared.groups import Group, GroupedOption
-from nas.cli.shared.options import INTERRUPTED
 from nas.cli.shared.verbs import Verbs
 from nas.errors import NasError
 from nas.version import __version__
@@ -63,11 +63,11 @@ class Failure:
     problem: str
     remedy: str
     kind: str
-    status: int = 1
+    status: int = FAILED
 
 
 def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> None:
-    """Run the command line and exit with 0, 1 (an error), 2 (wrong usage) or 130 (interrupted).
+    """Run the command line and exit with 0 or one of the statuses in `nas.cli.shared.exits`.
 
     Errors are reported on standard error: as text, or as one line of JSON if `--json` is among the arguments.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 from attrs import frozen
 
@@ -14,6 +15,7 @@ from nas.cli.shared.verbs import Verb
 if TYPE_CHECKING:
     from nas.studies.records import Record, StudyView
 
+MARK = " *"
 USUAL = {"macs": "MACs", "params": "params", "peak_bytes": "peak memory"}
 
 
@@ -67,6 +69,9 @@ def command(**options: Any) -> None:
       nas pareto demo
       nas pareto demo --png demo.png --csv demo.csv
 
+    Accuracies are means over all seeds with which a trial was trained. The network that nas search recommends is
+    marked. Costs have their standard deviations, where they are not exact.
+
     Without --html, --png and --csv, the figure is written to STUDY-pareto.html in the working directory. With --json
     and none of them, no file is written.
     """
@@ -104,7 +109,16 @@ def _print_json(view: "StudyView") -> None:
 
     frame = trial_frame(view)
     front = [row["trial"] for row in rows(front_rows(frame))]
-    print_json({"study": view.name, "cost": view.cost_name, "rows": rows(frame), "front": front})
+    recommended = attrs.asdict(view.recommendation)
+    print_json(
+        {
+            "study": view.name,
+            "cost": view.cost_name,
+            "rows": rows(frame),
+            "front": front,
+            "recommended": recommended,
+        }
+    )
 
 
 def _print(view: "StudyView", written: list[Path], storage: str) -> None:
@@ -113,50 +127,79 @@ def _print(view: "StudyView", written: list[Path], storage: str) -> None:
 
     own = tuple(limit for limit in view.settings["limits"] if limit["cost"] not in USUAL)
     costs = tuple(limit["cost"].rpartition("_")[0] for limit in own)
-    headers = (
-        "architecture",
-        view.accuracy_label,
-        *USUAL.values(),
-        *costs,
-        *(("meets it",) if view.measurements else ()),
-    )
+    measured = ("measured", "meets it") if view.measurements else ()
+    headers = ("architecture", view.accuracy_label, *USUAL.values(), *costs, *measured)
     named = [*_named(view)]
     named += [(f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
-    print_table(headers, [(*_cells(name, record, own), *_meets(view, record)) for name, record in named])
+    print_table(headers, [(*_cells(view, name, record, own), *_measured(view, record)) for name, record in named])
+    for line in _legend(view, [record for _, record in named]):
+        click.echo(line)
     for path in written:
         click.echo(f"wrote {path}")
     if view.front:
         which = f"study:{view.name}:pareto={len(view.front)}"
         click.echo(f"next: {next_command('show', which, storage=storage)}")
-    else:
-        click.echo("no trial of the study is complete yet")
 
 
 def _named(view: "StudyView") -> "Iterator[tuple[str, Record]]":
-    """Yield the front, and the best trial of the study if noise has kept it off the front."""
-    from nas.objective import PARETO
-
-    best = None if view.settings["objective"] == PARETO else view.best
+    """Yield the front, and the recommended trial if it is not on the front."""
+    best = view.best
     for i, record in enumerate(view.front, 1):
-        yield f"pareto={i} (trial {record.number}{', best' if record is best else ''})", record
+        yield f"pareto={i} (trial {record.number}){MARK * (record is best)}", record
     if best is not None and best not in view.front:
-        yield f"best (trial {best.number})", best
+        yield f"trial {best.number}{MARK}", best
 
 
-def _meets(view: "StudyView", record: "Record") -> tuple[str, ...]:
-    """Return whether a trial met its target when it was verified; no cell at all if none was verified."""
-    words = {True: "yes", False: "no", None: "-"}
-    return (words[view.meets(record)],) if view.measurements else ()
+def _legend(view: "StudyView", shown: "Sequence[Record]") -> "Iterator[str]":
+    """Yield the lines that explain the table."""
+    chosen = view.recommendation
+    if chosen.trial is None:
+        yield f"no network is recommended: {chosen.reason}"
+    else:
+        yield f"{MARK.strip()} recommended: trial {chosen.trial}; {chosen.reason}"
+    if any(view.confirmed.get(record.number) for record in shown):
+        yield "of N: mean over N evaluations with different seeds, ± half of its 95% interval"
+    if any(record.spreads for record in shown):
+        yield "latency: as the search used it, ± one standard deviation, which for a prediction is the table's error"
 
 
-def _cells(name: str, record: "Record", own: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    from nas.cli.shared.printing import millions, percent
+def _measured(view: "StudyView", record: "Record") -> tuple[str, ...]:
+    """Return the cost that was measured and whether it meets its target; no cells if none was measured."""
+    from nas.cost.base import format_amount
+
+    if not view.measurements:
+        return ()
+    measurement = view.measurements.get(record.number)
+    if measurement is None:
+        return ("-", "-")
+    units = {limit["cost"]: limit["unit"] for limit in view.settings["limits"]}
+    cost = format_amount(measurement.measured, units.get(measurement.cost, ""))
+    return (f"{cost} ± {measurement.spread:.2g}", "yes" if measurement.meets else "no")
+
+
+def _cells(view: "StudyView", name: str, record: "Record", own: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    from nas.cli.shared.printing import millions
     from nas.cost.base import format_amount
 
     def amount(cost: str, unit: str) -> str:
-        value = record.costs.get(cost)
-        return "-" if value is None else format_amount(value, unit)
+        value, spread = record.costs.get(cost), record.spreads.get(cost, 0.0)
+        if value is None:
+            return "-"
+        return format_amount(value, unit) + ("" if spread == 0 else " ± ?" if spread is None else f" ± {spread:.2g}")
 
     counts = (millions(record.costs.get("macs")), millions(record.costs.get("params")))
     amounts = (amount(limit["cost"], limit["unit"]) for limit in own)
-    return (name, percent(record.accuracy), *counts, amount("peak_bytes", "bytes"), *amounts)
+    return (name, _accuracy(view, record), *counts, amount("peak_bytes", "bytes"), *amounts)
+
+
+def _accuracy(view: "StudyView", record: "Record") -> str:
+    """Return the accuracy of a trial with its interval and the number of its evaluations, as far as they are known."""
+    from nas.cli.shared.printing import percent
+
+    interval, further = view.interval(record), view.confirmed.get(record.number, ())
+    if interval is None:
+        return "-"
+    margin = ""
+    if interval.low is not None and interval.high is not None:
+        margin = f" ± {50 * (interval.high - interval.low):.2f}"
+    return f"{percent(interval.value)}{margin}" + (f" of {len(further) + 1}" if further else "")

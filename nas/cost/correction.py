@@ -17,6 +17,7 @@ from nas.arch.spec import Part, Stage
 
 Floats = NDArray[np.float64]
 RIDGE = 0.3
+MAX_ERROR = 0.15  # largest error with which a table is used, unless the user states another one
 
 
 def layer_kind(part: Part) -> str:
@@ -51,6 +52,21 @@ class Correction:
     intercept_ms: float = 0.0
     error: float | None = None
     networks: int = 0
+
+
+@frozen
+class CheckedError:
+    """Hold the error of a table on networks on which it was not fitted.
+
+    Attributes:
+        error: Root mean square of the relative error: one standard deviation of a prediction, as a share of it.
+        spread: Standard error of `error`.
+        networks: Number of networks.
+    """
+
+    error: float
+    spread: float
+    networks: int
 
 
 NO_CORRECTION = Correction(MappingProxyType(dict.fromkeys(KINDS, 1.0)))

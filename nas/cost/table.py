@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import add
+from pathlib import Path
 
 import numpy as np
 from attrs import field, frozen
@@ -14,7 +15,7 @@ from nas.arch.layers import Shape
 from nas.arch.spec import Architecture, Part
 from nas.cost.base import Chain, Cost
 from nas.cost.chain import chain_figures, chain_range
-from nas.cost.correction import KINDS, NO_CORRECTION, Correction, layer_kind
+from nas.cost.correction import KINDS, MAX_ERROR, NO_CORRECTION, CheckedError, Correction, layer_kind
 from nas.cost.layers import Layer, distinct_layers, fragment_layers, part_layers
 from nas.device.client import Meter
 from nas.device.machine import Machine
@@ -89,6 +90,9 @@ class LatencyTable:
         layers_ms: Latency of each layer in milliseconds.
         spread_ms: Standard error of each latency in milliseconds; NaN where it is unknown.
         correction: Correction that was fitted on whole networks.
+        checked: Error on networks of a check; None if the table was never checked.
+        max_error: Largest error with which the table is used.
+        path: File that the table was read from; None if it was not read from a file.
 
     A made-up table that gives each layer of a network a tenth of a millisecond:
 
@@ -107,18 +111,35 @@ class LatencyTable:
     layers_ms: Mapping[Layer, float]
     spread_ms: Mapping[Layer, float]
     correction: Correction = NO_CORRECTION
+    checked: CheckedError | None = None
+    max_error: float = MAX_ERROR
+    path: Path | None = None
     _cache: dict[tuple[Part, Shape], tuple[tuple[float, ...], Shape]] = field(factory=dict, init=False, repr=False)
 
     def estimate(self, arch: Architecture) -> Cost:
         """Return the predicted latency of a network; see `CostModel`.
 
-        The spread is the error of the fit, or NaN without a fit.
+        The spread comes from `error`; it is NaN where that is unknown.
 
         Raises:
             TargetError: The table lacks a layer, or was made for another number of classes or another padding.
         """
-        value, error = self.predict(whole(arch)), self.correction.error
+        value, error = self.predict(whole(arch)), self.error
         return Cost(value, UNIT, f"table {self.name}", math.nan if error is None else value * error)
+
+    @property
+    def error(self) -> float | None:
+        """Return one standard deviation of a prediction as a share of it; None where it is unknown.
+
+        It is the root mean square of the relative error, which counts rare large errors, since those miss a target. It
+        comes from the networks of a check, or else from those that were left out of the fit in turn.
+        """
+        return self.correction.error if self.checked is None else self.checked.error
+
+    @property
+    def is_usable(self) -> bool:
+        """Return whether the error is not known to exceed its limit."""
+        return self.error is None or self.error <= self.max_error
 
     def predict(self, fragment: Fragment) -> float:
         """Return the predicted latency of a network in milliseconds.

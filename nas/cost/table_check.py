@@ -1,5 +1,6 @@
 """Comparison of a latency table with measurements of networks on which it was not fitted."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from nas.cost.analytic import layer_cost
+from nas.cost.correction import CheckedError
 from nas.cost.layers import fragment_layers
 from nas.cost.table import LatencyTable
 from nas.device.client import Meter
@@ -67,6 +69,24 @@ class Check:
     def retest(self) -> Agreement:
         """Return the agreement of the second measurement with the first, as a limit for predictions."""
         return agreement(self.again_ms, self.measured_ms)
+
+    @property
+    def error(self) -> CheckedError:
+        """Return the error of the table on these networks, with its standard error."""
+        squares = (self.predicted_ms / self.measured_ms - 1) ** 2
+        error = float(np.sqrt(squares.mean()))
+        # The standard error of the mean square, and from it by the delta method that of its root.
+        of_square = float(squares.std(ddof=1)) / math.sqrt(len(squares))
+        return CheckedError(error, of_square / (2 * error) if error else 0.0, len(squares))
+
+    def is_conclusive(self, limit: float) -> bool:
+        """Return whether an error above a limit is one of the table, and not one of noisy measurements alone.
+
+        Two measurements of a network differ by the noise of both, so half of their mean squared difference is the part
+        of the squared error that is noise.
+        """
+        noise = float(((self.again_ms / self.measured_ms - 1) ** 2).mean()) / 2
+        return self.error.error <= limit or self.error.error**2 - noise > limit**2
 
     @property
     def by_macs(self) -> Agreement:

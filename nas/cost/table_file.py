@@ -20,7 +20,7 @@ from nas.arch.canonical import plain_layer
 from nas.arch.code import format_part, parse_part
 from nas.arch.layers import Shape
 from nas.arch.spec import PADDINGS, Part, Stage
-from nas.cost.correction import KINDS, Correction
+from nas.cost.correction import KINDS, MAX_ERROR, CheckedError, Correction
 from nas.cost.layers import Layer
 from nas.cost.table import LatencyTable, Origin
 from nas.device.machine import Machine
@@ -135,12 +135,22 @@ HEADER: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "layers": _positive_integer,
     }
 )
+# Keys that may follow in this order, where the table has such a value; tables of earlier versions have none of them.
+OPTIONAL_HEADER: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+    {
+        "max_error": _positive,
+        "checked_networks": _positive_integer,
+        "checked_error": _nonnegative,
+        "checked_spread": _nonnegative,
+    }
+)
+_CHECKED = ("checked_networks", "checked_error", "checked_spread")
 _MACHINE = tuple(attrs.fields_dict(Machine))
 
 
 def format_table(table: LatencyTable) -> str:
     """Return the text of a table; `parse_table` is its inverse, except that six significant digits are kept."""
-    header = "".join(f"# {key}: {value}\n" for key, value in _header(table).items())
+    header = "".join(f"# {key}: {value}\n" for key, value in (_header(table) | _optional_header(table)).items())
     # Sorted rows make the file independent of the order in which the layers were timed.
     rows = [_row(layer, table.layers_ms[layer], table.spread_ms[layer]) for layer in table.layers_ms]
     return f"{header}{COLUMNS}\n" + "".join(f"{row}\n" for row in sorted(rows))
@@ -158,6 +168,14 @@ def _header(table: LatencyTable) -> dict[str, str]:
         | {f"fit_{kind}": _format_number(factor) for kind, factor in correction.factors.items()}
     )
     return {key: _cleaned(str(values[key])) if read is _read_text else str(values[key]) for key, read in HEADER.items()}
+
+
+def _optional_header(table: LatencyTable) -> dict[str, str]:
+    limit = {} if table.max_error == MAX_ERROR else {"max_error": _format_number(table.max_error)}
+    if table.checked is None:
+        return limit
+    error, spread, networks = attrs.astuple(table.checked)
+    return limit | dict(zip(_CHECKED, (str(networks), _format_number(error), _format_number(spread)), strict=True))
 
 
 def _format_number(value: float) -> str:
@@ -190,8 +208,8 @@ def parse_table(text: str, name: str) -> LatencyTable:
     lines = text.split("\n")
     if lines[-1] != "":
         _reject(name, "its last line is cut short")
-    size = len(HEADER)
-    header = _read_header(name, lines[:size])
+    header = _read_header(name, lines)
+    size = len(header)
     if lines[size : size + 1] != [COLUMNS]:
         _reject(name, f"line {size + 1} is not {COLUMNS!r}, the names of the columns")
     below = lines[size + 1 : -1]
@@ -202,17 +220,21 @@ def parse_table(text: str, name: str) -> LatencyTable:
     if len(rows) != len(below):
         _reject(name, f"{len(below) - len(rows)} of its layers occur twice, and each layer must occur once")
     times, spreads = ({layer: pair[i] for layer, pair in rows.items()} for i in (0, 1))
-    return LatencyTable(name, _origin(header), times, spreads, _correction(header))
+    limit = header.get("max_error", MAX_ERROR)
+    return LatencyTable(name, _origin(header), times, spreads, _correction(header), _checked(name, header), limit)
 
 
 def _read_header(name: str, lines: list[str]) -> dict[str, Any]:
-    header = {}
-    for number, (key, read) in enumerate(HEADER.items(), 1):
+    header: dict[str, Any] = {}
+    for key, read in {**HEADER, **OPTIONAL_HEADER}.items():
+        number = len(header) + 1
         line = lines[number - 1] if number <= len(lines) else ""
         if len(line) > MAX_LINE:
             _reject(name, f"line {number} is longer than {MAX_LINE} characters")
         before, _, value = line.partition(": ")
         if before != f"# {key}" and line != f"# {key}:":
+            if key in OPTIONAL_HEADER:
+                continue
             _reject(name, f"line {number} is {reprlib.repr(line)} and should begin with '# {key}: '")
         try:
             header[key] = read(value)
@@ -266,6 +288,15 @@ def _correction(header: Mapping[str, Any]) -> Correction:
     return Correction(factors, header["fit_intercept_ms"], header["fit_error"], header["fit_networks"])
 
 
+def _checked(name: str, header: Mapping[str, Any]) -> CheckedError | None:
+    networks, error, spread = (header.get(key) for key in _CHECKED)
+    if networks is None and error is None and spread is None:
+        return None
+    if networks is None or error is None or spread is None:
+        _reject(name, f"its header has some of the keys {', '.join(_CHECKED)}, and it should have all or none")
+    return CheckedError(error, spread, networks)
+
+
 def read_origin(path: Path) -> Origin:
     """Read the header of a table's file and return the origin; the rows are not read.
 
@@ -286,7 +317,7 @@ def read_table(path: Path) -> LatencyTable:
     with _read_errors(path):
         if path.stat().st_size > MAX_BYTES:
             _reject(path.name, f"it is larger than {MAX_BYTES / 1e6:.0f} MB, and no table is")
-        table = attrs.evolve(parse_table(path.read_bytes().decode("utf-8"), path.name), name=path.stem)
+        table = attrs.evolve(parse_table(path.read_bytes().decode("utf-8"), path.name), name=path.stem, path=path)
     _LOG.debug("Read latency table %s.", path)
     return table
 

@@ -1,9 +1,11 @@
 """Numbers that Optuna's storages give to studies and trials, and the storage behind a study."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import optuna
 from optuna.storages import BaseStorage
+from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES
 from optuna.trial import FrozenTrial
 
 
@@ -37,6 +39,15 @@ def study_id(study: HasStudyId) -> int:
 def storage_of(study: optuna.Study) -> BaseStorage:
     """Return the storage of a study, with Optuna's cache where it has one."""
     return study._storage
+
+
+def name_metrics(study: optuna.Study, names: Sequence[str]) -> None:
+    """Name the values of a study's trials where they have no names yet.
+
+    `Study.set_metric_names` does the same, and warns that it is experimental.
+    """
+    if study.metric_names is None:
+        study._storage.set_study_system_attr(study._study_id, _SYSTEM_ATTR_METRIC_NAMES, list(names))
 
 
 def validate(trial: FrozenTrial) -> None:

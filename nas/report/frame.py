@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from nas.errors import StudyError
-from nas.studies.records import DeviceMeasurement, Record, StudyView
+from nas.studies.records import Record, StudyView
 
 BASELINE_STATE = "baseline"
 # All types are nullable, because an unknown value is NA and never zero.
@@ -29,6 +29,13 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "front": "boolean",
         "arch": "string",
         "label": "string",
+        "evaluations": "Int64",
+        "accuracy_mean": "Float64",
+        "accuracy_low": "Float64",
+        "accuracy_high": "Float64",
+        "latency_spread_ms": "Float64",
+        "measured_spread_ms": "Float64",
+        "recommended": "boolean",
     }
 )
 COSTS = ("macs", "params", "peak_bytes", "size_bytes", "latency_ms")
@@ -51,6 +58,12 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
     - `front`: Whether the trial is on the Pareto front.
     - `arch`: Canonical text of the architecture.
     - `label`: Name of the baseline.
+    - `evaluations`: Number of evaluations, with one seed each, of which `accuracy` is the first.
+    - `accuracy_mean`: Mean accuracy of all these evaluations.
+    - `accuracy_low`, `accuracy_high`: 95% interval of the accuracy; NA where it is unknown.
+    - `latency_spread_ms`: Standard deviation of `latency_ms`, for a prediction the error of the latency table.
+    - `measured_spread_ms`: Standard deviation of `measured_ms`.
+    - `recommended`: Whether the trial is the one that `nas search` recommends.
 
     Args:
         view: Study to show.
@@ -65,9 +78,10 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
         [{'trial': 0, 'accuracy': 0.62, 'macs': 381000000, 'front': True}]
     """
     front = {record.number for record in view.front}
-    rows = [_row(record, view.measurements.get(record.number), front=record.number in front) for record in view.records]
+    best = view.best
+    rows = [_row(view, record, front=record.number in front, recommended=record is best) for record in view.records]
     if view.baseline is not None:
-        baseline = _row(view.baseline, view.measurements.get(view.baseline.number), front=False)
+        baseline = _row(view, view.baseline, front=False, recommended=False)
         rows.append(baseline | {"trial": None, "state": BASELINE_STATE})
     frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     try:
@@ -79,18 +93,26 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
         ) from None
 
 
-def _row(record: Record, measurement: DeviceMeasurement | None, *, front: bool) -> dict[str, Any]:
+def _row(view: StudyView, record: Record, *, front: bool, recommended: bool) -> dict[str, Any]:
+    measurement, interval = view.measurements.get(record.number), view.interval(record)
     return {
         "trial": record.number,
         "state": record.state,
         "accuracy": record.accuracy,
+        "evaluations": interval and 1 + len(view.confirmed.get(record.number, ())),
+        "accuracy_mean": interval and interval.value,
+        "accuracy_low": interval and interval.low,
+        "accuracy_high": interval and interval.high,
         **{name: record.costs.get(name) for name in COSTS},
+        "latency_spread_ms": record.spreads.get("latency_ms"),
         "measured_ms": measurement and measurement.measured,
+        "measured_spread_ms": measurement and measurement.spread,
         "meets": measurement and measurement.meets,
         "score": record.score,
         "seconds": record.seconds,
         "seed": record.seed,
         "front": front,
+        "recommended": recommended,
         "arch": record.arch or None,
         "label": record.label or None,
     }
@@ -111,4 +133,4 @@ def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def front_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the Pareto front by rising accuracy, which is also by rising cost."""
-    return frame[frame["front"]].sort_values("accuracy", kind="stable")
+    return frame[frame["front"]].sort_values("accuracy_mean", kind="stable")

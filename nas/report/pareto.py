@@ -1,7 +1,8 @@
 """Figure of accuracy against cost, with the Pareto front of a study."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 from typing import Any
 
 import plotly.graph_objects as go
@@ -12,7 +13,10 @@ from nas.studies.records import StudyView
 WIDTH_PX, HEIGHT_PX = 1000, 640
 # Colors of Okabe and Ito, which color-blind readers can distinguish; each kind of point also has a shape of its own.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#007A5A"
+GOLD, DARK_GOLD = "#F0C000", "#8A6D00"
+BAR: Mapping[str, Any] = MappingProxyType({"type": "data", "thickness": 1.5, "width": 4})
 INK, FAINT_INK, GRAY, GRID = "#333333", "#5A5A5A", "#8C8C8C", "#E8E8E8"
+MANY_BARS = 30  # Bars of more points would cover the figure.
 MANY_POINTS = 150  # Points are drawn smaller if there are more of them.
 RANGE_FILL = "rgba(230, 159, 0, 0.09)"
 FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
@@ -31,11 +35,20 @@ def pareto_figure(view: StudyView) -> go.Figure:
 def draw(info: Pareto) -> go.Figure:
     """Return the figure of data that is already computed."""
     figure = go.Figure()
+    for points, color in ((info.others, BLUE), (info.front, VERMILION), (info.baseline, GREEN)):
+        _draw_bars(figure, points, color)
+    # The error of a latency table is the same share of all predictions, so that bars at each of them would cover the
+    # figure. One trial shows it.
+    _draw_cost_bars(figure, info.example, DARK_GOLD)
+    _draw_cost_bars(figure, info.measured, INK)
+    _draw_differences(figure, info)
     layers = (
         (info.pruned, _pruned_style(info)),
         (info.others, _others_style(info)),
         (info.front, _front_style(info)),
         (info.baseline, _baseline_style(info)),
+        (info.measured, _measured_style()),
+        (info.recommended, _recommended_style(info)),
     )
     for points, style in layers:
         if points:
@@ -83,6 +96,19 @@ def _baseline_style(info: Pareto) -> dict[str, Any]:
     }
 
 
+def _measured_style() -> dict[str, Any]:
+    marker = {"symbol": "circle-open", "size": 9, "color": INK, "line": {"width": 1.6}}
+    return {"name": "measured (dotted: from the prediction)", "mode": "markers", "marker": marker}
+
+
+def _recommended_style(info: Pareto) -> dict[str, Any]:
+    return {
+        "name": f"recommended: trial {''.join(point.label for point in info.recommended)}",
+        "mode": "markers",
+        "marker": {"symbol": "star", "size": 19, "color": GOLD, "line": {"color": INK, "width": 1.2}},
+    }
+
+
 def _trace(points: Sequence[Point], style: dict[str, Any]) -> go.Scatter:
     return go.Scatter(
         x=[point.x for point in points],
@@ -92,6 +118,42 @@ def _trace(points: Sequence[Point], style: dict[str, Any]) -> go.Scatter:
         hoverinfo="text",
         **style,
     )
+
+
+def _draw_bars(figure: go.Figure, points: Sequence[Point], color: str) -> None:
+    """Draw the interval of each accuracy that has one, for a few points."""
+    known = [(point, *point.y_span) for point in points if point.y_span]
+    if 0 < len(known) <= MANY_BARS:
+        above, below = [high - point.y for point, _, high in known], [point.y - low for point, low, _ in known]
+        bars = {**BAR, "color": color, "symmetric": False, "array": above, "arrayminus": below}
+        _draw_invisible(figure, [point for point, *_ in known], error_y=bars)
+
+
+def _draw_cost_bars(figure: go.Figure, points: Sequence[Point], color: str) -> None:
+    """Draw the interval of each cost that is not exact."""
+    known = [point for point in points if point.x_margin]
+    if known:
+        _draw_invisible(figure, known, error_x={**BAR, "color": color, "array": [point.x_margin for point in known]})
+
+
+def _draw_invisible(figure: go.Figure, points: Sequence[Point], **bars: Any) -> None:
+    """Draw bars without their points: in the trace of the points, Plotly would draw bars of unknown length too."""
+    x, y = [point.x for point in points], [point.y for point in points]
+    figure.add_scatter(x=x, y=y, mode="markers", marker={"opacity": 0}, hoverinfo="skip", showlegend=False, **bars)
+
+
+def _draw_differences(figure: go.Figure, info: Pareto) -> None:
+    """Connect the predicted cost of each measured trial with its measured cost."""
+    pairs = list(zip(info.predicted, info.measured, strict=True))
+    if pairs:
+        figure.add_scatter(
+            x=[x for predicted, measured in pairs for x in (predicted.x, measured.x, None)],
+            y=[y for predicted, measured in pairs for y in (predicted.y, measured.y, None)],
+            mode="lines",
+            line={"color": GRAY, "width": 1.2, "dash": "dot"},
+            hoverinfo="skip",
+            showlegend=False,
+        )
 
 
 def _draw_limit(figure: go.Figure, info: Pareto) -> None:
@@ -129,7 +191,7 @@ def _layout(info: Pareto) -> dict[str, Any]:
             "yref": "paper",
             "y": 1,
             "yanchor": "bottom",
-            "pad": {"b": 42},
+            "pad": {"b": 50},
         },
         "font": {"family": FONT, "size": 13, "color": INK},
         "xaxis": _axis(info.x_title, info.x_range),
@@ -139,5 +201,5 @@ def _layout(info: Pareto) -> dict[str, Any]:
         "paper_bgcolor": "white",
         "hoverlabel": {"font": {"family": MONOSPACE, "size": 12, "color": INK}, "align": "left", "bgcolor": "white"},
         "hovermode": "closest",
-        "margin": {"l": 70, "r": 40, "t": 100, "b": 95},
+        "margin": {"l": 70, "r": 40, "t": 108, "b": 95},
     }

@@ -1,34 +1,24 @@
 """Data of the figure of accuracy against cost, computed before anything is drawn."""
 
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import attrs
 import pandas as pd
 from attrs import frozen
 
-from nas.cost.base import format_amount
 from nas.errors import StudyError
 from nas.objective import PARETO
 from nas.report.frame import BASELINE_STATE, front_rows, trial_frame
+from nas.report.hover import SPREADS, Row, hover_text
 from nas.report.labels import Place, best_side, with_room
-from nas.studies.records import StudyView
+from nas.studies.records import NORMAL_95, StudyView
 
 FRONT_SIDE = "top left"  # No complete trial is there: it would have a lower cost and a higher accuracy.
-HOVER_COSTS = (
-    ("macs", "MACs"),
-    ("params", "params"),
-    ("peak_bytes", "bytes"),
-    ("size_bytes", "bytes"),
-    ("latency_ms", "ms"),
-)
-USUAL_COSTS = ("macs", "params", "peak_bytes")  # Every study has these costs, and other costs only if requested.
+MEASURED_COST = "latency_ms"  # the cost that is measured on the device
 LONGEST_TITLE = 80  # A title with more characters would not fit into the figure.
 Span = tuple[float, float]
-Row = Mapping[Hashable, Any]
 
 
 @frozen
@@ -61,15 +51,24 @@ class Point:
 
     Attributes:
         x: Cost in units of the axis.
-        y: Accuracy in percent.
+        y: Accuracy in percent, over all seeds with which the network was trained.
         hover: Text that is shown when the mouse is over the point, as HTML.
         label: Text next to the point.
+        x_margin: Half of the 95% interval of `x`; 0 for an exact cost, and where it is unknown.
+        y_span: 95% interval of `y`; None where it is unknown.
     """
 
     x: float
     y: float
     hover: str
     label: str
+    x_margin: float = 0.0
+    y_span: Span | None = None
+
+    @property
+    def has_bars(self) -> bool:
+        """Return whether an interval is known."""
+        return self.x_margin > 0 or self.y_span is not None
 
 
 @frozen
@@ -87,6 +86,9 @@ class Pareto:
         front: Pareto front by rising cost; a label is empty if there is no space for it.
         pruned: Trials that were stopped early.
         baseline: A known network that was evaluated in the same way; empty if there is none.
+        recommended: The trial that `nas search` recommends; empty if it recommends none.
+        measured: Trials whose cost was measured on the device after the search, at the measured cost.
+        predicted: The same trials, in the same order, at the cost that the search used.
         baseline_side: Side of the baseline's point at which its label covers the fewest points.
         limit: First target, in units of the cost axis.
         limit_label: First target as the user wrote it.
@@ -103,10 +105,18 @@ class Pareto:
     front: tuple[Point, ...]
     pruned: tuple[Point, ...]
     baseline: tuple[Point, ...]
+    recommended: tuple[Point, ...]
+    measured: tuple[Point, ...]
+    predicted: tuple[Point, ...]
     baseline_side: str
     limit: float
     limit_label: str
     low: float | None
+
+    @property
+    def example(self) -> tuple[Point, ...]:
+        """Return one trial, whose bar shows the error of all predicted costs: the recommended one if there is one."""
+        return self.recommended or self.front[-1:]
 
 
 @frozen
@@ -125,14 +135,26 @@ class _Scale:
     size: float
     limit: float
 
-    def points(self, rows: pd.DataFrame) -> tuple[Point, ...]:
-        """Return a point for each row whose cost and accuracy are known."""
-        known = rows[rows["accuracy"].notna() & rows[self.cost].notna()]
-        return tuple(map(self._point, known.to_dict("records")))
+    def points(self, rows: pd.DataFrame, column: str = "") -> tuple[Point, ...]:
+        """Return a point for each row whose cost and accuracy are known.
 
-    def _point(self, row: Row) -> Point:
+        Args:
+            rows: Rows of the data frame.
+            column: Column of the cost; "" for the one that the search used.
+        """
+        column = column or self.cost
+        known = rows[rows["accuracy"].notna() & rows[column].notna()]
+        return tuple(self._point(row, column) for row in known.to_dict("records"))
+
+    def _point(self, row: Row, column: str) -> Point:
         label = str(row["trial"] if pd.isna(row["label"]) else row["label"])
-        return Point(float(row[self.cost]) / self.size, 100 * float(row["accuracy"]), _hover(row), label)
+        spread = row[SPREADS[column]] if column in SPREADS else 0.0
+        margin = 0.0 if pd.isna(spread) else NORMAL_95 * float(spread) / self.size
+        low, high = row["accuracy_low"], row["accuracy_high"]
+        span = None if pd.isna(low) or pd.isna(high) else (100 * float(low), 100 * float(high))
+        return Point(
+            float(row[column]) / self.size, 100 * float(row["accuracy_mean"]), hover_text(row), label, margin, span
+        )
 
 
 def pareto(view: StudyView) -> Pareto:
@@ -162,14 +184,19 @@ def pareto(view: StudyView) -> Pareto:
         scale.points(frame[(frame["state"] == state) & ~frame["front"]])
         for state in ("complete", "pruned", BASELINE_STATE)
     )
-    front = scale.points(front_rows(frame))
+    front, recommended = scale.points(front_rows(frame)), scale.points(frame[frame["recommended"]])
+    compared = frame[frame["measured_ms"].notna()] if scale.cost == MEASURED_COST else frame.head(0)
+    measured, predicted = scale.points(compared, "measured_ms"), scale.points(compared)
     low = None if view.settings["objective"] == PARETO else float(view.settings["band"]) * scale.limit
-    x_range = _x_range([point.x for point in (*others, *front, *pruned, *baseline)], scale.limit, low)
-    y_range = _y_range([point.y for point in (*others, *front, *baseline)], [point.y for point in pruned])
+    ends = [point.x + side * point.x_margin for point in (*(recommended or front[-1:]), *measured) for side in (-1, 1)]
+    x_range = _x_range([*ends, *(point.x for point in (*others, *front, *pruned, *baseline))], scale.limit, low)
+    shown = (*others, *front, *baseline)
+    heights = [height for point in shown for height in (point.y, *(point.y_span or ()))]
+    y_range = _y_range(heights, [point.y for point in pruned])
     places = _places((*others, *front, *pruned), x_range, y_range)
     return Pareto(
         title=view.name if len(view.name) <= LONGEST_TITLE else f"{view.name[: LONGEST_TITLE - 1]}…",
-        subtitle=_subtitle(view),
+        subtitle=_subtitle(view, has_bars=any(point.has_bars for point in (*shown, *measured))),
         x_title=scale.title,
         y_title=_y_title(view),
         x_range=x_range,
@@ -178,6 +205,9 @@ def pareto(view: StudyView) -> Pareto:
         front=_label_front(front, _places(front, x_range, y_range)),
         pruned=pruned,
         baseline=baseline,
+        recommended=recommended,
+        measured=measured,
+        predicted=predicted,
         baseline_side=_label_side(baseline, _places(baseline, x_range, y_range), places, _share(scale.limit, x_range)),
         limit=scale.limit,
         limit_label=str(view.settings["targets"][0]),
@@ -235,19 +265,6 @@ def _label_side(baseline: Sequence[Point], at: Sequence[Place], others: Sequence
     return best_side(baseline[0].label, at[0], others, line_x) if baseline else "middle right"
 
 
-def _hover(row: Row) -> str:
-    known: dict[Hashable, Any] = {name: None if pd.isna(value) else value for name, value in row.items()}
-    name = f"trial {known['trial']}" if known["label"] is None else f"baseline {known['label']}"
-    shown = [(column, unit) for column, unit in HOVER_COSTS if column in USUAL_COSTS or known[column] is not None]
-    costs = ", ".join(_amount(known[column], unit) for column, unit in shown)
-    arch = escape(known["arch"] or "").replace("\n", "<br>")
-    return f"<b>{escape(name)}: {100 * known['accuracy']:.2f}%</b><br>{costs}<br><br>{arch}"
-
-
-def _amount(value: float | None, unit: str) -> str:
-    return f"{unit} unknown" if value is None else format_amount(value, unit)
-
-
 def _y_title(view: StudyView) -> str:
     """Return the title of the accuracy axis; only training has a number of epochs."""
     evaluator = view.settings["proxy"].get("evaluator")
@@ -260,12 +277,14 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _subtitle(view: StudyView) -> str:
+def _subtitle(view: StudyView, *, has_bars: bool) -> str:
     pruned = sum(record.state == "pruned" for record in view.records)
     parts = [
         f"space {view.settings['space']}",
         f"{view.settings['objective']} objective",
         " and ".join(map(str, view.settings["targets"])),
         f"{_count(view.counted, 'trial')}: {len(view.complete)} complete{f', {pruned} pruned' if pruned else ''}",
+        *(["no network is recommended"] if view.best is None else []),
+        *(["bars: 95% intervals"] if has_bars else []),
     ]
     return "  ·  ".join(parts)

@@ -183,7 +183,7 @@ def open_job_study(
     opened = open_storage(storage)
     with explained(storage):
         whole = dict(settings) | {"epochs": epochs, "proxy": dict(evaluators.describe())}
-        study = open_study(opened, name, ["maximize"], whole, kept_as=SETTINGS)
+        study = open_study(opened, name, ["maximize"], whole, kept_as=SETTINGS, metrics=["accuracy"])
         shared = SharedStudy.of(study, session, lambda message: listen(Event("waiting", message=message)))
         job_study = JobStudy(session, shared, Evaluation(evaluators, epochs), retries, listen)
         # The heartbeat starts first: other processes take over the reservations of a process without one.

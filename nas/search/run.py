@@ -14,7 +14,7 @@ from nas.arch.code import format_text
 from nas.cost.base import CostModels
 from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator, StepTimed
-from nas.objective import PARETO, directions
+from nas.objective import PARETO, directions, metric_names
 from nas.optuna_private.identity import storage_of
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.optuna_catalog import make_pruner
@@ -39,6 +39,7 @@ from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
 from nas.studies.locks import Lock, claimed, exclusive, work_name
 from nas.studies.opening import open_storage
+from nas.studies.recommendation import store_recommendation
 from nas.studies.records import BASELINE, Record, StudyView, to_stored
 from nas.studies.study import open_study, read_study, read_trial
 from nas.workers.base import Single, Workers
@@ -106,7 +107,9 @@ def run(
     """
     opened = open_storage(storage)
     with explained(storage):
-        study = open_study(opened, planned.study_name, directions(planned.settings.objective), planned.described)
+        objective, cost = planned.settings.objective, planned.settings.targets[0].kept_as
+        names = metric_names(objective, cost)
+        study = open_study(opened, planned.study_name, directions(objective), planned.described, metrics=names)
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
         choice = find_threads(planned, study, cores)
         threads = None if choice is None else choice.threads
@@ -241,6 +244,7 @@ class _Run:
         if self.interrupts.stopping:
             if not self._pareto:
                 self._settle(self._view())  # what other processes have re-trained stays
+            store_recommendation(self.study, self._view())
             self._tell("stopped")
             return
         # Re-training waits until no reservation is open, so that it chooses among all trials of the study.
@@ -251,6 +255,7 @@ class _Run:
         self._confirm()
         tell = partial(self._tell, "verifying", None)
         verify(self.study, self._view(), self.settings.targets, tell, self._undisturbed)
+        store_recommendation(self.study, self._view())
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:

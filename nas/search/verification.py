@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from statistics import median
 
 import optuna
 
 from nas.arch.spec import Architecture
-from nas.cost.base import Target
+from nas.cost.base import Target, format_amount
 from nas.studies.records import MEASUREMENTS, DeviceMeasurement, Record, StudyView, to_stored
 
 WANTED = 5
@@ -43,6 +44,24 @@ def verify(
         with interruptible():
             measurements |= _measure(batch, measured_targets)
         _store(study, measurements)
+
+
+def describe_miss(view: StudyView) -> str:
+    """Return what a user must know first where no network that was measured meets the target; "" where one does."""
+    measured = [view.measurements[record.number] for record in view.complete if record.number in view.measurements]
+    if not measured or any(measurement.meets for measurement in measured):
+        return ""
+    closest = min(measured, key=lambda measurement: measurement.measured / measurement.target)
+    units = {limit["cost"]: limit["unit"] for limit in view.settings["limits"]}
+    cost, target = (format_amount(value, units[closest.cost]) for value in (closest.measured, closest.target))
+    ratios = [each.measured / each.predicted for each in measured if each.predicted]
+    pace = f"Measured costs are {median(ratios):.2f} times the predicted ones (median). " if ratios else ""
+    return (
+        f"The target is missed: none of the {len(measured)} networks that were measured on the device meets the target "
+        f"{' and '.join(view.settings['targets'])}. The closest one takes {cost} (± {closest.spread:.2g}) instead of "
+        f"{target}. {pace}Search again with a smaller --band or a higher target; `nas latency check` finds the error "
+        "of a latency table."
+    )
 
 
 def _waiting(view: StudyView, measurements: Mapping[int, DeviceMeasurement]) -> Iterator[Record]:

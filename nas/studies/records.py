@@ -1,6 +1,7 @@
 """Records of a study: trials, the baseline, measurements on the device, and the study as reports show it."""
 
 from collections.abc import Iterable, Mapping
+from statistics import fmean
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ EXPECTED = "nas:expected"
 CONFIRMED = "nas:confirmed"  # accuracies of the best trials trained with more seeds, by trial and seed
 CORRECT = "correct"  # which validation images a trial classified correctly, as `nas.noise.pack` writes it
 KILLED = "killed"
+NORMAL_95 = 1.96  # standard deviations on either side of the mean that hold 95% of a normal distribution
 COUNTED_STATES = ("complete", "pruned", "failed")
 T = TypeVar("T")
 
@@ -114,6 +116,34 @@ class Expected:
 
 
 @frozen
+class Interval:
+    """Represent an accuracy with its 95% interval.
+
+    Attributes:
+        value: Accuracy, from 0 to 1: the mean over all seeds with which the network was trained.
+        low: Lower end of the interval; None where it is unknown.
+        high: Upper end of the interval; None where it is unknown.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@frozen
+class Recommendation:
+    """Represent which network a study recommends, and why.
+
+    Attributes:
+        trial: Number of the recommended trial; None if no network is recommended.
+        reason: Reason for the choice, or for choosing none.
+    """
+
+    trial: int | None
+    reason: str
+
+
+@frozen
 class StudyView:
     """Represent a study as reports show it.
 
@@ -126,6 +156,7 @@ class StudyView:
         measurements: Measurements on the device by trial number; empty where all costs are exact.
         expected: Expected accuracies of the most promising trials by number; empty where trials were added since.
         confirmed: Accuracies of the best trials trained with more seeds, by trial number.
+        stored_recommendation: Recommendation that the study holds; None if it holds none for its present trials.
     """
 
     name: str
@@ -136,6 +167,7 @@ class StudyView:
     measurements: Mapping[int, DeviceMeasurement] = field(factory=dict)
     expected: Mapping[int, Expected] = field(factory=dict)
     confirmed: Mapping[int, tuple[float, ...]] = field(factory=dict)
+    stored_recommendation: Recommendation | None = None
 
     @property
     def counted(self) -> int:
@@ -158,8 +190,47 @@ class StudyView:
 
     @property
     def best(self) -> Record | None:
-        """Return the first of `ranked`, and once trials were measured, the first of those that meet the target."""
-        return next((record for record in self.ranked if not self.measurements or self.meets(record)), None)
+        """Return the recommended trial, None if there is none; see `recommendation`."""
+        number = self.recommendation.trial
+        return next((record for record in self.complete if record.number == number), None)
+
+    @property
+    def recommendation(self) -> Recommendation:
+        """Return which network is recommended; this is the definition of the best trial that every view uses.
+
+        It is the first of `ranked`, and once trials were measured on the device, the first of those that meet the
+        target. A study stores the recommendation of its search, which holds until there are further results.
+        """
+        return self._recommend() if self.stored_recommendation is None else self.stored_recommendation
+
+    def _recommend(self) -> Recommendation:
+        if not self.complete:
+            return Recommendation(None, "no trial is complete")
+        met = [record for record in self.ranked if not self.measured_count or self.meets(record)]
+        if not met:
+            return Recommendation(
+                None, f"none of the {self.measured_count} networks that were measured on the device meets the target"
+            )
+        among = "the trials that met the target on the device" if self.measured_count else "all trials"
+        return Recommendation(met[0].number, f"it has the highest {self._ranking} of {among}")
+
+    @property
+    def _ranking(self) -> str:
+        """Return a name for the value by which `ranked` orders the trials."""
+        if self.expected:
+            return "expected score, the noise of single evaluations taken off,"
+        return "accuracy" if all(record.score is None for record in self.complete) else "score"
+
+    def interval(self, record: Record) -> Interval | None:
+        """Return the accuracy of a trial over all its seeds, with its interval; None if it has no accuracy."""
+        if record.accuracy is None:
+            return None
+        further, expected = self.confirmed.get(record.number, ()), self.expected.get(record.number)
+        mean = fmean((record.accuracy, *further))
+        if not further or expected is None:
+            return Interval(mean)
+        margin = NORMAL_95 * expected.spread
+        return Interval(mean, max(0.0, mean - margin), min(1.0, mean + margin))
 
     def meets(self, record: Record) -> bool | None:
         """Return whether a trial met its target when it was measured, or None if it was not measured."""
@@ -173,9 +244,13 @@ class StudyView:
 
     @property
     def front(self) -> tuple[Record, ...]:
-        """Return the Pareto front of accuracy and first cost: complete trials that no other beats, by rising cost."""
+        """Return the Pareto front of accuracy and first cost: complete trials that no other beats, by rising cost.
+
+        The accuracy of a trial that was re-trained is the mean over its seeds.
+        """
         name = self.cost_name
-        known = [(r.costs[name], r.accuracy, r) for r in self.complete if r.accuracy is not None and name in r.costs]
+        intervals = [(record, self.interval(record)) for record in self.complete if name in record.costs]
+        known = [(record.costs[name], interval.value, record) for record, interval in intervals if interval]
         front: list[Record] = []
         best = -1.0
         for _, accuracy, record in sorted(known, key=lambda row: (row[0], -row[1], row[2].number)):
@@ -234,9 +309,9 @@ def find_trial(view: StudyView, which: str) -> Record:
         chosen = next((record for record in view.records if record.number == int(number)), None)
     elif word == "pareto" and number.isdecimal() and 1 <= int(number) <= len(view.front):
         chosen = view.front[int(number) - 1]
-    if chosen is None and word == "best" and view.measurements:
+    if chosen is None and which == "best" and view.complete:
         raise StudyError(
-            f"study {view.name} has no best: none of {view.measured_count} that were measured meets the target",
+            f"study {view.name} has no best: {view.recommendation.reason}",
             "name a trial with trial=NUMBER, or search again with a smaller --band or a higher target",
         )
     if chosen is None or not chosen.arch:

@@ -17,9 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
 from nas.objective import Direction
-from nas.optuna_private.identity import study_id
+from nas.optuna_private.identity import name_metrics, study_id
 from nas.optuna_private.storage import backend_of
 from nas.studies.failures import explained
+from nas.studies.recommendation import read_recommendation
 from nas.studies.records import (
     BASELINE,
     CORRECT,
@@ -66,6 +67,7 @@ def open_study(
     directions: Sequence[Direction],
     settings: Mapping[str, Any],
     kept_as: str = SETTINGS,
+    metrics: Sequence[str] = (),
 ) -> optuna.Study:
     """Open a study, or make it if it does not exist.
 
@@ -75,6 +77,7 @@ def open_study(
         directions: Directions of the values of its trials.
         settings: Settings that make its trials comparable; an existing study must have the same.
         kept_as: User attribute that holds the settings.
+        metrics: Names of the values of its trials, which Optuna's dashboard shows; an older study gets them too.
 
     Raises:
         StudyError: The study was made with other settings, or by another tool.
@@ -95,6 +98,8 @@ def open_study(
         # Another process may have written its settings since `known` was read.
         _check_same(name, known or study.user_attrs.get(kept_as), settings)
         _LOG.debug("Continuing study %s.", name)
+    if metrics:
+        name_metrics(study, metrics)
     return study
 
 
@@ -172,7 +177,7 @@ def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) ->
         confirmed = {int(number): tuple(readings) for number, readings in known.get("confirmed", {}).items()}
         view = evolve(view, expected=expected, confirmed=confirmed)
     _check(view)
-    return view
+    return evolve(view, stored_recommendation=read_recommendation(attrs, view))
 
 
 def _check(view: StudyView) -> None:

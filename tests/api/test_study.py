@@ -128,7 +128,7 @@ def test_a_study_is_shown_on_one_screen() -> None:
         "flops=2M and latency=8ms on cpu; 6 trials: 3 complete, 1 failed, 1 pruned, 1 running",
         "best                       accuracy     expected   MACs  params  latency        measured   score",
         "trial 1                      50.00%  45.0 ± 2.0%  3.00M   0.01M     3 ms     9 ms, above  0.5000",
-        "trial 2                      37.50%  40.0 ± 3.0%  4.00M   0.01M     4 ms  4.5 ms, within  0.3750",
+        "trial 2 (recommended)        37.50%  40.0 ± 3.0%  4.00M   0.01M     4 ms  4.5 ms, within  0.3750",
         "trial 0                      25.00%            -  2.00M   0.01M     2 ms               -  0.2500",
         "baseline mobilenetv2 x0.5    30.00%            -  1.00M   0.01M     1 ms               -  0.3000",
     ]

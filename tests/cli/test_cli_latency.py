@@ -16,6 +16,7 @@ import pytest
 from attrs import frozen
 
 from nas.api.devices import FOLDER
+from nas.cli.shared.exits import TARGET_MISSED
 from nas.cost.layers import distinct_layers
 from nas.cost.table import LatencyTable
 from nas.cost.table_file import format_table, read_table
@@ -42,12 +43,15 @@ stages:
   - {operator: conv, kernel: [3, 5], stride: 1, channels: [16, 32]}
   - {operator: mbconv e3, kernel: 3, stride: 2, channels: [24, 48]}
 """
-QUICK = ("--networks", "4")
+# Four networks do not determine the correction, so that its error is not a result of these tests.
+QUICK = ("--networks", "4", "--max-error", "1000%")
+LOOSE = ("--max-error", "1000%")
 SEARCH = ("search", "--space", "small.yaml", "--device", "cpu", "--band", "0.1", "--epochs", "1", "--study", "demo")
 CHECK_KEYS = {
     *("mape", "retest_mape", "within_5pct", "within_10pct", "retest_within_5pct", "retest_within_10pct"),
     *("spearman", "retest_spearman", "spearman_macs", "mape_macs", "networks", "noise"),
     *("table", "device", "cpu", "runtime", "reference_ms", "reference_ms_of_table"),
+    *("error", "error_spread", "max_error", "usable"),
 }
 
 
@@ -239,7 +243,7 @@ def test_a_table_has_every_layer_and_says_what_it_is_of(nas: Nas, made: Made) ->
 
 @pytest.mark.slow
 def test_a_table_that_is_killed_is_finished_by_the_same_command(nas: Nas) -> None:
-    command = ("latency", "table", "--space", "tiny.yaml")
+    command = ("latency", "table", "--space", "tiny.yaml", *LOOSE)
     process = nas.start(*command)
     helpers = kill_after(process, batches_kept(nas.folder / "latency_tables"), at_least=3)
     (partial,) = (nas.folder / "latency_tables").iterdir()
@@ -291,7 +295,7 @@ def test_what_is_begun_of_another_table_is_not_gone_on_with(nas: Nas) -> None:
 @pytest.mark.slow
 def test_a_table_is_adapted_to_another_device(nas: Nas) -> None:
     arguments = ("latency", "table", "--space", "small.yaml", "--device", "cpu:batch=2", "--from", "small.csv")
-    ran = nas(*arguments, "--networks", "4", "--out", "two.csv", "--json")
+    ran = nas(*arguments, *QUICK, "--out", "two.csv", "--json")
     assert ran.code == 0, ran.err
     assert "measuring 0 layers and 4 networks" in ran.err
     table, own = read_table(nas.folder / "two.csv"), read_table(nas.folder / "small.csv")
@@ -299,7 +303,8 @@ def test_a_table_is_adapted_to_another_device(nas: Nas) -> None:
     assert (table.origin.adapted_from, table.layers_ms) == ("small", own.layers_ms)
     assert (ran.json["fit_networks"], table.correction.networks) == (4, 4)
     checked = nas(
-        "latency", "check", "--space", "small.yaml", "--device", "cpu:batch=2", "--table", "two.csv", "--json"
+        *("latency", "check", "--space", "small.yaml", "--device", "cpu:batch=2", "--table", "two.csv"),
+        *(*LOOSE, "--json"),
     )
     assert checked.code == 0, checked.err
     assert (checked.json["table"], checked.json["device"]) == ("two", str(Device(batch=2)))
@@ -317,7 +322,7 @@ def test_a_table_of_another_space_cannot_be_adapted(nas: Nas) -> None:
 def test_a_check_tells_how_well_a_table_and_a_second_measurement_agree(nas: Nas, made: Made) -> None:
     (nas.folder / "latency_tables").mkdir()
     (nas.folder / "latency_tables/found.csv").write_text(made.text)
-    ran = nas("latency", "check", "--space", "small.yaml", "--networks", "5", "--json")
+    ran = nas("latency", "check", "--space", "small.yaml", "--networks", "5", *LOOSE, "--json")
     assert ran.code == 0, ran.err
     told = ran.json
     assert set(told) == CHECK_KEYS
@@ -337,7 +342,7 @@ def test_a_check_is_drawn(nas: Nas) -> None:
     find_browser()
     pytest.importorskip("kaleido", reason="kaleido draws the picture")
     arguments = ("--space", "small.yaml", "--table", "small.csv", "--networks", "5")
-    ran = nas("latency", "check", *arguments, "--png", "check.png", "--html", "check.html")
+    ran = nas("latency", "check", *arguments, *LOOSE, "--png", "check.png", "--html", "check.html")
     assert ran.code == 0, ran.err
     assert [line.split("  ")[0] for line in ran.out.splitlines()[2:5]] == ["table", "measured again", "MACs alone"]
     assert (nas.folder / "check.png").read_bytes().startswith(b"\x89PNG")
@@ -348,7 +353,7 @@ def test_a_check_is_drawn(nas: Nas) -> None:
 @pytest.mark.slow
 def test_a_plot_that_cannot_be_written_does_not_lose_the_check(nas: Nas) -> None:
     arguments = ("--space", "small.yaml", "--table", "small.csv", "--networks", "5", "--json")
-    ran = nas("latency", "check", *arguments, "--html", "nowhere/check.html")
+    ran = nas("latency", "check", *arguments, *LOOSE, "--html", "nowhere/check.html")
     assert (ran.code, set(ran.json)) == (1, CHECK_KEYS)
     assert json.loads(ran.err.splitlines()[-1])["error"]["problem"].startswith("nowhere/check.html cannot be written")
 
@@ -357,7 +362,7 @@ def test_a_plot_that_cannot_be_written_does_not_lose_the_check(nas: Nas) -> None
 def test_a_space_whose_networks_were_all_fitted_cannot_be_checked(nas: Nas) -> None:
     alike = (nas.folder / "smallest.yaml").read_text().replace("[0.75, 1, 2, 3]", "[0.75, 1]")
     (nas.folder / "one.yaml").write_text(alike)
-    made = nas("latency", "table", "--space", "one.yaml", "--out", "one.csv", "--json")
+    made = nas("latency", "table", "--space", "one.yaml", "--out", "one.csv", *LOOSE, "--json")
     assert made.code == 0, made.err
     ran = nas("latency", "check", "--space", "one.yaml", "--table", "one.csv", "--json")
     ran.refused("has 0 networks that the table was not fitted on", "--networks")
@@ -383,7 +388,7 @@ BAD_TABLES: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "of another device": (lambda text: text.replace("batch=1", "batch=2"), ("not of this device", "batch=2", "--from")),
     "of another machine": (lambda text: text.replace("# cpu: ", "# cpu: Other "), ("its cpu is Other", "make one")),
     "of another runtime": (lambda text: re.sub("# runtime: .*", "# runtime: 0.1", text), ("its ONNX Runtime is 0.1",)),
-    "with a word for a time": (with_a_word_for_a_time, ("line 28", "a number of milliseconds", "make the")),
+    "with a word for a time": (with_a_word_for_a_time, ("line 29", "a number of milliseconds", "make the")),
     "with a word for a number": (lambda text: re.sub("# passes: .*", "# passes: x", text), ("passes is 'x'",)),
     "cut short": (lambda text: text[:-5], ("its last line is cut short", "make the table anew")),
     "without its last line": (lambda text: text[: text.rindex("\n", 0, -1) + 1], ("should have", "layers")),
@@ -510,14 +515,81 @@ def test_a_search_in_which_none_meets_its_target_has_no_best(nas: Nas) -> None:
     (nas.folder / "wrong.csv").write_text(format_table(faster(read_table(nas.folder / "small.csv"), 0.02)))
     asked = (*SEARCH, *target(limit), "--trials", "3", "--table", "wrong.csv")
     ran = nas.fake(*asked)
-    assert ran.code == 0, ran.err
-    assert "none of the 3 architectures that were measured meets the target" in ran.out
-    told = nas.fake(*asked, "--json").json
+    assert ran.code == TARGET_MISSED, ran.err
+    first = ran.out.splitlines()[0]
+    assert first.startswith("The target is missed: none of the 3 networks that were measured on the device meets the")
+    assert "times the predicted ones" in first
+    again = nas.fake(*asked, "--json")
+    assert (again.code, "The target is missed" in again.err) == (TARGET_MISSED, True)
+    told = again.json
     assert told["best"] is None
     assert [row["verdict"]["meets"] for row in told["verified"]] == [False] * 3
-    nas("show", "study:demo:best").refused("demo has no best: none of 3 that were measured", "trial=NUMBER")
+    nas("show", "study:demo:best").refused(
+        "demo has no best: none of the 3 networks that were measured", "trial=NUMBER"
+    )
     assert nas("show", "study:demo:trial=0").code == 0
     assert nas("studies").code == nas("pareto", "demo").code == 0
+
+
+def with_error(text: str, error: float) -> str:
+    return re.sub("# max_error: .*\n", "", re.sub("# fit_error: .*", f"# fit_error: {error}", text))
+
+
+def test_a_search_refuses_a_table_with_a_large_error(nas: Nas, made: Made) -> None:
+    (nas.folder / "bad.csv").write_text(with_error(made.text, 0.52))
+    ran = nas.fake(*SEARCH, *slowest(nas), "--table", "bad.csv")
+    ran.refused("latency table bad.csv is not used: its error ±52.0% on 4 networks", "limit of 15%", "--max-error")
+    assert not (nas.folder / "nas.db").exists()
+    good = with_error(made.text, 0.05)
+    (nas.folder / "good.csv").write_text(good)
+    ran = nas.fake(*SEARCH, *slowest(nas), "--table", "good.csv", "--dry-run")
+    assert (ran.code, "`nas latency check` has not checked it" in ran.err) == (0, True)
+
+
+@pytest.mark.slow
+def test_a_table_with_a_large_error_is_not_found_by_itself(nas: Nas, made: Made) -> None:
+    (nas.folder / "latency_tables").mkdir()
+    (nas.folder / "latency_tables/found.csv").write_text(with_error(made.text, 0.52))
+    ran = nas.fake(*SEARCH, *slowest(nas), "--dry-run")
+    assert ran.code == 0, ran.err
+    assert "latency table found is not used: its error ±52.0%" in ran.err
+    assert "candidates are measured" in ran.err
+
+
+@pytest.mark.slow
+def test_a_check_marks_a_wrong_table_until_its_error_is_accepted(nas: Nas) -> None:
+    slower = attrs.evolve(faster(read_table(nas.folder / "small.csv"), 2.0), max_error=0.15)
+    (nas.folder / "wrong.csv").write_text(format_table(slower))
+    arguments = ("latency", "check", "--space", "small.yaml", "--table", "wrong.csv", "--networks", "5")
+    ran = nas(*arguments, "--json")
+    assert ran.code == 1
+    assert (ran.json["usable"], ran.json["max_error"]) == (False, 0.15)
+    assert "latency table wrong is not usable: its error ±" in ran.err
+    marked = read_table(nas.folder / "wrong.csv")
+    assert marked.checked is not None
+    assert (marked.checked.networks, marked.is_usable) == (4, False)
+    assert marked.layers_ms == pytest.approx(slower.layers_ms, rel=1e-5)
+    assert marked.error == pytest.approx(ran.json["error"], rel=1e-5)
+    nas.fake(*SEARCH, *slowest(nas), "--table", "wrong.csv").refused("wrong.csv is not used", "networks of a check")
+    accepted = nas(*arguments, *LOOSE)
+    assert accepted.code == 0, accepted.err
+    ran = nas.fake(*SEARCH, *slowest(nas), "--table", "wrong.csv", "--dry-run")
+    assert (ran.code, "has not checked it" in ran.err) == (0, False)
+
+
+@pytest.mark.slow
+def test_a_table_whose_fit_is_poor_is_written_and_the_command_fails(nas: Nas) -> None:
+    arguments = ("latency", "table", "--space", "smallest.yaml", "--out", "poor.csv", "--networks", "4", "--json")
+    ran = nas(*arguments, "--max-error", "0.001%")
+    assert ran.code == 1
+    assert (ran.json["usable"], ran.json["max_error"]) == (False, 1e-5)
+    assert "latency table poor is not usable" in ran.err
+    assert not read_table(nas.folder / "poor.csv").is_usable
+
+
+@pytest.mark.parametrize("share", ["nan", "inf%", "0", "-5%", "15", "much", ""])
+def test_a_limit_that_is_no_share_is_told(nas: Nas, share: str) -> None:
+    nas("latency", "check", "--space", "small.yaml", "--max-error", share).refused("is not a share above 0", code=2)
 
 
 def test_a_target_below_the_space_says_what_is_possible(nas: Nas) -> None:

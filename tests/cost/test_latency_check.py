@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from nas.cost.analytic import cost
+from nas.cost.correction import CheckedError
 from nas.cost.table import LatencyTable
 from nas.cost.table_builder import make_table
 from nas.cost.table_check import BATCH_SIZE, Check, agreement, check_table
@@ -73,6 +74,40 @@ def test_a_change_in_one_kind_of_layer_is_detected(table: LatencyTable) -> None:
     check = check_table(table, NETWORKS, FakeMeter(factors={"gated": 1.5}))
     assert check.table.mape > 0.05
     assert check.retest.mape == 0
+
+
+def made_check(predicted: list[float], measured: list[float], again: list[float]) -> Check:
+    return Check(np.array(predicted), np.array(measured), np.array(again), np.ones(len(predicted)), 0.0, 1.0)
+
+
+def test_the_error_is_the_root_mean_square_with_its_standard_error() -> None:
+    check = made_check([1.1, 1.8, 4.0, 12.0], [1.0, 2.0, 4.0, 10.0], [1.0, 2.0, 4.0, 10.0])
+    # Errors of 10, 10, 0 and 20%: squares of 0.01, 0.01, 0 and 0.04 with mean 0.015 and variance 0.0003.
+    assert check.error.networks == 4
+    assert check.error.error == pytest.approx(0.015**0.5)
+    assert check.error.spread == pytest.approx((0.0003 / 4) ** 0.5 / (2 * 0.015**0.5))
+
+
+def test_the_standard_error_is_the_spread_over_repeated_checks() -> None:
+    rng = np.random.default_rng(0)
+    checks = [made_check((1 + 0.2 * rng.standard_normal(50)).tolist(), [1.0] * 50, [1.0] * 50) for _ in range(1000)]
+    errors = [check.error.error for check in checks]
+    assert np.mean(errors) == pytest.approx(0.2, rel=0.02)
+    assert np.mean([check.error.spread for check in checks]) == pytest.approx(np.std(errors), rel=0.1)
+
+
+def test_a_check_says_nothing_where_noise_alone_explains_the_error() -> None:
+    rng = np.random.default_rng(0)
+    measured, again = (1 + 0.25 * np.clip(rng.standard_normal((2, 200)), -2, 2)).tolist()
+    assert not made_check([1.0] * 200, measured, again).is_conclusive(0.15)
+    assert made_check([1.0] * 200, measured, again).is_conclusive(0.9)
+    assert made_check([2.0] * 200, measured, again).is_conclusive(0.15)
+
+
+def test_a_checked_table_predicts_with_the_error_of_the_check(table: LatencyTable) -> None:
+    checked = attrs.evolve(table, checked=CheckedError(0.08, 0.01, 40))
+    cost = checked.estimate(ARCHS[0])
+    assert cost.spread == pytest.approx(0.08 * cost.value)
 
 
 def test_all_networks_are_measured_once_before_the_second_measurement(table: LatencyTable) -> None:

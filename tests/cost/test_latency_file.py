@@ -19,7 +19,7 @@ from nas.arch.canonical import plain_layer
 from nas.arch.code import format_part
 from nas.arch.layers import Shape
 from nas.arch.spec import PADDINGS, Stage
-from nas.cost.correction import KINDS, Correction
+from nas.cost.correction import KINDS, MAX_ERROR, CheckedError, Correction
 from nas.cost.layers import Layer
 from nas.cost.table import LatencyTable, Origin
 from nas.cost.table_builder import make_table
@@ -87,7 +87,9 @@ def tables(draw: st.DrawFn) -> LatencyTable:
     found = draw(st.lists(layers(), min_size=1, max_size=5, unique=True))
     times = {layer: draw(TIMES) for layer in found}
     spreads = {layer: draw(st.floats(0, 1e3) | st.just(math.nan)) for layer in found}
-    return LatencyTable("any", draw(origins()), times, spreads, draw(corrections()))
+    checked = st.builds(CheckedError, st.floats(0, 10), st.floats(0, 10), COUNTS)
+    limit = draw(st.just(MAX_ERROR) | st.floats(1e-3, 10))
+    return LatencyTable("any", draw(origins()), times, spreads, draw(corrections()), draw(st.none() | checked), limit)
 
 
 def approximately(value: float | None) -> object:
@@ -106,6 +108,10 @@ def test_a_table_is_read_back_to_six_digits(table: LatencyTable) -> None:
     assert (again.origin.device, again.origin.classes) == (table.origin.device, table.origin.classes)
     assert again.origin.reference_ms == approximately(table.origin.reference_ms)
     assert again.correction.error == approximately(table.correction.error)
+    assert again.max_error == approximately(table.max_error)
+    assert (again.checked is None) == (table.checked is None)
+    if again.checked and table.checked:
+        assert attrs.astuple(again.checked) == tuple(map(approximately, attrs.astuple(table.checked)))
     assert again.correction.factors == {
         kind: approximately(factor) for kind, factor in table.correction.factors.items()
     }
@@ -288,6 +294,41 @@ def check_message(rejected: DeviceError | None) -> None:
 def test_a_valid_table_is_read_and_written_unchanged() -> None:
     assert rejection(VALID_TABLE) is None
     assert format_table(parse_table(VALID_TABLE, "any")) == VALID_TABLE
+
+
+CHECKED = VALID_TABLE.replace(
+    "# layers: 4\n",
+    "# layers: 4\n# max_error: 0.3\n# checked_networks: 40\n# checked_error: 0.21\n# checked_spread: 0.01\n",
+)
+
+
+def test_the_error_of_a_check_is_kept_and_decides_whether_a_table_is_usable() -> None:
+    table = parse_table(CHECKED, "any")
+    assert format_table(table) == CHECKED
+    assert (table.checked, table.max_error) == (CheckedError(0.21, 0.01, 40), 0.3)
+    assert (table.error, table.is_usable) == (0.21, True)
+    assert not parse_table(CHECKED.replace("# max_error: 0.3\n", ""), "any").is_usable
+
+
+@pytest.mark.parametrize(("error", "usable"), [("0.15", True), ("0.151", False), ("unknown", True)])
+def test_without_a_check_the_error_of_the_fit_decides(error: str, usable: bool) -> None:
+    table = parse_table(VALID_TABLE.replace("fit_error: 0.02", f"fit_error: {error}"), "any")
+    assert table.is_usable == usable
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (("# checked_error: 0.21\n", ""), "all or none"),
+        (("# checked_networks: 40", "# checked_networks: 0"), "line 28"),
+        (("# checked_error: 0.21", "# checked_error: nan"), "line 29"),
+        (("# max_error: 0.3", "# max_error: 0"), "line 27"),
+        (("# checked_spread: 0.01", "# unknown_key: 0.01"), "line 30"),
+    ],
+)
+def test_a_damaged_check_is_rejected(change: tuple[str, str], word: str) -> None:
+    with pytest.raises(DeviceError, match=word):
+        parse_table(CHECKED.replace(*change), "any")
 
 
 @given(damaged())

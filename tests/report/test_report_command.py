@@ -41,8 +41,8 @@ def test_the_command_writes_a_page_and_prints_the_front(
     assert f"next: nas show study:demo:pareto={len(view.front)} --storage {storage}" in printed
 
 
-@pytest.mark.parametrize(("on_front", "line"), [(True, "pareto=1 (trial 1, best)"), (False, "best (trial 0)")])
-def test_the_best_trial_is_marked_on_the_front_or_printed_after_it(
+@pytest.mark.parametrize(("on_front", "line"), [(True, "pareto=1 (trial 1) *  "), (False, "trial 0 *")])
+def test_the_recommended_trial_is_marked_on_the_front_or_printed_after_it(
     on_front: bool, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = (attrs.evolve(record(number, accuracy=0.5 + number / 10), score=0.5) for number in (1, 0))
@@ -51,7 +51,8 @@ def test_the_best_trial_is_marked_on_the_front_or_printed_after_it(
     _print(view, [], "sqlite:///nas.db")
     printed = capsys.readouterr().out
     assert line in printed
-    assert printed.count("best") == 1
+    assert f"\n* recommended: trial {1 if on_front else 0}; it has the highest expected score" in printed
+    assert printed.count(" *  ") == 1
 
 
 def test_json_and_csv_have_the_same_rows(searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

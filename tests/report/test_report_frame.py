@@ -4,12 +4,14 @@ import csv
 import io
 import json
 
+import attrs
 import pandas as pd
+import pytest
 from hypothesis import given
 
 from nas.report.files import csv_bytes
 from nas.report.frame import COLUMNS, front_rows, rows, trial_frame
-from nas.studies.records import Record, StudyView
+from nas.studies.records import DeviceMeasurement, Expected, Record, StudyView
 from tests.report.studies import record, studies, study
 
 
@@ -71,6 +73,33 @@ def test_latency_and_size_have_columns() -> None:
     assert frame["size_bytes"].tolist() == [12, 12, 12]
     assert front_rows(frame)["trial"].tolist() == [1, 2]
     assert rows(frame)[1] | costs == rows(frame)[1]
+
+
+def test_retrained_trials_have_means_intervals_and_a_recommendation() -> None:
+    lucky, steady = (attrs.evolve(record(i, 380e6, accuracy), score=accuracy) for i, accuracy in ((0, 0.7), (1, 0.66)))
+    view = attrs.evolve(
+        study(lucky, steady, record(2, 370e6, 0.6)),
+        confirmed={0: (0.62, 0.63), 1: (0.66, 0.69)},
+        expected={0: Expected(0.65, 0.01, 0.65), 1: Expected(0.67, 0.02, 0.67)},
+    )
+    one, other, single = rows(trial_frame(view))
+    assert (one["accuracy"], one["evaluations"], one["accuracy_mean"]) == (0.7, 3, pytest.approx(0.65))
+    assert (other["accuracy_low"], other["accuracy_high"]) == (pytest.approx(0.67 - 0.0392), pytest.approx(0.7092))
+    assert (single["evaluations"], single["accuracy_mean"], single["accuracy_low"]) == (1, 0.6, None)
+    assert [row["recommended"] for row in (one, other, single)] == [False, True, False]
+    assert [row["front"] for row in (one, other, single)] == [False, True, True]
+
+
+def test_predicted_and_measured_latencies_have_their_spreads() -> None:
+    costs = {"macs": 2, "latency_ms": 7.25}
+    trial = Record(0, "complete", "net", costs, accuracy=0.5, spreads={"latency_ms": 0.3})
+    limits = [{"cost": "latency_ms", "unit": "ms", "low": 7.2, "high": 8.0}]
+    measured = DeviceMeasurement("latency_ms", 8.0, 7.25, 8.5, 0.1)
+    view = attrs.evolve(study(trial, limits=limits), measurements={0: measured})
+    (row,) = rows(trial_frame(view))
+    assert (row["latency_ms"], row["latency_spread_ms"]) == (7.25, 0.3)
+    assert (row["measured_ms"], row["measured_spread_ms"], row["meets"]) == (8.5, 0.1, False)
+    assert not row["recommended"]
 
 
 def test_unknown_values_are_missing_and_not_zero() -> None:

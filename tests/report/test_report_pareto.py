@@ -10,12 +10,12 @@ from nas.errors import StudyError
 from nas.report.labels import SIDES, best_side, label_box, with_room
 from nas.report.pareto import pareto_figure
 from nas.report.points import pareto
-from nas.studies.records import Record, StudyView
+from nas.studies.records import DeviceMeasurement, Expected, Record, StudyView
 from tests.report.studies import ARCH, record, studies, study
 
 
 def trace(view: StudyView, name: str) -> Any:
-    return next(trace for trace in pareto_figure(view).data if trace.name.startswith(name))
+    return next(trace for trace in pareto_figure(view).data if (trace.name or "").startswith(name))
 
 
 @given(studies())
@@ -97,6 +97,52 @@ def test_latency_is_drawn_in_milliseconds() -> None:
     assert [point.x for point in info.others] == [7.7]
     assert figure.layout.xaxis.title.text == "Latency (ms)"
     assert "latency=8ms on cpu:threads=2 and flops=1G" in figure.layout.title.subtitle.text
+
+
+def checked_study() -> StudyView:
+    """Return a study of three trials, two of them measured and re-trained; the first one misses the target."""
+    trials = [timed(0, 7.9, 0.6), timed(1, 7.4, 0.5), timed(2, 7.2, 0.45)]
+    view = study(
+        *(attrs.evolve(trial, score=trial.accuracy, spreads={"latency_ms": 0.3}) for trial in trials), **LATENCY
+    )
+    return attrs.evolve(
+        view,
+        measurements={i: DeviceMeasurement("latency_ms", 8.0, 7.5, ms, 0.05) for i, ms in ((0, 8.4), (1, 7.5))},
+        confirmed={0: (0.58, 0.56), 1: (0.52, 0.54)},
+        expected={0: Expected(0.58, 0.01, 0.58), 1: Expected(0.52, 0.01, 0.52)},
+    )
+
+
+def test_the_figure_has_means_measured_costs_and_the_recommended_trial() -> None:
+    info = pareto(checked_study())
+    assert [point.label for point in info.front] == ["2", "1", "0"]
+    assert [point.y for point in info.front] == pytest.approx([45, 52, 58])
+    assert [point.x for point in info.measured] == [8.4, 7.5]
+    assert [point.y for point in info.measured] == pytest.approx([58, 52])
+    assert [point.x for point in info.predicted] == [7.9, 7.4]
+    (best,) = info.recommended
+    assert best.x == 7.4
+    assert best.x_margin == pytest.approx(1.96 * 0.3)
+    assert best.y_span == pytest.approx((50.04, 53.96))
+    assert info.x_range[0] < 7.4 - best.x_margin
+    assert "mean of 3 evaluations, the first 50.00%" in best.hover
+    assert "7.4 ms ± 0.3, measured 7.5 ms ± 0.05" in best.hover
+    figure = pareto_figure(checked_study())
+    assert trace(checked_study(), "recommended: trial 1").marker.symbol == "star"
+    bars = [each for each in figure.data if each.error_x.array is not None or each.error_y.array is not None]
+    assert [(each.error_x.array, each.error_y.array) for each in bars] == [
+        (None, pytest.approx((1.96, 1.96))),
+        (pytest.approx((0.588,)), None),
+        (pytest.approx((0.098, 0.098)), None),
+    ]
+
+
+def test_a_study_that_recommends_nothing_has_no_star() -> None:
+    view = checked_study()
+    missed = {i: attrs.evolve(one, measured=9.0) for i, one in view.measurements.items()}
+    figure = pareto_figure(attrs.evolve(view, measurements=missed))
+    assert not [each for each in figure.data if (each.name or "").startswith("recommended")]
+    assert "no network is recommended" in figure.layout.title.subtitle.text
 
 
 def test_the_hover_text_has_latency_and_size_if_they_are_known() -> None:

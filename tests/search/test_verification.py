@@ -17,7 +17,7 @@ from nas.errors import DeviceError, StudyError
 from nas.search.events import Event
 from nas.search.run import search
 from nas.search.settings import Settings
-from nas.search.verification import MOST, WANTED
+from nas.search.verification import MOST, WANTED, describe_miss
 from nas.space.decode import SearchSpace
 from nas.studies.opening import open_storage
 from nas.studies.records import Record, StudyView, find_trial
@@ -128,11 +128,60 @@ def test_where_none_meets_there_is_no_best_and_that_is_said() -> None:
     view = go(latency(judge), trials=MOST + 5)
     assert view.best is None
     assert judge.count == len(view.measurements) == view.measured_count == MOST
-    with pytest.raises(StudyError, match=f"demo has no best: none of {MOST} that were measured meets") as told:
+    with pytest.raises(
+        StudyError, match=f"demo has no best: none of the {MOST} networks that were measured on the device meets"
+    ) as told:
         find_trial(view, "best")
     assert "trial=NUMBER" in told.value.remedy
     assert find_trial(view, "trial=3") == view.records[3]
     assert find_trial(view, "pareto=1") == view.front[0]
+
+
+def test_a_missed_target_is_described_with_the_closest_network() -> None:
+    view = go(latency(FakeJudge(always(NONE_MEETS))), trials=6)
+    closest = min(view.measurements.values(), key=lambda measurement: measurement.measured)
+    described = describe_miss(view)
+    assert "none of the 6 networks that were measured on the device meets the target" in described
+    assert f"takes {closest.measured:.4g} ms (± 0.01) instead of 1.2 ms" in described
+    assert "Measured costs are 2.50 times the predicted ones" in described
+
+
+def test_nothing_is_missed_where_one_meets_or_nothing_was_measured() -> None:
+    ranked = go(latency(None)).ranked
+    assert describe_miss(go(latency(None))) == ""
+    assert describe_miss(go(latency(FakeJudge(slow_ones(ranked[1:]))))) == ""
+
+
+def test_the_recommended_network_is_stored_with_its_reason(url: str) -> None:
+    ranked = go(latency(None)).ranked
+    view = go(latency(FakeJudge(slow_ones(ranked[:2]))), storage=url)
+    kept = optuna.load_study(storage=url, study_name="demo")
+    assert view.best == view.ranked[2]
+    assert kept.user_attrs["recommended_trial"] == view.ranked[2].number != kept.best_trial.number
+    assert kept.user_attrs["recommended_architecture"] == view.ranked[2].arch
+    assert kept.user_attrs["recommended_accuracy"] == view.ranked[2].accuracy
+    assert "of the trials that met the target on the device" in kept.user_attrs["recommended_reason"]
+    assert kept.metric_names == ["score"]
+    missed = go(latency(FakeJudge(always(NONE_MEETS))), storage=f"{url}2")
+    kept = optuna.load_study(storage=f"{url}2", study_name="demo")
+    assert (missed.best, kept.user_attrs["recommended_trial"]) == (None, None)
+    assert kept.user_attrs["recommended_reason"] == missed.recommendation.reason
+
+
+def test_a_stored_recommendation_counts_until_there_are_further_results(url: str) -> None:
+    view = go(latency(FakeJudge()), storage=url)
+    study = optuna.load_study(storage=url, study_name="demo")
+    other = view.ranked[-1].number
+    study.set_user_attr("recommended_trial", other)
+    again = read_study(open_storage(url), "demo")
+    assert again.best is not None
+    assert again.best.number == find_trial(again, "best").number == other
+    for damaged in (999, "x", True, [1], -1):
+        study.set_user_attr("recommended_trial", damaged)
+        assert read_study(open_storage(url), "demo").best == view.best
+    study.set_user_attr("recommended_trial", other)
+    study.add_trial(optuna.trial.create_trial(value=0.0, user_attrs={"arch": view.ranked[0].arch, "costs": {}}))
+    assert read_study(open_storage(url), "demo").best == view.best
 
 
 def test_measuring_stops_when_enough_meet() -> None:
@@ -262,6 +311,11 @@ def test_under_pareto_the_front_is_measured() -> None:
     assert judge.asked[0][0] == view.front[-1].architecture
     assert set(view.measurements) <= {record.number for record in view.front}
     assert view.best == view.front[-2]
+
+
+def test_the_values_of_a_pareto_search_have_names(url: str) -> None:
+    go(latency(None), objective="pareto", storage=url, trials=3)
+    assert optuna.load_study(storage=url, study_name="demo").metric_names == ["accuracy", "latency_ms"]
 
 
 def test_trials_keep_where_their_costs_come_from_and_how_sure_they_are(url: str) -> None:

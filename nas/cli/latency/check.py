@@ -4,15 +4,17 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 from attrs import frozen
 
-from nas.api.devices import connected, find_table
+from nas.api.devices import above_limit, connected, error_text, find_table
+from nas.cli.latency.limit import check_usable, max_error_option
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import device_option, figure_options, json_option, space_option, task_options
 from nas.cli.shared.progress import Steps
 from nas.cli.shared.verbs import Verb
-from nas.errors import DeviceError, SpaceError
+from nas.errors import DeviceError, NasError, SpaceError
 
 if TYPE_CHECKING:
     from nas.cost.table import LatencyTable
@@ -35,6 +37,7 @@ class CheckOptions:
     table: Path | None
     networks: int
     seed: int
+    max_error: float
     html: Path | None
     png: Path | None
     as_json: bool
@@ -70,6 +73,7 @@ class CheckOptions:
     metavar="N",
     help="Seed of the random networks.",
 )
+@max_error_option
 @figure_options
 @json_option
 def command(**options: Any) -> None:
@@ -80,6 +84,8 @@ def command(**options: Any) -> None:
       nas latency check --space mnasnet --device cpu --png check.png
 
     Every network is measured twice, because no table can predict a measurement better than a second measurement does.
+    The error is stored in the table: it is the root mean square of the relative error, one standard deviation of a
+    prediction. The command fails if it exceeds --max-error.
     """
     from nas.cli.shared.printing import print_json
     from nas.space.files import find_space
@@ -97,12 +103,33 @@ def command(**options: Any) -> None:
                 f"make one with `nas latency table --space {given.space} --device {given.devices[0]}`",
             )
         check = check_table(table, _draw_networks(space, table, given), meter, Steps("measuring"))
+    checked = attrs.evolve(table, checked=check.error, max_error=given.max_error)
+    if check.is_conclusive(given.max_error):
+        _store(checked)
     if given.as_json:
-        print_json(_figures(table, check))
+        print_json(_figures(checked, check))
     else:
-        _print(table, check)
+        _print(checked, check)
     # The figure comes last: it can fail, and then the results of long measurements are printed already.
-    _write_figure(table, check, given)
+    _write_figure(checked, check, given)
+    if not check.is_conclusive(given.max_error):
+        raise DeviceError(
+            f"the check of table {table.name} is not conclusive, and stored nothing: {above_limit(checked)}, but two "
+            f"measurements of a network differ by {check.retest.mape:.1%}",
+            "stop other programs on the device, and give the same command again",
+        )
+    check_usable(checked, "make the table anew with `nas latency table`")
+
+
+def _store(table: "LatencyTable") -> None:
+    """Write the error into the file of the table; a file that cannot be written does not lose the result."""
+    from nas.cost.table_file import write_table
+
+    assert table.path is not None  # noqa: S101 -- every table of a search for tables has a file
+    try:
+        write_table(table.path, table)
+    except NasError as error:
+        click.echo(f"the error is not stored, and searches do not see it: {error.problem}", err=True)
 
 
 def _draw_networks(space: "SearchSpace", table: "LatencyTable", given: CheckOptions) -> "list[Fragment]":
@@ -135,7 +162,8 @@ def _write_figure(table: "LatencyTable", check: "Check", given: CheckOptions) ->
     from nas.report.latency import latency_figure
 
     figure = latency_figure(
-        f"{table.name}: MAPE {check.table.mape:.1%}, measured twice {check.retest.mape:.1%}",
+        f"{table.name}: error ±{check.error.error:.1%}, MAPE {check.table.mape:.1%}, "
+        f"measured twice {check.retest.mape:.1%}",
         check.measured_ms.tolist(),
         check.predicted_ms.tolist(),
         check.again_ms.tolist(),
@@ -155,6 +183,10 @@ def _figures(table: "LatencyTable", check: "Check") -> dict[str, Any]:
         "cpu": table.origin.machine.cpu,
         "runtime": table.origin.machine.runtime,
         "networks": len(check.measured_ms),
+        "error": check.error.error,
+        "error_spread": check.error.spread,
+        "max_error": table.max_error,
+        "usable": table.is_usable if check.is_conclusive(table.max_error) else None,
         "mape": own.mape,
         "retest_mape": retest.mape,
         "within_5pct": own.within_5pct,
@@ -179,6 +211,7 @@ def _print(table: "LatencyTable", check: "Check") -> None:
     rows = (("table", check.table), ("measured again", check.retest), ("MACs alone", check.by_macs))
     headers = ("against a measurement", "MAPE", "within 5%", "within 10%", "Spearman")
     print_table(headers, [(name, *_cells(agreement)) for name, agreement in rows])
+    click.echo(f"{error_text(table)}: root mean square; the limit is {100 * table.max_error:.3g}%")
     slowdown = check.reference_ms / table.origin.reference_ms
     click.echo(
         f"{table.name}, {len(check.measured_ms)} networks of {check.measured_ms.min():.3g} to "

@@ -9,6 +9,7 @@ import click
 from attrs import frozen
 
 from nas.api.devices import FOLDER, connected, error_text
+from nas.cli.latency.limit import check_usable, max_error_option
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import device_option, file_option, json_option, space_option, task_options
 from nas.cli.shared.progress import Steps
@@ -35,6 +36,7 @@ class TableOptions:
     classes: int | None
     source: Path | None
     networks: int | None
+    max_error: float
     out: Path | None
     as_json: bool
 
@@ -68,6 +70,7 @@ class TableOptions:
     show_default="32; with --from 10",
     help="Number of whole networks on which the correction is fitted.",
 )
+@max_error_option
 @file_option("out", "File of the latency table.", f"{FOLDER}/SPACE-RESOLUTION-DEVICE-CPU.csv")
 @json_option
 def command(**options: Any) -> None:
@@ -90,12 +93,14 @@ def command(**options: Any) -> None:
     based_on = None if given.source is None else read_table(given.source)
     with connected(given.devices) as meter:
         path = given.out or Path(FOLDER) / f"{_name(space, meter)}.csv"
-        table = _make(space, meter, path, based_on, given.networks)
+        table = _make(space, meter, path, based_on, given)
     if given.as_json:
         print_json(_summary(path, table))
-        return
-    click.echo(f"wrote {path}: {len(table.layers_ms):,} layers, {error_text(table)}")
-    click.echo(f"next: {next_command('latency', 'check', *given.words, '--table', str(path))}")
+    else:
+        click.echo(f"wrote {path}: {len(table.layers_ms):,} layers, {error_text(table)}")
+    check_usable(table, "stop other programs on the device and give the same command again, or give more --networks")
+    if not given.as_json:
+        click.echo(f"next: {next_command('latency', 'check', *given.words, '--table', str(path))}")
 
 
 def _summary(path: Path, table: "LatencyTable") -> dict[str, Any]:
@@ -110,13 +115,15 @@ def _summary(path: Path, table: "LatencyTable") -> dict[str, Any]:
         "reference_ms": origin.reference_ms,
         "fit_networks": fitted.networks,
         "fit_error": fitted.error,
+        "max_error": table.max_error,
+        "usable": table.is_usable,
         "fit_intercept_ms": fitted.intercept_ms,
         "fit_factors": dict(fitted.factors),
     }
 
 
 def _make(
-    space: "SearchSpace", meter: "Meter", path: Path, based_on: "LatencyTable | None", networks: int | None
+    space: "SearchSpace", meter: "Meter", path: Path, based_on: "LatencyTable | None", given: TableOptions
 ) -> "LatencyTable":
     import attrs
 
@@ -126,7 +133,7 @@ def _make(
     from nas.samplers.cost_range import space_chain
 
     chain, padding = space_chain(space), space.net["padding"]
-    count = networks or (NETWORKS if based_on is None else ADAPTING_NETWORKS)
+    count = given.networks or (NETWORKS if based_on is None else ADAPTING_NETWORKS)
     plan = TablePlan(chain, padding, with_layers=based_on is None, networks=count)
     adapted = "none" if based_on is None else based_on.name
     _check_place(path, meter, {"space": space.name, "classes": chain.classes, "table adapted": adapted})
@@ -139,7 +146,7 @@ def _make(
     except KeyboardInterrupt:
         click.echo("interrupted; the same command continues the table", err=True)
         raise
-    table = attrs.evolve(made, name=path.stem)
+    table = attrs.evolve(made, name=path.stem, max_error=given.max_error)
     write_table(path, table)
     partial.unlink(missing_ok=True)
     return table

@@ -11,11 +11,11 @@ from click.core import ParameterSource
 from nas.api.evaluators import BEFORE, FORMS, PYTHON, SUPERNET, TABLE, TRAIN, ZERO_COST
 from nas.cli.search.result import print_result, print_result_json
 from nas.cli.shared.engine import engine_options
+from nas.cli.shared.exits import INTERRUPTED, TARGET_MISSED
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     ARCH_HELP,
     DEVICE_HELP,
-    INTERRUPTED,
     Duration,
     json_option,
     metric_option,
@@ -244,6 +244,7 @@ def command(context: click.Context, /, dry_run: bool, as_json: bool, **_options:
     from nas.api.plan_report import report_plan
     from nas.api.search import plan_search, run_search
     from nas.cli.shared.progress import make_progress
+    from nas.search.verification import describe_miss
 
     request = _read_request(context)
     progress = make_progress(plain=as_json)
@@ -258,10 +259,15 @@ def command(context: click.Context, /, dry_run: bool, as_json: bool, **_options:
             except KeyboardInterrupt:
                 progress.say(f"stopped; the same command goes on with study {study}")
                 raise
+    missed = "" if progress.stopped else describe_miss(view)
+    if missed:
+        click.echo(missed, err=as_json)
     (print_result_json if as_json else print_result)(view, request.storage)
     if progress.stopped:
         click.echo(f"stopped; the same command goes on with study {study}", err=True)
         context.exit(INTERRUPTED)
+    if missed:
+        context.exit(TARGET_MISSED)
 
 
 def _read_request(context: click.Context) -> "SearchRequest":

@@ -104,12 +104,7 @@ def print_result(view: "StudyView", storage: str) -> None:
 
 
 def _no_best(view: "StudyView") -> str:
-    if not view.complete:
-        return "no trial was completed"
-    return (
-        f"none of the {view.measured_count} architectures that were measured meets the target; "
-        "search again with a smaller --band or a higher target"
-    )
+    return f"no network is recommended: {view.recommendation.reason}"
 
 
 def _print_best(view: "StudyView") -> None:

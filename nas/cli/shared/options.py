@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 Record = TypeVar("Record", bound="AttrsInstance")
-INTERRUPTED = 130  # exit status of a command that Ctrl-C ended, as shells have it
 
 
 DEVICE_HELP = (

@@ -83,6 +83,7 @@ def _list(given: StudiesOptions) -> None:
 
 def _row(view: "StudyView") -> dict[str, Any]:
     best = view.best
+    interval = None if best is None else view.interval(best)
     return {
         "study": view.name,
         "begun": view.created,
@@ -92,7 +93,7 @@ def _row(view: "StudyView") -> dict[str, Any]:
         "data": _data(view.settings["proxy"]),
         "trials": view.counted,
         "killed": sum(record.state == "killed" for record in view.records),
-        "best_accuracy": None if best is None else best.accuracy,
+        "best_accuracy": None if interval is None else interval.value,
         "best_score": None if best is None else best.score,
     }
 
