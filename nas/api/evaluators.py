@@ -1,6 +1,6 @@
 """Evaluators by the words that users write for them, and the options that each evaluator uses."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -34,12 +34,14 @@ FORMS: Mapping[str, str] = MappingProxyType(
 # Zero-cost scores that use images; the other ones are counted from the architecture alone.
 LOOK = "zero-cost:naswot|distinctness|combined"
 BEFORE = "CHEAP+COSTLY"  # an evaluator that screens the cost range first, and the one that gives the accuracies
+# Units of the accuracies in a table; "auto" finds the unit from the values.
+ACCURACY_UNITS = ("auto", "percent", "share")
 # Options, and the evaluators that use them.
 USERS: Sequence[tuple[Sequence[str], Sequence[str]]] = (
     (("epochs", "metric", "pruner", "confirm", "checkpoint_dir"), (TRAIN,)),
     (("data", "proxy_resolution", "images", "train_on"), (TRAIN, SUPERNET, LOOK)),
     (("supernet_epochs", "supernet_dir"), (SUPERNET,)),
-    (("accuracy", "ignore_columns"), (FORMS[TABLE],)),
+    (("accuracy", "accuracy_unit", "ignore_columns"), (FORMS[TABLE],)),
     (("screen",), (BEFORE,)),
 )
 
@@ -58,6 +60,7 @@ class EvaluatorOptions:
         supernet_dir: Folder for the weights of supernets.
         accuracy: Column of accuracies in a table; "" chooses one.
         ignore_columns: Patterns of columns of a table that are ignored.
+        accuracy_unit: Unit of the accuracies in a table, "percent" or "share"; "auto" finds it from the values.
     """
 
     seed: int = 0
@@ -69,6 +72,7 @@ class EvaluatorOptions:
     supernet_dir: Path = Path("nas-supernets")
     accuracy: str = ""
     ignore_columns: Sequence[str] = ()
+    accuracy_unit: str = ACCURACY_UNITS[0]
 
 
 def halves(text: str) -> tuple[str, str]:
@@ -112,6 +116,19 @@ def check_options(text: str, given: frozenset[str]) -> None:
                 f"only --evaluator {fit} uses {', '.join(unused)}, and the evaluator is {own}",
                 f"leave out what it does not use, or choose --evaluator {fit}",
             )
+
+
+def are_about_data(texts: Iterable[str]) -> bool:
+    """Return whether evaluators take the target task from the images that they use.
+
+    The networks of a table have the classes that the table is about, whatever another evaluator uses.
+
+    Args:
+        texts: Evaluators as users write them, also with settings and with another one and a "+" before them.
+    """
+    parts = [part.partition(":") for text in texts for part in halves(text) if part]
+    kinds = [LOOK if kind == ZERO_COST and _uses_images(rest) else kind for kind, _, rest in parts]
+    return TABLE not in kinds and any(kind in (TRAIN, SUPERNET, LOOK) for kind in kinds)
 
 
 def flag(name: str) -> str:
@@ -244,7 +261,8 @@ def _supernet(_rest: str, given: Given) -> "Evaluator":
 def _table(rest: str, given: Given) -> "Evaluator":
     from nas.evaluate.table.evaluator import read_table
 
-    return read_table(Path(rest), given.space, given.options.accuracy, given.options.ignore_columns)
+    options = given.options
+    return read_table(Path(rest), given.space, options.accuracy, options.ignore_columns, options.accuracy_unit)
 
 
 def _function(rest: str, _given: Given) -> "Evaluator":

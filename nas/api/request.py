@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING, Any, Union
 from attrs import evolve, field, frozen
 
 from nas.api.engines import ENGINES, check_engine
-from nas.api.evaluators import PYTHON, TRAIN, EvaluatorOptions, Function, check_options, function_name, halves
+from nas.api.evaluators import (
+    ACCURACY_UNITS,
+    PYTHON,
+    TRAIN,
+    EvaluatorOptions,
+    Function,
+    check_options,
+    function_name,
+    halves,
+)
 from nas.errors import NasError
 from nas.search.defaults import BAND, CONFIRM, EPOCHS, RETRIES, SCREENED, TRIALS
 from nas.studies.defaults import DEFAULT_STORAGE
+from nas.studies.names import check_study_name
 from nas.train.defaults import METRIC_NAMES
 
 if TYPE_CHECKING:
@@ -21,6 +31,12 @@ if TYPE_CHECKING:
     from nas.arch.spec import Architecture
     from nas.space.decode import SearchSpace
 
+_EXAMPLES: Mapping[str, str] = MappingProxyType(
+    {
+        "data": "give 'digits', the path of a folder or a Parquet file, or a name on the Hugging Face hub",
+        "storage": f"give an Optuna URL like '{DEFAULT_STORAGE}'",
+    }
+)
 # Values for evaluators that train no candidate: there is one accuracy, and no epoch before it to prune after.
 UNTRAINED: Mapping[str, Any] = MappingProxyType({"epochs": 1, "pruner": "none"})
 
@@ -70,6 +86,26 @@ def _number(_request: object, attribute: "Attribute[float | None]", value: float
         raise NasError(f"{attribute.name} is {value!r}", "give a number")
 
 
+def _study_name(request: object, attribute: "Attribute[str]", value: str) -> None:
+    _text(request, attribute, value)
+    check_study_name(value)
+
+
+def _text(_request: object, attribute: "Attribute[str]", value: str) -> None:
+    if not isinstance(value, str):
+        raise NasError(f"{attribute.name} is {value!r}", _EXAMPLES.get(attribute.name, "give a text"))
+
+
+def _space(_request: object, attribute: "Attribute[Any]", value: Any) -> None:
+    from nas.space.decode import SearchSpace
+
+    if not isinstance(value, str | SearchSpace):
+        raise NasError(
+            f"{attribute.name} is {value!r}",
+            "give the name or the file of a search space, or what nas.load_space returns",
+        )
+
+
 def _texts(_request: object, attribute: "Attribute[tuple[str, ...]]", values: tuple[str, ...]) -> None:
     for value in values:
         if not isinstance(value, str):
@@ -90,12 +126,14 @@ class SearchRequest:
         screen: Number of random networks that the evaluator before the "+" screens.
         accuracy: Column of accuracies in a table; "" chooses one.
         ignore_columns: Patterns of columns of a table that are ignored.
+        accuracy_unit: Unit of the accuracies in a table, "percent" or "share"; "auto" finds it from the values.
         trials: Number of trials in the whole study.
         study: Name of the study; "" makes one from the settings.
         storage: Optuna URL of the database.
         start_from: Known networks that are evaluated first, as references or architectures.
         resolution: Height and width of the images of the target task in pixels; None takes those of the space.
-        classes: Number of classes of the target task; None takes those of the space.
+        classes: Number of classes of the target task; None takes those of the data, and for the embedded digits or an
+            evaluator without images those of the space.
         precision: Precision of weights and activations, for targets in bytes.
         data: Images: "digits", a folder, a Parquet file or folder, or a Hugging Face hub name.
         epochs: Number of epochs for each training run.
@@ -130,22 +168,23 @@ class SearchRequest:
     """
 
     targets: tuple[str, ...] = field(validator=_texts)
-    devices: tuple[str, ...] = ()
+    devices: tuple[str, ...] = field(default=(), validator=_texts)
     table: Path | None = None
-    space: Union[str, "SearchSpace"] = "mnasnet"
+    space: Union[str, "SearchSpace"] = field(default="mnasnet", validator=_space)
     fixes: Mapping[str, str] = field(factory=dict)
     evaluator: str | Function = TRAIN
     screen: int = _whole(SCREENED, 5, 10_000)
-    accuracy: str = ""
-    ignore_columns: tuple[str, ...] = ()
+    accuracy: str = field(default="", validator=_text)
+    ignore_columns: tuple[str, ...] = field(default=(), validator=_texts)
+    accuracy_unit: str = _one_of(ACCURACY_UNITS, ACCURACY_UNITS[0])
     trials: int = _whole(TRIALS, 1)
-    study: str = ""
-    storage: str = DEFAULT_STORAGE
+    study: str = field(default="", validator=_study_name)
+    storage: str = field(default=DEFAULT_STORAGE, validator=_text)
     start_from: Sequence[Union[str, "Architecture"]] = ()
     resolution: int | None = _whole(None, 1, 10_000)
     classes: int | None = _whole(None, 2, 10_000_000)
-    precision: str = "fp32"
-    data: str = "digits"
+    precision: str = field(default="fp32", validator=_text)
+    data: str = field(default="digits", validator=_text)
     epochs: int = _whole(EPOCHS, 1)
     proxy_resolution: int = _whole(32, 4, 1024)
     images: int | None = _whole(None, 2)
@@ -154,15 +193,15 @@ class SearchRequest:
     supernet_epochs: int | None = _whole(None, 1)
     supernet_dir: Path = field(default=Path("nas-supernets"), converter=Path)
     seed: int = _whole(0, 0, 2**31 - 1)
-    objective: str = "soft"
+    objective: str = field(default="soft", validator=_text)
     w: float | None = field(default=None, validator=_number)
     band: float = field(default=BAND, validator=_not_negative)
     sampler: str | None = None
-    pruner: str = "median"
+    pruner: str = field(default="median", validator=_text)
     confirm: int = _whole(CONFIRM, 0, 100)
     engine: str = _one_of(ENGINES, ENGINES[0])
     workers: int | None = _whole(None, 1, 1024)
-    address: str = "auto"
+    address: str = field(default="auto", validator=_text)
     trial_cpus: float = field(default=1.0, validator=_positive)
     trial_gpus: float = field(default=0.0, validator=_not_negative)
     threads: int | None = _whole(None, 1, 1024)
@@ -195,6 +234,7 @@ class SearchRequest:
             supernet_dir=self.supernet_dir,
             accuracy=self.accuracy,
             ignore_columns=self.ignore_columns,
+            accuracy_unit=self.accuracy_unit,
         )
 
 

@@ -11,7 +11,15 @@ from attrs import frozen
 from nas.api.durations import parse_duration
 from nas.api.engines import cores_per_worker, make_engine
 from nas.api.errors import explain_missing
-from nas.api.evaluators import ZERO_COST, Function, OnBatch, halves, make_evaluator, make_function_evaluator
+from nas.api.evaluators import (
+    ZERO_COST,
+    Function,
+    OnBatch,
+    are_about_data,
+    halves,
+    make_evaluator,
+    make_function_evaluator,
+)
 from nas.api.quiet import quiet_optuna
 from nas.api.request import SearchRequest, settle
 from nas.errors import StudyError, TargetError
@@ -80,6 +88,7 @@ def search(
     screen: int | None = None,
     accuracy: str | None = None,
     ignore_columns: Words = (),
+    accuracy_unit: str | None = None,
     supernet_epochs: int | None = None,
     supernet_dir: str | Path | None = None,
     checkpoint_dir: str | Path | None = None,
@@ -109,7 +118,8 @@ def search(
         train_on: "cpu", "cuda" or "mps"; by default the fastest one that is available.
         metric: "accuracy" (the default) or "balanced", the mean over classes.
         resolution: Height and width of the images of the target task in pixels; by default those of the space.
-        classes: Number of classes of the target task; by default those of the space.
+        classes: Number of classes of the target task; by default those of the data, and for the embedded digits or an
+            evaluator without images those of the space.
         precision: Precision of weights and activations for `size` and `peak_memory`: "fp32", "fp16", "bf16" or "int8".
         fix: Choices of the space that are fixed, for example `{"stage1.kernel": 3}`.
         device: Device of a latency target, for example "cpu:threads=4" or "ssh://me@board"; several equal ones share
@@ -138,6 +148,7 @@ def search(
         screen: Number of random networks that the evaluator before a "+" screens; 100 by default.
         accuracy: Column of accuracies in a table; by default "accuracy" or "acc", else the one of the lowest seed.
         ignore_columns: Patterns of columns of a table that are ignored, for example "op*".
+        accuracy_unit: "percent" or "share", the unit of the accuracies in a table; by default it is found from them.
         supernet_epochs: Number of epochs of the training run of a supernet; 60 by default.
         supernet_dir: Folder for the weights of supernets; "nas-supernets" by default.
         checkpoint_dir: Folder for the checkpoints of long training runs; "nas-checkpoints" by default.
@@ -168,6 +179,7 @@ def search(
         "confirm": confirm,
         "screen": screen,
         "accuracy": accuracy,
+        "accuracy_unit": accuracy_unit,
         "ignore_columns": _words(ignore_columns) or None,
         "supernet_epochs": supernet_epochs,
         "supernet_dir": supernet_dir,
@@ -194,7 +206,7 @@ def search(
         resolution=resolution,
         classes=classes,
         precision=precision,
-        data=str(data),
+        data=str(data) if isinstance(data, Path) else data,
         seed=seed,
         objective=objective,
         w=w,
@@ -204,7 +216,7 @@ def search(
         workers=workers,
         timeout_s=None if timeout is None else parse_duration(timeout),
         patience=patience,
-        given=frozenset({*given, *({"data"} if str(data) != "digits" else ())}),
+        given=frozenset({*given, *({"data"} if data != "digits" else ())}),
         **given,
     )
     return _search(request, progress=progress)
@@ -309,6 +321,56 @@ def run_search(planned: PlannedSearch, *, listen: Listener = _ignore) -> "StudyV
 
 
 def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: ExitStack) -> "Plan":
+    """Plan a search, with costs for the classes of the data or those of an older study."""
+    from nas.api.target_task import Classes, find_classes
+    from nas.cost.target import read_target
+
+    if not request.targets:
+        raise TargetError("a search has no target", "give one like flops=400M")
+    for text in request.targets:
+        read_target(text)  # Raises its error before the data is read.
+    space = _find_space(request)
+    # A screening and the evaluator itself share one load of the images, and so do two plans.
+    load = cache(lambda: _load_images(request, space.net["in_channels"], say))
+    plan_for = partial(_plan_for, request, load=load, say=say, on_batch=on_batch, devices=devices)
+    if not are_about_data([request.evaluator_text]):
+        return plan_for(space.for_target(resolution=request.resolution, classes=request.classes))
+    own = space.for_target(resolution=request.resolution)
+    classes = find_classes(request.data, request.classes, own.net["classes"], f"space {space.name}", say)
+    made = plan_for(own.for_target(classes=classes.number))
+    older = _older_classes(made, request, own.net["classes"])
+    if older is not None:
+        made = plan_for(own.for_target(classes=older))
+        classes = Classes(older, f"as in study {made.study_name}, which is continued")
+    say(str(classes))
+    return made
+
+
+def _older_classes(made: "Plan", request: SearchRequest, own: int) -> int | None:
+    """Return the number of classes of the study that the same command began with another number, or None.
+
+    Before costs took the number of classes from the data, they took that of the space.
+    """
+    from nas.search.settings import default_study_name
+    from nas.studies.records import SETTINGS
+    from nas.studies.stored import stored_settings
+
+    if request.classes is not None or made.described["classes"] == own:
+        return None
+    name = request.study or default_study_name({**made.described, "classes": own})
+    stored = stored_settings(name, SETTINGS, request.storage).get("classes")
+    return stored if isinstance(stored, int) and stored != made.described["classes"] else None
+
+
+def _plan_for(
+    request: SearchRequest,
+    whole: "SearchSpace",
+    *,
+    load: Callable[[], "ImageData"],
+    say: Say,
+    on_batch: OnBatch | None,
+    devices: ExitStack,
+) -> "Plan":
     """Load everything that a request names; the evaluator comes last, because images take longest."""
     from nas.cost.analytic import COUNTED, peak_memory
     from nas.cost.target import parse_target
@@ -316,9 +378,6 @@ def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: E
     from nas.search.screening import Screen
     from nas.search.settings import Settings
 
-    if not request.targets:
-        raise TargetError("a search has no target", "give one like flops=400M")
-    whole = _find_space(request).for_target(resolution=request.resolution, classes=request.classes)
     space = whole.fix(request.fixes)
     peak_memory(request.precision)  # An unknown precision is an error even if no target uses it.
     check_objective(request.objective, request.w, request.band)
@@ -343,8 +402,6 @@ def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: E
     )
     check(space, settings)
     cheap, costly = halves(request.evaluator_text)
-    # A screening and the evaluator itself share one load of the images.
-    load = cache(lambda: _load_images(request, say))
     make = partial(make_evaluator, options=request.evaluator_options, space=whole, load=load, fixed=space, say=say)
     screen = Screen(make(cheap), request.screen) if cheap else None
     if isinstance(request.evaluator, str):
@@ -389,10 +446,10 @@ def _latencies(request: SearchRequest, space: "SearchSpace", say: Say, devices: 
     return on_device(space, meter, request.devices, request.table, request.seed, say)
 
 
-def _load_images(request: SearchRequest, say: Say) -> "ImageData":
+def _load_images(request: SearchRequest, channels: int, say: Say) -> "ImageData":
     from nas.data.load import load_images
 
-    data = load_images(request.data, resolution=request.proxy_resolution, images=request.images)
+    data = load_images(request.data, resolution=request.proxy_resolution, images=request.images, channels=channels)
     for note in data.notes:
         say(f"{data.name}: {note}")
     return data

@@ -39,6 +39,7 @@ class TrainingOptions:
         metric: Measure of accuracy, "accuracy" or "balanced".
         seed: First seed of the training runs.
         seeds: Number of training runs for each network, each with a seed of its own.
+        channels: Number of channels of the images, as the networks take them.
     """
 
     data: str = "digits"
@@ -49,6 +50,7 @@ class TrainingOptions:
     metric: str = METRIC_NAMES[0]
     seed: int = 0
     seeds: int = 1
+    channels: int = 3
 
     @property
     def every_seed(self) -> range:
@@ -71,7 +73,9 @@ def make_evaluators(training: TrainingOptions, engine: EngineOptions, say: Say) 
     from nas.train.device import find_device
 
     device = find_device(training.train_on)
-    evaluators = TrainEvaluators(training.data, training.images, device, metric=training.metric)
+    evaluators = TrainEvaluators(
+        training.data, training.images, device, metric=training.metric, channels=training.channels
+    )
     data = evaluators.at(training.proxy_resolution, training.seed).data
     for note in data.notes:
         say(f"{data.name}: {note}")

@@ -17,7 +17,7 @@ def augment(
     gives the same images on every device.
 
     Args:
-        batch: Images `(N, 3, H, W)` of any type; uint8 is faster than float.
+        batch: Images `(N, C, H, W)` of any type; uint8 is faster than float.
         flip: Whether images are mirrored left to right, each with probability one half.
         shift: Largest offset in pixels, in each direction.
         generator: Generator of the random numbers.

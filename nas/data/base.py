@@ -16,10 +16,10 @@ _BLOCK = 1024
 
 
 def _check_images(_: object, __: object, value: Tensor) -> None:
-    if value.dtype != torch.uint8 or value.ndim != 4 or value.shape[1] != 3:
+    if value.dtype != torch.uint8 or value.ndim != 4 or not value.shape[1]:
         raise DataError(
-            f"the images are {value.dtype} of shape {tuple(value.shape)}; images must be uint8 of shape (N, 3, H, W)",
-            "convert them to uint8 with three channels before height and width",
+            f"the images are {value.dtype} of shape {tuple(value.shape)}; images must be uint8 of shape (N, C, H, W)",
+            "convert them to uint8 with the channels before height and width",
         )
 
 
@@ -37,7 +37,7 @@ class Images:
     """Hold images and their labels.
 
     Args:
-        images: uint8 images `(N, 3, H, W)`.
+        images: uint8 images `(N, C, H, W)`.
         labels: int64 labels `(N,)`; each is an index into the class names.
         mapped: Whether the images are in a memory-mapped file because they do not fit into the free memory.
 
@@ -80,8 +80,8 @@ class ImageData:
     train: Images
     val: Images
     test: Images | None
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     fingerprint: str
     flip: bool = True
     notes: tuple[str, ...] = ()
@@ -96,9 +96,14 @@ class ImageData:
         """Return the height and width of every image, in pixels."""
         return int(self.train.images.shape[-1])
 
+    @property
+    def channels(self) -> int:
+        """Return the number of channels of every image."""
+        return int(self.train.images.shape[1])
 
-def mean_and_std(images: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Return the mean and the standard deviation of each channel of uint8 images `(N, 3, H, W)`.
+
+def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and the standard deviation of each channel of uint8 images `(N, C, H, W)`.
 
     A pixel of 255 counts as 1.
 
@@ -110,18 +115,16 @@ def mean_and_std(images: Tensor) -> tuple[tuple[float, float, float], tuple[floa
     """
     levels = torch.arange(256, dtype=torch.float64) / 255
     # Counting gray levels is exact, and needs neither a float copy of the images nor, block by block, any copy.
-    counts = sum(
-        (_count_levels(block) for block in torch.split(images, _BLOCK)), torch.zeros(3, 256, dtype=torch.int64)
-    )
+    none = torch.zeros(images.shape[1], 256, dtype=torch.int64)
+    counts = sum((_count_levels(block) for block in torch.split(images, _BLOCK)), none)
     shares = counts.double() / counts.sum(1, keepdim=True)
-    means = [float(share @ levels) for share in shares]
+    means = tuple(float(share @ levels) for share in shares)
     variances = [float(share @ (levels - mean) ** 2) for share, mean in zip(shares, means, strict=True)]
-    stds = [max(variance**0.5, _SMALLEST_STD) for variance in variances]
-    return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
+    return means, tuple(max(variance**0.5, _SMALLEST_STD) for variance in variances)
 
 
 def _count_levels(images: Tensor) -> Tensor:
-    """Count how often each gray level occurs in each channel, `(3, 256)`."""
+    """Count how often each gray level occurs in each channel, `(C, 256)`."""
     return torch.stack([channel.flatten().bincount(minlength=256) for channel in images.unbind(1)]).cpu()
 
 

@@ -1,6 +1,7 @@
 """Detection of the image column and the label column of a table, and reading of the labels."""
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 import attrs
@@ -21,7 +22,7 @@ class Labels:
     """Hold the labels of every split.
 
     Args:
-        codes: Labels by split, int64 `(N,)`; each is an index into `classes`.
+        codes: Labels by split, int64 `(N,)`; each is an index into `classes`. A test split without labels is left out.
         classes: Class names in the order of the indices.
         notes: Sentences for the user about the labels.
     """
@@ -77,15 +78,22 @@ def read_labels(parts: Mapping[str, Any], column: str) -> Labels:
     """
     feature = parts["train"].features[column]
     values = {part: list(table.select_columns([column])[:][column]) for part, table in parts.items()}
-    _check_no_missing(values, column, _is_class("", feature))
-    names = dict(enumerate(feature.names)) if _is_class("", feature) else {}
+    is_class = _is_class("", feature)
+    withheld = "test" in values and all(map(_is_missing(is_class), values["test"]))
+    if withheld:
+        del values["test"]
+    _check_no_missing(values, column, is_class)
+    names = dict(enumerate(feature.names)) if is_class else {}
     known = sorted(set(values["train"]))
     _check_classes(values, known, names)
     code = {value: k for k, value in enumerate(known)}
     codes = {part: torch.tensor([code[value] for value in held]) for part, held in values.items()}
     unused = [name for value, name in names.items() if value not in code]
-    notes = (f"{len(unused)} classes have no images and are ignored: {listed(unused)}",) if unused else ()
-    return Labels(codes, tuple(str(names.get(value, value)) for value in known), notes)
+    notes = (
+        f"{len(unused)} classes have no images and are ignored: {listed(unused)}" if unused else "",
+        "the labels of the split test are withheld: without labels it is ignored" if withheld else "",
+    )
+    return Labels(codes, tuple(str(names.get(value, value)) for value in known), tuple(filter(None, notes)))
 
 
 def describe_balance(codes: Tensor, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -112,15 +120,19 @@ def describe_balance(codes: Tensor, classes: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _check_no_missing(values: Mapping[str, list[Any]], column: str, is_class: bool) -> None:
-    # The `datasets` library stores a withheld class label as -1.
-    absent = (None, -1) if is_class else (None,)
-    missing = sum(value in absent for labels in values.values() for value in labels)
+    missing = sum(map(_is_missing(is_class), chain.from_iterable(values.values())))
     if missing:
         count = sum(map(len, values.values()))
         raise DataError(
             f"{missing:,} of {count:,} images have no label in the column {column!r}; every image needs a label",
             "fill in the labels, or remove these images",
         )
+
+
+def _is_missing(is_class: bool) -> Callable[[Any], bool]:
+    # The `datasets` library stores a withheld class label as -1.
+    absent = (None, -1) if is_class else (None,)
+    return lambda label: label in absent
 
 
 def _check_classes(values: Mapping[str, list[Any]], known: list[Any], names: Mapping[int, str]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -20,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.data.names import printable, text_to_path
 from nas.data.room import MEMORY, Room
 from nas.data.wording import listed
 from nas.errors import DataError
@@ -31,6 +33,8 @@ _BATCH = 1024
 # For images with fewer pixels, threads wait longer for the interpreter's lock than they decode.
 _THREADED_PIXELS = 256 * 256
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
+# Modes that every image is converted to, by their numbers of channels.
+_MODES: Mapping[int, str] = MappingProxyType({1: "L", 3: "RGB"})
 _16_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 # A broken file makes a decoder raise nearly any error. MemoryError is not among them: it says nothing about the file.
@@ -57,7 +61,7 @@ class Picture:
     """Hold one decoded image.
 
     Args:
-        pixels: uint8 pixels `(H, W, 3)`.
+        pixels: uint8 pixels `(H, W, C)`.
         size: Width and height of the stored image, in pixels.
         gray: Whether the stored image was grayscale.
     """
@@ -72,7 +76,7 @@ class Decoded:
     """Hold the decoded images of one split, and figures to report about them.
 
     Args:
-        images: Images that could be decoded, in order, uint8 `(M, 3, R, R)`.
+        images: Images that could be decoded, in order, uint8 `(M, C, R, R)`.
         readable: Whether each requested image could be decoded, bool `(N,)`.
         corrupt: Names of the images that could not be decoded.
         sizes: Number of images of each stored `(width, height)`.
@@ -86,22 +90,25 @@ class Decoded:
     gray: int
 
 
-def decode(cell: _Cell, *, root: Path, resolution: int) -> Picture | None:
+def decode(cell: _Cell, *, root: Path, resolution: int, channels: int = 3) -> Picture | None:
     """Decode one image, apply its EXIF orientation, resize its shorter side to `resolution`, and crop its center.
 
-    Transparent pixels become white, 16-bit gray values are scaled to 8 bits, and a single channel is repeated three
-    times. Images with floating-point pixels are not supported.
+    Transparent pixels become white, and 16-bit gray values are scaled to 8 bits. With 3 channels, a single channel is
+    repeated three times; with 1 channel, colors become gray. For any other number of channels, an image must have as
+    many. Images with floating-point pixels are not supported.
 
     Args:
         cell: Cell of a table: `bytes`, or else a `path`; a relative path starts at `root`.
         root: Folder of the source.
         resolution: Height and width of the result, in pixels.
+        channels: Number of channels of the result.
 
     Returns:
         The decoded image, or None if the cell does not hold an image that can be decoded.
 
     Raises:
-        DataError: The file is missing, its permissions forbid reading it, or the disk fails.
+        DataError: The file is missing, its permissions forbid reading it, the disk fails, or the image has another
+            number of channels.
     """
     from PIL import Image
 
@@ -109,12 +116,21 @@ def decode(cell: _Cell, *, root: Path, resolution: int) -> Picture | None:
     try:
         # The bytes are already in memory, so an OSError here comes from the decoder and not from the disk.
         with Image.open(io.BytesIO(encoded)) as image:
-            return _to_picture(image, resolution)
+            return _to_picture(image, resolution, channels)
     except (*_DECODER_ERRORS, Image.DecompressionBombError):
         return None
 
 
-def decode_all(table: Any, indices: Tensor, *, part: str, root: Path, resolution: int, room: Room = MEMORY) -> Decoded:
+def decode_all(
+    table: Any,
+    indices: Tensor,
+    *,
+    part: str,
+    root: Path,
+    resolution: int,
+    channels: int = 3,
+    room: Room = MEMORY,
+) -> Decoded:
     """Decode rows of a table, on all CPU cores.
 
     Args:
@@ -123,18 +139,19 @@ def decode_all(table: Any, indices: Tensor, *, part: str, root: Path, resolution
         part: Name of the table's split; an image without a file name is named by split and row.
         root: Folder of the source.
         resolution: Height and width of the results, in pixels.
+        channels: Number of channels of the results.
         room: Place that the images are stored in: memory or a file.
 
     Raises:
         DataError: A file cannot be read, or the images do not fit on the disk.
     """
     (column,) = table.column_names
-    images = room.make((len(indices), 3, resolution, resolution))
+    images = room.make((len(indices), channels, resolution, resolution))
     readable = torch.zeros(len(indices), dtype=torch.bool)
     corrupt: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
     gray = 0
-    decode_cell = partial(decode, root=root, resolution=resolution)
+    decode_cell = partial(decode, root=root, resolution=resolution, channels=channels)
     with ThreadPoolExecutor(os.cpu_count()) as pool, warnings.catch_warnings():
         # A decoder's warning is about an image that it can still decode; images that it cannot decode are reported.
         warnings.simplefilter("ignore")
@@ -181,15 +198,23 @@ def check_corrupt(corrupt: tuple[str, ...], tried: int, max_share: float) -> Non
         )
 
 
+def describe_broken(links: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a note for the user about links to images that lead to nothing."""
+    return (f"broken links were skipped, {len(links):,} in all: {listed(links)}",) if links else ()
+
+
 def describe_images(splits: list[Decoded], resolution: int) -> tuple[str, ...]:
     """Return notes for the user about what was done to the images of all splits."""
     corrupt = tuple(name for split in splits for name in split.corrupt)
     sizes = set().union(*(split.sizes for split in splits))
+    channels = splits[0].images.shape[1]
     gray = sum(split.gray for split in splits)
+    colored = sum(len(split.images) for split in splits) - gray
     notes = (
         f"unreadable images were skipped, {len(corrupt):,} in all: {listed(corrupt)}" if corrupt else "",
         _describe_sizes(sizes, resolution),
-        f"grayscale images were repeated to 3 channels, {gray:,} in all" if gray else "",
+        f"grayscale images were repeated to 3 channels, {gray:,} in all" if gray and channels == 3 else "",
+        f"color images were converted to grayscale, {colored:,} in all" if colored and channels == 1 else "",
     )
     return tuple(filter(None, notes))
 
@@ -205,8 +230,8 @@ def _describe_sizes(sizes: set[tuple[int, int]], resolution: int) -> str:
 def _name(cell: _Cell, part: str, row: int, root: Path) -> str:
     """Return a file's path within the source, or else the split and the row number, counted from 0."""
     if cell and cell.get("bytes") is None and cell.get("path"):
-        path = Path(cell["path"])
-        return str(path.relative_to(root) if path.is_relative_to(root) else path)
+        path = text_to_path(cell["path"])
+        return printable(path.relative_to(root) if path.is_relative_to(root) else path)
     return f"{part} row {row}"
 
 
@@ -221,7 +246,7 @@ def _encoded(cell: Mapping[str, Any], root: Path) -> bytes:
     # A path that no file can have, such as one with a null byte, raises a ValueError.
     except (OSError, ValueError, BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        path = cell["path"] if "::" in cell["path"] else str(Path(root, cell["path"]))
+        path = cell["path"] if "::" in cell["path"] else printable(root / text_to_path(cell["path"]))
         raise DataError(
             f"the image file {path!r} cannot be read: {reason}; every image file must be readable",
             "restore the file or its read permission, or remove it from the data",
@@ -230,7 +255,7 @@ def _encoded(cell: Mapping[str, Any], root: Path) -> bytes:
 
 def _read_file(path: str, root: Path) -> bytes:
     if "::" not in path:
-        return Path(root, path).read_bytes()
+        return (root / text_to_path(path)).read_bytes()
     # The `datasets` library writes the path of a file inside an archive with "::".
     from datasets.utils.file_utils import xopen
 
@@ -238,7 +263,7 @@ def _read_file(path: str, root: Path) -> bytes:
         return bytes(archived.read())
 
 
-def _to_picture(image: "Image.Image", resolution: int) -> Picture:
+def _to_picture(image: "Image.Image", resolution: int, channels: int) -> Picture:
     from PIL import Image, ImageOps
 
     size, gray = image.size, image.mode in _GRAY_MODES
@@ -246,13 +271,27 @@ def _to_picture(image: "Image.Image", resolution: int) -> Picture:
     # that follows still averages pixels.
     image.draft(image.mode, (2 * resolution, 2 * resolution))
     ImageOps.exif_transpose(image, in_place=True)
-    upright = _to_rgb(image)
+    upright = _with_channels(image, channels)
     if upright.size != (resolution, resolution):
         upright = ImageOps.fit(upright, (resolution, resolution), method=Image.Resampling.BILINEAR)
-    return Picture(np.array(upright), size, gray)
+    return Picture(np.array(upright).reshape(resolution, resolution, channels), size, gray)
 
 
-def _to_rgb(image: "Image.Image") -> "Image.Image":
+def _with_channels(image: "Image.Image", channels: int) -> "Image.Image":
+    if channels in _MODES:
+        return _opaque(image).convert(_MODES[channels])
+    bands = image.getbands()
+    if len(bands) != channels:
+        raise DataError(
+            f"an image has {len(bands)} channels ({', '.join(bands)}), and the network takes {channels}; images of "
+            "other numbers of channels than 1 and 3 must have exactly that number",
+            f"use a space whose net has channels=1, 3 or {len(bands)}, or images of {channels} channels",
+        )
+    return image
+
+
+def _opaque(image: "Image.Image") -> "Image.Image":
+    """Return an image of 8 bits on a white background."""
     from PIL import Image
 
     if image.mode == "F":
@@ -261,5 +300,5 @@ def _to_rgb(image: "Image.Image") -> "Image.Image":
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     if image.has_transparency_data:
         background = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(background, image.convert("RGBA"))
-    return image.convert("RGB")
+        return Image.alpha_composite(background, image.convert("RGBA"))
+    return image

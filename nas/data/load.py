@@ -6,11 +6,13 @@ import torch
 
 from nas.data.base import ImageData, Images, fingerprint, mean_and_std
 from nas.data.columns import Labels, describe_balance, image_column, label_column, read_labels
-from nas.data.decode import Decoded, check_corrupt, decode_all, describe_images
+from nas.data.decode import Decoded, check_corrupt, decode_all, describe_broken, describe_images
+from nas.data.names import printable
 from nas.data.packages import require
 from nas.data.parts import Slice, plan
 from nas.data.room import MEMORY_SHARE, Room, find_room
-from nas.data.sources import Source, open_source
+from nas.data.source import Source
+from nas.data.sources import open_source
 from nas.data.wording import listed
 from nas.errors import DataError
 
@@ -19,6 +21,7 @@ def load_images(
     source: str,
     *,
     resolution: int,
+    channels: int = 3,
     images: int | None = None,
     max_corrupt_share: float = 0.01,
     test: bool = False,
@@ -37,6 +40,8 @@ def load_images(
             folder with subfolders train, val and test that have one subfolder for each class; a name on the Hugging
             Face hub, `owner/name` or `owner/name:config`.
         resolution: Height and width in pixels to which every image is resized.
+        channels: Number of channels of every image, as the network takes them. With 3, gray images are repeated to 3
+            channels; with 1, color images become gray; any other number must be that of the images.
         images: Number of training images to keep, as a stratified subset. The subset is always the same, and a smaller
             subset is contained in a larger one. The other splits are kept whole. With None, or a number above the
             number of training images, all are kept.
@@ -69,24 +74,26 @@ def load_images(
     with tempfile.TemporaryDirectory(prefix="nas-data-", ignore_cleanup_errors=True) as cache:
         opened = open_source(source, cache, test=test)
         _check_rows(opened, source)
+        check_corrupt(opened.broken, len(opened.broken) + sum(map(len, opened.parts.values())), max_corrupt_share)
         labels = read_labels(opened.parts, label_column(opened.parts["train"].features))
         planned = plan(labels.codes, labels.classes, images)
         slices = {part: chosen for part, chosen in planned.items() if test or part != "test"}
         count = sum(len(chosen.indices) for chosen in slices.values())
-        room = find_room(3 * resolution**2 * count, memory_share)
-        decoded = _decode(opened, slices, resolution, room)
+        room = find_room(channels * resolution**2 * count, memory_share)
+        decoded = _decode(opened, slices, resolution, channels, room)
     _check_readable(list(decoded.values()), max_corrupt_share)
     parts = {part: _images(labels, slices[part], decoded[part], room) for part in slices}
     _check_classes(parts, slices, labels.classes)
     mean, std = mean_and_std(parts["train"].images)
     notes = (
+        *describe_broken(opened.broken),
         *describe_images(list(decoded.values()), resolution),
         *_describe_count(images, len(slices["train"].indices)),
         *describe_balance(parts["train"].labels, labels.classes),
         *_describe_storage(room, parts),
     )
     return ImageData(
-        name=source,
+        name=printable(source),
         classes=labels.classes,
         train=parts["train"],
         val=parts["val"],
@@ -99,7 +106,28 @@ def load_images(
     )
 
 
-def _decode(opened: Source, slices: dict[str, Slice], resolution: int, room: Room) -> dict[str, Decoded]:
+def count_classes(source: str) -> int:
+    """Return the number of classes of a source, without decoding its images.
+
+    Args:
+        source: Source as `load_images` takes it.
+
+    Raises:
+        DataError: The source cannot be read, or breaks a rule about labels.
+        MissingPackageError: A package that reading images needs is not installed.
+
+    Example:
+        >>> count_classes("digits")
+        10
+    """
+    require("PIL", "datasets")
+    with tempfile.TemporaryDirectory(prefix="nas-data-", ignore_cleanup_errors=True) as cache:
+        opened = open_source(source, cache, test=False, images=False)
+        _check_rows(opened, source)
+        return len(read_labels(opened.parts, label_column(opened.parts["train"].features)).classes)
+
+
+def _decode(opened: Source, slices: dict[str, Slice], resolution: int, channels: int, room: Room) -> dict[str, Decoded]:
     from datasets import Image
 
     column = image_column(opened.parts["train"].features)
@@ -114,6 +142,7 @@ def _decode(opened: Source, slices: dict[str, Slice], resolution: int, room: Roo
             part=chosen.origin,
             root=opened.root,
             resolution=resolution,
+            channels=channels,
             room=room,
         )
         for part, chosen in slices.items()

@@ -20,6 +20,7 @@ from nas.objective import Direction
 from nas.optuna_private.identity import name_metrics, study_id
 from nas.optuna_private.storage import backend_of
 from nas.studies.failures import explained
+from nas.studies.names import check_study_name
 from nas.studies.recommendation import read_recommendation
 from nas.studies.records import (
     BASELINE,
@@ -82,6 +83,7 @@ def open_study(
     Raises:
         StudyError: The study was made with other settings, or by another tool.
     """
+    check_study_name(name)
     study = optuna.create_study(
         storage=storage,
         study_name=name,

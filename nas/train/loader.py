@@ -16,7 +16,7 @@ class BatchLoader:
     """Return batches of one split, on the device that trains.
 
     Attributes:
-        images: uint8 `(N, 3, H, W)`, on the device, or in the host's memory if they are memory-mapped or too large.
+        images: uint8 `(N, C, H, W)`, on the device, or in the host's memory if they are memory-mapped or too large.
         labels: int64 `(N,)`, on the device.
         device: Device on which batches are returned.
     """
@@ -29,7 +29,7 @@ class BatchLoader:
         return len(self.labels)
 
     def take(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Return uint8 images `(B, 3, H, W)` and int64 labels `(B,)`, both on the device.
+        """Return uint8 images `(B, C, H, W)` and int64 labels `(B,)`, both on the device.
 
         Args:
             indices: Indices `(B,)` in the host's memory, or a slice.
@@ -60,12 +60,12 @@ def make_loader(images: Images, device: str) -> BatchLoader:
 
 
 def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Generator) -> Tensor:
-    """Return uint8 images `(N, 3, H, W)` that are shifted at random, and mirrored at random if the data allows it.
+    """Return uint8 images `(N, C, H, W)` that are shifted at random, and mirrored at random if the data allows it.
 
     Pixels that a shift uncovers get the mean color of the training images.
 
     Args:
-        images: uint8 `(N, 3, H, W)`.
+        images: uint8 `(N, C, H, W)`.
         data: Data set of the images.
         shift: Largest offset in each direction, as a share of the image's side.
         generator: Generator of the random numbers.

@@ -202,11 +202,11 @@ class TrainingRun:
         return loss.detach()
 
     def _augment(self, images: Tensor, generator: Generator) -> Tensor:
-        """Return uint8 images `(N, 3, H, W)`, augmented; as floats they would take four times the memory."""
+        """Return uint8 images `(N, C, H, W)`, augmented; as floats they would take four times the memory."""
         return augment_batch(images, self.data, self.recipe.shift, generator)
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
-        """Return fp32 logits `(N, classes)` of uint8 images `(N, 3, H, W)`."""
+        """Return fp32 logits `(N, classes)` of uint8 images `(N, C, H, W)`."""
         floats = self.scaling(images.contiguous(memory_format=torch.channels_last))
         with torch.autocast(self._device_kind, self.precision.autocast, enabled=self.precision.autocast is not None):
             logits: Tensor = model(floats)

@@ -3,12 +3,14 @@
 import io
 import os
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
+import huggingface_hub
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -345,9 +347,9 @@ class TestWithoutTestSplit:
         decoded: list[object] = []
         decode = decoding.decode
 
-        def decode_and_count(cell: dict[str, Any], *, root: Path, resolution: int) -> decoding.Picture | None:
+        def decode_and_count(cell: dict[str, Any], **options: Any) -> decoding.Picture | None:
             decoded.append(cell)
-            return decode(cell, root=root, resolution=resolution)
+            return decode(cell, **options)
 
         monkeypatch.setattr(decoding, "decode", decode_and_count)
         data = load(write_table(tmp_path / "t.parquet", [0, 1] * 10), test=False)
@@ -508,7 +510,8 @@ def test_bad_sources_raise_an_error_with_a_remedy(case: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "source", ["", "./nowhere", "~/nowhere", "a/b/c", "photos.zip", "x/train.parquet", "C:\\photos", "tests/nowhere"]
+    "source",
+    ["", "./nowhere", "~/nowhere", "a/b/c", "photos.zip", "x/train.parquet", "C:\\photos", "tests/nowhere", "nowhere"],
 )
 def test_a_source_that_looks_like_a_path_is_not_requested_from_the_hub(
     source: str, monkeypatch: pytest.MonkeyPatch
@@ -539,6 +542,10 @@ def test_a_missing_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch) 
 class TestHub:
     """The answer of the `datasets` library is replaced; only the network access is left out."""
 
+    @pytest.fixture(autouse=True)
+    def _known(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
+
     @staticmethod
     def table(count: int, start: int = 0) -> datasets.Dataset:
         features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
@@ -562,13 +569,22 @@ class TestHub:
         assert data.classes == ("a", "b")
         assert data.notes == ("these splits are ignored: unsupervised",)
 
-    def test_withheld_labels_raise_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        withheld = self.table(4, 50).remove_columns("label").add_column("label", [-1] * 4)
-        labeled = withheld.cast_column("label", datasets.ClassLabel(names=["a", "b"]))
+    @pytest.mark.parametrize("withheld", [3, 4])
+    def test_a_test_split_is_ignored_only_if_all_of_its_labels_are_withheld(
+        self, withheld: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        labels = [-1] * withheld + [0] * (4 - withheld)
+        held_out = self.table(4, 50).remove_columns("label").add_column("label", labels)
+        labeled = held_out.cast_column("label", datasets.ClassLabel(names=["a", "b"]))
         tables = datasets.DatasetDict({"train": self.table(10), "test": labeled})
         monkeypatch.setattr(datasets, "load_dataset", lambda *_: tables)
-        with pytest.raises(DataError, match="4 of 14 images have no label"):
-            load("pets")
+        if withheld < 4:
+            with pytest.raises(DataError, match="3 of 14 images have no label"):
+                load("owner/pets")
+            return
+        data = load("owner/pets")
+        assert data.notes == ("the labels of the split test are withheld: without labels it is ignored",)
+        assert sum(sizes(data)) == 10
 
     def test_a_missing_connection_raises_an_error_with_a_remedy(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -579,6 +595,25 @@ class TestHub:
         with pytest.raises(DataError, match=message) as raised:
             load("owner/pets")
         assert "connection" in raised.value.remedy
+
+    def test_a_hub_that_cannot_be_reached_is_asked_once_and_quietly(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        requests = []
+
+        def fail(*_: Any, **__: Any) -> None:
+            requests.append(1)
+            raise OSError("Name or service not known")
+
+        monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", fail)
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
+        begun = time.monotonic()
+        with pytest.raises(DataError, match="cannot be loaded from the Hugging Face hub"):
+            load("owner/pets")
+        assert time.monotonic() - begun < 5
+        assert requests == [1]
+        assert capfd.readouterr().err == ""
+        assert datasets.config.HF_HUB_OFFLINE is False
 
 
 def test_an_image_inside_an_archive_is_read(tmp_path: Path) -> None:

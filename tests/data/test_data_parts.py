@@ -79,11 +79,11 @@ def test_a_class_with_too_few_training_images_raises_an_error() -> None:
     ("images", "labels"),
     [
         (torch.zeros(2, 3, 4, 4), torch.zeros(2, dtype=torch.int64)),
-        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)),
+        (torch.zeros(2, 0, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)),
         (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64)),
         (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(2)),
     ],
-    ids=["float images", "one channel", "one label too many", "float labels"],
+    ids=["float images", "no channel", "one label too many", "float labels"],
 )
 def test_images_of_another_type_or_shape_raise_an_error(images: Tensor, labels: Tensor) -> None:
     with pytest.raises(DataError, match="must be"):

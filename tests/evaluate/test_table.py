@@ -14,6 +14,8 @@ from typing import Any
 import attrs
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -24,6 +26,7 @@ from nas.arch.code import format_json, format_text
 from nas.arch.spec import Architecture, Stage
 from nas.errors import DataError, EvaluationError, MissingPackageError
 from nas.evaluate.base import Evaluator, HasMetadata, Limited, Timed
+from nas.evaluate.table import file
 from nas.evaluate.table.evaluator import TableEvaluator, read_table
 from nas.evaluate.table.rows import canonical_by_runs
 from nas.space.decode import SearchSpace
@@ -78,6 +81,14 @@ FILES: Mapping[str, Callable[[pd.DataFrame], bytes]] = {
     ".tsv": lambda frame: frame.to_csv(index=False, sep="\t").encode(),
     ".csv.gz": lambda frame: gzip.compress(frame.to_csv(index=False).encode()),
     ".parquet": lambda frame: parquet(frame),
+    # As spreadsheet programs write tables where the decimal mark is a comma, and as pandas and R write row numbers.
+    ".semicolons.csv": lambda frame: frame.to_csv(index=False, sep=";", decimal=",").encode("utf-8-sig"),
+    ".sep.csv": lambda frame: b"sep=;\r\n" + frame.to_csv(index=False, sep=";").encode(),
+    ".tabs.csv": lambda frame: frame.to_csv(index=False, sep="\t", decimal=",").encode(),
+    ".commas.tsv": lambda frame: frame.to_csv(index=False).encode(),
+    ".index.csv": lambda frame: frame.to_csv().encode(),
+    ".numbers.csv": lambda frame: frame.set_axis(range(1, len(frame) + 1)).to_csv().encode().removeprefix(b","),
+    ".trailing.csv": lambda frame: frame.assign(**{"": ""}).to_csv(index=False, sep=";").encode(),
 }
 
 
@@ -249,7 +260,7 @@ MISTAKES: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {},
         ("unknown columns: 'op0', 'op1'", "--ignore-columns 'op0'", "'op*'"),
     ),
-    "a column without a name": (",arch,acc\n0,000100,0.5\n", {}, ("unknown columns: ''",)),
+    "a column without a name": ("arch,,acc\n000100,0,0.5\n", {}, ("unknown columns: ''",)),
     "no accuracy": (
         "arch,top1,acc_std\n000100,0.5,0\n",
         {},
@@ -369,7 +380,7 @@ def test_a_mistake_in_a_parquet_file_is_an_error(tmp_path: Path, case: str) -> N
 @pytest.mark.parametrize(
     ("name", "data", "phrase"),
     [
-        ("mine.csv", b"arch,acc\n\xff\xfe,0.5\n", "the file cannot be read: UnicodeDecodeError"),
+        ("mine.csv", b"arch,acc\n\xff\xfe,0.5\n", "it is not UTF-8 text: line 2 has the byte 0xff"),
         ("mine.csv.gz", b"arch,acc\n000100,0.5\n", "the file cannot be read: BadGzipFile"),
         (
             "mine.csv.gz",
@@ -469,3 +480,52 @@ def test_all_of_nasbench_macro_is_read(macro: Path, tmp_path: Path) -> None:
     assert again.architectures() == evaluator.architectures()
     assert accuracies(again, archs) == (frame["acc_seed2"] / 100).tolist()
     assert json.dumps(dict(again.metadata(archs[0]))) == json.dumps(dict(evaluator.metadata(archs[0])))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: Path(path).symlink_to("/dev/zero")], ids=["pipe", "device"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+def test_devices_and_pipes_are_refused_at_once(make: Callable[[Path], None], suffix: str, tmp_path: Path) -> None:
+    make(tmp_path / f"mine{suffix}")
+    check_error(tmp_path / f"mine{suffix}", {}, ["only regular files are read"])
+
+
+def test_a_small_parquet_file_of_many_gigabytes_is_refused(tmp_path: Path) -> None:
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 10_000, pa.int32()), pa.array(["x" * 1_000_000]))
+    path = tmp_path / "mine.parquet"
+    pq.write_table(pa.table({"arch": text, "acc": [0.5] * 10_000}), path, store_schema=False)
+    assert path.stat().st_size < 1_000_000
+    check_error(path, {}, ["larger than 200,000,000 bytes when it is unpacked"])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_number_of_cells_is_bounded(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file, "MOST_CELLS", 5)
+    path = write(tmp_path, pd.DataFrame({"arch": ["000100"] * 3, "acc": [0.5] * 3}), suffix).rename(
+        tmp_path / f"mine{suffix}"
+    )
+    check_error(path, {}, ["the table has more than 5 cells"])
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "expected"),
+    [
+        ("percent", ["0.4", "0.9"], [0.004, 0.009]),
+        ("percent", ["0.4", "90"], [0.004, 0.9]),
+        ("share", ["0.4", "0.9"], [0.4, 0.9]),
+        ("share", ["0.4", "90"], "acc 90 is no accuracy"),
+        ("auto", ["0.4", "90"], "give --accuracy-unit percent"),
+    ],
+)
+def test_the_unit_of_accuracies_can_be_given(
+    unit: str, values: list[str], expected: list[float] | str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        "arch,acc\n" + "".join(f"{code},{value}\n" for code, value in zip(("000000", "010000"), values, strict=True))
+    )
+    if isinstance(expected, str):
+        check_error(path, {"unit": unit}, [expected])
+        return
+    table = read_table(path, small(), unit=unit)
+    assert [row.accuracy for row in table.rows.values()] == pytest.approx(expected)
+    assert table.describe().get("unit") == (None if unit == "auto" else unit)

@@ -17,6 +17,8 @@ from nas.cli.check.options import CheckOptions, read_options
 from nas.cli.shared.engine import check_engine, engine_options
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
+    OF_DATA,
+    accuracy_unit_option,
     figure_options,
     json_option,
     metric_option,
@@ -50,7 +52,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
     metavar="NAME=AMOUNT",
     help="Target of the planned search, such as flops=400M: networks are drawn from its cost range. May be repeated.",
 )
-@task_options(Group.TARGET)
+@task_options(Group.TARGET, OF_DATA.format("that of the space"))
 @option(
     Group.EVALUATORS,
     "--evaluator",
@@ -76,6 +78,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
     metavar="COLUMN",
     help="Column of the tables that holds the accuracies.",
 )
+@accuracy_unit_option(Group.EVALUATORS)
 @option(
     Group.EVALUATORS,
     "--ignore-columns",

@@ -36,6 +36,7 @@ class CheckOptions:
     truth: str | None
     accuracy: str
     ignore_columns: tuple[str, ...]
+    accuracy_unit: str
     supernet_epochs: int | None
     supernet_dir: Path
     networks: int
@@ -60,6 +61,7 @@ class CheckOptions:
             supernet_dir=self.supernet_dir,
             accuracy=self.accuracy,
             ignore_columns=self.ignore_columns,
+            accuracy_unit=self.accuracy_unit,
         )
 
     def with_settings(self, settings: Mapping[str, int], *, supernet: bool) -> "CheckOptions":

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from nas.api.evaluators import TABLE
+from nas.api.evaluators import TABLE, are_about_data
+from nas.api.target_task import Classes, find_classes
 from nas.cli.check.evaluators import make_evaluators, make_one, usual, usual_truth
 from nas.cli.check.options import CheckOptions
 from nas.cli.shared.options import read_fixes
@@ -57,9 +58,14 @@ def plan_check(options: CheckOptions) -> PlannedCheck:
     """
     from nas.space.files import find_space
 
-    whole = find_space(options.space).for_target(resolution=options.resolution, classes=options.classes)
-    space, seed = whole.fix(read_fixes(options.fixes)), options.training.seed
+    own = find_space(options.space)
+    training = evolve(options.training, channels=own.net["in_channels"])
+    options = evolve(options, training=training)
     texts, truth = options.evaluators or usual(options), options.truth or usual_truth(options)
+    fixes = read_fixes(options.fixes)
+    classes = _classes(own, options) if are_about_data([*texts, truth]) else options.classes
+    whole = own.for_target(resolution=options.resolution, classes=classes)
+    space, seed = whole.fix(fixes), training.seed
     known = make_one(truth, options, whole, seed) if truth.startswith(f"{TABLE}:") else None
     archs = _networks(space, options, known)
     _check_folders(options)
@@ -72,6 +78,34 @@ def plan_check(options: CheckOptions) -> PlannedCheck:
     recorded = {} if known is None else {number: _known_accuracies(known, arch) for number, arch in enumerate(archs)}
     shown = truth if known is None else f"{TABLE}:{Path(truth.partition(':')[2]).name}"
     return PlannedCheck(space, archs, evaluators, shown, recorded, options.study or _study_name(space, options))
+
+
+def _classes(own: "SearchSpace", options: CheckOptions) -> int:
+    """Return the number of classes that costs count, and print it; a check that was begun keeps its number.
+
+    Raises:
+        NasError: The data cannot be read, or the database cannot be opened.
+    """
+    classes = find_classes(options.training.data, options.classes, own.net["classes"], f"space {own.name}", say)
+    study = options.study or _study_name(own.for_target(resolution=options.resolution), options)
+    if options.classes is None and _stored_classes(study, options.storage) == own.net["classes"] != classes.number:
+        classes = Classes(own.net["classes"], f"as in study {study}, which is continued")
+    say(str(classes))
+    return classes.number
+
+
+def _stored_classes(study: str, storage: str) -> int | None:
+    """Return the number of classes of the networks that a check has evaluated, or None if it was not begun."""
+    from nas.arch.code import parse_text
+    from nas.search.job_study import job_study_names
+    from nas.studies.stored import existing_storage
+
+    opened = existing_storage(storage)
+    if opened is None:
+        return None
+    ids = (opened.get_study_id_from_name(name) for name in job_study_names(opened) if name.startswith(f"{study}: "))
+    trials = (trial for each in ids for trial in opened.get_all_trials(each, deepcopy=False))
+    return next((parse_text(trial.user_attrs["arch"]).classes for trial in trials if "arch" in trial.user_attrs), None)
 
 
 def _check_folders(options: CheckOptions) -> None:

@@ -100,7 +100,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     type=click.Choice(["stem", "head"]),
     help="Part whose channels are not scaled; for MnasNet, head. May be repeated.",
 )
-@adapting_options(Group.TARGET)
+@adapting_options(Group.TARGET, "that of ARCH; with --fit and --compare that of the data")
 @option(Group.TARGET, "--device", "devices", multiple=True, metavar="DEVICE", help=DEVICE_HELP)
 @option(
     Group.TARGET,
@@ -231,6 +231,7 @@ def command(context: click.Context, /, **options: Any) -> None:
     given = evolve(given, reference=given.reference or latest_winner(given.storage))
     name, arch = find_architecture(given.reference or "", given.storage)
     arch = arch.adapted(resolution=given.resolution or arch.resolution, classes=given.classes or arch.classes)
+    given = evolve(given, training=evolve(given.training, channels=arch.in_channels))
     if mode == "fit":
         fit.run(name, arch, given)
     elif mode == "compare":

@@ -10,7 +10,7 @@ from nas.api.scaling import Member, make_growth, measure, meet_budget, open_stop
 from nas.api.training import study_name
 from nas.cli.scale.options import ScaleOptions
 from nas.cli.scale.report import member_row
-from nas.cli.scale.training import open_study
+from nas.cli.scale.training import on_classes_of_data, open_study
 from nas.cli.shared.printing import millions, percent, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -37,9 +37,14 @@ def run(name: str, arch: "Architecture", options: ScaleOptions) -> None:
     from nas.scaling.compare import compare, comparison_settings
 
     training = options.training
+
+    def describe(base: "Architecture") -> dict[str, Any]:
+        return comparison_settings(base, training.proxy_resolution, options.keep)
+
+    arch = on_classes_of_data(name, arch, options, "compare", describe)
     with open_stopwatch(arch, options.devices, options.budgets) as watch:
         members = [_base(arch, watch), *_members(arch, options, watch)]
-    described = comparison_settings(arch, training.proxy_resolution, options.keep)
+    described = describe(arch)
     study = options.study or study_name("compare", name, described, training)
     say(f"study {study}: {len(members)} networks, {training.seeds} seeds")
     with open_study(study, described, options) as opened:

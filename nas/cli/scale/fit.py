@@ -11,7 +11,7 @@ from attrs import frozen
 from nas.api.scaling import compare_costs, open_stopwatch
 from nas.api.training import study_name
 from nas.cli.scale.options import ScaleOptions
-from nas.cli.scale.training import open_study
+from nas.cli.scale.training import on_classes_of_data, open_study
 from nas.cli.shared.printing import millions, next_command, number, percent, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ def run(name: str, arch: "Architecture", options: ScaleOptions) -> None:
     Raises:
         NasError: A setting breaks a rule, the images or the study cannot be used, or the device fails.
     """
+    from nas.scaling.fit import fit_settings
+
+    settings = _settings(1.0, options)
+    arch = on_classes_of_data(name, arch, options, "fit", lambda base: fit_settings(base, settings, options.keep))
     # Networks that cannot be made are reported before anything is trained.
     plans = [_plan(name, arch, phi, options) for phi in dict.fromkeys((1.0, *options.at_phi))]
     with open_stopwatch(arch, options.devices) as watch:
@@ -67,10 +71,21 @@ def run(name: str, arch: "Architecture", options: ScaleOptions) -> None:
 
 
 def _plan(name: str, arch: "Architecture", phi: float, options: ScaleOptions) -> _PlannedFit:
-    from nas.scaling.fit import FitSettings, candidates, fit_settings
+    from nas.scaling.fit import candidates, fit_settings
+
+    training, settings = options.training, _settings(phi, options)
+    described = fit_settings(arch, settings, options.keep)
+    # Each phi has a study of its own.
+    given = options.study if phi == 1 or not options.study else f"{options.study}-phi{phi:g}"
+    study = given or study_name("fit", name, described, training)
+    return _PlannedFit(settings, candidates(arch, settings, options.keep), study, described)
+
+
+def _settings(phi: float, options: ScaleOptions) -> "FitSettings":
+    from nas.scaling.fit import FitSettings
 
     training = options.training
-    settings = FitSettings(
+    return FitSettings(
         phi=phi,
         proxy_resolution=training.proxy_resolution,
         tolerance=options.tolerance,
@@ -80,11 +95,6 @@ def _plan(name: str, arch: "Architecture", phi: float, options: ScaleOptions) ->
         seed=training.seed,
         w=options.w,
     )
-    described = fit_settings(arch, settings, options.keep)
-    # Each phi has a study of its own.
-    given = options.study if phi == 1 or not options.study else f"{options.study}-phi{phi:g}"
-    study = given or study_name("fit", name, described, training)
-    return _PlannedFit(settings, candidates(arch, settings, options.keep), study, described)
 
 
 def _fit(plan: _PlannedFit, options: ScaleOptions, tie_costs: "Costs") -> "Fit":

@@ -1,17 +1,51 @@
 """The study of the training runs of `nas scale --fit` and `--compare`, with its progress on standard error."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nas.api import training
+from nas.api.target_task import Classes, find_classes
 from nas.cli.scale.options import ScaleOptions
 from nas.cli.shared.printing import percent, say
 
 if TYPE_CHECKING:
+    from nas.arch.spec import Architecture
     from nas.search.events import Event
     from nas.search.job import Job
     from nas.search.job_study import JobStudy
+
+    Settings = Mapping[str, Any]
+
+
+def on_classes_of_data(
+    name: str, arch: "Architecture", options: ScaleOptions, kind: str, describe: "Callable[[Architecture], Settings]"
+) -> "Architecture":
+    """Return the architecture with as many classes as the data has, and print the number on standard error.
+
+    A study that was begun with the architecture's own number of classes keeps that number.
+
+    Args:
+        name: Name of the architecture.
+        arch: Architecture to scale.
+        options: Options of the command.
+        kind: What the study is for, "fit" or "compare".
+        describe: Function that returns the settings of the study of an architecture.
+
+    Raises:
+        NasError: The data cannot be read, or the database cannot be opened.
+    """
+    from nas.search.job_study import SETTINGS
+    from nas.studies.stored import stored_settings
+
+    classes = find_classes(options.training.data, options.classes, arch.classes, name, say)
+    if options.classes is None and classes.number != arch.classes:
+        settings = describe(arch)
+        study = options.study or training.study_name(kind, name, settings, options.training)
+        if stored_settings(study, SETTINGS, options.storage).get("base") == settings["base"]:
+            classes = Classes(arch.classes, f"as in study {study}, which is continued")
+    say(str(classes))
+    return arch.adapted(resolution=arch.resolution, classes=classes.number)
 
 
 @contextmanager

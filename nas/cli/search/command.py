@@ -16,7 +16,9 @@ from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     ARCH_HELP,
     DEVICE_HELP,
+    OF_DATA,
     Duration,
+    accuracy_unit_option,
     json_option,
     metric_option,
     read_fixes,
@@ -58,7 +60,7 @@ _PRINTING = ("dry_run", "as_json")
     show_default="one made on exactly this device; else candidates are measured",
     help="Latency table that predicts the latency of candidates.",
 )
-@task_options(Group.TARGET)
+@task_options(Group.TARGET, OF_DATA.format("or without images that of the space"))
 @option(
     Group.TARGET,
     "--precision",
@@ -97,6 +99,7 @@ _PRINTING = ("dry_run", "as_json")
     metavar="COLUMN",
     help="Column of the table that holds the accuracies.",
 )
+@accuracy_unit_option(Group.ACCURACY)
 @option(
     Group.ACCURACY,
     "--ignore-columns",

@@ -8,6 +8,7 @@ import attrs
 import click
 
 from nas.api.durations import parse_duration
+from nas.api.evaluators import ACCURACY_UNITS
 from nas.cli.shared.completion import complete_architecture, complete_space
 from nas.cli.shared.groups import Group, option
 from nas.errors import NasError, SpaceError
@@ -154,6 +155,18 @@ def training_options(
     )
 
 
+def accuracy_unit_option(group: Group) -> Callable[[Command], Command]:
+    """Return the decorator that adds the unit of the accuracies in tables."""
+    return option(
+        group,
+        "--accuracy-unit",
+        type=click.Choice(ACCURACY_UNITS),
+        default=ACCURACY_UNITS[0],
+        show_default=True,
+        help="Unit of the accuracies in a table; auto is share if all of them are at most 1, and percent if none is.",
+    )
+
+
 def supernet_options(group: Group) -> Callable[[Command], Command]:
     """Return the decorator that adds the options of the evaluator `supernet`."""
     return all_of(
@@ -200,8 +213,16 @@ space_options = all_of(
 )
 
 
-def task_options(group: Group) -> Callable[[Command], Command]:
-    """Return the decorator that adds the image size and the classes of the target task, else those of the space."""
+OF_DATA = "that of the data; with the embedded digits {}"
+
+
+def task_options(group: Group, classes: str = "that of the space") -> Callable[[Command], Command]:
+    """Return the decorator that adds the image size and the classes of the target task, else those of the space.
+
+    Args:
+        group: Heading on the help page.
+        classes: Description of the default number of classes.
+    """
     return all_of(
         option(
             group,
@@ -216,14 +237,19 @@ def task_options(group: Group) -> Callable[[Command], Command]:
             "--classes",
             type=click.IntRange(2, 10_000_000),
             metavar="N",
-            show_default="that of the space",
+            show_default=classes,
             help="Number of classes of the target task.",
         ),
     )
 
 
-def adapting_options(group: Group = Group.ARCHITECTURE) -> Callable[[Command], Command]:
-    """Return the decorator that adds the image size and the classes of an architecture, else its own."""
+def adapting_options(group: Group = Group.ARCHITECTURE, classes: str = "that of ARCH") -> Callable[[Command], Command]:
+    """Return the decorator that adds the image size and the classes of an architecture, else its own.
+
+    Args:
+        group: Heading on the help page.
+        classes: Description of the default number of classes.
+    """
     return all_of(
         option(
             group,
@@ -238,7 +264,7 @@ def adapting_options(group: Group = Group.ARCHITECTURE) -> Callable[[Command], C
             "--classes",
             type=click.IntRange(1, 10_000_000),
             metavar="N",
-            show_default="that of ARCH",
+            show_default=classes,
             help="Number of classes.",
         ),
     )

@@ -107,7 +107,7 @@ class TrainEvaluator:
         The learning rate falls to 0 in the last epoch, so a run of fewer epochs is another run, not a shorter one.
 
         Raises:
-            NasError: The budget is below one epoch, or the architecture does not take color images.
+            NasError: The budget is below one epoch, or the architecture takes another number of channels.
             EvaluationError: A loss is not finite, or memory ran out; raised when the accuracy is requested.
         """
         if budget < 1:
@@ -305,10 +305,10 @@ class TrainEvaluator:
 
     def _adapted(self, arch: Architecture) -> Architecture:
         """Return the architecture for the images' resolution and classes, with the recipe's batch-norm momentum."""
-        if arch.in_channels != 3:
+        if arch.in_channels != self.data.channels:
             raise NasError(
-                f"the architecture takes {arch.in_channels} channels; images have 3",
-                "use an architecture with channels=3",
+                f"the architecture takes {arch.in_channels} channels, and the images have {self.data.channels}",
+                f"use an architecture with channels={self.data.channels}",
             )
         adapted = arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes)
         return self.recipe.adapt(adapted)

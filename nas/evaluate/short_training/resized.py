@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from nas.data.base import ImageData
 from nas.data.load import load_images
+from nas.data.names import printable
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.train.defaults import METRIC_NAMES
 from nas.train.device import find_device
@@ -21,18 +22,19 @@ RESOLUTIONS_HELD = 3
 
 
 @lru_cache(maxsize=RESOLUTIONS_HELD)
-def cached_images(source: str, resolution: int, images: int | None) -> ImageData:
+def cached_images(source: str, resolution: int, images: int | None, channels: int = 3) -> ImageData:
     """Return images as `load_images` does, and keep those of the last few calls in memory.
 
     Args:
         source: Source of the images, as `load_images` takes it.
         resolution: Height and width in pixels.
         images: Number of training images, or None for all.
+        channels: Number of channels of the images.
 
     Raises:
         DataError: The images cannot be loaded.
     """
-    return load_images(source, resolution=resolution, images=images)
+    return load_images(source, resolution=resolution, images=images, channels=channels)
 
 
 @frozen
@@ -49,6 +51,7 @@ class TrainEvaluators:
         fingerprint: Fingerprint of the images at one resolution, so that a study detects that they have changed; ""
             detects nothing.
         place: Absolute path of the images, for workers with another working directory; "" takes the source.
+        channels: Number of channels of the images, as the networks take them.
     """
 
     source: str
@@ -59,6 +62,7 @@ class TrainEvaluators:
     metric: str = METRIC_NAMES[0]
     fingerprint: str = ""
     place: str = ""
+    channels: int = 3
 
     def at(self, resolution: int, seed: int) -> TrainEvaluator:
         """Return the evaluator of a resolution and a seed; see `Evaluators`.
@@ -68,18 +72,20 @@ class TrainEvaluators:
         """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        data = cached_images(self.place or self.source, resolution, self.images)
+        data = cached_images(self.place or self.source, resolution, self.images, self.channels)
         return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe, metric=self.metric)
 
     def describe(self) -> Mapping[str, Any]:
         """Return what the accuracies depend on except resolution and seed; see `Evaluators`."""
         return {
             "evaluator": "train",
-            "data": self.source,
+            "data": printable(self.source),
             "images": self.images,
             "fingerprint": self.fingerprint,
             "recipe": attrs.asdict(self.recipe),
             "precision": resolve_precision(self.device, self.recipe.precision),
             # Studies that are older than the option have no metric among their settings, and used the default.
             **({} if self.metric == METRIC_NAMES[0] else {"metric": self.metric}),
+            # Studies that are older than networks of other numbers of channels have no number among their settings.
+            **({} if self.channels == 3 else {"channels": self.channels}),
         }

@@ -96,9 +96,11 @@ class SupernetEvaluator:
                 f"{self.data.name} has {len(self.data.train)} training image; batch normalization needs at least two",
                 "add images",
             )
-        if (channels := common_settings(self.space).in_channels) != 3:
+        if (channels := common_settings(self.space).in_channels) != self.data.channels:
             raise NasError(
-                f"networks of space {self.space.name} take {channels} channels; images have 3", "use channels=3"
+                f"networks of space {self.space.name} take {channels} channels, and the images have "
+                f"{self.data.channels}",
+                f"use a space with channels={self.data.channels}",
             )
 
     def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:

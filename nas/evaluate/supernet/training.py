@@ -120,7 +120,7 @@ class SupernetTrainingRun:
 
         Args:
             paths: Choice indices of the networks.
-            images: Normalized images `(B, 3, H, W)`.
+            images: Normalized images `(B, C, H, W)`.
             labels: Labels `(B,)`.
         """
         target, smoothing = labels, self.recipe.training.label_smoothing

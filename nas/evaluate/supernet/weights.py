@@ -53,7 +53,7 @@ class SharedWeights:
 
         Args:
             indices: Choice indices of the network.
-            images: Normalized images `(N, 3, H, W)`.
+            images: Normalized images `(N, C, H, W)`.
         """
         structure = self._structure(tuple(indices))
         weights = {name: cut(self.tensors[key], shape) for name, (key, shape) in structure.slices.items()}
@@ -163,7 +163,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         model: Model without dropout.
-        batches: Normalized images `(N, 3, H, W)`.
+        batches: Normalized images `(N, C, H, W)`.
     """
     for norm in batch_norms(model):
         norm.reset_running_stats()

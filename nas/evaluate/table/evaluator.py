@@ -21,7 +21,7 @@ from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.errors import DataError, EvaluationError
 from nas.evaluate.table.columns import find_columns
-from nas.evaluate.table.file import errors_with_name, find_divisor, read_file, read_numbers
+from nas.evaluate.table.file import AUTO, errors_with_name, find_divisor, read_file, read_numbers
 from nas.evaluate.table.rows import read_architectures
 from nas.space.decode import SearchSpace
 
@@ -48,6 +48,7 @@ class TableEvaluator:
         sha256: First digits of the file's SHA-256.
         column: Name of the column with the accuracy that a search uses.
         rows: Accuracies by architecture in canonical form, in the order of the file.
+        unit: Unit of the accuracies that the user gave, "percent" or "share"; "auto" if it was found from the values.
 
     Example:
         >>> import tempfile
@@ -70,6 +71,7 @@ class TableEvaluator:
     sha256: str
     column: str
     rows: Mapping[Architecture, TableRow]
+    unit: str = AUTO
 
     def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:  # noqa: ARG002 -- there are no epochs
         """Yield the accuracy of the table.
@@ -102,15 +104,19 @@ class TableEvaluator:
             "sha256": self.sha256,
             "column": self.column,
             "architectures": len(self.rows),
+            # Studies that are older than the option have no unit among their settings.
+            **({"unit": self.unit} if self.unit != AUTO else {}),
             "environment": {"pandas": pd.__version__},
         }
 
 
-def read_table(path: str | Path, space: SearchSpace, column: str = "", ignore: Sequence[str] = ()) -> TableEvaluator:
+def read_table(
+    path: str | Path, space: SearchSpace, column: str = "", ignore: Sequence[str] = (), unit: str = AUTO
+) -> TableEvaluator:
     """Read a table of accuracies.
 
-    Several rows of one network must have the same accuracies, and become one. Accuracies are percentages if all of them
-    are above 1.
+    Several rows of one network must have the same accuracies, and become one. Fields of a text are separated by commas,
+    semicolons or tabs, as the header shows.
 
     Args:
         path: Path of a file that ends in .csv, .csv.gz, .tsv or .parquet.
@@ -118,6 +124,7 @@ def read_table(path: str | Path, space: SearchSpace, column: str = "", ignore: S
         column: Name of the column with the accuracy that a search uses. "" means the column without a seed, or else the
             column of the lowest seed.
         ignore: Glob patterns of columns to ignore.
+        unit: "percent" or "share"; "auto" takes shares if all accuracies are at most 1, and percentages if none is.
 
     Raises:
         DataError: The file cannot be read or breaks a rule; the message names row, column and value.
@@ -128,12 +135,12 @@ def read_table(path: str | Path, space: SearchSpace, column: str = "", ignore: S
         frame, sha256 = read_file(path)
         columns = find_columns(list(frame.columns), space, column, ignore)
         figures = frame[columns.accuracies].apply(read_numbers)
-        divisor = find_divisor(figures)
+        divisor = find_divisor(figures, unit)
         first_rows = _first_rows(figures, read_architectures(frame, columns, space))
     accuracies = (figures[columns.accuracy] / divisor).tolist()
     seeds = (figures[list(columns.seeds)] / divisor).to_numpy().tolist()
     rows = {arch: TableRow(accuracies[row], tuple(seeds[row])) for arch, row in first_rows.items()}
-    return TableEvaluator(path.name, sha256[:12], columns.accuracy, rows)
+    return TableEvaluator(path.name, sha256[:12], columns.accuracy, rows, unit)
 
 
 def _first_rows(figures: pd.DataFrame, archs: Sequence[Architecture]) -> dict[Architecture, int]:

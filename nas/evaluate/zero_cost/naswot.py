@@ -70,21 +70,22 @@ class Naswot:
 
     @cached_property
     def batch(self) -> Tensor:
-        """Return the normalized images `(N, 3, H, W)`, on the device."""
+        """Return the normalized images `(N, C, H, W)`, on the device."""
         images = self.data.train.images
         order = torch.randperm(len(images), generator=Generator().manual_seed(self.seed))
         chosen = images[_first_distinct(images, order.tolist(), self.images)].to(self.device)
         return normalize(chosen, self.data.mean, self.data.std).contiguous(memory_format=torch.channels_last)
 
     def check(self, arch: Architecture) -> None:
-        """Check that the architecture takes color images; see `ImageScorer`.
+        """Check that the architecture takes as many channels as the images have; see `ImageScorer`.
 
         Raises:
             NasError: It does not.
         """
-        if arch.in_channels != 3:
+        if arch.in_channels != self.data.channels:
             raise NasError(
-                f"the architecture takes {arch.in_channels} channels; images have 3", "use a space with channels=3"
+                f"the architecture takes {arch.in_channels} channels, and the images have {self.data.channels}",
+                f"use a space with channels={self.data.channels}",
             )
 
     def scores(self, arch: Architecture) -> Mapping[str, float]:
