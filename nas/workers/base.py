@@ -11,8 +11,9 @@ from typing import Any, Protocol, Self
 from attrs import define, evolve, field, frozen
 
 from nas.arch.spec import Architecture
-from nas.errors import EvaluationError, NasError
+from nas.errors import EvaluationError, EvaluationLostError, NasError, describe_error
 from nas.evaluate.base import Evaluator, Evaluators, HasMetadata, Sendable
+from nas.workers.interrupts import may_be_interrupted
 
 PATIENCE_S = 30.0
 Key = tuple[str, int]
@@ -50,7 +51,7 @@ class Outcome:
         reason: Reason of the failure; "" where there is none.
         metadata: Further results that the evaluator adds to the accuracies.
         ended: Whether this is the last outcome of the call.
-        lost: Whether there is no result because the worker died; another worker may succeed.
+        lost: Whether there is no result because the process that evaluated was ended; another one may succeed.
     """
 
     accuracies: tuple[float, ...]
@@ -131,13 +132,19 @@ def outcomes(call: Call) -> Generator[Outcome, None, None]:
         elif isinstance(evaluator, HasMetadata):
             outcome = evolve(outcome, metadata=dict(evaluator.metadata(call.arch)))
     except EvaluationError as error:
+        outcome = evolve(outcome, lost=isinstance(error, EvaluationLostError))
         reason = str(error)
     # Any other error of this package concerns all networks, so it ends the search.
     except NasError:
         raise
     except Exception as error:
         # An error of one network must not end a search: the next network may succeed.
-        reason = f"{type(error).__name__}: {error}"
+        reason = describe_error(error)
+    except (SystemExit, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) and may_be_interrupted():
+            raise
+        # The code that evaluates raised it itself, which must not end the search either.
+        reason = f"the evaluation ended the process ({describe_error(error)})"
     yield evolve(outcome, seconds=time.monotonic() - start, reason=reason, ended=True)
 
 

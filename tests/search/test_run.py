@@ -241,15 +241,34 @@ def test_an_architecture_that_breaks_the_evaluator_counts_with_its_reason_and_th
 
 
 def test_what_is_no_error_of_an_architecture_ends_the_search_and_does_not_count(url: str) -> None:
-    def leaves(_arch: Architecture) -> bool:
-        raise SystemExit(3)
+    class Leaving(BaseException):
+        pass
 
-    with pytest.raises(SystemExit):
+    def leaves(_arch: Architecture) -> bool:
+        raise Leaving
+
+    with pytest.raises(Leaving):
         go(asked(), url, evaluator=FakeEvaluator(leaves))
     view = go(asked(), url)
     assert [r.state for r in view.records].count("killed") == 1
     assert view.counted == 8
     assert outcome(view) == outcome(go(asked()))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(SystemExit(3), "SystemExit: 3"), (KeyboardInterrupt(), "KeyboardInterrupt")]
+)
+def test_an_evaluation_that_leaves_the_process_is_a_failed_trial(error: BaseException, words: str) -> None:
+    def leaves(arch: Architecture) -> bool:
+        if level(arch) < 0.25:
+            raise error
+        return False
+
+    view = go(asked(trials=16), evaluator=FakeEvaluator(leaves))
+    failed = [r for r in view.records if r.state == "failed"]
+    assert 0 < len(failed) < 16
+    assert view.counted == 16
+    assert {r.reason for r in failed} == {f"the evaluation ended the process ({words})"}
 
 
 def test_failures_count_and_are_shown_with_their_reason() -> None:
