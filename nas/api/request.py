@@ -122,6 +122,7 @@ class SearchRequest:
         checkpoint_dir: Folder for the checkpoints of long training runs.
         timeout_s: Duration in seconds after which no trial begins; None is no limit.
         patience: Number of trials in a row without improvement that end the search; None is no limit.
+        trial_timeout_s: Longest duration of one evaluation in seconds, after which its trial fails; None is no limit.
         given: Names of the options that the user gave. An option that the evaluator or the engine does not use is an
             error if it was given.
 
@@ -170,6 +171,7 @@ class SearchRequest:
     checkpoint_dir: Path = field(default=Path("nas-checkpoints"), converter=Path)
     timeout_s: float | None = None
     patience: int | None = _whole(None, 1)
+    trial_timeout_s: float | None = None
     given: frozenset[str] = frozenset()
 
     @property

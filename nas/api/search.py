@@ -77,6 +77,7 @@ def search(
     confirm: int | None = None,
     timeout: str | float | None = None,
     patience: int | None = None,
+    trial_timeout: str | float | None = None,
     screen: int | None = None,
     accuracy: str | None = None,
     ignore_columns: Words = (),
@@ -135,6 +136,8 @@ def search(
         confirm: Number of the best networks that are re-trained with two more seeds in the end; 3 by default.
         timeout: Duration after which no trial begins: a text such as "2h", or seconds.
         patience: Number of trials in a row without improvement after which the search ends.
+        trial_timeout: Longest duration of one evaluation: a text such as "2h", or seconds. A longer one is stopped, and
+            its trial fails. It is then done in another process, even with a single worker.
         screen: Number of random networks that the evaluator before a "+" screens; 100 by default.
         accuracy: Column of accuracies in a table; by default "accuracy" or "acc", else the one of the lowest seed.
         ignore_columns: Patterns of columns of a table that are ignored, for example "op*".
@@ -204,6 +207,7 @@ def search(
         workers=workers,
         timeout_s=None if timeout is None else parse_duration(timeout),
         patience=patience,
+        trial_timeout_s=None if trial_timeout is None else parse_duration(trial_timeout),
         given=frozenset({*given, *({"data"} if str(data) != "digits" else ())}),
         **given,
     )
@@ -302,7 +306,13 @@ def run_search(planned: PlannedSearch, *, listen: Listener = _ignore) -> "StudyV
 
     request = planned.request
     engine = partial(
-        make_engine, request.engine, request.workers, request.address, request.trial_cpus, request.trial_gpus
+        make_engine,
+        request.engine,
+        request.workers,
+        request.address,
+        request.trial_cpus,
+        request.trial_gpus,
+        limit_s=request.trial_timeout_s,
     )
     cores = cores_per_worker(request.engine, request.workers)
     return run(planned.plan, storage=request.storage, listen=listen, engine=engine, cores=cores)
@@ -340,6 +350,7 @@ def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: E
         threads=request.threads,
         timeout_s=request.timeout_s,
         patience=request.patience,
+        trial_timeout_s=request.trial_timeout_s,
     )
     check(space, settings)
     cheap, costly = halves(request.evaluator_text)

@@ -110,7 +110,7 @@ def run(
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
         choice = find_threads(planned, study, cores)
         threads = None if choice is None else choice.threads
-        engine = engine or partial(make_workers, planned.settings.workers)
+        engine = engine or partial(make_workers, planned.settings.workers, limit_s=planned.settings.trial_timeout_s)
         # Workers that cannot evaluate report so here, before anything is done.
         with limited_threads(threads), open_session(workers or engine(threads)) as session:
             is_training = choice is not None and isinstance(planned.evaluator, StepTimed)
@@ -130,7 +130,7 @@ class _Run:
         self.interrupts = session.interrupts
         self.shared = SharedStudy.of(study, session, lambda message: self._tell("waiting", message=message))
         self.recorder = TrialRecorder(planned)
-        self.local = LocalEvaluation(planned, session.interrupts)
+        self.local = LocalEvaluation(planned, session)
         self.screened: Screened | None = None
         self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
 

@@ -3,6 +3,7 @@
 `nas.workers.processes` evaluates in several processes of this machine, `nas.workers.ray_workers` on a Ray cluster.
 """
 
+import math
 import time
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -222,6 +223,37 @@ class Single:
     def describe(self) -> Mapping[str, Any]:
         """See `Evaluators`."""
         return self.evaluator.describe()
+
+
+@define(eq=False)
+class Deadline:
+    """Limits the duration of one evaluation, without the time in which it was paused.
+
+    Attributes:
+        limit_s: Longest duration in seconds; None sets no limit.
+    """
+
+    limit_s: float | None
+    _begun: float | None = field(default=None, init=False)
+
+    def begin(self) -> None:
+        """Note that the evaluation begins now, unless it has begun before."""
+        self._begun = time.monotonic() if self._begun is None else self._begun
+
+    def extend(self, seconds: float) -> None:
+        """Allow so many further seconds, in which the evaluation was paused."""
+        self._begun = None if self._begun is None else self._begun + seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """Return the seconds that are left, infinite without a limit or before the evaluation has begun."""
+        if self.limit_s is None or self._begun is None:
+            return math.inf
+        return self._begun + self.limit_s - time.monotonic()
+
+    def outcome(self) -> Outcome:
+        """Return the outcome of an evaluation that takes longer."""
+        return Outcome((), self.limit_s or 0.0, reason=f"the evaluation took longer than {self.limit_s:g} s")
 
 
 def steps_of(call: Call) -> Generator[Outcome, None, None]:
