@@ -19,6 +19,7 @@ from nas.optuna_private.identity import storage_of
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.optuna_catalog import make_pruner
 from nas.search.events import Event, Listener
+from nas.search.failures import check_any_succeeded, check_script, start_failed_again
 from nas.search.final_selection import select_final, store_expected
 from nas.search.local_evaluation import LocalEvaluation
 from nas.search.plan import Plan, find_pool, plan
@@ -107,6 +108,8 @@ def run(
     opened = open_storage(storage)
     with explained(storage):
         study = open_study(opened, planned.study_name, directions(planned.settings.objective), planned.described)
+        start_failed_again(study, planned.settings.trials, listen)
+        check_script(study, planned.evaluator)
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
         choice = find_threads(planned, study, cores)
         threads = None if choice is None else choice.threads
@@ -248,6 +251,7 @@ class _Run:
             message = "other processes work on the study; the last one to finish re-trains the best trials"
             self._tell("waiting", message=message)
             return
+        check_any_succeeded(self._view())
         self._confirm()
         tell = partial(self._tell, "verifying", None)
         verify(self.study, self._view(), self.settings.targets, tell, self._undisturbed)

@@ -25,8 +25,8 @@ SAME = "install the same versions of hwnas, its extras and what the evaluator ne
 class _Task:
     """Holds a call that is being evaluated."""
 
-    # Of outcomes, after a None when the evaluation begins. A call by epoch adds None after each outcome, and continues
-    # once that None is read.
+    # Of outcomes; a call by epoch adds None after each, and continues once that None is read. With a time limit, the
+    # first object is a None, and the evaluation begins once it is read.
     stream: Any
     deadline: Deadline
     waits: bool = False  # whether the task waits for an answer
@@ -107,8 +107,9 @@ class RayWorkers:
     def start(self, key: Key, call: Call) -> None:
         """See `Workers`."""
         fields = (call.arch, call.resolution, call.seed, call.epochs, call.by_epoch)
+        limited = self.limit_s is not None
         # Ray resolves a plain reference before the task starts, one inside a list is fetched by the task itself.
-        stream = self._remote.remote([self._send(call.evaluators)], fields, self._need.threads)
+        stream = self._remote.remote([self._send(call.evaluators)], fields, self._need.threads, limited)
         self._tasks[key] = _Task(stream, Deadline(self.limit_s))
 
     def poll(self, seconds: float = PATIENCE_S) -> list[tuple[Key, Outcome]]:
@@ -240,7 +241,9 @@ def _absent(error: BaseException) -> NasError:
     return NasError(f"a machine of the Ray cluster cannot evaluate: {first_line(error)}", SAME)
 
 
-def _evaluate(refs: Sequence[Any], fields: tuple[Any, ...], threads: int) -> Iterator[Outcome | NasError | None]:
+def _evaluate(
+    refs: Sequence[Any], fields: tuple[Any, ...], threads: int, limited: bool
+) -> Iterator[Outcome | NasError | None]:
     """Evaluate a call; this is the code of a task."""
     set_threads(threads)
     try:
@@ -253,7 +256,8 @@ def _evaluate(refs: Sequence[Any], fields: tuple[Any, ...], threads: int) -> Ite
         yield _absent(error)
         return
     set_threads(threads)  # unpickling the evaluators may have loaded further libraries
-    yield None
+    if limited:
+        yield None
     with closing(steps_of(Call(evaluators, *fields))) as steps:
         try:
             for step in steps:
