@@ -192,9 +192,10 @@ class SearchRequest:
             metric=self.metric,
             train_on=self.train_on,
             images=self.images,
-            checkpoint_dir=self.checkpoint_dir,
+            # By their whole paths: an evaluated function may change the working directory.
+            checkpoint_dir=self.checkpoint_dir.absolute(),
             supernet_epochs=self.supernet_epochs,
-            supernet_dir=self.supernet_dir,
+            supernet_dir=self.supernet_dir.absolute(),
             accuracy=self.accuracy,
             ignore_columns=self.ignore_columns,
         )

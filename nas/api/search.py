@@ -103,7 +103,9 @@ def search(
         trials: Number of architectures to evaluate in the whole study.
         evaluator: "train", "supernet", "table:FILE", "python:MODULE:FUNCTION" or "zero-cost:NAME"; a cheap evaluator
             and a "+" before it screen the cost range, for example "zero-cost:combined+train". A function takes an
-            `nas.Architecture` and returns an accuracy from 0 to 1, or a pair of that and a dictionary to store.
+            `nas.Architecture` and returns an accuracy from 0 to 1, or a pair of that and a dictionary to store. A
+            function that is named in a text is called in another process, which it may end without harm to the search;
+            a function object is called in this process unless `workers` or `trial_timeout` is given.
         epochs: Number of epochs for each training run; 3 by default.
         proxy_resolution: Height and width of the images in a training run in pixels; 32 by default.
         images: Number of training images; all by default.
@@ -151,7 +153,7 @@ def search(
 
     Raises:
         TargetError: A target cannot be read, or no architecture of the space meets it.
-        StudyError: The study was made with other settings, or the database cannot be opened.
+        StudyError: The study was made with other settings, the database cannot be opened, or every trial failed.
         DataError: The images or the table cannot be used.
         MissingPackageError: The evaluator or the device needs a package that is not installed.
         NasError: Another argument cannot be used; the message says which and what to write instead.

@@ -53,9 +53,11 @@ def check_script(study: optuna.Study, evaluator: Evaluator) -> None:
     Raises:
         StudyError: They come from another script.
     """
-    script = _script(evaluator.describe().get("environment", {}))
+    script = _script(evaluator.describe().get("environment"))
+    if not script:
+        return
     known = next(filter(None, (_script(t.user_attrs.get("environment")) for t in study.get_trials(deepcopy=False))), "")
-    if script and known and script != known:
+    if known and script != known:
         raise StudyError(
             f"the function of study {study.study_name} is defined in {known}, not in {script}",
             "choose another name for the study, or define the function in a module that both scripts import",

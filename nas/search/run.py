@@ -185,7 +185,7 @@ class _Run:
             self._tell("waiting", message=APART)
         self.progress.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
         if self.progress.records:
-            processes = {reservation.process for reservation in self.shared.reservations.open()}
+            processes = {reservation.process for reservation in self.shared.reservations.open()} - {""}
             cut = len(self.shared.heartbeat.dead(processes))
             self._tell("resumed", message=f"{cut} of its processes had been ended" if cut else "")
         if threads:

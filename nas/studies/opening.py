@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.errors import StudyError
@@ -50,13 +51,22 @@ def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
         if file is not None:
             _check_exists(url, file, create=create)
         # The constructor of Optuna creates its tables, which other processes may be creating as well.
-        storage = retry_creation(lambda: BulkStorage(url))
+        storage = retry_creation(lambda: BulkStorage(_absolute(url, file)))
         if file is not None:
             _check_integrity(storage)
     except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
         raise refusal(error, url, "cannot be opened", f"give an Optuna URL like {DEFAULT_STORAGE}") from None
     _LOG.debug("Opened storage %s.", mask(url))
     return storage
+
+
+def _absolute(url: str, file: Path | None) -> str:
+    """Return the URL of a SQLite file by its whole path: an evaluated function may change the working directory."""
+    if file is None or file.is_absolute() or "?" in str(Path.cwd()):  # a ? would end the path in a URL
+        return url
+    known = make_url(url)
+    prefix = "file:" if str(known.database).startswith("file:") else ""
+    return known.set(database=f"{prefix}{file.absolute()}").render_as_string(hide_password=False)
 
 
 def _check_exists(url: str, file: Path, *, create: bool) -> None:
