@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import IO, Any
+from typing import Any, TextIO
 
 import click
 
@@ -63,17 +63,16 @@ def json_alone(context: click.Context) -> Iterator[None]:
 
 
 @contextmanager
-def _kept_output(usual: IO[str] | None) -> Iterator[IO[str]]:
+def _kept_output(usual: TextIO | None) -> Iterator[TextIO]:
     """Return standard output under another descriptor, while its usual descriptor leads to standard error."""
     try:
         kept = os.dup(_STDOUT)
     except OSError:  # it is closed, and must not become the descriptor of the next file that is opened
         kept = os.open(os.devnull, os.O_WRONLY)
-    if usual is None or _descriptor(usual) == _STDOUT:
-        encoding, errors = (None, None) if usual is None else (usual.encoding, usual.errors)
+    own = usual
+    if own is None or _descriptor(own) == _STDOUT:  # otherwise a test has replaced it
+        encoding, errors = (None, None) if own is None else (own.encoding, own.errors)
         own = os.fdopen(os.dup(kept), "w", encoding=encoding, errors=errors)
-    else:  # a test has replaced it
-        own = usual
     try:
         with suppress(OSError):  # standard error may be closed too
             os.dup2(_STDERR, _STDOUT)
@@ -86,7 +85,7 @@ def _kept_output(usual: IO[str] | None) -> Iterator[IO[str]]:
             own.close()
 
 
-def _descriptor(stream: IO[str]) -> int:
+def _descriptor(stream: TextIO) -> int:
     with suppress(OSError, ValueError):
         return stream.fileno()
     return -1
