@@ -173,7 +173,7 @@ def _start(folder: str) -> _Child:
     ours, its = Pipe()
     with its, interrupts_blocked():
         process = subprocess.Popen(  # noqa: S603 -- this interpreter
-            [sys.executable, "-c", _START, json.dumps([folder, *sys.path]), str(its.fileno()), str(os.getpid())],
+            [sys.executable, "-c", _START, json.dumps(list(map(str, sys.path))), str(its.fileno()), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             pass_fds=[its.fileno()],
             cwd=folder if Path(folder).is_dir() else None,
@@ -220,6 +220,8 @@ class _Server:
 
     def run(self) -> None:
         """Import the function that the first message names, then evaluate the architectures of all others."""
+        # Only now: a file of the folder that has the name of a module of `nas` or Python must not take its place.
+        sys.path.insert(0, self.folder)
         try:
             evaluator = find_function(self.connection.recv())
         except NasError as error:

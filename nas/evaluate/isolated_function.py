@@ -1,7 +1,9 @@
 """An evaluator that calls a function of the user in a process of its own."""
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -69,6 +71,8 @@ def load_function(name: str) -> Evaluator:
     module, _ = split_name(name)
     # The functions of a running script exist only in its process. Windows lets no process inherit a single connection.
     if module == MAIN or os.name != "posix":
+        if (folder := str(Path.cwd())) not in sys.path:
+            sys.path.insert(0, folder)
         return find_function(name)
     process = FunctionProcess(name)
     return IsolatedEvaluator(process, process.load())

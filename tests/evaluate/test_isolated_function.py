@@ -161,6 +161,15 @@ def test_a_module_that_ends_the_process_is_one_error(
     assert caught.value.remedy
 
 
+def test_files_beside_the_module_take_no_place_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nas", "attrs", "shutil"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('the wrong file')\n")
+    (tmp_path / "beside.py").write_text("half = 0.5\n")
+    (tmp_path / "own_one.py").write_text("import nas, beside\ndef accuracy(arch):\n    return beside.half\n")
+    monkeypatch.chdir(tmp_path)
+    assert last(load_function("own_one:accuracy")).accuracies == (0.5,)
+
+
 def test_an_interrupt_ends_what_the_function_does_and_has_started(folder: Path) -> None:
     (folder / "begun.txt").unlink(missing_ok=True)
 
