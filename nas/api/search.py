@@ -6,7 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nas.api.durations import parse_duration
 from nas.api.engines import cores_per_worker, make_engine
@@ -218,14 +218,18 @@ def search(
 
 def _search(request: SearchRequest, *, progress: bool) -> "Study":
     from nas.api.study import Study
+    from nas.studies.opening import absolute_url
 
+    storage = request.storage
+    # A function that is called in this process may change the working directory.
+    request = evolve(request, storage=absolute_url(storage))
     if progress:
         from nas.api.progress import SearchProgress
 
         with SearchProgress() as bar, plan_search(request, say=bar.say, on_batch=bar.on_batch) as planned:
-            return Study(run_search(planned, listen=bar.listen), request.storage)
+            return Study(run_search(planned, listen=bar.listen), storage)
     with plan_search(request) as planned:
-        return Study(run_search(planned), request.storage)
+        return Study(run_search(planned), storage)
 
 
 def _words(given: Words) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
         if file is not None:
             _check_exists(url, file, create=create)
         # The constructor of Optuna creates its tables, which other processes may be creating as well.
-        storage = retry_creation(lambda: BulkStorage(_absolute(url, file)))
+        storage = retry_creation(lambda: BulkStorage(url))
         if file is not None:
             _check_integrity(storage)
     except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
@@ -60,8 +60,9 @@ def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
     return storage
 
 
-def _absolute(url: str, file: Path | None) -> str:
-    """Return the URL of a SQLite file by its whole path: an evaluated function may change the working directory."""
+def absolute_url(url: str) -> str:
+    """Return the URL of a SQLite file by its whole path, and the URL of any other storage as it is."""
+    file = database_file(url)
     if file is None or file.is_absolute() or "?" in str(Path.cwd()):  # a ? would end the path in a URL
         return url
     known = make_url(url)
