@@ -7,6 +7,7 @@ NasError                  base class of all errors that this package raises
 ├── TargetError           a target cannot be read, or no architecture can meet it
 ├── DataError             images, labels or a table of accuracies cannot be used
 ├── EvaluationError       one architecture could not be evaluated; the search continues
+│   └── EvaluationLostError   the process that evaluated was ended from outside; another attempt may succeed
 ├── DeviceError           a device is missing, rejects a request, or is not the expected one; nothing was measured
 │   └── DeviceLostError   the connection to a device, or the process on it, ended; the device may become available again
 ├── StudyError            a study cannot be opened, or was made with something else
@@ -59,6 +60,13 @@ class EvaluationError(NasError):
     """Report that one architecture could not be evaluated; the search continues without it."""
 
 
+class EvaluationLostError(EvaluationError):
+    """Report that the process that evaluated an architecture was ended from outside.
+
+    Another attempt may succeed, so the trial may be started again.
+    """
+
+
 class DeviceError(NasError):
     """Report that a device is missing, rejects a request, or is not the expected one; nothing was measured."""
 
@@ -76,3 +84,21 @@ class StudyError(NasError):
 
 class MissingPackageError(NasError):
     """Report that an optional package is needed but not installed."""
+
+
+MOST_CHARACTERS = 2_000
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the type and the text of an error that other code raised, as text that can be stored and sent.
+
+    >>> describe_error(ValueError("the width is 3"))
+    'ValueError: the width is 3'
+    """
+    try:
+        # The method of `str`, because the text may be of a class of its own.
+        text = str.encode(str(error), "utf-8", "backslashreplace").decode()
+    except BaseException:
+        text = "its text cannot be read"
+    shown = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} …"
+    return f"{type(error).__name__}: {shown}" if shown else type(error).__name__

@@ -33,6 +33,8 @@ class EngineOptions:
         threads: Number of threads of each training run on the CPU, in processes of this machine; None chooses it by a
             short probe.
         retries: Number of times that a training run whose process was ended is started again.
+        trial_timeout: Longest duration of an evaluation in seconds, after which it is stopped and fails; None sets no
+            limit.
     """
 
     engine: str = PROCESSES
@@ -42,6 +44,7 @@ class EngineOptions:
     trial_gpus: float = 0.0
     threads: int | None = None
     retries: int = RETRIES
+    trial_timeout: float | None = None
 
 
 def check_engine(engine: str, given: frozenset[str]) -> None:
@@ -68,6 +71,8 @@ def make_engine(
     trial_cpus: float = 1.0,
     trial_gpus: float = 0.0,
     threads: int | None = None,
+    *,
+    limit_s: float | None = None,
 ) -> "Workers":
     """Return the workers of an engine, not yet started.
 
@@ -78,6 +83,7 @@ def make_engine(
         trial_cpus: Number of CPU cores of each evaluation on Ray.
         trial_gpus: Number of GPUs of each evaluation on Ray.
         threads: Number of threads of each worker process; None takes one for each of its CPU cores.
+        limit_s: Longest duration of an evaluation, in seconds; None sets no limit.
 
     Raises:
         StudyError: The number of workers is not possible.
@@ -85,10 +91,10 @@ def make_engine(
     if engine == RAY:
         from nas.workers.ray_workers import RayWorkers
 
-        return RayWorkers(address, trial_cpus, trial_gpus, workers)
+        return RayWorkers(address, trial_cpus, trial_gpus, workers, limit_s=limit_s)
     from nas.workers.processes import make_workers
 
-    return make_workers(workers or 1, threads)
+    return make_workers(workers or 1, threads, limit_s)
 
 
 def make_workers(options: EngineOptions) -> "Workers":
@@ -98,7 +104,13 @@ def make_workers(options: EngineOptions) -> "Workers":
         StudyError: The number of workers is not possible.
     """
     return make_engine(
-        options.engine, options.workers, options.address, options.trial_cpus, options.trial_gpus, options.threads
+        options.engine,
+        options.workers,
+        options.address,
+        options.trial_cpus,
+        options.trial_gpus,
+        options.threads,
+        limit_s=options.trial_timeout,
     )
 
 

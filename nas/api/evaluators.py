@@ -266,7 +266,7 @@ def _table(rest: str, given: Given) -> "Evaluator":
 
 
 def _function(rest: str, _given: Given) -> "Evaluator":
-    from nas.evaluate.function import load_function
+    from nas.evaluate.isolated_function import load_function
 
     return load_function(rest)
 

@@ -160,6 +160,7 @@ class SearchRequest:
         checkpoint_dir: Folder for the checkpoints of long training runs.
         timeout_s: Duration in seconds after which no trial begins; None is no limit.
         patience: Number of trials in a row without improvement that end the search; None is no limit.
+        trial_timeout_s: Longest duration of one evaluation in seconds, after which its trial fails; None is no limit.
         given: Names of the options that the user gave. An option that the evaluator or the engine does not use is an
             error if it was given.
 
@@ -209,6 +210,7 @@ class SearchRequest:
     checkpoint_dir: Path = field(default=Path("nas-checkpoints"), converter=Path)
     timeout_s: float | None = None
     patience: int | None = _whole(None, 1)
+    trial_timeout_s: float | None = None
     given: frozenset[str] = frozenset()
 
     @property
@@ -229,9 +231,10 @@ class SearchRequest:
             metric=self.metric,
             train_on=self.train_on,
             images=self.images,
-            checkpoint_dir=self.checkpoint_dir,
+            # By their whole paths: an evaluated function may change the working directory.
+            checkpoint_dir=self.checkpoint_dir.absolute(),
             supernet_epochs=self.supernet_epochs,
-            supernet_dir=self.supernet_dir,
+            supernet_dir=self.supernet_dir.absolute(),
             accuracy=self.accuracy,
             ignore_columns=self.ignore_columns,
             accuracy_unit=self.accuracy_unit,

@@ -6,7 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nas.api.durations import parse_duration
 from nas.api.engines import cores_per_worker, make_engine
@@ -85,6 +85,7 @@ def search(
     confirm: int | None = None,
     timeout: str | float | None = None,
     patience: int | None = None,
+    trial_timeout: str | float | None = None,
     screen: int | None = None,
     accuracy: str | None = None,
     ignore_columns: Words = (),
@@ -111,7 +112,9 @@ def search(
         trials: Number of architectures to evaluate in the whole study.
         evaluator: "train", "supernet", "table:FILE", "python:MODULE:FUNCTION" or "zero-cost:NAME"; a cheap evaluator
             and a "+" before it screen the cost range, for example "zero-cost:combined+train". A function takes an
-            `nas.Architecture` and returns an accuracy from 0 to 1, or a pair of that and a dictionary to store.
+            `nas.Architecture` and returns an accuracy from 0 to 1, or a pair of that and a dictionary to store. A
+            function that is named in a text is called in another process, which it may end without harm to the search;
+            a function object is called in this process unless `workers` or `trial_timeout` is given.
         epochs: Number of epochs for each training run; 3 by default.
         proxy_resolution: Height and width of the images in a training run in pixels; 32 by default.
         images: Number of training images; all by default.
@@ -145,6 +148,8 @@ def search(
         confirm: Number of the best networks that are re-trained with two more seeds in the end; 3 by default.
         timeout: Duration after which no trial begins: a text such as "2h", or seconds.
         patience: Number of trials in a row without improvement after which the search ends.
+        trial_timeout: Longest duration of one evaluation: a text such as "2h", or seconds. A longer one is stopped, and
+            its trial fails. It is then done in another process, even with a single worker.
         screen: Number of random networks that the evaluator before a "+" screens; 100 by default.
         accuracy: Column of accuracies in a table; by default "accuracy" or "acc", else the one of the lowest seed.
         ignore_columns: Patterns of columns of a table that are ignored, for example "op*".
@@ -159,7 +164,7 @@ def search(
 
     Raises:
         TargetError: A target cannot be read, or no architecture of the space meets it.
-        StudyError: The study was made with other settings, or the database cannot be opened.
+        StudyError: The study was made with other settings, the database cannot be opened, or every trial failed.
         DataError: The images or the table cannot be used.
         MissingPackageError: The evaluator or the device needs a package that is not installed.
         NasError: Another argument cannot be used; the message says which and what to write instead.
@@ -216,6 +221,7 @@ def search(
         workers=workers,
         timeout_s=None if timeout is None else parse_duration(timeout),
         patience=patience,
+        trial_timeout_s=None if trial_timeout is None else parse_duration(trial_timeout),
         given=frozenset({*given, *({"data"} if data != "digits" else ())}),
         **given,
     )
@@ -224,14 +230,18 @@ def search(
 
 def _search(request: SearchRequest, *, progress: bool) -> "Study":
     from nas.api.study import Study
+    from nas.studies.opening import absolute_url
 
+    storage = request.storage
+    # A function that is called in this process may change the working directory.
+    request = evolve(request, storage=absolute_url(storage))
     if progress:
         from nas.api.progress import SearchProgress
 
         with SearchProgress() as bar, plan_search(request, say=bar.say, on_batch=bar.on_batch) as planned:
-            return Study(run_search(planned, listen=bar.listen), request.storage)
+            return Study(run_search(planned, listen=bar.listen), storage)
     with plan_search(request) as planned:
-        return Study(run_search(planned), request.storage)
+        return Study(run_search(planned), storage)
 
 
 def _words(given: Words) -> tuple[str, ...]:
@@ -314,7 +324,13 @@ def run_search(planned: PlannedSearch, *, listen: Listener = _ignore) -> "StudyV
 
     request = planned.request
     engine = partial(
-        make_engine, request.engine, request.workers, request.address, request.trial_cpus, request.trial_gpus
+        make_engine,
+        request.engine,
+        request.workers,
+        request.address,
+        request.trial_cpus,
+        request.trial_gpus,
+        limit_s=request.trial_timeout_s,
     )
     cores = cores_per_worker(request.engine, request.workers)
     return run(planned.plan, storage=request.storage, listen=listen, engine=engine, cores=cores)
@@ -399,6 +415,7 @@ def _plan_for(
         threads=request.threads,
         timeout_s=request.timeout_s,
         patience=request.patience,
+        trial_timeout_s=request.trial_timeout_s,
     )
     check(space, settings)
     cheap, costly = halves(request.evaluator_text)

@@ -1,4 +1,4 @@
-"""An evaluator that calls a function of the user."""
+"""An evaluator that calls a function of the user in this process."""
 
 import hashlib
 import importlib
@@ -18,9 +18,11 @@ import attrs
 from attrs import field, frozen
 
 from nas.arch.spec import Architecture
-from nas.errors import EvaluationError, NasError
+from nas.errors import EvaluationError, NasError, describe_error
 
+MAIN = "__main__"
 _RETURN_RULE = "return a number from 0 to 1, or a pair of that number and a dict of plain JSON values"
+Result = tuple[float, Mapping[str, Any]]
 
 
 def _digest_of_source(function: Callable[..., Any]) -> str:
@@ -74,13 +76,16 @@ class FunctionEvaluator:
             EvaluationError: The function returned anything else, or it raised a `NasError`.
         """
         self._metadata.pop(arch, None)
+        accuracy, self._metadata[arch] = self.result(arch)
+        yield accuracy
+
+    def result(self, arch: Architecture) -> Result:
+        """Return the accuracy of an architecture and its metadata, which may be empty; see `evaluate`."""
         try:
             result = self.function(arch)
         except NasError as error:
-            raise EvaluationError(f"{self.name} failed: {error.problem}", error.remedy) from error
-        accuracy, metadata = self._split(result)
-        self._metadata[arch] = metadata
-        yield accuracy
+            raise EvaluationError(f"{self.name} failed: {error.problem}", str(error.remedy)) from error
+        return self._split(result)
 
     def metadata(self, arch: Architecture) -> Mapping[str, Any]:
         """Return the metadata of the function's last call for the architecture."""
@@ -96,20 +101,30 @@ class FunctionEvaluator:
             pickle.dumps(self.function)
         except Exception as error:  # objects may define pickling of their own, which may raise any error
             raise NasError(
-                f"{self.name} cannot be sent to another process: {_summary(error)}",
-                "define it at the top level of a module, without a decorator that replaces it, or use a single process",
+                f"{self.name} cannot be sent to another process: {summary(error)}",
+                "define it at the top level of a module, without a decorator that replaces it, or use a single process "
+                "without a time limit for each trial",
             ) from error
         return attrs.evolve(self)
 
     def describe(self) -> Mapping[str, Any]:
-        """Return the function's name, with the digest of its file under "environment".
+        """Return the function's name, with the digest of its file and the name of its script under "environment".
 
         A study may be resumed after the file has changed; each trial stores the digest.
         """
-        environment = {"sha256": self.sha256} if self.sha256 else {}
-        return {"evaluator": "python", "function": self.name, "environment": environment}
+        return describe_function(self.name, self.sha256, self._script)
 
-    def _split(self, result: object) -> tuple[float, Mapping[str, Any]]:
+    @property
+    def _script(self) -> str:
+        """Return the file name of the script that defines the function, "" for a function of another module.
+
+        All scripts have the same module name, so that it does not tell their functions apart.
+        """
+        if getattr(self.function, "__module__", None) != MAIN:
+            return ""
+        return Path(getattr(sys.modules[MAIN], "__file__", None) or "").name
+
+    def _split(self, result: object) -> Result:
         """Return the accuracy and the metadata in a result of the function."""
         if not isinstance(result, tuple):
             return self._checked_accuracy(result), {}
@@ -142,22 +157,40 @@ class FunctionEvaluator:
             metadata: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError, RecursionError) as error:
             raise EvaluationError(
-                f"{self.name} returned metadata that JSON cannot hold: {_summary(error)}", _RETURN_RULE
+                f"{self.name} returned metadata that JSON cannot hold: {summary(error)}", _RETURN_RULE
             ) from None
         return metadata
+
+
+def describe_function(name: str, sha256: str, script: str = "") -> Mapping[str, Any]:
+    """Return the description of an evaluator that calls a function; see `FunctionEvaluator.describe`."""
+    environment = {key: value for key, value in (("sha256", sha256), ("script", script)) if value}
+    return {"evaluator": "python", "function": name, "environment": environment}
 
 
 def _short(value: object) -> str:
     return f"{reprlib.repr(value)} ({type(value).__name__})"
 
 
-def _summary(error: BaseException) -> str:
+def summary(error: BaseException) -> str:
     """Return the error's type and message in one line."""
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 250, placeholder=" …")
+    return textwrap.shorten(describe_error(error), 250, placeholder=" …")
 
 
-def load_function(name: str) -> FunctionEvaluator:
-    """Import a function from a module of the working directory or an installed package, and return its evaluator.
+def split_name(name: str) -> tuple[str, str]:
+    """Return the module and the function that "module:function" names.
+
+    Raises:
+        NasError: The text is not of this form.
+    """
+    module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        raise NasError(f"{name!r} is not MODULE:FUNCTION", "write it like my_module:accuracy, without .py")
+    return module, attribute
+
+
+def find_function(name: str) -> FunctionEvaluator:
+    """Import a function into this process, and return an evaluator that calls it.
 
     Args:
         name: "module:function", with the module as in an import statement.
@@ -165,9 +198,7 @@ def load_function(name: str) -> FunctionEvaluator:
     Raises:
         NasError: There is no such function, or its module cannot be imported.
     """
-    module, _, attribute = name.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
-        raise NasError(f"{name!r} is not MODULE:FUNCTION", "write it like my_module:accuracy, without .py")
+    module, attribute = split_name(name)
     try:
         function = getattr(_import(module), attribute)
     except AttributeError:
@@ -178,14 +209,10 @@ def load_function(name: str) -> FunctionEvaluator:
 
 
 def _import(module: str) -> Any:
-    # The working directory comes first, as with `python -m`. It stays in the path, because the function may import
-    # other modules when it is called.
-    if (directory := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, directory)
     try:
         return importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # a module runs when it is imported, and may raise any error
-        raise NasError(
-            f"module {module} cannot be imported: {_summary(error)}",
-            "modules are searched for in the working directory and among the installed packages",
-        ) from error
+    except BaseException as error:  # a module runs when it is imported, and may raise anything
+        raise NasError(f"module {module} cannot be imported: {summary(error)}", IMPORT_REMEDY) from error
+
+
+IMPORT_REMEDY = "modules are searched for in the working directory and among the installed packages"

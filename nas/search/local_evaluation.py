@@ -1,28 +1,34 @@
-"""Evaluations in this process, which are no trials: screening, the baseline, and re-training of the best trials."""
+"""Evaluations that are no trials: screening, the baseline, and re-training of the best trials."""
 
 from collections.abc import Iterator
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator
 from nas.search.plan import Plan
-from nas.workers.base import Call, Single, outcomes
-from nas.workers.interrupts import Interrupts
+from nas.search.session import Session
+from nas.workers.base import Call, Outcome, Single, outcomes
+
+POLL_S = 1.0
+_NO_TRIAL = -1  # in the place of a trial's number in the key of a call
 
 
 @frozen(eq=False)
 class LocalEvaluation:
-    """Evaluates architectures as a search does, in this process and one after another.
+    """Evaluates architectures as a search does, one after another.
+
+    It does so in this process, unless each evaluation has a time limit, which only the workers can keep.
 
     Attributes:
         plan: The search.
-        interrupts: Handlers of this process; an evaluation can be interrupted at any moment.
+        session: Workers and signal handlers of this process; an evaluation can be interrupted at any moment.
     """
 
     plan: Plan
-    interrupts: Interrupts
+    session: Session
 
     def last(self, arch: Architecture, evaluator: Evaluator, epochs: int | None = None) -> float:
         """Return the accuracy of an architecture after the last epoch.
@@ -45,9 +51,23 @@ class LocalEvaluation:
         settings = self.plan.settings
         single = Single(evaluator or self.plan.evaluator)
         call = Call(single, arch, arch.resolution, settings.seed, epochs or settings.epochs)
-        for outcome in self.interrupts.iterate(outcomes(call)):
+        limited = settings.trial_timeout_s is not None
+        for outcome in self.session.interrupts.iterate(self._outcomes_of_workers(call) if limited else outcomes(call)):
             if outcome.reason:
                 problem, _, remedy = outcome.reason.partition("\n  ")
                 raise EvaluationError(problem, remedy)
             if not outcome.ended:
                 yield outcome.accuracies[-1]
+
+    def _outcomes_of_workers(self, call: Call) -> Iterator[Outcome]:
+        """Yield the outcomes of a call that the workers evaluate; they evaluate nothing else meanwhile."""
+        workers, key = self.session.workers, (format_text(call.arch), _NO_TRIAL)
+        while not workers.free:
+            workers.poll(POLL_S)
+        workers.start(key, evolve(call, by_epoch=True))
+        while True:
+            for _, outcome in workers.poll(POLL_S):
+                yield outcome
+                if outcome.ended:
+                    return
+                workers.answer(key, go_on=True)

@@ -19,6 +19,7 @@ from nas.optuna_private.identity import storage_of
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.optuna_catalog import make_pruner
 from nas.search.events import Event, Listener
+from nas.search.failures import check_any_succeeded, check_script, start_failed_again
 from nas.search.final_selection import select_final, store_expected
 from nas.search.local_evaluation import LocalEvaluation
 from nas.search.plan import Plan, find_pool, plan
@@ -110,10 +111,12 @@ def run(
         objective, cost = planned.settings.objective, planned.settings.targets[0].kept_as
         names = metric_names(objective, cost)
         study = open_study(opened, planned.study_name, directions(objective), planned.described, metrics=names)
+        start_failed_again(study, planned.settings.trials, listen)
+        check_script(study, planned.evaluator)
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
         choice = find_threads(planned, study, cores)
         threads = None if choice is None else choice.threads
-        engine = engine or partial(make_workers, planned.settings.workers)
+        engine = engine or partial(make_workers, planned.settings.workers, limit_s=planned.settings.trial_timeout_s)
         # Workers that cannot evaluate report so here, before anything is done.
         with limited_threads(threads), open_session(workers or engine(threads)) as session:
             is_training = choice is not None and isinstance(planned.evaluator, StepTimed)
@@ -133,7 +136,7 @@ class _Run:
         self.interrupts = session.interrupts
         self.shared = SharedStudy.of(study, session, lambda message: self._tell("waiting", message=message))
         self.recorder = TrialRecorder(planned)
-        self.local = LocalEvaluation(planned, session.interrupts)
+        self.local = LocalEvaluation(planned, session)
         self.screened: Screened | None = None
         self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
 
@@ -185,7 +188,7 @@ class _Run:
             self._tell("waiting", message=APART)
         self.progress.add([read_trial(trial) for trial in trials if trial.state.is_finished()])
         if self.progress.records:
-            processes = {reservation.process for reservation in self.shared.reservations.open()}
+            processes = {reservation.process for reservation in self.shared.reservations.open()} - {""}
             cut = len(self.shared.heartbeat.dead(processes))
             self._tell("resumed", message=f"{cut} of its processes had been ended" if cut else "")
         if threads:
@@ -252,6 +255,7 @@ class _Run:
             message = "other processes work on the study; the last one to finish re-trains the best trials"
             self._tell("waiting", message=message)
             return
+        check_any_succeeded(self._view())
         self._confirm()
         tell = partial(self._tell, "verifying", None)
         verify(self.study, self._view(), self.settings.targets, tell, self._undisturbed)

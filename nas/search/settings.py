@@ -45,6 +45,7 @@ class Settings:
         threads: Number of threads of each training run; None chooses it by a probe.
         timeout_s: Time limit in seconds, after which this process starts no more trials; None for no limit.
         patience: Number of trials in a row without improvement that ends the search; None for no limit.
+        trial_timeout_s: Longest duration of one evaluation in seconds, after which it fails; None for no limit.
     """
 
     targets: tuple[Target, ...] = field(converter=_targets)
@@ -63,6 +64,7 @@ class Settings:
     threads: int | None = None
     timeout_s: float | None = None
     patience: int | None = None
+    trial_timeout_s: float | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.trials < 1 or self.epochs < 1:

@@ -112,7 +112,7 @@ class TrialLoop:
     def _receive(self, key: Key, outcome: Outcome) -> None:
         running = self.reserver.running[key]
         self._has_result |= not outcome.lost
-        if outcome.lost:
+        if outcome.lost and (running.reservation or self.reserver.reserve(running)):
             self._lost(key, running, outcome)
         elif outcome.ended:
             self._ended(key, running, TrialState.FAIL if outcome.reason else TrialState.COMPLETE, outcome)
@@ -123,7 +123,7 @@ class TrialLoop:
         """Begin a trial again whose worker died, although this process lives."""
         reserver, reason = self.reserver, outcome.reason
         del reserver.running[key]
-        assert running.reservation is not None  # noqa: S101 -- others run in this process, and are not lost
+        assert running.reservation is not None  # noqa: S101 -- one that had none was reserved a moment ago
         is_repeated = running.reservation.attempts <= reserver.limits.retries and not reserver.is_over
         reserver.tell("lost", read_trial(running.trial), f"{reason}{'; it is tried again' if is_repeated else ''}")
         # Without this check, evaluators that kill every worker would use up the retries of one trial after another.

@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.errors import StudyError
@@ -57,6 +58,16 @@ def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
         raise refusal(error, url, "cannot be opened", f"give an Optuna URL like {DEFAULT_STORAGE}") from None
     _LOG.debug("Opened storage %s.", mask(url))
     return storage
+
+
+def absolute_url(url: str) -> str:
+    """Return the URL of a SQLite file by its whole path, and the URL of any other storage as it is."""
+    file = database_file(url)
+    if file is None or file.is_absolute() or "?" in str(Path.cwd()):  # a ? would end the path in a URL
+        return url
+    known = make_url(url)
+    prefix = "file:" if str(known.database).startswith("file:") else ""
+    return known.set(database=f"{prefix}{file.absolute()}").render_as_string(hide_password=False)
 
 
 def _check_exists(url: str, file: Path, *, create: bool) -> None:

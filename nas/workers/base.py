@@ -3,6 +3,7 @@
 `nas.workers.processes` evaluates in several processes of this machine, `nas.workers.ray_workers` on a Ray cluster.
 """
 
+import math
 import time
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -11,9 +12,10 @@ from typing import Any, Protocol, Self
 from attrs import define, evolve, field, frozen
 
 from nas.arch.spec import Architecture
-from nas.errors import EvaluationError, NasError
+from nas.errors import EvaluationError, EvaluationLostError, NasError, describe_error
 from nas.evaluate.base import Evaluator, Evaluators, HasMetadata, Sendable, Validating
 from nas.noise import pack
+from nas.workers.interrupts import may_be_interrupted
 
 PATIENCE_S = 30.0
 Key = tuple[str, int]
@@ -53,7 +55,7 @@ class Outcome:
         correct: Which validation images were classified correctly after the last epoch, as `nas.noise.pack` writes it;
             "" where it is not known.
         ended: Whether this is the last outcome of the call.
-        lost: Whether there is no result because the worker died; another worker may succeed.
+        lost: Whether there is no result because the process that evaluated was ended; another one may succeed.
     """
 
     accuracies: tuple[float, ...]
@@ -135,13 +137,19 @@ def outcomes(call: Call) -> Generator[Outcome, None, None]:
         else:
             outcome = _with_details(outcome, evaluator, call.arch)
     except EvaluationError as error:
+        outcome = evolve(outcome, lost=isinstance(error, EvaluationLostError))
         reason = str(error)
     # Any other error of this package concerns all networks, so it ends the search.
     except NasError:
         raise
     except Exception as error:
         # An error of one network must not end a search: the next network may succeed.
-        reason = f"{type(error).__name__}: {error}"
+        reason = describe_error(error)
+    except (SystemExit, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) and may_be_interrupted():
+            raise
+        # The code that evaluates raised it itself, which must not end the search either.
+        reason = f"the evaluation ended the process ({describe_error(error)})"
     yield evolve(outcome, seconds=time.monotonic() - start, reason=reason, ended=True)
 
 
@@ -228,6 +236,37 @@ class Single:
     def describe(self) -> Mapping[str, Any]:
         """See `Evaluators`."""
         return self.evaluator.describe()
+
+
+@define(eq=False)
+class Deadline:
+    """Limits the duration of one evaluation, without the time in which it was paused.
+
+    Attributes:
+        limit_s: Longest duration in seconds; None sets no limit.
+    """
+
+    limit_s: float | None
+    _begun: float | None = field(default=None, init=False)
+
+    def begin(self) -> None:
+        """Note that the evaluation begins now, unless it has begun before."""
+        self._begun = time.monotonic() if self._begun is None else self._begun
+
+    def extend(self, seconds: float) -> None:
+        """Allow so many further seconds, in which the evaluation was paused."""
+        self._begun = None if self._begun is None else self._begun + seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """Return the seconds that are left, infinite without a limit or before the evaluation has begun."""
+        if self.limit_s is None or self._begun is None:
+            return math.inf
+        return self._begun + self.limit_s - time.monotonic()
+
+    def outcome(self) -> Outcome:
+        """Return the outcome of an evaluation that takes longer."""
+        return Outcome((), self.limit_s or 0.0, reason=f"the evaluation took longer than {self.limit_s:g} s")
 
 
 def steps_of(call: Call) -> Generator[Outcome, None, None]:

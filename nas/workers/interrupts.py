@@ -103,7 +103,18 @@ class Interrupts:
             with self.interruptible():
                 item = next(source, None)
 
+    @property
+    def is_pending(self) -> bool:
+        """Return whether an interrupt has come that has to end this process, be it raised or still held back."""
+        return self._pending
+
     def check(self) -> None:
         """Raise KeyboardInterrupt where an interrupt was held back."""
         if self._pending:
             raise KeyboardInterrupt
+
+
+def may_be_interrupted() -> bool:
+    """Return whether a signal may have raised KeyboardInterrupt; code that is evaluated may raise it itself."""
+    handled_by = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    return not isinstance(handled_by, Interrupts) or handled_by.is_pending

@@ -1,7 +1,7 @@
 """Several processes of this machine that evaluate networks, each on its own CPU cores."""
 
-import ctypes
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -20,12 +20,12 @@ from attrs import define, field, frozen
 
 from nas.errors import NasError, StudyError
 from nas.evaluate.base import Evaluators
-from nas.workers.base import PATIENCE_S, Call, Here, Key, Outcome, Workers, steps_of
+from nas.processes import cause_of_end, interrupts_blocked, is_killed_with_parent, kill_tree, resume_tree, suspend_tree
+from nas.workers.base import PATIENCE_S, Call, Deadline, Here, Key, Outcome, Workers, steps_of
 from nas.workers.threads import VARIABLES
 
 _LOG = logging.getLogger(__name__)
 MEMORY_SHARE = 0.9  # share of the free memory that all workers together may use
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 EXIT_S = 10.0  # seconds that a worker has to exit by itself
 KEPT_EVALUATORS = 4  # a search has one, and one more for each further seed
 
@@ -86,19 +86,21 @@ def share_out(
     ]
 
 
-def make_workers(number: int, threads: int | None = None) -> Workers:
-    """Return workers that evaluate in so many processes; a single worker is this process itself.
+def make_workers(number: int, threads: int | None = None, limit_s: float | None = None) -> Workers:
+    """Return workers that evaluate in so many processes; a single worker without a time limit is this process itself.
 
     Args:
         number: Number of processes.
         threads: Number of threads of each process beside this one; None takes one for each of its CPU cores.
+        limit_s: Longest duration of an evaluation, in seconds; None sets no limit.
 
     Raises:
         StudyError: The number is below 1.
     """
     if number < 1:
         raise StudyError(f"the number of workers is {number}", "give at least 1")
-    return Here() if number == 1 else Processes(number, threads=threads)
+    # Only another process can be stopped in the middle of an evaluation.
+    return Here() if number == 1 and limit_s is None else Processes(number, threads=threads, limit_s=limit_s)
 
 
 def is_importing_main() -> bool:
@@ -109,13 +111,19 @@ def is_importing_main() -> bool:
 
 @define(eq=False)
 class _Worker:
-    """Holds a worker process, the call that it evaluates, and the evaluators that were sent to it."""
+    """Holds a worker process, the call that it evaluates and its deadline, and the evaluators that were sent to it."""
 
     place: Place
     process: SpawnProcess
     connection: Connection
+    deadline: Deadline
     key: Key | None = None
     sent: list[Evaluators] = field(factory=list)
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self.process.pid or 0
 
     def send(self, key: Key, call: Call) -> None:
         """Send a call to the process; evaluators are sent only once.
@@ -123,7 +131,7 @@ class _Worker:
         Raises:
             NasError: The evaluators cannot be pickled.
         """
-        self.key = key
+        self.key, self.deadline = key, Deadline(self.deadline.limit_s)
         known = next((i for i, one in enumerate(self.sent) if one is call.evaluators), None)
         if known is None:
             self._send(("take", call.evaluators))
@@ -140,7 +148,7 @@ class _Worker:
         except Exception as error:
             raise StudyError(
                 f"the evaluator cannot be sent to another process: {type(error).__name__}: {error}",
-                "leave --workers out, or build the evaluator from objects that pickle accepts",
+                "leave --workers and --trial-timeout out, or build the evaluator from objects that pickle accepts",
             ) from None
         with suppress(BrokenPipeError, ConnectionError):  # the next poll reports a process that has died
             self.connection.send_bytes(whole)
@@ -153,11 +161,13 @@ class Processes:
     Attributes:
         number: Number of processes.
         threads: Number of threads of each process; None takes one for each of its CPU cores.
+        limit_s: Longest duration of an evaluation in seconds, after which its process is killed; None sets no limit.
         places: Part of the machine for each process.
     """
 
     number: int
     threads: int | None = field(default=None, kw_only=True)
+    limit_s: float | None = field(default=None, kw_only=True)
     places: Sequence[Place] = field()
     _workers: list[_Worker] = field(factory=list, init=False)
     _context: SpawnContext = field(init=False)
@@ -181,7 +191,7 @@ class Processes:
         for worker in self._workers:
             # A process without a call ends by itself when it receives None.
             if kind or worker.key is not None:
-                worker.process.terminate()
+                kill_tree(worker.pid)
             with suppress(OSError):
                 worker.connection.send(None)
         for worker in self._workers:
@@ -204,16 +214,26 @@ class Processes:
     def poll(self, seconds: float = PATIENCE_S) -> list[tuple[Key, Outcome]]:
         """See `Workers`."""
         self._check_error()
+        end = time.monotonic() + seconds
+        outcomes = self._receive_all(seconds)
+        # A process that only reports that it begins, or that has died while it was idle, gives no outcome.
+        while not outcomes and self._error is None and (left := end - time.monotonic()) > 0:
+            outcomes = self._receive_all(left)
+        # Calls that have ended are returned first; the error is raised by the next poll.
+        if not outcomes:
+            self._check_error()
+        return outcomes
+
+    def _receive_all(self, seconds: float) -> list[tuple[Key, Outcome]]:
+        """Return what the processes report within some seconds, and end those whose evaluation takes too long."""
         by_connection = {worker.connection: worker for worker in self._workers}
         if not by_connection:
             time.sleep(seconds)
-        ready = wait(list(by_connection), seconds)
+        left = min((worker.deadline.seconds_left for worker in self._workers if worker.key), default=math.inf)
+        ready = wait(list(by_connection), max(0.0, min(seconds, left)))
         received = [self._receive(by_connection[one]) for one in ready if isinstance(one, Connection)]
-        # Calls that have ended are returned first; the error is raised by the next poll.
-        whole = [each for each in received if each is not None]
-        if not whole:
-            self._check_error()
-        return whole
+        late = [worker for worker in self._workers if worker.key and worker.deadline.seconds_left < 0]
+        return [each for each in received if each is not None] + list(map(self._stop, late))
 
     def _check_error(self) -> None:
         if self._error is not None:
@@ -230,13 +250,16 @@ class Processes:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """See `Workers`; the processes are stopped by SIGSTOP and continued afterwards."""
-        pids = [worker.process.pid for worker in self._workers if worker.process.pid and hasattr(signal, "SIGSTOP")]
+        """See `Workers`; the processes and those that they have started are stopped, and continued afterwards."""
+        begun, workers = time.monotonic(), list(self._workers)
         try:
-            _signal(pids, "SIGSTOP")
+            for worker in workers:
+                suspend_tree(worker.pid)
             yield
         finally:
-            _signal(pids, "SIGCONT")
+            for worker in workers:
+                resume_tree(worker.pid)
+                worker.deadline.extend(time.monotonic() - begun)
 
     def _start_process(self) -> _Worker:
         """Start a new process in a place that no other process has."""
@@ -247,10 +270,10 @@ class Processes:
             left.remove(place)
         ours, its = self._context.Pipe()
         process = self._context.Process(target=_work, args=(its, left[0]), daemon=True)
-        with _environment(left[0]), _interrupts_blocked():
+        with _environment(left[0]), interrupts_blocked():
             process.start()
         its.close()  # the connection must end with the process, so that its death is noticed
-        self._workers.append(_Worker(left[0], process, ours))
+        self._workers.append(_Worker(left[0], process, ours, Deadline(self.limit_s)))
         _LOG.debug("Started worker process %s on CPU cores %s.", process.pid, left[0].cores)
         return self._workers[-1]
 
@@ -262,42 +285,38 @@ class Processes:
         if isinstance(outcome, NasError):
             self._error = outcome
             return None
+        if outcome is None:
+            worker.deadline.begin()
+            return None
         key = worker.key
         if outcome.ended:
             worker.key = None
         return None if key is None else (key, outcome)
 
+    def _stop(self, worker: _Worker) -> tuple[Key, Outcome]:
+        """Kill a process whose evaluation takes too long."""
+        assert worker.key is not None  # noqa: S101 -- it evaluates
+        kill_tree(worker.pid)
+        self._workers.remove(worker)
+        _end(worker)
+        return worker.key, worker.deadline.outcome()
+
     def _remove(self, worker: _Worker) -> tuple[Key, Outcome] | None:
         self._workers.remove(worker)
         _end(worker)
-        _LOG.debug("Worker process %s %s.", worker.process.pid, _cause(worker.process.exitcode))
+        _LOG.debug("Worker process %s %s.", worker.process.pid, cause_of_end(worker.process.exitcode))
         if worker.key is None:
             return None
-        reason = f"its worker {_cause(worker.process.exitcode)}"
+        reason = f"its worker {cause_of_end(worker.process.exitcode)}"
         return worker.key, Outcome((), 0.0, reason=reason, lost=True)
-
-
-def _cause(code: int | None) -> str:
-    """Return how a process ended, in words."""
-    if code is None or code >= 0:
-        return f"ended with {code}"
-    name = signal.Signals(-code).name
-    hint = "; it may have been out of memory" if name == "SIGKILL" else ""
-    return f"was ended by {name}{hint}"
 
 
 def _end(worker: _Worker) -> None:
     worker.connection.close()
     worker.process.join(EXIT_S)
     if worker.process.is_alive():
-        worker.process.kill()
+        kill_tree(worker.pid)
         worker.process.join()
-
-
-def _signal(pids: Sequence[int], name: str) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, getattr(signal, name))
 
 
 @contextmanager
@@ -322,19 +341,6 @@ def _restore(usual: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Block SIGINT while a process starts, so that it never receives one that is meant for its parent."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, usual)
-
-
 def _work(connection: Connection, place: Place) -> None:
     """Evaluate calls until the parent process ends this one, or has ended itself."""
     _follow_parent()
@@ -349,6 +355,7 @@ def _work(connection: Connection, place: Place) -> None:
 
 
 def _evaluate(connection: Connection, call: Call) -> None:
+    connection.send(None)  # the evaluation begins: until now the process was starting
     with closing(steps_of(call)) as steps:
         try:
             for step in steps:
@@ -374,8 +381,7 @@ def _restrict(place: Place) -> None:
 def _follow_parent() -> None:
     """Ignore interrupts, which the parent handles, and end together with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(OSError, AttributeError):  # on Linux the kernel ends a stopped process too
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    is_killed_with_parent()  # even while it is stopped
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from nas.errors import NasError, StudyError
 from nas.evaluate.base import Evaluators
-from nas.workers.base import PATIENCE_S, Call, Key, Outcome, steps_of
+from nas.workers.base import PATIENCE_S, Call, Deadline, Key, Outcome, steps_of
 from nas.workers.processes import EXIT_S, KEPT_EVALUATORS
 from nas.workers.ray_cluster import AUTO, Need, answers, connected, first_line, import_ray, is_here, is_there
 from nas.workers.threads import set_threads
@@ -25,7 +25,10 @@ SAME = "install the same versions of hwnas, its extras and what the evaluator ne
 class _Task:
     """Holds a call that is being evaluated."""
 
-    stream: Any  # of outcomes; a call by epoch adds None after each, and continues once that None is read
+    # Of outcomes; a call by epoch adds None after each, and continues once that None is read. With a time limit, the
+    # first object is a None, and the evaluation begins once it is read.
+    stream: Any
+    deadline: Deadline
     waits: bool = False  # whether the task waits for an answer
 
 
@@ -42,12 +45,14 @@ class RayWorkers:
         cpus: Number of CPU cores of each task, and of threads of its libraries.
         gpus: Number of GPUs of each task, or a part of one.
         most: Largest number of tasks at once; None leaves it to the cluster.
+        limit_s: Longest duration of an evaluation in seconds, after which its process is killed; None sets no limit.
     """
 
     address: str = AUTO
     cpus: float = 1.0
     gpus: float = 0.0
     most: int | None = None
+    limit_s: float | None = field(default=None, kw_only=True)
     _need: Need = field(init=False)
     _ray: Any = field(default=None, init=False)
     _remote: Any = field(default=None, init=False)
@@ -102,9 +107,10 @@ class RayWorkers:
     def start(self, key: Key, call: Call) -> None:
         """See `Workers`."""
         fields = (call.arch, call.resolution, call.seed, call.epochs, call.by_epoch)
+        limited = self.limit_s is not None
         # Ray resolves a plain reference before the task starts, one inside a list is fetched by the task itself.
-        stream = self._remote.remote([self._send(call.evaluators)], fields, self._need.threads)
-        self._tasks[key] = _Task(stream)
+        stream = self._remote.remote([self._send(call.evaluators)], fields, self._need.threads, limited)
+        self._tasks[key] = _Task(stream, Deadline(self.limit_s))
 
     def poll(self, seconds: float = PATIENCE_S) -> list[tuple[Key, Outcome]]:
         """See `Workers`."""
@@ -190,11 +196,20 @@ class RayWorkers:
             return []
         ready, _ = self._ray.wait(list(keys), timeout=seconds)
         outcomes = [(keys[stream], self._take(keys[stream])) for stream in ready]
-        return [(key, outcome) for key, outcome in outcomes if outcome is not None]
+        late = [key for key, task in self._tasks.items() if task.deadline.seconds_left < 0]
+        stopped = [(key, self._stop(self._tasks.pop(key))) for key in late]
+        return [(key, outcome) for key, outcome in outcomes if outcome is not None and key not in late] + stopped
+
+    def _stop(self, task: _Task) -> Outcome:
+        """Kill the process of an evaluation that takes too long."""
+        self._ray.cancel(task.stream, force=True)
+        return task.deadline.outcome()
 
     def _take(self, key: Key) -> Outcome | None:
         """Return the next outcome of a task, where there is one."""
         received = self._read(self._tasks[key].stream)
+        if received is None and not self._tasks[key].waits:
+            self._tasks[key].deadline.begin()
         if isinstance(received, NasError):
             self._error = received
         if isinstance(received, NasError) or (received is not None and received.ended):
@@ -226,7 +241,9 @@ def _absent(error: BaseException) -> NasError:
     return NasError(f"a machine of the Ray cluster cannot evaluate: {first_line(error)}", SAME)
 
 
-def _evaluate(refs: Sequence[Any], fields: tuple[Any, ...], threads: int) -> Iterator[Outcome | NasError | None]:
+def _evaluate(
+    refs: Sequence[Any], fields: tuple[Any, ...], threads: int, limited: bool
+) -> Iterator[Outcome | NasError | None]:
     """Evaluate a call; this is the code of a task."""
     set_threads(threads)
     try:
@@ -239,6 +256,8 @@ def _evaluate(refs: Sequence[Any], fields: tuple[Any, ...], threads: int) -> Ite
         yield _absent(error)
         return
     set_threads(threads)  # unpickling the evaluators may have loaded further libraries
+    if limited:
+        yield None
     with closing(steps_of(Call(evaluators, *fields))) as steps:
         try:
             for step in steps:

@@ -60,7 +60,8 @@ class WorkersContract:
 
     most: int
 
-    def make(self) -> Workers:
+    def make(self, limit_s: float | None = None) -> Workers:
+        """Return new workers with a time limit for each evaluation, which workers with a single call at once ignore."""
         raise NotImplementedError
 
     @pytest.fixture(name="workers")
@@ -145,6 +146,15 @@ class WorkersContract:
         with self.make() as workers, pytest.raises(DataError, match="no images of 16 pixels, seed 5") as told:
             finish(workers, {("a", 5): Call(NoImages(), SMALL, 16, 5, 1)})
         assert told.value.remedy == "give some"
+
+    def test_an_evaluation_that_takes_too_long_fails_and_the_next_one_is_done(self, tmp_path: Path) -> None:
+        if self.most == 1:
+            return  # this process cannot be stopped in an evaluation
+        with self.make(0.5) as workers:
+            ((_, outcome),) = finish(workers, {("long", 0): call(Stuck(tmp_path / "begun"), SMALL)})
+            assert (outcome.reason, outcome.lost) == ("the evaluation took longer than 0.5 s", False)
+            ((_, outcome),) = finish(workers, {("short", 0): call(rising, SMALL)})
+            assert outcome.accuracies[-1] == final(SMALL, 16, 0)
 
     def test_leaving_stops_what_runs(self, tmp_path: Path) -> None:
         before = set(psutil.Process().children(recursive=True))

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, NasError
 from nas.evaluate.base import Evaluator, HasMetadata, Limited, Timed
-from nas.evaluate.function import FunctionEvaluator, load_function
+from nas.evaluate.function import FunctionEvaluator
+from nas.evaluate.isolated_function import load_function
 from tests.contracts.evaluator import OTHER, SMALL, EvaluatorContract
 
 
@@ -140,13 +141,12 @@ def test_an_error_of_the_function_is_raised_when_the_accuracy_is_requested() -> 
 
 
 @pytest.fixture(name="import_from")
-def _import_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], FunctionEvaluator]:
+def _import_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Evaluator]:
     """Return a function that writes a module into the working directory and loads a function from it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
 
-    def load(name: str, text: str) -> FunctionEvaluator:
-        monkeypatch.delitem(sys.modules, "own_module", raising=False)
+    def load(name: str, text: str) -> Evaluator:
         (tmp_path / "own_module.py").write_text(text)
         return load_function(name)
 
@@ -154,7 +154,7 @@ def _import_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
 
 
 def test_a_module_of_the_working_directory_is_imported(
-    import_from: Callable[[str, str], FunctionEvaluator], tmp_path: Path
+    import_from: Callable[[str, str], Evaluator], tmp_path: Path
 ) -> None:
     text = "def score(arch):\n    from own_other import half\n    return half, {'stages': len(arch.stages)}\n"
     evaluator = import_from("own_module:score", text)
@@ -174,7 +174,7 @@ def test_a_module_of_the_working_directory_is_imported(
 
 @pytest.mark.parametrize("name", ["builtins:len", "own_module:instance"])
 def test_a_callable_without_a_source_file_has_no_digest(
-    import_from: Callable[[str, str], FunctionEvaluator], name: str
+    import_from: Callable[[str, str], Evaluator], name: str
 ) -> None:
     text = "class Scorer:\n    def __call__(self, arch):\n        return 0.5\ninstance = Scorer()\n"
     assert import_from(name, text).describe() == {"evaluator": "python", "function": name, "environment": {}}
@@ -201,7 +201,7 @@ def test_a_callable_without_a_source_file_has_no_digest(
     ],
 )
 def test_a_function_that_cannot_be_loaded_is_an_error_in_one_line(
-    import_from: Callable[[str, str], FunctionEvaluator], name: str, text: str, phrase: str
+    import_from: Callable[[str, str], Evaluator], name: str, text: str, phrase: str
 ) -> None:
     with pytest.raises(NasError) as caught:
         import_from(name, text)

@@ -18,7 +18,8 @@ from nas.data import room, share
 from nas.data.base import ImageData, Images
 from nas.data.room import Room
 from nas.errors import DataError, NasError
-from nas.evaluate.function import FunctionEvaluator, load_function
+from nas.evaluate.function import FunctionEvaluator
+from nas.evaluate.isolated_function import load_function
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.evaluate.supernet.evaluator import SupernetEvaluator
 from nas.evaluate.supernet.recipe import SupernetRecipe

@@ -16,6 +16,7 @@ from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
+from nas.errors import StudyError
 from nas.objective import make_reward, score
 from nas.samplers.base import distributions
 from nas.samplers.ranking import FIRST
@@ -27,7 +28,7 @@ from nas.space.decode import SearchSpace
 from nas.space.files import find_space
 from nas.studies.opening import open_storage
 from nas.studies.records import KILLED, StudyView, rank
-from nas.studies.study import read_study
+from nas.studies.study import read_study, study_names
 from tests.search.fakes import FakeEvaluator, all_indices
 
 MACRO = find_space("nasbench_macro")
@@ -199,6 +200,9 @@ def test_pruned_ones_do_not_make_up_for_complete_ones() -> None:
 
 
 def test_a_search_that_fails_throughout_hands_nothing_over(url: str) -> None:
-    view = go(FakeEvaluator(lambda _arch: True), asked(trials=4), url)
+    with pytest.raises(StudyError, match="all 4 trials"):
+        go(FakeEvaluator(lambda _arch: True), asked(trials=4), url)
+    (name,) = study_names(open_storage(url))
+    view = read_study(open_storage(url), name)
     assert view.expected == {}
     assert view.best is None

@@ -222,7 +222,7 @@ def test_evaluators_that_fail_as_a_whole_leave_no_failure(url: str) -> None:
 def interrupting(arch: Architecture, resolution: int, seed: int, epochs: int) -> Iterator[float]:
     yield 0.25
     if seed == 1:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGTERM)
     yield from rising(arch, resolution, seed, epochs)
 
 

@@ -31,6 +31,7 @@ from nas.space.files import find_space
 from nas.studies.opening import open_storage
 from nas.studies.records import StudyView
 from nas.studies.reservations import Reservations
+from nas.studies.study import read_study
 from tests.search.fakes import SMALLEST, FakeEvaluator, level, make_space, outcome
 
 TINY = make_space()
@@ -241,15 +242,34 @@ def test_an_architecture_that_breaks_the_evaluator_counts_with_its_reason_and_th
 
 
 def test_what_is_no_error_of_an_architecture_ends_the_search_and_does_not_count(url: str) -> None:
-    def leaves(_arch: Architecture) -> bool:
-        raise SystemExit(3)
+    class Leaving(BaseException):
+        pass
 
-    with pytest.raises(SystemExit):
+    def leaves(_arch: Architecture) -> bool:
+        raise Leaving
+
+    with pytest.raises(Leaving):
         go(asked(), url, evaluator=FakeEvaluator(leaves))
     view = go(asked(), url)
     assert [r.state for r in view.records].count("killed") == 1
     assert view.counted == 8
     assert outcome(view) == outcome(go(asked()))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(SystemExit(3), "SystemExit: 3"), (KeyboardInterrupt(), "KeyboardInterrupt")]
+)
+def test_an_evaluation_that_leaves_the_process_is_a_failed_trial(error: BaseException, words: str) -> None:
+    def leaves(arch: Architecture) -> bool:
+        if level(arch) < 0.25:
+            raise error
+        return False
+
+    view = go(asked(trials=16), evaluator=FakeEvaluator(leaves))
+    failed = [r for r in view.records if r.state == "failed"]
+    assert 0 < len(failed) < 16
+    assert view.counted == 16
+    assert {r.reason for r in failed} == {f"the evaluation ended the process ({words})"}
 
 
 def test_failures_count_and_are_shown_with_their_reason() -> None:
@@ -266,11 +286,33 @@ def test_failures_count_and_are_shown_with_their_reason() -> None:
 def test_five_failures_in_a_row_end_the_search_and_all_is_kept(url: str) -> None:
     with pytest.raises(StudyError, match="5 trials failed one after another, the last with: made to fail"):
         go(asked(trials=20), url, evaluator=FakeEvaluator(lambda _arch: True))
-    view = go(asked(trials=5), url)
+    view = read_study(open_storage(url), "demo")
     assert [r.state for r in view.records] == ["failed"] * 5
     later = go(asked(trials=9), url)
-    assert [r.state for r in later.records] == ["failed"] * 5 + ["complete"] * 4
-    assert len({r.arch for r in later.records}) == 9
+    assert [r.state for r in later.records[:5]] == ["killed"] * 5
+    assert {r.state for r in later.records[5:]} <= {"complete", "pruned"}
+    assert [r.arch for r in later.records[5:10]] == [r.arch for r in view.records]
+    assert len({r.arch for r in later.records[5:]}) == later.counted == 9
+
+
+def test_failures_beside_a_result_stay(url: str) -> None:
+    with pytest.raises(StudyError, match="5 trials failed one after another"):
+        go(asked(trials=20), url, evaluator=FakeEvaluator(Fails(after=1)))
+    later = go(asked(trials=9), url)
+    assert [r.state for r in later.records[:6]] == ["complete"] + ["failed"] * 5
+    assert {r.state for r in later.records[6:]} <= {"complete", "pruned"}
+    assert later.counted == 9
+
+
+@attrs.define
+class Fails:
+    """Fails after so many evaluations, the baseline's not counted."""
+
+    after: int
+
+    def __call__(self, _arch: Architecture) -> bool:
+        self.after -= 1
+        return self.after < 0
 
 
 def test_four_failures_and_a_success_do_not_end_it() -> None:
@@ -298,17 +340,19 @@ class Gives:
 
 
 @pytest.mark.parametrize("accuracies", [(), (float("nan"),), (0.5, 1.5), (-0.1,), (0.5, float("inf"))])
-def test_what_is_no_accuracy_fails_its_trial(accuracies: tuple[float, ...]) -> None:
+def test_what_is_no_accuracy_fails_its_trial(accuracies: tuple[float, ...], url: str) -> None:
     events: list[Event] = []
-    view = search(
-        MNASNET,
-        Gives(accuracies),
-        asked("flops=300M", trials=3, band=0.9),
-        COUNTED,
-        storage=MEMORY,
-        study_name="demo",
-        listen=events.append,
-    )
+    with pytest.raises(StudyError, match="all 3 trials of study demo failed with: the evaluator gave "):
+        search(
+            MNASNET,
+            Gives(accuracies),
+            asked("flops=300M", trials=3, band=0.9),
+            COUNTED,
+            storage=url,
+            study_name="demo",
+            listen=events.append,
+        )
+    view = read_study(open_storage(url), "demo")
     assert [r.state for r in view.records] == ["failed"] * 3
     assert all("accuracy" in r.reason for r in view.records)
     assert view.baseline is None

@@ -1,5 +1,6 @@
 """A cheap evaluator looks first, and its verdicts are hints to the model of accuracy."""
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def searched(folder: Path, cheap: Told, trials: int, listen: Callable[[Event], N
 def test_stopped_while_it_looks_it_goes_on_with_what_is_left(tmp_path: Path) -> None:
     def stopped(arch: Architecture) -> float:
         if len(broken.asked) == 12:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
         return level(arch)
 
     broken = Told("cheap", stopped)

@@ -153,8 +153,8 @@ class TestRayWorkers(WorkersContract):
     def _cluster(self, nodes: Nodes) -> None:
         self.address = nodes.address
 
-    def make(self) -> Workers:
-        return RayWorkers(self.address)
+    def make(self, limit_s: float | None = None) -> Workers:
+        return RayWorkers(self.address, limit_s=limit_s)
 
     def test_they_go_on_after_a_pause(self, workers: Workers) -> None:
         """They refuse it, as the protocol allows, and go on."""

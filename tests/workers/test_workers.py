@@ -1,6 +1,7 @@
 """Who evaluates: this process, or several beside it that end when they should."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import resource
@@ -16,7 +17,7 @@ import pytest
 
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
-from nas.workers.base import Here, Workers
+from nas.workers.base import Deadline, Here, Workers
 from nas.workers.processes import Place, Processes, make_workers, share_out
 from tests.contracts.workers import OTHER, SMALL, WorkersContract, finish
 from tests.device.processes import eventually, is_gone
@@ -41,15 +42,15 @@ if __name__ == "__main__":
 class TestHere(WorkersContract):
     most = 1
 
-    def make(self) -> Workers:
+    def make(self, limit_s: float | None = None) -> Workers:  # noqa: ARG002 -- it cannot stop itself
         return Here()
 
 
 class TestProcesses(WorkersContract):
     most = 2
 
-    def make(self) -> Workers:
-        return Processes(2)
+    def make(self, limit_s: float | None = None) -> Workers:
+        return Processes(2, limit_s=limit_s)
 
 
 def test_there_are_as_many_as_are_asked_for() -> None:
@@ -57,8 +58,25 @@ def test_there_are_as_many_as_are_asked_for() -> None:
     several = make_workers(3)
     assert isinstance(several, Processes)
     assert several.number == 3
+    single = make_workers(1, limit_s=60.0)  # only another process can be stopped
+    assert isinstance(single, Processes)
+    assert (single.number, single.limit_s) == (1, 60.0)
     with pytest.raises(StudyError, match="the number of workers is 0"):
         make_workers(0)
+
+
+def test_a_deadline_leaves_out_pauses_and_begins_once() -> None:
+    deadline = Deadline(10.0)
+    deadline.extend(5.0)
+    assert deadline.seconds_left == math.inf
+    deadline.begin()
+    assert 9 < deadline.seconds_left <= 10
+    deadline.extend(5.0)
+    deadline.begin()
+    assert 14 < deadline.seconds_left <= 15
+    unlimited = Deadline(None)
+    unlimited.begin()
+    assert unlimited.seconds_left == math.inf
 
 
 def test_here_a_poll_is_one_epoch_and_leaving_closes_the_training() -> None:

@@ -227,8 +227,8 @@ def _opener(planned: "PlannedCheck", session: "Session", options: CheckOptions) 
             {"kind": "check", "evaluator": evaluator.key},
             evaluator.evaluators,
             evaluator.epochs,
-            # An evaluation without training takes less time than sending it to a worker.
-            session if is_training(evaluator.name) else here,
+            # An evaluation without training takes less time than sending it to a worker, which can limit its time.
+            session if is_training(evaluator.name) or options.engine.trial_timeout else here,
             storage=options.storage,
             retries=options.engine.retries,
             listen=partial(_print_event, evaluator.name),

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from nas.api.request import SearchRequest
 
 # Options whose field in `SearchRequest` has another name, and options that are not part of it.
-_FIELDS: Mapping[str, str] = MappingProxyType({"starts": "start_from", "timeout": "timeout_s"})
+_FIELDS: Mapping[str, str] = MappingProxyType(
+    {"starts": "start_from", "timeout": "timeout_s", "trial_timeout": "trial_timeout_s"}
+)
 _PRINTING = ("dry_run", "as_json")
 
 

@@ -8,7 +8,7 @@ from click.core import ParameterSource
 from nas.api import engines
 from nas.api.engines import ENGINES
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.options import Command, all_of
+from nas.cli.shared.options import Command, Duration, all_of
 from nas.search.defaults import RETRIES
 
 engine_options: Callable[[Command], Command] = all_of(
@@ -72,6 +72,14 @@ engine_options: Callable[[Command], Command] = all_of(
         show_default=True,
         metavar="N",
         help="Number of times that a trial is started again after its process was ended, before the trial fails.",
+    ),
+    option(
+        Group.WORKERS,
+        "--trial-timeout",
+        type=Duration(),
+        metavar="DURATION",
+        show_default="no limit",
+        help="Longest duration of one evaluation: 90s, 45m or 2h. A longer one is stopped, and its trial fails.",
     ),
 )
 

@@ -1,14 +1,20 @@
 """Tables and JSON on standard output."""
 
 import json
+import os
 import shlex
-from collections.abc import Iterable, Sequence
-from typing import Any
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any, TextIO
 
 import click
 
 from nas.cli.shared.completion import PROGRAM
 from nas.studies.defaults import DEFAULT_STORAGE
+
+_OUT = f"{__name__}.out"  # key of `click.Context.meta`
+_STDOUT, _STDERR = 1, 2
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, title: str = "") -> None:
@@ -36,8 +42,61 @@ def plain(text: str) -> str:
 
 
 def print_json(data: Any) -> None:
-    """Print one JSON document, with figures in their plain units."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """Print one JSON document, with figures in their plain units; see `json_alone`."""
+    context = click.get_current_context(silent=True)
+    out = None if context is None else context.meta.get(_OUT)
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False), file=out)
+
+
+@contextmanager
+def json_alone(context: click.Context) -> Iterator[None]:
+    """Let nothing but `print_json` write to standard output, if the command has `--json`.
+
+    What a user's code, a library or another process prints goes to standard error instead, whether it prints with
+    Python or to the file descriptor.
+    """
+    if not context.params.get("as_json") or _OUT in context.meta:
+        yield
+        return
+    with _kept_output(sys.stdout) as context.meta[_OUT], redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def _kept_output(usual: TextIO | None) -> Iterator[TextIO]:
+    """Return standard output under another descriptor, while its usual descriptor leads to standard error."""
+    try:
+        kept = os.dup(_STDOUT)
+    except OSError:  # it is closed, and must not become the descriptor of the next file that is opened
+        kept = os.open(os.devnull, os.O_WRONLY)
+    own = usual
+    if own is None or _descriptor(own) == _STDOUT:  # otherwise a test has replaced it
+        encoding, errors = (None, None) if own is None else (own.encoding, own.errors)
+        own = os.fdopen(os.dup(kept), "w", encoding=encoding, errors=errors)
+    try:
+        with suppress(OSError):  # standard error may be closed too
+            os.dup2(_STDERR, _STDOUT)
+        yield own
+    finally:
+        _flush_libraries()
+        os.dup2(kept, _STDOUT)
+        os.close(kept)
+        if own is not usual:
+            own.close()
+
+
+def _descriptor(stream: TextIO) -> int:
+    with suppress(OSError, ValueError):
+        return stream.fileno()
+    return -1
+
+
+def _flush_libraries() -> None:
+    """Write what libraries in C have printed and still hold."""
+    import ctypes
+
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).fflush(None)
 
 
 def say(message: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from nas.cli.shared.groups import write_groups
+from nas.cli.shared.printing import json_alone
 from nas.cli.shared.verbosity import verbosity, verbosity_options
 
 _UNBROKEN = "\u2011"  # the non-breaking hyphen, in place of the usual one while lines are broken
@@ -49,8 +50,8 @@ class Verb(click.Command):
         self.params.extend(verbosity_options())
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command and write as much to standard error as was asked for."""
-        with verbosity(ctx):
+        """Run the command; write as much to standard error as was asked for, and JSON alone to standard output."""
+        with verbosity(ctx), json_alone(ctx):
             return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -85,8 +86,8 @@ class Verbs(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the group and its command and write as much to standard error as was asked for before the verb."""
-        with verbosity(ctx):
+        """Run the group and its command; options before the verb decide what is printed, as those behind it do."""
+        with verbosity(ctx), json_alone(ctx):
             return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
