@@ -3,5 +3,4 @@
 FAILED = 1  # an error, which standard error explains
 USAGE = 2  # the words of the command line cannot be used; click's own status
 TARGET_MISSED = 3  # a search ended, and none of the networks that it measured on the device meets the target
-ALL_FAILED = 4  # a search ended, and every trial failed
 INTERRUPTED = 130  # Ctrl-C ended the command, as shells have it
