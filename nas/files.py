@@ -1,6 +1,8 @@
 """Writing files atomically, reading small files, and the location of the shipped data files."""
 
+import codecs
 import os
+import stat
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -37,23 +39,71 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             temporary.unlink()
 
 
-def read_small(path: Path, most: int) -> str:
-    """Return the text of a file that is expected to be small.
+def read_bytes(path: Path, most: int) -> bytes:
+    """Return the content of a regular file whose size has a limit.
 
     Args:
-        path: Path of the file.
+        path: Path of the file, or of a symbolic link to it.
         most: Largest allowed size in bytes.
 
     Raises:
-        OSError: The file cannot be read, or is larger than `most` bytes.
-        UnicodeDecodeError: The file is not UTF-8 text.
+        OSError: The file cannot be read, is not a regular file, or is larger than `most` bytes. The error's text, or
+            its `strerror` if it has one, completes the sentence "FILE cannot be read: ...".
+        ValueError: The path contains a null character.
     """
-    # Reading one more byte than allowed detects a large file, or an endless one such as /dev/zero, without its size.
-    with path.open("rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is a device or a pipe, and only regular files are read")
+        # Files of /proc have a size of 0 and any content, so the size alone is not a bound.
+        data = b"" if status.st_size > most else file.read(most + 1)
+    if max(status.st_size, len(data)) > most:
         raise OSError(f"it is larger than {most:,} bytes, the largest size that is read")
-    return data.decode("utf-8")
+    return data
+
+
+def read_text(path: Path, most: int) -> str:
+    """Return the UTF-8 text of a regular file whose size has a limit, without a byte-order mark at its beginning.
+
+    Args:
+        path: Path of the file, or of a symbolic link to it.
+        most: Largest allowed size in bytes.
+
+    Raises:
+        OSError: As `read_bytes` raises it; also if the file is not UTF-8 text.
+        ValueError: The path contains a null character.
+    """
+    return decode_text(read_bytes(path, most))
+
+
+def decode_text(data: bytes) -> str:
+    r"""Return UTF-8 text without a byte-order mark at its beginning, as text editors on Windows write one.
+
+    Raises:
+        OSError: The bytes are not UTF-8 text; the error states the first wrong byte.
+
+    >>> decode_text(b"\xef\xbb\xbfnet")
+    'net'
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise OSError("it is UTF-16 text; save it as UTF-8") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise OSError(
+            f"it is not UTF-8 text: line {line:,} has the byte 0x{data[error.start]:02x}; save it as UTF-8"
+        ) from None
+
+
+def read_small(path: Path, most: int) -> str:
+    """Return the text of a small file; see `read_text`."""
+    return read_text(path, most)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # Without this flag, which not every system has, opening a named pipe waits for a process that writes into it.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def shipped_folder(name: str) -> Path:
