@@ -21,6 +21,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "version": (),
     "errors": (),
     "files": ("errors",),
+    "output_kinds": ("errors", "files"),
     "noise": (),
     "arch": ("errors",),
     "space": ("arch",),
@@ -57,7 +58,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "": ("api", "errors"),  # the root, `nas/__init__.py`
 }
 # Leaves that say nothing of any package.
-_ANYWHERE = frozenset({"version", "files", "callable"})
+_ANYWHERE = frozenset({"version", "files", "output_kinds", "callable"})
 
 # Heavy packages and the packages or modules where they may be imported.
 _HEAVY: Mapping[str, tuple[str, ...]] = {

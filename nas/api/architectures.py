@@ -9,11 +9,11 @@ from nas.arch.code import format_json, format_part, format_text, parse_json, par
 from nas.arch.presets import preset, preset_names
 from nas.arch.spec import Architecture
 from nas.errors import ArchitectureError, StudyError
-from nas.files import read_small, write_atomically
+from nas.files import read_text
+from nas.output_kinds import ARCHITECTURE, write_output
 from nas.studies.defaults import DEFAULT_STORAGE
 
 __all__ = [
-    "FORMS",
     "Architecture",
     "ArchitectureSummary",
     "StageSummary",
@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 MOST_BYTES = 2_000_000
-FORMS = (".txt", ".json")
 # The name of a study may contain colons.
 _WHICH = re.compile(r":(best|trial=[^:]*|pareto=[^:]*)?$")
 
@@ -64,7 +63,7 @@ def save_architecture(arch: Architecture, path: str | Path) -> None:
             that ends in ".json" the JSON form.
 
     Raises:
-        ArchitectureError: The name of the file has another ending.
+        ArchitectureError: The name of the file has another ending, or an existing file is no architecture.
         NasError: The file cannot be written.
 
     >>> import nas
@@ -74,10 +73,8 @@ def save_architecture(arch: Architecture, path: str | Path) -> None:
     """
     file = Path(path)
     check_architecture(arch)
-    if file.suffix not in FORMS:
-        raise ArchitectureError(f"{file} has no known form", f"end the name in {' or '.join(FORMS)}")
-    text = format_json(arch) if file.suffix == ".json" else format_text(arch)
-    write_atomically(file, f"{text}\n".encode())
+    text = format_json(arch) if file.suffix.lower() == ".json" else format_text(arch)
+    write_output(file, f"{text}\n".encode(), ARCHITECTURE)
 
 
 def check_architecture(arch: Architecture) -> None:
@@ -154,8 +151,8 @@ def _from_study(reference: str, storage: str) -> Architecture:
 
 def _from_file(path: Path) -> Architecture:
     try:
-        text = read_small(path, MOST_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, MOST_BYTES)
+    except OSError as error:
         raise ArchitectureError(f"{path} cannot be read: {error}", "give a text or JSON file") from None
     try:
         return parse_json(text) if text.lstrip().startswith("{") else parse_text(text)

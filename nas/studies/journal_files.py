@@ -15,10 +15,12 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from nas.files import open_regular
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.journal_text import MAX_LINE_BYTES, Head, parse_line
 
 SUFFIX = ".jsonl"
+MAX_BYTES = 1_000_000_000
 _PLAIN = re.compile(r"[A-Za-z0-9_+@=][\w.+@=-]{0,99}", re.ASCII)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -80,7 +82,7 @@ def journal_path(folder: Path, study: str) -> Path:
 
 def _owner(path: Path) -> str | None:
     """Return the study that a journal's first line names, or None if there is no such line."""
-    with suppress(OSError, ValueError), path.open("rb") as file:
+    with suppress(OSError, ValueError), open_regular(path) as file:
         head = parse_line(file.readline(MAX_LINE_BYTES))
         return head.name if isinstance(head, Head) else None
     return None
@@ -107,9 +109,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     sees that the line is too long.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, is not a regular file, or is too large.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            raise OSError(f"it is larger than {MAX_BYTES:,} bytes, the largest size that is read")
         number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
             number, kept = number + 1, line
@@ -168,7 +172,8 @@ def append(path: Path, lines: Sequence[bytes]) -> bool:
     """
     data = b"".join(b"\n" + line for line in lines)
     try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        # Without the last flag, which not every system has, opening a named pipe waits for a reader.
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         return False
     try:

@@ -11,6 +11,7 @@ from nas.api.durations import parse_duration
 from nas.cli.shared.completion import complete_architecture, complete_space
 from nas.cli.shared.groups import Group, option
 from nas.errors import NasError, SpaceError
+from nas.output_kinds import LATENCIES, PAGE, PICTURE, OutputKind, check_output
 from nas.search.defaults import EPOCHS
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.train.defaults import METRIC_NAMES
@@ -245,12 +246,35 @@ def adapting_options(group: Group = Group.ARCHITECTURE) -> Callable[[Command], C
     )
 
 
-def file_option(name: str, what: str, default: str = "not written") -> Callable[[Command], Command]:
-    """Return the decorator that adds a file to write."""
+class OutputFile(click.Path):
+    """Represent the type of an option that is a file to write, which is checked before any work is done.
+
+    Args:
+        kind: Kind of the file.
+    """
+
+    def __init__(self, kind: OutputKind) -> None:
+        super().__init__(dir_okay=False, readable=False, path_type=Path)
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; see `click.Path`.
+
+        Raises:
+            NasError: No file of this kind may be written there.
+        """
+        path = super().convert(value, param, ctx)
+        # The folders of latency tables, and of no other files, are made.
+        check_output(Path(path), self.kind, makes_folder=self.kind is LATENCIES)
+        return path
+
+
+def file_option(name: str, what: str, kind: OutputKind, default: str = "not written") -> Callable[[Command], Command]:
+    """Return the decorator that adds a file of a kind to write."""
     return option(
         Group.OUTPUT,
         f"--{name}",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=OutputFile(kind),
         metavar="FILE",
         show_default=default,
         help=what,
@@ -258,7 +282,7 @@ def file_option(name: str, what: str, default: str = "not written") -> Callable[
 
 
 PNG_HELP = "Write the figure as a picture, which needs hwnas[png] and Chrome or Chromium."
-figure_options = all_of(file_option("html", "Write the figure as a page."), file_option("png", PNG_HELP))
+figure_options = all_of(file_option("html", "Write the figure as a page.", PAGE), file_option("png", PNG_HELP, PICTURE))
 
 
 def take(record: type[Record], options: dict[str, Any]) -> Record:
