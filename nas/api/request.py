@@ -52,7 +52,8 @@ def _one_of(names: Sequence[str], default: str) -> Any:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    # The comparison is false for NaN too; `math.isfinite` fails for very large integers.
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 def _positive(_request: object, attribute: "Attribute[float]", value: float) -> None:

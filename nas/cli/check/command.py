@@ -17,6 +17,7 @@ from nas.cli.check.options import CheckOptions, read_options
 from nas.cli.shared.engine import check_engine, engine_options
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
+    NumberRange,
     figure_options,
     json_option,
     metric_option,
@@ -117,7 +118,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
     Group.CHECK,
     "--time-limit",
     "minutes",
-    type=click.FloatRange(0, min_open=True),
+    type=NumberRange(0, min_open=True),
     default=MINUTES,
     show_default=True,
     metavar="MINUTES",
@@ -135,7 +136,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
 @option(
     Group.CHECK,
     "--price",
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     metavar="AMOUNT",
     show_default="not estimated",
     help="Price of an hour on this machine, from which the price of the planned search is estimated.",

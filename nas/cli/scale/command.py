@@ -16,6 +16,8 @@ from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     ARCH_HELP,
     DEVICE_HELP,
+    Number,
+    NumberRange,
     adapting_options,
     figure_options,
     json_option,
@@ -55,7 +57,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     Group.MODE,
     "--phi",
     "phis",
-    type=float,
+    type=Number(),
     multiple=True,
     metavar="PHI",
     help="Scale the network by this phi; fractions and negative numbers work too. May be repeated.",
@@ -113,7 +115,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 @option(
     Group.FIT,
     "--tolerance",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=NumberRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
     metavar="DISTANCE",
@@ -122,7 +124,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 @option(
     Group.FIT,
     "--step",
-    type=click.FloatRange(0.01, 1),
+    type=NumberRange(0.01, 1),
     default=0.05,
     show_default=True,
     metavar="STEP",
@@ -131,7 +133,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 @option(
     Group.FIT,
     "--at-phi",
-    type=float,
+    type=Number(),
     multiple=True,
     metavar="PHI",
     help="Larger phi, such as 2, at which the coefficients are fitted as well. May be repeated.",
@@ -148,7 +150,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 @option(
     Group.FIT,
     "--w",
-    type=float,
+    type=Number(),
     default=-0.07,
     show_default=True,
     metavar="W",

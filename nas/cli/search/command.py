@@ -17,6 +17,7 @@ from nas.cli.shared.options import (
     DEVICE_HELP,
     INTERRUPTED,
     Duration,
+    Number,
     json_option,
     metric_option,
     read_fixes,
@@ -153,7 +154,7 @@ _PRINTING = ("dry_run", "as_json")
 @option(
     Group.SEARCH,
     "--w",
-    type=float,
+    type=Number(),
     metavar="W",
     show_default="that of the objective, -0.07 for soft",
     help="Exponent of COST/TARGET in the score.",
@@ -161,7 +162,7 @@ _PRINTING = ("dry_run", "as_json")
 @option(
     Group.SEARCH,
     "--band",
-    type=float,
+    type=Number(),
     metavar="SHARE",
     default=BAND,
     show_default=True,

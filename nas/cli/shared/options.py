@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +29,21 @@ DEVICE_HELP = (
     "The target device: cpu, cpu:threads=4,batch=8, cuda, cpu:precision=int8, an ONNX Runtime provider's name, or "
     "ssh://user@host?cpu. Several equal ones share the work."
 )
+
+
+class Number(click.types.FloatParamType):
+    """Represent the type of an option that is a finite number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; see `click.ParamType`."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+class NumberRange(click.FloatRange, Number):
+    """Represent the type of an option that is a finite number within a range."""
 
 
 class Duration(click.ParamType[float]):
