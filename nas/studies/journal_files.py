@@ -12,12 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
-
 from nas.files import open_regular
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.journal_text import MAX_LINE_BYTES, Head, parse_line
+from nas.studies.urls import is_in_memory, read_url
 
 SUFFIX = ".jsonl"
 MAX_BYTES = 1_000_000_000
@@ -27,13 +25,10 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 def database_file(url: str) -> Path | None:
     """Return the file of a SQLite database, or None if the database is in memory or on a server."""
-    try:
-        known = make_url(url)
-    except (SQLAlchemyError, ValueError):
+    known = read_url(url)
+    if known is None or known.get_backend_name() != "sqlite" or is_in_memory(url):
         return None
-    name = (known.database or "").removeprefix("file:")
-    in_memory = name in ("", ":memory:") or known.query.get("mode") == "memory"
-    return None if known.get_backend_name() != "sqlite" or in_memory else Path(name)
+    return Path((known.database or "").removeprefix("file:"))
 
 
 def journal_folder(url: str) -> Path | None:
