@@ -315,6 +315,8 @@ def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: E
     from nas.search.plan import check, check_objective, plan
     from nas.search.screening import Screen
     from nas.search.settings import Settings
+    from nas.studies.early_check import check_storage
+    from nas.studies.records import SETTINGS
 
     if not request.targets:
         raise TargetError("a search has no target", "give one like flops=400M")
@@ -342,6 +344,7 @@ def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: E
         patience=request.patience,
     )
     check(space, settings)
+    check_storage(request.storage, request.study, SETTINGS)
     cheap, costly = halves(request.evaluator_text)
     # A screening and the evaluator itself share one load of the images.
     load = cache(lambda: _load_images(request, say))

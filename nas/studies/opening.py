@@ -43,12 +43,7 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
 
 def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
     """Open a storage without Optuna's cache; see `open_storage`."""
-    if is_ambiguous(url):
-        raise StudyError(
-            "the storage's URL has more than one @, or a misplaced one, so it is unclear where the password ends and the "
-            "host begins",
-            "write each @ of the password as %40, or leave the password out and set PGPASSWORD",
-        )
+    check_url(url)
     if is_in_memory(url):
         _check_in_memory(url, create=create)
     try:
@@ -64,6 +59,20 @@ def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
         raise refusal(error, url, "cannot be opened", f"give an Optuna URL like {DEFAULT_STORAGE}") from None
     _LOG.debug("Opened storage %s.", mask(url))
     return storage
+
+
+def check_url(url: str) -> None:
+    """Check that the parts of a URL can be told apart.
+
+    Raises:
+        StudyError: They cannot.
+    """
+    if is_ambiguous(url):
+        raise StudyError(
+            "the storage's URL has more than one @, or a misplaced one: it is unclear where the password ends and the "
+            "host begins",
+            "write each @ of the password as %40, or leave the password out and set PGPASSWORD",
+        )
 
 
 def _check_exists(url: str, file: Path, *, create: bool) -> None:
@@ -105,11 +114,11 @@ def _check_is_database(file: Path, *, create: bool) -> None:
     remedy = "run `nas search` first, or give another database with --storage"
     if file.exists() and not file.is_file() and not file.is_dir():
         raise StudyError(f"{file} is a device or a pipe, and a study database is a file", remedy)
-    if not create and not _has_studies(file):
+    if not create and not has_studies(file):
         raise StudyError(f"{file} is no study database: it has no table of studies", remedy)
 
 
-def _has_studies(file: Path) -> bool:
+def has_studies(file: Path) -> bool:
     """Return whether a SQLite database has a table of studies; true also if it cannot be read in this way."""
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
         return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'").fetchall())

@@ -58,9 +58,8 @@ def scheme_remedy(url: str) -> str:
     """Return what to write instead of a URL whose scheme is unknown or whose driver is not installed."""
     system = _SYSTEMS.get(url.partition("://")[0].partition("+")[0].lower())
     systems = (_SQLITE, _POSTGRESQL, _MYSQL) if system is None else (system,)
-    return "write " + ", or ".join(
-        f"{form} (`{driver}` installs its driver)" if driver else form for form, driver in systems
-    )
+    forms = [f"{form} (`{driver}` installs its driver)" if driver else form for form, driver in systems]
+    return f"write {', or '.join(forms)}"
 
 
 def without_password(url: str) -> str:

@@ -177,7 +177,9 @@ def _check(options: CheckOptions) -> None:
     from nas.cli.check.plan import plan_check
     from nas.cli.check.report import report
     from nas.fidelity.check import compare
+    from nas.studies.early_check import check_storage
 
+    check_storage(options.storage)
     planned = plan_check(options)
     say(f"{len(planned.archs)} networks of space {planned.space.name}, study {planned.study}")
     begun = time.monotonic()

@@ -233,6 +233,11 @@ def command(context: click.Context, /, **options: Any) -> None:
     given = evolve(given, reference=given.reference or latest_winner(given.storage))
     name, arch = find_architecture(given.reference or "", given.storage)
     arch = arch.adapted(resolution=given.resolution or arch.resolution, classes=given.classes or arch.classes)
+    if mode in _TRAINING:
+        from nas.search.job_study import SETTINGS
+        from nas.studies.early_check import check_storage
+
+        check_storage(given.storage, given.study, SETTINGS)
     if mode == "fit":
         fit.run(name, arch, given)
     elif mode == "compare":
