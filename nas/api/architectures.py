@@ -5,6 +5,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from nas.api.arguments import check_arguments
 from nas.arch.code import format_json, format_part, format_text, parse_json, parse_text
 from nas.arch.presets import preset, preset_names
 from nas.arch.spec import Architecture
@@ -30,6 +31,7 @@ MOST_BYTES = 2_000_000
 _WHICH = re.compile(r":(best|trial=[^:]*|pareto=[^:]*)?$")
 
 
+@check_arguments
 def load_architecture(reference: str | Path, *, storage: str = DEFAULT_STORAGE) -> Architecture:
     """Load an architecture: a preset, a file, or a network of a study.
 
@@ -54,6 +56,7 @@ def load_architecture(reference: str | Path, *, storage: str = DEFAULT_STORAGE) 
     return find_architecture(str(reference), storage)[1]
 
 
+@check_arguments
 def save_architecture(arch: Architecture, path: str | Path) -> None:
     """Save an architecture as a file that `load_architecture` and every command read.
 

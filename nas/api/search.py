@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Union
 
 from attrs import frozen
 
+from nas.api.arguments import check_arguments
 from nas.api.durations import parse_duration
-from nas.api.engines import cores_per_worker, make_engine
+from nas.api.engines import check_cluster, cores_per_worker, make_engine
 from nas.api.errors import explain_missing
 from nas.api.evaluators import ZERO_COST, Function, OnBatch, halves, make_evaluator, make_function_evaluator
 from nas.api.quiet import quiet_optuna
@@ -39,6 +40,7 @@ def _ignore(_message: object) -> None:
     """Ignore a message or an event."""
 
 
+@check_arguments
 @explain_missing()
 def search(
     space: Union[str, Path, "SearchSpace"] = "mnasnet",
@@ -345,6 +347,7 @@ def _plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: E
     )
     check(space, settings)
     check_storage(request.storage, request.study, SETTINGS)
+    check_cluster(request.engine, request.address)
     cheap, costly = halves(request.evaluator_text)
     # A screening and the evaluator itself share one load of the images.
     load = cache(lambda: _load_images(request, say))

@@ -59,14 +59,15 @@ def command(
 
     name, arch = find_architecture(reference, storage)
     arch = arch.adapted(resolution=resolution or arch.resolution, classes=classes or arch.classes)
+    summary = summarize(arch, precision)
     if save is not None:
         save_architecture(arch, save)
     if as_json:
-        print_json(_row(name, summarize(arch, precision)))
+        print_json(_row(name, summary))
     elif as_text:
         click.echo(format_text(arch))
     else:
-        _print(name, summarize(arch, precision))
+        _print(name, summary)
 
 
 def _row(name: str, summary: "ArchitectureSummary") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define, evolve
 
-from nas.api.engines import make_workers
+from nas.api.engines import check_cluster, make_workers
 from nas.api.evaluators import FORMS, TRAIN
 from nas.api.quiet import quiet_optuna
 from nas.cli.check.evaluators import LONGER, is_training
@@ -180,6 +180,7 @@ def _check(options: CheckOptions) -> None:
     from nas.studies.early_check import check_storage
 
     check_storage(options.storage)
+    check_cluster(options.engine.engine, options.engine.address)
     planned = plan_check(options)
     say(f"{len(planned.archs)} networks of space {planned.space.name}, study {planned.study}")
     begun = time.monotonic()

@@ -9,6 +9,7 @@ import click
 from attrs import evolve
 from click.core import ParameterSource
 
+from nas.api.engines import check_cluster
 from nas.cli.scale.options import ScaleOptions, read_options
 from nas.cli.shared.completion import complete_architecture
 from nas.cli.shared.engine import check_engine, engine_options
@@ -238,6 +239,7 @@ def command(context: click.Context, /, **options: Any) -> None:
         from nas.studies.early_check import check_storage
 
         check_storage(given.storage, given.study, SETTINGS)
+        check_cluster(given.engine.engine, given.engine.address)
     if mode == "fit":
         fit.run(name, arch, given)
     elif mode == "compare":
