@@ -6,7 +6,9 @@ import os
 import pickle
 import resource
 import signal
+import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,9 +18,11 @@ import pytest
 from nas.api.architectures import find_architecture
 from nas.arch.code import format_json, format_text
 from nas.arch.presets import preset
-from nas.cost.table_file import read_table
+from nas.cost.table_file import read_origin, read_table
 from nas.errors import NasError
 from nas.space.files import find_space
+from nas.studies.opening import open_storage
+from nas.studies.restore import read_journal
 from tests.search.fakes import TINY
 
 TOUCH = "touch hacked"
@@ -156,6 +160,47 @@ def test_a_hostile_architecture(case: str, tmp_path: Path) -> None:
 def test_a_hostile_latency_table(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_bytes(data)
     refused(lambda: read_table(Path("table.csv")), "table.csv")
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "search space": lambda path: find_space(str(path)),
+    "architecture": lambda path: find_architecture(str(path), "sqlite://"),
+    "latency table": read_table,
+    "header of a latency table": read_origin,
+    "journal": read_journal,
+    "database": lambda path: open_storage(f"sqlite:///{path}", create=False),
+    "database to write to": lambda path: open_storage(f"sqlite:///{path}"),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_reader_waits_for_a_pipe_or_reads_a_device(name: str, tmp_path: Path) -> None:
+    pipe, device = tmp_path / "pipe.yaml", tmp_path / "device.yaml"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    for path in (pipe, device):
+        refused(partial(READERS[name], path), path.name, "device or a pipe")
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if "database" not in name and "header" not in name])
+def test_no_reader_reads_more_than_its_limit(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "large.yaml"
+    with file.open("wb") as opened:
+        opened.truncate(1 << 43)
+    refused(lambda: READERS[name](file), file.name, "larger than", "the largest size that is read")
+
+
+def test_a_file_of_tensors_that_unpacks_to_more_than_memory(tmp_path: Path) -> None:
+    tensor_file = pytest.importorskip("nas.train.tensor_file")
+    kind = tensor_file.FileKind("weights", 1, ".pt", "remove it", "choose another folder")
+    path = tmp_path / "a.pt"
+    kind.write(path, {}, {"x": [0] * 1000})
+    packed = tmp_path / "b.pt"
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in whole.namelist():
+            archive.writestr(part, whole.read(part))
+    assert kind.read(path, {})["x"] == [0] * 1000
+    refused(lambda: kind.read(packed, {}), "b.pt is not a complete weights file")
 
 
 CONV = "net channels=3 resolution=32 classes=10\\nstem conv k3 s2 c8"

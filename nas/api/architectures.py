@@ -101,7 +101,7 @@ def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
     if reference in preset_names():
         return reference, preset(reference)
     path = Path(reference)
-    if not _is_file(path):
+    if not _is_there(path):
         raise ArchitectureError(
             f"{reference!r} is no preset and no file",
             f"presets are {', '.join(preset_names())}; a study's networks are study:NAME:best and so on",
@@ -134,9 +134,10 @@ def file_stem(*words: str) -> str:
     return re.sub(r"[^\w.+=-]+", "-", "-".join(words).removeprefix("study:")).strip("-.") or "network"
 
 
-def _is_file(path: Path) -> bool:
+def _is_there(path: Path) -> bool:
+    """Return whether a path is a file, or something else that cannot be read as one, such as a pipe."""
     try:
-        return path.is_file()
+        return path.exists() and not path.is_dir()
     except (OSError, ValueError):  # The name is too long, or contains a null character.
         return False
 
@@ -156,7 +157,9 @@ def _from_file(path: Path) -> Architecture:
     try:
         text = read_text(path, MOST_BYTES)
     except OSError as error:
-        raise ArchitectureError(f"{path} cannot be read: {error}", "give a text or JSON file") from None
+        raise ArchitectureError(
+            f"{path} cannot be read: {error.strerror or error}", "give a text or JSON file"
+        ) from None
     try:
         return parse_json(text) if text.lstrip().startswith("{") else parse_text(text)
     except ArchitectureError as error:

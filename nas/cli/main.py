@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from io import StringIO
 
 import click
 from attrs import frozen
@@ -10,7 +11,8 @@ from nas.api.errors import missing_memory, missing_package
 from nas.cli.shared.completion import PROGRAM, VARIABLE
 from nas.cli.shared.groups import Group, GroupedOption
 from nas.cli.shared.options import INTERRUPTED
-from nas.cli.shared.streams import discard_output, escape, escaped_output, is_output_error, json_text, prepare_streams
+from nas.cli.shared.printing import say
+from nas.cli.shared.streams import discard_output, escaped_output, is_output_error, json_text, prepare_streams
 from nas.cli.shared.verbs import Verbs
 from nas.errors import NasError
 from nas.version import __version__
@@ -85,18 +87,18 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> None
         if as_json:
             _report_json(_usage_failure(error))
         else:
-            error.message = escape(error.message, kept="\n")
-            error.show()
+            usage = StringIO()
+            error.show(usage)
+            say(usage.getvalue().removesuffix("\n"))
         sys.exit(error.exit_code)
-    except (NasError, click.Abort, KeyboardInterrupt, MemoryError, ImportError, RuntimeError, OSError) as error:
+    except (Exception, KeyboardInterrupt) as error:
         failure = _failure(error)
         if failure is None:
             raise
         if as_json:
             _report_json(failure)
         else:
-            text = "\n  ".join(filter(None, (f"{program}: {failure.problem}", failure.remedy)))
-            click.echo(escape(text, kept="\n"), err=True)
+            say("\n  ".join(filter(None, (f"{program}: {failure.problem}", failure.remedy))))
         sys.exit(failure.status)
 
 

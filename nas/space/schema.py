@@ -114,7 +114,7 @@ class _Loader(yaml.SafeLoader):
         self.sizes: dict[int, int] = {}  # of the nodes that are complete, by their identity
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event, before = self.peek_event(), self.size
+        before, event = self.size, self.peek_event()  # type: ignore[no-untyped-call] # PyYAML has no types here
         node = super().compose_node(parent, index)
         if isinstance(event, yaml.AliasEvent):
             # A node that is not complete yet contains the alias, and so has no end.

@@ -30,16 +30,16 @@ CALLS: dict[str, Callable[[], Any]] = {
     "classes is -1": lambda: nas.load_space("mnasnet", classes=-1),
     "space is 5": lambda: nas.search(5, **SEARCH),  # type: ignore[arg-type]
     "space is None": lambda: nas.search(None, **SEARCH),  # type: ignore[arg-type]
-    "fix is \\['x'\\]": lambda: nas.search(**SEARCH, fix=["x"]),
-    "storage is None": lambda: nas.search(**SEARCH, storage=None),
-    "study is 5": lambda: nas.search(**SEARCH, study=5),
+    "fix is \\['x'\\]": lambda: nas.search(**SEARCH | {"fix": ["x"]}),
+    "storage is None": lambda: nas.search(**SEARCH | {"storage": None}),
+    "study is 5": lambda: nas.search(**SEARCH | {"study": 5}),
     "target is 400000000.0": lambda: nas.search(**SEARCH | {"target": 400e6}),
-    "data is 5": lambda: nas.search(**SEARCH, data=5),
-    "sampler is 5": lambda: nas.search(**SEARCH, sampler=5),
-    "table is 5": lambda: nas.search(**SEARCH, table=5),
-    "train_on is 5": lambda: nas.search(**SEARCH, train_on=5),
-    "w is inf": lambda: nas.search(**SEARCH, w=float("inf")),
-    "trial_cpus is inf": lambda: nas.search(**SEARCH, trial_cpus=float("inf")),
+    "data is 5": lambda: nas.search(**SEARCH | {"data": 5}),
+    "sampler is 5": lambda: nas.search(**SEARCH | {"sampler": 5}),
+    "table is 5": lambda: nas.search(**SEARCH | {"table": 5}),
+    "train_on is 5": lambda: nas.search(**SEARCH | {"train_on": 5}),
+    "w is inf": lambda: nas.search(**SEARCH | {"w": float("inf")}),
+    "trial_cpus is inf": lambda: nas.search(**SEARCH | {"trial_cpus": float("inf")}),
     "name is None": lambda: nas.open_study(None),  # type: ignore[arg-type]
     "storage is PosixPath": lambda: nas.open_study("x", storage=Path("x.db")),  # type: ignore[arg-type]
     "storage is 5": lambda: nas.study_names(storage=5),  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Options and arguments that several commands share."""
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -273,15 +274,15 @@ class OutputFile(click.Path):
         super().__init__(dir_okay=False, readable=False, path_type=Path)
         self.kind = kind
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path; see `click.Path`.
 
         Raises:
             NasError: No file of this kind may be written there.
         """
-        path = super().convert(value, param, ctx)
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         # The folders of latency tables, and of no other files, are made.
-        check_output(Path(path), self.kind, makes_folder=self.kind is LATENCIES)
+        check_output(path, self.kind, makes_folder=self.kind is LATENCIES)
         return path
 
 
