@@ -3,28 +3,84 @@
 import codecs
 import os
 import stat
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from secrets import token_hex
+from typing import BinaryIO, TextIO
 
 from nas.errors import NasError
 
+MOST_NAME_BYTES = 200  # of a file's name that a temporary file's name repeats
+
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write a file by renaming a temporary file in the same folder; after a failure the previous file is unchanged.
+    """Write a file; after a failure a previous file is unchanged.
+
+    A regular file is replaced by renaming a temporary file in the same folder. Anything else, such as a device, a pipe
+    or `/dev/stdout`, is written to, since a renamed file would take its place.
 
     Args:
         path: Path of the file. If it is a symbolic link, the file that it points to is replaced.
         data: Content of the file.
 
     Raises:
-        NasError: The folder cannot be written to, or the disk is full.
+        NasError: The file or its folder cannot be written to, or the disk is full.
+        BrokenPipeError: The path is the standard output, whose reader has ended.
     """
+    stream = _standard_stream(path)
+    try:
+        if stream is not None:
+            stream.flush()
+            stream.buffer.write(data)
+            stream.flush()
+        elif is_regular_or_absent(path):
+            _replace(path, data)
+        else:
+            with path.open("wb", buffering=0) as device:
+                left = memoryview(data)
+                while left:  # a pipe takes only a part at once
+                    left = left[device.write(left) :]
+    except OSError as error:
+        if stream is not None and isinstance(error, BrokenPipeError):
+            raise
+        raise NasError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from None
+
+
+def is_regular_or_absent(path: Path) -> bool:
+    """Return whether there is nothing at a path yet, or a regular file, or a link to one of these.
+
+    Raises:
+        OSError: The path cannot be looked at.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return True
+
+
+def _standard_stream(path: Path) -> TextIO | None:
+    """Return the standard stream of this process that a path such as `/dev/stdout` stands for, if any.
+
+    A shell may have redirected the stream to a regular file: replacing it, or opening it once more, would lose what
+    else is written to the stream.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # a closed stream, one without a file, or no such path
+            if os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+                return stream
+    return None
+
+
+def _replace(path: Path, data: bytes | memoryview) -> None:
     # Renaming would replace a symbolic link itself, so it is resolved first.
     target = path.resolve()
+    # A name of the greatest possible length would become too long.
+    name = target.name if len(os.fsencode(target.name)) < MOST_NAME_BYTES else "nas"
     # A process that was killed while writing may have had the same process id, hence the random suffix.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{token_hex(4)}.new")
+    temporary = target.with_name(f".{name}.{os.getpid()}-{token_hex(4)}.new")
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -32,11 +88,23 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             # Without this, a power failure after the rename could leave an empty file.
             os.fsync(file.fileno())
         temporary.replace(target)
-    except OSError as error:
-        raise NasError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from None
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file for reading, and close it in the end.
+
+    Raises:
+        OSError: The file cannot be opened, or is not a regular file; see `read_bytes`.
+        ValueError: The path contains a null character.
+    """
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is a device or a pipe, and only regular files are read")
+        yield file
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -51,13 +119,11 @@ def read_bytes(path: Path, most: int) -> bytes:
             its `strerror` if it has one, completes the sentence "FILE cannot be read: ...".
         ValueError: The path contains a null character.
     """
-    with open(path, "rb", opener=_open_without_waiting) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is a device or a pipe, and only regular files are read")
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         # Files of /proc have a size of 0 and any content, so the size alone is not a bound.
-        data = b"" if status.st_size > most else file.read(most + 1)
-    if max(status.st_size, len(data)) > most:
+        data = b"" if size > most else file.read(most + 1)
+    if max(size, len(data)) > most:
         raise OSError(f"it is larger than {most:,} bytes, the largest size that is read")
     return data
 
@@ -94,11 +160,6 @@ def decode_text(data: bytes) -> str:
         raise OSError(
             f"it is not UTF-8 text: line {line:,} has the byte 0x{data[error.start]:02x}; save it as UTF-8"
         ) from None
-
-
-def read_small(path: Path, most: int) -> str:
-    """Return the text of a small file; see `read_text`."""
-    return read_text(path, most)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

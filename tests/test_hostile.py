@@ -6,7 +6,9 @@ import os
 import pickle
 import resource
 import signal
+import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,9 +18,11 @@ import pytest
 from nas.api.architectures import find_architecture
 from nas.arch.code import format_json, format_text
 from nas.arch.presets import preset
-from nas.cost.table_file import read_table
+from nas.cost.table_file import read_origin, read_table
 from nas.errors import NasError
 from nas.space.files import find_space
+from nas.studies.opening import open_storage
+from nas.studies.restore import read_journal
 from tests.search.fakes import TINY
 
 TOUCH = "touch hacked"
@@ -81,12 +85,15 @@ SPACES = {
     "a call by new": (TINY.replace("[3, 5]", f"!!python/object/new:os.system ['{TOUCH}']"), "not YAML"),
     "a module": (TINY.replace("[3, 5]", "!!python/module:os"), "not YAML"),
     "a name": (TINY.replace("[3, 5]", "!!python/name:os.system"), "not YAML"),
-    "billion laughs": (TINY.replace("[3, 5]", f"[{times_ten(40)}]"), "an option is a number or a word"),
-    "billion laughs as a name": (TINY.replace("tiny", f"[{times_ten(40)}]"), "is not text"),
-    "merged again and again": (f"{BARE}defaults:\n  m0: &m0 {{kernel: 3}}\n{doubled(60)}", "keys are merged"),
-    "in itself": (f"{BARE}defaults: &d {{kernel: *d}}\n", "give a list of options"),
+    "billion laughs": (TINY.replace("[3, 5]", f"[{times_ten(40)}]"), "aliases"),
+    "billion laughs as a name": (TINY.replace("tiny", f"[{times_ten(40)}]"), "aliases"),
+    "merged again and again": (f"{BARE}defaults:\n  m0: &m0 {{kernel: 3}}\n{doubled(60)}", "aliases"),
+    "in itself": (f"{BARE}defaults: &d {{kernel: *d}}\n", "aliases"),
+    "a long text again and again": (f"{TINY}\nsource: &s {'x' * 1000}\nbaselines: [{'*s, ' * 500}]\n", "aliases"),
+    "billion laughs under every key": (f"{TINY}\nbaselines: [{times_ten(40)}]\n", "aliases"),
     "deep": (TINY.replace("[3, 5]", "[" * 20_000), "cannot be read"),
     "long number": (TINY.replace("[3, 5]", "[3, " + "9" * 5000 + "]"), "wrong form"),
+    "long number in another base": (TINY.replace("[3, 5]", "[3, 0x" + "f" * 5000 + "]"), "wrong form"),
     "large number": (TINY.replace("[1, 2]", "[1, 999999999]"), "from 1 to 1,000"),
     "infinity": (TINY.replace("[1, 2]", "[1, .inf]"), "layers"),
     "large file": ("#" * 3_000_000, "larger than 2,000,000 bytes"),
@@ -153,6 +160,47 @@ def test_a_hostile_architecture(case: str, tmp_path: Path) -> None:
 def test_a_hostile_latency_table(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_bytes(data)
     refused(lambda: read_table(Path("table.csv")), "table.csv")
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "search space": lambda path: find_space(str(path)),
+    "architecture": lambda path: find_architecture(str(path), "sqlite://"),
+    "latency table": read_table,
+    "header of a latency table": read_origin,
+    "journal": read_journal,
+    "database": lambda path: open_storage(f"sqlite:///{path}", create=False),
+    "database to write to": lambda path: open_storage(f"sqlite:///{path}"),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_reader_waits_for_a_pipe_or_reads_a_device(name: str, tmp_path: Path) -> None:
+    pipe, device = tmp_path / "pipe.yaml", tmp_path / "device.yaml"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    for path in (pipe, device):
+        refused(partial(READERS[name], path), path.name, "device or a pipe")
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if "database" not in name and "header" not in name])
+def test_no_reader_reads_more_than_its_limit(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "large.yaml"
+    with file.open("wb") as opened:
+        opened.truncate(1 << 43)
+    refused(lambda: READERS[name](file), file.name, "larger than", "the largest size that is read")
+
+
+def test_a_file_of_tensors_that_unpacks_to_more_than_memory(tmp_path: Path) -> None:
+    tensor_file = pytest.importorskip("nas.train.tensor_file")
+    kind = tensor_file.FileKind("weights", 1, ".pt", "remove it", "choose another folder")
+    path = tmp_path / "a.pt"
+    kind.write(path, {}, {"x": [0] * 1000})
+    packed = tmp_path / "b.pt"
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in whole.namelist():
+            archive.writestr(part, whole.read(part))
+    assert kind.read(path, {})["x"] == [0] * 1000
+    refused(lambda: kind.read(packed, {}), "b.pt is not a complete weights file")
 
 
 CONV = "net channels=3 resolution=32 classes=10\\nstem conv k3 s2 c8"

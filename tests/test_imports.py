@@ -22,6 +22,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "errors": (),
     "files": ("errors",),
     "processes": (),
+    "output_kinds": ("errors", "files"),
     "noise": (),
     "arch": ("errors",),
     "space": ("arch",),
@@ -58,7 +59,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "": ("api", "errors"),  # the root, `nas/__init__.py`
 }
 # Leaves that say nothing of any package.
-_ANYWHERE = frozenset({"version", "files", "noise", "callable"})
+_ANYWHERE = frozenset({"version", "files", "output_kinds", "noise", "callable"})
 
 # Heavy packages and the packages or modules where they may be imported.
 _HEAVY: Mapping[str, tuple[str, ...]] = {

@@ -5,15 +5,16 @@ from pathlib import Path
 
 from attrs import frozen
 
+from nas.api.arguments import check_arguments
 from nas.arch.code import format_json, format_part, format_text, parse_json, parse_text
 from nas.arch.presets import preset, preset_names
 from nas.arch.spec import Architecture
 from nas.errors import ArchitectureError, StudyError
-from nas.files import read_small, write_atomically
+from nas.files import read_text
+from nas.output_kinds import ARCHITECTURE, write_output
 from nas.studies.defaults import DEFAULT_STORAGE
 
 __all__ = [
-    "FORMS",
     "Architecture",
     "ArchitectureSummary",
     "StageSummary",
@@ -26,11 +27,11 @@ __all__ = [
 ]
 
 MOST_BYTES = 2_000_000
-FORMS = (".txt", ".json")
 # The name of a study may contain colons.
 _WHICH = re.compile(r":(best|trial=[^:]*|pareto=[^:]*)?$")
 
 
+@check_arguments
 def load_architecture(reference: str | Path, *, storage: str = DEFAULT_STORAGE) -> Architecture:
     """Load an architecture: a preset, a file, or a network of a study.
 
@@ -55,6 +56,7 @@ def load_architecture(reference: str | Path, *, storage: str = DEFAULT_STORAGE) 
     return find_architecture(str(reference), storage)[1]
 
 
+@check_arguments
 def save_architecture(arch: Architecture, path: str | Path) -> None:
     """Save an architecture as a file that `load_architecture` and every command read.
 
@@ -64,7 +66,7 @@ def save_architecture(arch: Architecture, path: str | Path) -> None:
             that ends in ".json" the JSON form.
 
     Raises:
-        ArchitectureError: The name of the file has another ending.
+        ArchitectureError: The name of the file has another ending, or an existing file is no architecture.
         NasError: The file cannot be written.
 
     >>> import nas
@@ -74,10 +76,8 @@ def save_architecture(arch: Architecture, path: str | Path) -> None:
     """
     file = Path(path)
     check_architecture(arch)
-    if file.suffix not in FORMS:
-        raise ArchitectureError(f"{file} has no known form", f"end the name in {' or '.join(FORMS)}")
-    text = format_json(arch) if file.suffix == ".json" else format_text(arch)
-    write_atomically(file, f"{text}\n".encode())
+    text = format_json(arch) if file.suffix.lower() == ".json" else format_text(arch)
+    write_output(file, f"{text}\n".encode(), ARCHITECTURE)
 
 
 def check_architecture(arch: Architecture) -> None:
@@ -101,7 +101,7 @@ def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
     if reference in preset_names():
         return reference, preset(reference)
     path = Path(reference)
-    if not _is_file(path):
+    if not _is_there(path):
         raise ArchitectureError(
             f"{reference!r} is no preset and no file",
             f"presets are {', '.join(preset_names())}; a study's networks are study:NAME:best and so on",
@@ -134,9 +134,10 @@ def file_stem(*words: str) -> str:
     return re.sub(r"[^\w.+=-]+", "-", "-".join(words).removeprefix("study:")).strip("-.") or "network"
 
 
-def _is_file(path: Path) -> bool:
+def _is_there(path: Path) -> bool:
+    """Return whether a path is a file, or something else that cannot be read as one, such as a pipe."""
     try:
-        return path.is_file()
+        return path.exists() and not path.is_dir()
     except (OSError, ValueError):  # The name is too long, or contains a null character.
         return False
 
@@ -154,9 +155,11 @@ def _from_study(reference: str, storage: str) -> Architecture:
 
 def _from_file(path: Path) -> Architecture:
     try:
-        text = read_small(path, MOST_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArchitectureError(f"{path} cannot be read: {error}", "give a text or JSON file") from None
+        text = read_text(path, MOST_BYTES)
+    except OSError as error:
+        raise ArchitectureError(
+            f"{path} cannot be read: {error.strerror or error}", "give a text or JSON file"
+        ) from None
     try:
         return parse_json(text) if text.lstrip().startswith("{") else parse_text(text)
     except ArchitectureError as error:

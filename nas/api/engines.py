@@ -64,6 +64,19 @@ def check_engine(engine: str, given: frozenset[str]) -> None:
             )
 
 
+def check_cluster(engine: str, address: str) -> None:
+    """Check that the Ray cluster of an engine answers, if the engine is Ray.
+
+    Raises:
+        MissingPackageError: The package ray is not installed.
+        StudyError: There is no such cluster.
+    """
+    if engine == RAY:
+        from nas.workers import ray_cluster
+
+        ray_cluster.check_cluster(address)
+
+
 def make_engine(
     engine: str,
     workers: int | None = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs import frozen
 
+from nas.api.arguments import check_arguments
 from nas.api.errors import explain_missing
 from nas.errors import NasError
 
@@ -123,6 +124,7 @@ class LatencyMeasurement(Latency):
     warmups: int
 
 
+@check_arguments
 @explain_missing()
 def measure_latency(
     arch: "Architecture",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nas.api.arguments import check_arguments
 from nas.api.errors import explain_missing
 from nas.errors import NasError
 
@@ -39,6 +40,7 @@ def to_torch(arch: "Architecture") -> "nn.Module":
     return build_model(arch)
 
 
+@check_arguments
 @explain_missing()
 def to_onnx(
     arch: "Architecture", weights: "Mapping[str, Any] | nn.Module | None" = None, *, batch: int = 1

@@ -1,5 +1,6 @@
 """The request for a search: everything that can be asked for, checked when it is created."""
 
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -67,8 +68,10 @@ def _one_of(names: Sequence[str], default: str) -> Any:
     return field(default=default, validator=check)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+def _is_number(value: Any) -> bool:
+    is_real = not isinstance(value, bool) and isinstance(value, Real)
+    # `math.isfinite` fails for an integer that is larger than every float.
+    return is_real and bool(abs(value) < math.inf)
 
 
 def _positive(_request: object, attribute: "Attribute[float]", value: float) -> None:

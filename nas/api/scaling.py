@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from nas.api.arguments import check_arguments
 from nas.api.errors import explain_missing
 from nas.errors import ScalingError, TargetError
 
@@ -50,6 +51,7 @@ class ScaledArchitecture:
     latency_ms: float | None = None
 
 
+@check_arguments
 def scale(
     arch: "Architecture",
     phi: float,
@@ -85,6 +87,7 @@ def scale(
     return _record(Member(make_growth(arch, rule, keep, any_product=any_product).at(phi)))
 
 
+@check_arguments
 def scale_family(
     arch: "Architecture",
     rule: str = "published",
@@ -119,6 +122,7 @@ def scale_family(
     return [_record(Member(scaled)) for scaled in family(growth.base, growth.rule, growth.keep)]
 
 
+@check_arguments
 @explain_missing()
 def scale_to_budget(
     arch: "Architecture",

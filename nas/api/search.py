@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Union
 
 from attrs import evolve, frozen
 
+from nas.api.arguments import check_arguments
 from nas.api.durations import parse_duration
-from nas.api.engines import cores_per_worker, make_engine
+from nas.api.engines import check_cluster, cores_per_worker, make_engine
 from nas.api.errors import explain_missing
 from nas.api.evaluators import (
     ZERO_COST,
@@ -47,6 +48,7 @@ def _ignore(_message: object) -> None:
     """Ignore a message or an event."""
 
 
+@check_arguments
 @explain_missing()
 def search(
     space: Union[str, Path, "SearchSpace"] = "mnasnet",
@@ -393,6 +395,8 @@ def _plan_for(
     from nas.search.plan import check, check_objective, plan
     from nas.search.screening import Screen
     from nas.search.settings import Settings
+    from nas.studies.early_check import check_storage
+    from nas.studies.records import SETTINGS
 
     space = whole.fix(request.fixes)
     peak_memory(request.precision)  # An unknown precision is an error even if no target uses it.
@@ -418,6 +422,8 @@ def _plan_for(
         trial_timeout_s=request.trial_timeout_s,
     )
     check(space, settings)
+    check_storage(request.storage, request.study, SETTINGS)
+    check_cluster(request.engine, request.address)
     cheap, costly = halves(request.evaluator_text)
     make = partial(make_evaluator, options=request.evaluator_options, space=whole, load=load, fixed=space, say=say)
     screen = Screen(make(cheap), request.screen) if cheap else None

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from nas.api.arguments import check_arguments
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
 
 __all__ = ["SearchSpace", "load_space"]
 
 
+@check_arguments
 def load_space(
     name: str | Path,
     *,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from nas.api.arguments import check_arguments
 from nas.api.quiet import quiet_optuna
 from nas.api.trials import Trial, make_trial
 from nas.studies.defaults import DEFAULT_STORAGE
@@ -134,6 +135,7 @@ class Study:
         return make_trial(self._view, record)
 
 
+@check_arguments
 def open_study(name: str, *, storage: str = DEFAULT_STORAGE) -> Study:
     """Read a study from its database.
 
@@ -159,6 +161,7 @@ def open_study(name: str, *, storage: str = DEFAULT_STORAGE) -> Study:
         return Study(read_study(open_storage(storage, create=False), name), storage)
 
 
+@check_arguments
 def study_names(*, storage: str = DEFAULT_STORAGE) -> list[str]:
     """List the studies of a database that this package made, oldest first.
 

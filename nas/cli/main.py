@@ -1,16 +1,18 @@
 """The command `nas`: its verbs, and how errors are reported."""
 
-import json
 import sys
 from collections.abc import Sequence
+from io import StringIO
 
 import click
 from attrs import frozen
 
-from nas.api.errors import missing_package
+from nas.api.errors import missing_memory, missing_package
 from nas.cli.shared.completion import PROGRAM, VARIABLE
 from nas.cli.shared.exits import FAILED, INTERRUPTED
 from nas.cli.shared.groups import Group, GroupedOption
+from nas.cli.shared.printing import say
+from nas.cli.shared.streams import discard_output, escaped_output, is_output_error, json_text, prepare_streams
 from nas.cli.shared.verbs import Verbs
 from nas.errors import NasError
 from nas.version import __version__
@@ -69,7 +71,8 @@ class Failure:
 def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> None:
     """Run the command line and exit with 0 or one of the statuses in `nas.cli.shared.exits`.
 
-    Errors are reported on standard error: as text, or as one line of JSON if `--json` is among the arguments.
+    Errors are reported on standard error: as text, or as one line of JSON if `--json` is among the arguments. When the
+    program that reads the standard output ends first, as in `nas spaces | head -1`, the status is 1 without a message.
 
     Args:
         arguments: Words of the command line; None takes those of this process.
@@ -77,21 +80,25 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> None
     """
     as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.exit(nas.main(arguments, prog_name=program, complete_var=VARIABLE, standalone_mode=False) or 0)
+        prepare_streams()
+        with escaped_output():
+            sys.exit(nas.main(arguments, prog_name=program, complete_var=VARIABLE, standalone_mode=False) or 0)
     except click.ClickException as error:
         if as_json:
             _report_json(_usage_failure(error))
         else:
-            error.show()
+            usage = StringIO()
+            error.show(usage)
+            say(usage.getvalue().removesuffix("\n"))
         sys.exit(error.exit_code)
-    except (NasError, ModuleNotFoundError, click.Abort, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:
         failure = _failure(error)
         if failure is None:
             raise
         if as_json:
             _report_json(failure)
         else:
-            click.echo("\n  ".join(filter(None, (f"{program}: {failure.problem}", failure.remedy))), err=True)
+            say("\n  ".join(filter(None, (f"{program}: {failure.problem}", failure.remedy))))
         sys.exit(failure.status)
 
 
@@ -105,16 +112,19 @@ def _failure(error: BaseException) -> Failure | None:
     """Return what to report of an error, None where it is a defect of nas."""
     if isinstance(error, NasError):
         return Failure(error.problem, error.remedy, type(error).__name__)
-    if isinstance(error, ModuleNotFoundError):
-        explained = missing_package(error)
-        return None if explained is None else _failure(explained)
-    return Failure("the command was interrupted", "", "Interrupted", INTERRUPTED)
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return Failure("the command was interrupted", "", "Interrupted", INTERRUPTED)
+    if isinstance(error, OSError) and is_output_error(error):
+        discard_output()
+        return Failure(f"the standard output cannot be written: {error.strerror}", "make room for it", "OutputError")
+    explained = missing_package(error) or missing_memory(error)
+    return None if explained is None else _failure(explained)
 
 
 def _report_json(failure: Failure) -> None:
     """Print a failure as the last line of standard error, behind the notes of the command."""
     error = {"problem": failure.problem, "remedy": failure.remedy, "kind": failure.kind}
-    click.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
+    click.echo(json_text({"error": error}, sys.stderr), err=True)
 
 
 if __name__ == "__main__":

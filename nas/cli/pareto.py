@@ -11,6 +11,7 @@ from attrs import frozen
 
 from nas.cli.shared.options import PNG_HELP, file_option, json_option, studies_option
 from nas.cli.shared.verbs import Verb
+from nas.output_kinds import PAGE, PICTURE, TRIALS
 
 if TYPE_CHECKING:
     from nas.studies.records import Record, StudyView
@@ -57,9 +58,9 @@ class ParetoOptions:
 @click.command(cls=Verb)
 @click.argument("study")
 @studies_option
-@file_option("html", "Write the figure as a page that works offline.", "STUDY-pareto.html")
-@file_option("png", PNG_HELP)
-@file_option("csv", "Write a table with one row for each trial.")
+@file_option("html", "Write the figure as a page that works offline.", PAGE, "STUDY-pareto.html")
+@file_option("png", PNG_HELP, PICTURE)
+@file_option("csv", "Write a table with one row for each trial.", TRIALS)
 @json_option
 def command(**options: Any) -> None:
     """Show the Pareto front of a study: the trials that no other trial beats in both accuracy and cost.

@@ -15,11 +15,10 @@ from nas.cli.shared.options import (
     source_option,
 )
 from nas.cli.shared.verbs import Verb
-from nas.errors import ArchitectureError
+from nas.output_kinds import ARCHITECTURE
 
 if TYPE_CHECKING:
     from nas.api.architectures import ArchitectureSummary, StageSummary
-    from nas.arch.spec import Architecture
 
 
 @click.command(cls=Verb, epilog=ARCH_HELP)
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 )
 @source_option
 @option(Group.OUTPUT, "--text", "as_text", is_flag=True, help="Print the text form, with one stage on each line.")
-@file_option("save", "Write the architecture to a .json or .txt file.")
+@file_option("save", "Write the architecture to a .json or .txt file.", ARCHITECTURE)
 @json_option
 def command(
     reference: str,
@@ -54,28 +53,21 @@ def command(
       nas show efficientnet-b0
       nas show study:demo:best --save winner.json
     """
-    from nas.api.architectures import find_architecture, summarize
+    from nas.api.architectures import find_architecture, save_architecture, summarize
     from nas.arch.code import format_text
     from nas.cli.shared.printing import print_json
 
     name, arch = find_architecture(reference, storage)
     arch = arch.adapted(resolution=resolution or arch.resolution, classes=classes or arch.classes)
+    summary = summarize(arch, precision)
     if save is not None:
-        _save(save, arch)
+        save_architecture(arch, save)
     if as_json:
-        print_json(_row(name, summarize(arch, precision)))
+        print_json(_row(name, summary))
     elif as_text:
         click.echo(format_text(arch))
     else:
-        _print(name, summarize(arch, precision))
-
-
-def _save(path: Path, arch: "Architecture") -> None:
-    from nas.api.architectures import FORMS, save_architecture
-
-    if path.suffix not in FORMS:
-        raise ArchitectureError(f"--save {path} has no known form", f"end the name in {' or '.join(FORMS)}")
-    save_architecture(arch, path)
+        _print(name, summary)
 
 
 def _row(name: str, summary: "ArchitectureSummary") -> dict[str, Any]:

@@ -25,10 +25,11 @@ from nas.device.client import Meter
 from nas.device.reference import REFERENCE_NAME
 from nas.device.timing import Aim, Turns
 from nas.errors import DeviceError, NasError
-from nas.files import write_atomically
+from nas.files import read_bytes, write_atomically
 
 AIM = Aim(spread=0.005, least=15, most=60, seconds=0.3)
 PARTIAL = "nas-latency-partial/1"
+MAX_BYTES = 64_000_000  # of a partial file
 
 
 @frozen
@@ -174,7 +175,7 @@ def _read_batches(partial: Path, key: Mapping[str, Any], plan: TablePlan) -> lis
         DeviceError: The file cannot be read, or belongs to another table.
     """
     try:
-        first, *lines = partial.read_text(encoding="utf-8", errors="replace").split("\n")
+        first, *lines = read_bytes(partial, MAX_BYTES).decode("utf-8", "replace").split("\n")
     except OSError as error:
         raise DeviceError(
             f"{partial} cannot be read: {error.strerror or error}", "give another file with --out"

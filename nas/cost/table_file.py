@@ -26,7 +26,8 @@ from nas.cost.table import LatencyTable, Origin
 from nas.device.machine import Machine
 from nas.device.spec import parse_device
 from nas.errors import ArchitectureError, DeviceError
-from nas.files import write_atomically
+from nas.files import decode_text, open_regular, read_text
+from nas.output_kinds import LATENCIES, write_output
 
 _LOG = logging.getLogger(__name__)
 FORMAT = "nas-latency-table/1"
@@ -303,9 +304,9 @@ def read_origin(path: Path) -> Origin:
     Raises:
         DeviceError: The file cannot be read, or its header breaks a rule.
     """
-    with _read_errors(path), path.open("rb") as file:
+    with _read_errors(path), open_regular(path) as file:
         head = b"".join(file.readline(MAX_LINE) for _ in HEADER)
-        return _origin(_read_header(path.name, head.decode("utf-8").split("\n")))
+        return _origin(_read_header(path.name, decode_text(head).split("\n")))
 
 
 def read_table(path: Path) -> LatencyTable:
@@ -315,9 +316,7 @@ def read_table(path: Path) -> LatencyTable:
         DeviceError: The file cannot be read, is too large, or breaks a rule.
     """
     with _read_errors(path):
-        if path.stat().st_size > MAX_BYTES:
-            _reject(path.name, f"it is larger than {MAX_BYTES / 1e6:.0f} MB, and no table is")
-        table = attrs.evolve(parse_table(path.read_bytes().decode("utf-8"), path.name), name=path.stem, path=path)
+        table = attrs.evolve(parse_table(read_text(path, MAX_BYTES), path.name), name=path.stem, path=path)
     _LOG.debug("Read latency table %s.", path)
     return table
 
@@ -328,14 +327,12 @@ def _read_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DeviceError(f"latency table {path} cannot be read: {error.strerror or error}", _REMEDY) from None
-    except UnicodeDecodeError:
-        _reject(path.name, "it is not text")
 
 
 def write_table(path: Path, table: LatencyTable) -> None:
     """Write a table's file atomically: after a failure the file is absent or as it was.
 
     Raises:
-        NasError: The folder cannot be written to.
+        NasError: The folder cannot be written to, or the file is one of another kind.
     """
-    write_atomically(path, format_table(table).encode())
+    write_output(path, format_table(table).encode(), LATENCIES)

@@ -11,7 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.errors import MissingPackageError, NasError
-from nas.files import write_atomically
+from nas.output_kinds import PAGE as HTML_PAGE
+from nas.output_kinds import PICTURE, TRIALS, write_output
 from nas.report.pareto import HEIGHT_PX, WIDTH_PX
 
 PIXEL_RATIO = 2
@@ -122,15 +123,15 @@ def _import_kaleido() -> tuple[Any, Any]:
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table as CSV, atomically; see `csv_bytes`."""
-    write_atomically(path, csv_bytes(frame))
+    """Write a table as CSV; see `csv_bytes` and `write_output`."""
+    write_output(path, csv_bytes(frame), TRIALS)
 
 
 def write_html(path: Path, figure: go.Figure, title: str) -> None:
-    """Write a figure as an HTML page, atomically; see `html_bytes`."""
-    write_atomically(path, html_bytes(figure, title))
+    """Write a figure as an HTML page; see `html_bytes` and `write_output`."""
+    write_output(path, html_bytes(figure, title), HTML_PAGE)
 
 
 def write_png(path: Path, figure: go.Figure) -> None:
-    """Write a figure as a PNG image, atomically; see `png_bytes`."""
-    write_atomically(path, png_bytes(figure))
+    """Write a figure as a PNG image; see `png_bytes` and `write_output`."""
+    write_output(path, png_bytes(figure), PICTURE)

@@ -30,11 +30,11 @@ from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
 from nas.studies.locks import Lock, exclusive
 from nas.studies.opening import open_storage
-from nas.studies.records import Record
+from nas.studies.records import JOB_SETTINGS, Record
 from nas.studies.study import names_with, open_study, read_trial
 from nas.workers.base import Key
 
-SETTINGS = "nas:scoring"
+SETTINGS = JOB_SETTINGS
 
 
 def job_study_names(storage: BaseStorage) -> tuple[str, ...]:

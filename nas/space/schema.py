@@ -40,15 +40,17 @@ from nas.arch.presets import preset
 from nas.arch.rounding import round_channels
 from nas.arch.spec import OPERATORS, Architecture, ConvStem, Part, PoolHead, Stage
 from nas.errors import ArchitectureError, NasError, SpaceError
-from nas.files import read_small
+from nas.files import read_text
 from nas.space.decode import Choice, SearchSpace, SpacePart, Value, make_stage_or_none
 
 SPACE_KEYS = ("name", "source", "net", "stem", "head", "defaults", "stages", "baselines")
 DEFAULT_TASK: Fields = {"in_channels": 3, "resolution": 224, "classes": 1000}
+INTEGER_TAG = "tag:yaml.org,2002:int"
 REQUIRED_KEYS = ("net", "stem", "head", "stages")
 # Limits that a sensible space never reaches. They keep hostile files, such as nested aliases, from exhausting memory.
 MOST_BYTES = 2_000_000
-MOST_KEYS = 10_000
+MOST_CHARACTERS = 200_000
+MOST_DIGITS = 500
 MOST_OPTIONS = 1000
 MOST_STAGES = 100
 MOST_FORMS = 20_000
@@ -101,13 +103,29 @@ HEAD_KEYS: Mapping[str, Key] = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Load YAML and reject a mapping with the same key twice, which YAML forbids but PyYAML accepts."""
+    """Load YAML of a bounded size, and reject a mapping with the same key twice, which PyYAML accepts.
 
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Reject mappings with too many merged keys, because each merge key (`<<`) can double their number."""
-        super().flatten_mapping(node)
-        if len(node.value) > MOST_KEYS:
-            raise yaml.MarkedYAMLError(problem=f"more than {MOST_KEYS:,} keys are merged", problem_mark=node.start_mark)
+    An alias stands for a copy, so that a few lines of aliases to aliases can stand for any amount of data.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.size = 0  # of all that was read, with a copy in the place of each alias
+        self.sizes: dict[int, int] = {}  # of the nodes that are complete, by their identity
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        before, event = self.size, self.peek_event()  # type: ignore[no-untyped-call] # PyYAML has no types here
+        node = super().compose_node(parent, index)
+        if isinstance(event, yaml.AliasEvent):
+            # A node that is not complete yet contains the alias, and so has no end.
+            self.size += self.sizes.get(id(node), MOST_CHARACTERS + 1)
+        else:
+            self.size += 1 + (_length(node) if isinstance(node, yaml.ScalarNode) else 0)
+            self.sizes[id(node)] = self.size - before
+        if self.size > MOST_CHARACTERS:
+            problem = f"the file has more than {MOST_CHARACTERS:,} characters where its aliases are expanded"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -117,6 +135,13 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
         return node
+
+
+def _length(node: yaml.ScalarNode) -> int:
+    # Python refuses to print a number of thousands of digits, which YAML can write as 0xfff… or 1:1:1….
+    if node.tag == INTEGER_TAG and len(node.value) > MOST_DIGITS:
+        raise ValueError(f"a whole number has more than {MOST_DIGITS} characters")
+    return len(node.value)
 
 
 def load_space(path: Path) -> SearchSpace:
@@ -131,10 +156,10 @@ def load_space(path: Path) -> SearchSpace:
     (6561, ('conv k1 linear', 'mbconv e3 k3', 'mbconv e6 k5'))
     """
     try:
-        data = _Loader(read_small(path, MOST_BYTES)).get_single_data()
+        data = _Loader(read_text(path, MOST_BYTES)).get_single_data()
     except FileNotFoundError:
         raise SpaceError(f"{path}: no such file exists", "use `nas spaces` to list the shipped spaces") from None
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, RecursionError) as error:
         raise SpaceError(f"{path}: the file cannot be read: {error}", "give a readable YAML file") from None
     except yaml.YAMLError as error:
         raise SpaceError(

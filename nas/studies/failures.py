@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from json import JSONDecodeError
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from nas.errors import StudyError
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.journal_files import journal_folder, journals, restore_command
-from nas.studies.urls import first_line, mask
+from nas.studies.urls import first_line, mask, scheme_remedy
 
 _REMEDIES = {
     "SQLITE_FULL": "free some space on its disk and give the same command again; finished trials are kept",
@@ -31,6 +31,8 @@ def refusal(error: BaseException, url: str, what: str, remedy: str) -> StudyErro
     cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
     code = str(getattr(getattr(cause, "orig", None), "sqlite_errorname", ""))
     line = first_line(cause, url)
+    if isinstance(cause, ImportError | NoSuchModuleError):
+        line, remedy = "its scheme is unknown, or the driver of the scheme is not installed", scheme_remedy(url)
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return damaged(url, line, "" if code.startswith("SQLITE_CORRUPT") else remedy)
     remedy = next((better for start, better in _REMEDIES.items() if code.startswith(start)), remedy)

@@ -12,26 +12,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
-
+from nas.files import open_regular
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.journal_text import MAX_LINE_BYTES, Head, parse_line
+from nas.studies.urls import is_in_memory, read_url
 
 SUFFIX = ".jsonl"
+MAX_BYTES = 1_000_000_000
 _PLAIN = re.compile(r"[A-Za-z0-9_+@=][\w.+@=-]{0,99}", re.ASCII)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def database_file(url: str) -> Path | None:
     """Return the file of a SQLite database, or None if the database is in memory or on a server."""
-    try:
-        known = make_url(url)
-    except (SQLAlchemyError, ValueError):
+    known = read_url(url)
+    if known is None or known.get_backend_name() != "sqlite" or is_in_memory(url):
         return None
-    name = (known.database or "").removeprefix("file:")
-    in_memory = name in ("", ":memory:") or known.query.get("mode") == "memory"
-    return None if known.get_backend_name() != "sqlite" or in_memory else Path(name)
+    return Path((known.database or "").removeprefix("file:"))
 
 
 def journal_folder(url: str) -> Path | None:
@@ -80,7 +77,7 @@ def journal_path(folder: Path, study: str) -> Path:
 
 def _owner(path: Path) -> str | None:
     """Return the study that a journal's first line names, or None if there is no such line."""
-    with suppress(OSError, ValueError), path.open("rb") as file:
+    with suppress(OSError, ValueError), open_regular(path) as file:
         head = parse_line(file.readline(MAX_LINE_BYTES))
         return head.name if isinstance(head, Head) else None
     return None
@@ -107,9 +104,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     sees that the line is too long.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, is not a regular file, or is too large.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            raise OSError(f"it is larger than {MAX_BYTES:,} bytes, the largest size that is read")
         number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
             number, kept = number + 1, line
@@ -168,7 +167,8 @@ def append(path: Path, lines: Sequence[bytes]) -> bool:
     """
     data = b"".join(b"\n" + line for line in lines)
     try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        # Without the last flag, which not every system has, opening a named pipe waits for a reader.
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         return False
     try:

@@ -2,7 +2,10 @@
 
 import logging
 import os
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -16,7 +19,7 @@ from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import damaged, refusal
 from nas.studies.journal_files import database_file, journal_folder, journals, restore_command
 from nas.studies.outage import retry_creation
-from nas.studies.urls import is_ambiguous, mask
+from nas.studies.urls import is_ambiguous, is_in_memory, mask
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,15 +44,14 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
 
 def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
     """Open a storage without Optuna's cache; see `open_storage`."""
-    if is_ambiguous(url):
-        raise StudyError(
-            "the storage's URL has more than one @, so it is unclear where the password ends and the host begins",
-            "write each @ of the password as %40, or leave the password out and set PGPASSWORD",
-        )
+    check_url(url)
+    if is_in_memory(url):
+        _check_in_memory(url, create=create)
     try:
         file = database_file(url)
         if file is not None:
             _check_exists(url, file, create=create)
+            _check_is_database(file, create=create)
         # The constructor of Optuna creates its tables, which other processes may be creating as well.
         storage = retry_creation(lambda: BulkStorage(url))
         if file is not None:
@@ -70,6 +72,20 @@ def absolute_url(url: str) -> str:
     return known.set(database=f"{prefix}{file.absolute()}").render_as_string(hide_password=False)
 
 
+def check_url(url: str) -> None:
+    """Check that the parts of a URL can be told apart.
+
+    Raises:
+        StudyError: They cannot.
+    """
+    if is_ambiguous(url):
+        raise StudyError(
+            "the storage's URL has more than one @, or a misplaced one: it is unclear where the password ends and the "
+            "host begins",
+            "write each @ of the password as %40, or leave the password out and set PGPASSWORD",
+        )
+
+
 def _check_exists(url: str, file: Path, *, create: bool) -> None:
     """Check that a SQLite file exists, or may be made.
 
@@ -84,6 +100,40 @@ def _check_exists(url: str, file: Path, *, create: bool) -> None:
     # SQLite takes an empty file for a new database. A crash of the machine can leave one where studies were.
     if file.is_file() and file.stat().st_size == 0 and journals(url):
         raise damaged(url, "it is empty, and there are journals of its studies")
+
+
+def _check_in_memory(url: str, *, create: bool) -> None:
+    """Warn that nothing is kept.
+
+    Raises:
+        StudyError: A study is to be read; the memory of another process cannot be read.
+    """
+    if not create:
+        raise StudyError(
+            f"storage {url} is in the memory of one process, so it holds no study of an earlier command",
+            f"keep studies in a file: --storage {DEFAULT_STORAGE}",
+        )
+    _LOG.warning("Storage %s is in memory: nothing is kept when this process ends.", url)
+
+
+def _check_is_database(file: Path, *, create: bool) -> None:
+    """Check that a file that is only read has tables of Optuna, which would be made in it otherwise.
+
+    Raises:
+        StudyError: The file has none and may not be changed, or is a device or a pipe.
+    """
+    remedy = "run `nas search` first, or give another database with --storage"
+    if file.exists() and not file.is_file() and not file.is_dir():
+        raise StudyError(f"{file} is a device or a pipe, and a study database is a file", remedy)
+    if not create and not has_studies(file):
+        raise StudyError(f"{file} is no study database: it has no table of studies", remedy)
+
+
+def has_studies(file: Path) -> bool:
+    """Return whether a SQLite database has a table of studies; true also if it cannot be read in this way."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
+        return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'").fetchall())
+    return True
 
 
 def _check_integrity(storage: BulkStorage) -> None:

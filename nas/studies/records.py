@@ -12,6 +12,7 @@ from nas.arch.spec import Architecture
 from nas.errors import StudyError
 
 SETTINGS = "nas:settings"
+JOB_SETTINGS = "nas:scoring"  # of studies of jobs
 BASELINE = "nas:baseline"
 MEASUREMENTS = "nas:verdicts"
 EXPECTED = "nas:expected"

@@ -8,6 +8,7 @@ accuracies and seconds from its end. All of these are user attributes, which any
 import logging
 import platform
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -26,6 +27,7 @@ from nas.studies.records import (
     BASELINE,
     CORRECT,
     EXPECTED,
+    JOB_SETTINGS,
     KILLED,
     MEASUREMENTS,
     SETTINGS,
@@ -39,6 +41,10 @@ from nas.studies.validation import check, check_costs, check_settings, fits
 from nas.version import __version__
 
 _LOG = logging.getLogger(__name__)
+# Commands that make studies of jobs, by the kind that these store.
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {"fit": "nas scale --fit", "compare": "nas scale --compare", "check": "nas check"}
+)
 
 
 def versions_now() -> dict[str, str]:
@@ -147,9 +153,7 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
     """
     names = study_names(storage)
     if name not in names:
-        raise StudyError(
-            f"there is no study {name!r}", f"name one of: {', '.join(names)}" if names else "run `nas search` first"
-        )
+        raise _no_search(storage, name, names)
     with explained(_url(storage)):
         study = optuna.load_study(storage=storage, study_name=name)
         attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
@@ -161,6 +165,23 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
             f"study {name} holds what nas does not write: {reason}",
             "it was changed by hand or damaged; use a backup of the database",
         ) from None
+
+
+def _no_search(storage: BaseStorage, name: str, names: Sequence[str]) -> StudyError:
+    """Return the error for a name that no study of a search has: other commands and tools make studies too."""
+    remedy = f"name one of: {', '.join(names)}" if names else "run `nas search` first"
+    with explained(_url(storage)):
+        found = next((study.user_attrs for study in storage.get_all_studies() if study.study_name == name), None)
+    if found is None:
+        return StudyError(f"there is no study {name!r}", remedy)
+    jobs = found.get(JOB_SETTINGS)
+    command = COMMANDS.get(str(jobs.get("kind"))) if isinstance(jobs, Mapping) else None
+    if command is None:
+        return StudyError(f"study {name!r} was made by another tool, and only studies of searches are shown", remedy)
+    return StudyError(
+        f"study {name!r} keeps the training runs of `{command}`, and only studies of searches are shown here",
+        f"repeat its `{command}` command, which shows the results without training again",
+    )
 
 
 def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyView:

@@ -13,10 +13,11 @@ import torch
 from attrs import frozen
 
 from nas.errors import NasError
-from nas.files import write_atomically
+from nas.files import read_bytes, write_atomically
 
 # Keys of a file's format number and of its description, next to the keys of its values.
 _FORMAT, _DESCRIBED = "format", "described"
+MOST_BYTES = 8_000_000_000
 
 
 @frozen
@@ -91,7 +92,7 @@ class FileKind:
             NasError: The file cannot be read, is damaged, or has another description.
         """
         try:
-            data = path.read_bytes()
+            data = read_bytes(path, MOST_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -129,6 +130,9 @@ def _unpack(data: bytes) -> Any:
     """Return the values in the bytes of a file, after comparing the checksums of all its parts."""
     # torch.load does not compare the checksums of the zip archive, so a changed byte would change a weight.
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        # torch stores parts as they are. A compressed part of a small file could fill the memory.
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise zipfile.BadZipFile
         if (damaged := archive.testzip()) is not None:
             raise zipfile.BadZipFile(damaged)
     with warnings.catch_warnings():

@@ -91,6 +91,18 @@ def connected(address: str) -> Iterator[Any]:
             ray.shutdown()
 
 
+def check_cluster(address: str) -> None:
+    """Check that a cluster answers, before long work is done for it.
+
+    Raises:
+        MissingPackageError: The package ray is not installed.
+        StudyError: There is no such cluster.
+    """
+    ray = import_ray()
+    if not ray.is_initialized():
+        _find(ray, address)
+
+
 def is_here(node: Mapping[str, Any], ray: Any) -> bool:
     """Return whether a node runs on this machine, which may have several nodes."""
     own = ray.get_runtime_context().get_node_id()

@@ -433,7 +433,7 @@ def test_a_large_missing_or_binary_file_is_rejected(tmp_path: Path) -> None:
     with large.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     binary.write_bytes(VALID_TABLE.encode() + b"\xff\xfe")
-    for path, named in ((large, "larger than"), (binary, "not text"), (tmp_path, "cannot be read")):
+    for path, named in ((large, "larger than"), (binary, "not UTF-8 text"), (tmp_path, "cannot be read")):
         with pytest.raises(DeviceError, match=named):
             read_table(path)
     with pytest.raises(DeviceError, match="cannot be read"):

@@ -149,8 +149,8 @@ def test_a_failed_write_keeps_the_old_file(monkeypatch: pytest.MonkeyPatch, tmp_
         raise OSError(28, "No space left on device")
 
     file = tmp_path / "x.csv"
-    file.write_text("old")
+    file.write_text("trial,state,old")
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(NasError, match="No space left"):
         write_csv(file, trial_frame(full_study()))
-    assert (file.read_text(), [path.name for path in tmp_path.iterdir()]) == ("old", ["x.csv"])
+    assert (file.read_text(), [path.name for path in tmp_path.iterdir()]) == ("trial,state,old", ["x.csv"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define, evolve
 
-from nas.api.engines import make_workers
+from nas.api.engines import check_cluster, make_workers
 from nas.api.evaluators import FORMS, TRAIN
 from nas.api.quiet import quiet_optuna
 from nas.cli.check.evaluators import LONGER, is_training
@@ -18,6 +18,7 @@ from nas.cli.shared.engine import check_engine, engine_options
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     OF_DATA,
+    NumberRange,
     accuracy_unit_option,
     figure_options,
     json_option,
@@ -120,7 +121,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
     Group.CHECK,
     "--time-limit",
     "minutes",
-    type=click.FloatRange(0, min_open=True),
+    type=NumberRange(0, min_open=True),
     default=MINUTES,
     show_default=True,
     metavar="MINUTES",
@@ -138,7 +139,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
 @option(
     Group.CHECK,
     "--price",
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     metavar="AMOUNT",
     show_default="not estimated",
     help="Price of an hour on this machine, from which the price of the planned search is estimated.",
@@ -179,7 +180,10 @@ def _check(options: CheckOptions) -> None:
     from nas.cli.check.plan import plan_check
     from nas.cli.check.report import report
     from nas.fidelity.check import compare
+    from nas.studies.early_check import check_storage
 
+    check_storage(options.storage)
+    check_cluster(options.engine.engine, options.engine.address)
     planned = plan_check(options)
     say(f"{len(planned.archs)} networks of space {planned.space.name}, study {planned.study}")
     begun = time.monotonic()

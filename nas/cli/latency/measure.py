@@ -6,7 +6,7 @@ import click
 
 from nas.cli.shared.completion import complete_architecture
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.options import ARCH_HELP, adapting_options, device_option, json_option, source_option
+from nas.cli.shared.options import ARCH_HELP, NumberRange, adapting_options, device_option, json_option, source_option
 from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @option(
     Group.MEASUREMENT,
     "--spread",
-    type=click.FloatRange(0.0005, 1),
+    type=NumberRange(0.0005, 1),
     default=0.005,
     show_default=True,
     metavar="SHARE",
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @option(
     Group.MEASUREMENT,
     "--seconds",
-    type=click.FloatRange(0.1, 3600),
+    type=NumberRange(0.1, 3600),
     default=5.0,
     show_default=True,
     metavar="SECONDS",

@@ -15,6 +15,8 @@ from nas.cli.shared.options import device_option, file_option, json_option, spac
 from nas.cli.shared.progress import Steps
 from nas.cli.shared.verbs import Verb
 from nas.errors import NasError
+from nas.files import is_regular_or_absent
+from nas.output_kinds import LATENCIES
 
 if TYPE_CHECKING:
     from nas.cost.table import LatencyTable
@@ -71,7 +73,7 @@ class TableOptions:
     help="Number of whole networks on which the correction is fitted.",
 )
 @max_error_option
-@file_option("out", "File of the latency table.", f"{FOLDER}/SPACE-RESOLUTION-DEVICE-CPU.csv")
+@file_option("out", "File of the latency table.", LATENCIES, f"{FOLDER}/SPACE-RESOLUTION-DEVICE-CPU.csv")
 @json_option
 def command(**options: Any) -> None:
     """Measure every distinct layer of a search space on a device, and fit a correction on whole networks.
@@ -137,7 +139,9 @@ def _make(
     plan = TablePlan(chain, padding, with_layers=based_on is None, networks=count)
     adapted = "none" if based_on is None else based_on.name
     _check_place(path, meter, {"space": space.name, "classes": chain.classes, "table adapted": adapted})
-    partial = path.parent / f"{path.name}.partial"
+    # A device or a pipe is written to only once. A file beside it could be in a folder like /dev.
+    place = path if is_regular_or_absent(path) else Path(FOLDER) / f"{_name(space, meter)}.csv"
+    partial = place.with_name(f"{place.name}.partial")
     click.echo(
         f"measuring {len(plan.layers):,} layers and {len(plan.samples)} networks, {plan.passes} times each", err=True
     )
@@ -164,7 +168,7 @@ def _check_place(path: Path, meter: "Meter", wanted: Mapping[str, object]) -> No
     remedy = "choose another file with --out"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if not path.exists() or not is_regular_or_absent(path):
             return
     except OSError as error:
         raise NasError(f"{path} cannot be written: {error.strerror or error}", remedy) from None

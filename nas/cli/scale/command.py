@@ -9,6 +9,7 @@ import click
 from attrs import evolve
 from click.core import ParameterSource
 
+from nas.api.engines import check_cluster
 from nas.cli.scale.options import ScaleOptions, read_options
 from nas.cli.shared.completion import complete_architecture
 from nas.cli.shared.engine import check_engine, engine_options
@@ -16,6 +17,8 @@ from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     ARCH_HELP,
     DEVICE_HELP,
+    Number,
+    NumberRange,
     adapting_options,
     figure_options,
     json_option,
@@ -55,7 +58,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     Group.MODE,
     "--phi",
     "phis",
-    type=float,
+    type=Number(),
     multiple=True,
     metavar="PHI",
     help="Scale the network by this phi; fractions and negative numbers work too. May be repeated.",
@@ -113,7 +116,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 @option(
     Group.FIT,
     "--tolerance",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=NumberRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
     metavar="DISTANCE",
@@ -122,7 +125,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 @option(
     Group.FIT,
     "--step",
-    type=click.FloatRange(0.01, 1),
+    type=NumberRange(0.01, 1),
     default=0.05,
     show_default=True,
     metavar="STEP",
@@ -131,7 +134,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 @option(
     Group.FIT,
     "--at-phi",
-    type=float,
+    type=Number(),
     multiple=True,
     metavar="PHI",
     help="Larger phi, such as 2, at which the coefficients are fitted as well. May be repeated.",
@@ -148,7 +151,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 @option(
     Group.FIT,
     "--w",
-    type=float,
+    type=Number(),
     default=-0.07,
     show_default=True,
     metavar="W",
@@ -232,6 +235,12 @@ def command(context: click.Context, /, **options: Any) -> None:
     name, arch = find_architecture(given.reference or "", given.storage)
     arch = arch.adapted(resolution=given.resolution or arch.resolution, classes=given.classes or arch.classes)
     given = evolve(given, training=evolve(given.training, channels=arch.in_channels))
+    if mode in _TRAINING:
+        from nas.search.job_study import SETTINGS
+        from nas.studies.early_check import check_storage
+
+        check_storage(given.storage, given.study, SETTINGS)
+        check_cluster(given.engine.engine, given.engine.address)
     if mode == "fit":
         fit.run(name, arch, given)
     elif mode == "compare":

@@ -10,6 +10,7 @@ import click
 from nas.api.architectures import file_stem
 from nas.api.scaling import Member
 from nas.errors import NasError
+from nas.output_kinds import NETWORK, check_output
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -137,6 +138,7 @@ def member_files(
         _check_free(text, data)
         files[text] = partial(bytes, data)
         if onnx:
+            check_output(folder / f"{stem}.onnx", NETWORK)
             files[folder / f"{stem}.onnx"] = partial(_onnx_bytes, member.arch)
     return files
 
@@ -151,7 +153,7 @@ def _make(folder: Path) -> None:
 
 
 def _check_free(path: Path, data: bytes) -> None:
-    if path.exists() and not (path.is_file() and path.read_bytes() == data):
+    if path.exists() and not (path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data):
         raise NasError(
             f"file {path} exists and does not hold this network; it is not overwritten",
             "choose another folder with --save",

@@ -18,6 +18,7 @@ from nas.cli.shared.options import (
     DEVICE_HELP,
     OF_DATA,
     Duration,
+    Number,
     accuracy_unit_option,
     json_option,
     metric_option,
@@ -158,7 +159,7 @@ _PRINTING = ("dry_run", "as_json")
 @option(
     Group.SEARCH,
     "--w",
-    type=float,
+    type=Number(),
     metavar="W",
     show_default="that of the objective, -0.07 for soft",
     help="Exponent of COST/TARGET in the score.",
@@ -166,7 +167,7 @@ _PRINTING = ("dry_run", "as_json")
 @option(
     Group.SEARCH,
     "--band",
-    type=float,
+    type=Number(),
     metavar="SHARE",
     default=BAND,
     show_default=True,

@@ -8,7 +8,7 @@ from click.core import ParameterSource
 from nas.api import engines
 from nas.api.engines import ENGINES
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.options import Command, Duration, all_of
+from nas.cli.shared.options import Command, Duration, NumberRange, all_of
 from nas.search.defaults import RETRIES
 
 engine_options: Callable[[Command], Command] = all_of(
@@ -49,7 +49,7 @@ engine_options: Callable[[Command], Command] = all_of(
     option(
         Group.WORKERS,
         "--trial-cpus",
-        type=click.FloatRange(0, min_open=True),
+        type=NumberRange(0, min_open=True),
         default=1.0,
         show_default=True,
         metavar="N",
@@ -58,7 +58,7 @@ engine_options: Callable[[Command], Command] = all_of(
     option(
         Group.WORKERS,
         "--trial-gpus",
-        type=click.FloatRange(0),
+        type=NumberRange(0),
         default=0.0,
         show_default=True,
         metavar="N",

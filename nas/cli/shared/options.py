@@ -1,5 +1,7 @@
 """Options and arguments that several commands share."""
 
+import math
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +14,7 @@ from nas.api.evaluators import ACCURACY_UNITS
 from nas.cli.shared.completion import complete_architecture, complete_space
 from nas.cli.shared.groups import Group, option
 from nas.errors import NasError, SpaceError
+from nas.output_kinds import LATENCIES, PAGE, PICTURE, OutputKind, check_output
 from nas.search.defaults import EPOCHS
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.train.defaults import METRIC_NAMES
@@ -27,6 +30,21 @@ DEVICE_HELP = (
     "The target device: cpu, cpu:threads=4,batch=8, cuda, cpu:precision=int8, an ONNX Runtime provider's name, or "
     "ssh://user@host?cpu. Several equal ones share the work."
 )
+
+
+class Number(click.types.FloatParamType):
+    """Represent the type of an option that is a finite number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; see `click.ParamType`."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+class NumberRange(click.FloatRange, Number):
+    """Represent the type of an option that is a finite number within a range."""
 
 
 class Duration(click.ParamType[float]):
@@ -270,12 +288,35 @@ def adapting_options(group: Group = Group.ARCHITECTURE, classes: str = "that of 
     )
 
 
-def file_option(name: str, what: str, default: str = "not written") -> Callable[[Command], Command]:
-    """Return the decorator that adds a file to write."""
+class OutputFile(click.Path):
+    """Represent the type of an option that is a file to write, which is checked before any work is done.
+
+    Args:
+        kind: Kind of the file.
+    """
+
+    def __init__(self, kind: OutputKind) -> None:
+        super().__init__(dir_okay=False, readable=False, path_type=Path)
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path; see `click.Path`.
+
+        Raises:
+            NasError: No file of this kind may be written there.
+        """
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        # The folders of latency tables, and of no other files, are made.
+        check_output(path, self.kind, makes_folder=self.kind is LATENCIES)
+        return path
+
+
+def file_option(name: str, what: str, kind: OutputKind, default: str = "not written") -> Callable[[Command], Command]:
+    """Return the decorator that adds a file of a kind to write."""
     return option(
         Group.OUTPUT,
         f"--{name}",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=OutputFile(kind),
         metavar="FILE",
         show_default=default,
         help=what,
@@ -283,7 +324,7 @@ def file_option(name: str, what: str, default: str = "not written") -> Callable[
 
 
 PNG_HELP = "Write the figure as a picture, which needs hwnas[png] and Chrome or Chromium."
-figure_options = all_of(file_option("html", "Write the figure as a page."), file_option("png", PNG_HELP))
+figure_options = all_of(file_option("html", "Write the figure as a page.", PAGE), file_option("png", PNG_HELP, PICTURE))
 
 
 def take(record: type[Record], options: dict[str, Any]) -> Record:

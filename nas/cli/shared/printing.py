@@ -1,6 +1,5 @@
 """Tables and JSON on standard output."""
 
-import json
 import os
 import shlex
 import sys
@@ -11,6 +10,7 @@ from typing import Any, TextIO
 import click
 
 from nas.cli.shared.completion import PROGRAM
+from nas.cli.shared.streams import escape, json_text
 from nas.studies.defaults import DEFAULT_STORAGE
 
 _OUT = f"{__name__}.out"  # key of `click.Context.meta`
@@ -38,14 +38,14 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: 
 
 def plain(text: str) -> str:
     """Return a text in one line and without control characters: files and databases may come from strangers."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return escape(text)
 
 
 def print_json(data: Any) -> None:
     """Print one JSON document, with figures in their plain units; see `json_alone`."""
     context = click.get_current_context(silent=True)
     out = None if context is None else context.meta.get(_OUT)
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False), file=out)
+    click.echo(json_text(data, out or sys.stdout, indent=2), file=out)
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def _flush_libraries() -> None:
 
 def say(message: str) -> None:
     """Print a sentence on standard error."""
-    click.echo(message, err=True)
+    click.echo(escape(message, kept="\n"), err=True)
 
 
 def program() -> tuple[str, ...]:
@@ -122,7 +122,23 @@ def next_command(*words: str, storage: str = DEFAULT_STORAGE) -> str:
     from nas.studies.urls import without_password
 
     at = () if storage == DEFAULT_STORAGE else ("--storage", without_password(storage))
-    return shlex.join((*program(), *words, *at))
+    return " ".join(map(_quote, (*program(), *words, *at)))
+
+
+def _quote(word: str) -> str:
+    r"""Return a word of a command line as a shell reads it; control characters and wrong bytes are escaped.
+
+    >>> _quote("a b"), _quote("a\x07'b")
+    ("'a b'", "$'a\\x07\\x27b'")
+    """
+    if word.isprintable():
+        return shlex.quote(word)
+    letters = (one if one.isprintable() and one not in "'\\" else _bytes(one) for one in word)
+    return f"$'{''.join(letters)}'"
+
+
+def _bytes(letter: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(letter))
 
 
 def percent(share: float | None) -> str:
