@@ -116,9 +116,10 @@ def test_json_is_nowhere_where_standard_output_is_closed(tmp_path: Path) -> None
     command = f"exec {sys.executable} -m nas spaces --json >&-"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
-        ["sh", "-c", command], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        ["sh", "-c", command], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert (ran.stdout, ran.stderr) == ("", "")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert json.loads(ran.stderr)["error"]["problem"] == "the standard output is closed"
 
 
 def test_a_search_whose_trials_all_fail_is_an_error_and_tries_again(nas: Nas) -> None:
