@@ -7,7 +7,7 @@ from nas.errors import StudyError
 from nas.studies.failures import explained
 from nas.studies.journal_files import database_file, journals
 from nas.studies.opening import check_url, has_studies, open_storage
-from nas.studies.urls import mask
+from nas.studies.urls import is_in_memory, mask
 
 
 def check_storage(url: str, study: str = "", kept_as: str = "") -> None:
@@ -24,6 +24,8 @@ def check_storage(url: str, study: str = "", kept_as: str = "") -> None:
         StudyError: The storage cannot be opened, or the study is of something else.
     """
     check_url(url)
+    if is_in_memory(url):
+        return
     file = database_file(url)
     if file is None or (has_studies(file) if _has_content(file) else journals(url)):
         storage = open_storage(url)

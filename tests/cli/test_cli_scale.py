@@ -12,6 +12,7 @@ import pytest
 from nas.arch.code import parse_json, parse_text
 from nas.arch.presets import preset
 from nas.cost.analytic import cost
+from nas.studies.opening import open_storage
 from tests.cli.conftest import Nas, Ran
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "scale_efficientnet-b0_family.json"
@@ -197,8 +198,6 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "nothing left of the image": ((*B0, "--rule", "resolution", "--phi", "-20"), ("left of the image: 224 pixels",)),
     "too deep": (("scale", "resnet-152", "--rule", "depth", "--phi", "5"), ("stage3: stage layers is 1152", "1,000")),
     "far phi": ((*B0, "--phi", "200"), ("phi is 200", "from -10 to 10")),
-    "infinite phi": ((*B0, "--phi", "inf"), ("phi is inf", "use a number")),
-    "no phi": ((*B0, "--phi", "nan"), ("phi is nan", "use a number")),
     "unpublished": ((*B0, "--rule", "published", "--phi", "4"), ("has no member at phi 4", "0, 0.5, 1, 2, 3.5")),
     "unbalanced": ((*B0, "--rule", "1.2,1.2,1.2", "--phi", "1"), ("is 2.488", "--any-product")),
     "unknown rule": ((*B0, "--rule", "golden", "--phi", "1"), ("no rule is called 'golden'", "compound, published")),
@@ -224,6 +223,8 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "folder for a file": ((*B0, "--phi", "1", "--save", "taken"), ("efficientnet-b0-phi=1.json exists", "--save")),
 }
 USAGE = {
+    "infinite phi": ((*B0, "--phi", "inf"), "inf is not a finite number"),
+    "no phi": ((*B0, "--phi", "nan"), "nan is not a finite number"),
     "phi": ((*B0, "--phi", "three"), "'three'"),
     "keep": ((*B0, "--phi", "1", "--keep", "stage1"), "'stage1'"),
     "resolution": ((*B0, "--phi", "1", "--resolution", "0"), "0"),
@@ -270,5 +271,5 @@ def test_a_study_without_a_finished_trial_has_nothing_to_scale(here: Here, monke
 
 
 def test_a_storage_without_a_study_has_nothing_to_scale(nas: Nas, here: Here) -> None:
-    (nas.folder / "nas.db").touch()
+    open_storage(f"sqlite:///{nas.folder / 'nas.db'}")
     here("scale", "--phi", "1").refused("there is no study whose best could be taken", "name an ARCH")
