@@ -148,6 +148,14 @@ def _regret(guess: Sequence[float], true: Sequence[float]) -> float:
     return max(true) - fmean(first)
 
 
+def _only(wanted: Sequence[int], numbers: Sequence[int], guesses: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return the accuracies of some of the networks by seed; the seeds stay those that were chosen for all of them."""
+    return [
+        [accuracies[number] for number in wanted]
+        for accuracies in (dict(zip(numbers, g, strict=True)) for g in guesses)
+    ]
+
+
 def _beside_the_best(check: Check, evaluations: Mapping[str, Evaluations], means: Mapping[int, float]) -> Check:
     """Return the check with how likely each evaluator is as good as the best."""
     best = check.best
@@ -157,11 +165,10 @@ def _beside_the_best(check: Check, evaluations: Mapping[str, Evaluations], means
     def as_good(one: Agreement) -> float | None:
         if one is best or math.isnan(one.tau.value):
             return float(one is best)
-        own, others = evaluations[one.name], evaluations[best.name]
-        numbers = [number for number in own.complete(means)[0] if number in others.complete(means)[0]]
+        own, others = evaluations[one.name].complete(means), evaluations[best.name].complete(means)
+        numbers = [number for number in own[0] if number in others[0]]
         if len(numbers) < FEWEST:
             return None
-        true = [means[number] for number in numbers]
-        return chance_as_good(own.complete(numbers)[1], others.complete(numbers)[1], true)
+        return chance_as_good(_only(numbers, *own), _only(numbers, *others), [means[number] for number in numbers])
 
     return evolve(check, agreements=tuple(evolve(one, as_good=as_good(one)) for one in check.agreements))

@@ -69,6 +69,15 @@ def test_networks_that_one_of_two_did_not_judge_are_left_out_of_their_comparison
     assert all((one.as_good or 0) > 0.05 for one in check.agreements)
 
 
+def test_networks_without_all_seeds_do_not_upset_a_comparison_on_fewer_networks(true: np.ndarray) -> None:
+    """The time limit came inside the second round: on the networks of both evaluators, most have both seeds."""
+    cut, few = noisy(true, 0.01), noisy(true, 0.03, 1)
+    cut[1, 4:], few[:, 5:] = np.nan, np.nan
+    check = beside(true, cut=verdicts(cut), few=verdicts(few))
+    assert [one.networks for one in check.agreements] == [40, 5]
+    assert all(one.as_good is not None for one in check.agreements)
+
+
 def test_evaluators_of_other_networks_are_not_compared_with_each_other(true: np.ndarray) -> None:
     first, last = noisy(true, 0.01, 1), noisy(true, 0.02, 1)
     first[:, 20:], last[:, :18] = np.nan, np.nan
