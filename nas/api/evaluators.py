@@ -37,7 +37,7 @@ BEFORE = "CHEAP+COSTLY"  # an evaluator that screens the cost range first, and t
 # Options, and the evaluators that use them.
 USERS: Sequence[tuple[Sequence[str], Sequence[str]]] = (
     (("epochs", "metric", "pruner", "confirm", "checkpoint_dir"), (TRAIN,)),
-    (("data", "proxy_resolution", "images", "train_on"), (TRAIN, SUPERNET, LOOK)),
+    (("data", "proxy_resolution", "images", "validation_share", "train_on"), (TRAIN, SUPERNET, LOOK)),
     (("supernet_epochs", "supernet_dir"), (SUPERNET,)),
     (("accuracy", "ignore_columns"), (FORMS[TABLE],)),
     (("screen",), (BEFORE,)),

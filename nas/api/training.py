@@ -35,6 +35,7 @@ class TrainingOptions:
         epochs: Number of epochs of each training run.
         proxy_resolution: Height and width of the images in a training run, in pixels.
         images: Number of training images; None takes all of them.
+        validation_share: Share of the images that validates; None takes a fifth, or more of a small set.
         train_on: Device for training runs, "cpu", "cuda" or "mps"; None chooses the fastest one that is available.
         metric: Measure of accuracy, "accuracy" or "balanced".
         seed: First seed of the training runs.
@@ -45,6 +46,7 @@ class TrainingOptions:
     epochs: int = EPOCHS
     proxy_resolution: int = 32
     images: int | None = None
+    validation_share: float | None = None
     train_on: str | None = None
     metric: str = METRIC_NAMES[0]
     seed: int = 0
@@ -71,7 +73,9 @@ def make_evaluators(training: TrainingOptions, engine: EngineOptions, say: Say) 
     from nas.train.device import find_device
 
     device = find_device(training.train_on)
-    evaluators = TrainEvaluators(training.data, training.images, device, metric=training.metric)
+    evaluators = TrainEvaluators(
+        training.data, training.images, device, metric=training.metric, validation_share=training.validation_share
+    )
     data = evaluators.at(training.proxy_resolution, training.seed).data
     for note in data.notes:
         say(f"{data.name}: {note}")

@@ -21,18 +21,19 @@ RESOLUTIONS_HELD = 3
 
 
 @lru_cache(maxsize=RESOLUTIONS_HELD)
-def cached_images(source: str, resolution: int, images: int | None) -> ImageData:
+def cached_images(source: str, resolution: int, images: int | None, validation_share: float | None = None) -> ImageData:
     """Return images as `load_images` does, and keep those of the last few calls in memory.
 
     Args:
         source: Source of the images, as `load_images` takes it.
         resolution: Height and width in pixels.
         images: Number of training images, or None for all.
+        validation_share: Share of the images that validates, as `load_images` takes it.
 
     Raises:
         DataError: The images cannot be loaded.
     """
-    return load_images(source, resolution=resolution, images=images)
+    return load_images(source, resolution=resolution, images=images, validation_share=validation_share)
 
 
 @frozen
@@ -49,6 +50,7 @@ class TrainEvaluators:
         fingerprint: Fingerprint of the images at one resolution, so that a study detects that they have changed; ""
             detects nothing.
         place: Absolute path of the images, for workers with another working directory; "" takes the source.
+        validation_share: Share of the images that validates, as `load_images` takes it; the fingerprint depends on it.
     """
 
     source: str
@@ -59,6 +61,7 @@ class TrainEvaluators:
     metric: str = METRIC_NAMES[0]
     fingerprint: str = ""
     place: str = ""
+    validation_share: float | None = None
 
     def at(self, resolution: int, seed: int) -> TrainEvaluator:
         """Return the evaluator of a resolution and a seed; see `Evaluators`.
@@ -68,7 +71,7 @@ class TrainEvaluators:
         """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        data = cached_images(self.place or self.source, resolution, self.images)
+        data = cached_images(self.place or self.source, resolution, self.images, self.validation_share)
         return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe, metric=self.metric)
 
     def describe(self) -> Mapping[str, Any]:
