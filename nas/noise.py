@@ -189,14 +189,19 @@ class Difference:
         return abs(self.value) > limit * self.error
 
 
-def difference(first: Sequence[Correct], second: Sequence[Correct], seed: float = 0.0) -> Difference:
+def difference(
+    first: Sequence[Correct | NDArray[np.float64]],
+    second: Sequence[Correct | NDArray[np.float64]],
+    seed: float = 0.0,
+) -> Difference:
     """Return the difference of two networks' accuracies on the same images.
 
     The images on which both agree tell nothing, so their sampling error cancels out (McNemar's test is the case of one
     seed each).
 
     Args:
-        first: Which images are correct, `(N,)`, by seed of the first network.
+        first: Which images are correct, `(N,)`, by seed of the first network, or a factor times that for the difference
+            of two scores.
         second: The same of the second network.
         seed: Variance of the error of a training run, of which `Components.seed` is an estimate; the part of it that
             comes from the choice of images counts twice then, so that the error is rather too large than too small.

@@ -19,6 +19,7 @@ from nas.train.defaults import METRIC_NAMES
 if TYPE_CHECKING:
     from nas.evaluate.base import Evaluators
     from nas.evaluate.short_training.resized import TrainEvaluators
+    from nas.noise import ValidationSplit
     from nas.search.events import Listener
     from nas.search.job_study import JobStudy
 
@@ -83,6 +84,14 @@ def make_evaluators(training: TrainingOptions, engine: EngineOptions, say: Say) 
     return attrs.evolve(
         evaluators, threads=threads, fingerprint=data.fingerprint, place=_absolute_path(training.data, engine.engine)
     )
+
+
+def validation_split(evaluators: "Evaluators", training: TrainingOptions) -> "ValidationSplit | None":
+    """Return the validation split of training runs; None if their evaluators do not know it."""
+    from nas.evaluate.base import Validating
+
+    evaluator = evaluators.at(training.proxy_resolution, training.seed)
+    return evaluator.validation_split() if isinstance(evaluator, Validating) else None
 
 
 def _absolute_path(source: str, engine: str) -> str:

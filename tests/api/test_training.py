@@ -13,7 +13,6 @@ from nas.errors import StudyError
 from nas.evaluate.short_training.resized import TrainEvaluators
 from nas.workers.threads import ThreadChoice
 
-
 # Fingerprint that version 0.1 gave the images of `folder_of_images`, a fifth of which validated.
 OLD_FINGERPRINT = "065b0c1c5c73"
 
@@ -95,7 +94,7 @@ def test_a_study_that_validated_on_a_fifth_of_a_small_set_names_the_option_that_
 
     # The fingerprint is the one that version 0.1 gave these images.
     assert opened(0.2) == OLD_FINGERPRINT
-    with pytest.raises(StudyError, match="study old was made with proxy.fingerprint") as refused:
+    with pytest.raises(StudyError, match=r"study old was made with proxy\.fingerprint") as refused:
         opened(None)
     assert "--validation-share 0.2 continues it" in refused.value.remedy
     assert opened(0.2) == OLD_FINGERPRINT

@@ -104,7 +104,7 @@ def test_the_test_split_does_not_depend_on_the_validation_share(labels: Tensor, 
 
 def test_a_share_that_cannot_be_taken_is_an_error() -> None:
     for share in (0.0, -0.1, 0.51, float("nan")):
-        with pytest.raises(DataError, match="must be above 0 and at most 0.5"):
+        with pytest.raises(DataError, match=r"must be above 0 and at most 0\.5"):
             sizes(100, share)
     with pytest.raises(DataError, match="a validation split of its own"):
         sizes(100, 0.3, val=torch.tensor([0, 1]))
