@@ -268,3 +268,21 @@ def is_near(difference: float, noise: float, counts: Iterable[int]) -> bool:
     (True, False)
     """
     return difference <= TIE * noise * math.sqrt(sum(1 / count for count in counts))
+
+
+def unpack_all(texts: Iterable[str], count: int, images: int) -> list[Correct] | None:
+    """Return which images each of some training runs classified correctly, `(N,)`.
+
+    Args:
+        texts: One text for each run, as `pack` writes it.
+        count: Number of runs.
+        images: Number of images.
+
+    Returns:
+        None where it is not known for all of them, or where the images are others.
+    """
+    try:
+        rows = [unpack(text) for text in texts]
+    except ValueError:  # a trial of an earlier version has no text, one of another tool may have any
+        return None
+    return rows if len(rows) == count and all(len(row) == images for row in rows) else None

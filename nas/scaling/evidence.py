@@ -5,7 +5,7 @@ the same order, so that networks of different resolutions are compared in this w
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from statistics import fmean
 
@@ -22,7 +22,7 @@ from nas.noise import (
     estimate,
     find_components,
     pooled,
-    unpack,
+    unpack_all,
 )
 
 _MANY = 1e6  # degrees of freedom that make no difference to a known standard error
@@ -93,7 +93,7 @@ class Evidence:
         return find_components(rows) if len(rows) == len(self.networks) else None
 
     def _correct(self, one: Runs) -> list[Correct] | None:
-        return None if self.split is None else unpacked(one.correct, len(one.accuracies), self.split.images)
+        return None if self.split is None else unpack_all(one.correct, len(one.accuracies), self.split.images)
 
     def interval(self, one: Runs) -> Estimate | None:
         """Return the mean accuracy of a network with its 95% interval, of the sampling error and of that between seeds.
@@ -147,13 +147,14 @@ class Evidence:
         Where single images are not known, the sampling errors count as independent, which is rather too careful.
         """
         training = max(first.factor, second.factor) ** 2 * sum(1 / len(one.accuracies) for one in (first, second))
-        correct, found = [self._correct(one) for one in (first, second)], self._components
-        if found is not None and correct[0] is not None and correct[1] is not None:
+        ours, theirs, found = self._correct(first), self._correct(second), self._components
+        if found is not None and ours is not None and theirs is not None:
             # The differences by image have the part of the noise between seeds that comes from the images.
             training *= max(0.0, self._seed - (found.single - found.network)) if self.is_complete else 0.0
-            paired = difference(
-                *([one.factor * row for row in rows] for one, rows in ((first, correct[0]), (second, correct[1])))
-            )
+            weighted = [
+                [one.factor * row.astype(float) for row in rows] for one, rows in ((first, ours), (second, theirs))
+            ]
+            paired = difference(weighted[0], weighted[1])
             return paired.value, paired.error**2, training
         value = first.accuracy * first.factor - second.accuracy * second.factor
         split = self.split
@@ -166,21 +167,3 @@ class Evidence:
         """Return whether more validation images would make accuracies of so many runs more exact than more seeds."""
         found = self._components
         return found is not None and self.is_complete and found.network > found.seed / runs
-
-
-def unpacked(texts: Iterable[str], count: int, images: int) -> list[Correct] | None:
-    """Return which images each of some training runs classified correctly, `(N,)`.
-
-    Args:
-        texts: One text for each run, as `nas.noise.pack` writes it.
-        count: Number of runs.
-        images: Number of images.
-
-    Returns:
-        None where it is not known for all of them, or where the images are others.
-    """
-    try:
-        rows = [unpack(text) for text in texts]
-    except ValueError:  # a trial of an earlier version has no text, one of another tool may have any
-        return None
-    return rows if len(rows) == count and all(len(row) == images for row in rows) else None

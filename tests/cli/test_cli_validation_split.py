@@ -122,3 +122,26 @@ def test_a_rule_that_changes_nothing_is_named_and_is_no_rival(run: Run) -> None:
         "flops=70M: depth cannot act on this network: rounding leaves the base as it is",
         "flops=70M: only width has a result, so there is nothing to compare it with",
     ]
+
+
+def test_a_check_whose_truth_learned_nothing_says_so_first_and_recommends_nothing(run: Run) -> None:
+    told = lines(run(*CHECK))
+    assert told[0] == "the truth has learned nothing, so this check says nothing about the evaluators"
+    assert told[-2].startswith("nothing has been learned: the best of 6 networks has 20.00%")
+    assert told[-1] == "give a longer --truth, more images in --data, or a larger --proxy-resolution"
+    assert "ranks best" not in "\n".join(told)
+    truth = good(run(*CHECK, "--json"))["truth"]
+    assert (truth["learned"], truth["split"]["images"]) == (False, 60)
+
+
+def test_a_check_prints_the_split_that_its_evaluators_share_with_the_truth(run: Run) -> None:
+    told = lines(run(*CHECK, accuracy=0.6))
+    (split,) = (line for line in told if line.startswith("validation split: "))
+    assert split.endswith("points; always giving the most frequent class has 20.00%")
+    assert (
+        "train, train:resolution=8 and train:epochs=4 validate on the same 60 images and share their sampling error: "
+        "on other images, tau would be lower"
+    ) in told
+    truth = good(run(*CHECK, "--json", accuracy=0.6))["truth"]
+    assert truth["learned"] is True
+    assert 0 <= truth["sampling_error"] < 0.1

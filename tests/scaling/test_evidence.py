@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
 
-from nas.noise import ValidationSplit, pack
-from nas.scaling.evidence import Evidence, Runs, unpacked
+from nas.noise import ValidationSplit, pack, unpack_all
+from nas.scaling.evidence import Evidence, Runs
 from nas.scaling.fit import Fit, FitSettings, Fitted, candidates, distinct, judge
 from tests.scaling.test_scaling_fit import COARSE, costs_of
 from tests.scaling.trainings import BASE
@@ -48,14 +49,14 @@ def fitted(networks: Sequence[Runs], split: ValidationSplit | None = SPLIT) -> F
     return judge(every, FitSettings(**COARSE), costs_of, split)
 
 
-def clear_rate(truths: Sequence[float], fits: int, **of: float) -> float:
+def clear_rate(truths: Sequence[float], fits: int, **of: Any) -> float:
     """How often the best network is ahead of all others."""
     rng = np.random.default_rng(5)
     return sum(len(fitted(drawn(rng, truths, **of)).tied) == 1 for _ in range(fits)) / fits
 
 
 @pytest.mark.parametrize("of", [{}, {"shared": 0.0}, {"training": 0.1}])
-def test_among_equal_networks_a_clear_winner_is_rare(of: dict[str, float]) -> None:
+def test_among_equal_networks_a_clear_winner_is_rare(of: dict[str, Any]) -> None:
     assert clear_rate([0.5] * 9, 200, **of) <= 0.05
 
 
@@ -120,6 +121,6 @@ def test_more_images_are_needed_where_seeds_agree() -> None:
 
 def test_texts_of_other_images_or_of_other_tools_are_not_known() -> None:
     known = pack(np.ones(IMAGES, dtype=bool))
-    assert unpacked([known, known], 2, IMAGES) is not None
+    assert unpack_all([known, known], 2, IMAGES) is not None
     for texts in ([known, ""], [known], [known, "x"], [known, pack(np.ones(3, dtype=bool))], [known, "9:AAAA"]):
-        assert unpacked(texts, 2, IMAGES) is None
+        assert unpack_all(texts, 2, IMAGES) is None

@@ -39,7 +39,8 @@ def run(course: Course, base: Architecture = BASE, memory: Memory | None = None,
     return fit(candidates(base, settings), settings, study, MACS, costs_of)
 
 
-def shape(fitted: Fitted) -> Shape:
+def shape(fitted: Fitted | None) -> Shape:
+    assert fitted is not None
     return rule_shape(fitted.candidate.rule)
 
 
@@ -145,6 +146,7 @@ def test_coefficients_that_round_to_the_same_network_are_trained_once() -> None:
 def test_without_noise_it_finds_the_best_and_nothing_is_tied(top: Shape) -> None:
     done = run(Hill(top), w=0.0)
     assert shape(done.winner) == top
+    assert done.winner is not None
     assert done.winner is done.ranked[0]
     assert done.winner.accuracy == pytest.approx(0.8)
     assert (done.noise, done.tie_costs, done.tied, done.failed) == (0.0, (), (done.winner,), ())
@@ -245,6 +247,7 @@ def test_the_best_that_failed_with_a_later_seed_cannot_win() -> None:
     (hurt,) = (one for one in done.ranked if shape(one) == top)
     assert (len(hurt.accuracies), hurt.tied) == (2, False)
     assert "made to fail" in hurt.reason
+    assert done.winner is not None
     assert done.winner.accuracy < hurt.accuracy
     assert len(done.winner.accuracies) == 3
 

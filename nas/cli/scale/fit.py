@@ -218,9 +218,9 @@ def _print_beside(fits: "Sequence[Fit]") -> None:
         rows.append((name, *(cell for pair in cells for cell in pair)))
     click.echo("\nside by side")
     print_table(headers, rows)
-    names = ["none" if fit.winner is None else fit.winner.candidate.rule.name for fit in fits]
-    places = [f"{name} at phi {fit.settings.phi:g}" for name, fit in zip(names, fits, strict=True)]
-    click.echo(f"winners: {' and '.join(places)}")
+    won = ["none" if fit.winner is None else fit.winner.candidate.rule.name for fit in fits]
+    at = [f"{name} at phi {fit.settings.phi:g}" for name, fit in zip(won, fits, strict=True)]
+    click.echo(f"winners: {' and '.join(at)}")
 
 
 def _names(one: "Fitted") -> list[str]:
