@@ -13,7 +13,7 @@ TRAIN = ("--proxy-resolution", "8", "--epochs", "1")
 SMALL = ("scale", "mnasnet-small")
 FIT = (*SMALL, "--fit", *TRAIN, "--step", "0.4", "--tolerance", "0.3", "--seeds", "2")
 COMPARE = (*SMALL, "--compare", "--budget", "flops=120M", *TRAIN)
-CHECK = ("check", "--space", "tiny.yaml", "--epochs", "1", "--proxy-resolution", "16", "--networks", "6")
+CHECK = ("check", "--space", "tiny.yaml", "--evaluator", "train", *TRAIN, "--networks", "5")
 Run = Callable[..., Ran]
 
 
@@ -43,15 +43,22 @@ def test_a_fit_that_learned_nothing_says_so_first_and_names_no_winner(run: Run) 
     told = lines(run(*FIT))
     assert told[0].startswith("fit at phi 1, study ")
     assert told[1] == (
-        "nothing has been learned: the best of 4 networks has 20.00%, and always giving the most frequent class has "
-        "20.00%; this is noise on 60 images"
+        "nothing has been learned: the highest accuracy of 4 networks is 20.00%, and the most frequent class alone "
+        "gives 20.00%: a difference within the noise of 60 images"
     )
     assert told[2].startswith("no coefficients win; give more --epochs, more images")
-    assert told[3].startswith("validation split: 60 images; an accuracy of 20.00% has a standard error of 5.2 points")
+    assert told[3].startswith(
+        "validation split: 60 images, a standard error of 5.2 points at 20.00%; the most frequent class alone"
+    )
     assert not [line for line in told if "winner" in line or line.startswith("next:") or "ahead" in line]
     (fit,) = good(run(*FIT, "--json"))["fits"]
     assert (fit["learned"], fit["winner"]) == (False, None)
-    assert fit["split"] == {"images": 60, "chance": 0.2, "standard_error": pytest.approx(0.0518, abs=1e-3)}
+    assert fit["split"] == {
+        "images": 60,
+        "effective": 60.0,
+        "majority_class": 0.2,
+        "standard_error": pytest.approx(0.0518, abs=1e-3),
+    }
 
 
 def test_a_fit_names_a_winner_by_cost_where_networks_cannot_be_told_apart(run: Run) -> None:
@@ -78,9 +85,9 @@ def test_networks_with_one_seed_that_may_be_the_best_stay_open(run: Run) -> None
 
 def test_a_comparison_that_learned_nothing_draws_no_conclusion(run: Run) -> None:
     told = lines(run(*COMPARE))
-    assert told[1].startswith("nothing has been learned: the best of ")
+    assert told[1].startswith("nothing has been learned: the highest accuracy of ")
     assert told[2].startswith("no rule wins; ")
-    assert not [line for line in told if "highest accuracy" in line]
+    assert not [line for line in told if line.startswith("flops=120M: ") and "highest accuracy" in line]
     found = good(run(*COMPARE, "--json"))
     assert (found["learned"], found["conclusions"][0]["best"], found["conclusions"][0]["tied"]) == (False, None, None)
     assert found["split"]["images"] == 60
@@ -127,7 +134,7 @@ def test_a_rule_that_changes_nothing_is_named_and_is_no_rival(run: Run) -> None:
 def test_a_check_whose_truth_learned_nothing_says_so_first_and_recommends_nothing(run: Run) -> None:
     told = lines(run(*CHECK))
     assert told[0] == "the truth has learned nothing, so this check says nothing about the evaluators"
-    assert told[-2].startswith("nothing has been learned: the best of 6 networks has 20.00%")
+    assert told[-2].startswith("nothing has been learned: the highest accuracy of 5 networks is 20.00%")
     assert told[-1] == "give a longer --truth, more images in --data, or a larger --proxy-resolution"
     assert "ranks best" not in "\n".join(told)
     truth = good(run(*CHECK, "--json"))["truth"]
@@ -137,9 +144,9 @@ def test_a_check_whose_truth_learned_nothing_says_so_first_and_recommends_nothin
 def test_a_check_prints_the_split_that_its_evaluators_share_with_the_truth(run: Run) -> None:
     told = lines(run(*CHECK, accuracy=0.6))
     (split,) = (line for line in told if line.startswith("validation split: "))
-    assert split.endswith("points; always giving the most frequent class has 20.00%")
+    assert split.endswith("; the most frequent class alone gives 20.00%")
     assert (
-        "train, train:resolution=8 and train:epochs=4 validate on the same 60 images and share their sampling error: "
+        "train and train:epochs=4 validate on the same 60 images and share their sampling error: "
         "on other images, tau would be lower"
     ) in told
     truth = good(run(*CHECK, "--json", accuracy=0.6))["truth"]

@@ -175,11 +175,12 @@ def _wanted(fit: "Fit", one: "Fitted") -> float:
 def _conclusions(fit: "Fit") -> list[str]:
     """Return sentences on what can be concluded from a fit, and what cannot."""
     lines = [f"{len(fit.failed)} networks could not be trained: {fit.failed[0].reason}"] if fit.failed else []
+    if fit.learned is False:
+        return lines
     if math.isnan(fit.noise):
         lines.append("each network has one training run, so the noise of these figures is unknown; give --seeds 3")
-        return [*lines, "no coefficients win"] if fit.winner is None and fit.learned is not False else lines
-    lines.append(f"noise between seeds: {fit.noise:.4f} of the score")
-    return [*lines, *_decision(fit)] if fit.winner is not None else lines
+        return lines if fit.winner is not None else [*lines, "no coefficients win"]
+    return [*lines, f"noise between seeds: {fit.noise:.4f} of the score", *_decision(fit)]
 
 
 def _decision(fit: "Fit") -> list[str]:
@@ -196,8 +197,9 @@ def _decision(fit: "Fit") -> list[str]:
     if fit.open:
         more = repeated + len(fit.open)
         lines.append(f"{len(fit.open)} with fewer seeds could be as good as the best; --repeat {more} would train them")
-    if fit.needs_images and (fit.tie_costs or fit.open):
-        lines.append("more images to validate on would tell more than more seeds")
+    if fit.tie_costs or fit.open:
+        more = "images to validate on" if fit.needs_images else "--seeds"
+        lines.append(f"more {more} would tell most about their differences")
     return lines
 
 

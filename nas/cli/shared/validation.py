@@ -14,18 +14,17 @@ HELP = "give more --epochs, more images in --data, or a larger --proxy-resolutio
 
 def split_line(split: "ValidationSplit", accuracy: float) -> str:
     """Return a sentence on the size of a validation split, on the sampling error of an accuracy, and on chance."""
-    points = 100 * split.standard_error(accuracy)
-    return (
-        f"validation split: {split.images:,} images; an accuracy of {percent(accuracy)} has a standard error of "
-        f"{points:.1f} points; always giving the most frequent class has {percent(split.chance)}"
-    )
+    error = f"a standard error of {100 * split.standard_error(accuracy):.1f} points at {percent(accuracy)}"
+    chance = f"the most frequent class alone gives {percent(split.chance)}"
+    return f"validation split: {split.images:,} images, {error}; {chance}"
 
 
 def split_row(split: "ValidationSplit | None", accuracy: float) -> dict[str, Any] | None:
     """Return a validation split as JSON values, with the standard error of an accuracy; None if it is not known."""
     if split is None:
         return None
-    return {"images": split.images, "chance": split.chance, "standard_error": split.standard_error(accuracy)}
+    known = {"images": split.images, "effective": split.effective, "majority_class": split.chance}
+    return {**known, "standard_error": split.standard_error(accuracy)}
 
 
 def not_learned(split: "ValidationSplit", accuracy: float, networks: int) -> str:
@@ -37,8 +36,8 @@ def not_learned(split: "ValidationSplit", accuracy: float, networks: int) -> str
         networks: Number of networks of which it is the highest.
     """
     return (
-        f"nothing has been learned: the best of {networks} networks has {percent(accuracy)}, and always giving the "
-        f"most frequent class has {percent(split.chance)}; this is noise on {split.images:,} images"
+        f"nothing has been learned: the highest accuracy of {networks} networks is {percent(accuracy)}, and the most "
+        f"frequent class alone gives {percent(split.chance)}: a difference within the noise of {split.images:,} images"
     )
 
 
