@@ -76,7 +76,7 @@ def usual_share(images: int, absent: Collection[str]) -> float:
         absent: Splits that the source lacks.
 
     Example:
-        >>> usual_share(2062, ("val", "test")), usual_share(312, ("val", "test"))
+        >>> usual_share(2062, ("val", "test")), round(usual_share(312, ("val", "test")), 2)
         (0.2, 0.32)
     """
     most = MOST * (1 - SPLIT_SHARE * ("test" in absent))

@@ -12,7 +12,15 @@ from nas.cli.scale.options import ScaleOptions
 from nas.cli.scale.report import member_row
 from nas.cli.scale.training import open_study
 from nas.cli.shared.printing import millions, percent, print_json, print_table, say
-from nas.cli.shared.validation import HELP, interval_row, interval_text, not_learned, split_line, split_row
+from nas.cli.shared.validation import (
+    HELP,
+    interval_row,
+    interval_text,
+    not_learned,
+    split_line,
+    split_row,
+    to_tell_apart,
+)
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -181,6 +189,8 @@ def _conclusions(
             )
         if evidence.learned is not False:
             lines.append(f"{one.budget}: {_conclusion(one, rows)}")
+    if any(one.tied for one in conclusions):
+        lines.append(to_tell_apart(evidence.needs_images(max(len(row["accuracies"]) for row in rows))))
     return lines
 
 
@@ -229,5 +239,5 @@ def _curve(rule: str, rows: Sequence[dict[str, Any]]) -> "Curve":
 
     known = sorted((row for row in rows if row["accuracy"] is not None), key=lambda row: int(row["macs"]))
     hovers = [f"{rule}<br>{percent(row['accuracy'])} at {millions(row['macs'])} MACs" for row in known]
-    costs, accuracies, spreads = ([row[name] for row in known] for name in ("macs", "accuracy", "accuracy_spread"))
-    return Curve(rule, costs, accuracies, spreads, hovers)
+    costs, accuracies, intervals = ([row[name] for row in known] for name in ("macs", "accuracy", "interval"))
+    return Curve(rule, costs, accuracies, intervals, hovers)

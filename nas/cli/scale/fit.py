@@ -13,7 +13,15 @@ from nas.api.training import study_name
 from nas.cli.scale.options import ScaleOptions
 from nas.cli.scale.training import open_study
 from nas.cli.shared.printing import millions, next_command, number, percent, print_json, print_table, say
-from nas.cli.shared.validation import HELP, interval_row, interval_text, not_learned, split_line, split_row
+from nas.cli.shared.validation import (
+    HELP,
+    interval_row,
+    interval_text,
+    not_learned,
+    split_line,
+    split_row,
+    to_tell_apart,
+)
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -198,8 +206,7 @@ def _decision(fit: "Fit") -> list[str]:
         more = repeated + len(fit.open)
         lines.append(f"{len(fit.open)} with fewer seeds could be as good as the best; --repeat {more} would train them")
     if fit.tie_costs or fit.open:
-        more = "images to validate on" if fit.needs_images else "--seeds"
-        lines.append(f"more {more} would tell most about their differences")
+        lines.append(to_tell_apart(fit.needs_images))
     return lines
 
 

@@ -41,6 +41,13 @@ def not_learned(split: "ValidationSplit", accuracy: float, networks: int) -> str
     )
 
 
+def to_tell_apart(needs_images: bool) -> str:
+    """Return a sentence on what would tell networks apart: the larger part of the noise comes from images or seeds."""
+    if needs_images:
+        return "more images in --data, some of which validate, would help most to tell them apart"
+    return "more --seeds would help most to tell them apart"
+
+
 def interval_text(ends: Sequence[float] | None, accuracy: float | None) -> str:
     """Return an accuracy with the ends of its 95% interval, if these are known."""
     if ends is None:
