@@ -24,9 +24,6 @@ from numpy.typing import NDArray
 Correct = NDArray[np.bool_]
 
 CONFIDENCE = 0.95
-# Means that differ by at most this number of standard errors of their difference are regarded as equal. For normally
-# distributed noise, a larger difference has a probability of about 5% if the true means are equal.
-TIE = 2.0
 # Correct and wrong images that are added before a standard error is computed, so that it is not 0 where all images, or
 # none, are classified correctly: two of each (Agresti and Coull 1998, doi:10.1080/00031305.1998.10480550).
 _ADDED = 2
@@ -254,20 +251,6 @@ def pooled(groups: Iterable[Sequence[float]]) -> float:
     degrees = sum(len(group) - 1 for group in repeated)
     squares = sum(stdev(group) ** 2 * (len(group) - 1) for group in repeated)
     return math.sqrt(squares / degrees) if degrees else math.nan
-
-
-def is_near(difference: float, noise: float, counts: Iterable[int]) -> bool:
-    """Return whether two means differ by at most two standard errors of their difference.
-
-    Args:
-        difference: Difference of the means.
-        noise: Standard deviation of a single result. If it is NaN, the result is False.
-        counts: Number of results that each mean is computed from.
-
-    >>> is_near(0.01, noise=0.01, counts=(1, 1)), is_near(0.01, noise=0.01, counts=(16, 16))
-    (True, False)
-    """
-    return difference <= TIE * noise * math.sqrt(sum(1 / count for count in counts))
 
 
 def unpack_all(texts: Iterable[str], count: int, images: int) -> list[Correct] | None:

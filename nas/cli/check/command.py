@@ -195,8 +195,10 @@ def _validated(planned: "PlannedCheck", evaluations: "Mapping[str, Evaluations]"
     """Return what is known of the validation images of the truth; None where the truth has none."""
     from nas.fidelity.check import Validated
 
+    if planned.recorded:
+        return None
     splits = {each.name: each.validation_split() for each in planned.evaluators}
-    split = splits.pop(planned.truth, None)
+    split = splits.pop(planned.truth)
     if split is None:
         return None
     correct = {number: list(by_seed.values()) for number, by_seed in evaluations[planned.truth].correct.items()}

@@ -60,23 +60,30 @@ def run(name: str, arch: "Architecture", options: ScaleOptions) -> None:
     rows = [_row(group, compared, members, evidence, acting) for group in groups]
     rivals = [compared[group[0]] for group, row in zip(groups, rows, strict=True) if row["acts"]]
     conclusions = conclude(list(dict.fromkeys(row["name"] for row in rows[1:])), rivals, evidence)
-    lines = _conclusions(conclusions, rows, evidence)
     if options.as_json:
-        print_json(
-            {
-                "base": rows[0],
-                "study": study,
-                "split": split_row(split, _highest(rows)),
-                "learned": evidence.learned,
-                "compared": rows[1:],
-                "conclusions": [_conclusion_row(one, rows) for one in conclusions],
-                "files": list(map(str, options.figure.paths)),
-            }
-        )
+        print_json(_figures(study, rows, conclusions, evidence, options))
     else:
-        _print(name, study, rows, _first(rows, evidence), lines)
+        _print(name, study, rows, _first(rows, evidence), _conclusions(conclusions, rows, evidence))
     title = f"{name}: rules of scaling"
     options.figure.write(title, lambda: _figure(title, rows), quiet=options.as_json)
+
+
+def _figures(
+    study: str,
+    rows: Sequence[dict[str, Any]],
+    conclusions: "Sequence[Conclusion]",
+    evidence: "Evidence",
+    options: ScaleOptions,
+) -> dict[str, Any]:
+    return {
+        "base": rows[0],
+        "study": study,
+        "split": split_row(evidence.split, _highest(rows)),
+        "learned": evidence.learned,
+        "compared": list(rows[1:]),
+        "conclusions": [_conclusion_row(one, rows) for one in conclusions],
+        "files": list(map(str, options.figure.paths)),
+    }
 
 
 def _base(arch: "Architecture", watch: "Stopwatch | None") -> Member:
@@ -129,15 +136,15 @@ def _row(
     }
 
 
-def _highest(rows: Sequence[dict[str, Any]]) -> float:
-    return max((row["accuracy"] for row in rows if row["accuracy"] is not None), default=0.0)
+def _highest(rows: Sequence[dict[str, Any]]) -> float | None:
+    return max((row["accuracy"] for row in rows if row["accuracy"] is not None), default=None)
 
 
 def _first(rows: Sequence[dict[str, Any]], evidence: "Evidence") -> list[str]:
     """Return what has to be known before the table is read: whether anything was learned, and the validation split."""
-    if evidence.split is None or evidence.learned is None:
-        return []
     split, highest = evidence.split, _highest(rows)
+    if split is None or highest is None:
+        return []
     lines = [] if evidence.learned else [not_learned(split, highest, len(evidence.networks)), f"no rule wins; {HELP}"]
     return [*lines, split_line(split, highest)]
 

@@ -19,12 +19,12 @@ def split_line(split: "ValidationSplit", accuracy: float) -> str:
     return f"validation split: {split.images:,} images, {error}; {chance}"
 
 
-def split_row(split: "ValidationSplit | None", accuracy: float) -> dict[str, Any] | None:
+def split_row(split: "ValidationSplit | None", accuracy: float | None) -> dict[str, Any] | None:
     """Return a validation split as JSON values, with the standard error of an accuracy; None if it is not known."""
     if split is None:
         return None
     known = {"images": split.images, "effective": split.effective, "majority_class": split.chance}
-    return {**known, "standard_error": split.standard_error(accuracy)}
+    return {**known, "standard_error": None if accuracy is None else split.standard_error(accuracy)}
 
 
 def not_learned(split: "ValidationSplit", accuracy: float, networks: int) -> str:
