@@ -24,9 +24,6 @@ from numpy.typing import NDArray
 Correct = NDArray[np.bool_]
 
 CONFIDENCE = 0.95
-# Means that differ by at most this number of standard errors of their difference are regarded as equal. For normally
-# distributed noise, a larger difference has a probability of about 5% if the true means are equal.
-TIE = 2.0
 # Correct and wrong images that are added before a standard error is computed, so that it is not 0 where all images, or
 # none, are classified correctly: two of each (Agresti and Coull 1998, doi:10.1080/00031305.1998.10480550).
 _ADDED = 2
@@ -189,14 +186,19 @@ class Difference:
         return abs(self.value) > limit * self.error
 
 
-def difference(first: Sequence[Correct], second: Sequence[Correct], seed: float = 0.0) -> Difference:
+def difference(
+    first: Sequence[Correct | NDArray[np.float64]],
+    second: Sequence[Correct | NDArray[np.float64]],
+    seed: float = 0.0,
+) -> Difference:
     """Return the difference of two networks' accuracies on the same images.
 
     The images on which both agree tell nothing, so their sampling error cancels out (McNemar's test is the case of one
     seed each).
 
     Args:
-        first: Which images are correct, `(N,)`, by seed of the first network.
+        first: Which images are correct, `(N,)`, by seed of the first network, or a factor times that for the difference
+            of two scores.
         second: The same of the second network.
         seed: Variance of the error of a training run, of which `Components.seed` is an estimate; the part of it that
             comes from the choice of images counts twice then, so that the error is rather too large than too small.
@@ -251,15 +253,19 @@ def pooled(groups: Iterable[Sequence[float]]) -> float:
     return math.sqrt(squares / degrees) if degrees else math.nan
 
 
-def is_near(difference: float, noise: float, counts: Iterable[int]) -> bool:
-    """Return whether two means differ by at most two standard errors of their difference.
+def unpack_all(texts: Iterable[str], count: int, images: int) -> list[Correct] | None:
+    """Return which images each of some training runs classified correctly, `(N,)`.
 
     Args:
-        difference: Difference of the means.
-        noise: Standard deviation of a single result. If it is NaN, the result is False.
-        counts: Number of results that each mean is computed from.
+        texts: One text for each run, as `pack` writes it.
+        count: Number of runs.
+        images: Number of images.
 
-    >>> is_near(0.01, noise=0.01, counts=(1, 1)), is_near(0.01, noise=0.01, counts=(16, 16))
-    (True, False)
+    Returns:
+        None where it is not known for all of them, or where the images are others.
     """
-    return difference <= TIE * noise * math.sqrt(sum(1 / count for count in counts))
+    try:
+        rows = [unpack(text) for text in texts]
+    except ValueError:  # a trial of an earlier version has no text, one of another tool may have any
+        return None
+    return rows if len(rows) == count and all(len(row) == images for row in rows) else None

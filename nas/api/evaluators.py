@@ -39,7 +39,7 @@ ACCURACY_UNITS = ("auto", "percent", "share")
 # Options, and the evaluators that use them.
 USERS: Sequence[tuple[Sequence[str], Sequence[str]]] = (
     (("epochs", "metric", "pruner", "confirm", "checkpoint_dir"), (TRAIN,)),
-    (("data", "proxy_resolution", "images", "train_on"), (TRAIN, SUPERNET, LOOK)),
+    (("data", "proxy_resolution", "images", "validation_share", "train_on"), (TRAIN, SUPERNET, LOOK)),
     (("supernet_epochs", "supernet_dir"), (SUPERNET,)),
     (("accuracy", "accuracy_unit", "ignore_columns"), (FORMS[TABLE],)),
     (("screen",), (BEFORE,)),

@@ -84,6 +84,11 @@ def _not_negative(_request: object, attribute: "Attribute[float]", value: float)
         raise NasError(f"{attribute.name} is {value!r}", "give a number from 0 upwards")
 
 
+def _share(_request: object, attribute: "Attribute[float | None]", value: float | None) -> None:
+    if value is not None and not (_is_number(value) and 0 < value <= 0.5):
+        raise NasError(f"{attribute.name} is {value!r}", "give a number above 0 and at most 0.5")
+
+
 def _number(_request: object, attribute: "Attribute[float | None]", value: float | None) -> None:
     if value is not None and not _is_number(value):
         raise NasError(f"{attribute.name} is {value!r}", "give a number")
@@ -142,6 +147,7 @@ class SearchRequest:
         epochs: Number of epochs for each training run.
         proxy_resolution: Height and width of the images in a training run in pixels.
         images: Number of training images; None takes all of them.
+        validation_share: Share of the images that validates; None takes a fifth, or more of a small set.
         train_on: Device for training runs, "cpu", "cuda" or "mps"; None chooses the fastest one that is available.
         metric: Measure of a training run, "accuracy" or "balanced".
         supernet_epochs: Epochs of the training run of a supernet; None takes the default of the recipe.
@@ -192,6 +198,7 @@ class SearchRequest:
     epochs: int = _whole(EPOCHS, 1)
     proxy_resolution: int = _whole(32, 4, 1024)
     images: int | None = _whole(None, 2)
+    validation_share: float | None = field(default=None, validator=_share)
     train_on: str | None = None
     metric: str = _one_of(METRIC_NAMES, METRIC_NAMES[0])
     supernet_epochs: int | None = _whole(None, 1)

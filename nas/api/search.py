@@ -60,6 +60,7 @@ def search(
     epochs: int | None = None,
     proxy_resolution: int | None = None,
     images: int | None = None,
+    validation_share: float | None = None,
     train_on: str | None = None,
     metric: str | None = None,
     resolution: int | None = None,
@@ -120,6 +121,8 @@ def search(
         epochs: Number of epochs for each training run; 3 by default.
         proxy_resolution: Height and width of the images in a training run in pixels; 32 by default.
         images: Number of training images; all by default.
+        validation_share: Share of the images that validates where the data has no validation split of its own, above 0
+            and at most 0.5; by default a fifth, or more of a small set.
         train_on: "cpu", "cuda" or "mps"; by default the fastest one that is available.
         metric: "accuracy" (the default) or "balanced", the mean over classes.
         resolution: Height and width of the images of the target task in pixels; by default those of the space.
@@ -180,6 +183,7 @@ def search(
         "epochs": epochs,
         "proxy_resolution": proxy_resolution,
         "images": images,
+        "validation_share": validation_share,
         "train_on": train_on,
         "metric": metric,
         "pruner": pruner,
@@ -472,7 +476,13 @@ def _latencies(request: SearchRequest, space: "SearchSpace", say: Say, devices: 
 def _load_images(request: SearchRequest, channels: int, say: Say) -> "ImageData":
     from nas.data.load import load_images
 
-    data = load_images(request.data, resolution=request.proxy_resolution, images=request.images, channels=channels)
+    data = load_images(
+        request.data,
+        resolution=request.proxy_resolution,
+        images=request.images,
+        channels=channels,
+        validation_share=request.validation_share,
+    )
     for note in data.notes:
         say(f"{data.name}: {note}")
     return data

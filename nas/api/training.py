@@ -19,6 +19,7 @@ from nas.train.defaults import METRIC_NAMES
 if TYPE_CHECKING:
     from nas.evaluate.base import Evaluators
     from nas.evaluate.short_training.resized import TrainEvaluators
+    from nas.noise import ValidationSplit
     from nas.search.events import Listener
     from nas.search.job_study import JobStudy
 
@@ -35,6 +36,7 @@ class TrainingOptions:
         epochs: Number of epochs of each training run.
         proxy_resolution: Height and width of the images in a training run, in pixels.
         images: Number of training images; None takes all of them.
+        validation_share: Share of the images that validates; None takes a fifth, or more of a small set.
         train_on: Device for training runs, "cpu", "cuda" or "mps"; None chooses the fastest one that is available.
         metric: Measure of accuracy, "accuracy" or "balanced".
         seed: First seed of the training runs.
@@ -46,6 +48,7 @@ class TrainingOptions:
     epochs: int = EPOCHS
     proxy_resolution: int = 32
     images: int | None = None
+    validation_share: float | None = None
     train_on: str | None = None
     metric: str = METRIC_NAMES[0]
     seed: int = 0
@@ -74,7 +77,12 @@ def make_evaluators(training: TrainingOptions, engine: EngineOptions, say: Say) 
 
     device = find_device(training.train_on)
     evaluators = TrainEvaluators(
-        training.data, training.images, device, metric=training.metric, channels=training.channels
+        training.data,
+        training.images,
+        device,
+        metric=training.metric,
+        channels=training.channels,
+        validation_share=training.validation_share,
     )
     data = evaluators.at(training.proxy_resolution, training.seed).data
     for note in data.notes:
@@ -83,6 +91,14 @@ def make_evaluators(training: TrainingOptions, engine: EngineOptions, say: Say) 
     return attrs.evolve(
         evaluators, threads=threads, fingerprint=data.fingerprint, place=_absolute_path(training.data, engine.engine)
     )
+
+
+def validation_split(evaluators: "Evaluators", training: TrainingOptions) -> "ValidationSplit | None":
+    """Return the validation split of training runs; None if their evaluators do not know it."""
+    from nas.evaluate.base import Validating
+
+    evaluator = evaluators.at(training.proxy_resolution, training.seed)
+    return evaluator.validation_split() if isinstance(evaluator, Validating) else None
 
 
 def _absolute_path(source: str, engine: str) -> str:

@@ -9,7 +9,7 @@ from nas.data.columns import Labels, describe_balance, image_column, label_colum
 from nas.data.decode import Decoded, check_corrupt, decode_all, describe_broken, describe_images
 from nas.data.names import printable
 from nas.data.packages import require
-from nas.data.parts import Slice, plan
+from nas.data.parts import Slice, describe_validation, plan
 from nas.data.room import MEMORY_SHARE, Room, find_room
 from nas.data.source import Source
 from nas.data.sources import open_source
@@ -23,16 +23,17 @@ def load_images(
     resolution: int,
     channels: int = 3,
     images: int | None = None,
+    validation_share: float | None = None,
     max_corrupt_share: float = 0.01,
     test: bool = False,
     memory_share: float = MEMORY_SHARE,
 ) -> ImageData:
     """Load labeled images as a training, a validation and a test split.
 
-    Splits that the source has are kept. A missing split is taken from the training split, a fifth of each class. The
-    random assignment of images to splits is always the same: it depends neither on the seed of a search nor on
-    whether the test split is loaded. A Parquet file is converted in a temporary folder; nothing is written next to
-    the user's files.
+    Splits that the source has are kept. A missing split is taken from the training split, a fifth of each class, or
+    more for validation where that is few images (see `nas.data.parts.usual_share`). The random assignment of images to
+    splits is always the same: it depends neither on the seed of a search nor on whether the test split is loaded. A
+    Parquet file is converted in a temporary folder; nothing is written next to the user's files.
 
     Args:
         source: One of: `digits`, which scikit-learn contains; a Parquet file; a folder of Parquet files, whose names
@@ -45,6 +46,8 @@ def load_images(
         images: Number of training images to keep, as a stratified subset. The subset is always the same, and a smaller
             subset is contained in a larger one. The other splits are kept whole. With None, or a number above the
             number of training images, all are kept.
+        validation_share: Share of the source's training split that validates, above 0 and at most 0.5; the test split
+            is the same whatever the share is. None takes a fifth, or more of a small set.
         max_corrupt_share: Largest share of the images that may be undecodable, from 0 to 1; they are skipped.
         test: Whether the test split is loaded too, for the final architecture. Otherwise only the labels of that split
             are checked; its images are neither read nor decoded, except that files of the hub are downloaded whole,
@@ -76,7 +79,7 @@ def load_images(
         _check_rows(opened, source)
         check_corrupt(opened.broken, len(opened.broken) + sum(map(len, opened.parts.values())), max_corrupt_share)
         labels = read_labels(opened.parts, label_column(opened.parts["train"].features))
-        planned = plan(labels.codes, labels.classes, images)
+        planned = plan(labels.codes, labels.classes, images, validation_share)
         slices = {part: chosen for part, chosen in planned.items() if test or part != "test"}
         count = sum(len(chosen.indices) for chosen in slices.values())
         room = find_room(channels * resolution**2 * count, memory_share)
@@ -88,6 +91,7 @@ def load_images(
     notes = (
         *describe_broken(opened.broken),
         *describe_images(list(decoded.values()), resolution),
+        *describe_validation(labels.codes, planned, validation_share),
         *_describe_count(images, len(slices["train"].indices)),
         *describe_balance(parts["train"].labels, labels.classes),
         *_describe_storage(room, parts),

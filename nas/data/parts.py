@@ -3,7 +3,7 @@
 The random assignment has a fixed seed, so that searches with different seeds use the same splits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 import torch
@@ -14,6 +14,10 @@ from nas.errors import DataError
 
 PARTS = ("train", "val", "test")
 SPLIT_SHARE = 0.2
+# A fifth of a small set is too few images to compare networks on. So many images validate at least, as long as they are
+# at most this share of the images that are not for the test. The embedded digits, with 359 images, stay at a fifth.
+ENOUGH, MOST = 350, 0.4
+LARGEST_SHARE = 0.5
 _SEED = 0
 
 
@@ -30,29 +34,33 @@ class Slice:
     indices: Tensor
 
 
-def plan(codes: Mapping[str, Tensor], classes: Sequence[str], images: int | None) -> dict[str, Slice]:
+def plan(
+    codes: Mapping[str, Tensor], classes: Sequence[str], images: int | None, validation: float | None = None
+) -> dict[str, Slice]:
     """Choose the images of every split; a split that the source lacks is taken from its training split.
 
     Args:
         codes: Labels `(N,)` by split of the source, including `train`.
         classes: Class names in the order of the labels.
         images: Number of training images to keep; None keeps all.
+        validation: Share of the source's training split that validates; None takes that of `usual_share`.
 
     Returns:
         One slice for each of `PARTS`; no image is in two of them.
 
     Raises:
-        DataError: A class has too few images, or fewer images than classes are requested.
+        DataError: A class has too few images, fewer images than classes are requested, or the share cannot be used.
 
     Example:
         >>> import torch
-        >>> slices = plan({"train": torch.tensor([0, 1] * 5)}, ("cat", "dog"), None)
+        >>> slices = plan({"train": torch.tensor([0, 1] * 10)}, ("cat", "dog"), None)
         >>> {split: len(chosen.indices) for split, chosen in slices.items()}
-        {'train': 6, 'val': 2, 'test': 2}
+        {'train': 10, 'val': 6, 'test': 4}
     """
     absent = tuple(part for part in PARTS if part not in codes)
     _check_counts(codes, classes, len(absent))
-    taken = split_off(codes["train"], absent)
+    _check_share(validation, absent)
+    taken = split_off(codes["train"], absent, validation or usual_share(len(codes["train"]), absent))
     slices = {split: Slice("train", indices) for split, indices in taken.items()}
     slices |= {split: Slice(split, torch.arange(len(codes[split]))) for split in PARTS[1:] if split in codes}
     kept = subset(codes["train"][taken["train"]], images, len(classes))
@@ -60,14 +68,60 @@ def plan(codes: Mapping[str, Tensor], classes: Sequence[str], images: int | None
     return {split: slices[split] for split in PARTS}
 
 
-def split_off(labels: Tensor, splits: Sequence[str]) -> dict[str, Tensor]:
-    """Assign indices class by class: a fifth, and at least one, to each of `splits`, and all others to `train`."""
-    ranks = _ranks(labels)
-    counts = torch.bincount(labels)
-    fifth = (counts * SPLIT_SHARE).round().long().clamp(min=1)[labels]
-    masks = {split: (ranks >= k * fifth) & (ranks < (k + 1) * fifth) for k, split in enumerate(splits)}
-    masks["train"] = ranks >= len(splits) * fifth
-    return {split: mask.nonzero().flatten() for split, mask in masks.items()}
+def usual_share(images: int, absent: Collection[str]) -> float:
+    """Return the share of a training split that validates unless the user gives another one.
+
+    Args:
+        images: Number of images of the training split of the source.
+        absent: Splits that the source lacks.
+
+    Example:
+        >>> usual_share(2062, ("val", "test")), round(usual_share(312, ("val", "test")), 2)
+        (0.2, 0.32)
+    """
+    most = MOST * (1 - SPLIT_SHARE * ("test" in absent))
+    return max(SPLIT_SHARE, min(ENOUGH / images, most))
+
+
+def describe_validation(
+    codes: Mapping[str, Tensor], slices: Mapping[str, Slice], validation: float | None
+) -> tuple[str, ...]:
+    """Return a sentence on how many images validate; none where it is the usual fifth, or a split of the source."""
+    chosen, images = slices["val"], len(codes["train"])
+    share = validation or usual_share(images, [part for part in PARTS if part not in codes])
+    if chosen.origin != "train" or share == SPLIT_SHARE:
+        return ()
+    others = images - (len(slices["test"].indices) if slices["test"].origin == "train" else 0)
+    taken = f"{len(chosen.indices):,} of {others:,} images validate"
+    if validation:
+        return (f"{taken}, the share {validation:g} that was asked for",)
+    fifth = f"a fifth of all, {round(SPLIT_SHARE * images):,}"
+    return (f"{taken}, because the set is small: {fifth}, would be too few to compare networks on",)
+
+
+def split_off(labels: Tensor, splits: Sequence[str], validation: float = SPLIT_SHARE) -> dict[str, Tensor]:
+    """Assign indices class by class to each of `splits`, and all others to `train`.
+
+    Each split has at least one image of a class: `test` a fifth, `val` the share `validation`.
+    """
+    ranks, counts = _ranks(labels), torch.bincount(labels)
+    fifth = _of_each(counts, SPLIT_SHARE)[labels]
+    test = torch.zeros_like(labels, dtype=torch.bool)
+    if "test" in splits:
+        # The test images lie behind a fifth for validation, so that they are the same whatever the share is.
+        start = fifth if "val" in splits else torch.zeros_like(fifth)
+        test = (ranks >= start) & (ranks < start + fifth)
+        ranks = torch.where(ranks < start, ranks, ranks - fifth)
+    # One image of each class is left to train on.
+    most = counts[labels] - 1 - (fifth if "test" in splits else 0)
+    val = ~test & (ranks < _of_each(counts, validation)[labels].minimum(most) * ("val" in splits))
+    masks = {"val": val, "test": test, "train": ~(val | test)}
+    return {split: masks[split].nonzero().flatten() for split in (*splits, "train")}
+
+
+def _of_each(counts: Tensor, share: float) -> Tensor:
+    """Return a share of the images of each class, at least one image."""
+    return (counts * share).round().long().clamp(min=1)
 
 
 def subset(labels: Tensor, images: int | None, num_classes: int) -> Tensor:
@@ -107,6 +161,22 @@ def _ranks(labels: Tensor) -> Tensor:
     ranks = torch.empty_like(labels)
     ranks[by_class] = torch.arange(len(labels)) - starts
     return ranks
+
+
+def _check_share(validation: float | None, absent: Collection[str]) -> None:
+    if validation is None:
+        return
+    if not 0 < validation <= LARGEST_SHARE:
+        raise DataError(
+            f"the validation share is {validation:g}; it must be above 0 and at most {LARGEST_SHARE:g}",
+            "give a share such as 0.2, or none",
+        )
+    if "val" not in absent:
+        raise DataError(
+            f"the validation share is {validation:g}, but the source has a validation split of its own, which is used "
+            "as it is",
+            "leave the share out",
+        )
 
 
 def _check_counts(codes: Mapping[str, Tensor], classes: Sequence[str], absent: int) -> None:

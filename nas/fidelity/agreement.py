@@ -66,14 +66,15 @@ def _interval(value: float, count: int, spread: float) -> Interval:
     return Interval(value, min(value, math.tanh(centre - half)), max(value, math.tanh(centre + half)))
 
 
-def ceiling(accuracies: Sequence[Sequence[float]]) -> float:
+def ceiling(accuracies: Sequence[Sequence[float]], sampling: float = 0.0) -> float:
     """Return the Kendall's tau that an evaluator with every network's exact accuracy would be found to have.
 
-    A truth of a few training runs is noisy itself. The share of the variance of its means that is not noise is the
-    square of the best correlation; as a tau it is 2/π·asin of that (Greiner's relation).
+    A truth of a few training runs on a few images is noisy itself. The share of the variance of its means that is not
+    noise is the square of the best correlation; as a tau it is 2/π·asin of that (Greiner's relation).
 
     Args:
         accuracies: True accuracies of each network, one or more.
+        sampling: Variance of the sampling error that all seeds of a network share, and other networks do not.
 
     Returns:
         NaN where no network has two accuracies, or all means are equal; 0 where the noise explains all differences.
@@ -82,7 +83,7 @@ def ceiling(accuracies: Sequence[Sequence[float]]) -> float:
     noise, variance = pooled(accuracies) ** 2, means.var(ddof=1)
     if math.isnan(noise) or not variance:
         return math.nan
-    of_means = noise * fmean(1 / len(group) for group in accuracies)
+    of_means = noise * fmean(1 / len(group) for group in accuracies) + sampling
     return 2 / math.pi * math.asin(math.sqrt(max(0.0, 1 - of_means / variance)))
 
 

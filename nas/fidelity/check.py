@@ -4,15 +4,40 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from nas.errors import EvaluationError
 from nas.fidelity.agreement import FEWEST, Interval, ceiling, chance_as_good, kendall, spearman
 from nas.fidelity.collect import Evaluations
-from nas.noise import pooled
+from nas.noise import ValidationSplit, find_components, pooled, unpack_all
 
 # An evaluator that does as well as the best in one of twenty resamples cannot be distinguished from it.
 UNLIKELY = 0.05
+
+
+@frozen
+class Validated:
+    """What is known of the validation images of a truth.
+
+    Attributes:
+        split: Validation split.
+        correct: Which images were classified correctly, for each network and each of its true accuracies, as
+            `nas.noise.pack` writes it; "" where it is not known.
+        sharing: Names of the evaluators that validate on the same images.
+    """
+
+    split: ValidationSplit
+    correct: Mapping[int, Sequence[str]] = field(factory=dict)
+    sharing: Sequence[str] = ()
+
+    def sampling(self) -> float | None:
+        """Return the variance of the sampling error that all seeds of a network share; None if it is not known."""
+        images = self.split.images
+        rows = [unpack_all(texts, len(texts), images) for texts in self.correct.values()]
+        found = find_components([row for row in rows if row is not None]) if None not in rows else None
+        if found is None or math.isnan(found.network):
+            return None
+        return found.network * images / self.split.effective
 
 
 @frozen
@@ -68,6 +93,12 @@ class Check:
         truth_noise: Standard deviation between the true accuracies of a network; None where each has one.
         ceiling: Highest tau that can be expected, see `agreement.ceiling`; None where each network has one accuracy.
         spread: Standard deviation of the true accuracies between networks.
+        highest: Highest mean of the true accuracies of a network.
+        validated: What is known of the validation images of the truth; None where they are not known.
+        learned: Whether any network is better than the majority class by more than noise in truth; None where it is not
+            known.
+        sampling: Standard deviation of the sampling error that all seeds of a network share, with which the ceiling is
+            computed; None where it is not known.
     """
 
     agreements: tuple[Agreement, ...]
@@ -76,10 +107,19 @@ class Check:
     truth_noise: float | None
     ceiling: float | None
     spread: float
+    highest: float
+    validated: Validated | None = None
+    learned: bool | None = None
+    sampling: float | None = None
 
     @property
     def best(self) -> Agreement | None:
-        """The highest tau; where some can be distinguished from guessing, the highest of those."""
+        """The highest tau; where some can be distinguished from guessing, the highest of those.
+
+        None where every tau is unknown, or where nothing has been learned.
+        """
+        if self.learned is False:
+            return None
         known = [one for one in self.agreements if not math.isnan(one.tau.value)]
         sure = [one for one in known if one.better_than_chance]
         return max(sure or known, key=lambda one: one.tau.value, default=None)
@@ -87,16 +127,23 @@ class Check:
     @property
     def not_told_from_best(self) -> tuple[Agreement, ...]:
         """Those that may be as good as the best and are better than guessing, the cheapest first."""
+        if self.best is None:
+            return ()
         alike = [one for one in self.agreements if one.better_than_chance and (one.as_good or 0.0) >= UNLIKELY]
         return tuple(sorted(alike, key=lambda one: math.inf if one.seconds is None else one.seconds))
 
 
-def compare(evaluations: Mapping[str, Evaluations], truth: Mapping[int, Sequence[float]]) -> Check:
+def compare(
+    evaluations: Mapping[str, Evaluations],
+    truth: Mapping[int, Sequence[float]],
+    validated: Validated | None = None,
+) -> Check:
     """Compare evaluators with a truth.
 
     Args:
         evaluations: Evaluations by the name of the evaluator.
         truth: One or more true accuracies of each network, by number.
+        validated: What is known of the validation images of the truth; None where they are not known.
 
     Raises:
         EvaluationError: Fewer than five networks have a true accuracy.
@@ -111,13 +158,18 @@ def compare(evaluations: Mapping[str, Evaluations], truth: Mapping[int, Sequence
         _agreement(name, done, means) for name, done in evaluations.items() if len(done.complete(means)[0]) >= FEWEST
     ]
     counts, groups = [len(accuracies) for accuracies in truth.values()], list(truth.values())
+    sampling = None if validated is None else validated.sampling()
     check = Check(
         tuple(agreements),
         len(truth),
         (min(counts), max(counts)),
         _known(pooled(groups)),
-        _known(ceiling(groups)),
+        _known(ceiling(groups, sampling or 0.0)),
         pooled([list(means.values())]),
+        max(means.values()),
+        validated,
+        None if validated is None else validated.split.exceeds_chance(max(means.values()), len(means)),
+        None if sampling is None else math.sqrt(sampling),
     )
     return _beside_the_best(check, evaluations, means)
 
@@ -148,6 +200,14 @@ def _regret(guess: Sequence[float], true: Sequence[float]) -> float:
     return max(true) - fmean(first)
 
 
+def _only(wanted: Sequence[int], numbers: Sequence[int], guesses: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return the accuracies of some of the networks by seed; the seeds stay those that were chosen for all of them."""
+    return [
+        [accuracies[number] for number in wanted]
+        for accuracies in (dict(zip(numbers, g, strict=True)) for g in guesses)
+    ]
+
+
 def _beside_the_best(check: Check, evaluations: Mapping[str, Evaluations], means: Mapping[int, float]) -> Check:
     """Return the check with how likely each evaluator is as good as the best."""
     best = check.best
@@ -157,11 +217,10 @@ def _beside_the_best(check: Check, evaluations: Mapping[str, Evaluations], means
     def as_good(one: Agreement) -> float | None:
         if one is best or math.isnan(one.tau.value):
             return float(one is best)
-        own, others = evaluations[one.name], evaluations[best.name]
-        numbers = [number for number in own.complete(means)[0] if number in others.complete(means)[0]]
+        own, others = evaluations[one.name].complete(means), evaluations[best.name].complete(means)
+        numbers = [number for number in own[0] if number in others[0]]
         if len(numbers) < FEWEST:
             return None
-        true = [means[number] for number in numbers]
-        return chance_as_good(own.complete(numbers)[1], others.complete(numbers)[1], true)
+        return chance_as_good(_only(numbers, *own), _only(numbers, *others), [means[number] for number in numbers])
 
     return evolve(check, agreements=tuple(evolve(one, as_good=as_good(one)) for one in check.agreements))

@@ -10,7 +10,8 @@ from attrs import define, field, frozen
 
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
-from nas.evaluate.base import Evaluators
+from nas.evaluate.base import Evaluators, Validating
+from nas.noise import ValidationSplit
 from nas.search.job import Job, JobResult
 from nas.search.job_study import JobStudy
 
@@ -56,6 +57,11 @@ class CheckedEvaluator:
         """Return whether it evaluates the network of this number."""
         return self.networks is None or number < self.networks
 
+    def validation_split(self) -> ValidationSplit | None:
+        """Return the validation split of its images; None if it has none, or does not know it."""
+        evaluator = self.evaluators.at(self.resolution or 0, self.seeds[0])
+        return evaluator.validation_split() if isinstance(evaluator, Validating) else None
+
     def count(self, networks: int) -> int:
         """Return the number of its evaluations, where there are so many networks."""
         return len(self.seeds) * (networks if self.networks is None else min(networks, self.networks))
@@ -71,12 +77,15 @@ class Evaluations:
 
     Attributes:
         accuracies: Accuracies by the number of the network and by seed.
+        correct: Which validation images were classified correctly, likewise, as `nas.noise.pack` writes it; "" where it
+            is not known.
         seconds: Duration of each evaluation.
         seconds_before: Duration of what was done once, before all of them.
         reasons: Why networks could not be evaluated, by their numbers.
     """
 
     accuracies: dict[int, dict[int, float]] = field(factory=dict)
+    correct: dict[int, dict[int, str]] = field(factory=dict)
     seconds: list[float] = field(factory=list)
     seconds_before: float = 0.0
     reasons: dict[int, str] = field(factory=dict)
@@ -89,11 +98,13 @@ class Evaluations:
             self.reasons[number] = result.reason
             return
         self.accuracies.setdefault(number, {})[seed] = result.accuracy
+        self.correct.setdefault(number, {})[seed] = result.correct
         self.seconds.append(result.seconds)
 
     def sort(self) -> None:
         """Bring everything into the order of networks and seeds, whichever process evaluated what first."""
         self.accuracies = {number: dict(sorted(row.items())) for number, row in sorted(self.accuracies.items())}
+        self.correct = {number: dict(sorted(row.items())) for number, row in sorted(self.correct.items())}
         self.reasons = dict(sorted(self.reasons.items()))
 
     def has(self, number: int, seed: int) -> bool:

@@ -63,14 +63,14 @@ class Curve:
         name: Name of the rule.
         costs: Cost of each network.
         accuracies: Mean accuracy of each network, from 0 to 1.
-        spreads: Standard deviation of the accuracy between seeds; None for a network with a single seed.
+        intervals: Lower and upper end of the 95% interval of each accuracy; None where it is not known.
         hovers: Texts that are shown when the mouse is over the points.
     """
 
     name: str
     costs: Sequence[float]
     accuracies: Sequence[float]
-    spreads: Sequence[float | None]
+    intervals: Sequence[Sequence[float] | None]
     hovers: Sequence[str]
 
 
@@ -156,7 +156,8 @@ def comparison_figure(title: str, cost_title: str, base: Curve, curves: Sequence
         curves: Networks of each rule.
 
     Example:
-        >>> base, wide = Curve("base", [60], [0.5], [None], ["base"]), Curve("width", [120], [0.6], [0.01], ["x2"])
+        >>> base = Curve("base", [60], [0.5], [None], ["base"])
+        >>> wide = Curve("width", [120], [0.6], [(0.57, 0.63)], ["x2"])
         >>> comparison_figure("demo", "MACs (millions)", base, [wide]).data[0].x
         (60, 120)
     """
@@ -174,7 +175,7 @@ def comparison_figure(title: str, cost_title: str, base: Curve, curves: Sequence
             "title": {"text": cost_title},
             "type": "log" if costs and max(costs) > LOG_FROM * min(costs) else "linear",
         },
-        yaxis={**axis, "title": {"text": "Accuracy (bars: one standard deviation between seeds)"}, "tickformat": ".1%"},
+        yaxis={**axis, "title": {"text": "Accuracy (bars: 95% interval)"}, "tickformat": ".1%"},
         plot_bgcolor="white",
         paper_bgcolor="white",
     )
@@ -186,11 +187,20 @@ def _line(start: Curve | None, curve: Curve, color: str, symbol: str) -> go.Scat
     first = (
         ([], [], [], []) if start is None else (start.costs, start.accuracies, [None] * len(start.costs), start.hovers)
     )
-    spreads = [*first[2], *curve.spreads]
+    accuracies = [*first[1], *curve.accuracies]
+    # The interval of the base is drawn once, and not at the start of each line.
+    ends = zip(accuracies, [*first[2], *curve.intervals], strict=True)
+    bars = [(0.0, 0.0) if both is None else (accuracy - both[0], both[1] - accuracy) for accuracy, both in ends]
     return go.Scatter(
         x=[*first[0], *curve.costs],
-        y=[*first[1], *curve.accuracies],
-        error_y={"type": "data", "array": [spread or 0.0 for spread in spreads], "thickness": 1.2, "width": 4},
+        y=accuracies,
+        error_y={
+            "type": "data",
+            "array": [above for _, above in bars],
+            "arrayminus": [below for below, _ in bars],
+            "thickness": 1.2,
+            "width": 4,
+        },
         name=escape(curve.name),
         hovertext=[*first[3], *curve.hovers],
         hoverinfo="text",

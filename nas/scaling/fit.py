@@ -18,9 +18,10 @@ from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.cost.base import Cost, CostModel
 from nas.errors import ScalingError
-from nas.noise import is_near, pooled
+from nas.noise import Estimate, ValidationSplit, pooled
 from nas.objective import make_reward
 from nas.scaling.budget import Growth
+from nas.scaling.evidence import Evidence, Runs
 from nas.scaling.grow import Scaled, pixels
 from nas.scaling.rules import DOUBLING, TOLERANCE, PowerRule, own
 from nas.search.job import Job, JobResult
@@ -108,7 +109,11 @@ class Fitted:
         accuracies: Accuracies by seed, without the training runs that failed.
         cost: Cost in MACs.
         factor: Factor of the accuracy in the score.
-        tied: Whether noise between seeds could put it before the best.
+        correct: Which validation images each of these runs classified correctly, as `nas.noise.pack` writes it; ""
+            where that is not known.
+        interval: Mean accuracy with its 95% interval; None where the validation split is not known.
+        tied: Whether noise could put it before the best, with which it has the same number of seeds.
+        open: Whether noise could put it before the best, which has more seeds.
         reason: Why a training run failed; "" where none did.
     """
 
@@ -117,8 +122,16 @@ class Fitted:
     accuracies: tuple[float, ...]
     cost: float
     factor: float
+    correct: tuple[str, ...] = ()
+    interval: Estimate | None = None
     tied: bool = False
+    open: bool = False
     reason: str = ""
+
+    @property
+    def runs(self) -> Runs:
+        """Training runs, as they are compared with those of other networks."""
+        return Runs(self.accuracies, self.correct, self.factor)
 
     @property
     def accuracy(self) -> float:
@@ -145,23 +158,27 @@ class Fit:
         ranked: Networks that were trained with all seeds by falling score, then the others.
         noise: Standard deviation of the score between seeds, pooled; NaN where each network had one seed.
         tie_costs: Costs that broke the tie, for the tied networks in their order; empty where nothing was tied.
-        winner: The cheapest of the networks that are tied with the best.
+        winner: The cheapest of the networks that are tied with the best; None where nothing can be concluded.
         failed: Networks without an accuracy.
+        split: Validation split; None where it is not known.
+        learned: Whether any network is better than the majority class by more than noise; None if it is not known.
+        needs_images: Whether more validation images would tell more than more seeds.
     """
 
     settings: FitSettings
     ranked: tuple[Fitted, ...]
     noise: float
     tie_costs: tuple[Cost, ...]
-    winner: Fitted
+    winner: Fitted | None
     failed: tuple[Fitted, ...] = field(default=())
+    split: ValidationSplit | None = None
+    learned: bool | None = None
+    needs_images: bool = False
 
     @property
     def open(self) -> tuple[Fitted, ...]:
-        """Networks with fewer seeds than the best that noise could put before it: more seeds would decide."""
-        best = self.ranked[0]
-        fewer = (one for one in self.ranked if len(one.accuracies) < len(best.accuracies))
-        return tuple(one for one in fewer if _is_near(one, best, self.noise))
+        """Networks with fewer seeds than the best that noise could put before it."""
+        return tuple(one for one in self.ranked if one.open)
 
     @property
     def tied(self) -> tuple[Fitted, ...]:
@@ -218,7 +235,14 @@ def _candidate(growth: Growth, rule: PowerRule, settings: FitSettings) -> Candid
     return Candidate(rule, scaled, pixels(settings.proxy_resolution, scaled.asked.resolution))
 
 
-def fit(found: Sequence[Candidate], settings: FitSettings, study: JobStudy, macs: CostModel, tie_costs: Costs) -> Fit:
+def fit(
+    found: Sequence[Candidate],
+    settings: FitSettings,
+    study: JobStudy,
+    macs: CostModel,
+    tie_costs: Costs,
+    split: ValidationSplit | None = None,
+) -> Fit:
     """Train each distinct network once, the best of them with all seeds, and tell a winner from a tie.
 
     Processes that fit the same at the same time compute the same second list of jobs, since they have the same results
@@ -230,6 +254,7 @@ def fit(found: Sequence[Candidate], settings: FitSettings, study: JobStudy, macs
         study: Study that keeps the training runs.
         macs: Cost that enters the score.
         tie_costs: Costs of networks on their device; of tied networks the cheapest wins.
+        split: Validation split of the training runs; None where it is not known.
 
     Raises:
         NasError: No network could be trained, or the device fails.
@@ -244,7 +269,7 @@ def fit(found: Sequence[Candidate], settings: FitSettings, study: JobStudy, macs
     seeds = range(settings.seed, settings.seed + settings.seeds)
     jobs = [one.candidate.job(seed) for seed in seeds for one in best]
     results |= study.evaluate(sorted(jobs, key=lambda job: job.resolution))
-    return judge([_fitted(group, settings, results, macs, wanted) for group in groups], settings, tie_costs)
+    return judge([_fitted(group, settings, results, macs, wanted) for group in groups], settings, tie_costs, split)
 
 
 def distinct(found: Iterable[Candidate]) -> list[list[Candidate]]:
@@ -265,19 +290,25 @@ def _fitted(
     jobs = (group[0].job(seed) for seed in range(settings.seed, settings.seed + settings.seeds))
     known = [results[job.key] for job in jobs if job.key in results]
     accuracies = tuple(result.accuracy for result in known if result.accuracy is not None)
+    correct = tuple(result.correct for result in known if result.accuracy is not None)
     cost = macs.estimate(group[0].scaled.arch).value
     factor = make_reward("soft", settings.w).term(cost / wanted)
     reason = next((result.reason for result in known if result.reason), "")
-    return Fitted(group[0], tuple(one.rule for one in group[1:]), accuracies, cost, factor, reason=reason)
+    return Fitted(group[0], tuple(one.rule for one in group[1:]), accuracies, cost, factor, correct, reason=reason)
 
 
-def judge(every: Sequence[Fitted], settings: FitSettings, tie_costs: Costs) -> Fit:
+def judge(
+    every: Sequence[Fitted], settings: FitSettings, tie_costs: Costs, split: ValidationSplit | None = None
+) -> Fit:
     """Rank networks, find those that are tied with the best, and let the cheapest of them win.
+
+    There is no winner where no network has learned anything, or where each of several networks has a single seed.
 
     Args:
         every: Networks with their results.
         settings: Settings of the fit.
         tie_costs: Costs of networks on their device.
+        split: Validation split of the training runs; None where it is not known.
 
     Raises:
         ScalingError: No network has an accuracy.
@@ -288,31 +319,43 @@ def judge(every: Sequence[Fitted], settings: FitSettings, tie_costs: Costs) -> F
             "no network of the grid could be trained", every[0].reason or "see why its training runs failed"
         )
     most = max(len(one.accuracies) for one in scored)
-    ranked = sorted(scored, key=lambda one: (len(one.accuracies) < most, -one.score))
-    noise = pooled_noise(ranked)
-    ranked = [attrs.evolve(one, tied=_is_tied(one, ranked[0], noise)) for one in ranked]
+    evidence = Evidence([one.runs for one in scored], split)
+    ranked = _judged(sorted(scored, key=lambda one: (len(one.accuracies) < most, -one.score)), evidence)
+    concludes = evidence.learned is not False and (evidence.is_complete or len(ranked) == 1)
     tied = [one for one in ranked if one.tied]
-    costs = tuple(tie_costs([one.candidate.scaled.arch for one in tied])) if len(tied) > 1 else ()
-    winner = min(zip(tied, costs, strict=True), key=lambda pair: pair[1].value)[0] if costs else ranked[0]
-    failed = tuple(one for one in every if not one.accuracies)
-    return Fit(settings, tuple(ranked), noise, costs, winner, failed)
+    costs = tuple(tie_costs([one.candidate.scaled.arch for one in tied])) if concludes and len(tied) > 1 else ()
+    best = min(zip(tied, costs, strict=True), key=lambda pair: pair[1].value)[0] if costs else ranked[0]
+    return Fit(
+        settings,
+        tuple(ranked),
+        pooled_noise(ranked),
+        costs,
+        best if concludes else None,
+        tuple(one for one in every if not one.accuracies),
+        split,
+        evidence.learned,
+        evidence.needs_images(most),
+    )
+
+
+def _judged(ranked: Sequence[Fitted], evidence: Evidence) -> list[Fitted]:
+    """Return networks with their intervals, and with whether they are tied or open; the best comes first."""
+    best = ranked[0]
+    rivals = [one for one in ranked[1:] if len(one.accuracies) == len(best.accuracies)]
+    tied = evidence.tied(best.runs, [one.runs for one in rivals])
+    marks = [(True, False), *((is_tied, False) for is_tied in tied)]
+    # More seeds could still put a network first that has fewer of them.
+    fewer = ranked[len(marks) :]
+    marks += [(False, evidence.is_complete and evidence.may_lead(one.runs, best.runs)) for one in fewer]
+    return [
+        attrs.evolve(one, interval=evidence.interval(one.runs), tied=is_tied, open=is_open)
+        for one, (is_tied, is_open) in zip(ranked, marks, strict=True)
+    ]
 
 
 def pooled_noise(fitted: Iterable[Fitted]) -> float:
     """Return the standard deviation of the score between seeds, pooled over networks; NaN where each had one seed."""
     return pooled([a * one.factor for a in one.accuracies] for one in fitted)
-
-
-def _is_tied(one: Fitted, best: Fitted, noise: float) -> bool:
-    """Return whether the best is not ahead by more than the noise; only equal numbers of seeds are compared."""
-    if one is best:
-        return True
-    return len(one.accuracies) == len(best.accuracies) and _is_near(one, best, noise)
-
-
-def _is_near(one: Fitted, best: Fitted, noise: float) -> bool:
-    """Return whether a network is less than two standard errors behind; False where the noise is unknown."""
-    return is_near(best.score - one.score, noise, (len(one.accuracies), len(best.accuracies)))
 
 
 def fit_settings(base: Architecture, settings: FitSettings, keep: Iterable[str]) -> dict[str, Any]:

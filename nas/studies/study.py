@@ -40,6 +40,8 @@ from nas.studies.records import (
 from nas.studies.validation import check, check_costs, check_settings, fits
 from nas.version import __version__
 
+# Earlier versions validated on a fifth of the images, however few these were.
+_OF_OTHER_IMAGES = "; if it validated on a fifth of the same images, --validation-share 0.2 continues it"
 _LOG = logging.getLogger(__name__)
 # Commands that make studies of jobs, by the kind that these store.
 COMMANDS: Mapping[str, str] = MappingProxyType(
@@ -127,7 +129,8 @@ def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[st
         if old.get(key) != new.get(key):
             raise StudyError(
                 f"study {name} was made with {key} {_brief(old.get(key))}, not {_brief(new.get(key))}",
-                "choose another name with --study, or repeat the settings that it was made with",
+                "choose another name with --study, or repeat the settings that it was made with"
+                + (_OF_OTHER_IMAGES if key.rpartition(".")[2] == "fingerprint" else ""),
             )
 
 

@@ -233,6 +233,10 @@ WRONG: Mapping[str, tuple[dict[str, Any], str]] = {
     "a truth as a number": ({"trials": True}, "trials is True"),
     "seed": ({"seed": -1}, "seed is -1\n  give a whole number from 0 to 2,147,483,647"),
     "proxy_resolution": ({"proxy_resolution": 2}, "proxy_resolution is 2\n  give a whole number from 4 to 1,024"),
+    "validation_share": (
+        {"validation_share": 0.6},
+        "validation_share is 0.6\n  give a number above 0 and at most 0.5",
+    ),
     "workers": ({"workers": 0}, "workers is 0"),
     "patience": ({"patience": 0}, "patience is 0"),
     "metric": ({"metric": "recall"}, "metric is 'recall'\n  use accuracy or balanced"),

@@ -8,9 +8,13 @@ import pytest
 from attrs import evolve
 
 from nas.api.engines import EngineOptions
-from nas.api.training import TrainingOptions, make_evaluators, study_name
+from nas.api.training import TrainingOptions, make_evaluators, open_training_study, study_name
+from nas.errors import StudyError
 from nas.evaluate.short_training.resized import TrainEvaluators
 from nas.workers.threads import ThreadChoice
+
+# Fingerprint that version 0.1 gave the images of `folder_of_images`, a fifth of which validated.
+OLD_FINGERPRINT = "065b0c1c5c73"
 
 
 def made(data: str = "digits", **engine: Any) -> TrainEvaluators:
@@ -72,6 +76,28 @@ def test_tasks_of_ray_find_images_by_an_absolute_path(monkeypatch: pytest.Monkey
     here = made(data=folder_of_images.name)
     assert (here.place, here.describe()) == ("", there.describe())
     assert made(engine="ray").place == ""
+
+
+def test_a_study_that_validated_on_a_fifth_of_a_small_set_names_the_option_that_continues_it(
+    folder_of_images: Path,
+) -> None:
+    def opened(share: float | None) -> str:
+        options = TrainingOptions(
+            str(folder_of_images), proxy_resolution=8, train_on="cpu", validation_share=share, images=2
+        )
+        evaluators = make_evaluators(options, EngineOptions(threads=1), lambda _message: None)
+        storage = f"sqlite:///{folder_of_images.parent / 'nas.db'}"
+        with open_training_study(
+            "old", {}, evaluators, 1, EngineOptions(), storage=storage, listen=lambda _event: None
+        ) as study:
+            return str(study.study.user_attrs["nas:scoring"]["proxy"]["fingerprint"])
+
+    # The fingerprint is the one that version 0.1 gave these images.
+    assert opened(0.2) == OLD_FINGERPRINT
+    with pytest.raises(StudyError, match=r"study old was made with proxy\.fingerprint") as refused:
+        opened(None)
+    assert "--validation-share 0.2 continues it" in refused.value.remedy
+    assert opened(0.2) == OLD_FINGERPRINT
 
 
 @pytest.fixture(name="folder_of_images")

@@ -169,6 +169,10 @@ REFUSED = {
             "--proxy-resolution, --images, --train-on, and the evaluator is python",
         ),
     ),
+    "a share of images, for a table": (
+        (*TABLE, "--validation-share", "0.3"),
+        ("uses --validation-share, and the evaluator is table",),
+    ),
     "options of images, for what is counted": ((*DEPTH, "--images", "9"), ("the evaluator is zero-cost:depth",)),
     "options of training, for a look": ((*COMBINED, "--epochs", "2"), ("only --evaluator train uses --epochs",)),
     "no such score": (

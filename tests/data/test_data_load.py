@@ -186,7 +186,7 @@ class TestParquet:
     def test_one_file_is_split_three_ways(self, tmp_path: Path) -> None:
         data = load(write_table(tmp_path / "t.parquet", ["b", "a"] * 10))
         assert data.classes == ("a", "b")
-        assert sizes(data) == (12, 4, 4)
+        assert sizes(data) == (10, 6, 4)
         assert distinct(data.train.images, data.val.images, held_out(data).images) == 20
 
     def test_files_named_after_splits_are_kept(self, tmp_path: Path) -> None:
@@ -202,11 +202,11 @@ class TestParquet:
     def test_folders_named_after_splits_are_kept(self, tmp_path: Path) -> None:
         write_table(tmp_path / "train" / "0000.parquet", [0, 1] * 5)
         write_table(tmp_path / "test" / "0000.parquet", [0, 1], start=20)
-        assert sizes(load(tmp_path)) == (8, 2, 2)
+        assert sizes(load(tmp_path)) == (6, 4, 2)
 
     def test_a_folder_name_may_contain_glob_characters(self, tmp_path: Path) -> None:
         write_table(tmp_path / "my [odd] *data?" / "a.parquet", [0, 1] * 5)
-        assert sizes(load(tmp_path / "my [odd] *data?")) == (6, 2, 2)
+        assert sizes(load(tmp_path / "my [odd] *data?")) == (4, 4, 2)
 
     def test_images_may_be_plain_bytes_and_labels_integers(self, tmp_path: Path) -> None:
         table = pa.table({"img": [png(i) for i in range(12)], "fine_label": [10, 9] * 6, "id": list(range(12))})
@@ -247,7 +247,7 @@ class TestImageFolder:
     def test_each_subfolder_is_a_class(self, tmp_path: Path) -> None:
         data = load(write_folder(tmp_path))
         assert data.classes == _CLASSES
-        assert sizes(data) == (18, 6, 6)
+        assert sizes(data) == (15, 9, 6)
         assert data.num_classes == 3
         assert data.resolution == 8
 
@@ -271,7 +271,7 @@ class TestImageFolder:
         write_folder(tmp_path / "train")
         write_folder(tmp_path / "test", each=1, start=2000)
         data = load(tmp_path)
-        assert sizes(data) == (24, 6, 3)
+        assert sizes(data) == (18, 12, 3)
         assert distinct(data.train.images, data.val.images, held_out(data).images) == 33
 
     def test_a_class_may_be_named_train(self, tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ class TestImageFolder:
     def test_images_of_different_sizes_are_resized_with_a_note(self, tmp_path: Path) -> None:
         write_folder(tmp_path)
         picture(7, (20, 12)).save(tmp_path / "cat" / "wide.png")
-        data = load(tmp_path)
+        data = load(tmp_path, validation_share=0.2)
         assert data.train.images.shape[1:] == (3, 8, 8)
         assert data.notes == (
             "the images have 2 sizes, from 8 x 8 to 20 x 12 pixels; they were resized and center-cropped to 8 x 8",
@@ -326,10 +326,10 @@ class TestWithoutTestSplit:
     def test_broken_test_images_are_found_only_if_the_split_is_loaded(self, tmp_path: Path) -> None:
         write_folder(tmp_path / "train")
         write_folder(tmp_path / "test", each=2, start=2000)
-        whole = load(tmp_path).fingerprint
+        whole = load(tmp_path, validation_share=0.2).fingerprint
         for path in (tmp_path / "test").rglob("*.png"):
             path.write_bytes(b"no image")
-        data = load(tmp_path, test=False, max_corrupt_share=0)
+        data = load(tmp_path, test=False, max_corrupt_share=0, validation_share=0.2)
         assert (data.test, data.fingerprint, data.notes) == (None, whole, ())
         with pytest.raises(DataError, match=r"6 of 36 images are unreadable: test"):
             load(tmp_path)
@@ -337,7 +337,7 @@ class TestWithoutTestSplit:
     def test_the_test_images_of_a_table_are_not_read(self, tmp_path: Path) -> None:
         write_table(tmp_path / "train.parquet", ["a", "b"] * 5)
         destroy_images(write_table(tmp_path / "test.parquet", ["a", "b"], start=20))
-        assert len(load(tmp_path, test=False).train) == 8
+        assert len(load(tmp_path, test=False).train) == 6
         with pytest.raises(DataError):
             load(tmp_path)
 
@@ -368,7 +368,7 @@ class TestCorrupt:
         whole = (tmp_path / "dog" / "004.png").read_bytes()
         (tmp_path / "cat" / "003.png").write_bytes(b"no image")
         (tmp_path / "dog" / "004.png").write_bytes(whole[: len(whole) // 2])
-        data = load(tmp_path, max_corrupt_share=0.1)
+        data = load(tmp_path, max_corrupt_share=0.1, validation_share=0.2)
         assert sum(sizes(data)) == 28
         (note,) = data.notes
         assert note.startswith("unreadable images were skipped, 2 in all: ")
@@ -400,7 +400,7 @@ class TestCorrupt:
         cells: list[Any] = [{"bytes": png(i), "path": None} for i in range(20)]
         cells[3], cells[8] = {"bytes": b"bad", "path": None}, None
         pq.write_table(pa.table({"image": cells, "label": [0, 1] * 10}), tmp_path / "t.parquet")
-        (note,) = load(tmp_path / "t.parquet", max_corrupt_share=0.5).notes
+        (note,) = load(tmp_path / "t.parquet", max_corrupt_share=0.5, validation_share=0.2).notes
         assert note.startswith("unreadable images were skipped, 2 in all: ")
         assert "train row 3" in note
         assert "train row 8" in note

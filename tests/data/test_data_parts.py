@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nas.data.base import Images, mean_and_std
-from nas.data.parts import PARTS, plan, split_off, subset
+from nas.data.parts import PARTS, describe_validation, plan, split_off, subset
 from nas.errors import DataError
 
 
@@ -65,8 +65,60 @@ def test_splits_of_the_source_are_kept_whole() -> None:
     slices = plan(codes, ("a", "b"), 4)
     assert slices["test"].origin == "test"
     assert slices["test"].indices.tolist() == [0, 1, 2]
-    assert (slices["val"].origin, len(slices["val"].indices)) == ("train", 2)
+    assert (slices["val"].origin, len(slices["val"].indices)) == ("train", 4)
     assert len(slices["train"].indices) == 4
+
+
+def sizes(images: int, validation: float | None = None, **others: Tensor) -> list[int]:
+    """Sizes of the three splits of two equal classes."""
+    codes = {"train": torch.arange(images) % 2, **others}
+    return [len(chosen.indices) for chosen in plan(codes, ("a", "b"), None, validation).values()]
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (310, [148, 100, 62]),  # two fifths of the 248 that are not for the test
+        (1000, [480, 320, 200]),
+        (1400, [770, 350, 280]),  # less than two fifths are enough
+        (2060, [1236, 412, 412]),  # a fifth is more than enough
+    ],
+)
+def test_a_small_set_validates_on_more_than_a_fifth(images: int, expected: list[int]) -> None:
+    assert sizes(images) == expected
+    assert sizes(images, 0.2) == [round(0.6 * images), round(0.2 * images), round(0.2 * images)]
+
+
+def test_a_set_with_a_test_split_keeps_it_and_validates_on_two_fifths() -> None:
+    assert sizes(200, test=torch.tensor([0, 1, 0, 1])) == [120, 80, 4]
+
+
+@given(label_tensors(), st.floats(0.01, 0.5))
+def test_the_test_split_does_not_depend_on_the_validation_share(labels: Tensor, share: float) -> None:
+    usual, other = (split_off(labels, ("val", "test"), value) for value in (0.2, share))
+    assert usual["test"].tolist() == other["test"].tolist()
+    smaller, larger = sorted((usual["val"].tolist(), other["val"].tolist()), key=len)
+    assert set(smaller) <= set(larger)
+    assert set(labels[other["train"]].tolist()) == set(labels.tolist())
+
+
+def test_a_share_that_cannot_be_taken_is_an_error() -> None:
+    for share in (0.0, -0.1, 0.51, float("nan")):
+        with pytest.raises(DataError, match=r"must be above 0 and at most 0\.5"):
+            sizes(100, share)
+    with pytest.raises(DataError, match="a validation split of its own"):
+        sizes(100, 0.3, val=torch.tensor([0, 1]))
+
+
+def test_a_note_says_how_many_images_validate_where_it_is_not_a_fifth() -> None:
+    def notes(images: int, share: float | None = None) -> str:
+        codes = {"train": torch.arange(images) % 2}
+        return " ".join(describe_validation(codes, plan(codes, ("a", "b"), None, share), share))
+
+    assert notes(310).startswith("100 of 248 images validate, because the set is small")
+    assert "a fifth of all, 62, would be too few" in notes(310)
+    assert notes(310, 0.3) == "92 of 248 images validate, the share 0.3 that was asked for"
+    assert notes(310, 0.2) == notes(2060) == ""
 
 
 def test_a_class_with_too_few_training_images_raises_an_error() -> None:

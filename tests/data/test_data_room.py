@@ -91,7 +91,7 @@ def test_imbalanced_classes_are_noted(tmp_path: Path, owls: int, noted: bool) ->
     (source / "owl").mkdir()
     for i in range(owls + 2):  # at least one image goes to val and one to test
         picture(900 + i).save(source / "owl" / f"{i}.png")
-    notes = load_images(str(source), resolution=8).notes
+    notes = load_images(str(source), resolution=8, validation_share=0.2).notes
     imbalance = [note for note in notes if "imbalanced" in note]
     assert bool(imbalance) is noted
     if noted:

@@ -107,3 +107,12 @@ def test_images_of_only_a_few_resolutions_stay_in_memory() -> None:
     for resolution in (8, 9, 10):
         SMALL.at(resolution, 0)
     assert resized.cached_images.cache_info().currsize == resized.RESOLUTIONS_HELD
+
+
+def test_the_validation_split_has_the_same_images_in_the_same_order_at_every_resolution() -> None:
+    """Networks of different resolutions are compared image by image."""
+    small, large = (SMALL.at(resolution, 0).data.val for resolution in (8, 24))
+    assert small.labels.tolist() == large.labels.tolist()
+    brightness = [part.images.double().mean(dim=(1, 2, 3)) for part in (small, large)]
+    assert float((brightness[0] - brightness[1]).abs().max()) < 2
+    assert float(brightness[0].std()) > 6

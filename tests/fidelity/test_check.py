@@ -1,12 +1,16 @@
 """What verdicts are worth beside a truth that is made up."""
 
+import math
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
 from nas.errors import EvaluationError
-from nas.fidelity.check import Check, compare
+from nas.fidelity.check import Check, Validated, compare
 from nas.fidelity.collect import Evaluations
+from nas.noise import ValidationSplit, pack
 from nas.search.job import JobResult
 
 
@@ -69,6 +73,15 @@ def test_networks_that_one_of_two_did_not_judge_are_left_out_of_their_comparison
     assert all((one.as_good or 0) > 0.05 for one in check.agreements)
 
 
+def test_networks_without_all_seeds_do_not_upset_a_comparison_on_fewer_networks(true: np.ndarray) -> None:
+    """The time limit came inside the second round: on the networks of both evaluators, most have both seeds."""
+    cut, few = noisy(true, 0.01), noisy(true, 0.03, 1)
+    cut[1, 4:], few[:, 5:] = np.nan, np.nan
+    check = beside(true, cut=verdicts(cut), few=verdicts(few))
+    assert [one.networks for one in check.agreements] == [40, 5]
+    assert all(one.as_good is not None for one in check.agreements)
+
+
 def test_evaluators_of_other_networks_are_not_compared_with_each_other(true: np.ndarray) -> None:
     first, last = noisy(true, 0.01, 1), noisy(true, 0.02, 1)
     first[:, 20:], last[:, :18] = np.nan, np.nan
@@ -103,3 +116,39 @@ def test_readings_of_the_truth_and_what_they_allow(true: np.ndarray) -> None:
 def test_four_networks_are_too_few() -> None:
     with pytest.raises(EvaluationError, match="4 networks"):
         compare({}, {number: [0.5] for number in range(4)})
+
+
+def on_one_split(images: int, spread: float) -> tuple[list[float], dict[int, list[float]], Validated]:
+    """Networks of known true accuracies, with two training runs each on one validation split."""
+    rng = np.random.default_rng(11)
+    levels = rng.normal(0.3, spread, 400)
+    common = 0.7 * rng.normal(size=images)
+    true, truth, correct = [], {}, {}
+    for number, level in enumerate(levels):
+        own = level + common + 0.6 * rng.normal(size=images)
+        bits = own + math.sqrt(1 - 0.49 - 0.36) * rng.normal(size=(2, images)) > 0
+        true.append(NormalDist().cdf(level))
+        truth[number] = bits.mean(axis=1).tolist()
+        correct[number] = [pack(row) for row in bits]
+    return true, truth, Validated(ValidationSplit(images, 0.1, float(images)), correct, ("train",))
+
+
+@pytest.mark.parametrize(("images", "spread"), [(100, 0.1), (400, 0.1), (400, 0.05)])
+def test_the_ceiling_has_the_sampling_error_of_the_validation_split(images: int, spread: float) -> None:
+    true, truth, validated = on_one_split(images, spread)
+    reached = kendalltau(true, [np.mean(row) for row in truth.values()]).statistic
+    found, without = compare({}, truth, validated), compare({}, truth)
+    assert found.ceiling == pytest.approx(reached, abs=0.05)
+    assert without.ceiling is not None
+    assert without.ceiling > reached + 0.1  # seeds do not show the error that they share
+    assert (without.sampling, without.learned, found.learned) == (None, None, True)
+
+
+def test_a_truth_that_learned_nothing_has_no_best_evaluator(true: np.ndarray) -> None:
+    split, rng = ValidationSplit(62, 12 / 62, 62.0), np.random.default_rng(0)
+    chance = {number: [(12 + int(rng.integers(0, 4))) / 62] for number in range(40)}
+    guesses = np.array([[chance[number][0] for number in range(40)]])
+    check = compare({"copy": verdicts(guesses)}, chance, Validated(split))
+    assert check.agreements[0].tau.value == pytest.approx(1)
+    assert (check.learned, check.best, check.not_told_from_best) == (False, None, ())
+    assert compare({"copy": verdicts(true[None])}, {i: [float(a)] for i, a in enumerate(true)}, Validated(split)).best

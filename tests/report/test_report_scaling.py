@@ -21,9 +21,9 @@ POINTS = [
     Coefficients((0.0, 0.0, 1.0), 0.5, "fourth"),
     Coefficients((0.26, 0.28, 0.46), None, PAPER, PAPER),
 ]
-BASE = Curve("base", [60.0], [0.5], [0.01], ["the base"])
-WIDE = Curve("width", [120.0, 180.0], [0.55, 0.6], [None, 0.02], ["wide", "wider"])
-DEEP = Curve("depth", [119.0, 181.0], [0.52, 0.53], [0.03, 0.04], ["deep", "deeper"])
+BASE = Curve("base", [60.0], [0.5], [(0.49, 0.52)], ["the base"])
+WIDE = Curve("width", [120.0, 180.0], [0.55, 0.6], [None, (0.58, 0.61)], ["wide", "wider"])
+DEEP = Curve("depth", [119.0, 181.0], [0.52, 0.53], [(0.5, 0.55), (0.5, 0.57)], ["deep", "deeper"])
 
 
 def trace(figure: go.Figure, name: str) -> Any:
@@ -80,7 +80,11 @@ def test_each_rule_is_a_line_from_the_base() -> None:
     assert (wide.x, wide.y) == ((60, 120, 180), (0.5, 0.55, 0.6))
     assert (deep.x, deep.y) == ((60, 119, 181), (0.5, 0.52, 0.53))
     assert (base.x, base.y, base.mode) == ((60,), (0.5,), "markers")
-    assert [each.error_y.array for each in figure.data] == [(0, 0, 0.02), (0, 0.03, 0.04), (0.01,)]
+    above = [(0, 0, 0.01), (0, 0.03, 0.04), (0.02,)]
+    below = [(0, 0, 0.02), (0, 0.02, 0.03), (0.01,)]
+    for each, up, down in zip(figure.data, above, below, strict=True):
+        assert each.error_y.array == pytest.approx(up)
+        assert each.error_y.arrayminus == pytest.approx(down)
     assert wide.hovertext == ("the base", "wide", "wider")
     assert (wide.line.color, deep.line.color) == COLORS[:2]
     assert wide.marker.symbol != deep.marker.symbol
@@ -90,7 +94,8 @@ def test_each_rule_is_a_line_from_the_base() -> None:
 def test_a_base_without_an_accuracy_does_not_shift_the_error_bars() -> None:
     figure = comparison_figure("rules", "FLOPs", Curve("base", [], [], [], []), [DEEP])
     deep = figure.data[0]
-    assert (deep.x, deep.y, deep.error_y.array) == ((119, 181), (0.52, 0.53), (0.03, 0.04))
+    assert (deep.x, deep.y) == ((119, 181), (0.52, 0.53))
+    assert deep.error_y.array == pytest.approx((0.03, 0.04))
 
 
 def test_a_figure_without_trained_networks_is_empty() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from scipy.stats import t as student
 
 from nas.arch.presets import preset
 from nas.arch.spec import Architecture
@@ -38,7 +39,8 @@ def run(course: Course, base: Architecture = BASE, memory: Memory | None = None,
     return fit(candidates(base, settings), settings, study, MACS, costs_of)
 
 
-def shape(fitted: Fitted) -> Shape:
+def shape(fitted: Fitted | None) -> Shape:
+    assert fitted is not None
     return rule_shape(fitted.candidate.rule)
 
 
@@ -144,6 +146,7 @@ def test_coefficients_that_round_to_the_same_network_are_trained_once() -> None:
 def test_without_noise_it_finds_the_best_and_nothing_is_tied(top: Shape) -> None:
     done = run(Hill(top), w=0.0)
     assert shape(done.winner) == top
+    assert done.winner is not None
     assert done.winner is done.ranked[0]
     assert done.winner.accuracy == pytest.approx(0.8)
     assert (done.noise, done.tie_costs, done.tied, done.failed) == (0.0, (), (done.winner,), ())
@@ -213,8 +216,8 @@ def test_a_single_seed_claims_nothing() -> None:
     done = run(memory.course, memory=memory, seeds=1)
     assert len(memory.trained) == len(done.ranked)
     assert math.isnan(done.noise)
-    assert math.isnan(done.winner.spread)
-    assert (done.tied, done.tie_costs, done.winner) == ((done.ranked[0],), (), done.ranked[0])
+    assert math.isnan(done.ranked[0].spread)
+    assert (done.tied, done.tie_costs, done.winner, done.open) == ((done.ranked[0],), (), None, ())
 
 
 @pytest.mark.parametrize("w", [0.0, -0.07, -1.0])
@@ -244,6 +247,7 @@ def test_the_best_that_failed_with_a_later_seed_cannot_win() -> None:
     (hurt,) = (one for one in done.ranked if shape(one) == top)
     assert (len(hurt.accuracies), hurt.tied) == (2, False)
     assert "made to fail" in hurt.reason
+    assert done.winner is not None
     assert done.winner.accuracy < hurt.accuracy
     assert len(done.winner.accuracies) == 3
 
@@ -271,15 +275,29 @@ def test_noise_is_pooled_over_networks_of_unlike_numbers_of_seeds() -> None:
     assert math.isnan(pooled([]))
 
 
-def test_a_tie_is_two_standard_errors_of_a_difference() -> None:
-    # Each has a standard deviation of 0.01 over 4 seeds: two errors are 2 * 0.01 * sqrt(1/4 + 1/4).
+def judged(*behind: float) -> Fit:
+    """The best of several networks, and others that are so many standard errors of a difference behind it.
+
+    Each has a standard deviation of 0.01 over 4 seeds.
+    """
     spread = 0.01 * math.sqrt(3) / 2 * np.array([1, 1, -1, -1])
-    edge = 2 * 0.01 * math.sqrt(0.5)
-    means = [0.7, 0.7 - 0.99 * edge, 0.7 - 1.01 * edge]
-    done = judge([made((mean + spread).tolist(), cost=-mean) for mean in means], FitSettings(**COARSE), _costs_by_mean)
+    means = [0.7 - errors * 0.01 * math.sqrt(1 / 4 + 1 / 4) for errors in (0.0, *behind)]
+    return judge([made((mean + spread).tolist(), cost=-mean) for mean in means], FitSettings(**COARSE), _costs_by_mean)
+
+
+def test_a_tie_allows_for_the_number_of_networks() -> None:
+    # A third of the 5% for each of three others, on two sides; Student's distribution with 4 * 3 degrees of freedom.
+    edge = float(student.ppf(1 - 0.05 / 3 / 2, 12))
+    done = judged(0.5, 0.99 * edge, 1.01 * edge)
     assert done.noise == pytest.approx(0.01)
-    assert [one.tied for one in done.ranked] == [True, True, False]
-    assert done.winner is done.ranked[1]
+    assert [one.tied for one in done.ranked] == [True, True, True, False]
+    assert done.winner is done.ranked[2]
+
+
+def test_the_best_is_clear_where_it_is_ahead_of_the_second_best_alone() -> None:
+    edge = float(student.ppf(0.975, 9))
+    assert judged(1.01 * edge, 1.02 * edge).tied == judged(1.01 * edge, 1.02 * edge).ranked[:1]
+    assert len(judged(0.99 * edge, 1.02 * edge).tied) == 3
 
 
 def _costs_by_mean(archs: Sequence[Architecture]) -> list[Cost]:

@@ -34,6 +34,7 @@ from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
     from nas.cli.check.plan import PlannedCheck
+    from nas.fidelity.check import Validated
     from nas.fidelity.collect import CheckedEvaluator, Evaluations, Opener
     from nas.search.events import Event
     from nas.search.job_study import JobStudy
@@ -194,7 +195,21 @@ def _check(options: CheckOptions) -> None:
         number: list(by_seed.values()) for number, by_seed in evaluations[planned.truth].accuracies.items()
     }
     compared = {name: done for name, done in evaluations.items() if name != planned.truth}
-    report(compare(compared, truth), planned, evaluations, truth, options)
+    report(compare(compared, truth, _validated(planned, evaluations)), planned, evaluations, truth, options)
+
+
+def _validated(planned: "PlannedCheck", evaluations: "Mapping[str, Evaluations]") -> "Validated | None":
+    """Return what is known of the validation images of the truth; None where the truth has none."""
+    from nas.fidelity.check import Validated
+
+    if planned.recorded:
+        return None
+    splits = {each.name: each.validation_split() for each in planned.evaluators}
+    split = splits.pop(planned.truth)
+    if split is None:
+        return None
+    correct = {number: list(by_seed.values()) for number, by_seed in evaluations[planned.truth].correct.items()}
+    return Validated(split, correct, [name for name, other in splits.items() if other == split])
 
 
 def _evaluate(planned: "PlannedCheck", options: CheckOptions) -> "Mapping[str, Evaluations]":

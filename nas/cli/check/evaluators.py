@@ -186,7 +186,8 @@ def make_one(
 def _load_images(options: CheckOptions) -> "ImageData":
     from nas.evaluate.short_training.resized import cached_images
 
-    return cached_images(options.training.data, options.training.proxy_resolution, options.training.images)
+    own = options.training
+    return cached_images(own.data, own.proxy_resolution, own.images, own.validation_share)
 
 
 def _training(text: str, named: _Named, made: "dict[tuple[int | None, int], Evaluators]") -> "CheckedEvaluator":

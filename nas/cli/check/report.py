@@ -8,6 +8,7 @@ import click
 
 from nas.cli.check.options import CheckOptions
 from nas.cli.shared.printing import percent, print_json, print_table
+from nas.cli.shared.validation import not_learned, split_line, split_row
 
 if TYPE_CHECKING:
     from nas.cli.check.plan import PlannedCheck
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from nas.fidelity.collect import Evaluations
 
 HOUR_S = 3_600
+NOTHING = "the truth has learned nothing, so this check says nothing about the evaluators"
+HELP_TRUTH = "give a longer --truth, more images in --data, or a larger --proxy-resolution"
 
 
 def report(
@@ -54,6 +57,8 @@ def _print(
     check: "Check", planned: "PlannedCheck", evaluations: "Mapping[str, Evaluations]", options: CheckOptions
 ) -> None:
     click.echo(_truth_lines(check, planned, _seconds(planned, evaluations)))
+    for line in _split_lines(check, planned):
+        click.echo(line)
     headers = (
         "evaluator",
         "networks",
@@ -83,11 +88,27 @@ def _truth_lines(check: "Check", planned: "PlannedCheck", seconds: float | None)
     noise = "" if check.truth_noise is None else f", noise between them {percent(check.truth_noise)}"
     took = "" if seconds is None else f", {seconds:.0f} s each"
     missing = "no network has two accuracies" if check.truth_noise is None else "all networks have the same accuracy"
-    highest = f"unknown, because {missing}" if check.ceiling is None else f"about {check.ceiling:.2f}"
+    unsampled = "" if check.sampling is not None else ", if its validation images caused no error"
+    highest = f"unknown, because {missing}" if check.ceiling is None else f"about {check.ceiling:.2f}{unsampled}"
+    first = "" if check.learned is not False else f"\n{NOTHING}"
     return (
-        f"\ntruth {planned.truth}: {check.networks} networks, {times} of each{took}{noise}; networks differ by "
+        f"{first}\ntruth {planned.truth}: {check.networks} networks, {times} of each{took}{noise}; networks differ by "
         f"{percent(check.spread)}\nthe highest tau that can be measured with this truth: {highest}"
     )
+
+
+def _split_lines(check: "Check", planned: "PlannedCheck") -> list[str]:
+    """Return sentences on the validation split of the truth, and on the evaluators that share its sampling error."""
+    if check.validated is None:
+        return []
+    split, sharing = check.validated.split, check.validated.sharing
+    lines = [split_line(split, check.highest)]
+    if sharing:
+        lines.append(
+            f"{', '.join(sharing)} and {planned.truth} validate on the same {split.images:,} images and share their "
+            "sampling error: on other images, tau would be lower"
+        )
+    return lines
 
 
 def _cells(one: "Agreement") -> tuple[str, ...]:
@@ -111,6 +132,8 @@ def _interval(interval: "Interval") -> str:
 
 def _advice(check: "Check", options: CheckOptions) -> list[str]:
     """Return sentences on which evaluator to use."""
+    if check.learned is False and check.validated is not None:
+        return [not_learned(check.validated.split, check.highest, check.networks), HELP_TRUTH]
     if not check.spread:
         return ["the truth gives all networks the same accuracy: give a longer --truth, or more images"]
     if check.best is None:
@@ -177,6 +200,9 @@ def _figures(
             "noise": check.truth_noise,
             "spread": check.spread,
             "highest_tau": check.ceiling,
+            "split": None if check.validated is None else split_row(check.validated.split, check.highest),
+            "learned": check.learned,
+            "sampling_error": check.sampling,
             "seconds": _seconds(planned, evaluations),
         },
         "evaluators": [_row(one, options) for one in check.agreements],

@@ -45,7 +45,8 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "at_phi": ("fit",),
         "repeat": ("fit",),
         "w": ("fit",),
-        **dict.fromkeys(("data", "epochs", "proxy_resolution", "images", "train_on", "seed", "seeds"), _TRAINING),
+        **dict.fromkeys(("data", "epochs", "proxy_resolution", "images", "validation_share", "train_on"), _TRAINING),
+        **dict.fromkeys(("seed", "seeds"), _TRAINING),
         **dict.fromkeys(("study", "html", "png"), _TRAINING),
         **dict.fromkeys(("engine", "workers", "address", "trial_cpus", "trial_gpus", "retries"), _TRAINING),
     }

@@ -13,6 +13,15 @@ from nas.api.training import study_name
 from nas.cli.scale.options import ScaleOptions
 from nas.cli.scale.training import on_classes_of_data, open_study
 from nas.cli.shared.printing import millions, next_command, number, percent, print_json, print_table, say
+from nas.cli.shared.validation import (
+    HELP,
+    interval_row,
+    interval_text,
+    not_learned,
+    split_line,
+    split_row,
+    to_tell_apart,
+)
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -66,8 +75,8 @@ def run(name: str, arch: "Architecture", options: ScaleOptions) -> None:
         _print_all(fits, studies)
     title = f"{name}: depth, width and resolution"
     options.figure.write(title, lambda: _figure(title, fits), quiet=options.as_json)
-    if not options.as_json:
-        _print_next(fits[0], options)
+    if not options.as_json and fits[0].winner is not None:
+        _print_next(fits[0].winner, options)
 
 
 def _plan(name: str, arch: "Architecture", phi: float, options: ScaleOptions) -> _PlannedFit:
@@ -103,8 +112,8 @@ def _fit(plan: _PlannedFit, options: ScaleOptions, tie_costs: "Costs") -> "Fit":
 
     found, phi = plan.candidates, plan.settings.phi
     say(f"study {plan.study}: {len(found)} coefficients make {len(distinct(found))} networks at phi {phi:g}")
-    with open_study(plan.study, plan.described, options) as study:
-        return fit(found, plan.settings, study, MACS, tie_costs)
+    with open_study(plan.study, plan.described, options) as (study, split):
+        return fit(found, plan.settings, study, MACS, tie_costs, split)
 
 
 def _print_all(fits: "Sequence[Fit]", studies: Sequence[str]) -> None:
@@ -127,21 +136,40 @@ def _print(fit: "Fit", study: str) -> None:
     rows = [
         (
             one.candidate.rule.name + (f" (and {len(one.same)} alike)" if one.same else ""),
-            percent(one.accuracy),
+            interval_text(interval_row(one.interval), one.accuracy),
             str(len(one.accuracies)),
             "-" if math.isnan(one.spread) else percent(one.spread),
             millions(one.cost),
             f"{one.cost / _wanted(fit, one):.2f}",
             number(one.score),
-            "winner" if one is fit.winner else "tied" if one.tied and costs else "",
+            _mark(fit, one),
             *((costs.get(one.candidate.rule.name, "-"),) if costs else ()),
         )
         for one in fit.ranked[: max(SHOWN, len(fit.tied))]
     ]
     click.echo(f"\nfit at phi {fit.settings.phi:g}, study {study}")
+    for line in _first(fit):
+        click.echo(line)
     print_table(headers, rows)
     for line in _conclusions(fit):
         click.echo(line)
+
+
+def _first(fit: "Fit") -> list[str]:
+    """Return what has to be known before the table is read: whether anything was learned, and the validation split."""
+    if fit.split is None:
+        return []
+    highest = max(one.accuracy for one in fit.ranked)
+    lines = [] if fit.learned else [not_learned(fit.split, highest, len(fit.ranked)), f"no coefficients win; {HELP}"]
+    return [*lines, split_line(fit.split, highest)]
+
+
+def _mark(fit: "Fit", one: "Fitted") -> str:
+    if one is fit.winner:
+        return "winner"
+    if fit.winner is None:
+        return ""
+    return "tied" if one.tied and fit.tie_costs else "open" if one.open else ""
 
 
 def _heading(fit: "Fit") -> tuple[str, ...]:
@@ -165,24 +193,39 @@ def _wanted(fit: "Fit", one: "Fitted") -> float:
 def _conclusions(fit: "Fit") -> list[str]:
     """Return sentences on what can be concluded from a fit, and what cannot."""
     lines = [f"{len(fit.failed)} networks could not be trained: {fit.failed[0].reason}"] if fit.failed else []
+    if fit.learned is False:
+        return lines
     if math.isnan(fit.noise):
-        return [*lines, "each network has one training run, so the noise of these figures is unknown; give --seeds 3"]
-    lines.append(f"noise between seeds: {fit.noise:.4f} of the score")
+        lines.append("each network has one training run, so the noise of these figures is unknown; give --seeds 3")
+        return lines if fit.winner is not None else [*lines, "no coefficients win"]
+    return [*lines, f"noise between seeds: {fit.noise:.4f} of the score", *_decision(fit)]
+
+
+def _decision(fit: "Fit") -> list[str]:
+    """Return sentences on how clear the winner is, and on what would make it clearer."""
     repeated = sum(len(one.accuracies) == len(fit.ranked[0].accuracies) for one in fit.ranked)
+    lines = []
     if fit.tie_costs:
-        lines.append(f"a tie: {len(fit.tied)} networks are within the noise of the best; the cheapest of them wins")
+        lines.append(
+            f"a tie: {len(fit.tied)} networks cannot be told apart from the best; the winner is chosen by cost among "
+            "them, and not by accuracy"
+        )
     elif repeated > 1:
-        lines.append(f"of {repeated} with all seeds the best is ahead by more than the noise between seeds")
+        lines.append(f"of {repeated} with all seeds the best is ahead by more than noise")
     if fit.open:
         more = repeated + len(fit.open)
-        lines.append(f"{len(fit.open)} with fewer seeds are within the noise too; --repeat {more} would train them")
+        lines.append(f"{len(fit.open)} with fewer seeds could be as good as the best; --repeat {more} would train them")
+    if fit.tie_costs or fit.open:
+        lines.append(to_tell_apart(fit.needs_images))
     return lines
 
 
 def _print_beside(fits: "Sequence[Fit]") -> None:
     """Print how the same coefficients rank at each phi."""
     ranks = [{rule: (i, one) for i, one in enumerate(fit.ranked, 1) for rule in _names(one)} for fit in fits]
-    shown = list(dict.fromkeys(one.candidate.rule.name for fit in fits for one in (fit.winner, *fit.ranked[:SHOWN])))
+    winners = [fit.winner for fit in fits if fit.winner is not None]
+    ahead = [*winners, *(one for fit in fits for one in fit.ranked[:SHOWN])]
+    shown = list(dict.fromkeys(one.candidate.rule.name for one in ahead))
     headers = (
         "alpha,beta,gamma",
         *(f"{what} at phi {fit.settings.phi:g}" for fit in fits for what in ("score", "rank")),
@@ -194,17 +237,18 @@ def _print_beside(fits: "Sequence[Fit]") -> None:
         rows.append((name, *(cell for pair in cells for cell in pair)))
     click.echo("\nside by side")
     print_table(headers, rows)
-    winners = " and ".join(f"{fit.winner.candidate.rule.name} at phi {fit.settings.phi:g}" for fit in fits)
-    click.echo(f"winners: {winners}")
+    won = ["none" if fit.winner is None else fit.winner.candidate.rule.name for fit in fits]
+    at = [f"{name} at phi {fit.settings.phi:g}" for name, fit in zip(won, fits, strict=True)]
+    click.echo(f"winners: {' and '.join(at)}")
 
 
 def _names(one: "Fitted") -> list[str]:
     return [one.candidate.rule.name, *(rule.name for rule in one.same)]
 
 
-def _print_next(fit: "Fit", options: ScaleOptions) -> None:
+def _print_next(winner: "Fitted", options: ScaleOptions) -> None:
     """Print the command that makes a family with the coefficients that were found."""
-    rule = fit.winner.candidate.rule
+    rule = winner.candidate.rule
     off = ("--any-product",) if abs(rule.product - 2) > 0.1 else ()
     given = (("--resolution", options.resolution), ("--classes", options.classes))
     sizes = [(name, str(value)) for name, value in given if value]
@@ -219,8 +263,10 @@ def _fit_row(fit: "Fit", study: str) -> dict[str, Any]:
         "study": study,
         "phi": fit.settings.phi,
         "noise": None if math.isnan(fit.noise) else fit.noise,
+        "split": split_row(fit.split, max(one.accuracy for one in fit.ranked)),
+        "learned": fit.learned,
         "tie": bool(fit.tie_costs),
-        "winner": _fitted_row(fit.winner),
+        "winner": None if fit.winner is None else _fitted_row(fit.winner),
         "networks": [_fitted_row(one) for one in fit.ranked],
         "tie_costs": [_cost_row(one, cost) for one, cost in zip(fit.tied, fit.tie_costs, strict=False)],
         "failed": [{"rule": one.candidate.rule.name, "reason": one.reason} for one in fit.failed],
@@ -240,10 +286,12 @@ def _fitted_row(one: "Fitted") -> dict[str, Any]:
         "gamma": rule.gamma,
         "same": [other.name for other in one.same],
         "accuracy": one.accuracy,
+        "interval": interval_row(one.interval),
         "accuracies": list(one.accuracies),
         "spread": None if math.isnan(one.spread) else one.spread,
         "macs": int(one.cost),
         "score": one.score,
         "tied": one.tied,
+        "open": one.open,
         "proxy_resolution": one.candidate.resolution,
     }

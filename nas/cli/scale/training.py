@@ -11,6 +11,7 @@ from nas.cli.shared.printing import percent, say
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
+    from nas.noise import ValidationSplit
     from nas.search.events import Event
     from nas.search.job import Job
     from nas.search.job_study import JobStudy
@@ -49,8 +50,12 @@ def on_classes_of_data(
 
 
 @contextmanager
-def open_study(name: str, settings: Mapping[str, Any], options: ScaleOptions) -> "Iterator[JobStudy]":
+def open_study(
+    name: str, settings: Mapping[str, Any], options: ScaleOptions
+) -> "Iterator[tuple[JobStudy, ValidationSplit | None]]":
     """Open the study of the training runs, and print a line on standard error for each of them.
+
+    It is yielded with the validation split of its images, which is the same at all resolutions.
 
     Args:
         name: Name of the study.
@@ -72,7 +77,7 @@ def open_study(name: str, settings: Mapping[str, Any], options: ScaleOptions) ->
             storage=options.storage,
             listen=_print_event,
         ) as study:
-            yield study
+            yield study, training.validation_split(evaluators, options.training)
     except KeyboardInterrupt:
         say(f"stopped; the same command continues study {name}")
         raise

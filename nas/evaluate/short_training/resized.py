@@ -22,7 +22,9 @@ RESOLUTIONS_HELD = 3
 
 
 @lru_cache(maxsize=RESOLUTIONS_HELD)
-def cached_images(source: str, resolution: int, images: int | None, channels: int = 3) -> ImageData:
+def cached_images(
+    source: str, resolution: int, images: int | None, channels: int = 3, validation_share: float | None = None
+) -> ImageData:
     """Return images as `load_images` does, and keep those of the last few calls in memory.
 
     Args:
@@ -30,11 +32,14 @@ def cached_images(source: str, resolution: int, images: int | None, channels: in
         resolution: Height and width in pixels.
         images: Number of training images, or None for all.
         channels: Number of channels of the images.
+        validation_share: Share of the images that validates, as `load_images` takes it.
 
     Raises:
         DataError: The images cannot be loaded.
     """
-    return load_images(source, resolution=resolution, images=images, channels=channels)
+    return load_images(
+        source, resolution=resolution, images=images, channels=channels, validation_share=validation_share
+    )
 
 
 @frozen
@@ -52,6 +57,7 @@ class TrainEvaluators:
             detects nothing.
         place: Absolute path of the images, for workers with another working directory; "" takes the source.
         channels: Number of channels of the images, as the networks take them.
+        validation_share: Share of the images that validates, as `load_images` takes it; the fingerprint depends on it.
     """
 
     source: str
@@ -63,6 +69,7 @@ class TrainEvaluators:
     fingerprint: str = ""
     place: str = ""
     channels: int = 3
+    validation_share: float | None = None
 
     def at(self, resolution: int, seed: int) -> TrainEvaluator:
         """Return the evaluator of a resolution and a seed; see `Evaluators`.
@@ -72,7 +79,7 @@ class TrainEvaluators:
         """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        data = cached_images(self.place or self.source, resolution, self.images, self.channels)
+        data = cached_images(self.place or self.source, resolution, self.images, self.channels, self.validation_share)
         return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe, metric=self.metric)
 
     def describe(self) -> Mapping[str, Any]:
