@@ -15,7 +15,8 @@ class Event:
 
     Attributes:
         kind: One of the following.
-            In both: "resumed" (trials of earlier runs are there), "trial" (one has ended), "lost" (one was lost with
+            In both: "foreign" (trials of other programs are left out), "resumed" (trials of earlier runs are there),
+            "trial" (one has ended), "lost" (one was lost with
             its worker), "ended" (no more trials are started, although not all are done), "stopping", "stopped" or
             "waiting".
             In a search also: "threads" (of each training run), "screening", "moved" (a network to start from),

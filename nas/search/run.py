@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import attrs
-import optuna
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
@@ -39,8 +38,10 @@ from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
 from nas.studies.locks import Lock, claimed, exclusive, work_name
 from nas.studies.opening import open_storage
+from nas.studies.own_study import OwnStudy, describe_foreign
 from nas.studies.records import BASELINE, Record, StudyView, to_stored
-from nas.studies.study import open_study, read_study, read_trial
+from nas.studies.study import open_study, read_study
+from nas.studies.trial_records import read_trial
 from nas.workers.base import Single, Workers
 from nas.workers.processes import make_workers
 from nas.workers.threads import limited_threads
@@ -121,7 +122,7 @@ def run(
 class _Run:
     """This process's part in one search."""
 
-    def __init__(self, planned: Plan, study: optuna.Study, listen: Listener, session: Session) -> None:
+    def __init__(self, planned: Plan, study: OwnStudy, listen: Listener, session: Session) -> None:
         self.plan = planned
         self.settings = planned.settings
         self.study = study
@@ -175,7 +176,10 @@ class _Run:
 
     def _begin(self, threads: str) -> None:
         """Do what comes before the first trial, unless the study has it already."""
-        self.shared.reservations.reconcile()
+        foreign = self.study.foreign_numbers()
+        self.shared.reservations.reconcile(foreign=foreign)
+        if foreign:
+            self._tell("foreign", message=describe_foreign(foreign))
         self._screen()
         trials = self.shared.trials()
         if self.plan.measures_here:

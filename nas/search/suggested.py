@@ -7,11 +7,12 @@ from attrs import define, field
 from optuna.trial import FrozenTrial
 
 from nas.samplers.filtered import FilteredSampler
+from nas.samplers.history import has_choices
 from nas.search.events import Tell
 from nas.search.recorder import TrialRecorder
 from nas.search.trials import Running
 from nas.studies.records import KILLED
-from nas.studies.study import read_trial
+from nas.studies.trial_records import read_trial
 
 
 @define(eq=False)
@@ -45,14 +46,13 @@ class SuggestedTrials:
 
     def learn(self, trials: Iterable[FrozenTrial]) -> None:
         """See `TrialSource`; architectures of killed trials are evaluated again by their reservations."""
-        known, archs = [], []
+        known = []
         for trial in trials:
             if KILLED in trial.user_attrs:
                 self.sampler.forget(trial)
-            elif (record := read_trial(trial)).arch:
+            elif has_choices(self.sampler.cost_range.space, trial):
                 known.append(trial)
-                archs.append(record.architecture)
-        self.sampler.learn(known, archs)
+        self.sampler.learn(known, [read_trial(trial).architecture for trial in known])
 
     def avoid(self, running: Running) -> None:
         """See `TrialSource`."""

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.errors import StudyError
 from nas.search.reserving import MOST_FAILURES, TrialReserver
 from nas.search.trials import Evaluation, Running
-from nas.studies.study import read_trial
+from nas.studies.trial_records import read_trial
 from nas.workers.base import Call, Key, Outcome
 
 # Long enough to cost nothing, short enough that trials which dead processes leave are soon taken over.

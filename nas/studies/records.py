@@ -122,6 +122,7 @@ class StudyView:
         measurements: Measurements on the device by trial number; empty where all costs are exact.
         expected: Expected accuracies of the most promising trials by number; empty where trials were added since.
         confirmed: Accuracies of the best trials trained with more seeds, by trial number.
+        foreign: Numbers of the trials that another program wrote or changed; they are left out of `records`.
     """
 
     name: str
@@ -132,6 +133,7 @@ class StudyView:
     measurements: Mapping[int, DeviceMeasurement] = field(factory=dict)
     expected: Mapping[int, Expected] = field(factory=dict)
     confirmed: Mapping[int, tuple[float, ...]] = field(factory=dict)
+    foreign: tuple[int, ...] = ()
 
     @property
     def counted(self) -> int:

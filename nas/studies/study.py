@@ -13,17 +13,16 @@ from typing import Any
 import optuna
 from attrs import evolve
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
 from nas.objective import Direction
-from nas.optuna_private.identity import study_id
+from nas.optuna_private.identity import storage_of, study_id
 from nas.optuna_private.storage import backend_of
 from nas.studies.failures import explained
+from nas.studies.own_study import OwnStudy
 from nas.studies.records import (
     BASELINE,
     EXPECTED,
-    KILLED,
     MEASUREMENTS,
     SETTINGS,
     DeviceMeasurement,
@@ -32,6 +31,7 @@ from nas.studies.records import (
     StudyView,
     from_stored,
 )
+from nas.studies.trial_records import read_trial
 from nas.studies.validation import check, check_costs, check_settings, fits
 from nas.version import __version__
 
@@ -65,7 +65,7 @@ def open_study(
     directions: Sequence[Direction],
     settings: Mapping[str, Any],
     kept_as: str = SETTINGS,
-) -> optuna.Study:
+) -> OwnStudy:
     """Open a study, or make it if it does not exist.
 
     Args:
@@ -83,8 +83,6 @@ def open_study(
         study_name=name,
         directions=list(directions),
         load_if_exists=True,
-        # Trials have all parameters when they are created, so the sampler has no work; this one reads no trials.
-        sampler=optuna.samplers.RandomSampler(),
     )
     known = study.user_attrs.get(kept_as)
     if known is None and _is_untouched(study, directions):
@@ -94,7 +92,7 @@ def open_study(
         # Another process may have written its settings since `known` was read.
         _check_same(name, known or study.user_attrs.get(kept_as), settings)
         _LOG.debug("Continuing study %s.", name)
-    return study
+    return OwnStudy(name, storage, cost_names(settings) if kept_as == SETTINGS else ())
 
 
 def _is_untouched(study: optuna.Study, directions: Sequence[Direction]) -> bool:
@@ -115,6 +113,11 @@ def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[st
                 f"study {name} was made with {key} {_brief(old.get(key))}, not {_brief(new.get(key))}",
                 "choose another name with --study, or repeat the settings that it was made with",
             )
+
+
+def cost_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the costs that the targets of a search limit; each of its trials holds these."""
+    return tuple(limit["cost"] for limit in settings["limits"])
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -142,11 +145,9 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
         raise StudyError(
             f"there is no study {name!r}", f"name one of: {', '.join(names)}" if names else "run `nas search` first"
         )
-    with explained(_url(storage)):
-        study = optuna.load_study(storage=storage, study_name=name)
-        attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
     try:
-        return _view(name, attrs, trials)
+        with explained(_url(storage)):
+            return _view(optuna.load_study(storage=storage, study_name=name))
     except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"[:200]
         raise StudyError(
@@ -155,15 +156,26 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
         ) from None
 
 
-def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyView:
+def _view(study: optuna.Study) -> StudyView:
     """Return a study's records from its attributes and trials, which any program may have written."""
+    attrs = study.user_attrs
     check_settings(attrs[SETTINGS])
+    own = OwnStudy(study.study_name, storage_of(study), cost_names(attrs[SETTINGS]))
+    trials = own.get_trials(deepcopy=False)
     baseline = from_stored(Record, attrs[BASELINE]) if attrs.get(BASELINE) else None
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
     measurements = {
         int(number): from_stored(DeviceMeasurement, row) for number, row in attrs.get(MEASUREMENTS, {}).items()
     }
-    view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, measurements)
+    view = StudyView(
+        study.study_name,
+        attrs[SETTINGS],
+        tuple(map(read_trial, trials)),
+        baseline,
+        created,
+        measurements,
+        foreign=own.foreign_numbers(),
+    )
     known = attrs.get(EXPECTED, {})
     # Expected accuracies are of the model of all trials; further trials would change that model.
     if known.get("trials") == view.counted:
@@ -175,36 +187,10 @@ def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) ->
 
 
 def _check(view: StudyView) -> None:
-    own = (view.baseline,) if view.baseline else ()
-    for record in (*view.records, *own, *view.measurements.values(), *view.expected.values()):
+    for record in (*view.measurements.values(), *view.expected.values()):
         check(record)
-    for record in (*view.records, *own):
-        check_costs(record.costs)
+    if view.baseline is not None:
+        check(view.baseline)
+        check_costs(view.baseline.costs)
     if not fits(view.confirmed, Mapping[int, tuple[float, ...]]):
         raise ValueError(f"confirmed are {_brief(view.confirmed)}")
-
-
-def read_trial(trial: FrozenTrial) -> Record:
-    """Return a trial as reports show it."""
-    kept = trial.user_attrs
-    accuracies = tuple(kept.get("accuracy_by_epoch", ()))
-    single = trial.values is not None and len(trial.values) == 1
-    return Record(
-        number=trial.number,
-        state=_state(trial),
-        arch=kept.get("arch", ""),
-        costs=kept.get("costs", {}),
-        accuracy=accuracies[-1] if accuracies else None,
-        accuracies=accuracies,
-        score=trial.value if single else None,
-        seconds=kept.get("seconds"),
-        reason=kept.get("reason", ""),
-        seed=kept.get("seed"),
-        spreads=kept.get("cost_spreads", {}),
-        metadata=kept.get("remarks", {}),
-    )
-
-
-def _state(trial: FrozenTrial) -> str:
-    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    return KILLED if KILLED in trial.user_attrs else names.get(trial.state, "running")

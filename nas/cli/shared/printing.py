@@ -1,8 +1,9 @@
 """Tables and JSON on standard output."""
 
 import json
+import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -36,8 +37,17 @@ def plain(text: str) -> str:
 
 
 def print_json(data: Any) -> None:
-    """Print one JSON document, with figures in their plain units."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """Print one JSON document, with figures in their plain units; one that is not finite is null, as JSON has none."""
+    click.echo(json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(data: Any) -> Any:
+    """Return JSON values with None instead of numbers that are infinite or not a number."""
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def say(message: str) -> None:

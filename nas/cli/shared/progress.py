@@ -30,7 +30,7 @@ class Progress(Protocol):
 
 
 # Kinds of events that are notes, and say nothing of how many trials are done.
-NOTES = ("threads", "moved")
+NOTES = ("threads", "moved", "foreign")
 
 
 def make_progress(*, plain: bool) -> "PlainProgress | LiveProgress":
