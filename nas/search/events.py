@@ -16,12 +16,11 @@ class Event:
     Attributes:
         kind: One of the following.
             In both: "foreign" (trials of other programs are left out), "resumed" (trials of earlier runs are there),
-            "trial" (one has ended), "lost" (one was lost with
-            its worker), "ended" (no more trials are started, although not all are done), "stopping", "stopped" or
-            "waiting".
-            In a search also: "threads" (of each training run), "screening", "moved" (a network to start from),
-            "baseline", "epoch", "exhausted", "confirming" or "verifying". For fixed lists also: "started" (a list
-            begins).
+            "trial" (one has ended), "lost" (one was lost with its worker), "ended" (no more trials are started,
+            although not all are done), "stopping", "stopped" or "waiting".
+            In a search also: "threads" (of each training run), "objective" (the scoring rule of an earlier version is
+            used), "screening", "moved" (a network to start from), "baseline", "epoch", "exhausted", "confirming" or
+            "verifying". For fixed lists also: "started" (a list begins).
         record: Record of the trial or baseline concerned.
         done: Number of trials that count so far; of jobs that have a result.
         total: Number of trials asked for; of jobs in the list.

@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import attrs
 
@@ -39,7 +40,7 @@ from nas.studies.failures import explained
 from nas.studies.locks import Lock, claimed, exclusive, work_name
 from nas.studies.opening import open_storage
 from nas.studies.own_study import OwnStudy, describe_foreign
-from nas.studies.records import BASELINE, Record, StudyView, to_stored
+from nas.studies.records import BASELINE, FURTHER_W, SETTINGS, Record, StudyView, to_stored
 from nas.studies.study import open_study, read_study
 from nas.studies.trial_records import read_trial
 from nas.workers.base import Single, Workers
@@ -49,6 +50,7 @@ from nas.workers.threads import limited_threads
 _LOG = logging.getLogger(__name__)
 # A trial of one epoch is likely to take as long as the one before it.
 QUICK_S = 0.1
+OLDER_RULE = "as an earlier version made the study, costs below the targets after the first change the score here"
 APART = (
     "latencies are measured while nothing trains here: this search's workers and others on this machine stop meanwhile"
 )
@@ -108,6 +110,7 @@ def run(
     opened = open_storage(storage)
     with explained(storage):
         study = open_study(opened, planned.study_name, directions(planned.settings.objective), planned.described)
+        planned = _as_begun(planned, study.user_attrs[SETTINGS])
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
         choice = find_threads(planned, study, cores)
         threads = None if choice is None else choice.threads
@@ -117,6 +120,12 @@ def run(
             is_training = choice is not None and isinstance(planned.evaluator, StepTimed)
             _Run(planned, study, listen, session).run(str(choice) if is_training else "")
         return read_study(opened, planned.study_name)
+
+
+def _as_begun(planned: Plan, stored: Mapping[str, Any]) -> Plan:
+    """Return the plan with the scoring rule of its study: scores of two rules cannot be compared."""
+    is_older = FURTHER_W in planned.described and FURTHER_W not in stored
+    return attrs.evolve(planned, settings=attrs.evolve(planned.settings, rewards_slack=True)) if is_older else planned
 
 
 class _Run:
@@ -180,6 +189,8 @@ class _Run:
         self.shared.reservations.reconcile(foreign=foreign)
         if foreign:
             self._tell("foreign", message=describe_foreign(foreign))
+        if self.settings.rewards_slack:
+            self._tell("objective", message=OLDER_RULE)
         self._screen()
         trials = self.shared.trials()
         if self.plan.measures_here:

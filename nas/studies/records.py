@@ -16,6 +16,8 @@ MEASUREMENTS = "nas:verdicts"
 EXPECTED = "nas:expected"
 CONFIRMED = "nas:confirmed"  # accuracies of the best trials trained with more seeds, by trial and seed
 KILLED = "killed"
+# Setting with the exponents of the targets after the first. Studies of earlier versions lack it and keep their rule.
+FURTHER_W = "further_w"
 COUNTED_STATES = ("complete", "pruned", "failed")
 T = TypeVar("T")
 

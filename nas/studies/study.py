@@ -23,6 +23,7 @@ from nas.studies.own_study import OwnStudy
 from nas.studies.records import (
     BASELINE,
     EXPECTED,
+    FURTHER_W,
     MEASUREMENTS,
     SETTINGS,
     DeviceMeasurement,
@@ -106,7 +107,7 @@ def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[st
         raise StudyError(f"study {name} was not made by nas for this command", "choose another name with --study")
     if known.get("format") != settings.get("format"):
         raise StudyError(f"study {name} was made by another version of nas", "choose another name with --study")
-    old, new = _flat(known), _flat(settings)
+    old, new = _flat(known), _flat({key: value for key, value in settings.items() if key in known or key != FURTHER_W})
     for key in sorted({*old, *new}, key=lambda key: (key.count("."), key)):
         if old.get(key) != new.get(key):
             raise StudyError(

@@ -69,11 +69,38 @@ SETTINGS_OF: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("case", [*TRIALS, *SETTINGS_OF])
-def test_attributes_of_other_types_are_told_by_every_command(nas: Nas, here: Here, case: str) -> None:
-    make_study(nas.folder, settings=SETTINGS_OF.get(case, MADE_WITH), **TRIALS.get(case, {}))
+@pytest.mark.parametrize("case", SETTINGS_OF)
+def test_settings_of_other_types_are_told_by_every_command(nas: Nas, here: Here, case: str) -> None:
+    make_study(nas.folder, settings=SETTINGS_OF[case])
     for verb in (("studies",), ("show", "study:demo:best"), ("pareto", "demo"), ("pareto", "demo", "--json")):
         here(*verb).refused("study demo holds what nas does not write")
+
+
+@pytest.mark.parametrize("case", TRIALS)
+def test_a_trial_with_attributes_of_other_types_is_named_and_left_out(nas: Nas, here: Here, case: str) -> None:
+    make_study(nas.folder, **TRIALS[case])
+    make_study(nas.folder)
+    for verb in (("studies",), ("pareto", "demo"), ("pareto", "demo", "--json")):
+        ran = here(*verb)
+        assert ran.code == 0, ran.err
+        assert "1 trial was written or changed by another program and is left out: 0" in ran.err
+    assert [(row["trials"], row["foreign"]) for row in here("studies", "--json").json] == [(1, 1)]
+    assert [row["trial"] for row in here("pareto", "demo", "--json").json["rows"]] == [1]
+    assert here("show", "study:demo:best", "--json").json["arch"] == ARCH
+    here("show", "study:demo:trial=0").refused("study demo has no trial=0")
+
+
+def test_a_damaged_study_does_not_hide_the_others(nas: Nas, here: Here) -> None:
+    make_study(nas.folder)
+    for name in ("damaged", "empty"):
+        make_study(nas.folder, name, settings={})
+    for options in ((), ("--json",)):
+        ran = here("studies", *options)
+        assert ran.code == 1
+        assert "demo" in ran.out
+        assert "study damaged holds what nas does not write" in ran.err
+        assert "study empty holds what nas does not write" in ran.err
+        assert "Traceback" not in ran.err
 
 
 @pytest.mark.parametrize(

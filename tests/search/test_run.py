@@ -68,7 +68,7 @@ def test_every_trial_is_in_the_band_new_and_scored_as_the_paper_says() -> None:
         assert 0.6e6 <= r.costs["macs"] <= 1.2e6
         assert r.costs["params"] <= 12e3
         assert r.accuracy == pytest.approx(level(r.architecture) * (1 - 0.5**3))
-        expected = r.accuracy * (r.costs["macs"] / 1.2e6) ** -0.07 * (r.costs["params"] / 12e3) ** -0.07
+        expected = r.accuracy * (r.costs["macs"] / 1.2e6) ** -0.07
         assert r.score == pytest.approx(expected)
 
 
@@ -425,6 +425,24 @@ def test_a_study_goes_on_under_other_versions_which_its_trials_keep(url: str) ->
     go(asked(trials=4), url, evaluator=FakeEvaluator(version="2"))
     kept = [t.user_attrs["environment"]["version"] for t in optuna.load_study(storage=url, study_name="demo").trials]
     assert kept == ["1", "1", "2", "2"]
+
+
+def test_a_study_of_an_earlier_version_keeps_its_scoring_rule(url: str) -> None:
+    """Earlier versions scored costs below every target; the settings of their studies have no `further_w`."""
+    settings = asked("flops=1.2M", "params=9k", trials=4, objective="absolute")
+    named = go(settings, url, study_name="")
+    study = optuna.load_study(storage=url, study_name=named.name)
+    kept = dict(study.user_attrs["nas:settings"])
+    assert kept.pop("further_w") == [0.0, -0.07]
+    study.set_user_attr("nas:settings", kept)
+    told: list[Event] = []
+    view = go(attrs.evolve(settings, trials=8), url, study_name="", listen=told.append)
+    assert (view.name, view.counted) == (named.name, 8)
+    assert [event.kind for event in told].count("objective") == 1
+    for record in view.records:
+        costs = [record.costs["macs"] / 1.2e6, record.costs["params"] / 9e3]
+        added = [-0.07 * abs(ratio - 1) for ratio in (costs if record.number >= 4 else costs[:1])]
+        assert record.score == pytest.approx((record.accuracy or 0) + sum(added))
 
 
 def test_a_study_without_a_name_gets_one_that_the_same_settings_find_again(url: str) -> None:

@@ -30,7 +30,7 @@ class Progress(Protocol):
 
 
 # Kinds of events that are notes, and say nothing of how many trials are done.
-NOTES = ("threads", "moved", "foreign")
+NOTES = ("threads", "moved", "foreign", "objective")
 
 
 def make_progress(*, plain: bool) -> "PlainProgress | LiveProgress":
