@@ -15,12 +15,13 @@ class Event:
 
     Attributes:
         kind: One of the following.
-            In both: "foreign" (trials of other programs are left out), "resumed" (trials of earlier runs are there),
-            "trial" (one has ended), "lost" (one was lost with its worker), "ended" (no more trials are started,
-            although not all are done), "stopping", "stopped" or "waiting".
+            In both: "started" (a search without trials, or a list of jobs, begins), "foreign" (trials of other programs
+            are left out), "resumed" (trials of earlier runs are there), "trial" (one has ended), "lost" (one was lost
+            with its worker), "ended" (no more trials are started, although not all are done), "stopping", "stopped" or
+            "waiting".
             In a search also: "threads" (of each training run), "objective" (the scoring rule of an earlier version is
-            used), "screening", "moved" (a network to start from), "baseline", "epoch", "exhausted", "confirming" or
-            "verifying". For fixed lists also: "started" (a list begins).
+            used), "screening", "moved" (a network to start from), "estimate" (of the whole duration, before the first
+            trial), "baseline", "epoch", "exhausted", "confirming" or "verifying".
         record: Record of the trial or baseline concerned.
         done: Number of trials that count so far; of jobs that have a result.
         total: Number of trials asked for; of jobs in the list.

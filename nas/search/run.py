@@ -11,6 +11,7 @@ import attrs
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
+from nas.arch.spec import Architecture
 from nas.cost.base import CostModels
 from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator, StepTimed
@@ -18,6 +19,7 @@ from nas.objective import PARETO, directions
 from nas.optuna_private.identity import storage_of
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.optuna_catalog import make_pruner
+from nas.search.duration import describe_work, evaluations_after_trials, first_estimate
 from nas.search.events import Event, Listener
 from nas.search.final_selection import select_final, store_expected
 from nas.search.local_evaluation import LocalEvaluation
@@ -111,6 +113,8 @@ def run(
     with explained(storage):
         study = open_study(opened, planned.study_name, directions(planned.settings.objective), planned.described)
         planned = _as_begun(planned, study.user_attrs[SETTINGS])
+        if not study.get_trials(deepcopy=False):
+            listen(Event("started", total=planned.settings.trials, message=describe_work(planned)))
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
         choice = find_threads(planned, study, cores)
         threads = None if choice is None else choice.threads
@@ -143,6 +147,7 @@ class _Run:
         self.local = LocalEvaluation(planned, session.interrupts)
         self.screened: Screened | None = None
         self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
+        self._later = evaluations_after_trials(planned) - (BASELINE in study.user_attrs)
 
     @property
     def _pareto(self) -> bool:
@@ -154,7 +159,7 @@ class _Run:
         own = Lock(self.shared.heartbeat, self.shared.study_id, work_name(self.shared.heartbeat.token))
         with claimed(own), self.shared.heartbeat:
             self._prepare()
-            # Screening and the baseline are done once for all processes of the study; the others wait here.
+            # The screening is done once for all processes of the study; the others wait here.
             with self._alone("beginning"):
                 self._begin(threads)
             self._search()
@@ -204,7 +209,15 @@ class _Run:
             self._tell("threads", message=threads)
         for _, message in self.plan.wanted:
             self._tell("moved", message=message)
-        self._evaluate_baseline()
+        if not self.progress.records:
+            self._estimate()
+
+    def _estimate(self) -> None:
+        """Report how long the search will take, before its first trial can show it."""
+        with self.interrupts.interruptible():
+            seconds = first_estimate(self.plan)
+        if seconds is not None:
+            self.listen(Event("estimate", total=self.settings.trials, seconds_left=seconds))
 
     def _screen(self) -> None:
         """Have the cheap evaluator look through the cost range first, where there is one."""
@@ -263,6 +276,8 @@ class _Run:
             message = "other processes work on the study; the last one to finish re-trains the best trials"
             self._tell("waiting", message=message)
             return
+        # After the trials: a first trial shows far earlier that the search works, and how long it takes.
+        self._evaluate_baseline()
         self._confirm()
         tell = partial(self._tell, "verifying", None)
         verify(self.study, self._view(), self.settings.targets, tell, self._undisturbed)
@@ -288,8 +303,15 @@ class _Run:
         self._settle(view)  # accuracies from before count, even if an interrupt ends what follows
         best = view.ranked[: min(self.settings.confirm, view.counted // SHARE)]
         tell = partial(self._tell, "confirming", None)
-        if retrain(self.study, best, self.plan.evaluator, self.settings.seed, self.local.last, tell):
+        if retrain(self.study, best, self.plan.evaluator, self.settings.seed, self._evaluate_again, tell):
             self._settle(view)
+
+    def _evaluate_again(self, arch: Architecture, evaluator: Evaluator) -> float:
+        """Return the accuracy with another seed."""
+        try:
+            return self.local.last(arch, evaluator)
+        finally:
+            self._later -= 1
 
     def _settle(self, view: StudyView) -> None:
         readings = read_retrained(self.study)
@@ -303,7 +325,7 @@ class _Run:
 
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
         progress, total = self.progress, self.settings.trials
-        left = progress.seconds_left(total, self.settings.workers)
+        left = progress.seconds_left(total, self.settings.workers, self._later)
         self.listen(Event(kind, record, progress.counted, total, progress.best, left, message))
 
     def _evaluate_baseline(self) -> None:
@@ -328,5 +350,6 @@ class _Run:
             seed=self.settings.seed,
         )
         self.study.set_user_attr(BASELINE, to_stored(record))
+        self._later -= 1
         _LOG.debug("Evaluated baseline %s: accuracy %s.", label, record.accuracy)
         self._tell("baseline", record)

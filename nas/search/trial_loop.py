@@ -104,6 +104,7 @@ class TrialLoop:
         if by_epoch and reservation is not None:
             running.handle = self.reserver.shared.handle(reservation.trial_id)
         self.reserver.running[running.key] = running
+        self.reserver.progress.at_once = max(self.reserver.progress.at_once, len(self.reserver.running))
         self.reserver.session.workers.start(
             running.key,
             Call(evaluation.evaluators, running.arch, running.resolution, running.seed, evaluation.epochs, by_epoch),

@@ -339,16 +339,21 @@ def test_the_baseline_is_evaluated_once_and_counts_as_no_trial(url: str) -> None
         seen.append(arch)
         return False
 
-    settings = asked("flops=300M", trials=2, band=0.9)
+    settings, told = asked("flops=300M", trials=2, band=0.9), list[Event]()
     for trials in (2, 3):
-        view = go(attrs.evolve(settings, trials=trials), url, space=MNASNET, evaluator=FakeEvaluator(watch))
+        more = attrs.evolve(settings, trials=trials)
+        view = go(more, url, space=MNASNET, evaluator=FakeEvaluator(watch), listen=told.append)
     assert len(seen) == 4
+    assert [event.kind for event in told if event.kind in ("started", "trial", "baseline", "resumed")] == [
+        *("started", "trial", "trial", "baseline"),
+        *("resumed", "trial"),
+    ]
     assert view.baseline is not None
     assert view.baseline.label.startswith("mobilenetv2 x0.9")
     assert view.baseline.costs["macs"] <= 300e6
-    assert view.baseline.accuracies == tuple(FakeEvaluator().evaluate(seen[0], 3))
+    assert view.baseline.accuracies == tuple(FakeEvaluator().evaluate(seen[2], 3))
     target = settings.targets[0]
-    cost = target.cost.estimate(seen[0]).value
+    cost = target.cost.estimate(seen[2]).value
     assert view.baseline.score == score(view.baseline.accuracy or 0, [cost], [target], make_reward("soft"))
     assert view.counted == 3
 
