@@ -1,9 +1,9 @@
 """Events: what a search, or the jobs of a fixed list, report while they run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from nas.search.job import Job
 from nas.studies.records import Record
@@ -29,6 +29,7 @@ class Event:
         seconds_left: Estimated seconds until all are done, None while unknown.
         message: Message for the user.
         job: Job of the trial concerned; None in a search.
+        units: Units of the costs that the targets of a search limit, by the costs' names in records.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Event:
     seconds_left: float | None = None
     message: str = ""
     job: Job | None = None
+    units: Mapping[str, str] = field(factory=dict, eq=False)
 
 
 Listener = Callable[[Event], None]

@@ -326,7 +326,8 @@ class _Run:
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
         progress, total = self.progress, self.settings.trials
         left = progress.seconds_left(total, self.settings.workers, self._later)
-        self.listen(Event(kind, record, progress.counted, total, progress.best, left, message))
+        units = {target.kept_as: target.unit for target in self.settings.targets}
+        self.listen(Event(kind, record, progress.counted, total, progress.best, left, message, units=units))
 
     def _evaluate_baseline(self) -> None:
         if self.plan.baseline is None or BASELINE in self.study.user_attrs:

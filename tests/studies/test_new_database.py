@@ -45,7 +45,9 @@ def test_processes_that_start_at_once_beside_old_journals_share_a_new_database(t
         assert {path.name for path in (tmp_path / str(number)).iterdir()} == {"nas.db", "nas-trials"}
 
 
-@pytest.mark.parametrize("name", ["sqlite:///{}/nas.db", "sqlite:///file:{}/nas.db?uri=true", "sqlite:///{}/./a b%20#.db"])
+@pytest.mark.parametrize(
+    "name", ["sqlite:///{}/nas.db", "sqlite:///file:{}/nas.db?uri=true", "sqlite:///{}/./a b%20#.db"]
+)
 def test_a_new_database_can_be_used(tmp_path: Path, name: str) -> None:
     url = name.format(tmp_path)
     optuna.create_study(storage=open_storage(url), study_name="demo")
