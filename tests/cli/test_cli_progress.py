@@ -1,6 +1,7 @@
 """Progress of a search, as it is seen on a terminal of any width and in plain lines."""
 
 import fcntl
+import logging
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import click
 import optuna
 import pytest
 from attrs import evolve
@@ -52,12 +54,18 @@ def test_what_is_unknown_is_left_out(capsys: pytest.CaptureFixture[str]) -> None
     ("event", "expected"),
     [
         (Event("started", total=50), "0/50"),
-        (Event("confirming", None, 50, 50, RECORD, 9.0, "trial 3 with seed 1"), "50/50 · trial 3 with seed 1 · best 75.00% · about 9 s left"),
+        (
+            Event("confirming", None, 50, 50, RECORD, 9.0, "trial 3 with seed 1"),
+            "50/50 · trial 3 with seed 1 · best 75.00% · about 9 s left",
+        ),
         (evolve(EVENT, kind="epoch", seconds_left=None), "4/50 · trial 3 · epoch 2 75.00% · best 75.00%"),
         (evolve(EVENT, record=evolve(RECORD, accuracy=None), best=None, seconds_left=0.2), "4/50 · trial 3"),
-        (evolve(EVENT, record=evolve(RECORD, label="mobilenetv2 x0.5"), best=None), "4/50 · mobilenetv2 x0.5 · epoch 2 75.00% · about 12 min 03 s left"),
+        (
+            evolve(EVENT, record=evolve(RECORD, label="mobilenetv2 x0.5"), best=None),
+            "4/50 · mobilenetv2 x0.5 · epoch 2 75.00% · about 12 min 03 s left",
+        ),
     ],
-)  # fmt: skip
+)
 def test_no_field_of_the_live_line_is_empty(event: Event, expected: str) -> None:
     assert describe(event) == expected
     assert describe(event, "step 1/2") == f"{expected} · step 1/2"
@@ -101,11 +109,12 @@ def plain_lines(text: str) -> list[str]:
 
 
 def search() -> None:
+    logging.getLogger().handlers.clear()  # those of pytest
     with quiet_optuna(), LiveProgress() as progress:
         progress.listen(Event("epoch", RECORD, 50, 50, RECORD, 9.0, units={"params": "params"}))
         progress.on_batch(3, 20, 1.234)
         time.sleep(1.3)
-        print("UserWarning: something", file=sys.stderr)
+        click.echo("UserWarning: something", err=True)
         optuna.logging.get_logger("optuna.study").warning("a warning of Optuna")
         time.sleep(0.3)
 
@@ -124,7 +133,7 @@ def test_the_bar_keeps_its_width_and_the_time_runs_on(columns: int) -> None:
 def measure() -> None:
     steps = Steps("measuring")
     steps(1, 3, 90.0)
-    print("the machine is noisy", file=sys.stderr)
+    click.echo("the machine is noisy", err=True)
     steps(2, 3, 9.0)
     steps(3, 3)
 
