@@ -99,7 +99,7 @@ def score(accuracy: float, costs: Sequence[float], targets: Sequence[Target], re
     0.375
     """
     ratios = [cost / target.limit for cost, target in zip(costs, targets, strict=True)]
-    terms = reward.terms(np.array(ratios)).tolist()
+    terms: list[float] = reward.terms(np.array(ratios)).tolist()
     if reward.name == "absolute":
         return accuracy + sum(terms)
     for term in terms:

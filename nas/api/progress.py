@@ -1,9 +1,11 @@
 """A progress bar on standard error, and an event of a search in words."""
 
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
+from rich.file_proxy import FileProxy
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
@@ -26,7 +28,29 @@ class ElapsedColumn(ProgressColumn):
         return Text(str(timedelta(seconds=int(task.elapsed or 0))), style="progress.elapsed")
 
 
-def make_bar(*, transient: bool = False) -> Progress:
+class _AboveBar(FileProxy):
+    """A standard stream whose lines rich prints above the bar.
+
+    `click.echo` writes past a stream without an encoding, which that of rich is, and so into the bar.
+    """
+
+    encoding = "utf-8"
+    errors = "strict"
+
+
+class Bar(Progress):
+    """A bar above which everything else is printed that this process writes to standard streams."""
+
+    def start(self) -> None:
+        """See `rich.progress.Progress`; `stop` puts the streams back."""
+        super().start()
+        if isinstance(sys.stdout, FileProxy):
+            sys.stdout = _AboveBar(self.console, sys.stdout.rich_proxied_file)
+        if isinstance(sys.stderr, FileProxy):
+            sys.stderr = _AboveBar(self.console, sys.stderr.rich_proxied_file)
+
+
+def make_bar(*, transient: bool = False) -> Bar:
     """Return a bar on standard error, whose text is cut in narrow terminals, where the bar itself keeps its width.
 
     Args:
@@ -38,7 +62,7 @@ def make_bar(*, transient: bool = False) -> Progress:
         TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         ElapsedColumn(Column(no_wrap=True)),
     )
-    return Progress(*columns, console=Console(stderr=True, highlight=False), transient=transient, expand=True)
+    return Bar(*columns, console=Console(stderr=True, highlight=False), transient=transient, expand=True)
 
 
 def describe(event: "Event", loss: str = "") -> str:

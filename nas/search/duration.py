@@ -1,7 +1,7 @@
 """Estimates of how long a planned search takes."""
 
 from nas.errors import EvaluationError
-from nas.evaluate.base import Reseedable, Timed
+from nas.evaluate.base import Preparing, Reseedable, Timed
 from nas.objective import PARETO
 from nas.search.plan import Plan, first_proposal
 from nas.search.retraining import SEEDS, SHARE
@@ -46,7 +46,7 @@ def seconds_in_all(plan: Plan, each: float) -> float:
 def first_estimate(plan: Plan) -> float | None:
     """Return how long the evaluations of a search take, from a few training steps; None where that is not known."""
     # An evaluator that has just prepared itself, such as a supernet, evaluates quickly: the first trial shows it.
-    if plan.evaluator in plan.preparing:
+    if isinstance(plan.evaluator, Preparing):
         return None
     try:
         each = seconds_per_trial(plan)

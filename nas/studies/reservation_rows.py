@@ -131,8 +131,10 @@ class ReservationRows:
             .where(TRIALS.c.study_id == self.study_id)
             .order_by(TRIALS.c.number)
         )
-        rows = session.execute(wanted).all()
-        trials = (StoredTrial(*row[:3], row[3] is not None, stored_key(row[4:])) for row in map(tuple, rows))
+        trials = [
+            StoredTrial(trial_id, number, state, killed is not None, stored_key(values))
+            for trial_id, number, state, killed, *values in map(tuple, session.execute(wanted).all())
+        ]
         return [trial for trial in trials if trial.key]
 
     @property

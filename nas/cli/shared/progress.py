@@ -11,9 +11,7 @@ from nas.api.durations import format_left
 from nas.cli.shared.printing import number, percent
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
-    from nas.api.progress import SearchProgress
+    from nas.api.progress import Bar, SearchProgress
     from nas.search.events import Event
 
 
