@@ -324,11 +324,11 @@ def _restore(usual: Mapping[str, str | None]) -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Block SIGINT while a process starts, so that it never receives one that is meant for its parent."""
+    """Block interrupts while a process starts, so that it never receives one that is meant for its parent."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
@@ -373,7 +373,9 @@ def _restrict(place: Place) -> None:
 
 def _follow_parent() -> None:
     """Ignore interrupts, which the parent handles, and end together with the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal sends both to all processes that were started from it.
+    for name in {"SIGINT", "SIGHUP"} & {*signal.Signals.__members__}:
+        signal.signal(signal.Signals[name], signal.SIG_IGN)
     with suppress(OSError, AttributeError):  # on Linux the kernel ends a stopped process too
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     parent = multiprocessing.parent_process()
