@@ -15,7 +15,7 @@ from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import damaged, refusal
 from nas.studies.journal_files import database_file, journal_folder, journals, restore_command
 from nas.studies.new_database import make_database
-from nas.studies.outage import retry_creation
+from nas.studies.outage import is_starting, retry_creation, retry_while_away
 from nas.studies.urls import is_ambiguous, mask
 
 _LOG = logging.getLogger(__name__)
@@ -53,7 +53,8 @@ def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
             if not file.exists():
                 make_database(url, file)
         # The constructor of Optuna creates its tables, which other processes may be creating as well.
-        storage = retry_creation(lambda: BulkStorage(url))
+        # A server that is about to answer is waited for, as a search that is running does.
+        storage = retry_while_away(lambda: retry_creation(lambda: BulkStorage(url)), _LOG.warning, passes=is_starting)
         if file is not None:
             _check_integrity(storage)
     except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
