@@ -157,11 +157,18 @@ def _beside_the_best(check: Check, evaluations: Mapping[str, Evaluations], means
     def as_good(one: Agreement) -> float | None:
         if one is best or math.isnan(one.tau.value):
             return float(one is best)
-        own, others = evaluations[one.name], evaluations[best.name]
-        numbers = [number for number in own.complete(means)[0] if number in others.complete(means)[0]]
+        both = [_by_network(evaluations[name], means) for name in (one.name, best.name)]
+        numbers = [number for number in both[0] if number in both[1]]
         if len(numbers) < FEWEST:
             return None
-        true = [means[number] for number in numbers]
-        return chance_as_good(own.complete(numbers)[1], others.complete(numbers)[1], true)
+        # The seeds are those of the comparison with all networks: other networks may have other seeds in common.
+        own, others = ([*zip(*(each[number] for number in numbers), strict=True)] for each in both)
+        return chance_as_good(own, others, [means[number] for number in numbers])
 
     return evolve(check, agreements=tuple(evolve(one, as_good=as_good(one)) for one in check.agreements))
+
+
+def _by_network(done: Evaluations, means: Mapping[int, float]) -> dict[int, tuple[float, ...]]:
+    """Return the accuracies of an evaluator with the same seeds for each network, by number."""
+    numbers, guesses = done.complete(means)
+    return dict(zip(numbers, zip(*guesses, strict=True), strict=True))
