@@ -11,25 +11,36 @@ if TYPE_CHECKING:
     from nas.search.plan import Plan
     from nas.search.screening import Screen
 
+HOUR_S = 3600
 
-def report_plan(plan: "Plan", storage: str) -> dict[str, Any]:
+
+def report_plan(plan: "Plan", storage: str, cores: int | None = None, price: float | None = None) -> dict[str, Any]:
     """Return what a planned search would do, as JSON values in the order in which they are shown.
 
     Args:
         plan: The plan.
         storage: Optuna URL of the database; its passwords are left out.
+        cores: Number of CPU cores that each training run may use; a probe chooses its threads, as the search does. None
+            chooses none.
+        price: Price of an hour on this machine; None if it is unknown.
 
     Returns:
         The study, the targets, the proxy task and so on. Durations are in seconds, and None if the evaluator has no
-        estimate.
+        estimate; so is the price, which is there if the price of an hour is. The number of threads is None if libraries
+        or a cluster choose it.
     """
     import numpy as np
 
     from nas.search.duration import seconds_before_trials, seconds_in_all, seconds_per_trial
+    from nas.search.thread_choice import choose
     from nas.studies.urls import mask
+    from nas.workers.threads import limited_threads
 
     settings, cost_range = plan.settings, plan.cost_range
-    seconds = seconds_per_trial(plan)
+    choice = choose(plan, cores)
+    threads = None if choice is None else choice.threads
+    with limited_threads(threads):
+        seconds = seconds_per_trial(plan)
     whole = None if seconds is None else seconds_before_trials(plan) + seconds_in_all(plan, seconds)
     limits = zip(cost_range.targets, cost_range.limits.low, cost_range.limits.high, strict=True)
     return {
@@ -46,8 +57,10 @@ def report_plan(plan: "Plan", storage: str) -> dict[str, Any]:
         **({} if plan.screen is None else {"screen": _screen(plan.screen)}),
         "baseline": plan.baseline[0] if plan.baseline else "none",
         "trials": settings.trials,
+        "threads": threads,
         "seconds_a_trial": None if seconds is None else round(seconds, 1),
         "seconds_in_all": None if whole is None else round(whole),
+        **({} if price is None else {"price": None if whole is None else float(f"{price * whole / HOUR_S:.3g}")}),
     }
 
 

@@ -11,7 +11,6 @@ import attrs
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
-from nas.arch.spec import Architecture
 from nas.cost.base import CostModels
 from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator, StepTimed
@@ -303,15 +302,8 @@ class _Run:
         self._settle(view)  # accuracies from before count, even if an interrupt ends what follows
         best = view.ranked[: min(self.settings.confirm, view.counted // SHARE)]
         tell = partial(self._tell, "confirming", None)
-        if retrain(self.study, best, self.plan.evaluator, self.settings.seed, self._evaluate_again, tell):
+        if retrain(self.study, best, self.plan.evaluator, self.settings.seed, self.local.last, tell):
             self._settle(view)
-
-    def _evaluate_again(self, arch: Architecture, evaluator: Evaluator) -> float:
-        """Return the accuracy with another seed."""
-        try:
-            return self.local.last(arch, evaluator)
-        finally:
-            self._later -= 1
 
     def _settle(self, view: StudyView) -> None:
         readings = read_retrained(self.study)
@@ -326,6 +318,8 @@ class _Run:
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
         progress, total = self.progress, self.settings.trials
         left = progress.seconds_left(total, self.settings.workers, self._later)
+        if kind == "confirming":  # before each evaluation with another seed
+            self._later -= 1
         units = {target.kept_as: target.unit for target in self.settings.targets}
         self.listen(Event(kind, record, progress.counted, total, progress.best, left, message, units=units))
 

@@ -72,7 +72,12 @@ class Interrupts:
         cannot be entered twice. A `SimpleQueue` is made for signal handlers.
         """
         notices: SimpleQueue[bool] = SimpleQueue()
-        thread = threading.Thread(target=lambda: notices.get() and on_stop(), daemon=True)
+
+        def wait() -> None:
+            if notices.get():
+                on_stop()
+
+        thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         self._notices = notices
         try:
