@@ -268,7 +268,8 @@ class _Run:
         if self.interrupts.stopping:
             if not self._pareto:
                 self._settle(self._view())  # what other processes have re-trained stays
-            self._tell("stopped")
+            if self.progress.counted < self.settings.trials or self._later > 0:
+                self._tell("stopped")
             return
         # Re-training waits until no reservation is open, so that it chooses among all trials of the study.
         if self._others_at_work():

@@ -48,6 +48,8 @@ def test_what_is_unknown_is_left_out(capsys: pytest.CaptureFixture[str]) -> None
     assert printed(failed, capsys) == "trial 3 (4/50): - at 3.887M params, failed: no memory"
     assert printed(Event("estimate", total=50, seconds_left=90.0), capsys).startswith("estimate: about 1 min 30 s left")
     assert printed(Event("stopping", None, 4, 50), capsys) == "stopping: 4 of 50 trials are done"
+    more = "resumed: 2 trials are done, and no more than 1 asked for; cut"
+    assert printed(Event("resumed", None, 2, 1, message="cut"), capsys) == more
 
 
 @pytest.mark.parametrize(
