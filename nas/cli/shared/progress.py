@@ -117,7 +117,11 @@ def _line(event: "Event") -> str:
         return f"estimate: {left}, judged by a few training steps"
     if record is None:
         is_more = event.done > event.total  # a study may have more trials than a later command asks for
-        asked = f"trials are done, and no more than {event.total} asked for" if is_more else f"of {event.total} trials are done"
+        asked = (
+            f"trials are done, and no more than {event.total} asked for"
+            if is_more
+            else f"of {event.total} trials are done"
+        )
         return "; ".join(filter(None, (f"{event.kind}: {event.done} {asked}", event.message)))
     name = f"baseline {record.label}" if record.label else f"trial {record.number} ({event.done}/{event.total})"
     best = f"best {percent(event.best.accuracy)}" if event.best else ""

@@ -1,6 +1,7 @@
 """`nas studies`: the studies of a database."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +13,6 @@ from nas.errors import StudyError
 from nas.studies.defaults import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-
     from nas.studies.records import StudyView
 
 
@@ -55,10 +54,10 @@ def _list(given: StudiesOptions) -> None:
     from nas.search.job_study import job_study_names
     from nas.studies.opening import open_storage
     from nas.studies.own_study import describe_foreign
-    from nas.studies.study import study_names
+    from nas.studies.study import read_study, study_names
 
     opened = open_storage(given.storage, create=False)
-    views, unreadable = _read(opened, study_names(opened))
+    views, unreadable = _read(study_names(opened), partial(read_study, opened))
     rows = [_row(view) for view in views]
     if rows or not unreadable:
         (print_json if given.as_json else _print)(rows)
@@ -75,14 +74,12 @@ def _list(given: StudiesOptions) -> None:
         raise unreadable[-1]
 
 
-def _read(storage: "BaseStorage", names: Iterable[str]) -> "tuple[list[StudyView], list[StudyError]]":
+def _read(names: Iterable[str], read: "Callable[[str], StudyView]") -> "tuple[list[StudyView], list[StudyError]]":
     """Return the studies that can be read, and an error for each of the others."""
-    from nas.studies.study import read_study
-
     views, unreadable = [], []
     for name in names:
         try:
-            views.append(read_study(storage, name))
+            views.append(read(name))
         except StudyError as error:
             unreadable.append(error)
     return views, unreadable
