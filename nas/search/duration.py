@@ -5,6 +5,7 @@ from nas.evaluate.base import Preparing, Reseedable, Timed
 from nas.objective import PARETO
 from nas.search.plan import Plan, first_proposal
 from nas.search.retraining import SEEDS, SHARE
+from nas.search.thread_choice import needs_probe
 
 
 def seconds_per_trial(plan: Plan) -> float | None:
@@ -55,10 +56,16 @@ def first_estimate(plan: Plan) -> float | None:
     return None if each is None else seconds_in_all(plan, each)
 
 
-def describe_work(plan: Plan) -> str:
-    """Return in words what a search will do."""
+def describe_work(plan: Plan, cores: int | None) -> str:
+    """Return in words what a search will do.
+
+    Args:
+        plan: The search.
+        cores: Number of CPU cores that each training run may use; see `find_threads`.
+    """
     epochs = plan.settings.epochs
-    parts = [f"each trial takes at most {epochs} epoch{'' if epochs == 1 else 's'}"]
+    parts = ["a probe chooses the number of threads first"] if needs_probe(plan, cores) else []
+    parts += [f"each trial takes at most {epochs} epoch{'' if epochs == 1 else 's'}"]
     if plan.baseline is not None:
         parts.append(f"the baseline {plan.baseline[0]} follows after the trials")
     if again := _evaluations_of_best(plan):

@@ -113,7 +113,7 @@ def run(
         study = open_study(opened, planned.study_name, directions(planned.settings.objective), planned.described)
         planned = _as_begun(planned, study.user_attrs[SETTINGS])
         if not study.get_trials(deepcopy=False):
-            listen(Event("started", total=planned.settings.trials, message=describe_work(planned)))
+            listen(Event("started", total=planned.settings.trials, message=describe_work(planned, cores)))
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
         choice = find_threads(planned, study, cores)
         threads = None if choice is None else choice.threads

@@ -30,7 +30,7 @@ def find_threads(planned: Plan, study: optuna.Study, cores: int | None) -> Threa
     Raises:
         KeyboardInterrupt: The user interrupted the probe.
     """
-    if cores is None or not _needs_probe(planned, cores):
+    if cores is None or not needs_probe(planned, cores):
         return choose(planned, cores)
     key = f"{THREADS}:{platform.node()} {cores}"
     stored = study.user_attrs.get(key)
@@ -57,8 +57,10 @@ def choose(planned: Plan, cores: int | None) -> ThreadChoice | None:
     return ThreadChoice(1, {}) if cores == 1 else _probe(planned, evaluator, cores)
 
 
-def _needs_probe(planned: Plan, cores: int) -> bool:
-    return planned.settings.threads is None and cores > 1 and isinstance(planned.evaluator, StepTimed)
+def needs_probe(planned: Plan, cores: int | None) -> bool:
+    """Return whether the number of threads is chosen by a probe, which takes a while on a busy machine."""
+    is_open = planned.settings.threads is None and cores is not None and cores > 1
+    return is_open and isinstance(planned.evaluator, StepTimed)
 
 
 def _probe(planned: Plan, evaluator: StepTimed, cores: int) -> ThreadChoice | None:

@@ -8,8 +8,7 @@ import optuna
 import pytest
 
 from nas.errors import StudyError
-from nas.studies.journal import Head
-from nas.studies.journal_text import format_head
+from nas.studies.journal_text import Head, format_head
 from nas.studies.opening import open_storage
 
 ROUNDS, PROCESSES = 12, 3
