@@ -102,7 +102,7 @@ class SurrogateSampler(BaseSampler):
         return completed
 
     def _is_new(self, trial: FrozenTrial) -> bool:
-        return has_choices(self.space, trial) and not self._sampler.knows(trial)
+        return not self._sampler.knows(trial) and has_choices(self.space, trial)
 
     def _own(self, trial: FrozenTrial) -> dict[str, Any]:
         names = {choice.name for choice in self.space.choices}

@@ -12,7 +12,6 @@ from nas.search.events import Tell
 from nas.search.recorder import TrialRecorder
 from nas.search.trials import Running
 from nas.studies.records import KILLED
-from nas.studies.trial_records import read_trial
 
 
 @define(eq=False)
@@ -46,13 +45,15 @@ class SuggestedTrials:
 
     def learn(self, trials: Iterable[FrozenTrial]) -> None:
         """See `TrialSource`; architectures of killed trials are evaluated again by their reservations."""
-        known = []
+        space, known = self.sampler.cost_range.space, []
         for trial in trials:
             if KILLED in trial.user_attrs:
                 self.sampler.forget(trial)
-            elif has_choices(self.sampler.cost_range.space, trial):
+            elif has_choices(space, trial):
                 known.append(trial)
-        self.sampler.learn(known, [read_trial(trial).architecture for trial in known])
+        # Not from the stored text, which another program may have changed.
+        own = [{choice.name: trial.params[choice.name] for choice in space.choices} for trial in known]
+        self.sampler.learn(known, [space.architecture(params) for params in own])
 
     def avoid(self, running: Running) -> None:
         """See `TrialSource`."""

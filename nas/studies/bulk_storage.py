@@ -222,8 +222,6 @@ def write_end(session: "Session", trial: FrozenTrial) -> None:
     old = {*session.scalars(known)}
     new = {key: value for key, value in trial.user_attrs.items() if key not in old}
     values = next(rows for table, rows in content_rows(trial) if table is VALUES)
-    # Another program may have ended the trial with a value of its own.
-    session.execute(sqlalchemy.delete(VALUES).where(VALUES.c.trial_id == trial_id))
     for table, rows in ((VALUES, values), (USER_ATTRIBUTES, attribute_rows(new))):
         if rows:
             session.execute(sqlalchemy.insert(table), [{"trial_id": trial_id, **row} for row in rows])

@@ -81,11 +81,11 @@ def _fits(trial: FrozenTrial) -> bool:
 
 def _is_ended_well(trial: FrozenTrial) -> bool:
     """Return whether a trial runs, or holds what nas writes at the end of a trial."""
-    accuracies = trial.user_attrs.get("accuracy_by_epoch")
+    accuracies, values = trial.user_attrs.get("accuracy_by_epoch"), trial.values or ()
     if trial.state == TrialState.COMPLETE:
         # The value of a training run of a fixed list is its accuracy.
-        is_accuracy = TRAINED not in trial.user_attrs or 0 <= trial.values[0] <= 1
-        return bool(accuracies) and is_accuracy and all(map(math.isfinite, trial.values))
+        is_possible = TRAINED not in trial.user_attrs or all(0 <= value <= 1 for value in values)
+        return bool(accuracies and values) and is_possible and all(map(math.isfinite, values))
     if trial.state == TrialState.FAIL:
         return bool(trial.user_attrs.get("reason"))
     return bool(accuracies) if trial.state == TrialState.PRUNED else trial.state == TrialState.RUNNING

@@ -147,6 +147,11 @@ def number_in_study(session: Session, trial_id: int) -> int:
     return int(session.execute(select(TRIALS.c.number).where(TRIALS.c.trial_id == trial_id)).scalar_one())
 
 
+def is_running(session: Session, trial_id: int) -> bool:
+    """Return whether a trial with this number in the database runs."""
+    return session.execute(select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)).scalar() == TrialState.RUNNING
+
+
 def kill_trial(session: Session, trial_id: int, reason: str) -> None:
     """End a trial that was interrupted if it still runs; it does not count."""
     fail_trial(session, trial_id, {"reason": reason, KILLED: True})
@@ -154,9 +159,8 @@ def kill_trial(session: Session, trial_id: int, reason: str) -> None:
 
 def fail_trial(session: Session, trial_id: int, attributes: Mapping[str, Any]) -> None:
     """End a trial without a value if it still runs."""
-    state = select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)
     # A trial that has ended keeps its result: the process that kills it may have read it while it was still running.
-    if session.execute(state).scalar() == TrialState.RUNNING:
+    if is_running(session, trial_id):
         ended = FrozenTrial(
             number=-1,
             state=TrialState.FAIL,

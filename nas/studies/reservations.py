@@ -20,7 +20,14 @@ from nas.optuna_private.identity import set_trial_id
 from nas.optuna_private.identity import trial_id as id_of
 from nas.studies.bulk_storage import BulkStorage, write_end
 from nas.studies.reservation_keys import reservation_key, trial_key
-from nas.studies.reservation_rows import ReservationRows, StoredTrial, fail_trial, kill_trial, number_in_study
+from nas.studies.reservation_rows import (
+    ReservationRows,
+    StoredTrial,
+    fail_trial,
+    is_running,
+    kill_trial,
+    number_in_study,
+)
 from nas.studies.tables import at_once, in_transaction, make_tables
 
 T = TypeVar("T")
@@ -165,7 +172,10 @@ class Reservations:
         return Reservation(number, trial_id, self.process, 1, key)
 
     def end(self, trial: FrozenTrial) -> bool:
-        """Write how a running trial ended; return False, and write nothing, if another process has taken it over."""
+        """Write how a running trial ended; return False, and write nothing, if another process has taken it over.
+
+        The same happens if another program has ended the trial: then its reservation stays open.
+        """
         trial_id = id_of(trial)
 
         def write(session: Session) -> bool:
@@ -176,6 +186,8 @@ class Reservations:
                 return False
             # The second of two tries, after a connection was lost, finds that the first one took effect.
             if not row.ended:
+                if not is_running(session, trial_id):
+                    return False
                 write_end(session, trial)
                 self._rows.change(session, row.slot, ended=True)
             return True
