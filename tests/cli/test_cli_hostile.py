@@ -4,13 +4,16 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
 
 from nas.arch.code import format_text
+from nas.cli.shared.printing import print_json
 from nas.studies.opening import open_storage
 from nas.studies.records import SETTINGS
 from nas.studies.study import open_study
@@ -138,6 +141,13 @@ def test_rows_that_optuna_would_not_write(nas: Nas, here: Here, case: str) -> No
         ran = here(*verb)
         assert ran.code == 1, verb
         ran.refused("sqlite:///nas.db")
+
+
+def test_json_holds_no_number_that_json_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": [inf, nan, 1.5, 2], "b": {"c": -inf}, "d": (np.float64("inf"), None)})
+    printed = capsys.readouterr().out
+    assert not [word for word in ("Infinity", "NaN") if word in printed]
+    assert json.loads(printed) == {"a": [None, None, 1.5, 2], "b": {"c": None}, "d": [None, None]}
 
 
 def test_names_that_a_terminal_would_obey(nas: Nas, here: Here) -> None:
