@@ -47,7 +47,7 @@ def test_json_is_one_object_and_nothing_else(nas: Nas) -> None:
     assert (best["macs"], best["params"]) == (whole.macs, whole.params)
     assert 0.6e6 <= best["macs"] <= 1.2e6
     assert 0 <= best["accuracy"] <= 1
-    expected = best["accuracy"] * ((best["macs"] / 1.2e6) * (best["params"] / 15e3)) ** -0.07
+    expected = best["accuracy"] * (best["macs"] / 1.2e6) ** -0.07  # the second target is a limit
     assert best["score"] == pytest.approx(expected)
     assert ran.err.count("\ntrial ") + ran.err.startswith("trial ") == 6
 
