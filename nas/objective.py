@@ -2,7 +2,8 @@
 
 "soft" and "hard" multiply the accuracy by (COST/T)^w for each target T. The exponent w has one value for costs up to
 the target and another for costs above it (MnasNet, arXiv 1807.11626, equation 2). "absolute" adds w * |COST/T - 1| for
-each target (TuNAS, arXiv 2008.06120).
+each target (TuNAS, arXiv 2008.06120). Both papers have a single target. Each further target is a limit: w is 0 for
+costs up to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,21 +27,25 @@ class Reward:
 
     Attributes:
         name: "soft", "hard" or "absolute".
-        below: Exponent ("absolute": factor) if the cost is at most the target.
-        above: Exponent ("absolute": factor) if the cost is above the target.
+        below: Exponent ("absolute": factor) if the cost is at most the first target.
+        above: Exponent ("absolute": factor) if the cost is above its target.
+        further_below: Exponent ("absolute": factor) if the cost is at most its target and that is not the first one.
     """
 
     name: str
     below: float
     above: float
+    further_below: float = 0.0
 
     def term(self, ratio: float) -> float:
-        """Return the factor ("absolute": the summand) of a cost, given its ratio COST/T to the target."""
-        return float(self.terms(np.array(ratio)))
+        """Return the factor ("absolute": the summand) of a cost, given its ratio COST/T to the first target."""
+        return float(self.terms(np.array([ratio]))[0])
 
     def terms(self, ratios: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the factors or summands of many ratios; the result has the shape of `ratios`."""
-        w = np.where(ratios <= 1, self.below, self.above)
+        """Return the factors or summands of ratios COST/T, `(..., targets)`; the result has the same shape."""
+        below = np.full(ratios.shape[-1], self.further_below)
+        below[:1] = self.below
+        w = np.where(ratios <= 1, below, self.above)
         return np.asarray(w * np.abs(ratios - 1) if self.name == "absolute" else ratios**w)
 
 
@@ -63,7 +68,7 @@ def make_reward(name: str, w: float | None = None) -> Reward:
         TargetError: The name is unknown, or `w` is positive, which would reward costs above the target.
 
     >>> make_reward("hard")
-    Reward(name='hard', below=0.0, above=-1.0)
+    Reward(name='hard', below=0.0, above=-1.0, further_below=0.0)
     """
     if name not in _DEFAULT_EXPONENTS:
         raise TargetError(f"objective {name!r} has no reward", f"use one of {', '.join(_DEFAULT_EXPONENTS)}")
@@ -81,7 +86,7 @@ def score(accuracy: float, costs: Sequence[float], targets: Sequence[Target], re
     Args:
         accuracy: Accuracy from 0 to 1.
         costs: Cost for each target, in the unit of the target.
-        targets: Targets of the costs.
+        targets: Targets of the costs; those after the first are limits.
         reward: Reward that describes how costs change the score.
 
     Check values of the papers' formula: an accuracy of 0.75 at twice the target.
@@ -93,7 +98,8 @@ def score(accuracy: float, costs: Sequence[float], targets: Sequence[Target], re
     >>> score(0.75, [150.0], [target], make_reward("hard"))
     0.375
     """
-    terms = [reward.term(cost / target.limit) for cost, target in zip(costs, targets, strict=True)]
+    ratios = [cost / target.limit for cost, target in zip(costs, targets, strict=True)]
+    terms: list[float] = reward.terms(np.array(ratios)).tolist()
     if reward.name == "absolute":
         return accuracy + sum(terms)
     for term in terms:

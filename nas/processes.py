@@ -19,11 +19,11 @@ def is_killed_with_parent() -> bool:
 
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """Block SIGINT while a process starts, so that it never receives one that is meant for its parent."""
+    """Block interrupts while a process starts, so that it never receives one that is meant for its parent."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

@@ -51,20 +51,37 @@ class Server:
     def url(self) -> str:
         return f"postgresql+psycopg://nas:secret-word@127.0.0.1:{self.port}/postgres"
 
-    def start(self) -> None:
-        """Until it answers."""
+    def start(self, *options: str, answers: bool = True) -> None:
+        """With further options; until it answers, or without waiting for that."""
         flags = ("-D", str(self.folder / "data"), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1")
         more = ("-c", f"unix_socket_directories={self.folder}", "-c", "max_connections=300", "-c", "fsync=off")
         self.process = subprocess.Popen(
-            [*_as_service(), _program("postgres"), *flags, *more],
+            [*_as_service(), _program("postgres"), *flags, *more, *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=self.folder,
         )
         begun = time.monotonic()
-        while not self._answers():
+        while answers and not self._answers():
             assert time.monotonic() - begun < SECONDS, "the server does not start"
             time.sleep(0.1)
+
+    def start_as_standby(self) -> None:
+        """It recovers, and refuses connections until it is promoted."""
+        self._touch("standby.signal")
+        self.start("-c", "hot_standby=off", answers=False)
+
+    def promote(self) -> None:
+        """End the recovery of a standby."""
+        self._touch("promote")
+        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(postmaster, signal.SIGUSR1)
+
+    def _touch(self, name: str) -> None:
+        path = self.folder / "data" / name
+        path.touch()
+        if os.geteuid() == 0:
+            shutil.chown(path, SERVICE, SERVICE)
 
     def kill(self) -> None:
         """End all of it, as a power cut would."""

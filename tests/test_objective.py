@@ -45,13 +45,39 @@ def test_the_absolute_reward_adds_w_times_the_relative_distance(cost: float, w: 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("soft", 0.8 * 2**-0.07 * 0.5**-0.07),
+        ("soft", 0.8 * 0.5**-0.07 * 2**-0.07),
         ("hard", 0.8 / 2),
-        ("absolute", 0.8 - 0.07 * 1 - 0.07 * 0.5),
+        ("absolute", 0.8 - 0.07 * 0.5 - 0.07 * 1),
     ],
 )
-def test_every_target_changes_the_score(name: str, expected: float) -> None:
-    assert score(0.8, [200, 50], [target(100), target(100)], make_reward(name)) == pytest.approx(expected)
+def test_every_target_that_is_missed_changes_the_score(name: str, expected: float) -> None:
+    assert score(0.8, [50, 200], [target(100), target(100)], make_reward(name)) == pytest.approx(expected)
+
+
+@given(
+    st.sampled_from(_REWARDS),
+    st.floats(0.01, 1),
+    st.floats(1e3, 1e10),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.floats(1, 9),
+)
+def test_a_second_target_is_a_limit_without_reward_or_penalty_below_it(
+    name: str, accuracy: float, limit: float, one: float, two: float, above: float
+) -> None:
+    reward, targets = make_reward(name), [target(300e6), target(limit)]
+
+    def scored(share: float) -> float:
+        return score(accuracy, [290e6, share * limit], targets, reward)
+
+    assert scored(one) == scored(two) == score(accuracy, [290e6], targets[:1], reward)
+    assert scored(1 + above) < scored(1)
+
+
+def test_the_limit_of_parameters_from_a_report() -> None:
+    """Two million parameters under a limit of five million, which scored .558, and five million, which scored .600."""
+    targets = [target(300e6), target(5e6)]
+    assert [score(0.6, [300e6, params], targets, make_reward("absolute")) for params in (2e6, 5e6)] == [0.6, 0.6]
 
 
 def test_the_exponent_of_mobilenetv3_small() -> None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nas.api.evaluators import SUPERNET, ZERO_COST
-from nas.evaluate.base import Timed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,26 +11,37 @@ if TYPE_CHECKING:
     from nas.search.plan import Plan
     from nas.search.screening import Screen
 
+HOUR_S = 3600
 
-def report_plan(plan: "Plan", storage: str) -> dict[str, Any]:
+
+def report_plan(plan: "Plan", storage: str, cores: int | None = None, price: float | None = None) -> dict[str, Any]:
     """Return what a planned search would do, as JSON values in the order in which they are shown.
 
     Args:
         plan: The plan.
         storage: Optuna URL of the database; its passwords are left out.
+        cores: Number of CPU cores that each training run may use; a probe chooses its threads, as the search does. None
+            chooses none.
+        price: Price of an hour on this machine; None if it is unknown.
 
     Returns:
         The study, the targets, the proxy task and so on. Durations are in seconds, and None if the evaluator has no
-        estimate.
+        estimate; so is the price, which is there if the price of an hour is. The number of threads is None if libraries
+        or a cluster choose it.
     """
     import numpy as np
 
+    from nas.search.duration import seconds_before_trials, seconds_in_all, seconds_per_trial
+    from nas.search.thread_choice import choose
     from nas.studies.urls import mask
+    from nas.workers.threads import limited_threads
 
     settings, cost_range = plan.settings, plan.cost_range
-    seconds = _seconds_per_trial(plan)
-    evaluations = settings.trials + (plan.baseline is not None) + _evaluations_of_best(plan)
-    before = sum(each.seconds_to_prepare() for each in plan.preparing) + _seconds_to_screen(plan)
+    choice = choose(plan, cores)
+    threads = None if choice is None else choice.threads
+    with limited_threads(threads):
+        seconds = seconds_per_trial(plan)
+    whole = None if seconds is None else seconds_before_trials(plan) + seconds_in_all(plan, seconds)
     limits = zip(cost_range.targets, cost_range.limits.low, cost_range.limits.high, strict=True)
     return {
         "study": plan.study_name,
@@ -47,8 +57,10 @@ def report_plan(plan: "Plan", storage: str) -> dict[str, Any]:
         **({} if plan.screen is None else {"screen": _screen(plan.screen)}),
         "baseline": plan.baseline[0] if plan.baseline else "none",
         "trials": settings.trials,
+        "threads": threads,
         "seconds_a_trial": None if seconds is None else round(seconds, 1),
-        "seconds_in_all": None if seconds is None else round(before + seconds * evaluations),
+        "seconds_in_all": None if whole is None else round(whole),
+        **({} if price is None else {"price": None if whole is None else float(f"{price * whole / HOUR_S:.3g}")}),
     }
 
 
@@ -71,34 +83,3 @@ def _proxy_task(described: Mapping[str, Any], epochs: int) -> dict[str, Any]:
 def _screen(screen: "Screen") -> dict[str, Any]:
     """Return the evaluator that screens the cost range, and the number of networks that it screens."""
     return {"networks": screen.networks, **_proxy_task(screen.describe(), 1)}
-
-
-def _seconds_per_trial(plan: "Plan") -> float | None:
-    """Return an estimate for the first network that would be evaluated; None if the evaluator has no estimate."""
-    from nas.search.plan import first_proposal
-
-    if not isinstance(plan.evaluator, Timed):
-        return None
-    arch = first_proposal(plan.cost_range, plan.settings).arch
-    return plan.settings.epochs * plan.evaluator.seconds_per_epoch(arch)
-
-
-def _evaluations_of_best(plan: "Plan") -> int:
-    """Return the number of evaluations of the best networks with more seeds."""
-    from nas.evaluate.base import Reseedable
-    from nas.objective import PARETO
-    from nas.search.retraining import SEEDS, SHARE
-
-    if not isinstance(plan.evaluator, Reseedable) or plan.settings.objective == PARETO:
-        return 0
-    return SEEDS * min(plan.settings.confirm, plan.settings.trials // SHARE)
-
-
-def _seconds_to_screen(plan: "Plan") -> float:
-    """Return the duration of the screening; 0 if there is none, or no estimate for it."""
-    from nas.search.plan import first_proposal
-
-    if plan.screen is None or not isinstance(plan.screen.evaluator, Timed):
-        return 0.0
-    first = first_proposal(plan.cost_range, plan.settings)
-    return plan.screen.networks * plan.screen.evaluator.seconds_per_epoch(first.arch)

@@ -100,7 +100,8 @@ def _counts(view: "StudyView") -> str:
     states = Counter(record.state for record in view.records)
     number = sum(states.values())
     by_state = ", ".join(f"{count} {state}" for state, count in states.items())
-    return f"{number} trial{'' if number == 1 else 's'}{by_state and ': '}{by_state}"
+    foreign = f"; {len(view.foreign)} of another program are left out" if view.foreign else ""
+    return f"{number} trial{'' if number == 1 else 's'}{by_state and ': '}{by_state}{foreign}"
 
 
 def _cells(trial: "Trial", *, is_best: bool) -> tuple[str, ...]:

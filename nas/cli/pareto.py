@@ -76,11 +76,15 @@ def command(**options: Any) -> None:
     Without --html, --png and --csv, the figure is written to STUDY-pareto.html in the working directory. With --json
     and none of them, no file is written.
     """
+    from nas.cli.shared.printing import say
     from nas.studies.opening import open_storage
+    from nas.studies.own_study import describe_foreign
     from nas.studies.study import read_study
 
     given = ParetoOptions(**options)
     view = read_study(open_storage(given.storage, create=False), given.study)
+    if view.foreign:
+        say(describe_foreign(view.foreign))
     files = given.files()
     _write(view, files)
     if given.as_json:

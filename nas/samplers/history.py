@@ -85,6 +85,14 @@ class TrialHistory:
         self._ended = np.concatenate([self._ended, np.zeros(more)])
 
 
+def has_choices(space: SearchSpace, trial: FrozenTrial) -> bool:
+    """Return whether a trial has an option of every open choice; the trials of another program need not."""
+    return all(
+        choice.name in trial.params and str(trial.params[choice.name]) in map(str, choice.values)
+        for choice in space.choices
+    )
+
+
 def read_curve(kept: Mapping[str, Any], values: Sequence[float] | None) -> Sequence[float]:
     """Return accuracies by epoch; for a trial of another tool, its first value."""
     return tuple(kept.get("accuracy_by_epoch") or (values or ())[:1])

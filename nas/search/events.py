@@ -1,9 +1,9 @@
 """Events: what a search, or the jobs of a fixed list, report while they run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from nas.search.job import Job
 from nas.studies.records import Record
@@ -15,12 +15,13 @@ class Event:
 
     Attributes:
         kind: One of the following.
-            In both: "resumed" (trials of earlier runs are there), "trial" (one has ended), "lost" (one was lost with
-            its worker), "ended" (no more trials are started, although not all are done), "stopping", "stopped" or
+            In both: "started" (a search without trials, or a list of jobs, begins), "foreign" (trials of other programs
+            are left out), "resumed" (trials of earlier runs are there), "trial" (one has ended), "lost" (one was lost
+            with its worker), "ended" (no more trials are started, although not all are done), "stopping", "stopped" or
             "waiting".
-            In a search also: "threads" (of each training run), "screening", "moved" (a network to start from),
-            "baseline", "epoch", "exhausted", "confirming" or "verifying". For fixed lists also: "started" (a list
-            begins).
+            In a search also: "threads" (of each training run), "objective" (the scoring rule of an earlier version is
+            used), "screening", "moved" (a network to start from), "estimate" (of the whole duration, before the first
+            trial), "baseline", "epoch", "exhausted", "confirming" or "verifying".
         record: Record of the trial or baseline concerned.
         done: Number of trials that count so far; of jobs that have a result.
         total: Number of trials asked for; of jobs in the list.
@@ -28,6 +29,7 @@ class Event:
         seconds_left: Estimated seconds until all are done, None while unknown.
         message: Message for the user.
         job: Job of the trial concerned; None in a search.
+        units: Units of the costs that the targets of a search limit, by the costs' names in records.
     """
 
     kind: str
@@ -38,6 +40,7 @@ class Event:
     seconds_left: float | None = None
     message: str = ""
     job: Job | None = None
+    units: Mapping[str, str] = field(factory=dict, eq=False)
 
 
 Listener = Callable[[Event], None]

@@ -12,13 +12,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.objective import PARETO
-from nas.samplers.history import TrialHistory
+from nas.samplers.history import TrialHistory, has_choices
 from nas.samplers.ranking import FIRST
 from nas.search.plan import Plan
 from nas.search.sampler_factory import make_ranker
 from nas.search.screening import Screened
 from nas.studies.records import COUNTED_STATES, EXPECTED, Expected, to_stored
-from nas.studies.study import read_trial
+from nas.studies.trial_records import read_trial
 
 MOST_EXPECTED = 50
 
@@ -58,6 +58,7 @@ def expect(trials: Sequence[FrozenTrial], planned: Plan, screened: Screened | No
         return {}
     trial_history = TrialHistory(planned.space)
     ranker = make_ranker(planned.cost_range, planned.settings, planned.costs, screened=screened)
+    trials = [trial for trial in trials if has_choices(planned.space, trial)]
     for trial in trials:
         trial_history.add(trial)
     if sum(trial.state == TrialState.COMPLETE for trial in trials) < FIRST:

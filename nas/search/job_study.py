@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any
 
-import optuna
 from attrs import define, field
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
@@ -30,8 +29,10 @@ from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
 from nas.studies.locks import Lock, exclusive
 from nas.studies.opening import open_storage
+from nas.studies.own_study import OwnStudy, describe_foreign
 from nas.studies.records import JOB_SETTINGS, Record
-from nas.studies.study import names_with, open_study, read_trial
+from nas.studies.study import names_with, open_study
+from nas.studies.trial_records import read_trial
 from nas.workers.base import Key
 
 SETTINGS = JOB_SETTINGS
@@ -62,8 +63,8 @@ class JobStudy:
     _list: FixedList | None = field(default=None, init=False)
 
     @property
-    def study(self) -> optuna.Study:
-        """The study as Optuna has it."""
+    def study(self) -> OwnStudy:
+        """The study, with the trials of nas."""
         return self.shared.study
 
     def evaluate(
@@ -105,7 +106,10 @@ class JobStudy:
     def settle(self) -> None:
         """Make reservations for the trials of older versions and restored studies, and report what was cut short."""
         running = sum(trial.state == TrialState.RUNNING for trial in self.shared.trials())
-        self.shared.reservations.reconcile(repeated(self.shared))
+        foreign = self.study.foreign_numbers()
+        self.shared.reservations.reconcile(repeated(self.shared), foreign)
+        if foreign:
+            self._tell("foreign", message=describe_foreign(foreign))
         waiting = self.shared.reservations.open()
         living = self.shared.living_others(waiting)
         cut = running - sum(reservation.process in living for reservation in waiting)

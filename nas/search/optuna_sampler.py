@@ -15,6 +15,7 @@ from nas.errors import StudyError
 from nas.optuna_private.identity import storage_of, trial_id
 from nas.samplers.base import distributions
 from nas.samplers.defaults import SURROGATE
+from nas.samplers.history import has_choices
 from nas.search.plan import check
 from nas.search.sampler_factory import NO_COSTS, make_sampler
 from nas.search.settings import Settings
@@ -101,7 +102,7 @@ class SurrogateSampler(BaseSampler):
         return completed
 
     def _is_new(self, trial: FrozenTrial) -> bool:
-        return len(self._own(trial)) == len(self.space.choices) and not self._sampler.knows(trial)
+        return not self._sampler.knows(trial) and has_choices(self.space, trial)
 
     def _own(self, trial: FrozenTrial) -> dict[str, Any]:
         names = {choice.name for choice in self.space.choices}

@@ -19,6 +19,7 @@ class Progress:
         since_better: Number of trials that have counted since the best trial, or the front, became better.
         failed: Numbers of the trials that failed one after another, up to the last trial of this process.
         last_seconds: Seconds that the last evaluation of this process took.
+        at_once: Largest number of trials that this process has evaluated at once.
     """
 
     cost_name: str = ""
@@ -28,6 +29,7 @@ class Progress:
     since_better: int = 0
     failed: list[int] = field(factory=list)
     last_seconds: float = float("inf")
+    at_once: int = 1
     _numbers: set[int] = field(factory=set, init=False)
     _front: list[tuple[float, float]] = field(factory=list, init=False)
     _seconds: float = field(default=0.0, init=False)
@@ -74,11 +76,15 @@ class Progress:
         self._seconds += seconds
         self._timed += 1
 
-    def seconds_left(self, total: int, at_once: int = 1) -> float | None:
-        """Return the estimated seconds until `total` trials count, None before a first trial has ended here.
+    def seconds_left(self, total: int, at_once: int = 1, later: int = 0) -> float | None:
+        """Return the estimated seconds until all is done, None before a first trial has ended here.
 
         Args:
             total: Number of trials asked for.
-            at_once: Number of trials that are evaluated at once.
+            at_once: Number of trials that are evaluated at once, at least.
+            later: Number of evaluations after the trials, which are done one at a time.
         """
-        return max(0, total - self.counted) * self._seconds / self._timed / at_once if self._timed else None
+        if not self._timed:
+            return None
+        each, left = self._seconds / self._timed, max(0, total - self.counted)
+        return each * (left / max(at_once, self.at_once) + max(0, later))

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas.arch.code import format_text, parse_text
 from nas.arch.spec import Architecture
 from nas.cost.base import Cost
-from nas.objective import PARETO, make_reward, score
+from nas.objective import PARETO, score
 from nas.samplers.filtered import Proposal
 from nas.search.plan import Plan
 from nas.search.trials import Running
@@ -51,8 +51,7 @@ class TrialRecorder:
     def score_at(self, accuracy: float, costs: list[float]) -> float:
         """Return the score of an accuracy at known costs, one for each target."""
         settings = self.plan.settings
-        reward = make_reward("soft" if self.is_pareto else settings.objective, settings.w)
-        return score(accuracy, costs, settings.targets, reward)
+        return score(accuracy, costs, settings.targets, settings.reward)
 
     def begin(self, proposal: Proposal) -> Running:
         """Return a running trial, not yet written, that holds everything known before its evaluation."""

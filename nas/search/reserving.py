@@ -13,7 +13,7 @@ from nas.search.progress import Progress
 from nas.search.session import Session, SharedStudy
 from nas.search.trials import Limits, Recorder, Running, TrialSource
 from nas.studies.reservations import AlreadyReserved, NoneLeft, Reservation
-from nas.studies.study import read_trial
+from nas.studies.trial_records import read_trial
 from nas.workers.base import Here, Key
 
 MOST_FAILURES = 5

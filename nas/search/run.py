@@ -2,12 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import attrs
-import optuna
 
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
@@ -18,6 +18,7 @@ from nas.objective import PARETO, directions, metric_names
 from nas.optuna_private.identity import storage_of
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.optuna_catalog import make_pruner
+from nas.search.duration import describe_work, evaluations_after_trials, first_estimate
 from nas.search.events import Event, Listener
 from nas.search.failures import check_any_succeeded, check_script, start_failed_again
 from nas.search.final_selection import select_final, store_expected
@@ -40,9 +41,11 @@ from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
 from nas.studies.locks import Lock, claimed, exclusive, work_name
 from nas.studies.opening import open_storage
+from nas.studies.own_study import OwnStudy, describe_foreign
 from nas.studies.recommendation import store_recommendation
-from nas.studies.records import BASELINE, Record, StudyView, to_stored
-from nas.studies.study import open_study, read_study, read_trial
+from nas.studies.records import BASELINE, FURTHER_W, SETTINGS, Record, StudyView, to_stored
+from nas.studies.study import open_study, read_study
+from nas.studies.trial_records import read_trial
 from nas.workers.base import Single, Workers
 from nas.workers.processes import make_workers
 from nas.workers.threads import limited_threads
@@ -50,6 +53,7 @@ from nas.workers.threads import limited_threads
 _LOG = logging.getLogger(__name__)
 # A trial of one epoch is likely to take as long as the one before it.
 QUICK_S = 0.1
+OLDER_RULE = "as an earlier version made the study, costs below the targets after the first change the score here"
 APART = (
     "latencies are measured while nothing trains here: this search's workers and others on this machine stop meanwhile"
 )
@@ -113,6 +117,9 @@ def run(
         study = open_study(opened, planned.study_name, directions(objective), planned.described, metrics=names)
         start_failed_again(study, planned.settings.trials, listen)
         check_script(study, planned.evaluator)
+        planned = _as_begun(planned, study.user_attrs[SETTINGS])
+        if not study.get_trials(deepcopy=False):
+            listen(Event("started", total=planned.settings.trials, message=describe_work(planned, cores)))
         study.pruner = make_pruner(planned.settings.pruner, planned.settings.epochs)
         choice = find_threads(planned, study, cores)
         threads = None if choice is None else choice.threads
@@ -124,10 +131,16 @@ def run(
         return read_study(opened, planned.study_name)
 
 
+def _as_begun(planned: Plan, stored: Mapping[str, Any]) -> Plan:
+    """Return the plan with the scoring rule of its study: scores of two rules cannot be compared."""
+    is_older = FURTHER_W in planned.described and FURTHER_W not in stored
+    return attrs.evolve(planned, settings=attrs.evolve(planned.settings, rewards_slack=True)) if is_older else planned
+
+
 class _Run:
     """This process's part in one search."""
 
-    def __init__(self, planned: Plan, study: optuna.Study, listen: Listener, session: Session) -> None:
+    def __init__(self, planned: Plan, study: OwnStudy, listen: Listener, session: Session) -> None:
         self.plan = planned
         self.settings = planned.settings
         self.study = study
@@ -139,6 +152,7 @@ class _Run:
         self.local = LocalEvaluation(planned, session)
         self.screened: Screened | None = None
         self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
+        self._later = evaluations_after_trials(planned) - (BASELINE in study.user_attrs)
 
     @property
     def _pareto(self) -> bool:
@@ -150,7 +164,7 @@ class _Run:
         own = Lock(self.shared.heartbeat, self.shared.study_id, work_name(self.shared.heartbeat.token))
         with claimed(own), self.shared.heartbeat:
             self._prepare()
-            # Screening and the baseline are done once for all processes of the study; the others wait here.
+            # The screening is done once for all processes of the study; the others wait here.
             with self._alone("beginning"):
                 self._begin(threads)
             self._search()
@@ -181,7 +195,12 @@ class _Run:
 
     def _begin(self, threads: str) -> None:
         """Do what comes before the first trial, unless the study has it already."""
-        self.shared.reservations.reconcile()
+        foreign = self.study.foreign_numbers()
+        self.shared.reservations.reconcile(foreign=foreign)
+        if foreign:
+            self._tell("foreign", message=describe_foreign(foreign))
+        if self.settings.rewards_slack:
+            self._tell("objective", message=OLDER_RULE)
         self._screen()
         trials = self.shared.trials()
         if self.plan.measures_here:
@@ -195,7 +214,15 @@ class _Run:
             self._tell("threads", message=threads)
         for _, message in self.plan.wanted:
             self._tell("moved", message=message)
-        self._evaluate_baseline()
+        if not self.progress.records:
+            self._estimate()
+
+    def _estimate(self) -> None:
+        """Report how long the search will take, before its first trial can show it."""
+        with self.interrupts.interruptible():
+            seconds = first_estimate(self.plan)
+        if seconds is not None:
+            self.listen(Event("estimate", total=self.settings.trials, seconds_left=seconds))
 
     def _screen(self) -> None:
         """Have the cheap evaluator look through the cost range first, where there is one."""
@@ -248,7 +275,8 @@ class _Run:
             if not self._pareto:
                 self._settle(self._view())  # what other processes have re-trained stays
             store_recommendation(self.study, self._view())
-            self._tell("stopped")
+            if self.progress.counted < self.settings.trials or self._later > 0:
+                self._tell("stopped")
             return
         # Re-training waits until no reservation is open, so that it chooses among all trials of the study.
         if self._others_at_work():
@@ -256,6 +284,8 @@ class _Run:
             self._tell("waiting", message=message)
             return
         check_any_succeeded(self._view())
+        # After the trials: a first trial shows far earlier that the search works, and how long it takes.
+        self._evaluate_baseline()
         self._confirm()
         tell = partial(self._tell, "verifying", None)
         verify(self.study, self._view(), self.settings.targets, tell, self._undisturbed)
@@ -297,8 +327,11 @@ class _Run:
 
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
         progress, total = self.progress, self.settings.trials
-        left = progress.seconds_left(total, self.settings.workers)
-        self.listen(Event(kind, record, progress.counted, total, progress.best, left, message))
+        left = progress.seconds_left(total, self.settings.workers, self._later)
+        if kind == "confirming":  # before each evaluation with another seed
+            self._later -= 1
+        units = {target.kept_as: target.unit for target in self.settings.targets}
+        self.listen(Event(kind, record, progress.counted, total, progress.best, left, message, units=units))
 
     def _evaluate_baseline(self) -> None:
         if self.plan.baseline is None or BASELINE in self.study.user_attrs:
@@ -322,5 +355,6 @@ class _Run:
             seed=self.settings.seed,
         )
         self.study.set_user_attr(BASELINE, to_stored(record))
+        self._later -= 1
         _LOG.debug("Evaluated baseline %s: accuracy %s.", label, record.accuracy)
         self._tell("baseline", record)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from nas.cost.base import CostModels
-from nas.objective import PARETO, directions, make_reward
+from nas.objective import PARETO, directions
 from nas.samplers.acquisition import Acquisition, FrontImprovement, ScoreImprovement
 from nas.samplers.base import ModelSampler, OptunaSampler, Sampler
 from nas.samplers.cost_range import ChoiceIndices, CostRange
@@ -69,7 +69,7 @@ def make_ranker(
     seen = dict(costs) | {target.kept_as: target.cost for target in targets}
     acquisition: Acquisition = FrontImprovement(targets[0].limit)
     if settings.objective != PARETO:
-        acquisition = ScoreImprovement(make_reward(settings.objective, settings.w), targets)
+        acquisition = ScoreImprovement(settings.reward, targets)
     encoder = Encoder(cost_range.space, seen)
     prior_scores = None if screened is None else PriorScores(encoder, screened.indices, screened.values)
     return CandidateRanker(cost_range, encoder, acquisition, listing, prior_scores)

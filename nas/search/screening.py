@@ -15,7 +15,9 @@ from nas.samplers.random_networks import draw
 from nas.search.defaults import SCREENED as DEFAULT_NETWORKS
 
 SCREENED = "nas:screened"  # attribute of a study: choice indices with scores, None where the evaluator failed
-BATCH = 10  # scores are stored in batches: few writes, and little is lost by a kill
+# Scores are stored in batches of so many, or of a tenth of those that are stored: every write contains all of them, and
+# a kill loses little.
+BATCH, TENTH = 10, 10
 FEWEST = 5  # a model of fewer scores is useless
 
 
@@ -80,10 +82,12 @@ def screen_all(
     kept: list[list[Any]] = list(study.user_attrs.get(SCREENED, ()))
     known = {tuple(indices) for indices, _ in kept}
     waiting = [indices for indices in drawn if tuple(indices.tolist()) not in known][: max(0, len(drawn) - len(kept))]
-    for start in range(0, len(waiting), BATCH):
+    while waiting:
         tell(len(kept))
+        size = max(BATCH, len(kept) // TENTH)
         # A first batch of failures alone means a wrong setting; later failures are those of single networks.
-        kept += _scores(waiting[start : start + BATCH], evaluate, sure=any(value is not None for _, value in kept))
+        kept += _scores(waiting[:size], evaluate, sure=any(value is not None for _, value in kept))
+        waiting = waiting[size:]
         study.set_user_attr(SCREENED, kept)
     scored = [(indices, value) for indices, value in kept if value is not None]
     if len(scored) < FEWEST:

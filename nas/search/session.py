@@ -12,6 +12,7 @@ from nas.optuna_private.identity import storage_of
 from nas.optuna_private.identity import study_id as id_of
 from nas.studies.bulk_storage import BulkStorage
 from nas.studies.heartbeats import Heartbeat
+from nas.studies.own_study import OwnStudy
 from nas.studies.reservations import Reservation, Reservations
 from nas.studies.tables import backend
 from nas.workers.base import Workers
@@ -62,13 +63,13 @@ class SharedStudy:
         reservations: Reservations of the study.
     """
 
-    study: optuna.Study
+    study: OwnStudy
     storage: BulkStorage
     heartbeat: Heartbeat
     reservations: Reservations
 
     @classmethod
-    def of(cls, study: optuna.Study, session: Session, say: Callable[[str], None]) -> Self:
+    def of(cls, study: OwnStudy, session: Session, say: Callable[[str], None]) -> Self:
         """Return this process's part in a study; `say` receives messages on the state of its database."""
         storage = backend(storage_of(study))
         storage.say, storage.check_interrupts = say, session.interrupts.check
@@ -81,7 +82,7 @@ class SharedStudy:
         return id_of(self.study)
 
     def trials(self) -> list[FrozenTrial]:
-        """Return all trials, running ones too, in order."""
+        """Return all trials of nas, running ones too, in order."""
         return self.study.get_trials(deepcopy=False)
 
     def trial(self, trial_id: int) -> FrozenTrial:

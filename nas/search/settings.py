@@ -6,16 +6,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from nas.arch.spec import Architecture
 from nas.cost.base import Target
 from nas.errors import StudyError
 from nas.evaluate.base import Evaluator
-from nas.objective import PARETO, limits, make_reward
+from nas.objective import PARETO, Reward, limits, make_reward
 from nas.samplers.defaults import SURROGATE
 from nas.search.defaults import BAND, CONFIRM, EPOCHS, RETRIES, TRIALS
 from nas.space.decode import SearchSpace
+from nas.studies.records import FURTHER_W
 
 FORMAT = 1
 
@@ -46,6 +47,8 @@ class Settings:
         timeout_s: Time limit in seconds, after which this process starts no more trials; None for no limit.
         patience: Number of trials in a row without improvement that ends the search; None for no limit.
         trial_timeout_s: Longest duration of one evaluation in seconds, after which it fails; None for no limit.
+        rewards_slack: Whether costs below the targets after the first change the score, as they do in studies of
+            earlier versions.
     """
 
     targets: tuple[Target, ...] = field(converter=_targets)
@@ -65,6 +68,7 @@ class Settings:
     timeout_s: float | None = None
     patience: int | None = None
     trial_timeout_s: float | None = None
+    rewards_slack: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.trials < 1 or self.epochs < 1:
@@ -75,10 +79,18 @@ class Settings:
         """Return the name of the sampler, with the default filled in."""
         return self.sampler or SURROGATE
 
+    @property
+    def reward(self) -> Reward:
+        """Return how costs change the score; a search for a front scores as "soft" does."""
+        reward = make_reward("soft" if self.objective == PARETO else self.objective, self.w)
+        return evolve(reward, further_below=reward.below) if self.rewards_slack else reward
+
 
 def study_settings(space: SearchSpace, evaluator: Evaluator, settings: Settings) -> dict[str, Any]:
     """Return what makes trials of a study comparable, as JSON values; a resumed search must have the same."""
-    reward = None if settings.objective == PARETO else make_reward(settings.objective, settings.w)
+    reward = None if settings.objective == PARETO else settings.reward
+    # Only where it makes a difference: settings of other searches stay those of earlier versions.
+    has_limits = len(settings.targets) > 1 and reward is not None and reward.below != 0
     return {
         "format": FORMAT,
         "space": space.name,
@@ -90,6 +102,7 @@ def study_settings(space: SearchSpace, evaluator: Evaluator, settings: Settings)
         "limits": _described_limits(settings),
         "objective": settings.objective,
         "w": None if reward is None else [reward.below, reward.above],
+        **({FURTHER_W: [reward.further_below, reward.above]} if reward is not None and has_limits else {}),
         "band": settings.band,
         "epochs": settings.epochs,
         "seed": settings.seed,
@@ -112,6 +125,8 @@ def _described_limits(settings: Settings) -> list[dict[str, Any]]:
 
 def default_study_name(described: Mapping[str, Any]) -> str:
     """Return a name that the same command gives again: space, targets, and a digest of all settings."""
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
+    # Without the scoring rule, so that the same command continues the study that an earlier version made.
+    lasting = {key: value for key, value in described.items() if key != FURTHER_W}
+    digest = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:6]
     targets = "-".join(re.sub(r"[^\w.@+]+", "-", text.replace("=", "")) for text in described["targets"])
     return f"{described['space']}-{targets}-{digest}"

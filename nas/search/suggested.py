@@ -7,11 +7,11 @@ from attrs import define, field
 from optuna.trial import FrozenTrial
 
 from nas.samplers.filtered import FilteredSampler
+from nas.samplers.history import has_choices
 from nas.search.events import Tell
 from nas.search.recorder import TrialRecorder
 from nas.search.trials import Running
 from nas.studies.records import KILLED
-from nas.studies.study import read_trial
 
 
 @define(eq=False)
@@ -45,14 +45,15 @@ class SuggestedTrials:
 
     def learn(self, trials: Iterable[FrozenTrial]) -> None:
         """See `TrialSource`; architectures of killed trials are evaluated again by their reservations."""
-        known, archs = [], []
+        space, known = self.sampler.cost_range.space, []
         for trial in trials:
             if KILLED in trial.user_attrs:
                 self.sampler.forget(trial)
-            elif (record := read_trial(trial)).arch:
+            elif has_choices(space, trial):
                 known.append(trial)
-                archs.append(record.architecture)
-        self.sampler.learn(known, archs)
+        # Not from the stored text, which another program may have changed.
+        own = [{choice.name: trial.params[choice.name] for choice in space.choices} for trial in known]
+        self.sampler.learn(known, [space.architecture(params) for params in own])
 
     def avoid(self, running: Running) -> None:
         """See `TrialSource`."""

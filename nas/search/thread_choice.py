@@ -30,18 +30,13 @@ def find_threads(planned: Plan, study: optuna.Study, cores: int | None) -> Threa
     Raises:
         KeyboardInterrupt: The user interrupted the probe.
     """
-    stated = planned.settings.threads
-    if stated is not None:
-        return ThreadChoice(stated, {})
-    if cores is None or not isinstance(planned.evaluator, StepTimed):
-        return None
-    if cores == 1:
-        return ThreadChoice(1, {})
+    if cores is None or not needs_probe(planned, cores):
+        return choose(planned, cores)
     key = f"{THREADS}:{platform.node()} {cores}"
     stored = study.user_attrs.get(key)
     # The trials of a study without a stored number have used what the libraries chose, and so do the remaining ones.
     if stored is None and not study.get_trials(deepcopy=False):
-        choice = _probe(planned, planned.evaluator, cores)
+        choice = choose(planned, cores)
         # Another process may have started the same study and stored its choice meanwhile; both use the first one.
         stored = study.user_attrs.get(key)
         if stored is None and choice is not None:
@@ -50,6 +45,22 @@ def find_threads(planned: Plan, study: optuna.Study, cores: int | None) -> Threa
     if stored is None:
         return None
     return ThreadChoice(int(stored["threads"]), {int(count): each for count, each in stored["seconds"].items()})
+
+
+def choose(planned: Plan, cores: int | None) -> ThreadChoice | None:
+    """Return the number of threads of each training run of a search without a study; see `find_threads`."""
+    stated, evaluator = planned.settings.threads, planned.evaluator
+    if stated is not None:
+        return ThreadChoice(stated, {})
+    if cores is None or not isinstance(evaluator, StepTimed):
+        return None
+    return ThreadChoice(1, {}) if cores == 1 else _probe(planned, evaluator, cores)
+
+
+def needs_probe(planned: Plan, cores: int | None) -> bool:
+    """Return whether the number of threads is chosen by a probe, which takes a while on a busy machine."""
+    is_open = planned.settings.threads is None and cores is not None and cores > 1
+    return is_open and isinstance(planned.evaluator, StepTimed)
 
 
 def _probe(planned: Plan, evaluator: StepTimed, cores: int) -> ThreadChoice | None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.errors import StudyError
 from nas.search.reserving import MOST_FAILURES, TrialReserver
 from nas.search.trials import Evaluation, Running
-from nas.studies.study import read_trial
+from nas.studies.trial_records import read_trial
 from nas.workers.base import Call, Key, Outcome
 
 # Long enough to cost nothing, short enough that trials which dead processes leave are soon taken over.
@@ -104,6 +104,7 @@ class TrialLoop:
         if by_epoch and reservation is not None:
             running.handle = self.reserver.shared.handle(reservation.trial_id)
         self.reserver.running[running.key] = running
+        self.reserver.progress.at_once = max(self.reserver.progress.at_once, len(self.reserver.running))
         self.reserver.session.workers.start(
             running.key,
             Call(evaluation.evaluators, running.arch, running.resolution, running.seed, evaluation.epochs, by_epoch),

@@ -29,6 +29,7 @@ from nas.optuna_private.tables import (
 from nas.studies.journal import Journal, open_journal
 from nas.studies.journal_files import journal_folder
 from nas.studies.outage import retry_while_away
+from nas.studies.reservation_keys import ARCH
 from nas.studies.trial_rows import read_trials
 
 if TYPE_CHECKING:
@@ -155,26 +156,30 @@ class BulkStorage(HookedStorage):
     def _check_params(self, study_id: int, trial: FrozenTrial, session: "Session") -> None:
         """Check that each parameter has a distribution compatible with that of the study's first trial that has it.
 
-        Distributions that passed are remembered. The first trial with a parameter never changes, so the answer does
-        not either, and a search of thousands of trials looks each parameter up once.
+        Trials with an architecture are compared with each other alone, and so are those without: the trials of another
+        program must not stop a search. Distributions that passed are remembered. The first trial with a parameter never
+        changes, so the answer does not either, and a search of thousands of trials looks each parameter up once.
 
         Raises:
             ValueError: A distribution is not compatible.
         """
-        checked: set[tuple[int, str, BaseDistribution]] = self.__dict__.setdefault("_checked", set())
-        new = {name for name, kind in trial.distributions.items() if (study_id, name, kind) not in checked}
+        checked: set[tuple[int, bool, str, BaseDistribution]] = self.__dict__.setdefault("_checked", set())
+        is_own = ARCH in trial.user_attrs
+        new = {name for name, kind in trial.distributions.items() if (study_id, is_own, name, kind) not in checked}
         if not new:
             return
+        having = sqlalchemy.select(USER_ATTRIBUTES.c.trial_id).where(USER_ATTRIBUTES.c.key == ARCH)
+        of_kind = PARAMS.c.trial_id.in_(having) if is_own else PARAMS.c.trial_id.not_in(having)
         firsts = (
             sqlalchemy.select(sqlalchemy.func.min(PARAMS.c.param_id))
             .join(TRIALS, TRIALS.c.trial_id == PARAMS.c.trial_id)
-            .where(TRIALS.c.study_id == study_id, PARAMS.c.param_name.in_(sorted(new)))
+            .where(TRIALS.c.study_id == study_id, PARAMS.c.param_name.in_(sorted(new)), of_kind)
             .group_by(PARAMS.c.param_name)
         )
         wanted = sqlalchemy.select(PARAMS.c.param_name, PARAMS.c.distribution_json)
         for name, text in session.execute(wanted.where(PARAMS.c.param_id.in_(firsts))):
             check_distribution_compatibility(json_to_distribution(text), trial.distributions[name])
-        checked.update((study_id, name, trial.distributions[name]) for name in new)
+        checked.update((study_id, is_own, name, trial.distributions[name]) for name in new)
 
 
 class RetryingStorage(CachedStorage):

@@ -43,10 +43,17 @@ def refusal(error: BaseException, url: str, what: str, remedy: str) -> StudyErro
     return StudyError(f"storage {mask(url)} {what}: {line}", remedy)
 
 
-def damaged(url: str, line: str, remedy: str = "") -> StudyError:
-    """Return the error for a file that is no database any more, or never was one."""
+def damaged(url: str, line: str, remedy: str = "", otherwise: str = "") -> StudyError:
+    """Return the error for a file that is no database any more, or never was one.
+
+    Args:
+        url: URL of the storage.
+        line: What is wrong with it.
+        remedy: What to do where there are no journals.
+        otherwise: What may be done instead of restoring the studies from their journals.
+    """
     if journals(url):
-        remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url, mask(url))}"
+        remedy = f"finished trials are in {journal_folder(url)}{os.sep}: {restore_command(url, mask(url))}{otherwise}"
     return StudyError(
         f"storage {mask(url)} is damaged and cannot be opened: {line}",
         remedy or "put an intact copy in its place, or give another database with --storage",

@@ -24,6 +24,8 @@ from nas.studies.tables import PROCESSES, at_once, in_transaction, is_in_memory,
 INTERVAL_S = 5.0
 # Twelve heartbeats may be missed: a busy machine or a slow network delays a few, and an ended process costs a minute.
 GRACE_S = 60.0
+# A process of another machine that was silent for a day is dead in any case, and its row is of no use any more.
+FORGOTTEN_S = 86_400.0
 
 
 @define(eq=False)
@@ -47,10 +49,11 @@ class Heartbeat:
         """Write the first heartbeat, and start the thread that renews it."""
         make_tables(self.storage)
         self._renew()
+        self._delete_dead()
         # A database in memory belongs to one connection, which a second thread cannot use; nor can another process.
         if not is_in_memory(self.storage):
             # A daemon, because `__exit__` may leave the thread behind, and it must not keep the process alive.
-            self._thread = threading.Thread(target=self._renew_until_ended, daemon=True)
+            self._thread = threading.Thread(target=self._renew_until_ended, name=self._thread_name, daemon=True)
             self._thread.start()
         return self
 
@@ -59,6 +62,9 @@ class Heartbeat:
         self._ended.set()
         if self._thread is not None:
             self._thread.join(INTERVAL_S)  # a thread that waits for an absent database is left behind
+        # Another search of this process, in another thread, has the same token and so the same row.
+        if any(thread.name == self._thread_name for thread in threading.enumerate()):
+            return
         # Without an answer the row stays, and others notice the end by its age.
         with suppress(StorageInternalError, SQLAlchemyError):
             at_once(self.storage, lambda session: session.execute(delete(PROCESSES).where(self._is_own)))
@@ -82,6 +88,24 @@ class Heartbeat:
         oldest = sqlalchemy.literal_column(f"{now(self.storage)} - {self.grace_s}", Float)
         recent = select(PROCESSES.c.runner).where(PROCESSES.c.runner.in_(tokens), PROCESSES.c.beat > oldest)
         return {*tokens} - in_transaction(self.storage, lambda session: {*session.execute(recent).scalars()})
+
+    @property
+    def _thread_name(self) -> str:
+        return f"heartbeat {self.token} {self.storage.engine.url.render_as_string(hide_password=True)}"
+
+    def _delete_dead(self) -> None:
+        """Delete the rows of processes that have ended without deleting theirs."""
+        time_now = now(self.storage)
+
+        def write(session: Session) -> None:
+            forgotten = PROCESSES.c.beat < sqlalchemy.literal_column(f"{time_now} - {FORGOTTEN_S}", Float)
+            rows = session.execute(select(PROCESSES.c.runner, forgotten)).all()
+            alive = {token: (is_alive(token), is_forgotten) for token, is_forgotten in rows}
+            dead = [token for token, (state, old) in alive.items() if state is False or (state is None and old)]
+            for token in dead:
+                session.execute(delete(PROCESSES).where(PROCESSES.c.runner == token))
+
+        at_once(self.storage, write)
 
     @property
     def _is_own(self) -> "sqlalchemy.ColumnElement[bool]":

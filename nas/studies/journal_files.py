@@ -129,7 +129,7 @@ def create(path: Path, lines: Sequence[bytes]) -> bool:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         temporary.write_bytes(b"\n".join(lines))
-        _move_to_new(temporary, path)
+        move_to_new(temporary, path)
     except FileExistsError:
         return False
     finally:
@@ -138,7 +138,7 @@ def create(path: Path, lines: Sequence[bytes]) -> bool:
     return True
 
 
-def _move_to_new(temporary: Path, path: Path) -> None:
+def move_to_new(temporary: Path, path: Path) -> None:
     """Give a temporary file its final name, which no other file may have.
 
     A rename would replace a file that another process has just made. A hard link fails instead.

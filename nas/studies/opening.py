@@ -18,7 +18,8 @@ from nas.studies.bulk_storage import BulkStorage, RetryingStorage
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import damaged, refusal
 from nas.studies.journal_files import database_file, journal_folder, journals, restore_command
-from nas.studies.outage import retry_creation
+from nas.studies.new_database import make_database
+from nas.studies.outage import is_starting, retry_creation, retry_while_away
 from nas.studies.urls import is_ambiguous, is_in_memory, mask
 
 _LOG = logging.getLogger(__name__)
@@ -52,8 +53,11 @@ def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
         if file is not None:
             _check_exists(url, file, create=create)
             _check_is_database(file, create=create)
+            if not file.exists():
+                make_database(url, file)
         # The constructor of Optuna creates its tables, which other processes may be creating as well.
-        storage = retry_creation(lambda: BulkStorage(url))
+        # A server that is about to answer is waited for, as a search that is running does.
+        storage = retry_while_away(lambda: retry_creation(lambda: BulkStorage(url)), _LOG.warning, passes=is_starting)
         if file is not None:
             _check_integrity(storage)
     except (SQLAlchemyError, StorageInternalError, OSError, ValueError, ImportError, RuntimeError) as error:
@@ -99,7 +103,8 @@ def _check_exists(url: str, file: Path, *, create: bool) -> None:
         raise StudyError(f"there is no study database {file}", remedy)
     # SQLite takes an empty file for a new database. A crash of the machine can leave one where studies were.
     if file.is_file() and file.stat().st_size == 0 and journals(url):
-        raise damaged(url, "it is empty, and there are journals of its studies")
+        anew = "\n  to begin anew, delete the empty file"
+        raise damaged(url, "it is empty, and there are journals of its studies", otherwise=anew)
 
 
 def _check_in_memory(url: str, *, create: bool) -> None:

@@ -1,6 +1,7 @@
 """Repeating what was asked of a database that is away for a while, until it answers."""
 
 import random
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,13 +20,15 @@ T = TypeVar("T")
 MAX_WAIT_S = 300.0
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 2.0
 MAX_CREATIONS = 10
+_STARTING = r"the database system is (starting up|shutting down|in recovery mode|not (yet )?accepting connections)"
 
 
 def retry_while_away(
     work: Callable[[], T],
     say: Callable[[str], None],
-    check_interrupts: Callable[[], None],
+    check_interrupts: Callable[[], None] = lambda: None,
     max_wait_s: float = MAX_WAIT_S,
+    passes: Callable[[BaseException], bool] | None = None,
 ) -> T:
     """Return the result of the work, which is repeated while the database is away.
 
@@ -35,6 +38,7 @@ def retry_while_away(
         say: Called once with a sentence for the user when the first try has failed.
         check_interrupts: Called before every pause; may raise.
         max_wait_s: Seconds after which the last error is raised.
+        passes: Whether the work may succeed after an error; None takes `is_away`.
 
     Raises:
         StorageInternalError: The database refuses, or was away for longer than `max_wait_s`.
@@ -45,7 +49,7 @@ def retry_while_away(
         try:
             return work()
         except (StorageInternalError, SQLAlchemyError) as error:
-            if not is_away(error) or time.monotonic() - start > max_wait_s:
+            if not (passes or is_away)(error) or time.monotonic() - start > max_wait_s:
                 raise
             if pause_s == FIRST_PAUSE_S:
                 say("the database does not answer; nas tries again until it does")
@@ -84,3 +88,10 @@ def is_away(error: BaseException) -> bool:
         # All other errors of SQLite, such as a full disk or a damaged file, do not end by waiting.
         return "locked" in str(cause.orig)
     return cause.connection_invalidated or isinstance(cause, OperationalError | InterfaceError)
+
+
+def is_starting(error: BaseException) -> bool:
+    """Return whether a PostgreSQL server accepts no connections yet, because it starts or recovers, or any more."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    # libpq gives no code for a connection that fails (it would be 57P03, cannot_connect_now), only this text.
+    return isinstance(cause, DBAPIError) and re.search(_STARTING, str(cause.orig)) is not None

@@ -42,7 +42,8 @@ def _start_time(pid: int) -> str:
     try:
         # The name in parentheses is the second field and may hold spaces and parentheses itself; see proc(5).
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except FileNotFoundError:
+    # The file of a process that ends between the opening and the reading raises the second error.
+    except (FileNotFoundError, ProcessLookupError):
         return f"{psutil.Process(pid).create_time():.0f}"
 
 

@@ -20,6 +20,8 @@ CONFIRMED = "nas:confirmed"  # accuracies of the best trials trained with more s
 CORRECT = "correct"  # which validation images a trial classified correctly, as `nas.noise.pack` writes it
 KILLED = "killed"
 NORMAL_95 = 1.96  # standard deviations on either side of the mean that hold 95% of a normal distribution
+# Setting with the exponents of the targets after the first. Studies of earlier versions lack it and keep their rule.
+FURTHER_W = "further_w"
 COUNTED_STATES = ("complete", "pruned", "failed")
 T = TypeVar("T")
 
@@ -158,6 +160,7 @@ class StudyView:
         expected: Expected accuracies of the most promising trials by number; empty where trials were added since.
         confirmed: Accuracies of the best trials trained with more seeds, by trial number.
         stored_recommendation: Recommendation that the study holds; None if it holds none for its present trials.
+        foreign: Numbers of the trials that another program wrote or changed; they are left out of `records`.
     """
 
     name: str
@@ -169,6 +172,7 @@ class StudyView:
     expected: Mapping[int, Expected] = field(factory=dict)
     confirmed: Mapping[int, tuple[float, ...]] = field(factory=dict)
     stored_recommendation: Recommendation | None = None
+    foreign: tuple[int, ...] = ()
 
     @property
     def counted(self) -> int:

@@ -25,11 +25,13 @@ def reservation_key(attributes: Mapping[str, Any]) -> str:
     return digest(attributes[ARCH])
 
 
-def stored_key(trial_id: int, values: Collection[str | None], known: Collection[str]) -> str:
-    """Return the key of a trial that was written without a reservation, by its `KEY_ATTRIBUTES` as JSON.
+def trial_key(trial_id: int) -> str:
+    """Return the key of a reservation whose architecture other trials may reserve: it depends on its trial alone."""
+    return digest(f"trial {trial_id}")
 
-    Trials of other tools may have no architecture, or the same one twice. Those get keys of their own.
-    """
+
+def stored_key(values: Collection[str | None]) -> str:
+    """Return the key that a stored trial reserves, by its `KEY_ATTRIBUTES` as JSON; "" where it has no architecture."""
     stored = {name: json.loads(value) for name, value in zip(KEY_ATTRIBUTES, values, strict=True) if value}
-    key = reservation_key(stored) if stored.keys() & {ARCH, TRAINED} else ""
-    return digest(f"trial {trial_id}") if not key or key in known else key
+    # Other programs may keep anything under these names.
+    return reservation_key(stored) if isinstance(stored.get(TRAINED, stored.get(ARCH)), str) else ""

@@ -12,10 +12,38 @@ from sqlalchemy.orm import Session
 from nas.optuna_private.tables import TRIALS, USER_ATTRIBUTES, lock_study
 from nas.studies.bulk_storage import write_end
 from nas.studies.records import KILLED
-from nas.studies.reservation_keys import KEY_ATTRIBUTES
+from nas.studies.reservation_keys import KEY_ATTRIBUTES, stored_key, trial_key
 from nas.studies.tables import RESERVATIONS
 
 _COLUMNS = RESERVATIONS.c
+
+
+@frozen
+class StoredTrial:
+    """Represent a trial as far as its reservation needs it.
+
+    Attributes:
+        trial_id: Number in the database.
+        number: Number in the study.
+        state: State of the trial.
+        is_killed: Whether its evaluation was interrupted.
+        key: Key that the trial reserves.
+    """
+
+    trial_id: int
+    number: int
+    state: TrialState
+    is_killed: bool
+    key: str
+
+    @property
+    def own_key(self) -> str:
+        """Return the key that no other trial reserves."""
+        return trial_key(self.trial_id)
+
+    def is_reserved_by(self, key: str, *, ended: bool) -> bool:
+        """Return whether a reservation with this trial's number is its own, and not that of a deleted trial."""
+        return key in (self.key, self.own_key) and not (ended and self.state == TrialState.RUNNING)
 
 
 @frozen
@@ -38,8 +66,13 @@ class ReservationRows:
         lock_study(session, self.study_id)
 
     def count(self, session: Session) -> int:
-        """Return the number of reservations, which is also the number of the next one."""
+        """Return how many reservations there are."""
         return session.execute(select(func.count()).where(self._of_study)).scalar_one()
+
+    def next_number(self, session: Session) -> int:
+        """Return the number of the next reservation."""
+        last = session.execute(select(func.max(_COLUMNS.slot)).where(self._of_study)).scalar()
+        return 0 if last is None else last + 1
 
     def keys(self, session: Session) -> set[str]:
         """Return the keys that are reserved."""
@@ -72,22 +105,16 @@ class ReservationRows:
         """Write new values of some columns of a reservation."""
         session.execute(update(RESERVATIONS).where(self._of_study, _COLUMNS.slot == number).values(**values))
 
-    def delete_all(self, session: Session) -> None:
-        """Delete all rows with this study's number."""
-        session.execute(delete(RESERVATIONS).where(self._of_study))
+    def delete(self, session: Session, number: int) -> None:
+        """Delete a reservation."""
+        session.execute(delete(RESERVATIONS).where(self._of_study, _COLUMNS.slot == number))
 
-    def has_trials(self, session: Session) -> bool:
-        """Return whether the study has any trial."""
-        wanted = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id).limit(1)
-        return session.execute(wanted).first() is not None
+    def all(self, session: Session) -> "Sequence[Row[Any]]":
+        """Return the rows of all reservations."""
+        return session.execute(select(RESERVATIONS).where(self._of_study)).all()
 
-    def unreserved_trials(self, session: Session) -> "Sequence[Row[Any]]":
-        """Return the trials that are not the latest one of any reservation, by number.
-
-        Returns:
-            Rows of the number in the database, the number in the study, the state, whether the trial was killed, and
-            `KEY_ATTRIBUTES` as JSON; None for an attribute that the trial does not have.
-        """
+    def trials(self, session: Session) -> "list[StoredTrial]":
+        """Return the trials of the study that have a key, by number."""
         stored = USER_ATTRIBUTES.c
 
         def attribute(name: str) -> Any:
@@ -98,14 +125,17 @@ class ReservationRows:
                 .scalar_subquery()
             )
 
-        reserved = select(_COLUMNS.trial_id).where(self._of_study)
         columns = TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state
         wanted = (
             select(*columns, attribute(KILLED), *map(attribute, KEY_ATTRIBUTES))
-            .where(TRIALS.c.study_id == self.study_id, TRIALS.c.trial_id.not_in(reserved))
+            .where(TRIALS.c.study_id == self.study_id)
             .order_by(TRIALS.c.number)
         )
-        return session.execute(wanted).all()
+        trials = [
+            StoredTrial(trial_id, number, state, killed is not None, stored_key(values))
+            for trial_id, number, state, killed, *values in map(tuple, session.execute(wanted).all())
+        ]
+        return [trial for trial in trials if trial.key]
 
     @property
     def _of_study(self) -> ColumnElement[bool]:
@@ -117,6 +147,11 @@ def number_in_study(session: Session, trial_id: int) -> int:
     return int(session.execute(select(TRIALS.c.number).where(TRIALS.c.trial_id == trial_id)).scalar_one())
 
 
+def is_running(session: Session, trial_id: int) -> bool:
+    """Return whether a trial with this number in the database runs."""
+    return session.execute(select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)).scalar() == TrialState.RUNNING
+
+
 def kill_trial(session: Session, trial_id: int, reason: str) -> None:
     """End a trial that was interrupted if it still runs; it does not count."""
     fail_trial(session, trial_id, {"reason": reason, KILLED: True})
@@ -124,9 +159,8 @@ def kill_trial(session: Session, trial_id: int, reason: str) -> None:
 
 def fail_trial(session: Session, trial_id: int, attributes: Mapping[str, Any]) -> None:
     """End a trial without a value if it still runs."""
-    state = select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)
     # A trial that has ended keeps its result: the process that kills it may have read it while it was still running.
-    if session.execute(state).scalar() == TrialState.RUNNING:
+    if is_running(session, trial_id):
         ended = FrozenTrial(
             number=-1,
             state=TrialState.FAIL,

@@ -7,7 +7,7 @@ over the reservations of a process that has ended. After a few attempts the tria
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
@@ -19,8 +19,15 @@ from sqlalchemy.orm import Session
 from nas.optuna_private.identity import set_trial_id
 from nas.optuna_private.identity import trial_id as id_of
 from nas.studies.bulk_storage import BulkStorage, write_end
-from nas.studies.reservation_keys import digest, reservation_key, stored_key
-from nas.studies.reservation_rows import ReservationRows, fail_trial, kill_trial, number_in_study
+from nas.studies.reservation_keys import reservation_key, trial_key
+from nas.studies.reservation_rows import (
+    ReservationRows,
+    StoredTrial,
+    fail_trial,
+    is_running,
+    kill_trial,
+    number_in_study,
+)
 from nas.studies.tables import at_once, in_transaction, make_tables
 
 T = TypeVar("T")
@@ -77,36 +84,49 @@ class Reservations:
     def __attrs_post_init__(self) -> None:
         make_tables(self.storage)
 
-    def reconcile(self, uncounted: Collection[int] = ()) -> None:
-        """Make reservations for trials that count and have none, and end running trials without a reservation.
+    def reconcile(self, uncounted: Collection[int] = (), foreign: Collection[int] = ()) -> None:
+        """Make the reservations fit the trials: every trial that counts has one, and each leads to its trial.
 
-        Trials without reservations are those of a restored study, of an older version, or of another tool. Where no
-        reservation leads to a running trial, no process will ever end it.
+        Trials without reservations are those of a restored study or of an older version. Reservations without a trial
+        are those of a deleted study, since its number may be given to the next study, and so may the numbers of its
+        trials. Where no reservation leads to a running trial, no process will ever end it.
 
         Args:
             uncounted: Numbers of trials in the study that do not count and get no reservation.
+            foreign: Numbers of trials of other programs, which are left as they are and get no reservation.
         """
 
         def write(session: Session) -> None:
             self._rows.lock(session)
-            trials = self._rows.unreserved_trials(session)
-            if not self._rows.has_trials(session):
-                # SQLite gives the number of a deleted study to the next one, whose rows these are not.
-                self._rows.delete_all(session)
-            number = self._rows.count(session)
-            known = self._rows.keys(session)
-            for trial_id, trial_number, state, killed, *values in map(tuple, trials):
-                if state == TrialState.RUNNING:
-                    kill_trial(session, trial_id, "its process ended before it did")
-                elif killed is None and trial_number not in uncounted:
-                    key = stored_key(trial_id, values, known)
+            trials = [trial for trial in self._rows.trials(session) if trial.number not in foreign]
+            reserved = self._drop_stale(session, trials)
+            number, known = self._rows.next_number(session), self._rows.keys(session)
+            for trial in trials:
+                if trial.trial_id in reserved:
+                    continue
+                if trial.state == TrialState.RUNNING:
+                    kill_trial(session, trial.trial_id, "its process ended before it did")
+                elif not trial.is_killed and trial.number not in uncounted:
+                    key = trial.own_key if trial.key in known else trial.key
                     known.add(key)
-                    self._rows.insert(session, number, key, trial_id, process="", ended=True)
+                    self._rows.insert(session, number, key, trial.trial_id, process="", ended=True)
                     number += 1
 
         in_transaction(self.storage, write)
         # Trials that were killed above were written by plain statements, which append nothing to the journal.
         self.storage.catch_up(self.study_id)
+
+    def _drop_stale(self, session: Session, trials: Iterable[StoredTrial]) -> set[int]:
+        """Delete the reservations that do not belong to these trials, and return the trials of the others."""
+        fitting = {trial.trial_id: trial for trial in trials}
+        reserved: set[int] = set()
+        for row in self._rows.all(session):
+            trial = fitting.get(row.trial_id)
+            if trial is not None and trial.is_reserved_by(row.arch, ended=row.ended):
+                reserved.add(row.trial_id)
+            else:
+                self._rows.delete(session, row.slot)
+        return reserved
 
     def begin(self, trial: FrozenTrial, total: int | None) -> Reservation:
         """Write a trial that runs or has ended together with a reservation for it; set the trial's numbers.
@@ -126,11 +146,12 @@ class Reservations:
 
         def write(session: Session) -> tuple[int, int, int]:
             self._rows.lock(session)
-            number, row = self._rows.count(session), self._rows.with_key(session, key)
+            row = self._rows.with_key(session, key)
             if row is not None:
                 raise AlreadyReserved(row)
-            if total is not None and number >= total:
+            if total is not None and self._rows.count(session) >= total:
                 raise NoneLeft
+            number = self._rows.next_number(session)
             trial_id, trial_number = self.storage.insert_trial(session, self.study_id, trial)
             has_ended = trial.state.is_finished()
             self._rows.insert(session, number, key, trial_id, process=self.process, ended=has_ended)
@@ -151,7 +172,10 @@ class Reservations:
         return Reservation(number, trial_id, self.process, 1, key)
 
     def end(self, trial: FrozenTrial) -> bool:
-        """Write how a running trial ended; return False, and write nothing, if another process has taken it over."""
+        """Write how a running trial ended; return False, and write nothing, if another process has taken it over.
+
+        The same happens if another program has ended the trial: then its reservation stays open.
+        """
         trial_id = id_of(trial)
 
         def write(session: Session) -> bool:
@@ -162,6 +186,8 @@ class Reservations:
                 return False
             # The second of two tries, after a connection was lost, finds that the first one took effect.
             if not row.ended:
+                if not is_running(session, trial_id):
+                    return False
                 write_end(session, trial)
                 self._rows.change(session, row.slot, ended=True)
             return True
@@ -238,8 +264,8 @@ class Reservations:
     def free(self, trial_ids: Collection[int]) -> None:
         """Free the keys of the reservations with these latest trials, so that their jobs can be started again.
 
-        The rows stay, under keys that no trial reserves: numbers of reservations have no gaps. A reservation that has a
-        newer trial by now is left unchanged, so any process may do this at any time.
+        The rows stay, under keys that no trial reserves. A reservation that has a newer trial by now is left unchanged,
+        so any process may do this at any time.
 
         Args:
             trial_ids: Numbers of trials in the database.
@@ -250,7 +276,7 @@ class Reservations:
             for trial_id in trial_ids:
                 row = self._rows.of_trial(session, trial_id)
                 if row is not None:
-                    self._rows.change(session, row.slot, arch=digest(f"trial {trial_id}"))
+                    self._rows.change(session, row.slot, arch=trial_key(trial_id))
 
         in_transaction(self.storage, write)
 

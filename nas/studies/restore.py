@@ -16,6 +16,7 @@ from nas.studies.journal_files import read_lines
 from nas.studies.journal_text import Attribute, Entry, Head, parse_line
 from nas.studies.opening import open_uncached
 from nas.studies.records import KILLED
+from nas.studies.reservation_keys import ARCH
 from nas.studies.urls import mask
 
 # Trials that were running leave gaps in the numbers, a few at a time. A number far beyond the count of trials is made
@@ -81,15 +82,17 @@ class _Reader:
     def fitting(self, head: Head) -> tuple[FrozenTrial, ...]:
         """Return the trials that fit into one study, by number; the others are skipped."""
         kept: list[FrozenTrial] = []
-        known: dict[str, BaseDistribution] = {}
+        # Trials of nas are compared with each other alone, and so are those of other programs; see `BulkStorage`.
+        known: dict[bool, dict[str, BaseDistribution]] = {True: {}, False: {}}
         for number in sorted(self.trials):
             line, trial = self.trials[number]
+            alike = known[ARCH in trial.user_attrs]
             try:
-                _check_fits(trial, head, known, len(self.trials) + MAX_GAPS)
+                _check_fits(trial, head, alike, len(self.trials) + MAX_GAPS)
             except ValueError as error:
                 self.skipped[line] = str(error)
             else:
-                known |= {name: d for name, d in trial.distributions.items() if name not in known}
+                alike |= {name: d for name, d in trial.distributions.items() if name not in alike}
                 kept.append(trial)
         return tuple(kept)
 

@@ -14,21 +14,20 @@ from typing import Any
 import optuna
 from attrs import evolve
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
 from nas.objective import Direction
-from nas.optuna_private.identity import name_metrics, study_id
+from nas.optuna_private.identity import name_metrics, storage_of, study_id
 from nas.optuna_private.storage import backend_of
 from nas.studies.failures import explained
 from nas.studies.names import check_study_name
+from nas.studies.own_study import OwnStudy
 from nas.studies.recommendation import read_recommendation
 from nas.studies.records import (
     BASELINE,
-    CORRECT,
     EXPECTED,
+    FURTHER_W,
     JOB_SETTINGS,
-    KILLED,
     MEASUREMENTS,
     SETTINGS,
     DeviceMeasurement,
@@ -37,6 +36,7 @@ from nas.studies.records import (
     StudyView,
     from_stored,
 )
+from nas.studies.trial_records import read_trial
 from nas.studies.validation import check, check_costs, check_settings, fits
 from nas.version import __version__
 
@@ -77,7 +77,7 @@ def open_study(
     settings: Mapping[str, Any],
     kept_as: str = SETTINGS,
     metrics: Sequence[str] = (),
-) -> optuna.Study:
+) -> OwnStudy:
     """Open a study, or make it if it does not exist.
 
     Args:
@@ -97,8 +97,6 @@ def open_study(
         study_name=name,
         directions=list(directions),
         load_if_exists=True,
-        # Trials have all parameters when they are created, so the sampler has no work; this one reads no trials.
-        sampler=optuna.samplers.RandomSampler(),
     )
     known = study.user_attrs.get(kept_as)
     if known is None and _is_untouched(study, directions):
@@ -110,7 +108,7 @@ def open_study(
         _LOG.debug("Continuing study %s.", name)
     if metrics:
         name_metrics(study, metrics)
-    return study
+    return OwnStudy(name, storage, cost_names(settings) if kept_as == SETTINGS else ())
 
 
 def _is_untouched(study: optuna.Study, directions: Sequence[Direction]) -> bool:
@@ -124,7 +122,7 @@ def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[st
         raise StudyError(f"study {name} was not made by nas for this command", "choose another name with --study")
     if known.get("format") != settings.get("format"):
         raise StudyError(f"study {name} was made by another version of nas", "choose another name with --study")
-    old, new = _flat(known), _flat(settings)
+    old, new = _flat(known), _flat({key: value for key, value in settings.items() if key in known or key != FURTHER_W})
     for key in sorted({*old, *new}, key=lambda key: (key.count("."), key)):
         if old.get(key) != new.get(key):
             raise StudyError(
@@ -132,6 +130,11 @@ def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[st
                 "choose another name with --study, or repeat the settings that it was made with"
                 + (_OF_OTHER_IMAGES if key.rpartition(".")[2] == "fingerprint" else ""),
             )
+
+
+def cost_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the costs that the targets of a search limit; each of its trials holds these."""
+    return tuple(limit["cost"] for limit in settings["limits"])
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -157,11 +160,9 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
     names = study_names(storage)
     if name not in names:
         raise _no_search(storage, name, names)
-    with explained(_url(storage)):
-        study = optuna.load_study(storage=storage, study_name=name)
-        attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
     try:
-        return _view(name, attrs, trials)
+        with explained(_url(storage)):
+            return _view(optuna.load_study(storage=storage, study_name=name))
     except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"[:200]
         raise StudyError(
@@ -187,15 +188,26 @@ def _no_search(storage: BaseStorage, name: str, names: Sequence[str]) -> StudyEr
     )
 
 
-def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyView:
+def _view(study: optuna.Study) -> StudyView:
     """Return a study's records from its attributes and trials, which any program may have written."""
+    attrs = study.user_attrs
     check_settings(attrs[SETTINGS])
+    own = OwnStudy(study.study_name, storage_of(study), cost_names(attrs[SETTINGS]))
+    trials = own.get_trials(deepcopy=False)
     baseline = from_stored(Record, attrs[BASELINE]) if attrs.get(BASELINE) else None
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
     measurements = {
         int(number): from_stored(DeviceMeasurement, row) for number, row in attrs.get(MEASUREMENTS, {}).items()
     }
-    view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, measurements)
+    view = StudyView(
+        study.study_name,
+        attrs[SETTINGS],
+        tuple(map(read_trial, trials)),
+        baseline,
+        created,
+        measurements,
+        foreign=own.foreign_numbers(),
+    )
     known = attrs.get(EXPECTED, {})
     # Expected accuracies are of the model of all trials; further trials would change that model.
     if known.get("trials") == view.counted:
@@ -207,37 +219,10 @@ def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) ->
 
 
 def _check(view: StudyView) -> None:
-    own = (view.baseline,) if view.baseline else ()
-    for record in (*view.records, *own, *view.measurements.values(), *view.expected.values()):
+    for record in (*view.measurements.values(), *view.expected.values()):
         check(record)
-    for record in (*view.records, *own):
-        check_costs(record.costs)
+    if view.baseline is not None:
+        check(view.baseline)
+        check_costs(view.baseline.costs)
     if not fits(view.confirmed, Mapping[int, tuple[float, ...]]):
         raise ValueError(f"confirmed are {_brief(view.confirmed)}")
-
-
-def read_trial(trial: FrozenTrial) -> Record:
-    """Return a trial as reports show it."""
-    kept = trial.user_attrs
-    accuracies = tuple(kept.get("accuracy_by_epoch", ()))
-    single = trial.values is not None and len(trial.values) == 1
-    return Record(
-        number=trial.number,
-        state=_state(trial),
-        arch=kept.get("arch", ""),
-        costs=kept.get("costs", {}),
-        accuracy=accuracies[-1] if accuracies else None,
-        accuracies=accuracies,
-        score=trial.value if single else None,
-        seconds=kept.get("seconds"),
-        reason=kept.get("reason", ""),
-        seed=kept.get("seed"),
-        spreads=kept.get("cost_spreads", {}),
-        metadata=kept.get("remarks", {}),
-        correct=kept.get(CORRECT, ""),
-    )
-
-
-def _state(trial: FrozenTrial) -> str:
-    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    return KILLED if KILLED in trial.user_attrs else names.get(trial.state, "running")

@@ -1,4 +1,4 @@
-"""Interrupts (Ctrl-C, SIGTERM) that arrive at a safe moment.
+"""Interrupts (Ctrl-C, SIGTERM, and SIGHUP of a terminal that was closed) that arrive at a safe moment.
 
 KeyboardInterrupt in the middle of a transaction would leave the database locked, and one that is raised in the callback
 of a weak reference is lost. So interrupts are held back while a study is written, and raised while a network is
@@ -6,9 +6,11 @@ evaluated. While trials run, the first Ctrl-C asks them to finish, and only the 
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType
 from typing import TypeVar
 
@@ -20,10 +22,11 @@ Handler = Callable[[int, FrameType | None], None]
 
 @define(eq=False)
 class Interrupts:
-    """Handles SIGINT and SIGTERM inside `with interrupts.handled()`, in the main thread.
+    """Handles SIGINT, SIGTERM and SIGHUP inside `with interrupts.handled()`, in the main thread.
 
-    SIGTERM never waits for running trials. Where the first interrupt only sets `stopping`, the second one is raised at
-    the next point that allows interrupts, and the third one at once; elsewhere the second one is raised at once.
+    SIGTERM and SIGHUP never wait for running trials. Where the first interrupt only sets `stopping`, the second one is
+    raised at the next point that allows interrupts, and the third one at once; elsewhere the second one is raised at
+    once.
 
     Attributes:
         stopping: Whether an interrupt has asked the running trials to finish, and no further ones to start.
@@ -32,13 +35,15 @@ class Interrupts:
     stopping: bool = field(default=False, init=False)
     _interruptible: bool = field(default=False, init=False)
     _pending: bool = field(default=False, init=False)
-    _on_stop: Callable[[], None] | None = field(default=None, init=False)
+    _notices: "SimpleQueue[bool] | None" = field(default=None, init=False)
     _own_handlers: dict[signal.Signals, Handler] = field(factory=dict, init=False)
 
     @contextmanager
     def handled(self) -> Iterator[None]:
         """Hold interrupts back inside the context, except where `interruptible` or `iterate` allows them."""
         own: dict[signal.Signals, Handler] = {signal.SIGINT: self._take, signal.SIGTERM: self._take_at_once}
+        if sys.platform != "win32":
+            own[signal.SIGHUP] = self._take_at_once
         # Python allows only the main thread to install signal handlers.
         if threading.current_thread() is not threading.main_thread():
             own.clear()
@@ -61,17 +66,31 @@ class Interrupts:
 
     @contextmanager
     def stopping_first(self, on_stop: Callable[[], None]) -> Iterator[None]:
-        """Let the first interrupt inside the context only set `stopping` and call `on_stop`."""
-        self._on_stop = on_stop
+        """Let the first interrupt inside the context only set `stopping` and call `on_stop`, in another thread.
+
+        A signal handler must not print: it may have interrupted the main thread in the middle of printing, and streams
+        cannot be entered twice. A `SimpleQueue` is made for signal handlers.
+        """
+        notices: SimpleQueue[bool] = SimpleQueue()
+
+        def wait() -> None:
+            if notices.get():
+                on_stop()
+
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        self._notices = notices
         try:
             yield
         finally:
-            self._on_stop = None
+            self._notices = None
+            notices.put(False)  # ends a thread that was not needed
+            thread.join()
 
     def _take(self, _number: int, _frame: FrameType | None) -> None:
-        if self._on_stop is not None and not self.stopping and not self._pending:
+        if self._notices is not None and not self.stopping and not self._pending:
             self.stopping = True
-            self._on_stop()
+            self._notices.put(True)
             return
         self._deliver()
 

@@ -7,53 +7,56 @@ system releases a lock when its process ends, and each search pauses only its ow
 leaves another one paused.
 """
 
-import os
-import sys
-import tempfile
+import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import IO
 
 from attrs import define, field
 
 from nas.errors import NasError
 from nas.workers.base import Workers
-
-if sys.platform != "win32":
-    import fcntl
-
+from nas.workers.lock_file import Kind, LockFile, lock_folders
 
 RETRY_S = 0.05
-
-
-def _folder() -> Path:
-    return Path(tempfile.gettempdir())
+REPORT_S = 30.0  # between two reports of one wait
+# A process that trains releases its lock after an epoch at the latest, and one that measures after some minutes.
+MAX_WAIT_S = 3600.0
+_LOG = logging.getLogger(__name__)
 
 
 @define(eq=False)
 class MachineLock:
     """Holds this process's part of the machine's locks; used as a context manager while trials run.
 
+    Where no file can be locked, searches are not kept apart, and a warning says so.
+
     Attributes:
         workers: Workers that are paused while another search measures.
         check_interrupts: Called while this process waits; may raise.
-        folder: Folder of the lock files.
+        folders: Folders of which the first is used in which files can be locked.
+        report_s: Seconds after which a wait is reported, and reported again.
+        max_wait_s: Seconds after which a wait ends with an error.
     """
 
     workers: Workers
     check_interrupts: Callable[[], None]
-    folder: Path = field(factory=_folder)
-    _working: IO[str] | None = field(default=None, init=False)
-    _wanted: IO[str] | None = field(default=None, init=False)
+    folders: tuple[Path, ...] = field(factory=lambda: tuple(lock_folders()))
+    report_s: float = REPORT_S
+    max_wait_s: float = MAX_WAIT_S
+    _files: tuple[LockFile, LockFile] | None = field(default=None, init=False)
 
     def __enter__(self) -> "MachineLock":
-        """Take the shared lock, so that trials may run."""
-        with suppress(OSError):  # in a read-only folder, or without file locks, searches are not kept apart
-            self._working, self._wanted = self._open("working"), self._open("wanted")
+        """Take the shared lock, so that trials may run.
+
+        Raises:
+            NasError: Another search has measured for too long.
+        """
+        self._files = self._open()
+        if self._files is not None:
             try:
-                self._wait(self._working, "LOCK_SH")
+                self._wait(self._files[0], "LOCK_SH")
             except BaseException:  # an interrupt while it waits: `__exit__` is not called then
                 self.__exit__()
                 raise
@@ -61,24 +64,35 @@ class MachineLock:
 
     def __exit__(self, *_: object) -> None:
         """Release the locks."""
-        for file in (self._working, self._wanted):
-            if file is not None:
-                file.close()
-        self._working = self._wanted = None
+        for file in self._files or ():
+            file.close()
+        self._files = None
 
     def yield_to_measurement(self) -> None:
-        """Pause the workers while another search measures a latency on this machine."""
-        if self._working is None or self._wanted is None:
+        """Pause the workers while another search measures a latency on this machine.
+
+        Raises:
+            NasError: The other search has measured for too long.
+        """
+        if self._files is None:
             return
+        working, wanted = self._files
+        # Others would not see the lock of a file that was removed or replaced.
+        if not working.is_current:
+            self._wait(working, "LOCK_SH")
         # Shared and released at once, so that searches which only test do not exclude each other.
-        if _try(self._wanted, "LOCK_SH"):
-            _release(self._wanted)
+        if self._attempt(wanted, "LOCK_SH"):
+            wanted.release()
             return
-        with suppress(NasError), self.workers.paused():  # the measuring search waits for workers that cannot be paused
-            _release(self._working)
-            self._wait(self._wanted, "LOCK_SH")
-            _release(self._wanted)
-            self._wait(self._working, "LOCK_SH")
+        with ExitStack() as paused:
+            try:
+                paused.enter_context(self.workers.paused())
+            except NasError:  # the measuring search waits for workers that cannot be paused
+                return
+            working.release()
+            self._wait(wanted, "LOCK_SH")
+            wanted.release()
+            self._wait(working, "LOCK_SH")
 
     @contextmanager
     def measuring(self, *, idle: bool = False) -> Iterator[None]:
@@ -88,46 +102,77 @@ class MachineLock:
             idle: Whether this process's own workers have nothing to do, and need no pause.
 
         Raises:
-            NasError: Its own workers are busy and cannot be paused.
+            NasError: Its own workers are busy and cannot be paused, or another search has kept the lock for too long.
         """
         with nullcontext() if idle else self.workers.paused():
-            if self._working is None or self._wanted is None:
+            if self._files is None:
                 yield
                 return
-            _release(self._working)
-            # In this order only: two searches that measure would otherwise each hold the lock that the other needs.
-            self._wait(self._wanted, "LOCK_EX")
-            self._wait(self._working, "LOCK_EX")
+            working, wanted = self._files
+            working.release()
             try:
+                # In this order only: two searches that measure would otherwise each hold the lock that the other needs.
+                self._wait(wanted, "LOCK_EX")
+                self._wait(working, "LOCK_EX")
                 yield
             finally:
-                _release(self._wanted)
-                _release(self._working)
-                self._wait(self._working, "LOCK_SH")
+                wanted.release()
+                working.release()
+                self._wait(working, "LOCK_SH")
 
-    def _open(self, name: str) -> IO[str]:
-        # Files of another user in the shared folder could not be opened for writing, so each user has their own.
-        user = os.getuid() if hasattr(os, "getuid") else ""
-        return (self.folder / f"nas-{user}-{name}.lock").open("a")
+    def _open(self) -> tuple[LockFile, LockFile] | None:
+        """Return the two files in the first folder where files can be locked, None where there is no such folder."""
+        reasons = []
+        for folder in self.folders:
+            with ExitStack() as failed:
+                try:
+                    working = failed.enter_context(closing(LockFile(folder, "working")))
+                    wanted = failed.enter_context(closing(LockFile(folder, "wanted")))
+                    # Whether it succeeds does not matter here: an error means that files there cannot be locked.
+                    if wanted.attempt("LOCK_SH"):
+                        wanted.release()
+                except OSError as error:
+                    reasons.append(f"{folder}: {error.strerror or error}")
+                else:
+                    failed.pop_all()
+                    return working, wanted
+        why = "; ".join(reasons)
+        _LOG.warning("searches on this machine are not kept apart, because no file can be locked: %s", why)
+        return None
 
-    def _wait(self, file: IO[str], kind: str) -> None:
-        while not _try(file, kind):
+    def _attempt(self, file: LockFile, kind: Kind) -> bool:
+        """Take a lock if it is free; go on without it where its file system fails."""
+        try:
+            return file.attempt(kind)
+        except OSError as error:
+            _LOG.warning("%s cannot be locked, so searches on this machine are not kept apart: %s", file.path, error)
+            return True
+
+    def _wait(self, file: LockFile, kind: Kind) -> None:
+        """Take a lock as soon as it is free, and report a long wait.
+
+        Raises:
+            NasError: It was not free for `max_wait_s` seconds.
+        """
+        begun, reported = time.monotonic(), 0
+        while not self._attempt(file, kind):
             self.check_interrupts()
+            waited = time.monotonic() - begun
+            if waited >= self.max_wait_s:
+                raise NasError(
+                    f"{_describe(file)} has not released the lock {file.path} for {waited:.0f} s",
+                    "stop that process if it hangs, or delete the file to go on without waiting for it; the same "
+                    "command continues, and all trials are kept",
+                )
+            if waited >= self.report_s * (reported + 1):
+                reported += 1
+                _LOG.warning(
+                    "waiting for %s, which holds the lock %s: %.0f s so far", _describe(file), file.path, waited
+                )
             time.sleep(RETRY_S)
 
 
-def _try(file: IO[str], kind: str) -> bool:
-    if sys.platform == "win32":
-        return True
-    try:
-        # `flock` locks belong to an open file. Those of `lockf` belong to the process, and closing any handle of the
-        # file would release them.
-        fcntl.flock(file, getattr(fcntl, kind) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _release(file: IO[str]) -> None:
-    if sys.platform != "win32":
-        fcntl.flock(file, fcntl.LOCK_UN)
+def _describe(file: LockFile) -> str:
+    """Return the processes that hold a lock in words."""
+    holders = file.holders()
+    return f"process {', '.join(map(str, holders))}" if holders else "another search on this machine"

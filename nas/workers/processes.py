@@ -380,7 +380,9 @@ def _restrict(place: Place) -> None:
 
 def _follow_parent() -> None:
     """Ignore interrupts, which the parent handles, and end together with the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal sends both to all processes that were started from it.
+    for name in {"SIGINT", "SIGHUP"} & {*signal.Signals.__members__}:
+        signal.signal(signal.Signals[name], signal.SIG_IGN)
     is_killed_with_parent()  # even while it is stopped
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -4,13 +4,16 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
 
 from nas.arch.code import format_text
+from nas.cli.shared.printing import print_json
 from nas.studies.opening import open_storage
 from nas.studies.records import SETTINGS
 from nas.studies.study import open_study
@@ -69,11 +72,38 @@ SETTINGS_OF: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("case", [*TRIALS, *SETTINGS_OF])
-def test_attributes_of_other_types_are_told_by_every_command(nas: Nas, here: Here, case: str) -> None:
-    make_study(nas.folder, settings=SETTINGS_OF.get(case, MADE_WITH), **TRIALS.get(case, {}))
+@pytest.mark.parametrize("case", SETTINGS_OF)
+def test_settings_of_other_types_are_told_by_every_command(nas: Nas, here: Here, case: str) -> None:
+    make_study(nas.folder, settings=SETTINGS_OF[case])
     for verb in (("studies",), ("show", "study:demo:best"), ("pareto", "demo"), ("pareto", "demo", "--json")):
         here(*verb).refused("study demo holds what nas does not write")
+
+
+@pytest.mark.parametrize("case", TRIALS)
+def test_a_trial_with_attributes_of_other_types_is_named_and_left_out(nas: Nas, here: Here, case: str) -> None:
+    make_study(nas.folder, **TRIALS[case])
+    make_study(nas.folder)
+    for verb in (("studies",), ("pareto", "demo"), ("pareto", "demo", "--json")):
+        ran = here(*verb)
+        assert ran.code == 0, ran.err
+        assert "1 trial was written or changed by another program and is left out: 0" in ran.err
+    assert [(row["trials"], row["foreign"]) for row in here("studies", "--json").json] == [(1, 1)]
+    assert [row["trial"] for row in here("pareto", "demo", "--json").json["rows"]] == [1]
+    assert here("show", "study:demo:best", "--json").json["arch"] == ARCH
+    here("show", "study:demo:trial=0").refused("study demo has no trial=0")
+
+
+def test_a_damaged_study_does_not_hide_the_others(nas: Nas, here: Here) -> None:
+    make_study(nas.folder)
+    for name in ("damaged", "empty"):
+        make_study(nas.folder, name, settings={})
+    for options in ((), ("--json",)):
+        ran = here("studies", *options)
+        assert ran.code == 1
+        assert "demo" in ran.out
+        assert "study damaged holds what nas does not write" in ran.err
+        assert "study empty holds what nas does not write" in ran.err
+        assert "Traceback" not in ran.err
 
 
 @pytest.mark.parametrize(
@@ -111,6 +141,13 @@ def test_rows_that_optuna_would_not_write(nas: Nas, here: Here, case: str) -> No
         ran = here(*verb)
         assert ran.code == 1, verb
         ran.refused("sqlite:///nas.db")
+
+
+def test_json_holds_no_number_that_json_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": [inf, nan, 1.5, 2], "b": {"c": -inf}, "d": (np.float64("inf"), None)})
+    printed = capsys.readouterr().out
+    assert not [word for word in ("Infinity", "NaN") if word in printed]
+    assert json.loads(printed) == {"a": [None, None, 1.5, 2], "b": {"c": None}, "d": [None, None]}
 
 
 def test_names_that_a_terminal_would_obey(nas: Nas, here: Here) -> None:

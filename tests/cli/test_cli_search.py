@@ -18,7 +18,7 @@ from nas.cli.shared.printing import next_command
 from nas.cost.analytic import cost
 from nas.errors import StudyError
 from nas.studies.records import Record, StudyView
-from tests.cli.conftest import FAKE, REAL, Nas
+from tests.cli.conftest import FAKE, REAL, Nas, Ran
 from tests.cli.forker import Forker
 from tests.search.fakes import TINY
 
@@ -47,7 +47,7 @@ def test_json_is_one_object_and_nothing_else(nas: Nas) -> None:
     assert (best["macs"], best["params"]) == (whole.macs, whole.params)
     assert 0.6e6 <= best["macs"] <= 1.2e6
     assert 0 <= best["accuracy"] <= 1
-    expected = best["accuracy"] * ((best["macs"] / 1.2e6) * (best["params"] / 15e3)) ** -0.07
+    expected = best["accuracy"] * (best["macs"] / 1.2e6) ** -0.07  # the second target is a limit
     assert best["score"] == pytest.approx(expected)
     assert ran.err.count("\ntrial ") + ran.err.startswith("trial ") == 6
 
@@ -99,7 +99,23 @@ def test_a_dry_run_touches_nothing(nas: Nas) -> None:
         assert ran.code == 0, ran.err
         assert ran.json["targets"] == [target]
         assert ran.json["seconds_in_all"] == 20 * 3 * 2.0
+        assert "price" not in ran.json
     assert not (nas.folder / "nas.db").exists()
+
+
+def test_a_dry_run_estimates_the_price(
+    nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*options: str) -> Ran:
+        return nas.here(*FAST, *options, capsys=capsys, monkeypatch=monkeypatch)
+
+    told = run("--dry-run", "--price", "2.5", "--json").json
+    assert told["price"] == pytest.approx(2.5 * told["seconds_in_all"] / 3600, rel=0.01)
+    for workers in ("1", "3"):
+        told = run("--dry-run", "--trials", "6", "--workers", workers, "--threads", "1", "--json").json
+        assert told["threads"] == 1
+        assert told["seconds_in_all"] == pytest.approx(6 / int(workers) * told["seconds_a_trial"])
+    run("--price", "2.5").refused("--price is about the estimate of --dry-run", code=2)
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])

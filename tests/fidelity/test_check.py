@@ -82,6 +82,17 @@ def test_networks_without_all_seeds_do_not_upset_a_comparison_on_fewer_networks(
     assert all(one.as_good is not None for one in check.agreements)
 
 
+@pytest.mark.parametrize("second_seeds", [0, 10, 22, 23, 26, 29, 30, 40])
+def test_a_time_limit_inside_a_group_leaves_a_comparison(true: np.ndarray, second_seeds: int) -> None:
+    """An evaluator that lacks the second seed of some networks is compared with one that lacks other networks."""
+    cut, few = noisy(true, 0.05), noisy(true, 0.04)
+    cut[1, second_seeds:] = np.nan
+    few[:, 30:] = np.nan
+    check = beside(true, cut=verdicts(cut), few=verdicts(few))
+    assert [one.name for one in check.agreements] == ["cut", "few"]
+    assert all(one.as_good is not None and 0 <= one.as_good <= 1 for one in check.agreements)
+
+
 def test_evaluators_of_other_networks_are_not_compared_with_each_other(true: np.ndarray) -> None:
     first, last = noisy(true, 0.01, 1), noisy(true, 0.02, 1)
     first[:, 20:], last[:, :18] = np.nan, np.nan

@@ -508,7 +508,13 @@ def older(url: str) -> None:
     study.set_user_attr("nas:runner", {"runner": "elsewhere 1 1.00", "beat": time.time(), "lasts_s": 600.0})
     study.set_user_attr("nas:again", [1])
     states = [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
-    results: list[dict[str, Any]] = [{"seconds": 2.0}, {}, {"reason": "its own"}, {"killed": True, "reason": "cut"}, {}]
+    results: list[dict[str, Any]] = [
+        {"accuracy_by_epoch": [0.5], "seconds": 2.0},
+        {"reason": "not its own"},
+        {"reason": "its own"},
+        {"killed": True, "reason": "cut"},
+        {},
+    ]
     for job, state, result in zip(JOBS, states, results, strict=False):
         kept = {"arch": format_text(job.arch), "trained": job.key[0], "resolution": 16, "seed": job.seed} | result
         value = 0.5 if state == TrialState.COMPLETE else None

@@ -69,7 +69,7 @@ def test_every_trial_is_in_the_band_new_and_scored_as_the_paper_says() -> None:
         assert 0.6e6 <= r.costs["macs"] <= 1.2e6
         assert r.costs["params"] <= 12e3
         assert r.accuracy == pytest.approx(level(r.architecture) * (1 - 0.5**3))
-        expected = r.accuracy * (r.costs["macs"] / 1.2e6) ** -0.07 * (r.costs["params"] / 12e3) ** -0.07
+        expected = r.accuracy * (r.costs["macs"] / 1.2e6) ** -0.07
         assert r.score == pytest.approx(expected)
 
 
@@ -383,16 +383,21 @@ def test_the_baseline_is_evaluated_once_and_counts_as_no_trial(url: str) -> None
         seen.append(arch)
         return False
 
-    settings = asked("flops=300M", trials=2, band=0.9)
+    settings, told = asked("flops=300M", trials=2, band=0.9), list[Event]()
     for trials in (2, 3):
-        view = go(attrs.evolve(settings, trials=trials), url, space=MNASNET, evaluator=FakeEvaluator(watch))
+        more = attrs.evolve(settings, trials=trials)
+        view = go(more, url, space=MNASNET, evaluator=FakeEvaluator(watch), listen=told.append)
     assert len(seen) == 4
+    assert [event.kind for event in told if event.kind in ("started", "trial", "baseline", "resumed")] == [
+        *("started", "trial", "trial", "baseline"),
+        *("resumed", "trial"),
+    ]
     assert view.baseline is not None
     assert view.baseline.label.startswith("mobilenetv2 x0.9")
     assert view.baseline.costs["macs"] <= 300e6
-    assert view.baseline.accuracies == tuple(FakeEvaluator().evaluate(seen[0], 3))
+    assert view.baseline.accuracies == tuple(FakeEvaluator().evaluate(seen[2], 3))
     target = settings.targets[0]
-    cost = target.cost.estimate(seen[0]).value
+    cost = target.cost.estimate(seen[2]).value
     assert view.baseline.score == score(view.baseline.accuracy or 0, [cost], [target], make_reward("soft"))
     assert view.counted == 3
 
@@ -469,6 +474,24 @@ def test_a_study_goes_on_under_other_versions_which_its_trials_keep(url: str) ->
     go(asked(trials=4), url, evaluator=FakeEvaluator(version="2"))
     kept = [t.user_attrs["environment"]["version"] for t in optuna.load_study(storage=url, study_name="demo").trials]
     assert kept == ["1", "1", "2", "2"]
+
+
+def test_a_study_of_an_earlier_version_keeps_its_scoring_rule(url: str) -> None:
+    """Earlier versions scored costs below every target; the settings of their studies have no `further_w`."""
+    settings = asked("flops=1.2M", "params=9k", trials=4, objective="absolute")
+    named = go(settings, url, study_name="")
+    study = optuna.load_study(storage=url, study_name=named.name)
+    kept = dict(study.user_attrs["nas:settings"])
+    assert kept.pop("further_w") == [0.0, -0.07]
+    study.set_user_attr("nas:settings", kept)
+    told: list[Event] = []
+    view = go(attrs.evolve(settings, trials=8), url, study_name="", listen=told.append)
+    assert (view.name, view.counted) == (named.name, 8)
+    assert [event.kind for event in told].count("objective") == 1
+    for record in view.records:
+        costs = [record.costs["macs"] / 1.2e6, record.costs["params"] / 9e3]
+        added = [-0.07 * abs(ratio - 1) for ratio in (costs if record.number >= 4 else costs[:1])]
+        assert record.score == pytest.approx((record.accuracy or 0) + sum(added))
 
 
 def test_a_study_without_a_name_gets_one_that_the_same_settings_find_again(url: str) -> None:

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from nas.samplers.surrogate import Terms, condition, fit_weights
 from nas.search.events import Event
 from nas.search.plan import plan
 from nas.search.run import search
-from nas.search.screening import SCREENED, Screen
+from nas.search.screening import SCREENED, Screen, screen_all
 from nas.search.settings import Settings
 from nas.space.files import find_space
 from nas.studies.records import StudyView
@@ -134,6 +135,18 @@ def test_it_says_that_it_looks(tmp_path: Path) -> None:
         "0 networks screened",
         "10 networks screened",
     ]
+
+
+def test_many_scores_are_written_a_few_times() -> None:
+    """The study holds all scores in one attribute, so a write takes the longer the more there are."""
+    study, size = optuna.create_study(storage="sqlite://"), 2_000
+    drawn, told = np.arange(size)[:, None], list[int]()
+    screened = screen_all(study, drawn, lambda indices: float(indices[0]), told.append)
+    assert screened is not None
+    assert screened.values.tolist() == list(range(size))
+    written = [*told[1:], size]
+    assert sum(written) <= 12 * size
+    assert max(after / before for before, after in pairwise(written)) <= 2
 
 
 def test_what_cannot_be_judged_is_passed_over(tmp_path: Path) -> None:

@@ -144,6 +144,18 @@ def test_trials_that_optuna_refuses_are_refused_and_leave_no_rows(pair_number: i
     assert (ours[0][1] == "") == (pair_number >= 4)
 
 
+def test_the_distributions_of_another_programs_trials_stop_no_trial_of_nas() -> None:
+    storage, study_id = pair(["maximize"])[1]
+    other, own = PAIRS[1]
+    own = template(TrialState.COMPLETE, [0.5], params=own.params, distributions=own.distributions)
+    storage.create_new_trial(study_id, other)
+    storage.create_new_trial(study_id, own)
+    for refused in (PAIRS[1][1], template(TrialState.FAIL, params=other.params, distributions=other.distributions)):
+        with pytest.raises(ValueError, match="distribution"):
+            storage.create_new_trial(study_id, refused)
+    assert [trial.params for trial in storage.get_all_trials(study_id)] == [other.params, own.params]
+
+
 @pytest.mark.parametrize(
     "first",
     [

@@ -35,7 +35,7 @@ from nas.studies.opening import open_storage
 from nas.studies.restore import Contents, read_journal, restore
 from nas.studies.study import open_study, read_study
 from nas.studies.tables import backend
-from tests.search.fake_trials import template
+from tests.search.fake_trials import ATTRS, template
 from tests.search.fakes import outcome
 from tests.search.test_killed import PROCESSES, TRIALS, end_at, go
 from tests.search.trials import JSON, KEYS, finished_trials, shown
@@ -534,7 +534,8 @@ def test_a_restored_study_equals_the_original(tmp_path: Path, directions: Sequen
         storage.create_new_trial(study_id(study), template(TrialState.COMPLETE, [value] * len(directions)))
     storage.create_new_trial(study_id(study), template(TrialState.FAIL))
     again = optuna.load_study(storage=restored(tmp_path), study_name=name)
-    assert list(map(shown, again.trials)) == list(map(shown, study.get_trials()))
+    every = optuna.load_study(storage=storage, study_name=name).get_trials()
+    assert list(map(shown, again.trials)) == list(map(shown, every))
     assert again.directions == study.directions
     assert again.user_attrs == study.user_attrs
 
@@ -552,7 +553,9 @@ def test_studies_of_training_runs_are_restored_as_well(tmp_path: Path) -> None:
 def test_restored_trials_keep_their_numbers_and_running_ones_are_killed(tmp_path: Path) -> None:
     storage, study, _ = open_with_journal(tmp_path)
     for state in (TrialState.COMPLETE, TrialState.RUNNING, TrialState.RUNNING, TrialState.COMPLETE):
-        storage.create_new_trial(study_id(study), template(state, [0.5] if state.is_finished() else None))
+        values = [0.5] if state.is_finished() else None
+        kept = ATTRS | {"costs": {"macs": 1.0}}
+        storage.create_new_trial(study_id(study), template(state, values, user_attrs=kept))
     view = read_study(open_storage(restored(tmp_path)), "demo")
     assert [(record.number, record.state) for record in view.records] == [
         (0, "complete"),
@@ -575,13 +578,14 @@ def test_an_existing_study_is_not_overwritten_and_no_other_is_added(tmp_path: Pa
         restored(tmp_path, found[0], found[0])
     assert (tmp_path / "new.db").read_bytes() == before
     restored(tmp_path, found[0])
-    assert read_study(open_storage(f"sqlite:///{tmp_path / 'new.db'}"), "a").counted == 1
+    again = optuna.load_study(storage=f"sqlite:///{tmp_path / 'new.db'}", study_name="a")
+    assert [trial.value for trial in again.trials] == [0.5]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_search_can_be_resumed_from_its_journal_alone(tmp_path: Path, number: signal.Signals) -> None:
     url = f"sqlite:///{tmp_path / 'nas.db'}"
-    for commits in (45, 30):
+    for commits in (60, 30):
         end_at(url, commits, number)
     kept = [record for record in read_study(open_storage(url), "demo").records if record.state != "running"]
     (tmp_path / "nas.db").unlink()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -41,6 +42,23 @@ def test_a_process_is_alive_until_it_ends_even_if_nobody_asks_about_it(process: 
     assert not is_alive(token)
     process.wait()
     assert not is_alive(token)
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_dead(
+    process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux opens `/proc/PID/stat` of a process that lives, and fails to read it once the process has ended."""
+    token, real = token_of(process.pid), Path.open
+
+    def open_then_end(path: Path, *arguments: Any, **named: Any) -> Any:
+        opened = real(path, *arguments, **named)
+        if path == Path(f"/proc/{process.pid}/stat"):
+            process.kill()
+            process.wait()
+        return opened
+
+    monkeypatch.setattr(Path, "open", open_then_end)
+    assert is_alive(token) is False
 
 
 def test_another_process_of_the_same_number_is_not_it() -> None:

@@ -179,6 +179,36 @@ def test_a_released_reservation_is_open_and_has_lost_no_attempt(url: str) -> Non
     assert [slot.attempts for slot in mine.open()] == [1, 1]
 
 
+def test_a_trial_that_another_program_has_ended_is_not_overwritten(url: str) -> None:
+    study = study_at(url)
+    reservations = reservations_of(study)
+    trial = begin(reservations, "a")
+    optuna.load_study(storage=url, study_name="demo").tell(trial.number, 0.25)
+    assert not reservations.end(ended(trial))
+    assert [kept.value for kept in optuna.load_study(storage=url, study_name="demo").trials] == [0.25]
+    (left,) = reservations.open()
+    again = running("a")
+    assert reservations.take_over(left, again, "it was ended by another program") is not None
+    assert reservations.end(ended(again))
+
+
+def test_reservations_that_lead_to_no_trial_or_to_another_one_are_dropped(url: str) -> None:
+    study = study_at(url)
+    reservations = reservations_of(study)
+    for name in ("a", "b", "c", "d"):
+        reservations.end(ended(begin(reservations, name)))
+    with backend(storage_of(study)).engine.begin() as connection:
+        connection.execute(sqlalchemy.text("update nas_slots set trial_id = 999 where slot = 0"))
+        connection.execute(sqlalchemy.text("update nas_slots set arch = 'another' where slot = 1"))
+    reservations.reconcile(foreign=[3])
+    assert reservations.count() == 3
+    for name in ("a", "b", "c"):
+        with pytest.raises(AlreadyReserved):
+            reservations.begin(running(name), 9)
+    assert begin(reservations, "d").number == 4
+    assert reservations.count() == 4
+
+
 def test_trials_of_other_tools_get_reservations(url: str) -> None:
     study = study_at(url)
     for name in ("a", "b", "a"):

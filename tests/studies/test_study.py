@@ -247,7 +247,8 @@ def test_a_baseline_is_read_back_as_it_was_stored(storage: BaseStorage) -> None:
 
 def test_records_of_version_0_1_are_read_and_written_under_the_same_names(storage: BaseStorage) -> None:
     study = made(storage)
-    study.add_trial(create_trial(value=0.5, user_attrs={"arch": ARCH, "remarks": {"batch_size": 8}}))
+    kept = {"arch": ARCH, "costs": {"macs": 1}, "accuracy_by_epoch": [0.5], "remarks": {"batch_size": 8}}
+    study.add_trial(create_trial(value=0.5, user_attrs=kept))
     study.set_user_attr("nas:baseline", BASELINE_OF_0_1)
     study.set_user_attr("nas:verdicts", {"0": MEASURED_BY_0_1})
     study.set_user_attr("nas:expected", {"trials": 1, "rows": {"0": EXPECTED_BY_0_1}, "confirmed": {"0": [0.5]}})

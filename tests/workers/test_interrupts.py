@@ -1,9 +1,11 @@
 """Ctrl-C comes through while an architecture is evaluated, waits while a study is written, and is never lost."""
 
 import contextlib
+import io
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -58,6 +60,60 @@ def test_items_are_handed_on_and_the_next_one_is_interrupted(interrupts: Interru
     press()
     with pytest.raises(KeyboardInterrupt):
         next(items)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_end_of_a_session_is_an_end_that_does_not_wait(number: signal.Signals) -> None:
+    """SIGHUP arrives where the terminal of a search is closed."""
+    usual, told = signal.signal(number, signal.SIG_DFL), list[str]()
+    interrupts = Interrupts()
+    with interrupts.handled(), interrupts.stopping_first(lambda: told.append("stopping")):
+        signal.raise_signal(number)
+        assert not interrupts.stopping
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+    assert told == []
+    assert signal.getsignal(number) is signal.SIG_DFL
+    signal.signal(number, usual)
+
+
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    """`nohup` ignores it for the command that it starts."""
+    usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Interrupts().handled():
+        signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    signal.signal(signal.SIGHUP, usual)
+
+
+def test_the_first_interrupt_is_told_while_the_main_thread_prints(interrupts: Interrupts) -> None:
+    """A handler that prints itself raises `RuntimeError: reentrant call` in a stream that it has interrupted."""
+
+    class Interrupting(io.RawIOBase):
+        def __init__(self) -> None:
+            self.written: list[bytes] = []
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            self.written.append(bytes(data))
+            if len(self.written) == 1:
+                press()
+            return len(data)
+
+    raw = Interrupting()
+    stream = io.BufferedWriter(raw)
+
+    def tell() -> None:
+        stream.write(b"stopping\n")
+        stream.flush()
+
+    with interrupts.stopping_first(tell):
+        stream.write(b"trial 1\n")
+        stream.flush()
+        assert interrupts.stopping
+    assert b"".join(raw.written) == b"trial 1\nstopping\n"
 
 
 def test_another_thread_and_another_handler_are_left_alone() -> None:

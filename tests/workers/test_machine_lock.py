@@ -1,17 +1,23 @@
 """Nothing trains while a latency is measured, in this process or in another one."""
 
+import errno
+import fcntl
 import multiprocessing
 import os
+import platform
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from attrs import define, field
 
+from nas.errors import NasError
 from nas.workers.base import Here
+from nas.workers.lock_file import LockFile, lock_folders
 from nas.workers.machine_lock import MachineLock
 from tests.device.processes import eventually
 
@@ -36,7 +42,7 @@ def nothing() -> None:
 
 
 def machine_lock(folder: Path, workers: Here | None = None) -> MachineLock:
-    return MachineLock(workers or Here(), nothing, folder)
+    return MachineLock(workers or Here(), nothing, (folder,), report_s=0.2, max_wait_s=60)
 
 
 def _train(folder: Path) -> None:
@@ -103,9 +109,138 @@ def test_locks_end_with_their_process(tmp_path: Path) -> None:
             pass
 
 
-def test_without_a_folder_for_locks_own_workers_are_paused_all_the_same(tmp_path: Path) -> None:
+def test_without_a_folder_for_locks_own_workers_are_paused_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     workers = Pausing()
-    with machine_lock(tmp_path / "absent", workers) as share:
+    (tmp_path / "file").touch()
+    with machine_lock(tmp_path / "file" / "folder", workers) as share:
+        assert "are not kept apart" in caplog.text
         share.yield_to_measurement()
         with share.measuring():
             assert workers.said == ["paused"]
+
+
+def _hold(path: Path, kind: str, ready: Path) -> None:
+    """Hold a lock of a file as any other program may."""
+    with path.open("a") as file:
+        fcntl.flock(file, getattr(fcntl, kind))
+        ready.touch()
+        time.sleep(120)
+
+
+@contextmanager
+def held(path: Path, kind: str) -> Iterator[multiprocessing.process.BaseProcess]:
+    ready = path.with_suffix(".ready")
+    process = PROCESSES.Process(target=_hold, args=(path, kind, ready))
+    process.start()
+    try:
+        eventually(ready.exists, 60)
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def path_of(folder: Path, name: str) -> Path:
+    with closing(LockFile(folder, name)) as file:
+        return file.path
+
+
+@pytest.mark.parametrize(("name", "kind"), [("working", "LOCK_SH"), ("wanted", "LOCK_EX")])
+def test_a_wait_is_reported_and_ends_with_a_choice(
+    tmp_path: Path, name: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = path_of(tmp_path, name)
+    with held(path, kind) as other, machine_lock(tmp_path) as share:
+        share.max_wait_s = 0.7
+        with pytest.raises(NasError) as told, share.measuring():
+            raise AssertionError("it did not wait")
+        assert f"process {other.pid} has not released the lock {path}" in told.value.problem
+        assert "delete the file" in told.value.remedy
+    reports = [text for text in caplog.messages if text.startswith(f"waiting for process {other.pid}")]
+    assert 2 <= len(reports) <= 3
+
+
+def test_a_search_that_gives_way_reports_its_wait_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    workers = Pausing()
+    with held(path_of(tmp_path, "wanted"), "LOCK_EX"), machine_lock(tmp_path, workers) as share:
+        share.max_wait_s = 0.5
+        with pytest.raises(NasError, match="has not released"):
+            share.yield_to_measurement()
+    assert workers.said == ["paused"]
+    assert "waiting for process" in caplog.text
+
+
+def test_a_file_that_was_deleted_ends_the_wait(tmp_path: Path) -> None:
+    path = path_of(tmp_path, "working")
+    with held(path, "LOCK_SH"), machine_lock(tmp_path) as share:
+        share.check_interrupts = lambda: path.unlink(missing_ok=True)
+        with share.measuring():
+            pass
+
+
+@pytest.mark.parametrize("by", ["nothing", "another file"])
+def test_searches_see_each_other_after_their_files_were_removed_or_replaced(tmp_path: Path, by: str) -> None:
+    with training(tmp_path) as other, machine_lock(tmp_path) as share:
+        for path in tmp_path.glob("*.lock"):
+            path.unlink()
+            if by == "another file":
+                path.touch()
+        time.sleep(0.5)  # the other one notices it the next time it looks, and so does this one
+        assert other.is_alive()
+        share.yield_to_measurement()
+        with share.measuring():
+            time.sleep(0.3)
+            assert (tmp_path / "said").read_text() == ""  # it waits inside
+        eventually(lambda: (tmp_path / "said").read_text() == "paused goes on", 20)
+
+
+def test_a_file_system_without_locks_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, without = fcntl.flock, tmp_path / "without"
+
+    def flock(file: IO[str], operation: int) -> None:
+        if Path(file.name).parent == without:
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+        real(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for folders in ((without,), (without, tmp_path / "with")):
+        workers = Pausing()
+        with MachineLock(workers, nothing, folders) as share:
+            share.yield_to_measurement()
+            with share.measuring():
+                assert workers.said == ["paused"]
+    assert len([text for text in caplog.messages if "are not kept apart" in text]) == 1
+    assert path_of(tmp_path / "with", "working").exists()
+
+
+def test_locks_that_fail_later_end_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def flock(_file: object, _operation: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with machine_lock(tmp_path) as share:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        share.yield_to_measurement()
+        with share.measuring():
+            pass
+    assert "are not kept apart" in caplog.text
+
+
+def test_lock_files_lie_in_folders_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    folders = list(lock_folders())
+    assert folders[:2] == [tmp_path / "state" / "nas", tmp_path / "runtime" / "nas"]
+    with MachineLock(Here(), nothing) as share:
+        share.yield_to_measurement()
+    names = sorted(path.name for path in folders[0].iterdir())
+    assert names == [f"{platform.node()}-wanted.lock", f"{platform.node()}-working.lock"]
+    assert folders[0].stat().st_mode & 0o077 == 0
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert next(lock_folders()) == tmp_path / "home" / ".local" / "state" / "nas"

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _FIELDS: Mapping[str, str] = MappingProxyType(
     {"starts": "start_from", "timeout": "timeout_s", "trial_timeout": "trial_timeout_s"}
 )
-_PRINTING = ("dry_run", "as_json")
+_PRINTING = ("dry_run", "price", "as_json")
 
 
 @click.command(cls=Verb, epilog=ARCH_HELP)
@@ -229,11 +229,19 @@ _PRINTING = ("dry_run", "as_json")
     is_flag=True,
     help="Print what the search would do and how long it would take, and evaluate nothing.",
 )
+@option(
+    Group.SEARCH,
+    "--price",
+    type=click.FloatRange(0),
+    metavar="AMOUNT",
+    show_default="not estimated",
+    help="Price of an hour on this machine, from which --dry-run estimates the price of the search.",
+)
 @engine_options
 @storage_option
 @json_option
 @click.pass_context
-def command(context: click.Context, /, dry_run: bool, as_json: bool, **_options: Any) -> None:
+def command(context: click.Context, /, dry_run: bool, price: float | None, as_json: bool, **_options: Any) -> None:
     """Search for the most accurate architecture that meets a target.
 
     \b
@@ -247,16 +255,20 @@ def command(context: click.Context, /, dry_run: bool, as_json: bool, **_options:
     --classes). Accuracies come from the proxy task, a short training run on --data (--epochs, --proxy-resolution,
     --images), or from another --evaluator.
     """
+    from nas.api.engines import cores_per_worker
     from nas.api.plan_report import report_plan
     from nas.api.search import plan_search, run_search
     from nas.cli.shared.progress import make_progress
     from nas.search.verification import describe_miss
 
+    if price is not None and not dry_run:
+        raise click.UsageError("--price is about the estimate of --dry-run; give both, or leave --price out")
     request = _read_request(context)
     progress = make_progress(plain=as_json)
     with plan_search(request, say=progress.say, on_batch=progress.on_batch) as planned:
         if dry_run:
-            _print_plan(report_plan(planned.plan, request.storage), as_json=as_json)
+            cores = cores_per_worker(request.engine, request.workers)
+            _print_plan(report_plan(planned.plan, request.storage, cores, price), as_json=as_json)
             return
         study = planned.plan.study_name
         with progress:

@@ -1,15 +1,17 @@
 """Progress on standard error: a live line on a terminal, plain lines elsewhere."""
 
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
+from weakref import finalize
 
 import click
 
-from nas.cli.shared.printing import millions, number, percent
+from nas.api.durations import format_left
+from nas.cli.shared.printing import number, percent
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
+    from nas.api.progress import Bar, SearchProgress
     from nas.search.events import Event
 
 
@@ -30,7 +32,7 @@ class Progress(Protocol):
 
 
 # Kinds of events that are notes, and say nothing of how many trials are done.
-NOTES = ("threads", "moved")
+NOTES = ("threads", "moved", "foreign", "objective")
 
 
 def make_progress(*, plain: bool) -> "PlainProgress | LiveProgress":
@@ -74,80 +76,70 @@ class LiveProgress(PlainProgress):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bar: Bar | None = None
-        self._head = self._loss = self._best = ""
+        self._bar: SearchProgress | None = None
+        self._context = ExitStack()
 
     def __enter__(self) -> "LiveProgress":
         """Open the live line."""
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from nas.api.progress import SearchProgress
 
-        columns = (BarColumn(20), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True, highlight=False), transient=True)
-        self._bar.add_task("starting", total=None)
-        self._bar.start()
+        self._bar = self._context.enter_context(SearchProgress(transient=True))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close the live line."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self._bar = None
+        self._context.close()
 
     def listen(self, event: "Event") -> None:
         """Print a line for an event and update the live line."""
         super().listen(event)
         if self._bar is not None:
-            task = self._bar.task_ids[0]
-            self._bar.update(task, total=event.total, completed=event.done)
-        name = event.record and (event.record.label or f"trial {event.record.number}")
-        epoch = f" · epoch {len(event.record.accuracies)} {percent(event.record.accuracy)}" if event.record else ""
-        self._head = f"{event.done}/{event.total} · {name or ''}{epoch}"
-        self._best = f" · best {percent(event.best.accuracy)}" if event.best else ""
-        self._best += f" · {_time_left(event)}" if event.seconds_left is not None else ""
-        self._show()
+            self._bar.show(event)
 
     def on_batch(self, step: int, steps: int, loss: float) -> None:
         """Show the loss in the live line."""
-        self._loss = f" · step {step}/{steps} loss {loss:.3f}"
-        self._show()
-
-    def _show(self) -> None:
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], description=self._head + self._loss + self._best)
+            self._bar.on_batch(step, steps, loss)
 
     def say(self, message: str) -> None:
         """Print a line above the live one."""
-        if self._bar is None:
-            super().say(message)
-        else:
-            self._bar.console.print(message, markup=False, soft_wrap=True)
+        (super().say if self._bar is None else self._bar.say)(message)
 
 
 def _line(event: "Event") -> str:
-    record = event.record
+    record, left = event.record, format_left(event.seconds_left)
     if event.kind == "lost":
         return f"trial {record.number if record else ''} was lost: {event.message}"
     if event.kind in NOTES:
         return f"{event.kind}: {event.message}"
+    if event.kind == "estimate":
+        return f"estimate: {left}, judged by a few training steps"
     if record is None:
-        return f"{event.kind}: {event.done} of {event.total} trials are done" + (
-            f"; {event.message}" if event.message else ""
+        is_more = event.done > event.total  # a study may have more trials than a later command asks for
+        asked = (
+            f"trials are done, and no more than {event.total} asked for"
+            if is_more
+            else f"of {event.total} trials are done"
         )
+        return "; ".join(filter(None, (f"{event.kind}: {event.done} {asked}", event.message)))
     name = f"baseline {record.label}" if record.label else f"trial {record.number} ({event.done}/{event.total})"
-    latency = f", {record.costs['latency_ms']:.4g} ms" if "latency_ms" in record.costs else ""
-    macs = millions(record.costs.get("macs"))
-    figures = f"{percent(record.accuracy)} at {macs} MACs{latency}, score {number(record.score)}"
-    state = "" if record.state == "complete" else f", {record.state}"
-    state += f": {record.reason}" if record.reason else ""
-    best = f" · best {percent(event.best.accuracy)}" if event.best else ""
-    left = f" · {_time_left(event)}" if event.seconds_left is not None else ""
-    return f"{name}: {figures}{state}{best}{left}"
+    best = f"best {percent(event.best.accuracy)}" if event.best else ""
+    return " · ".join(filter(None, (f"{name}: {_figures(event)}", best, left)))
 
 
-def _time_left(event: "Event") -> str:
-    minutes, seconds = divmod(round(event.seconds_left or 0), 60)
-    return f"about {minutes} min {seconds:02d} s left"
+def _figures(event: "Event") -> str:
+    """Return the accuracy, the costs that the targets limit, the score and the state of a trial."""
+    from nas.cost.base import format_amount
+
+    record = event.record
+    assert record is not None  # noqa: S101 -- the caller's condition
+    costs = [format_amount(record.costs[name], unit) for name, unit in event.units.items() if name in record.costs]
+    accuracy = f"{percent(record.accuracy)}{' at ' if costs else ''}{costs[0] if costs else ''}"
+    score = "" if record.score is None else f"score {number(record.score)}"
+    state = "" if record.state == "complete" else record.state
+    reason = f": {record.reason}" if record.reason else ""
+    return ", ".join(filter(None, (accuracy, *costs[1:], score, state))) + reason
 
 
 class Steps:
@@ -157,6 +149,7 @@ class Steps:
         self.label = label
         self._printed_tenth = -1
         self._live = sys.stderr.isatty()
+        self._bar: Bar | None = None
 
     def __call__(self, done: int, total: int, seconds_left: float | None = None) -> None:
         """Show how many steps are done."""
@@ -164,6 +157,24 @@ class Steps:
         if not self._live and tenth == self._printed_tenth:
             return
         self._printed_tenth = tenth
-        left = "" if seconds_left is None or done == total else f", about {seconds_left:.0f} s left"
+        left = "" if seconds_left is None or done == total else f", {format_left(seconds_left)}"
         line = f"{self.label}: {done} of {total}{left}"
-        click.echo(f"\r{line:<70}" if self._live else line, err=True, nl=not self._live or done == total)
+        if self._live:
+            self._show(line, done, total)
+        else:
+            click.echo(line, err=True)
+
+    def _show(self, line: str, done: int, total: int) -> None:
+        """Show a line in a bar, above which rich prints whatever else is written meanwhile, such as a warning."""
+        from nas.api.progress import make_bar
+
+        if self._bar is None:
+            self._bar = make_bar()
+            self._bar.add_task(line, total=total)
+            self._bar.start()
+            # The terminal gets its cursor back even where an error ends the steps.
+            finalize(self, self._bar.stop)
+        self._bar.update(self._bar.task_ids[0], description=line, completed=done)
+        if done == total:
+            self._bar.stop()
+            self._bar = None

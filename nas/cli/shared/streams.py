@@ -3,9 +3,10 @@
 import errno
 import io
 import json
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO, cast
 
@@ -54,13 +55,26 @@ def escape(text: str, kept: str = "") -> str:
 
 
 def json_text(data: Any, stream: TextIO | None, indent: int | None = None) -> str:
-    """Return data as JSON, with escapes if the stream has not all characters: it would change the data."""
-    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    """Return data as JSON, with null for numbers that are not finite, which JSON does not have.
+
+    Characters are escaped if the stream lacks one of them: another character would change the data.
+    """
+    finite = _finite(data)
+    text = json.dumps(finite, indent=indent, ensure_ascii=False, allow_nan=False)
     try:
         text.encode(getattr(stream, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
-        return json.dumps(data, indent=indent)
+        return json.dumps(finite, indent=indent, allow_nan=False)
     return text
+
+
+def _finite(data: Any) -> Any:
+    """Return JSON values with None instead of numbers that are infinite or not a number."""
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 @frozen(eq=False, slots=False)

@@ -1,6 +1,7 @@
 """`nas studies`: the studies of a database."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,6 +9,7 @@ from attrs import frozen
 
 from nas.cli.shared.options import json_option, studies_option
 from nas.cli.shared.verbs import Verbs
+from nas.errors import StudyError
 from nas.studies.defaults import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
@@ -47,16 +49,45 @@ def command(context: click.Context, /, **options: Any) -> None:
 
 
 def _list(given: StudiesOptions) -> None:
-    from nas.cli.shared.printing import number, percent, print_json, print_table
+    """Print the studies that can be read; then report those that cannot."""
+    from nas.cli.shared.printing import print_json, say
     from nas.search.job_study import job_study_names
     from nas.studies.opening import open_storage
+    from nas.studies.own_study import describe_foreign
     from nas.studies.study import read_study, study_names
 
     opened = open_storage(given.storage, create=False)
-    rows = [_row(read_study(opened, name)) for name in study_names(opened)]
-    if given.as_json:
-        print_json(rows)
-        return
+    views, unreadable = _read(study_names(opened), partial(read_study, opened))
+    rows = [_row(view) for view in views]
+    if rows or not unreadable:
+        (print_json if given.as_json else _print)(rows)
+    for view in views:
+        if view.foreign:
+            say(f"study {view.name}: {describe_foreign(view.foreign)}")
+    if not given.as_json and (jobs := job_study_names(opened)):
+        click.echo(
+            f"studies of nas scale and nas check: {', '.join(jobs)}; the command that made a study shows its results"
+        )
+    for error in unreadable[:-1]:
+        say(f"{error.problem}\n  {error.remedy}")
+    if unreadable:
+        raise unreadable[-1]
+
+
+def _read(names: Iterable[str], read: "Callable[[str], StudyView]") -> "tuple[list[StudyView], list[StudyError]]":
+    """Return the studies that can be read, and an error for each of the others."""
+    views, unreadable = [], []
+    for name in names:
+        try:
+            views.append(read(name))
+        except StudyError as error:
+            unreadable.append(error)
+    return views, unreadable
+
+
+def _print(rows: Iterable[Mapping[str, Any]]) -> None:
+    from nas.cli.shared.printing import number, percent, print_table
+
     headers = ("study", "begun", "targets", "data", "trials", "killed", "best accuracy", "best score")
     print_table(
         headers,
@@ -75,10 +106,6 @@ def _list(given: StudiesOptions) -> None:
         ],
         left=4,
     )
-    if jobs := job_study_names(opened):
-        click.echo(
-            f"studies of nas scale and nas check: {', '.join(jobs)}; the command that made a study shows its results"
-        )
 
 
 def _row(view: "StudyView") -> dict[str, Any]:
@@ -93,6 +120,7 @@ def _row(view: "StudyView") -> dict[str, Any]:
         "data": _data(view.settings["proxy"]),
         "trials": view.counted,
         "killed": sum(record.state == "killed" for record in view.records),
+        "foreign": len(view.foreign),
         "best_accuracy": None if interval is None else interval.value,
         "best_score": None if best is None else best.score,
     }
