@@ -162,11 +162,6 @@ def decode_text(data: bytes) -> str:
         ) from None
 
 
-def read_small(path: Path, most: int) -> str:
-    """Return the text of a small file; see `read_text`."""
-    return read_text(path, most)
-
-
 def _open_without_waiting(path: str, flags: int) -> int:
     # Without this flag, which not every system has, opening a named pipe waits for a process that writes into it.
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
