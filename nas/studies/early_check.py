@@ -6,7 +6,7 @@ from pathlib import Path
 from nas.errors import StudyError
 from nas.studies.failures import explained
 from nas.studies.journal_files import database_file, journals
-from nas.studies.opening import check_url, has_studies, open_storage
+from nas.studies.opening import check_is_database, check_url, has_studies, open_storage
 from nas.studies.urls import is_in_memory, mask
 
 
@@ -27,6 +27,8 @@ def check_storage(url: str, study: str = "", kept_as: str = "") -> None:
     if is_in_memory(url):
         return
     file = database_file(url)
+    if file is not None and file.exists():
+        check_is_database(file, create=True)
     if file is None or (has_studies(file) if _has_content(file) else journals(url)):
         storage = open_storage(url)
         with explained(url):

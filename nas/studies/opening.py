@@ -52,7 +52,7 @@ def open_uncached(url: str, *, create: bool = True) -> BulkStorage:
         file = database_file(url)
         if file is not None:
             _check_exists(url, file, create=create)
-            _check_is_database(file, create=create)
+            check_is_database(file, create=create)
             if not file.exists():
                 make_database(url, file)
         # The constructor of Optuna creates its tables, which other processes may be creating as well.
@@ -121,7 +121,7 @@ def _check_in_memory(url: str, *, create: bool) -> None:
     _LOG.warning("Storage %s is in memory: nothing is kept when this process ends.", url)
 
 
-def _check_is_database(file: Path, *, create: bool) -> None:
+def check_is_database(file: Path, *, create: bool) -> None:
     """Check that a file that is only read has tables of Optuna, which would be made in it otherwise.
 
     Raises:
@@ -136,7 +136,10 @@ def _check_is_database(file: Path, *, create: bool) -> None:
 
 def has_studies(file: Path) -> bool:
     """Return whether a SQLite database has a table of studies; true also if it cannot be read in this way."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"file:{quote(os.fsencode(file))}?mode=ro", uri=True)) as database,
+    ):
         return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'").fetchall())
     return True
 

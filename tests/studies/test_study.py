@@ -203,7 +203,7 @@ def test_a_study_of_another_tool_is_refused_and_left_unchanged(storage: BaseStor
     again = optuna.load_study(storage=storage, study_name="demo")
     assert (again.user_attrs, again.directions, len(again.trials)) == before
     assert study_names(storage) == ()
-    with pytest.raises(StudyError, match=r"study .demo. was made by another tool"):
+    with pytest.raises(StudyError, match="study 'demo' was made by another tool"):
         read_study(storage, "demo")
 
 
