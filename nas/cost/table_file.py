@@ -27,9 +27,11 @@ from nas.device.machine import Machine
 from nas.device.spec import parse_device
 from nas.errors import ArchitectureError, DeviceError
 from nas.files import write_atomically
+from nas.graph.form import UNNAMED_FORM
 
 _LOG = logging.getLogger(__name__)
-FORMAT = "nas-latency-table/1"
+FORMAT = "nas-latency-table/2"
+FORMAT_WITHOUT_FORM = "nas-latency-table/1"
 COLUMNS = "part,channels,height,width,latency_ms,spread_ms"
 MAX_BYTES = 64_000_000
 MAX_LAYERS = 200_000
@@ -122,6 +124,7 @@ HEADER: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "accelerator": _read_text,
         "system": _read_text,
         "runtime": _read_text,
+        "graph": _read_text,
         "reference": _read_text,
         "reference_ms": _positive,
         "passes": _positive_integer,
@@ -187,7 +190,7 @@ def parse_table(text: str, name: str) -> LatencyTable:
     Raises:
         DeviceError: A line breaks a rule; the message names both.
     """
-    lines = text.split("\n")
+    lines = _with_form(text.split("\n"))
     if lines[-1] != "":
         _reject(name, "its last line is cut short")
     size = len(HEADER)
@@ -203,6 +206,14 @@ def parse_table(text: str, name: str) -> LatencyTable:
         _reject(name, f"{len(below) - len(rows)} of its layers occur twice, and each layer must occur once")
     times, spreads = ({layer: pair[i] for layer, pair in rows.items()} for i in (0, 1))
     return LatencyTable(name, _origin(header), times, spreads, _correction(header))
+
+
+def _with_form(lines: list[str]) -> list[str]:
+    """Return the lines of a table with the form of its graphs, which the first format of tables did not name."""
+    if lines[0] != f"# format: {FORMAT_WITHOUT_FORM}":
+        return lines
+    at = list(HEADER).index("graph")
+    return [f"# format: {FORMAT}", *lines[1:at], f"# graph: {UNNAMED_FORM}", *lines[at:]]
 
 
 def _read_header(name: str, lines: list[str]) -> dict[str, Any]:
@@ -274,7 +285,7 @@ def read_origin(path: Path) -> Origin:
     """
     with _read_errors(path), path.open("rb") as file:
         head = b"".join(file.readline(MAX_LINE) for _ in HEADER)
-        return _origin(_read_header(path.name, head.decode("utf-8").split("\n")))
+        return _origin(_read_header(path.name, _with_form(head.decode("utf-8").split("\n"))))
 
 
 def read_table(path: Path) -> LatencyTable:

@@ -16,10 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nas.arch.layers import INPUT, Node, PlacedPart, Shape, same_padding
 from nas.errors import ArchitectureError
+from nas.graph.form import OPSET
 from nas.graph.fragment import Fragment
 from nas.graph.weights import Weights, random_weights, weighted
 
-OPSET = 20
 IR_VERSION = 10
 OUTPUT = "output"
 # A protobuf message has less than 2 GB. One MiB is left for the parts of the message that are not weights.

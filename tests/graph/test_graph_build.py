@@ -1,5 +1,6 @@
 """Tests of graphs against torch models of the same architectures: equal outputs, and equal ONNX Runtime operators."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
@@ -40,6 +41,7 @@ from nas.arch.spec import (
 )
 from nas.errors import ArchitectureError
 from nas.graph.build import build_graph
+from nas.graph.form import FORM
 from nas.graph.fragment import Fragment, whole
 from nas.graph.weights import Weights, folded_weights
 from nas.models.build import build_model
@@ -195,6 +197,21 @@ def test_fragments_run_one_after_the_other_have_the_outputs_of_the_network(arch:
 def test_building_a_graph_is_deterministic() -> None:
     network = whole(preset("mnasnet-a1"))
     assert build_graph(network).SerializeToString() == build_graph(network).SerializeToString()
+
+
+# The operators of each form of graphs, in the order of their first use. An operator, an attribute or the opset that
+# changes needs another form, because stored latencies of this one would otherwise be used with other graphs.
+OPERATORS_OF_FORM = {"opset18 operators1": "94eb34adb55f4ae6"}
+
+
+def test_other_operators_need_another_form() -> None:
+    operators = [
+        (node.op_type, [(a.name, onnx.helper.get_attribute_value(a)) for a in node.attribute], len(node.input))
+        for arch in COMBINED.values()
+        for node in build_graph(whole(arch)).graph.node
+    ]
+    opset = build_graph(whole(preset("mobilenetv2"))).opset_import[0].version
+    assert OPERATORS_OF_FORM[FORM] == hashlib.sha256(repr((opset, operators)).encode()).hexdigest()[:16]
 
 
 # The first two would have terabytes, so creating them would fail. In the last, only the biases exceed the limit.

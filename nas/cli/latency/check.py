@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
-from nas.api.devices import connected, find_table
+from nas.api.devices import connected, find_table, outdated_tables
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import device_option, figure_options, json_option, space_option, task_options
 from nas.cli.shared.progress import Steps
@@ -91,6 +91,8 @@ def command(**options: Any) -> None:
 
         table = find_table(space, meter, given.table)
         if table is None:
+            for outdated in outdated_tables(space, meter):
+                raise outdated
             raise DeviceError(
                 f"there is no latency table of {meter.device.short} on {meter.machine.cpu} for space {space.name}; "
                 "only a table of exactly this device can be checked",
@@ -154,6 +156,7 @@ def _figures(table: "LatencyTable", check: "Check") -> dict[str, Any]:
         "device": str(table.origin.device),
         "cpu": table.origin.machine.cpu,
         "runtime": table.origin.machine.runtime,
+        "graph": table.origin.machine.graph,
         "networks": len(check.measured_ms),
         "mape": own.mape,
         "retest_mape": retest.mape,
