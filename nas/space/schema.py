@@ -87,6 +87,7 @@ STAGE_KEYS: Mapping[str, Key] = {
     **_SIZES,
     "layers": Key(_prefixed("r"), "plus", lambda of, by: max(1, int(of + by))),
     "expansion": Key(_prefixed("e")),
+    "divisor": Key(_prefixed("div")),
     "se": Key(_prefixed("se")),
     "skip": Key(lambda value: SKIP_WORDS[value]),
     **_ACTIVATION,
