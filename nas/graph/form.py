@@ -7,7 +7,7 @@
 OPSET = 18
 # A number for the choice of operators in `nas.graph.build`, which is increased with every change of this choice: stored
 # latencies of another choice are then no longer used.
-OPERATORS = 1
-FORM = f"opset{OPSET} operators{OPERATORS}"
+_OPERATORS = 1
+FORM = f"opset{OPSET} operators{_OPERATORS}"
 UNNAMED_FORM = "opset20 operators1"
 """The form of the latencies that were stored before their form was stored with them."""
