@@ -243,7 +243,7 @@ def main() -> None:
         measured(name, network, {key: GROUPS[key] for key in GROUPS if key in rows}, given)
         for name, network in (*layers.items(), *_networks(given.networks))
     ]
-    figures = {
+    figures: dict[str, Any] = {
         "form": FORM,
         "machine": str(this_machine(ONE)),
         "summary": summary(found),

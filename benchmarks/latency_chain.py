@@ -4,10 +4,14 @@
 
 Random networks of a space are exported by `torch.onnx.export`, by its older exporter (`dynamo=False`, opset 17) and its
 newer one (`dynamo=True`, opset 18, the oldest one that it writes), and by `nas`. A table of the space is measured on
-this machine as `nas latency table` does it. In between, after every few batches, a script that shares no code with `nas`
-times all files (`benchmarks/plain_onnx.py`), so that the table and the files see the same machine. The predictions of
-the table are compared with the smallest time of each file, after one common factor for the pace of the machine: the
-median of measured over predicted. The first run of a visit, whose weights are not in a cache, is reported apart.
+this machine as `nas latency table` does it. In between, after every few batches, a script that shares no code with
+`nas` times all files (`benchmarks/plain_onnx.py`), so that the table and the files see the same machine. The
+predictions of the table are compared with the smallest time of each file, after one common factor for the pace of the
+machine: the median of measured over predicted. The first run of a visit, whose weights are not in a cache, is reported
+apart.
+
+While other programs use the machine, `--minima` makes the table from the smallest times of each layer and of the
+reference instead of the medians of their ratios, which such programs change.
 
 The newer exporter needs `onnxscript` (`pip install onnxscript`), which `nas` does not.
 """
@@ -18,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +41,13 @@ from nas.cost.table_builder import Progress, make_table
 from nas.cost.table_check import agreement
 from nas.cost.table_file import write_table
 from nas.cost.table_plan import TablePlan
-from nas.device.client import connect
-from nas.device.machine import this_machine
+from nas.device.client import Meter, connect
+from nas.device.machine import Machine, this_machine
 from nas.device.spec import Device, parse_address
+from nas.device.timing import Aim, Turns
 from nas.graph.build import build_graph
 from nas.graph.form import FORM
-from nas.graph.fragment import whole
+from nas.graph.fragment import Fragment, whole
 from nas.graph.weights import folded_weights
 from nas.models.build import build_model
 from nas.samplers.cost_range import space_chain
@@ -62,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", default="mnasnet")
     parser.add_argument("--networks", type=int, default=30)
+    parser.add_argument("--minima", action="store_true", help="make the table from the smallest times")
     parser.add_argument("--every", type=int, default=4, help="number of batches of the table between two visits")
     parser.add_argument("--folder", type=Path, help="folder for the ONNX files, which are made only once")
     parser.add_argument("--table", type=Path, help="file for the table that is measured")
@@ -75,11 +81,17 @@ def main() -> None:
         visits = Visits(files, given.every)
         with visits, connect([parse_address("cpu")]) as meter:
             plan = TablePlan(space_chain(space), space.net["padding"])
-            table = make_table(plan, meter, space.name, folder / "table.partial", listen=visits)
+            source = MinimumMeter(meter) if given.minima else meter
+            table = make_table(plan, source, space.name, folder / "table.partial", listen=visits)
     if given.table:
         write_table(given.table, table)
     figures = compare(table, archs, np.array(visits.seconds))
-    figures = {"form": FORM, "torch": torch.__version__, "machine": str(this_machine(Device()))} | figures
+    figures = {
+        "form": FORM,
+        "minima": given.minima,
+        "torch": torch.__version__,
+        "machine": str(this_machine(Device())),
+    } | figures
     print(json.dumps({key: figures[key] for key in figures if key != "networks"}, indent=1))
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -105,6 +117,35 @@ def export(arch: Architecture, form: str, path: Path) -> Path:
         if program is not None:
             program.save(path)
     return path
+
+
+@define
+class MinimumMeter:
+    """Return ratios of the smallest times; this is a `nas.device.client.Meter`."""
+
+    meter: Meter
+
+    @property
+    def device(self) -> Device:
+        """Return the device."""
+        return self.meter.device
+
+    @property
+    def machine(self) -> Machine:
+        """Return the machine."""
+        return self.meter.machine
+
+    def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
+        """Measure fragments in turn."""
+        return next(iter(self.measure_each([fragments], aim)))
+
+    def measure_each(self, batches: Sequence[Sequence[Fragment]], aim: Aim) -> Iterator[Turns]:
+        """Measure several batches."""
+        for turns in self.meter.measure_each(batches, aim):
+            least = turns.reference.min_ms
+            timings = (attrs.evolve(each, ratio=each.min_ms / least) for each in turns.timings)
+            reference = attrs.evolve(turns.reference, median_ms=least)
+            yield attrs.evolve(turns, timings=tuple(timings), reference=reference)
 
 
 @define

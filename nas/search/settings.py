@@ -112,7 +112,7 @@ def default_study_name(described: Mapping[str, Any]) -> str:
     """Return a name that the same command gives again: space, targets, and a digest of all settings."""
     # Without the form of graphs: a search that was made with another form is then found under its name and refused
     # with a reason, where a new name would silently start it again.
-    named = described | {"limits": [_without_form(limit) for limit in described["limits"]]}
+    named = dict(described) | {"limits": [_without_form(limit) for limit in described["limits"]]}
     digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:6]
     targets = "-".join(re.sub(r"[^\w.@+]+", "-", text.replace("=", "")) for text in described["targets"])
     return f"{described['space']}-{targets}-{digest}"
