@@ -11,9 +11,9 @@ Every variant of a network has the same weights and the same input, and its outp
 `nas`. Times are measured by the protocol of `nas.device.timing`: all variants run in turn with the reference network.
 One session can be a few percent slower than an equal one, because of where its memory is. So the sessions are made anew
 in another order in each repeat, and the group "again" holds a second copy of the form itself: a difference that is not
-larger than its difference is noise. On a machine that other programs use, ratios of minima over all repeats vary least;
-the medians of the ratios within rounds are given too. The result of a variant is the geometric mean over networks with
-its standard error.
+larger than its difference is noise. Given are ratios of the smallest times over all repeats, and medians of the ratios
+within rounds: geometric means over networks with their standard errors. With `--cpu-time`, runs are timed by the CPU
+time of the thread (`benchmarks/cpu_time.py`), which other programs on the machine change little.
 
 A new form is chosen where a variant is faster on whole networks by more than noise. Change `nas/graph/build.py` then,
 increase the number in `nas/graph/form.py`, and measure the latency tables again.
@@ -21,6 +21,7 @@ increase the number in `nas/graph/form.py`, and measure the latency tables again
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 import onnx
 from attrs import evolve, frozen
+from cpu_time import by_cpu_time
 
 from nas.arch.canonical import canonical
 from nas.arch.layers import Node, Shape
@@ -233,7 +235,8 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], help="groups to compare; by default all")
     parser.add_argument("--networks", type=int, default=6, help="random networks of each space")
     parser.add_argument("--repeats", type=int, default=5, help="repeats with new sessions in another order")
-    parser.add_argument("--seconds", type=float, default=1.5, help="seconds of each repeat of a network")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds of each repeat of a network")
+    parser.add_argument("--cpu-time", action="store_true", help="time by the CPU time of the thread")
     parser.add_argument("--json", type=Path, help="file for the results")
     given = parser.parse_args()
     groups = {name: GROUPS[name] for name in given.groups or GROUPS}
@@ -245,6 +248,7 @@ def main() -> None:
     ]
     figures: dict[str, Any] = {
         "form": FORM,
+        "cpu_time": given.cpu_time,
         "machine": str(this_machine(ONE)),
         "summary": summary(found),
         "networks": [each for each in found if each],
@@ -284,7 +288,7 @@ def measured(name: str, network: Fragment, groups: Mapping[str, Group], given: a
     errors = {key: _difference(outputs[key], outputs["own"]) for key in graphs}
     for (group, variant), error in errors.items():
         assert error < TOLERANCE, f"{name}: {group} {variant} differs by {error}"
-    repeats = [_times({"own": own, **graphs}, given.seconds, seed) for seed in range(given.repeats)]
+    repeats = [_times({"own": own, **graphs}, given, seed) for seed in range(given.repeats)]
     row = {
         "network": name,
         "own_min_ms": min(each["own"].min_ms for each in repeats),
@@ -323,12 +327,13 @@ def _difference(output: Any, expected: Any) -> float:
     return float(abs(output - expected).max() / abs(expected).max())
 
 
-def _times(graphs: Mapping[Any, onnx.ModelProto], seconds: float, seed: int) -> dict[Any, Timing]:
+def _times(graphs: Mapping[Any, onnx.ModelProto], given: argparse.Namespace, seed: int) -> dict[Any, Timing]:
     order = list(graphs)
     np.random.default_rng(seed).shuffle(order)
-    reference = load_network(build_graph(REFERENCE), ONE)
-    runs = [load_network(graphs[key], ONE) for key in order]
-    turns = time_in_turn(reference, runs, Aim(spread=0.001, least=20, most=1000, seconds=seconds))
+    loaded = [load_network(graph, ONE) for graph in (build_graph(REFERENCE), *(graphs[key] for key in order))]
+    reference, *runs = map(by_cpu_time, loaded) if given.cpu_time else loaded
+    clock = time.thread_time if given.cpu_time else time.monotonic
+    turns = time_in_turn(reference, runs, Aim(spread=0.001, least=20, most=1000, seconds=given.seconds), clock=clock)
     return dict(zip(order, turns.timings, strict=True))
 
 

@@ -10,8 +10,8 @@ predictions of the table are compared with the smallest time of each file, after
 machine: the median of measured over predicted. The first run of a visit, whose weights are not in a cache, is reported
 apart.
 
-While other programs use the machine, `--minima` makes the table from the smallest times of each layer and of the
-reference instead of the medians of their ratios, which such programs change.
+With `--cpu-time`, table and files are timed by the CPU time of the thread (`benchmarks/cpu_time.py`), which other
+programs on the machine change little.
 
 The newer exporter needs `onnxscript` (`pip install onnxscript`), which `nas` does not.
 """
@@ -22,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ import numpy as np
 import onnx
 import torch
 from attrs import define, field
+from cpu_time import CpuTimeMeter
 from numpy.typing import NDArray
 
 from nas.arch.canonical import canonical
@@ -41,13 +43,12 @@ from nas.cost.table_builder import Progress, make_table
 from nas.cost.table_check import agreement
 from nas.cost.table_file import write_table
 from nas.cost.table_plan import TablePlan
-from nas.device.client import Meter, connect
-from nas.device.machine import Machine, this_machine
+from nas.device.client import connect
+from nas.device.machine import this_machine
 from nas.device.spec import Device, parse_address
-from nas.device.timing import Aim, Turns
 from nas.graph.build import build_graph
 from nas.graph.form import FORM
-from nas.graph.fragment import Fragment, whole
+from nas.graph.fragment import whole
 from nas.graph.weights import folded_weights
 from nas.models.build import build_model
 from nas.samplers.cost_range import space_chain
@@ -67,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", default="mnasnet")
     parser.add_argument("--networks", type=int, default=30)
-    parser.add_argument("--minima", action="store_true", help="make the table from the smallest times")
+    parser.add_argument("--cpu-time", action="store_true", help="time by the CPU time of the thread")
     parser.add_argument("--every", type=int, default=4, help="number of batches of the table between two visits")
     parser.add_argument("--folder", type=Path, help="folder for the ONNX files, which are made only once")
     parser.add_argument("--table", type=Path, help="file for the table that is measured")
@@ -78,17 +79,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         files = [export(arch, form, folder / f"{i}-{form}.onnx") for form in FORMS for i, arch in enumerate(archs)]
-        visits = Visits(files, given.every)
-        with visits, connect([parse_address("cpu")]) as meter:
+        visits = Visits(files, given.every, "thread_time" if given.cpu_time else "perf_counter")
+        source = nullcontext(CpuTimeMeter()) if given.cpu_time else connect([parse_address("cpu")])
+        with visits, source as meter:
             plan = TablePlan(space_chain(space), space.net["padding"])
-            source = MinimumMeter(meter) if given.minima else meter
-            table = make_table(plan, source, space.name, folder / "table.partial", listen=visits)
+            # A new partial file, because a table that is continued would see fewer visits.
+            table = make_table(plan, meter, space.name, Path(temporary) / "table.partial", listen=visits)
     if given.table:
         write_table(given.table, table)
     figures = compare(table, archs, np.array(visits.seconds))
     figures = {
         "form": FORM,
-        "minima": given.minima,
+        "cpu_time": given.cpu_time,
         "torch": torch.__version__,
         "machine": str(this_machine(Device())),
     } | figures
@@ -120,52 +122,25 @@ def export(arch: Architecture, form: str, path: Path) -> Path:
 
 
 @define
-class MinimumMeter:
-    """Return ratios of the smallest times; this is a `nas.device.client.Meter`."""
-
-    meter: Meter
-
-    @property
-    def device(self) -> Device:
-        """Return the device."""
-        return self.meter.device
-
-    @property
-    def machine(self) -> Machine:
-        """Return the machine."""
-        return self.meter.machine
-
-    def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
-        """Measure fragments in turn."""
-        return next(iter(self.measure_each([fragments], aim)))
-
-    def measure_each(self, batches: Sequence[Sequence[Fragment]], aim: Aim) -> Iterator[Turns]:
-        """Measure several batches."""
-        for turns in self.meter.measure_each(batches, aim):
-            least = turns.reference.min_ms
-            timings = (attrs.evolve(each, ratio=each.min_ms / least) for each in turns.timings)
-            reference = attrs.evolve(turns.reference, median_ms=least)
-            yield attrs.evolve(turns, timings=tuple(timings), reference=reference)
-
-
-@define
 class Visits:
     """Time all files after every few batches of a table; this is a `Listener` of `make_table`.
 
     Attributes:
         files: ONNX files.
         every: Number of batches between two visits.
+        clock: Name of the function of the module `time` that times the runs.
         seconds: Seconds `(visits, files, runs)` so far.
     """
 
     files: Sequence[Path]
     every: int
+    clock: str
     seconds: list[list[list[float]]] = field(factory=list, init=False)
     _process: Any = field(default=None, init=False)
 
     def __enter__(self) -> "Visits":
         script = Path(__file__).with_name("plain_onnx.py")
-        command = [sys.executable, str(script), *map(str, self.files)]
+        command = [sys.executable, str(script), self.clock, *map(str, self.files)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
         return self
 

@@ -44,7 +44,7 @@ from nas.files import read_small
 from nas.space.decode import Choice, SearchSpace, SpacePart, Value, make_stage_or_none
 
 SPACE_KEYS = ("name", "source", "net", "stem", "head", "defaults", "stages", "baselines")
-DEFAULT_TASK: Fields = {"in_channels": 3, "resolution": 224, "classes": 1000}
+DEFAULT_TASK: Fields = {"in_channels": 3, "resolution": 224, "classes": 1000, "padding": "symmetric"}
 REQUIRED_KEYS = ("net", "stem", "head", "stages")
 # Limits that a sensible space never reaches. They keep hostile files, such as nested aliases, from exhausting memory.
 MOST_BYTES = 2_000_000
