@@ -273,6 +273,9 @@ class Operators:
     activations: Mapping[str, Callable[[NodeContext], str]]
 
 
+# These are the fastest forms on whole networks (experiments/kernels): spelled out, hard-swish takes 1.18 times as long
+# and ReLU6 1.30 times. The forms of squeeze-and-excitation, of pooling and of resizing differ by less than 1% in the
+# mean, which is noise; they stay as `torch.onnx.export` writes them, and there is no choice for each device.
 EMIT: Mapping[str, Callable[[NodeContext, Node], str]] = MappingProxyType(
     {
         "conv": _conv,

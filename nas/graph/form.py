@@ -1,9 +1,9 @@
 """The form of the ONNX graphs that this version writes, on which latencies depend."""
 
-# ONNX Runtime 1.32 computes operators of opsets 7 to 18 with the same kernels, but has no AveragePool of opset 19 or
-# later in the blocked memory layout of its convolutions: a pooling of 24 channels at 112 x 112 pixels takes 5.4 times
-# as long, and networks with pooling skips up to 1.37 times (experiments/kernels). Opset 18 is the first one that can
-# resize images with an antialiasing filter.
+# On the CPU, ONNX Runtime 1.32 has a slow kernel for the AveragePool of opset 19 and later where the channels do not fit
+# the blocked memory layout of its convolutions: a layer with a pooling skip takes 4 times as long as with opset 17 or
+# 18, and a network with such layers up to 1.47 times (experiments/kernels). Opset 18 is the first one that can resize
+# images with an antialiasing filter.
 OPSET = 18
 # A number for the choice of operators in `nas.graph.build`, which is increased with every change of this choice: stored
 # latencies of another choice are then no longer used.

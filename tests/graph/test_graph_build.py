@@ -49,7 +49,8 @@ from nas.models.build import build_model
 from tests.strategies import architectures
 
 Values = NDArray[Any]
-PAIRS = (OPERATORS[:2], OPERATORS[2:4], OPERATORS[4:5], OPERATORS[5:])
+# Networks with more operators would be so deep that rounding errors grow above the tolerance.
+PAIRS = (("conv", "dsconv"), ("mbconv", "fused"), ("inverted",), ("basic", "bottleneck"))
 
 
 @pytest.fixture(autouse=True)
