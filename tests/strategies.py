@@ -56,6 +56,7 @@ def stages(draw: st.DrawFn, channels: st.SearchStrategy[int] = CHANNELS) -> Stag
         gate=draw(st.none() | gates()),
         skip=draw(st.sampled_from(SKIPS)),
         activation=draw(st.sampled_from(ACTIVATIONS)),
+        divisor=draw(st.sampled_from([1, 1, 1, 2, 8, 64])) if expands else 1,
     )
 
 

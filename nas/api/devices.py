@@ -96,10 +96,12 @@ def _usable_table(space: "SearchSpace", meter: "Meter", given: Path | None, say:
 
 def _fitting(path: Path, space: "SearchSpace", meter: "Meter") -> "LatencyTable":
     from nas.cost.table_file import read_table
-    from nas.cost.table_lookup import differences
+    from nas.cost.table_lookup import differences, is_outdated, outdated
     from nas.samplers.cost_range import space_chain
 
     table = read_table(path)
+    if is_outdated(table.origin, meter.machine):
+        raise outdated(str(path), table.origin, meter.machine)
     if found := differences(table.origin, meter.device, meter.machine):
         raise DeviceError(
             f"latency table {path} is not of this device: {found[0]}",
@@ -107,6 +109,15 @@ def _fitting(path: Path, space: "SearchSpace", meter: "Meter") -> "LatencyTable"
         )
     table.check_chain(space_chain(space), space.net["padding"])
     return table
+
+
+def outdated_tables(space: "SearchSpace", meter: "Meter") -> list[DeviceError]:
+    """Return an error for each table of a space and this device that is not used because of its form of graphs."""
+    from nas.cost.table_file import read_origin
+    from nas.cost.table_lookup import outdated, outdated_files
+
+    files = outdated_files(table_folders(), meter.device, meter.machine, space.name)
+    return [outdated(path.stem, read_origin(path), meter.machine) for path in files]
 
 
 def on_device(
@@ -131,18 +142,21 @@ def on_device(
     from nas.samplers.cost_range import space_chain
 
     here = any(not parse_address(text).host for text in names)
-    device, machine = meter.device.short, "; ".join(filter(None, meter.machine.kind))
+    device, (*kind, form) = meter.device.short, meter.machine.kind
+    basis = {"machine": "; ".join(filter(None, kind)), "graph": form}
     table = _usable_table(space, meter, given, say)
     if table is None:
+        for each in outdated_tables(space, meter):
+            say(f"{each.problem}; {each.remedy}")
         say(f"no usable latency table is of {device} here and space {space.name}: candidates are measured, one by one")
         measured = measured_latency(space_chain(space), space.net["padding"], meter, space.name, seed)
         say(f"a rough guide was fitted on a few networks: {error_text(measured.guide)}")
         judge = Judge(meter, measured.stopwatch.reference_ms)
-        return OnDevice(measured, judge, device, {"by": "measuring", "machine": machine}, here)
+        return OnDevice(measured, judge, device, {"by": "measuring"} | basis, here)
     unchecked = "" if table.checked else "; `nas latency check` has not checked it on new networks"
     say(f"latencies are predicted by table {table.name}: {error_text(table)}{unchecked}")
     reference_ms = table.origin.reference_ms
-    basis = {"by": f"table {table.name}", "made": table.origin.date, "machine": machine}
+    basis |= {"by": f"table {table.name}", "made": table.origin.date}
     return OnDevice(TableLatency(table, Stopwatch(meter, reference_ms)), Judge(meter, reference_ms), device, basis)
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from nas.scaling.grow import Scaled
     from nas.scaling.rules import Factors
 
-_KEEPABLE = ("stem", "head")
-
 
 @frozen
 class ScaledArchitecture:
@@ -70,7 +68,8 @@ def scale(
         phi: Compound coefficient; fractions and negative numbers are possible.
         rule: "compound" (1.2, 1.1, 1.15), "published" (the published B1 to B7), "depth", "width", "resolution",
             "fast", "fast:SHARE", or coefficients such as "1.2,1.1,1.15".
-        keep: Parts whose channels do not change, "stem" or "head".
+        keep: What is not scaled: the channels of the "stem" or the "head", the "features" of the head's linear layer,
+            or "first-last-depth", the number of layers of the first and the last stage.
         any_product: Whether alpha * beta^2 * gamma^2 of own coefficients may be far from 2.
 
     Returns:
@@ -100,7 +99,8 @@ def scale_family(
     Args:
         arch: The architecture to scale, the B0 of the family.
         rule: Scaling rule, as in `nas.scale`; "published" takes the factors of the published EfficientNets.
-        keep: Parts whose channels do not change, "stem" or "head".
+        keep: What is not scaled: the channels of the "stem" or the "head", the "features" of the head's linear layer,
+            or "first-last-depth", the number of layers of the first and the last stage.
         any_product: Whether alpha * beta^2 * gamma^2 of own coefficients may be far from 2.
 
     Returns:
@@ -143,7 +143,8 @@ def scale_to_budget(
             multiply-adds.
         rule: Scaling rule, as in `nas.scale`.
         free: Whether depth, width and resolution may each deviate a little from the rule to use the budget up.
-        keep: Parts whose channels do not change, "stem" or "head".
+        keep: What is not scaled: the channels of the "stem" or the "head", the "features" of the head's linear layer,
+            or "first-last-depth", the number of layers of the first and the last stage.
         any_product: Whether alpha * beta^2 * gamma^2 of own coefficients may be far from 2.
         precision: Precision of weights and activations, for budgets in bytes.
         device: Device of a latency budget, as in `nas.measure_latency`. For another budget the latency of the network
@@ -186,20 +187,27 @@ def make_growth(arch: "Architecture", rule: str, keep: Collection[str] = (), *, 
     Args:
         arch: The architecture to scale.
         rule: Scaling rule, as in `nas.scale`.
-        keep: Parts whose channels do not change, "stem" or "head".
+        keep: What is not scaled: the channels of the "stem" or the "head", the "features" of the head's linear layer,
+            or "first-last-depth", the number of layers of the first and the last stage.
         any_product: Whether alpha * beta^2 * gamma^2 of own coefficients may be far from 2.
 
     Raises:
         ScalingError: There is no such rule or no such part.
     """
     from nas.api.architectures import check_architecture
+    from nas.arch.multiply import KEEPABLE
     from nas.scaling.budget import Growth
     from nas.scaling.rules import parse_rule
 
     check_architecture(arch)
     parts = frozenset([keep] if isinstance(keep, str) else keep)
-    if unknown := sorted(parts - {*_KEEPABLE}):
-        raise ScalingError(f"keep has {unknown[0]!r}", f"use {' or '.join(_KEEPABLE)}")
+    if unknown := sorted(parts - {*KEEPABLE}):
+        raise ScalingError(f"keep has {unknown[0]!r}", f"use {', '.join(KEEPABLE)}")
+    if "features" in parts and not hasattr(arch.head, "features"):
+        raise ScalingError(
+            "keep has 'features', and the head of this network has no linear layer with features before its classifier",
+            "leave features out; head keeps the channels of the whole head",
+        )
     return Growth(arch, parse_rule(rule, any_product=any_product), parts)
 
 

@@ -6,7 +6,8 @@ The same network can be written in several ways. The canonical form settles each
 - "identity" is written where no identity skip is possible, because there it means the same as "none".
 - "projection" is written as "identity" where an identity skip is possible. A stage with projection skips therefore
   projects in its first layer only.
-- A fused block with expansion 1 is a convolution.
+- A fused block with expansion 1 is a convolution, and an "inverted" block with another expansion is an "mbconv".
+- A divisor of the channels inside a block is left out where it does not change them.
 - The width of a gate refers to the input channels where these equal the gated channels.
 
 Expansions and gate ratios are compared as written: two values that are different but round to the same number of
@@ -78,13 +79,22 @@ def plain_layer(layer: Stage, channels: int) -> Stage:
         layer: A stage with one layer.
         channels: Number of channels of the layer's input.
     """
+    if layer.divisor != 1:
+        layer = _without_idle_divisor(layer, channels)
     if layer.operator == "fused" and layer.expansion == 1:
         layer = attrs.evolve(layer, operator="conv")
+    if layer.operator == "inverted" and layer.expansion != 1:
+        layer = attrs.evolve(layer, operator="mbconv")
     if layer.skip == ("projection" if keeps_identity(layer, channels) else "none"):
         layer = attrs.evolve(layer, skip="identity")
     if layer.gate is not None and _gated_channels(layer, channels) == channels:
         layer = attrs.evolve(layer, gate=attrs.evolve(layer.gate, of="input"))
     return layer
+
+
+def _without_idle_divisor(layer: Stage, channels: int) -> Stage:
+    plain, shape = attrs.evolve(layer, divisor=1), Shape(channels, 1, 1)
+    return plain if walk_part(plain, shape, 1) == walk_part(layer, shape, 1) else layer
 
 
 def _gated_channels(layer: Stage, channels: int) -> int:

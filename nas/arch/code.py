@@ -10,6 +10,7 @@ The tokens of a line can be in any order. `format_text` leaves out what is the d
 
 - an activation that equals `act` of the first line;
 - the identity skip (the other skips are `noskip`, `poolskip` and `projskip`);
+- the divisor 1 of the channels inside a block (`div8` is that of MobileNetV3);
 - the parts of a gate that have their default (`se0.25:expanded:relu:hard_sigmoid:div8` names all of them).
 
 The other kinds of stems and heads are:
@@ -138,6 +139,7 @@ STAGE_TOKENS = (
     Token("gate", rf"se({_NUMBER[1:-1]}(?::[a-z0-9_]{{1,20}})*)", _read_gate, _write_gate, "se0.25"),
     _word("skip", {"noskip": "none", "poolskip": "pool", "projskip": "projection"}),
     _ACTIVATION,
+    Token("divisor", "div([0-9]{1,12})", int, lambda v: "" if v == 1 else f"div{v}", "div8"),
 )
 STEM_TOKENS = (_integer("kernel", "k"), _integer("stride", "s"), _integer("channels", "c"), _ACTIVATION)
 CONV_HEAD_TOKENS = (_integer("channels", "c"), _decimal("dropout", "dropout="), _ACTIVATION)

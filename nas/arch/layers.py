@@ -158,9 +158,18 @@ def _append_dsconv(builder: _NodeBuilder, layer: Stage) -> None:
 
 
 def _append_mbconv(builder: _NodeBuilder, layer: Stage) -> None:
-    channels = builder.shape.channels
     if layer.expansion != 1:
-        builder.conv("expand", expanded(channels, layer), layer.activation)
+        return _append_inverted(builder, layer)
+    return _append_projected_depthwise(builder, layer, builder.shape.channels)
+
+
+def _append_inverted(builder: _NodeBuilder, layer: Stage) -> None:
+    channels = builder.shape.channels
+    builder.conv("expand", expanded(channels, layer), layer.activation)
+    _append_projected_depthwise(builder, layer, channels)
+
+
+def _append_projected_depthwise(builder: _NodeBuilder, layer: Stage, channels: int) -> None:
     # By default the gate is relative to the input of the block, not to the expanded channels (EfficientNet, MnasNet).
     _append_depthwise(builder, layer, channels)
     # Without an activation: the linear bottleneck of MobileNetV2 (arXiv 1801.04381, section 3.2).
@@ -178,7 +187,11 @@ def _append_fused(builder: _NodeBuilder, layer: Stage) -> None:
 
 def expanded(channels: int, layer: Stage) -> int:
     """Return the number of channels inside a block that expands `channels` input channels."""
-    return max(1, round(channels * layer.expansion))
+    return _inside(channels * layer.expansion, layer.divisor)
+
+
+def _inside(channels: float, divisor: int) -> int:
+    return max(1, round(channels)) if divisor == 1 else round_channels(1, channels, divisor)
 
 
 def _append_basic(builder: _NodeBuilder, layer: Stage) -> None:
@@ -189,7 +202,7 @@ def _append_basic(builder: _NodeBuilder, layer: Stage) -> None:
 
 
 def _append_bottleneck(builder: _NodeBuilder, layer: Stage) -> None:
-    channels, inside = builder.shape.channels, max(1, round(layer.channels / layer.expansion))
+    channels, inside = builder.shape.channels, _inside(layer.channels / layer.expansion, layer.divisor)
     builder.conv("reduce", inside, layer.activation)
     # The stride is in this convolution, as in torchvision; see `nas.arch.presets`.
     builder.conv("spatial", inside, layer.activation, layer.kernel, layer.stride)
@@ -201,6 +214,7 @@ OPERATORS: dict[str, Operator] = {
     "conv": _append_conv,
     "dsconv": _append_dsconv,
     "mbconv": _append_mbconv,
+    "inverted": _append_inverted,
     "fused": _append_fused,
     "basic": _append_basic,
     "bottleneck": _append_bottleneck,

@@ -11,6 +11,12 @@ from nas.arch.spec import Architecture, Part, Stage
 from nas.errors import ArchitectureError
 
 WIDTH_FIELDS = ("channels", "features")
+FIRST_LAST_DEPTH = "first-last-depth"
+# What a scaling can keep as it is: the channels of the stem or of the head, the features of the linear layer in the
+# head of MobileNetV3, and the number of layers of the first and the last stage. MnasNet keeps the head (arXiv
+# 1807.11626), MobileNetV3 the features (its code), and EfficientNet-Lite the stem, the head and the layers of the first
+# and the last stage (its code), while EfficientNet scales everything.
+KEEPABLE = ("stem", "head", "features", FIRST_LAST_DEPTH)
 P = TypeVar("P", bound=Part)
 
 
@@ -37,10 +43,9 @@ def multiply(
     Args:
         arch: Architecture to scale.
         width: Multiplier of the channels of the stem, the stages and the head.
-        depth: Multiplier of the number of layers of every stage, including the first and the last.
+        depth: Multiplier of the number of layers of every stage, by default including the first and the last.
         resolution: Height and width of the input in pixels. By default the resolution does not change.
-        keep: Parts whose channels do not change: "stem", "head" or both. The head of EfficientNet is scaled with the
-            width (arXiv 1905.11946), the head of MnasNet is not (arXiv 1807.11626).
+        keep: What does not change, from `KEEPABLE`.
 
     Raises:
         ArchitectureError: A part would exceed the limits of an architecture. The message names the part.
@@ -50,26 +55,41 @@ def multiply(
     >>> wide.head.channels, [stage.layers for stage in wide.stages]
     (1408, [2, 3, 3, 4, 4, 5, 2])
     """
-    stages = (_scale_stage(f"stage{i}", stage, width, depth) for i, stage in enumerate(arch.stages, 1))
+    ends = (1, len(arch.stages)) if FIRST_LAST_DEPTH in keep else ()
+    stages = (
+        _scale_stage(f"stage{i}", stage, width, 1.0 if i in ends else depth) for i, stage in enumerate(arch.stages, 1)
+    )
     return attrs.evolve(
         arch,
-        stem=arch.stem if "stem" in keep else _scale_width("stem", arch.stem, width),
+        stem=_scale_width("stem", arch.stem, width, keep),
         stages=tuple(stages),
-        head=arch.head if "head" in keep else _scale_width("head", arch.head, width),
+        head=_scale_width("head", arch.head, width, keep),
         resolution=resolution or arch.resolution,
     )
 
 
 def widths(part: Part) -> dict[str, int]:
-    """Return the fields of a stem, a stage or a head that the width multiplier applies to, by name."""
+    """Return the fields of a stem, a stage or a head that a width multiplier can apply to, by name."""
     return {name: getattr(part, name) for name in WIDTH_FIELDS if hasattr(part, name)}
 
 
-def _scale_width(place: str, part: P, width: float) -> P:
+def scaled_widths(place: str, part: Part, keep: Collection[str]) -> dict[str, int]:
+    """Return the fields that the width multiplier applies to, by name.
+
+    Args:
+        place: Place of the part: "stem", "head", or "stage1" and so on.
+        part: A stem, a stage or a head.
+        keep: What does not change, from `KEEPABLE`.
+    """
+    return {name: old for name, old in widths(part).items() if not {place, name} & {*keep}}
+
+
+def _scale_width(place: str, part: P, width: float, keep: Collection[str] = ()) -> P:
     # Width 1 changes nothing, not even channels that are not multiples of 8.
     if width == 1:
         return part
-    return _replace_fields(place, part, {name: round_channels(old, width) for name, old in widths(part).items()})
+    scaled = scaled_widths(place, part, keep)
+    return _replace_fields(place, part, {name: round_channels(old, width) for name, old in scaled.items()})
 
 
 def _scale_stage(place: str, stage: Stage, width: float, depth: float) -> Stage:

@@ -1,10 +1,11 @@
 """Published networks as data.
 
 Sources: EfficientNet arXiv 1905.11946 (tables 1 and 8; batch normalization as in its TensorFlow code),
-EfficientNet-Lite (its release notes), MnasNet arXiv 1807.11626 (figure 7 and its code), MobileNetV1 arXiv 1704.04861
-(table 1), MobileNetV2 arXiv 1801.04381 (table 2), MobileNetV3 arXiv 1905.02244 (tables 1 and 2), ResNet arXiv
-1512.03385 (table 1). MobileNetV3 and ResNet follow torchvision, where the stride of a bottleneck is in the 3x3
-convolution.
+EfficientNet-Lite (its code; Lite3 and Lite4 with the resolutions of timm, 300 and 380 pixels instead of 280 and 300),
+FBNet arXiv 1812.03443 (figure 4; the number of features and the blocks with expansion 1 as in timm), MnasNet arXiv
+1807.11626 (figure 7 and its code), MobileNetV1 arXiv 1704.04861 (table 1), MobileNetV2 arXiv 1801.04381 (table 2),
+MobileNetV3 arXiv 1905.02244 (tables 1 and 2; width multipliers as in its code), ResNet arXiv 1512.03385 (table 1).
+MobileNetV3 and ResNet follow torchvision, where the stride of a bottleneck is in the 3x3 convolution.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import attrs
 from attrs import frozen
 
 from nas.arch.code import parse_text
-from nas.arch.multiply import multiply
+from nas.arch.multiply import FIRST_LAST_DEPTH, multiply
 from nas.arch.spec import Architecture
 from nas.errors import ArchitectureError
 
@@ -44,6 +45,25 @@ head pool dropout=0
 _TEXTS = {
     "efficientnet-b0": _EFFICIENTNET,
     "efficientnet-lite0": _EFFICIENTNET.replace("act=silu", "act=relu6").replace(" se0.25", ""),
+    "fbnet-c": """
+net channels=3 resolution=224 classes=1000 padding=symmetric bn=0.1/1e-05 drop_path=0 act=relu
+stem conv k3 s2 c16
+inverted r1 k3 s1 e1 c16
+mbconv r1 k3 s2 e6 c24
+inverted r2 k3 s1 e1 c24
+mbconv r1 k5 s2 e6 c32
+mbconv r1 k5 s1 e3 c32
+mbconv r1 k5 s1 e6 c32
+mbconv r1 k3 s1 e6 c32
+mbconv r1 k5 s2 e6 c64
+mbconv r1 k5 s1 e3 c64
+mbconv r2 k5 s1 e6 c64
+mbconv r3 k5 s1 e6 c112
+mbconv r1 k5 s1 e3 c112
+mbconv r4 k5 s2 e6 c184
+mbconv r1 k3 s1 e6 c352
+head conv c1984 dropout=0
+""",
     "mnasnet-a1": """
 net channels=3 resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0 act=relu
 stem conv k3 s2 c32
@@ -110,8 +130,8 @@ mbconv r1 k3 s2 e4 c24 relu
 mbconv r1 k3 s1 e3 c24 relu
 mbconv r3 k5 s2 e3 c40 se0.25:expanded:relu:hard_sigmoid:div8 relu
 mbconv r1 k3 s2 e6 c80
-mbconv r1 k3 s1 e2.5 c80
-mbconv r2 k3 s1 e2.3 c80
+mbconv r1 k3 s1 e2.5 c80 div8
+mbconv r2 k3 s1 e2.3 c80 div8
 mbconv r2 k3 s1 e6 c112 se0.25:expanded:relu:hard_sigmoid:div8
 mbconv r3 k5 s2 e6 c160 se0.25:expanded:relu:hard_sigmoid:div8
 head mlp c960 f1280 dropout=0.2
@@ -120,8 +140,8 @@ head mlp c960 f1280 dropout=0.2
 net channels=3 resolution=224 classes=1000 padding=symmetric bn=0.01/0.001 drop_path=0 act=hard_swish
 stem conv k3 s2 c16
 mbconv r1 k3 s2 e1 c16 se0.25:expanded:relu:hard_sigmoid:div8 relu
-mbconv r1 k3 s2 e4.5 c24 relu
-mbconv r1 k3 s1 e3.67 c24 relu
+mbconv r1 k3 s2 e4.5 c24 relu div8
+mbconv r1 k3 s1 e3.67 c24 relu div8
 mbconv r1 k5 s2 e4 c40 se0.25:expanded:relu:hard_sigmoid:div8
 mbconv r2 k5 s1 e6 c40 se0.25:expanded:relu:hard_sigmoid:div8
 mbconv r2 k5 s1 e3 c48 se0.25:expanded:relu:hard_sigmoid:div8
@@ -144,7 +164,7 @@ head pool dropout=0
 
 @frozen
 class Multipliers:
-    """Describe how a published larger network is scaled from its base network.
+    """Describe how a published larger or smaller network is scaled from its base network.
 
     Attributes:
         base: Name of the preset that is scaled.
@@ -152,6 +172,7 @@ class Multipliers:
         depth: Multiplier of the number of layers of each stage.
         resolution: Height and width of the input in pixels.
         dropout: Dropout rate before the classifier.
+        keep: What is not scaled; see `nas.arch.multiply.KEEPABLE`.
     """
 
     base: str
@@ -159,6 +180,7 @@ class Multipliers:
     depth: float
     resolution: int
     dropout: float
+    keep: tuple[str, ...] = ()
 
 
 # The coefficients of B1 to B7 that EfficientNet's code publishes. They are not alpha^phi, beta^phi and gamma^phi of the
@@ -174,6 +196,18 @@ FAMILY: Mapping[str, Multipliers] = MappingProxyType(
         "efficientnet-b7": Multipliers("efficientnet-b0", 2.0, 3.1, 600, 0.5),
     }
 )
+_LITE = ("stem", "head", FIRST_LAST_DEPTH)
+# The other presets that are scaled from a base network.
+SCALED: Mapping[str, Multipliers] = MappingProxyType(
+    {
+        "efficientnet-lite1": Multipliers("efficientnet-lite0", 1.0, 1.1, 240, 0.2, _LITE),
+        "efficientnet-lite2": Multipliers("efficientnet-lite0", 1.1, 1.2, 260, 0.3, _LITE),
+        "efficientnet-lite3": Multipliers("efficientnet-lite0", 1.2, 1.4, 300, 0.3, _LITE),
+        "efficientnet-lite4": Multipliers("efficientnet-lite0", 1.4, 1.8, 380, 0.3, _LITE),
+        "mobilenetv3-large-0.75": Multipliers("mobilenetv3-large", 0.75, 1.0, 224, 0.2, ("features",)),
+        "mobilenetv3-small-0.75": Multipliers("mobilenetv3-small", 0.75, 1.0, 224, 0.2, ("features",)),
+    }
+)
 
 
 def preset_names() -> tuple[str, ...]:
@@ -182,7 +216,7 @@ def preset_names() -> tuple[str, ...]:
     >>> preset_names()[:3]
     ('efficientnet-b0', 'efficientnet-b1', 'efficientnet-b2')
     """
-    return tuple(sorted([*_TEXTS, *FAMILY]))
+    return tuple(sorted([*_TEXTS, *FAMILY, *SCALED]))
 
 
 def preset(name: str) -> Architecture:
@@ -197,8 +231,8 @@ def preset(name: str) -> Architecture:
     """
     if name in _TEXTS:
         return parse_text(_TEXTS[name])
-    if name not in FAMILY:
+    by = FAMILY.get(name) or SCALED.get(name)
+    if by is None:
         raise ArchitectureError(f"no preset is called {name!r}", f"use one of {', '.join(preset_names())}")
-    by = FAMILY[name]
-    arch = multiply(preset(by.base), width=by.width, depth=by.depth, resolution=by.resolution)
+    arch = multiply(preset(by.base), width=by.width, depth=by.depth, resolution=by.resolution, keep=by.keep)
     return attrs.evolve(arch, head=attrs.evolve(arch.head, dropout=by.dropout))

@@ -11,8 +11,8 @@ from attrs.validators import deep_iterable
 
 from nas.errors import ArchitectureError
 
-OPERATORS = ("conv", "dsconv", "mbconv", "fused", "basic", "bottleneck")
-EXPANDING_OPERATORS = ("mbconv", "fused", "bottleneck")
+OPERATORS = ("conv", "dsconv", "mbconv", "inverted", "fused", "basic", "bottleneck")
+EXPANDING_OPERATORS = ("mbconv", "inverted", "fused", "bottleneck")
 SKIPS = ("identity", "pool", "none", "projection")
 ACTIVATIONS = ("relu", "relu6", "silu", "hard_swish", "linear")
 GATES = ("sigmoid", "hard_sigmoid")
@@ -112,6 +112,8 @@ class Stage:
             - "dsconv": a depthwise and a pointwise convolution, each with BN and an activation (MobileNetV1).
             - "mbconv": an expanding 1x1 convolution, a depthwise convolution and a linear projection (MobileNetV2).
               With expansion 1 there is no expanding convolution.
+            - "inverted": the same as "mbconv", but with expansion 1 there is an expanding convolution too (FBNet, arXiv
+              1812.03443).
             - "fused": an expanding k x k convolution and a linear projection (EfficientNetV2). With expansion 1 it is
               the same as "conv".
             - "basic": two k x k convolutions with BN, with an activation between them (ResNet).
@@ -124,8 +126,8 @@ class Stage:
         kernel: Height and width of the spatial kernel, an odd number. "basic" uses it in both convolutions.
         stride: Stride of the first layer; the other layers have stride 1. "basic" applies it in its first convolution,
             "bottleneck" in its k x k convolution.
-        expansion: Number of channels inside the block divided by its input channels ("mbconv", "fused"), or its output
-            channels divided by the number of channels inside the block ("bottleneck").
+        expansion: Number of channels inside the block divided by its input channels ("mbconv", "inverted", "fused"), or
+            its output channels divided by the number of channels inside the block ("bottleneck").
         gate: Squeeze-and-excitation after the spatial convolution, or None. In "basic" and "bottleneck" it is at the
             end of the branch.
         skip: Value that is added to the output of a layer:
@@ -137,6 +139,8 @@ class Stage:
               the layer's stride and BN.
             - "none": nothing.
         activation: Activation function of the operator; "linear" means that there is none.
+        divisor: Number that the channels inside the block are a multiple of, rounded as in `round_channels` (8 in
+            MobileNetV3). With 1 they are only rounded to a whole number.
 
     >>> Stage("mbconv", 24, layers=2, stride=2, expansion=6, gate=Gate(0.25)).expansion
     6.0
@@ -151,8 +155,14 @@ class Stage:
     gate: Gate | None = field(default=None, validator=_is(Gate, NoneType))
     skip: str = field(default="identity", validator=_one_of(SKIPS))
     activation: str = field(default="relu", validator=_one_of(ACTIVATIONS))
+    divisor: int = field(default=1, validator=_number(1, 64, whole=True))
 
     def __attrs_post_init__(self) -> None:
+        if self.divisor != 1 and self.operator not in EXPANDING_OPERATORS:
+            raise ArchitectureError(
+                f"stage operator {self.operator} has divisor {self.divisor}",
+                f"only {', '.join(EXPANDING_OPERATORS)} have channels inside the block; leave the divisor out",
+            )
         if self.expansion != 1 and self.operator not in EXPANDING_OPERATORS:
             raise ArchitectureError(
                 f"stage operator {self.operator} has expansion {self.expansion:g}",

@@ -31,7 +31,7 @@ def layer_kind(part: Part) -> str:
 PLAIN_KINDS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("conv", "fused", "basic", "bottleneck"), "dense"),
-        **dict.fromkeys(("dsconv", "mbconv"), "depthwise"),
+        **dict.fromkeys(("dsconv", "mbconv", "inverted"), "depthwise"),
     }
 )
 KINDS = ("ends", "dense", "depthwise", "gated", "pooled")

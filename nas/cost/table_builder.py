@@ -182,7 +182,7 @@ def _read_batches(partial: Path, key: Mapping[str, Any], plan: TablePlan) -> lis
         ) from None
     if _parse_line(first) != dict(key):
         raise DeviceError(
-            f"{partial} holds the beginning of another table: its device, machine, space or seed differs",
+            f"{partial} holds the beginning of another table: its device, machine, space, seed or graphs differ",
             "remove the file, or give another one with --out",
         )
     found: list[Batch] = []

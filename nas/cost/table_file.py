@@ -27,10 +27,12 @@ from nas.device.machine import Machine
 from nas.device.spec import parse_device
 from nas.errors import ArchitectureError, DeviceError
 from nas.files import decode_text, open_regular, read_text
+from nas.graph.form import UNNAMED_FORM
 from nas.output_kinds import LATENCIES, write_output
 
 _LOG = logging.getLogger(__name__)
-FORMAT = "nas-latency-table/1"
+FORMAT = "nas-latency-table/2"
+FORMAT_WITHOUT_FORM = "nas-latency-table/1"
 COLUMNS = "part,channels,height,width,latency_ms,spread_ms"
 MAX_BYTES = 64_000_000
 MAX_LAYERS = 200_000
@@ -123,6 +125,7 @@ HEADER: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "accelerator": _read_text,
         "system": _read_text,
         "runtime": _read_text,
+        "graph": _read_text,
         "reference": _read_text,
         "reference_ms": _positive,
         "passes": _positive_integer,
@@ -206,7 +209,7 @@ def parse_table(text: str, name: str) -> LatencyTable:
     Raises:
         DeviceError: A line breaks a rule; the message names both.
     """
-    lines = text.split("\n")
+    lines = _with_form(text.split("\n"))
     if lines[-1] != "":
         _reject(name, "its last line is cut short")
     header = _read_header(name, lines)
@@ -223,6 +226,14 @@ def parse_table(text: str, name: str) -> LatencyTable:
     times, spreads = ({layer: pair[i] for layer, pair in rows.items()} for i in (0, 1))
     limit = header.get("max_error", MAX_ERROR)
     return LatencyTable(name, _origin(header), times, spreads, _correction(header), _checked(name, header), limit)
+
+
+def _with_form(lines: list[str]) -> list[str]:
+    """Return the lines of a table with the form of its graphs, which the first format of tables did not name."""
+    if lines[0] != f"# format: {FORMAT_WITHOUT_FORM}":
+        return lines
+    at = list(HEADER).index("graph")
+    return [f"# format: {FORMAT}", *lines[1:at], f"# graph: {UNNAMED_FORM}", *lines[at:]]
 
 
 def _read_header(name: str, lines: list[str]) -> dict[str, Any]:
@@ -306,7 +317,7 @@ def read_origin(path: Path) -> Origin:
     """
     with _read_errors(path), open_regular(path) as file:
         head = b"".join(file.readline(MAX_LINE) for _ in HEADER)
-        return _origin(_read_header(path.name, decode_text(head).split("\n")))
+        return _origin(_read_header(path.name, _with_form(decode_text(head).split("\n"))))
 
 
 def read_table(path: Path) -> LatencyTable:

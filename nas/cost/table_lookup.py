@@ -9,7 +9,7 @@ from nas.cost.table_file import read_origin, read_table
 from nas.device.machine import Machine
 from nas.device.reference import REFERENCE_NAME
 from nas.device.spec import Device
-from nas.errors import NasError
+from nas.errors import DeviceError, NasError
 
 SUFFIX = ".csv"
 
@@ -33,6 +33,7 @@ def differences(origin: Origin, device: Device, machine: Machine) -> list[str]:
         ("accelerator", own.accelerator, other.accelerator),
         ("system", own.system, other.system),
         ("ONNX Runtime", own.runtime, other.runtime),
+        ("form of graphs", own.graph, other.graph),
         ("reference", origin.reference, REFERENCE_NAME),
     )
     return [
@@ -52,10 +53,38 @@ def matching_tables(folders: Iterable[Path], device: Device, machine: Machine) -
 
 def matching_files(folders: Iterable[Path], device: Device, machine: Machine) -> list[Path]:
     """Return the files of tables of exactly this device by their headers, in the order of `matching_tables`."""
-    found: list[tuple[bool, str, Path]] = []
+    found = [
+        (not origin.adapted_from, origin.date, path)
+        for path, origin in _origins(folders)
+        if not differences(origin, device, machine)
+    ]
+    return [path for *_, path in sorted(found, reverse=True)]
+
+
+def outdated_files(folders: Iterable[Path], device: Device, machine: Machine, space: str) -> list[Path]:
+    """Return the files of tables of this device and a space that differ from it only in the form of the graphs."""
+    return [
+        path
+        for path, origin in _origins(folders)
+        if origin.space == space and is_outdated(origin, machine) and len(differences(origin, device, machine)) == 1
+    ]
+
+
+def is_outdated(origin: Origin, machine: Machine) -> bool:
+    """Return whether a table was made with graphs of another form than those that a machine runs."""
+    return origin.machine.graph != machine.graph
+
+
+def outdated(name: str, origin: Origin, machine: Machine) -> DeviceError:
+    """Return the error for a table that was made with graphs of another form."""
+    return DeviceError(
+        f"latency table {name} was made with ONNX graphs of the form {origin.machine.graph!r}; latencies depend on the "
+        f"form, and the networks of this version have the form {machine.graph!r}, so that the table is not used",
+        f"measure it again with `nas latency table --space {origin.space} --device {origin.device.short}`",
+    )
+
+
+def _origins(folders: Iterable[Path]) -> Iterator[tuple[Path, Origin]]:
     for path in (path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))):
         with suppress(NasError):
-            origin = read_origin(path)
-            if not differences(origin, device, machine):
-                found.append((not origin.adapted_from, origin.date, path))
-    return [path for *_, path in sorted(found, reverse=True)]
+            yield path, read_origin(path)

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from nas.device.spec import PROVIDERS, Device
 from nas.errors import DeviceError
+from nas.graph.form import FORM
 
 # Instruction sets for which ONNX Runtime has separate kernels. Two machines that differ in one of them run other
 # code, so that their latencies must not be compared.
@@ -58,6 +59,7 @@ class Machine:
         accelerator: Name and driver of the GPU, "" where the device uses none.
         system: Operating system and architecture, like "Linux x86_64".
         runtime: Version of ONNX Runtime.
+        graph: Form of the graphs that run there; see `nas.graph.form`.
     """
 
     cpu: str
@@ -66,6 +68,7 @@ class Machine:
     accelerator: str
     system: str
     runtime: str
+    graph: str = FORM
 
     @property
     def kind(self) -> tuple[str, ...]:
@@ -73,7 +76,7 @@ class Machine:
 
         The number of CPU cores is left out: a device names its threads, and containers on one machine differ in cores.
         """
-        return (self.cpu, self.isa, self.accelerator, self.system, self.runtime)
+        return (self.cpu, self.isa, self.accelerator, self.system, self.runtime, self.graph)
 
 
 def this_machine(device: Device) -> Machine:

@@ -3,7 +3,7 @@
 A line that is not exactly one of these messages is an error:
 
     {"request":"hello","device":"cpu:threads=4"}
-    {"reply":"hello","protocol":1,"version":"0.1.0","machine":{…},"providers":["CPUExecutionProvider"]}
+    {"reply":"hello","protocol":2,"version":"0.1.0","machine":{…},"providers":["CPUExecutionProvider"]}
     {"request":"measure","id":1,"device":"cpu","fragments":[…],"aim":{…},"bounds":{…}}
     {"reply":"timings","id":1,"turns":{…}}
     {"reply":"error","id":1,"problem":"…","remedy":"…"}
@@ -44,7 +44,7 @@ from nas.device.validation import (
 from nas.errors import ArchitectureError, DeviceError
 from nas.graph.fragment import Fragment
 
-PROTOCOL = 1
+PROTOCOL = 2
 REPLY_MARK = b'{"reply":'
 """Start of every reply. The client finds it even after text that a shell printed without a line break."""
 # These limits bound the memory of a request before anything of it is built; `Limits` then checks the sizes of networks.
@@ -204,6 +204,7 @@ _MACHINE = record_of(
         "accelerator": _NAME,
         "system": _NAME,
         "runtime": _NAME,
+        "graph": _NAME,
     },
 )
 

@@ -84,7 +84,7 @@ class Growth:
     Attributes:
         base: Architecture to scale.
         rule: Scaling rule.
-        keep: Parts whose channels do not change: "stem", "head" or both.
+        keep: What is not scaled: "stem", "head", "features" or "first-last-depth"; see `nas.arch.multiply.KEEPABLE`.
     """
 
     base: Architecture

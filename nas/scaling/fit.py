@@ -220,7 +220,7 @@ def candidates(base: Architecture, settings: FitSettings, keep: Iterable[str] = 
     Args:
         base: The network.
         settings: Settings of the fit.
-        keep: Parts whose channels stay as they are, "stem" and "head".
+        keep: What is not scaled: "stem", "head", "features" or "first-last-depth"; see `nas.arch.multiply.KEEPABLE`.
 
     Raises:
         NasError: See `grid` and `grow`.

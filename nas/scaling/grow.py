@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 import attrs
 from attrs import frozen
 
-from nas.arch.multiply import multiply, widths
+from nas.arch.multiply import multiply, scaled_widths, widths
 from nas.arch.spec import Architecture, Head, Part
 from nas.errors import NasError, ScalingError
 from nas.scaling.rules import FAMILY_PHIS, Factors, Rule, plain
@@ -86,7 +86,7 @@ def grow(arch: Architecture, factors: Factors, keep: Collection[str] = ()) -> Ar
     Args:
         arch: Architecture to scale.
         factors: Factors of depth, width and resolution.
-        keep: Parts whose channels do not change: "stem", "head" or both.
+        keep: What is not scaled: "stem", "head", "features" or "first-last-depth"; see `nas.arch.multiply.KEEPABLE`.
 
     Raises:
         ScalingError: Less than one layer, one channel of a part, or one pixel would be left.
@@ -111,8 +111,8 @@ def _check_not_empty(arch: Architecture, factors: Factors, keep: Collection[str]
     if round(layers * factors.depth, 9) < 1:
         raise _nothing_left("the stages", layers, "layers", factors.depth)
     for place, part in named_parts(arch):
-        fewest = min(widths(part).values(), default=None)
-        if fewest is not None and place not in keep and round(fewest * factors.width, 9) < 1:
+        fewest = min(scaled_widths(place, part, keep).values(), default=None)
+        if fewest is not None and round(fewest * factors.width, 9) < 1:
             raise _nothing_left(place, fewest, "channels", factors.width)
     if pixels(arch.resolution, factors.resolution) < 1:
         raise _nothing_left("the image", arch.resolution, "pixels", factors.resolution)
@@ -141,7 +141,7 @@ def scale(arch: Architecture, rule: Rule, phi: float, keep: Collection[str] = ()
         arch: Architecture to scale.
         rule: Rule that gives the factors of depth, width and resolution.
         phi: Compound coefficient; 0 leaves the architecture as it is.
-        keep: Parts whose channels do not change: "stem", "head" or both.
+        keep: What is not scaled: "stem", "head", "features" or "first-last-depth"; see `nas.arch.multiply.KEEPABLE`.
         name: Name of the scaled network; "phi=1.5" and the like if it is empty.
 
     Raises:
@@ -166,7 +166,7 @@ def family(arch: Architecture, rule: Rule, keep: Collection[str] = ()) -> tuple[
     Args:
         arch: Architecture to scale.
         rule: Rule that gives the factors; "published" gives the multipliers of the published networks.
-        keep: Parts whose channels do not change: "stem", "head" or both.
+        keep: What is not scaled: "stem", "head", "features" or "first-last-depth"; see `nas.arch.multiply.KEEPABLE`.
 
     Raises:
         NasError: A member cannot be made; the error names the member and the part that is too small or too large.

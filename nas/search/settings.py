@@ -125,8 +125,17 @@ def _described_limits(settings: Settings) -> list[dict[str, Any]]:
 
 def default_study_name(described: Mapping[str, Any]) -> str:
     """Return a name that the same command gives again: space, targets, and a digest of all settings."""
-    # Without the scoring rule, so that the same command continues the study that an earlier version made.
-    lasting = {key: value for key, value in described.items() if key != FURTHER_W}
-    digest = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:6]
+    # Without the scoring rule, so that the same command continues the study that an earlier version made; and without
+    # the form of graphs: a search that was made with another form is then found under its name and refused with a
+    # reason, where a new name would silently start it again.
+    named = {key: value for key, value in described.items() if key != FURTHER_W}
+    named["limits"] = [_without_form(limit) for limit in described["limits"]]
+    digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:6]
     targets = "-".join(re.sub(r"[^\w.@+]+", "-", text.replace("=", "")) for text in described["targets"])
     return f"{described['space']}-{targets}-{digest}"
+
+
+def _without_form(limit: Mapping[str, Any]) -> dict[str, Any]:
+    if "basis" not in limit:
+        return dict(limit)
+    return dict(limit) | {"basis": {key: value for key, value in limit["basis"].items() if key != "graph"}}

@@ -44,7 +44,7 @@ from nas.files import read_text
 from nas.space.decode import Choice, SearchSpace, SpacePart, Value, make_stage_or_none
 
 SPACE_KEYS = ("name", "source", "net", "stem", "head", "defaults", "stages", "baselines")
-DEFAULT_TASK: Fields = {"in_channels": 3, "resolution": 224, "classes": 1000}
+DEFAULT_TASK: Fields = {"in_channels": 3, "resolution": 224, "classes": 1000, "padding": "symmetric"}
 INTEGER_TAG = "tag:yaml.org,2002:int"
 REQUIRED_KEYS = ("net", "stem", "head", "stages")
 # Limits that a sensible space never reaches. They keep hostile files, such as nested aliases, from exhausting memory.
@@ -89,6 +89,7 @@ STAGE_KEYS: Mapping[str, Key] = {
     **_SIZES,
     "layers": Key(_prefixed("r"), "plus", lambda of, by: max(1, int(of + by))),
     "expansion": Key(_prefixed("e")),
+    "divisor": Key(_prefixed("div")),
     "se": Key(_prefixed("se")),
     "skip": Key(lambda value: SKIP_WORDS[value]),
     **_ACTIVATION,

@@ -123,6 +123,7 @@ def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[st
     if known.get("format") != settings.get("format"):
         raise StudyError(f"study {name} was made by another version of nas", "choose another name with --study")
     old, new = _flat(known), _flat({key: value for key, value in settings.items() if key in known or key != FURTHER_W})
+    _check_form(name, old, new)
     for key in sorted({*old, *new}, key=lambda key: (key.count("."), key)):
         if old.get(key) != new.get(key):
             raise StudyError(
@@ -135,6 +136,17 @@ def _check_same(name: str, known: Mapping[str, Any] | None, settings: Mapping[st
 def cost_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the costs that the targets of a search limit; each of its trials holds these."""
     return tuple(limit["cost"] for limit in settings["limits"])
+
+
+def _check_form(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Check that latencies refer to ONNX graphs of the same form; older versions did not store the form."""
+    for by, key in ((by, f"{by.removesuffix('by')}graph") for by in new if by.endswith(".basis.by")):
+        if by in old and old.get(key) != new.get(key):
+            raise StudyError(
+                f"the latencies of study {name} are of ONNX graphs of {old.get(key, 'an earlier form')}; latencies "
+                f"depend on the form, which is now {new.get(key)}, so that new trials could not be compared with them",
+                "start another study with --study; this one can still be shown and reported",
+            )
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -105,7 +105,14 @@ def test_a_budget_is_met_as_by_the_command(budget: str, free: bool, capsys: pyte
     [
         (lambda arch: nas.scale(arch, 1, "magic"), "no rule is called 'magic'"),
         (lambda arch: nas.scale(arch, float("nan")), "phi is nan"),
-        (lambda arch: nas.scale(arch, 1, keep=["tail"]), "keep has 'tail'\n  use stem or head"),
+        (
+            lambda arch: nas.scale(arch, 1, keep=["tail"]),
+            "keep has 'tail'\n  use stem, head, features, first-last-depth",
+        ),
+        (
+            lambda arch: nas.scale(arch, 1, keep="features"),
+            "the head of this network has no linear layer with features",
+        ),
         (lambda arch: nas.scale(arch, 1, "1.5,1.5,1.5"), "any-product"),
         (lambda arch: nas.scale_to_budget(arch, "flops=400"), "a bare number has no unit"),
         (lambda arch: nas.scale_to_budget(arch, "latency=9ms"), "is about a device, and none is named"),

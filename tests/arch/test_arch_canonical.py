@@ -60,9 +60,35 @@ def test_a_split_stage_is_the_same_network(arch: Architecture, data: st.DataObje
 @given(architectures(), st.sampled_from([1, 3, 5]))
 @settings(deadline=None)
 def test_a_fused_block_that_does_not_expand_is_a_convolution(arch: Architecture, kernel: int) -> None:
-    stages = [attrs.evolve(s, operator="fused", expansion=1, kernel=kernel) for s in arch.stages]
+    stages = [attrs.evolve(s, operator="fused", expansion=1, kernel=kernel, divisor=1) for s in arch.stages]
     plain = [attrs.evolve(s, operator="conv") for s in stages]
     assert canonical(with_stages(arch, *stages)) == canonical(with_stages(arch, *plain))
+
+
+@given(architectures())
+@settings(deadline=None)
+def test_an_inverted_block_that_expands_is_an_mbconv(arch: Architecture) -> None:
+    stages = [attrs.evolve(s, operator="inverted") for s in arch.stages]
+    other = [attrs.evolve(s, operator="inverted" if s.expansion == 1 else "mbconv") for s in stages]
+    assert canonical(with_stages(arch, *stages)) == canonical(with_stages(arch, *other))
+
+
+def test_an_inverted_block_that_does_not_expand_is_not_an_mbconv() -> None:
+    assert canonical(tiny(Stage("inverted", 8))) == tiny(Stage("inverted", 8)) != canonical(tiny(Stage("mbconv", 8)))
+
+
+def test_a_divisor_is_left_out_where_it_changes_nothing() -> None:
+    # The stem has 8 channels: 2.3 times 8 is 18, and 16 as a multiple of 8; 2 times 8 is a multiple of 8.
+    changing = tiny(Stage("mbconv", 8, expansion=2.3, divisor=8))
+    assert canonical(changing) == changing
+    assert canonical(tiny(Stage("mbconv", 8, expansion=2, divisor=8))) == tiny(Stage("mbconv", 8, expansion=2))
+    assert canonical(tiny(Stage("fused", 8, divisor=8))) == tiny(Stage("conv", 8))
+    # Inside the first layer are 16 channels with and without the divisor, inside the second 38 or 40.
+    mixed = tiny(Stage("bottleneck", 8), Stage("mbconv", 19, layers=2, expansion=2, divisor=8))
+    assert canonical(mixed).stages[1:] == (
+        Stage("mbconv", 19, expansion=2),
+        Stage("mbconv", 19, expansion=2, divisor=8),
+    )
 
 
 @given(architectures())

@@ -86,6 +86,8 @@ _ORDERS: list[tuple[Part, str]] = [
     (Stage("dsconv", 8), "depthwise depthwise_act pointwise pointwise_act"),
     (Stage("mbconv", 16, expansion=6), "expand expand_act depthwise depthwise_act project add"),
     (Stage("mbconv", 16), "depthwise depthwise_act project add"),
+    (Stage("inverted", 16), "expand expand_act depthwise depthwise_act project add"),
+    (Stage("inverted", 24, expansion=6, stride=2), "expand expand_act depthwise depthwise_act project"),
     (Stage("mbconv", 16, skip="none", gate=Gate(0.25)), f"depthwise depthwise_act {_GATE} project"),
     (Stage("fused", 16, expansion=4, gate=Gate(0.25)), f"expand expand_act {_GATE} project add"),
     (Stage("fused", 16), "conv conv_act add"),
@@ -190,6 +192,21 @@ def test_the_expansion_of_a_bottleneck_refers_to_its_output(expansion: float, in
 @pytest.mark.parametrize(("expansion", "inside"), [(1.5, 24), (1.01, 16), (2.47, 40), (6, 96)])
 def test_a_fractional_expansion_is_rounded_to_whole_channels(expansion: float, inside: int) -> None:
     nodes = walk_part(Stage("mbconv", 16, expansion=expansion), _IN, 10)
+    assert nodes[0].shape.channels == inside
+
+
+@pytest.mark.parametrize(
+    ("operator", "expansion", "divisor", "inside"),
+    # 36.8 is nearest to 40, 19.2 to 16, which is more than a tenth below it, and 6.4 to 8; see `round_channels`.
+    [
+        *[("mbconv", 2.3, 8, 40), ("mbconv", 2.3, 4, 36), ("inverted", 1.2, 8, 24), ("inverted", 1, 64, 64)],
+        *[("fused", 2.3, 8, 40), ("bottleneck", 2.5, 8, 8), ("bottleneck", 2.5, 4, 8), ("bottleneck", 2.5, 3, 6)],
+    ],
+)
+def test_the_channels_inside_are_a_multiple_of_the_divisor(
+    operator: str, expansion: float, divisor: int, inside: int
+) -> None:
+    nodes = walk_part(Stage(operator, 16, expansion=expansion, divisor=divisor), _IN, 10)
     assert nodes[0].shape.channels == inside
 
 

@@ -47,6 +47,7 @@ _INVALID: dict[type[Any], dict[str, list[Any]]] = {
         "gate": [0.25, "se0.25", {"ratio": 0.25}, False],
         "skip": [*_INVALID_WORDS, "noskip"],
         "activation": _INVALID_WORDS,
+        "divisor": [*_INVALID_COUNTS, 65],
     },
     ConvStem: {
         "channels": _INVALID_COUNTS,

@@ -24,6 +24,7 @@ from nas.cost.table_lookup import matching_tables
 from nas.device.machine import providers, this_machine
 from nas.device.spec import Device, parse_device
 from nas.files import shipped_folder
+from nas.graph.form import FORM
 from nas.samplers.cost_range import space_chain
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
@@ -50,7 +51,7 @@ SEARCH = ("search", "--space", "small.yaml", "--device", "cpu", "--band", "0.1",
 CHECK_KEYS = {
     *("mape", "retest_mape", "within_5pct", "within_10pct", "retest_within_5pct", "retest_within_10pct"),
     *("spearman", "retest_spearman", "spearman_macs", "mape_macs", "networks", "noise"),
-    *("table", "device", "cpu", "runtime", "reference_ms", "reference_ms_of_table"),
+    *("table", "device", "cpu", "runtime", "graph", "reference_ms", "reference_ms_of_table"),
     *("error", "error_spread", "max_error", "usable"),
 }
 
@@ -310,6 +311,28 @@ def test_a_table_is_adapted_to_another_device(nas: Nas) -> None:
     assert (checked.json["table"], checked.json["device"]) == ("two", str(Device(batch=2)))
 
 
+def older_form(text: str) -> str:
+    return re.sub("# graph: .*", "# graph: opset20 operators1", text)
+
+
+def test_a_table_of_another_form_of_graphs_is_not_adapted_and_not_passed_over(nas: Nas, made: Made) -> None:
+    (nas.folder / "latency_tables").mkdir()
+    (nas.folder / "latency_tables/old.csv").write_text(older_form(made.text))
+    words = ("old", "form 'opset20 operators1'", f"form '{FORM}'", "nas latency table --space small --device cpu")
+    nas("latency", "table", "--space", "small.yaml", "--from", "latency_tables/old.csv", "--out", "x.csv").refused(
+        *words
+    )
+    nas("latency", "check", "--space", "small.yaml").refused(*words)
+
+
+@pytest.mark.slow
+def test_a_table_of_another_form_of_graphs_is_replaced_by_the_same_command(nas: Nas, made: Made) -> None:
+    (nas.folder / "x.csv").write_text(older_form(made.text))
+    ran = nas("latency", "table", "--space", "small.yaml", *QUICK, "--out", "x.csv", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["graph"] == read_table(nas.folder / "x.csv").origin.machine.graph == FORM
+
+
 def test_a_table_of_another_space_cannot_be_adapted(nas: Nas) -> None:
     ran = nas("latency", "table", "--space", "tiny.yaml", "--from", "small.csv", "--out", "x.csv")
     ran.refused("latency table small has no layer", "another space or resolution")
@@ -388,6 +411,14 @@ BAD_TABLES: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "of another device": (lambda text: text.replace("batch=1", "batch=2"), ("not of this device", "batch=2", "--from")),
     "of another machine": (lambda text: text.replace("# cpu: ", "# cpu: Other "), ("its cpu is Other", "make one")),
     "of another runtime": (lambda text: re.sub("# runtime: .*", "# runtime: 0.1", text), ("its ONNX Runtime is 0.1",)),
+    "with graphs of another form": (
+        older_form,
+        ("graphs of the form 'opset20 operators1'", "is not used", "measure it again with `nas latency table"),
+    ),
+    "of the first format": (
+        lambda text: re.sub("# graph: .*\n", "", text.replace("table/2", "table/1")),
+        ("graphs of the form 'opset20 operators1'", "nas latency table --space small --device cpu"),
+    ),
     "with a word for a time": (with_a_word_for_a_time, ("line 29", "a number of milliseconds", "make the")),
     "with a word for a number": (lambda text: re.sub("# passes: .*", "# passes: x", text), ("passes is 'x'",)),
     "cut short": (lambda text: text[:-5], ("its last line is cut short", "make the table anew")),

@@ -63,6 +63,20 @@ def test_every_file_of_a_family_is_its_member(nas: Nas, here: Here) -> None:
         assert here("show", file, "--json").json["arch"] == row["arch"]
 
 
+@pytest.mark.parametrize(("name", "params"), [("mobilenetv3-large", 3_993_528), ("mobilenetv3-small", 2_041_872)])
+def test_the_published_width_multiplier_of_mobilenetv3_keeps_its_features(here: Here, name: str, params: int) -> None:
+    rule = ("--rule", "1,0.75,1", "--any-product", "--phi", "1")
+    (row,) = rows(here("scale", name, *rule, "--keep", "features", "--json"))
+    assert (row["params"], parse_text(row["arch"])) == (params, preset(f"{name}-0.75"))
+
+
+def test_the_published_lite_family_keeps_its_ends(here: Here) -> None:
+    keep = ("--keep", "stem", "--keep", "head", "--keep", "first-last-depth")
+    members = rows(here("scale", "efficientnet-lite0", "--family", *keep, "--save", "lite", "--json"))
+    assert [row["params"] for row in members[:4]] == [5_416_680, 6_092_072, 8_197_096, 13_006_568]
+    assert [parse_text(row["arch"]).resolution for row in members[:4]] == [240, 260, 300, 380]
+
+
 def test_phi_3_for_people(nas: Nas) -> None:
     ran = nas("scale", "efficientnet-b0", "--phi", "3")
     assert (ran.code, ran.err) == (0, "")

@@ -58,7 +58,7 @@ def layers(draw: st.DrawFn) -> Layer:
 
 def origins() -> st.SearchStrategy[Origin]:
     """Generate any origin with arbitrary text in its names."""
-    machines = st.builds(Machine, WORDS, WORDS, COUNTS, WORDS, WORDS, WORDS)
+    machines = st.builds(Machine, WORDS, WORDS, COUNTS, WORDS, WORDS, WORDS, WORDS)
     return st.builds(
         Origin,
         machines,
@@ -161,7 +161,7 @@ def test_the_header_has_device_machine_versions_and_fit_in_a_fixed_order(made: L
 
 
 VALID_TABLE = """\
-# format: nas-latency-table/1
+# format: nas-latency-table/2
 # space: small
 # classes: 10
 # padding: symmetric
@@ -172,6 +172,7 @@ VALID_TABLE = """\
 # accelerator:
 # system: Linux x86_64
 # runtime: 1.99.0
+# graph: opset99 operators9
 # reference: reference-1
 # reference_ms: 2.5
 # passes: 2
@@ -320,15 +321,24 @@ def test_without_a_check_the_error_of_the_fit_decides(error: str, usable: bool) 
     ("change", "word"),
     [
         (("# checked_error: 0.21\n", ""), "all or none"),
-        (("# checked_networks: 40", "# checked_networks: 0"), "line 28"),
-        (("# checked_error: 0.21", "# checked_error: nan"), "line 29"),
-        (("# max_error: 0.3", "# max_error: 0"), "line 27"),
-        (("# checked_spread: 0.01", "# unknown_key: 0.01"), "line 30"),
+        (("# checked_networks: 40", "# checked_networks: 0"), "line 29"),
+        (("# checked_error: 0.21", "# checked_error: nan"), "line 30"),
+        (("# max_error: 0.3", "# max_error: 0"), "line 28"),
+        (("# checked_spread: 0.01", "# unknown_key: 0.01"), "line 31"),
     ],
 )
 def test_a_damaged_check_is_rejected(change: tuple[str, str], word: str) -> None:
     with pytest.raises(DeviceError, match=word):
         parse_table(CHECKED.replace(*change), "any")
+
+
+def test_a_table_of_the_first_format_is_of_the_form_of_that_time(tmp_path: Path) -> None:
+    old = VALID_TABLE.replace("table/2", "table/1").replace("# graph: opset99 operators9\n", "")
+    (tmp_path / "old.csv").write_text(old)
+    table = read_table(tmp_path / "old.csv")
+    assert table.origin.machine.graph == "opset20 operators1"
+    assert read_origin(tmp_path / "old.csv") == table.origin
+    assert format_table(table) == VALID_TABLE.replace("opset99", "opset20").replace("operators9", "operators1")
 
 
 @given(damaged())
@@ -375,33 +385,33 @@ def test_a_repeated_layer_is_rejected() -> None:
         ("# layers: 4\n", "# layers: 5\n", "should have 5 layers"),
         (STEM, "", "should have 4 layers"),
         (STEM, STEM + STEM, "should have 4 layers"),
-        (STEM, STEM.replace("1.5", "nan"), "line 31.*number of milliseconds"),
-        (STEM, STEM.replace("1.5", "inf"), "line 31.*number of milliseconds"),
-        (STEM, STEM.replace("1.5", "1e999"), "line 31"),
-        (STEM, STEM.replace("1.5", "1e8"), "line 31.*number of milliseconds"),
-        (STEM, STEM.replace("0.01", "-0.01"), "line 31.*not below 0"),
-        (STEM, STEM.replace("0.01", "nan"), "line 31"),
-        (STEM, STEM.replace(",3,", ",0,"), "line 31.*whole number above 0"),
-        (STEM, STEM.replace(",3,", ",٣,"), "line 31.*whole number above 0"),
-        (STEM, STEM.replace(" relu", ""), "line 31.*canonical form 'stem conv k3 s2 c8 relu'"),
-        (STEM, STEM.replace("k3 s2", "s2 k3"), "line 31.*canonical form"),
-        (STEM, STEM.replace("stem", "foot"), "line 31"),
-        ("conv r1", "conv r2", "line 28.*a single layer"),
-        ("conv r1 k3 s2 c8 relu", "fused r1 k3 s2 e1 c8 relu", "line 28.*canonical form 'conv r1 k3 s2 c8 relu'"),
-        ("conv r1 k3 s2 c8 relu", "conv r1 k3 s2 c8 noskip relu", "line 28.*canonical form 'conv r1 k3 s2 c8 relu'"),
-        ("0.0625", "0.0625,1", "line 28 has 7 fields"),
+        (STEM, STEM.replace("1.5", "nan"), "line 32.*number of milliseconds"),
+        (STEM, STEM.replace("1.5", "inf"), "line 32.*number of milliseconds"),
+        (STEM, STEM.replace("1.5", "1e999"), "line 32"),
+        (STEM, STEM.replace("1.5", "1e8"), "line 32.*number of milliseconds"),
+        (STEM, STEM.replace("0.01", "-0.01"), "line 32.*not below 0"),
+        (STEM, STEM.replace("0.01", "nan"), "line 32"),
+        (STEM, STEM.replace(",3,", ",0,"), "line 32.*whole number above 0"),
+        (STEM, STEM.replace(",3,", ",٣,"), "line 32.*whole number above 0"),
+        (STEM, STEM.replace(" relu", ""), "line 32.*canonical form 'stem conv k3 s2 c8 relu'"),
+        (STEM, STEM.replace("k3 s2", "s2 k3"), "line 32.*canonical form"),
+        (STEM, STEM.replace("stem", "foot"), "line 32"),
+        ("conv r1", "conv r2", "line 29.*a single layer"),
+        ("conv r1 k3 s2 c8 relu", "fused r1 k3 s2 e1 c8 relu", "line 29.*canonical form 'conv r1 k3 s2 c8 relu'"),
+        ("conv r1 k3 s2 c8 relu", "conv r1 k3 s2 c8 noskip relu", "line 29.*canonical form 'conv r1 k3 s2 c8 relu'"),
+        ("0.0625", "0.0625,1", "line 29 has 7 fields"),
         ("\n", "\r\n", "line 1"),
         ("# format", "\ufeff# format", "line 1 "),
-        ("table/1", "table/2", "line 1: format is 'nas-latency-table/2'; it should be one of nas-latency-table/1"),
+        ("table/2", "table/3", "line 1: format is 'nas-latency-table/3'; it should be one of nas-latency-table/2"),
         ("# classes: 10", "# classes: -10", "line 3: classes is '-10'"),
         ("# classes: 10", "# classes: " + "9" * 1500, "line 3: classes"),
         ("symmetric", "none", "line 4: padding"),
         ("cpu:threads=1", "cpu:threads=0", "line 5: device"),
         ("Simulated", "Simu\x00lated", "line 6: cpu"),
-        ("_ms: 2.5", "_ms: 0", "line 13: reference_ms is '0'; it should be a number above 0"),
-        ("fit_error: 0.02", "fit_error: -0.02", "line 19: fit_error"),
+        ("_ms: 2.5", "_ms: 0", "line 14: reference_ms is '0'; it should be a number above 0"),
+        ("fit_error: 0.02", "fit_error: -0.02", "line 20: fit_error"),
         ("# space", "#space", "line 2 .* should begin with '# space: '"),
-        ("part,channels", "channels,part", "line 27 is not"),
+        ("part,channels", "channels,part", "line 28 is not"),
         (STEM, STEM[:-1], "its last line is cut short"),
     ],
 )

@@ -32,7 +32,7 @@ def receive():
         sys.exit(0)
     return parse_request(line)
 
-def send_hello(machine=machine, version="VERSION", protocol=1):
+def send_hello(machine=machine, version="VERSION", protocol=2):
     receive()
     send(encode(HelloReply(machine, ("CPUExecutionProvider",), version, protocol)))
 

@@ -119,7 +119,7 @@ def test_a_hello_reply_describes_the_machine(agent: Agent) -> None:
     reply = agent.ask(HelloRequest(Device()))
     assert isinstance(reply, HelloReply)
     assert reply.machine == this_machine(Device())
-    assert (reply.version, reply.protocol) == (__version__, 1)
+    assert (reply.version, reply.protocol) == (__version__, 2)
     assert "CPUExecutionProvider" in reply.providers
     agent.assert_rejected(HelloRequest(Device("TPUExecutionProvider")), "no TPUExecutionProvider here")
     agent.assert_rejected(HelloRequest(Device(threads=1024)), "1024 threads")

@@ -200,7 +200,7 @@ def test_a_different_number_of_cores_is_the_same_machine(fakes: Fakes) -> None:
 @pytest.mark.parametrize(
     ("hello", "words"),
     [
-        ("send_hello(version='0.0.9')", ["hwnas 0.0.9 (protocol 1)", f"here is {__version__} (protocol 1)"]),
+        ("send_hello(version='0.0.9')", ["hwnas 0.0.9 (protocol 2)", f"here is {__version__} (protocol 2)"]),
         ("send_hello(version='1.1.0')", ["hwnas 1.1.0"]),
         (
             'receive()\nsend(\'{"reply":"hello","protocol":2,"version":"9.9.9","box":{}}\\n\')',

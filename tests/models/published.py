@@ -76,12 +76,12 @@ class Zero(nn.Module):
         return 0.0
 
 
-def _inverted(ins: int, row: Row) -> nn.Module:
+def _inverted(ins: int, row: Row, *, eps: float = 1e-3, always_expands: bool = False) -> nn.Module:
     kernel, inside, outs, squeezed, stride, act = row
-    expand = [*conv_norm(ins, inside, eps=1e-3), act()] if inside != ins else []
-    depthwise = [*conv_norm(inside, inside, kernel, stride, inside, eps=1e-3), act()]
+    expand = [*conv_norm(ins, inside, eps=eps), act()] if always_expands or inside != ins else []
+    depthwise = [*conv_norm(inside, inside, kernel, stride, inside, eps=eps), act()]
     gate = [Squeeze(inside, squeezed)] if squeezed else []
-    branch = nn.Sequential(*expand, *depthwise, *gate, *conv_norm(inside, outs, eps=1e-3))
+    branch = nn.Sequential(*expand, *depthwise, *gate, *conv_norm(inside, outs, eps=eps))
     return Residual(branch, nn.Identity() if (ins, stride) == (outs, 1) else Zero(), nn.Identity())
 
 
@@ -132,9 +132,48 @@ SMALL: tuple[Row, ...] = (
     (5, 576, 96, 144, 1, nn.Hardswish),
     (5, 576, 96, 144, 1, nn.Hardswish),
 )
+# MobileNetV3-Large with width 0.75; all channels are rounded to multiples of 8 and to at least 90%.
+LARGE_075: tuple[Row, ...] = (
+    (3, 16, 16, 0, 1, nn.ReLU),
+    (3, 64, 24, 0, 2, nn.ReLU),
+    (3, 72, 24, 0, 1, nn.ReLU),
+    (5, 72, 32, 24, 2, nn.ReLU),
+    (5, 96, 32, 24, 1, nn.ReLU),
+    (5, 96, 32, 24, 1, nn.ReLU),
+    (3, 192, 64, 0, 2, nn.Hardswish),
+    (3, 160, 64, 0, 1, nn.Hardswish),
+    (3, 144, 64, 0, 1, nn.Hardswish),
+    (3, 144, 64, 0, 1, nn.Hardswish),
+    (3, 384, 88, 96, 1, nn.Hardswish),
+    (3, 528, 88, 136, 1, nn.Hardswish),
+    (5, 528, 120, 136, 2, nn.Hardswish),
+    (5, 720, 120, 184, 1, nn.Hardswish),
+    (5, 720, 120, 184, 1, nn.Hardswish),
+)
+# Expansion, kernel, output channels and stride of the layers of FBNet-C (arXiv 1812.03443, figure 4).
+FBNET_C = (
+    *[(1, 3, 16, 1), (6, 3, 24, 2), (1, 3, 24, 1), (1, 3, 24, 1), (6, 5, 32, 2), (3, 5, 32, 1), (6, 5, 32, 1)],
+    *[(6, 3, 32, 1), (6, 5, 64, 2), (3, 5, 64, 1), (6, 5, 64, 1), (6, 5, 64, 1), (6, 5, 112, 1), (6, 5, 112, 1)],
+    *[(6, 5, 112, 1), (3, 5, 112, 1), (6, 5, 184, 2), (6, 5, 184, 1), (6, 5, 184, 1), (6, 5, 184, 1), (6, 3, 352, 1)],
+)
+
+
+def fbnet_c() -> nn.Module:
+    """Return FBNet-C, whose blocks all begin with a pointwise convolution, those with expansion 1 included."""
+    layers, channels = [*conv_norm(3, 16, 3, 2), nn.ReLU()], 16
+    for expansion, kernel, outs, stride in FBNET_C:
+        row = (kernel, expansion * channels, outs, 0, stride, nn.ReLU)
+        layers.append(_inverted(channels, row, eps=1e-5, always_expands=True))
+        channels = outs
+    last = [*conv_norm(channels, 1984), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1984, 1000)]
+    return nn.Sequential(*layers, *last)
+
+
 PUBLISHED: dict[str, Callable[[], nn.Module]] = {
     "resnet-18": lambda: resnet(basic, (2, 2, 2, 2), 1),
     "resnet-50": lambda: resnet(bottleneck, (3, 4, 6, 3), 4),
     "mobilenetv3-large": lambda: mobilenetv3(LARGE, 960, 1280),
+    "mobilenetv3-large-0.75": lambda: mobilenetv3(LARGE_075, 720, 1280),
     "mobilenetv3-small": lambda: mobilenetv3(SMALL, 576, 1024),
+    "fbnet-c": fbnet_c,
 }

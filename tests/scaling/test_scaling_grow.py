@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nas.arch.presets import preset
-from nas.arch.spec import Architecture, ConvHead, PoolHead
+from nas.arch.spec import Architecture, ConvHead, MlpHead, PoolHead
 from nas.cost.analytic import cost
 from nas.errors import ArchitectureError, NasError, ScalingError
 from nas.scaling.grow import Scaled, family, grow, pixels, scale
@@ -133,6 +133,24 @@ def test_kept_parts_keep_their_channels(keep: tuple[str, ...], stem: int, head: 
     wide = by("width", 2, keep=keep).arch
     assert (wide.stem.channels, head_channels(wide)) == (stem, head)
     assert [stage.channels for stage in wide.stages] == [2 * stage.channels for stage in B0.stages]
+
+
+def test_kept_features_and_kept_first_and_last_layers_are_those_of_the_base() -> None:
+    v3 = preset("mobilenetv3-small")
+    head = scale(v3, parse_rule("width"), 2, ("features",)).arch.head
+    assert isinstance(head, MlpHead)
+    assert (head.channels, head.features) == (2 * 576, 1024)
+    deep = by("depth", 1, keep=("first-last-depth",)).arch
+    assert [stage.layers for stage in deep.stages] == [1, 4, 4, 6, 6, 8, 1]
+    assert deep.stages[0].channels == B0.stages[0].channels
+
+
+def test_the_members_of_the_lite_family_are_those_published() -> None:
+    members = family(preset("efficientnet-lite0"), parse_rule("published"), ("stem", "head", "first-last-depth"))
+    for number, member in enumerate(members[:4], 1):
+        published = preset(f"efficientnet-lite{number}")
+        assert attrs.evolve(member.arch, head=published.head) == published
+        assert head_channels(member.arch) == 1280
 
 
 def test_the_members_of_a_family_keep_the_kept_parts() -> None:

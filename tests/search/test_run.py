@@ -504,6 +504,14 @@ def test_a_study_without_a_name_gets_one_that_the_same_settings_find_again(url: 
     assert len(open_storage(url).get_all_studies()) == 2
 
 
+def test_the_name_of_a_study_does_not_depend_on_the_form_of_graphs() -> None:
+    limit = {"cost": "latency_ms", "basis": {"by": "measuring", "machine": "m"}}
+    settings = {"space": "tiny", "targets": ["latency=1ms on cpu"], "limits": [limit]}
+    newer = settings | {"limits": [limit | {"basis": {"by": "measuring", "machine": "m", "graph": "opset18"}}]}
+    other = settings | {"limits": [limit | {"basis": {"by": "measuring", "machine": "n", "graph": "opset18"}}]}
+    assert default_study_name(settings) == default_study_name(newer) != default_study_name(other)
+
+
 def test_a_read_only_database_is_told_in_words(url: str, tmp_path: Path) -> None:
     go(asked(trials=1), url)
     with pytest.raises(StudyError, match="readonly"):

@@ -73,6 +73,14 @@ def test_the_file_that_the_invalid_files_derive_from_is_valid(tmp_path: Path) ->
         ("{channels: 8, se: ['0.5:expanded']}", [Stage("mbconv", 8, gate=Gate(0.5, "expanded"))]),
         ("{channels: 8, skip: [identity, none]}", [Stage("mbconv", 8), Stage("mbconv", 8, skip="none")]),
         ("{channels: 8, expansion: [1, 1.5]}", [Stage("mbconv", 8), Stage("mbconv", 8, expansion=1.5)]),
+        (
+            "{channels: 8, expansion: 1.5, divisor: [1, 8]}",
+            [Stage("mbconv", 8, expansion=1.5), Stage("mbconv", 8, expansion=1.5, divisor=8)],
+        ),
+        (
+            "{channels: 8, operator: [mbconv, inverted, inverted e3 div8]}",
+            [Stage("mbconv", 8), Stage("inverted", 8), Stage("inverted", 8, expansion=3, divisor=8)],
+        ),
         ("{channels: 8, stride: [1, 2]}", [Stage("mbconv", 8), Stage("mbconv", 8, stride=2)]),
         ("{channels: 8, activation: [relu, silu]}", [Stage("mbconv", 8), Stage("mbconv", 8, activation="silu")]),
         ("{channels: 8, se: ['0.25:div8']}", [Stage("mbconv", 8, gate=Gate(0.25, divisor=8))]),

@@ -183,6 +183,20 @@ def test_a_study_is_opened_only_with_the_same_settings(storage: BaseStorage) -> 
     assert optuna.load_study(storage=storage, study_name="demo").user_attrs == {SETTINGS: MADE_WITH}
 
 
+@pytest.mark.parametrize("old", [{}, {"graph": "opset20 operators1"}])
+def test_a_study_of_latencies_of_another_form_of_graphs_is_refused_with_the_reason(
+    storage: BaseStorage, old: dict[str, str]
+) -> None:
+    def described(basis: dict[str, str]) -> dict[str, Any]:
+        return {"format": 1, "limits": [{"cost": "latency_ms", "basis": basis}]}
+
+    open_study(storage, "demo", ["maximize"], described({"by": "table a", "made": "old"} | old))
+    form = old.get("graph", "an earlier form")
+    for now in ({"by": "table a", "made": "new"}, {"by": "measuring"}):
+        with pytest.raises(StudyError, match=f"are of ONNX graphs of {form};.*now opset18 operators1"):
+            open_study(storage, "demo", ["maximize"], described(now | {"graph": "opset18 operators1"}))
+
+
 def foreign(storage: BaseStorage, kind: str) -> optuna.Study:
     if kind == "minimises":
         return optuna.create_study(storage=storage, study_name="demo")

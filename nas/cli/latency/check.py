@@ -8,7 +8,7 @@ import attrs
 import click
 from attrs import frozen
 
-from nas.api.devices import above_limit, connected, error_text, find_table
+from nas.api.devices import above_limit, connected, error_text, find_table, outdated_tables
 from nas.cli.latency.limit import check_usable, max_error_option
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import device_option, figure_options, json_option, space_option, task_options
@@ -97,6 +97,8 @@ def command(**options: Any) -> None:
 
         table = find_table(space, meter, given.table)
         if table is None:
+            for outdated in outdated_tables(space, meter):
+                raise outdated
             raise DeviceError(
                 f"there is no latency table of {meter.device.short} on {meter.machine.cpu} for space {space.name}; "
                 "only a table of exactly this device can be checked",
@@ -182,6 +184,7 @@ def _figures(table: "LatencyTable", check: "Check") -> dict[str, Any]:
         "device": str(table.origin.device),
         "cpu": table.origin.machine.cpu,
         "runtime": table.origin.machine.runtime,
+        "graph": table.origin.machine.graph,
         "networks": len(check.measured_ms),
         "error": check.error.error,
         "error_spread": check.error.spread,

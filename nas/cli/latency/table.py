@@ -88,12 +88,15 @@ def command(**options: Any) -> None:
     """
     from nas.cli.shared.printing import next_command, print_json
     from nas.cost.table_file import read_table
+    from nas.cost.table_lookup import is_outdated, outdated
     from nas.space.files import find_space
 
     given = TableOptions(**options)
     space = find_space(given.space).for_target(resolution=given.resolution, classes=given.classes)
     based_on = None if given.source is None else read_table(given.source)
     with connected(given.devices) as meter:
+        if based_on is not None and is_outdated(based_on.origin, meter.machine):
+            raise outdated(str(given.source), based_on.origin, meter.machine)
         path = given.out or Path(FOLDER) / f"{_name(space, meter)}.csv"
         table = _make(space, meter, path, based_on, given)
     if given.as_json:
@@ -113,6 +116,7 @@ def _summary(path: Path, table: "LatencyTable") -> dict[str, Any]:
         "device": str(origin.device),
         "cpu": origin.machine.cpu,
         "runtime": origin.machine.runtime,
+        "graph": origin.machine.graph,
         "layers": len(table.layers_ms),
         "reference_ms": origin.reference_ms,
         "fit_networks": fitted.networks,
@@ -162,6 +166,8 @@ def _check_place(path: Path, meter: "Meter", wanted: Mapping[str, object]) -> No
     Raises:
         NasError: The file is a table of something else, or cannot be written.
     """
+    import attrs
+
     from nas.cost.table_file import read_origin
     from nas.cost.table_lookup import differences
 
@@ -175,7 +181,9 @@ def _check_place(path: Path, meter: "Meter", wanted: Mapping[str, object]) -> No
     origin = read_origin(path)
     found = {"space": origin.space, "classes": origin.classes, "table adapted": origin.adapted_from or "none"}
     unlike = [f"its {what} is {found[what]}, not {asked}" for what, asked in wanted.items() if found[what] != asked]
-    unlike += differences(origin, meter.device, meter.machine)
+    # A table that only has another form of graphs is replaced: no search uses it any more.
+    same_form = attrs.evolve(meter.machine, graph=origin.machine.graph)
+    unlike += differences(origin, meter.device, same_form)
     if unlike:
         raise NasError(f"{path} is a table of something else, which is not overwritten: {unlike[0]}", remedy)
 

@@ -10,6 +10,7 @@ from attrs import evolve
 from click.core import ParameterSource
 
 from nas.api.engines import check_cluster
+from nas.arch.multiply import KEEPABLE
 from nas.cli.scale.options import ScaleOptions, read_options
 from nas.cli.shared.completion import complete_architecture
 from nas.cli.shared.engine import check_engine, engine_options
@@ -101,8 +102,10 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     Group.RULE,
     "--keep",
     multiple=True,
-    type=click.Choice(["stem", "head"]),
-    help="Part whose channels are not scaled; for MnasNet, head. May be repeated.",
+    type=click.Choice(KEEPABLE),
+    help="What is not scaled: channels of the stem, channels of the head, features of the head's linear layer, or "
+    "the number of layers of the first and last stage. The published MnasNet keeps head, MobileNetV3 features, and "
+    "EfficientNet-Lite stem, head and first-last-depth. May be repeated.",
 )
 @adapting_options(Group.TARGET, "that of ARCH; with --fit and --compare that of the data")
 @option(Group.TARGET, "--device", "devices", multiple=True, metavar="DEVICE", help=DEVICE_HELP)

@@ -16,7 +16,7 @@ from nas.train.recipe import Recipe
 # The choice indices of each network of a step; the literature calls such a network a path through the supernet.
 Paths = Sequence[tuple[int, ...]]
 # Fields of a stage whose options may have weights of their own.
-OWN = ("operator", "kernel", "expansion", "gate", "skip", "channels")
+OWN = ("operator", "kernel", "expansion", "divisor", "gate", "skip", "channels")
 
 
 def _option_counts(space: SearchSpace) -> Sequence[int]:
