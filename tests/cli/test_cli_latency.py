@@ -419,7 +419,7 @@ BAD_TABLES: dict[str, tuple[Edit, tuple[str, ...]]] = {
         lambda text: re.sub("# graph: .*\n", "", text.replace("table/2", "table/1")),
         ("graphs of the form 'opset20 operators1'", "nas latency table --space small --device cpu"),
     ),
-    "with a word for a time": (with_a_word_for_a_time, ("line 29", "a number of milliseconds", "make the")),
+    "with a word for a time": (with_a_word_for_a_time, ("line 30", "a number of milliseconds", "make the")),
     "with a word for a number": (lambda text: re.sub("# passes: .*", "# passes: x", text), ("passes is 'x'",)),
     "cut short": (lambda text: text[:-5], ("its last line is cut short", "make the table anew")),
     "without its last line": (lambda text: text[: text.rindex("\n", 0, -1) + 1], ("should have", "layers")),
