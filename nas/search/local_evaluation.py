@@ -8,7 +8,7 @@ from nas.arch.spec import Architecture
 from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator
 from nas.search.plan import Plan
-from nas.workers.base import Call, Single, outcomes
+from nas.workers.base import Call, Outcome, Single, outcomes
 from nas.workers.interrupts import Interrupts
 
 
@@ -35,13 +35,17 @@ class LocalEvaluation:
         Raises:
             EvaluationError: Something is wrong with this architecture; others can be evaluated.
         """
-        *_, accuracy = self.accuracies(arch, evaluator, epochs)
-        return accuracy
+        return self.outcome(arch, evaluator, epochs).accuracies[-1]
 
-    def accuracies(
+    def outcome(self, arch: Architecture, evaluator: Evaluator, epochs: int | None = None) -> Outcome:
+        """Return the result of an evaluation after the last epoch; see `last`."""
+        *_, outcome = self.outcomes(arch, evaluator, epochs)
+        return outcome
+
+    def outcomes(
         self, arch: Architecture, evaluator: Evaluator | None = None, epochs: int | None = None
-    ) -> Iterator[float]:
-        """Yield the accuracies of an architecture by epoch, at least one; see `last`."""
+    ) -> Iterator[Outcome]:
+        """Yield the result so far after each epoch, and once more when the evaluation has ended; see `last`."""
         settings = self.plan.settings
         single = Single(evaluator or self.plan.evaluator)
         call = Call(single, arch, arch.resolution, settings.seed, epochs or settings.epochs)
@@ -49,5 +53,4 @@ class LocalEvaluation:
             if outcome.reason:
                 problem, _, remedy = outcome.reason.partition("\n  ")
                 raise EvaluationError(problem, remedy)
-            if not outcome.ended:
-                yield outcome.accuracies[-1]
+            yield outcome

@@ -11,22 +11,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from attrs import evolve
+from attrs import asdict, evolve
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
+from nas.noise import ValidationSplit
 from nas.objective import Direction
 from nas.optuna_private.identity import study_id
 from nas.optuna_private.storage import backend_of
 from nas.studies.failures import explained
 from nas.studies.records import (
     BASELINE,
+    CONFIRMED_CORRECT,
     CORRECT,
     EXPECTED,
     KILLED,
     MEASUREMENTS,
     SETTINGS,
+    SPLIT,
     DeviceMeasurement,
     Expected,
     Record,
@@ -156,21 +159,47 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
         ) from None
 
 
+def store_split(study: optuna.Study, split: ValidationSplit) -> None:
+    """Store the validation split of a study, unless it holds one."""
+    if SPLIT not in study.user_attrs:
+        study.set_user_attr(SPLIT, asdict(split))
+
+
+def read_split(study: optuna.Study) -> ValidationSplit | None:
+    """Return the validation split of a study; None where it is not known."""
+    return _split(study.user_attrs)
+
+
+def read_baseline(study: optuna.Study) -> Record | None:
+    """Return the baseline of a study; None where it has none."""
+    return _baseline(study.user_attrs)
+
+
+def _split(attrs: Mapping[str, Any]) -> ValidationSplit | None:
+    return ValidationSplit(**attrs[SPLIT]) if attrs.get(SPLIT) else None
+
+
+def _baseline(attrs: Mapping[str, Any]) -> Record | None:
+    return from_stored(Record, attrs[BASELINE]) if attrs.get(BASELINE) else None
+
+
 def _view(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyView:
     """Return a study's records from its attributes and trials, which any program may have written."""
     check_settings(attrs[SETTINGS])
-    baseline = from_stored(Record, attrs[BASELINE]) if attrs.get(BASELINE) else None
+    baseline = _baseline(attrs)
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
     measurements = {
         int(number): from_stored(DeviceMeasurement, row) for number, row in attrs.get(MEASUREMENTS, {}).items()
     }
     view = StudyView(name, attrs[SETTINGS], tuple(map(read_trial, trials)), baseline, created, measurements)
+    view = evolve(view, split=_split(attrs))
     known = attrs.get(EXPECTED, {})
     # Expected accuracies are of the model of all trials; further trials would change that model.
     if known.get("trials") == view.counted:
         expected = {int(number): from_stored(Expected, row) for number, row in known["rows"].items()}
         confirmed = {int(number): tuple(readings) for number, readings in known.get("confirmed", {}).items()}
-        view = evolve(view, expected=expected, confirmed=confirmed)
+        bits = {int(number): tuple(by_seed.values()) for number, by_seed in attrs.get(CONFIRMED_CORRECT, {}).items()}
+        view = evolve(view, expected=expected, confirmed=confirmed, confirmed_correct=bits)
     _check(view)
     return view
 
