@@ -290,8 +290,11 @@ class Difference:
 
     def is_clear(self, comparisons: int = 1) -> bool:
         """Return whether it is not 0 beyond doubt, as one of so many comparisons (95% together, Bonferroni's bound)."""
-        limit = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * comparisons))
-        return abs(self.value) > limit * self.error
+        return abs(self.value) > self.half_width(comparisons)
+
+    def half_width(self, comparisons: int = 1) -> float:
+        """Return half the width of its interval; all of so many intervals hold together (95%, Bonferroni's bound)."""
+        return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * max(1, comparisons))) * self.error
 
 
 def difference(first: Sequence[Correct], second: Sequence[Correct], seed: float = 0.0) -> Difference:

@@ -22,7 +22,6 @@ SPLIT = "nas:validation_split"
 CORRECT = "correct"  # which validation images a trial classified correctly, as `nas.noise.pack` writes it
 KILLED = "killed"
 COUNTED_STATES = ("complete", "pruned", "failed")
-NOT_LEARNED = "because no network is better than one that always gives the most frequent class, by more than noise"
 T = TypeVar("T")
 
 # Fields of records that studies hold under other names: those of version 0.1, whose studies are still read.
@@ -134,7 +133,8 @@ class StudyView:
         baseline: A known network that was evaluated in the same way, or None.
         created: Local time at which the first trial started, "" for a study without trials.
         measurements: Measurements on the device by trial number; empty where all costs are exact.
-        expected: Expected accuracies of the most promising trials by number; empty where trials were added since.
+        expected: Expected accuracies of the most promising trials, and of the baseline, by number; empty where trials
+            were added since.
         confirmed: Accuracies of the best trials trained with more seeds, by trial number.
         confirmed_correct: Which validation images these training runs classified correctly, as `nas.noise.pack` writes
             it; fewer where it is not known.
@@ -175,7 +175,7 @@ class StudyView:
     def ranked(self) -> tuple[Record, ...]:
         """Return the complete trials, the best first: those that were re-trained before all others, then as promising.
 
-        Their accuracies have the smaller errors; the search re-trains networks until the most promising is one of them.
+        The accuracies of re-trained ones have smaller errors, and the search re-trains what is most promising.
         """
         ordered = sorted(self.complete, key=self._rank, reverse=True)
         return tuple(sorted(ordered, key=lambda record: record.number not in self.confirmed))
@@ -192,7 +192,7 @@ class StudyView:
     def has_learned(self, record: Record) -> bool:
         """Return whether a complete trial is better than the majority class by more than noise; True if unknown.
 
-        The mean of its training runs is compared, as one of all trials that were evaluated.
+        The mean of its training runs is compared, as that of one of all trials that were evaluated.
         """
         runs = self.runs(record)
         if self.split is None or not runs:
@@ -209,84 +209,6 @@ class StudyView:
         """Return the first of `ranked` that has learned something and, once trials were measured, meets the target."""
         candidates = (record for record in self.ranked if not self.measurements or self.meets(record))
         return next(filter(self.has_learned, candidates), None)
-
-    def meets(self) -> bool:
-        """Return whether the target is met."""
-        return self.measured <= self.target
-
-
-@frozen
-class Expected:
-    """Represent what is expected of one trial given all trials and seeds, without the noise of its own evaluation.
-
-    Attributes:
-        accuracy: Expected accuracy, from 0 to 1.
-        spread: Standard error of the expected accuracy; with the sampling error of the validation split where the study
-            holds the split, and between seeds only where it does not.
-        score: Value of the study's objective at the expected accuracy.
-        low: Lower end of the 95% interval of the accuracy; None in studies of earlier versions.
-        high: Upper end of the interval.
-    """
-
-    accuracy: float
-    spread: float
-    score: float
-    low: float | None = None
-    high: float | None = None
-
-
-@frozen
-class StudyView:
-    """Represent a study as reports show it.
-
-    Attributes:
-        name: Name of the study.
-        settings: Settings that the study was made with.
-        records: Trials by number.
-        baseline: A known network that was evaluated in the same way, or None.
-        created: Local time at which the first trial started, "" for a study without trials.
-        measurements: Measurements on the device by trial number; empty where all costs are exact.
-        expected: Expected accuracies of the most promising trials by number; empty where trials were added since.
-        confirmed: Accuracies of the best trials trained with more seeds, by trial number.
-        confirmed_correct: Which validation images these training runs classified correctly, as `nas.noise.pack` writes
-            it; fewer where it is not known.
-        split: Validation split; None where it is not known.
-    """
-
-    name: str
-    settings: Mapping[str, Any]
-    records: tuple[Record, ...]
-    baseline: Record | None = None
-    created: str = field(default="", eq=False)
-    measurements: Mapping[int, DeviceMeasurement] = field(factory=dict)
-    expected: Mapping[int, Expected] = field(factory=dict)
-    confirmed: Mapping[int, tuple[float, ...]] = field(factory=dict)
-    confirmed_correct: Mapping[int, tuple[str, ...]] = field(factory=dict)
-    split: ValidationSplit | None = None
-
-    @property
-    def counted(self) -> int:
-        """Return the number of trials that count: all except killed and running ones."""
-        return sum(record.state in COUNTED_STATES for record in self.records)
-
-    @property
-    def complete(self) -> tuple[Record, ...]:
-        """Return the trials that ran to their last epoch."""
-        return tuple(record for record in self.records if record.state == "complete")
-
-    @property
-    def ranked(self) -> tuple[Record, ...]:
-        """Return the complete trials by expected score, then by their own score or accuracy, the highest first."""
-        return tuple(sorted(self.complete, key=self._rank, reverse=True))
-
-    def _rank(self, record: Record) -> tuple[float, float]:
-        expected = self.expected.get(record.number)
-        return (float("-inf") if expected is None else expected.score, rank(record))
-
-    @property
-    def best(self) -> Record | None:
-        """Return the first of `ranked`, and once trials were measured, the first of those that meet the target."""
-        return next((record for record in self.ranked if not self.measurements or self.meets(record)), None)
 
     def meets(self, record: Record) -> bool | None:
         """Return whether a trial met its target when it was measured, or None if it was not measured."""
@@ -361,9 +283,10 @@ def find_trial(view: StudyView, which: str) -> Record:
         chosen = next((record for record in view.records if record.number == int(number)), None)
     elif word == "pareto" and number.isdecimal() and 1 <= int(number) <= len(view.front):
         chosen = view.front[int(number) - 1]
-    if chosen is None and word == "best" and view.learned is False:
+    if word == "best" and view.learned is False:
         raise StudyError(
-            f"study {view.name} has no best: nothing has been learned, {NOT_LEARNED}",
+            f"study {view.name} has no best: nothing has been learned, because no network is better than one that "
+            "always gives the most frequent class, by more than noise",
             "name a trial with trial=NUMBER, or search again with more epochs, more images or a larger resolution",
         )
     if chosen is None and word == "best" and view.measurements:

@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
-from nas.noise import ValidationSplit
+from nas.noise import ValidationSplit, unpack
 from nas.objective import Direction
 from nas.optuna_private.identity import study_id
 from nas.optuna_private.storage import backend_of
@@ -212,6 +212,12 @@ def _check(view: StudyView) -> None:
         check_costs(record.costs)
     if not fits(view.confirmed, Mapping[int, tuple[float, ...]]):
         raise ValueError(f"confirmed are {_brief(view.confirmed)}")
+    if view.split is not None:
+        check(view.split)
+    correct = [record.correct for record in (*view.records, *own)]
+    correct += [text for texts in view.confirmed_correct.values() for text in texts]
+    if len(counts := {len(unpack(text)) for text in correct if text}) > 1:
+        raise ValueError(f"correct images are of {_brief(counts)} images")
 
 
 def read_trial(trial: FrozenTrial) -> Record:
