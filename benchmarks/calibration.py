@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True, help="NAS-Bench-Macro as a Parquet file")
     parser.add_argument("--out", type=Path, required=True, help="folder of the result")
     parser.add_argument("--repeats", type=int, default=200, help="number of searches for each size of the split")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of validation images")
     parser.add_argument("--processes", type=int, default=1, help="number of searches at the same time")
     parser.add_argument("--label", default="after", help="name of the version of the package")
     parser.add_argument("--a", type=float, default=0.6, help="share of the difficulty that belongs to the image")
@@ -227,7 +228,7 @@ def main() -> None:
     label = f"{given.label}, a={given.a:g}, b={given.b:g}"
     difficulty = Difficulty(given.a, given.b)
     with ProcessPoolExecutor(given.processes) as pool:
-        for images in SIZES:
+        for images in given.sizes:
             tasks = [(str(given.table), images, number, difficulty) for number in range(given.repeats)]
             rows = list(pool.map(one, tasks))
             # Read again each time: another label may be running beside this one.

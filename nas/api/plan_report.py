@@ -84,14 +84,15 @@ def _seconds_per_trial(plan: "Plan") -> float | None:
 
 
 def _evaluations_of_best(plan: "Plan") -> int:
-    """Return the number of evaluations of the best networks with more seeds."""
+    """Return the number of evaluations of the best networks, and of the baseline, with more seeds."""
     from nas.evaluate.base import Reseedable
     from nas.objective import PARETO
     from nas.search.retraining import SEEDS, SHARE
 
     if not isinstance(plan.evaluator, Reseedable) or plan.settings.objective == PARETO:
         return 0
-    return SEEDS * min(plan.settings.confirm, plan.settings.trials // SHARE)
+    best = min(plan.settings.confirm, plan.settings.trials // SHARE)
+    return SEEDS * (best + (plan.baseline is not None)) if best else 0
 
 
 def _seconds_to_screen(plan: "Plan") -> float:

@@ -74,7 +74,11 @@ def expect(
         row: _runs(trials[row].number, float(history.accuracies[row]), read_trial(trials[row]).correct, retrained)
         for row in np.flatnonzero(complete)
     }
-    errors = find_errors(split, [(each.accuracies, each.correct) for each in runs.values()])
+    known = None
+    if baseline is not None and baseline.accuracy is not None:
+        known = _runs(baseline.number, baseline.accuracy, baseline.correct, retrained)
+    every = (*runs.values(), *((known,) if known else ()))
+    errors = find_errors(split, [(each.accuracies, each.correct) for each in every])
     if len(runs) >= FIRST:
         rows, mean, spread = _model_levels(ranker, history, runs, errors)
     elif errors.split is not None or errors.is_complete:
@@ -91,7 +95,9 @@ def expect(
         )
         for i in best[:MOST_EXPECTED]
     }
-    return found | _of_baseline(baseline, errors)
+    if baseline is None or known is None or errors.split is None:
+        return found
+    return found | {baseline.number: _of_baseline(baseline, known, errors, planned, ranker)}
 
 
 def _runs(number: int, accuracy: float, correct: str, retrained: Mapping[int, Retrained]) -> Runs:
@@ -136,12 +142,14 @@ def _measured_levels(runs: Mapping[int, Runs], errors: Errors) -> tuple[Sequence
     return list(runs), to_level(means), np.sqrt(variances)
 
 
-def _of_baseline(baseline: Record | None, errors: Errors) -> Mapping[int, Expected]:
+def _of_baseline(
+    baseline: Record, runs: Runs, errors: Errors, planned: Plan, ranker: CandidateRanker
+) -> Expected:
     """Return the expectation of the baseline, which was not chosen by its accuracy and so needs no model."""
-    if baseline is None or baseline.accuracy is None or errors.split is None:
-        return {}
-    _, (mean,), (spread,) = _measured_levels({0: Runs((baseline.accuracy,), ())}, errors)
-    return {baseline.number: _expected(float(mean), float(spread), baseline.score or 0.0, errors)}
+    _, (mean,), (spread,) = _measured_levels({baseline.number: runs}, errors)
+    costs = np.array([[baseline.costs[target.kept_as] for target in planned.settings.targets]])
+    (score,) = ranker.acquisition.score(_accuracies(np.array([mean])), costs)
+    return _expected(float(mean), float(spread), float(score), errors, len(runs.accuracies))
 
 
 def _bounded(accuracies: Floats, errors: Errors) -> Floats:

@@ -56,7 +56,7 @@ def retrain(
 
     Args:
         study: Study that stores the accuracies.
-        best: Trials to re-train.
+        best: Trials to re-train; the baseline may be one of them.
         evaluator: Evaluator of the search; one without a seed re-trains nothing.
         seed: Seed of the search.
         evaluate: Returns the result of an evaluation.
@@ -71,14 +71,14 @@ def retrain(
     before = sum(map(len, known.values()))
     # Seeds in the outer loop: an interrupt leaves the networks with nearly equal numbers of accuracies.
     for further, record in product(range(seed + 1, seed + 1 + SEEDS), best):
-        number = str(record.number)
+        number, name = str(record.number), f"baseline {record.label}" if record.label else f"trial {record.number}"
         if str(further) in known.get(number, {}):
             continue
-        report(f"trial {number} with seed {further}")
+        report(f"{name} with seed {further}")
         try:
             outcome = evaluate(record.architecture, evaluator.with_seed(further))
         except EvaluationError as error:
-            report(f"trial {number} with seed {further} failed: {error.problem}")
+            report(f"{name} with seed {further} failed: {error.problem}")
             continue
         # Stored after each training run, so that an interrupt loses at most one. The accuracy comes last: it says that
         # the training run is done.

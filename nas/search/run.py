@@ -268,10 +268,12 @@ class _Run:
         return read_study(storage_of(self.study), self.plan.study_name)
 
     def _confirm(self) -> None:
-        """Re-train the best trials with more seeds, and then what is expected to be best until it is one of them."""
+        """Re-train the best trials and the baseline, and then what is expected to be best until it was re-trained."""
         view = self._view()
         count = min(self.settings.confirm, view.counted // SHARE)
         best = view.promising[:count]
+        if best and view.baseline is not None:  # its lead or lag would otherwise have the noise of a single run
+            best = (*best, view.baseline)
         # At most as many again: then the best of those that were re-trained is selected.
         for _ in range(count + 1):
             if not self._retrain(best):

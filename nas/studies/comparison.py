@@ -90,7 +90,8 @@ def ahead_of_baseline(view: StudyView) -> Lead | None:
 
 
 def _leads(view: StudyView, best: Record, others: Sequence[Record], comparisons: int) -> list[Lead]:
-    errors = find_errors(view.split, [(view.runs(record), _correct(view, record)) for record in view.complete])
+    every = (*view.complete, *((view.baseline,) if view.baseline else ()))
+    errors = find_errors(view.split, [(view.runs(record), _correct(view, record)) for record in every])
     own = _network(view, best)
     return [_lead(view, best, own, other, errors, comparisons) for other in others]
 

@@ -135,7 +135,7 @@ class StudyView:
         measurements: Measurements on the device by trial number; empty where all costs are exact.
         expected: Expected accuracies of the most promising trials, and of the baseline, by number; empty where trials
             were added since.
-        confirmed: Accuracies of the best trials trained with more seeds, by trial number.
+        confirmed: Accuracies of the best trials, and of the baseline, trained with more seeds, by trial number.
         confirmed_correct: Which validation images these training runs classified correctly, as `nas.noise.pack` writes
             it; fewer where it is not known.
         split: Validation split; None where it is not known.
