@@ -166,16 +166,19 @@ class StudyView:
     def promising(self) -> tuple[Record, ...]:
         """Return the complete trials by expected score, then by their own score or accuracy, the highest first.
 
-        Once trials were measured, these are only those that meet the target.
+        Those that have not learned anything come last, and once trials were measured, only those that meet the target
+        are returned.
         """
-        candidates = (record for record in self.complete if not self.measurements or self.meets(record))
-        return tuple(sorted(candidates, key=self._rank, reverse=True))
+        learners = self._learners
+        candidates = [record for record in self.complete if not self.measurements or self.meets(record)]
+        return tuple(sorted(candidates, key=lambda each: (each.number in learners, self._rank(each)), reverse=True))
 
     @property
     def ranked(self) -> tuple[Record, ...]:
-        """Return the complete trials, the best first: those that were re-trained before all others, then as promising.
+        """Return the complete trials, the best first: those that were re-trained before all others.
 
-        The accuracies of re-trained ones have smaller errors, and the search re-trains what is most promising.
+        Their accuracies have smaller errors, and the search re-trains what is most promising. After that, the order is
+        that of the expected scores, and then of their own scores or accuracies.
         """
         ordered = sorted(self.complete, key=self._rank, reverse=True)
         return tuple(sorted(ordered, key=lambda record: record.number not in self.confirmed))
@@ -189,26 +192,39 @@ class StudyView:
         own = () if record.accuracy is None else (record.accuracy,)
         return (*own, *self.confirmed.get(record.number, ()))
 
-    def has_learned(self, record: Record) -> bool:
-        """Return whether a complete trial is better than the majority class by more than noise; True if unknown.
+    @property
+    def _learners(self) -> frozenset[int]:
+        """Return the complete trials that are better than the most frequent class by more than noise; all if unknown.
 
-        The mean of its training runs is compared, as that of one of all trials that were evaluated.
+        The mean of a network's training runs is compared, as that of one of all trials that were evaluated.
         """
-        runs = self.runs(record)
-        if self.split is None or not runs:
-            return True
-        return self.split.exceeds_chance(fmean(runs), sum(each.accuracy is not None for each in self.records))
+        if self.split is None:
+            return frozenset(record.number for record in self.complete)
+        networks = sum(record.accuracy is not None for record in self.records)
+        means = {record.number: fmean(runs) for record in self.complete if (runs := self.runs(record))}
+        return frozenset(n for n, mean in means.items() if self.split.exceeds_chance(mean, networks))
+
+    @property
+    def candidates(self) -> tuple[Record, ...]:
+        """Return the trials that may be recommended, the best first.
+
+        Once trials were measured, these are those that meet the target; and of them those that were re-trained, if any.
+        """
+        met = tuple(record for record in self.ranked if not self.measurements or self.meets(record))
+        return tuple(record for record in met if record.number in self.confirmed) or met
 
     @property
     def learned(self) -> bool | None:
-        """Return whether any complete trial has learned something; None if that is not known."""
-        return any(map(self.has_learned, self.complete)) if self.complete and self.split is not None else None
+        """Return whether any candidate (any trial, if there is none) has learned something; None if unknown."""
+        if self.split is None or not self.complete:
+            return None
+        return not self._learners.isdisjoint(record.number for record in self.candidates or self.ranked)
 
     @property
     def best(self) -> Record | None:
-        """Return the first of `ranked` that has learned something and, once trials were measured, meets the target."""
-        candidates = (record for record in self.ranked if not self.measurements or self.meets(record))
-        return next(filter(self.has_learned, candidates), None)
+        """Return the first candidate that has learned something, None if there is none."""
+        learners = self._learners
+        return next((record for record in self.candidates if record.number in learners), None)
 
     def meets(self, record: Record) -> bool | None:
         """Return whether a trial met its target when it was measured, or None if it was not measured."""

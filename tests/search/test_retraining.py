@@ -22,7 +22,7 @@ from nas.search.retraining import SEEDS
 from nas.search.run import search
 from nas.search.settings import Settings
 from nas.studies.records import StudyView
-from tests.search.fakes import FakeEvaluator, level, make_space
+from tests.search.fakes import TINY, FakeEvaluator, level, make_space
 
 SPACE = make_space()
 NOISE = 0.05
@@ -62,6 +62,7 @@ class Noisy:
 
 
 def go(folder: Path, evaluator: Any, trials: int = 20, **given: Any) -> StudyView:
+    given_space = given.pop("space", SPACE)
     settings = Settings(
         [parse_target("flops=1.2M")],
         trials,
@@ -71,7 +72,7 @@ def go(folder: Path, evaluator: Any, trials: int = 20, **given: Any) -> StudyVie
         objective=given.pop("objective", "hard"),
         **given,
     )
-    return search(SPACE, evaluator, settings, COUNTED, study_name="demo", storage=f"sqlite:///{folder / 'nas.db'}")
+    return search(given_space, evaluator, settings, COUNTED, study_name="demo", storage=f"sqlite:///{folder / 'nas.db'}")
 
 
 def test_the_best_are_evaluated_with_two_further_seeds(tmp_path: Path) -> None:
@@ -180,6 +181,28 @@ def test_the_correct_images_of_every_seed_are_kept(tmp_path: Path) -> None:
     again = Imaged()
     assert go(tmp_path, again).confirmed_correct == view.confirmed_correct
     assert again.asked == []
+
+
+def test_the_baseline_is_re_trained_with_the_best(tmp_path: Path) -> None:
+    space = make_space(f"{TINY}baselines: [mobilenetv2]\n")
+    evaluator = Imaged()
+    view = go(tmp_path, evaluator, 8, space=space)
+    assert view.baseline is not None
+    (first, *further) = view.runs(view.baseline)
+    arch = view.baseline.architecture
+    assert [first, *further] == pytest.approx([Imaged(seed).reading(arch) for seed in (0, 1, 2)])
+    assert unpack(view.baseline.correct).mean() == pytest.approx(first)
+    assert len(view.confirmed_correct[-1]) == SEEDS
+    expected = view.expected[-1]
+    assert expected.accuracy == pytest.approx(np.mean([first, *further]), abs=0.002)
+    assert expected.low is not None
+    assert expected.low < expected.accuracy
+    assert expected.score == pytest.approx(expected.accuracy)  # it costs less than the target, under "hard"
+    again = Imaged()
+    assert go(tmp_path, again, 8, space=space) == view
+    assert again.asked == []
+    (tmp_path / "none").mkdir()
+    assert go(tmp_path / "none", Imaged(), 8, space=space, confirm=0).confirmed == {}
 
 
 def test_more_seeds_narrow_the_interval_down_to_the_sampling_error(tmp_path: Path) -> None:

@@ -165,6 +165,16 @@ def test_all_seeds_decide_whether_something_was_learned() -> None:
     assert attrs.evolve(lucky, confirmed={0: (0.1, 0.1)}).learned is False
 
 
+def test_a_lucky_network_that_was_not_re_trained_is_no_winner() -> None:
+    """What is most promising is re-trained next; until then, only re-trained networks are recommended."""
+    lucky, other = with_images(0, correct((0, 40))), with_images(1, correct((0, 36)))
+    study = view(lucky, other, confirmed={1: (0.1, 0.1)})
+    assert study.learned is False
+    assert study.best is None
+    assert study.promising == (lucky, other)
+    assert attrs.evolve(study, confirmed={1: (0.1, 0.1), 0: (0.2, 0.2)}).best == lucky
+
+
 def test_whether_something_was_learned_is_not_known_without_the_split() -> None:
     study = view(record(0, correct((0, 20))), split=None)
     assert study.learned is None

@@ -34,11 +34,13 @@ def _not_learned(view: "StudyView") -> str:
     from nas.cli.shared.printing import percent
 
     assert view.split is not None  # noqa: S101 -- else it is not known whether anything was learned
-    highest = max(fmean(view.runs(record)) for record in view.complete)
+    candidates = view.candidates or view.ranked
+    highest = max(fmean(view.runs(record)) for record in candidates)
+    retrained = "re-trained " if any(record.number in view.confirmed for record in candidates) else ""
     more = _TO_LEARN_MORE.get(str(view.settings["proxy"].get("evaluator")), "longer training on more images")
     return (
-        f"Nothing has been learned: the highest accuracy of {len(view.complete)} networks is {percent(highest)}, and "
-        f"the most frequent class alone gives {percent(view.split.chance)} of the {view.split.images} validation "
+        f"Nothing has been learned: the highest accuracy of {len(candidates)} {retrained}networks is {percent(highest)}, "
+        f"and the most frequent class alone gives {percent(view.split.chance)} of the {view.split.images} validation "
         f"images. Networks that learn nothing differ as much by chance, so none is recommended. What would help: {more}."
     )
 
