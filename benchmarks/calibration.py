@@ -5,9 +5,9 @@
 The networks are those of NAS-Bench-Macro, and the true accuracy of a network is the mean over the seeds of its table.
 Each search has a validation split of its own, shared by all its networks and seeds. Which images a training run
 classifies correctly follows from a latent difficulty: image i is correct if
-sqrt(a) z_i + sqrt(b) u_i + sqrt(1 - a - b) e_i < Phi^-1(p), where z belongs to the image, u to the network and the image,
-e to the training run and the image, all of them standard normal; p is the accuracy of the training run over all images,
-the true accuracy plus training noise. So the mean of correct images over all splits is p.
+sqrt(a) z_i + sqrt(b) u_i + sqrt(1 - a - b) e_i < Phi^-1(p), where z belongs to the image, u to the network and the
+image, e to the training run and the image, all of them standard normal; p is the accuracy of the training run over all
+images, the true accuracy plus training noise. So the mean of correct images over all splits is p.
 
 The same searches can be repeated with another version of the package, under another label: their trials are the same as
 long as the sampler is, so that the selected networks can be compared in pairs.
@@ -130,8 +130,8 @@ def run_search(space: SearchSpace, evaluator: SimulatedEvaluator, trials: int, *
 def check_intervals(view: StudyView, true: Mapping[Architecture, float]) -> dict[str, Any]:
     """Return which intervals of a search contain the true accuracy, and how good the selected network is.
 
-    The first row of "shown" is the selected network. "regret" is the score that it lacks to the best evaluated one, both
-    at their true accuracies.
+    The first row of "shown" is the selected network. "regret" is the score that it lacks to the best evaluated one,
+    both at their true accuracies.
     """
     by_number = {record.number: true[canonical(record.architecture)] for record in view.complete}
     assert view.best is not None

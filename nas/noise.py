@@ -243,9 +243,7 @@ _ASSUMED_COMMON = 0.5
 _MOST_NETWORKS = 200
 
 
-def find_errors(
-    split: ValidationSplit | None, runs: Sequence[tuple[Sequence[float], Sequence[Correct]]]
-) -> Errors:
+def find_errors(split: ValidationSplit | None, runs: Sequence[tuple[Sequence[float], Sequence[Correct]]]) -> Errors:
     """Return the errors of the accuracies of some networks.
 
     Args:

@@ -69,16 +69,11 @@ def expect(
     for trial in trials:
         trial_history.add(trial)
     history = trial_history.history()
-    complete = np.array([trial.state == TrialState.COMPLETE for trial in trials], dtype=bool) & history.measured
-    runs = {
-        row: _runs(trials[row].number, float(history.accuracies[row]), read_trial(trials[row]).correct, retrained)
-        for row in np.flatnonzero(complete)
-    }
-    known = None
+    runs = _complete_runs(trials, history, retrained)
+    known: dict[int, Runs] = {}
     if baseline is not None and baseline.accuracy is not None:
-        known = _runs(baseline.number, baseline.accuracy, baseline.correct, retrained)
-    every = (*runs.values(), *((known,) if known else ()))
-    errors = find_errors(split, [(each.accuracies, each.correct) for each in every])
+        known[baseline.number] = _runs(baseline.number, baseline.accuracy, baseline.correct, retrained)
+    errors = find_errors(split, [(each.accuracies, each.correct) for each in (*runs.values(), *known.values())])
     if len(runs) >= FIRST:
         rows, mean, spread = _model_levels(ranker, history, runs, errors)
     elif errors.split is not None or errors.is_complete:
@@ -88,16 +83,25 @@ def expect(
     costs = np.array([_costs(trials[row], planned) for row in rows])
     scores = ranker.acquisition.score(_accuracies(mean), costs)
     # Pruned trials inform the model and are not selected. A stable sort gives every process the same order.
-    best = [i for i in np.argsort(-scores, kind="stable") if complete[rows[i]]]
+    best = [int(i) for i in np.argsort(-scores, kind="stable") if rows[i] in runs][:MOST_EXPECTED]
     found = {
-        trials[rows[i]].number: _expected(
-            float(mean[i]), float(spread[i]), float(scores[i]), errors, len(runs[rows[i]].accuracies)
-        )
-        for i in best[:MOST_EXPECTED]
+        trials[rows[i]].number: _expected(mean[i], spread[i], scores[i], errors, len(runs[rows[i]].accuracies))
+        for i in best
     }
-    if baseline is None or known is None or errors.split is None:
+    if baseline is None or not known or errors.split is None:
         return found
-    return found | {baseline.number: _of_baseline(baseline, known, errors, planned, ranker)}
+    return found | {baseline.number: _of_baseline(baseline, known[baseline.number], errors, planned, ranker)}
+
+
+def _complete_runs(
+    trials: Sequence[FrozenTrial], history: History, retrained: Mapping[int, Retrained]
+) -> dict[int, Runs]:
+    """Return the training runs of the complete trials by the row of the history."""
+    return {
+        row: _runs(trial.number, float(history.accuracies[row]), read_trial(trial).correct, retrained)
+        for row, trial in enumerate(trials)
+        if trial.state == TrialState.COMPLETE and history.measured[row]
+    }
 
 
 def _runs(number: int, accuracy: float, correct: str, retrained: Mapping[int, Retrained]) -> Runs:
@@ -142,14 +146,12 @@ def _measured_levels(runs: Mapping[int, Runs], errors: Errors) -> tuple[Sequence
     return list(runs), to_level(means), np.sqrt(variances)
 
 
-def _of_baseline(
-    baseline: Record, runs: Runs, errors: Errors, planned: Plan, ranker: CandidateRanker
-) -> Expected:
+def _of_baseline(baseline: Record, runs: Runs, errors: Errors, planned: Plan, ranker: CandidateRanker) -> Expected:
     """Return the expectation of the baseline, which was not chosen by its accuracy and so needs no model."""
     _, (mean,), (spread,) = _measured_levels({baseline.number: runs}, errors)
     costs = np.array([[baseline.costs[target.kept_as] for target in planned.settings.targets]])
     (score,) = ranker.acquisition.score(_accuracies(np.array([mean])), costs)
-    return _expected(float(mean), float(spread), float(score), errors, len(runs.accuracies))
+    return _expected(mean, spread, score, errors, len(runs.accuracies))
 
 
 def _bounded(accuracies: Floats, errors: Errors) -> Floats:
@@ -159,18 +161,20 @@ def _bounded(accuracies: Floats, errors: Errors) -> Floats:
 
 def _variance(accuracy: float, runs: int, errors: Errors) -> float:
     """Return the variance of a level that other networks do not share; 0 where there is no accuracy."""
-    return 0.0 if np.isnan(accuracy) else errors.own(float(accuracy), runs) * float(level_slope(accuracy)) ** 2
+    return (
+        0.0 if np.isnan(accuracy) else errors.own(float(accuracy), runs) * float(level_slope(np.array(accuracy))) ** 2
+    )
 
 
 def _accuracies(levels: Floats) -> Floats:
     return np.clip(to_accuracy(levels), 0, 1)
 
 
-def _expected(mean: float, spread: float, score: float, errors: Errors, runs: int = 1) -> Expected:
+def _expected(mean: float, spread: float, score: float, errors: Errors, runs: int) -> Expected:
     """Return the expectation of a level with the error that all networks share; its interval is that of the level."""
     accuracy = float(_accuracies(np.array(mean)))
-    slope = float(level_slope(accuracy))
+    slope = float(level_slope(np.array(accuracy)))
     error = float(np.hypot(spread, slope * errors.shared(accuracy) ** 0.5))
     half = quantile(errors.effective_degrees(error / slope, runs)) * error
     low, high = (float(_accuracies(np.array(mean + side))) for side in (-half, half))
-    return Expected(accuracy, error / slope, score, low, high)
+    return Expected(accuracy, error / slope, float(score), low, high)

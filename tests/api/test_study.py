@@ -229,9 +229,7 @@ def test_what_the_data_support_is_there_as_values() -> None:
     """4 of 10 images and 2 of 10 cannot be told apart; with 400 and 200 of 1000 they can."""
     for images, alike in ((10, [2]), (1000, [])):
         flags = [np.arange(images) < images * accuracy for accuracy in (0.1, 0.4, 0.2)]
-        records = tuple(
-            record(number, float(own.mean()), correct=pack(own)) for number, own in enumerate(flags)
-        )
+        records = tuple(record(number, float(own.mean()), correct=pack(own)) for number, own in enumerate(flags))
         split = ValidationSplit(images, 0.01, float(images))
         view = attrs.evolve(VIEW, records=records, measurements={}, confirmed={}, expected={}, split=split)
         study = nas.Study(view, "sqlite:///nas.db")

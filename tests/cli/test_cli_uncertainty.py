@@ -101,7 +101,9 @@ def test_a_baseline_that_is_ahead_is_named_first(capsys: pytest.CaptureFixture[s
     view = attrs.evolve(VIEW, baseline=record(-1, 705, label="known"))
     print_result(view, "sqlite:///nas.db")
     out = capsys.readouterr().out.lstrip()
-    assert out.startswith("No network is ahead of the baseline known by more than noise: trial 0 differs from it by -0.5")
+    assert out.startswith(
+        "No network is ahead of the baseline known by more than noise: trial 0 differs from it by -0.5"
+    )
     assert "--trials" in out.partition("\n")[0]
 
 

@@ -106,7 +106,9 @@ class EvaluatorContract:
         if not isinstance(evaluator, Validating):
             return
         split = evaluator.validation_split()
-        assert evaluator.validation_split() == self.evaluator().validation_split() == split
+        again = self.evaluator()
+        assert isinstance(again, Validating)
+        assert again.validation_split() == split
         assert 0 < split.chance <= 1
         assert 0 < split.effective <= split.images
         for arch in self.architectures():

@@ -153,7 +153,9 @@ def _conditioned(monkeypatch: pytest.MonkeyPatch) -> list[Floats]:
     """Levels that models were conditioned on, one after another."""
     seen: list[Floats] = []
 
-    def spied(encoder: Encoder, codes: Codes, levels: Floats, weights: Floats, known: Floats | float = 0.0) -> Surrogate:
+    def spied(
+        encoder: Encoder, codes: Codes, levels: Floats, weights: Floats, known: Floats | float = 0.0
+    ) -> Surrogate:
         seen.append(levels.copy())
         return condition(encoder, codes, levels, weights, known)
 

@@ -72,7 +72,9 @@ def go(folder: Path, evaluator: Any, trials: int = 20, **given: Any) -> StudyVie
         objective=given.pop("objective", "hard"),
         **given,
     )
-    return search(given_space, evaluator, settings, COUNTED, study_name="demo", storage=f"sqlite:///{folder / 'nas.db'}")
+    return search(
+        given_space, evaluator, settings, COUNTED, study_name="demo", storage=f"sqlite:///{folder / 'nas.db'}"
+    )
 
 
 def test_the_best_are_evaluated_with_two_further_seeds(tmp_path: Path) -> None:
@@ -175,7 +177,9 @@ def test_the_correct_images_of_every_seed_are_kept(tmp_path: Path) -> None:
     assert view.confirmed
     assert view.confirmed_correct.keys() == view.confirmed.keys()
     for number, accuracies in view.confirmed.items():
-        own, *further = [unpack(text).mean() for text in (view.records[number].correct, *view.confirmed_correct[number])]
+        own, *further = [
+            unpack(text).mean() for text in (view.records[number].correct, *view.confirmed_correct[number])
+        ]
         assert own == pytest.approx(view.records[number].accuracy)
         assert further == pytest.approx(list(accuracies))
     again = Imaged()

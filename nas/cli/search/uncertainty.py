@@ -21,7 +21,7 @@ _TO_SEE_MORE = "more --trials, more images in --data (a part of them validates),
 
 
 def first_sentences(view: "StudyView") -> Iterator[str]:
-    """Yield what a user must know before any figure: nothing was learned, or how the best compares with the baseline."""
+    """Yield what a user must know first: that nothing was learned, or how the best compares with the baseline."""
     from nas.studies.comparison import ahead_of_baseline
 
     if view.learned is False:
@@ -39,9 +39,10 @@ def _not_learned(view: "StudyView") -> str:
     retrained = "re-trained " if any(record.number in view.confirmed for record in candidates) else ""
     more = _TO_LEARN_MORE.get(str(view.settings["proxy"].get("evaluator")), "longer training on more images")
     return (
-        f"Nothing has been learned: the highest accuracy of {len(candidates)} {retrained}networks is {percent(highest)}, "
-        f"and the most frequent class alone gives {percent(view.split.chance)} of the {view.split.images} validation "
-        f"images. Networks that learn nothing differ as much by chance, so none is recommended. What would help: {more}."
+        f"Nothing has been learned: the highest accuracy of {len(candidates)} {retrained}networks is "
+        f"{percent(highest)}, and the most frequent class alone gives {percent(view.split.chance)} of the "
+        f"{view.split.images} validation images. Networks that learn nothing differ as much by chance, so none is "
+        f"recommended. What would help: {more}."
     )
 
 
