@@ -101,6 +101,18 @@ def estimate(value: float, error: float) -> Estimate:
     return Estimate(value, error, max(0.0, value - half), min(1.0, value + half)) if error == error else unknown(value)
 
 
+def quantile(degrees: float = math.inf) -> float:
+    """Return the number of standard errors from the middle to the end of a 95% interval (Student's t distribution).
+
+    >>> round(quantile(), 2), round(quantile(6), 2)
+    (1.96, 2.45)
+    """
+    from scipy.special import stdtrit
+
+    share = (1 + CONFIDENCE) / 2
+    return NormalDist().inv_cdf(share) if math.isinf(degrees) else float(stdtrit(degrees, share))
+
+
 def unknown(value: float) -> Estimate:
     """Return an estimate whose error is not known."""
     return Estimate(value, math.nan, math.nan, math.nan)
@@ -141,13 +153,16 @@ def find_components(correct: Sequence[Sequence[Correct]]) -> Components | None:
         return None
     images = groups[0].shape[1]
     own = float(np.mean([_own_variance(row) for rows in groups for row in rows]))
-    between = max(0.0, _mean_covariance(np.array([rows.mean(axis=0) for rows in groups])))
+    # Few images show too little of what they share, just as they show too small a variance of each; see `_ADDED`.
+    observed = float(np.mean([row.var(ddof=1) for rows in groups for row in rows]))
+    growth = own / observed if observed > 0 else 1.0
+    between = growth * max(0.0, _mean_covariance(np.array([rows.mean(axis=0) for rows in groups])))
     common, single = between / images, max(own - between, own / images) / images
     repeated = [rows for rows in groups if len(rows) > 1]
     if not repeated:
         return Components(common, math.nan, math.nan, single)
     counts = [len(rows) - 1 for rows in repeated]
-    within = float(np.average([_mean_covariance(rows) for rows in repeated], weights=counts))
+    within = growth * float(np.average([_mean_covariance(rows) for rows in repeated], weights=counts))
     within = min(max(within, between), own)
     # Of few images, a few seeds may be correct equally often by chance; the sampling error of a run is a lower bound.
     seed = max(pooled([rows.mean(axis=1).tolist() for rows in repeated]) ** 2, (own - within) / images)
@@ -169,6 +184,94 @@ def _mean_covariance(rows: NDArray[np.float64]) -> float:
 
 
 @frozen
+class Errors:
+    """Describe the errors of the accuracies of a study; `find_errors` estimates them.
+
+    Attributes:
+        split: Validation split; None where it is not known. Then the sampling errors are not known either.
+        common: Share of the sampling variance that all networks share.
+        network: Share of the sampling variance that all seeds of a network share, and other networks do not.
+        training: Variance of the accuracy between training runs with different seeds, over all images of the kind (of
+            the only images, where the split is not known); NaN where no network has two seeds.
+        degrees: Number of degrees of freedom of `training`.
+    """
+
+    split: ValidationSplit | None
+    common: float
+    network: float
+    training: float
+    degrees: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the errors between seeds are known, and not the sampling errors alone."""
+        return not math.isnan(self.training)
+
+    def own(self, accuracy: float, runs: int) -> float:
+        """Return the variance of the mean of some training runs of one network that other networks do not share.
+
+        It is a lower bound where the errors between seeds are not known.
+        """
+        by_run = 1 - self.common - self.network
+        training = self.training / runs if self.is_complete else 0.0
+        return self.sampling(accuracy) * (self.network + by_run / runs) + training
+
+    def effective_degrees(self, error: float, runs: int) -> float:
+        """Return the degrees of freedom of a standard error that contains the noise of some training runs.
+
+        Only that part of it was estimated from few numbers (Satterthwaite 1946, doi:10.2307/3002019).
+        """
+        part = self.training / runs / error**2 if self.is_complete and error else 0.0
+        return self.degrees / min(part, 1.0) ** 2 if part else math.inf
+
+    def shared(self, accuracy: float) -> float:
+        """Return the variance of an accuracy that all networks share."""
+        return self.sampling(accuracy) * self.common
+
+    def sampling(self, accuracy: float) -> float:
+        """Return the variance of the accuracy of one training run that the choice of images causes; 0 if unknown."""
+        return 0.0 if self.split is None else self.split.standard_error(accuracy) ** 2
+
+
+# Where single images are not known to be classified correctly, half of the sampling variance is regarded as shared by
+# all networks. The larger the share, the more the differences between networks are believed.
+_ASSUMED_COMMON = 0.5
+# The networks with the highest accuracies from which the components are estimated, so that many trials need no memory.
+_MOST_NETWORKS = 200
+
+
+def find_errors(split: ValidationSplit | None, runs: Sequence[tuple[Sequence[float], Sequence[Correct]]]) -> Errors:
+    """Return the errors of the accuracies of some networks.
+
+    Args:
+        split: Validation split; None where it is not known.
+        runs: For each network the accuracies of its training runs, and which images they classify correctly, which may
+            be known of fewer runs.
+    """
+    repeated = [accuracies for accuracies, _ in runs if len(accuracies) > 1]
+    degrees, between = sum(len(accuracies) - 1 for accuracies in repeated), pooled(repeated) ** 2
+    if split is None:
+        return Errors(None, 0.0, 0.0, between, degrees)
+    best = sorted((run for run in runs if len(run[1])), key=lambda run: -float(np.mean(run[0])))[:_MOST_NETWORKS]
+    found = find_components([correct for _, correct in best])
+    common, network = (_ASSUMED_COMMON, 1 - _ASSUMED_COMMON) if found is None else _shares(found)
+    errors = Errors(split, common, network, math.nan)
+    if not repeated:
+        return errors
+    # What the images explain of the variance between seeds is no training noise.
+    accuracy = float(np.mean([np.mean(accuracies) for accuracies in repeated]))
+    explained = errors.sampling(accuracy) * (1 - common - network)
+    return Errors(split, common, network, max(0.0, between - explained), degrees)
+
+
+def _shares(found: Components) -> tuple[float, float]:
+    """Return the shares of the sampling variance that all networks and that all seeds of a network share."""
+    total = found.common + found.single
+    network = found.single if math.isnan(found.network) else min(found.network, found.single)
+    return found.common / total, network / total
+
+
+@frozen
 class Difference:
     """The difference of two accuracies on the same images.
 
@@ -182,8 +285,11 @@ class Difference:
 
     def is_clear(self, comparisons: int = 1) -> bool:
         """Return whether it is not 0 beyond doubt, as one of so many comparisons (95% together, Bonferroni's bound)."""
-        limit = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * comparisons))
-        return abs(self.value) > limit * self.error
+        return abs(self.value) > self.half_width(comparisons)
+
+    def half_width(self, comparisons: int = 1) -> float:
+        """Return half the width of its interval; all of so many intervals hold together (95%, Bonferroni's bound)."""
+        return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * max(1, comparisons))) * self.error
 
 
 def difference(

@@ -36,7 +36,10 @@ def test_the_architecture_of_the_readme_reads() -> None:
     assert len(parse_text(block("README.md", "text")).stages) == 2
 
 
-SHORT = ("trials=20", "trials=1, epochs=1, images=200, proxy_resolution=8")
+SHORT = (
+    "trials=20",
+    "trials=1, epochs=3, images=600, proxy_resolution=16",
+)  # enough to learn something: there is a best
 
 
 @pytest.mark.slow

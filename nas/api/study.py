@@ -15,6 +15,7 @@ from nas.studies.defaults import DEFAULT_STORAGE
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nas.noise import ValidationSplit
     from nas.studies.records import Record, StudyView
 
 
@@ -66,9 +67,11 @@ class Study:
     def best(self) -> Trial | None:
         """Return the trial that the search recommends, None if it recommends none; see `recommendation`.
 
-        That is the complete trial with the highest expected score. If networks were measured after the search, it is
-        the best one of those that meet the target. Optuna's `best_trial` is another one where a single evaluation was
-        lucky, or where the network misses the target on the device.
+        That is the complete trial with the highest expected score, of those that were re-trained if any were. If
+        networks were measured after the search, it is the best one of those that meet the target. It is None if there
+        is no such trial, and if no network is better than the most frequent class by more than noise; see `learned`.
+        Optuna's `best_trial` is another one where a single evaluation was lucky, or where the network misses the target
+        on the device.
         """
         best = self._view.best
         return None if best is None else self._trial(best)
@@ -77,6 +80,35 @@ class Study:
     def recommendation(self) -> str:
         """Return the reason why `best` is recommended, or why no trial is."""
         return self._view.recommendation.reason
+
+    @property
+    def split(self) -> "ValidationSplit | None":
+        """Return the size and the chance rate of the validation split; None if the study does not know them."""
+        return self._view.split
+
+    @property
+    def learned(self) -> bool | None:
+        """Return whether any network is better than the most frequent class by more than noise; None if unknown."""
+        return self._view.learned
+
+    @property
+    def not_told_apart(self) -> list[Trial]:
+        """Return those of the five first trials over which the best one is not ahead by more than noise."""
+        from nas.studies.comparison import not_told_apart
+
+        return [self._trial(record) for record in not_told_apart(self._view)]
+
+    @property
+    def ahead_of_baseline(self) -> "tuple[float, float, float] | None":
+        """Return by how much the best trial is ahead of the baseline: the difference and the ends of its interval.
+
+        It is a difference of accuracies at equal score. The best trial is ahead by more than noise if the lower end is
+        above 0; the ends are NaN if no error is known. It is None without a best trial or a baseline.
+        """
+        from nas.studies.comparison import ahead_of_baseline
+
+        lead = ahead_of_baseline(self._view)
+        return None if lead is None else (lead.value, lead.low, lead.high)
 
     @property
     def baseline(self) -> Trial | None:

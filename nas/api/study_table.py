@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SHOWN = 5
 CELL, LINE = 60, 120  # the most characters that are shown
 COUNTS = ("macs", "params")
+NOTHING_LEARNED = "nothing has been learned: no network is better than the most frequent class by more than noise"
 
 
 @frozen
@@ -90,6 +91,7 @@ def make_table(view: "StudyView", storage: str) -> Table:
         (
             _plain(f"in {mask(storage)}", LINE),
             _plain(f"{' and '.join(view.settings['targets'])}; {_counts(view)}", LINE),
+            *((NOTHING_LEARNED,) if view.learned is False else ()),
         ),
         tuple(map(_plain, (*headers, "score"))),
         tuple(tuple(map(_plain, row)) for row in rows),
@@ -126,7 +128,9 @@ def _cost(trial: "Trial", limit: dict[str, Any]) -> str:
 def _expected(trial: "Trial") -> str:
     if trial.expected_accuracy is None or trial.expected_spread is None:
         return "-"
-    return f"{100 * trial.expected_accuracy:.1f} ± {100 * trial.expected_spread:.1f}%"
+    if trial.expected_low is None or trial.expected_high is None:
+        return f"{100 * trial.expected_accuracy:.1f} ± {100 * trial.expected_spread:.1f}%"
+    return f"{100 * trial.expected_accuracy:.1f}% ({100 * trial.expected_low:.1f}-{100 * trial.expected_high:.1f})"
 
 
 def _measured(trial: "Trial") -> str:

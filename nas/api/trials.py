@@ -24,9 +24,12 @@ class Trial:
         accuracy: Accuracy after the last epoch, 0 to 1; None if there is none. Zero-cost evaluators give a score here,
             which is no accuracy.
         accuracies: Accuracy after each epoch.
-        expected_accuracy: Accuracy that the model of all trials expects, without the noise of a single evaluation;
-            None if the search did not estimate it.
-        expected_spread: Standard deviation of `expected_accuracy`.
+        expected_accuracy: Accuracy that is expected given all trials and seeds, without the noise of a single
+            evaluation; None if the search did not estimate it.
+        expected_spread: Standard error of `expected_accuracy`. It includes the choice of validation images if the study
+            knows the validation split, and is between seeds only if `Study.split` is None.
+        expected_low: Lower end of the 95% interval of the accuracy; None if it is unknown.
+        expected_high: Upper end of this interval.
         further_accuracies: Accuracies of re-training with more seeds.
         costs: Costs by name: "macs" and "params" (numbers), "peak_bytes" and "size_bytes" (bytes), "latency_ms"
             (milliseconds).
@@ -53,6 +56,8 @@ class Trial:
     accuracies: tuple[float, ...] = field(repr=False)
     expected_accuracy: float | None
     expected_spread: float | None
+    expected_low: float | None = field(repr=False)
+    expected_high: float | None = field(repr=False)
     further_accuracies: tuple[float, ...] = field(repr=False)
     costs: Mapping[str, float]
     cost_spreads: Mapping[str, float | None] = field(repr=False)
@@ -91,6 +96,8 @@ def make_trial(view: "StudyView", record: "Record") -> Trial:
         accuracies=record.accuracies,
         expected_accuracy=None if expected is None else expected.accuracy,
         expected_spread=None if expected is None else expected.spread,
+        expected_low=None if expected is None else expected.low,
+        expected_high=None if expected is None else expected.high,
         further_accuracies=view.confirmed.get(number, ()),
         costs=dict(record.costs),
         cost_spreads=dict(record.spreads),

@@ -17,7 +17,7 @@ from nas.samplers.candidates import make_candidates
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.prior_scores import PriorScores
-from nas.samplers.surrogate import Surrogate, condition, fit_weights, to_accuracy, to_level
+from nas.samplers.surrogate import LEAST_NOISE, Surrogate, condition, fit_weights, to_accuracy, to_level
 
 # Before there are so many accuracies, suggestions are as different from each other as possible.
 FIRST = 5
@@ -152,12 +152,21 @@ class CandidateRanker:
         best, rest = order[: MOST_MEASUREMENTS // 2], order[MOST_MEASUREMENTS // 2 :]
         return np.sort(np.append(best, rng.choice(rest, MOST_MEASUREMENTS - len(best), replace=False)))
 
-    def expect(self, history: History) -> tuple[NDArray[np.intp], Floats, Floats]:
-        """Return the accuracies that the model expects of known architectures, without the noise of a measurement.
+    def expect(
+        self, history: History, known: Floats | float = 0.0, runs: Floats | float = 1.0
+    ) -> tuple[NDArray[np.intp], Floats, Floats]:
+        """Return the levels that the model expects of known architectures, without the errors of their measurements.
+
+        Args:
+            history: Trials of the search.
+            known: Variances of the levels' errors as far as they are known, `(N,)` or one for all trials.
+            runs: Number of training runs whose mean each accuracy is. What neither the model's terms nor the known
+                errors explain is an error of single runs as far as one run tells, and the architecture's own as far as
+                it remains in the mean of several.
 
         Returns:
             Rows of the history (of a long one, the best and some random ones), and the mean and standard deviation of
-            the accuracy of each.
+            the level of each.
 
         Raises:
             ValueError: Fewer than two trials have an accuracy.
@@ -165,15 +174,25 @@ class CandidateRanker:
         # A fixed state, so that every process and every run selects the same rows.
         rng = np.random.default_rng(0)
         rows = self._chosen(np.flatnonzero(history.measured), history, rng)
+        errors, counts = (np.broadcast_to(each, len(history.accuracies)) for each in (known, runs))
         with one_thread():
-            codes = self._encode(history.indices[rows])
-            model = condition(self.encoder, codes, to_level(history.accuracies[rows]), self.weights(history))
-            mean, spread = model.predict(codes)
-        accuracies = np.clip(to_accuracy(mean), 0, 1)
-        return rows, accuracies, np.maximum(to_accuracy(mean + spread) - accuracies, 0)
+            levels = to_level(history.accuracies[rows])
+            weights = self._fit(history, self._fitted_rows(history), errors)
+            model = condition(self.encoder, self._encode(history.indices[rows]), levels, weights, errors[rows])
+            unexplained = float(weights[-1] + LEAST_NOISE) * model.spread**2
+            mean, spread = model.true_levels(levels, errors[rows] + unexplained / counts[rows])
+        return rows, mean, spread
 
     def weights(self, history: History) -> Floats:
         """Return the weights of the model, which are fitted again whenever the measurements have grown by 15%."""
+        rows = self._fitted_rows(history)
+        key = hashlib.sha256(history.indices[rows].tobytes() + history.accuracies[rows].tobytes()).digest()
+        if key not in self._weights:
+            self._weights[key] = self._fit(history, rows, np.zeros(len(history.accuracies)))
+        return self._weights[key]
+
+    def _fitted_rows(self, history: History) -> NDArray[np.intp]:
+        """Return the rows of the measurements that the weights are fitted to."""
         # Extrapolated accuracies change with every further trial, measured ones do not.
         sure = history.measured & ~history.extrapolated if len(history.extrapolated) else history.measured
         sure = sure if sure.sum() >= FIRST else history.measured
@@ -181,11 +200,11 @@ class CandidateRanker:
         if len(rows) > MOST_FITTED:
             # The seed is the number of rows, so that every process selects the same ones.
             rows = np.sort(np.random.default_rng(len(rows)).choice(rows, MOST_FITTED, replace=False))
-        indices, accuracies = history.indices[rows], history.accuracies[rows]
-        key = hashlib.sha256(indices.tobytes() + accuracies.tobytes()).digest()
-        if key not in self._weights:
-            self._weights[key] = fit_weights(self.encoder, self._encode(indices), to_level(accuracies))
-        return self._weights[key]
+        return rows
+
+    def _fit(self, history: History, rows: NDArray[np.intp], known: Floats) -> Floats:
+        levels = to_level(history.accuracies[rows])
+        return fit_weights(self.encoder, self._encode(history.indices[rows]), levels, known[rows])
 
 
 def _unmeasured(history: History) -> NDArray[np.intp]:

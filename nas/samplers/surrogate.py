@@ -25,6 +25,8 @@ LEAST_ERROR = 0.002
 UPDATES = 5
 # Share of the variance; with less noise the covariance of many similar rows cannot be factored.
 LEAST_NOISE = 1e-3
+# Share of the variance with which the updates start where nearly all of it is known to be noise.
+LEAST_UNKNOWN = 0.05
 HAMMING_SCALE = 4.0
 
 
@@ -36,6 +38,11 @@ def to_level(accuracy: Floats) -> Floats:
         0.75
     """
     return np.asarray(-np.log1p(LEAST_ERROR - np.asarray(accuracy, dtype=np.float64)))
+
+
+def level_slope(accuracy: Floats) -> Floats:
+    """Return the derivative of the level with respect to the accuracy."""
+    return np.asarray(1 / (1 + LEAST_ERROR - np.asarray(accuracy, dtype=np.float64)))
 
 
 def to_accuracy(level: Floats) -> Floats:
@@ -97,18 +104,23 @@ def _figure_terms(left: Floats, right: Floats) -> tuple[Floats, Floats]:
     return np.exp(-np.maximum(squares - 2 * linear, 0) / (2 * width)), linear / width
 
 
-def find_weights(terms: Sequence[Floats], values: Floats, updates: int = UPDATES) -> Floats:
+def find_weights(
+    terms: Sequence[Floats], values: Floats, updates: int = UPDATES, known: Floats | float = 0.0
+) -> Floats:
     """Return the variance of each term, and of the noise last, that make the values most likely.
 
     Args:
         terms: Kernel matrices `(N, N)` whose diagonals have equal means.
         values: Standardized values, `(N,)`.
         updates: Number of multiplicative updates.
+        known: Variances of noise that is known, `(N,)` or one for all values; the fitted noise comes on top of it.
     """
-    weights = np.full(len(terms) + 1, 1 / (len(terms) + 1))
+    # The values have variance 1, of which the known noise is a part.
+    unknown = max(1 - float(np.mean(known)), LEAST_UNKNOWN)
+    weights = np.full(len(terms) + 1, unknown / (len(terms) + 1))
     every = np.stack([*terms, np.eye(len(values))]).reshape(len(weights), -1)
     for _ in range(updates):
-        total = (weights @ every).reshape(len(values), -1) + LEAST_NOISE * np.eye(len(values))
+        total = (weights @ every).reshape(len(values), -1) + (LEAST_NOISE + known) * np.eye(len(values))
         inverse = _inverse(total)
         solved = inverse @ values
         # Each variance w of a term K is multiplied by sqrt(y' C^-1 K C^-1 y / tr(C^-1 K)), with the covariance C of the
@@ -160,19 +172,38 @@ class Surrogate:
             self.spread * np.sqrt(np.maximum(variance, 1e-8)),
         )
 
+    def true_levels(self, levels: Floats, noise: Floats) -> tuple[Floats, Floats]:
+        """Return the mean and standard deviation, `(N,)`, of the levels that the measured architectures really have.
 
-def fit_weights(encoder: Encoder, codes: Codes, levels: Floats) -> Floats:
-    """Return the weights of the kernel for some measured levels; see `find_weights`."""
+        Args:
+            levels: Measured levels, `(N,)`, that the model is conditioned on.
+            noise: Variances of the errors of the measured levels, `(N,)`. The rest of the variance that the terms do
+                not explain is regarded as the architectures' own.
+        """
+        # With the covariance C of the measurements y and their errors' variances D, the true levels have the mean
+        # y - D C^-1 y and the variances D - D C^-1 D: both are exact for normal distributions.
+        own = noise / self.spread**2
+        variance = own - own**2 * self.inverse.diagonal()
+        return levels - self.spread * own * self.solved, self.spread * np.sqrt(np.maximum(variance, 1e-8))
+
+
+def fit_weights(encoder: Encoder, codes: Codes, levels: Floats, known: Floats | float = 0.0) -> Floats:
+    """Return the weights of the kernel for some measured levels with known variances of noise; see `find_weights`."""
     own = _standardized(codes, _code_moments(codes))
     center, spread = _moments(levels)
-    return find_weights(Terms(encoder, own, own).all(), (levels - center) / spread)
+    return find_weights(Terms(encoder, own, own).all(), (levels - center) / spread, known=known / spread**2)
 
 
-def condition(encoder: Encoder, codes: Codes, levels: Floats, weights: Floats) -> Surrogate:
-    """Return the model conditioned on measured levels `(N,)` of some architectures, for given weights."""
+def condition(
+    encoder: Encoder, codes: Codes, levels: Floats, weights: Floats, known: Floats | float = 0.0
+) -> Surrogate:
+    """Return the model conditioned on measured levels `(N,)` of some architectures, for given weights.
+
+    The variance of a level's noise is the fitted one plus the known one, `(N,)` or one for all.
+    """
     moments, (center, spread) = _code_moments(codes), _moments(levels)
     own = _standardized(codes, moments)
-    noise = (weights[-1] + LEAST_NOISE) * np.eye(len(levels))
+    noise = (weights[-1] + LEAST_NOISE + known / spread**2) * np.eye(len(levels))
     inverse = _inverse(Terms(encoder, own, own).weigh(weights[:-1]) + noise)
     solved = inverse @ ((levels - center) / spread)
     return Surrogate(encoder, own, weights, inverse, solved, float(center), float(spread), moments)

@@ -41,13 +41,17 @@ class LocalEvaluation:
         Raises:
             EvaluationError: Something is wrong with this architecture; others can be evaluated.
         """
-        *_, accuracy = self.accuracies(arch, evaluator, epochs)
-        return accuracy
+        return self.outcome(arch, evaluator, epochs).accuracies[-1]
 
-    def accuracies(
+    def outcome(self, arch: Architecture, evaluator: Evaluator, epochs: int | None = None) -> Outcome:
+        """Return the result of an evaluation after the last epoch; see `last`."""
+        *_, outcome = self.outcomes(arch, evaluator, epochs)
+        return outcome
+
+    def outcomes(
         self, arch: Architecture, evaluator: Evaluator | None = None, epochs: int | None = None
-    ) -> Iterator[float]:
-        """Yield the accuracies of an architecture by epoch, at least one; see `last`."""
+    ) -> Iterator[Outcome]:
+        """Yield the result so far after each epoch, and once more when the evaluation has ended; see `last`."""
         settings = self.plan.settings
         single = Single(evaluator or self.plan.evaluator)
         call = Call(single, arch, arch.resolution, settings.seed, epochs or settings.epochs)
@@ -56,8 +60,7 @@ class LocalEvaluation:
             if outcome.reason:
                 problem, _, remedy = outcome.reason.partition("\n  ")
                 raise EvaluationError(problem, remedy)
-            if not outcome.ended:
-                yield outcome.accuracies[-1]
+            yield outcome
 
     def _outcomes_of_workers(self, call: Call) -> Iterator[Outcome]:
         """Yield the outcomes of a call that the workers evaluate; they evaluate nothing else meanwhile."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from nas.arch.canonical import canonical
 from nas.arch.code import format_text
 from nas.cost.base import CostModels
 from nas.errors import EvaluationError
-from nas.evaluate.base import Evaluator, StepTimed
+from nas.evaluate.base import Evaluator, StepTimed, Validating
 from nas.objective import PARETO, directions, metric_names
 from nas.optuna_private.identity import storage_of
 from nas.samplers.cost_range import ChoiceIndices
@@ -21,13 +21,13 @@ from nas.samplers.optuna_catalog import make_pruner
 from nas.search.duration import describe_work, evaluations_after_trials, first_estimate
 from nas.search.events import Event, Listener
 from nas.search.failures import check_any_succeeded, check_script, start_failed_again
-from nas.search.final_selection import select_final, store_expected
+from nas.search.final_selection import select_final
 from nas.search.local_evaluation import LocalEvaluation
 from nas.search.plan import Plan, find_pool, plan
 from nas.search.progress import Progress
 from nas.search.recorder import TrialRecorder, spreads
 from nas.search.reserving import TrialReserver
-from nas.search.retraining import SHARE, combine, read_retrained, retrain
+from nas.search.retraining import SHARE, retrain
 from nas.search.screening import Screen, Screened, screen_all
 from nas.search.session import Session, SharedStudy, open_session
 from nas.search.settings import Settings
@@ -44,7 +44,7 @@ from nas.studies.opening import open_storage
 from nas.studies.own_study import OwnStudy, describe_foreign
 from nas.studies.recommendation import store_recommendation
 from nas.studies.records import BASELINE, FURTHER_W, SETTINGS, Record, StudyView, to_stored
-from nas.studies.study import open_study, read_study
+from nas.studies.study import open_study, read_study, store_split
 from nas.studies.trial_records import read_trial
 from nas.workers.base import Single, Workers
 from nas.workers.processes import make_workers
@@ -214,6 +214,8 @@ class _Run:
             self._tell("threads", message=threads)
         for _, message in self.plan.wanted:
             self._tell("moved", message=message)
+        if isinstance(self.plan.evaluator, Validating):
+            store_split(self.study, self.plan.evaluator.validation_split())
         if not self.progress.records:
             self._estimate()
 
@@ -272,8 +274,6 @@ class _Run:
         with self.interrupts.interruptible():
             select_final(self.study, self.plan, self.screened)
         if self.interrupts.stopping:
-            if not self._pareto:
-                self._settle(self._view())  # what other processes have re-trained stays
             store_recommendation(self.study, self._view())
             if self.progress.counted < self.settings.trials or self._later > 0:
                 self._tell("stopped")
@@ -286,9 +286,11 @@ class _Run:
         check_any_succeeded(self._view())
         # After the trials: a first trial shows far earlier that the search works, and how long it takes.
         self._evaluate_baseline()
-        self._confirm()
+        # Networks that miss their target on the device are not re-trained.
         tell = partial(self._tell, "verifying", None)
         verify(self.study, self._view(), self.settings.targets, tell, self._undisturbed)
+        if not self._pareto:  # a front stays as it was evaluated
+            self._confirm()
         store_recommendation(self.study, self._view())
 
     @contextmanager
@@ -305,25 +307,24 @@ class _Run:
         return read_study(storage_of(self.study), self.plan.study_name)
 
     def _confirm(self) -> None:
-        """Re-train the best trials with more seeds; a front stays as it was evaluated."""
-        if self._pareto:
-            return
+        """Re-train the best trials and the baseline, and then what is expected to be best until it was re-trained."""
         view = self._view()
-        self._settle(view)  # accuracies from before count, even if an interrupt ends what follows
-        best = view.ranked[: min(self.settings.confirm, view.counted // SHARE)]
+        count = min(self.settings.confirm, view.counted // SHARE)
+        best = view.promising[:count]
+        if best and view.baseline is not None:  # its lead or lag would otherwise have the noise of a single run
+            best = (*best, view.baseline)
+        # At most as many again: then the best of those that were re-trained is selected.
+        for _ in range(count + 1):
+            if not self._retrain(best):
+                return
+            best = self._view().promising[:1]
+
+    def _retrain(self, best: Sequence[Record]) -> bool:
         tell = partial(self._tell, "confirming", None)
-        if retrain(self.study, best, self.plan.evaluator, self.settings.seed, self.local.last, tell):
-            self._settle(view)
-
-    def _settle(self, view: StudyView) -> None:
-        readings = read_retrained(self.study)
-        if readings:
-            rows = combine(view, readings, self._score_of)
-            store_expected(self.study, view.counted, {**view.expected, **rows}, readings)
-
-    def _score_of(self, record: Record, accuracy: float) -> float:
-        """Return the score of an accuracy at the costs that the search went by."""
-        return self.recorder.score_at(accuracy, [record.costs[target.kept_as] for target in self.settings.targets])
+        try:
+            return retrain(self.study, best, self.plan.evaluator, self.settings.seed, self.local.outcome, tell)
+        finally:
+            select_final(self.study, self.plan, self.screened)
 
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
         progress, total = self.progress, self.settings.trials
@@ -340,9 +341,11 @@ class _Run:
         costs, text, begun = self.recorder.estimates(arch), format_text(canonical(arch)), time.monotonic()
         record = Record(-1, "running", text, {name: cost.value for name, cost in costs.items()}, label=label)
         try:
-            for accuracy in self.local.accuracies(arch):
-                record = attrs.evolve(record, accuracy=accuracy, accuracies=(*record.accuracies, accuracy))
-                self._tell("epoch", record)
+            for outcome in self.local.outcomes(arch):
+                accuracies = outcome.accuracies
+                record = attrs.evolve(record, accuracy=accuracies[-1], accuracies=accuracies, correct=outcome.correct)
+                if not outcome.ended:
+                    self._tell("epoch", record)
         except EvaluationError as error:
             self._tell("baseline", message=f"{label} could not be evaluated: {error.problem}")
             return

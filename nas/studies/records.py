@@ -10,6 +10,7 @@ from attrs import asdict, field, frozen
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
+from nas.noise import ValidationSplit
 
 SETTINGS = "nas:settings"
 JOB_SETTINGS = "nas:scoring"  # of studies of jobs
@@ -17,11 +18,17 @@ BASELINE = "nas:baseline"
 MEASUREMENTS = "nas:verdicts"
 EXPECTED = "nas:expected"
 CONFIRMED = "nas:confirmed"  # accuracies of the best trials trained with more seeds, by trial and seed
+CONFIRMED_CORRECT = "nas:confirmed_correct"  # which images they classified correctly, by trial and seed
+SPLIT = "nas:validation_split"
 CORRECT = "correct"  # which validation images a trial classified correctly, as `nas.noise.pack` writes it
 KILLED = "killed"
 NORMAL_95 = 1.96  # standard deviations on either side of the mean that hold 95% of a normal distribution
 # Setting with the exponents of the targets after the first. Studies of earlier versions lack it and keep their rule.
 FURTHER_W = "further_w"
+NOT_LEARNED = (
+    "nothing has been learned, because no network is better than one that always gives the most frequent class, by "
+    "more than noise"
+)
 COUNTED_STATES = ("complete", "pruned", "failed")
 T = TypeVar("T")
 
@@ -105,17 +112,22 @@ class DeviceMeasurement:
 
 @frozen
 class Expected:
-    """Represent what a model of all trials expects of one trial, without the noise of its own evaluation.
+    """Represent what is expected of one trial given all trials and seeds, without the noise of its own evaluation.
 
     Attributes:
         accuracy: Expected accuracy, from 0 to 1.
-        spread: Standard deviation of the expected accuracy.
+        spread: Standard error of the expected accuracy; with the sampling error of the validation split where the study
+            holds the split, and between seeds only where it does not.
         score: Value of the study's objective at the expected accuracy.
+        low: Lower end of the 95% interval of the accuracy; None in studies of earlier versions.
+        high: Upper end of the interval.
     """
 
     accuracy: float
     spread: float
     score: float
+    low: float | None = None
+    high: float | None = None
 
 
 @frozen
@@ -157,8 +169,12 @@ class StudyView:
         baseline: A known network that was evaluated in the same way, or None.
         created: Local time at which the first trial started, "" for a study without trials.
         measurements: Measurements on the device by trial number; empty where all costs are exact.
-        expected: Expected accuracies of the most promising trials by number; empty where trials were added since.
-        confirmed: Accuracies of the best trials trained with more seeds, by trial number.
+        expected: Expected accuracies of the most promising trials, and of the baseline, by number; empty where trials
+            were added since.
+        confirmed: Accuracies of the best trials, and of the baseline, trained with more seeds, by trial number.
+        confirmed_correct: Which validation images these training runs classified correctly, as `nas.noise.pack` writes
+            it; fewer where it is not known.
+        split: Validation split; None where it is not known.
         stored_recommendation: Recommendation that the study holds; None if it holds none for its present trials.
         foreign: Numbers of the trials that another program wrote or changed; they are left out of `records`.
     """
@@ -173,6 +189,8 @@ class StudyView:
     confirmed: Mapping[int, tuple[float, ...]] = field(factory=dict)
     stored_recommendation: Recommendation | None = None
     foreign: tuple[int, ...] = ()
+    confirmed_correct: Mapping[int, tuple[str, ...]] = field(factory=dict)
+    split: ValidationSplit | None = None
 
     @property
     def counted(self) -> int:
@@ -185,13 +203,62 @@ class StudyView:
         return tuple(record for record in self.records if record.state == "complete")
 
     @property
+    def promising(self) -> tuple[Record, ...]:
+        """Return the complete trials by expected score, then by their own score or accuracy, the highest first.
+
+        Those that have not learned anything come last, and once trials were measured, only those that meet the target
+        are returned.
+        """
+        learners = self._learners
+        candidates = [record for record in self.complete if not self.measurements or self.meets(record)]
+        return tuple(sorted(candidates, key=lambda each: (each.number in learners, self._rank(each)), reverse=True))
+
+    @property
     def ranked(self) -> tuple[Record, ...]:
-        """Return the complete trials by expected score, then by their own score or accuracy, the highest first."""
-        return tuple(sorted(self.complete, key=self._rank, reverse=True))
+        """Return the complete trials, the best first: those that were re-trained before all others.
+
+        Their accuracies have smaller errors, and the search re-trains what is most promising. After that, the order is
+        that of the expected scores, and then of their own scores or accuracies.
+        """
+        ordered = sorted(self.complete, key=self._rank, reverse=True)
+        return tuple(sorted(ordered, key=lambda record: record.number not in self.confirmed))
 
     def _rank(self, record: Record) -> tuple[float, float]:
         expected = self.expected.get(record.number)
         return (float("-inf") if expected is None else expected.score, rank(record))
+
+    def runs(self, record: Record) -> tuple[float, ...]:
+        """Return the accuracies of all training runs of a trial's network, its own first."""
+        own = () if record.accuracy is None else (record.accuracy,)
+        return (*own, *self.confirmed.get(record.number, ()))
+
+    @property
+    def _learners(self) -> frozenset[int]:
+        """Return the complete trials that are better than the most frequent class by more than noise; all if unknown.
+
+        The mean of a network's training runs is compared, as that of one of all trials that were evaluated.
+        """
+        if self.split is None:
+            return frozenset(record.number for record in self.complete)
+        networks = sum(record.accuracy is not None for record in self.records)
+        means = {record.number: fmean(runs) for record in self.complete if (runs := self.runs(record))}
+        return frozenset(n for n, mean in means.items() if self.split.exceeds_chance(mean, networks))
+
+    @property
+    def candidates(self) -> tuple[Record, ...]:
+        """Return the trials that may be recommended, the best first.
+
+        Once trials were measured, these are those that meet the target; and of them those that were re-trained, if any.
+        """
+        met = tuple(record for record in self.ranked if not self.measurements or self.meets(record))
+        return tuple(record for record in met if record.number in self.confirmed) or met
+
+    @property
+    def learned(self) -> bool | None:
+        """Return whether any candidate (any trial, if there is none) has learned something; None if unknown."""
+        if self.split is None or not self.complete:
+            return None
+        return not self._learners.isdisjoint(record.number for record in self.candidates or self.ranked)
 
     @property
     def best(self) -> Record | None:
@@ -211,13 +278,20 @@ class StudyView:
     def _recommend(self) -> Recommendation:
         if not self.complete:
             return Recommendation(None, "no trial is complete")
-        met = [record for record in self.ranked if not self.measured_count or self.meets(record)]
-        if not met:
+        if not self.candidates:
             return Recommendation(
                 None, f"none of the {self.measured_count} networks that were measured on the device meets the target"
             )
-        among = "the trials that met the target on the device" if self.measured_count else "all trials"
-        return Recommendation(met[0].number, f"it has the highest {self._ranking} of {among}")
+        learners = self._learners
+        chosen = next((record for record in self.candidates if record.number in learners), None)
+        if chosen is None:
+            return Recommendation(None, NOT_LEARNED)
+        among = [
+            *(["met the target on the device"] if self.measured_count else []),
+            *(["were re-trained"] if chosen.number in self.confirmed else []),
+        ]
+        which = f"the trials that {' and '.join(among)}" if among else "all trials"
+        return Recommendation(chosen.number, f"it has the highest {self._ranking} of {which}")
 
     @property
     def _ranking(self) -> str:
@@ -232,10 +306,13 @@ class StudyView:
             return None
         further, expected = self.confirmed.get(record.number, ()), self.expected.get(record.number)
         mean = fmean((record.accuracy, *further))
-        if not further or expected is None:
+        if expected is None:
             return Interval(mean)
         margin = NORMAL_95 * expected.spread
-        return Interval(mean, max(0.0, mean - margin), min(1.0, mean + margin))
+        low = expected.accuracy - margin if expected.low is None else expected.low
+        high = expected.accuracy + margin if expected.high is None else expected.high
+        # The interval is about the expected accuracy, which a lucky mean may exceed by more than the margin.
+        return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
 
     def meets(self, record: Record) -> bool | None:
         """Return whether a trial met its target when it was measured, or None if it was not measured."""

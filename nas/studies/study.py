@@ -12,10 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 import optuna
-from attrs import evolve
+from attrs import asdict, evolve
 from optuna.storages import BaseStorage
 
 from nas.errors import StudyError
+from nas.noise import ValidationSplit, unpack
 from nas.objective import Direction
 from nas.optuna_private.identity import name_metrics, storage_of, study_id
 from nas.optuna_private.storage import backend_of
@@ -25,11 +26,13 @@ from nas.studies.own_study import OwnStudy
 from nas.studies.recommendation import read_recommendation
 from nas.studies.records import (
     BASELINE,
+    CONFIRMED_CORRECT,
     EXPECTED,
     FURTHER_W,
     JOB_SETTINGS,
     MEASUREMENTS,
     SETTINGS,
+    SPLIT,
     DeviceMeasurement,
     Expected,
     Record,
@@ -200,13 +203,37 @@ def _no_search(storage: BaseStorage, name: str, names: Sequence[str]) -> StudyEr
     )
 
 
+def store_split(study: optuna.Study, split: ValidationSplit) -> None:
+    """Store the validation split of a study, unless it holds one."""
+    if SPLIT not in study.user_attrs:
+        study.set_user_attr(SPLIT, asdict(split))
+
+
+def read_split(study: optuna.Study) -> ValidationSplit | None:
+    """Return the validation split of a study; None where it is not known."""
+    return _split(study.user_attrs)
+
+
+def read_baseline(study: optuna.Study) -> Record | None:
+    """Return the baseline of a study; None where it has none."""
+    return _baseline(study.user_attrs)
+
+
+def _split(attrs: Mapping[str, Any]) -> ValidationSplit | None:
+    return ValidationSplit(**attrs[SPLIT]) if attrs.get(SPLIT) else None
+
+
+def _baseline(attrs: Mapping[str, Any]) -> Record | None:
+    return from_stored(Record, attrs[BASELINE]) if attrs.get(BASELINE) else None
+
+
 def _view(study: optuna.Study) -> StudyView:
     """Return a study's records from its attributes and trials, which any program may have written."""
     attrs = study.user_attrs
     check_settings(attrs[SETTINGS])
     own = OwnStudy(study.study_name, storage_of(study), cost_names(attrs[SETTINGS]))
     trials = own.get_trials(deepcopy=False)
-    baseline = from_stored(Record, attrs[BASELINE]) if attrs.get(BASELINE) else None
+    baseline = _baseline(attrs)
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
     measurements = {
         int(number): from_stored(DeviceMeasurement, row) for number, row in attrs.get(MEASUREMENTS, {}).items()
@@ -219,13 +246,15 @@ def _view(study: optuna.Study) -> StudyView:
         created,
         measurements,
         foreign=own.foreign_numbers(),
+        split=_split(attrs),
     )
     known = attrs.get(EXPECTED, {})
     # Expected accuracies are of the model of all trials; further trials would change that model.
     if known.get("trials") == view.counted:
         expected = {int(number): from_stored(Expected, row) for number, row in known["rows"].items()}
         confirmed = {int(number): tuple(readings) for number, readings in known.get("confirmed", {}).items()}
-        view = evolve(view, expected=expected, confirmed=confirmed)
+        bits = {int(number): tuple(by_seed.values()) for number, by_seed in attrs.get(CONFIRMED_CORRECT, {}).items()}
+        view = evolve(view, expected=expected, confirmed=confirmed, confirmed_correct=bits)
     _check(view)
     return evolve(view, stored_recommendation=read_recommendation(attrs, view))
 
@@ -238,3 +267,10 @@ def _check(view: StudyView) -> None:
         check_costs(view.baseline.costs)
     if not fits(view.confirmed, Mapping[int, tuple[float, ...]]):
         raise ValueError(f"confirmed are {_brief(view.confirmed)}")
+    if view.split is not None:
+        check(view.split)
+    known = (*view.records, *((view.baseline,) if view.baseline else ()))
+    correct = [record.correct for record in known]
+    correct += [text for texts in view.confirmed_correct.values() for text in texts]
+    if len(counts := {len(unpack(text)) for text in correct if text}) > 1:
+        raise ValueError(f"correct images are of {_brief(counts)} images")

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import pandas as pd
 import pytest
 
 import nas
 from nas.arch.code import format_text, parse_text
+from nas.noise import ValidationSplit, pack
 from nas.report.frame import trial_frame
 from nas.studies.opening import open_storage
 from nas.studies.records import DeviceMeasurement, Expected, Record, StudyView
@@ -69,6 +71,8 @@ def test_trials_are_records_of_plain_values() -> None:
         "accuracies": (0.5,),
         "expected_accuracy": 0.45,
         "expected_spread": 0.02,
+        "expected_low": None,
+        "expected_high": None,
         "further_accuracies": (0.375, 0.4375),
         "costs": {"macs": 3e6, "params": 1e4, "latency_ms": 3.0},
         "cost_spreads": {"latency_ms": 0.1},
@@ -219,3 +223,26 @@ def test_an_absent_study_or_database_is_told(tmp_path: Path, monkeypatch: pytest
     nas.search("tiny.yaml", "flops=2M", band=0.1, evaluator="zero-cost:params", study="demo", trials=1)
     with pytest.raises(nas.StudyError, match="there is no study 'other'"):
         nas.open_study("other")
+
+
+def test_what_the_data_support_is_there_as_values() -> None:
+    """4 of 10 images and 2 of 10 cannot be told apart; with 400 and 200 of 1000 they can."""
+    for images, alike in ((10, [2]), (1000, [])):
+        flags = [np.arange(images) < images * accuracy for accuracy in (0.1, 0.4, 0.2)]
+        records = tuple(record(number, float(own.mean()), correct=pack(own)) for number, own in enumerate(flags))
+        split = ValidationSplit(images, 0.01, float(images))
+        view = attrs.evolve(VIEW, records=records, measurements={}, confirmed={}, expected={}, split=split)
+        study = nas.Study(view, "sqlite:///nas.db")
+        assert study.split == split
+        assert study.learned is True
+        assert study.best is not None
+        assert study.best.number == 1
+        assert [trial.number for trial in study.not_told_apart][: len(alike)] == alike
+        assert study.ahead_of_baseline is not None
+        difference, low, high = study.ahead_of_baseline
+        assert difference == pytest.approx(0.1)
+        assert low < difference < high
+    nothing = nas.Study(attrs.evolve(view, split=ValidationSplit(1000, 0.4, 1000.0)), "sqlite:///nas.db")
+    assert (nothing.learned, nothing.best, nothing.not_told_apart, nothing.ahead_of_baseline) == (False, None, [], None)
+    assert "nothing has been learned" in repr(nothing)
+    assert (STUDY.split, STUDY.learned) == (None, None)

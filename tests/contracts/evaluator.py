@@ -8,12 +8,13 @@ from itertools import islice
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nas.arch.canonical import canonical
 from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
-from nas.evaluate.base import Evaluator, HasMetadata, Limited, Sendable
+from nas.evaluate.base import Evaluator, HasMetadata, Limited, Sendable, Validating
 
 SMALL = parse_text("net resolution=32 classes=1000\nstem conv k3 s2 c8\nconv k3 s1 c8\nhead pool")
 OTHER = parse_text("net resolution=32 classes=1000\nstem conv k3 s2 c8\nmbconv k3 s2 e2 c12\nhead conv c16")
@@ -99,6 +100,24 @@ class EvaluatorContract:
             metadata = evaluator.metadata(arch)
             assert json.loads(json.dumps(metadata, allow_nan=False)) == metadata == evaluator.metadata(arch)
             assert all(isinstance(name, str) for name in metadata)
+
+    def test_the_correct_images_are_those_of_the_last_accuracy(self) -> None:
+        evaluator = self.evaluator()
+        if not isinstance(evaluator, Validating):
+            return
+        split = evaluator.validation_split()
+        again = self.evaluator()
+        assert isinstance(again, Validating)
+        assert again.validation_split() == split
+        assert 0 < split.chance <= 1
+        assert 0 < split.effective <= split.images
+        for arch in self.architectures():
+            last = list(evaluator.evaluate(arch, 2))[-1]
+            correct = evaluator.correct(arch)
+            assert correct is not None
+            assert (correct.dtype, correct.shape) == (np.dtype(bool), (split.images,))
+            assert float(correct.mean()) == pytest.approx(last, abs=1e-12)
+            assert evaluator.correct(arch) is None  # an evaluation's images are not those of another one
 
     def test_all_that_a_limited_one_names_can_be_scored(self) -> None:
         evaluator = self.evaluator()

@@ -9,6 +9,9 @@ import numpy as np
 import optuna
 import pytest
 from attrs import frozen
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.arch.canonical import canonical
@@ -17,6 +20,7 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
 from nas.errors import StudyError
+from nas.noise import ValidationSplit
 from nas.objective import make_reward, score
 from nas.samplers.base import distributions
 from nas.samplers.ranking import FIRST
@@ -191,6 +195,38 @@ def test_only_complete_ones_are_handed_over_though_all_are_learnt_of() -> None:
     assert set(rows) == {trial.number for trial in trials if trial.state == TrialState.COMPLETE}
     without = expect([trial for trial in trials if trial.state == TrialState.COMPLETE], planned_of(asked()))
     assert rows != without
+
+
+@given(accuracies=st.lists(st.sampled_from([0.0, 1e-9, 0.1, 0.5, 0.999, 1.0]), min_size=1, max_size=8))
+@example(accuracies=[0.2] * 8)
+@pytest.mark.parametrize("split", [None, ValidationSplit(62, 0.2, 62.0)])
+@hypothesis_settings(max_examples=15)
+def test_what_is_expected_is_an_accuracy_in_its_interval(
+    split: ValidationSplit | None, accuracies: list[float]
+) -> None:
+    trials = trials_of([TrialState.COMPLETE] * len(accuracies))
+    for trial, accuracy in zip(trials, accuracies, strict=True):
+        trial.set_user_attr("accuracy_by_epoch", [accuracy])
+    rows = expect(trials, planned_of(asked()), split=split)
+    # Few trials without a split have no known error, so nothing is expected of them.
+    assert len(rows) == (len(trials) if split or len(trials) >= FIRST else 0)
+    for each in rows.values():
+        assert each.low is not None
+        assert each.high is not None
+        assert 0 <= each.low <= each.accuracy <= each.high <= 1
+        # No accuracy is known better than by the images that all networks share, even if all have the same one.
+        assert split is None or each.high - each.low > 0.03
+
+
+def test_before_there_is_a_model_the_interval_is_that_of_the_accuracy() -> None:
+    """The exact binomial interval of 31 of 62 images, after Clopper and Pearson, is from 37.0% to 63.0%."""
+    trials = trials_of([TrialState.COMPLETE] * 2)
+    for trial in trials:
+        trial.set_user_attr("accuracy_by_epoch", [0.5])
+    for each in expect(trials, planned_of(asked()), split=ValidationSplit(62, 0.2, 62.0)).values():
+        assert each.accuracy == pytest.approx(0.5)
+        assert each.low == pytest.approx(0.370, abs=0.02)
+        assert each.high == pytest.approx(0.630, abs=0.025)
 
 
 def test_pruned_ones_do_not_make_up_for_complete_ones() -> None:

@@ -305,6 +305,39 @@ def test_a_halved_batch_stays_halved_in_a_resumed_run(tmp_path: Path, last: int)
     assert len(steps.losses) == 30 - (last - 1) // 6 * 6
 
 
+@pytest.mark.parametrize("last", [1, 8, EPOCHS * STEPS])
+def test_a_resumed_run_knows_which_images_are_correct(tmp_path: Path, last: int) -> None:
+    whole, resumed = make_evaluator(None), make_evaluator(tmp_path)
+    expected = list(whole.evaluate(ARCH, EPOCHS))
+    train_until(tmp_path, last)
+    assert list(resumed.evaluate(ARCH, EPOCHS)) == expected
+    (first, second) = (evaluator.correct(ARCH) for evaluator in (whole, resumed))
+    assert first is not None
+    assert second is not None
+    assert second.tolist() == first.tolist()
+    assert float(second.mean()) == pytest.approx(expected[-1], abs=1e-12)
+
+
+def test_a_run_that_ended_after_its_last_checkpoint_knows_which_images_are_correct(tmp_path: Path) -> None:
+    """A process that is killed with the last accuracy leaves a checkpoint of all epochs."""
+    accuracies = make_evaluator(tmp_path).evaluate(ARCH, EPOCHS)
+    expected = [next(accuracies) for _ in range(EPOCHS)]
+    resumed = make_evaluator(tmp_path)
+    assert list(resumed.evaluate(ARCH, EPOCHS)) == expected
+    correct = resumed.correct(ARCH)
+    assert correct is not None
+    assert float(correct.mean()) == pytest.approx(expected[-1], abs=1e-12)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_after_a_halved_batch_the_correct_images_are_those_of_the_last_accuracy() -> None:
+    evaluator = make_evaluator(None)
+    last = list(evaluator.evaluate(ARCH, EPOCHS))[-1]
+    correct = evaluator.correct(ARCH)
+    assert correct is not None
+    assert float(correct.mean()) == pytest.approx(last, abs=1e-12)
+
+
 @pytest.mark.usefixtures("little_memory")
 def test_accuracies_of_the_full_batch_are_in_the_checkpoint_too(tmp_path: Path) -> None:
     expected = list(make_evaluator(None).evaluate(ARCH, EPOCHS))

@@ -5,6 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.cli.search.uncertainty import (
+    expected_sentence,
+    first_sentences,
+    leaders_sentence,
+    split_sentence,
+    summary,
+)
+
 if TYPE_CHECKING:
     from nas.studies.records import Record, StudyView
 
@@ -27,6 +35,7 @@ def print_result_json(view: "StudyView", storage: str) -> None:
             "front": [result_row(view, record) for record in view.front],
             "verified": [result_row(view, record) for record in view.ranked if record.number in view.measurements],
             "targets": view.settings["targets"],
+            **summary(view),
         }
     )
 
@@ -57,6 +66,8 @@ def _expected(view: "StudyView", record: "Record") -> dict[str, float | None]:
     return {
         "expected_accuracy": None if expected is None else expected.accuracy,
         "expected_spread": None if expected is None else expected.spread,
+        "expected_low": None if expected is None else expected.low,
+        "expected_high": None if expected is None else expected.high,
         "expected_score": None if expected is None else expected.score,
     }
 
@@ -89,12 +100,14 @@ def print_result(view: "StudyView", storage: str) -> None:
     from nas.studies.urls import mask
 
     click.echo()
+    for sentence in first_sentences(view):
+        click.echo(f"{sentence}\n")
     _print_best(view)
+    for line in filter(None, (split_sentence(view), expected_sentence(view), leaders_sentence(view))):
+        click.echo(line)
     if view.best is None:
         click.echo(_no_best(view))
         return
-    if view.expected:
-        click.echo("expected: after all trials, the noise of a single reading taken off; the first is the best")
     if any(measurement.noisy for measurement in view.measurements.values()):
         click.echo("other work disturbed the machine while the best were measured; nas latency measure says more")
     click.echo(f"\nbest: trial {view.best.number}\n{view.best.arch}\n")
@@ -111,7 +124,9 @@ def _print_best(view: "StudyView") -> None:
     from nas.cli.shared.printing import print_table
 
     judged = [record for record in view.ranked if record.number in view.measurements]
-    shown = view.front if view.settings["objective"] == "pareto" else judged or view.ranked[:SHOWN]
+    shown = list(view.front if view.settings["objective"] == "pareto" else judged or view.ranked[:SHOWN])
+    if view.settings["objective"] != "pareto":  # what was re-trained is shown, however many networks that are
+        shown = [*shown, *(record for record in view.ranked if record.number in view.confirmed and record not in shown)]
     rows = [_cells(view, f"trial {record.number}", record) for record in shown]
     rows += [_cells(view, f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
     own = tuple(f"{limit['cost'].rpartition('_')[0]}" for limit in _own_limits(view))
@@ -142,7 +157,11 @@ def _expected_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
     if not view.expected:
         return ()
     expected = view.expected.get(record.number)
-    return ("-" if expected is None else f"{100 * expected.accuracy:.1f} ± {100 * expected.spread:.1f}%",)
+    if expected is None:
+        return ("-",)
+    if expected.low is None or expected.high is None:
+        return (f"{100 * expected.accuracy:.1f} ± {100 * expected.spread:.1f}%",)
+    return (f"{100 * expected.accuracy:.1f}% ({100 * expected.low:.1f}-{100 * expected.high:.1f})",)
 
 
 def _has_means(view: "StudyView") -> bool:

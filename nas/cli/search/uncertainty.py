@@ -1,0 +1,137 @@
+"""What the data of a search support, in sentences and as JSON; see docs/uncertainty.md."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
+from statistics import fmean
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.studies.comparison import Lead
+    from nas.studies.records import Record, StudyView
+
+# What lets networks learn more, by the name of the evaluator.
+_TO_LEARN_MORE: Mapping[str, str] = MappingProxyType(
+    {
+        "train": "more --epochs, more images in --data, or a larger --proxy-resolution",
+        "supernet": "more --supernet-epochs, or more images in --data",
+    }
+)
+_TO_SEE_MORE = "more --trials, more images in --data (a part of them validates), or a larger --confirm"
+
+
+def first_sentences(view: "StudyView") -> Iterator[str]:
+    """Yield what a user must know first: that nothing was learned, or how the best compares with the baseline."""
+    from nas.studies.comparison import ahead_of_baseline
+
+    if view.learned is False:
+        yield _not_learned(view)
+    elif view.accuracy_label == "accuracy" and (lead := ahead_of_baseline(view)) is not None:
+        yield _compared_with_baseline(view, lead)
+
+
+def _not_learned(view: "StudyView") -> str:
+    from nas.cli.shared.printing import percent
+
+    assert view.split is not None  # noqa: S101 -- else it is not known whether anything was learned
+    candidates = view.candidates or view.ranked
+    highest = max(fmean(view.runs(record)) for record in candidates)
+    retrained = "re-trained " if any(record.number in view.confirmed for record in candidates) else ""
+    more = _TO_LEARN_MORE.get(str(view.settings["proxy"].get("evaluator")), "longer training on more images")
+    return (
+        f"Nothing has been learned: the highest accuracy of {len(candidates)} {retrained}networks is "
+        f"{percent(highest)}, and the most frequent class alone gives {percent(view.split.chance)} of the "
+        f"{view.split.images} validation images. Networks that learn nothing differ as much by chance, so none is "
+        f"recommended. What would help: {more}."
+    )
+
+
+def _compared_with_baseline(view: "StudyView", lead: "Lead") -> str:
+    best = f"trial {view.best.number}" if view.best else ""
+    difference = f"{100 * lead.value:+.1f}{'' if isnan(lead.half) else f' ± {100 * lead.half:.1f}'} points of accuracy"
+    baseline = f"the baseline {lead.other.label}"
+    if lead.is_clear:
+        return f"The best network, {best}, is ahead of {baseline} by more than noise: {difference} at equal score."
+    if lead.is_clear is None:
+        return f"The best network, {best}, differs from {baseline} by {difference}; the noise is not known."
+    return (
+        f"No network is ahead of {baseline} by more than noise: {best} differs from it by {difference} at equal score. "
+        f"What would help: {_TO_SEE_MORE}."
+    )
+
+
+def split_sentence(view: "StudyView") -> str:
+    """Return the size of the validation split, its standard error and the majority-class rate; "" if unknown."""
+    from nas.cli.shared.printing import percent
+
+    split = view.split
+    shown = view.best or next(iter(view.ranked), None)
+    if split is None or shown is None:
+        return ""
+    accuracy = fmean(view.runs(shown))
+    chance = "" if isnan(split.chance) else f"; the most frequent class alone gives {percent(split.chance)}"
+    return (
+        f"validation split: {split.images} images, a standard error of {100 * split.standard_error(accuracy):.1f} "
+        f"points at {percent(accuracy)}{chance}"
+    )
+
+
+def expected_sentence(view: "StudyView") -> str:
+    """Return what the expected accuracies and their intervals contain; "" without any."""
+    if not view.expected:
+        return ""
+    if any(expected.high is None for expected in view.expected.values()):
+        return "expected: after all trials, the noise of a single evaluation taken off, ± the error between seeds only"
+    if view.split is None:
+        contained = "between seeds only: the number of validation images is not known"
+    elif not view.confirmed:
+        contained = "with the choice of validation images; no network was re-trained with another seed"
+    else:
+        contained = "with the choice of validation images and the noise of training runs"
+    return f"expected: after all trials and seeds, the best first; 95% intervals {contained}"
+
+
+def leaders_sentence(view: "StudyView") -> str:
+    """Return which of the first trials cannot be told apart from the best one; "" if all can."""
+    from nas.studies.comparison import not_told_apart
+
+    alike = not_told_apart(view)
+    if view.best is None or not alike:
+        return ""
+    numbers = [str(record.number) for record in alike]
+    listed = f"trials {', '.join(numbers[:-1])} and {numbers[-1]}" if len(numbers) > 1 else f"trial {numbers[0]}"
+    return f"trial {view.best.number} cannot be told apart from {listed}: its lead over them is not more than noise"
+
+
+def summary(view: "StudyView") -> dict[str, Any]:
+    """Return the same as JSON values."""
+    from nas.studies.comparison import ahead_of_baseline, not_told_apart
+
+    return {
+        "split": _split(view),
+        "learned": view.learned,
+        "not_told_apart": [record.number for record in not_told_apart(view)],
+        "ahead_of_baseline": _lead(ahead_of_baseline(view)),
+    }
+
+
+def _split(view: "StudyView") -> dict[str, Any] | None:
+    split = view.split
+    shown: Sequence[Record] = (view.best,) if view.best else view.ranked[:1]
+    if split is None:
+        return None
+    error = split.standard_error(fmean(view.runs(shown[0]))) if shown else None
+    chance = None if isnan(split.chance) else split.chance
+    return {"images": split.images, "effective": split.effective, "majority_class": chance, "standard_error": error}
+
+
+def _lead(lead: "Lead | None") -> dict[str, Any] | None:
+    if lead is None:
+        return None
+    known = not isnan(lead.half)
+    return {
+        "difference": lead.value,
+        "low": lead.low if known else None,
+        "high": lead.high if known else None,
+        "more_than_noise": lead.is_clear,
+    }

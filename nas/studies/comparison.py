@@ -1,0 +1,134 @@
+"""Comparisons of the best trial of a study with others: by how much it is ahead, and whether that is more than noise.
+
+Networks are compared at equal score: the accuracy of the other one is the one with which the best trial would have the
+other's score at its own cost. The sampling error comes from the differences image by image where they are known.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from attrs import frozen
+
+from nas.noise import Correct, Difference, Errors, difference, find_errors, quantile, unpack
+from nas.studies.records import Record, StudyView
+
+LEADERS = 5
+
+
+@frozen
+class Lead:
+    """The lead of the best trial over another network.
+
+    Attributes:
+        other: The other network.
+        value: Difference of the accuracies at equal score, from -1 to 1.
+        half: Half the width of its interval, which holds for all compared networks together (95%); NaN where no error
+            is known.
+    """
+
+    other: Record
+    value: float
+    half: float
+
+    @property
+    def low(self) -> float:
+        """Return the lower end of the interval, NaN where no error is known."""
+        return self.value - self.half
+
+    @property
+    def high(self) -> float:
+        """Return the upper end of the interval, NaN where no error is known."""
+        return self.value + self.half
+
+    @property
+    def is_clear(self) -> bool | None:
+        """Return whether the best trial is ahead by more than noise; None where it may be, and no error is known."""
+        return None if math.isnan(self.half) and self.value > 0 else self.value > self.half
+
+
+@frozen
+class _Network:
+    """A network with what is known of its accuracy.
+
+    Attributes:
+        accuracy: Mean accuracy of its training runs.
+        runs: Number of training runs.
+        correct: Which images they classify correctly, as far as it is known.
+        slope: Growth of the score with the accuracy.
+        offset: Score at accuracy 0.
+    """
+
+    accuracy: float
+    runs: int
+    correct: Sequence[Correct]
+    slope: float
+    offset: float
+
+
+def leaders(view: StudyView) -> tuple[Record, ...]:
+    """Return the first of the ranked trials; once trials were measured, of those that meet the target."""
+    return tuple(record for record in view.ranked if not view.measurements or view.meets(record))[:LEADERS]
+
+
+def not_told_apart(view: StudyView) -> tuple[Record, ...]:
+    """Return the leaders over which the best trial is not ahead by more than noise; none without a best trial."""
+    best = view.best
+    if best is None:
+        return ()
+    # The best was chosen among all trials, so each difference is one of so many.
+    others = [record for record in leaders(view) if record.number != best.number]
+    return tuple(lead.other for lead in _leads(view, best, others, len(view.complete) - 1) if not lead.is_clear)
+
+
+def ahead_of_baseline(view: StudyView) -> Lead | None:
+    """Return the lead of the best trial over the baseline; None where one of them is missing."""
+    best, baseline = view.best, view.baseline
+    if best is None or baseline is None or baseline.accuracy is None:
+        return None
+    return _leads(view, best, [baseline], len(view.complete))[0]
+
+
+def _leads(view: StudyView, best: Record, others: Sequence[Record], comparisons: int) -> list[Lead]:
+    every = (*view.complete, *((view.baseline,) if view.baseline else ()))
+    errors = find_errors(view.split, [(view.runs(record), _correct(view, record)) for record in every])
+    own = _network(view, best)
+    return [_lead(view, best, own, other, errors, comparisons) for other in others]
+
+
+def _lead(view: StudyView, best: Record, own: _Network, record: Record, errors: Errors, comparisons: int) -> Lead:
+    other = _network(view, record)
+    value = own.accuracy - (other.slope * other.accuracy + other.offset - own.offset) / own.slope
+    variance = _variance(own, other, errors)
+    if variance is None:
+        spreads = [expected.spread for each in (best, record) if (expected := view.expected.get(each.number))]
+        variance = sum(spread**2 for spread in spreads) if len(spreads) == 2 else None
+    half = math.nan if variance is None else Difference(value, math.sqrt(variance)).half_width(comparisons)
+    return Lead(record, value, half)
+
+
+def _variance(one: _Network, other: _Network, errors: Errors) -> float | None:
+    """Return the variance of the difference of two accuracies; None where no error is known."""
+    if errors.split is None and not errors.is_complete:
+        return None
+    # An interval with few degrees of freedom is wider, as if the variance were larger by this factor.
+    caution = (quantile(errors.degrees) / quantile()) ** 2 if errors.is_complete else 0.0
+    training = caution * errors.training if errors.is_complete else 0.0
+    if not (errors.split and one.correct and other.correct):
+        return sum(errors.sampling(each.accuracy) + training / each.runs for each in (one, other))
+    paired = difference(one.correct, other.correct).error ** 2 * errors.split.images / errors.split.effective
+    return paired + training * (1 / one.runs + 1 / other.runs)
+
+
+def _network(view: StudyView, record: Record) -> _Network:
+    runs, slope, offset = view.runs(record), 1.0, 0.0
+    if record.score is not None and record.accuracy and view.settings["objective"] != "absolute":
+        slope = record.score / record.accuracy
+    elif record.score is not None and record.accuracy is not None:
+        offset = record.score - record.accuracy
+    return _Network(fmean(runs), len(runs), _correct(view, record), slope or 1.0, offset)
+
+
+def _correct(view: StudyView, record: Record) -> list[Correct]:
+    """Return which images each training run of a network classifies correctly, as far as it is known."""
+    return [unpack(text) for text in (record.correct, *view.confirmed_correct.get(record.number, ())) if text]
