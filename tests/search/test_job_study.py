@@ -293,7 +293,7 @@ def test_other_commands_pass_it_over(url: str, tmp_path: Path, monkeypatch: pyte
     )
     assert "fit" not in "".join(listed.splitlines()[:-1])
     assert "demo" in invoke(pareto.command, "demo", "--storage", url)
-    with pytest.raises(StudyError, match="there is no study 'fit'") as told:
+    with pytest.raises(StudyError, match="study 'fit' keeps the training runs of `nas scale --fit`") as told:
         invoke(pareto.command, "fit", "--storage", url)
     assert told.value.remedy == "name one of: demo"
 

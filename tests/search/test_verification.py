@@ -180,7 +180,7 @@ def test_a_stored_recommendation_counts_until_there_are_further_results(url: str
         study.set_user_attr("recommended_trial", damaged)
         assert read_study(open_storage(url), "demo").best == view.best
     study.set_user_attr("recommended_trial", other)
-    study.add_trial(optuna.trial.create_trial(value=0.0, user_attrs={"arch": view.ranked[0].arch, "costs": {}}))
+    study.add_trial(study.trials[view.ranked[-1].number])
     assert read_study(open_storage(url), "demo").best == view.best
 
 
