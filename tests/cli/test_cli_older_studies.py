@@ -255,7 +255,16 @@ def test_a_finished_search_ends_at_once(nas: Nas, present: Database, name: str, 
     assert (told["study"], told["trials"]) == (name, 12)
     assert (told["best"]["trial"], told["best"]["arch"]) == (best.number, best.arch)
     assert [row["trial"] for row in told["front"]] == front_of(name)
-    untouched(present, name)
+    assert present.trials(name) == KEPT.trials(name)
+    now, before = ({LOCK: None, **each.attributes(name)} for each in (present, KEPT))
+    # What is expected has an interval now; all else stays.
+    expected, known = (each.pop("nas:expected")["rows"] for each in (now, before))
+    assert now | {LOCK: None} == before | {LOCK: None}
+    assert list(expected) == list(known)
+    for row, old in zip(expected.values(), known.values(), strict=True):
+        assert row["low"] < old["accuracy"] < row["high"]
+        assert (row["accuracy"], row["score"]) == pytest.approx((old["accuracy"], old["score"]))
+        assert row["spread"] == pytest.approx(old["spread"], rel=0.02)
 
 
 def test_a_finished_search_takes_more_trials(nas: Nas, present: Database) -> None:

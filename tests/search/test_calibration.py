@@ -9,8 +9,8 @@ from statistics import fmean
 import numpy as np
 import optuna
 import pytest
+from calibration import SimulatedEvaluator, check_intervals, is_inside, run_search
 
-from benchmarks.calibration import SimulatedEvaluator, check_intervals, is_inside, run_search
 from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.space.files import find_space
