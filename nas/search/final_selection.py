@@ -73,7 +73,9 @@ def expect(
     history = trial_history.history()
     runs = _complete_runs(trials, history, retrained)
     known: dict[int, Runs] = {}
-    if baseline is not None and baseline.accuracy is not None:
+    # A baseline that another version stored may lack the cost of a target, and then has no score.
+    is_scored = baseline is not None and all(t.kept_as in baseline.costs for t in planned.settings.targets)
+    if is_scored and baseline is not None and baseline.accuracy is not None:
         known[baseline.number] = _runs(baseline.number, baseline.accuracy, baseline.correct, retrained)
     errors = find_errors(split, [(each.accuracies, each.correct) for each in (*runs.values(), *known.values())])
     if len(runs) >= FIRST:
@@ -163,9 +165,9 @@ def _bounded(accuracies: Floats, errors: Errors) -> Floats:
 
 def _variance(accuracy: float, runs: int, errors: Errors) -> float:
     """Return the variance of a level that other networks do not share; 0 where there is no accuracy."""
-    return (
-        0.0 if np.isnan(accuracy) else errors.own(float(accuracy), runs) * float(level_slope(np.array(accuracy))) ** 2
-    )
+    if np.isnan(accuracy):
+        return 0.0
+    return errors.own(float(accuracy), runs) * float(level_slope(np.array(accuracy))) ** 2
 
 
 def _accuracies(levels: Floats) -> Floats:

@@ -14,6 +14,7 @@ from nas.noise import Correct, Difference, Errors, difference, find_errors, quan
 from nas.studies.records import Record, StudyView
 
 LEADERS = 5
+ACCURACY = "accuracy"
 
 
 @frozen
@@ -72,9 +73,12 @@ def leaders(view: StudyView) -> tuple[Record, ...]:
 
 
 def not_told_apart(view: StudyView) -> tuple[Record, ...]:
-    """Return the leaders over which the best trial is not ahead by more than noise; none without a best trial."""
+    """Return the leaders over which the best trial is not ahead by more than noise.
+
+    There are none without a best trial, nor for scores of networks that were not trained, which have no noise.
+    """
     best = view.best
-    if best is None:
+    if best is None or view.accuracy_label != ACCURACY:
         return ()
     # The best was chosen among all trials, so each difference is one of so many.
     others = [record for record in leaders(view) if record.number != best.number]
@@ -82,9 +86,9 @@ def not_told_apart(view: StudyView) -> tuple[Record, ...]:
 
 
 def ahead_of_baseline(view: StudyView) -> Lead | None:
-    """Return the lead of the best trial over the baseline; None where one of them is missing."""
+    """Return the lead of the best trial over the baseline; None where one of them is missing or was not trained."""
     best, baseline = view.best, view.baseline
-    if best is None or baseline is None or baseline.accuracy is None:
+    if view.accuracy_label != ACCURACY or best is None or baseline is None or baseline.accuracy is None:
         return None
     return _leads(view, best, [baseline], len(view.complete))[0]
 

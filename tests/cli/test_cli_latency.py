@@ -425,7 +425,7 @@ BAD_TABLES: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "without its last line": (lambda text: text[: text.rindex("\n", 0, -1) + 1], ("should have", "layers")),
     "empty": (lambda _text: "", ("line 1 is ''", "make the table anew")),
     "of other classes": (lambda text: text.replace("# classes: 10", "# classes: 7"), ("classes 7, not 10", "make one")),
-    "not text": (lambda _text: "\udcff", ("it is not text", "make the table anew")),
+    "not text": (lambda _text: "\udcff", ("it is not UTF-8 text: line 1", "make the table anew")),
 }
 
 

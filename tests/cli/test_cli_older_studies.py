@@ -249,8 +249,9 @@ def test_a_page_is_drawn_with_the_baseline(nas: Nas, present: Database) -> None:
 
 @pytest.mark.parametrize("name", ["fitted", "compared"])
 def test_training_runs_for_scaling_are_no_search(nas: Nas, present: Database, name: str) -> None:
-    nas("show", f"study:{name}:best").refused(name, *SEARCHES)
-    nas("pareto", name).refused(name, *SEARCHES)
+    command = {"fitted": "`nas scale --fit`", "compared": "`nas scale --compare`"}[name]
+    nas("show", f"study:{name}:best").refused(name, command)
+    nas("pareto", name).refused(name, command)
     untouched(present, name)
 
 
@@ -261,8 +262,18 @@ def test_a_finished_search_ends_at_once(nas: Nas, present: Database, name: str, 
     assert (told["study"], told["trials"]) == (name, 12)
     assert (told["best"]["trial"], told["best"]["arch"]) == (best.number, best.arch)
     assert [row["trial"] for row in told["front"]] == front_of(name)
-    untouched(present, name)
-    assert present.attributes(name)["recommended_trial"] == best.number
+    assert present.trials(name) == KEPT.trials(name)
+    now, before = (dict(each.attributes(name)) for each in (present, KEPT))
+    assert now["recommended_trial"] == best.number
+    now = {key: value for key, value in now.items() if key not in ADDED}
+    # What is expected has an interval now; all else stays.
+    expected, known = (each.pop("nas:expected")["rows"] for each in (now, before))
+    assert now | {LOCK: None} == before | {LOCK: None}
+    assert list(expected) == list(known)
+    for row, old in zip(expected.values(), known.values(), strict=True):
+        assert row["low"] < old["accuracy"] < row["high"]
+        assert (row["accuracy"], row["score"]) == pytest.approx((old["accuracy"], old["score"]))
+        assert row["spread"] == pytest.approx(old["spread"], rel=0.02)
 
 
 def test_a_finished_search_takes_more_trials(nas: Nas, present: Database) -> None:

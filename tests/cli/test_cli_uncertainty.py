@@ -15,7 +15,10 @@ from nas.studies.records import Expected, Record, StudyView
 from tests.cli.conftest import Nas
 
 SEARCH = ("search", "--target", "flops=1.2M", "--band", "0.5", "--space", "tiny.yaml", "--study", "demo")
-SHORT = (*SEARCH, "--data", "photos", "--epochs", "2", "--proxy-resolution", "8", "--train-on", "cpu", "--threads", "1")
+SHORT = (
+    *(*SEARCH, "--data", "photos", "--validation-share", "0.2", "--epochs", "2", "--proxy-resolution", "8"),
+    *("--train-on", "cpu", "--threads", "1"),
+)
 
 
 def write_photos(folder: Path, *, alike: bool) -> None:

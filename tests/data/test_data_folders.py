@@ -4,21 +4,29 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from nas.data.base import ImageData
 from nas.data.formats import sort_files
 from nas.data.load import count_classes, load_images
 from nas.data.parquet_size import measure
 from nas.data.tree import read_tree
 from nas.errors import DataError
-from tests.data.test_data_load import counts, load, picture, png, sizes, write_folder, write_table
+from tests.data import test_data_load
+from tests.data.test_data_load import counts, picture, png, sizes, write_folder, write_table
 
 HEIC = b"\0\0\0\x18ftypheic" + bytes(100)
 CAFE = os.fsdecode(b"caf\xe9")
+
+
+def load(source: Path | str, **options: Any) -> ImageData:
+    """Load images of which a fifth validates, however few they are."""
+    return test_data_load.load(source, **({"validation_share": 0.2} | options))
 
 
 class TestLinks:
@@ -32,7 +40,7 @@ class TestLinks:
     def test_a_linked_validation_split_is_used(self, tmp_path: Path) -> None:
         write_folder(tmp_path / "parts" / "train")
         (tmp_path / "parts" / "val").symlink_to(write_folder(tmp_path / "more", each=4, start=1000))
-        assert sizes(load(tmp_path / "parts")) == (24, 12, 6)  # the test split is taken from train
+        assert sizes(test_data_load.load(tmp_path / "parts")) == (24, 12, 6)  # the test split is taken from train
 
     def test_links_to_files_are_read(self, tmp_path: Path) -> None:
         real = write_folder(tmp_path / "real")

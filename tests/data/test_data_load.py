@@ -582,7 +582,7 @@ class TestHub:
             with pytest.raises(DataError, match="3 of 14 images have no label"):
                 load("owner/pets")
             return
-        data = load("owner/pets")
+        data = load("owner/pets", validation_share=0.2)
         assert data.notes == ("the labels of the split test are withheld: without labels it is ignored",)
         assert sum(sizes(data)) == 10
 

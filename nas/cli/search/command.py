@@ -19,6 +19,7 @@ from nas.cli.shared.options import (
     OF_DATA,
     Duration,
     Number,
+    NumberRange,
     accuracy_unit_option,
     json_option,
     metric_option,
@@ -232,7 +233,7 @@ _PRINTING = ("dry_run", "price", "as_json")
 @option(
     Group.SEARCH,
     "--price",
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     metavar="AMOUNT",
     show_default="not estimated",
     help="Price of an hour on this machine, from which --dry-run estimates the price of the search.",

@@ -117,6 +117,8 @@ def print_result(view: "StudyView", storage: str) -> None:
 
 
 def _no_best(view: "StudyView") -> str:
+    if view.learned is False:  # the first sentence says why
+        return f"{view.counted} trials are in study {view.name}; name one as study:{view.name}:trial=NUMBER"
     return f"no network is recommended: {view.recommendation.reason}"
 
 

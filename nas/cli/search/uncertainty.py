@@ -26,7 +26,7 @@ def first_sentences(view: "StudyView") -> Iterator[str]:
 
     if view.learned is False:
         yield _not_learned(view)
-    elif view.accuracy_label == "accuracy" and (lead := ahead_of_baseline(view)) is not None:
+    elif (lead := ahead_of_baseline(view)) is not None:
         yield _compared_with_baseline(view, lead)
 
 

@@ -166,7 +166,7 @@ def training_options(
         option(
             group,
             "--validation-share",
-            type=click.FloatRange(0, 0.5, min_open=True),
+            type=NumberRange(0, 0.5, min_open=True),
             show_default="0.2, more of a small set",
             metavar="SHARE",
             help="Share of the images to validate on, where DATA has no validation split.",
