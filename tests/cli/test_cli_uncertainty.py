@@ -124,7 +124,7 @@ def test_a_lead_of_unknown_error_is_said_to_be_one() -> None:
 
 def test_leaders_that_are_alike_are_named() -> None:
     assert leaders_sentence(VIEW) == (
-        "trial 0 cannot be told apart from trials 1 and 2: its lead over them is not more than noise"
+        "trial 0 cannot be told apart from trials 1 and 2: its lead is not more than noise"
     )
     assert leaders_sentence(attrs.evolve(VIEW, records=(record(0, 700), record(3, 500)))) == ""
 

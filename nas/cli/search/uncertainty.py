@@ -1,14 +1,16 @@
 """What the data of a search support, in sentences and as JSON; see docs/uncertainty.md."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from math import isnan
 from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from nas.cli.shared.validation import split_line, split_row
+
 if TYPE_CHECKING:
     from nas.studies.comparison import Lead
-    from nas.studies.records import Record, StudyView
+    from nas.studies.records import StudyView
 
 # What lets networks learn more, by the name of the evaluator.
 _TO_LEARN_MORE: Mapping[str, str] = MappingProxyType(
@@ -62,18 +64,14 @@ def _compared_with_baseline(view: "StudyView", lead: "Lead") -> str:
 
 def split_sentence(view: "StudyView") -> str:
     """Return the size of the validation split, its standard error and the majority-class rate; "" if unknown."""
-    from nas.cli.shared.printing import percent
+    accuracy = _shown_accuracy(view)
+    return "" if view.split is None or accuracy is None else split_line(view.split, accuracy)
 
-    split = view.split
+
+def _shown_accuracy(view: "StudyView") -> float | None:
+    """Return the mean accuracy of the best trial, or without one of the first; None where there is no trial."""
     shown = view.best or next(iter(view.ranked), None)
-    if split is None or shown is None:
-        return ""
-    accuracy = fmean(view.runs(shown))
-    chance = "" if isnan(split.chance) else f"; the most frequent class alone gives {percent(split.chance)}"
-    return (
-        f"validation split: {split.images} images, a standard error of {100 * split.standard_error(accuracy):.1f} "
-        f"points at {percent(accuracy)}{chance}"
-    )
+    return None if shown is None else fmean(view.runs(shown))
 
 
 def expected_sentence(view: "StudyView") -> str:
@@ -100,7 +98,7 @@ def leaders_sentence(view: "StudyView") -> str:
         return ""
     numbers = [str(record.number) for record in alike]
     listed = f"trials {', '.join(numbers[:-1])} and {numbers[-1]}" if len(numbers) > 1 else f"trial {numbers[0]}"
-    return f"trial {view.best.number} cannot be told apart from {listed}: its lead over them is not more than noise"
+    return f"trial {view.best.number} cannot be told apart from {listed}: its lead is not more than noise"
 
 
 def summary(view: "StudyView") -> dict[str, Any]:
@@ -108,21 +106,11 @@ def summary(view: "StudyView") -> dict[str, Any]:
     from nas.studies.comparison import ahead_of_baseline, not_told_apart
 
     return {
-        "split": _split(view),
+        "split": split_row(view.split, _shown_accuracy(view)),
         "learned": view.learned,
         "not_told_apart": [record.number for record in not_told_apart(view)],
         "ahead_of_baseline": _lead(ahead_of_baseline(view)),
     }
-
-
-def _split(view: "StudyView") -> dict[str, Any] | None:
-    split = view.split
-    shown: Sequence[Record] = (view.best,) if view.best else view.ranked[:1]
-    if split is None:
-        return None
-    error = split.standard_error(fmean(view.runs(shown[0]))) if shown else None
-    chance = None if isnan(split.chance) else split.chance
-    return {"images": split.images, "effective": split.effective, "majority_class": chance, "standard_error": error}
 
 
 def _lead(lead: "Lead | None") -> dict[str, Any] | None:
