@@ -27,7 +27,7 @@ from nas.search.plan import Plan, find_pool, plan
 from nas.search.progress import Progress
 from nas.search.recorder import TrialRecorder, spreads
 from nas.search.reserving import TrialReserver
-from nas.search.retraining import SHARE, retrain
+from nas.search.retraining import SEEDS, SHARE, retrain
 from nas.search.screening import Screen, Screened, screen_all
 from nas.search.session import Session, SharedStudy, open_session
 from nas.search.settings import Settings
@@ -272,9 +272,8 @@ class _Run:
 
     def _end(self) -> None:
         with self.interrupts.interruptible():
-            select_final(self.study, self.plan, self.screened)
+            self._select()
         if self.interrupts.stopping:
-            store_recommendation(self.study, self._view())
             if self.progress.counted < self.settings.trials or self._later > 0:
                 self._tell("stopped")
             return
@@ -291,6 +290,11 @@ class _Run:
         verify(self.study, self._view(), self.settings.targets, tell, self._undisturbed)
         if not self._pareto:  # a front stays as it was evaluated
             self._confirm()
+        self._select()
+
+    def _select(self) -> None:
+        """Store what is expected of the best trials, and which one is recommended."""
+        select_final(self.study, self.plan, self.screened)
         store_recommendation(self.study, self._view())
 
     @contextmanager
@@ -310,21 +314,24 @@ class _Run:
         """Re-train the best trials and the baseline, and then what is expected to be best until it was re-trained."""
         view = self._view()
         count = min(self.settings.confirm, view.counted // SHARE)
-        best = view.promising[:count]
+        trained = sum(number >= 0 and len(further) >= SEEDS for number, further in view.confirmed.items())
+        # A search that is repeated re-trains no more, unless something else is expected to be best by now.
+        best = view.meeting(view.promising)[: count if trained < count else 1]
         if best and view.baseline is not None:  # its lead or lag would otherwise have the noise of a single run
             best = (*best, view.baseline)
         # At most as many again: then the best of those that were re-trained is selected.
         for _ in range(count + 1):
             if not self._retrain(best):
                 return
-            best = self._view().promising[:1]
+            view = self._view()
+            best = view.meeting(view.promising)[:1]
 
     def _retrain(self, best: Sequence[Record]) -> bool:
         tell = partial(self._tell, "confirming", None)
         try:
             return retrain(self.study, best, self.plan.evaluator, self.settings.seed, self.local.outcome, tell)
         finally:
-            select_final(self.study, self.plan, self.screened)
+            self._select()
 
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
         progress, total = self.progress, self.settings.trials

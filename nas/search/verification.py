@@ -68,7 +68,8 @@ def _waiting(view: StudyView, measurements: Mapping[int, DeviceMeasurement]) -> 
     """Yield the baseline and, by rank, as many networks as are enough if all meet the targets; only unmeasured ones."""
     if view.baseline is not None and view.baseline.number not in measurements:
         yield view.baseline
-    ranked = view.front[::-1] if view.settings["objective"] == "pareto" else view.ranked
+    # Not by `ranked`: a trial that is new after a resumption would come behind all that were re-trained before.
+    ranked = view.front[::-1] if view.settings["objective"] == "pareto" else view.promising
     candidates = 0
     for record in ranked[:MOST]:
         if candidates == WANTED:

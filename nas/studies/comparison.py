@@ -69,7 +69,7 @@ class _Network:
 
 def leaders(view: StudyView) -> tuple[Record, ...]:
     """Return the first of the ranked trials; once trials were measured, of those that meet the target."""
-    return tuple(record for record in view.ranked if not view.measurements or view.meets(record))[:LEADERS]
+    return view.meeting(view.ranked)[:LEADERS]
 
 
 def not_told_apart(view: StudyView) -> tuple[Record, ...]:

@@ -175,7 +175,6 @@ class StudyView:
         confirmed_correct: Which validation images these training runs classified correctly, as `nas.noise.pack` writes
             it; fewer where it is not known.
         split: Validation split; None where it is not known.
-        stored_recommendation: Recommendation that the study holds; None if it holds none for its present trials.
         foreign: Numbers of the trials that another program wrote or changed; they are left out of `records`.
     """
 
@@ -187,7 +186,6 @@ class StudyView:
     measurements: Mapping[int, DeviceMeasurement] = field(factory=dict)
     expected: Mapping[int, Expected] = field(factory=dict)
     confirmed: Mapping[int, tuple[float, ...]] = field(factory=dict)
-    stored_recommendation: Recommendation | None = None
     foreign: tuple[int, ...] = ()
     confirmed_correct: Mapping[int, tuple[str, ...]] = field(factory=dict)
     split: ValidationSplit | None = None
@@ -206,12 +204,14 @@ class StudyView:
     def promising(self) -> tuple[Record, ...]:
         """Return the complete trials by expected score, then by their own score or accuracy, the highest first.
 
-        Those that have not learned anything come last, and once trials were measured, only those that meet the target
-        are returned.
+        Those that have not learned anything come last.
         """
         learners = self._learners
-        candidates = [record for record in self.complete if not self.measurements or self.meets(record)]
-        return tuple(sorted(candidates, key=lambda each: (each.number in learners, self._rank(each)), reverse=True))
+        return tuple(sorted(self.complete, key=lambda each: (each.number in learners, self._rank(each)), reverse=True))
+
+    def meeting(self, records: Iterable[Record]) -> tuple[Record, ...]:
+        """Return those that met the target on the device; all if no trial was measured."""
+        return tuple(record for record in records if not self.measured_count or self.meets(record))
 
     @property
     def ranked(self) -> tuple[Record, ...]:
@@ -250,7 +250,7 @@ class StudyView:
 
         Once trials were measured, these are those that meet the target; and of them those that were re-trained, if any.
         """
-        met = tuple(record for record in self.ranked if not self.measurements or self.meets(record))
+        met = self.meeting(self.ranked)
         return tuple(record for record in met if record.number in self.confirmed) or met
 
     @property
@@ -270,12 +270,9 @@ class StudyView:
     def recommendation(self) -> Recommendation:
         """Return which network is recommended; this is the definition of the best trial that every view uses.
 
-        It is the first of `ranked`, and once trials were measured on the device, the first of those that meet the
-        target. A study stores the recommendation of its search, which holds until there are further results.
+        It is the first of `candidates` that has learned something. It follows from what the study holds, so that every
+        view of the same results has the same one.
         """
-        return self._recommend() if self.stored_recommendation is None else self.stored_recommendation
-
-    def _recommend(self) -> Recommendation:
         if not self.complete:
             return Recommendation(None, "no trial is complete")
         if not self.candidates:

@@ -23,7 +23,6 @@ from nas.optuna_private.storage import backend_of
 from nas.studies.failures import explained
 from nas.studies.names import check_study_name
 from nas.studies.own_study import OwnStudy
-from nas.studies.recommendation import read_recommendation
 from nas.studies.records import (
     BASELINE,
     CONFIRMED_CORRECT,
@@ -256,7 +255,7 @@ def _view(study: optuna.Study) -> StudyView:
         bits = {int(number): tuple(by_seed.values()) for number, by_seed in attrs.get(CONFIRMED_CORRECT, {}).items()}
         view = evolve(view, expected=expected, confirmed=confirmed, confirmed_correct=bits)
     _check(view)
-    return evolve(view, stored_recommendation=read_recommendation(attrs, view))
+    return view
 
 
 def _check(view: StudyView) -> None:

@@ -40,7 +40,7 @@ SHORT, LONG = (f"checked: train epochs={epochs} resolution=16 images=256" for ep
 SEARCHES = ("finished", "killed", "front", "trained")
 SCORINGS = ("fitted", "compared", SHORT, LONG)
 # What this version adds at the end of every search; version 0.1 knew nothing of it.
-ADDED = tuple(f"recommended_{word}" for word in ("trial", "architecture", "accuracy", "interval", "reason", "after"))
+ADDED = tuple(f"recommended_{word}" for word in ("trial", "architecture", "accuracy", "interval", "reason"))
 LOCK = "nas:runner"  # names the process that holds a study, so it is the one attribute that is not kept in a journal
 
 
