@@ -1,11 +1,14 @@
 """Estimates of how long a planned search takes."""
 
+import optuna
+
 from nas.errors import EvaluationError
 from nas.evaluate.base import Preparing, Reseedable, Timed
 from nas.objective import PARETO
 from nas.search.plan import Plan, first_proposal
-from nas.search.retraining import SEEDS, SHARE
+from nas.search.retraining import SEEDS, SHARE, count_retrained
 from nas.search.thread_choice import needs_probe
+from nas.studies.records import BASELINE
 
 
 def seconds_per_trial(plan: Plan) -> float | None:
@@ -31,6 +34,12 @@ def seconds_before_trials(plan: Plan) -> float:
 def evaluations_after_trials(plan: Plan) -> int:
     """Return the number of evaluations after the trials, one at a time: the baseline, and the best with more seeds."""
     return (plan.baseline is not None) + _evaluations_of_best(plan)
+
+
+def evaluations_left(plan: Plan, study: optuna.Study) -> int:
+    """Return the number of evaluations after the trials without those whose results the study holds already."""
+    baseline = plan.baseline is not None and BASELINE not in study.user_attrs
+    return baseline + max(0, _evaluations_of_best(plan) - count_retrained(study))
 
 
 def _evaluations_of_best(plan: Plan) -> int:

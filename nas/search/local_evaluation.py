@@ -24,7 +24,8 @@ class LocalEvaluation:
 
     Attributes:
         plan: The search.
-        session: Workers and signal handlers of this process; an evaluation can be interrupted at any moment.
+        session: Workers, signal handlers and the machine lock of this process. An evaluation can be interrupted at any
+            moment, and waits after an epoch while another search measures.
     """
 
     plan: Plan
@@ -61,6 +62,9 @@ class LocalEvaluation:
                 problem, _, remedy = outcome.reason.partition("\n  ")
                 raise EvaluationError(problem, remedy)
             yield outcome
+            # Between epochs, since another search on this machine waits for this one before it measures a latency.
+            if not outcome.ended:
+                self.session.machine_lock.yield_to_measurement()
 
     def _outcomes_of_workers(self, call: Call) -> Iterator[Outcome]:
         """Yield the outcomes of a call that the workers evaluate; they evaluate nothing else meanwhile."""

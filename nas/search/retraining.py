@@ -44,6 +44,11 @@ def _by_trial(study: optuna.Study, attribute: str) -> dict[str, dict[str, Any]]:
     return {number: dict(by_seed) for number, by_seed in study.user_attrs.get(attribute, {}).items()}
 
 
+def count_retrained(study: optuna.Study) -> int:
+    """Return the number of training runs with further seeds that the study holds, without those of the baseline."""
+    return sum(len(each.accuracies) for number, each in read_retrained(study).items() if number >= 0)
+
+
 def retrain(
     study: optuna.Study,
     best: Sequence[Record],
@@ -51,6 +56,7 @@ def retrain(
     seed: int,
     evaluate: Callable[[Architecture, Evaluator], Outcome],
     report: Callable[[str], None],
+    count: Callable[[], None],
 ) -> bool:
     """Evaluate the best networks with further seeds, except those that the study holds already.
 
@@ -61,6 +67,7 @@ def retrain(
         seed: Seed of the search.
         evaluate: Returns the result of an evaluation.
         report: Called with a message before each evaluation and after each failure; the next run repeats failed ones.
+        count: Called once after each evaluation, whether it failed or not.
 
     Returns:
         Whether there are new accuracies.
@@ -78,6 +85,7 @@ def retrain(
         try:
             outcome = evaluate(record.architecture, evaluator.with_seed(further))
         except EvaluationError as error:
+            count()
             report(f"{name} with seed {further} failed: {error.problem}")
             continue
         # Stored after each training run, so that an interrupt loses at most one. The accuracy comes last: it says that
@@ -87,4 +95,5 @@ def retrain(
             study.set_user_attr(CONFIRMED_CORRECT, correct)
         known.setdefault(number, {})[str(further)] = outcome.accuracies[-1]
         study.set_user_attr(CONFIRMED, known)
+        count()
     return sum(map(len, known.values())) > before

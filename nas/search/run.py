@@ -18,7 +18,7 @@ from nas.objective import PARETO, directions, metric_names
 from nas.optuna_private.identity import storage_of
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.optuna_catalog import make_pruner
-from nas.search.duration import describe_work, evaluations_after_trials, first_estimate
+from nas.search.duration import describe_work, evaluations_left, first_estimate
 from nas.search.events import Event, Listener
 from nas.search.failures import check_any_succeeded, check_script, start_failed_again
 from nas.search.final_selection import select_final
@@ -152,7 +152,7 @@ class _Run:
         self.local = LocalEvaluation(planned, session)
         self.screened: Screened | None = None
         self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
-        self._later = evaluations_after_trials(planned) - (BASELINE in study.user_attrs)
+        self._later = evaluations_left(planned, study)
 
     @property
     def _pareto(self) -> bool:
@@ -329,15 +329,19 @@ class _Run:
     def _retrain(self, best: Sequence[Record]) -> bool:
         tell = partial(self._tell, "confirming", None)
         try:
-            return retrain(self.study, best, self.plan.evaluator, self.settings.seed, self.local.outcome, tell)
+            return retrain(
+                self.study, best, self.plan.evaluator, self.settings.seed, self.local.outcome, tell, self._count
+            )
         finally:
             self._select()
+
+    def _count(self) -> None:
+        """Note that an evaluation after the trials has ended."""
+        self._later -= 1
 
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
         progress, total = self.progress, self.settings.trials
         left = progress.seconds_left(total, self.settings.workers, self._later)
-        if kind == "confirming":  # before each evaluation with another seed
-            self._later -= 1
         units = {target.kept_as: target.unit for target in self.settings.targets}
         self.listen(Event(kind, record, progress.counted, total, progress.best, left, message, units=units))
 
@@ -354,6 +358,7 @@ class _Run:
                 if not outcome.ended:
                     self._tell("epoch", record)
         except EvaluationError as error:
+            self._count()
             self._tell("baseline", message=f"{label} could not be evaluated: {error.problem}")
             return
         record = attrs.evolve(
@@ -365,6 +370,6 @@ class _Run:
             seed=self.settings.seed,
         )
         self.study.set_user_attr(BASELINE, to_stored(record))
-        self._later -= 1
+        self._count()
         _LOG.debug("Evaluated baseline %s: accuracy %s.", label, record.accuracy)
         self._tell("baseline", record)

@@ -67,7 +67,7 @@ class LockFile:
         """Return whether other processes find this file under its path."""
         try:
             return os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
-        except FileNotFoundError:
+        except OSError:  # it was removed, or its folder cannot be read now
             return False
 
     def attempt(self, kind: Kind) -> bool:
@@ -78,8 +78,9 @@ class LockFile:
         """
         while True:
             if not self.is_current:
+                opened = self._opened()  # first: if it fails, the old file can still be released
                 self.close()
-                self._file = self._opened()
+                self._file = opened
             if not self._try(kind):
                 return False
             # A file that was replaced between the two steps is locked for nobody.
@@ -100,7 +101,7 @@ class LockFile:
     def release(self) -> None:
         """Release the lock if it is held."""
         if sys.platform != "win32":
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # ValueError: it is closed
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
@@ -108,11 +109,12 @@ class LockFile:
         self._file.close()
 
     def holders(self) -> tuple[int, ...]:
-        """Return the numbers of the other processes that hold a lock of the file; none where they are not known."""
+        """Return the numbers of the other living processes that hold a lock of the file; none if they are not known."""
         with suppress(OSError, ValueError, IndexError):  # only Linux lists locks
             inode = os.fstat(self._file.fileno()).st_ino
             # The fields are number, kind, mode, access, process, device:device:inode, start and end; see proc(5).
             rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
             held = {int(row[4]) for row in rows if row[1] == "FLOCK" and row[5].endswith(f":{inode}")}
-            return tuple(sorted(pid for pid in held if pid not in (0, os.getpid())))
+            # A lock is listed under the process that took it, which may have ended and left it to a child.
+            return tuple(sorted(pid for pid in held - {0, os.getpid()} if Path(f"/proc/{pid}").exists()))
         return ()

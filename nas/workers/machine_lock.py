@@ -21,8 +21,10 @@ from nas.workers.lock_file import Kind, LockFile, lock_folders
 
 RETRY_S = 0.05
 REPORT_S = 30.0  # between two reports of one wait
-# A process that trains releases its lock after an epoch at the latest, and one that measures after some minutes.
+# A process that trains releases its lock after an epoch at the latest, and one that measures after some minutes. But an
+# epoch may be long, and a supernet is trained without a release, so only a wait for an unknown process has an end.
 MAX_WAIT_S = 3600.0
+REMEDY = "stop that process if it hangs, or delete the file to go on without waiting for it"
 _LOG = logging.getLogger(__name__)
 
 
@@ -37,7 +39,7 @@ class MachineLock:
         check_interrupts: Called while this process waits; may raise.
         folders: Folders of which the first is used in which files can be locked.
         report_s: Seconds after which a wait is reported, and reported again.
-        max_wait_s: Seconds after which a wait ends with an error.
+        max_wait_s: Seconds after which a wait ends with an error, if no living process is known to hold the lock.
     """
 
     workers: Workers
@@ -51,7 +53,7 @@ class MachineLock:
         """Take the shared lock, so that trials may run.
 
         Raises:
-            NasError: Another search has measured for too long.
+            NasError: An unknown process has held the lock for too long.
         """
         self._files = self._open()
         if self._files is not None:
@@ -72,7 +74,7 @@ class MachineLock:
         """Pause the workers while another search measures a latency on this machine.
 
         Raises:
-            NasError: The other search has measured for too long.
+            NasError: An unknown process has held the lock for too long.
         """
         if self._files is None:
             return
@@ -102,7 +104,8 @@ class MachineLock:
             idle: Whether this process's own workers have nothing to do, and need no pause.
 
         Raises:
-            NasError: Its own workers are busy and cannot be paused, or another search has kept the lock for too long.
+            NasError: Its own workers are busy and cannot be paused, or an unknown process has held the lock for too
+                long.
         """
         with nullcontext() if idle else self.workers.paused():
             if self._files is None:
@@ -141,34 +144,35 @@ class MachineLock:
         return None
 
     def _attempt(self, file: LockFile, kind: Kind) -> bool:
-        """Take a lock if it is free; go on without it where its file system fails."""
+        """Take a lock if it is free; go on without any lock from the first failure of the file system."""
+        if self._files is None:
+            return True
         try:
             return file.attempt(kind)
         except OSError as error:
             _LOG.warning("%s cannot be locked, so searches on this machine are not kept apart: %s", file.path, error)
+            self.__exit__()
             return True
 
     def _wait(self, file: LockFile, kind: Kind) -> None:
         """Take a lock as soon as it is free, and report a long wait.
 
         Raises:
-            NasError: It was not free for `max_wait_s` seconds.
+            NasError: It was not free for `max_wait_s` seconds, and no living process is known to hold it.
         """
         begun, reported = time.monotonic(), 0
         while not self._attempt(file, kind):
             self.check_interrupts()
             waited = time.monotonic() - begun
-            if waited >= self.max_wait_s:
+            if waited >= self.max_wait_s and not file.holders():
                 raise NasError(
                     f"{_describe(file)} has not released the lock {file.path} for {waited:.0f} s",
-                    "stop that process if it hangs, or delete the file to go on without waiting for it; the same "
-                    "command continues, and all trials are kept",
+                    f"{REMEDY}; the same command continues, and all trials are kept",
                 )
             if waited >= self.report_s * (reported + 1):
                 reported += 1
-                _LOG.warning(
-                    "waiting for %s, which holds the lock %s: %.0f s so far", _describe(file), file.path, waited
-                )
+                what = f"waiting for {_describe(file)}, which holds the lock {file.path}: {waited:.0f} s so far"
+                _LOG.warning("%s", f"{what}; {REMEDY}" if waited >= self.max_wait_s else what)
             time.sleep(RETRY_S)
 
 

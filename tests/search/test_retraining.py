@@ -18,10 +18,13 @@ from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
 from nas.errors import EvaluationError
 from nas.noise import Correct, ValidationSplit, unpack
+from nas.search.duration import evaluations_left
+from nas.search.events import Event
+from nas.search.plan import plan
 from nas.search.retraining import SEEDS
 from nas.search.run import search
 from nas.search.settings import Settings
-from nas.studies.records import StudyView
+from nas.studies.records import CONFIRMED, StudyView
 from tests.search.fakes import TINY, FakeEvaluator, level, make_space
 
 SPACE = make_space()
@@ -62,7 +65,7 @@ class Noisy:
 
 
 def go(folder: Path, evaluator: Any, trials: int = 20, **given: Any) -> StudyView:
-    given_space = given.pop("space", SPACE)
+    given_space, listen = given.pop("space", SPACE), given.pop("listen", lambda _event: None)
     settings = Settings(
         [parse_target("flops=1.2M")],
         trials,
@@ -72,9 +75,8 @@ def go(folder: Path, evaluator: Any, trials: int = 20, **given: Any) -> StudyVie
         objective=given.pop("objective", "hard"),
         **given,
     )
-    return search(
-        given_space, evaluator, settings, COUNTED, study_name="demo", storage=f"sqlite:///{folder / 'nas.db'}"
-    )
+    storage = f"sqlite:///{folder / 'nas.db'}"
+    return search(given_space, evaluator, settings, COUNTED, study_name="demo", storage=storage, listen=listen)
 
 
 def test_the_best_are_evaluated_with_two_further_seeds(tmp_path: Path) -> None:
@@ -131,6 +133,26 @@ def test_a_seed_that_fails_is_told_and_comes_again(tmp_path: Path) -> None:
     again = Noisy()
     assert sum(map(len, go(tmp_path, again, 20).confirmed.values())) >= 3 * SEEDS
     assert all(seed for _, seed in again.asked)
+
+
+def test_the_time_left_counts_each_evaluation_once_whether_it_fails_or_not(tmp_path: Path) -> None:
+    events: list[Event] = []
+    go(tmp_path, Noisy(fails_from=21), 20, listen=events.append)
+    left = [event.seconds_left or 0.0 for event in events if event.kind == "confirming"]
+    # One message before each of six evaluations, and one after each of the last five, which fail.
+    assert [round(6 * each / left[0], 3) for each in left[:11]] == [6, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0]
+
+
+def test_stored_seeds_of_trials_are_not_awaited_again() -> None:
+    planned = plan(SPACE, Noisy(), Settings([parse_target("flops=1.2M")], 20, band=0.3), COUNTED)
+    study = optuna.create_study()
+    for stored, left in (
+        ({}, 6),
+        ({"3": {"1": 0.5}, "-1": {"1": 0.5}}, 5),
+        ({str(n): {"1": 0.5} for n in range(8)}, 0),
+    ):
+        study.set_user_attr(CONFIRMED, stored)
+        assert evaluations_left(planned, study) == left
 
 
 def test_more_seeds_choose_better(tmp_path: Path) -> None:

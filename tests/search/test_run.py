@@ -23,8 +23,10 @@ from nas.evaluate.base import Evaluator
 from nas.objective import make_reward, score
 from nas.samplers.defaults import SAMPLER_NAMES
 from nas.search.events import Event
+from nas.search.local_evaluation import LocalEvaluation
 from nas.search.plan import plan
 from nas.search.run import search
+from nas.search.session import open_session
 from nas.search.settings import Settings, default_study_name
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
@@ -32,6 +34,8 @@ from nas.studies.opening import open_storage
 from nas.studies.records import StudyView
 from nas.studies.reservations import Reservations
 from nas.studies.study import read_study
+from nas.workers.base import Here
+from nas.workers.machine_lock import MachineLock
 from tests.search.fakes import SMALLEST, FakeEvaluator, level, make_space, outcome
 
 TINY = make_space()
@@ -397,6 +401,30 @@ def test_the_baseline_is_evaluated_once_and_counts_as_no_trial(url: str) -> None
     cost = target.cost.estimate(seen[2]).value
     assert view.baseline.score == score(view.baseline.accuracy or 0, [cost], [target], make_reward("soft"))
     assert view.counted == 3
+
+
+def test_a_baseline_that_fails_is_not_awaited_any_longer() -> None:
+    asked_for, told = list[Architecture](), list[Event]()
+
+    def fails(arch: Architecture) -> bool:
+        asked_for.append(arch)
+        return len(asked_for) == 3
+
+    settings = asked("flops=300M", trials=2, band=0.9)
+    view = go(settings, space=MNASNET, evaluator=FakeEvaluator(fails), listen=told.append)
+    assert view.baseline is None
+    assert [event.seconds_left for event in told if event.kind == "baseline"] == [0]
+
+
+def test_evaluations_that_are_no_trials_let_others_measure_after_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(MachineLock, "yield_to_measurement", lambda _lock: done.append("others measure"))
+    settings = asked(trials=2)
+    planned = plan(TINY, FakeEvaluator(), settings, COUNTED)
+    with open_session(Here()) as session:
+        outcomes = LocalEvaluation(planned, session).outcomes(TINY.from_indices(next(iter(TINY.enumerate()))))
+        done.extend("end" if each.ended else "epoch" for each in outcomes)
+    assert done == [*["epoch", "others measure"] * settings.epochs, "end"]
 
 
 def test_pareto_keeps_the_upper_limit_alone_and_two_values(url: str) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import multiprocessing
 import os
 import platform
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -148,28 +149,47 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("working", "LOCK_SH"), ("wanted", "LOCK_EX")])
-def test_a_wait_is_reported_and_ends_with_a_choice(
+def test_a_wait_for_a_living_process_is_reported_with_a_choice_and_goes_on(
     tmp_path: Path, name: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = path_of(tmp_path, name)
+
+    def give_up() -> None:
+        if len(caplog.messages) >= 3:
+            path.unlink(missing_ok=True)
+
     with held(path, kind) as other, machine_lock(tmp_path) as share:
-        share.max_wait_s = 0.7
+        share.check_interrupts, share.max_wait_s = give_up, 0.3
+        with share.measuring():
+            pass
+    first, *further = [text for text in caplog.messages if text.startswith(f"waiting for process {other.pid}")]
+    assert "delete the file" not in first
+    assert len(further) == 2
+    assert all("stop that process if it hangs, or delete the file" in text for text in further)
+
+
+def test_a_wait_for_an_unknown_process_ends_with_a_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LockFile, "holders", lambda _file: ())
+    path = path_of(tmp_path, "working")
+    with held(path, "LOCK_SH"), machine_lock(tmp_path) as share:
+        share.max_wait_s = 0.3
         with pytest.raises(NasError) as told, share.measuring():
             raise AssertionError("it did not wait")
-        assert f"process {other.pid} has not released the lock {path}" in told.value.problem
-        assert "delete the file" in told.value.remedy
-    reports = [text for text in caplog.messages if text.startswith(f"waiting for process {other.pid}")]
-    assert 2 <= len(reports) <= 3
+    assert f"another search on this machine has not released the lock {path}" in told.value.problem
+    assert "delete the file" in told.value.remedy
 
 
-def test_a_search_that_gives_way_reports_its_wait_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_search_that_gives_way_reports_its_wait_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     workers = Pausing()
+    monkeypatch.setattr(LockFile, "holders", lambda _file: ())
     with held(path_of(tmp_path, "wanted"), "LOCK_EX"), machine_lock(tmp_path, workers) as share:
         share.max_wait_s = 0.5
         with pytest.raises(NasError, match="has not released"):
             share.yield_to_measurement()
     assert workers.said == ["paused"]
-    assert "waiting for process" in caplog.text
+    assert "waiting for another search" in caplog.text
 
 
 def test_a_file_that_was_deleted_ends_the_wait(tmp_path: Path) -> None:
@@ -229,6 +249,26 @@ def test_locks_that_fail_later_end_no_search(
         with share.measuring():
             pass
     assert "are not kept apart" in caplog.text
+
+
+@pytest.mark.parametrize("now", ["nothing", "a file"])
+def test_a_folder_that_fails_later_ends_no_search_and_is_told_once(
+    tmp_path: Path, now: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    folder = tmp_path / "locks"
+    with machine_lock(folder) as share:
+        shutil.rmtree(folder)
+        if now == "a file":
+            folder.touch()
+        monkeypatch.setattr(Path, "mkdir", fail)
+        for _ in range(3):
+            share.yield_to_measurement()
+            with share.measuring():
+                pass
+    assert len([text for text in caplog.messages if "are not kept apart" in text]) == 1
 
 
 def test_lock_files_lie_in_folders_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
