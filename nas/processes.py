@@ -2,7 +2,7 @@
 
 import ctypes
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
@@ -48,6 +48,20 @@ def signal_name(code: int) -> str:
 def kill_tree(pid: int) -> None:
     """Kill a process and all processes that it has started."""
     _on_tree(pid, psutil.Process.kill)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Return all processes that a process has started and that still run; none where it has ended."""
+    with suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def kill_all(processes: Iterable[psutil.Process]) -> None:
+    """Kill those of some processes that still run."""
+    for each in processes:
+        with suppress(psutil.Error):
+            each.kill()
 
 
 def suspend_tree(pid: int) -> None:

@@ -24,7 +24,15 @@ from attrs import define, field, frozen
 from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, EvaluationLostError, NasError, describe_error
 from nas.evaluate.function import IMPORT_REMEDY, FunctionEvaluator, Result, find_function, split_name
-from nas.processes import cause_of_end, interrupts_blocked, is_killed_with_parent, kill_tree, signal_name
+from nas.processes import (
+    cause_of_end,
+    descendants,
+    interrupts_blocked,
+    is_killed_with_parent,
+    kill_all,
+    kill_tree,
+    signal_name,
+)
 
 # The whole search path is set before anything is imported: `nas` itself may be found only in the parent's path.
 _START = (
@@ -182,13 +190,16 @@ def _start(folder: str) -> _Child:
 
 
 def _end(process: "subprocess.Popen[bytes]", connection: Connection) -> None:
-    """End a process that waits for messages."""
+    """End a process that waits for messages, and the programs that the function has started."""
+    # Before it ends: then they are no children of it any more. The number of a process that has ended may be another's.
+    started = descendants(process.pid) if process.poll() is None else []
     connection.close()
     try:
         process.wait(EXIT_S)
     except subprocess.TimeoutExpired:  # threads that the function has left behind
         kill_tree(process.pid)
         process.wait()
+    kill_all(started)
 
 
 def serve(descriptor: int, parent: int) -> None:

@@ -1,7 +1,7 @@
 """Optuna's relational storage with its internal steps as public methods, and the cache that Optuna puts before it."""
 
 from abc import abstractmethod
-from collections.abc import Collection, Container, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,13 @@ CachedStorage = _CachedStorage
 def backend_of(storage: BaseStorage) -> BaseStorage:
     """Return the storage behind Optuna's cache, or the storage itself where there is no cache."""
     return storage._backend if isinstance(storage, _CachedStorage) else storage
+
+
+def read_again(storage: BaseStorage, study_id: int, trial_ids: Iterable[int]) -> None:
+    """Have Optuna's cache, where there is one, read some trials afresh with its next read, although they have ended."""
+    if isinstance(storage, _CachedStorage):
+        with storage._lock:
+            storage._studies[study_id].unfinished_trial_ids.update(trial_ids)
 
 
 def transaction(storage: RDBStorage) -> "AbstractContextManager[Session]":

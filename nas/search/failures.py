@@ -1,30 +1,40 @@
 """What a search checks before its first trial and after its last one because of trials that failed."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import optuna
+from optuna.trial import TrialState
 
 from nas.errors import StudyError
 from nas.evaluate.base import Evaluator
-from nas.optuna_private.identity import storage_of, study_id
-from nas.search.events import Event, Listener
+from nas.optuna_private.identity import storage_of, study_id, trial_id
+from nas.optuna_private.storage import read_again
 from nas.studies.failed_trials import reopen_failed
+from nas.studies.own_study import OwnStudy
 from nas.studies.records import StudyView
 from nas.studies.tables import backend
 
 
-def start_failed_again(study: optuna.Study, trials: int, listen: Listener) -> None:
+def start_failed_again(study: OwnStudy, tell: Callable[[str], None]) -> None:
     """Let the trials of an earlier run be started again if every one of them failed.
 
+    No other process may work at the study, since it would have counted these trials already.
+
     Args:
-        study: Study whose trials this process has not read yet.
-        trials: Number of trials of the finished study.
-        listen: Called with an event about it.
+        study: Study of the search.
+        tell: Called with a sentence about it.
     """
-    count = reopen_failed(backend(storage_of(study)), study_id(study))
+    count = reopen_failed(backend(storage_of(study)), study_id(study), study.foreign_numbers())
     if count:
         what = "the only trial of the study failed and is" if count == 1 else f"all {count} trials failed and are"
-        listen(Event("waiting", total=trials, message=f"{what} started again"))
+        tell(f"{what} started again")
+
+
+def read_failed_again(study: OwnStudy) -> None:
+    """Have the failed trials read afresh: this process or another one may have let them be started again."""
+    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    read_again(storage_of(study), study_id(study), map(trial_id, failed))
 
 
 def check_any_succeeded(view: StudyView) -> None:

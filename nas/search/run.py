@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.optuna_catalog import make_pruner
 from nas.search.duration import describe_work, evaluations_left, first_estimate
 from nas.search.events import Event, Listener
-from nas.search.failures import check_any_succeeded, check_script, start_failed_again
+from nas.search.failures import check_any_succeeded, check_script, read_failed_again, start_failed_again
 from nas.search.final_selection import select_final
 from nas.search.local_evaluation import LocalEvaluation
 from nas.search.plan import Plan, find_pool, plan
@@ -39,7 +39,7 @@ from nas.search.verification import verify
 from nas.space.decode import SearchSpace
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
-from nas.studies.locks import Lock, claimed, exclusive, work_name
+from nas.studies.locks import Lock, claimed, exclusive, living_searches, search_name, work_name
 from nas.studies.opening import open_storage
 from nas.studies.own_study import OwnStudy, describe_foreign
 from nas.studies.recommendation import store_recommendation
@@ -115,7 +115,6 @@ def run(
         objective, cost = planned.settings.objective, planned.settings.targets[0].kept_as
         names = metric_names(objective, cost)
         study = open_study(opened, planned.study_name, directions(objective), planned.described, metrics=names)
-        start_failed_again(study, planned.settings.trials, listen)
         check_script(study, planned.evaluator)
         planned = _as_begun(planned, study.user_attrs[SETTINGS])
         if not study.get_trials(deepcopy=False):
@@ -161,12 +160,16 @@ class _Run:
     def run(self, threads: str) -> None:
         # The lock of its own name excludes nobody. It shows that this process works at the study before it has trials,
         # while a supernet is trained for example.
-        own = Lock(self.shared.heartbeat, self.shared.study_id, work_name(self.shared.heartbeat.token))
-        with claimed(own), self.shared.heartbeat:
+        token = self.shared.heartbeat.token
+        own = Lock(self.shared.heartbeat, self.shared.study_id, work_name(token))
+        with claimed(own), self.shared.heartbeat, ExitStack() as begun:
             self._prepare()
             # The screening is done once for all processes of the study; the others wait here.
             with self._alone("beginning"):
+                self._start_failed_again()
                 self._begin(threads)
+                # No other process takes this one either; those that begin later see it.
+                begun.enter_context(self._alone(search_name(token)))
             self._search()
             # The other processes make the final selection, so an interrupted process need not wait for the lock.
             if self.interrupts.stopping and self._others_at_work():
@@ -192,6 +195,12 @@ class _Run:
             with self.interrupts.interruptible():
                 evaluator.prepare()
             _LOG.debug("Prepared %s.", type(evaluator).__name__)
+
+    def _start_failed_again(self) -> None:
+        """Start trials again if all have failed, unless a living process has counted them."""
+        if not living_searches(self.shared.heartbeat, self.shared.study_id):
+            start_failed_again(self.study, lambda message: self._tell("waiting", message=message))
+        read_failed_again(self.study)
 
     def _begin(self, threads: str) -> None:
         """Do what comes before the first trial, unless the study has it already."""

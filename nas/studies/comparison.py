@@ -85,6 +85,13 @@ def not_told_apart(view: StudyView) -> tuple[Record, ...]:
     return tuple(lead.other for lead in _leads(view, best, others, len(view.complete) - 1) if not lead.is_clear)
 
 
+def is_testable(view: StudyView) -> bool:
+    """Return whether the error of any lead of the best trial over another leader is known."""
+    best = view.best
+    others = [record for record in leaders(view) if best is not None and record.number != best.number]
+    return best is not None and not all(math.isnan(lead.half) for lead in _leads(view, best, others, 1))
+
+
 def ahead_of_baseline(view: StudyView) -> Lead | None:
     """Return the lead of the best trial over the baseline; None where one of them is missing or was not trained."""
     best, baseline = view.best, view.baseline

@@ -18,6 +18,7 @@ from nas.studies.process_identity import describe_process
 from nas.studies.tables import LOCKS, at_once, in_transaction
 
 POLL_S = 0.5
+_SEARCH = "search"
 
 
 @frozen
@@ -92,6 +93,19 @@ class Lock:
 def work_name(token: str) -> str:
     """Return the name of the lock by which one process shows that it works at a study; no other process takes it."""
     return f"work {hashlib.sha256(token.encode()).hexdigest()[:32]}"
+
+
+def search_name(token: str) -> str:
+    """Return the name of the lock by which one process shows that it has begun and so has counted the trials."""
+    return work_name(token).replace("work", _SEARCH, 1)
+
+
+def living_searches(heartbeat: Heartbeat, study_id: int) -> set[str]:
+    """Return the other processes that hold the lock of `search_name` in a study and are still alive."""
+    wanted = select(LOCKS.c.runner).where(LOCKS.c.study_id == study_id, LOCKS.c.name.startswith(f"{_SEARCH} "))
+    holders = in_transaction(heartbeat.storage, lambda session: {*session.execute(wanted).scalars()})
+    others = holders - {heartbeat.token}
+    return others - heartbeat.dead(others)
 
 
 @contextmanager

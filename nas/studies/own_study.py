@@ -13,6 +13,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.noise import unpack
 from nas.studies.records import KILLED
 from nas.studies.reservation_keys import ARCH, TRAINED
 from nas.studies.trial_records import read_trial
@@ -74,6 +75,8 @@ def _fits(trial: FrozenTrial) -> bool:
         record = read_trial(trial)
         check(record)
         check_costs(record.costs)
+        if record.correct != "":
+            unpack(record.correct)
     except (TypeError, ValueError, LookupError, AttributeError, OverflowError):
         return False
     return isinstance(trial.user_attrs.get(TRAINED, ""), str) and all(0 <= each <= 1 for each in record.accuracies)

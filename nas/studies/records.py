@@ -388,14 +388,22 @@ def find_trial(view: StudyView, which: str) -> Record:
         chosen = next((record for record in view.records if record.number == int(number)), None)
     elif word == "pareto" and number.isdecimal() and 1 <= int(number) <= len(view.front):
         chosen = view.front[int(number) - 1]
-    if chosen is None and which == "best" and view.complete:
-        raise StudyError(
-            f"study {view.name} has no best: {view.recommendation.reason}",
-            "name a trial with trial=NUMBER, or search again with a smaller --band or a higher target",
-        )
+    if chosen is None and which == "best":
+        raise StudyError(f"study {view.name} has no best: {view.recommendation.reason}", _remedy(view))
     if chosen is None or not chosen.arch:
         raise StudyError(
             f"study {view.name} has no {which}",
-            f"use best, trial=NUMBER or pareto=1 to pareto={len(view.front)}; {len(view.complete)} trials are complete",
+            f"use best, trial=NUMBER or pareto=1 to pareto={len(view.front)}; {len(view.complete)} trials are complete"
+            if view.front
+            else _remedy(view),
         )
     return chosen
+
+
+def _remedy(view: StudyView) -> str:
+    """Return what to do about a study without a recommended trial."""
+    if not view.complete:
+        return "run its search again, which goes on with it; `nas studies` lists the trials of each study"
+    if view.learned is False:
+        return "name a trial with trial=NUMBER, or search again with more --epochs, more images or a larger resolution"
+    return "name a trial with trial=NUMBER, or search again with a smaller --band or a higher target"

@@ -72,6 +72,9 @@ def endless(arch):
     os.rename("new.txt", "begun.txt")
     child.wait()
 
+def leaving(arch):
+    return 0.5, {"left": subprocess.Popen(["sleep", "600"]).pid}
+
 def variable(arch):
     return float(os.environ.get("HARMFUL_ACCURACY", "0"))
 """
@@ -222,6 +225,14 @@ def test_the_process_ends_when_its_evaluator_is_no_longer_used(folder: Path) -> 
     (own,) = set(psutil.Process().children()) - before
     del evaluator
     assert is_gone(own)
+
+
+def test_what_the_function_leaves_running_ends_with_its_process(folder: Path) -> None:
+    evaluator = function(folder, "harmful:leaving")
+    left = psutil.Process(last(evaluator).metadata["left"])
+    assert left.is_running()
+    del evaluator
+    eventually(lambda: is_gone(left), 10)
 
 
 SCRIPT = """

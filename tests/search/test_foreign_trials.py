@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
+from nas.errors import StudyError
 from nas.optuna_private.identity import study_id
 from nas.report.frame import trial_frame
 from nas.search.events import Event
@@ -110,6 +111,8 @@ KINDS: dict[str, Callable[[optuna.Study], object]] = {
     "without an accuracy": copied(0.5, accuracy_by_epoch=[]),
     "with an infinite score": copied(math.inf),
     "with an infinite cost": copied(0.5, costs={"macs": math.inf}),
+    "with correct images that are no text of nas": copied(0.5, correct="three"),
+    "with correct images that are a number": copied(0.5, correct=0),
     "with another cost": copied(0.5, costs={"price": 1}),
 }
 
@@ -182,6 +185,23 @@ def test_a_trial_of_nas_that_another_program_ended_is_evaluated_again(
     evaluated = [record.arch for record in view.complete]
     assert len({*evaluated}) == view.counted == 8
     assert in_optuna(url).trials[3].user_attrs["arch"] in evaluated
+
+
+@pytest.mark.parametrize("kinds", [("failed",), ("left running", "failed"), ("without parameters",)])
+def test_failed_trials_are_started_again_beside_those_of_other_programs(tmp_path: Path, kinds: tuple[str, ...]) -> None:
+    url = f"sqlite:///{tmp_path / 'nas.db'}"
+    settings = Settings((parse_target("flops=1.2M"),), trials=2, epochs=2, band=0.5)
+    failing = FakeEvaluator(lambda _arch: True)
+    with pytest.raises(StudyError, match="all 2 trials"):
+        search(SPACE, failing, settings, COUNTED, study_name="demo", storage=url)
+    for kind in kinds:
+        KINDS[kind](in_optuna(url))
+    numbers = tuple(range(2, 2 + len(kinds)))
+    before = stored(in_optuna(url), numbers)
+    view = go(url, 2)
+    assert [record.state for record in view.records] == ["killed", "killed", "complete", "complete"]
+    assert view.foreign == numbers
+    assert stored(in_optuna(url), numbers) == before
 
 
 def test_what_is_shown_names_a_few_and_counts_all() -> None:

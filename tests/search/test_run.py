@@ -1,8 +1,10 @@
 """The search as a whole, with accuracies that are made up."""
 
 import json
+import multiprocessing
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from nas.studies.reservations import Reservations
 from nas.studies.study import read_study
 from nas.workers.base import Here
 from nas.workers.machine_lock import MachineLock
+from tests.device.processes import eventually
 from tests.search.fakes import SMALLEST, FakeEvaluator, level, make_space, outcome
 
 TINY = make_space()
@@ -359,6 +362,49 @@ def test_what_is_no_accuracy_fails_its_trial(accuracies: tuple[float, ...], url:
     assert all("accuracy" in r.reason for r in view.records)
     assert view.baseline is None
     json.dumps([r.accuracies for r in view.records], allow_nan=False)
+
+
+def fail_all(url: str, begun: Path) -> None:
+    def fails(_arch: Architecture) -> bool:
+        begun.touch()
+        return True
+
+    with suppress(StudyError):
+        go(asked(trials=4), url, evaluator=FakeEvaluator(fails))
+
+
+@pytest.mark.slow
+def test_failed_trials_that_a_living_search_has_counted_are_not_started_again(url: str, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    other = multiprocessing.get_context("spawn").Process(target=fail_all, args=(url, begun))
+
+    def listen(event: Event) -> None:
+        if event.kind == "trial" and event.record is not None and event.record.number == 1:
+            other.start()  # two trials have failed, and none runs or has succeeded
+            eventually(begun.exists, 60)
+
+    with suppress(StudyError):  # only the last one of both finds that all have failed
+        go(asked(trials=4), url, evaluator=FakeEvaluator(bool), listen=listen)
+    other.join()
+    assert [r.state for r in read_study(open_storage(url), "demo").records] == ["failed"] * 4
+    # Nobody works at the study any more.
+    assert Counter(r.state for r in go(asked(trials=4), url).records) == {"killed": 4, "complete": 4}
+
+
+@attrs.frozen
+class Scripted(FakeEvaluator):
+    """An evaluator whose function a script defines."""
+
+    def describe(self) -> dict[str, Any]:
+        return {"evaluator": "fake", "data": "none", "environment": {"script": self.version}}
+
+
+def test_a_search_from_another_script_is_refused_and_changes_no_failed_trial(url: str) -> None:
+    with pytest.raises(StudyError, match="all 2 trials"):
+        go(asked(trials=2), url, evaluator=Scripted(bool, "one.py"))
+    with pytest.raises(StudyError, match=r"is defined in one\.py, not in other\.py"):
+        go(asked(trials=2), url, evaluator=Scripted(version="other.py"))
+    assert [r.state for r in read_study(open_storage(url), "demo").records] == ["failed"] * 2
 
 
 def test_a_space_that_runs_out_ends_early_and_says_so() -> None:

@@ -106,7 +106,7 @@ def print_result(view: "StudyView", storage: str) -> None:
     for line in filter(None, (split_sentence(view), expected_sentence(view), leaders_sentence(view))):
         click.echo(line)
     if view.best is None:
-        click.echo(_no_best(view))
+        click.echo(_no_best(view, storage))
         return
     if any(measurement.noisy for measurement in view.measurements.values()):
         click.echo("other work disturbed the machine while the best were measured; nas latency measure says more")
@@ -116,9 +116,12 @@ def print_result(view: "StudyView", storage: str) -> None:
     click.echo(f"      {next_command('show', f'study:{view.name}:best', storage=storage)}")
 
 
-def _no_best(view: "StudyView") -> str:
+def _no_best(view: "StudyView", storage: str) -> str:
+    from nas.cli.shared.printing import next_command
+
     if view.learned is False:  # the first sentence says why
-        return f"{view.counted} trials are in study {view.name}; name one as study:{view.name}:trial=NUMBER"
+        shown = next_command("show", f"study:{view.name}:trial=NUMBER", storage=storage)
+        return f"{view.counted} trials are in study {view.name}; {shown} shows one"
     return f"no network is recommended: {view.recommendation.reason}"
 
 

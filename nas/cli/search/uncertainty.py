@@ -19,7 +19,7 @@ _TO_LEARN_MORE: Mapping[str, str] = MappingProxyType(
         "supernet": "more --supernet-epochs, or more images in --data",
     }
 )
-_TO_SEE_MORE = "more --trials, more images in --data (a part of them validates), or a larger --confirm"
+_TO_SEE_MORE = "more --trials, or more images in --data, a part of which validates"
 
 
 def first_sentences(view: "StudyView") -> Iterator[str]:
@@ -30,6 +30,11 @@ def first_sentences(view: "StudyView") -> Iterator[str]:
         yield _not_learned(view)
     elif (lead := ahead_of_baseline(view)) is not None:
         yield _compared_with_baseline(view, lead)
+    elif view.learned and view.best:
+        yield (
+            f"The best network, trial {view.best.number}, is better than the most frequent class by more than noise. "
+            "There is no baseline to compare it with."
+        )
 
 
 def _not_learned(view: "StudyView") -> str:
@@ -38,10 +43,11 @@ def _not_learned(view: "StudyView") -> str:
     assert view.split is not None  # noqa: S101 -- else it is not known whether anything was learned
     candidates = view.candidates or view.ranked
     highest = max(fmean(view.runs(record)) for record in candidates)
-    retrained = "re-trained " if any(record.number in view.confirmed for record in candidates) else ""
+    kind = "re-trained " if any(record.number in view.confirmed for record in candidates) else ""
+    networks = f"{len(candidates)} {kind}networks" if len(candidates) > 1 else f"the only {kind}network"
     more = _TO_LEARN_MORE.get(str(view.settings["proxy"].get("evaluator")), "longer training on more images")
     return (
-        f"Nothing has been learned: the highest accuracy of {len(candidates)} {retrained}networks is "
+        f"Nothing has been learned: the highest accuracy of {networks} is "
         f"{percent(highest)}, and the most frequent class alone gives {percent(view.split.chance)} of the "
         f"{view.split.images} validation images. Networks that learn nothing differ as much by chance, so none is "
         f"recommended. What would help: {more}."
@@ -91,11 +97,13 @@ def expected_sentence(view: "StudyView") -> str:
 
 def leaders_sentence(view: "StudyView") -> str:
     """Return which of the first trials cannot be told apart from the best one; "" if all can."""
-    from nas.studies.comparison import not_told_apart
+    from nas.studies.comparison import is_testable, not_told_apart
 
     alike = not_told_apart(view)
     if view.best is None or not alike:
         return ""
+    if not is_testable(view):
+        return "the noise of these accuracies is not known, so that no lead of the best trial can be tested"
     numbers = [str(record.number) for record in alike]
     listed = f"trials {', '.join(numbers[:-1])} and {numbers[-1]}" if len(numbers) > 1 else f"trial {numbers[0]}"
     return f"trial {view.best.number} cannot be told apart from {listed}: its lead is not more than noise"

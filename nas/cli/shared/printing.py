@@ -15,6 +15,7 @@ from nas.studies.defaults import DEFAULT_STORAGE
 
 _OUT = f"{__name__}.out"  # key of `click.Context.meta`
 _STDOUT, _STDERR = 1, 2
+SMALL_COUNT = 1e5
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, title: str = "") -> None:
@@ -152,5 +153,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def millions(value: float | None) -> str:
-    """Return a count in millions, "-" if it is unknown."""
-    return "-" if value is None else f"{value / 1e6:,.2f}M"
+    """Return a count in millions, or in thousands if it is below a tenth of a million; "-" if it is unknown."""
+    if value is None:
+        return "-"
+    return f"{value / 1e6:,.2f}M" if value >= SMALL_COUNT else f"{value / 1e3:.2f}k"

@@ -9,6 +9,7 @@ import click
 
 from nas.api.durations import format_left
 from nas.cli.shared.printing import number, percent
+from nas.cli.shared.streams import escape
 
 if TYPE_CHECKING:
     from nas.api.progress import Bar, SearchProgress
@@ -68,7 +69,10 @@ class PlainProgress:
 
     def say(self, message: str) -> None:
         """Print a line."""
-        click.echo(message, err=True)
+        self._print(escape(message, kept="\n"))
+
+    def _print(self, line: str) -> None:
+        click.echo(line, err=True)
 
 
 class LiveProgress(PlainProgress):
@@ -102,9 +106,9 @@ class LiveProgress(PlainProgress):
         if self._bar is not None:
             self._bar.on_batch(step, steps, loss)
 
-    def say(self, message: str) -> None:
+    def _print(self, line: str) -> None:
         """Print a line above the live one."""
-        (super().say if self._bar is None else self._bar.say)(message)
+        (super()._print if self._bar is None else self._bar.say)(line)
 
 
 def _line(event: "Event") -> str:
@@ -114,7 +118,7 @@ def _line(event: "Event") -> str:
     if event.kind in NOTES:
         return f"{event.kind}: {event.message}"
     if event.kind == "estimate":
-        return f"estimate: {left}, judged by a few training steps"
+        return f"estimate: {left or 'less than a second'}, judged by a few training steps"
     if record is None:
         is_more = event.done > event.total  # a study may have more trials than a later command asks for
         asked = (

@@ -13,7 +13,7 @@ from nas.errors import StudyError
 from nas.studies.defaults import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
-    from nas.studies.records import StudyView
+    from nas.studies.records import Record, StudyView
 
 
 @frozen
@@ -122,10 +122,16 @@ def _row(view: "StudyView") -> dict[str, Any]:
         "killed": sum(record.state == "killed" for record in view.records),
         "foreign": len(view.foreign),
         "best_accuracy": None if interval is None else interval.value,
-        "best_score": None if best is None else best.score,
+        "best_score": None if best is None else _score(view, best),
     }
 
 
 def _data(proxy: Mapping[str, Any]) -> str:
     """Return the images of the proxy task, or the other source of accuracies."""
     return str(next((proxy[name] for name in ("data", "table", "function") if name in proxy), "-"))
+
+
+def _score(view: "StudyView", best: "Record") -> float | None:
+    """Return the score that the recommended trial is expected to have, or without a model that of its own accuracy."""
+    expected = view.expected.get(best.number)
+    return best.score if expected is None else expected.score
