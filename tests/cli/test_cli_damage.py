@@ -218,6 +218,6 @@ def test_a_disk_that_is_read_only(disk: Nas) -> None:
     assert disk("show", "study:demo:best").code == 0
     disk("pareto", "demo").refused("demo-pareto.html cannot be written", "choose another place")
     disk.fake(*FAST).refused("readonly database", "check that it can be written to")
-    disk.fake(*FAST, "--storage", "sqlite:///other.db").refused("cannot be opened", "can be written to")
-    disk("studies", "restore", "--into", "new.db").refused("cannot be opened", "can be written to")
+    disk.fake(*FAST, "--storage", "sqlite:///other.db").refused("cannot be opened", "cannot be written to")
+    disk("studies", "restore", "--into", "new.db").refused("cannot be opened", "be written to")
     assert {path.name: path.read_bytes() for path in disk.folder.iterdir() if path.is_file()} == before

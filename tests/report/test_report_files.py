@@ -78,7 +78,7 @@ def test_a_page_draws_every_point_without_a_network(tmp_path: Path) -> None:
         'data-title="Zoom in',
         'data-title="Share',
     )
-    points = 10 + 1 + 1  # Complete, pruned, baseline.
+    points = 10 + 1 + 1 + 1  # Complete, pruned, baseline, and the star of the recommended network.
     counts = [drawn.count(text) for text in texts]
     assert (counts[0], [count > 0 for count in counts[1:]]) == (points, [True, True, True, False])
 

@@ -187,7 +187,7 @@ def _load_images(options: CheckOptions) -> "ImageData":
     from nas.evaluate.short_training.resized import cached_images
 
     own = options.training
-    return cached_images(own.data, own.proxy_resolution, own.images, own.validation_share)
+    return cached_images(own.data, own.proxy_resolution, own.images, own.channels, own.validation_share)
 
 
 def _training(text: str, named: _Named, made: "dict[tuple[int | None, int], Evaluators]") -> "CheckedEvaluator":
