@@ -324,6 +324,8 @@ class _Run:
         view = self._view()
         count = min(self.settings.confirm, view.counted // SHARE)
         trained = sum(number >= 0 and len(further) >= SEEDS for number, further in view.confirmed.items())
+        if not count:
+            return
         # A search that is repeated re-trains no more, unless something else is expected to be best by now.
         best = view.meeting(view.promising)[: count if trained < count else 1]
         if best and view.baseline is not None:  # its lead or lag would otherwise have the noise of a single run
