@@ -281,7 +281,7 @@ def test_wrong_usage_names_the_option(here: Here, case: str) -> None:
 def test_a_study_without_a_finished_trial_has_nothing_to_scale(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_FAKE_FAILS", "2")
     here(*SEARCH, "--study", "failed")
-    here("scale", "--phi", "1").refused("study failed has no best", "0 trials are complete")
+    here("scale", "--phi", "1").refused("study failed has no best", "no trial is complete")
 
 
 def test_a_storage_without_a_study_has_nothing_to_scale(nas: Nas, here: Here) -> None:

@@ -585,7 +585,7 @@ def test_an_existing_study_is_not_overwritten_and_no_other_is_added(tmp_path: Pa
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_search_can_be_resumed_from_its_journal_alone(tmp_path: Path, number: signal.Signals) -> None:
     url = f"sqlite:///{tmp_path / 'nas.db'}"
-    for commits in (60, 30):
+    for commits in (70, 40):
         end_at(url, commits, number)
     kept = [record for record in read_study(open_storage(url), "demo").records if record.state != "running"]
     (tmp_path / "nas.db").unlink()
