@@ -97,25 +97,26 @@ def estimate(value: float, error: float) -> Estimate:
     >>> estimate(0.5, math.nan)
     Estimate(value=0.5, error=nan, low=nan, high=nan)
     """
-    half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
-    return Estimate(value, error, max(0.0, value - half), min(1.0, value + half)) if error == error else unknown(value)
+    if math.isnan(error):
+        return Estimate(value, error, math.nan, math.nan)
+    half = quantile() * error
+    return Estimate(value, error, max(0.0, value - half), min(1.0, value + half))
 
 
-def quantile(degrees: float = math.inf) -> float:
+def quantile(degrees: float = math.inf, comparisons: int = 1) -> float:
     """Return the number of standard errors from the middle to the end of a 95% interval (Student's t distribution).
 
-    >>> round(quantile(), 2), round(quantile(6), 2)
-    (1.96, 2.45)
+    Args:
+        degrees: Degrees of freedom of the standard error.
+        comparisons: Number of intervals that hold together (Bonferroni's bound).
+
+    >>> round(quantile(), 2), round(quantile(6), 2), round(quantile(comparisons=5), 2)
+    (1.96, 2.45, 2.58)
     """
     from scipy.special import stdtrit
 
-    share = (1 + CONFIDENCE) / 2
+    share = 1 - (1 - CONFIDENCE) / (2 * max(1, comparisons))
     return NormalDist().inv_cdf(share) if math.isinf(degrees) else float(stdtrit(degrees, share))
-
-
-def unknown(value: float) -> Estimate:
-    """Return an estimate whose error is not known."""
-    return Estimate(value, math.nan, math.nan, math.nan)
 
 
 @frozen
@@ -289,7 +290,7 @@ class Difference:
 
     def half_width(self, comparisons: int = 1) -> float:
         """Return half the width of its interval; all of so many intervals hold together (95%, Bonferroni's bound)."""
-        return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * max(1, comparisons))) * self.error
+        return quantile(comparisons=comparisons) * self.error
 
 
 def difference(

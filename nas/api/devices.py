@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.errors import DeviceError
+from nas.errors import DeviceError, TargetError
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -63,13 +63,25 @@ def find_table(space: "SearchSpace", meter: "Meter", given: Path | None) -> "Lat
 def _found_tables(space: "SearchSpace", meter: "Meter") -> "Iterator[LatencyTable]":
     """Yield the tables of exactly this device that have all layers of a space, the one to prefer first."""
     from nas.cost.table_lookup import matching_tables
-    from nas.errors import TargetError
     from nas.samplers.cost_range import space_chain
 
     for table in matching_tables(table_folders(), meter.device, meter.machine):
         with suppress(TargetError):
             table.check_chain(space_chain(space), space.net["padding"])
             yield table
+
+
+def _say_other_task(space: "SearchSpace", meter: "Meter", say: Say) -> None:
+    """Say which tables of this device and space are of another task, such as another number of classes."""
+    from nas.cost.table_lookup import matching_tables
+    from nas.samplers.cost_range import space_chain
+
+    for table in matching_tables(table_folders(), meter.device, meter.machine):
+        if table.origin.space == space.name:
+            try:
+                table.check_task(space_chain(space).classes, space.net["padding"])
+            except TargetError as error:
+                say(f"{error.problem}; {error.remedy}")
 
 
 def _usable_table(space: "SearchSpace", meter: "Meter", given: Path | None, say: Say) -> "LatencyTable | None":
@@ -83,6 +95,7 @@ def _usable_table(space: "SearchSpace", meter: "Meter", given: Path | None, say:
             if table.is_usable:
                 return table
             say(f"latency table {table.name} is not used: {above_limit(table)}")
+        _say_other_task(space, meter, say)
         return None
     table = _fitting(given, space, meter)
     if not table.is_usable:

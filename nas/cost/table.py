@@ -147,7 +147,7 @@ class LatencyTable:
         Raises:
             TargetError: See `estimate`.
         """
-        self._check_task(fragment.classes, fragment.padding)
+        self.check_task(fragment.classes, fragment.padding)
         shape, total = fragment.shape, self.correction.intercept_ms
         for part in fragment.parts:
             (value,), shape = self._part_ms(part, shape, fragment.classes)
@@ -185,19 +185,25 @@ class LatencyTable:
         Raises:
             TargetError: The table lacks a layer, which the message names, or is for other classes or another padding.
         """
-        self._check_task(chain.classes, padding)
+        self.check_task(chain.classes, padding)
         for layer in distinct_layers(chain):
             self._layer_ms(layer)
 
-    def _check_task(self, classes: int, padding: str) -> None:
+    def check_task(self, classes: int, padding: str) -> None:
+        """Check that the table is for a number of classes and a padding.
+
+        Raises:
+            TargetError: It is for others.
+        """
         for what, own, asked in (
             ("classes", self.origin.classes, classes),
             ("padding", self.origin.padding, padding),
         ):
             if own != asked:
+                option = f" --classes {classes}" if what == "classes" else ""
                 raise TargetError(
                     f"latency table {self.name} is of {what} {own}, not {asked}, and latencies depend on it",
-                    "make one for this task with `nas latency table`",
+                    f"make one for this task with `nas latency table{option}`",
                 )
 
     def _part_ms(self, part: Part, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:

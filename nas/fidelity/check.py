@@ -17,7 +17,7 @@ UNLIKELY = 0.05
 
 @frozen
 class Validated:
-    """What is known of the validation images of a truth.
+    """Describe the validation images of a truth.
 
     Attributes:
         split: Validation split.
@@ -77,7 +77,7 @@ class Agreement:
 
     @property
     def better_than_chance(self) -> bool:
-        """Whether these networks are enough to tell it from guessing."""
+        """Return whether these networks are enough to tell it from guessing."""
         return self.tau.low > 0
 
 
@@ -126,7 +126,7 @@ class Check:
 
     @property
     def not_told_from_best(self) -> tuple[Agreement, ...]:
-        """Those that may be as good as the best and are better than guessing, the cheapest first."""
+        """Return those that may be as good as the best and are better than guessing, the cheapest first."""
         if self.best is None:
             return ()
         alike = [one for one in self.agreements if one.better_than_chance and (one.as_good or 0.0) >= UNLIKELY]

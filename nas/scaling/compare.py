@@ -102,7 +102,7 @@ def alike(compared: Iterable[Compared]) -> list[list[int]]:
 
 @frozen
 class Conclusion:
-    """What can be concluded about the networks of one budget.
+    """Hold what can be concluded about the networks of one budget.
 
     Attributes:
         budget: Name of the budget.

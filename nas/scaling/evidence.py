@@ -10,10 +10,8 @@ from functools import cached_property
 from statistics import fmean
 
 from attrs import define, frozen
-from scipy.special import stdtrit
 
 from nas.noise import (
-    CONFIDENCE,
     Components,
     Correct,
     Estimate,
@@ -22,10 +20,9 @@ from nas.noise import (
     estimate,
     find_components,
     pooled,
+    quantile,
     unpack_all,
 )
-
-_MANY = 1e6  # degrees of freedom that make no difference to a known standard error
 
 
 @frozen
@@ -92,6 +89,11 @@ class Evidence:
         rows = [known for known in map(self._correct, self.networks) if known is not None]
         return find_components(rows) if len(rows) == len(self.networks) else None
 
+    @property
+    def _weight(self) -> float:
+        """Factor by which the sampling variance of the metric is larger than that of the share of correct images."""
+        return 1.0 if self.split is None else self.split.images / self.split.effective
+
     def _correct(self, one: Runs) -> list[Correct] | None:
         return None if self.split is None else unpack_all(one.correct, len(one.accuracies), self.split.images)
 
@@ -106,7 +108,7 @@ class Evidence:
         sampling, found = self.split.standard_error(one.accuracy) ** 2, self._components
         if self.is_complete and found is not None:
             # The sampling error that other seeds do not share is part of the noise between seeds.
-            sampling = found.common + found.network
+            sampling = (found.common + found.network) * self._weight
         return estimate(one.accuracy, math.sqrt(sampling + self._seed / len(one.accuracies)))
 
     def tied(self, best: Runs, others: Sequence[Runs], claims: int = 1) -> list[bool]:
@@ -137,15 +139,15 @@ class Evidence:
         if not variance:
             return value > 0
         # Welch and Satterthwaite's degrees of freedom: only the noise between seeds is estimated from a few runs.
-        degrees = min(_MANY, self._degrees * (variance / training) ** 2) if training and self._degrees else _MANY
-        limit = float(stdtrit(degrees, 1 - (1 - CONFIDENCE) / (2 * comparisons)))
-        return value > limit * math.sqrt(variance)
+        degrees = self._degrees * (variance / training) ** 2 if training and self._degrees else math.inf
+        return value > quantile(degrees, comparisons) * math.sqrt(variance)
 
     def _difference(self, first: Runs, second: Runs) -> tuple[float, float, float]:
         """Return the difference of two scores, and its variances that the images and the training runs cause.
 
         Where single images are not known, the sampling errors count as independent, which is rather too careful.
         """
+        value = first.accuracy * first.factor - second.accuracy * second.factor
         training = max(first.factor, second.factor) ** 2 * sum(1 / len(one.accuracies) for one in (first, second))
         ours, theirs, found = self._correct(first), self._correct(second), self._components
         if found is not None and ours is not None and theirs is not None:
@@ -155,8 +157,8 @@ class Evidence:
                 [one.factor * row.astype(float) for row in rows] for one, rows in ((first, ours), (second, theirs))
             ]
             paired = difference(weighted[0], weighted[1])
-            return paired.value, paired.error**2, training
-        value = first.accuracy * first.factor - second.accuracy * second.factor
+            # The value is that of the metric, which may weigh images: the mean over the images counts all alike.
+            return value, paired.error**2 * self._weight, training
         split = self.split
         images = (
             sum((one.factor * split.standard_error(one.accuracy)) ** 2 for one in (first, second)) if split else 0.0

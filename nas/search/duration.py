@@ -38,14 +38,17 @@ def evaluations_after_trials(plan: Plan) -> int:
 
 def evaluations_left(plan: Plan, study: optuna.Study) -> int:
     """Return the number of evaluations after the trials without those whose results the study holds already."""
-    baseline = plan.baseline is not None and BASELINE not in study.user_attrs
-    return baseline + max(0, _evaluations_of_best(plan) - count_retrained(study))
+    baseline = plan.baseline is not None
+    done = count_retrained(study, baseline=baseline)
+    return (baseline and BASELINE not in study.user_attrs) + max(0, _evaluations_of_best(plan) - done)
 
 
 def _evaluations_of_best(plan: Plan) -> int:
+    """Return the number of evaluations of the best trials, and of the baseline beside them, with more seeds."""
     if not isinstance(plan.evaluator, Reseedable) or plan.settings.objective == PARETO:
         return 0
-    return SEEDS * min(plan.settings.confirm, plan.settings.trials // SHARE)
+    best = min(plan.settings.confirm, plan.settings.trials // SHARE)
+    return SEEDS * (best + (plan.baseline is not None)) if best else 0
 
 
 def seconds_in_all(plan: Plan, each: float) -> float:
@@ -78,5 +81,5 @@ def describe_work(plan: Plan, cores: int | None) -> str:
     if plan.baseline is not None:
         parts.append(f"the baseline {plan.baseline[0]} follows after the trials")
     if again := _evaluations_of_best(plan):
-        parts.append(f"{again} evaluations of the best with more seeds come last")
+        parts.append(f"{again} evaluations with more seeds come last")
     return "; ".join(parts)

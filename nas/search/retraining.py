@@ -44,9 +44,9 @@ def _by_trial(study: optuna.Study, attribute: str) -> dict[str, dict[str, Any]]:
     return {number: dict(by_seed) for number, by_seed in study.user_attrs.get(attribute, {}).items()}
 
 
-def count_retrained(study: optuna.Study) -> int:
-    """Return the number of training runs with further seeds that the study holds, without those of the baseline."""
-    return sum(len(each.accuracies) for number, each in read_retrained(study).items() if number >= 0)
+def count_retrained(study: optuna.Study, *, baseline: bool) -> int:
+    """Return the number of training runs with further seeds that the study holds, with those of the baseline or not."""
+    return sum(len(each.accuracies) for number, each in read_retrained(study).items() if baseline or number >= 0)
 
 
 def retrain(

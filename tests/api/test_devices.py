@@ -49,3 +49,13 @@ def test_a_search_says_which_table_it_does_not_use_because_of_its_form_of_graphs
     assert "not used; measure it again with `nas latency table --space two --device cpu`" in said[0]
     assert "candidates are measured" in said[1]
     assert found.basis["graph"] == FORM
+
+
+def test_a_search_says_which_table_it_does_not_use_because_of_the_number_of_classes(table: LatencyTable) -> None:
+    write_table(Path(FOLDER) / "own.csv", table)
+    own = SPACE.net["classes"]
+    said: list[str] = []
+    found = on_device(SPACE.for_target(classes=own + 1), FakeMeter(), ["cpu"], None, 0, said.append)
+    assert isinstance(found.cost, MeasuredLatency)
+    assert said[0].startswith(f"latency table own is of classes {own}, not {own + 1}")
+    assert f"`nas latency table --classes {own + 1}`" in said[0]

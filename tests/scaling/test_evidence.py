@@ -41,6 +41,22 @@ def drawn(
     return found
 
 
+def test_a_metric_that_weighs_images_decides_and_not_the_share_of_correct_images() -> None:
+    """Two classes of 90 and 10 images: balanced accuracies of .894 and .5, and shares of correct images of .89 and .9."""
+    fair = np.array([True] * 80 + [False] * 10 + [True] * 9 + [False])
+    blind = np.array([True] * 90 + [False] * 10)
+    better, worse = (
+        Runs((balanced,) * 2, (pack(correct),) * 2) for balanced, correct in (((80 / 90 + 0.9) / 2, fair), (0.5, blind))
+    )
+    effective = 4 / (1 / 90 + 1 / 10)
+    evidence, plain = (Evidence([better, worse], ValidationSplit(100, 0.5, each)) for each in (effective, 100.0))
+    assert evidence.tied(better, [worse]) == [False]
+    wide, narrow = evidence.interval(better), plain.interval(better)
+    assert wide is not None
+    assert narrow is not None
+    assert wide.error / narrow.error == pytest.approx(math.sqrt(100 / effective), rel=0.2)
+
+
 def fitted(networks: Sequence[Runs], split: ValidationSplit | None = SPLIT) -> Fit:
     every = [
         Fitted(candidate, (), runs.accuracies, 1.0, 1.0, runs.correct)

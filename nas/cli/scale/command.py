@@ -103,7 +103,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     "--keep",
     multiple=True,
     type=click.Choice(KEEPABLE),
-    help="What is not scaled: channels of the stem, channels of the head, features of the head's linear layer, or "
+    help="Part that is not scaled: channels of the stem, channels of the head, features of the head's linear layer, or "
     "the number of layers of the first and last stage. The published MnasNet keeps head, MobileNetV3 features, and "
     "EfficientNet-Lite stem, head and first-last-depth. May be repeated.",
 )

@@ -1,4 +1,4 @@
-"""What the data of a search support, in sentences and as JSON; see docs/uncertainty.md."""
+"""Sentences and JSON values that say what the data of a search support; docs/uncertainty.md explains them."""
 
 from collections.abc import Iterator, Mapping
 from math import isnan

@@ -18,7 +18,7 @@ engine_options: Callable[[Command], Command] = all_of(
         type=click.Choice(ENGINES),
         default=ENGINES[0],
         show_default=True,
-        help="Where trials run: in processes of this machine, or on a Ray cluster.",
+        help="Place where trials run: processes of this machine, or a Ray cluster.",
     ),
     option(
         Group.WORKERS,

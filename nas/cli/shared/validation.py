@@ -1,4 +1,4 @@
-"""What is printed about the validation split on which networks were compared."""
+"""Sentences and JSON values about the validation split on which networks were compared."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,0 +1,176 @@
+"""The planning of a search: everything that a request names is loaded and checked, and nothing is stored."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache, partial
+from typing import TYPE_CHECKING, Union
+
+from nas.api.engines import check_cluster
+from nas.api.evaluators import ZERO_COST, OnBatch, are_about_data, halves, make_evaluator, make_function_evaluator
+from nas.api.request import SearchRequest
+from nas.errors import TargetError
+
+if TYPE_CHECKING:
+    from nas.arch.spec import Architecture
+    from nas.cost.target import OnDevice
+    from nas.data.base import ImageData
+    from nas.search.plan import Plan
+    from nas.space.decode import SearchSpace
+
+Say = Callable[[str], None]
+
+
+def make_plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: ExitStack) -> "Plan":
+    """Plan a search, with costs for the classes of the data or those of an older study.
+
+    Args:
+        request: The request.
+        say: Function that is called with sentences about the images, the device and what takes long.
+        on_batch: Function that is called after each step of a training run, or None.
+        devices: Context that closes the connections to devices.
+
+    Raises:
+        NasError: Something in the request cannot be used.
+    """
+    from nas.api.target_task import Classes, find_classes
+    from nas.cost.target import read_target
+
+    if not request.targets:
+        raise TargetError("a search has no target", "give one like flops=400M")
+    for text in request.targets:
+        read_target(text)  # Raises its error before the data is read.
+    space = _find_space(request)
+    # A screening and the evaluator itself share one load of the images, and so do two plans.
+    load = cache(lambda: _load_images(request, space.net["in_channels"], say))
+    plan_for = partial(_plan_for, request, load=load, say=say, on_batch=on_batch, devices=devices)
+    if not are_about_data([request.evaluator_text]):
+        return plan_for(space.for_target(resolution=request.resolution, classes=request.classes))
+    own = space.for_target(resolution=request.resolution)
+    classes = find_classes(request.data, request.classes, own.net["classes"], f"space {space.name}", say)
+    made = plan_for(own.for_target(classes=classes.number))
+    older = _older_classes(made, request, own.net["classes"])
+    if older is not None:
+        made = plan_for(own.for_target(classes=older))
+        classes = Classes(older, f"as in study {made.study_name}, which is continued")
+    say(str(classes))
+    return made
+
+
+def _older_classes(made: "Plan", request: SearchRequest, own: int) -> int | None:
+    """Return the number of classes of the study that the same command began with another number, or None.
+
+    Before costs took the number of classes from the data, they took that of the space.
+    """
+    from nas.search.settings import default_study_name
+    from nas.studies.records import SETTINGS
+    from nas.studies.stored import stored_settings
+
+    if request.classes is not None or made.described["classes"] == own:
+        return None
+    name = request.study or default_study_name({**made.described, "classes": own})
+    stored = stored_settings(name, SETTINGS, request.storage).get("classes")
+    return stored if isinstance(stored, int) and stored != made.described["classes"] else None
+
+
+def _plan_for(
+    request: SearchRequest,
+    whole: "SearchSpace",
+    *,
+    load: Callable[[], "ImageData"],
+    say: Say,
+    on_batch: OnBatch | None,
+    devices: ExitStack,
+) -> "Plan":
+    """Load everything that a request names; the evaluator comes last, because images take longest."""
+    from nas.cost.analytic import COUNTED, peak_memory
+    from nas.cost.target import parse_target
+    from nas.search.plan import check, check_objective, plan
+    from nas.search.screening import Screen
+    from nas.search.settings import Settings
+    from nas.studies.early_check import check_storage
+    from nas.studies.records import SETTINGS
+
+    space = whole.fix(request.fixes)
+    peak_memory(request.precision)  # An unknown precision is an error even if no target uses it.
+    check_objective(request.objective, request.w, request.band)
+    latencies = _latencies(request, space, say, devices)
+    settings = Settings(
+        targets=tuple(parse_target(text, request.precision, latencies) for text in request.targets),
+        trials=request.trials,
+        epochs=request.epochs,
+        seed=request.seed,
+        objective=request.objective,
+        w=request.w,
+        band=request.band,
+        sampler=request.sampler or "",
+        pruner=request.pruner,
+        start_from=tuple(_find_start(start, request.storage) for start in request.start_from),
+        confirm=request.confirm,
+        workers=request.workers or 1,
+        retries=request.retries,
+        threads=request.threads,
+        timeout_s=request.timeout_s,
+        patience=request.patience,
+        trial_timeout_s=request.trial_timeout_s,
+    )
+    check(space, settings)
+    check_storage(request.storage, request.study, SETTINGS)
+    check_cluster(request.engine, request.address)
+    cheap, costly = halves(request.evaluator_text)
+    make = partial(make_evaluator, options=request.evaluator_options, space=whole, load=load, fixed=space, say=say)
+    screen = Screen(make(cheap), request.screen) if cheap else None
+    if isinstance(request.evaluator, str):
+        evaluator = make(costly, on_batch=on_batch)
+    else:
+        evaluator = make_function_evaluator(request.evaluator)
+    if costly.startswith(ZERO_COST):
+        say(f"{costly}: what is called accuracy is a score relative to random networks, from 0 to 1")
+    return plan(space, evaluator, settings, COUNTED, request.study, screen)
+
+
+def _find_space(request: SearchRequest) -> "SearchSpace":
+    from nas.space.files import find_space
+
+    return find_space(request.space) if isinstance(request.space, str) else request.space
+
+
+def _find_start(start: Union[str, "Architecture"], storage: str) -> "Architecture":
+    from nas.api.architectures import check_architecture, find_architecture
+
+    if isinstance(start, str):
+        return find_architecture(start, storage)[1]
+    check_architecture(start)
+    return start
+
+
+def _latencies(request: SearchRequest, space: "SearchSpace", say: Say, devices: ExitStack) -> "OnDevice | None":
+    """Return the latencies on the device, or None if no target refers to a device."""
+    from nas.api.devices import connected, on_device
+    from nas.cost.target import needs_device, parse_target
+
+    if not needs_device(request.targets):
+        if request.devices or request.table:
+            raise TargetError(
+                "--device and --table are about latency, and no target is", "add one like --target latency=8ms"
+            )
+        return None
+    if not request.devices:
+        for text in request.targets:
+            parse_target(text)  # Raises the error that names the missing device.
+    meter = devices.enter_context(connected(request.devices))
+    return on_device(space, meter, request.devices, request.table, request.seed, say)
+
+
+def _load_images(request: SearchRequest, channels: int, say: Say) -> "ImageData":
+    from nas.data.load import load_images
+
+    data = load_images(
+        request.data,
+        resolution=request.proxy_resolution,
+        images=request.images,
+        channels=channels,
+        validation_share=request.validation_share,
+    )
+    for note in data.notes:
+        say(f"{data.name}: {note}")
+    return data
