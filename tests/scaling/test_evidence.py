@@ -42,7 +42,7 @@ def drawn(
 
 
 def test_a_metric_that_weighs_images_decides_and_not_the_share_of_correct_images() -> None:
-    """Two classes of 90 and 10 images: balanced accuracies of .894 and .5, and shares of correct images of .89 and .9."""
+    """Two classes of 90 and 10 images: balanced accuracies are .894 and .5, shares of correct images .89 and .9."""
     fair = np.array([True] * 80 + [False] * 10 + [True] * 9 + [False])
     blind = np.array([True] * 90 + [False] * 10)
     better, worse = (
