@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -79,15 +80,24 @@ class Searches:
             return
         victim = psutil.Process(self.rng.choice(running).pid)
         workers = victim.children() if self.rng.random() < 0.5 else []
-        workers = [each for each in workers if "resource_tracker" not in " ".join(each.cmdline())]
+        workers = [each for each in workers if _is_worker(each)]
         self.kills["worker" if workers else "search"] += 1
-        (self.rng.choice(workers) if workers else victim).kill()
+        with suppress(psutil.NoSuchProcess):  # it may end by itself in this moment
+            (self.rng.choice(workers) if workers else victim).kill()
 
     def finish(self) -> None:
         """Wait until all processes have ended, and replace those that were killed."""
         while self.alive:
             self.fill()
             time.sleep(0.2)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """Return whether a child of a search evaluates, and has not ended."""
+    try:
+        return "resource_tracker" not in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # zombies too
+        return False
 
 
 def command(options: argparse.Namespace) -> list[str]:
