@@ -6,9 +6,9 @@ Random networks of a space are exported by `torch.onnx.export`, by its older exp
 newer one (`dynamo=True`, opset 18, the oldest one that it writes), and by `nas`. A table of the space is measured on
 this machine as `nas latency table` does it. In between, after every few batches, a script that shares no code with
 `nas` times all files (`benchmarks/plain_onnx.py`), so that the table and the files see the same machine. The
-predictions of the table are compared with the smallest time of each file, after one common factor for the pace of the
-machine: the median of measured over predicted. The first run of a visit, whose weights are not in a cache, is reported
-apart.
+predictions of the table are compared with the smallest and the median time of each file, after one common factor for
+the pace of the machine: the median of measured over predicted. The first run of a visit, whose weights are not in a
+cache, is reported apart.
 
 With `--cpu-time`, table and files are timed by the CPU time of the thread (`benchmarks/cpu_time.py`), which other
 programs on the machine change little.

@@ -161,7 +161,10 @@ def on_device(
     if table is None:
         for each in outdated_tables(space, meter):
             say(f"{each.problem}; {each.remedy}")
-        say(f"no usable latency table is of {device} here and space {space.name}: candidates are measured, one by one")
+        say(
+            f"there is no usable latency table for {device} on this machine and space {space.name}, so each candidate "
+            "is measured"
+        )
         measured = measured_latency(space_chain(space), space.net["padding"], meter, space.name, seed)
         say(f"a rough guide was fitted on a few networks: {error_text(measured.guide)}")
         judge = Judge(meter, measured.stopwatch.reference_ms)

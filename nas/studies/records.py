@@ -294,7 +294,7 @@ class StudyView:
     def _ranking(self) -> str:
         """Return a name for the value by which `ranked` orders the trials."""
         if self.expected:
-            return "expected score, the noise of single evaluations taken off,"
+            return "expected score, which excludes the noise of single evaluations,"
         return "accuracy" if all(record.score is None for record in self.complete) else "score"
 
     def interval(self, record: Record) -> Interval | None:

@@ -47,7 +47,7 @@ def test_a_search_says_which_table_it_does_not_use_because_of_its_form_of_graphs
     assert isinstance(found.cost, MeasuredLatency)
     assert said[0].startswith(f"latency table old was made with ONNX graphs of the form '{UNNAMED_FORM}'")
     assert "not used; measure it again with `nas latency table --space two --device cpu`" in said[0]
-    assert "candidates are measured" in said[1]
+    assert "each candidate is measured" in said[1]
     assert found.basis["graph"] == FORM
 
 

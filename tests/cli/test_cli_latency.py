@@ -585,7 +585,7 @@ def test_a_table_with_a_large_error_is_not_found_by_itself(nas: Nas, made: Made)
     ran = nas.fake(*SEARCH, *slowest(nas), "--dry-run")
     assert ran.code == 0, ran.err
     assert "latency table found is not used: its error ±52.0%" in ran.err
-    assert "candidates are measured" in ran.err
+    assert "each candidate is measured" in ran.err
 
 
 @pytest.mark.slow

@@ -115,7 +115,7 @@ def test_a_dry_run_estimates_the_price(
         told = run("--dry-run", "--trials", "6", "--workers", workers, "--threads", "1", "--json").json
         assert told["threads"] == 1
         assert told["seconds_in_all"] == pytest.approx(6 / int(workers) * told["seconds_a_trial"])
-    run("--price", "2.5").refused("--price is about the estimate of --dry-run", code=2)
+    run("--price", "2.5").refused("--price needs --dry-run", code=2)
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])

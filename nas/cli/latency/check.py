@@ -116,9 +116,9 @@ def command(**options: Any) -> None:
     _write_figure(checked, check, given)
     if not check.is_conclusive(given.max_error):
         raise DeviceError(
-            f"the check of table {table.name} is not conclusive, and stored nothing: {above_limit(checked)}, but two "
-            f"measurements of a network differ by {check.retest.mape:.1%}",
-            "stop other programs on the device, and give the same command again",
+            f"the check of table {table.name} is not conclusive and its error was not stored: "
+            f"{above_limit(checked)}, but two measurements of a network differ by {check.retest.mape:.1%}",
+            "stop other programs on the device, and run the same command again",
         )
     check_usable(checked, "make the table anew with `nas latency table`")
 

@@ -197,7 +197,8 @@ _PRINTING = ("dry_run", "price", "as_json")
     default=CONFIRM,
     show_default=True,
     metavar="N",
-    help="Number of the best trials that are re-trained with two more seeds at the end; at most a quarter of all.",
+    help="Number of the best trials that are re-trained with two more seeds at the end, at most a quarter of all. The "
+    "baseline is re-trained too, and up to as many further trials if they are then expected to be the best.",
 )
 @option(
     Group.SEARCH,
@@ -263,7 +264,7 @@ def command(context: click.Context, /, dry_run: bool, price: float | None, as_js
     from nas.search.verification import describe_miss
 
     if price is not None and not dry_run:
-        raise click.UsageError("--price is about the estimate of --dry-run; give both, or leave --price out")
+        raise click.UsageError("--price needs --dry-run; add --dry-run, or leave --price out")
     request = _read_request(context)
     progress = make_progress(plain=as_json)
     with plan_search(request, say=progress.say, on_batch=progress.on_batch) as planned:

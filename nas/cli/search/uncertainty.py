@@ -85,7 +85,7 @@ def expected_sentence(view: "StudyView") -> str:
     if not view.expected:
         return ""
     if any(expected.high is None for expected in view.expected.values()):
-        return "expected: after all trials, the noise of a single evaluation taken off, ± the error between seeds only"
+        return "expected: after all trials, without the noise of a single evaluation, ± the error between seeds only"
     if view.split is None:
         contained = "between seeds only: the number of validation images is not known"
     elif not view.confirmed:

@@ -167,7 +167,7 @@ def training_options(
             group,
             "--validation-share",
             type=NumberRange(0, 0.5, min_open=True),
-            show_default="0.2, more of a small set",
+            show_default="0.2, larger for small data sets",
             metavar="SHARE",
             help="Share of the images to validate on, where DATA has no validation split.",
         ),
