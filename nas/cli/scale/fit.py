@@ -207,8 +207,8 @@ def _decision(fit: "Fit") -> list[str]:
     lines = []
     if fit.tie_costs:
         lines.append(
-            f"a tie: {len(fit.tied)} networks, the best among them, cannot be told apart; the winner is chosen among them "
-            "by cost, and not by accuracy"
+            f"a tie: {len(fit.tied)} networks, the best among them, cannot be told apart; the winner is chosen among "
+            "them by cost, and not by accuracy"
         )
     elif repeated > 1:
         lines.append(f"of {repeated} with all seeds the best is ahead by more than noise")
