@@ -65,7 +65,7 @@ def test_a_fit_names_a_winner_by_cost_where_networks_cannot_be_told_apart(run: R
     told = lines(run(*FIT, accuracy=0.6))
     assert told[1].startswith("validation split: 60 images")
     (tie,) = (line for line in told if line.startswith("a tie: "))
-    assert "4 networks cannot be told apart" in tie
+    assert "4 networks, the best among them, cannot be told apart" in tie
     assert "chosen by cost" in tie
     (fit,) = good(run(*FIT, "--json", accuracy=0.6))["fits"]
     assert fit["learned"] is True
