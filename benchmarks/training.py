@@ -13,7 +13,7 @@ search; the duration of this is reported separately.
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -105,12 +105,17 @@ def environment(options: argparse.Namespace, device: str) -> dict[str, Any]:
 
 
 def seconds_by_workers(
-    parts: dict[str, Encoded], data: ImageData, recipe: Recipe, device: str, arch: Architecture
+    parts: dict[str, Encoded],
+    data: ImageData,
+    recipe: Recipe,
+    device: str,
+    arch: Architecture,
+    numbers: Sequence[int] = WORKERS,
 ) -> dict[int, float]:
     """Return the seconds of the plain loop for the second epoch on a few images, by number of workers."""
     some = {part: Encoded(held.files[:PROBED], held.labels[:PROBED]) for part, held in parts.items()}
     seconds = {}
-    for workers in WORKERS:
+    for workers in numbers:
         epochs = PlainLoop(some, data, recipe, device, workers).epochs(arch, 2, 0)
         next(epochs)
         seconds[workers] = time_epoch(epochs, time.perf_counter)[0]

@@ -1,0 +1,1 @@
+"""What `gpu.py` measures: its parts, the processes that run them, and the results."""
