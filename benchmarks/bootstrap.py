@@ -58,8 +58,8 @@ def install_missing(wheels: Path, site: Path) -> list[str]:
     without = [name for name in missing if name not in offered]
     if without:
         raise SystemExit(
-            f"These packages are missing or too old: {', '.join(without)}. The folder {wheels} has no wheels of them; make "
-            "it with scripts/gpu-bundle on a machine with network."
+            f"These packages are missing or too old: {', '.join(without)}. The folder {wheels} has no wheels of them; "
+            "make it with scripts/gpu-bundle on a machine with network."
         )
     if missing:
         _install([offered[name] for name in missing], site)
