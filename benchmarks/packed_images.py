@@ -6,6 +6,7 @@ their labels, and the names of the classes and splits. numpy reads it without pi
 
 import io
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -219,7 +220,7 @@ def _read_arrays(path: Path) -> _Arrays:
             arrays = {name: stored[name] for name in _ARRAYS}
     # The readers of zip files and of arrays raise errors of many kinds on a damaged file.
     except Exception as error:
-        raise _unreadable(path, str(error) or type(error).__name__) from None
+        raise _unreadable(path, textwrap.shorten(str(error) or type(error).__name__, 200)) from None
     if not _fit(arrays):
         raise _unreadable(path, "its arrays do not fit together")
     return arrays
@@ -242,7 +243,7 @@ def _fit(arrays: _Arrays) -> bool:
     splits, counts, labels, offsets = (arrays[name] for name in ("splits", "counts", "labels", "offsets"))
     return (
         "train" in splits.tolist()
-        and len(set(splits.tolist())) == len(counts)
+        and len(set(splits.tolist())) == len(splits) == len(counts)
         and bool((counts >= 0).all())
         and counts.sum() == len(labels) == len(offsets) - 1
         and bool(((labels >= 0) & (labels < len(arrays["classes"]))).all())
