@@ -112,7 +112,7 @@ def decode(cell: _Cell, *, root: Path, resolution: int, channels: int = 3) -> Pi
     """
     from PIL import Image
 
-    encoded = _encoded(cell or {}, root)
+    encoded = read_cell(cell or {}, root)
     try:
         # The bytes are already in memory, so an OSError here comes from the decoder and not from the disk.
         with Image.open(io.BytesIO(encoded)) as image:
@@ -235,8 +235,12 @@ def _name(cell: _Cell, part: str, row: int, root: Path) -> str:
     return f"{part} row {row}"
 
 
-def _encoded(cell: Mapping[str, Any], root: Path) -> bytes:
-    """Return the bytes of the encoded image; they are empty if the cell is empty."""
+def read_cell(cell: Mapping[str, Any], root: Path) -> bytes:
+    """Return the bytes of the encoded image of a cell; they are empty if the cell is empty.
+
+    Raises:
+        DataError: The file is missing, its permissions forbid reading it, or the disk fails.
+    """
     if cell.get("bytes") is not None:
         return bytes(cell["bytes"])
     if not cell.get("path"):

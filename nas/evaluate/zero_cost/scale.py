@@ -1,11 +1,11 @@
 """The normalization of zero-cost scores by those of random architectures."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from nas.errors import NasError
 from nas.evaluate.zero_cost.scores import PARTS
@@ -44,7 +44,8 @@ class ScoreScale:
             raw: Raw scores of one architecture, in the order of `means`.
         """
         standardized = np.subtract(raw, self.means) / self.deviations
-        return float(expit(float(np.mean(standardized)) / self.deviation))
+        # The bound keeps the exponential finite.
+        return 1 / (1 + math.exp(min(-float(np.mean(standardized)) / self.deviation, 700.0)))
 
 
 def make_scale(raw: Sequence[Sequence[float]], names: Sequence[str]) -> ScoreScale:
