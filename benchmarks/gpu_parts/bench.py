@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import frozen
-from gpu_parts.plan import NETWORKS, SMOKE_NETWORKS
 from packed_images import Packed, read
 
+from gpu_parts.plan import NETWORKS, SMOKE_NETWORKS
 from nas.data.base import ImageData, Images, fingerprint, mean_and_std
 from nas.version import __version__
 
