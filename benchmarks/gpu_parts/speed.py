@@ -33,7 +33,7 @@ def _measure(name: str) -> Callable[[Bench], dict[str, Any]]:
         resolution = bench.sizes.photo if is_large else bench.sizes.resolution
         source = LARGE if is_large else SMALL
         data = bench.images(source, resolution, bench.sizes.images)
-        recipe = Recipe(batch_size=min(int(batch.removeprefix("batch")), bench.sizes.images // 4))
+        recipe = Recipe(batch_size=min(int(batch.removeprefix("batch")), len(data.train) // 4))
         parts, arch = bench.encoded(source, bench.sizes.images), preset(network)
         seconds = seconds_by_workers(parts, data, recipe, bench.device, arch, _workers(bench))
         loop = PlainLoop(parts, data, recipe, bench.device, min(seconds, key=seconds.__getitem__))
