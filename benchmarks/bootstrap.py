@@ -4,13 +4,14 @@ This module needs the standard library alone, and is imported before `nas`. A pa
 version is never replaced.
 """
 
+from __future__ import annotations  # an older Python must come as far as `check_machine`
+
 import importlib
 import importlib.metadata
 import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
@@ -68,6 +69,8 @@ def install_missing(wheels: Path, site: Path) -> list[str]:
 
 def required_versions() -> dict[str, str]:
     """Return the versions of packages that pyproject.toml allows, such as ">=5.0,<5.1", by normalized name."""
+    import tomllib  # which an older Python lacks
+
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     lines = [*project["dependencies"], *project["optional-dependencies"]["train"]]
     return {normalize(line[: end.start()]): line[end.start() :] for line in lines if (end := re.search(r"[<>=]", line))}

@@ -180,6 +180,7 @@ print(json.dumps([*found, len(table.rows)]))
 """
 
 
+@pytest.mark.slow
 def test_training_supernets_scores_and_tables_work_where_few_packages_are(tmp_path: Path) -> None:
     pack("digits", tmp_path / "digits.npz")
     (tmp_path / "space.yaml").write_text(SMALLEST)
