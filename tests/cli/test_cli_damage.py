@@ -11,7 +11,8 @@ import pytest
 
 from tests.cli.conftest import FAKE, Nas
 from tests.cli.forker import Forker
-from tests.cli.test_cli_search import FAST, SEARCH, trials, wait_for_running
+from tests.cli.gate import Gate
+from tests.cli.test_cli_search import FAST, SEARCH, trials
 from tests.search.fakes import SMALLEST, TINY
 
 PAGE = 4096
@@ -101,9 +102,10 @@ def test_without_journals_no_way_out_is_made_up(
 
 
 @pytest.mark.slow
-def test_a_search_that_was_killed_and_lost_its_database_goes_on(nas: Nas) -> None:
-    process = nas.start(*FAST, module=FAKE, NAS_FAKE_SECONDS="0.3")
-    wait_for_running(process, nas.folder, complete=3)
+def test_a_search_that_was_killed_and_lost_its_database_goes_on(nas: Nas, gate: Gate) -> None:
+    gate.let(3)
+    process = nas.start(*FAST, module=FAKE, **gate.environment)
+    gate.wait_for(4)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     pages(nas.folder / "nas.db")

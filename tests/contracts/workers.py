@@ -162,7 +162,7 @@ class WorkersContract:
             workers.start(("a", 3), call(Stuck(tmp_path / "begun"), SMALL, 3))
             assert workers.poll(0.05) == []  # The first epoch runs in this process, or is about to start in another.
             if self.most > 1:
-                eventually((tmp_path / "begun-3").exists, 60)
+                eventually((tmp_path / "begun-3").exists)
             came = _working(before)
             assert len(came) >= self.most - 1
         assert all(is_gone(process) for process in came)

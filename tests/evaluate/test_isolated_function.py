@@ -177,7 +177,7 @@ def test_an_interrupt_ends_what_the_function_does_and_has_started(folder: Path) 
     (folder / "begun.txt").unlink(missing_ok=True)
 
     def interrupt() -> None:
-        eventually((folder / "begun.txt").exists, 60)
+        eventually((folder / "begun.txt").exists)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -186,19 +186,19 @@ def test_an_interrupt_ends_what_the_function_does_and_has_started(folder: Path) 
         last(function(folder, "harmful:endless"))
     thread.join()
     pids = map(int, (folder / "begun.txt").read_text().split())
-    eventually(lambda: not any(map(psutil.pid_exists, pids)), 10)
+    eventually(lambda: not any(map(psutil.pid_exists, pids)))
 
 
 def test_the_process_ends_with_a_search_that_is_killed(folder: Path) -> None:
     (folder / "begun.txt").unlink(missing_ok=True)
     search = multiprocessing.get_context("spawn").Process(target=evaluate_endlessly, args=(folder,))
     search.start()
-    eventually((folder / "begun.txt").exists, 60)
+    eventually((folder / "begun.txt").exists)
     pid, child = map(psutil.Process, map(int, (folder / "begun.txt").read_text().split()))
     try:
         search.kill()
         search.join()
-        eventually(lambda: is_gone(pid), 10)
+        eventually(lambda: is_gone(pid))
     finally:
         for process in (pid, child):
             with contextlib.suppress(psutil.Error):
@@ -232,7 +232,7 @@ def test_what_the_function_leaves_running_ends_with_its_process(folder: Path) ->
     left = psutil.Process(last(evaluator).metadata["left"])
     assert left.is_running()
     del evaluator
-    eventually(lambda: is_gone(left), 10)
+    eventually(lambda: is_gone(left))
 
 
 SCRIPT = """

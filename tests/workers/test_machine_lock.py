@@ -62,7 +62,7 @@ def training(folder: Path) -> Iterator[multiprocessing.process.BaseProcess]:
     process = PROCESSES.Process(target=_train, args=(folder,))
     process.start()
     try:
-        eventually((folder / "trains").exists, 60)
+        eventually((folder / "trains").exists)
         yield process
     finally:
         (folder / "end").touch()
@@ -83,7 +83,7 @@ def test_another_process_gives_way_and_goes_on(tmp_path: Path) -> None:
         with share.measuring():
             time.sleep(0.3)
             assert (tmp_path / "said").read_text() == ""  # it waits inside
-        eventually(lambda: (tmp_path / "said").read_text() == "paused goes on", 20)
+        eventually(lambda: (tmp_path / "said").read_text() == "paused goes on")
         assert other.is_alive()
 
 
@@ -136,7 +136,7 @@ def held(path: Path, kind: str) -> Iterator[multiprocessing.process.BaseProcess]
     process = PROCESSES.Process(target=_hold, args=(path, kind, ready))
     process.start()
     try:
-        eventually(ready.exists, 60)
+        eventually(ready.exists)
         yield process
     finally:
         process.kill()
@@ -213,7 +213,7 @@ def test_searches_see_each_other_after_their_files_were_removed_or_replaced(tmp_
         with share.measuring():
             time.sleep(0.3)
             assert (tmp_path / "said").read_text() == ""  # it waits inside
-        eventually(lambda: (tmp_path / "said").read_text() == "paused goes on", 20)
+        eventually(lambda: (tmp_path / "said").read_text() == "paused goes on")
 
 
 def test_a_file_system_without_locks_is_passed_over(
