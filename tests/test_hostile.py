@@ -26,7 +26,7 @@ from nas.studies.restore import read_journal
 from tests.search.fakes import TINY
 
 TOUCH = "touch hacked"
-SECONDS, MEGABYTES = 20, 400
+SECONDS, MEGABYTES = 60, 400
 
 
 def too_long(_number: int, _frame: FrameType | None) -> None:
