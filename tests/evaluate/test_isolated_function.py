@@ -181,10 +181,14 @@ def test_an_interrupt_ends_what_the_function_does_and_has_started(folder: Path) 
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        last(function(folder, "harmful:endless"))
-    thread.join()
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            last(function(folder, "harmful:endless"))
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, usual)
     pids = map(int, (folder / "begun.txt").read_text().split())
     eventually(lambda: not any(map(psutil.pid_exists, pids)))
 
