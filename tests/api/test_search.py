@@ -22,7 +22,7 @@ from nas.space.files import find_space
 from nas.studies.opening import open_storage
 from nas.studies.records import StudyView
 from nas.studies.study import read_study
-from tests.api.interpreter import ROOT, fresh
+from tests.api.interpreter import bare_environment, fresh
 from tests.cli.fake_nas import MAKERS
 from tests.search.fakes import SMALLEST, TINY
 
@@ -386,7 +386,7 @@ def test_a_function_of_a_script_is_evaluated_by_several_processes(tmp_path: Path
     done = subprocess.run(
         [sys.executable, "script.py"],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+        env=bare_environment(),
         capture_output=True,
         text=True,
         check=False,

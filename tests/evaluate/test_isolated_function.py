@@ -17,6 +17,7 @@ from nas.evaluate.base import Evaluator
 from nas.evaluate.function_process import FunctionProcess
 from nas.evaluate.isolated_function import IsolatedEvaluator, load_function
 from nas.workers.base import Call, Outcome, Single, outcomes
+from tests.api.interpreter import bare_environment
 from tests.contracts.evaluator import SMALL, EvaluatorContract
 from tests.device.processes import eventually, is_gone
 
@@ -254,7 +255,7 @@ def test_a_script_needs_no_guard_for_a_function_of_a_module(folder: Path) -> Non
     ran = subprocess.run(
         [sys.executable, "script.py"],
         cwd=folder,
-        env={"PYTHONPATH": str(Path(__file__).parents[2]), "HARMFUL_ACCURACY": "0.25"},
+        env=bare_environment() | {"HARMFUL_ACCURACY": "0.25"},
         capture_output=True,
         text=True,
         check=False,
