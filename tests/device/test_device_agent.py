@@ -111,7 +111,7 @@ def end(agent: Agent) -> None:
         assert pipe is not None
         with contextlib.suppress(BrokenPipeError):
             pipe.close()
-    agent.process.wait(10)
+    agent.process.wait(60)
     eventually(lambda: all(map(is_gone, processes)))
 
 

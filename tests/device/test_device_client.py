@@ -90,7 +90,7 @@ def test_closing_ends_a_measurement_in_another_thread() -> None:
         eventually(lambda: any(map(busy, agents())))
         connection.close()
         with pytest.raises(DeviceError):
-            waiting.result(10)
+            waiting.result(60)
     assert not agents()
 
 
@@ -384,13 +384,17 @@ sys.exit(1)
 
 
 def test_a_lost_device_leaves_the_pool_and_another_measures_its_batch(fakes: Fakes) -> None:
-    good, failing = (
-        fakes.address(
-            "send_hello()\nwhile True:\n    request = receive()\n    time.sleep(0.05)\n    send(times(request))\n",
-            "good",
-        ),
-        fakes.address(FAILING, "failing"),
-    )
+    """The good device answers only after the other one is lost, so that it does not measure everything before."""
+    waiting = """
+send_hello()
+other = folder.parent / "failing" / "starts"
+while True:
+    request = receive()
+    while not other.exists() or len(other.read_text()) < 3:
+        time.sleep(0.01)
+    send(times(request))
+"""
+    good, failing = fakes.address(waiting, "good"), fakes.address(FAILING, "failing")
     counts = [1, 2, 3, 1, 2, 3, 1, 2]
     with Pool([without_pauses(failing), without_pauses(good)]) as pool:
         for _ in range(2):
