@@ -34,6 +34,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{result:7} {text}")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Locks of this machine in a folder of the tests, so that no test waits for a search of the user, or holds it up.
+
+    Test processes beside each other share the folder: they share the machine, too.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "state"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield
+
+
 @pytest.fixture(name="server", scope="session")
 def _server() -> Iterator[postgresql.Server]:
     """A PostgreSQL server; who ends it begins it again."""

@@ -4,17 +4,19 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil
 import pytest
 from attrs import define, field
+
+from tests.device.processes import eventually
+from tests.ports import free_port
 
 SECONDS = 60
 SERVICE = "postgres"  # whom the server runs as where we are root, which it refuses
@@ -61,15 +63,14 @@ class Server:
             stderr=subprocess.DEVNULL,
             cwd=self.folder,
         )
-        begun = time.monotonic()
-        while answers and not self._answers():
-            assert time.monotonic() - begun < SECONDS, "the server does not start"
-            time.sleep(0.1)
+        if answers:
+            eventually(lambda: self.answer() == "", SECONDS)
 
     def start_as_standby(self) -> None:
         """It recovers, and refuses connections until it is promoted."""
         self._touch("standby.signal")
         self.start("-c", "hot_standby=off", answers=False)
+        eventually(lambda: "FATAL" in self.answer(), SECONDS)  # it listens, and refuses
 
     def promote(self) -> None:
         """End the recovery of a standby."""
@@ -86,10 +87,12 @@ class Server:
     def kill(self) -> None:
         """End all of it, as a power cut would."""
         postmaster = int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        children = psutil.Process(postmaster).children(recursive=True)
         os.kill(postmaster, signal.SIGKILL)
         self._wait()
-        # Its children end by themselves when they find it gone; a new one refuses to begin before.
-        time.sleep(1)
+        # They end by themselves when they find it gone; a new one refuses to begin before.
+        _, left = psutil.wait_procs(children, SECONDS)
+        assert not left
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -103,25 +106,25 @@ class Server:
         if self.process is not None:
             self.process.wait(SECONDS)
 
-    def _answers(self) -> bool:
+    def answer(self) -> str:
+        """Return why it refuses a connection; "" where it accepts one."""
         import psycopg
 
+        assert self.process is not None
+        assert self.process.poll() is None, "the server ended"
         try:
             psycopg.connect(self.url.replace("+psycopg", ""), connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
+        except psycopg.OperationalError as error:
+            return str(error)
+        return ""
 
 
 @contextmanager
 def running() -> Iterator[Server]:
     """A new server, gone in the end."""
     require_programs()
-    with TemporaryDirectory(prefix="nas-pg-") as name, socket.socket() as free:
+    with TemporaryDirectory(prefix="nas-pg-") as name:
         folder = Path(name)
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
         if os.geteuid() == 0:
             shutil.chown(folder, SERVICE, SERVICE)
         (folder / "word").write_text("secret-word")
@@ -130,7 +133,7 @@ def running() -> Iterator[Server]:
         subprocess.run(
             [*_as_service(), _program("initdb"), *made, "--no-sync"], check=True, capture_output=True, cwd=folder
         )
-        server = Server(folder, port)
+        server = Server(folder, free_port())
         server.start()
         try:
             yield server

@@ -9,6 +9,7 @@ import pytest
 
 from nas.arch.code import parse_text
 from nas.space.files import find_space
+from tests.api.interpreter import bare_environment
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,7 +80,7 @@ def run(script: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+        env=bare_environment(),
         check=False,
         capture_output=True,
         text=True,

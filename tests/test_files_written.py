@@ -21,7 +21,7 @@ def test_a_named_pipe_stays_one_and_its_reader_gets_everything(tmp_path: Path) -
     reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
     reader.start()
     write_atomically(pipe, data)
-    reader.join(20)
+    reader.join(60)
     assert found == [data]
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 

@@ -56,6 +56,7 @@ class TrialLoop:
                 with session.interrupts.interruptible():
                     reports = session.workers.poll(POLL_S)
                 # All results that arrived are stored before a failure among them ends the run.
+                self._has_result |= any(not outcome.lost for _, outcome in reports)
                 for key, outcome in reports:
                     self._receive(key, outcome)
                 reserver.check_failures()
@@ -112,7 +113,6 @@ class TrialLoop:
 
     def _receive(self, key: Key, outcome: Outcome) -> None:
         running = self.reserver.running[key]
-        self._has_result |= not outcome.lost
         if outcome.lost and (running.reservation or self.reserver.reserve(running)):
             self._lost(key, running, outcome)
         elif outcome.ended:

@@ -3,7 +3,7 @@
 import csv
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +22,7 @@ from nas.space.files import find_space
 from nas.studies.opening import open_storage
 from nas.studies.records import StudyView
 from nas.studies.study import read_study
-from tests.api.interpreter import ROOT, fresh
+from tests.api.interpreter import bare_environment, fresh
 from tests.cli.fake_nas import MAKERS
 from tests.search.fakes import SMALLEST, TINY
 
@@ -386,7 +386,7 @@ def test_a_function_of_a_script_is_evaluated_by_several_processes(tmp_path: Path
     done = subprocess.run(
         [sys.executable, "script.py"],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+        env=bare_environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -414,32 +414,29 @@ def test_one_interrupt_ends_a_search_and_gives_its_study(tmp_path: Path) -> None
     assert fresh(INTERRUPTED, tmp_path) == "True True {'complete'}\n6"
 
 
-def slow(arch: nas.Architecture) -> float:
-    time.sleep(0.2)
-    return 1 / (1 + len(arch.stages))
-
-
-def _has_trials(database: Path, name: str) -> bool:
-    """Return whether a study exists and its search has started a trial."""
-    storage = f"sqlite:///{database}"
-    known = nas.study_names(storage=storage) if database.exists() else []
-    return name in known and bool(nas.open_study(name, storage=storage).trials)
-
-
 def test_a_second_search_of_the_same_study_in_this_process_is_refused(tmp_path: Path) -> None:
     """All reservations of a process have one token, so each would take the other's trials for abandoned ones."""
+    begun, tried = threading.Event(), threading.Event()
+
+    def waiting(arch: nas.Architecture) -> float:
+        begun.set()
+        tried.wait(60)
+        return 1 / (1 + len(arch.stages))
+
     ways: dict[str, Any] = {
         "target": "flops=60M",
-        "evaluator": slow,
+        "evaluator": waiting,
         "study": "demo",
         "storage": f"sqlite:///{tmp_path / 'nas.db'}",
     }
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(nas.search, "mnasnet", trials=20, **ways)
-        while not _has_trials(tmp_path / "nas.db", "demo"):
-            time.sleep(0.05)
-        with pytest.raises(nas.StudyError, match="already works at the study"):
-            nas.search("mnasnet", trials=20, **ways)
+        try:
+            assert begun.wait(60)
+            with pytest.raises(nas.StudyError, match="already works at the study"):
+                nas.search("mnasnet", trials=20, **ways)
+        finally:
+            tried.set()
         study = first.result(timeout=120)
     assert [trial.state for trial in study.trials] == ["complete"] * 20
     assert len(nas.search("mnasnet", trials=22, **ways).trials) == 22  # afterwards it continues

@@ -2,11 +2,13 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -16,10 +18,11 @@ from nas.api import evaluators
 from nas.cli.main import main
 from tests.cli.fake_nas import MAKERS
 from tests.cli.forker import Command, Forker, forking, heed_interrupts
+from tests.cli.gate import Gate
 from tests.search.fakes import SMALLEST, TINY
 
 ROOT = Path(__file__).parents[2]
-REAL, FAKE = "nas.cli.main", "tests.cli.fake_nas"
+REAL, FAKE, HELD = "nas.cli.main", "tests.cli.fake_nas", "tests.cli.held_nas"
 OPTIONS = ("-W", "error::DeprecationWarning:nas")
 SECONDS = 240
 
@@ -103,6 +106,20 @@ class Nas:
         return process
 
 
+def hear(process: "subprocess.Popen[str]", words: str, seconds: float = 60) -> str:
+    """Read standard error of a command under way until it holds these words, and return what was read."""
+    assert process.stderr is not None
+    heard, end = b"", monotonic() + seconds
+    while words not in heard.decode(errors="replace"):
+        if not select.select([process.stderr], [], [], max(0.0, end - monotonic()))[0]:
+            raise TimeoutError(f"{words!r} was not heard in {seconds:g} s, but {heard!r}")
+        # Not through the stream, whose buffer would keep what `communicate` has to return.
+        part = os.read(process.stderr.fileno(), 4096)
+        assert part, f"the command ended with {heard!r}"
+        heard += part
+    return heard.decode(errors="replace")
+
+
 def surroundings(more: dict[str, str]) -> dict[str, str]:
     """A command's environment."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
@@ -112,6 +129,12 @@ def surroundings(more: dict[str, str]) -> dict[str, str]:
 def _forker() -> Iterator[Forker]:
     with forking(OPTIONS, surroundings({})) as forker:
         yield forker
+
+
+@pytest.fixture(name="gate")
+def _gate(tmp_path: Path) -> Gate:
+    """A closed gate for training runs."""
+    return Gate(tmp_path / "gate")
 
 
 @pytest.fixture(name="nas")

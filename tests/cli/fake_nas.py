@@ -1,6 +1,7 @@
 """The command `nas` with accuracies that are made up: all of it but images and torch. Run as a module.
 
-NAS_FAKE_SECONDS is how long an epoch takes, NAS_FAKE_FAILS the level below which an architecture cannot be scored.
+NAS_FAKE_SECONDS is how long an epoch takes, NAS_FAKE_FAILS the level below which an architecture cannot be scored,
+NAS_FAKE_GATE the folder of a `Gate` before each training run.
 """
 
 import os
@@ -13,6 +14,7 @@ from attrs import frozen
 from nas.api import evaluators, training
 from nas.arch.spec import Architecture
 from nas.cli.main import main
+from tests.cli.gate import pass_gate
 from tests.search.fake_trainings import FakeEvaluators, failing, rising
 from tests.search.fakes import FakeEvaluator, level
 
@@ -25,6 +27,7 @@ class SlowEvaluator:
     seed: int
 
     def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:
+        pass_gate()
         below = float(os.environ.get("NAS_FAKE_FAILS", "0"))
         for accuracy in FakeEvaluator(lambda one: level(one) < below).evaluate(arch, budget):
             time.sleep(float(os.environ.get("NAS_FAKE_SECONDS", "0")))
@@ -45,6 +48,7 @@ MAKERS = {**evaluators.MAKERS, evaluators.TRAIN: make_evaluator}
 
 
 def slow(arch: Architecture, resolution: int, seed: int, epochs: int) -> Iterator[float]:
+    pass_gate()
     for accuracy in rising(arch, resolution, seed, epochs):
         time.sleep(float(os.environ.get("NAS_FAKE_SECONDS", "0")))
         yield accuracy

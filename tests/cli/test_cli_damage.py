@@ -11,7 +11,8 @@ import pytest
 
 from tests.cli.conftest import FAKE, Nas
 from tests.cli.forker import Forker
-from tests.cli.test_cli_search import FAST, SEARCH, trials, wait_for_running
+from tests.cli.gate import Gate
+from tests.cli.test_cli_search import FAST, SEARCH, trials
 from tests.search.fakes import SMALLEST, TINY
 
 PAGE = 4096
@@ -101,9 +102,10 @@ def test_without_journals_no_way_out_is_made_up(
 
 
 @pytest.mark.slow
-def test_a_search_that_was_killed_and_lost_its_database_goes_on(nas: Nas) -> None:
-    process = nas.start(*FAST, module=FAKE, NAS_FAKE_SECONDS="0.3")
-    wait_for_running(process, nas.folder, complete=3)
+def test_a_search_that_was_killed_and_lost_its_database_goes_on(nas: Nas, gate: Gate) -> None:
+    gate.let(3)
+    process = nas.start(*FAST, module=FAKE, **gate.environment)
+    gate.wait_for(4)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     pages(nas.folder / "nas.db")
@@ -216,8 +218,25 @@ def test_a_disk_that_is_read_only(disk: Nas) -> None:
     mounted(disk.folder, "-o", "remount,ro")
     assert disk("studies", "--json").json[0]["trials"] == 2
     assert disk("show", "study:demo:best").code == 0
-    disk("pareto", "demo").refused("demo-pareto.html cannot be written", "choose another place")
-    disk.fake(*FAST).refused("readonly database", "check that it can be written to")
-    disk.fake(*FAST, "--storage", "sqlite:///other.db").refused("cannot be opened", "cannot be written to")
+    # SQLite's own words are the last ones of the second problem; notes on the search stand before a message.
+    for ran, problem, remedy in (
+        (
+            disk("pareto", "demo"),
+            "demo-pareto.html cannot be written: its folder is protected against writing",
+            "choose another place",
+        ),
+        (
+            disk.fake(*FAST),
+            "storage sqlite:///nas.db failed: (sqlite3.OperationalError) attempt to write a readonly database",
+            "check that it can be written to and that no other program locks it; finished trials are kept",
+        ),
+        (
+            disk.fake(*FAST, "--storage", "sqlite:///other.db"),
+            "storage sqlite:///other.db cannot be opened: its folder does not exist or cannot be written to",
+            "make the folder, or give another place with --storage",
+        ),
+    ):
+        ran.refused()
+        assert ran.err[ran.err.index("nas: ") :] == f"nas: {problem}\n  {remedy}\n"
     disk("studies", "restore", "--into", "new.db").refused("cannot be opened", "be written to")
     assert {path.name: path.read_bytes() for path in disk.folder.iterdir() if path.is_file()} == before

@@ -2,14 +2,12 @@
 
 import json
 import signal
-import time
-from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 
-from tests.cli.conftest import FAKE, Nas, Ran
+from tests.cli.conftest import FAKE, Nas, Ran, hear
+from tests.cli.gate import Gate
 
 SEARCH = ("search", "--target", "flops=1.2M", "--space", "tiny.yaml", "--epochs", "1", "--study", "demo")
 
@@ -75,28 +73,17 @@ def test_letters_of_any_language_stay_readable(nas: Nas) -> None:
     assert "größe" in error(ran, 1)["problem"]
 
 
-def test_an_interrupted_command_says_so_in_json(nas: Nas) -> None:
-    process = nas.start(*SEARCH, "--trials", "40", "--json", module=FAKE, NAS_FAKE_SECONDS="0.3")
-    _wait_for_a_trial(nas.folder)
-    for _ in range(2):  # the first one lets the running trial finish
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.1)
+def test_an_interrupted_command_says_so_in_json(nas: Nas, gate: Gate) -> None:
+    process = nas.start(*SEARCH, "--trials", "40", "--json", module=FAKE, **gate.environment)
+    gate.wait_for(1)
+    process.send_signal(signal.SIGINT)
+    hear(process, "finishing 1 trial")
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert json.loads(err.splitlines()[-1]) == {
         "error": {"problem": "the command was interrupted", "remedy": "", "kind": "Interrupted"}
     }
-
-
-def _wait_for_a_trial(folder: Path) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        time.sleep(0.1)
-        if (folder / "nas-trials" / "demo.jsonl").exists():
-            study = optuna.load_study(storage=f"sqlite:///{folder / 'nas.db'}", study_name="demo")
-            if study.get_trials():
-                return
-    raise TimeoutError("no trial was begun")
 
 
 def test_the_module_is_the_command_under_its_own_name(nas: Nas) -> None:

@@ -15,6 +15,7 @@ from nas.cli.search import command as search
 from nas.evaluate.supernet.recipe import SupernetRecipe
 from nas.evaluate.zero_cost.scores import PARTS, needs_images
 from nas.space.files import find_space
+from tests.api.interpreter import bare_environment
 from tests.cli.conftest import ROOT, Nas, Ran
 
 SEARCH = ("search", "--target", "flops=2M", "--band", "0.1", "--space", "tiny.yaml", "--study", "demo")
@@ -242,7 +243,7 @@ def test_torch_is_never_imported(nas: Nas, evaluator: tuple[str, ...]) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", code, *SEARCH, *evaluator, "--trials", "1"],
         cwd=nas.folder,
-        env={"PYTHONPATH": str(ROOT)},
+        env=bare_environment(),
         capture_output=True,
         text=True,
         timeout=120,

@@ -6,20 +6,19 @@ Each test tells its fault and what became of it; they are printed as a table whe
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import optuna
 import psutil
 import pytest
 
 from nas.studies.opening import open_storage
 from nas.studies.study import read_study
 from tests import postgresql
-from tests.cli.conftest import FAKE, ROOT, Nas, surroundings
-from tests.device.processes import eventually
+from tests.cli.conftest import FAKE, ROOT, Nas, hear, surroundings
+from tests.cli.gate import Gate
+from tests.device.processes import eventually, is_gone
 
 SEARCH = ("search", "--target", "flops=1.2M", "--band", "0.5", "--space", "tiny.yaml", "--study", "demo")
 FAST = (*SEARCH, "--sampler", "random", "--epochs", "2", "--trials", "12")
@@ -47,12 +46,6 @@ def counted(url: str) -> Counter[str]:
     return Counter(record.state for record in view.records)
 
 
-def finished(url: str) -> int:
-    if "demo" not in optuna.get_all_study_names(url):
-        return 0
-    return sum(trial.state.is_finished() for trial in optuna.load_study(storage=url, study_name="demo").trials)
-
-
 def workers_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     children = psutil.Process(process.pid).children()
     return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
@@ -65,11 +58,13 @@ def ended(process: "subprocess.Popen[str]") -> str:
     return err
 
 
-def test_a_worker_that_is_killed(nas: Nas, record_property: Record) -> None:
-    process = nas.start(*FAST, "--workers", "2", module=FAKE, NAS_FAKE_SECONDS="0.5")
+def test_a_worker_that_is_killed(nas: Nas, gate: Gate, record_property: Record) -> None:
+    gate.let(2)
+    process = nas.start(*FAST, "--workers", "2", module=FAKE, **gate.environment)
     url = f"sqlite:///{nas.folder / 'nas.db'}"
-    eventually(lambda: finished(url) > 0, 60)
+    gate.wait_for(4)  # each worker evaluates one
     workers_of(process)[0].kill()
+    gate.let()
     err = ended(process)
     assert "was lost: its worker was ended by SIGKILL; it may have been out of memory; it is tried again" in err
     states = counted(url)
@@ -90,29 +85,32 @@ def test_an_architecture_that_ends_every_worker_fails(nas: Nas, record_property:
     record_property("fault", f"architectures that kill their worker: {len(failed)} failed after 2 attempts, 40 in all")
 
 
-def test_one_of_two_searches_is_killed(nas: Nas, record_property: Record) -> None:
+def test_one_of_two_searches_is_killed(nas: Nas, gate: Gate, record_property: Record) -> None:
     url = f"sqlite:///{nas.folder / 'nas.db'}"
-    first = nas.start(*FAST, module=FAKE, NAS_FAKE_SECONDS="0.5")
-    eventually(lambda: finished(url) > 0, 60)
-    second = nas.start(*FAST, module=FAKE, NAS_FAKE_SECONDS="0.5")
-    eventually(lambda: finished(url) > 3, 60)
+    gate.let(1)
+    first = nas.start(*FAST, module=FAKE, **gate.environment)
+    gate.wait_for(2)  # one is complete, and one runs
+    second = nas.start(*FAST, module=FAKE, **gate.environment)
+    gate.wait_for(3)
     first.kill()
     first.communicate()
+    gate.let()
     ended(second)
     states = counted(url)
-    assert (states["complete"], states["running"]) == (12, 0)
+    assert states == {"complete": 12, "killed": 1}
     record_property("fault", f"kill -9 of one of two searches: {dict(states)}, the other one took its trial over")
 
 
-def test_the_database_is_killed(nas: Nas, server: postgresql.Server, record_property: Record) -> None:
+def test_the_database_is_killed(nas: Nas, gate: Gate, server: postgresql.Server, record_property: Record) -> None:
     arguments = (*FAST, "--storage", server.url, "--workers", "2")
-    process = nas.start(*arguments, module=FAKE, NAS_FAKE_SECONDS="0.4")
-    eventually(lambda: finished(server.url) > 1, 60)
+    gate.let(2)
+    process = nas.start(*arguments, module=FAKE, **gate.environment)
+    gate.wait_for(4)
     server.kill()
-    time.sleep(3)
+    gate.let()
+    err = hear(process, "the database does not answer")
     server.start()
-    err = ended(process)
-    assert "the database does not answer" in err
+    err += ended(process)
     assert "secret-word" not in err
     states = counted(server.url)
     assert (states["complete"], states["running"]) == (12, 0)
@@ -144,11 +142,11 @@ def test_many_random_kills(storage: str, request: pytest.FixtureRequest, record_
     record_property("fault", f"random kills, {storage}: {told}")
 
 
-def test_a_search_whose_workers_outlive_it_by_nothing(nas: Nas, record_property: Record) -> None:
-    process = nas.start(*FAST, "--workers", "2", module=FAKE, NAS_FAKE_SECONDS="60")
-    eventually(lambda: len(workers_of(process)) == 2, 60)
+def test_a_search_whose_workers_outlive_it_by_nothing(nas: Nas, gate: Gate, record_property: Record) -> None:
+    process = nas.start(*FAST, "--workers", "2", module=FAKE, **gate.environment)
+    gate.wait_for(2)
     workers = workers_of(process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    eventually(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers), 20)
+    eventually(lambda: all(map(is_gone, workers)))
     record_property("fault", "kill -9 of a search: its workers ended with it")

@@ -3,10 +3,7 @@
 import json
 import math
 import re
-import subprocess
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -30,8 +27,9 @@ from nas.space.decode import SearchSpace
 from nas.space.files import find_space
 from nas.studies.opening import open_storage
 from nas.studies.study import read_study
-from tests.cli.conftest import Nas, Ran
+from tests.cli.conftest import HELD, Nas, Ran
 from tests.cli.forker import Forker
+from tests.cli.gate import Gate
 from tests.report.browser import browse, find_browser
 
 # Eight networks of 11 layers; each takes 0.1 to 0.3 ms.
@@ -243,14 +241,19 @@ def test_a_table_has_every_layer_and_says_what_it_is_of(nas: Nas, made: Made) ->
 
 
 @pytest.mark.slow
-def test_a_table_that_is_killed_is_finished_by_the_same_command(nas: Nas) -> None:
+def test_a_table_that_is_killed_is_finished_by_the_same_command(nas: Nas, gate: Gate) -> None:
     command = ("latency", "table", "--space", "tiny.yaml", *LOOSE)
-    process = nas.start(*command)
-    helpers = kill_after(process, batches_kept(nas.folder / "latency_tables"), at_least=3)
+    gate.let(2)
+    process = nas.start(*command, module=HELD, **gate.environment)
+    gate.wait_for(3)
+    helpers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    assert "Traceback" not in process.communicate()[1]
     (partial,) = (nas.folder / "latency_tables").iterdir()
     assert partial.name.endswith(".csv.partial")
     kept = partial.read_text().split("\n")[1:-1]
-    gone, alive = psutil.wait_procs(helpers, timeout=20)
+    assert len(kept) == 3
+    gone, alive = psutil.wait_procs(helpers, timeout=60)
     assert not alive, "the agent outlived what it worked for"
     assert gone
     ran = nas(*command)
@@ -267,24 +270,6 @@ def test_a_table_that_is_killed_is_finished_by_the_same_command(nas: Nas) -> Non
     assert ran.out.splitlines()[-1] == (
         f"next: nas latency check --space tiny.yaml --device cpu --table latency_tables/{file.name}"
     )
-
-
-def batches_kept(folder: Path) -> Callable[[], int]:
-    """How many batches the partial file in a folder holds."""
-    return lambda: sum(max(0, path.read_bytes().count(b"\n") - 1) for path in folder.glob("*.partial"))
-
-
-def kill_after(process: "subprocess.Popen[str]", count: Callable[[], int], at_least: int) -> list[psutil.Process]:
-    """Kill it once there are so many; gives the processes that it had started."""
-    deadline = time.monotonic() + 120
-    while count() < at_least:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    helpers = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    assert "Traceback" not in process.communicate()[1]
-    return helpers
 
 
 def test_what_is_begun_of_another_table_is_not_gone_on_with(nas: Nas) -> None:

@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +18,9 @@ from nas.arch.presets import preset
 from nas.cost.analytic import cost
 from nas.scaling.grow import pixels
 from nas.scaling.rules import own
-from tests.cli.conftest import FAKE, SECONDS, Nas, Ran
+from tests.cli.conftest import FAKE, SECONDS, Nas, Ran, hear
 from tests.cli.fake_nas import make_evaluators
+from tests.cli.gate import Gate
 from tests.report.browser import find_browser
 from tests.search.fake_trainings import final
 from tests.workers.ray_nodes import Nodes, installed
@@ -168,16 +168,16 @@ def test_two_commands_at_once_share_a_fit(nas: Nas, here: Here) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [FIT, COMPARE])
-def test_an_interrupted_command_finishes_what_runs_and_goes_on(nas: Nas, here: Here, command: tuple[str, ...]) -> None:
-    process = nas.start(*command, "--study", "cut", module=FAKE, NAS_FAKE_SECONDS="1.5")
-    assert process.stderr is not None
-    while "training runs are done" not in process.stderr.readline():
-        assert process.poll() is None
-    time.sleep(0.5)
+def test_an_interrupted_command_finishes_what_runs_and_goes_on(
+    nas: Nas, gate: Gate, here: Here, command: tuple[str, ...]
+) -> None:
+    process = nas.start(*command, "--study", "cut", module=FAKE, **gate.environment)
+    gate.wait_for(1)
     process.send_signal(signal.SIGINT)
+    hear(process, "finishing 1 trial; press Ctrl-C again to leave at once")
+    gate.let()
     out, err = process.communicate(timeout=SECONDS)
     assert (process.returncode, out) == (130, "")
-    assert "finishing 1 trial; press Ctrl-C again to leave at once" in err
     assert "stopped; the same command continues study cut" in err
     states = [
         trial.state.name

@@ -1,10 +1,9 @@
 """`nas search` and what reads its studies: the command as users run it."""
 
+import re
 import shlex
 import signal
 import sqlite3
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,13 @@ from nas.cli.search.result import print_result, result_row
 from nas.cli.shared.printing import next_command
 from nas.cost.analytic import cost
 from nas.errors import StudyError
+from nas.search import run
 from nas.studies.records import Record, StudyView
-from tests.cli.conftest import FAKE, REAL, Nas, Ran
+from tests.cli import fake_nas
+from tests.cli.conftest import FAKE, HELD, Nas, Ran, hear
 from tests.cli.forker import Forker
+from tests.cli.gate import Gate
+from tests.clock import Clock
 from tests.search.fakes import TINY
 
 SEARCH = ("search", "--target", "flops=1.2M", "--band", "0.5", "--space", "tiny.yaml", "--study", "demo")
@@ -168,25 +171,16 @@ def rows(folder: Path, state: str) -> int:
         return 0
 
 
-def wait_for_running(process: "subprocess.Popen[str]", folder: Path, complete: int) -> None:
-    """Until the database shows a running trial after so many complete ones; at most two minutes."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[1]
-        if rows(folder, "COMPLETE") >= complete and rows(folder, "RUNNING"):
-            return
-        time.sleep(0.02)
-    raise AssertionError("no trial began")
-
-
-def end_and_go_on(nas: Nas, arguments: tuple[str, ...], module: str, number: signal.Signals, **env: str) -> None:
+def end_and_go_on(nas: Nas, gate: Gate, arguments: tuple[str, ...], module: str, number: signal.Signals) -> None:
     """End the command in the middle of its first, then of its third trial, then let it finish."""
-    for complete in (0, 2):
-        process = nas.start(*arguments, module=module, **env)
-        wait_for_running(process, nas.folder, complete)
+    for complete, arrivals in ((0, 1), (2, 4)):  # the first trial is begun twice
+        gate.let(arrivals - 1)
+        process = nas.start(*arguments, module=module, **gate.environment)
+        gate.wait_for(arrivals)
+        assert (rows(nas.folder, "COMPLETE"), rows(nas.folder, "RUNNING")) == (complete, 1)
         process.send_signal(number)
         if number == signal.SIGINT:
-            time.sleep(0.2)
+            hear(process, "finishing 1 trial")
             process.send_signal(number)  # the first one waits for the trial
         out, err = process.communicate(timeout=60)
         assert out == ""
@@ -207,8 +201,8 @@ def end_and_go_on(nas: Nas, arguments: tuple[str, ...], module: str, number: sig
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_ended_twice_in_mid_trial_it_is_the_same_study(nas: Nas, number: signal.Signals) -> None:
-    end_and_go_on(nas, FAST, FAKE, number, NAS_FAKE_SECONDS="0.3")
+def test_ended_twice_in_mid_trial_it_is_the_same_study(nas: Nas, gate: Gate, number: signal.Signals) -> None:
+    end_and_go_on(nas, gate, FAST, FAKE, number)
     interrupted = trials(nas.folder)
     (nas.folder / "nas.db").unlink()
     assert nas.fake(*FAST).code == 0
@@ -216,14 +210,15 @@ def test_ended_twice_in_mid_trial_it_is_the_same_study(nas: Nas, number: signal.
 
 
 @pytest.mark.slow
-def test_ctrl_c_once_finishes_what_runs_and_tells_what_was_found(nas: Nas) -> None:
-    process = nas.start(*FAST, module=FAKE, NAS_FAKE_SECONDS="0.5")
-    wait_for_running(process, nas.folder, 1)
-    time.sleep(0.2)
+def test_ctrl_c_once_finishes_what_runs_and_tells_what_was_found(nas: Nas, gate: Gate) -> None:
+    gate.let(1)
+    process = nas.start(*FAST, module=FAKE, **gate.environment)
+    gate.wait_for(2)
     process.send_signal(signal.SIGINT)
+    hear(process, "finishing 1 trial; press Ctrl-C again to leave at once")
+    gate.let()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "finishing 1 trial; press Ctrl-C again to leave at once" in err
     assert "stopped; the same command goes on with study demo" in err
     assert "nas show study:demo:best" in out
     assert (rows(nas.folder, "COMPLETE"), rows(nas.folder, "RUNNING"), rows(nas.folder, "FAIL")) == (2, 0, 0)
@@ -232,17 +227,23 @@ def test_ctrl_c_once_finishes_what_runs_and_tells_what_was_found(nas: Nas) -> No
 
 
 @pytest.mark.slow
-def test_sigterm_leaves_at_once_and_loses_nothing(nas: Nas) -> None:
-    process = nas.start(*FAST, module=FAKE, NAS_FAKE_SECONDS="60")
-    wait_for_running(process, nas.folder, 0)
+def test_sigterm_leaves_at_once_and_loses_nothing(nas: Nas, gate: Gate) -> None:
+    process = nas.start(*FAST, module=FAKE, **gate.environment)
+    gate.wait_for(1)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert (process.returncode, rows(nas.folder, "RUNNING")) == (130, 0)
     assert nas.fake(*FAST, "--json").json["trials"] == 6
 
 
-def test_no_trial_is_begun_after_the_time_limit(nas: Nas) -> None:
-    timed = nas.fake(*FAST, "--timeout", "1s", "--json", NAS_FAKE_SECONDS="0.6")
+def test_no_trial_is_begun_after_the_time_limit(
+    nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(run, "time", clock)
+    monkeypatch.setattr(fake_nas, "time", clock)
+    monkeypatch.setenv("NAS_FAKE_SECONDS", "0.6")
+    timed = nas.here(*FAST, "--timeout", "1s", "--json", capsys=capsys, monkeypatch=monkeypatch)
     assert timed.code == 0, timed.err
     assert timed.json["trials"] == 1  # of two epochs
     nas.fake(*FAST, "--timeout", "10").refused("'10' is not a duration above zero; write one like 90s", code=2)
@@ -264,13 +265,15 @@ def test_several_workers_make_a_study_of_as_many_different_trials(nas: Nas) -> N
 
 
 @pytest.mark.slow
-def test_two_commands_search_one_study(nas: Nas) -> None:
-    both = [nas.start(*FAST, "--trials", "12", module=FAKE, NAS_FAKE_SECONDS="0.2") for _ in range(2)]
+def test_two_commands_search_one_study(nas: Nas, gate: Gate) -> None:
+    both = [nas.start(*FAST, "--trials", "12", module=FAKE, **gate.environment) for _ in range(2)]
+    gate.wait_for(2)  # each has begun a trial
+    gate.let()
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert all("12 trials are in study demo" in out for out, _ in said)
     assert len({arch for arch, *_ in trials(nas.folder)}) == rows(nas.folder, "COMPLETE") == 12
-    assert all(err.count("\ntrial ") > 1 for _, err in said)  # each did its part
+    assert all(re.search(r"^trial ", err, re.MULTILINE) for _, err in said)
 
 
 @pytest.fixture(name="undisturbed", scope="module")
@@ -286,9 +289,9 @@ def _undisturbed(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> li
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_real_training_ended_twice_is_the_same_study(
-    nas: Nas, undisturbed: list[tuple[Any, ...]], number: signal.Signals
+    nas: Nas, gate: Gate, undisturbed: list[tuple[Any, ...]], number: signal.Signals
 ) -> None:
-    end_and_go_on(nas, SHORT, REAL, number)
+    end_and_go_on(nas, gate, SHORT, HELD, number)
     assert trials(nas.folder) == undisturbed
     assert len(undisturbed) == 6
 

@@ -8,7 +8,7 @@ import pytest
 
 from nas.device.agent_process import SSH
 from tests.cli.conftest import FAKE, Nas
-from tests.device.processes import eventually
+from tests.cli.gate import Gate
 from tests.device.sshd import Sshd, running
 
 pytestmark = pytest.mark.slow
@@ -39,12 +39,14 @@ def _folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "one", tmp_path / "two"
 
 
-def test_a_search_goes_on_where_its_connection_was_cut(nas: Nas, folders: tuple[Path, Path]) -> None:
+def test_a_search_goes_on_where_its_connection_was_cut(nas: Nas, gate: Gate, folders: tuple[Path, Path]) -> None:
     for server in running(folders[0]):
-        process = nas.start(*search(server), module=FAKE, NAS_FAKE_SECONDS="0.3", **{SSH: server.command})
-        eventually(lambda: complete(nas.folder) >= 2, 120)
+        gate.let(2)
+        process = nas.start(*search(server), module=FAKE, **gate.environment, **{SSH: server.command})
+        gate.wait_for(3)
         for session in server.sessions():
             session.kill()
+        gate.let()
         out, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
         found = json.loads(out)
@@ -53,11 +55,15 @@ def test_a_search_goes_on_where_its_connection_was_cut(nas: Nas, folders: tuple[
         assert found["targets"] == ["latency=1ms on cpu"]
 
 
-def test_a_device_that_stays_away_ends_the_search_and_loses_nothing(nas: Nas, folders: tuple[Path, Path]) -> None:
+def test_a_device_that_stays_away_ends_the_search_and_loses_nothing(
+    nas: Nas, gate: Gate, folders: tuple[Path, Path]
+) -> None:
     for server in running(folders[0]):
-        process = nas.start(*search(server), module=FAKE, NAS_FAKE_SECONDS="0.3", **{SSH: server.command})
-        eventually(lambda: complete(nas.folder) >= 2, 120)
+        gate.let(2)
+        process = nas.start(*search(server), module=FAKE, **gate.environment, **{SSH: server.command})
+        gate.wait_for(3)
         server.stop()
+        gate.let()
         out, err = process.communicate(timeout=240)
         assert (process.returncode, out) == (1, "")
         assert "Traceback" not in err

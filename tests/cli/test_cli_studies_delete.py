@@ -10,6 +10,7 @@ import optuna
 import pytest
 
 from tests.cli.conftest import FAKE, OPTIONS, Nas, Ran, surroundings
+from tests.cli.gate import Gate
 
 SEARCH = ("search", "--target", "flops=1.2M", "--space", "tiny.yaml", "--epochs", "1", "--trials", "2")
 DELETE = ("studies", "delete", "demo")
@@ -102,12 +103,10 @@ def test_the_same_search_can_be_made_anew(searched: Nas) -> None:
     assert "belongs to an earlier study of this name; it is kept as demo.jsonl.1" in ran.err
 
 
-def test_a_study_that_is_being_searched_is_refused(nas: Nas) -> None:
-    words = (*SEARCH[:-2], "--trials", "200", "--study", "demo")
-    process = nas.start(*words, module=FAKE, NAS_FAKE_SECONDS="0.5")
-    assert process.stderr is not None
-    while "trial 0" not in process.stderr.readline():
-        assert process.poll() is None
+def test_a_study_that_is_being_searched_is_refused(nas: Nas, gate: Gate) -> None:
+    gate.let(1)
+    process = nas.start(*SEARCH, "--study", "demo", module=FAKE, **gate.environment)
+    gate.wait_for(2)
     nas(*DELETE, "--yes").refused(f"process {process.pid} on ", "is using study demo", "wait until it has ended")
     process.kill()
     process.communicate()

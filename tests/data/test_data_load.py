@@ -3,7 +3,6 @@
 import io
 import os
 import sys
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -607,10 +606,8 @@ class TestHub:
 
         monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", fail)
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
-        begun = time.monotonic()
         with pytest.raises(DataError, match="cannot be loaded from the Hugging Face hub"):
             load("owner/pets")
-        assert time.monotonic() - begun < 5
         assert requests == [1]
         assert capfd.readouterr().err == ""
         assert datasets.config.HF_HUB_OFFLINE is False

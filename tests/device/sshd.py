@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import pytest
 from attrs import define
 
 from nas.device.spec import Address
+from tests.device.processes import eventually
+from tests.ports import LOCAL, free_port
 
 ROOT = Path(__file__).parents[2]
 SERVER = "/usr/sbin/sshd"
@@ -45,19 +46,13 @@ class Sshd:
         processes = [*self.sessions(), psutil.Process(self.process.pid)] if self.process.poll() is None else []
         for process in reversed(processes):
             process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def make_key(path: Path) -> str:
     """Create a key and return its public half."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], check=True)
     return path.with_suffix(".pub").read_text().strip()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start(folder: Path) -> Sshd:
@@ -95,13 +90,12 @@ Host *
 
 
 def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(200):
+    def accepts() -> bool:
         assert process.poll() is None, "sshd ended"
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    pytest.fail("sshd does not accept connections after 10 seconds")
+            return probe.connect_ex((LOCAL, port)) == 0
+
+    eventually(accepts)
 
 
 def running(folder: Path) -> Iterator[Sshd]:

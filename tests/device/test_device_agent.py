@@ -111,7 +111,7 @@ def end(agent: Agent) -> None:
         assert pipe is not None
         with contextlib.suppress(BrokenPipeError):
             pipe.close()
-    agent.process.wait(10)
+    agent.process.wait(60)
     eventually(lambda: all(map(is_gone, processes)))
 
 
@@ -209,7 +209,7 @@ def test_the_end_of_the_agent_ends_the_measurement(agent: Agent, how: str) -> No
     assert len(processes) >= 3
     ENDINGS[how](agent)
     eventually(lambda: all(map(is_gone, processes)))
-    agent.process.wait(5)
+    agent.process.wait(60)
     assert agent.process.stderr is not None
     assert b"Traceback" not in agent.process.stderr.read()
 

@@ -90,7 +90,7 @@ def test_closing_ends_a_measurement_in_another_thread() -> None:
         eventually(lambda: any(map(busy, agents())))
         connection.close()
         with pytest.raises(DeviceError):
-            waiting.result(10)
+            waiting.result(60)
     assert not agents()
 
 
@@ -101,7 +101,7 @@ def test_a_killed_agent_is_restarted_and_its_request_repeated() -> None:
         waiting = thread.submit(connection.measure, [LARGE, SMALL], LONG)
         eventually(lambda: any(map(busy, agents())))
         agents()[0].kill()
-        turns = waiting.result(30)
+        turns = waiting.result(60)
         assert len(turns.timings) == 2
         assert turns.reference.repeats > 5
         assert pauses == [0.5]
@@ -237,7 +237,7 @@ def test_output_of_the_shell_before_the_reply_is_skipped(fakes: Fakes, before: s
         ("send('Welcome!\\n' * 300)\nsend_hello()", "something else than a reply: 'Welcome!"),
         ("receive()\nsend('{\"reply\":1}\\n')", "reply is 1"),
         ("receive()\nsend('{\"reply\":\\n')", "not one line of JSON"),
-        ("send('y' * 5_000_000)\ntime.sleep(9)", "more than 4194304 bytes"),
+        ("send('y' * 5_000_000)\ntime.sleep(60)", "more than 4194304 bytes"),
         (
             "receive()\nsend(encode(ErrorReply(0, 'no such \\x1b[31mthing', 'buy one')))",
             r"ssh://board: no such \[31mthing",
@@ -384,13 +384,17 @@ sys.exit(1)
 
 
 def test_a_lost_device_leaves_the_pool_and_another_measures_its_batch(fakes: Fakes) -> None:
-    good, failing = (
-        fakes.address(
-            "send_hello()\nwhile True:\n    request = receive()\n    time.sleep(0.05)\n    send(times(request))\n",
-            "good",
-        ),
-        fakes.address(FAILING, "failing"),
-    )
+    """The good device answers only after the other one is lost, so that it does not measure everything before."""
+    waiting = """
+send_hello()
+other = folder.parent / "failing" / "starts"
+while True:
+    request = receive()
+    while not other.exists() or len(other.read_text()) < 3:
+        time.sleep(0.01)
+    send(times(request))
+"""
+    good, failing = fakes.address(waiting, "good"), fakes.address(FAILING, "failing")
     counts = [1, 2, 3, 1, 2, 3, 1, 2]
     with Pool([without_pauses(failing), without_pauses(good)]) as pool:
         for _ in range(2):

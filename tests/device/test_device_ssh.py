@@ -88,7 +88,7 @@ def test_an_unreachable_host_is_reported_quickly(host: str) -> None:
     begun = time.monotonic()
     with Connection(Address(host=host)) as connection, pytest.raises(DeviceError, match=f"ssh to ssh://{host} failed"):
         connection.measure([SMALL], QUICK)
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 100  # ssh waits for 10 seconds, TCP alone for more than 120
 
 
 def test_the_message_of_ssh_is_reported(own_sshd: Sshd) -> None:

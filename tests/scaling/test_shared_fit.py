@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from nas.scaling.fit import Fit, FitSettings, candidates, fit, fit_settings
 from nas.search.job_study import open_job_study
 from nas.search.session import open_session
 from nas.workers.base import Here
+from tests.device.processes import eventually
 from tests.scaling.trainings import BASE, PROXY, Hill
 from tests.search.fake_trainings import FakeEvaluators
 
@@ -28,26 +28,27 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.search.searched_once"])
 SETTINGS = FitSettings(proxy_resolution=PROXY, step=0.2)
 HILL = Hill((1.2, 1.1, 1.2), noise=0.01)
-SECONDS = 0.2  # of a training run
 NAME = "fit"
 
 
 @frozen
 class Logged:
-    """Training runs that take their time and write into a file which process did what.
+    """Training runs that write into a file which process did what, and begin together.
 
     Attributes:
         log: The file.
+        processes: Number of processes that have to begin a training run before any of them is done.
         killed_in: Number of the training run in which the process kills itself; 0 for none.
     """
 
     log: Path
+    processes: int = 1
     killed_in: int = 0
 
     def __call__(self, arch: Architecture, resolution: int, seed: int, epochs: int) -> Iterator[float]:
         with self.log.open("a") as file:
             file.write(f"{os.getpid()}|{hash_of(arch)} {resolution} {seed}\n")
-        time.sleep(SECONDS)
+        eventually(lambda: len({owner for owner, _ in read_log(self.log)}) >= self.processes)
         if self.killed_in and Counter(owner for owner, _ in read_log(self.log))[str(os.getpid())] == self.killed_in:
             os.kill(os.getpid(), signal.SIGKILL)
         yield from HILL(arch, resolution, seed, epochs)
@@ -72,15 +73,16 @@ def run(url: str, course: Any = HILL) -> Fit:
         return fit(candidates(BASE, SETTINGS), SETTINGS, study, MACS, lambda archs: [MACS.estimate(a) for a in archs])
 
 
-def run_there(url: str, log: Path, killed_in: int, start: Any, answers: Any) -> None:
+def run_there(url: str, logged: Logged, start: Any, answers: Any) -> None:
     start.wait(60)
-    answers.put(run(url, Logged(log, killed_in)))
+    answers.put(run(url, logged))
 
 
 def run_all(url: str, log: Path, *killed_in: int) -> tuple[list[Fit], list[int | None]]:
     """Results of processes that begin at the same moment, and all exit codes."""
     start, answers = PROCESSES.Barrier(len(killed_in)), PROCESSES.Queue()
-    processes = [PROCESSES.Process(target=run_there, args=(url, log, each, start, answers)) for each in killed_in]
+    courses = [Logged(log, len(killed_in), each) for each in killed_in]
+    processes = [PROCESSES.Process(target=run_there, args=(url, each, start, answers)) for each in courses]
     for process in processes:
         process.start()
     results = [answers.get(timeout=120) for each in killed_in if not each]

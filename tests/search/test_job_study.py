@@ -40,6 +40,7 @@ from nas.studies.restore import restore
 from nas.studies.study import study_names
 from nas.workers.base import Key
 from nas.workers.processes import make_workers
+from tests.device.processes import eventually
 from tests.search.fake_trainings import Course, FakeEvaluators, NoImages, failing, final, rising
 from tests.search.fakes import FakeEvaluator, make_space
 
@@ -428,32 +429,42 @@ def test_a_run_whose_process_is_killed_again_and_again_fails_in_the_end(url: str
     assert go(url, retries=5) == results
 
 
-def slow(arch: Architecture, resolution: int, seed: int, epochs: int) -> Iterator[float]:
-    time.sleep(0.3)
-    yield from rising(arch, resolution, seed, epochs)
+@frozen
+class Held:
+    """A course whose first training run is done at once, and the next one when a test has opened the gate.
+
+    Attributes:
+        folder: Folder of the files "second", which says that the next one has begun, and "open".
+        first: Key of the first training run.
+    """
+
+    folder: Path
+    first: Key
+
+    def __call__(self, arch: Architecture, resolution: int, seed: int, epochs: int) -> Iterator[float]:
+        if Job(arch, resolution, seed).key != self.first:
+            (self.folder / "second").touch()
+            eventually((self.folder / "open").exists)
+        yield from rising(arch, resolution, seed, epochs)
+
+    def open(self) -> None:
+        (self.folder / "open").touch()
 
 
-def go_there(url: str, jobs: list[Job], course: Course, said: Any) -> None:
-    """Do jobs in this process, which says when the first one has ended."""
-
-    def listen(event: Event) -> None:
-        if event.kind == "trial":
-            said.set()
-
+def go_there(url: str, jobs: list[Job], course: Course) -> None:
     with contextlib.suppress(StudyError):
-        go(url, jobs, FakeEvaluators(course), listen=listen)
+        go(url, jobs, FakeEvaluators(course))
 
 
 @pytest.fixture(name="start")
 def _start() -> Iterator[Any]:
-    """Starts a process that does jobs, and waits until it has done the first one."""
+    """Starts a process that does jobs, and waits until it has done the first one and has begun the second one."""
     processes = []
 
-    def start(*arguments: Any) -> Any:
-        said = PROCESSES.Event()
-        processes.append(PROCESSES.Process(target=go_there, args=(*arguments, said)))
+    def start(url: str, jobs: list[Job], course: Held) -> Any:
+        processes.append(PROCESSES.Process(target=go_there, args=(url, jobs, course)))
         processes[-1].start()
-        assert said.wait(60)
+        eventually((course.folder / "second").exists)
         return processes[-1]
 
     yield start
@@ -462,20 +473,30 @@ def _start() -> Iterator[Any]:
         process.join()
 
 
-def test_jobs_that_another_process_does_are_waited_for(url: str, start: Any) -> None:
-    start(url, JOBS, slow)
+def test_jobs_that_another_process_does_are_waited_for(url: str, tmp_path: Path, start: Any) -> None:
+    held = Held(tmp_path, JOBS[0].key)
+    start(url, JOBS, held)
     done: list[tuple[str, int]] = []
-    # In the opposite order, so that the two meet in the middle.
-    results = go(url, JOBS[::-1], counted(done))
+
+    def listen(event: Event) -> None:
+        if event.kind == "trial" and len(done) == 4:  # all but the one that is done and the one that is held
+            held.open()
+
+    results = go(url, JOBS[::-1], counted(done), listen=listen)
     assert accuracies(results) == EXPECTED
-    assert len(done) < len(JOBS) == len(trials(url))
+    assert len(done) == 4
+    assert len(trials(url)) == len(JOBS)
 
 
-def test_jobs_of_another_process_are_left_out_where_they_are_not_waited_for(url: str, start: Any) -> None:
-    start(url, JOBS[:2], slow)
+def test_jobs_of_another_process_are_left_out_where_they_are_not_waited_for(
+    url: str, tmp_path: Path, start: Any
+) -> None:
+    held = Held(tmp_path, JOBS[0].key)
+    start(url, JOBS[:2], held)
     with opened(url) as study:
         results = study.evaluate([JOBS[1], JOBS[5]], waits=False)
-        assert set(results) - {JOBS[1].key} == {JOBS[5].key}
+        assert set(results) == {JOBS[5].key}
+        held.open()
         assert accuracies(study.evaluate([JOBS[1]])) == {JOBS[1].key: EXPECTED[JOBS[1].key]}
 
 
@@ -486,11 +507,15 @@ def test_jobs_of_other_lists_are_not_taken_over(url: str) -> None:
     assert accuracies(go(url)) == EXPECTED
 
 
-def test_what_fails_in_one_process_for_a_cause_of_its_own_is_done_by_another(url: str, start: Any) -> None:
+def test_what_fails_in_one_process_for_a_cause_of_its_own_is_done_by_another(
+    url: str, tmp_path: Path, start: Any
+) -> None:
     jobs = [Job(network(8), 16, seed) for seed in range(10)]
-    other = start(url, jobs, slow)
+    held = Held(tmp_path, jobs[0].key)
+    other = start(url, jobs, held)
     with pytest.raises(StudyError, match=f"{MOST_FAILURES} training runs failed one after another"):
         go(url, jobs, FakeEvaluators(failing))
+    held.open()
     other.join(60)
     results = go(url, jobs, FakeEvaluators(failing))
     assert [result.accuracy is None for result in results.values()] == [False] * 10

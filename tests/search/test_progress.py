@@ -43,7 +43,5 @@ def test_an_estimate_counts_the_baseline_and_divides_trials_alone() -> None:
     shared = attrs.evolve(planned, settings=attrs.evolve(settings, workers=4))
     assert seconds_in_all(shared, 6.0) == 6 * 11
     assert describe_work(planned, None) == (
-        f"each trial takes at most 3 epochs; the baseline {planned.baseline[0]} follows after the trials"
-        if planned.baseline
-        else ""
+        "each trial takes at most 3 epochs; the baseline mobilenetv2 x0.98 follows after the trials"
     )

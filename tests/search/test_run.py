@@ -381,7 +381,7 @@ def test_failed_trials_that_a_living_search_has_counted_are_not_started_again(ur
     def listen(event: Event) -> None:
         if event.kind == "trial" and event.record is not None and event.record.number == 1:
             other.start()  # two trials have failed, and none runs or has succeeded
-            eventually(begun.exists, 60)
+            eventually(begun.exists)
 
     with suppress(StudyError):  # only the last one of both finds that all have failed
         go(asked(trials=4), url, evaluator=FakeEvaluator(bool), listen=listen)

@@ -10,6 +10,7 @@ from attrs import define, field
 
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
+from nas.errors import StudyError
 from nas.search.plan import plan
 from nas.search.run import run
 from nas.search.settings import Settings
@@ -65,4 +66,24 @@ def test_results_that_arrive_together_with_many_lost_trials_are_stored(url: str)
     states = [trial.state.name for trial in study.trials]
     assert states[:7].count("COMPLETE") == 2
     assert states[:7].count("FAIL") == 5
+    assert not any("killed" in trial.user_attrs for trial in study.trials)
+
+
+def test_where_no_worker_gives_a_result_the_fifth_lost_one_ends_the_search(url: str) -> None:
+    settings = Settings([parse_target("flops=1.2M")], trials=9, epochs=1, retries=0, confirm=0)
+    planned = plan(make_space(), FakeEvaluator(), settings, COUNTED, "demo")
+    with pytest.raises(StudyError, match="5 workers were lost, and none has evaluated anything"):
+        run(planned, storage=url, workers=Together([LOST] * 5))
+    study = optuna.load_study(storage=url, study_name="demo")
+    assert [trial.state.name for trial in study.trials] == ["FAIL"] * 5
+    # Without a further attempt the first four fail; the fifth one is begun again by the same command.
+    assert ["killed" in trial.user_attrs for trial in study.trials] == [False] * 4 + [True]
+
+
+def test_a_result_that_arrives_with_the_fifth_lost_trial_is_stored_and_the_search_goes_on(url: str) -> None:
+    settings = Settings([parse_target("flops=1.2M")], trials=6, epochs=1, retries=0, confirm=0)
+    planned = plan(make_space(), FakeEvaluator(), settings, COUNTED, "demo")
+    run(planned, storage=url, workers=Together([*[LOST] * 5, FINISHED]))
+    study = optuna.load_study(storage=url, study_name="demo")
+    assert sorted(trial.state.name for trial in study.trials) == ["COMPLETE", *["FAIL"] * 5]
     assert not any("killed" in trial.user_attrs for trial in study.trials)

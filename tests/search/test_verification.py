@@ -165,6 +165,7 @@ def test_the_recommended_network_is_stored_with_its_reason(url: str) -> None:
     missed = go(latency(FakeJudge(always(NONE_MEETS))), storage=f"{url}2")
     kept = optuna.load_study(storage=f"{url}2", study_name="demo")
     assert (missed.best, kept.user_attrs["recommended_trial"]) == (None, None)
+    assert "none of the" in kept.user_attrs["recommended_reason"]
     assert kept.user_attrs["recommended_reason"] == missed.recommendation.reason
 
 

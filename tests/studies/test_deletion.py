@@ -203,7 +203,7 @@ def test_a_machine_that_was_silent_for_long_holds_nothing_up(url: str) -> None:
 def test_a_process_that_was_killed_holds_nothing_up(url: str) -> None:
     code = (
         "import time; from nas.studies.process_identity import this_process; "
-        "print(this_process(), flush=True); time.sleep(99)"
+        "print(this_process(), flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

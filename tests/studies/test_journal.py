@@ -37,7 +37,7 @@ from nas.studies.study import open_study, read_study
 from nas.studies.tables import backend
 from tests.search.fake_trials import ATTRS, template
 from tests.search.fakes import outcome
-from tests.search.test_killed import PROCESSES, TRIALS, end_at, go
+from tests.search.test_killed import PROCESSES, TRIALS, complete, end_at, go
 from tests.search.trials import JSON, KEYS, finished_trials, shown
 from tests.studies.test_study import MADE_WITH
 
@@ -585,8 +585,9 @@ def test_an_existing_study_is_not_overwritten_and_no_other_is_added(tmp_path: Pa
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_search_can_be_resumed_from_its_journal_alone(tmp_path: Path, number: signal.Signals) -> None:
     url = f"sqlite:///{tmp_path / 'nas.db'}"
-    for commits in (70, 40):
+    for commits in (19, 10):
         end_at(url, commits, number)
+        assert complete(url)
     kept = [record for record in read_study(open_storage(url), "demo").records if record.state != "running"]
     (tmp_path / "nas.db").unlink()
     assert len(kept) >= 2

@@ -1,30 +1,32 @@
 """Opening of a database whose server is about to answer."""
 
-import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from nas.studies.opening import open_storage
 from nas.studies.outage import is_starting
+from tests.device.processes import eventually
 from tests.postgresql import Server
 
 
 @pytest.mark.slow
 def test_a_server_that_recovers_is_waited_for(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     server.stop()
-    server.start_as_standby()
-    time.sleep(1)
-    timer = threading.Timer(2, server.promote)
-    begun = time.monotonic()
-    timer.start()
-    try:
+    server.start_as_standby()  # it answers nothing else until it is promoted
+    words = "the database does not answer; nas tries again until it does"
+
+    def promote() -> None:
+        try:
+            eventually(lambda: words in caplog.text)
+        finally:
+            server.promote()
+
+    with ThreadPoolExecutor(1) as thread:
+        promoted = thread.submit(promote)
         assert open_storage(server.url).get_all_studies() is not None
-        assert time.monotonic() - begun > 1.5
-        assert "the database does not answer; nas tries again until it does" in caplog.text
-    finally:
-        timer.join()
+        promoted.result()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,8 @@ import psutil
 import pytest
 from attrs import define, field
 
-LOCAL = "127.0.0.1"
+from tests.ports import LOCAL, free_port
+
 # The loss of a node is noticed within two seconds, not fifteen.
 CHECKS = '{"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}'
 
@@ -28,13 +28,6 @@ def installed() -> Any:
     except ImportError:
         missing = "ray is not installed"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOCAL, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @define(eq=False)

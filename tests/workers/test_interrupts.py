@@ -12,14 +12,23 @@ import pytest
 from nas.workers.interrupts import Interrupts
 
 
+@contextlib.contextmanager
+def handler(number: signal.Signals, wanted: Any) -> Iterator[None]:
+    """A context in which a signal has this handler, and afterwards its usual one, whatever fails inside."""
+    usual = signal.signal(number, wanted)
+    try:
+        yield
+    finally:
+        signal.signal(number, usual)
+
+
 @pytest.fixture(name="interrupts")
 def _interrupts() -> Iterator[Interrupts]:
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     made = Interrupts()
-    with made.handled():
-        yield made
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, usual)
+    with handler(signal.SIGINT, signal.default_int_handler):
+        with made.handled():
+            yield made
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def press() -> None:
@@ -65,25 +74,22 @@ def test_items_are_handed_on_and_the_next_one_is_interrupted(interrupts: Interru
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_the_end_of_a_session_is_an_end_that_does_not_wait(number: signal.Signals) -> None:
     """SIGHUP arrives where the terminal of a search is closed."""
-    usual, told = signal.signal(number, signal.SIG_DFL), list[str]()
-    interrupts = Interrupts()
-    with interrupts.handled(), interrupts.stopping_first(lambda: told.append("stopping")):
-        signal.raise_signal(number)
-        assert not interrupts.stopping
-        with pytest.raises(KeyboardInterrupt):
-            interrupts.check()
-    assert told == []
-    assert signal.getsignal(number) is signal.SIG_DFL
-    signal.signal(number, usual)
+    told, interrupts = list[str](), Interrupts()
+    with handler(number, signal.SIG_DFL):
+        with interrupts.handled(), interrupts.stopping_first(lambda: told.append("stopping")):
+            signal.raise_signal(number)
+            assert not interrupts.stopping
+            with pytest.raises(KeyboardInterrupt):
+                interrupts.check()
+        assert told == []
+        assert signal.getsignal(number) is signal.SIG_DFL
 
 
 def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     """`nohup` ignores it for the command that it starts."""
-    usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with Interrupts().handled():
+    with handler(signal.SIGHUP, signal.SIG_IGN), Interrupts().handled():
         signal.raise_signal(signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    signal.signal(signal.SIGHUP, usual)
 
 
 def test_the_first_interrupt_is_told_while_the_main_thread_prints(interrupts: Interrupts) -> None:
@@ -117,10 +123,8 @@ def test_the_first_interrupt_is_told_while_the_main_thread_prints(interrupts: In
 
 
 def test_another_thread_and_another_handler_are_left_alone() -> None:
-    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with Interrupts().handled():
+    with handler(signal.SIGINT, signal.SIG_IGN), Interrupts().handled():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     seen: list[object] = []
 
     def elsewhere() -> None:
@@ -128,7 +132,7 @@ def test_another_thread_and_another_handler_are_left_alone() -> None:
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    signal.signal(signal.SIGINT, usual)
+    with handler(signal.SIGINT, signal.default_int_handler):
+        thread.start()
+        thread.join()
     assert seen == [signal.default_int_handler]

@@ -13,13 +13,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
+import psutil
 import pytest
 from attrs import define, field
 
 from nas.errors import NasError
+from nas.workers import machine_lock as module
 from nas.workers.base import Here
 from nas.workers.lock_file import LockFile, lock_folders
 from nas.workers.machine_lock import MachineLock
+from tests.clock import Clock
 from tests.device.processes import eventually
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -50,6 +53,7 @@ def _train(folder: Path) -> None:
     """Give way until told to end, and say what is done."""
     workers = Pausing()
     with machine_lock(folder, workers) as share:
+        (folder / "said").touch()
         (folder / "trains").touch()
         while not (folder / "end").exists():
             share.yield_to_measurement()
@@ -62,7 +66,7 @@ def training(folder: Path) -> Iterator[multiprocessing.process.BaseProcess]:
     process = PROCESSES.Process(target=_train, args=(folder,))
     process.start()
     try:
-        eventually((folder / "trains").exists, 60)
+        eventually((folder / "trains").exists)
         yield process
     finally:
         (folder / "end").touch()
@@ -81,19 +85,20 @@ def test_own_workers_are_paused(tmp_path: Path) -> None:
 def test_another_process_gives_way_and_goes_on(tmp_path: Path) -> None:
     with training(tmp_path) as other, machine_lock(tmp_path) as share:
         with share.measuring():
-            time.sleep(0.3)
-            assert (tmp_path / "said").read_text() == ""  # it waits inside
-        eventually(lambda: (tmp_path / "said").read_text() == "paused goes on", 20)
+            time.sleep(0.3)  # a process that does not wait writes in this time
+            assert (tmp_path / "said").read_text() == ""
+        eventually(lambda: (tmp_path / "said").read_text() == "paused goes on")
         assert other.is_alive()
 
 
 def test_it_waits_as_long_as_another_one_trains(tmp_path: Path) -> None:
     with training(tmp_path) as other, machine_lock(tmp_path) as share:
         os.kill(other.pid or 0, signal.SIGSTOP)  # in the middle of an epoch
+        eventually(lambda: psutil.Process(other.pid).status() == psutil.STATUS_STOPPED)
         asked = []
 
         def check_interrupts() -> None:
-            asked.append(time.monotonic())
+            asked.append("")
             if len(asked) > 5:
                 raise KeyboardInterrupt
 
@@ -122,12 +127,20 @@ def test_without_a_folder_for_locks_own_workers_are_paused_all_the_same(
             assert workers.said == ["paused"]
 
 
+@pytest.fixture(name="clock")
+def _clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the locks in this process."""
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
 def _hold(path: Path, kind: str, ready: Path) -> None:
     """Hold a lock of a file as any other program may."""
     with path.open("a") as file:
         fcntl.flock(file, getattr(fcntl, kind))
         ready.touch()
-        time.sleep(120)
+        time.sleep(600)
 
 
 @contextmanager
@@ -136,7 +149,7 @@ def held(path: Path, kind: str) -> Iterator[multiprocessing.process.BaseProcess]
     process = PROCESSES.Process(target=_hold, args=(path, kind, ready))
     process.start()
     try:
-        eventually(ready.exists, 60)
+        eventually(ready.exists)
         yield process
     finally:
         process.kill()
@@ -150,7 +163,7 @@ def path_of(folder: Path, name: str) -> Path:
 
 @pytest.mark.parametrize(("name", "kind"), [("working", "LOCK_SH"), ("wanted", "LOCK_EX")])
 def test_a_wait_for_a_living_process_is_reported_with_a_choice_and_goes_on(
-    tmp_path: Path, name: str, kind: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, name: str, kind: str, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = path_of(tmp_path, name)
 
@@ -162,12 +175,14 @@ def test_a_wait_for_a_living_process_is_reported_with_a_choice_and_goes_on(
         share.check_interrupts, share.max_wait_s = give_up, 0.3
         with share.measuring():
             pass
+    assert 0.6 <= clock.now < 1  # three reports, 0.2 seconds apart
     first, *further = [text for text in caplog.messages if text.startswith(f"waiting for process {other.pid}")]
     assert "delete the file" not in first
     assert len(further) == 2
     assert all("stop that process if it hangs, or delete the file" in text for text in further)
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_wait_for_an_unknown_process_ends_with_a_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LockFile, "holders", lambda _file: ())
     path = path_of(tmp_path, "working")
@@ -179,6 +194,7 @@ def test_a_wait_for_an_unknown_process_ends_with_a_choice(tmp_path: Path, monkey
     assert "delete the file" in told.value.remedy
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_search_that_gives_way_reports_its_wait_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,13 +223,13 @@ def test_searches_see_each_other_after_their_files_were_removed_or_replaced(tmp_
             path.unlink()
             if by == "another file":
                 path.touch()
-        time.sleep(0.5)  # the other one notices it the next time it looks, and so does this one
-        assert other.is_alive()
+        with closing(LockFile(tmp_path, "working")) as new:
+            eventually(lambda: other.pid in new.holders())  # it has looked again
         share.yield_to_measurement()
         with share.measuring():
-            time.sleep(0.3)
-            assert (tmp_path / "said").read_text() == ""  # it waits inside
-        eventually(lambda: (tmp_path / "said").read_text() == "paused goes on", 20)
+            time.sleep(0.3)  # a process that does not wait writes in this time
+            assert (tmp_path / "said").read_text() == ""
+        eventually(lambda: (tmp_path / "said").read_text() == "paused goes on")
 
 
 def test_a_file_system_without_locks_is_passed_over(

@@ -91,7 +91,7 @@ class Located:
 
     def node(self, seed: int, epoch: int = 0) -> str:
         path = self.folder / f"{seed}-{epoch}"
-        eventually(lambda: path.exists() and path.read_text(), 60)
+        eventually(lambda: path.exists() and path.read_text())
         return path.read_text()
 
     def go(self) -> None:
@@ -136,7 +136,7 @@ def _nodes() -> Iterator[Nodes]:
 
 def _wait_for_both(nodes: Nodes) -> None:
     with RayWorkers(nodes.address) as workers:
-        eventually(lambda: workers._capacity() == 2, 60)
+        eventually(lambda: workers._capacity() == 2)
 
 
 @pytest.fixture(name="workers")
@@ -243,7 +243,7 @@ def test_a_node_that_joins_has_room_and_one_that_dies_takes_it_along(
 ) -> None:
     course, third = Located(tmp_path), nodes.add()
     for seed in range(3):
-        eventually(lambda: workers.free, 60)
+        eventually(lambda: workers.free)
         workers.start(("", seed), call(course, SMALL, seed))
     assert len({course.node(seed) for seed in range(3)}) == 3
     raylet(third).send_signal(signal.SIGKILL)
@@ -255,7 +255,7 @@ def test_a_node_that_joins_has_room_and_one_that_dies_takes_it_along(
     assert ended.keys() == {("", seed) for seed in range(3)}
     assert not any(outcome.lost for outcome in ended.values())
     assert course.node(5) != course.node(lost[1])
-    eventually(lambda: workers._capacity() == 2, 60)
+    eventually(lambda: workers._capacity() == 2)
     time.sleep(0.5)  # for what Ray would have to say of it
     assert capfd.readouterr() == ("", "")
 
@@ -291,11 +291,11 @@ def test_tasks_end_with_their_driver_however_it_ends(nodes: Nodes, tmp_path: Pat
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     driver = subprocess.Popen([sys.executable, str(script), nodes.address, str(tmp_path / "begun")], env=environment)
     try:
-        eventually(lambda: all((tmp_path / f"begun-{seed}").exists() for seed in (0, 1)), 60)
+        eventually(lambda: all((tmp_path / f"begun-{seed}").exists() for seed in (0, 1)))
         assert len(evaluating(nodes)) == 2
         driver.kill()
         driver.wait()
-        eventually(lambda: not evaluating(nodes), 20)
+        eventually(lambda: not evaluating(nodes))
     finally:
         driver.kill()
         driver.wait()
@@ -345,9 +345,9 @@ def test_a_connection_of_the_callers_stays(nodes: Nodes, tmp_path: Path) -> None
         with RayWorkers(most=1) as workers:
             workers.start(("a", 0), call(Stuck(tmp_path / "begun"), SMALL))
             assert not workers.free
-            eventually((tmp_path / "begun-0").exists, 60)
+            eventually((tmp_path / "begun-0").exists)
         assert ray.is_initialized()
-        eventually(lambda: not evaluating(nodes), 20)
+        eventually(lambda: not evaluating(nodes))
     finally:
         ray.shutdown()
 
