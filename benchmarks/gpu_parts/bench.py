@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import torch
 from attrs import frozen
 from packed_images import Packed, read
@@ -33,7 +34,9 @@ class Sizes:
         resolution: Side of the images of NAS-Bench-Macro and of the self-check, in pixels.
         photo: Side of the large images, in pixels.
         images: Training images of the speed measurements.
+        speed_val: Images that validate there; one image in the plain loop takes as long as many in the other one.
         proxy_images: Training images of the trained proxy.
+        val: Largest number of images that validate elsewhere, or None for all.
         epochs: Epochs of the trained proxy.
         supernet_epochs: Epochs of the supernet.
         supernet_batch: Batch size of the supernet.
@@ -48,7 +51,9 @@ class Sizes:
     resolution: int = 32
     photo: int = 128
     images: int = 4000
+    speed_val: int = 1000
     proxy_images: int = 12_000
+    val: int | None = None
     epochs: int = 3
     supernet_epochs: int = 300
     supernet_batch: int = 256
@@ -68,7 +73,9 @@ SMOKE = Sizes(
     resolution=16,
     photo=32,
     images=64,
+    speed_val=40,
     proxy_images=64,
+    val=40,
     epochs=1,
     supernet_epochs=2,
     supernet_batch=64,
@@ -117,13 +124,25 @@ class Bench:
         """
         return read(self._path(f"{name}.npz"))
 
-    def images(self, name: str, resolution: int, count: int | None) -> ImageData:
-        """Return images of a data set, with at most so many of them for training."""
-        return self.packed(name).data(resolution, count)
+    def images(self, name: str, resolution: int, count: int | None, val: int | None = None) -> ImageData:
+        """Return images of a data set.
 
-    def encoded(self, name: str, count: int | None) -> "dict[str, Encoded]":
+        Args:
+            name: Name of the data set.
+            resolution: Side of the images, in pixels.
+            count: Largest number of images that train; None takes all.
+            val: Largest number of images that validate; None takes the number of the sizes.
+        """
+        data = self.packed(name).data(resolution, count)
+        chosen = spread(len(data.val), val or self.sizes.val)
+        return attrs.evolve(data, val=Images(data.val.images[chosen], data.val.labels[chosen]))
+
+    def encoded(self, name: str, count: int | None, val: int) -> "dict[str, Encoded]":
         """Return the same images encoded, by split."""
-        return self.packed(name).encoded(count)
+        parts = self.packed(name).encoded(count)
+        chosen, held = spread(len(parts["val"].labels), val).tolist(), parts["val"]
+        few = attrs.evolve(held, files=[held.files[i] for i in chosen], labels=[held.labels[i] for i in chosen])
+        return {**parts, "val": few}
 
     def made_up(self, resolution: int, count: int, classes: int = 4) -> ImageData:
         """Return images whose brightness depends on their class, for checks that need no real ones."""
@@ -142,13 +161,11 @@ class Bench:
         """Return the table of NAS-Bench-Macro.
 
         Raises:
-            NeedsError: It is not there, or pandas is not installed.
+            NeedsError: It is not there.
+            ModuleNotFoundError: pandas is not installed.
         """
         path = self._path("nasbench_macro.csv")
-        try:
-            import pandas as pd  # noqa: F401
-        except ImportError:
-            raise NeedsError("the package pandas is not installed") from None
+        # It needs pandas, which not every machine has.
         from nas.evaluate.table.evaluator import read_table
         from nas.space.files import find_space
 
@@ -160,6 +177,12 @@ class Bench:
         if not (self.data / name).is_file():
             raise NeedsError(f"{name} in the folder of --data, which scripts/gpu-bundle makes")
         return self.data / name
+
+
+def spread(size: int, most: int | None) -> torch.Tensor:
+    """Return at most so many indices that are spread evenly over a size, int64 `(N,)`."""
+    count = size if most is None else min(most, size)
+    return torch.arange(count) * size // count
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -28,10 +28,8 @@ def work_on_table(verb: str, options: tuple[str, ...], bench: Bench) -> dict[str
 
 def _nas(bench: Bench, verb: str, *options: str) -> dict[str, Any]:
     provider = "CUDAExecutionProvider" if bench.is_cuda else "CPUExecutionProvider"
-    try:
-        import onnxruntime
-    except ImportError:
-        raise NeedsError("the package onnxruntime") from None
+    import onnxruntime
+
     if provider not in onnxruntime.get_available_providers():
         raise NeedsError(f"a build of onnxruntime with the {provider}")
     command = (

@@ -69,6 +69,8 @@ def one(item: Item, bench: Bench) -> dict[str, Any]:
         found: dict[str, Any] = {"values": dict(item(bench))}
     except NeedsError as error:
         found = {"needs": str(error)}
+    except ModuleNotFoundError as error:
+        found = {"needs": f"the package {error.name}"}
     except Exception as error:  # one item must not cost the others
         traceback.print_exc()
         found = {"error": f"{type(error).__name__}: {error}"}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from gpu_parts.bench import Bench, NeedsError
+from gpu_parts.bench import Bench
 from gpu_parts.macro import proxy
 from nas.arch.code import parse_text
 from nas.cost.analytic import COUNTED
@@ -17,12 +17,11 @@ STUDY = "gpu-benchmark"
 
 def search(bench: Bench) -> dict[str, Any]:
     """Search without a limit of the cost, and look the networks up in the table."""
-    try:
-        from nas.search.run import search as run
-        from nas.search.settings import Settings
-    except ImportError as error:
-        raise NeedsError(f"the package {error.name}") from None
     table = bench.table()
+    # These need scipy, which not every machine has.
+    from nas.search.run import search as run
+    from nas.search.settings import Settings
+
     settings = Settings(
         (parse_target("flops=1G"),),  # more than any network of the space has
         trials=bench.sizes.trials,

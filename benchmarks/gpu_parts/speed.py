@@ -32,14 +32,16 @@ def _measure(name: str) -> Callable[[Bench], dict[str, Any]]:
     def measure(bench: Bench) -> dict[str, Any]:
         resolution = bench.sizes.photo if is_large else bench.sizes.resolution
         source = LARGE if is_large else SMALL
-        data = bench.images(source, resolution, bench.sizes.images)
+        data = bench.images(source, resolution, bench.sizes.images, bench.sizes.speed_val)
         recipe = Recipe(batch_size=min(int(batch.removeprefix("batch")), len(data.train) // 4))
-        parts, arch = bench.encoded(source, bench.sizes.images), preset(network)
+        parts = bench.encoded(source, bench.sizes.images, bench.sizes.speed_val)
+        arch = preset(network)
         seconds = seconds_by_workers(parts, data, recipe, bench.device, arch, _workers(bench))
         loop = PlainLoop(parts, data, recipe, bench.device, min(seconds, key=seconds.__getitem__))
         found = compare(loop, arch, EPOCHS if bench.is_cuda else 1, 1, time.perf_counter)
         return {
             "images": len(data.train),
+            "val_images": len(data.val),
             "resolution": resolution,
             "batch_size": recipe.batch_size,
             "precision": resolve_precision(bench.device, recipe.precision),

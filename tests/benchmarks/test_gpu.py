@@ -213,6 +213,24 @@ def _part(name: str, items: int, box_s: float, *, continues: bool = False) -> Pa
     return Part(name, name, {f"{name}{i}": 1.0 for i in range(items)}, box_s, continues)
 
 
+def test_what_is_not_there_is_needed_and_no_failure(tmp_path: Path) -> None:
+    from gpu_parts.bench import SMOKE, Bench, NeedsError
+    from gpu_parts.process import one
+
+    def raising(error: Exception) -> Callable[[object], dict[str, Any]]:
+        def item(_bench: object) -> dict[str, Any]:
+            raise error
+
+        return item
+
+    bench = Bench(tmp_path, None, "cpu", SMOKE)
+    assert one(raising(NeedsError("a GPU")), bench)["needs"] == "a GPU"
+    assert one(raising(ModuleNotFoundError("No module named 'scipy'", name="scipy")), bench)["needs"] == (
+        "the package scipy"
+    )
+    assert one(raising(RuntimeError("no kernel")), bench)["error"] == "RuntimeError: no kernel"
+
+
 def test_a_process_that_crashes_costs_one_item(faked: Callable[..., Fake], options: argparse.Namespace) -> None:
     fake = faked(ends={"a1": -signal.SIGSEGV})
     gpu.run([_part("a", 3, 500)], options, fake.now + 500)
