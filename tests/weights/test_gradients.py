@@ -19,8 +19,9 @@ def larger(arch: Architecture) -> Architecture:
 
     def stage(old: Stage) -> Stage:
         expansion = old.expansion + 1 if old.expansion > 1 else old.expansion
-        more = {"layers": old.layers + 1, "channels": old.channels + 3, "kernel": old.kernel + 2}
-        return attrs.evolve(old, expansion=expansion, **more)
+        return attrs.evolve(
+            old, layers=old.layers + 1, channels=old.channels + 3, kernel=old.kernel + 2, expansion=expansion
+        )
 
     stem = attrs.evolve(arch.stem, channels=arch.stem.channels + 3)
     return attrs.evolve(arch, stem=stem, stages=tuple(stage(old) for old in arch.stages))
@@ -42,7 +43,7 @@ def test_all_weights_of_a_grown_network_learn(operator: str, act: str) -> None:
     # Weights behind a scale of 0 have no gradient until this scale has made its first step.
     for _ in range(STEPS):
         optimizer.zero_grad()
-        loss(model, target).backward()
+        loss(model, target).backward()  # type: ignore[no-untyped-call]
         moved |= {name for name, one in model.named_parameters() if one.grad is not None and one.grad.any()}
         optimizer.step()
     assert moved == {name for name, _ in model.named_parameters()}
@@ -52,7 +53,7 @@ def test_zeros_that_read_new_channels_have_gradients_at_once() -> None:
     source = network("net classes=4 resolution=16 act=silu;stem conv c6;mbconv r2 e2 c6;head pool")
     target = attrs.evolve(source, stages=(attrs.evolve(source.stages[0], channels=9, expansion=3.0),))
     model = with_weights(target, inherit(source, trained(source).state_dict(), target).tensors).train()
-    loss(model, target).backward()
+    loss(model, target).backward()  # type: ignore[no-untyped-call]
     classifier = model.get_parameter("head.classifier.weight")
     assert classifier.grad is not None
     assert not classifier[:, 6:].any()

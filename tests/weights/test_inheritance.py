@@ -102,7 +102,7 @@ def test_the_classifier_is_fresh_or_sliced() -> None:
     weights = trained(PLAIN).state_dict()
     old = weights["head.classifier.weight"]
     fewer, more = (attrs.evolve(PLAIN, classes=classes) for classes in (3, 7))
-    assert not torch.equal(inherit(PLAIN, weights, fewer).tensors["head.classifier.weight"], old[:3])
+    assert not inherit(PLAIN, weights, fewer).tensors["head.classifier.weight"].any()
     sliced = inherit(PLAIN, weights, fewer, classifier="slice")
     assert torch.equal(sliced.tensors["head.classifier.weight"], old[:3])
     assert not sliced.report.exact
@@ -125,13 +125,13 @@ def test_gray_images_have_the_same_logits_with_another_number_of_channels(before
 
 
 def test_fresh_weights_follow_from_the_seed_and_nothing_else_changes() -> None:
-    target, weights = attrs.evolve(PLAIN, classes=3), build_model(PLAIN).state_dict()
+    target, weights = with_stage(PLAIN, layers=2), build_model(PLAIN).state_dict()
     before, copies = torch.get_rng_state(), {name: tensor.clone() for name, tensor in weights.items()}
     first, same, other = (inherit(PLAIN, weights, target, seed=seed).tensors for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(weights[name], tensor) for name, tensor in copies.items())
-    assert all(tensor.data_ptr() != weights[name].data_ptr() for name, tensor in first.items())
-    name = "head.classifier.weight"
+    assert {one.data_ptr() for one in first.values()}.isdisjoint(one.data_ptr() for one in weights.values())
+    name = "stages.0.1.depthwise.conv.weight"
     assert torch.equal(first[name], same[name])
     assert not torch.equal(first[name], other[name])
 
