@@ -133,8 +133,8 @@ def _size_reasons(pair: Pair, padding: str) -> Iterator[str]:
         yield "The kernel is cropped to its center."
     if padding == "same" and any(_is_shifted(old, new, pair.target.shape) for old, new in dense):
         yield "The larger kernel has another center, because the padding of this stride is not symmetric."
-    if _resized(pair.target) != _resized(pair.source):
-        yield "The skip cuts or adds channels, and their numbers change."
+    if _fills_zeros(pair.source, pair.target):
+        yield "The skip has new channels where it had zeros."
 
 
 def _channels(node: Node) -> int:
@@ -151,7 +151,10 @@ def _is_shifted(old: Node, new: Node, shape: Shape) -> bool:
     return new.stride > 1 and any(end[new.kernel] - end[old.kernel] != larger for end in ends)
 
 
-def _resized(placed: PlacedPart | None) -> tuple[int, ...]:
-    """Return the numbers of channels before and after the node that cuts or adds channels of a skip."""
-    nodes = placed.nodes if placed else ()
-    return next(((node.in_channels, node.shape.channels) for node in nodes if node.op == "resize"), ())
+def _fills_zeros(source: PlacedPart | None, target: PlacedPart) -> bool:
+    """Return whether a skip that adds channels of zeros now has new channels of its input there."""
+    resizes = [node for placed in (source, target) if placed for node in placed.nodes if node.op == "resize"]
+    if len(resizes) < 2:
+        return False
+    old, new = resizes
+    return old.in_channels < _channels(old) and new.in_channels > old.in_channels

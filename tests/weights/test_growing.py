@@ -12,9 +12,9 @@ from nas.arch.spec import Architecture, ConvHead, PoolHead, Stage
 from nas.models.build import build_model
 from nas.weights.inheritance import inherit
 from tests.strategies import architectures
-from tests.weights.networks import difference, trained, with_weights
+from tests.weights.networks import difference, network, trained, with_weights
 
-SEVERAL = settings(max_examples=40, deadline=None)
+SEVERAL = settings(max_examples=25, deadline=None)
 
 
 def tiny(name: str) -> Architecture:
@@ -114,3 +114,32 @@ def test_any_network_can_inherit_and_give_back(first: Architecture, second: Arch
     assert 0 <= back.report.share <= 1
     assert there.report.elements == sum(parameter.numel() for parameter in build_model(second).parameters())
     assert all(tensor.isfinite().all() for tensor in back.tensors.values())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "exact"),
+    [
+        # A residual block that ends in an activation applies it once more.
+        ("basic r1 c4", "basic r2 c4", True),
+        ("basic r1 c4 silu", "basic r2 c4 silu", False),
+        ("bottleneck r1 e2 c4 relu6", "bottleneck r2 e2 c4 relu6", True),
+        ("mbconv r1 e2 c4 noskip", "mbconv r2 e2 c4 noskip", False),
+        ("mbconv r1 e2 c4 poolskip", "mbconv r2 e2 c4 poolskip", False),
+        # With "same" padding and an even side, kernels of one pixel and of three have different centers.
+        ("conv s2 k3 c8", "conv s2 k5 c8", True),
+        ("conv s2 k1 c8", "conv s2 k3 c8", False),
+        # A skip that cuts channels, and one that adds zeros.
+        ("conv c8;conv c4 poolskip", "conv c12;conv c6 poolskip", True),
+        ("conv c6;conv c8 poolskip", "conv c6;conv c9 poolskip", True),
+        ("conv c6;conv c8 poolskip", "conv c7;conv c9 poolskip", False),
+        ("mbconv e1 c4", "mbconv e2 c4", False),
+    ],
+)
+def test_a_function_that_changes_is_reported(before: str, after: str, exact: bool) -> None:
+    source, target = (
+        network(f"net padding=same classes=3 resolution=16;stem conv c4;{stage};head pool") for stage in (before, after)
+    )
+    model = trained(source)
+    inherited = inherit(source, model.state_dict(), target)
+    assert inherited.report.exact == exact, inherited.report.describe()
+    assert (difference(model, target, inherited) < 1e-6) == exact
