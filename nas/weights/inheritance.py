@@ -146,8 +146,8 @@ class _Maker:
         with torch.random.fork_rng([]):
             torch.default_generator.manual_seed(seed)
             model = build_model(self.target)
-        # Large random logits would disturb the inherited weights in the first steps: EfficientNet-Lite0 with two thirds
-        # of its channels reached 64% instead of 46% in three epochs on 3,000 images of CIFAR-10.
+        # Large random logits would disturb the inherited weights in the first steps: a network of 215 MMACs around
+        # EfficientNet-Lite0 reached 63.5% instead of 46.3% in three epochs on 3,000 images of CIFAR-10 (one seed).
         nn.init.zeros_(model.get_parameter("head.classifier.weight"))
         return {
             name: tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
