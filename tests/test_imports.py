@@ -27,6 +27,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "arch": ("errors",),
     "space": ("arch",),
     "models": ("arch",),
+    "weights": ("errors", "arch", "models"),
     "graph": ("arch",),
     "device": ("errors", "arch", "graph"),
     "cost.base": ("arch",),
@@ -35,7 +36,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "train.defaults": (),
     "train": ("train.defaults", "arch", "models", "data"),
     "evaluate.base": ("arch",),
-    "evaluate": ("evaluate.base", "arch", "space", "models", "data", "train", "processes"),
+    "evaluate": ("evaluate.base", "arch", "space", "models", "weights", "data", "train", "processes"),
     "evaluate.zero_cost": ("evaluate", "cost"),
     "objective": ("evaluate.base", "cost.base"),
     "optuna_private": (),
@@ -63,7 +64,7 @@ _ANYWHERE = frozenset({"version", "files", "output_kinds", "noise", "callable"})
 
 # Heavy packages and the packages or modules where they may be imported.
 _HEAVY: Mapping[str, tuple[str, ...]] = {
-    "torch": ("models", "data", "train", "evaluate", "api.networks"),
+    "torch": ("models", "weights", "data", "train", "evaluate", "api.networks"),
     "optuna": ("optuna_private", "search", "samplers", "studies"),
     "sqlalchemy": ("optuna_private", "search", "studies"),
     "plotly": ("report",),

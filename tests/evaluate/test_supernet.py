@@ -29,12 +29,13 @@ from nas.evaluate.supernet.extremes import smallest_and_largest
 from nas.evaluate.supernet.places import Places, space_digest
 from nas.evaluate.supernet.recipe import SupernetRecipe
 from nas.evaluate.supernet.training import SupernetTrainingRun
-from nas.evaluate.supernet.weights import SharedWeights, calibrate, initial_weights, without_regularization
+from nas.evaluate.supernet.weights import SharedWeights, initial_weights, without_regularization
 from nas.models.build import build_model
 from nas.samplers.cost_range import space_chain
 from nas.space.decode import SearchSpace, Value
 from nas.space.files import find_space, space_names
 from nas.train.recipe import Recipe
+from nas.weights.statistics import re_estimate
 from tests.contracts.evaluator import EvaluatorContract
 from tests.search.fakes import SMALLEST, make_space
 
@@ -269,9 +270,9 @@ def test_a_recipe_value_outside_its_range_is_an_error(changes: dict[str, Any], p
 
 def test_calibrated_statistics_are_the_mean_of_those_of_the_batches(space: SearchSpace) -> None:
     shared, indices = weights(space), space.indices(SMALLEST_CHOICE)
-    model = shared.model(without_regularization(space.from_indices(indices)), indices)
+    model = shared.model(space.from_indices(indices), indices).eval()
     batches = [images(4), images(6) + 1]
-    calibrate(model, batches)
+    re_estimate(model, batches)
     with torch.no_grad():
         outputs = [
             functional.conv2d(batch, shared.tensors["stem", "conv", "conv.weight"], padding=1) for batch in batches

@@ -21,7 +21,7 @@ from nas.evaluate.base import Notify, ignore_message
 from nas.evaluate.supernet.places import common_settings
 from nas.evaluate.supernet.recipe import SupernetRecipe
 from nas.evaluate.supernet.trainer import SupernetTrainer
-from nas.evaluate.supernet.weights import SharedWeights, calibrate, without_regularization
+from nas.evaluate.supernet.weights import SharedWeights
 from nas.noise import Correct, ValidationSplit
 from nas.space.decode import SearchSpace
 from nas.space.inverse import Inverse
@@ -29,6 +29,7 @@ from nas.train.device import find_device, median_seconds
 from nas.train.loop import OnBatch
 from nas.train.metrics import describe_split
 from nas.train.seeded import seeded
+from nas.weights.statistics import re_estimate
 
 FOLDER = Path("nas-supernets")
 # Largest numbers of images for the batch-norm statistics and for the accuracy of a network. They keep the evaluation of
@@ -233,10 +234,10 @@ class SupernetEvaluator:
                 f"the architecture is not in space {self.space.name}, for which the supernet was trained",
                 "use an architecture of this space, with the same resolution and number of classes",
             )
-        # `calibrate` runs the model in training mode, where dropout and drop path would distort the statistics.
-        adapted = without_regularization(arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes))
-        model = shared.model(adapted, indices)
-        calibrate(model, [images for images, _ in self._calibration])
+        adapted = arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes)
+        model = shared.model(adapted, indices).eval()
+        # The training keeps no running statistics, because they would belong to a mixture of networks.
+        re_estimate(model, [images for images, _ in self._calibration])
         return model
 
     @cached_property
@@ -253,7 +254,7 @@ class SupernetEvaluator:
         chosen = torch.arange(count) * len(split) // count
         images = normalize(split.images[chosen], self.data.mean, self.data.std)
         images = images.to(self.device, memory_format=torch.channels_last)
-        # Batches differ by at most one image, since `calibrate` gives all of them the same weight.
+        # Batches differ by at most one image, since `re_estimate` gives all of them the same weight.
         pieces = -(-count // size)
         labels = split.labels[chosen].to(self.device)
         return list(zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True))

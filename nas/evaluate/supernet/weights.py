@@ -1,6 +1,6 @@
 """The weights that all networks of a search space share, and the networks that use slices of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import torch
@@ -99,7 +99,7 @@ class SharedWeights:
             model = build_model(arch)
         slices = self.slices(arch, indices, model)
         device = next(iter(self.tensors.values())).device
-        # Leaves all values undefined: parameters are copied below, and `calibrate` sets the statistics.
+        # Leaves all values undefined: parameters are copied below, and `re_estimate` sets the statistics.
         model.to_empty(device=device)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad():
@@ -152,27 +152,6 @@ def cut(weight: Tensor, shape: Sequence[int]) -> Tensor:
 def _to_device(tensor: Tensor, device: str) -> Tensor:
     layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
     return nn.Parameter(tensor.detach().to(device, memory_format=layout))
-
-
-@torch.no_grad()
-def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the batch-norm statistics of a model to the mean of those of the batches, in place.
-
-    The training keeps no running statistics, because they would belong to a mixture of networks. Yu & Huang call the
-    statistics that are computed afterwards post-statistics (arXiv 1903.05134).
-
-    Args:
-        model: Model without dropout.
-        batches: Normalized images `(N, C, H, W)`.
-    """
-    for norm in batch_norms(model):
-        norm.reset_running_stats()
-        # torch takes the unweighted mean over all batches if the momentum is None.
-        norm.momentum = None
-    model.train()
-    for images in batches:
-        model(images)
-    model.eval()
 
 
 def without_regularization(arch: Architecture) -> Architecture:

@@ -1,0 +1,1 @@
+"""Weights of trained networks: their inheritance by other architectures, and batch-norm statistics."""
