@@ -27,6 +27,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "arch": ("errors",),
     "space": ("arch",),
     "models": ("arch",),
+    "weights": ("arch", "models"),
     "graph": ("arch",),
     "device": ("errors", "arch", "graph"),
     "cost.base": ("arch",),
@@ -63,7 +64,7 @@ _ANYWHERE = frozenset({"version", "files", "output_kinds", "noise", "callable"})
 
 # Heavy packages and the packages or modules where they may be imported.
 _HEAVY: Mapping[str, tuple[str, ...]] = {
-    "torch": ("models", "data", "train", "evaluate", "api.networks"),
+    "torch": ("models", "weights", "data", "train", "evaluate", "api.networks"),
     "optuna": ("optuna_private", "search", "samplers", "studies"),
     "sqlalchemy": ("optuna_private", "search", "studies"),
     "plotly": ("report",),

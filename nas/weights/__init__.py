@@ -1,0 +1,1 @@
+"""Weights of networks: pretrained sources, files, and inheritance between architectures."""
