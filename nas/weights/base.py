@@ -17,7 +17,10 @@ REMEDY = "give the state_dict() of the network that nas.to_torch builds for this
 
 
 def _floats(values: Any) -> tuple[float, ...]:
-    return tuple(map(float, values))
+    try:
+        return tuple(map(float, values))
+    except OverflowError:
+        raise WeightsError("a normalization has a number that is too large", "give finite numbers") from None
 
 
 @frozen
@@ -66,8 +69,11 @@ def tensor_shapes(arch: Architecture) -> Mapping[str, torch.Size]:
     torch.Size([32, 3, 3, 3])
     """
     # On this device no memory is used, and torch's global generator of random numbers does not change.
-    with torch.device("meta"):
-        return {name: tensor.shape for name, tensor in build_model(arch).state_dict().items()}
+    try:
+        with torch.device("meta"):
+            return {name: tensor.shape for name, tensor in build_model(arch).state_dict().items()}
+    except RuntimeError:  # the size in bytes exceeds 64 bits
+        raise WeightsError("the architecture has a tensor larger than any memory", "give another one") from None
 
 
 def _check_tensors(network: "TrainedNetwork", _attribute: "Attribute[Any]", tensors: Mapping[str, Tensor]) -> None:

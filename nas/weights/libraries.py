@@ -128,11 +128,12 @@ def read_timm(name: str) -> Pretrained:
     # A name with a colon would make timm load a network from a folder or from somebody's account on the hub.
     if ":" in name:
         raise WeightsError(f"timm:{name} has a second colon", "give the name of a network of timm, or hub:OWNER/NAME")
+    _check_architecture(f"timm:{name}", name.partition(".")[0])
     network = _load(f"timm:{name}", lambda: timm.create_model(name, pretrained=True))
     config = dict(getattr(network, "pretrained_cfg", None) or {})
     return Pretrained(
         TensorFile(network.state_dict()),
-        _timm_library(name),
+        timm_library(name),
         **_timm_facts(config),
         provenance=_provenance(f"timm:{name}", timm=getattr(timm, "__version__", ""), tag=config.get("tag")),
         reference=lambda: network,
@@ -140,7 +141,12 @@ def read_timm(name: str) -> Pretrained:
     )
 
 
-def _timm_library(name: str) -> str:
+def timm_library(name: str) -> str:
+    """Return the key of `nas.weights.families.SETTINGS` for a network of timm.
+
+    >>> timm_library("tf_efficientnet_b0"), timm_library("efficientnet_b0")
+    ('timm-tf', 'timm')
+    """
     return "timm-tf" if name.startswith("tf_") else "torchvision" if name.startswith("resnet") else "timm"
 
 
@@ -208,19 +214,24 @@ def read_hub(name: str) -> Pretrained:
     config = _load(f"hub:{name}", lambda: hub.hf_hub_download(name, "config.json", local_files_only=local))
     facts = _config(Path(config), name)
     architecture = str(facts.get("architecture", ""))
-    if not TIMM_NAMES.fullmatch(architecture):
-        raise WeightsError(
-            f"hub:{name} is a network {architecture!r:.80}, which is not supported",
-            "give a repository of a timm EfficientNet, MobileNetV2 or V3, MnasNet or ResNet",
-        )
+    _check_architecture(f"hub:{name}", architecture)
     return Pretrained(
         content,
-        _timm_library(architecture),
+        timm_library(architecture),
         **_timm_facts({**facts, **_mapping(facts.get("pretrained_cfg"))}),
         provenance=_provenance(f"hub:{name}", architecture=architecture),
         reference=_timm_reference(architecture, content.tensors),
         reference_name="timm",
     )
+
+
+def _check_architecture(source: str, architecture: str) -> None:
+    """Check the architecture of a network of timm, before its weights are downloaded or matched."""
+    if not TIMM_NAMES.fullmatch(architecture):
+        raise WeightsError(
+            f"{source} is a network {architecture!r:.80}, which is not supported",
+            "give an EfficientNet B0 to B7 or Lite, a MobileNetV2 or V3, a MnasNet or a ResNet of timm",
+        )
 
 
 def _answers(hub: Any, name: str) -> bool:

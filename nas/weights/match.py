@@ -124,9 +124,16 @@ def match_names(source: Mapping[str, Tensor]) -> Match | None:
     channels, classes = shapes["stem.conv.conv.weight"][1:2], shapes["head.classifier.weight"][:1]
     for name, plain in candidates():
         arch = attrs.evolve(plain, in_channels=channels[0], classes=classes[0])
-        if tensor_shapes(arch) == shapes:
+        # Building the module takes longer than listing the nodes, so it is the second comparison.
+        if shapes.keys() == {*_names(arch)} and tensor_shapes(arch) == shapes:
             return Match(name, None, arch, dict(source), Account(len(source)))
     return None
+
+
+def _names(arch: Architecture) -> list[str]:
+    """Return the names of the tensors of an architecture's torch module."""
+    words = ((".conv.weight", *(f".norm.{word}" for word in (*NORM, COUNTER))), (".weight", ".bias"))
+    return [f"{place}{word}" for place, node in _slots(arch) for word in words[not node.norm]]
 
 
 def _adapted(arch: Architecture, layers: Sequence[Layer]) -> Architecture:
