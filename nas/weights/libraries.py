@@ -253,7 +253,7 @@ def _timm_reference(architecture: str, tensors: Mapping[str, Tensor]) -> Callabl
         return None
 
     def reference() -> nn.Module:
-        classes = list(tensors.values())[-1].shape[0]
+        classes = next(len(tensor) for name, tensor in tensors.items() if name in ("classifier.bias", "fc.bias"))
         network: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=classes)
         network.load_state_dict(dict(tensors))
         return network
