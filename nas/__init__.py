@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from nas.api.search import search
     from nas.api.spaces import SearchSpace, load_space
     from nas.api.study import Study, open_study, study_names
+    from nas.api.trained_networks import Normalization, TrainedNetwork
     from nas.api.trials import Trial
+    from nas.api.weights import load_weights, save_weights
     from nas.errors import (
         ArchitectureError,
         DataError,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
         SpaceError,
         StudyError,
         TargetError,
+        WeightsError,
     )
 else:
     # The modules of the names, which are imported when a name is used: `import nas` loads nothing else.
@@ -44,7 +47,9 @@ else:
         "nas.api.scaling": ("ScaledArchitecture", "scale", "scale_family", "scale_to_budget"),
         "nas.api.spaces": ("SearchSpace", "load_space"),
         "nas.api.study": ("Study", "open_study", "study_names"),
+        "nas.api.trained_networks": ("Normalization", "TrainedNetwork"),
         "nas.api.trials": ("Trial",),
+        "nas.api.weights": ("load_weights", "save_weights"),
         "nas.errors": (
             "ArchitectureError",
             "DataError",
@@ -57,6 +62,7 @@ else:
             "SpaceError",
             "StudyError",
             "TargetError",
+            "WeightsError",
         ),
     }
     # Packages that can be called; see `nas.callable`.
@@ -90,6 +96,7 @@ __all__ = [
     "LatencyMeasurement",
     "MissingPackageError",
     "NasError",
+    "Normalization",
     "ScaledArchitecture",
     "ScalingError",
     "SearchSpace",
@@ -97,14 +104,18 @@ __all__ = [
     "Study",
     "StudyError",
     "TargetError",
+    "TrainedNetwork",
     "Trial",
+    "WeightsError",
     "__version__",
     "cost",
     "load_architecture",
     "load_space",
+    "load_weights",
     "measure_latency",
     "open_study",
     "save_architecture",
+    "save_weights",
     "scale",
     "scale_family",
     "scale_to_budget",

@@ -5,6 +5,7 @@ NasError                  base class of all errors that this package raises
 ├── ScalingError          a scaling rule, a factor or a budget cannot be used
 ├── SpaceError            a search space, its file or one of its choices breaks a rule
 ├── TargetError           a target cannot be read, or no architecture can meet it
+├── WeightsError          pretrained weights are missing, damaged, or fit no architecture
 ├── DataError             images, labels or a table of accuracies cannot be used
 ├── EvaluationError       one architecture could not be evaluated; the search continues
 │   └── EvaluationLostError   the process that evaluated was ended from outside; another attempt may succeed
@@ -50,6 +51,10 @@ class SpaceError(NasError):
 
 class TargetError(NasError):
     """Report that a target cannot be read, or that no architecture can meet it."""
+
+
+class WeightsError(NasError):
+    """Report that weights of a network are missing, are damaged, or do not fit an architecture."""
 
 
 class DataError(NasError):

@@ -51,8 +51,10 @@ ARCHITECTURE = OutputKind(
 )
 # The first fields of a protocol buffer are the version of the format and the name of the program that wrote it.
 NETWORK = OutputKind("an ONNX file that nas wrote", (".onnx",), _matcher(rb"\x08.\x12\x03nas"))
+# A safetensors file begins with the length of its header, eight bytes, and the header, a JSON object.
+WEIGHTS = OutputKind("a safetensors file", (".safetensors",), _matcher(rb".{6}\x00\x00\{"))
 _OTHERS = (OutputKind("a SQLite database", (), _matcher(rb"SQLite format 3\x00")),)
-_KNOWN = (TRIALS, LATENCIES, PAGE, PICTURE, ARCHITECTURE, NETWORK, *_OTHERS)
+_KNOWN = (TRIALS, LATENCIES, PAGE, PICTURE, ARCHITECTURE, NETWORK, WEIGHTS, *_OTHERS)
 
 
 def check_output(path: Path, kind: OutputKind, *, makes_folder: bool = False) -> None:

@@ -27,7 +27,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "arch": ("errors",),
     "space": ("arch",),
     "models": ("arch",),
-    "weights": ("errors", "arch", "models"),
+    "weights": ("arch", "models"),
     "graph": ("arch",),
     "device": ("errors", "arch", "graph"),
     "cost.base": ("arch",),

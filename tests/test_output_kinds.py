@@ -6,7 +6,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save
 
 from nas.api.architectures import save_architecture
 from nas.arch.presets import preset, preset_names
@@ -22,6 +24,7 @@ from nas.output_kinds import (
     PAGE,
     PICTURE,
     TRIALS,
+    WEIGHTS,
     OutputKind,
     check_output,
     write_output,
@@ -34,6 +37,7 @@ KINDS: Mapping[str, OutputKind] = {
     "picture": PICTURE,
     "architecture": ARCHITECTURE,
     "network": NETWORK,
+    "weights": WEIGHTS,
 }
 
 
@@ -53,6 +57,7 @@ def files(folder: Path) -> dict[str, Path]:
     (folder / "a.json").rename(found["architecture"])
     found["network"].write_bytes(build_graph(whole(preset("mnasnet-small"))).SerializeToString())
     found["latencies"].write_bytes(next(shipped_folder("latency_tables").glob("*.csv")).read_bytes())
+    found["weights"].write_bytes(save({"a": torch.zeros(2)}))
     write_database(found["database"])
     found["accuracies"].write_text("arch,acc_seed0\n0,0.5\n")
     found["note"].write_text("trial and error\n")

@@ -94,6 +94,8 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "data": _file("photos/"),
         "table": _file("latency_tables/table.csv"),
         "path": _file("network.json"),
+        "source": _file("efficientnet-lite0"),
+        "normalization": _text("imagenet"),
         "reference": _file("efficientnet-b0"),
         "supernet_dir": _file("nas-supernets"),
         "checkpoint_dir": _file("nas-checkpoints"),

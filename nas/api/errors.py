@@ -7,7 +7,9 @@ from types import MappingProxyType
 from nas.errors import MissingPackageError, NasError
 
 # Import names of packages, and the extra of `hwnas` that installs each.
-EXTRAS: Mapping[str, str] = MappingProxyType({"onnx": "latency", "onnxruntime": "latency", "torch": "train"})
+EXTRAS: Mapping[str, str] = MappingProxyType(
+    {"onnx": "latency", "onnxruntime": "latency", "torch": "train", "safetensors": "pretrained"}
+)
 
 
 # Parts of the messages of torch, numpy and the system's loader. Their errors are of several classes.

@@ -25,6 +25,7 @@ VERBS = {
     "pareto": "nas.cli.pareto",
     "latency": "nas.cli.latency.command",
     "show": "nas.cli.show",
+    "weights": "nas.cli.weights",
     "devices": "nas.cli.devices",
     "spaces": "nas.cli.spaces",
     "studies": "nas.cli.studies.command",

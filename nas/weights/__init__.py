@@ -1,1 +1,1 @@
-"""Weights of trained networks: their inheritance by other architectures, and batch-norm statistics."""
+"""Networks with trained weights: pretrained sources, files, inheritance between architectures, and statistics."""

@@ -1,0 +1,82 @@
+"""Pretrained networks: loading from sources, saving, and what a source holds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.api.arguments import check_arguments
+from nas.api.errors import explain_missing
+from nas.errors import WeightsError
+
+# torch is an optional package, so what needs it is imported when a function is called.
+if TYPE_CHECKING:
+    from nas.weights.base import TrainedNetwork
+    from nas.weights.sources import LoadedSource
+
+
+@check_arguments
+@explain_missing()
+def load_weights(source: str | Path, *, normalization: str | None = None) -> "TrainedNetwork":
+    """Load a network with pretrained weights, matched to an architecture of `nas`.
+
+    Args:
+        source: "efficientnet-lite0", "-lite1" or "-lite2", "timm:NAME", "torchvision:NAME", "hub:OWNER/NAME", or the
+            path of a .safetensors, .pth or .pt file with a state dictionary. Nothing that a file contains is run.
+        normalization: Normalization of the images, which replaces that of the source: "imagenet", "0..1", "-1..1", or
+            MEAN/STD of pixel values from 0 to 1.
+
+    Returns:
+        The network: its architecture, tensors, names of classes, normalization and provenance. Where the library that
+        the weights come from is installed, its logits have been compared with those of the library.
+
+    Raises:
+        WeightsError: There is no such source, it cannot be read, or it fits no architecture.
+        MissingPackageError: The source needs a package that is not installed.
+
+    >>> import nas
+    >>> network = nas.load_weights("efficientnet-lite0")
+    >>> network.arch.resolution, network.arch.classes, network.provenance["trained on"]
+    (224, 1000, 'ImageNet')
+    """
+    return inspect_source(str(source), normalization).network
+
+
+@check_arguments
+@explain_missing()
+def save_weights(network: "TrainedNetwork", path: str | Path) -> None:
+    """Save a network as a safetensors file that `load_weights` and every command read.
+
+    The metadata of the file holds the architecture, the names of the classes, the normalization and the provenance.
+
+    Args:
+        network: The network.
+        path: Path of the file; its name ends in ".safetensors".
+
+    Raises:
+        WeightsError: The network is something else.
+        NasError: The file cannot be written, or an existing file is of another kind.
+        MissingPackageError: The package safetensors is not installed.
+
+    >>> import nas
+    >>> arch = nas.load_architecture("mnasnet-small")
+    >>> nas.save_weights(nas.TrainedNetwork(arch, nas.to_torch(arch).state_dict()), "small.safetensors")
+    >>> nas.load_weights("small.safetensors").arch == arch
+    True
+    """
+    from nas.weights.base import TrainedNetwork
+    from nas.weights.stored import write_network
+
+    if not isinstance(network, TrainedNetwork):
+        raise WeightsError(f"{network!r:.200} is not a TrainedNetwork", "get one with nas.load_weights")
+    write_network(network, Path(path))
+
+
+@explain_missing()
+def inspect_source(source: str, normalization: str | None = None) -> "LoadedSource":
+    """Return the network of a source, what became of its tensors, and the comparison with the source library.
+
+    Raises:
+        NasError: As `load_weights` raises it.
+    """
+    from nas.weights.sources import load_source
+
+    return load_source(source, normalization)
