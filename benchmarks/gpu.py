@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -38,10 +39,10 @@ def main() -> None:
     """Run the parts, or list them."""
     options = arguments()
     parts = find_parts(options.only, smoke=options.smoke)
-    options.out.mkdir(parents=True, exist_ok=True)
     if options.list:
         print(describe(parts, read_results(options.out)))
         return
+    make_folder(options.out)
     until = time.time() + 60 * options.minutes - END_S
     prepare(options)
     run(parts, options, until)
@@ -67,6 +68,18 @@ def arguments() -> argparse.Namespace:
     if options.data and not options.data.is_dir():
         parser.error(f"there is no folder {options.data}; scripts/gpu-bundle makes it")
     return options
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the results.
+
+    Raises:
+        SystemExit: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"The folder {folder} cannot be made: {error.strerror}. Choose another one.") from None
 
 
 def positive(text: str) -> float:
@@ -159,7 +172,7 @@ def work(part: Part, options: argparse.Namespace, until: float, tried: set[str])
             return None
         finally:
             # What the process has finished is written, and what it works on continues from its own files.
-            os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else _kill_rest(process.pid)
+            _kill_group(process.pid)
             signal.signal(signal.SIGTERM, previous)
 
 
@@ -167,12 +180,10 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _kill_rest(group: int) -> None:
-    """End workers that outlived their process."""
-    try:
+def _kill_group(group: int) -> None:
+    """End a process that is still there, and workers that outlived it."""
+    with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def describe(parts: Sequence[Part], results: Results) -> str:

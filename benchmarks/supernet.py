@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
 import torch
+from gpu_parts.macro import choose
 from scipy.stats import kendalltau
 
 from nas.arch.spec import Architecture
@@ -28,7 +28,6 @@ from nas.evaluate.table.evaluator import read_table
 from nas.space.files import find_space
 from nas.train.recipe import Recipe
 
-NETWORKS_SEED = 12345
 Z = 1.959964
 
 
@@ -38,14 +37,6 @@ def tau(true: Sequence[float], measured: Sequence[float]) -> dict[str, float]:
     half = Z * math.sqrt(0.437 / (len(true) - 4))
     low, high = (math.tanh(math.atanh(value) + side * half) for side in (-1, 1))
     return {name: round(number, 3) for name, number in (("tau", value), ("low", low), ("high", high))}
-
-
-def choose(table: str, count: int) -> list[tuple[Architecture, float]]:
-    """Return different networks of the table with their mean accuracies."""
-    rows = read_table(table, find_space("nasbench_macro"), "acc_mean", ("op*",)).rows
-    chosen = np.random.default_rng(NETWORKS_SEED).choice(len(rows), count, replace=False)
-    known = list(rows.items())
-    return [(known[i][0], known[i][1].accuracy) for i in chosen]
 
 
 def measure(evaluator: SupernetEvaluator, networks: Sequence[tuple[Architecture, float]]) -> dict[str, Any]:
@@ -97,7 +88,8 @@ def main() -> None:
         metric=options.verdict,
         notify=lambda message: print(message, f"({time.process_time():.0f} s of CPU time)", flush=True),
     )
-    print(json.dumps(measure(evaluator, choose(options.table, options.networks)), indent=1))
+    table = read_table(options.table, find_space("nasbench_macro"), "acc_mean", ("op*",))
+    print(json.dumps(measure(evaluator, choose(table, options.networks)), indent=1))
 
 
 if __name__ == "__main__":

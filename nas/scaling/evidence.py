@@ -1,4 +1,4 @@
-"""What training runs on one validation split tell about the order of networks: intervals, differences and ties.
+"""Intervals, differences and ties of networks, computed from training runs on one validation split.
 
 Networks are compared by paired differences on the same images. The images of another resolution are the same images in
 the same order, so that networks of different resolutions are compared in this way too.

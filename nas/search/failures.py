@@ -1,4 +1,4 @@
-"""What a search checks before its first trial and after its last one because of trials that failed."""
+"""Checks for failed trials, before the first trial of a search and after its last one."""
 
 from collections import Counter
 from collections.abc import Callable
