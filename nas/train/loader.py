@@ -3,6 +3,7 @@
 import torch
 from attrs import frozen
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from nas.data.augment import augment
 from nas.data.base import ImageData, Images
@@ -19,11 +20,13 @@ class BatchLoader:
         images: uint8 `(N, C, H, W)`, on the device, or in the host's memory if they are memory-mapped or too large.
         labels: int64 `(N,)`, on the device.
         device: Device on which batches are returned.
+        resolution: Height and width of the images of a batch in pixels; None returns them as they are held.
     """
 
     images: Tensor
     labels: Tensor
     device: str
+    resolution: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -35,10 +38,13 @@ class BatchLoader:
             indices: Indices `(B,)` in the host's memory, or a slice.
         """
         if isinstance(indices, slice):
-            return self._to_device(self.images[indices]), self.labels[indices]
+            return self._finish(self.images[indices]), self.labels[indices]
         # `index_select` copies image by image; plain indexing copies uint8 tensors byte by byte.
         images = self.images.index_select(0, indices.to(self.images.device))
-        return self._to_device(images), self.labels[indices.to(self.labels.device)]
+        return self._finish(images), self.labels[indices.to(self.labels.device)]
+
+    def _finish(self, batch: Tensor) -> Tensor:
+        return resize(self._to_device(batch), self.resolution)
 
     def _to_device(self, batch: Tensor) -> Tensor:
         if batch.device.type == torch.device(self.device).type:
@@ -48,15 +54,38 @@ class BatchLoader:
         return (batch.pin_memory() if pins else batch).to(self.device, non_blocking=pins)
 
 
-def make_loader(images: Images, device: str) -> BatchLoader:
+def resize(images: Tensor, resolution: int | None) -> Tensor:
+    """Return uint8 images `(N, C, H, W)` with another height and width, without aliasing; None changes nothing.
+
+    Batches are resized, and not whole splits, so that networks of several resolutions share one copy of the images.
+
+    Example:
+        >>> resize(torch.full((2, 3, 8, 8), 7, dtype=torch.uint8), 4).shape
+        torch.Size([2, 3, 4, 4])
+    """
+    if resolution is None or images.shape[-1] == resolution:
+        return images
+    if images.device.type == "cpu":
+        return functional.interpolate(images, size=(resolution, resolution), mode="bilinear", antialias=True)
+    # Only the CPU has a kernel for uint8.
+    floats = functional.interpolate(images.float(), size=(resolution, resolution), mode="bilinear", antialias=True)
+    return floats.round().clamp(0, 255).to(torch.uint8)
+
+
+def make_loader(images: Images, device: str, resolution: int | None = None) -> BatchLoader:
     """Return a loader for a split, after moving all its images to the device if they fit.
 
     Memory-mapped images, and images that need more than `MAX_DEVICE_SHARE` of the device's free memory, stay in the
     host's memory and are copied batch by batch.
+
+    Args:
+        images: Images of the split.
+        device: Device on which batches are returned.
+        resolution: Height and width to which batches are resized, in pixels; None returns them as they are held.
     """
     stay = images.mapped or images.images.nbytes > MAX_DEVICE_SHARE * _free_bytes(device)
     held = images if stay else images.to(device)
-    return BatchLoader(held.images, held.labels.to(device), device)
+    return BatchLoader(held.images, held.labels.to(device), device, resolution)
 
 
 def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Generator) -> Tensor:
@@ -70,7 +99,7 @@ def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Gene
         shift: Largest offset in each direction, as a share of the image's side.
         generator: Generator of the random numbers.
     """
-    pixels = round(shift * data.resolution)
+    pixels = round(shift * images.shape[-1])
     fill = tuple(round(255 * value) for value in data.mean)
     return augment(images, flip=data.flip, shift=pixels, generator=generator, fill=fill)
 

@@ -48,6 +48,7 @@ class TrainingRun:
         on_batch: Callback for every step, or None.
         metric: Name of the metric, a key of `METRICS`.
         val_batch: Number of images that are validated together.
+        resolution: Height and width of the images that the network sees, in pixels; None takes them as they are held.
         precision: Number formats, as the recipe and the device ask for.
         optimizer: Optimizer of the model's parameters.
         scaler: Scaler of the loss; it does nothing unless the precision needs it.
@@ -66,6 +67,7 @@ class TrainingRun:
     on_batch: OnBatch | None = None
     metric: str = METRIC_NAMES[0]
     val_batch: int = VAL_BATCH
+    resolution: int | None = None
     precision: Precision = field(init=False)
     optimizer: Optimizer = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
@@ -101,11 +103,11 @@ class TrainingRun:
 
     @train.default
     def _make_train_loader(self) -> BatchLoader:
-        return make_loader(self.data.train, self.device)
+        return make_loader(self.data.train, self.device, self.resolution)
 
     @val.default
     def _make_val_loader(self) -> BatchLoader:
-        return make_loader(self.data.val, self.device)
+        return make_loader(self.data.val, self.device, self.resolution)
 
     @property
     def _device_kind(self) -> str:

@@ -1,12 +1,14 @@
 """Batches of images from the memory of the device or of the host."""
 
 import attrs
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.train import loader
-from nas.train.loader import make_loader
+from nas.train.loader import make_loader, resize
 from nas.train.recipe import Recipe
 from tests.evaluate.colors import TINY as ARCH
 from tests.evaluate.colors import colored, make_data
@@ -44,3 +46,22 @@ def test_mapped_images_give_the_same_accuracies() -> None:
         list(TrainEvaluator(each, recipe=Recipe(batch_size=8)).evaluate(ARCH, 2)) for each in (data, mapped)
     )
     assert first == other
+
+
+@pytest.mark.parametrize("resolution", [4, 12])
+def test_batches_are_resized_as_pillow_resizes_them(resolution: int) -> None:
+    images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    resized = resize(images, resolution)
+    expected = [
+        np.asarray(Image.fromarray(each.permute(1, 2, 0).numpy()).resize((resolution,) * 2, Image.Resampling.BILINEAR))
+        for each in images
+    ]
+    difference = resized.permute(0, 2, 3, 1).int() - torch.from_numpy(np.stack(expected)).int()
+    assert int(difference.abs().max()) <= 1
+
+
+def test_a_loader_returns_batches_of_its_resolution_and_holds_the_images_as_they_are() -> None:
+    split = colored(9)
+    loader = make_loader(split, "cpu", 4)
+    assert loader.images is split.images
+    assert loader.take(slice(0, 2))[0].shape == (2, 3, 4, 4)
