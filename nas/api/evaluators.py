@@ -17,14 +17,19 @@ if TYPE_CHECKING:
     from nas.evaluate.base import Evaluator
     from nas.evaluate.zero_cost.scores import ImageScorer
     from nas.space.decode import SearchSpace
+    from nas.weights.base import TrainedNetwork
 
 Load = Callable[[], "ImageData"]
 OnBatch = Callable[[int, int, float], None]
 Function = Callable[["Architecture"], Any]
-TRAIN, SUPERNET, TABLE, PYTHON, ZERO_COST = "train", "supernet", "table", "python", "zero-cost"
+TRAIN, FINETUNE, SUPERNET, TABLE = "train", "finetune", "supernet", "table"
+PYTHON, ZERO_COST = "python", "zero-cost"
+# Evaluators that train each candidate, epoch by epoch, with a seed.
+TRAINING = (TRAIN, FINETUNE)
 FORMS: Mapping[str, str] = MappingProxyType(
     {
         TRAIN: "train",
+        FINETUNE: "finetune",
         SUPERNET: "supernet",
         TABLE: "table:FILE",
         PYTHON: "python:MODULE:FUNCTION",
@@ -38,8 +43,10 @@ BEFORE = "CHEAP+COSTLY"  # an evaluator that screens the cost range first, and t
 ACCURACY_UNITS = ("auto", "percent", "share")
 # Options, and the evaluators that use them.
 USERS: Sequence[tuple[Sequence[str], Sequence[str]]] = (
-    (("epochs", "metric", "pruner", "confirm", "checkpoint_dir"), (TRAIN,)),
-    (("data", "proxy_resolution", "images", "validation_share", "train_on"), (TRAIN, SUPERNET, LOOK)),
+    (("epochs", "metric", "pruner", "confirm", "checkpoint_dir"), TRAINING),
+    (("data", "proxy_resolution", "images", "validation_share", "train_on"), (*TRAINING, SUPERNET, LOOK)),
+    (("pretrained", "normalization"), (FINETUNE, SUPERNET)),
+    (("distill", "keep_weights", "weights_dir"), (FINETUNE,)),
     (("supernet_epochs", "supernet_dir"), (SUPERNET,)),
     (("accuracy", "accuracy_unit", "ignore_columns"), (FORMS[TABLE],)),
     (("screen",), (BEFORE,)),
@@ -61,6 +68,10 @@ class EvaluatorOptions:
         accuracy: Column of accuracies in a table; "" chooses one.
         ignore_columns: Patterns of columns of a table that are ignored.
         accuracy_unit: Unit of the accuracies in a table, "percent" or "share"; "auto" finds it from the values.
+        source: Pretrained network that candidates inherit their weights from; None if there is none.
+        distill: Whether candidates also learn the predictions of the fine-tuned source.
+        teacher_dir: Folder for the fine-tuned source.
+        weights_dir: Folder for the fine-tuned weights of the candidates; None keeps none.
     """
 
     seed: int = 0
@@ -73,6 +84,10 @@ class EvaluatorOptions:
     accuracy: str = ""
     ignore_columns: Sequence[str] = ()
     accuracy_unit: str = ACCURACY_UNITS[0]
+    source: "TrainedNetwork | None" = None
+    distill: bool = True
+    teacher_dir: Path = Path("nas-weights")
+    weights_dir: Path | None = None
 
 
 def halves(text: str) -> tuple[str, str]:
@@ -108,7 +123,7 @@ def check_options(text: str, given: frozenset[str]) -> None:
     users = {LOOK if kind == ZERO_COST and _uses_images(rest) else FORMS[kind] for kind, rest in parts}
     for names, using in USERS:
         # An evaluator that screens trains for one epoch, and no pruner stops it.
-        present = {costly} if using == (TRAIN,) else users | ({BEFORE} if cheap else set())
+        present = {costly} if {*using} <= {*TRAINING} else users | ({BEFORE} if cheap else set())
         unused = [flag(name) for name in names if name in given and not present & {*using}]
         if unused:
             fit, own = _either(using), "+".join(_word(*part) for part in parts)
@@ -128,7 +143,7 @@ def are_about_data(texts: Iterable[str]) -> bool:
     """
     parts = [part.partition(":") for text in texts for part in halves(text) if part]
     kinds = [LOOK if kind == ZERO_COST and _uses_images(rest) else kind for kind, _, rest in parts]
-    return TABLE not in kinds and any(kind in (TRAIN, SUPERNET, LOOK) for kind in kinds)
+    return TABLE not in kinds and any(kind in (*TRAINING, SUPERNET, LOOK) for kind in kinds)
 
 
 def flag(name: str) -> str:
@@ -239,6 +254,33 @@ def _train(_rest: str, given: Given) -> "Evaluator":
     )
 
 
+def _finetune(_rest: str, given: Given) -> "Evaluator":
+    from nas.evaluate.finetune.evaluator import FinetuneEvaluator
+    from nas.train.device import find_device
+
+    options = given.options
+    if options.source is None:
+        raise NasError(
+            "evaluator finetune has no network whose weights candidates inherit",
+            "add one like --pretrained efficientnet-lite0",
+        )
+    device = find_device(options.train_on)
+    return FinetuneEvaluator(
+        options.source,
+        given.load(),
+        seed=options.seed,
+        device=device,
+        on_batch=given.on_batch,
+        metric=options.metric,
+        checkpoints=options.checkpoint_dir,
+        notify=given.say,
+        full_resolution=given.space.net["resolution"],
+        distill=options.distill,
+        folder=options.teacher_dir,
+        weights=options.weights_dir,
+    )
+
+
 def _supernet(_rest: str, given: Given) -> "Evaluator":
     from nas.evaluate.supernet.evaluator import SupernetEvaluator
     from nas.evaluate.supernet.recipe import SupernetRecipe
@@ -288,5 +330,5 @@ def _naswot(given: Given) -> "ImageScorer":
 
 
 MAKERS: Mapping[str, Callable[[str, Given], "Evaluator"]] = MappingProxyType(
-    {TRAIN: _train, SUPERNET: _supernet, TABLE: _table, PYTHON: _function, ZERO_COST: _zero_cost}
+    {TRAIN: _train, FINETUNE: _finetune, SUPERNET: _supernet, TABLE: _table, PYTHON: _function, ZERO_COST: _zero_cost}
 )

@@ -12,8 +12,10 @@ from attrs import evolve, field, frozen
 from nas.api.engines import ENGINES, check_engine
 from nas.api.evaluators import (
     ACCURACY_UNITS,
+    FINETUNE,
     PYTHON,
     TRAIN,
+    TRAINING,
     EvaluatorOptions,
     Function,
     check_options,
@@ -21,7 +23,7 @@ from nas.api.evaluators import (
     halves,
 )
 from nas.errors import NasError
-from nas.search.defaults import BAND, CONFIRM, EPOCHS, RETRIES, SCREENED, TRIALS
+from nas.search.defaults import BAND, CONFIRM, EPOCHS, KEEP_WEIGHTS, RETRIES, SCREENED, TRIALS
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.names import check_study_name
 from nas.train.defaults import METRIC_NAMES
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from nas.arch.spec import Architecture
     from nas.space.decode import SearchSpace
+    from nas.weights.base import TrainedNetwork
 
 _EXAMPLES: Mapping[str, str] = MappingProxyType(
     {
@@ -38,6 +41,8 @@ _EXAMPLES: Mapping[str, str] = MappingProxyType(
         "storage": f"give an Optuna URL like '{DEFAULT_STORAGE}'",
     }
 )
+# Folder inside that of weights for the files of trials that have not ended.
+UNFINISHED = "unfinished"
 # Values for evaluators that train no candidate: there is one accuracy, and no epoch before it to prune after.
 UNTRAINED: Mapping[str, Any] = MappingProxyType({"epochs": 1, "pruner": "none"})
 
@@ -107,7 +112,7 @@ def _text(_request: object, attribute: "Attribute[str]", value: str) -> None:
 def _space(_request: object, attribute: "Attribute[Any]", value: Any) -> None:
     from nas.space.decode import SearchSpace
 
-    if not isinstance(value, str | SearchSpace):
+    if value is not None and not isinstance(value, str | SearchSpace):
         raise NasError(
             f"{attribute.name} is {value!r}",
             "give the name or the file of a search space, or what nas.load_space returns",
@@ -120,6 +125,19 @@ def _texts(_request: object, attribute: "Attribute[tuple[str, ...]]", values: tu
             raise NasError(f"{attribute.name} holds {value!r}", "give texts, such as 'flops=400M'")
 
 
+def _pretrained(_request: object, attribute: "Attribute[Any]", value: Any) -> None:
+    # Only an object that is no text can be a network, whose class needs torch.
+    if value is None or isinstance(value, str):
+        return
+    from nas.weights.base import TrainedNetwork
+
+    if not isinstance(value, TrainedNetwork):
+        raise NasError(
+            f"{attribute.name} is {value!r:.200}",
+            "give a source such as 'efficientnet-lite0', or what nas.load_weights returns",
+        )
+
+
 @frozen
 class SearchRequest:
     """Hold what a search is asked for, in the words of the command line.
@@ -128,9 +146,17 @@ class SearchRequest:
         targets: Targets like "flops=400M"; the first one also sets the cost range, more are upper limits.
         devices: Devices that a latency target refers to, for example "cpu:threads=4"; equal ones share the work.
         table: File of a latency table of the device; None takes one that fits, or measures candidates.
-        space: Search space: its name, its file, or the space itself.
+        space: Search space: its name, its file, or the space itself. None takes the networks around the pretrained
+            source, or without one "mnasnet".
         fixes: Options of choices that are fixed, by the names of the choices.
-        evaluator: Evaluator that gives the accuracies, for example "table:FILE", or a function of an architecture.
+        evaluator: Evaluator that gives the accuracies, for example "table:FILE", or a function of an architecture. None
+            takes "finetune" with a pretrained source, and else "train".
+        pretrained: Pretrained network whose weights the candidates inherit: a source such as "efficientnet-lite0", or
+            what `nas.load_weights` returns. None starts from random weights.
+        normalization: Normalization of the images that replaces that of the source.
+        distill: Whether candidates also learn the predictions of the fine-tuned source.
+        keep_weights: Number of the best trials whose fine-tuned weights are kept.
+        weights_dir: Folder for fine-tuned weights.
         screen: Number of random networks that the evaluator before the "+" screens.
         accuracy: Column of accuracies in a table; "" chooses one.
         ignore_columns: Patterns of columns of a table that are ignored.
@@ -145,7 +171,8 @@ class SearchRequest:
         precision: Precision of weights and activations, for targets in bytes.
         data: Images: "digits", a folder, a Parquet file or folder, or a Hugging Face hub name.
         epochs: Number of epochs for each training run.
-        proxy_resolution: Height and width of the images in a training run in pixels.
+        proxy_resolution: Height and width of the images in a training run in pixels; in a space with several
+            resolutions, those of the largest one. None takes 32, or with a pretrained source those of the network.
         images: Number of training images; None takes all of them.
         validation_share: Share of the images that validates; None takes a fifth, or more of a small set.
         train_on: Device for training runs, "cpu", "cuda" or "mps"; None chooses the fastest one that is available.
@@ -180,9 +207,14 @@ class SearchRequest:
     targets: tuple[str, ...] = field(validator=_texts)
     devices: tuple[str, ...] = field(default=(), validator=_texts)
     table: Path | None = None
-    space: Union[str, "SearchSpace"] = field(default="mnasnet", validator=_space)
+    space: Union[str, "SearchSpace", None] = field(default=None, validator=_space)
     fixes: Mapping[str, str] = field(factory=dict)
-    evaluator: str | Function = TRAIN
+    evaluator: str | Function | None = None
+    pretrained: Union[str, "TrainedNetwork", None] = field(default=None, validator=_pretrained)
+    normalization: str | None = None
+    distill: bool = True
+    keep_weights: int = _whole(KEEP_WEIGHTS, 0, 10_000)
+    weights_dir: Path = field(default=Path("nas-weights"), converter=Path)
     screen: int = _whole(SCREENED, 5, 10_000)
     accuracy: str = field(default="", validator=_text)
     ignore_columns: tuple[str, ...] = field(default=(), validator=_texts)
@@ -196,7 +228,7 @@ class SearchRequest:
     precision: str = field(default="fp32", validator=_text)
     data: str = field(default="digits", validator=_text)
     epochs: int = _whole(EPOCHS, 1)
-    proxy_resolution: int = _whole(32, 4, 1024)
+    proxy_resolution: int | None = _whole(None, 4, 1024)
     images: int | None = _whole(None, 2)
     validation_share: float | None = field(default=None, validator=_share)
     train_on: str | None = None
@@ -230,7 +262,7 @@ class SearchRequest:
         Raises:
             NasError: The evaluator is a function without a name.
         """
-        evaluator = self.evaluator
+        evaluator = self.evaluator or (TRAIN if self.pretrained is None else FINETUNE)
         return evaluator if isinstance(evaluator, str) else f"{PYTHON}:{function_name(evaluator)}"
 
     @property
@@ -248,6 +280,9 @@ class SearchRequest:
             accuracy=self.accuracy,
             ignore_columns=self.ignore_columns,
             accuracy_unit=self.accuracy_unit,
+            distill=self.distill,
+            teacher_dir=self.weights_dir.absolute(),
+            weights_dir=self.weights_dir.absolute() / UNFINISHED if self.keep_weights else None,
         )
 
 
@@ -261,4 +296,4 @@ def settle(request: SearchRequest) -> SearchRequest:
     text = request.evaluator_text
     check_options(text, request.given)
     check_engine(request.engine, request.given)
-    return request if halves(text)[1] == TRAIN else evolve(request, **UNTRAINED)
+    return request if halves(text)[1] in TRAINING else evolve(request, **UNTRAINED)

@@ -1,5 +1,7 @@
 """Searches: the public function, and the planning and running that the command line uses too."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -8,16 +10,14 @@ from typing import TYPE_CHECKING, Any, Union
 
 from attrs import evolve, frozen
 
+from nas.api.architectures import file_stem
 from nas.api.arguments import check_arguments
 from nas.api.durations import parse_duration
 from nas.api.engines import cores_per_worker, make_engine
 from nas.api.errors import explain_missing
-from nas.api.evaluators import (
-    Function,
-    OnBatch,
-)
+from nas.api.evaluators import FINETUNE, Function, OnBatch, halves
 from nas.api.quiet import quiet_optuna
-from nas.api.request import SearchRequest, settle
+from nas.api.request import UNFINISHED, SearchRequest, settle
 from nas.api.search_plan import make_plan
 from nas.errors import StudyError
 from nas.search.defaults import BAND, TRIALS
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from nas.api.study import Study
     from nas.arch.spec import Architecture
     from nas.search.events import Event
+    from nas.search.kept_weights import KeptWeights
     from nas.search.plan import Plan
     from nas.space.decode import SearchSpace
     from nas.studies.records import StudyView
+    from nas.weights.base import TrainedNetwork
 
 Say = Callable[[str], None]
 Listener = Callable[["Event"], None]
@@ -45,12 +47,17 @@ def _ignore(_message: object) -> None:
 @check_arguments
 @explain_missing()
 def search(
-    space: Union[str, Path, "SearchSpace"] = "mnasnet",
+    space: Union[str, Path, "SearchSpace", None] = None,
     target: Words = (),
     data: str | Path = "digits",
     trials: int = TRIALS,
     *,
-    evaluator: str | Function = "train",
+    evaluator: str | Function | None = None,
+    pretrained: Union[str, Path, "TrainedNetwork", None] = None,
+    normalization: str | None = None,
+    distill: bool | None = None,
+    keep_weights: int | None = None,
+    weights_dir: str | Path | None = None,
     epochs: int | None = None,
     proxy_resolution: int | None = None,
     images: int | None = None,
@@ -98,22 +105,32 @@ def search(
     the proxy task, or from another `evaluator`. A study with the same name and settings continues where it stopped.
 
     The function prints nothing unless `progress` is true. It writes to `storage`, to a folder of text records beside an
-    SQLite file, and, where they are used, to `checkpoint_dir` and `supernet_dir`. The first Ctrl-C lets the running
+    SQLite file, and, where they are used, to `checkpoint_dir`, `supernet_dir` and `weights_dir`. The first Ctrl-C lets the running
     trials finish and returns the study; the second one raises `KeyboardInterrupt`.
 
     Args:
-        space: Name or YAML file of a search space, or one that `nas.load_space` returned.
+        space: Name or YAML file of a search space, or one that `nas.load_space` returned. By default, the networks
+            around the `pretrained` one, or without it "mnasnet".
         target: Target such as "flops=400M", "params=5M", "peak_memory=8MB", "size=5MB" or "latency=8ms", or a list of
             targets. The first one also sets the cost range; the others are upper limits. FLOPs are multiply-adds.
         data: Images for training runs: "digits", a folder, a Parquet file or folder, or a Hugging Face hub name.
         trials: Number of architectures to evaluate in the whole study.
-        evaluator: "train", "supernet", "table:FILE", "python:MODULE:FUNCTION" or "zero-cost:NAME"; a cheap evaluator
-            and a "+" before it screen the cost range, for example "zero-cost:combined+train". A function takes an
-            `nas.Architecture` and returns an accuracy from 0 to 1, or a pair of that and a dictionary to store. A
-            function that is named in a text is called in another process, which it may end without harm to the search;
-            a function object is called in this process unless `workers` or `trial_timeout` is given.
+        evaluator: "train", "finetune", "supernet", "table:FILE", "python:MODULE:FUNCTION" or "zero-cost:NAME"; by
+            default "finetune" with `pretrained`, else "train". A cheap evaluator and a "+" before it screen the cost
+            range, for example "zero-cost:combined+train". A function takes an `nas.Architecture` and returns an
+            accuracy from 0 to 1, or a pair of that and a dictionary to store. A function that is named in a text is
+            called in another process, which it may end without harm to the search; a function object is called in
+            this process unless `workers` or `trial_timeout` is given.
+        pretrained: Pretrained network whose weights the candidates inherit: a source as `nas.load_weights` takes it, for
+            example "efficientnet-lite0", or what that function returns. It is fine-tuned as the baseline. By default,
+            candidates start from random weights.
+        normalization: Normalization of the images that replaces that of `pretrained`; see `nas.load_weights`.
+        distill: Whether candidates also learn the predictions of the fine-tuned `pretrained` network, as by default.
+        keep_weights: Number of the best trials whose fine-tuned weights are kept in `weights_dir`; 3 by default.
+        weights_dir: Folder for fine-tuned weights; "nas-weights" by default.
         epochs: Number of epochs for each training run; 3 by default.
-        proxy_resolution: Height and width of the images in a training run in pixels; 32 by default.
+        proxy_resolution: Height and width of the images in a training run in pixels, those of the largest network where
+            resolutions differ; by default 32, and with `pretrained` those of the network.
         images: Number of training images; all by default.
         validation_share: Share of the images that validates where the data has no validation split of its own, above 0
             and at most 0.5; by default a fifth, or more of a small set.
@@ -174,6 +191,11 @@ def search(
     True
     """
     words: dict[str, Any] = {
+        "pretrained": str(pretrained) if isinstance(pretrained, Path) else pretrained,
+        "normalization": normalization,
+        "distill": distill,
+        "keep_weights": keep_weights,
+        "weights_dir": weights_dir,
         "epochs": epochs,
         "proxy_resolution": proxy_resolution,
         "images": images,
@@ -307,12 +329,13 @@ def plan_search(
         yield PlannedSearch(make_plan(settled, say, on_batch, devices), settled)
 
 
-def run_search(planned: PlannedSearch, *, listen: Listener = _ignore) -> "StudyView":
+def run_search(planned: PlannedSearch, *, listen: Listener = _ignore, say: Say = _ignore) -> "StudyView":
     """Run a planned search to its end.
 
     Args:
         planned: The search; its context is still open.
         listen: Function that is called with every event of the search.
+        say: Function that is called with a sentence if the weights of a trial cannot be kept.
 
     Returns:
         The study as it is stored.
@@ -323,6 +346,7 @@ def run_search(planned: PlannedSearch, *, listen: Listener = _ignore) -> "StudyV
     from nas.search.run import run
 
     request = planned.request
+    kept = kept_weights(planned, say)
     engine = partial(
         make_engine,
         request.engine,
@@ -333,4 +357,34 @@ def run_search(planned: PlannedSearch, *, listen: Listener = _ignore) -> "StudyV
         limit_s=request.trial_timeout_s,
     )
     cores = cores_per_worker(request.engine, request.workers)
-    return run(planned.plan, storage=request.storage, listen=listen, engine=engine, cores=cores)
+    heard = listen if kept is None else partial(_hear, listen, kept)
+    view = run(planned.plan, storage=request.storage, listen=heard, engine=engine, cores=cores)
+    if kept is not None:
+        kept.finish(view)
+    return view
+
+
+def _hear(listen: Listener, kept: "KeptWeights", event: "Event") -> None:
+    """Keep the weights of a trial that has ended, and report the event."""
+    kept.listen(event)
+    listen(event)
+
+
+def kept_weights(planned: PlannedSearch, say: Say = _ignore) -> "KeptWeights | None":
+    """Return where the fine-tuned weights of the best trials are kept; None if the search keeps none.
+
+    Args:
+        planned: The search.
+        say: Function that is called with a sentence if a file cannot be moved or removed.
+    """
+    from nas.search.kept_weights import KeptWeights
+    from nas.studies.opening import absolute_url
+    from nas.studies.urls import mask
+
+    request, study = planned.request, planned.plan.study_name
+    if halves(request.evaluator_text)[1] != FINETUNE or not request.keep_weights:
+        return None
+    folder = request.weights_dir.absolute()
+    # Studies of other databases may have the same name, and their files must not be touched.
+    digest = hashlib.sha256(json.dumps([mask(absolute_url(request.storage)), study]).encode()).hexdigest()[:6]
+    return KeptWeights(folder / UNFINISHED, folder / f"{file_stem(study)}-{digest}", request.keep_weights, say)

@@ -5,12 +5,15 @@ from contextlib import ExitStack
 from functools import cache, partial
 from typing import TYPE_CHECKING, Union
 
+from attrs import evolve
+
 from nas.api.engines import check_cluster
 from nas.api.evaluators import ZERO_COST, OnBatch, are_about_data, halves, make_evaluator, make_function_evaluator
 from nas.api.request import SearchRequest
 from nas.errors import TargetError
 
 if TYPE_CHECKING:
+    from nas.api.weights import PretrainedSource
     from nas.arch.spec import Architecture
     from nas.cost.target import OnDevice
     from nas.data.base import ImageData
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from nas.space.decode import SearchSpace
 
 Say = Callable[[str], None]
+SPACE = "mnasnet"
+PROXY_RESOLUTION = 32
 
 
 def make_plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, devices: ExitStack) -> "Plan":
@@ -33,16 +38,18 @@ def make_plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, device
         NasError: Something in the request cannot be used.
     """
     from nas.api.target_task import Classes, find_classes
+    from nas.api.weights import find_source
     from nas.cost.target import read_target
 
     if not request.targets:
         raise TargetError("a search has no target", "give one like flops=400M")
     for text in request.targets:
         read_target(text)  # Raises its error before the data is read.
-    space = _find_space(request)
+    source = None if request.pretrained is None else find_source(request.pretrained, request.normalization)
+    space = _find_space(request, source)
     # A screening and the evaluator itself share one load of the images, and so do two plans.
-    load = cache(lambda: _load_images(request, space.net["in_channels"], say))
-    plan_for = partial(_plan_for, request, load=load, say=say, on_batch=on_batch, devices=devices)
+    load = cache(lambda: _load_images(request, space.for_target(resolution=request.resolution), say))
+    plan_for = partial(_plan_for, request, source, load=load, say=say, on_batch=on_batch, devices=devices)
     if not are_about_data([request.evaluator_text]):
         return plan_for(space.for_target(resolution=request.resolution, classes=request.classes))
     own = space.for_target(resolution=request.resolution)
@@ -74,6 +81,7 @@ def _older_classes(made: "Plan", request: SearchRequest, own: int) -> int | None
 
 def _plan_for(
     request: SearchRequest,
+    source: "PretrainedSource | None",
     whole: "SearchSpace",
     *,
     load: Callable[[], "ImageData"],
@@ -117,20 +125,26 @@ def _plan_for(
     check_storage(request.storage, request.study, SETTINGS)
     check_cluster(request.engine, request.address)
     cheap, costly = halves(request.evaluator_text)
-    make = partial(make_evaluator, options=request.evaluator_options, space=whole, load=load, fixed=space, say=say)
+    options = evolve(request.evaluator_options, source=None if source is None else source.network)
+    make = partial(make_evaluator, options=options, space=whole, load=load, fixed=space, say=say)
     screen = Screen(make(cheap), request.screen) if cheap else None
-    if isinstance(request.evaluator, str):
-        evaluator = make(costly, on_batch=on_batch)
-    else:
+    if callable(request.evaluator):
         evaluator = make_function_evaluator(request.evaluator)
+    else:
+        evaluator = make(costly, on_batch=on_batch)
     if costly.startswith(ZERO_COST):
         say(f"{costly}: what is called accuracy is a score relative to random networks, from 0 to 1")
-    return plan(space, evaluator, settings, COUNTED, request.study, screen)
+    known = None if source is None else (source.name, source.network.arch)
+    return plan(space, evaluator, settings, COUNTED, request.study, screen, known)
 
 
-def _find_space(request: SearchRequest) -> "SearchSpace":
+def _find_space(request: SearchRequest, source: "PretrainedSource | None") -> "SearchSpace":
+    """Return the space of a request: by default the networks around the pretrained source, or without one `SPACE`."""
+    from nas.space.around import around
     from nas.space.files import find_space
 
+    if request.space is None:
+        return find_space(SPACE) if source is None else around(source.network.arch, source.name)
     return find_space(request.space) if isinstance(request.space, str) else request.space
 
 
@@ -161,14 +175,16 @@ def _latencies(request: SearchRequest, space: "SearchSpace", say: Say, devices: 
     return on_device(space, meter, request.devices, request.table, request.seed, say)
 
 
-def _load_images(request: SearchRequest, channels: int, say: Say) -> "ImageData":
+def _load_images(request: SearchRequest, space: "SearchSpace", say: Say) -> "ImageData":
     from nas.data.load import load_images
 
+    # Pretrained weights are about the details that a network sees at its own resolution.
+    usual = PROXY_RESOLUTION if request.pretrained is None else space.net["resolution"]
     data = load_images(
         request.data,
-        resolution=request.proxy_resolution,
+        resolution=request.proxy_resolution or usual,
         images=request.images,
-        channels=channels,
+        channels=space.net["in_channels"],
         validation_share=request.validation_share,
     )
     for note in data.notes:

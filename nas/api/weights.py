@@ -1,7 +1,9 @@
 """Pretrained networks: loading from sources, saving, and what a source holds."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
+
+from attrs import evolve, frozen
 
 from nas.api.arguments import check_arguments
 from nas.api.errors import explain_missing
@@ -80,3 +82,38 @@ def inspect_source(source: str, normalization: str | None = None) -> "LoadedSour
     from nas.weights.sources import load_source
 
     return load_source(source, normalization)
+
+
+@frozen(eq=False)
+class PretrainedSource:
+    """Hold a pretrained network that a search starts from.
+
+    Attributes:
+        name: Name of the network, such as "efficientnet-lite0".
+        network: The network.
+    """
+
+    name: str
+    network: "TrainedNetwork"
+
+
+@explain_missing()
+def find_source(pretrained: Union[str, "TrainedNetwork"], normalization: str | None = None) -> PretrainedSource:
+    """Return the pretrained network of a source, or one that was loaded already.
+
+    Args:
+        pretrained: A source, or a network.
+        normalization: Normalization of the images that replaces that of the source.
+
+    Raises:
+        NasError: As `load_weights` raises it.
+    """
+    from nas.weights.normalizations import parse_normalization
+
+    if isinstance(pretrained, str):
+        loaded = inspect_source(pretrained, normalization)
+        return PretrainedSource(loaded.name, loaded.network)
+    if normalization is not None:
+        given = parse_normalization(normalization, pretrained.arch.in_channels)
+        pretrained = evolve(pretrained, normalization=given)
+    return PretrainedSource(pretrained.provenance.get("source", "pretrained"), pretrained)

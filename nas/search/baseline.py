@@ -27,7 +27,7 @@ def find_baseline(space: SearchSpace, targets: Sequence[Target]) -> tuple[str, A
         enough.
     """
     first = targets[0]
-    known = [(name, _on_task(preset(name), space)) for name in space.baselines]
+    known = [(name, on_task(preset(name), space)) for name in space.baselines]
     fitting = [(name, arch) for name, arch in known if _fits(arch, targets)]
     near = [pair for pair in fitting if first.cost.estimate(pair[1]).value >= NEAR * first.limit]
     if near:
@@ -41,7 +41,8 @@ def _fits(arch: Architecture, targets: Sequence[Target]) -> bool:
     return all(target.cost.estimate(arch).value <= target.limit for target in targets)
 
 
-def _on_task(arch: Architecture, space: SearchSpace) -> Architecture:
+def on_task(arch: Architecture, space: SearchSpace) -> Architecture:
+    """Return a network for the images and the classes of the target task, at the largest resolution of the space."""
     names = ("in_channels", "resolution", "classes")
     return attrs.evolve(arch, **{name: space.net[name] for name in names})
 

@@ -17,12 +17,13 @@ from nas.samplers.cost_range import ChoiceIndices, CostRange, make_cost_range
 from nas.samplers.defaults import SURROGATE
 from nas.samplers.filtered import FilteredSampler, Proposal, list_inside
 from nas.samplers.optuna_catalog import make_pruner
-from nas.search.baseline import find_baseline
+from nas.search.baseline import find_baseline, on_task
 from nas.search.sampler_factory import check_sampler, make_sampler
 from nas.search.screening import Screen, Screened
 from nas.search.settings import Settings, default_study_name, study_settings
 from nas.space.decode import SearchSpace
 from nas.space.inverse import Inverse
+from nas.studies.records import SOURCE
 
 
 @frozen(eq=False)
@@ -79,6 +80,7 @@ def plan(
     costs: CostModels,
     study_name: str = "",
     screen: Screen | None = None,
+    source: tuple[str, Architecture] | None = None,
 ) -> Plan:
     """Return a plan, after everything is checked that can be checked before a study is opened.
 
@@ -89,6 +91,7 @@ def plan(
         costs: Cost models whose values every trial stores, beside those of the targets.
         study_name: Name of the study; "" takes `default_study_name`.
         screen: Screening by a cheap evaluator, or None.
+        source: Name and architecture of the network whose weights the candidates inherit; it is then the baseline.
 
     Raises:
         NasError: A setting breaks a rule, no architecture can meet a target, or a network to start from cannot be
@@ -99,9 +102,13 @@ def plan(
     # The generator does no work before its first accuracy is requested, but it checks the architecture here.
     evaluator.evaluate(first_proposal(cost_range, settings, pool).arch, settings.epochs)
     _check_screen(screen, settings)
-    described = study_settings(space, evaluator, settings) | ({} if screen is None else {"screen": screen.describe()})
+    described = (
+        study_settings(space, evaluator, settings)
+        | ({} if screen is None else {"screen": screen.describe()})
+        | ({} if source is None else {SOURCE: source[0]})
+    )
     name = study_name or default_study_name(described)
-    baseline = find_baseline(space, settings.targets)
+    baseline = find_baseline(space, settings.targets) if source is None else (source[0], on_task(source[1], space))
     wanted = move_starts(cost_range, settings, pool)
     return Plan(space, evaluator, settings, costs, cost_range, described, name, baseline, wanted, pool, screen)
 

@@ -365,7 +365,13 @@ class _Run:
         try:
             for outcome in self.local.outcomes(arch):
                 accuracies = outcome.accuracies
-                record = attrs.evolve(record, accuracy=accuracies[-1], accuracies=accuracies, correct=outcome.correct)
+                record = attrs.evolve(
+                    record,
+                    accuracy=accuracies[-1],
+                    accuracies=accuracies,
+                    correct=outcome.correct,
+                    metadata=outcome.metadata,
+                )
                 if not outcome.ended:
                     self._tell("epoch", record)
         except EvaluationError as error:

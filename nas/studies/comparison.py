@@ -1,7 +1,8 @@
 """Comparisons of the best trial of a study with others: by how much it is ahead, and whether that is more than noise.
 
-Networks are compared at equal score: the accuracy of the other one is the one with which the best trial would have the
-other's score at its own cost. The sampling error comes from the differences image by image where they are known.
+Networks are compared at equal score: the accuracy of the other one is that with which the best trial would have the
+other's score at its own cost. Only a network whose weights the trials inherited, which costs something else, is compared
+by its accuracy and by its cost. The sampling error comes from the differences image by image where they are known.
 """
 
 import math
@@ -46,6 +47,30 @@ class Lead:
     def is_clear(self) -> bool | None:
         """Return whether the best trial is ahead by more than noise; None where it may be, and no error is known."""
         return None if math.isnan(self.half) and self.value > 0 else self.value > self.half
+
+
+@frozen
+class AgainstSource:
+    """The comparison of a trial with the network whose weights it inherited, which was fine-tuned in the same way.
+
+    Attributes:
+        lead: Lead of the trial in accuracy, whatever the costs are.
+        cost: Name of the cost that the first target limits.
+        unit: Unit of the cost.
+        own: Cost of the trial; the measured one if both networks were measured.
+        other: Cost of the other network.
+    """
+
+    lead: Lead
+    cost: str
+    unit: str
+    own: float
+    other: float
+
+    @property
+    def change(self) -> float:
+        """Return the cost of the trial as a change of the other network's cost: -0.4 is 40% less."""
+        return self.own / self.other - 1
 
 
 @frozen
@@ -100,15 +125,42 @@ def ahead_of_baseline(view: StudyView) -> Lead | None:
     return _leads(view, best, [baseline], len(view.complete))[0]
 
 
-def _leads(view: StudyView, best: Record, others: Sequence[Record], comparisons: int) -> list[Lead]:
+def against_source(view: StudyView, record: Record) -> AgainstSource | None:
+    """Return the comparison of a trial with the network whose weights it inherited; None if there is none."""
+    source = view.source
+    if source is None or source.accuracy is None or record.accuracy is None:
+        return None
+    limit = view.settings["limits"][0]
+    cost = limit["cost"]
+    measured = [view.measurements.get(each.number) for each in (record, source)]
+    # A measured cost is compared with a measured one, and a predicted cost with a predicted one.
+    own, other = (
+        (measured[0].measured, measured[1].measured)
+        if measured[0] is not None and measured[1] is not None
+        else (record.costs.get(cost), source.costs.get(cost))
+    )
+    if own is None or not other:
+        return None
+    # The trial was chosen among all trials, so the difference is one of so many.
+    (lead,) = _leads(view, record, [source], len(view.complete), at_equal_score=False)
+    return AgainstSource(lead, cost, limit["unit"], own, other)
+
+
+def _leads(
+    view: StudyView, best: Record, others: Sequence[Record], comparisons: int, *, at_equal_score: bool = True
+) -> list[Lead]:
     every = (*view.complete, *((view.baseline,) if view.baseline else ()))
     errors = find_errors(view.split, [(view.runs(record), _correct(view, record)) for record in every])
-    own = _network(view, best)
-    return [_lead(view, best, own, other, errors, comparisons) for other in others]
+    own = _network(view, best, at_equal_score=at_equal_score)
+    networks = [_network(view, record, at_equal_score=at_equal_score) for record in others]
+    pairs = zip(others, networks, strict=True)
+    return [_lead(view, (best, own), (record, other), errors, comparisons) for record, other in pairs]
 
 
-def _lead(view: StudyView, best: Record, own: _Network, record: Record, errors: Errors, comparisons: int) -> Lead:
-    other = _network(view, record)
+def _lead(
+    view: StudyView, first: tuple[Record, _Network], second: tuple[Record, _Network], errors: Errors, comparisons: int
+) -> Lead:
+    (best, own), (record, other) = first, second
     value = own.accuracy - (other.slope * other.accuracy + other.offset - own.offset) / own.slope
     variance = _variance(own, other, errors)
     if variance is None:
@@ -131,8 +183,10 @@ def _variance(one: _Network, other: _Network, errors: Errors) -> float | None:
     return paired + training * (1 / one.runs + 1 / other.runs)
 
 
-def _network(view: StudyView, record: Record) -> _Network:
+def _network(view: StudyView, record: Record, *, at_equal_score: bool) -> _Network:
     runs, slope, offset = view.runs(record), 1.0, 0.0
+    if not at_equal_score:
+        return _Network(fmean(runs), len(runs), _correct(view, record), slope, offset)
     if record.score is not None and record.accuracy and view.settings["objective"] != "absolute":
         slope = record.score / record.accuracy
     elif record.score is not None and record.accuracy is not None:

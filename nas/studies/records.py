@@ -25,6 +25,8 @@ KILLED = "killed"
 NORMAL_95 = 1.96  # standard deviations on either side of the mean that hold 95% of a normal distribution
 # Setting with the exponents of the targets after the first. Studies of earlier versions lack it and keep their rule.
 FURTHER_W = "further_w"
+# Setting with the name of the network whose weights the candidates inherit. It is then the baseline.
+SOURCE = "source"
 NOT_LEARNED = (
     "nothing has been learned, because no network is better than one that always gives the most frequent class, by "
     "more than noise"
@@ -189,6 +191,11 @@ class StudyView:
     foreign: tuple[int, ...] = ()
     confirmed_correct: Mapping[int, tuple[str, ...]] = field(factory=dict)
     split: ValidationSplit | None = None
+
+    @property
+    def source(self) -> Record | None:
+        """Return the baseline if it is the network whose weights the candidates inherited; None if it is not."""
+        return self.baseline if SOURCE in self.settings else None
 
     @property
     def counted(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from nas.api.evaluators import BEFORE, FORMS, PYTHON, SUPERNET, TABLE, TRAIN, ZERO_COST
+from nas.api.evaluators import BEFORE, FINETUNE, FORMS, PYTHON, SUPERNET, TABLE, TRAIN, ZERO_COST
 from nas.cli.search.result import print_result, print_result_json
 from nas.cli.shared.engine import engine_options
 from nas.cli.shared.exits import INTERRUPTED, TARGET_MISSED
@@ -23,8 +23,9 @@ from nas.cli.shared.options import (
     accuracy_unit_option,
     json_option,
     metric_option,
+    pretrained_options,
     read_fixes,
-    space_options,
+    space_options_of,
     storage_option,
     supernet_options,
     task_options,
@@ -32,7 +33,7 @@ from nas.cli.shared.options import (
 )
 from nas.cli.shared.verbs import Verb
 from nas.samplers.defaults import PRUNER_NAMES, SAMPLER_NAMES, SURROGATE
-from nas.search.defaults import BAND, CONFIRM, SCREENED, TRIALS
+from nas.search.defaults import BAND, CONFIRM, KEEP_WEIGHTS, SCREENED, TRIALS
 
 if TYPE_CHECKING:
     from nas.api.request import SearchRequest
@@ -73,15 +74,15 @@ _PRINTING = ("dry_run", "price", "as_json")
     metavar="FORMAT",
     help="Number format of weights and activations for the targets size and peak_memory: fp32, fp16, bf16 or int8.",
 )
-@space_options
+@space_options_of("the networks around SOURCE with --pretrained, else mnasnet")
 @option(
     Group.ACCURACY,
     "--evaluator",
-    default=TRAIN,
-    show_default=True,
+    show_default=f"{FINETUNE} with --pretrained, else {TRAIN}",
     metavar="EVALUATOR",
-    help=f"Source of accuracies. {FORMS[TRAIN]}: a short training run. {FORMS[SUPERNET]}: weights that all networks of "
-    f"the space share. {FORMS[TABLE]}: a CSV or Parquet file of accuracies. {FORMS[PYTHON]}: a function of yours. "
+    help=f"Source of accuracies. {FORMS[TRAIN]}: a short training run from random weights. {FORMS[FINETUNE]}: a short "
+    "training run from the weights that a network inherits from --pretrained. "
+    f"{FORMS[SUPERNET]}: weights that all networks of the space share. {FORMS[TABLE]}: a CSV or Parquet file of accuracies. {FORMS[PYTHON]}: a function of yours. "
     f"{FORMS[ZERO_COST]}: a score without training (naswot, distinctness, depth, macs, params or combined). {BEFORE}: "
     "the cheap evaluator scores random networks first, so that the costly one has to evaluate fewer, as in "
     "zero-cost:combined+train.",
@@ -111,7 +112,17 @@ _PRINTING = ("dry_run", "price", "as_json")
     metavar="GLOB",
     help="Columns of the table to ignore, such as 'op*'. May be repeated.",
 )
-@training_options(Group.ACCURACY)
+@pretrained_options(Group.ACCURACY)
+@option(
+    Group.ACCURACY,
+    "--keep-weights",
+    type=click.IntRange(0, 10_000),
+    default=KEEP_WEIGHTS,
+    show_default=True,
+    metavar="N",
+    help="Number of the best trials whose fine-tuned weights are kept in --weights-dir.",
+)
+@training_options(Group.ACCURACY, resolution=None)
 @metric_option(Group.ACCURACY)
 @supernet_options(Group.ACCURACY)
 @option(
@@ -248,6 +259,7 @@ def command(context: click.Context, /, dry_run: bool, price: float | None, as_js
 
     \b
     Example:
+      nas search --target latency=8ms --device cpu --data photos/ --pretrained efficientnet-lite0
       nas search --target flops=400M
       nas search --target flops=300M --target params=5M --data photos/ --epochs 5
       nas search --target latency=8ms --device cpu
@@ -259,7 +271,7 @@ def command(context: click.Context, /, dry_run: bool, price: float | None, as_js
     """
     from nas.api.engines import cores_per_worker
     from nas.api.plan_report import report_plan
-    from nas.api.search import plan_search, run_search
+    from nas.api.search import kept_weights, plan_search, run_search
     from nas.cli.shared.progress import make_progress
     from nas.search.verification import describe_miss
 
@@ -268,6 +280,7 @@ def command(context: click.Context, /, dry_run: bool, price: float | None, as_js
     request = _read_request(context)
     progress = make_progress(plain=as_json)
     with plan_search(request, say=progress.say, on_batch=progress.on_batch) as planned:
+        kept = kept_weights(planned)
         if dry_run:
             cores = cores_per_worker(request.engine, request.workers)
             _print_plan(report_plan(planned.plan, request.storage, cores, price), as_json=as_json)
@@ -275,14 +288,14 @@ def command(context: click.Context, /, dry_run: bool, price: float | None, as_js
         study = planned.plan.study_name
         with progress:
             try:
-                view = run_search(planned, listen=progress.listen)
+                view = run_search(planned, listen=progress.listen, say=progress.say)
             except KeyboardInterrupt:
                 progress.say(f"stopped; the same command goes on with study {study}")
                 raise
     missed = "" if progress.stopped else describe_miss(view)
     if missed:
         click.echo(missed, err=as_json)
-    (print_result_json if as_json else print_result)(view, request.storage)
+    (print_result_json if as_json else print_result)(view, request.storage, kept)
     if progress.stopped:
         click.echo(f"stopped; the same command goes on with study {study}", err=True)
         context.exit(INTERRUPTED)

@@ -8,20 +8,28 @@ import click
 from nas.cli.search.uncertainty import (
     expected_sentence,
     first_sentences,
+    format_difference,
     leaders_sentence,
     split_sentence,
     summary,
 )
 
 if TYPE_CHECKING:
+    from nas.search.kept_weights import KeptWeights
     from nas.studies.records import Record, StudyView
 
 SHOWN = 5
 MEAN = "accuracy_mean"
 
 
-def print_result_json(view: "StudyView", storage: str) -> None:
-    """Print the best trial, the baseline, the Pareto front and the verified trials as one JSON object."""
+def print_result_json(view: "StudyView", storage: str, kept: "KeptWeights | None" = None) -> None:
+    """Print the best trial, the baseline, the Pareto front and the verified trials as one JSON object.
+
+    Args:
+        view: The study.
+        storage: Optuna URL of its database.
+        kept: Where the weights of the best trials are kept; None if there are none.
+    """
     from nas.cli.shared.printing import print_json
     from nas.studies.urls import mask
 
@@ -36,8 +44,18 @@ def print_result_json(view: "StudyView", storage: str) -> None:
             "verified": [result_row(view, record) for record in view.ranked if record.number in view.measurements],
             "targets": view.settings["targets"],
             **summary(view),
+            **({} if kept is None else {"weights": _weights(view, kept)}),
         }
     )
+
+
+def _weights(view: "StudyView", kept: "KeptWeights") -> dict[str, str]:
+    """Return the files with the weights of trials, by trial number, the best first; "baseline" is another key."""
+    files = {
+        "baseline" if record.number < 0 else str(record.number): kept.file(record)
+        for record in (*view.ranked, *((view.baseline,) if view.baseline else ()))
+    }
+    return {name: str(path) for name, path in files.items() if path is not None}
 
 
 def result_row(view: "StudyView", record: "Record | None") -> dict[str, Any] | None:
@@ -94,8 +112,14 @@ def _count(record: "Record", name: str) -> int | None:
     return None if value is None else int(value)
 
 
-def print_result(view: "StudyView", storage: str) -> None:
-    """Print the best architectures and the baseline, where they are stored, and the next commands."""
+def print_result(view: "StudyView", storage: str, kept: "KeptWeights | None" = None) -> None:
+    """Print the best architectures and the baseline, where they are stored, and the next commands.
+
+    Args:
+        view: The study.
+        storage: Optuna URL of its database.
+        kept: Where the weights of the best trials are kept; None if there are none.
+    """
     from nas.cli.shared.printing import next_command
     from nas.studies.urls import mask
 
@@ -112,6 +136,8 @@ def print_result(view: "StudyView", storage: str) -> None:
         click.echo("other work disturbed the machine while the best were measured; nas latency measure says more")
     click.echo(f"\nbest: trial {view.best.number}\n{view.best.arch}\n")
     click.echo(f"{view.counted} trials are in study {view.name}, {mask(storage)}")
+    if kept is not None and (file := kept.file(view.best)) is not None:
+        click.echo(f"its fine-tuned weights are in {file}")
     click.echo(f"next: {next_command('pareto', view.name, storage=storage)}")
     click.echo(f"      {next_command('show', f'study:{view.name}:best', storage=storage)}")
 
@@ -138,9 +164,11 @@ def _print_best(view: "StudyView") -> None:
     measured = ("measured", "meets it") if view.measurements else ()
     expected = ("expected",) if view.expected else ()
     mean = ("mean of seeds",) if _has_means(view) else ()
+    source = (f"against {view.source.label}",) if view.source else ()
     click.echo(f"target: {' and '.join(view.settings['targets'])}")
     print_table(
-        ("architecture", view.accuracy_label, *expected, *mean, "MACs", "params", *own, *measured, "score"), rows
+        ("architecture", view.accuracy_label, *expected, *mean, "MACs", "params", *own, *measured, *source, "score"),
+        rows,
     )
 
 
@@ -155,7 +183,18 @@ def _cells(view: "StudyView", name: str, record: "Record") -> tuple[str, ...]:
     counts = (millions(record.costs.get("macs")), millions(record.costs.get("params")))
     own = tuple(_own_cell(record, limit["cost"], limit["unit"]) for limit in _own_limits(view))
     accuracies = (percent(record.accuracy), *_expected_cells(view, record), *_mean_cells(view, record))
-    return (name, *accuracies, *counts, *own, *_measured_cells(view, record), number(record.score))
+    measured = _measured_cells(view, record)
+    return (name, *accuracies, *counts, *own, *measured, *_source_cells(view, record), number(record.score))
+
+
+def _source_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
+    """Return the change of the cost and the difference of the accuracy from the network that weights come from."""
+    from nas.studies.comparison import against_source
+
+    if view.source is None:
+        return ()
+    against = None if record is view.source else against_source(view, record)
+    return ("-" if against is None else f"{against.change:+.0%}, {format_difference(against)}",)
 
 
 def _expected_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.shared.validation import split_line, split_row
 
 if TYPE_CHECKING:
-    from nas.studies.comparison import Lead
-    from nas.studies.records import StudyView
+    from nas.studies.comparison import AgainstSource, Lead
+    from nas.studies.records import Record, StudyView
 
 # What lets networks learn more, by the name of the evaluator.
 _TO_LEARN_MORE: Mapping[str, str] = MappingProxyType(
     {
-        "train": "more --epochs, more images in --data, or a larger --proxy-resolution",
+        "train": "--pretrained, more --epochs, more images in --data, or a larger --proxy-resolution",
+        "finetune": "more --epochs, or more images in --data",
         "supernet": "more --supernet-epochs, or more images in --data",
     }
 )
@@ -24,10 +25,12 @@ _TO_SEE_MORE = "more --trials, or more images in --data, a part of which validat
 
 def first_sentences(view: "StudyView") -> Iterator[str]:
     """Yield what a user must know first: that nothing was learned, or how the best compares with the baseline."""
-    from nas.studies.comparison import ahead_of_baseline
+    from nas.studies.comparison import against_source, ahead_of_baseline
 
     if view.learned is False:
         yield _not_learned(view)
+    elif view.best is not None and (against := against_source(view, view.best)) is not None:
+        yield _compared_with_source(against, view.best.number)
     elif (lead := ahead_of_baseline(view)) is not None:
         yield _compared_with_baseline(view, lead)
     elif view.learned and view.best:
@@ -52,6 +55,33 @@ def _not_learned(view: "StudyView") -> str:
         f"{view.split.images} validation images. Networks that learn nothing differ as much by chance, so none is "
         f"recommended. What would help: {more}."
     )
+
+
+def _compared_with_source(against: "AgainstSource", trial: int) -> str:
+    from nas.cost.base import format_amount
+
+    lead, name = against.lead, against.cost.rpartition("_")[0] or against.cost
+    difference = format_difference(against)
+    costs = f"{format_amount(against.own, against.unit)} against {format_amount(against.other, against.unit)}"
+    if isnan(lead.half):
+        accuracy = f"its accuracy differs by {difference}; the noise is not known"
+    elif lead.low > 0:
+        accuracy = f"it is more accurate by more than noise: {difference}"
+    elif lead.high < 0:
+        accuracy = f"it is less accurate by more than noise: {difference}"
+    else:
+        accuracy = f"its accuracy cannot be told apart from that of {lead.other.label}: {difference}"
+    return (
+        f"The best network, trial {trial}, has {abs(against.change):.0%} {'less' if against.change < 0 else 'more'} "
+        f"{name} than {lead.other.label}, from which it inherited its weights and which was fine-tuned in the same way "
+        f"({costs}), and {accuracy}."
+    )
+
+
+def format_difference(against: "AgainstSource") -> str:
+    """Return the difference of the accuracies, with half the width of its interval where that is known."""
+    half = against.lead.half
+    return f"{100 * against.lead.value:+.1f}{'' if isnan(half) else f' ± {100 * half:.1f}'} points"
 
 
 def _compared_with_baseline(view: "StudyView", lead: "Lead") -> str:
@@ -113,12 +143,25 @@ def summary(view: "StudyView") -> dict[str, Any]:
     """Return the same as JSON values."""
     from nas.studies.comparison import ahead_of_baseline, not_told_apart
 
+    source = {} if view.best is None else against_row(view, view.best)
     return {
         "split": split_row(view.split, _shown_accuracy(view)),
         "learned": view.learned,
         "not_told_apart": [record.number for record in not_told_apart(view)],
         "ahead_of_baseline": _lead(ahead_of_baseline(view)),
+        **source,
     }
+
+
+def against_row(view: "StudyView", record: "Record") -> dict[str, Any]:
+    """Return the comparison of a trial with the network whose weights it inherited; {} if there is none."""
+    from nas.studies.comparison import against_source
+
+    against = against_source(view, record)
+    if against is None:
+        return {}
+    costs = {"cost": against.cost, "own": against.own, "source": against.other, "change": against.change}
+    return {"against_source": {**(_lead(against.lead) or {}), **costs}}
 
 
 def _lead(lead: "Lead | None") -> dict[str, Any] | None:

@@ -124,9 +124,17 @@ def metric_option(group: Group) -> Callable[[Command], Command]:
 
 
 def training_options(
-    group: Group, resolution_help: str = "Height and width of the images in a training run, in pixels."
+    group: Group,
+    resolution_help: str = "Height and width of the images in a training run, in pixels.",
+    resolution: int | None = 32,
 ) -> Callable[[Command], Command]:
-    """Return the decorator that adds the images, epochs, resolution and device of short training runs."""
+    """Return the decorator that adds the images, epochs, resolution and device of short training runs.
+
+    Args:
+        group: Heading on the help page.
+        resolution_help: Help text of the resolution.
+        resolution: Default resolution; None for 32 or, with a pretrained network, that of the network.
+    """
     return all_of(
         option(
             group,
@@ -150,8 +158,8 @@ def training_options(
             group,
             "--proxy-resolution",
             type=click.IntRange(4, 1024),
-            default=32,
-            show_default=True,
+            default=resolution,
+            show_default="32, or with --pretrained that of the network" if resolution is None else True,
             metavar="N",
             help=resolution_help,
         ),
@@ -193,6 +201,43 @@ def accuracy_unit_option(group: Group) -> Callable[[Command], Command]:
     )
 
 
+def pretrained_options(group: Group) -> Callable[[Command], Command]:
+    """Return the decorator that adds the pretrained network whose weights candidates inherit."""
+    return all_of(
+        option(
+            group,
+            "--pretrained",
+            metavar="SOURCE",
+            show_default="random weights",
+            help="Pretrained network whose weights the candidates inherit: efficientnet-lite0, -lite1 or -lite2, "
+            "timm:NAME, torchvision:NAME, hub:OWNER/NAME or a file, as in `nas weights SOURCE`.",
+        ),
+        option(
+            group,
+            "--normalization",
+            metavar="NORMALIZATION",
+            show_default="that of SOURCE",
+            help="Normalization of the images, where SOURCE does not say: imagenet, 0..1, -1..1, or MEAN/STD.",
+        ),
+        option(
+            group,
+            "--distill/--no-distill",
+            default=True,
+            show_default=True,
+            help="Whether candidates also learn the predictions of SOURCE, which is fine-tuned once before.",
+        ),
+        option(
+            group,
+            "--weights-dir",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="FOLDER",
+            default="nas-weights",
+            show_default=True,
+            help="Folder for fine-tuned weights.",
+        ),
+    )
+
+
 def supernet_options(group: Group) -> Callable[[Command], Command]:
     """Return the decorator that adds the options of the evaluator `supernet`."""
     return all_of(
@@ -217,26 +262,40 @@ def supernet_options(group: Group) -> Callable[[Command], Command]:
     )
 
 
-space_option = option(
-    Group.SPACE,
-    "--space",
-    default="mnasnet",
-    show_default=True,
-    metavar="SPACE",
-    shell_complete=complete_space,
-    help="Search space: a name that `nas spaces` lists, or a .yaml file.",
-)
-space_options = all_of(
-    space_option,
-    option(
+def space_option_of(default: str | None = None) -> Callable[[Command], Command]:
+    """Return the decorator that adds the search space.
+
+    Args:
+        default: Description of a default that depends on other options; None for "mnasnet".
+    """
+    return option(
         Group.SPACE,
-        "--fix",
-        "fixes",
-        multiple=True,
-        metavar="CHOICE=OPTION",
-        help="Fix one choice of the space, such as stage1.kernel=3. May be repeated.",
-    ),
-)
+        "--space",
+        default="mnasnet" if default is None else None,
+        show_default=default or True,
+        metavar="SPACE",
+        shell_complete=complete_space,
+        help="Search space: a name that `nas spaces` lists, a .yaml file, or around:ARCH for the networks around one.",
+    )
+
+
+def space_options_of(default: str | None = None) -> Callable[[Command], Command]:
+    """Return the decorator that adds the search space and its fixed choices; see `space_option_of`."""
+    return all_of(
+        space_option_of(default),
+        option(
+            Group.SPACE,
+            "--fix",
+            "fixes",
+            multiple=True,
+            metavar="CHOICE=OPTION",
+            help="Fix one choice of the space, such as stage1.kernel=3. May be repeated.",
+        ),
+    )
+
+
+space_option = space_option_of()
+space_options = space_options_of()
 
 
 OF_DATA = "that of the data; with the embedded digits {}"

@@ -1,0 +1,91 @@
+"""The fine-tuned weights of the best trials: files beside the study, of which only some are kept."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from attrs import define, field
+
+from nas.search.events import Event
+from nas.studies.records import Record, StudyView, rank
+
+# Name under which an evaluator reports the file of a trial's weights in its metadata.
+METADATA = "weights"
+ENDING = ".safetensors"
+# The best trial of the end need not be among the best by their single accuracies, so more files are kept until then.
+MORE_DURING_SEARCH = 4
+_NAME = re.compile(rf"trial-(\d+){re.escape(ENDING)}")
+
+
+@define(eq=False)
+class KeptWeights:
+    """Keeps the files with the weights of the best trials of one study, and removes those of the others.
+
+    Evaluators write the files into one folder for all studies, under names that follow from what the weights depend on.
+    When a trial has ended, its file is moved to the folder of the study and named after the trial.
+
+    Attributes:
+        written: Folder into which evaluators write.
+        folder: Folder of the study.
+        count: Number of trials whose weights are kept.
+        report: Function that is called with a message if a file cannot be moved or removed.
+    """
+
+    written: Path
+    folder: Path
+    count: int
+    report: Callable[[str], None]
+    _ended: dict[int, Record] = field(factory=dict, init=False)
+
+    def listen(self, event: Event) -> None:
+        """Move the file of a trial or of the baseline that has ended, and remove files that are not among the best."""
+        if event.kind not in ("trial", "baseline") or event.record is None or METADATA not in event.record.metadata:
+            return
+        record = event.record
+        self._move(record)
+        if record.number < 0:
+            return
+        self._ended[record.number] = record
+        best = sorted(self._ended.values(), key=rank, reverse=True)[: MORE_DURING_SEARCH * self.count]
+        self._remove(self._ended.keys() - {record.number for record in best})
+
+    def finish(self, view: StudyView) -> None:
+        """Keep the files of the best trials of the study, and of the recommended one, and remove the others."""
+        for record in (*view.complete, *((view.baseline,) if view.baseline else ())):
+            # The process that evaluated the trial may have been killed before it moved the file.
+            if METADATA in record.metadata and (self.written / str(record.metadata[METADATA])).is_file():
+                self._move(record)
+        kept = {record.number for record in view.ranked[: self.count]} | ({view.best.number} if view.best else set())
+        self._remove({number for number, _ in self._files()} - kept)
+
+    def file(self, record: Record) -> Path | None:
+        """Return the file with the weights of a trial, or None if there is none."""
+        path = self._path(record.number)
+        return path if path.is_file() else None
+
+    def _path(self, number: int) -> Path:
+        return self.folder / (f"trial-{number}{ENDING}" if number >= 0 else f"baseline{ENDING}")
+
+    def _files(self) -> Iterator[tuple[int, Path]]:
+        """Yield the number and the file of each trial in the folder of the study."""
+        for path in self.folder.glob(f"trial-*{ENDING}") if self.folder.is_dir() else ():
+            if found := _NAME.fullmatch(path.name):
+                yield int(found[1]), path
+
+    def _move(self, record: Record) -> None:
+        # Only the name: the metadata of a study from elsewhere must not name a file outside the folder.
+        source = self.written / Path(str(record.metadata[METADATA])).name
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            source.replace(self._path(record.number))
+        except OSError as error:
+            name = f"trial {record.number}" if record.number >= 0 else "the baseline"
+            self.report(f"the weights of {name} are not in {self.folder}: {error.strerror or error} ({source})")
+
+    def _remove(self, numbers: set[int]) -> None:
+        for number in numbers:
+            path = self._path(number)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self.report(f"{path} cannot be removed: {error.strerror or error}")
