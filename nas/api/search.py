@@ -105,8 +105,8 @@ def search(
     the proxy task, or from another `evaluator`. A study with the same name and settings continues where it stopped.
 
     The function prints nothing unless `progress` is true. It writes to `storage`, to a folder of text records beside an
-    SQLite file, and, where they are used, to `checkpoint_dir`, `supernet_dir` and `weights_dir`. The first Ctrl-C lets the running
-    trials finish and returns the study; the second one raises `KeyboardInterrupt`.
+    SQLite file, and, where they are used, to `checkpoint_dir`, `supernet_dir` and `weights_dir`. The first Ctrl-C lets
+    the running trials finish and returns the study; the second one raises `KeyboardInterrupt`.
 
     Args:
         space: Name or YAML file of a search space, or one that `nas.load_space` returned. By default, the networks
@@ -121,8 +121,8 @@ def search(
             accuracy from 0 to 1, or a pair of that and a dictionary to store. A function that is named in a text is
             called in another process, which it may end without harm to the search; a function object is called in
             this process unless `workers` or `trial_timeout` is given.
-        pretrained: Pretrained network whose weights the candidates inherit: a source as `nas.load_weights` takes it, for
-            example "efficientnet-lite0", or what that function returns. It is fine-tuned as the baseline. By default,
+        pretrained: Pretrained network whose weights the candidates inherit: a source as `nas.load_weights` takes it,
+            such as "efficientnet-lite0", or what that function returns. It is fine-tuned as the baseline. By default,
             candidates start from random weights.
         normalization: Normalization of the images that replaces that of `pretrained`; see `nas.load_weights`.
         distill: Whether candidates also learn the predictions of the fine-tuned `pretrained` network, as by default.

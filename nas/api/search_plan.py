@@ -9,6 +9,7 @@ from attrs import evolve
 
 from nas.api.engines import check_cluster
 from nas.api.evaluators import ZERO_COST, OnBatch, are_about_data, halves, make_evaluator, make_function_evaluator
+from nas.api.pretrained_notes import describe_fresh, propose_pretrained
 from nas.api.request import SearchRequest
 from nas.errors import TargetError
 
@@ -46,7 +47,7 @@ def make_plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, device
     for text in request.targets:
         read_target(text)  # Raises its error before the data is read.
     source = None if request.pretrained is None else find_source(request.pretrained, request.normalization)
-    space = _find_space(request, source)
+    space = find_space_of(request.space, source)
     # A screening and the evaluator itself share one load of the images, and so do two plans.
     load = cache(lambda: _load_images(request, space.for_target(resolution=request.resolution), say))
     plan_for = partial(_plan_for, request, source, load=load, say=say, on_batch=on_batch, devices=devices)
@@ -134,18 +135,24 @@ def _plan_for(
         evaluator = make(costly, on_batch=on_batch)
     if costly.startswith(ZERO_COST):
         say(f"{costly}: what is called accuracy is a score relative to random networks, from 0 to 1")
+    if source is not None and (fresh := describe_fresh(space, source)):
+        say(fresh)
     known = None if source is None else (source.name, source.network.arch)
     return plan(space, evaluator, settings, COUNTED, request.study, screen, known)
 
 
-def _find_space(request: SearchRequest, source: "PretrainedSource | None") -> "SearchSpace":
-    """Return the space of a request: by default the networks around the pretrained source, or without one `SPACE`."""
+def find_space_of(space: Union[str, "SearchSpace", None], source: "PretrainedSource | None") -> "SearchSpace":
+    """Return the search space that a user gave; by default the networks around a pretrained source, else "mnasnet".
+
+    Raises:
+        SpaceError: There is no such space, or its file breaks a rule.
+    """
     from nas.space.around import around
     from nas.space.files import find_space
 
-    if request.space is None:
+    if space is None:
         return find_space(SPACE) if source is None else around(source.network.arch, source.name)
-    return find_space(request.space) if isinstance(request.space, str) else request.space
+    return find_space(space) if isinstance(space, str) else space
 
 
 def _find_start(start: Union[str, "Architecture"], storage: str) -> "Architecture":
@@ -189,4 +196,6 @@ def _load_images(request: SearchRequest, space: "SearchSpace", say: Say) -> "Ima
     )
     for note in data.notes:
         say(f"{data.name}: {note}")
+    if proposal := propose_pretrained(request, data):
+        say(proposal)
     return data

@@ -1,5 +1,6 @@
 """Pretrained networks: loading from sources, saving, and what a source holds."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
@@ -95,6 +96,16 @@ class PretrainedSource:
 
     name: str
     network: "TrainedNetwork"
+
+
+@lru_cache(maxsize=1)
+def cached_source(source: str, normalization: str | None = None) -> "TrainedNetwork":
+    """Return the network of a source as `load_weights` does, and keep the last one in memory.
+
+    Raises:
+        NasError: As `load_weights` raises it.
+    """
+    return inspect_source(source, normalization).network
 
 
 @explain_missing()

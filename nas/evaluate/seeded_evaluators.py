@@ -1,4 +1,4 @@
-"""Evaluators of several seeds for evaluators that do not train each network."""
+"""Evaluators of several seeds for evaluators that hold their own images, or none."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,8 @@ _SEED_ENTRIES = frozenset({"seed", "sample_seed", "sample_sha256", "environment"
 class SeededEvaluators:
     """Make one evaluator for each seed, when it is first requested; the requested resolution is ignored.
 
-    It implements `Evaluators` for evaluators that have images of their own, or none.
+    It implements `Evaluators` for evaluators that have images of their own, or none. Another process makes its own
+    evaluators, since those of this process hold images and callbacks.
 
     Attributes:
         make: Function that makes the evaluator of a seed.
@@ -25,6 +26,10 @@ class SeededEvaluators:
     make: Callable[[int], Evaluator]
     first: int = 0
     _evaluators: dict[int, Evaluator] = field(factory=dict, init=False)
+
+    def __reduce__(self) -> "tuple[type[SeededEvaluators], tuple[Callable[[int], Evaluator], int]]":
+        """Return what pickle sends to another process."""
+        return SeededEvaluators, (self.make, self.first)
 
     def at(self, resolution: int, seed: int) -> Evaluator:  # noqa: ARG002 -- these evaluators have their own images
         """Return the evaluator of a seed; see `Evaluators`."""

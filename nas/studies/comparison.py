@@ -1,8 +1,9 @@
 """Comparisons of the best trial of a study with others: by how much it is ahead, and whether that is more than noise.
 
 Networks are compared at equal score: the accuracy of the other one is that with which the best trial would have the
-other's score at its own cost. Only a network whose weights the trials inherited, which costs something else, is compared
-by its accuracy and by its cost. The sampling error comes from the differences image by image where they are known.
+other's score at its own cost. Only a network whose weights the trials inherited, which costs something else, is
+compared by its accuracy and by its cost. The sampling error comes from the differences image by image where they are
+known.
 """
 
 import math

@@ -136,3 +136,21 @@ def _shared_branch(source: PlacedPart, target: PlacedPart) -> set[str]:
         # Both heads begin with the same convolution, but their classifiers read different features.
         return {"conv"}
     return set()
+
+
+def changed_parts(source: Architecture, target: Architecture) -> tuple[str, ...]:
+    """Return the names of the parts of a target network whose operators differ from those of the source.
+
+    They cannot inherit weights. Neither can further layers of a stage, but these begin as identities.
+
+    >>> from nas.arch.code import parse_text
+    >>> text = "net;stem conv c8;{} c8;mbconv r{} e3 c16;head pool".replace(";", chr(10))
+    >>> changed_parts(parse_text(text.format("mbconv e3", 1)), parse_text(text.format("conv", 2)))
+    ('stages.0.0',)
+    """
+    pairs = pair_parts(source, target).pairs[:-1]  # The classifier depends on the classes and not on the operators.
+    return tuple(
+        pair.target.name
+        for pair in pairs
+        if pair.source is not None and not pair_nodes(pair).keys() & {*branch(pair.target)}
+    )

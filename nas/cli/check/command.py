@@ -23,7 +23,8 @@ from nas.cli.shared.options import (
     figure_options,
     json_option,
     metric_option,
-    space_options,
+    pretrained_options,
+    space_options_of,
     storage_option,
     supernet_options,
     task_options,
@@ -45,7 +46,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
 
 
 @click.command(cls=Verb)
-@space_options
+@space_options_of("the networks around SOURCE with --pretrained, else mnasnet")
 @option(
     Group.TARGET,
     "--target",
@@ -61,7 +62,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
     "evaluators",
     multiple=True,
     metavar="EVALUATOR",
-    show_default="train and cheaper variants of it",
+    show_default="train, or finetune with --pretrained, and cheaper variants",
     help=f"Evaluator to check: {', '.join(FORMS.values())}. An evaluator that trains takes settings of its own, as in "
     f"{TRAIN}:epochs=1,resolution=16,images=500,networks=8. May be repeated.",
 )
@@ -69,7 +70,7 @@ SLOW_S, EVERY_S = 1.0, 15.0
     Group.EVALUATORS,
     "--truth",
     metavar="EVALUATOR",
-    show_default=f"train with {LONGER} times the --epochs",
+    show_default=f"the first of these with {LONGER} times the --epochs",
     help="Evaluator whose accuracies count as the truth: a longer training run, or a table of accuracies.",
 )
 @option(
@@ -89,7 +90,8 @@ SLOW_S, EVERY_S = 1.0, 15.0
     help="Columns of the tables to ignore, such as 'op*'. May be repeated.",
 )
 @supernet_options(Group.EVALUATORS)
-@training_options(Group.TRAINING)
+@pretrained_options(Group.EVALUATORS)
+@training_options(Group.TRAINING, resolution=None)
 @metric_option(Group.TRAINING)
 @option(
     Group.TRAINING,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from nas.api import training
-from nas.api.evaluators import FORMS, SUPERNET, TRAIN, ZERO_COST, halves, make_evaluator, split
+from nas.api.evaluators import FINETUNE, FORMS, SUPERNET, TRAIN, TRAINING, ZERO_COST, halves, make_evaluator, split
 from nas.cli.check.options import CheckOptions
 from nas.cli.shared.printing import say
 from nas.errors import NasError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Settings of a training run, each with its lowest value.
 SETTINGS: Mapping[str, int] = MappingProxyType({"epochs": 1, "resolution": 4, "images": 2, "networks": 5})
 SETTABLE = "[:epochs=E,resolution=R,images=I,networks=N]"
-SPECS = tuple(f"{form}{SETTABLE}" if form in (TRAIN, SUPERNET) else form for form in FORMS.values())
+SPECS = tuple(f"{form}{SETTABLE}" if form in (*TRAINING, SUPERNET) else form for form in FORMS.values())
 LONGER = 4  # times the epochs of a search: the training run whose accuracy counts as the truth
 
 
@@ -61,20 +61,24 @@ def read_settings(text: str) -> dict[str, int]:
 
 def usual(options: CheckOptions) -> tuple[str, ...]:
     """Return the evaluators to check if none is named: the training run of the planned search, and cheaper ones."""
-    resolution = options.training.proxy_resolution
+    resolution, kind = options.training.proxy_resolution, _usual_kind(options)
     cheaper = {"epochs": 1, "resolution": max(8, resolution // 2)}
     now = {"epochs": options.training.epochs, "resolution": resolution}
-    return (TRAIN, *(f"{TRAIN}:{name}={value}" for name, value in cheaper.items() if value < now[name]))
+    return (kind, *(f"{kind}:{name}={value}" for name, value in cheaper.items() if value < now[name]))
 
 
 def usual_truth(options: CheckOptions) -> str:
     """Return the usual truth: a training run that is longer than that of a search."""
-    return f"{TRAIN}:epochs={LONGER * options.training.epochs}"
+    return f"{_usual_kind(options)}:epochs={LONGER * options.training.epochs}"
+
+
+def _usual_kind(options: CheckOptions) -> str:
+    return TRAIN if options.pretrained is None else FINETUNE
 
 
 def is_training(text: str) -> bool:
     """Return whether the evaluator of this name trains each network."""
-    return text.partition(":")[0] == TRAIN
+    return text.partition(":")[0] in TRAINING
 
 
 def make_evaluators(
@@ -94,8 +98,8 @@ def make_evaluators(
     made: dict[tuple[int | None, int], Evaluators] = {}
     return [
         _training(text, _named(text, options), made)
-        if is_training(text)
-        else _untrained(text, _named(text, options), space, fixed)
+        if _named(text, options).kind == TRAIN
+        else _prepared(text, _named(text, options), space, fixed)
         for text in dict.fromkeys(texts)
     ]
 
@@ -106,7 +110,7 @@ def _named(text: str, options: CheckOptions) -> _Named:
         raise NasError(
             f"{text!r} are two evaluators; each is checked by itself", "give --evaluator twice, once for each of them"
         )
-    if kind not in (TRAIN, SUPERNET):
+    if kind not in (*TRAINING, SUPERNET):
         return _Named(text, options)
     if colon and not rest:
         raise NasError(f"there is no evaluator {text!r}", f"use {', '.join(SPECS)}")
@@ -114,22 +118,27 @@ def _named(text: str, options: CheckOptions) -> _Named:
     return _Named(kind, options.with_settings(settings, supernet=kind == SUPERNET), settings.get("networks"))
 
 
-def _untrained(text: str, named: _Named, space: "SearchSpace", fixed: "SearchSpace") -> "CheckedEvaluator":
+def _prepared(text: str, named: _Named, space: "SearchSpace", fixed: "SearchSpace") -> "CheckedEvaluator":
+    """Return an evaluator that holds its own images, if it has any: every one but `train`."""
     from nas.evaluate.seeded_evaluators import SeededEvaluators
     from nas.fidelity.collect import CheckedEvaluator
 
     kind, options = named.kind, named.options
     every = options.training.every_seed
-    seeds = every if _is_random(*split(kind)) else every[:1]
+    trains = kind in TRAINING
+    seeds = every if trains or _is_random(*split(kind)) else every[:1]
     evaluators = SeededEvaluators(partial(make_one, kind, options, space, fixed=fixed), seeds[0])
     evaluators.describe()  # An evaluator that cannot be made is an error before anything is evaluated.
     return CheckedEvaluator(
         text,
         evaluators,
+        epochs=options.training.epochs if trains else 1,
         seeds=seeds,
         networks=named.networks,
         seconds_before=partial(_seconds_before, evaluators, seeds[0]),
-        key=_key(kind, options, options.supernet_epochs if kind == SUPERNET else None),
+        key=_key(
+            kind, options, options.supernet_epochs if kind == SUPERNET else options.training.epochs if trains else None
+        ),
     )
 
 
@@ -150,7 +159,7 @@ def _is_random(kind: str, rest: str) -> bool:
 
 def _key(kind: str, options: CheckOptions, epochs: int | None) -> str:
     """Return what comparable evaluations have in common; those of a file or a function depend on it alone."""
-    if kind.partition(":")[0] not in (TRAIN, SUPERNET, ZERO_COST):
+    if kind.partition(":")[0] not in (*TRAINING, SUPERNET, ZERO_COST):
         return kind
     own = options.training
     parts: dict[str, object] = {
@@ -159,8 +168,12 @@ def _key(kind: str, options: CheckOptions, epochs: int | None) -> str:
         "images": own.images,
     }
     # Studies that are older than the option have no metric in their names, and used the default.
-    if kind == TRAIN and own.metric != METRIC_NAMES[0]:
+    if kind in TRAINING and own.metric != METRIC_NAMES[0]:
         parts["metric"] = own.metric
+    if kind in (FINETUNE, SUPERNET) and options.pretrained is not None:
+        parts["pretrained"] = options.pretrained
+    if kind == FINETUNE and not options.distill:
+        parts["distill"] = False
     return f"{kind} " + " ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
 
 

@@ -8,9 +8,12 @@ from attrs import evolve, frozen
 
 from nas.api.engines import EngineOptions
 from nas.api.evaluators import EvaluatorOptions
+from nas.api.search_plan import PROXY_RESOLUTION
 from nas.api.training import TrainingOptions
 from nas.cli.shared.figures import FigureFiles
 from nas.cli.shared.options import take
+
+OF_SPACE = 0  # a resolution that stands for that of the search space
 
 
 @frozen
@@ -27,7 +30,7 @@ class CheckOptions:
         figure: Files of the figure.
     """
 
-    space: str
+    space: str | None
     fixes: tuple[str, ...]
     targets: tuple[str, ...]
     resolution: int | None
@@ -39,6 +42,10 @@ class CheckOptions:
     accuracy_unit: str
     supernet_epochs: int | None
     supernet_dir: Path
+    pretrained: str | None
+    normalization: str | None
+    distill: bool
+    weights_dir: Path
     networks: int
     minutes: float
     trials: int
@@ -52,6 +59,9 @@ class CheckOptions:
 
     def evaluator_options(self, seed: int) -> EvaluatorOptions:
         """Return the options of an evaluator with a seed."""
+        from nas.api.weights import cached_source
+
+        source = None if self.pretrained is None else cached_source(self.pretrained, self.normalization)
         return EvaluatorOptions(
             seed=seed,
             metric=self.training.metric,
@@ -62,6 +72,9 @@ class CheckOptions:
             accuracy=self.accuracy,
             ignore_columns=self.ignore_columns,
             accuracy_unit=self.accuracy_unit,
+            source=source,
+            distill=self.distill,
+            teacher_dir=self.weights_dir.absolute(),
         )
 
     def with_settings(self, settings: Mapping[str, int], *, supernet: bool) -> "CheckOptions":
@@ -88,6 +101,8 @@ def read_options(parsed: dict[str, Any]) -> CheckOptions:
         parsed: Options as click has parsed them, by name.
     """
     options = dict(parsed)
+    if options["proxy_resolution"] is None:
+        options["proxy_resolution"] = PROXY_RESOLUTION if options["pretrained"] is None else OF_SPACE
     training, engine = take(TrainingOptions, options), take(EngineOptions, options)
     figure = take(FigureFiles, options)
     return CheckOptions(**options, training=training, engine=engine, figure=figure)

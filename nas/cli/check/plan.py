@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 
 from nas.api.evaluators import TABLE, are_about_data
 from nas.api.target_task import Classes, find_classes
+from nas.api.weights import find_source
 from nas.cli.check.evaluators import make_evaluators, make_one, usual, usual_truth
 from nas.cli.check.options import CheckOptions
 from nas.cli.shared.options import read_fixes
@@ -56,10 +57,12 @@ def plan_check(options: CheckOptions) -> PlannedCheck:
     Raises:
         NasError: An option cannot be used.
     """
-    from nas.space.files import find_space
+    from nas.api.search_plan import find_space_of
 
-    own = find_space(options.space)
-    training = evolve(options.training, channels=own.net["in_channels"])
+    source = None if options.pretrained is None else find_source(options.pretrained, options.normalization)
+    own = find_space_of(options.space, source)
+    resolution = options.training.proxy_resolution or options.resolution or own.net["resolution"]
+    training = evolve(options.training, channels=own.net["in_channels"], proxy_resolution=resolution)
     options = evolve(options, training=training)
     texts, truth = options.evaluators or usual(options), options.truth or usual_truth(options)
     fixes = read_fixes(options.fixes)

@@ -81,10 +81,10 @@ _PRINTING = ("dry_run", "price", "as_json")
     show_default=f"{FINETUNE} with --pretrained, else {TRAIN}",
     metavar="EVALUATOR",
     help=f"Source of accuracies. {FORMS[TRAIN]}: a short training run from random weights. {FORMS[FINETUNE]}: a short "
-    "training run from the weights that a network inherits from --pretrained. "
-    f"{FORMS[SUPERNET]}: weights that all networks of the space share. {FORMS[TABLE]}: a CSV or Parquet file of accuracies. {FORMS[PYTHON]}: a function of yours. "
-    f"{FORMS[ZERO_COST]}: a score without training (naswot, distinctness, depth, macs, params or combined). {BEFORE}: "
-    "the cheap evaluator scores random networks first, so that the costly one has to evaluate fewer, as in "
+    f"training run from the weights that a network inherits from --pretrained. {FORMS[SUPERNET]}: weights that all "
+    f"networks of the space share. {FORMS[TABLE]}: a CSV or Parquet file of accuracies. {FORMS[PYTHON]}: a function of "
+    f"yours. {FORMS[ZERO_COST]}: a score without training (naswot, distinctness, depth, macs, params or combined). "
+    f"{BEFORE}: the cheap evaluator scores random networks first, so that the costly one has to evaluate fewer, as in "
     "zero-cost:combined+train.",
 )
 @option(
