@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from nas.errors import StudyError
-from nas.noise import ValidationSplit, pack
-from nas.studies.comparison import ahead_of_baseline, leaders, not_told_apart
+from nas.noise import ValidationSplit, difference, pack
+from nas.studies.comparison import against_source, ahead_of_baseline, leaders, not_told_apart
 from nas.studies.records import DeviceMeasurement, Expected, Record, StudyView, find_trial
 
 ARCH = "net\nstem conv k3 s2 c8\nhead pool"
@@ -180,3 +180,35 @@ def test_whether_something_was_learned_is_not_known_without_the_split() -> None:
     assert study.learned is None
     assert study.best is not None
     assert view().learned is None
+
+
+FROM_SOURCE = SETTINGS | {"source": "lite"}
+
+
+def test_a_trial_is_compared_with_its_source_by_accuracy_and_by_cost() -> None:
+    """The source costs twice as much, which lowers its score; its accuracy is 0.8 and that of the trial 0.785."""
+    trial = attrs.evolve(with_images(0, FLAGS[1]), costs={"macs": 1e6}, score=2.0)
+    source = attrs.evolve(with_images(-1, FLAGS[0]), costs={"macs": 2e6}, score=0.1, label="lite")
+    study = attrs.evolve(view(trial, baseline=source), settings=FROM_SOURCE)
+    against = against_source(study, trial)
+    assert against is not None
+    assert (against.cost, against.unit, against.own, against.other, against.change) == ("macs", "MACs", 1e6, 2e6, -0.5)
+    assert against.lead.value == pytest.approx(-2 / IMAGES)
+    # One comparison: the interval is that of the pairs of images, whatever the scores are.
+    assert against.lead.half == pytest.approx(difference([FLAGS[1]], [FLAGS[0]]).half_width(1))
+
+
+def test_measured_costs_are_compared_only_with_measured_ones() -> None:
+    trial = attrs.evolve(with_images(0, FLAGS[1]), costs={"macs": 1e6})
+    source = attrs.evolve(with_images(-1, FLAGS[0]), costs={"macs": 2e6}, label="lite")
+    measured = DeviceMeasurement("macs", 2e6, 1e6, 1.5e6, 0.0)
+    only_one = attrs.evolve(view(trial, baseline=source, measurements={0: measured}), settings=FROM_SOURCE)
+    both = attrs.evolve(only_one, measurements={0: measured, -1: attrs.evolve(measured, measured=3e6)})
+    found = [against_source(study, trial) for study in (only_one, both)]
+    assert [(each.own, each.other) for each in found if each] == [(1e6, 2e6), (1.5e6, 3e6)]
+
+
+def test_a_baseline_that_is_no_source_is_compared_at_equal_score_only() -> None:
+    study = view(with_images(0, FLAGS[1]), baseline=with_images(-1, FLAGS[0]))
+    assert study.source is None
+    assert against_source(study, study.records[0]) is None

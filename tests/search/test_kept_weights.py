@@ -1,0 +1,102 @@
+"""Files with the weights of the best trials: which are kept, and what is never touched."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from nas.search.events import Event
+from nas.search.kept_weights import MORE_DURING_SEARCH, KeptWeights
+from nas.studies.records import Record, StudyView
+
+SETTINGS = {"objective": "soft", "targets": ["flops=2M"], "limits": [], "proxy": {"evaluator": "finetune"}}
+
+
+def record(number: int, accuracy: float, state: str = "complete") -> Record:
+    metadata = {"weights": f"digest{number}.safetensors"}
+    return Record(number, state, "net\nstem conv c8\nhead pool", {}, accuracy, score=accuracy, metadata=metadata)
+
+
+def kept_in(folder: Path, count: int) -> tuple[KeptWeights, list[str]]:
+    messages: list[str] = []
+    (folder / "unfinished").mkdir(exist_ok=True)
+    return KeptWeights(folder / "unfinished", folder / "demo", count, messages.append), messages
+
+
+def end(kept: KeptWeights, ended: Record) -> None:
+    """End a trial whose evaluator wrote its weights."""
+    (kept.written / ended.metadata["weights"]).write_text(str(ended.number))
+    kept.listen(Event("baseline" if ended.number < 0 else "trial", ended))
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_the_best_trials_keep_their_weights_and_the_others_do_not(tmp_path: Path) -> None:
+    kept, messages = kept_in(tmp_path, count=2)
+    records = [record(number, number / 100) for number in range(3 * MORE_DURING_SEARCH)]
+    for each in records:
+        end(kept, each)
+    # Until the end more are kept: the final selection may prefer another trial than those with the best accuracies.
+    assert names(kept.folder) == {f"trial-{number}.safetensors" for number in range(MORE_DURING_SEARCH, 12)}
+    assert names(kept.written) == set()
+    end(kept, record(-1, 0.5))
+    kept.finish(StudyView("demo", SETTINGS, tuple(records)))
+    assert names(kept.folder) == {"trial-10.safetensors", "trial-11.safetensors", "baseline.safetensors"}
+    assert (kept.folder / "trial-11.safetensors").read_text() == "11"
+    assert kept.file(records[11]) == kept.folder / "trial-11.safetensors"
+    assert kept.file(records[0]) is None
+    assert messages == []
+
+
+def test_a_recommended_trial_keeps_its_weights_whatever_its_rank_is(tmp_path: Path) -> None:
+    kept, _ = kept_in(tmp_path, count=1)
+    records = [record(0, 0.9), record(1, 0.8)]
+    for each in records:
+        end(kept, each)
+    # Trial 1 was re-trained, so it is recommended although the accuracy of trial 0 is higher.
+    view = StudyView("demo", SETTINGS, tuple(records), confirmed={1: (0.8, 0.8)})
+    assert view.best is not None
+    assert view.best.number == 1
+    kept.finish(view)
+    assert names(kept.folder) == {"trial-1.safetensors"}
+
+
+def test_weights_of_a_trial_whose_process_was_killed_are_moved_at_the_end(tmp_path: Path) -> None:
+    kept, _ = kept_in(tmp_path, count=3)
+    left = record(4, 0.7)
+    (kept.written / left.metadata["weights"]).write_text("4")
+    kept.finish(StudyView("demo", SETTINGS, (left,)))
+    assert names(kept.folder) == {"trial-4.safetensors"}
+
+
+def test_files_of_others_stay(tmp_path: Path) -> None:
+    kept, _ = kept_in(tmp_path, count=1)
+    kept.folder.mkdir()
+    for name in ("mine.safetensors", "trial-x.safetensors", "trial-1.txt"):
+        (kept.folder / name).write_text("mine")
+    (kept.written / "another-search.safetensors").write_text("running")
+    for each in (record(0, 0.9), record(1, 0.1)):
+        end(kept, each)
+    kept.finish(StudyView("demo", SETTINGS, (record(0, 0.9),)))
+    assert names(kept.folder) == {"mine.safetensors", "trial-x.safetensors", "trial-1.txt", "trial-0.safetensors"}
+    assert names(kept.written) == {"another-search.safetensors"}
+
+
+@pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/outside.safetensors", "missing.safetensors"])
+def test_a_file_that_is_missing_or_elsewhere_is_reported_and_nothing_is_moved(tmp_path: Path, name: str) -> None:
+    kept, messages = kept_in(tmp_path, count=1)
+    (tmp_path / "outside.safetensors").write_text("mine")
+    kept.listen(Event("trial", attrs.evolve(record(0, 0.9), metadata={"weights": name})))
+    assert (tmp_path / "outside.safetensors").read_text() == "mine"
+    assert len(messages) == 1
+    assert "the weights of trial 0 are not in" in messages[0]
+
+
+def test_events_without_weights_move_nothing(tmp_path: Path) -> None:
+    kept, messages = kept_in(tmp_path, count=1)
+    kept.listen(Event("trial", attrs.evolve(record(0, 0.9), metadata={})))
+    kept.listen(Event("started"))
+    assert messages == []
+    assert not kept.folder.exists()
