@@ -236,6 +236,7 @@ def _train(_rest: str, given: Given) -> "Evaluator":
         metric=options.metric,
         checkpoints=options.checkpoint_dir,
         notify=given.say,
+        full_resolution=given.space.full_resolution,
     )
 
 
@@ -284,7 +285,7 @@ def _naswot(given: Given) -> "ImageScorer":
     from nas.train.device import find_device
 
     device = find_device(given.options.train_on)
-    return Naswot(given.load(), given.options.seed, device)
+    return Naswot(given.load(), given.options.seed, device, full_resolution=given.space.full_resolution)
 
 
 MAKERS: Mapping[str, Callable[[str, Given], "Evaluator"]] = MappingProxyType(

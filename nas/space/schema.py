@@ -1,7 +1,8 @@
 """Reading and checking the YAML file of a search space. An error message names the file, the key and the remedy.
 
     name: tiny
-    net: channels=3 resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0 act=relu
+    net: channels=3 classes=1000 padding=same bn=0.01/0.001 drop_path=0 act=relu
+    resolution: [160, 192, 224]                             # in place of the one resolution of `net`
     stem: conv k3 s2 c32
     head: conv c1280 dropout=0.2
     defaults: {operator: mbconv, se: [0, 0.25]}             # for every stage
@@ -38,12 +39,12 @@ from nas.arch.code import (
 )
 from nas.arch.presets import preset
 from nas.arch.rounding import round_channels
-from nas.arch.spec import OPERATORS, Architecture, ConvStem, Part, PoolHead, Stage
+from nas.arch.spec import OPERATORS, Architecture, ConvStem, Input, Part, PoolHead, Stage
 from nas.errors import ArchitectureError, NasError, SpaceError
 from nas.files import read_text
-from nas.space.decode import Choice, SearchSpace, SpacePart, Value, make_stage_or_none
+from nas.space.decode import INPUT, RESOLUTION, Choice, Form, SearchSpace, SpacePart, Value, make_stage_or_none
 
-SPACE_KEYS = ("name", "source", "net", "stem", "head", "defaults", "stages", "baselines")
+SPACE_KEYS = ("name", "source", "net", "resolution", "stem", "head", "defaults", "stages", "baselines")
 DEFAULT_TASK: Fields = {"in_channels": 3, "resolution": 224, "classes": 1000, "padding": "symmetric"}
 INTEGER_TAG = "tag:yaml.org,2002:int"
 REQUIRED_KEYS = ("net", "stem", "head", "stages")
@@ -196,7 +197,9 @@ def read_space(data: Any, file: str, name: str) -> SearchSpace:
             raise SpaceError(f"{file}: {key} is missing", f"give each of the keys {', '.join(REQUIRED_KEYS)}")
     net = _tokens(file, "net", NET_TOKENS, space["net"])
     activation = net.pop("activation", "relu")
-    net = DEFAULT_TASK | net
+    resolutions = _resolutions(file, space, net)
+    net = DEFAULT_TASK | net | ({RESOLUTION: max(resolutions)} if resolutions else {})
+    inputs = (_input(resolutions),) if isinstance(space.get(RESOLUTION), list) else ()
     parts = (
         _end(file, "stem", space["stem"], STEMS, STEM_KEYS, activation),
         *_stages(file, space["stages"], space.get("defaults", {}), activation),
@@ -215,9 +218,26 @@ def read_space(data: Any, file: str, name: str) -> SearchSpace:
     baselines = _baselines(file, space.get("baselines", []))
     definition = json.dumps(data, sort_keys=True, default=str)
     space_of_file: SearchSpace = _with_place(
-        file, lambda: SearchSpace(title, source, net, parts, baselines, definition)
+        file, lambda: SearchSpace(title, source, net, (*inputs, *parts), baselines, definition)
     )
     return space_of_file
+
+
+def _resolutions(file: str, space: Mapping[str, Any], net: Fields) -> tuple[int, ...]:
+    """Return the values of the key `resolution`, or none if the space does not have it."""
+    if RESOLUTION not in space:
+        return ()
+    _check_disjoint(file, {RESOLUTION: 0}, net)
+    where, given = f"{file}: {RESOLUTION}", space[RESOLUTION]
+    if isinstance(given, dict):
+        raise SpaceError(f"{where}: {_shorten(given)} is not a number or a list", "give a list such as [160, 192, 224]")
+    values, _ = _options(where, Key(str), given)
+    return tuple(_with_place(where, partial(Input, value)).resolution for value in values)
+
+
+def _input(resolutions: tuple[int, ...]) -> SpacePart:
+    fields = tuple({RESOLUTION: value} for value in resolutions)
+    return SpacePart(INPUT, partial(_build, Input), {}, (Choice(RESOLUTION, resolutions, fields),))
 
 
 def _baselines(file: str, names: Any) -> tuple[str, ...]:
@@ -294,12 +314,11 @@ def _end(file: str, name: str, data: Any, table: Table, keys: Mapping[str, Key],
     return _part(file, name, name, partial(_build, cls), keys, data, tokens, fixed)
 
 
-def _build(cls: type, fields: Fields) -> Part:
+def _build(cls: type, fields: Fields) -> Any:
     needed = [name for name, field in attrs.fields_dict(cls).items() if field.default is attrs.NOTHING]
     if missing := [name for name in needed if name not in fields]:
         raise ArchitectureError(f"{missing[0]} is missing", f"give {missing[0]}, as the shipped spaces do")
-    part: Part = cls(**fields)
-    return part
+    return cls(**fields)
 
 
 def _stages(file: str, stages: Any, defaults: Any, activation: str) -> Iterator[SpacePart]:
@@ -327,7 +346,7 @@ def _part(
     file: str,
     where: str,
     name: str,
-    make: Callable[[Fields], Part | None],
+    make: Callable[[Fields], Form],
     keys: Mapping[str, Key],
     data: Mapping[str, Any],
     tokens: Sequence[Token],

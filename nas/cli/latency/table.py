@@ -205,7 +205,9 @@ class _TableProgress:
 
 
 def _name(space: "SearchSpace", meter: "Meter") -> str:
-    """Return the name of a table's file, made from its space, resolution, device and machine."""
+    """Return the name of a table's file, made from its space, resolutions, device and machine."""
     machine = meter.machine
-    words = (space.name, str(space.net["resolution"]), meter.device.short, machine.accelerator or machine.cpu)
+    # The smallest and the largest resolution, or the only one.
+    resolutions = "-".join(map(str, dict.fromkeys((space.resolutions[0], space.resolutions[-1]))))
+    words = (space.name, resolutions, meter.device.short, machine.accelerator or machine.cpu)
     return re.sub(r"[^a-z0-9.]+", "-", "-".join(words).lower()).strip("-.")
