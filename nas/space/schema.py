@@ -158,21 +158,43 @@ def load_space(path: Path) -> SearchSpace:
     (6561, ('conv k1 linear', 'mbconv e3 k3', 'mbconv e6 k5'))
     """
     try:
-        data = _Loader(read_text(path, MOST_BYTES)).get_single_data()
+        text = read_text(path, MOST_BYTES)
     except FileNotFoundError:
         raise SpaceError(f"{path}: no such file exists", "use `nas spaces` to list the shipped spaces") from None
-    except (OSError, RecursionError) as error:
+    except OSError as error:
         raise SpaceError(f"{path}: the file cannot be read: {error}", "give a readable YAML file") from None
+    except ValueError as error:
+        raise _wrong_form(str(path), error) from None
+    return parse_space(text, str(path), path.stem)
+
+
+def parse_space(text: str, file: str, name: str) -> SearchSpace:
+    """Return the search space that the text of a file describes.
+
+    Args:
+        text: Text in YAML.
+        file: Name of the file for error messages.
+        name: Name of the space if the text has none.
+
+    Raises:
+        SpaceError: The text breaks a rule. The message names the file and the key.
+    """
+    try:
+        data = _Loader(text).get_single_data()
+    except RecursionError as error:
+        raise SpaceError(f"{file}: the file cannot be read: {error}", "give a readable YAML file") from None
     except yaml.YAMLError as error:
         raise SpaceError(
-            f"{path}: not YAML: {' '.join(str(error).split())}", "correct the file at the place that is named"
+            f"{file}: not YAML: {' '.join(str(error).split())}", "correct the file at the place that is named"
         ) from None
     # PyYAML raises these for values such as the date 2001-99-99 or for tags that do not fit their value.
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise SpaceError(
-            f"{path}: a value has a wrong form: {error}", "correct the value, or put it in quotes"
-        ) from None
-    return read_space(data, str(path), path.stem)
+        raise _wrong_form(file, error) from None
+    return read_space(data, file, name)
+
+
+def _wrong_form(file: str, error: Exception) -> SpaceError:
+    return SpaceError(f"{file}: a value has a wrong form: {error}", "correct the value, or put it in quotes")
 
 
 def read_space(data: Any, file: str, name: str) -> SearchSpace:
