@@ -129,9 +129,9 @@ def _plan_for(
 
 
 def _find_space(request: SearchRequest) -> "SearchSpace":
-    from nas.space.files import find_space
+    from nas.api.spaces import find_space
 
-    return find_space(request.space) if isinstance(request.space, str) else request.space
+    return find_space(request.space, request.storage) if isinstance(request.space, str) else request.space
 
 
 def _find_start(start: Union[str, "Architecture"], storage: str) -> "Architecture":

@@ -247,7 +247,7 @@ class SearchSpace:
         return Architecture(stem=stem, stages=tuple(s for s in stages if s is not None), head=head, **net)
 
     def net_of(self, arch: Architecture) -> Fields:
-        """Return the fields `net` as an architecture of the space has them: a resolution that is a choice is its own."""
+        """Return the fields `net` that an architecture of the space has; a resolution that is a choice is its own."""
         return self.net | ({RESOLUTION: arch.resolution} if self.has_input else {})
 
     def params(self, indices: "NDArray[np.intp] | list[int] | tuple[int, ...]") -> dict[str, Value]:

@@ -39,7 +39,7 @@ from nas.arch.code import (
 )
 from nas.arch.presets import preset
 from nas.arch.rounding import round_channels
-from nas.arch.spec import OPERATORS, Architecture, ConvStem, Input, Part, PoolHead, Stage
+from nas.arch.spec import OPERATORS, Architecture, ConvStem, Input, PoolHead, Stage
 from nas.errors import ArchitectureError, NasError, SpaceError
 from nas.files import read_text
 from nas.space.decode import INPUT, RESOLUTION, Choice, Form, SearchSpace, SpacePart, Value, make_stage_or_none
@@ -254,7 +254,7 @@ def _resolutions(file: str, space: Mapping[str, Any], net: Fields) -> tuple[int,
     if isinstance(given, dict):
         raise SpaceError(f"{where}: {_shorten(given)} is not a number or a list", "give a list such as [160, 192, 224]")
     values, _ = _options(where, Key(str), given)
-    return tuple(_with_place(where, partial(Input, value)).resolution for value in values)
+    return tuple(_with_place(where, partial(_build, Input, {RESOLUTION: value})).resolution for value in values)
 
 
 def _input(resolutions: tuple[int, ...]) -> SpacePart:

@@ -56,9 +56,9 @@ def plan_check(options: CheckOptions) -> PlannedCheck:
     Raises:
         NasError: An option cannot be used.
     """
-    from nas.space.files import find_space
+    from nas.api.spaces import find_space
 
-    own = find_space(options.space)
+    own = find_space(options.space, options.storage)
     training = evolve(options.training, channels=own.net["in_channels"])
     options = evolve(options, training=training)
     texts, truth = options.evaluators or usual(options), options.truth or usual_truth(options)

@@ -86,10 +86,10 @@ def command(**options: Any) -> None:
     If the command is interrupted, the same command continues it. A search on this device finds the table if it is in
     latency_tables/.
     """
+    from nas.api.spaces import find_space
     from nas.cli.shared.printing import next_command, print_json
     from nas.cost.table_file import read_table
     from nas.cost.table_lookup import is_outdated, outdated
-    from nas.space.files import find_space
 
     given = TableOptions(**options)
     space = find_space(given.space).for_target(resolution=given.resolution, classes=given.classes)

@@ -224,7 +224,7 @@ space_option = option(
     show_default=True,
     metavar="SPACE",
     shell_complete=complete_space,
-    help="Search space: a name that `nas spaces` lists, or a .yaml file.",
+    help="Search space: a name that `nas spaces` lists, a .yaml file, or around:ARCH.",
 )
 space_options = all_of(
     space_option,
