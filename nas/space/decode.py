@@ -241,9 +241,8 @@ class SearchSpace:
 
     def _assemble(self, parts: Sequence[Any]) -> Architecture:
         """Return the architecture of the forms of all parts; a stage that is None is left out."""
-        first = int(self.has_input)
-        stem, *stages, head = parts[first:]
-        net = self.net | {RESOLUTION: form.resolution for form in parts[:first]}
+        net = self.net | ({RESOLUTION: parts[0].resolution} if self.has_input else {})
+        stem, *stages, head = parts[int(self.has_input) :]
         return Architecture(stem=stem, stages=tuple(s for s in stages if s is not None), head=head, **net)
 
     def net_of(self, arch: Architecture) -> Fields:

@@ -256,7 +256,7 @@ class TrainEvaluator:
             "data": self.data.name,
             "fingerprint": self.data.fingerprint,
             "resolution": self.data.resolution,
-            # Only where networks have several resolutions: the settings of other studies stay those of earlier versions.
+            # Only where networks have several resolutions: other studies have the settings of earlier versions.
             **({} if self.full_resolution is None else {"full_resolution": self.full_resolution}),
             "classes": self.data.num_classes,
             "images": {"train": len(self.data.train), "val": len(self.data.val)},
