@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nas.api.networks import to_onnx, to_torch
     from nas.api.scaling import ScaledArchitecture, scale, scale_family, scale_to_budget
     from nas.api.search import search
-    from nas.api.spaces import SearchSpace, load_space
+    from nas.api.spaces import SearchSpace, load_space, space_around
     from nas.api.study import Study, open_study, study_names
     from nas.api.trained_networks import Normalization, TrainedNetwork
     from nas.api.trials import Trial
@@ -45,7 +45,7 @@ else:
         "nas.api.latency": ("LatencyMeasurement", "measure_latency"),
         "nas.api.networks": ("to_onnx", "to_torch"),
         "nas.api.scaling": ("ScaledArchitecture", "scale", "scale_family", "scale_to_budget"),
-        "nas.api.spaces": ("SearchSpace", "load_space"),
+        "nas.api.spaces": ("SearchSpace", "load_space", "space_around"),
         "nas.api.study": ("Study", "open_study", "study_names"),
         "nas.api.trained_networks": ("Normalization", "TrainedNetwork"),
         "nas.api.trials": ("Trial",),
@@ -120,6 +120,7 @@ __all__ = [
     "scale_family",
     "scale_to_budget",
     "search",
+    "space_around",
     "study_names",
     "to_onnx",
     "to_torch",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from nas.errors import ArchitectureError, NasError
+from nas.errors import ArchitectureError, NasError, SpaceError
 from nas.files import is_regular_or_absent, write_atomically
 
 HEAD_BYTES = 4096  # of an existing file, which are enough to recognize it
@@ -49,12 +49,14 @@ ARCHITECTURE = OutputKind(
     _matcher(_TEXT + rb'(?:net\s|\{.*"nas-architecture/)'),
     ArchitectureError,
 )
+# Both keys begin a line of every search space, in any order.
+SPACE = OutputKind("a search space", (".yaml", ".yml"), _matcher(rb"(?=(?:.*\n)?net:)(?=(?:.*\n)?stem:)"), SpaceError)
 # The first fields of a protocol buffer are the version of the format and the name of the program that wrote it.
 NETWORK = OutputKind("an ONNX file that nas wrote", (".onnx",), _matcher(rb"\x08.\x12\x03nas"))
 # A safetensors file begins with the length of its header, eight bytes, and the header, a JSON object.
 WEIGHTS = OutputKind("a safetensors file", (".safetensors",), _matcher(rb".{6}\x00\x00\{"))
 _OTHERS = (OutputKind("a SQLite database", (), _matcher(rb"SQLite format 3\x00")),)
-_KNOWN = (TRIALS, LATENCIES, PAGE, PICTURE, ARCHITECTURE, NETWORK, WEIGHTS, *_OTHERS)
+_KNOWN = (TRIALS, LATENCIES, PAGE, PICTURE, ARCHITECTURE, SPACE, NETWORK, WEIGHTS, *_OTHERS)
 
 
 def check_output(path: Path, kind: OutputKind, *, makes_folder: bool = False) -> None:

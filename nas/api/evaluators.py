@@ -251,6 +251,7 @@ def _train(_rest: str, given: Given) -> "Evaluator":
         metric=options.metric,
         checkpoints=options.checkpoint_dir,
         notify=given.say,
+        full_resolution=given.space.full_resolution,
     )
 
 
@@ -274,7 +275,7 @@ def _finetune(_rest: str, given: Given) -> "Evaluator":
         metric=options.metric,
         checkpoints=options.checkpoint_dir,
         notify=given.say,
-        full_resolution=given.space.net["resolution"],
+        full_resolution=given.space.full_resolution,
         distill=options.distill,
         folder=options.teacher_dir,
         weights=options.weights_dir,
@@ -326,7 +327,7 @@ def _naswot(given: Given) -> "ImageScorer":
     from nas.train.device import find_device
 
     device = find_device(given.options.train_on)
-    return Naswot(given.load(), given.options.seed, device)
+    return Naswot(given.load(), given.options.seed, device, full_resolution=given.space.full_resolution)
 
 
 MAKERS: Mapping[str, Callable[[str, Given], "Evaluator"]] = MappingProxyType(

@@ -47,7 +47,7 @@ def make_plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, device
     for text in request.targets:
         read_target(text)  # Raises its error before the data is read.
     source = None if request.pretrained is None else find_source(request.pretrained, request.normalization)
-    space = find_space_of(request.space, source)
+    space = find_space_of(request.space, source, request.storage)
     # A screening and the evaluator itself share one load of the images, and so do two plans.
     load = cache(lambda: _load_images(request, space.for_target(resolution=request.resolution), say))
     plan_for = partial(_plan_for, request, source, load=load, say=say, on_batch=on_batch, devices=devices)
@@ -141,18 +141,25 @@ def _plan_for(
     return plan(space, evaluator, settings, COUNTED, request.study, screen, known)
 
 
-def find_space_of(space: Union[str, "SearchSpace", None], source: "PretrainedSource | None") -> "SearchSpace":
+def find_space_of(
+    space: Union[str, "SearchSpace", None], source: "PretrainedSource | None", storage: str
+) -> "SearchSpace":
     """Return the search space that a user gave; by default the networks around a pretrained source, else "mnasnet".
+
+    Args:
+        space: Name or file of a space, "around:" and a network, or a space; None for the default.
+        source: Pretrained network that candidates inherit their weights from, or None.
+        storage: Optuna URL of the database in which studies are looked up.
 
     Raises:
         SpaceError: There is no such space, or its file breaks a rule.
     """
+    from nas.api.spaces import find_space
     from nas.space.around import around
-    from nas.space.files import find_space
 
-    if space is None:
-        return find_space(SPACE) if source is None else around(source.network.arch, source.name)
-    return find_space(space) if isinstance(space, str) else space
+    if space is None and source is not None:
+        return around(source.network.arch, name=source.name)
+    return find_space(space or SPACE, storage) if space is None or isinstance(space, str) else space
 
 
 def _find_start(start: Union[str, "Architecture"], storage: str) -> "Architecture":
@@ -186,7 +193,7 @@ def _load_images(request: SearchRequest, space: "SearchSpace", say: Say) -> "Ima
     from nas.data.load import load_images
 
     # Pretrained weights are about the details that a network sees at its own resolution.
-    usual = PROXY_RESOLUTION if request.pretrained is None else space.net["resolution"]
+    usual = PROXY_RESOLUTION if request.pretrained is None else space.resolutions[-1]
     data = load_images(
         request.data,
         resolution=request.proxy_resolution or usual,

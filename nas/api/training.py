@@ -61,13 +61,16 @@ class TrainingOptions:
         return range(self.seed, self.seed + self.seeds)
 
 
-def make_evaluators(training: TrainingOptions, engine: EngineOptions, say: Say) -> "Evaluators":
+def make_evaluators(
+    training: TrainingOptions, engine: EngineOptions, say: Say, full_resolution: int | None = None
+) -> "Evaluators":
     """Return evaluators that train on the images that the options name.
 
     Args:
         training: Options of the training runs.
         engine: Options of the workers.
         say: Function that is called with sentences about the images and the number of threads.
+        full_resolution: Largest resolution of the networks of a search space with several; None for other networks.
 
     Raises:
         NasError: The images cannot be read.
@@ -83,6 +86,8 @@ def make_evaluators(training: TrainingOptions, engine: EngineOptions, say: Say) 
         metric=training.metric,
         channels=training.channels,
         validation_share=training.validation_share,
+        full_resolution=full_resolution,
+        held=None if full_resolution is None else training.proxy_resolution,
     )
     data = evaluators.at(training.proxy_resolution, training.seed).data
     for note in data.notes:

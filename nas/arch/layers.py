@@ -12,7 +12,7 @@ import attrs
 from attrs import frozen
 
 from nas.arch.rounding import round_channels
-from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, MaxPoolStem, MlpHead, Part, PoolHead, Stage
+from nas.arch.spec import Architecture, ConvHead, ConvStem, Gate, Input, MaxPoolStem, MlpHead, Part, PoolHead, Stage
 
 INPUT = "input"
 
@@ -359,6 +359,11 @@ def stage_layers(stage: Stage) -> tuple[Stage, ...]:
 def same_padding(side: int, kernel: int, stride: int) -> int:
     """Return the number of pixels that TensorFlow's "same" padding adds to one dimension, both ends together."""
     return max((-(-side // stride) - 1) * stride + kernel - side, 0)
+
+
+def resized(shape: Shape, place: Input | None) -> Shape:
+    """Return the shape behind a place without layers: an input has a resolution, and a stage that is left out none."""
+    return shape if place is None else Shape(shape.channels, place.resolution, place.resolution)
 
 
 def input_shape(arch: Architecture) -> Shape:

@@ -234,6 +234,17 @@ def _stages(stages: Any) -> Any:
     return tuple(stages) if isinstance(stages, Iterable) else stages
 
 
+@frozen(cache_hash=True)
+class Input:
+    """Represent the input of the networks of a search space that has several resolutions; it has no layers.
+
+    Attributes:
+        resolution: Height and width of the input in pixels.
+    """
+
+    resolution: int = field(validator=_number(1, 100_000, whole=True))
+
+
 Stem = ConvStem | MaxPoolStem
 Head = ConvHead | PoolHead | MlpHead
 Part = Stem | Stage | Head

@@ -27,7 +27,7 @@ VERBS = {
     "show": "nas.cli.show",
     "weights": "nas.cli.weights",
     "devices": "nas.cli.devices",
-    "spaces": "nas.cli.spaces",
+    "spaces": "nas.cli.spaces.command",
     "studies": "nas.cli.studies.command",
     "completion": "nas.cli.completion",
 }

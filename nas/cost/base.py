@@ -9,7 +9,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from nas.arch.layers import Shape
-from nas.arch.spec import Architecture, Part
+from nas.arch.spec import Architecture, Input, Part
 
 
 @frozen
@@ -41,12 +41,13 @@ class Chain:
         shape: Shape of one input image.
         classes: Number of classes.
         options: For each place (stem, stages, head) the distinct parts among which it chooses; None leaves a stage out.
+            Where there are several resolutions, the first place chooses among inputs, which change the shape.
         memo: Cache of the cost models, which belongs to this chain and is discarded with it.
     """
 
     shape: Shape
     classes: int
-    options: tuple[tuple[Part | None, ...], ...]
+    options: tuple[tuple[Part | Input | None, ...], ...]
     memo: dict[object, object] = field(factory=dict, init=False, repr=False)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.arch.layers import Shape
-from nas.arch.spec import Part
+from nas.arch.layers import Shape, resized
+from nas.arch.spec import Input, Part
 from nas.cost.base import Chain
 
 Combine = Callable[[float, float], float]
@@ -91,9 +91,11 @@ def _with_rows(rows: NDArray[Any], count: int, value: float) -> NDArray[Any]:
     return np.pad(rows, ((0, missing), *((0, 0),) * (rows.ndim - 1)), constant_values=value) if missing else rows
 
 
-def _evaluate(function: PartFunction, part: Part | None, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:
-    """Evaluate a part; a stage that is left out has no figures and passes its input on."""
-    return ((), shape) if part is None else function(part, shape, classes)
+def _evaluate(
+    function: PartFunction, part: Part | Input | None, shape: Shape, classes: int
+) -> tuple[tuple[float, ...], Shape]:
+    """Evaluate a part; an input and a stage that is left out have no figures."""
+    return ((), resized(shape, part)) if isinstance(part, Input | None) else function(part, shape, classes)
 
 
 def _stack(places: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

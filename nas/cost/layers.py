@@ -6,8 +6,8 @@ from functools import lru_cache
 from attrs import frozen
 
 from nas.arch.canonical import plain_layer
-from nas.arch.layers import Shape, stage_layers, walk_part
-from nas.arch.spec import Part, Stage, Stem
+from nas.arch.layers import Shape, resized, stage_layers, walk_part
+from nas.arch.spec import Input, Part, Stage, Stem
 from nas.cost.base import Chain
 from nas.graph.fragment import Fragment
 
@@ -75,10 +75,10 @@ def distinct_layers(chain: Chain) -> tuple[Layer, ...]:
 
 
 def _option_layers(
-    options: tuple[Part | None, ...], shape: Shape, classes: int
+    options: tuple[Part | Input | None, ...], shape: Shape, classes: int
 ) -> Iterator[tuple[tuple[Layer, ...], Shape]]:
     for part in options:
-        yield ((), shape) if part is None else part_layers(part, shape, classes)
+        yield ((), resized(shape, part)) if isinstance(part, Input | None) else part_layers(part, shape, classes)
 
 
 # Inside a network the input and the output of a layer are in the blocked memory layout of the runtime's convolutions.

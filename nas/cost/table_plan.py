@@ -1,6 +1,6 @@
 """The plan of a latency table: which items are timed, in which order, and how layer latencies follow from the times."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -8,8 +8,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from nas.arch.layers import Shape
-from nas.arch.spec import Part
+from nas.arch.layers import Shape, resized
+from nas.arch.spec import Input, Part
 from nas.cost.base import Chain
 from nas.cost.layers import (
     Layer,
@@ -168,5 +168,11 @@ def sample_networks(chain: Chain, padding: str, count: int, seed: int) -> tuple[
     return tuple(found)
 
 
-def _network(chain: Chain, padding: str, parts: Iterator[Part | None]) -> Fragment:
-    return Fragment(tuple(part for part in parts if part is not None), chain.shape, chain.classes, padding)
+def _network(chain: Chain, padding: str, options: Iterable[Part | Input | None]) -> Fragment:
+    shape, parts = chain.shape, list[Part]()
+    for option in options:
+        if isinstance(option, Input | None):
+            shape = resized(shape, option)
+        else:
+            parts.append(option)
+    return Fragment(tuple(parts), shape, chain.classes, padding)

@@ -8,6 +8,7 @@ from statistics import median
 
 from attrs import define, field, frozen
 
+from nas.arch.proxy import proxy_resolution
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.evaluate.base import Evaluators, Validating
@@ -38,6 +39,7 @@ class CheckedEvaluator:
         networks: Number of networks that it evaluates, the first ones; None for all.
         seconds_before: Returns the duration of what was done once, before all evaluations, and can be used again.
         key: Key that names the study of its evaluations; equal for evaluators that give the same accuracies.
+        full_resolution: Resolution of the networks that see images of `resolution`, where networks have several.
     """
 
     name: str
@@ -52,6 +54,8 @@ class CheckedEvaluator:
     @key.default
     def _name(self) -> str:
         return self.name
+
+    full_resolution: int | None = None
 
     def evaluates(self, number: int) -> bool:
         """Return whether it evaluates the network of this number."""
@@ -68,7 +72,9 @@ class CheckedEvaluator:
 
     def job(self, number: int, arch: Architecture, seed: int) -> Job:
         """Return the evaluation of a network, which Optuna's tools show by its number."""
-        return Job(arch, self.resolution or arch.resolution, seed, {"network": number})
+        held = self.resolution
+        seen = proxy_resolution(held, arch.resolution, self.full_resolution) if held else arch.resolution
+        return Job(arch, seen, seed, {"network": number})
 
 
 @define(eq=False)

@@ -15,10 +15,10 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from nas.arch.spec import Part, Stage
+from nas.arch.spec import Stage
 from nas.cost.base import Chain, ChainCostModel
 from nas.samplers.cost_range import ChoiceIndices, space_chain
-from nas.space.decode import SearchSpace
+from nas.space.decode import Form, SearchSpace
 
 Floats = NDArray[np.float64]
 
@@ -153,7 +153,7 @@ class Encoder:
         return moved
 
 
-def _fields(place: int, forms: Sequence[Part | None]) -> Iterator[_Field]:
+def _fields(place: int, forms: Sequence[Form]) -> Iterator[_Field]:
     """Yield the fields that distinguish the forms of a place; one that adds nothing to an earlier one is left out."""
     seen: set[bytes] = set()
     for name in dict.fromkeys(name for form in forms if form is not None for name in attrs.fields_dict(type(form))):
@@ -166,12 +166,12 @@ def _fields(place: int, forms: Sequence[Part | None]) -> Iterator[_Field]:
             yield _Field(place, name, columns)
 
 
-def _channels(forms: Sequence[Part | None]) -> NDArray[np.intp]:
+def _channels(forms: Sequence[Form]) -> NDArray[np.intp]:
     """Return the output channels of each form, 0 for an omitted layer."""
     return np.array([getattr(form, "channels", 0) for form in forms], dtype=np.intp)
 
 
-def _with_identity(forms: Sequence[Part | None]) -> NDArray[np.intp]:
+def _with_identity(forms: Sequence[Form]) -> NDArray[np.intp]:
     """Return for each form its own index, or for a single layer without a skip that of the same layer with one."""
     numbers = {form: i for i, form in enumerate(forms)}
     return np.array(
@@ -185,15 +185,15 @@ def _with_identity(forms: Sequence[Part | None]) -> NDArray[np.intp]:
     )
 
 
-def _layers(form: Part | None) -> float:
+def _layers(form: Form) -> float:
     return float(form.layers) if isinstance(form, Stage) else 0.0
 
 
-def _alike(here: Sequence[Part | None], there: Sequence[Part | None]) -> bool:
+def _alike(here: Sequence[Form], there: Sequence[Form]) -> bool:
     return None in here and set(here) == set(there)
 
 
-def _matched(here: Sequence[Part | None], there: Sequence[Part | None]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _matched(here: Sequence[Form], there: Sequence[Form]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the index of each form in the other place, in both directions."""
     return (
         np.array([there.index(form) for form in here], dtype=np.intp),

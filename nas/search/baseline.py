@@ -43,8 +43,8 @@ def _fits(arch: Architecture, targets: Sequence[Target]) -> bool:
 
 def on_task(arch: Architecture, space: SearchSpace) -> Architecture:
     """Return a network for the images and the classes of the target task, at the largest resolution of the space."""
-    names = ("in_channels", "resolution", "classes")
-    return attrs.evolve(arch, **{name: space.net[name] for name in names})
+    names = ("in_channels", "classes")
+    return attrs.evolve(arch, resolution=space.resolutions[-1], **{name: space.net[name] for name in names})
 
 
 def _widest(name: str, arch: Architecture, targets: Sequence[Target]) -> tuple[str, Architecture] | None:

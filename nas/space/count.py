@@ -12,10 +12,11 @@ from attrs import frozen
 
 from nas.arch.canonical import plain_layer
 from nas.arch.layers import stage_layers
-from nas.arch.spec import Part, Stage
-from nas.space.decode import SearchSpace
+from nas.arch.spec import Input, Part, Stage
+from nas.space.decode import Form, SearchSpace
 
-Forms = tuple[tuple[Part | None, ...], ...]
+Forms = tuple[tuple[Form, ...], ...]
+Letter = Part | Input
 
 
 @frozen
@@ -28,7 +29,7 @@ class _State:
     """
 
     part: int
-    rest: tuple[Part, ...] | None = None
+    rest: tuple[Letter, ...] | None = None
 
 
 States = frozenset[_State]
@@ -52,7 +53,7 @@ def _count(states: States, channels: int, forms: Forms, known: dict[tuple[States
     """
     key = (states, channels)
     if key not in known:
-        successors: dict[Part, set[_State]] = defaultdict(set)
+        successors: dict[Letter, set[_State]] = defaultdict(set)
         for state in states:
             for letter, successor in _steps(state, channels, forms):
                 successors[letter].add(successor)
@@ -62,7 +63,7 @@ def _count(states: States, channels: int, forms: Forms, known: dict[tuple[States
     return known[key]
 
 
-def _steps(state: _State, channels: int, forms: Forms) -> Iterator[tuple[Part, _State]]:
+def _steps(state: _State, channels: int, forms: Forms) -> Iterator[tuple[Letter, _State]]:
     """Yield every possible next letter with the state that follows it."""
     if state.rest is not None:
         yield _step(state.part, state.rest, channels)
@@ -74,10 +75,10 @@ def _steps(state: _State, channels: int, forms: Forms) -> Iterator[tuple[Part, _
                 yield _step(state.part, stage_layers(form) if isinstance(form, Stage) else (form,), channels)
 
 
-def _step(part: int, layers: tuple[Part, ...], channels: int) -> tuple[Part, _State]:
+def _step(part: int, layers: tuple[Letter, ...], channels: int) -> tuple[Letter, _State]:
     letter = plain_layer(layers[0], channels) if isinstance(layers[0], Stage) else layers[0]
     return letter, _State(part, layers[1:]) if layers[1:] else _State(part + 1)
 
 
-def _channels(letter: Part, channels: int) -> int:
+def _channels(letter: Letter, channels: int) -> int:
     return getattr(letter, "channels", channels)

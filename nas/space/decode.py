@@ -1,7 +1,8 @@
 """Search spaces: named choices, and the architecture that one option of each choice makes.
 
 A space is a sequence of parts (stem, stages and head). Each part has its own choices, so each part can be decoded on
-its own, and costs can be computed part by part. A combination of options is given either by choice indices, one number
+its own, and costs can be computed part by part. A space with several resolutions has one more part before the stem, the
+input. A combination of options is given either by choice indices, one number
 for each choice, or by named options, a mapping from the names of choices to their values.
 """
 
@@ -18,12 +19,17 @@ from numpy.typing import NDArray
 
 from nas.arch.code import Fields, make_stage
 from nas.arch.layers import stage_layers
-from nas.arch.spec import Architecture, Part, Stage
+from nas.arch.proxy import proxy_resolution
+from nas.arch.spec import Architecture, Input, Part, Stage
 from nas.errors import ArchitectureError, SpaceError
 
 Value = str | int | float
 Params = Mapping[str, Value]
 Chooser = Callable[[str, tuple[Value, ...]], Value]
+# What the options of a part make: None is a stage that is left out.
+Form = Part | Input | None
+INPUT = "input"
+RESOLUTION = "resolution"
 # The largest number of combinations that `SearchSpace.enumerate` lists.
 ENUMERABLE = 200_000
 
@@ -74,22 +80,22 @@ class Choice:
 
 @frozen(eq=False)
 class SpacePart:
-    """Represent a stem, a stage or a head with choices.
+    """Represent an input, a stem, a stage or a head with choices.
 
     Attributes:
-        name: Name of the part: "stem", "head" or the name of a stage.
+        name: Name of the part: "input", "stem", "head" or the name of a stage.
         make: Function that builds the part from its fields. It returns None if a stage is left out.
         fixed: Fields that no choice sets.
         choices: Choices of the part.
     """
 
     name: str
-    make: Callable[[Fields], Part | None]
+    make: Callable[[Fields], Form]
     fixed: Fields
     choices: tuple[Choice, ...] = ()
-    _made: dict[tuple[int, ...], Part | None] = field(factory=dict, init=False, repr=False)
+    _made: dict[tuple[int, ...], Form] = field(factory=dict, init=False, repr=False)
 
-    def part(self, indices: tuple[int, ...]) -> Part | None:
+    def part(self, indices: tuple[int, ...]) -> Form:
         """Return the part that the given choice indices make, one index for each choice of the part.
 
         The same indices always return the same object.
@@ -104,14 +110,14 @@ class SpacePart:
         return product(*(range(len(choice.values)) for choice in self.choices))
 
     @cached_property
-    def _table(self) -> tuple[tuple[Part | None, ...], NDArray[np.intp]]:
+    def _table(self) -> tuple[tuple[Form, ...], NDArray[np.intp]]:
         """Return the distinct forms, and the index of the form that each combination of options makes."""
-        numbers: dict[Part | None, int] = {}
+        numbers: dict[Form, int] = {}
         which = [numbers.setdefault(self.part(indices), len(numbers)) for indices in self.indices()]
         return tuple(numbers), np.array(which, dtype=np.intp)
 
     @property
-    def forms(self) -> tuple[Part | None, ...]:
+    def forms(self) -> tuple[Form, ...]:
         """Return the distinct parts that the combinations of options make."""
         return self._table[0]
 
@@ -138,8 +144,9 @@ class SearchSpace:
     Attributes:
         name: Name of the space as users write it.
         source: Source of the space, for example a paper.
-        net: Fields of `Architecture` other than stem, stages and head: resolution, classes, padding and so on.
-        parts: Stem, stages and head in order.
+        net: Fields of `Architecture` other than stem, stages and head: resolution, classes, padding and so on. The
+            resolution is the largest one of the space, whatever choices are fixed.
+        parts: Stem, stages and head in order, after the input if the space has a choice of resolutions.
         baselines: Names of presets that a winner is compared with.
         definition: Content of the file as JSON text. Studies store its hash in order to detect another definition.
 
@@ -179,6 +186,25 @@ class SearchSpace:
         return tuple(choice for choice in self.all_choices if len(choice.values) > 1)
 
     @property
+    def has_input(self) -> bool:
+        """Return whether the first part is an input, so that the resolution is a choice."""
+        return self.parts[0].name == INPUT
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Return the resolutions of the space's networks in ascending order."""
+        inputs = [form.resolution for form in self.parts[0].forms if isinstance(form, Input)]
+        return tuple(sorted(inputs)) or (self.net[RESOLUTION],)
+
+    @property
+    def full_resolution(self) -> int | None:
+        """Return the resolution that full-sized proxy images stand for, or None if no network has smaller images.
+
+        Choices that are fixed do not change it, so that they do not change how a network is evaluated.
+        """
+        return self.net[RESOLUTION] if self.has_input else None
+
+    @property
     def size(self) -> int:
         """Return the number of combinations of options; several combinations may make the same network."""
         return math.prod(part.size for part in self.parts)
@@ -214,9 +240,14 @@ class SearchSpace:
         return self._assemble(parts)
 
     def _assemble(self, parts: Sequence[Any]) -> Architecture:
-        """Return the architecture of a stem, stages and a head; a stage that is None is left out."""
-        stem, *stages, head = parts
-        return Architecture(stem=stem, stages=tuple(s for s in stages if s is not None), head=head, **self.net)
+        """Return the architecture of the forms of all parts; a stage that is None is left out."""
+        net = self.net | ({RESOLUTION: parts[0].resolution} if self.has_input else {})
+        stem, *stages, head = parts[int(self.has_input) :]
+        return Architecture(stem=stem, stages=tuple(s for s in stages if s is not None), head=head, **net)
+
+    def net_of(self, arch: Architecture) -> Fields:
+        """Return the fields `net` that an architecture of the space has; a resolution that is a choice is its own."""
+        return self.net | ({RESOLUTION: arch.resolution} if self.has_input else {})
 
     def params(self, indices: "NDArray[np.intp] | list[int] | tuple[int, ...]") -> dict[str, Value]:
         """Return choice indices as named options of the open choices."""
@@ -233,7 +264,7 @@ class SearchSpace:
         return rng.integers(sizes, size=(count, len(sizes)))
 
     @cached_property
-    def alternatives(self) -> tuple[tuple[Part | None, ...], ...]:
+    def alternatives(self) -> tuple[tuple[Form, ...], ...]:
         """Return the distinct forms of each part."""
         return tuple(part.forms for part in self.parts)
 
@@ -278,9 +309,30 @@ class SearchSpace:
         return attrs.evolve(self, parts=tuple(_fixed(part, params) for part in self.parts))
 
     def for_target(self, *, resolution: int | None = None, classes: int | None = None) -> "SearchSpace":
-        """Return the same space for another resolution in pixels or another number of classes."""
-        changes = {"resolution": resolution, "classes": classes}
-        return attrs.evolve(self, net=self.net | {k: v for k, v in changes.items() if v is not None})
+        """Return the same space for another resolution in pixels or another number of classes.
+
+        A resolution takes the place of a choice of resolutions, also where it is none of its options.
+
+        Raises:
+            SpaceError: The resolution was the only choice.
+        """
+        changes = {RESOLUTION: resolution, "classes": classes}
+        parts = self.parts[int(self.has_input and resolution is not None) :]
+        return attrs.evolve(self, net=self.net | {k: v for k, v in changes.items() if v is not None}, parts=parts)
+
+    def for_images(self, *, resolution: int, classes: int) -> "SearchSpace":
+        """Return the space for images of another resolution, with the same choices.
+
+        Args:
+            resolution: Height and width of the largest images, in pixels; see `proxy_resolution`.
+            classes: Number of classes of the images.
+        """
+        if not self.has_input:
+            return self.for_target(resolution=resolution, classes=classes)
+        first, *others = self.parts
+        choices = tuple(_on_images(choice, resolution, self.net[RESOLUTION]) for choice in first.choices)
+        net = self.net | {RESOLUTION: resolution, "classes": classes}
+        return attrs.evolve(self, net=net, parts=(SpacePart(first.name, first.make, first.fixed, choices), *others))
 
     def nearest(self, arch: Architecture) -> tuple[int, ...]:
         """Return the choice indices of the architecture that is most similar to `arch`, stage by stage.
@@ -288,12 +340,14 @@ class SearchSpace:
         Raises:
             ArchitectureError: The layers of `arch` cannot be distributed over the stages of the space.
         """
-        stem, *stages, head = self.parts
+        first = int(self.has_input)
+        stem, *stages, head = self.parts[first:]
+        inputs = [_nearest(part, Input(arch.resolution))[1] for part in self.parts[:first]]
         if len(stages) == len(arch.stages):
             inner = [_nearest(part, stage)[1] for part, stage in zip(stages, arch.stages, strict=True)]
         else:
             inner = self._align(stages, arch)
-        indices = (_nearest(stem, arch.stem)[1], *inner, _nearest(head, arch.head)[1])
+        indices = (*inputs, _nearest(stem, arch.stem)[1], *inner, _nearest(head, arch.head)[1])
         return tuple(i for part in indices for i in part)
 
     def _align(self, stages: Sequence[SpacePart], arch: Architecture) -> list[tuple[int, ...]]:
@@ -312,6 +366,12 @@ class SearchSpace:
         return list(alignment[1])
 
 
+def _on_images(choice: Choice, held: int, largest: int) -> Choice:
+    """Return a choice of resolutions with the resolutions of the images that networks are evaluated on."""
+    fields = ({RESOLUTION: proxy_resolution(held, one[RESOLUTION], largest)} for one in choice.fields)
+    return Choice(choice.name, choice.values, tuple(fields))
+
+
 def _fixed(part: SpacePart, params: Params) -> SpacePart:
     choices = tuple(c.only(params[c.name]) if c.name in params else c for c in part.choices)
     return SpacePart(part.name, part.make, part.fixed, choices)
@@ -322,7 +382,7 @@ Match = tuple[float, tuple[int, ...]]
 Alignment = tuple[float, tuple[tuple[int, ...], ...]]
 
 
-def _nearest(part: SpacePart, target: Part | None) -> Match:
+def _nearest(part: SpacePart, target: Form) -> Match:
     """Return the smallest distance to `target` and its choice indices; None is a stage that is left out."""
     return min((_distance(part.part(indices), target), indices) for indices in part.indices())
 
@@ -361,7 +421,7 @@ def _count_different(layers: Sequence[Stage]) -> int:
     return sum(layer != attrs.evolve(layers[0], stride=1) for layer in layers[1:])
 
 
-def _distance(part: Part | None, target: Part | None) -> float:
+def _distance(part: Form, target: Form) -> float:
     """Return the sum over the fields of the relative difference of numbers, and 1 for each other field that differs."""
     if part is None and target is None:
         return 0.0

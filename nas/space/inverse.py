@@ -12,11 +12,12 @@ from attrs import field, frozen
 
 from nas.arch.canonical import plain_layer
 from nas.arch.layers import stage_layers
-from nas.arch.spec import Architecture, Part, Stage
-from nas.space.decode import SearchSpace, SpacePart
+from nas.arch.spec import Architecture, Input, Part, Stage
+from nas.space.decode import Form, SearchSpace, SpacePart
 
 ChoiceIndices = tuple[int, ...]
-Word = tuple[Part, ...]
+Letter = Part | Input
+Word = tuple[Letter, ...]
 
 
 @frozen(eq=False)
@@ -43,11 +44,12 @@ class Inverse:
         """Return choice indices, one for each of `all_choices`, that make the same network as `arch`.
 
         If several combinations make the network, the result is always the same one. The result is None if no
-        combination makes it. Resolution, classes, padding and the other settings must be those of the space.
+        combination makes it. Classes, padding and the other settings must be those of the space.
         """
-        if Architecture(arch.stem, arch.stages, arch.head, **self.space.net) != arch:
+        if Architecture(arch.stem, arch.stages, arch.head, **self.space.net_of(arch)) != arch:
             return None
-        word, channels = zip(*_letters((arch.stem, *arch.stages, arch.head), 0), strict=True)
+        inputs = (Input(arch.resolution),) if self.space.has_input else ()
+        word, channels = zip(*_letters((*inputs, arch.stem, *arch.stages, arch.head), 0), strict=True)
         reached: dict[int, ChoiceIndices] = {0: ()}
         for part in self.space.parts:
             reached = self._advance(part, reached, word, channels)
@@ -88,16 +90,16 @@ class Inverse:
         return self._known_words[key]
 
 
-def _first_indices(part: SpacePart) -> dict[Part | None, ChoiceIndices]:
+def _first_indices(part: SpacePart) -> dict[Form, ChoiceIndices]:
     """Return the distinct forms of a part, each with the first choice indices that make it."""
-    first: dict[Part | None, ChoiceIndices] = {}
+    first: dict[Form, ChoiceIndices] = {}
     for indices in part.indices():
         first.setdefault(part.part(indices), indices)
     return first
 
 
-def _letters(parts: Sequence[Part | None], channels: int) -> Iterator[tuple[Part, int]]:
-    """Yield stems, single layers in canonical form, and heads, each with its number of input channels."""
+def _letters(parts: Sequence[Form], channels: int) -> Iterator[tuple[Letter, int]]:
+    """Yield inputs, stems, single layers in canonical form, and heads, each with its number of input channels."""
     for part in parts:
         if isinstance(part, Stage):
             for layer in stage_layers(part):

@@ -1,7 +1,8 @@
 """Reading and checking the YAML file of a search space. An error message names the file, the key and the remedy.
 
     name: tiny
-    net: channels=3 resolution=224 classes=1000 padding=same bn=0.01/0.001 drop_path=0 act=relu
+    net: channels=3 classes=1000 padding=same bn=0.01/0.001 drop_path=0 act=relu
+    resolution: [160, 192, 224]                             # in place of the one resolution of `net`
     stem: conv k3 s2 c32
     head: conv c1280 dropout=0.2
     defaults: {operator: mbconv, se: [0, 0.25]}             # for every stage
@@ -38,12 +39,12 @@ from nas.arch.code import (
 )
 from nas.arch.presets import preset
 from nas.arch.rounding import round_channels
-from nas.arch.spec import OPERATORS, Architecture, ConvStem, Part, PoolHead, Stage
+from nas.arch.spec import OPERATORS, Architecture, ConvStem, Input, PoolHead, Stage
 from nas.errors import ArchitectureError, NasError, SpaceError
 from nas.files import read_text
-from nas.space.decode import Choice, SearchSpace, SpacePart, Value, make_stage_or_none
+from nas.space.decode import INPUT, RESOLUTION, Choice, Form, SearchSpace, SpacePart, Value, make_stage_or_none
 
-SPACE_KEYS = ("name", "source", "net", "stem", "head", "defaults", "stages", "baselines")
+SPACE_KEYS = ("name", "source", "net", "resolution", "stem", "head", "defaults", "stages", "baselines")
 DEFAULT_TASK: Fields = {"in_channels": 3, "resolution": 224, "classes": 1000, "padding": "symmetric"}
 INTEGER_TAG = "tag:yaml.org,2002:int"
 REQUIRED_KEYS = ("net", "stem", "head", "stages")
@@ -157,21 +158,43 @@ def load_space(path: Path) -> SearchSpace:
     (6561, ('conv k1 linear', 'mbconv e3 k3', 'mbconv e6 k5'))
     """
     try:
-        data = _Loader(read_text(path, MOST_BYTES)).get_single_data()
+        text = read_text(path, MOST_BYTES)
     except FileNotFoundError:
         raise SpaceError(f"{path}: no such file exists", "use `nas spaces` to list the shipped spaces") from None
-    except (OSError, RecursionError) as error:
+    except OSError as error:
         raise SpaceError(f"{path}: the file cannot be read: {error}", "give a readable YAML file") from None
+    except ValueError as error:
+        raise _wrong_form(str(path), error) from None
+    return parse_space(text, str(path), path.stem)
+
+
+def parse_space(text: str, file: str, name: str) -> SearchSpace:
+    """Return the search space that the text of a file describes.
+
+    Args:
+        text: Text in YAML.
+        file: Name of the file for error messages.
+        name: Name of the space if the text has none.
+
+    Raises:
+        SpaceError: The text breaks a rule. The message names the file and the key.
+    """
+    try:
+        data = _Loader(text).get_single_data()
+    except RecursionError as error:
+        raise SpaceError(f"{file}: the file cannot be read: {error}", "give a readable YAML file") from None
     except yaml.YAMLError as error:
         raise SpaceError(
-            f"{path}: not YAML: {' '.join(str(error).split())}", "correct the file at the place that is named"
+            f"{file}: not YAML: {' '.join(str(error).split())}", "correct the file at the place that is named"
         ) from None
     # PyYAML raises these for values such as the date 2001-99-99 or for tags that do not fit their value.
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise SpaceError(
-            f"{path}: a value has a wrong form: {error}", "correct the value, or put it in quotes"
-        ) from None
-    return read_space(data, str(path), path.stem)
+        raise _wrong_form(file, error) from None
+    return read_space(data, file, name)
+
+
+def _wrong_form(file: str, error: Exception) -> SpaceError:
+    return SpaceError(f"{file}: a value has a wrong form: {error}", "correct the value, or put it in quotes")
 
 
 def read_space(data: Any, file: str, name: str) -> SearchSpace:
@@ -196,7 +219,9 @@ def read_space(data: Any, file: str, name: str) -> SearchSpace:
             raise SpaceError(f"{file}: {key} is missing", f"give each of the keys {', '.join(REQUIRED_KEYS)}")
     net = _tokens(file, "net", NET_TOKENS, space["net"])
     activation = net.pop("activation", "relu")
-    net = DEFAULT_TASK | net
+    resolutions = _resolutions(file, space, net)
+    net = DEFAULT_TASK | net | ({RESOLUTION: max(resolutions)} if resolutions else {})
+    inputs = (_input(resolutions),) if isinstance(space.get(RESOLUTION), list) else ()
     parts = (
         _end(file, "stem", space["stem"], STEMS, STEM_KEYS, activation),
         *_stages(file, space["stages"], space.get("defaults", {}), activation),
@@ -215,9 +240,26 @@ def read_space(data: Any, file: str, name: str) -> SearchSpace:
     baselines = _baselines(file, space.get("baselines", []))
     definition = json.dumps(data, sort_keys=True, default=str)
     space_of_file: SearchSpace = _with_place(
-        file, lambda: SearchSpace(title, source, net, parts, baselines, definition)
+        file, lambda: SearchSpace(title, source, net, (*inputs, *parts), baselines, definition)
     )
     return space_of_file
+
+
+def _resolutions(file: str, space: Mapping[str, Any], net: Fields) -> tuple[int, ...]:
+    """Return the values of the key `resolution`, or none if the space does not have it."""
+    if RESOLUTION not in space:
+        return ()
+    _check_disjoint(file, {RESOLUTION: 0}, net)
+    where, given = f"{file}: {RESOLUTION}", space[RESOLUTION]
+    if isinstance(given, dict):
+        raise SpaceError(f"{where}: {_shorten(given)} is not a number or a list", "give a list such as [160, 192, 224]")
+    values, _ = _options(where, Key(str), given)
+    return tuple(_with_place(where, partial(_build, Input, {RESOLUTION: value})).resolution for value in values)
+
+
+def _input(resolutions: tuple[int, ...]) -> SpacePart:
+    fields = tuple({RESOLUTION: value} for value in resolutions)
+    return SpacePart(INPUT, partial(_build, Input), {}, (Choice(RESOLUTION, resolutions, fields),))
 
 
 def _baselines(file: str, names: Any) -> tuple[str, ...]:
@@ -294,12 +336,11 @@ def _end(file: str, name: str, data: Any, table: Table, keys: Mapping[str, Key],
     return _part(file, name, name, partial(_build, cls), keys, data, tokens, fixed)
 
 
-def _build(cls: type, fields: Fields) -> Part:
+def _build(cls: type, fields: Fields) -> Any:
     needed = [name for name, field in attrs.fields_dict(cls).items() if field.default is attrs.NOTHING]
     if missing := [name for name in needed if name not in fields]:
         raise ArchitectureError(f"{missing[0]} is missing", f"give {missing[0]}, as the shipped spaces do")
-    part: Part = cls(**fields)
-    return part
+    return cls(**fields)
 
 
 def _stages(file: str, stages: Any, defaults: Any, activation: str) -> Iterator[SpacePart]:
@@ -327,7 +368,7 @@ def _part(
     file: str,
     where: str,
     name: str,
-    make: Callable[[Fields], Part | None],
+    make: Callable[[Fields], Form],
     keys: Mapping[str, Key],
     data: Mapping[str, Any],
     tokens: Sequence[Token],

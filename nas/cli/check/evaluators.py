@@ -97,7 +97,7 @@ def make_evaluators(
     """
     made: dict[tuple[int | None, int], Evaluators] = {}
     return [
-        _training(text, _named(text, options), made)
+        _training(text, _named(text, options), made, space.full_resolution)
         if _named(text, options).kind == TRAIN
         else _prepared(text, _named(text, options), space, fixed)
         for text in dict.fromkeys(texts)
@@ -203,14 +203,16 @@ def _load_images(options: CheckOptions) -> "ImageData":
     return cached_images(own.data, own.proxy_resolution, own.images, own.channels, own.validation_share)
 
 
-def _training(text: str, named: _Named, made: "dict[tuple[int | None, int], Evaluators]") -> "CheckedEvaluator":
+def _training(
+    text: str, named: _Named, made: "dict[tuple[int | None, int], Evaluators]", full_resolution: int | None
+) -> "CheckedEvaluator":
     """Return an evaluator that trains; evaluators of the same images are made once."""
     from nas.fidelity.collect import CheckedEvaluator
 
     own = named.options.training
     images = own.images, own.proxy_resolution
     if images not in made:
-        made[images] = training.make_evaluators(own, named.options.engine, say)
+        made[images] = training.make_evaluators(own, named.options.engine, say, full_resolution)
     return CheckedEvaluator(
         text,
         made[images],
@@ -219,4 +221,5 @@ def _training(text: str, named: _Named, made: "dict[tuple[int | None, int], Eval
         own.every_seed,
         named.networks,
         key=_key(named.kind, named.options, own.epochs),
+        full_resolution=full_resolution,
     )

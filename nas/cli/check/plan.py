@@ -60,8 +60,8 @@ def plan_check(options: CheckOptions) -> PlannedCheck:
     from nas.api.search_plan import find_space_of
 
     source = None if options.pretrained is None else find_source(options.pretrained, options.normalization)
-    own = find_space_of(options.space, source)
-    resolution = options.training.proxy_resolution or options.resolution or own.net["resolution"]
+    own = find_space_of(options.space, source, options.storage)
+    resolution = options.training.proxy_resolution or options.resolution or own.resolutions[-1]
     training = evolve(options.training, channels=own.net["in_channels"], proxy_resolution=resolution)
     options = evolve(options, training=training)
     texts, truth = options.evaluators or usual(options), options.truth or usual_truth(options)

@@ -87,8 +87,8 @@ def command(**options: Any) -> None:
     The error is stored in the table: it is the root mean square of the relative error, one standard deviation of a
     prediction. The command fails if it exceeds --max-error.
     """
+    from nas.api.spaces import find_space
     from nas.cli.shared.printing import print_json
-    from nas.space.files import find_space
 
     given = CheckOptions(**options)
     space = find_space(given.space).for_target(resolution=given.resolution, classes=given.classes)

@@ -86,10 +86,10 @@ def command(**options: Any) -> None:
     If the command is interrupted, the same command continues it. A search on this device finds the table if it is in
     latency_tables/.
     """
+    from nas.api.spaces import find_space
     from nas.cli.shared.printing import next_command, print_json
     from nas.cost.table_file import read_table
     from nas.cost.table_lookup import is_outdated, outdated
-    from nas.space.files import find_space
 
     given = TableOptions(**options)
     space = find_space(given.space).for_target(resolution=given.resolution, classes=given.classes)
@@ -205,7 +205,9 @@ class _TableProgress:
 
 
 def _name(space: "SearchSpace", meter: "Meter") -> str:
-    """Return the name of a table's file, made from its space, resolution, device and machine."""
+    """Return the name of a table's file, made from its space, resolutions, device and machine."""
     machine = meter.machine
-    words = (space.name, str(space.net["resolution"]), meter.device.short, machine.accelerator or machine.cpu)
+    # The smallest and the largest resolution, or the only one.
+    resolutions = "-".join(map(str, dict.fromkeys((space.resolutions[0], space.resolutions[-1]))))
+    words = (space.name, resolutions, meter.device.short, machine.accelerator or machine.cpu)
     return re.sub(r"[^a-z0-9.]+", "-", "-".join(words).lower()).strip("-.")

@@ -11,6 +11,7 @@ from attrs import field, frozen
 from torch import Generator
 
 from nas.arch.code import format_text
+from nas.arch.proxy import proxy_resolution
 from nas.arch.spec import Architecture
 from nas.data.base import ImageData
 from nas.data.share import share
@@ -52,6 +53,9 @@ class TrainEvaluator:
             saves nothing.
         checkpoint_s: Duration of training in seconds below which nothing is saved.
         notify: Callback for messages about the checkpoints.
+        full_resolution: Resolution of the networks that are trained on the images as they are held. Networks of other
+            resolutions are trained on images that are smaller or larger in proportion; see `proxy_resolution`. None
+            trains all networks on the images as they are held.
 
     Raises:
         NasError: The training split has fewer than two images, the metric is unknown, or the device does not support
@@ -81,6 +85,7 @@ class TrainEvaluator:
     checkpoints: Path | None = None
     checkpoint_s: float = 30.0
     notify: Notify = ignore_message
+    full_resolution: int | None = None
     _folder: CheckpointFolder | None = field(init=False, eq=False, repr=False)
     _reduced_batches: dict[Architecture, int] = field(init=False, factory=dict, eq=False, repr=False)
     _correct: dict[Architecture, Correct] = field(init=False, factory=dict, eq=False, repr=False)
@@ -251,6 +256,8 @@ class TrainEvaluator:
             "data": self.data.name,
             "fingerprint": self.data.fingerprint,
             "resolution": self.data.resolution,
+            # Only where networks have several resolutions: other studies have the settings of earlier versions.
+            **({} if self.full_resolution is None else {"full_resolution": self.full_resolution}),
             "classes": self.data.num_classes,
             "images": {"train": len(self.data.train), "val": len(self.data.val)},
             "recipe": attrs.asdict(self.recipe),
@@ -304,13 +311,14 @@ class TrainEvaluator:
         return step * run.steps_per_epoch + validation * len(val_batches)
 
     def _adapted(self, arch: Architecture) -> Architecture:
-        """Return the architecture for the images' resolution and classes, with the recipe's batch-norm momentum."""
+        """Return the architecture for its images' resolution and classes, with the recipe's batch-norm momentum."""
         if arch.in_channels != self.data.channels:
             raise NasError(
                 f"the architecture takes {arch.in_channels} channels, and the images have {self.data.channels}",
                 f"use an architecture with channels={self.data.channels}",
             )
-        adapted = arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes)
+        resolution = proxy_resolution(self.data.resolution, arch.resolution, self.full_resolution)
+        adapted = arch.adapted(resolution=resolution, classes=self.data.num_classes)
         return self.recipe.adapt(adapted)
 
     def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> TrainingRun:
@@ -321,7 +329,9 @@ class TrainEvaluator:
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Validation needs less memory than a step of the same batch, so it shrinks in proportion to the steps' batch.
         val_batch = max(1, VAL_BATCH * recipe.batch_size // self.recipe.batch_size)
-        return TrainingRun(self.data, model, recipe, budget, self.device, self.on_batch, self.metric, val_batch)
+        return TrainingRun(
+            self.data, model, recipe, budget, self.device, self.on_batch, self.metric, val_batch, arch.resolution
+        )
 
     @property
     def _allows_tf32(self) -> bool:

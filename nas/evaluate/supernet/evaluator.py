@@ -12,6 +12,7 @@ from attrs import field, frozen
 from torch import Tensor, nn
 
 from nas.arch.canonical import canonical
+from nas.arch.proxy import proxy_resolution
 from nas.arch.spec import Architecture
 from nas.data.augment import normalize
 from nas.data.base import ImageData, Images
@@ -26,6 +27,7 @@ from nas.noise import Correct, ValidationSplit
 from nas.space.decode import SearchSpace
 from nas.space.inverse import Inverse
 from nas.train.device import find_device, median_seconds
+from nas.train.loader import resize
 from nas.train.loop import OnBatch
 from nas.train.metrics import describe_split
 from nas.train.seeded import seeded
@@ -88,6 +90,7 @@ class SupernetEvaluator:
     on_batch: OnBatch | None = None
     notify: Notify = ignore_message
     _correct: dict[Architecture, Correct] = field(init=False, factory=dict, repr=False)
+    _batches: dict[tuple[str, int], list[Batch]] = field(init=False, factory=dict, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -119,16 +122,16 @@ class SupernetEvaluator:
         shared = self._shared
         # No random number is drawn; the context makes cuDNN deterministic and switches TF32 off.
         with seeded(self.seed, self.device):
-            values = self._values(self._model(shared, arch))
+            values = self._values(self._model(shared, arch), self._resolution(arch))
         if values.dtype == torch.bool:
             self._correct[arch] = values.cpu().numpy()
         yield self._mean(values)
 
     @torch.inference_mode()
-    def _values(self, model: nn.Module) -> Tensor:
+    def _values(self, model: nn.Module, resolution: int) -> Tensor:
         """Return the metric of each validated image, `(N,)`."""
         metric = METRICS[self.metric]
-        return torch.cat([metric(model(images), labels) for images, labels in self._val])
+        return torch.cat([metric(model(images), labels) for images, labels in self._val(resolution)])
 
     def _mean(self, values: Tensor) -> float:
         # The mean is taken in fp64: networks are compared by differences that fp32 sums of 2,000 values would round.
@@ -186,11 +189,13 @@ class SupernetEvaluator:
     def seconds_per_epoch(self, arch: Architecture) -> float:
         """Return the estimated duration of one evaluation in seconds, from an evaluation with untrained weights."""
         untrained = self._trainer.initial_weights()
-        return median_seconds(lambda: self._mean(self._values(self._model(untrained, arch))), 1)
+        resolution = self._resolution(arch)
+        return median_seconds(lambda: self._mean(self._values(self._model(untrained, arch), resolution)), 1)
 
     def validation_split(self) -> ValidationSplit:
         """Return size and chance rate of the images that are validated; see `Validating`."""
-        return describe_split(torch.cat([labels for _, labels in self._val]).cpu(), self.metric)
+        batches = self._val(self.data.resolution)
+        return describe_split(torch.cat([labels for _, labels in batches]).cpu(), self.metric)
 
     def correct(self, arch: Architecture) -> Correct | None:
         """Return which of these images were classified correctly, once; see `Validating`."""
@@ -234,25 +239,34 @@ class SupernetEvaluator:
                 f"the architecture is not in space {self.space.name}, for which the supernet was trained",
                 "use an architecture of this space, with the same resolution and number of classes",
             )
-        adapted = arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes)
+        resolution = self._resolution(arch)
+        adapted = arch.adapted(resolution=resolution, classes=self.data.num_classes)
         model = shared.model(adapted, indices).eval()
         # The training keeps no running statistics, because they would belong to a mixture of networks.
-        re_estimate(model, [images for images, _ in self._calibration])
+        re_estimate(model, [images for images, _ in self._calibration(resolution)])
         return model
 
-    @cached_property
-    def _calibration(self) -> list[Batch]:
-        return self._batches(self.data.train, CALIBRATION_IMAGES, CALIBRATION_BATCH)
+    def _resolution(self, arch: Architecture) -> int:
+        return proxy_resolution(self.data.resolution, arch.resolution, self.space.full_resolution)
 
-    @cached_property
-    def _val(self) -> list[Batch]:
-        return self._batches(self.data.val, VAL_IMAGES, VAL_BATCH)
+    def _calibration(self, resolution: int) -> list[Batch]:
+        return self._kept("train", self.data.train, CALIBRATION_IMAGES, CALIBRATION_BATCH, resolution)
 
-    def _batches(self, split: Images, most: int, size: int) -> list[Batch]:
+    def _val(self, resolution: int) -> list[Batch]:
+        return self._kept("val", self.data.val, VAL_IMAGES, VAL_BATCH, resolution)
+
+    def _kept(self, name: str, split: Images, most: int, size: int, resolution: int) -> list[Batch]:
+        """Return the batches of a split, which are made once for each resolution."""
+        key = (name, resolution)
+        if key not in self._batches:
+            self._batches[key] = self._make_batches(split, most, size, resolution)
+        return self._batches[key]
+
+    def _make_batches(self, split: Images, most: int, size: int, resolution: int) -> list[Batch]:
         """Return normalized images that are spread evenly over a split, in batches of about the given size."""
         count = min(most, len(split))
         chosen = torch.arange(count) * len(split) // count
-        images = normalize(split.images[chosen], self.data.mean, self.data.std)
+        images = normalize(resize(split.images[chosen], resolution), self.data.mean, self.data.std)
         images = images.to(self.device, memory_format=torch.channels_last)
         # Batches differ by at most one image, since `re_estimate` gives all of them the same weight.
         pieces = -(-count // size)

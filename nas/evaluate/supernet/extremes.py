@@ -2,10 +2,10 @@
 
 from functools import lru_cache
 
-from nas.arch.layers import Shape, walk_parts
-from nas.arch.spec import Part
+from nas.arch.layers import Shape, resized, walk_parts
+from nas.arch.spec import Input
 from nas.evaluate.supernet.places import common_settings
-from nas.space.decode import SearchSpace
+from nas.space.decode import Form, SearchSpace
 
 
 @lru_cache(maxsize=4)
@@ -36,8 +36,13 @@ def _extreme(space: SearchSpace, sign: int) -> tuple[int, ...]:
     return tuple(indices)
 
 
-def _size(form: Part | None, shape: Shape, classes: int) -> tuple[int, Shape]:
-    """Return the number of weights of a part, 0 if it is absent, and the shape of its output."""
-    placed = list(walk_parts(() if form is None else (form,), shape, classes))
+def _size(form: Form, shape: Shape, classes: int) -> tuple[int, Shape]:
+    """Return the number of weights of a part, 0 if it is absent, and the shape of its output.
+
+    An input has no weights, and its resolution takes their place.
+    """
+    if isinstance(form, Input | None):
+        return 0 if form is None else form.resolution, resized(shape, form)
+    placed = list(walk_parts((form,), shape, classes))
     weights = sum(node.weights for one in placed for node in one.nodes)
-    return weights, placed[-1].nodes[-1].shape if placed else shape
+    return weights, placed[-1].nodes[-1].shape

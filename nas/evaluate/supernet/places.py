@@ -17,8 +17,8 @@ from attrs import frozen
 
 from nas.arch.code import format_text
 from nas.arch.layers import Node, Shape, stage_layers, walk_part
-from nas.arch.spec import Architecture, ConvStem, Part, PoolHead, Stage
-from nas.space.decode import SearchSpace
+from nas.arch.spec import Architecture, ConvStem, Input, Part, PoolHead, Stage
+from nas.space.decode import Form, SearchSpace
 
 ChoiceIndices = Sequence[int]
 # A place and the name of a node there.
@@ -51,7 +51,7 @@ class Places:
         """
         return tuple(place for part, form in self._chosen_forms(indices) for place, _ in self._layers(part, form))
 
-    def _chosen_forms(self, indices: ChoiceIndices) -> Iterator[tuple[str, Part | None]]:
+    def _chosen_forms(self, indices: ChoiceIndices) -> Iterator[tuple[str, Form]]:
         """Yield the name of each part of the space and the form that the choice indices give it."""
         start = 0
         for part in self.space.parts:
@@ -59,13 +59,13 @@ class Places:
             yield part.name, part.part(tuple(indices[start:end]))
             start = end
 
-    def _layers(self, name: str, form: Part | None) -> Iterator[tuple[str, Part]]:
+    def _layers(self, name: str, form: Form) -> Iterator[tuple[str, Part]]:
         """Yield the place and the description of each layer of a form."""
         if isinstance(form, Stage):
             for i, layer in enumerate(stage_layers(form)):
                 # Files of weights contain these names, so they must not change.
                 yield f"{name}.{i}.{'-'.join(format(getattr(layer, one)) for one in self.own)}", layer
-        elif form is not None:
+        elif not isinstance(form, Input | None):
             yield name, form
 
     @cached_property
@@ -146,7 +146,7 @@ def space_digest(space: SearchSpace) -> str:
     Resolution and number of classes of the target have no effect, because the weights of a supernet depend on those of
     the images, and one file serves all targets.
     """
-    net = common_settings(space.for_target(resolution=1, classes=2))
+    net = attrs.evolve(common_settings(space), resolution=1, classes=2)
     parts = [
         [
             part.name,

@@ -84,7 +84,7 @@ class SupernetTrainer:
     def initial_weights(self) -> SharedWeights:
         """Return the random weights that the training starts from, on the device."""
         # The weights are those for the images, whatever resolution and number of classes the target has.
-        adapted = self.space.for_target(resolution=self.data.resolution, classes=self.data.num_classes)
+        adapted = self.space.for_images(resolution=self.data.resolution, classes=self.data.num_classes)
         with seeded(epoch_seed(self.seed, 0), self.device):
             weights = initial_weights(Places(adapted, self.recipe.own), quiet=self.recipe.training.quiet_start)
         return weights.to(self.device)

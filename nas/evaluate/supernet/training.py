@@ -14,7 +14,7 @@ from nas.data.augment import Scaling
 from nas.data.base import ImageData
 from nas.evaluate.supernet.recipe import Paths, SupernetRecipe
 from nas.evaluate.supernet.weights import SharedWeights
-from nas.train.loader import BatchLoader, augment_batch, make_loader
+from nas.train.loader import BatchLoader, augment_batch, make_loader, resize
 from nas.train.loop import OnBatch
 from nas.train.losses import LossMonitor
 from nas.train.memory import memory_errors_of_network
@@ -105,7 +105,8 @@ class SupernetTrainingRun:
         """
         taken, labels = self.train.take(batch)
         augmented = augment_batch(taken, self.data, self.recipe.training.shift, generator)
-        images = self.scaling(augmented.contiguous(memory_format=torch.channels_last))
+        sized = resize(augmented, self._draw_resolution(generator))
+        images = self.scaling(sized.contiguous(memory_format=torch.channels_last))
         paths = self.recipe.paths(self.weights.places.space, generator)
         # Weights that no network of the step uses have no gradient, and the optimizer does not change them.
         self.optimizer.zero_grad()
@@ -114,6 +115,13 @@ class SupernetTrainingRun:
             group["lr"] = learning_rate
         self.optimizer.step()
         return losses.mean().item()
+
+    def _draw_resolution(self, generator: Generator) -> int:
+        """Return the resolution of a step's images: all its networks see the same ones."""
+        resolutions = self.weights.places.space.resolutions
+        # No random number is drawn for a single one, so that spaces without this choice keep their weights.
+        drawn = int(torch.randint(len(resolutions), (), generator=generator)) if len(resolutions) > 1 else 0
+        return resolutions[drawn]
 
     def _losses(self, paths: Paths, images: Tensor, labels: Tensor) -> Iterator[Tensor]:
         """Add the gradients of each network to those of the former ones, and yield its loss `()`.

@@ -120,7 +120,7 @@ def _parse_digits(text: str, space: SearchSpace) -> list[int]:
 
 def _remedy(arch: Architecture, space: SearchSpace) -> str:
     """Return what to do about an architecture of another space."""
-    differing = [name for name, value in space.net.items() if getattr(arch, name) != value]
+    differing = [name for name, value in space.net_of(arch).items() if getattr(arch, name) != value]
     values = ", ".join(f"{name} {getattr(arch, name)} and not {space.net[name]}" for name in differing)
     if differing:
         return f"it has {values}; pass --resolution and --classes as in the table, or remove the row"

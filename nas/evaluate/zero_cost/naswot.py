@@ -13,6 +13,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from nas.arch.proxy import proxy_resolution
 from nas.arch.spec import Architecture
 from nas.data.augment import normalize
 from nas.data.base import ImageData
@@ -21,6 +22,7 @@ from nas.errors import EvaluationError, NasError
 from nas.models.blocks import ACTIVATIONS
 from nas.models.build import build_model
 from nas.train.device import find_device
+from nas.train.loader import resize
 from nas.train.memory import memory_errors_of_network
 from nas.train.seeded import seeded
 
@@ -51,6 +53,8 @@ class Naswot:
         seed: Seed of the choice of images and of the weights.
         device: Device name as `find_device` takes it; None chooses the fastest device.
         images: Largest number of images.
+        full_resolution: Resolution of the networks that are scored on the images as they are held; None scores all
+            networks on them. See `proxy_resolution`.
 
     Raises:
         NasError: The training split has fewer than two different images.
@@ -60,21 +64,30 @@ class Naswot:
     seed: int = 0
     device: str = field(default="cpu", converter=find_device)
     images: int = IMAGES
+    full_resolution: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        if len(self.batch) < 2:
+        if len(self._chosen) < 2:
             raise NasError(
-                f"{self.data.name} has {len(self.batch)} distinct training image; the score needs at least two",
+                f"{self.data.name} has {len(self._chosen)} distinct training image; the score needs at least two",
                 "add images",
             )
 
     @cached_property
-    def batch(self) -> Tensor:
-        """Return the normalized images `(N, C, H, W)`, on the device."""
+    def _chosen(self) -> Tensor:
+        """Return the images as they are held, uint8 `(N, C, H, W)`, on the device."""
         images = self.data.train.images
         order = torch.randperm(len(images), generator=Generator().manual_seed(self.seed))
-        chosen = images[_first_distinct(images, order.tolist(), self.images)].to(self.device)
-        return normalize(chosen, self.data.mean, self.data.std).contiguous(memory_format=torch.channels_last)
+        return images[_first_distinct(images, order.tolist(), self.images)].to(self.device)
+
+    @cached_property
+    def batch(self) -> Tensor:
+        """Return the normalized images `(N, C, H, W)` as they are held, on the device."""
+        return self._batch_at(self.data.resolution)
+
+    def _batch_at(self, resolution: int) -> Tensor:
+        images = normalize(resize(self._chosen, resolution), self.data.mean, self.data.std)
+        return images.contiguous(memory_format=torch.channels_last)
 
     def check(self, arch: Architecture) -> None:
         """Check that the architecture takes as many channels as the images have; see `ImageScorer`.
@@ -105,9 +118,10 @@ class Naswot:
         Raises:
             EvaluationError: Memory ran out.
         """
-        adapted = arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes)
+        resolution = proxy_resolution(self.data.resolution, arch.resolution, self.full_resolution)
+        adapted = arch.adapted(resolution=resolution, classes=self.data.num_classes)
         with (
-            memory_errors_of_network(f"with {len(self.batch)} images at once", "lower the resolution"),
+            memory_errors_of_network(f"with {len(self._chosen)} images at once", "lower the resolution"),
             seeded(self.seed, self.device),
             torch.inference_mode(),
         ):
@@ -115,7 +129,7 @@ class Naswot:
             model = build_model(attrs.evolve(adapted, drop_path=0.0))
             model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             # In training mode a batch is normalized by itself; the running statistics of a new network are 0 and 1.
-            return code_kernel(model.train(), self.batch)
+            return code_kernel(model.train(), self._batch_at(resolution))
 
     def to_send(self) -> "Naswot":
         """Return this object, after moving its images to shared memory; see `SendableImageScorer`.
@@ -132,7 +146,8 @@ class Naswot:
             "data": self.data.name,
             "fingerprint": self.data.fingerprint,
             "resolution": self.data.resolution,
-            "images": len(self.batch),
+            **({} if self.full_resolution is None else {"full_resolution": self.full_resolution}),
+            "images": len(self._chosen),
             "seed": self.seed,
             "precision": "fp32",
             "environment": {

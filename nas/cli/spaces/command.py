@@ -1,5 +1,7 @@
 """`nas spaces`: the search spaces."""
 
+from collections.abc import Iterable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,7 +10,7 @@ from attrs import frozen
 from nas.cli.shared.completion import complete_space
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import json_option
-from nas.cli.shared.verbs import Verb
+from nas.cli.shared.verbs import Verbs
 
 if TYPE_CHECKING:
     from nas.space.decode import SearchSpace
@@ -23,34 +25,78 @@ class SpacesOptions:
     as_json: bool
 
 
-@click.command(cls=Verb)
-@click.argument("names", metavar="[SPACE]...", nargs=-1, shell_complete=complete_space)
+class _Spaces(Verbs):
+    """Represent a group whose words are names of spaces, unless the first one is a verb."""
+
+    allow_interspersed_args = True
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return the context of a verb if the first word is one, else that of the group."""
+        if args[:1] and args[0] in self.verbs:
+            command = import_module(self.verbs[args[0]]).command
+            context: click.Context = command.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+            return context
+        return super().make_context(info_name, args, parent, **extra)
+
+
+class _Names(click.Argument):
+    """Represent the names of spaces, which the usage line of the group describes."""
+
+    def get_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        """Return nothing: click would write the names between the group and its verb too."""
+        return []
+
+
+@click.group(
+    cls=_Spaces,
+    verbs={"around": "nas.cli.spaces.around"},
+    invoke_without_command=True,
+    subcommand_metavar="[SPACE]... | around ARCH",
+)
+@click.argument("names", cls=_Names, nargs=-1, shell_complete=complete_space)
 @option(Group.OUTPUT, "--choices", is_flag=True, help="Print every choice with its options as well.")
 @json_option
 def command(**options: Any) -> None:
-    """List search spaces with their sizes and ranges of costs. SPACE is a name or a .yaml file.
+    """List search spaces with their sizes and ranges of costs.
 
     \b
     Example:
       nas spaces
       nas spaces my_space.yaml --choices
+      nas spaces around efficientnet-lite0 --save my_space.yaml
+
+    SPACE is a name, a .yaml file, or around:ARCH.
     """
+    from nas.api.spaces import find_space
     from nas.cli.shared.printing import print_json
-    from nas.space.files import find_space, space_names
+    from nas.space.files import space_names
 
     given = SpacesOptions(**options)
     spaces = [find_space(name) for name in given.names or space_names()]
-    rows = [_row(space) for space in spaces]
     if given.as_json:
-        print_json(rows)
-        return
-    _print(rows)
-    if given.choices:
+        print_json([row(space) for space in spaces])
+    else:
+        print_spaces(spaces, choices=given.choices)
+
+
+def print_spaces(spaces: "Iterable[SearchSpace]", *, choices: bool) -> None:
+    """Print a table of search spaces.
+
+    Args:
+        spaces: The spaces.
+        choices: Whether to print the choices of each space as well.
+    """
+    spaces = list(spaces)
+    _print([row(space) for space in spaces])
+    if choices:
         for space in spaces:
             _print_choices(space)
 
 
-def _row(space: "SearchSpace") -> dict[str, Any]:
+def row(space: "SearchSpace") -> dict[str, Any]:
+    """Return the sizes and the costs of a space, as `--json` prints them."""
     from nas.cost.analytic import MACS
     from nas.samplers.cost_range import space_chain
     from nas.space.count import count_networks

@@ -1,0 +1,1 @@
+"""`nas spaces` and `nas spaces around`."""
