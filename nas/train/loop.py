@@ -196,7 +196,7 @@ class TrainingRun:
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate * group.get("rate_factor", 1.0)
+            group["lr"] = learning_rate * group["rate_factor"]
         # The scaler skips the optimizer's step where a scaled fp16 gradient is not finite, and then lowers its scale.
         self.scaler.step(self.optimizer)
         self.scaler.update()
