@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from nas.arch.code import parse_text
 from nas.arch.presets import preset
 from nas.arch.spec import Architecture
-from nas.data.augment import augment
+from nas.data.augment import augment_with_flips
 from nas.data.base import ImageData, Images
 from nas.data.load import load_images
 from nas.evaluate.short_training.evaluator import TrainEvaluator
@@ -97,9 +97,9 @@ class Contiguous(TrainingRun):
 class FloatsFirst(TrainingRun):
     """Training that augments floats instead of bytes."""
 
-    def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _augment(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         shift = round(self.recipe.shift * self.data.resolution)
-        return augment(self.scaling(images), flip=self.data.flip, shift=shift, generator=generator)
+        return augment_with_flips(self.scaling(images), flip=self.data.flip, shift=shift, generator=generator)
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         return model(images if images.is_floating_point() else self.scaling(images))  # type: ignore[no-any-return]

@@ -267,8 +267,8 @@ def _finetune(_rest: str, given: Given) -> "Evaluator":
         )
     device = find_device(options.train_on)
     return FinetuneEvaluator(
-        options.source,
         given.load(),
+        source=options.source,
         seed=options.seed,
         device=device,
         on_batch=given.on_batch,

@@ -37,21 +37,37 @@ def augment(
         >>> torch.equal(same, batch)
         True
     """
+    return augment_with_flips(batch, flip=flip, shift=shift, generator=generator, fill=fill)[0]
+
+
+def augment_with_flips(
+    batch: Tensor, *, flip: bool, shift: int, generator: torch.Generator, fill: tuple[int, ...] = _ZEROS
+) -> tuple[Tensor, Tensor]:
+    """Return the batch that `augment` returns, and which of its images are mirrored, as bool `(N,)` on its device.
+
+    Raises:
+        DataError: The shift is negative.
+    """
     if shift < 0:
         raise DataError(
             f"the shift is {shift} pixels; a shift must be 0 or more pixels", "use 0 to switch shifting off"
         )
-    rows, columns = _source_positions(batch, flip, shift, generator)
+    rows, columns, mirrored = _source_positions(batch, flip, shift, generator)
     padded = _pad(batch, shift, fill)
     # Selecting whole pixels by a flat index is several times as fast as a gather along rows and then along columns.
     row_starts = (torch.arange(len(batch), device=batch.device)[:, None] * padded.shape[1] + rows) * padded.shape[2]
     indices = row_starts[:, :, None] + columns[:, None, :]
     pixels = padded.flatten(0, 2).index_select(0, indices.flatten())
-    return pixels.view(*indices.shape, batch.shape[1]).permute(0, 3, 1, 2)
+    return pixels.view(*indices.shape, batch.shape[1]).permute(0, 3, 1, 2), mirrored
 
 
-def _source_positions(batch: Tensor, flip: bool, shift: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the rows `(N, H)` and columns `(N, W)` of the padded batch that each result image is read from."""
+def _source_positions(
+    batch: Tensor, flip: bool, shift: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the rows `(N, H)` and columns `(N, W)` of the padded batch that each result image is read from.
+
+    The third result, bool `(N,)`, says which images are mirrored.
+    """
     count, _, height, width = batch.shape
     device = generator.device
     offsets = torch.randint(0, 2 * shift + 1, (count, 2), generator=generator, device=device)
@@ -60,7 +76,8 @@ def _source_positions(batch: Tensor, flip: bool, shift: int, generator: torch.Ge
     rows, columns = (
         drawn[:, i, None] + torch.arange(side, device=batch.device) for i, side in enumerate((height, width))
     )
-    return rows, torch.where(drawn[:, 2:] == 1, columns.flip(1), columns) if flip else columns
+    is_mirrored = (drawn[:, 2:] == 1) & flip
+    return rows, torch.where(is_mirrored, columns.flip(1), columns), is_mirrored[:, 0]
 
 
 def _pad(batch: Tensor, shift: int, fill: tuple[int, ...]) -> Tensor:

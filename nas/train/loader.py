@@ -5,7 +5,7 @@ from attrs import frozen
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from nas.data.augment import augment
+from nas.data.augment import augment_with_flips
 from nas.data.base import ImageData, Images
 
 # Largest share of a GPU's free memory that the images of one split may take; the network needs the rest.
@@ -88,10 +88,11 @@ def make_loader(images: Images, device: str, resolution: int | None = None) -> B
     return BatchLoader(held.images, held.labels.to(device), device, resolution)
 
 
-def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Generator) -> Tensor:
+def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """Return uint8 images `(N, C, H, W)` that are shifted at random, and mirrored at random if the data allows it.
 
-    Pixels that a shift uncovers get the mean color of the training images.
+    Pixels that a shift uncovers get the mean color of the training images. The second result, bool `(N,)`, says which
+    images are mirrored.
 
     Args:
         images: uint8 `(N, C, H, W)`.
@@ -101,7 +102,7 @@ def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Gene
     """
     pixels = round(shift * images.shape[-1])
     fill = tuple(round(255 * value) for value in data.mean)
-    return augment(images, flip=data.flip, shift=pixels, generator=generator, fill=fill)
+    return augment_with_flips(images, flip=data.flip, shift=pixels, generator=generator, fill=fill)
 
 
 def _free_bytes(device: str) -> float:

@@ -14,6 +14,7 @@ from nas.data.augment import Scaling
 from nas.data.base import ImageData
 from nas.train.average import WeightAverage
 from nas.train.defaults import METRIC_NAMES
+from nas.train.distillation import Distillation, pooled_features
 from nas.train.loader import BatchLoader, augment_batch, make_loader
 from nas.train.losses import LossMonitor
 from nas.train.metrics import METRICS
@@ -49,11 +50,12 @@ class TrainingRun:
         metric: Name of the metric, a key of `METRICS`.
         val_batch: Number of images that are validated together.
         resolution: Height and width of the images that the network sees, in pixels; None takes them as they are held.
+        optimizer: Optimizer of the model's parameters; the recipe's if it is not given.
+        scaling: Conversion of uint8 images to normalized floats; with the statistics of the data if it is not given.
+        distillation: What the loss takes from a teacher, or None if there is no teacher.
         precision: Number formats, as the recipe and the device ask for.
-        optimizer: Optimizer of the model's parameters.
         scaler: Scaler of the loss; it does nothing unless the precision needs it.
         average: Moving average of the weights, or None if the recipe has none.
-        scaling: Conversion of uint8 images to normalized floats.
         losses: Check of the losses of all steps.
         train: Loader of the training split.
         val: Loader of the validation split.
@@ -68,11 +70,12 @@ class TrainingRun:
     metric: str = METRIC_NAMES[0]
     val_batch: int = VAL_BATCH
     resolution: int | None = None
+    optimizer: Optimizer = field()
+    scaling: Scaling = field()
+    distillation: Distillation | None = None
     precision: Precision = field(init=False)
-    optimizer: Optimizer = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     average: WeightAverage | None = field(init=False)
-    scaling: Scaling = field(init=False)
     losses: LossMonitor = field(init=False)
     train: BatchLoader = field(init=False)
     val: BatchLoader = field(init=False)
@@ -189,13 +192,11 @@ class TrainingRun:
             The loss before the step, as a scalar on the device.
         """
         self.model.train()
-        images, labels = self.train.take(batch)
-        logits = self._logits(self.model, self._augment(images, generator))
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        loss = self._loss(batch, generator)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["rate_factor"]
         # The scaler skips the optimizer's step where a scaled fp16 gradient is not finite, and then lowers its scale.
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -203,8 +204,22 @@ class TrainingRun:
             self.average.update(self.model)
         return loss.detach()
 
-    def _augment(self, images: Tensor, generator: Generator) -> Tensor:
-        """Return uint8 images `(N, C, H, W)`, augmented; as floats they would take four times the memory."""
+    def _loss(self, batch: Tensor, generator: Generator) -> Tensor:
+        images, labels = self.train.take(batch)
+        augmented, mirrored = self._augment(images, generator)
+        smoothing = self.recipe.label_smoothing
+        if self.distillation is None:
+            return functional.cross_entropy(self._logits(self.model, augmented), labels, label_smoothing=smoothing)
+        with pooled_features(self.model) as features:
+            logits = self._logits(self.model, augmented)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return self.distillation.loss(loss, logits, features[0].float(), batch, mirrored)
+
+    def _augment(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Return uint8 images `(N, C, H, W)`, augmented, and which of them are mirrored, bool `(N,)`.
+
+        As floats the images would take four times the memory.
+        """
         return augment_batch(images, self.data, self.recipe.shift, generator)
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ def _rmsprop(groups: ParameterGroups, learning_rate: float) -> Optimizer:
 # Factor of the learning rate when the batch is halved: for SGD the rate is proportional to the batch (Goyal et al.,
 # arXiv 1706.02677), for adaptive methods to its square root (Malladi et al., arXiv 2205.10287).
 HALF_BATCH_RATE_FACTORS: Mapping[str, float] = MappingProxyType({"adamw": 0.5**0.5, "sgd": 0.5, "rmsprop": 0.5**0.5})
+NO_FACTORS: Mapping[str, float] = MappingProxyType({})
 # A batch is not halved to fewer images: the statistics of batch normalization become too noisy.
 SMALLEST_BATCH = 8
 
@@ -43,7 +44,7 @@ OPTIMIZERS: Mapping[str, Callable[[ParameterGroups, float], Optimizer]] = Mappin
 )
 
 
-def _must_be(rule: str, holds: Callable[[Any], bool]) -> Callable[[object, "Attribute[Any]", Any], None]:
+def must_be(rule: str, holds: Callable[[Any], bool]) -> Callable[[object, "Attribute[Any]", Any], None]:
     """Return a validator of an attribute.
 
     Args:
@@ -60,7 +61,7 @@ def _must_be(rule: str, holds: Callable[[Any], bool]) -> Callable[[object, "Attr
     return check
 
 
-_SHARE = _must_be("a number from 0 to below 1", lambda value: 0 <= value < 1)
+_SHARE = must_be("a number from 0 to below 1", lambda value: 0 <= value < 1)
 
 
 @frozen
@@ -99,24 +100,24 @@ class Recipe:
     """
 
     optimizer: str = field(
-        default="adamw", validator=_must_be(f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__)
+        default="adamw", validator=must_be(f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__)
     )
     # Larger batches are faster, but there are fewer steps: after 3 epochs the accuracy is 34.5% with batches of 32 and
     # 31.6% with batches of 128 (docs/training.md).
-    batch_size: int = field(default=32, validator=_must_be("2 or more", lambda value: value >= 2))
-    learning_rate: float = field(default=3e-3, validator=_must_be("a number above 0", lambda value: value > 0))
+    batch_size: int = field(default=32, validator=must_be("2 or more", lambda value: value >= 2))
+    learning_rate: float = field(default=3e-3, validator=must_be("a number above 0", lambda value: value > 0))
     warm_up: float = field(default=0.25, validator=_SHARE)
-    weight_decay: float = field(default=0.05, validator=_must_be("0 or more", lambda value: value >= 0))
+    weight_decay: float = field(default=0.05, validator=must_be("0 or more", lambda value: value >= 0))
     label_smoothing: float = field(default=0.1, validator=_SHARE)
     shift: float = field(default=1 / 16, validator=_SHARE)
     norm_momentum: float | None = field(
         default=0.2,
-        validator=_must_be("a number from above 0 to 1, or None", lambda value: value is None or 0 < value <= 1),
+        validator=must_be("a number from above 0 to 1, or None", lambda value: value is None or 0 < value <= 1),
     )
     quiet_start: bool = True
     ema: float = field(default=0.0, validator=_SHARE)
     precision: str = field(
-        default=AUTO, validator=_must_be(f"one of {', '.join((AUTO, *PRECISIONS))}", (AUTO, *PRECISIONS).__contains__)
+        default=AUTO, validator=must_be(f"one of {', '.join((AUTO, *PRECISIONS))}", (AUTO, *PRECISIONS).__contains__)
     )
 
     def adapt(self, arch: Architecture) -> Architecture:
@@ -141,13 +142,23 @@ class Recipe:
         learning_rate = self.learning_rate * HALF_BATCH_RATE_FACTORS[self.optimizer]
         return attrs.evolve(self, batch_size=self.batch_size // 2, learning_rate=learning_rate)
 
-    def make_optimizer(self, model: nn.Module) -> Optimizer:
-        """Return an optimizer of the model's parameters; vectors, which are norms and biases, have no weight decay."""
-        groups: dict[float, list[nn.Parameter]] = {self.weight_decay: [], 0.0: []}
-        for parameter in model.parameters():
+    def make_optimizer(self, model: nn.Module, rate_factors: Mapping[str, float] = NO_FACTORS) -> Optimizer:
+        """Return an optimizer of the model's parameters; vectors, which are norms and biases, have no weight decay.
+
+        Args:
+            model: Model to optimize.
+            rate_factors: Factors of the learning rate of some parameters by name. A training run multiplies the
+                learning rate of a step by the value `rate_factor` of a parameter group.
+        """
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {(self.weight_decay, 1.0): [], (0.0, 1.0): []}
+        for name, parameter in model.named_parameters():
             # No decay of biases and normalization, as in "Bag of tricks" (arXiv 1812.01187, section 3.1).
-            groups[self.weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
-        options = [{"params": params, "weight_decay": decay} for decay, params in groups.items()]
+            decay = self.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((decay, rate_factors.get(name, 1.0)), []).append(parameter)
+        options = [
+            {"params": params, "weight_decay": decay, "rate_factor": factor}
+            for (decay, factor), params in groups.items()
+        ]
         return OPTIMIZERS[self.optimizer](options, self.learning_rate)
 
     def learning_rate_at(self, done: float) -> float:

@@ -15,10 +15,11 @@ from nas.weights.branches import add_gate, begin_as_skip, gate_of, gate_value, s
 from nas.weights.channels import IMAGE, ChannelSets, channel_sets, importance, is_depthwise, select
 from nas.weights.exactness import find_reasons
 from nas.weights.pairing import Pair, Pairing, pair_nodes, pair_parts
-from nas.weights.report import InheritanceReport, NodeReport
+from nas.weights.report import InheritanceReport, NodeReport, Reason
 from nas.weights.transfer import Channels, spread_image_channels, transfer
 
-CLASSIFIERS = ("fresh", "slice")
+CLASSIFIERS = ("fresh", "slice", "reset")
+_RESET = "The classifier is not inherited."
 _STEM = "stem.conv.conv.weight"
 _FOLDED = "Gates that are removed are replaced by their values for an input of 0."
 _FOLDED_MEASURED = "Gates that are removed are replaced by their measured means."
@@ -63,7 +64,8 @@ def inherit(
         target: Architecture to make weights for.
         seed: Seed of the fresh weights.
         classifier: "fresh" for a classifier of zeros, or "slice" to inherit the rows of the first classes, where the
-            number of classes changes. With an equal number of classes the classifier is always inherited.
+            number of classes changes. With an equal number of classes both inherit the classifier, and "reset" gives a
+            classifier of zeros, for classes that differ from those of the source.
         gate_means: Mean of each channel of the gates of the source by layer, as `nas.weights.statistics.gate_means`
             measures it. A gate that is removed is replaced by it; without it, by the gate's value for an input of 0.
 
@@ -86,7 +88,9 @@ def inherit(
     nodes = [report for pair in pairing.pairs for report in maker.inherit_part(tensors, pair)]
     notes = [note for pair in pairing.pairs for note in maker.adapt_branch(tensors, pair, gate_means or {})]
     report = InheritanceReport(
-        (*nodes, *_dropped_nodes(pairing)), find_reasons(source, target, pairing), tuple(dict.fromkeys(notes))
+        (*nodes, *_dropped_nodes(pairing)),
+        (*find_reasons(source, target, pairing), *((Reason(_RESET),) if classifier == "reset" else ())),
+        tuple(dict.fromkeys(notes)),
     )
     return Inherited(MappingProxyType(tensors), report)
 
@@ -137,7 +141,8 @@ class _Maker:
         self.sets = sets
         self.target = target
         self.scores = importance(source, weights)
-        self.keeps_classifier = classifier == "slice" or source.classes == target.classes
+        keeps_equal = classifier == "fresh" and source.classes == target.classes
+        self.keeps_classifier = classifier == "slice" or keeps_equal
 
     def fresh_tensors(self, seed: int) -> dict[str, Tensor]:
         """Return the state dictionary of the target network without inherited weights, of the type of the source's."""

@@ -1,17 +1,14 @@
 """Files of shared weights: each holds the state of a supernet's training after an epoch, and what it depends on."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import frozen
-from filelock import FileLock, Timeout
 from torch import Tensor
 
-from nas.errors import EvaluationError, NasError
-from nas.evaluate.base import Notify
+from nas.errors import EvaluationError
 from nas.evaluate.supernet.weights import WeightName
 from nas.train.tensor_file import FileKind
 
@@ -52,39 +49,6 @@ def checkpoint_path(folder: Path, name: str, described: Mapping[str, Any]) -> Pa
         described: Description of what the weights depend on, as plain JSON values.
     """
     return KIND.path(folder, name, described)
-
-
-@contextmanager
-def training_lock(path: Path, notify: Notify) -> Iterator[None]:
-    """Hold the exclusive lock of a supernet's file, so that two processes never train the same supernet.
-
-    It waits while another process holds the lock. The operating system releases the lock when its process ends, however
-    it ends.
-
-    Raises:
-        NasError: The folder cannot be created or written to.
-    """
-    KIND.make_folder(path.parent)
-    # The lock is a separate file, since the file of weights is replaced by every write.
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    # Training the same weights twice would take at least as long as waiting, so the wait has no time limit.
-    try:
-        _acquire(lock, lambda: notify(f"another process is training the supernet {path}; this process waits for it"))
-    except OSError as error:
-        problem = f"folder {path.parent} cannot be written to: {error.strerror or error}"
-        raise NasError(problem, KIND.folder_remedy) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _acquire(lock: FileLock, before_waiting: Callable[[], None]) -> None:
-    with suppress(Timeout):
-        lock.acquire(timeout=0)
-        return
-    before_waiting()
-    lock.acquire()
 
 
 def write_checkpoint(path: Path, checkpoint: SupernetCheckpoint) -> None:

@@ -10,11 +10,11 @@ from attrs import field, frozen
 from nas.data.base import ImageData
 from nas.evaluate.base import Notify, ignore_message
 from nas.evaluate.supernet.checkpoint import (
+    KIND,
     SupernetCheckpoint,
     checkpoint_path,
     copy_weights,
     read_checkpoint,
-    training_lock,
     write_checkpoint,
 )
 from nas.evaluate.supernet.places import Places, space_digest
@@ -23,6 +23,7 @@ from nas.evaluate.supernet.training import SupernetTrainingRun
 from nas.evaluate.supernet.weights import SharedWeights, initial_weights
 from nas.space.decode import SearchSpace
 from nas.train.device import median_seconds
+from nas.train.lock import training_lock
 from nas.train.loop import OnBatch
 from nas.train.seeded import epoch_seed, seeded
 
@@ -99,7 +100,7 @@ class SupernetTrainer:
         run = self._new_run()
         # Without the lock first: a complete file is never written again, and processes need not wait to read it.
         if not self._load_if_complete(run, self.checkpoint()):
-            with training_lock(self.path, self.notify):
+            with training_lock(self.path, KIND, self.notify):
                 # The file is read again: another process may have trained until this one got the lock.
                 checkpoint = self.checkpoint()
                 if not self._load_if_complete(run, checkpoint):

@@ -1,0 +1,1 @@
+"""An evaluator that fine-tunes the weights that each network inherits from a pretrained one."""

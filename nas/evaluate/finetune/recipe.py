@@ -1,0 +1,60 @@
+"""The hyperparameters of fine-tuning, and of distillation from the fine-tuned source network."""
+
+import attrs
+from attrs import field, frozen
+
+from nas.arch.spec import Architecture
+from nas.train.recipe import Recipe, must_be
+
+
+@frozen
+class FinetuneRecipe(Recipe):
+    """Hold the hyperparameters of a training run that continues from inherited weights.
+
+    The defaults gave the highest accuracies in `experiments/pretrained`.
+
+    Attributes:
+        fresh_rate: Factor of the learning rate of the parts that inherit nothing, such as a new classifier.
+
+    Raises:
+        NasError: A value is outside its range.
+    """
+
+    learning_rate: float = 1e-3
+    warm_up: float = 0.3
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.0
+    norm_momentum: float | None = 0.1
+    quiet_start: bool = False
+    fresh_rate: float = field(default=1.0, validator=must_be("a number above 0", lambda value: value > 0))
+
+    def adapt(self, arch: Architecture) -> Architecture:
+        """Return the architecture as it is trained; the shapes of its weights do not change.
+
+        It has the recipe's batch-norm momentum, and neither dropout nor stochastic depth: a short training run needs
+        none, and the features of a network with dropout are no target for distillation.
+        """
+        adapted = super().adapt(arch)
+        return attrs.evolve(adapted, head=attrs.evolve(adapted.head, dropout=0.0), drop_path=0.0)
+
+
+@frozen
+class DistillationRecipe:
+    """Hold the hyperparameters of the teacher and of what the networks learn from it.
+
+    Attributes:
+        training: Hyperparameters of the fine-tuning of the source network, which is the teacher.
+        epochs: Number of epochs of this fine-tuning.
+        share: Share of the teacher in the loss; see `nas.train.distillation.Distillation`.
+        temperature: Temperature of the probabilities.
+        feature_weight: Weight of the distance of the features.
+
+    Raises:
+        NasError: A value is outside its range.
+    """
+
+    training: FinetuneRecipe = field(factory=FinetuneRecipe)
+    epochs: int = field(default=6, validator=must_be("1 or more", lambda value: value >= 1))
+    share: float = field(default=0.5, validator=must_be("a number from 0 to 1", lambda value: 0 <= value <= 1))
+    temperature: float = field(default=2.0, validator=must_be("a number above 0", lambda value: value > 0))
+    feature_weight: float = field(default=5.0, validator=must_be("0 or more", lambda value: value >= 0))

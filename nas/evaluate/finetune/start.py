@@ -1,0 +1,81 @@
+"""The first weights of a network that is fine-tuned."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from nas.arch.spec import Architecture
+from nas.errors import WeightsError
+from nas.train.loop import TrainingRun
+from nas.weights.base import Normalization, TrainedNetwork
+from nas.weights.inheritance import Inherited, inherit
+from nas.weights.statistics import re_estimate
+
+# Numbers of training images for the batch-norm statistics, in all and in a batch.
+STATISTICS_IMAGES, STATISTICS_BATCH = 512, 64
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the first 12 hexadecimal digits of a SHA-256 over the names, shapes and values of tensors.
+
+    >>> tensors_digest({"bias": torch.zeros(2)}) == tensors_digest({"bias": torch.zeros(3)})
+    False
+    """
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def normalization_for(source: TrainedNetwork, channels: int) -> Normalization:
+    """Return the normalization of a source network for images with so many channels.
+
+    A network that inherits for another number of channels gives all channels of the image the same weight. So they all
+    have the mean of the source's numbers.
+
+    Raises:
+        WeightsError: The normalization of the source is unknown.
+    """
+    known = source.normalization
+    if known is None:
+        raise WeightsError(
+            "the normalization of the pretrained weights is unknown, and a network can only be fine-tuned on images "
+            "that are normalized as those of its source",
+            "give it by --normalization, such as imagenet, 0..1 or -1..1",
+        )
+    if len(known.mean) == channels:
+        return known
+    return Normalization(*([sum(values) / len(values)] * channels for values in (known.mean, known.std)))
+
+
+def inherit_for(source: TrainedNetwork, arch: Architecture, classes: tuple[str, ...], seed: int) -> Inherited:
+    """Return the weights that a network inherits for images of some classes.
+
+    The classifier is inherited only if the source has exactly these classes; otherwise it begins with zeros.
+    """
+    classifier = "fresh" if source.classes == classes else "reset"
+    return inherit(source.arch, source.tensors, arch, seed=seed, classifier=classifier)
+
+
+def re_estimate_statistics(run: TrainingRun) -> None:
+    """Re-estimate the batch-norm statistics of a training run's model on a few training images, in place."""
+    re_estimate(run.model, _normalized_batches(run))
+
+
+def _normalized_batches(run: TrainingRun) -> Iterator[Tensor]:
+    """Yield normalized images that are spread evenly over the training split."""
+    count = min(STATISTICS_IMAGES, len(run.train))
+    chosen = torch.arange(count) * len(run.train) // count
+    # Batches differ by at most one image, since `re_estimate` gives all of them the same weight.
+    for batch in chosen.tensor_split(max(1, count // STATISTICS_BATCH)):
+        images, _ = run.train.take(batch)
+        yield run.scaling(images.contiguous(memory_format=torch.channels_last))
+
+
+def fresh_parameters(model: nn.Module, inherited: Inherited) -> tuple[str, ...]:
+    """Return the names of the parameters whose nodes inherit nothing."""
+    fresh = tuple(f"{node.name}." for node in inherited.report.nodes if node.outcome == "fresh")
+    return tuple(name for name, _ in model.named_parameters() if name.startswith(fresh))
