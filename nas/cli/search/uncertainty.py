@@ -60,7 +60,7 @@ def _not_learned(view: "StudyView") -> str:
 def _compared_with_source(against: "AgainstSource", trial: int) -> str:
     from nas.cost.base import format_amount
 
-    lead, name = against.lead, against.cost.rpartition("_")[0] or against.cost
+    lead = against.lead
     difference = format_difference(against)
     costs = f"{format_amount(against.own, against.unit)} against {format_amount(against.other, against.unit)}"
     if isnan(lead.half):
@@ -71,10 +71,10 @@ def _compared_with_source(against: "AgainstSource", trial: int) -> str:
         accuracy = f"it is less accurate by more than noise: {difference}"
     else:
         accuracy = f"its accuracy cannot be told apart from that of {lead.other.label}: {difference}"
+    change = f"{abs(against.change):.0%} {'less' if against.change < 0 else 'more'}"
     return (
-        f"The best network, trial {trial}, has {abs(against.change):.0%} {'less' if against.change < 0 else 'more'} "
-        f"{name} than {lead.other.label}, from which it inherited its weights and which was fine-tuned in the same way "
-        f"({costs}), and {accuracy}."
+        f"The best network, trial {trial}, costs {change} than {lead.other.label} ({costs}), whose weights it inherited "
+        f"and which was fine-tuned in the same way, and {accuracy}."
     )
 
 

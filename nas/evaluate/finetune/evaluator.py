@@ -141,8 +141,11 @@ class FinetuneEvaluator(EpochEvaluator):
         return {**super().metadata(arch), **self._held.metadata.get(arch, {})}
 
     def with_seed(self, seed: int) -> Self:
-        """Return the evaluator with another seed; the teacher is the same. See `Reseedable`."""
-        other = super().with_seed(seed)
+        """Return the evaluator with another seed; the teacher is the same. See `Reseedable`.
+
+        It writes no weights: those that are kept are the weights of the trials themselves.
+        """
+        other = attrs.evolve(super().with_seed(seed), weights=None)
         other._held.outputs, other._held.digest = self._held.outputs, self._held.digest
         return other
 
