@@ -140,7 +140,7 @@ class TrainedNetwork:
         for name, tensor in sorted(self.tensors.items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             # As bytes, because numpy does not have all of torch's types.
-            digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()[:12]
 
     def module(self) -> nn.Sequential:

@@ -19,6 +19,7 @@ from nas.data.share import share
 from nas.errors import EvaluationError, NasError
 from nas.evaluate.base import Notify, ignore_message
 from nas.evaluate.supernet.places import common_settings
+from nas.evaluate.supernet.pretrained import check_source
 from nas.evaluate.supernet.recipe import SupernetRecipe
 from nas.evaluate.supernet.trainer import SupernetTrainer
 from nas.evaluate.supernet.weights import SharedWeights
@@ -29,6 +30,7 @@ from nas.train.device import find_device, median_seconds
 from nas.train.loop import OnBatch
 from nas.train.metrics import describe_split
 from nas.train.seeded import seeded
+from nas.weights.base import TrainedNetwork
 from nas.weights.statistics import re_estimate
 
 FOLDER = Path("nas-supernets")
@@ -72,10 +74,13 @@ class SupernetEvaluator:
             network gives to the correct class, which varies less with the choice of images.
         on_batch: Callback for every step of the training, or None.
         notify: Callback for messages about the training.
+        source: Network with trained weights that the supernet starts from, or None for random weights. Images are then
+            normalized as the source's.
 
     Raises:
         NasError: The metric is unknown, the training split has fewer than two images, or the space's networks do not
             take color images.
+        WeightsError: The normalization of the source is unknown, or it takes images with other channels.
     """
 
     space: SearchSpace
@@ -87,6 +92,7 @@ class SupernetEvaluator:
     metric: str = "accuracy"
     on_batch: OnBatch | None = None
     notify: Notify = ignore_message
+    source: TrainedNetwork | None = None
     _correct: dict[Architecture, Correct] = field(init=False, factory=dict, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -103,6 +109,8 @@ class SupernetEvaluator:
                 f"{self.data.channels}",
                 f"use a space with channels={self.data.channels}",
             )
+        if self.source is not None:
+            check_source(self.source, self.data)
 
     def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:
         """Return an iterator over the one accuracy of an architecture, whatever the budget is.
@@ -215,7 +223,15 @@ class SupernetEvaluator:
     @cached_property
     def _trainer(self) -> SupernetTrainer:
         return SupernetTrainer(
-            self.space, self.data, self.folder, self.recipe, self.seed, self.device, self.on_batch, self.notify
+            self.space,
+            self.data,
+            self.folder,
+            self.recipe,
+            self.seed,
+            self.device,
+            self.on_batch,
+            self.notify,
+            self.source,
         )
 
     @cached_property
@@ -252,7 +268,8 @@ class SupernetEvaluator:
         """Return normalized images that are spread evenly over a split, in batches of about the given size."""
         count = min(most, len(split))
         chosen = torch.arange(count) * len(split) // count
-        images = normalize(split.images[chosen], self.data.mean, self.data.std)
+        data = self._trainer.images
+        images = normalize(split.images[chosen], data.mean, data.std)
         images = images.to(self.device, memory_format=torch.channels_last)
         # Batches differ by at most one image, since `re_estimate` gives all of them the same weight.
         pieces = -(-count // size)
