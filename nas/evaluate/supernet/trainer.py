@@ -127,7 +127,7 @@ class SupernetTrainer:
             NasError: The weights cannot be read or written.
             EvaluationError: The training failed.
         """
-        run = self._new_run()
+        run = self.new_run()
         # Without the lock first: a complete file is never written again, and processes need not wait to read it.
         if not self._load_if_complete(run, self.checkpoint()):
             with training_lock(self.path, self.notify):
@@ -149,13 +149,14 @@ class SupernetTrainer:
         epochs_left = self.recipe.epochs - (0 if checkpoint is None else checkpoint.epoch)
         if not epochs_left:
             return 0.0
-        run = self._new_run()
+        run = self.new_run()
         with run.seeded(1) as generator:
             batch = run.shuffled_batches(generator)[0]
             step = median_seconds(lambda: run.step(batch, 0.0, generator), 3)
         return epochs_left * run.steps_per_epoch * step
 
-    def _new_run(self) -> SupernetTrainingRun:
+    def new_run(self) -> SupernetTrainingRun:
+        """Return a training run that has not begun."""
         teacher = None if self._source_layers is None else self._source_layers.indices
         return SupernetTrainingRun(
             self.images, self.initial_weights(), self.recipe, self.seed, self.device, self.on_batch, teacher
