@@ -127,3 +127,7 @@ class SupernetRecipe:
     def distills(self) -> bool:
         """Return whether the networks of a step learn the predictions of its first network."""
         return self.sampling in DISTILLING
+
+
+# The recipe for a supernet that starts from a pretrained network.
+PRETRAINED_SUPERNET = SupernetRecipe(epochs=3, sampling="sandwich", training=Recipe(batch_size=64, learning_rate=1e-3))

@@ -79,6 +79,7 @@ class SourceLayers:
                 for place, layer in self.layers.items()
                 for variant in self.places.variants[place]
                 for name, node in pair_nodes(Pair(variant, layer)).items()
+                if (place, name) in self.places.widest
             }
         )
 
@@ -98,7 +99,8 @@ class SourceLayers:
             yield f"this network of the space only approximates the source. {' '.join(map(str, reasons))}"
         if fresh := dict.fromkeys(self._fresh_options()):
             yield f"these options start with fresh weights, because the source has none for them: {'; '.join(fresh)}"
-        if added := [place for place in self.places.positions if place not in self.layers]:
+        positions = self.places.positions.items()
+        if added := dict.fromkeys(f"{part}.{i + 1}" for place, (part, i) in positions if place not in self.layers):
             yield f"these layers are not in the source, and start as identities where they can: {', '.join(added)}"
 
     def _fresh_options(self) -> Iterator[str]:
@@ -107,8 +109,9 @@ class SourceLayers:
             if place in self.layers and (place, name) not in self.nodes:
                 part, _ = self.places.positions[place]
                 option = place.removeprefix(f"{part}.").partition(".")[2]
-                yield f"{part}.{option}" if place not in self.branches and option else f"{_noun(node)} of {part}"
+                is_whole = place not in self.branches and option
+                yield f"{part} {option}" if is_whole else f"{part} {_noun(node)}"
 
 
 def _noun(node: Node) -> str:
-    return "gate" if is_gate_node(node) else node.name
+    return "gate (se)" if is_gate_node(node) else node.name
