@@ -1,6 +1,6 @@
 """Compare supernets of a space around EfficientNet-Lite0 that start from ImageNet weights or from random ones.
 
-    python experiments/pretrained/supernet.py --data "$NAS_TEST_DATA/cifar10_small/train.parquet"
+    python benchmarks/supernet_pretrained.py --data "$NAS_TEST_DATA/cifar10_small/train.parquet"
 
 Random networks of `lite0.yaml` are scored with the shared weights of several supernets, whose trainings take about the
 same time. The accuracy of a network that is trained by itself, from the weights that it inherits, is the reference.
@@ -41,7 +41,7 @@ from nas.weights.base import TrainedNetwork
 from nas.weights.inheritance import inherit
 from nas.weights.statistics import re_estimate
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "experiments" / "pretrained"
 RESOLUTION, IMAGES, VAL_IMAGES, NETWORKS, CALIBRATION = 48, 3000, 1000, 16, 256
 REFERENCE_EPOCHS, REFERENCE_RATE, BATCH = 2, 1e-3, 64
 Paths = Sequence[tuple[int, ...]]
@@ -78,7 +78,7 @@ def accuracy(model: nn.Module, data: ImageData) -> float:
     with torch.no_grad():
         right = [
             model(normalize(images, data.mean, data.std)).argmax(1) == labels
-            for images, labels in zip(data.val.images.split(250), data.val.labels.split(250), strict=True)
+            for images, labels in zip(torch.split(data.val.images, 250), torch.split(data.val.labels, 250), strict=True)
         ]
     return float(torch.cat(right).double().mean())
 
@@ -91,7 +91,7 @@ def scores(run: SupernetTrainingRun, networks: Paths) -> list[float]:
 
 
 def train_supernet(row: Row, trainer: SupernetTrainer, networks: Paths) -> Iterator[dict[str, Any]]:
-    """Train a supernet, and yield the CPU seconds of the training and the scores of the networks halfway and at the end."""
+    """Train a supernet, and yield the CPU seconds and the scores of the networks, halfway and at the end."""
     run, seconds = trainer.new_run(), 0.0
     for epoch in range(1, row.epochs + 1):
         start = time.process_time()
@@ -113,7 +113,7 @@ def fine_tuned(source: TrainedNetwork, data: ImageData, space: SearchSpace, one:
         optimizer, REFERENCE_RATE, epochs=REFERENCE_EPOCHS, steps_per_epoch=steps
     )
     for _ in range(REFERENCE_EPOCHS):
-        for batch in torch.randperm(len(data.train), generator=generator)[: steps * BATCH].split(BATCH):
+        for batch in torch.split(torch.randperm(len(data.train), generator=generator)[: steps * BATCH], BATCH):
             mirrored = torch.rand(BATCH, 1, 1, 1, generator=generator) < 0.5
             images = normalize(data.train.images[batch], data.mean, data.std)
             optimizer.zero_grad()
