@@ -66,7 +66,7 @@ def pretrained_weights(layers: SourceLayers, source: TrainedNetwork, classes: tu
         classes: Names of the classes of the images. The classifier starts at zero unless they are the source's.
 
     Example:
-        >>> from nas.arch.code import parse_text
+        >>> from nas.evaluate.supernet.places import Places
         >>> from nas.models.build import build_model
         >>> from nas.space.files import find_space
         >>> space = find_space("nasbench_macro")
