@@ -1,14 +1,16 @@
 """Networks with trained weights: an architecture, its tensors, and what is known about them."""
 
+import hashlib
 import math
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
 from attrs import Attribute, field, frozen
 from torch import Tensor, nn
 
+from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.errors import WeightsError
 from nas.models.build import build_model
@@ -127,6 +129,19 @@ class TrainedNetwork:
                 f"{self.arch.in_channels}",
                 "give one mean and one standard deviation for each channel",
             )
+
+    @cached_property
+    def digest(self) -> str:
+        """Return 12 hex digits that change with the architecture, any tensor, the classes and the normalization.
+
+        The provenance and the device of the tensors have no effect.
+        """
+        digest = hashlib.sha256(repr((format_text(self.arch), self.classes, self.normalization)).encode())
+        for name, tensor in sorted(self.tensors.items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            # As bytes, because numpy does not have all of torch's types.
+            digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()[:12]
 
     def module(self) -> nn.Sequential:
         """Return the torch module with copies of these weights, in evaluation mode.

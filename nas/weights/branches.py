@@ -19,6 +19,8 @@ _ABOVE_ZERO = 1e-8
 _STOPS_GRADIENTS = ("relu", "relu6")
 # Functions f with f(c x) = c f(x) for c > 0.
 _HOMOGENEOUS = ("relu", "linear")
+# The convolutions that read the channels that a gate scales, where the gate is not at the end of the branch.
+_READERS = ("project", "pointwise")
 
 
 @frozen
@@ -77,10 +79,15 @@ def add_gate(tensors: MutableMapping[str, Tensor], placed: PlacedPart, gate: Gat
     Where it is not possible (see `can_scale`), the gated values are too small by a factor between `1 - ADDED_ERROR`
     and 1.
     """
-    bias = tensors[f"{placed.name}.se_expand.bias"].fill_(ADDED_BIAS[gate.gate])
-    tensors[f"{placed.name}.se_expand.weight"].zero_()
+    bias = open_gate(tensors, placed, gate)
     if can_scale(placed):
         scale_branch(tensors, placed, 1.0 / gate_value(gate, bias))
+
+
+def open_gate(tensors: MutableMapping[str, Tensor], placed: PlacedPart, gate: Gate) -> Tensor:
+    """Let a new gate begin near 1, in place, and return its bias."""
+    tensors[f"{placed.name}.se_expand.weight"].zero_()
+    return tensors[f"{placed.name}.se_expand.bias"].fill_(ADDED_BIAS[gate.gate])
 
 
 def gate_value(gate: Gate, values: Tensor) -> Tensor:
@@ -111,7 +118,13 @@ def scale_branch(tensors: MutableMapping[str, Tensor], placed: PlacedPart, facto
         tensors[f"{branch_end(placed).conv}.norm.{name}"].mul_(factors)
 
 
+def gated_channels(placed: PlacedPart) -> int:
+    """Return the number of channels that a gate of a layer scales, or would scale."""
+    readers = [node.in_channels for node in placed.nodes if node.name in _READERS]
+    return readers[0] if readers else placed.nodes[-1].shape.channels
+
+
 def _reader(placed: PlacedPart) -> str | None:
     """Return the full name of the convolution in the branch that reads the channels that a gate scales."""
-    names = [node.name for node in placed.nodes if node.name in ("project", "pointwise")]
+    names = [node.name for node in placed.nodes if node.name in _READERS]
     return f"{placed.name}.{names[0]}" if names else None

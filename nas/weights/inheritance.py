@@ -11,7 +11,7 @@ from nas.arch.layers import Node, PlacedPart
 from nas.arch.spec import Architecture
 from nas.errors import ArchitectureError
 from nas.models.build import build_model
-from nas.weights.branches import add_gate, begin_as_skip, gate_of, gate_value, scale_branch
+from nas.weights.branches import add_gate, begin_as_skip, gate_of, gate_value, gated_channels, scale_branch
 from nas.weights.channels import IMAGE, ChannelSets, channel_sets, importance, is_depthwise, select
 from nas.weights.exactness import find_reasons
 from nas.weights.pairing import Pair, Pairing, pair_nodes, pair_parts
@@ -210,14 +210,8 @@ class _Maker:
     def _fold_gate(self, tensors: dict[str, Tensor], source: PlacedPart, target: PlacedPart, factors: Tensor) -> None:
         """Multiply the channels that the gate of the source scaled by its factors, in place."""
         channel_set = self.sets.writes[f"{source.name}.se_scale"]
-        index = self._select(channel_set, len(factors), _gated_channels(target))
+        index = self._select(channel_set, len(factors), gated_channels(target))
         scale_branch(tensors, target, torch.where(index < 0, 1.0, factors.flatten()[index]))
-
-
-def _gated_channels(placed: PlacedPart) -> int:
-    """Return the number of channels that a gate of a layer without one would scale."""
-    readers = [node.in_channels for node in placed.nodes if node.name in ("project", "pointwise")]
-    return readers[0] if readers else placed.nodes[-1].shape.channels
 
 
 def _outcome(old: Node | None, new: Node) -> str:

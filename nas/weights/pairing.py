@@ -110,10 +110,11 @@ def branch(placed: PlacedPart) -> tuple[str, ...]:
     Two layers with equal names compute the same kind of function: "expand" is followed by "depthwise" in an inverted
     residual, and by "project" in a fused one.
     """
-    return tuple(node.name for node in placed.nodes if node.weights and not _is_beside_branch(node))
+    return tuple(node.name for node in placed.nodes if node.weights and not is_beside_branch(node))
 
 
-def _is_beside_branch(node: Node) -> bool:
+def is_beside_branch(node: Node) -> bool:
+    """Return whether a node belongs to a gate or to a computed skip."""
     return is_gate_node(node) or node.name == "skip_conv"
 
 

@@ -20,6 +20,7 @@ from nas.data.share import share
 from nas.errors import EvaluationError, NasError
 from nas.evaluate.base import Notify, ignore_message
 from nas.evaluate.supernet.places import common_settings
+from nas.evaluate.supernet.pretrained import check_source
 from nas.evaluate.supernet.recipe import SupernetRecipe
 from nas.evaluate.supernet.trainer import SupernetTrainer
 from nas.evaluate.supernet.weights import SharedWeights
@@ -31,6 +32,7 @@ from nas.train.loader import resize
 from nas.train.loop import OnBatch
 from nas.train.metrics import describe_split
 from nas.train.seeded import seeded
+from nas.weights.base import TrainedNetwork
 from nas.weights.statistics import re_estimate
 
 FOLDER = Path("nas-supernets")
@@ -74,10 +76,13 @@ class SupernetEvaluator:
             network gives to the correct class, which varies less with the choice of images.
         on_batch: Callback for every step of the training, or None.
         notify: Callback for messages about the training.
+        source: Network with trained weights that the supernet starts from, or None for random weights. Images are then
+            normalized as the source's.
 
     Raises:
         NasError: The metric is unknown, the training split has fewer than two images, or the space's networks do not
             take color images.
+        WeightsError: The normalization of the source is unknown, or it takes images with other channels.
     """
 
     space: SearchSpace
@@ -89,6 +94,7 @@ class SupernetEvaluator:
     metric: str = "accuracy"
     on_batch: OnBatch | None = None
     notify: Notify = ignore_message
+    source: TrainedNetwork | None = None
     _correct: dict[Architecture, Correct] = field(init=False, factory=dict, repr=False)
     _batches: dict[tuple[str, int], list[Batch]] = field(init=False, factory=dict, repr=False)
 
@@ -106,6 +112,8 @@ class SupernetEvaluator:
                 f"{self.data.channels}",
                 f"use a space with channels={self.data.channels}",
             )
+        if self.source is not None:
+            check_source(self.source, self.data)
 
     def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:
         """Return an iterator over the one accuracy of an architecture, whatever the budget is.
@@ -220,7 +228,15 @@ class SupernetEvaluator:
     @cached_property
     def _trainer(self) -> SupernetTrainer:
         return SupernetTrainer(
-            self.space, self.data, self.folder, self.recipe, self.seed, self.device, self.on_batch, self.notify
+            self.space,
+            self.data,
+            self.folder,
+            self.recipe,
+            self.seed,
+            self.device,
+            self.on_batch,
+            self.notify,
+            self.source,
         )
 
     @cached_property
@@ -266,7 +282,8 @@ class SupernetEvaluator:
         """Return normalized images that are spread evenly over a split, in batches of about the given size."""
         count = min(most, len(split))
         chosen = torch.arange(count) * len(split) // count
-        images = normalize(resize(split.images[chosen], resolution), self.data.mean, self.data.std)
+        data = self._trainer.images
+        images = normalize(resize(split.images[chosen], resolution), data.mean, data.std)
         images = images.to(self.device, memory_format=torch.channels_last)
         # Batches differ by at most one image, since `re_estimate` gives all of them the same weight.
         pieces = -(-count // size)

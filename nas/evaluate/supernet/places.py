@@ -16,11 +16,13 @@ import attrs
 from attrs import frozen
 
 from nas.arch.code import format_text
-from nas.arch.layers import Node, Shape, stage_layers, walk_part
+from nas.arch.layers import Node, PlacedPart, Shape, stage_layers, walk_part
 from nas.arch.spec import Architecture, ConvStem, Input, Part, PoolHead, Stage
 from nas.space.decode import Form, SearchSpace
 
 ChoiceIndices = Sequence[int]
+# The name of a part of the space, and the number of a layer in it.
+Position = tuple[str, int]
 # A place and the name of a node there.
 Key = tuple[str, str]
 
@@ -49,7 +51,7 @@ class Places:
         Args:
             indices: Choice indices of the network.
         """
-        return tuple(place for part, form in self._chosen_forms(indices) for place, _ in self._layers(part, form))
+        return tuple(place for part, form in self._chosen_forms(indices) for _, place, _ in self._layers(part, form))
 
     def _chosen_forms(self, indices: ChoiceIndices) -> Iterator[tuple[str, Form]]:
         """Yield the name of each part of the space and the form that the choice indices give it."""
@@ -59,52 +61,72 @@ class Places:
             yield part.name, part.part(tuple(indices[start:end]))
             start = end
 
-    def _layers(self, name: str, form: Form) -> Iterator[tuple[str, Part]]:
-        """Yield the place and the description of each layer of a form."""
+    def _layers(self, name: str, form: Form) -> Iterator[tuple[Position, str, Part]]:
+        """Yield the position, the place and the description of each layer of a form."""
         if isinstance(form, Stage):
             for i, layer in enumerate(stage_layers(form)):
                 # Files of weights contain these names, so they must not change.
-                yield f"{name}.{i}.{'-'.join(format(getattr(layer, one)) for one in self.own)}", layer
+                yield (name, i), f"{name}.{i}.{'-'.join(format(getattr(layer, one)) for one in self.own)}", layer
         elif not isinstance(form, Input | None):
-            yield name, form
+            yield (name, 0), name, form
+
+    @cached_property
+    def positions(self) -> Mapping[str, Position]:
+        """Return the position of each place; places for several options are at the same position."""
+        layers = (layer for part in self.space.parts for form in part.forms for layer in self._layers(part.name, form))
+        return MappingProxyType({place: position for position, place, _ in layers})
 
     @cached_property
     def _walked(self) -> tuple[dict[Key, Node], dict[Key, bool]]:
         """Return for each key the widest node with weights, and whether it ends a residual branch in all networks."""
         widest: dict[Key, Node] = {}
         always_ends: dict[Key, bool] = {}
-        for place, nodes in self._all_layers():
-            end = _residual_end(nodes)
-            for node in nodes:
+        for placed in self._all_layers:
+            end = _residual_end(placed.nodes)
+            for node in placed.nodes:
                 if node.weights:
-                    key = (place, node.name)
+                    key = (placed.name, node.name)
                     widest[key] = _union(widest.get(key, node), node)
                     always_ends[key] = always_ends.get(key, True) and node.name == end
         return widest, always_ends
 
-    def _all_layers(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
-        """Yield the place and the nodes of every layer of every form, for every possible number of input channels.
+    @cached_property
+    def variants(self) -> Mapping[str, tuple[PlacedPart, ...]]:
+        """Return for each place all layers that networks have there; their names are that of the place."""
+        variants: dict[str, list[PlacedPart]] = {}
+        for placed in self._all_layers:
+            variants.setdefault(placed.name, []).append(placed)
+        return MappingProxyType({place: tuple(layers) for place, layers in variants.items()})
+
+    @cached_property
+    def _all_layers(self) -> tuple[PlacedPart, ...]:
+        """Return every layer of every form, for every possible number of input channels.
+
+        The random initial weights are drawn in the order of these layers, so the order must not change.
 
         The numbers of channels are propagated from part to part. Whole networks cannot be enumerated: a space may
         have more than 10^18 of them, while each part has few forms.
         """
         net = common_settings(self.space)
         reached = {net.in_channels}
+        layers: list[PlacedPart] = []
         for part in self.space.parts:
             after: set[int] = set()
-            walks: dict[tuple[str, Part, int], tuple[Node, ...]] = {}
+            walks: dict[tuple[str, Part, int], PlacedPart] = {}
             for channels in sorted(reached):
                 for form in part.forms:
                     end = channels
-                    for place, layer in self._layers(part.name, form):
+                    for _, place, layer in self._layers(part.name, form):
                         key = (place, layer, end)
                         if key not in walks:
                             # Weights do not depend on the sides of an image, so one pixel is enough.
-                            walks[key] = walk_part(layer, Shape(end, 1, 1), net.classes)
-                        end = walks[key][-1].shape.channels
+                            shape = Shape(end, 1, 1)
+                            walks[key] = PlacedPart(place, layer, shape, walk_part(layer, shape, net.classes))
+                        end = walks[key].nodes[-1].shape.channels
                     after.add(end)
-            yield from ((place, nodes) for (place, _, _), nodes in walks.items())
+            layers.extend(walks.values())
             reached = after
+        return tuple(layers)
 
     @property
     def widest(self) -> Mapping[Key, Node]:

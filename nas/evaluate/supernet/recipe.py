@@ -51,11 +51,16 @@ def _sandwich(space: SearchSpace, generator: Generator) -> Paths:
     return (largest, smallest, *(_uniform(space, generator)[0] for _ in range(2)))
 
 
+def _pair(space: SearchSpace, generator: Generator) -> Paths:
+    """Return the largest network and a random one, which costs half as much as a sandwich of four networks."""
+    return (smallest_and_largest(space)[1], *_uniform(space, generator))
+
+
 SAMPLINGS: Mapping[str, Callable[[SearchSpace, Generator], Paths]] = MappingProxyType(
-    {"uniform": _uniform, "fair": _fair, "sandwich": _sandwich}
+    {"uniform": _uniform, "fair": _fair, "sandwich": _sandwich, "pair": _pair}
 )
 # Samplings in which the other networks of a step learn the predictions of the first one.
-DISTILLING = ("sandwich",)
+DISTILLING = ("sandwich", "pair")
 
 
 def _must_be(rule: str, holds: Callable[[Any], bool]) -> Any:
@@ -107,11 +112,22 @@ class SupernetRecipe:
     )
     training: Recipe = field(factory=_default_training)
 
-    def paths(self, space: SearchSpace, generator: Generator) -> Paths:
-        """Return the choice indices of the networks of one step."""
-        return SAMPLINGS[self.sampling](space, generator)
+    def paths(self, space: SearchSpace, generator: Generator, teacher: tuple[int, ...] | None = None) -> Paths:
+        """Return the choice indices of the networks of one step.
+
+        Args:
+            space: Search space.
+            generator: Generator of the random choices.
+            teacher: Network that takes the place of the largest one, if the other networks learn its predictions.
+        """
+        paths = SAMPLINGS[self.sampling](space, generator)
+        return paths if teacher is None or not self.distills else (teacher, *paths[1:])
 
     @property
     def distills(self) -> bool:
         """Return whether the networks of a step learn the predictions of its first network."""
         return self.sampling in DISTILLING
+
+
+# The recipe for a supernet that starts from a pretrained network.
+PRETRAINED_SUPERNET = SupernetRecipe(epochs=3, sampling="sandwich", training=Recipe(batch_size=64, learning_rate=1e-3))

@@ -18,7 +18,9 @@ from nas.evaluate.supernet.checkpoint import (
     write_checkpoint,
 )
 from nas.evaluate.supernet.places import Places, space_digest
+from nas.evaluate.supernet.pretrained import check_source, pretrained_weights, with_normalization
 from nas.evaluate.supernet.recipe import SupernetRecipe
+from nas.evaluate.supernet.source_layers import SourceLayers
 from nas.evaluate.supernet.training import SupernetTrainingRun
 from nas.evaluate.supernet.weights import SharedWeights, initial_weights
 from nas.space.decode import SearchSpace
@@ -26,6 +28,7 @@ from nas.train.device import median_seconds
 from nas.train.lock import training_lock
 from nas.train.loop import OnBatch
 from nas.train.seeded import epoch_seed, seeded
+from nas.weights.base import TrainedNetwork
 
 
 @frozen(eq=False)
@@ -44,6 +47,10 @@ class SupernetTrainer:
         device: Device that trains.
         on_batch: Callback for every step, or None.
         notify: Callback for messages about the training.
+        source: Network with trained weights that the shared weights start from, or None for random weights.
+
+    Raises:
+        WeightsError: The source cannot be used with the images; see `check_source`.
     """
 
     space: SearchSpace
@@ -54,10 +61,22 @@ class SupernetTrainer:
     device: str = "cpu"
     on_batch: OnBatch | None = None
     notify: Notify = ignore_message
+    source: TrainedNetwork | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.source is not None:
+            check_source(self.source, self.data)
+
+    @cached_property
+    def images(self) -> ImageData:
+        """Return the images with the normalization that the weights are trained for."""
+        return with_normalization(self.data, self.source)
 
     @cached_property
     def described(self) -> dict[str, Any]:
         """Return what the weights depend on, as plain JSON values."""
+        # Files without a source have no such key, and keep their names.
+        source = {} if self.source is None else {"source": self.source.digest}
         return {
             "space": space_digest(self.space),
             "fingerprint": self.data.fingerprint,
@@ -67,7 +86,7 @@ class SupernetTrainer:
             "recipe": attrs.asdict(self.recipe) | {"own": list(self.recipe.own)},
             "seed": self.seed,
             "precision": "fp32",
-        }
+        } | source
 
     @property
     def path(self) -> Path:
@@ -83,12 +102,24 @@ class SupernetTrainer:
         return read_checkpoint(self.path, self.described)
 
     def initial_weights(self) -> SharedWeights:
-        """Return the random weights that the training starts from, on the device."""
+        """Return the weights that the training starts from, on the device."""
+        with seeded(epoch_seed(self.seed, 0), self.device):
+            return self._initial_weights().to(self.device)
+
+    def _initial_weights(self) -> SharedWeights:
+        if self.source is None or self._source_layers is None:
+            return initial_weights(self._places, quiet=self.recipe.training.quiet_start)
+        return pretrained_weights(self._source_layers, self.source, self.data.classes)
+
+    @cached_property
+    def _places(self) -> Places:
         # The weights are those for the images, whatever resolution and number of classes the target has.
         adapted = self.space.for_images(resolution=self.data.resolution, classes=self.data.num_classes)
-        with seeded(epoch_seed(self.seed, 0), self.device):
-            weights = initial_weights(Places(adapted, self.recipe.own), quiet=self.recipe.training.quiet_start)
-        return weights.to(self.device)
+        return Places(adapted, self.recipe.own)
+
+    @cached_property
+    def _source_layers(self) -> SourceLayers | None:
+        return None if self.source is None else SourceLayers(self._places, self.source.arch)
 
     def trained_weights(self) -> SharedWeights:
         """Return the weights after the last epoch, which are read from the file or trained.
@@ -97,7 +128,7 @@ class SupernetTrainer:
             NasError: The weights cannot be read or written.
             EvaluationError: The training failed.
         """
-        run = self._new_run()
+        run = self.new_run()
         # Without the lock first: a complete file is never written again, and processes need not wait to read it.
         if not self._load_if_complete(run, self.checkpoint()):
             with training_lock(self.path, KIND, self.notify):
@@ -119,15 +150,17 @@ class SupernetTrainer:
         epochs_left = self.recipe.epochs - (0 if checkpoint is None else checkpoint.epoch)
         if not epochs_left:
             return 0.0
-        run = self._new_run()
+        run = self.new_run()
         with run.seeded(1) as generator:
             batch = run.shuffled_batches(generator)[0]
             step = median_seconds(lambda: run.step(batch, 0.0, generator), 3)
         return epochs_left * run.steps_per_epoch * step
 
-    def _new_run(self) -> SupernetTrainingRun:
+    def new_run(self) -> SupernetTrainingRun:
+        """Return a training run that has not begun."""
+        teacher = None if self._source_layers is None else self._source_layers.indices
         return SupernetTrainingRun(
-            self.data, self.initial_weights(), self.recipe, self.seed, self.device, self.on_batch
+            self.images, self.initial_weights(), self.recipe, self.seed, self.device, self.on_batch, teacher
         )
 
     def _load_if_complete(self, run: SupernetTrainingRun, checkpoint: SupernetCheckpoint | None) -> bool:
@@ -150,6 +183,8 @@ class SupernetTrainer:
             self.notify(f"the training of the {name} continues after epoch {done} of {epochs}; file {self.path}")
         else:
             self.notify(f"a {name} is trained for {epochs} epochs; file {self.path}")
+            for note in () if self._source_layers is None else self._source_layers.notes():
+                self.notify(f"supernet: {note}")
         for epoch in range(done + 1, epochs + 1):
             seconds += run.epoch(epoch)
             # The optimizer's state is up to twice as large as the weights, and is not needed after the last epoch.

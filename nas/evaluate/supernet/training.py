@@ -32,6 +32,7 @@ class SupernetTrainingRun:
         seed: Seed of all random numbers.
         device: Device that trains.
         on_batch: Callback for every step, or None.
+        teacher: Choice indices of the network that the others learn from, in place of the largest one, or None.
         optimizer: Optimizer of all shared weights.
         train: Loader of the training split.
         scaling: Conversion of uint8 images to normalized floats.
@@ -43,6 +44,7 @@ class SupernetTrainingRun:
     seed: int
     device: str
     on_batch: OnBatch | None = None
+    teacher: tuple[int, ...] | None = None
     optimizer: Optimizer = field(init=False)
     train: BatchLoader = field(init=False)
     scaling: Scaling = field(init=False)
@@ -107,7 +109,7 @@ class SupernetTrainingRun:
         augmented, _ = augment_batch(taken, self.data, self.recipe.training.shift, generator)
         sized = resize(augmented, self._draw_resolution(generator))
         images = self.scaling(sized.contiguous(memory_format=torch.channels_last))
-        paths = self.recipe.paths(self.weights.places.space, generator)
+        paths = self.recipe.paths(self.weights.places.space, generator, self.teacher)
         # Weights that no network of the step uses have no gradient, and the optimizer does not change them.
         self.optimizer.zero_grad()
         losses = torch.stack([*self._losses(paths, images, labels)])

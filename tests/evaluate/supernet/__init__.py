@@ -1,0 +1,1 @@
+"""Tests of supernets that start from pretrained networks."""
