@@ -95,6 +95,7 @@ __all__ = [
     "DeviceError",
     "DeviceLostError",
     "EvaluationError",
+    "InheritedNetwork",
     "LatencyMeasurement",
     "MissingPackageError",
     "NasError",

@@ -1,6 +1,7 @@
 """Networks that inherit trained weights, and their accuracy before any further training."""
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -51,6 +52,12 @@ class InheritedNetwork:
         report: What was inherited, in a few lines, and reasons why the function differs.
         accuracy: Accuracy before any further training; None if it was not measured.
         note: Sentence about the accuracy, such as the reason why it was not measured; "" if there is nothing to say.
+
+    >>> import nas
+    >>> arch = nas.load_architecture("mobilenetv2")
+    >>> print(nas.inherit_weights(nas.TrainedNetwork(arch, nas.to_torch(arch).state_dict()), arch).report)
+    100.0% of the 3,504,872 parameters are inherited (nodes: 53 inherited).
+    The network computes the same function as its source.
     """
 
     network: "TrainedNetwork"
@@ -64,10 +71,10 @@ class InheritedNetwork:
 @check_arguments
 @explain_missing()
 def inherit_weights(
-    source: "TrainedNetwork",
+    network: "TrainedNetwork",
     arch: "Architecture",
     *,
-    data: str | None = None,
+    data: str | Path | None = None,
     images: int | None = None,
     validation_share: float | None = None,
     train_on: str | None = None,
@@ -78,7 +85,7 @@ def inherit_weights(
     where that is possible. What is not kept is reported.
 
     Args:
-        source: The trained network, such as `nas.load_weights` returns it.
+        network: The trained network, such as `nas.load_weights` returns it.
         arch: The architecture, such as one that `nas.scale` makes.
         data: Source of images. If it is given, the batch-norm statistics are estimated again on training images where
             the function is not kept exactly, and the accuracy of both networks is measured on the validation split
@@ -91,26 +98,26 @@ def inherit_weights(
         The network with a report.
 
     Raises:
-        WeightsError: The source is something else, or data is given and the normalization of the source is unknown.
+        WeightsError: The network is something else, or data is given and the normalization of the network is unknown.
         DataError: The images cannot be read.
 
     >>> import nas
     >>> arch = nas.load_architecture("mnasnet-small")
     >>> source = nas.TrainedNetwork(arch, nas.to_torch(arch).state_dict())
     >>> grown = nas.inherit_weights(source, nas.scale(arch, 1, "depth").architecture)
-    >>> grown.exact, grown.network.arch.stages[1].layers
-    (True, 6)
+    >>> grown.exact, round(grown.share, 2)
+    (True, 0.54)
     """
     from nas.api.architectures import check_architecture
     from nas.weights.base import TrainedNetwork
 
     check_architecture(arch)
-    if not isinstance(source, TrainedNetwork):
-        raise WeightsError(f"{source!r:.200} is not a TrainedNetwork", "get one with nas.load_weights")
+    if not isinstance(network, TrainedNetwork):
+        raise WeightsError(f"{network!r:.200} is not a TrainedNetwork", "get one with nas.load_weights")
     training = None
     if data is not None:
-        training = TrainingOptions(data, images=images, validation_share=validation_share, train_on=train_on)
-    return Inheritance(source, training).network(arch)
+        training = TrainingOptions(str(data), images=images, validation_share=validation_share, train_on=train_on)
+    return Inheritance(network, training).network(arch)
 
 
 @frozen(eq=False)

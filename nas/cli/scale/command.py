@@ -126,6 +126,7 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     Group.WEIGHTS,
     "--pretrained",
     metavar="SOURCE",
+    show_default="no weights",
     help="Let the scaled networks inherit the weights of this source, as `nas weights` reads it. With --data, the "
     "accuracy before any further training is measured where the classes are the same.",
 )
