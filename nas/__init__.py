@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nas.api.architectures import Architecture, load_architecture, save_architecture
     from nas.api.costs import ArchitectureCost, cost
+    from nas.api.inheritance import InheritedNetwork, inherit_weights
     from nas.api.latency import LatencyMeasurement, measure_latency
     from nas.api.networks import to_onnx, to_torch
     from nas.api.scaling import ScaledArchitecture, scale, scale_family, scale_to_budget
@@ -42,6 +43,7 @@ else:
     _MODULES = {
         "nas.api.architectures": ("Architecture", "load_architecture", "save_architecture"),
         "nas.api.costs": ("ArchitectureCost",),
+        "nas.api.inheritance": ("InheritedNetwork", "inherit_weights"),
         "nas.api.latency": ("LatencyMeasurement", "measure_latency"),
         "nas.api.networks": ("to_onnx", "to_torch"),
         "nas.api.scaling": ("ScaledArchitecture", "scale", "scale_family", "scale_to_budget"),
@@ -93,6 +95,7 @@ __all__ = [
     "DeviceError",
     "DeviceLostError",
     "EvaluationError",
+    "InheritedNetwork",
     "LatencyMeasurement",
     "MissingPackageError",
     "NasError",
@@ -109,6 +112,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "cost",
+    "inherit_weights",
     "load_architecture",
     "load_space",
     "load_weights",

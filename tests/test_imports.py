@@ -34,7 +34,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "cost": ("cost.base", "arch", "graph", "device"),
     "data": ("errors",),
     "train.defaults": (),
-    "train": ("train.defaults", "arch", "models", "data"),
+    "train": ("train.defaults", "arch", "models", "weights", "data"),
     "evaluate.base": ("arch",),
     "evaluate": ("evaluate.base", "arch", "space", "models", "weights", "data", "train", "processes"),
     "evaluate.zero_cost": ("evaluate", "cost"),

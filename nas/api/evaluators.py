@@ -298,6 +298,7 @@ def _supernet(_rest: str, given: Given) -> "Evaluator":
         device=device,
         on_batch=given.on_batch,
         notify=given.say,
+        source=options.source,
     )
 
 

@@ -3,8 +3,6 @@
 import hashlib
 import io
 import json
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from attrs import frozen
 
 from nas.errors import NasError
 from nas.files import read_bytes, write_atomically
+from nas.weights.tensor_files import load_values
 
 # Keys of a file's format number and of its description, next to the keys of its values.
 _FORMAT, _DESCRIBED = "format", "described"
@@ -109,7 +108,7 @@ class FileKind:
 
     def _load(self, path: Path, data: bytes) -> dict[str, Any]:
         try:
-            values: dict[str, Any] = _unpack(data)
+            values: dict[str, Any] = load_values(data)
             is_known = values[_FORMAT] == self.format
             values[_DESCRIBED] = dict(json.loads(values[_DESCRIBED])) if is_known else {}
         except MemoryError:
@@ -124,22 +123,6 @@ class FileKind:
                 f"{path} has format {values[_FORMAT]}; this version reads format {self.format}", self.file_remedy
             )
         return values
-
-
-def _unpack(data: bytes) -> Any:
-    """Return the values in the bytes of a file, after comparing the checksums of all its parts."""
-    # torch.load does not compare the checksums of the zip archive, so a changed byte would change a weight.
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        # torch stores parts as they are. A compressed part of a small file could fill the memory.
-        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-            raise zipfile.BadZipFile
-        if (damaged := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(damaged)
-    with warnings.catch_warnings():
-        # torch warns of files that it then refuses; the error says enough.
-        warnings.simplefilter("ignore")
-        # `weights_only` refuses pickled objects other than tensors and plain values, which could run code.
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def _difference(held: Mapping[str, Any], expected: Mapping[str, Any]) -> str:

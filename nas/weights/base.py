@@ -78,8 +78,13 @@ def tensor_shapes(arch: Architecture) -> Mapping[str, torch.Size]:
         raise WeightsError("the architecture has a tensor larger than any memory", "give another one") from None
 
 
-def _check_tensors(network: "TrainedNetwork", _attribute: "Attribute[Any]", tensors: Mapping[str, Tensor]) -> None:
-    expected = tensor_shapes(network.arch)
+def check_tensors(arch: Architecture, tensors: Mapping[str, Tensor]) -> None:
+    """Check that tensors are those of an architecture's network, no more and no fewer.
+
+    Raises:
+        WeightsError: A tensor is missing, has another shape, or is not one of the network's.
+    """
+    expected = tensor_shapes(arch)
     for name, shape in expected.items():
         if name not in tensors:
             raise WeightsError(f"the weights have no tensor {name!r}, which the architecture has", REMEDY)
@@ -91,6 +96,10 @@ def _check_tensors(network: "TrainedNetwork", _attribute: "Attribute[Any]", tens
     extra = next((name for name in tensors if name not in expected), None)
     if extra is not None:
         raise WeightsError(f"the weights have a tensor {extra!r}, which the architecture does not have", REMEDY)
+
+
+def _check_network(network: "TrainedNetwork", _attribute: "Attribute[Any]", tensors: Mapping[str, Tensor]) -> None:
+    check_tensors(network.arch, tensors)
 
 
 @frozen(eq=False)
@@ -112,7 +121,7 @@ class TrainedNetwork:
     """
 
     arch: Architecture
-    tensors: Mapping[str, Tensor] = field(validator=_check_tensors, repr=lambda tensors: f"<{len(tensors)} tensors>")
+    tensors: Mapping[str, Tensor] = field(validator=_check_network, repr=lambda tensors: f"<{len(tensors)} tensors>")
     classes: tuple[str, ...] | None = None
     normalization: Normalization | None = None
     provenance: Mapping[str, str] = field(factory=dict)

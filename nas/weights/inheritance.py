@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from nas.arch.layers import Node, PlacedPart
 from nas.arch.spec import Architecture
-from nas.errors import ArchitectureError
+from nas.errors import WeightsError
 from nas.models.build import build_model
+from nas.weights.base import check_tensors
 from nas.weights.branches import add_gate, begin_as_skip, gate_of, gate_value, gated_channels, scale_branch
 from nas.weights.channels import IMAGE, ChannelSets, channel_sets, importance, is_depthwise, select
 from nas.weights.exactness import find_reasons
@@ -70,7 +71,7 @@ def inherit(
             measures it. A gate that is removed is replaced by it; without it, by the gate's value for an input of 0.
 
     Raises:
-        ArchitectureError: The weights do not belong to the source, or `classifier` is not allowed.
+        WeightsError: The weights do not belong to the source, or `classifier` is not allowed.
 
     >>> from nas.arch.code import parse_text
     >>> text = "net classes=2;stem conv c8;mbconv r{} e6 c8;head pool".replace(";", chr(10))
@@ -80,8 +81,8 @@ def inherit(
     (True, 0.54)
     """
     if classifier not in CLASSIFIERS:
-        raise ArchitectureError(f"the classifier is {classifier!r}", f"use one of {', '.join(CLASSIFIERS)}")
-    _check_weights(source, weights)
+        raise WeightsError(f"the classifier is {classifier!r}", f"use one of {', '.join(CLASSIFIERS)}")
+    check_tensors(source, weights)
     pairing = pair_parts(source, target)
     maker = _Maker(_for_images(weights, source, target), channel_sets(source), source, target, classifier)
     tensors = maker.fresh_tensors(seed)
@@ -93,21 +94,6 @@ def inherit(
         tuple(dict.fromkeys(notes)),
     )
     return Inherited(MappingProxyType(tensors), report)
-
-
-def _check_weights(arch: Architecture, weights: Mapping[str, Tensor]) -> None:
-    with torch.device("meta"):
-        expected = build_model(arch).state_dict()
-    wrong = [
-        f"{name} is missing" if name not in weights else f"{name} has the shape {tuple(weights[name].shape)}"
-        for name, tensor in expected.items()
-        if name not in weights or weights[name].shape != tensor.shape
-    ] + [f"{name} is not one of its tensors" for name in weights if name not in expected]
-    if wrong:
-        raise ArchitectureError(
-            f"the weights do not belong to the architecture that they are inherited from: {wrong[0]}",
-            "use the weights together with the architecture that they were trained with",
-        )
 
 
 def _for_images(weights: Mapping[str, Tensor], source: Architecture, target: Architecture) -> Mapping[str, Tensor]:

@@ -1,6 +1,7 @@
 """Normalizations that users name, for sources that do not state their own."""
 
 from collections.abc import Mapping
+from statistics import fmean
 from types import MappingProxyType
 
 from nas.errors import WeightsError
@@ -42,6 +43,17 @@ def parse_normalization(text: str, channels: int = 3) -> Normalization:
             f"normalization {text!r:.80} cannot be used for images with {channels} channels",
             f"use one of {', '.join(NAMED)}, or MEAN/STD such as 0.485,0.456,0.406/0.229,0.224,0.225",
         ) from None
+
+
+def with_channels(normalization: Normalization, channels: int) -> Normalization:
+    """Return a normalization for another number of channels: each of them gets the averages over the channels.
+
+    >>> with_channels(Normalization((0.25, 0.75), (0.5, 0.5)), 1)
+    Normalization(mean=(0.5,), std=(0.5,))
+    """
+    if channels == len(normalization.mean):
+        return normalization
+    return Normalization(*((fmean(values),) * channels for values in (normalization.mean, normalization.std)))
 
 
 def _per_channel(text: str, channels: int) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from nas.errors import WeightsError
 from nas.weights.base import TrainedNetwork
+from nas.weights.forms import FILE_ENDINGS
 from nas.weights.libraries import LITE, Pretrained, read_hub, read_lite, read_timm, read_torchvision
 from nas.weights.match import Account, match, match_names
 from nas.weights.normalizations import parse_normalization
@@ -19,7 +20,6 @@ from nas.weights.tensor_files import plain_tensor, read_tensor_file
 
 # Largest difference of a logit from that of the source library, as a share of the largest logit.
 LIMIT = 1e-5
-FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 PREFIXES: Mapping[str, Callable[[str], Pretrained]] = MappingProxyType(
     {"timm": read_timm, "torchvision": read_torchvision, "hub": read_hub}
 )
@@ -81,6 +81,8 @@ def _read(source: str) -> Pretrained:
     if colon and name and prefix in PREFIXES:
         return PREFIXES[prefix](name)
     path = Path(source)
+    if source.startswith("study:"):
+        raise WeightsError(f"{source!r:.200} is a network of a study, and a study holds no weights", f"use {FORMS}")
     if path.suffix.lower() not in FILE_ENDINGS:
         raise WeightsError(f"{source!r:.200} is no source of weights", f"use {FORMS}")
     # TensorFlow's weights in timm's names have other settings, which only the name of the file shows.

@@ -110,18 +110,26 @@ def _read_safetensors(path: Path, data: bytes) -> TensorFile:
 
 def _read_torch(path: Path, data: bytes) -> TensorFile:
     try:
-        if data.startswith(ZIP_START):
-            _check_zip(data)
-        with warnings.catch_warnings():
-            # torch warns of files that it then refuses; the error says enough.
-            warnings.simplefilter("ignore")
-            # `weights_only` refuses pickled objects other than tensors and plain values, which could run code.
-            values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        values = load_values(data)
     except MemoryError:
         raise
     except Exception as error:  # damaged bytes may raise nearly any error
         raise _damaged(path, "a file of torch.save with tensors and plain values alone", error) from None
     return _weights_among(path, values)
+
+
+def load_values(data: bytes) -> Any:
+    """Return the values in the bytes of a file of `torch.save`, with tensors on the CPU; no code in it is run.
+
+    Damaged bytes may raise nearly any error.
+    """
+    if data.startswith(ZIP_START):
+        _check_zip(data)
+    with warnings.catch_warnings():
+        # torch warns of files that it then refuses; the error says enough.
+        warnings.simplefilter("ignore")
+        # `weights_only` refuses pickled objects other than tensors and plain values, which could run code.
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def _check_zip(data: bytes) -> None:
@@ -130,6 +138,9 @@ def _check_zip(data: bytes) -> None:
         # torch stores parts as they are. A compressed part of a small file could fill the memory.
         if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
             raise zipfile.BadZipFile("it is compressed")
+        # Parts that contain each other could fill the memory as well.
+        if sum(part.file_size for part in archive.infolist()) > len(data):
+            raise zipfile.BadZipFile("its parts overlap")
         if (damaged := archive.testzip()) is not None:
             raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nas.arch.spec import Architecture
-from nas.errors import ArchitectureError
+from nas.errors import WeightsError
 from nas.models.build import build_model
 from nas.weights.inheritance import inherit
 from tests.weights.networks import difference, network, trained, with_weights
@@ -107,7 +107,7 @@ def test_the_classifier_is_fresh_or_sliced() -> None:
     assert torch.equal(sliced.tensors["head.classifier.weight"], old[:3])
     assert not sliced.report.exact
     assert torch.equal(inherit(PLAIN, weights, more, classifier="slice").tensors["head.classifier.weight"][:5], old)
-    with pytest.raises(ArchitectureError, match="classifier is 'keep'"):
+    with pytest.raises(WeightsError, match="classifier is 'keep'"):
         inherit(PLAIN, weights, more, classifier="keep")
 
 
@@ -139,14 +139,14 @@ def test_fresh_weights_follow_from_the_seed_and_nothing_else_changes() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"stem.conv.conv.weight": torch.zeros(1)}, r"stem.conv.conv.weight has the shape \(1,\)"),
-        ({"head.classifier.bias": None}, "head.classifier.bias is missing"),
-        ({"extra": torch.zeros(1)}, "extra is not one of its tensors"),
+        ({"stem.conv.conv.weight": torch.zeros(1)}, r"'stem.conv.conv.weight' has the shape \(1,\)"),
+        ({"head.classifier.bias": None}, "have no tensor 'head.classifier.bias'"),
+        ({"extra": torch.zeros(1)}, "have a tensor 'extra', which the architecture does not have"),
     ],
 )
 def test_weights_of_another_network_are_an_error(change: dict[str, Tensor | None], message: str) -> None:
     changed = {**build_model(PLAIN).state_dict(), **change}
-    with pytest.raises(ArchitectureError, match=message):
+    with pytest.raises(WeightsError, match=message):
         inherit(PLAIN, {name: tensor for name, tensor in changed.items() if tensor is not None}, PLAIN)
 
 

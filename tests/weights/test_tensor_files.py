@@ -75,6 +75,19 @@ def compressed() -> bytes:
     return buffer.getvalue()
 
 
+def overlapping() -> bytes:
+    """An archive of two stored parts, the second of which lies inside the first."""
+    inner, buffer = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("b", b"\0" * 500)
+        (part,) = archive.infolist()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a", inner.getvalue())
+        part.header_offset = buffer.getvalue().index(inner.getvalue())
+        archive.filelist.append(part)
+    return buffer.getvalue()
+
+
 def flipped(data: bytes) -> bytes:
     """The data with a changed byte of a weight: 5.0 in little-endian single precision becomes another number."""
     place = data.index(b"\x00\x00\xa0\x40")
@@ -91,6 +104,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "cut zip": ("a.pth", saved(WEIGHTS)[:-100], "is not a file of torch.save"),
     "cut pickle": ("a.pt", saved(WEIGHTS, _use_new_zipfile_serialization=False)[:-10], "is not a file of torch.save"),
     "compressed": ("a.pth", compressed(), "it is compressed"),
+    "overlapping": ("a.pth", overlapping(), "its parts overlap"),
     "changed byte": ("a.pth", flipped(saved(WEIGHTS)), "checksum"),
     "network": ("a.pth", saved(nn.Linear(2, 2)), "objects that could run code"),
     "number": ("a.pth", saved(3), "holds no tensors by name"),

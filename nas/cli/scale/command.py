@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import evolve
 from click.core import ParameterSource
 
 from nas.api.engines import check_cluster
+from nas.api.inheritance import Inheritance
+from nas.api.weights import inspect_source
 from nas.arch.multiply import KEEPABLE
 from nas.cli.scale.options import ScaleOptions, read_options
 from nas.cli.shared.completion import complete_architecture
@@ -28,10 +30,17 @@ from nas.cli.shared.options import (
 )
 from nas.cli.shared.verbs import Verb
 from nas.errors import ScalingError
+from nas.weights.forms import names_weights
+
+if TYPE_CHECKING:
+    from nas.arch.spec import Architecture
+    from nas.weights.sources import LoadedSource
 
 MODES = ("phi", "family", "budget", "fit", "compare")
 _GROWING = ("phi", "family", "budget")
 _TRAINING = ("fit", "compare")
+# Options that name images; without training runs they are for weights.
+_IMAGES = ("data", "images", "validation_share", "train_on")
 # Modes for which an option has a meaning; options that are not named here have one for all modes.
 ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -46,7 +55,8 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "at_phi": ("fit",),
         "repeat": ("fit",),
         "w": ("fit",),
-        **dict.fromkeys(("data", "epochs", "proxy_resolution", "images", "validation_share", "train_on"), _TRAINING),
+        **dict.fromkeys(("pretrained", "normalization"), _GROWING),
+        **dict.fromkeys(("epochs", "proxy_resolution"), _TRAINING),
         **dict.fromkeys(("seed", "seeds"), _TRAINING),
         **dict.fromkeys(("study", "html", "png"), _TRAINING),
         **dict.fromkeys(("engine", "workers", "address", "trial_cpus", "trial_gpus", "retries"), _TRAINING),
@@ -54,7 +64,12 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-@click.command(cls=Verb, epilog=f"{ARCH_HELP} Without ARCH, the best trial of the latest study is scaled.")
+@click.command(
+    cls=Verb,
+    epilog=f"{ARCH_HELP} Without ARCH, the network of --pretrained "
+    "or the best trial of the latest study is scaled. An ARCH such as timm:NAME, torchvision:NAME, hub:OWNER/NAME or a "
+    ".safetensors or .pth file is the same as --pretrained ARCH; the name of a preset means no weights.",
+)
 @click.argument("reference", metavar="[ARCH]", required=False, shell_complete=complete_architecture)
 @option(
     Group.MODE,
@@ -106,6 +121,21 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     help="Part that is not scaled: channels of the stem, channels of the head, features of the head's linear layer, or "
     "the number of layers of the first and last stage. The published MnasNet keeps head, MobileNetV3 features, and "
     "EfficientNet-Lite stem, head and first-last-depth. May be repeated.",
+)
+@option(
+    Group.WEIGHTS,
+    "--pretrained",
+    metavar="SOURCE",
+    show_default="no weights",
+    help="Let the scaled networks inherit the weights of this source, as `nas weights` reads it. With --data, the "
+    "accuracy before any further training is measured where the classes are the same.",
+)
+@option(
+    Group.WEIGHTS,
+    "--normalization",
+    metavar="NORM",
+    show_default="that of SOURCE",
+    help="Normalization of the images: imagenet, 0..1, -1..1, or MEAN/STD of pixel values from 0 to 1.",
 )
 @adapting_options(Group.TARGET, "that of ARCH; with --fit and --compare that of the data")
 @option(Group.TARGET, "--device", "devices", multiple=True, metavar="DEVICE", help=DEVICE_HELP)
@@ -199,13 +229,13 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
     show_default="not written; with --family NAME-RULE",
-    help="Write an architecture file for each network into this folder.",
+    help="Write an architecture file, and with --pretrained a .safetensors file, for each network into this folder.",
 )
 @option(
     Group.OUTPUT,
     "--onnx",
     is_flag=True,
-    help="Write an ONNX file with random weights for each network as well.",
+    help="Write an ONNX file for each network as well, with random weights or those of --pretrained.",
 )
 @figure_options
 @storage_option
@@ -220,23 +250,26 @@ def command(context: click.Context, /, **options: Any) -> None:
       nas scale study:demo:best --family
       nas scale mobilenetv2 --budget flops=1.8G --free
       nas scale mnasnet-a1 --budget latency=20ms --device cpu --save larger/
+      nas scale --pretrained efficientnet-lite0 --phi 1 --save grown/
       nas scale mnasnet-small --fit --data photos/ --epochs 5
       nas scale mnasnet-small --compare --budget flops=200M --data photos/
 
     Depth is multiplied by alpha^phi, width by beta^phi and resolution by gamma^phi. If alpha*beta^2*gamma^2 is 2, each
     step of phi doubles the FLOPs, apart from rounding. FLOPs are multiply-adds.
 
-    The options for training runs are those of --fit and --compare.
+    The options for training runs are those of --fit and --compare; the images are those of --pretrained too.
     """
-    from nas.api.architectures import find_architecture, latest_winner
     from nas.cli.scale import compare, fit, grow
 
     given = read_options(options)
     mode = _mode(given)
     _check_options(context, mode)
     check_engine(context)
-    given = evolve(given, reference=given.reference or latest_winner(given.storage))
-    name, arch = find_architecture(given.reference or "", given.storage)
+    given = _with_weights(given, mode)
+    if mode in _GROWING:
+        _check_images(context, given)
+    source = None if given.pretrained is None else inspect_source(given.pretrained, given.normalization)
+    name, arch = _find_network(given, source)
     arch = arch.adapted(resolution=given.resolution or arch.resolution, classes=given.classes or arch.classes)
     given = evolve(given, training=evolve(given.training, channels=arch.in_channels))
     if mode in _TRAINING:
@@ -250,7 +283,55 @@ def command(context: click.Context, /, **options: Any) -> None:
     elif mode == "compare":
         compare.run(name, arch, given)
     else:
-        grow.run(mode, name, arch, given)
+        images = given.training if context.get_parameter_source("data") == ParameterSource.COMMANDLINE else None
+        grow.run(mode, name, arch, given, None if source is None else Inheritance(source.network, images))
+
+
+def _with_weights(options: ScaleOptions, mode: str) -> ScaleOptions:
+    """Return the options with an ARCH that names weights as `--pretrained`.
+
+    Raises:
+        ScalingError: Weights are named twice, or the mode trains from random weights.
+    """
+    reference = options.reference
+    if reference is None or not names_weights(reference):
+        return options
+    if mode in _TRAINING:
+        raise ScalingError(
+            f"{reference!r:.200} names weights, and --{mode} trains from random weights", "name an architecture"
+        )
+    if options.pretrained is not None:
+        raise ScalingError(
+            f"both ARCH, {reference!r:.200}, and --pretrained name weights; they come from one source",
+            "leave ARCH out, or name an architecture",
+        )
+    return evolve(options, reference=None, pretrained=reference)
+
+
+def _find_network(options: ScaleOptions, source: "LoadedSource | None") -> "tuple[str, Architecture]":
+    """Return the network to scale with its name."""
+    from nas.api.architectures import find_architecture, latest_winner
+
+    if options.reference is None and source is not None:
+        return source.name, source.network.arch
+    return find_architecture(options.reference or latest_winner(options.storage), options.storage)
+
+
+def _check_images(context: click.Context, options: ScaleOptions) -> None:
+    """Check that options about images are given only where images are used.
+
+    Raises:
+        ScalingError: There are no weights whose accuracy could be measured on images, or no images.
+    """
+    by_user = [name for name in _IMAGES if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    if options.pretrained is None and (by_user or options.normalization is not None):
+        flag = by_user[0].replace("_", "-") if by_user else "normalization"
+        raise ScalingError(
+            f"--{flag} is given without weights; scaling an architecture uses no images",
+            "add --pretrained SOURCE, or leave it out",
+        )
+    if by_user and "data" not in by_user:
+        raise ScalingError(f"--{by_user[0].replace('_', '-')} is given without images", "add --data, or leave it out")
 
 
 def _mode(options: ScaleOptions) -> str:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.api.architectures import file_stem
+from nas.api.inheritance import Inheritance
 from nas.api.scaling import Member, make_growth, measure, meet_budget, open_stopwatch, read_budget
+from nas.cli.scale.inherit import grow_weights, print_weights, weights_path, weights_row
 from nas.cli.scale.options import ScaleOptions
 from nas.cli.scale.report import base_row, member_files, member_row, print_members, rule_row, write_files
 from nas.cli.shared.printing import print_json, say
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from nas.scaling.budget import Growth
 
 
-def run(mode: str, name: str, arch: "Architecture", options: ScaleOptions) -> None:
+def run(mode: str, name: str, arch: "Architecture", options: ScaleOptions, inheritance: Inheritance | None) -> None:
     """Make the networks, print them and write their files.
 
     Args:
@@ -27,6 +29,7 @@ def run(mode: str, name: str, arch: "Architecture", options: ScaleOptions) -> No
         name: Name of the architecture.
         arch: Architecture to scale.
         options: Options of the command.
+        inheritance: What gives the networks their weights; None if they have none.
 
     Raises:
         NasError: A rule, a phi or a budget cannot be used, the device fails, or a file cannot be written.
@@ -36,17 +39,47 @@ def run(mode: str, name: str, arch: "Architecture", options: ScaleOptions) -> No
         members = _members(mode, growth, options, watch)
         folder = _folder(mode, name, growth.rule.name, options)
         # Files that exist already are reported before anything is printed.
-        files = {} if folder is None else member_files(folder, name, [one.scaled for one in members], onnx=options.onnx)
+        onnx = options.onnx and inheritance is None
+        files = {} if folder is None else member_files(folder, name, [one.scaled for one in members], onnx=onnx)
+        paths = _weights_paths(folder, name, members, inheritance)
         base = base_row(name, arch, measure(arch, watch))
         device = None if watch is None else str(watch.meter.device)
     rule, rows = rule_row(growth.rule), [member_row(one) for one in members]
-    if options.as_json:
-        print_json({"base": base, "rule": rule, "device": device, "family": rows, "files": list(map(str, files))})
-    else:
+    if not options.as_json:
         print_members(base, rule, rows)
+    written = [*files, *_grow_all(rows, members, paths, inheritance, options)]
+    if options.as_json:
+        print_json({"base": base, "rule": rule, "device": device, "family": rows, "files": list(map(str, written))})
     write_files(files)
     if not options.as_json:
-        _print_notes(rows, list(files), options)
+        _print_notes(rows, written, options, random=inheritance is None)
+
+
+def _weights_paths(
+    folder: Path | None, name: str, members: Sequence[Member], inheritance: Inheritance | None
+) -> list[Path | None]:
+    if folder is None or inheritance is None:
+        return [None] * len(members)
+    return [weights_path(folder, name, member.scaled, inheritance) for member in members]
+
+
+def _grow_all(
+    rows: Sequence[dict[str, Any]],
+    members: Sequence[Member],
+    paths: Sequence[Path | None],
+    inheritance: Inheritance | None,
+    options: ScaleOptions,
+) -> list[Path]:
+    """Let the networks inherit one after the other, add what they inherited to their rows, and return the files."""
+    if inheritance is None:
+        return []
+    for row, member, path in zip(rows, members, paths, strict=True):
+        found = grow_weights(member.scaled, inheritance, path, onnx=options.onnx)
+        row["weights"] = weights_row(found, path)
+        if not options.as_json:
+            print_weights(member.scaled.name, found)
+    files = [path for path in paths if path is not None]
+    return [*files, *(path.with_suffix(".onnx") for path in files if options.onnx)]
 
 
 def _growth(mode: str, arch: "Architecture", options: ScaleOptions) -> "Growth":
@@ -77,10 +110,12 @@ def _folder(mode: str, name: str, rule: str, options: ScaleOptions) -> Path | No
     return Path(file_stem(name, rule)) if mode == "family" or options.onnx else None
 
 
-def _print_notes(rows: Sequence[dict[str, Any]], written: Sequence[Path], options: ScaleOptions) -> None:
+def _print_notes(
+    rows: Sequence[dict[str, Any]], written: Sequence[Path], options: ScaleOptions, *, random: bool
+) -> None:
     for path in written:
         click.echo(f"wrote {path}")
-    if options.onnx:
+    if options.onnx and random:
         click.echo("the weights in the ONNX files are random: train the architectures first for anything but timing")
     if any(row.get("noisy") for row in rows):
         say("other work disturbed the machine while latencies were measured; `nas latency measure` reports how much")

@@ -16,7 +16,10 @@ class ScaleOptions:
     """Hold the parsed options of `nas scale`.
 
     Attributes:
-        reference: Architecture to scale; None takes the best trial of the latest study.
+        reference: Architecture to scale; None takes the network of `pretrained`, or else the best trial of the latest
+            study.
+        pretrained: Source of the weights that the scaled networks inherit; None if there is none.
+        normalization: Normalization of the images that replaces that of the source.
         training: Options of the training runs of a fit or a comparison.
         engine: Options of the workers that do these training runs.
         figure: Files of the figure of a fit or a comparison.
@@ -32,6 +35,8 @@ class ScaleOptions:
     any_product: bool
     free: bool
     keep: tuple[str, ...]
+    pretrained: str | None
+    normalization: str | None
     resolution: int | None
     classes: int | None
     devices: tuple[str, ...]

@@ -73,8 +73,8 @@ def _compared_with_source(against: "AgainstSource", trial: int) -> str:
         accuracy = f"its accuracy cannot be told apart from that of {lead.other.label}: {difference}"
     change = f"{abs(against.change):.0%} {'less' if against.change < 0 else 'more'}"
     return (
-        f"The best network, trial {trial}, costs {change} than {lead.other.label} ({costs}), whose weights it inherited "
-        f"and which was fine-tuned in the same way, and {accuracy}."
+        f"The best network, trial {trial}, costs {change} than {lead.other.label} ({costs}), whose weights it "
+        f"inherited and which was fine-tuned in the same way, and {accuracy}."
     )
 
 

@@ -15,6 +15,7 @@ class Group(StrEnum):
     MODE = "Networks to make"
     RULE = "Scaling rule"
     ARCHITECTURE = "Architecture"
+    WEIGHTS = "Weights"
     STUDY = "Study"
     DEVICE = "Device"
     TARGET = "Target"

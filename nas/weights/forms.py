@@ -1,0 +1,16 @@
+"""The texts that name a source of weights, without anything that reads one."""
+
+FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
+LIBRARIES = ("timm", "torchvision", "hub")
+
+
+def names_weights(text: str) -> bool:
+    """Return whether a text can only be a source of weights, because architectures have other names.
+
+    The name of an EfficientNet-Lite is that of an architecture too, so it is no such text.
+
+    >>> names_weights("timm:resnet18"), names_weights("mine.safetensors"), names_weights("efficientnet-lite0")
+    (True, True, False)
+    """
+    prefix, _, name = text.partition(":")
+    return (bool(name) and prefix in LIBRARIES) or text.lower().endswith(FILE_ENDINGS)
