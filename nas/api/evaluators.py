@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nas.errors import NasError
 from nas.train.defaults import METRIC_NAMES
@@ -284,16 +284,17 @@ def _finetune(_rest: str, given: Given) -> "Evaluator":
 
 def _supernet(_rest: str, given: Given) -> "Evaluator":
     from nas.evaluate.supernet.evaluator import SupernetEvaluator
-    from nas.evaluate.supernet.recipe import SupernetRecipe
+    from nas.evaluate.supernet.recipe import PRETRAINED_SUPERNET, SupernetRecipe
     from nas.train.device import find_device
 
     options = given.options
     device, epochs = find_device(options.train_on), options.supernet_epochs
+    recipe = SupernetRecipe() if options.source is None else PRETRAINED_SUPERNET
     return SupernetEvaluator(
         given.fixed,
         given.load(),
         folder=options.supernet_dir,
-        recipe=SupernetRecipe() if epochs is None else SupernetRecipe(epochs=epochs),
+        recipe=recipe if epochs is None else evolve(recipe, epochs=epochs),
         seed=options.seed,
         device=device,
         on_batch=given.on_batch,

@@ -170,7 +170,7 @@ def search(
         accuracy: Column of accuracies in a table; by default "accuracy" or "acc", else the one of the lowest seed.
         ignore_columns: Patterns of columns of a table that are ignored, for example "op*".
         accuracy_unit: "percent" or "share", the unit of the accuracies in a table; by default it is found from them.
-        supernet_epochs: Number of epochs of the training run of a supernet; 60 by default.
+        supernet_epochs: Number of epochs of the training run of a supernet; 60 by default, and 3 with `pretrained`.
         supernet_dir: Folder for the weights of supernets; "nas-supernets" by default.
         checkpoint_dir: Folder for the checkpoints of long training runs; "nas-checkpoints" by default.
         progress: Whether to show a progress bar on standard error.

@@ -29,7 +29,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "resolution is 'x'": lambda: nas.load_space("mnasnet", resolution="x"),  # type: ignore[arg-type]
     "classes is -1": lambda: nas.load_space("mnasnet", classes=-1),
     "space is 5": lambda: nas.search(5, **SEARCH),  # type: ignore[arg-type]
-    "space is None": lambda: nas.search(None, **SEARCH),  # type: ignore[arg-type]
+    "pretrained is 5": lambda: nas.search(pretrained=5, **SEARCH),  # type: ignore[arg-type]
     "fix is \\['x'\\]": lambda: nas.search(**SEARCH | {"fix": ["x"]}),
     "storage is None": lambda: nas.search(**SEARCH | {"storage": None}),
     "study is 5": lambda: nas.search(**SEARCH | {"study": 5}),

@@ -246,7 +246,7 @@ def supernet_options(group: Group) -> Callable[[Command], Command]:
             "--supernet-epochs",
             type=click.IntRange(1),
             metavar="N",
-            show_default="60",
+            show_default="60, or 3 with --pretrained",
             help="Number of epochs for which a supernet is trained.",
         ),
         option(
