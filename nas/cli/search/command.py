@@ -259,7 +259,8 @@ def command(context: click.Context, /, dry_run: bool, price: float | None, as_js
 
     \b
     Example:
-      nas search --target latency=8ms --device cpu --data photos/ --pretrained efficientnet-lite0
+      nas search --target latency=8ms --device cpu --data photos/ \\
+        --pretrained efficientnet-lite0
       nas search --target flops=400M
       nas search --target flops=300M --target params=5M --data photos/ --epochs 5
       nas search --target latency=8ms --device cpu

@@ -221,10 +221,11 @@ def pretrained_options(group: Group) -> Callable[[Command], Command]:
         ),
         option(
             group,
-            "--distill/--no-distill",
+            "--no-distill",
+            "distill",
+            flag_value=False,
             default=True,
-            show_default=True,
-            help="Whether candidates also learn the predictions of SOURCE, which is fine-tuned once before.",
+            help="Do not train candidates on the predictions of SOURCE as well, which is fine-tuned once for that.",
         ),
         option(
             group,
