@@ -14,10 +14,11 @@ from attrs import define, field, frozen
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.data.augment import Scaling
+from nas.data.base import ImageData
 from nas.errors import NasError
 from nas.evaluate.finetune.recipe import DistillationRecipe, FinetuneRecipe
 from nas.evaluate.finetune.start import (
-    fresh_parameters,
+    head_and_fresh_parameters,
     inherit_for,
     normalization_for,
     re_estimate_statistics,
@@ -71,10 +72,8 @@ class FinetuneEvaluator(EpochEvaluator):
 
     Args:
         source: Pretrained network.
+        data: Images, held at the resolution of the largest networks; see `full_resolution`.
         recipe: Hyperparameters of the training runs.
-        full_resolution: Largest resolution of the search space in pixels. A network of half this resolution sees images
-            of half the size, and the images are held for the largest one. None shows all networks the images as they
-            are held.
         distill: Whether the networks learn from the fine-tuned source network.
         distillation: Hyperparameters of the distillation.
         folder: Folder of the fine-tuned source network, which workers and later searches read again.
@@ -85,9 +84,9 @@ class FinetuneEvaluator(EpochEvaluator):
         WeightsError: The normalization of the source is unknown.
     """
 
-    source: TrainedNetwork = field(kw_only=True)
+    source: TrainedNetwork
+    data: ImageData
     recipe: FinetuneRecipe = field(factory=FinetuneRecipe, kw_only=True)
-    full_resolution: int | None = field(default=None, kw_only=True)
     distill: bool = field(default=True, kw_only=True)
     distillation: DistillationRecipe = field(factory=DistillationRecipe, kw_only=True)
     folder: Path = field(default=FOLDER, kw_only=True)
@@ -105,7 +104,7 @@ class FinetuneEvaluator(EpochEvaluator):
             NasError: The teacher cannot be read, trained or written.
         """
         if self.distill and self._held.outputs is None:
-            pixels = self._pixels(self.source.arch)
+            pixels = self._adapted(self._teacher_arch).resolution
             outputs = self._teacher.outputs(self.data, pixels, self.device)
             self._held.outputs = outputs.to(self.device)
 
@@ -174,7 +173,6 @@ class FinetuneEvaluator(EpochEvaluator):
                 "same_classes": self._has_same_classes,
             },
             "normalization": {"mean": list(norm.mean), "std": list(norm.std)},
-            "full_resolution": self.full_resolution,
             "distillation": attrs.asdict(self.distillation) if self.distill else None,
         }
 
@@ -240,18 +238,6 @@ class FinetuneEvaluator(EpochEvaluator):
         self._held.began[arch] = time.monotonic()
         yield from super()._accuracies(arch, budget)
 
-    def _adapted(self, arch: Architecture) -> Architecture:
-        self._check_channels(arch)
-        return self.recipe.adapt(arch.adapted(resolution=arch.resolution, classes=self.data.num_classes))
-
-    def _pixels(self, arch: Architecture) -> int:
-        """Return the height and width of the images that a network sees, in pixels."""
-        held = self.data.resolution
-        if self.full_resolution is None:
-            return held
-        # Images are not enlarged: there is nothing more to see.
-        return max(1, min(held, round(held * arch.resolution / self.full_resolution)))
-
     def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> TrainingRun:
         inherited = inherit_for(self.source, arch, self.data.classes, self.seed)
         self._held.shares[arch] = inherited.report.share
@@ -259,7 +245,7 @@ class FinetuneEvaluator(EpochEvaluator):
         model.load_state_dict(dict(inherited.tensors))
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         norm = normalization_for(self.source, self.data.channels)
-        factors = dict.fromkeys(fresh_parameters(model, inherited), self.recipe.fresh_rate)
+        factors = dict.fromkeys(head_and_fresh_parameters(model, inherited), self.recipe.head_rate)
         run = TrainingRun(
             self.data,
             model,
@@ -269,7 +255,7 @@ class FinetuneEvaluator(EpochEvaluator):
             self.on_batch,
             self.metric,
             self._val_batch(recipe),
-            self._pixels(arch),
+            arch.resolution,
             recipe.make_optimizer(model, factors),
             Scaling(norm.mean, norm.std, self.device),
             self._distillation(),

@@ -14,7 +14,7 @@ class FinetuneRecipe(Recipe):
     The defaults gave the highest accuracies in `experiments/pretrained`.
 
     Attributes:
-        fresh_rate: Factor of the learning rate of the parts that inherit nothing, such as a new classifier.
+        head_rate: Factor of the learning rate of the head, and of other parts that inherit nothing.
 
     Raises:
         NasError: A value is outside its range.
@@ -26,7 +26,7 @@ class FinetuneRecipe(Recipe):
     label_smoothing: float = 0.0
     norm_momentum: float | None = 0.1
     quiet_start: bool = False
-    fresh_rate: float = field(default=1.0, validator=must_be("a number above 0", lambda value: value > 0))
+    head_rate: float = field(default=2.0, validator=must_be("a number above 0", lambda value: value > 0))
 
     def adapt(self, arch: Architecture) -> Architecture:
         """Return the architecture as it is trained; the shapes of its weights do not change.

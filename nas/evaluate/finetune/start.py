@@ -75,7 +75,7 @@ def _normalized_batches(run: TrainingRun) -> Iterator[Tensor]:
         yield run.scaling(images.contiguous(memory_format=torch.channels_last))
 
 
-def fresh_parameters(model: nn.Module, inherited: Inherited) -> tuple[str, ...]:
-    """Return the names of the parameters whose nodes inherit nothing."""
+def head_and_fresh_parameters(model: nn.Module, inherited: Inherited) -> tuple[str, ...]:
+    """Return the names of the parameters of the head, and of the nodes that inherit nothing."""
     fresh = tuple(f"{node.name}." for node in inherited.report.nodes if node.outcome == "fresh")
-    return tuple(name for name, _ in model.named_parameters() if name.startswith(fresh))
+    return tuple(name for name, _ in model.named_parameters() if name.startswith(("head.", *fresh)))

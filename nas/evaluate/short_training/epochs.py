@@ -12,6 +12,7 @@ from attrs import field, frozen
 from torch import Generator
 
 from nas.arch.code import format_text
+from nas.arch.proxy import proxy_resolution
 from nas.arch.spec import Architecture
 from nas.data.base import ImageData
 from nas.data.share import share
@@ -29,13 +30,13 @@ from nas.train.recipe import Recipe
 from nas.train.seeded import epoch_seed, seeded
 
 
-@frozen
+@frozen(kw_only=True)
 class EpochEvaluator(ABC):
     """Train each network from its first weights and give the accuracy after each epoch.
 
-    A subclass defines the network that is trained (`_adapted`), its first weights (`_start`) and its description. This
-    class defines seeds, checkpoints, what happens when memory runs out, and how an evaluator is sent. `TrainEvaluator`
-    describes the attributes.
+    A subclass defines the first weights of a network (`_start`) and its own description. This class defines seeds,
+    checkpoints, what happens when memory runs out, and how an evaluator is sent. `TrainEvaluator` describes the
+    attributes.
 
     Raises:
         NasError: The training split has fewer than two images, the metric is unknown, or the device does not support
@@ -51,6 +52,7 @@ class EpochEvaluator(ABC):
     checkpoints: Path | None = None
     checkpoint_s: float = 30.0
     notify: Notify = ignore_message
+    full_resolution: int | None = None
     _folder: CheckpointFolder | None = field(init=False, eq=False, repr=False)
     _reduced_batches: dict[Architecture, int] = field(init=False, factory=dict, eq=False, repr=False)
     _correct: dict[Architecture, Correct] = field(init=False, factory=dict, eq=False, repr=False)
@@ -258,6 +260,8 @@ class EpochEvaluator(ABC):
             "data": self.data.name,
             "fingerprint": self.data.fingerprint,
             "resolution": self.data.resolution,
+            # Only where networks have several resolutions: other studies have the settings of earlier versions.
+            **({} if self.full_resolution is None else {"full_resolution": self.full_resolution}),
             "classes": self.data.num_classes,
             "images": {"train": len(self.data.train), "val": len(self.data.val)},
             "recipe": attrs.asdict(self.recipe),
@@ -280,13 +284,19 @@ class EpochEvaluator(ABC):
             validation = median_seconds(lambda: run.correct(val_batches[0]).sum().item(), batches)
         return step * run.steps_per_epoch + validation * len(val_batches)
 
-    @abstractmethod
     def _adapted(self, arch: Architecture) -> Architecture:
-        """Return the architecture that is trained on the images.
+        """Return the architecture for its images' resolution and classes, as the recipe trains it.
 
         Raises:
             NasError: The architecture takes another number of channels.
         """
+        if arch.in_channels != self.data.channels:
+            raise NasError(
+                f"the architecture takes {arch.in_channels} channels, and the images have {self.data.channels}",
+                f"use an architecture with channels={self.data.channels}",
+            )
+        resolution = proxy_resolution(self.data.resolution, arch.resolution, self.full_resolution)
+        return self.recipe.adapt(arch.adapted(resolution=resolution, classes=self.data.num_classes))
 
     @abstractmethod
     def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> TrainingRun:
@@ -302,13 +312,6 @@ class EpochEvaluator(ABC):
         self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float
     ) -> None:
         """Do what is left after the last epoch of an evaluation; its accuracy has not been yielded yet."""
-
-    def _check_channels(self, arch: Architecture) -> None:
-        if arch.in_channels != self.data.channels:
-            raise NasError(
-                f"the architecture takes {arch.in_channels} channels, and the images have {self.data.channels}",
-                f"use an architecture with channels={self.data.channels}",
-            )
 
     def _val_batch(self, recipe: Recipe) -> int:
         # Validation needs less memory than a step of the same batch, so it shrinks in proportion to the steps' batch.

@@ -7,6 +7,7 @@ import torch
 from attrs import frozen
 
 from nas.arch.spec import Architecture
+from nas.data.base import ImageData
 from nas.evaluate.short_training.epochs import EpochEvaluator
 from nas.models.build import build_model
 from nas.models.start import zero_init_residual
@@ -36,6 +37,9 @@ class TrainEvaluator(EpochEvaluator):
             saves nothing.
         checkpoint_s: Duration of training in seconds below which nothing is saved.
         notify: Callback for messages about the checkpoints.
+        full_resolution: Resolution of the networks that are trained on the images as they are held. Networks of other
+            resolutions are trained on images that are smaller or larger in proportion; see `proxy_resolution`. None
+            trains all networks on the images as they are held.
 
     Raises:
         NasError: The training split has fewer than two images, the metric is unknown, or the device does not support
@@ -56,14 +60,11 @@ class TrainEvaluator(EpochEvaluator):
         (4, 1.0)
     """
 
+    data: ImageData
+
     def describe(self) -> Mapping[str, Any]:
         """Return everything that the accuracies depend on, as plain JSON values."""
         return {"evaluator": "train", **self._describe_training()}
-
-    def _adapted(self, arch: Architecture) -> Architecture:
-        """Return the architecture for the images' resolution and classes, with the recipe's batch-norm momentum."""
-        self._check_channels(arch)
-        return self.recipe.adapt(arch.adapted(resolution=self.data.resolution, classes=self.data.num_classes))
 
     def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> TrainingRun:
         model = build_model(arch)
@@ -72,4 +73,6 @@ class TrainEvaluator(EpochEvaluator):
         # A step takes 1.4 to 1.6 times as long with channels first on a CPU (docs/training.md).
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         val_batch = self._val_batch(recipe)
-        return TrainingRun(self.data, model, recipe, budget, self.device, self.on_batch, self.metric, val_batch)
+        return TrainingRun(
+            self.data, model, recipe, budget, self.device, self.on_batch, self.metric, val_batch, arch.resolution
+        )

@@ -94,7 +94,7 @@ def test_a_classifier_is_inherited_only_for_the_same_classes(
 
 def test_a_network_sees_images_in_proportion_to_its_resolution(tmp_path: Path) -> None:
     evaluator = make_evaluator(tmp_path, distill=False, full_resolution=224)
-    for arch, pixels in ((ARCH, 8), (SMALLER, 4), (attrs.evolve(ARCH, resolution=448), 8)):
+    for arch, pixels in ((ARCH, 8), (SMALLER, 4), (attrs.evolve(ARCH, resolution=448), 16)):
         run = evaluator._start(evaluator._adapted(arch), 1, RECIPE)
         images, _ = run.train.take(slice(0, 3))
         assert torch.equal(images, resize(DATA.train.images[:3], pixels))
@@ -215,3 +215,18 @@ def test_the_metadata_has_the_share_of_inherited_parameters(tmp_path: Path) -> N
     parameters = {name: count for name, count in parameters.items() if "num_batches" not in name}
     fresh = sum(count for name, count in parameters.items() if "classifier" in name)
     assert evaluator.metadata(ARCH) == {"inherited": round(1 - fresh / sum(parameters.values()), 4)}
+
+
+def test_the_head_and_fresh_parts_have_a_higher_learning_rate(tmp_path: Path) -> None:
+    # The second stage has another operator than that of the source, so it begins with random weights.
+    other = attrs.evolve(ARCH, stages=(ARCH.stages[0], attrs.evolve(ARCH.stages[1], operator="dsconv")))
+    recipe = attrs.evolve(RECIPE, head_rate=3.0, learning_rate=0.5)
+    evaluator = make_evaluator(tmp_path, distill=False, recipe=recipe)
+    run = evaluator._start(evaluator._adapted(other), 1, recipe)
+    run.epoch(1, torch.Generator())
+    rates = {id(parameter): group["lr"] for group in run.optimizer.param_groups for parameter in group["params"]}
+    last = recipe.learning_rate_at(2.5 / 3)
+    for name, parameter in run.model.named_parameters():
+        is_higher = name.startswith(("head.", "stages.1."))
+        assert rates[id(parameter)] == pytest.approx(3 * last if is_higher else last)
+        assert name.startswith(("head.", "stem.", "stages."))
