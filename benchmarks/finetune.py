@@ -86,7 +86,7 @@ def load_data(path: str, images: int, val_images: int) -> ImageData:
 def evaluate(given: argparse.Namespace, data: ImageData, row: str, setting: str, seed: int) -> dict[str, Any]:
     """Return the accuracies of one network, with its duration in seconds."""
     recipe, taught = SETTINGS[setting]
-    common = {"data": data, "seed": seed, "device": "cpu", "notify": print}
+    common: dict[str, Any] = {"data": data, "seed": seed, "device": "cpu", "notify": print}
     evaluator = (
         TrainEvaluator(**common)
         if row == "random"

@@ -14,7 +14,6 @@ from attrs import define, field, frozen
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.data.augment import Scaling
-from nas.data.base import ImageData
 from nas.errors import NasError
 from nas.evaluate.finetune.recipe import DistillationRecipe, FinetuneRecipe
 from nas.evaluate.finetune.start import (
@@ -71,8 +70,8 @@ class FinetuneEvaluator(EpochEvaluator):
     describes the other arguments.
 
     Args:
-        source: Pretrained network.
         data: Images, held at the resolution of the largest networks; see `full_resolution`.
+        source: Pretrained network.
         recipe: Hyperparameters of the training runs.
         distill: Whether the networks learn from the fine-tuned source network.
         distillation: Hyperparameters of the distillation.
@@ -84,8 +83,7 @@ class FinetuneEvaluator(EpochEvaluator):
         WeightsError: The normalization of the source is unknown.
     """
 
-    source: TrainedNetwork
-    data: ImageData
+    source: TrainedNetwork = field(kw_only=True)
     recipe: FinetuneRecipe = field(factory=FinetuneRecipe, kw_only=True)
     distill: bool = field(default=True, kw_only=True)
     distillation: DistillationRecipe = field(factory=DistillationRecipe, kw_only=True)

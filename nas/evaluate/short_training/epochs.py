@@ -30,7 +30,7 @@ from nas.train.recipe import Recipe
 from nas.train.seeded import epoch_seed, seeded
 
 
-@frozen(kw_only=True)
+@frozen
 class EpochEvaluator(ABC):
     """Train each network from its first weights and give the accuracy after each epoch.
 

@@ -7,7 +7,6 @@ import torch
 from attrs import frozen
 
 from nas.arch.spec import Architecture
-from nas.data.base import ImageData
 from nas.evaluate.short_training.epochs import EpochEvaluator
 from nas.models.build import build_model
 from nas.models.start import zero_init_residual
@@ -59,8 +58,6 @@ class TrainEvaluator(EpochEvaluator):
         >>> len(accuracies), accuracies[-1]
         (4, 1.0)
     """
-
-    data: ImageData
 
     def describe(self) -> Mapping[str, Any]:
         """Return everything that the accuracies depend on, as plain JSON values."""
