@@ -17,6 +17,7 @@ from nas.data.augment import Scaling
 from nas.errors import NasError
 from nas.evaluate.finetune.recipe import DistillationRecipe, FinetuneRecipe
 from nas.evaluate.finetune.start import (
+    ArrayTensors,
     head_and_fresh_parameters,
     inherit_for,
     normalization_for,
@@ -155,8 +156,10 @@ class FinetuneEvaluator(EpochEvaluator):
         Raises:
             DataError: The images cannot be shared.
         """
-        # Some mappings cannot be pickled.
-        return attrs.evolve(super().to_send(), source=attrs.evolve(self.source, tensors=dict(self.source.tensors)))
+        source = attrs.evolve(self.source, tensors=ArrayTensors(self.source.tensors))
+        sent = attrs.evolve(super().to_send(), source=source)
+        sent._held.digest = self._digest
+        return sent
 
     def describe(self) -> Mapping[str, Any]:
         """Return everything that the accuracies depend on, as plain JSON values."""

@@ -1,7 +1,9 @@
 """Fine-tuning of inherited weights, on images that are small enough to train on in a second."""
 
 import json
+import pickle
 from collections.abc import Callable, Mapping
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +232,13 @@ def test_the_head_and_fresh_parts_have_a_higher_learning_rate(tmp_path: Path) ->
         is_higher = name.startswith(("head.", "stages.1."))
         assert rates[id(parameter)] == pytest.approx(3 * last if is_higher else last)
         assert name.startswith(("head.", "stem.", "stages."))
+
+
+def test_a_sent_evaluator_needs_few_file_descriptors(tmp_path: Path) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    evaluator = make_evaluator(tmp_path, distill=False)
+    before, sent = descriptors(), bytes(ForkingPickler.dumps(evaluator.to_send()))
+    assert descriptors() - before < 20 < len(evaluator.source.tensors)
+    assert list(pickle.loads(sent).evaluate(ARCH, 1)) == list(evaluator.evaluate(ARCH, 1))  # noqa: S301 -- our own
