@@ -88,10 +88,11 @@ def make_loader(images: Images, device: str, resolution: int | None = None) -> B
     return BatchLoader(held.images, held.labels.to(device), device, resolution)
 
 
-def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Generator) -> Tensor:
+def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """Return uint8 images `(N, C, H, W)` that are shifted at random, and mirrored at random if the data allows it.
 
-    Pixels that a shift uncovers get the mean color of the training images.
+    Pixels that a shift uncovers get the mean color of the training images. The second result, bool `(N,)`, says which
+    images are mirrored.
 
     Args:
         images: uint8 `(N, C, H, W)`.
@@ -99,13 +100,6 @@ def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Gene
         shift: Largest offset in each direction, as a share of the image's side.
         generator: Generator of the random numbers.
     """
-    return augment_batch_with_flips(images, data, shift, generator)[0]
-
-
-def augment_batch_with_flips(
-    images: Tensor, data: ImageData, shift: float, generator: Generator
-) -> tuple[Tensor, Tensor]:
-    """Return the images that `augment_batch` returns, and which of them are mirrored, as bool `(N,)`."""
     pixels = round(shift * images.shape[-1])
     fill = tuple(round(255 * value) for value in data.mean)
     return augment_with_flips(images, flip=data.flip, shift=pixels, generator=generator, fill=fill)

@@ -15,7 +15,7 @@ from nas.data.base import ImageData
 from nas.train.average import WeightAverage
 from nas.train.defaults import METRIC_NAMES
 from nas.train.distillation import Distillation, pooled_features
-from nas.train.loader import BatchLoader, augment_batch_with_flips, make_loader
+from nas.train.loader import BatchLoader, augment_batch, make_loader
 from nas.train.losses import LossMonitor
 from nas.train.metrics import METRICS
 from nas.train.precision import PRECISIONS, Precision, resolve_precision
@@ -220,7 +220,7 @@ class TrainingRun:
 
         As floats the images would take four times the memory.
         """
-        return augment_batch_with_flips(images, self.data, self.recipe.shift, generator)
+        return augment_batch(images, self.data, self.recipe.shift, generator)
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Return fp32 logits `(N, classes)` of uint8 images `(N, C, H, W)`."""

@@ -103,7 +103,7 @@ class FinetuneEvaluator(EpochEvaluator):
             NasError: The teacher cannot be read, trained or written.
         """
         if self.distill and self._held.outputs is None:
-            pixels = self._adapted(self._teacher_arch).resolution
+            pixels = self._pixels(self.source.arch)
             outputs = self._teacher.outputs(self.data, pixels, self.device)
             self._held.outputs = outputs.to(self.device)
 
@@ -143,8 +143,11 @@ class FinetuneEvaluator(EpochEvaluator):
         return {**super().metadata(arch), **self._held.metadata.get(arch, {})}
 
     def with_seed(self, seed: int) -> Self:
-        """Return the evaluator with another seed; the teacher is the same. See `Reseedable`."""
-        other = super().with_seed(seed)
+        """Return the evaluator with another seed; the teacher is the same. See `Reseedable`.
+
+        It writes no weights: those that are kept are the weights of the trials themselves.
+        """
+        other = attrs.evolve(super().with_seed(seed), weights=None)
         other._held.outputs, other._held.digest = self._held.outputs, self._held.digest
         return other
 
@@ -239,6 +242,10 @@ class FinetuneEvaluator(EpochEvaluator):
         self._held.began[arch] = time.monotonic()
         yield from super()._accuracies(arch, budget)
 
+    def _adapted(self, arch: Architecture) -> Architecture:
+        self._check_channels(arch)
+        return self.recipe.adapt(arch.adapted(resolution=arch.resolution, classes=self.data.num_classes))
+
     def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> TrainingRun:
         inherited = inherit_for(self.source, arch, self.data.classes, self.seed)
         self._held.shares[arch] = inherited.report.share
@@ -256,7 +263,7 @@ class FinetuneEvaluator(EpochEvaluator):
             self.on_batch,
             self.metric,
             self._val_batch(recipe),
-            arch.resolution,
+            self._pixels(arch),
             recipe.make_optimizer(model, factors),
             Scaling(norm.mean, norm.std, self.device),
             self._distillation(),

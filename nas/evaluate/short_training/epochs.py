@@ -34,9 +34,9 @@ from nas.train.seeded import epoch_seed, seeded
 class EpochEvaluator(ABC):
     """Train each network from its first weights and give the accuracy after each epoch.
 
-    A subclass defines the first weights of a network (`_start`) and its own description. This class defines seeds,
-    checkpoints, what happens when memory runs out, and how an evaluator is sent. `TrainEvaluator` describes the
-    attributes.
+    A subclass defines the network that is trained (`_adapted`), its first weights (`_start`) and its description. This
+    class defines seeds, checkpoints, what happens when memory runs out, and how an evaluator is sent. `TrainEvaluator`
+    describes the attributes.
 
     Raises:
         NasError: The training split has fewer than two images, the metric is unknown, or the device does not support
@@ -284,19 +284,13 @@ class EpochEvaluator(ABC):
             validation = median_seconds(lambda: run.correct(val_batches[0]).sum().item(), batches)
         return step * run.steps_per_epoch + validation * len(val_batches)
 
+    @abstractmethod
     def _adapted(self, arch: Architecture) -> Architecture:
-        """Return the architecture for its images' resolution and classes, as the recipe trains it.
+        """Return the architecture that is trained on the images.
 
         Raises:
             NasError: The architecture takes another number of channels.
         """
-        if arch.in_channels != self.data.channels:
-            raise NasError(
-                f"the architecture takes {arch.in_channels} channels, and the images have {self.data.channels}",
-                f"use an architecture with channels={self.data.channels}",
-            )
-        resolution = proxy_resolution(self.data.resolution, arch.resolution, self.full_resolution)
-        return self.recipe.adapt(arch.adapted(resolution=resolution, classes=self.data.num_classes))
 
     @abstractmethod
     def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> TrainingRun:
@@ -312,6 +306,17 @@ class EpochEvaluator(ABC):
         self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float
     ) -> None:
         """Do what is left after the last epoch of an evaluation; its accuracy has not been yielded yet."""
+
+    def _pixels(self, arch: Architecture) -> int:
+        """Return the height and width of the images that a network sees, in pixels."""
+        return proxy_resolution(self.data.resolution, arch.resolution, self.full_resolution)
+
+    def _check_channels(self, arch: Architecture) -> None:
+        if arch.in_channels != self.data.channels:
+            raise NasError(
+                f"the architecture takes {arch.in_channels} channels, and the images have {self.data.channels}",
+                f"use an architecture with channels={self.data.channels}",
+            )
 
     def _val_batch(self, recipe: Recipe) -> int:
         # Validation needs less memory than a step of the same batch, so it shrinks in proportion to the steps' batch.

@@ -63,6 +63,11 @@ class TrainEvaluator(EpochEvaluator):
         """Return everything that the accuracies depend on, as plain JSON values."""
         return {"evaluator": "train", **self._describe_training()}
 
+    def _adapted(self, arch: Architecture) -> Architecture:
+        """Return the architecture for its images' resolution and classes, with the recipe's batch-norm momentum."""
+        self._check_channels(arch)
+        return self.recipe.adapt(arch.adapted(resolution=self._pixels(arch), classes=self.data.num_classes))
+
     def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> TrainingRun:
         model = build_model(arch)
         if recipe.quiet_start:

@@ -58,6 +58,9 @@ class TrainEvaluators:
         place: Absolute path of the images, for workers with another working directory; "" takes the source.
         channels: Number of channels of the images, as the networks take them.
         validation_share: Share of the images that validates, as `load_images` takes it; the fingerprint depends on it.
+        full_resolution: Largest resolution of the networks of a search space with several; None trains each network on
+            images that are loaded at the requested resolution. See `TrainEvaluator`.
+        held: Height and width in pixels at which images are loaded once for all networks of such a space.
     """
 
     source: str
@@ -70,6 +73,8 @@ class TrainEvaluators:
     place: str = ""
     channels: int = 3
     validation_share: float | None = None
+    full_resolution: int | None = None
+    held: int | None = None
 
     def at(self, resolution: int, seed: int) -> TrainEvaluator:
         """Return the evaluator of a resolution and a seed; see `Evaluators`.
@@ -79,8 +84,16 @@ class TrainEvaluators:
         """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        data = cached_images(self.place or self.source, resolution, self.images, self.channels, self.validation_share)
-        return TrainEvaluator(data, seed=seed, device=self.device, recipe=self.recipe, metric=self.metric)
+        loaded = self.held or resolution
+        data = cached_images(self.place or self.source, loaded, self.images, self.channels, self.validation_share)
+        return TrainEvaluator(
+            data,
+            seed=seed,
+            device=self.device,
+            recipe=self.recipe,
+            metric=self.metric,
+            full_resolution=self.full_resolution,
+        )
 
     def describe(self) -> Mapping[str, Any]:
         """Return what the accuracies depend on except resolution and seed; see `Evaluators`."""
@@ -95,4 +108,5 @@ class TrainEvaluators:
             **({} if self.metric == METRIC_NAMES[0] else {"metric": self.metric}),
             # Studies that are older than networks of other numbers of channels have no number among their settings.
             **({} if self.channels == 3 else {"channels": self.channels}),
+            **({} if self.full_resolution is None else {"full_resolution": self.full_resolution, "held": self.held}),
         }

@@ -104,7 +104,7 @@ class SupernetTrainingRun:
             generator: Generator of the augmentation and of the choice of networks.
         """
         taken, labels = self.train.take(batch)
-        augmented = augment_batch(taken, self.data, self.recipe.training.shift, generator)
+        augmented, _ = augment_batch(taken, self.data, self.recipe.training.shift, generator)
         images = self.scaling(augmented.contiguous(memory_format=torch.channels_last))
         paths = self.recipe.paths(self.weights.places.space, generator)
         # Weights that no network of the step uses have no gradient, and the optimizer does not change them.

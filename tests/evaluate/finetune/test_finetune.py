@@ -191,8 +191,9 @@ def test_every_evaluation_has_its_own_file_and_a_stopped_one_has_none(tmp_path: 
     evaluator = make_evaluator(tmp_path, weights=tmp_path / "w", distill=False)
     assert make_evaluator(tmp_path).weights_path(ARCH, 2) is None
     others = (evaluator.weights_path(SMALLER, 2), evaluator.weights_path(ARCH, 3))
-    paths = {evaluator.weights_path(ARCH, 2), evaluator.with_seed(1).weights_path(ARCH, 2), *others}
+    paths = {evaluator.weights_path(ARCH, 2), attrs.evolve(evaluator, seed=1).weights_path(ARCH, 2), *others}
     assert len(paths) == 4
+    assert evaluator.with_seed(1).weights_path(ARCH, 2) is None
     next(evaluator.evaluate(ARCH, 2))
     assert not (tmp_path / "w").exists()
     assert evaluator.metadata(ARCH) == {}
