@@ -1,5 +1,7 @@
 """What a teacher adds to the loss of a step, against formulas that are written out here."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,7 @@ OUTPUTS = TeacherOutputs(torch.tensor(TAUGHT).float(), torch.tensor(LENGTHS).flo
 def divergence(temperature: float) -> float:
     """Return T² times the mean of sum(p · log(p / q)) over the images."""
 
-    def probabilities(logits: np.ndarray) -> np.ndarray:
+    def probabilities(logits: Any) -> Any:
         powers = np.exp(logits / temperature)
         return powers / powers.sum(-1, keepdims=True)
 
@@ -35,9 +37,9 @@ def distance() -> float:
     return float(((FEATURES - taught) ** 2).sum() / (taught**2).sum())
 
 
-def loss(distillation: Distillation, features: np.ndarray = FEATURES) -> float:
-    tensors = (torch.tensor(values).float() for values in (LOGITS, features))
-    return distillation.loss(torch.tensor(1.5), *tensors, torch.tensor(BATCH), torch.tensor(MIRRORED)).item()
+def loss(distillation: Distillation, features: Any = FEATURES) -> float:
+    logits, read = torch.tensor(LOGITS).float(), torch.tensor(features).float()
+    return distillation.loss(torch.tensor(1.5), logits, read, torch.tensor(BATCH), torch.tensor(MIRRORED)).item()
 
 
 @pytest.mark.parametrize(("share", "temperature", "weight"), [(0.5, 2.0, 0.0), (1.0, 1.0, 3.0), (0.0, 4.0, 0.5)])

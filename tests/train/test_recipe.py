@@ -66,3 +66,16 @@ def test_only_the_batch_norm_momentum_of_the_architecture_changes() -> None:
 @pytest.mark.parametrize(("images", "steps"), [(1, 1), (63, 1), (64, 1), (127, 1), (128, 2), (1257, 19)])
 def test_an_epoch_has_as_many_steps_as_there_are_full_batches(images: int, steps: int) -> None:
     assert Recipe(batch_size=64).steps_per_epoch(images) == steps
+
+
+def test_parameters_may_have_a_learning_rate_of_their_own() -> None:
+    model = build_model(preset("mnasnet-small"))
+    optimizer = Recipe(weight_decay=0.3).make_optimizer(model, {"head.classifier.weight": 4.0})
+    groups = {
+        id(p): (group["weight_decay"], group["rate_factor"])
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
+    for name, parameter in model.named_parameters():
+        factor = 4.0 if name == "head.classifier.weight" else 1.0
+        assert groups[id(parameter)] == (0.3 if parameter.ndim > 1 else 0.0, factor)

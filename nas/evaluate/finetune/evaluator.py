@@ -17,7 +17,8 @@ from nas.data.augment import Scaling
 from nas.errors import NasError
 from nas.evaluate.finetune.recipe import DistillationRecipe, FinetuneRecipe
 from nas.evaluate.finetune.start import (
-    fresh_parameters,
+    ArrayTensors,
+    head_and_fresh_parameters,
     inherit_for,
     normalization_for,
     re_estimate_statistics,
@@ -70,6 +71,7 @@ class FinetuneEvaluator(EpochEvaluator):
     describes the other arguments.
 
     Args:
+        data: Images, held at the resolution of the largest networks; see `full_resolution`.
         source: Pretrained network.
         recipe: Hyperparameters of the training runs.
         distill: Whether the networks learn from the fine-tuned source network.
@@ -157,8 +159,10 @@ class FinetuneEvaluator(EpochEvaluator):
         Raises:
             DataError: The images cannot be shared.
         """
-        # Some mappings cannot be pickled.
-        return attrs.evolve(super().to_send(), source=attrs.evolve(self.source, tensors=dict(self.source.tensors)))
+        source = attrs.evolve(self.source, tensors=ArrayTensors(self.source.tensors))
+        sent = attrs.evolve(super().to_send(), source=source)
+        sent._held.digest = self._digest
+        return sent
 
     def describe(self) -> Mapping[str, Any]:
         """Return everything that the accuracies depend on, as plain JSON values."""
@@ -249,7 +253,7 @@ class FinetuneEvaluator(EpochEvaluator):
         model.load_state_dict(dict(inherited.tensors))
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         norm = normalization_for(self.source, self.data.channels)
-        factors = dict.fromkeys(fresh_parameters(model, inherited), self.recipe.fresh_rate)
+        factors = dict.fromkeys(head_and_fresh_parameters(model, inherited), self.recipe.head_rate)
         run = TrainingRun(
             self.data,
             model,

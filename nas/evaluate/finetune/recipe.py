@@ -1,10 +1,17 @@
 """The hyperparameters of fine-tuning, and of distillation from the fine-tuned source network."""
 
+from typing import Any
+
 import attrs
 from attrs import field, frozen
 
 from nas.arch.spec import Architecture
 from nas.train.recipe import Recipe, must_be
+
+
+def _with_default(name: str, default: float) -> Any:
+    """Return an attribute of `Recipe` with another default; it keeps the rule for its values."""
+    return field(default=default, validator=attrs.fields_dict(Recipe)[name].validator)
 
 
 @frozen
@@ -14,19 +21,21 @@ class FinetuneRecipe(Recipe):
     The defaults gave the highest accuracies in `experiments/pretrained`.
 
     Attributes:
-        fresh_rate: Factor of the learning rate of the parts that inherit nothing, such as a new classifier.
+        head_rate: Factor of the learning rate of the head, and of other parts that inherit nothing.
 
     Raises:
         NasError: A value is outside its range.
     """
 
-    learning_rate: float = 1e-3
-    warm_up: float = 0.3
-    weight_decay: float = 0.01
-    label_smoothing: float = 0.0
-    norm_momentum: float | None = 0.1
+    learning_rate: float = _with_default("learning_rate", 1e-3)
+    warm_up: float = _with_default("warm_up", 0.3)
+    weight_decay: float = _with_default("weight_decay", 0.01)
+    label_smoothing: float = _with_default("label_smoothing", 0.0)
+    norm_momentum: float | None = _with_default("norm_momentum", 0.1)
+    # The outputs of the teacher are those for images that are not shifted.
+    shift: float = _with_default("shift", 0.0)
     quiet_start: bool = False
-    fresh_rate: float = field(default=1.0, validator=must_be("a number above 0", lambda value: value > 0))
+    head_rate: float = field(default=2.0, validator=must_be("a number above 0", lambda value: value > 0))
 
     def adapt(self, arch: Architecture) -> Architecture:
         """Return the architecture as it is trained; the shapes of its weights do not change.
@@ -53,8 +62,8 @@ class DistillationRecipe:
         NasError: A value is outside its range.
     """
 
-    training: FinetuneRecipe = field(factory=FinetuneRecipe)
+    training: FinetuneRecipe = field(factory=lambda: FinetuneRecipe(shift=1 / 16))
     epochs: int = field(default=6, validator=must_be("1 or more", lambda value: value >= 1))
     share: float = field(default=0.5, validator=must_be("a number from 0 to 1", lambda value: 0 <= value <= 1))
     temperature: float = field(default=2.0, validator=must_be("a number above 0", lambda value: value > 0))
-    feature_weight: float = field(default=5.0, validator=must_be("0 or more", lambda value: value >= 0))
+    feature_weight: float = field(default=2.0, validator=must_be("0 or more", lambda value: value >= 0))

@@ -26,8 +26,39 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        # As bytes, because numpy does not have all of torch's types.
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:12]
+
+
+class ArrayTensors(Mapping[str, Tensor]):
+    """Hold tensors as arrays, which are sent to another process as plain bytes.
+
+    A tensor is sent through shared memory, for which both processes need a file descriptor. A process may have 1,024
+    of them by default, and a network has several hundred tensors.
+
+    >>> ArrayTensors({"bias": torch.ones(2)})["bias"]
+    tensor([1., 1.])
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._arrays = {name: _with_numpys_type(tensor.detach().cpu()).numpy() for name, tensor in tensors.items()}
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return a tensor, which shares its memory with the array."""
+        return torch.from_numpy(self._arrays[name])
+
+    def __iter__(self) -> Iterator[str]:
+        """Return an iterator over the names."""
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        """Return the number of tensors."""
+        return len(self._arrays)
+
+
+def _with_numpys_type(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 def normalization_for(source: TrainedNetwork, channels: int) -> Normalization:
@@ -75,7 +106,7 @@ def _normalized_batches(run: TrainingRun) -> Iterator[Tensor]:
         yield run.scaling(images.contiguous(memory_format=torch.channels_last))
 
 
-def fresh_parameters(model: nn.Module, inherited: Inherited) -> tuple[str, ...]:
-    """Return the names of the parameters whose nodes inherit nothing."""
+def head_and_fresh_parameters(model: nn.Module, inherited: Inherited) -> tuple[str, ...]:
+    """Return the names of the parameters of the head, and of the nodes that inherit nothing."""
     fresh = tuple(f"{node.name}." for node in inherited.report.nodes if node.outcome == "fresh")
-    return tuple(name for name, _ in model.named_parameters() if name.startswith(fresh))
+    return tuple(name for name, _ in model.named_parameters() if name.startswith(("head.", *fresh)))

@@ -1,7 +1,9 @@
 """Fine-tuning of inherited weights, on images that are small enough to train on in a second."""
 
 import json
+import pickle
 from collections.abc import Callable, Mapping
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +96,7 @@ def test_a_classifier_is_inherited_only_for_the_same_classes(
 
 def test_a_network_sees_images_in_proportion_to_its_resolution(tmp_path: Path) -> None:
     evaluator = make_evaluator(tmp_path, distill=False, full_resolution=224)
-    for arch, pixels in ((ARCH, 8), (SMALLER, 4), (attrs.evolve(ARCH, resolution=448), 8)):
+    for arch, pixels in ((ARCH, 8), (SMALLER, 4), (attrs.evolve(ARCH, resolution=448), 16)):
         run = evaluator._start(evaluator._adapted(arch), 1, RECIPE)
         images, _ = run.train.take(slice(0, 3))
         assert torch.equal(images, resize(DATA.train.images[:3], pixels))
@@ -189,8 +191,9 @@ def test_every_evaluation_has_its_own_file_and_a_stopped_one_has_none(tmp_path: 
     evaluator = make_evaluator(tmp_path, weights=tmp_path / "w", distill=False)
     assert make_evaluator(tmp_path).weights_path(ARCH, 2) is None
     others = (evaluator.weights_path(SMALLER, 2), evaluator.weights_path(ARCH, 3))
-    paths = {evaluator.weights_path(ARCH, 2), evaluator.with_seed(1).weights_path(ARCH, 2), *others}
+    paths = {evaluator.weights_path(ARCH, 2), attrs.evolve(evaluator, seed=1).weights_path(ARCH, 2), *others}
     assert len(paths) == 4
+    assert evaluator.with_seed(1).weights_path(ARCH, 2) is None
     next(evaluator.evaluate(ARCH, 2))
     assert not (tmp_path / "w").exists()
     assert evaluator.metadata(ARCH) == {}
@@ -215,3 +218,28 @@ def test_the_metadata_has_the_share_of_inherited_parameters(tmp_path: Path) -> N
     parameters = {name: count for name, count in parameters.items() if "num_batches" not in name}
     fresh = sum(count for name, count in parameters.items() if "classifier" in name)
     assert evaluator.metadata(ARCH) == {"inherited": round(1 - fresh / sum(parameters.values()), 4)}
+
+
+def test_the_head_and_fresh_parts_have_a_higher_learning_rate(tmp_path: Path) -> None:
+    # The second stage has another operator than that of the source, so it begins with random weights.
+    other = attrs.evolve(ARCH, stages=(ARCH.stages[0], attrs.evolve(ARCH.stages[1], operator="dsconv")))
+    recipe = attrs.evolve(RECIPE, head_rate=3.0, learning_rate=0.5)
+    evaluator = make_evaluator(tmp_path, distill=False, recipe=recipe)
+    run = evaluator._start(evaluator._adapted(other), 1, recipe)
+    run.epoch(1, torch.Generator())
+    rates = {id(parameter): group["lr"] for group in run.optimizer.param_groups for parameter in group["params"]}
+    last = recipe.learning_rate_at(2.5 / 3)
+    for name, parameter in run.model.named_parameters():
+        is_higher = name.startswith(("head.", "stages.1."))
+        assert rates[id(parameter)] == pytest.approx(3 * last if is_higher else last)
+        assert name.startswith(("head.", "stem.", "stages."))
+
+
+def test_a_sent_evaluator_needs_few_file_descriptors(tmp_path: Path) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    evaluator = make_evaluator(tmp_path, distill=False)
+    before, sent = descriptors(), bytes(ForkingPickler.dumps(evaluator.to_send()))
+    assert descriptors() - before < 20 < len(evaluator.source.tensors)
+    assert list(pickle.loads(sent).evaluate(ARCH, 1)) == list(evaluator.evaluate(ARCH, 1))  # noqa: S301 -- our own

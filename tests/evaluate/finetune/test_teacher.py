@@ -147,7 +147,7 @@ def test_a_damaged_file_is_an_error_with_its_remedy(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(NasError, match="cannot be (created|read)"):
+    with pytest.raises(NasError, match=r"cannot be (created|read)"):
         make_evaluator(tmp_path, folder=tmp_path / "file").prepare()
 
 
