@@ -294,6 +294,11 @@ def settle(request: SearchRequest) -> SearchRequest:
         StudyError: The engine does not use a given option.
     """
     text = request.evaluator_text
+    if request.normalization is not None and request.pretrained is None:
+        raise NasError(
+            "a normalization belongs to a pretrained network, and none is given",
+            "add one like --pretrained efficientnet-lite0, or leave --normalization out",
+        )
     check_options(text, request.given)
     check_engine(request.engine, request.given)
     return request if halves(text)[1] in TRAINING else evolve(request, **UNTRAINED)
