@@ -1,6 +1,6 @@
 """Compare networks on several random divisions of a folder of photographs into training and validation images.
 
-    python benchmarks/splits.py --data "$NAS_TEST_DATA/hand_digits" --source efficientnet-lite0 --inherited study:NAME:best \
+    python benchmarks/splits.py --data photos/ --source efficientnet-lite0 --inherited study:NAME:best \
         --scratch study:OTHER:best --out splits.jsonl
 
 In each division, the source network and the networks of `--inherited` are fine-tuned from inherited weights, and those
