@@ -107,10 +107,6 @@ def test_the_classifier_is_fresh_or_sliced() -> None:
     assert torch.equal(sliced.tensors["head.classifier.weight"], old[:3])
     assert not sliced.report.exact
     assert torch.equal(inherit(PLAIN, weights, more, classifier="slice").tensors["head.classifier.weight"][:5], old)
-    reset = inherit(PLAIN, weights, PLAIN, classifier="reset")
-    assert not reset.tensors["head.classifier.weight"].any()
-    assert inherit(PLAIN, weights, PLAIN).report.exact
-    assert [str(reason) for reason in reset.report.reasons] == ["The classifier is not inherited."]
     with pytest.raises(ArchitectureError, match="classifier is 'keep'"):
         inherit(PLAIN, weights, more, classifier="keep")
 
