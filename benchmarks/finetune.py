@@ -73,6 +73,10 @@ SETTINGS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]] = {
     "no teacher": ({}, None),
     "logits only": ({}, {"feature_weight": 0.0}),
     "features only": ({}, {"share": 0.0}),
+    "batches of 64": ({"batch_size": 64}, {}),
+    "momentum 0.2": ({"norm_momentum": 0.2}, {}),
+    "the same rate for the head": ({"head_rate": 1.0}, {}),
+    "shifted images": ({"shift": 1 / 16}, {}),
 }
 
 

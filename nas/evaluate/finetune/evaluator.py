@@ -130,10 +130,11 @@ class FinetuneEvaluator(EpochEvaluator):
 
         The name is a digest of everything that the weights depend on, so that every process computes the same.
         """
-        if self.weights is None:
-            return None
+        return None if self.weights is None else self.weights / self._weights_name(arch, budget)
+
+    def _weights_name(self, arch: Architecture, budget: int) -> str:
         described = json.dumps(self._described_run(arch, budget), sort_keys=True)
-        return self.weights / f"{hashlib.sha256(described.encode()).hexdigest()[:16]}.safetensors"
+        return f"{hashlib.sha256(described.encode()).hexdigest()[:16]}.safetensors"
 
     def metadata(self, arch: Architecture) -> Mapping[str, Any]:
         """Return the share of inherited parameters, the batch size if memory ran out, and the name of the weights.
@@ -222,8 +223,7 @@ class FinetuneEvaluator(EpochEvaluator):
             NasError: The network cannot be trained, written or read.
         """
         teacher, arch, epochs = self._as_teacher(), self._teacher_arch, self.distillation.epochs
-        path = teacher.weights_path(arch, epochs)
-        assert path is not None  # noqa: S101 -- this evaluator has a folder
+        path = self.folder / teacher._weights_name(arch, epochs)
         if not path.exists():
             self.notify(f"the source network is fine-tuned for {epochs} epochs as the teacher; folder {self.folder}")
             for epoch, accuracy in enumerate(teacher.evaluate(arch, epochs), 1):

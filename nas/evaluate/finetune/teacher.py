@@ -12,6 +12,7 @@ from nas.data.augment import Scaling
 from nas.data.base import ImageData
 from nas.errors import NasError
 from nas.evaluate.base import Notify
+from nas.evaluate.finetune.start import normalization_for
 from nas.train.distillation import FEATURE_TYPE, TeacherOutputs, pooled_features
 from nas.train.loader import make_loader
 from nas.train.lock import training_lock
@@ -111,8 +112,7 @@ def compute_outputs(network: TrainedNetwork, data: ImageData, resolution: int, d
         EvaluationError: Memory ran out.
     """
     model = network.module().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    norm = network.normalization
-    assert norm is not None  # noqa: S101 -- fine-tuned networks have one
+    norm = normalization_for(network, data.channels)
     scaling = Scaling(norm.mean, norm.std, device)
     loader = make_loader(data.train, device, resolution)
     slices = [slice(start, start + VAL_BATCH) for start in range(0, len(loader), VAL_BATCH)]

@@ -26,6 +26,7 @@ from nas.evaluate.base import (
 )
 from nas.evaluate.finetune.evaluator import FinetuneEvaluator
 from nas.evaluate.finetune.recipe import FinetuneRecipe
+from nas.evaluate.finetune.start import inherit_for
 from nas.evaluate.short_training.epochs import EpochEvaluator
 from nas.train.loader import resize
 from nas.weights.base import Normalization, TrainedNetwork
@@ -243,3 +244,10 @@ def test_a_sent_evaluator_needs_few_file_descriptors(tmp_path: Path) -> None:
     before, sent = descriptors(), bytes(ForkingPickler.dumps(evaluator.to_send()))
     assert descriptors() - before < 20 < len(evaluator.source.tensors)
     assert list(pickle.loads(sent).evaluate(ARCH, 1)) == list(evaluator.evaluate(ARCH, 1))  # noqa: S301 -- our own
+
+
+def test_a_classifier_for_other_classes_is_a_reason_why_a_network_is_not_the_same() -> None:
+    source = make_source(attrs.evolve(ARCH, classes=3), DATA.classes)
+    assert inherit_for(source, source.arch, DATA.classes, seed=0).report.exact
+    reset = inherit_for(source, source.arch, ("one", "two", "three"), seed=0)
+    assert [str(reason) for reason in reset.report.reasons] == ["The classifier is not inherited."]

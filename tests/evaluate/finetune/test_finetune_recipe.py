@@ -15,8 +15,9 @@ from tests.evaluate.colors import ARCH
 def test_a_value_outside_its_range_is_named_in_the_error(name: str) -> None:
     if name == "quiet_start":  # either value is allowed
         return
+    value: Any = "none" if name in ("optimizer", "precision") else -1
     with pytest.raises(NasError, match=name):
-        FinetuneRecipe(**{name: "none" if name in ("optimizer", "precision") else -1})
+        FinetuneRecipe(**{name: value})
 
 
 @pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("share", 1.5), ("temperature", 0), ("feature_weight", -1)])
