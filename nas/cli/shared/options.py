@@ -124,7 +124,9 @@ def metric_option(group: Group) -> Callable[[Command], Command]:
 
 
 def training_options(
-    group: Group, resolution_help: str = "Height and width of the images in a training run, in pixels."
+    group: Group,
+    resolution_help: str = "Height and width of the images in a training run, in pixels. A network below the largest "
+    "resolution of its space is trained on smaller ones.",
 ) -> Callable[[Command], Command]:
     """Return the decorator that adds the images, epochs, resolution and device of short training runs."""
     return all_of(
