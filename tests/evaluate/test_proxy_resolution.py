@@ -1,6 +1,6 @@
 """Networks of several resolutions are evaluated on images that are larger or smaller in proportion."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,8 @@ def _space() -> SearchSpace:
 
 def shrunk(data: ImageData, side: int) -> ImageData:
     """Return the same data with every image resized."""
-    splits = {
-        name: Images(resize(split.images, side), split.labels)
-        for name, split in {"train": data.train, "val": data.val}.items()
-    }
-    return attrs.evolve(data, **splits)
+    train, val = (Images(resize(split.images, side), split.labels) for split in (data.train, data.val))
+    return attrs.evolve(data, train=train, val=val)
 
 
 @pytest.mark.parametrize(("resolution", "side"), [(64, 8), (48, 6), (32, 4)])
@@ -74,6 +71,7 @@ def test_a_checkpoint_belongs_to_one_resolution(data: ImageData, tmp_path: Path)
         TrainEvaluator(data, recipe=SHORT, full_resolution=64).evaluate(small, 3)
     )
     assert next(interrupted) != first or first == 1
+    assert isinstance(interrupted, Generator)
     interrupted.close()
 
 
