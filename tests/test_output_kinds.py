@@ -19,16 +19,20 @@ from nas.graph.build import build_graph
 from nas.graph.fragment import whole
 from nas.output_kinds import (
     ARCHITECTURE,
+    HEAD_BYTES,
     LATENCIES,
     NETWORK,
     PAGE,
     PICTURE,
+    SPACE,
     TRIALS,
     WEIGHTS,
     OutputKind,
     check_output,
     write_output,
 )
+from nas.space.around import around_text
+from nas.space.files import space_names
 
 KINDS: Mapping[str, OutputKind] = {
     "trials": TRIALS,
@@ -38,6 +42,7 @@ KINDS: Mapping[str, OutputKind] = {
     "architecture": ARCHITECTURE,
     "network": NETWORK,
     "weights": WEIGHTS,
+    "space": SPACE,
 }
 
 
@@ -58,6 +63,7 @@ def files(folder: Path) -> dict[str, Path]:
     found["network"].write_bytes(build_graph(whole(preset("mnasnet-small"))).SerializeToString())
     found["latencies"].write_bytes(next(shipped_folder("latency_tables").glob("*.csv")).read_bytes())
     found["weights"].write_bytes(save({"a": torch.zeros(2)}))
+    found["space"].write_text(around_text(preset("mobilenetv2")))
     write_database(found["database"])
     found["accuracies"].write_text("arch,acc_seed0\n0,0.5\n")
     found["note"].write_text("trial and error\n")
@@ -124,3 +130,10 @@ def test_a_missing_folder_is_told_before_any_work(tmp_path: Path) -> None:
 
 def test_the_header_of_a_latency_table_is_no_header_of_trials() -> None:
     assert not TRIALS.recognizes(COLUMNS.encode())
+
+
+@pytest.mark.parametrize("name", space_names())
+def test_every_shipped_search_space_is_recognized(name: str) -> None:
+    head = (shipped_folder("search_spaces") / f"{name}.yaml").read_bytes()[:HEAD_BYTES]
+    assert SPACE.recognizes(head)
+    assert not SPACE.recognizes(b"services:\n  net: host\n  stem: none\n")

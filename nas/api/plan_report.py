@@ -48,7 +48,7 @@ def report_plan(plan: "Plan", storage: str, cores: int | None = None, price: flo
         "storage": mask(storage),
         "space": cost_range.space.name,
         "targets": [target.text for target in settings.targets],
-        "target_task": {key: plan.described[key] for key in ("resolution", "classes")},
+        "target_task": _target_task(plan),
         "objective": settings.objective,
         "let_in": {t.name: f"{t.amount(low)} to {t.amount(high)}" for t, low, high in limits},
         "share_let_in": _share_inside(plan, np.random.default_rng(settings.seed)),
@@ -64,6 +64,13 @@ def report_plan(plan: "Plan", storage: str, cores: int | None = None, price: flo
     }
 
 
+def _target_task(plan: "Plan") -> dict[str, Any]:
+    """Return the resolution and the number of classes, and all resolutions where they are a choice."""
+    several = plan.cost_range.space.resolutions
+    task = {key: plan.described[key] for key in ("resolution", "classes")}
+    return task | ({"resolutions": list(several)} if len(several) > 1 else {})
+
+
 def _share_inside(plan: "Plan", rng: "np.random.Generator") -> str:
     if plan.pool is None:
         return f"{plan.cost_range.share(rng):.1%} of random architectures"
@@ -75,7 +82,7 @@ def _proxy_task(described: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """Return the images and the training run, or the whole description of an evaluator that does not train."""
     if "data" not in described or described["evaluator"] == ZERO_COST:
         return dict(described)
-    kept = ("evaluator", "data", "resolution", "metric", "precision")
+    kept = ("evaluator", "data", "resolution", "full_resolution", "metric", "precision")
     shown = {name: described[name] for name in kept if name in described}
     return shown | {"epochs": described["recipe"]["epochs"] if described["evaluator"] == SUPERNET else epochs}
 

@@ -109,8 +109,8 @@ def search(
     the running trials finish and returns the study; the second one raises `KeyboardInterrupt`.
 
     Args:
-        space: Name or YAML file of a search space, or one that `nas.load_space` returned. By default, the networks
-            around the `pretrained` one, or without it "mnasnet".
+        space: Name or YAML file of a search space, "around:" and an architecture, or what `nas.load_space` returned. By
+            default, the networks around the `pretrained` one, or without it "mnasnet".
         target: Target such as "flops=400M", "params=5M", "peak_memory=8MB", "size=5MB" or "latency=8ms", or a list of
             targets. The first one also sets the cost range; the others are upper limits. FLOPs are multiply-adds.
         data: Images for training runs: "digits", a folder, a Parquet file or folder, or a Hugging Face hub name.

@@ -73,6 +73,9 @@ def space_around(
         faster_activation: Activation that each stage may have instead of its own; None takes ReLU where the own one is
             slower on a CPU. The network's own adds no choice.
 
+    Returns:
+        The search space, as `load_space` returns it.
+
     Raises:
         ArchitectureError: `arch` is no architecture.
         SpaceError: A space cannot have so many stages, or the activation is unknown.

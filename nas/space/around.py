@@ -5,6 +5,7 @@ is searched. The network itself is in the space.
 """
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -87,13 +88,13 @@ def around_text(
     }
     widths = GROWN_WIDTHS if grow else WIDTHS
     stages = [_stage(stage, arch.stem.activation, widths, faster_activation) for stage in arch.stages]
-    # One line for each stage, and lists of options inside the lines.
-    lines = [f"- {_flow(stage)}\n" for stage in stages]
-    return yaml.safe_dump(space, default_flow_style=None, sort_keys=False, width=1000) + "stages:\n" + "".join(lines)
+    lines = [_flow({key: value})[1:-1] for key, value in space.items()]
+    return "\n".join((*lines, "stages:", *(f"  - {_flow(stage)}" for stage in stages), ""))
 
 
-def _flow(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000).strip()
+def _flow(mapping: dict[str, Any]) -> str:
+    """Return a mapping on one line, in braces."""
+    return yaml.safe_dump(mapping, default_flow_style=True, sort_keys=False, width=sys.maxsize).strip()
 
 
 def _resolutions(own: int) -> Iterator[int]:

@@ -81,6 +81,13 @@ def test_the_description_is_json_without_resolution_seed_and_threads() -> None:
         assert other.describe() != described
 
 
+def test_images_of_networks_of_several_resolutions_are_loaded_once() -> None:
+    several = attrs.evolve(SMALL, full_resolution=64, held=8)
+    assert several.at(4, 0).data is several.at(8, 0).data
+    assert (several.at(4, 0).data.resolution, several.at(4, 0).full_resolution) == (8, 64)
+    assert several.describe() == {**SMALL.describe(), "full_resolution": 64, "held": 8}
+
+
 def test_the_description_agrees_with_that_of_an_evaluator() -> None:
     described, one = SMALL.describe(), SMALL.at(8, 0).describe()
     for name in ("evaluator", "recipe", "precision", "data"):

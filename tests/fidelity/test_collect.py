@@ -65,6 +65,14 @@ def test_every_network_has_a_verdict_of_every_seed(url: str) -> None:
     assert len(said.seconds) == len(course.asked) == 14
 
 
+def test_networks_of_several_resolutions_have_images_of_their_share() -> None:
+    one = CheckedEvaluator("train", FakeEvaluators(rising), 2, 16, full_resolution=64)
+    archs = [ARCHS[0].adapted(resolution=resolution, classes=10) for resolution in (64, 32)]
+    jobs = [one.job(number, arch, 0) for number, arch in enumerate(archs)]
+    assert [job.resolution for job in jobs] == [16, 8]
+    assert jobs[0].key != jobs[1].key
+
+
 def test_what_is_there_is_not_asked_for_again(url: str) -> None:
     before = collect([source(rising)], ARCHS[:5], opener(url), 600)["cheap"]
     course = Counted()

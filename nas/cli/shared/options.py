@@ -125,7 +125,8 @@ def metric_option(group: Group) -> Callable[[Command], Command]:
 
 def training_options(
     group: Group,
-    resolution_help: str = "Height and width of the images in a training run, in pixels.",
+    resolution_help: str = "Height and width of the images in a training run, in pixels. A network below the largest "
+    "resolution of its space is trained on smaller ones.",
     resolution: int | None = 32,
 ) -> Callable[[Command], Command]:
     """Return the decorator that adds the images, epochs, resolution and device of short training runs.

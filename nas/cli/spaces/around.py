@@ -40,8 +40,8 @@ def command(**options: Any) -> None:
       nas spaces around efficientnet-lite0 --choices
       nas spaces around study:demo:best --grow --save my_space.yaml
 
-    Its networks have fewer layers, smaller kernels, expansions and images, and less channels than ARCH, or up to one
-    layer more in each stage. ARCH itself is in the space. `nas search --space around:ARCH` searches the same space.
+    Its networks have fewer layers and channels, and smaller kernels, expansions and images than ARCH. A stage may also
+    have one layer more. ARCH itself is in the space. `nas search --space around:ARCH` searches the same space.
     """
     from nas.api.spaces import space_text_around
     from nas.cli.shared.printing import next_command, print_json

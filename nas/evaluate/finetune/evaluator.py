@@ -22,7 +22,6 @@ from nas.evaluate.finetune.start import (
     inherit_for,
     normalization_for,
     re_estimate_statistics,
-    tensors_digest,
 )
 from nas.evaluate.finetune.teacher import Teacher
 from nas.evaluate.short_training.epochs import EpochEvaluator
@@ -188,7 +187,7 @@ class FinetuneEvaluator(EpochEvaluator):
     @property
     def _digest(self) -> str:
         if not self._held.digest:
-            self._held.digest = tensors_digest(self.source.tensors)
+            self._held.digest = self.source.digest
         return self._held.digest
 
     @property

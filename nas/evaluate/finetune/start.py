@@ -1,6 +1,5 @@
 """The first weights of a network that is fine-tuned."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -15,20 +14,6 @@ from nas.weights.statistics import re_estimate
 
 # Numbers of training images for the batch-norm statistics, in all and in a batch.
 STATISTICS_IMAGES, STATISTICS_BATCH = 512, 64
-
-
-def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return the first 12 hexadecimal digits of a SHA-256 over the names, shapes and values of tensors.
-
-    >>> tensors_digest({"bias": torch.zeros(2)}) == tensors_digest({"bias": torch.zeros(3)})
-    False
-    """
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        # As bytes, because numpy does not have all of torch's types.
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:12]
 
 
 class ArrayTensors(Mapping[str, Tensor]):
