@@ -1,5 +1,6 @@
 """Files of tensors: what is read, and hostile files, which run nothing and give one clear error."""
 
+import codecs
 import io
 import os
 import pickle
@@ -67,6 +68,24 @@ def test_the_weights_among_the_values_of_a_training_run_are_found(tmp_path: Path
     }
 
 
+class Call:
+    """Call a function with arguments when it is unpickled."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
+
+
+def doubled(times: int) -> Call:
+    """Bytes that are written as hexadecimal digits again and again, each time twice as many."""
+    call = Call(codecs.encode, b"0123456789", "hex")
+    for _ in range(times):
+        call = Call(codecs.encode, call, "hex")
+    return call
+
+
 def compressed() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(saved(WEIGHTS))) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
@@ -104,6 +123,13 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "cut zip": ("a.pth", saved(WEIGHTS)[:-100], "is not a file of torch.save"),
     "cut pickle": ("a.pt", saved(WEIGHTS, _use_new_zipfile_serialization=False)[:-10], "is not a file of torch.save"),
     "compressed": ("a.pth", compressed(), "it is compressed"),
+    "many bytes": ("a.pth", saved({"a": torch.zeros(2), "b": Call(bytearray, 3 * 10**9)}), "it holds bytes"),
+    "old form of many bytes": (
+        "a.pt",
+        saved({"b": Call(bytearray, 3 * 10**9)}, _use_new_zipfile_serialization=False),
+        "it holds bytes",
+    ),
+    "doubled bytes": ("a.pth", saved({"a": torch.zeros(2), "b": doubled(30)}), "it holds bytes"),
     "overlapping": ("a.pth", overlapping(), "its parts overlap"),
     "changed byte": ("a.pth", flipped(saved(WEIGHTS)), "checksum"),
     "network": ("a.pth", saved(nn.Linear(2, 2)), "objects that could run code"),
