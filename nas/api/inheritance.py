@@ -1,8 +1,9 @@
 """Networks that inherit trained weights, and their accuracy before any further training."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import field, frozen
@@ -149,6 +150,9 @@ class Inheritance:
 
         source = self.source
         inherited = inherit(source.arch, source.tensors, arch)
+        if inherited.report.notes and self._validation is not None:
+            # The notes are about gates that are removed, whose means are measured on images.
+            inherited = inherit(source.arch, source.tensors, arch, gate_means=self._validation.gate_means)
         report = inherited.report
         network = TrainedNetwork(
             arch,
@@ -244,6 +248,11 @@ class _Validation:
                 "give it: --normalization imagenet, 0..1, -1..1 or MEAN/STD, or normalization= of nas.load_weights",
             )
         return Predictor(network.normalization, find_device(self.training.train_on))
+
+    @cached_property
+    def gate_means(self) -> Mapping[str, Any]:
+        """Return the mean of every channel of each gate of the source over training images, by the layer's name."""
+        return self._predictor(self.source).gate_means(self.source.module(), self._images(self.source.arch).train)
 
     @cached_property
     def _source_correct(self) -> "Correct":
