@@ -73,7 +73,7 @@ def grow_weights(
     grown = []
     for member, path in zip(members, paths, strict=True):
         if inheritance.training is not None:
-            say(f"{member.name}: measuring the accuracy on {inheritance.training.data}")
+            say(f"{member.name}: reading images of {inheritance.training.data} at {member.arch.resolution} px")
         found = inheritance.network(member.arch)
         files = () if path is None else _write(found.network, path, onnx=options.onnx)
         lines = (f"{member.name}:", *(f"  {line}" for line in (*found.report.splitlines(), *_accuracy_lines(found))))
