@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from nas.api.arguments import check_arguments
 from nas.api.errors import explain_missing
-from nas.api.training import TrainingOptions
+from nas.api.training import Say, TrainingOptions
 from nas.errors import WeightsError
 
 # torch is an optional package, so what needs it is imported when a function is called.
@@ -128,15 +128,17 @@ class Inheritance:
     Attributes:
         source: The trained network.
         training: Options that name the images and the device; None measures no accuracy.
+        say: Function that is called with sentences about the images.
     """
 
     source: "TrainedNetwork"
     training: TrainingOptions | None = None
+    say: Say = lambda _message: None
     _validation: "_Validation | None" = field(init=False, repr=False)
 
     @_validation.default
     def _make_validation(self) -> "_Validation | None":
-        return None if self.training is None else _Validation(self.source, self.training)
+        return None if self.training is None else _Validation(self.source, self.training, self.say)
 
     def network(self, arch: "Architecture") -> InheritedNetwork:
         """Return a network with the weights that the architecture inherits from the source.
@@ -173,10 +175,12 @@ class _Validation:
     Attributes:
         source: The trained network, whose normalization must be known.
         training: Options that name the images and the device.
+        say: Function that is called with sentences about the images.
     """
 
     source: "TrainedNetwork"
     training: TrainingOptions
+    say: Say
     # The images of the resolution that was used last, since each resolution needs a copy of them.
     _held: "dict[tuple[int, int], ImageData]" = field(factory=dict, init=False, repr=False)
 
@@ -229,13 +233,15 @@ class _Validation:
         form = arch.resolution, arch.in_channels
         if form not in self._held:
             self._held.clear()
-            self._held[form] = load_images(
+            data = self._held[form] = load_images(
                 self.training.data,
                 resolution=arch.resolution,
                 channels=arch.in_channels,
                 images=self.training.images,
                 validation_share=self.training.validation_share,
             )
+            for note in data.notes:
+                self.say(f"{data.name}: {note}")
         return self._held[form]
 
     def _predictor(self, network: "TrainedNetwork") -> "Predictor":

@@ -42,7 +42,9 @@ def test_a_deeper_network_has_the_accuracy_of_its_source_and_is_saved(here: Here
     (logits,) = onnxruntime.InferenceSession(tmp_path / f"{stem}.onnx").run(None, {"input": images.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(logits, saved.module()(images), rtol=1e-3, atol=1e-4)
-    shown = here(*deeper).out.splitlines()
+    ran = here(*deeper)
+    assert "grayscale images were repeated to 3 channels" in ran.err
+    shown = ran.out.splitlines()
     assert shown[5:8] == ["phi=1:", f"  {weights['report'][0]}", f"  {weights['report'][1]}"]
     assert shown[8].startswith(f"  The accuracy before any further training is {100 * expected:.2f}% (")
     here(*deeper, "--save", "out").refused("digits-phi=1.safetensors exists", "choose another folder")
@@ -106,6 +108,7 @@ def test_accuracies_are_measured_only_where_the_classes_are_the_same(here: Here)
         (("unknown.pth", "--phi", "0", "--data", "digits"), ("normalization of the images of the source is unknown",)),
         (("unknown.pth", "--phi", "0", "--save", "out"), ("a saved network needs it", "--normalization imagenet")),
         (("digits.safetensors", "--phi", "0", "--save", "digits.safetensors/a"), ("cannot be made",)),
+        (("digits.safetensors", "--phi", "0", "--save", "grown.safetensors"), ("names a file", "the name of a folder")),
     ],
 )
 def test_bad_input_gives_one_message(

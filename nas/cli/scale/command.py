@@ -28,6 +28,7 @@ from nas.cli.shared.options import (
     storage_option,
     training_options,
 )
+from nas.cli.shared.printing import say
 from nas.cli.shared.verbs import Verb
 from nas.errors import ScalingError
 from nas.weights.forms import names_weights
@@ -284,7 +285,7 @@ def command(context: click.Context, /, **options: Any) -> None:
         compare.run(name, arch, given)
     else:
         images = given.training if context.get_parameter_source("data") == ParameterSource.COMMANDLINE else None
-        grow.run(mode, name, arch, given, None if source is None else Inheritance(source.network, images))
+        grow.run(mode, name, arch, given, None if source is None else Inheritance(source.network, images, say))
 
 
 def _with_weights(options: ScaleOptions, mode: str) -> ScaleOptions:

@@ -14,6 +14,7 @@ from nas.cli.scale.options import ScaleOptions
 from nas.cli.scale.report import base_row, member_files, member_row, print_members, rule_row, write_files
 from nas.cli.shared.printing import plain, print_json, say
 from nas.errors import ScalingError
+from nas.output_kinds import WEIGHTS
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -91,6 +92,10 @@ def _members(mode: str, growth: "Growth", options: ScaleOptions, watch: "Stopwat
 
 def _folder(mode: str, name: str, rule: str, options: ScaleOptions) -> Path | None:
     """Return the folder of the files; a family is always written, since seven networks are of use as files alone."""
+    if options.save is not None and options.save.suffix.lower() in WEIGHTS.endings:
+        raise ScalingError(
+            f"--save {options.save} names a file; every network has a file of its own", "give the name of a folder"
+        )
     if options.save is not None:
         return options.save
     return Path(file_stem(name, rule)) if mode == "family" or options.onnx else None
