@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
@@ -163,6 +165,29 @@ def test_a_wrong_file_gives_one_clear_error(tmp_path: Path, case: str) -> None:
         read_tensor_file(path)
     assert str(path) in raised.value.problem
     assert raised.value.remedy
+
+
+WHOLE = {
+    "a.safetensors": save(WEIGHTS),
+    "a.pth": saved(WEIGHTS),
+    "b.pt": saved(WEIGHTS, _use_new_zipfile_serialization=False),
+}
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(sorted(WHOLE)), st.data())
+def test_damage_is_an_error_or_leaves_the_names(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
+) -> None:
+    whole = bytearray(WHOLE[name])
+    whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damage") / name
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole)) | st.just(len(whole)))])
+    try:
+        found = read_tensor_file(path)
+    except WeightsError:  # any other error fails the test
+        return
+    assert found.tensors
 
 
 @pytest.mark.parametrize("old", [True, False])
