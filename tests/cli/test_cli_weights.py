@@ -101,7 +101,7 @@ BAD: dict[str, tuple[str, Callable[[], bytes], tuple[str, ...]]] = {
     "another structure": (
         "a.pth",
         lambda: saved({**STATE, "stem.conv.conv.weight": torch.zeros(8, 3, 5, 5)}),
-        ("the weights fit no architecture", "the nearest is", "tensor"),
+        ("the nearest is mnasnet-small", "'stem.conv.conv.weight' is (8, 3, 5, 5)", "nas.save_weights"),
     ),
     "code": ("a.pth", lambda: saved(nn.Linear(2, 2)), ("objects that could run code", "save the state_dict()")),
     "truncated": ("a.pth", lambda: saved(STATE)[:-50], ("a.pth is not a file of torch.save", "give a complete file")),
