@@ -59,7 +59,7 @@ class Predictor:
     def _calibration(self, images: Images, seed: int) -> Iterator[Tensor]:
         """Yield batches of normalized random images."""
         count = min(MOST_IMAGES, len(images))
-        # Images are ordered by class, and a batch of one class has a smaller variance.
+        # Images of a folder are ordered by class, and a batch of one class has a smaller variance.
         chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count]
         # Batches differ by at most one image, since `re_estimate` gives all of them the same weight.
         batches = chosen.tensor_split(max(1, count // _batch_size(images))) if count > 1 else ()
