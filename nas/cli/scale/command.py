@@ -258,7 +258,8 @@ def command(context: click.Context, /, **options: Any) -> None:
     Depth is multiplied by alpha^phi, width by beta^phi and resolution by gamma^phi. If alpha*beta^2*gamma^2 is 2, each
     step of phi doubles the FLOPs, apart from rounding. FLOPs are multiply-adds.
 
-    The options for training runs are those of --fit and --compare; the images are those of --pretrained too.
+    The options for training runs are those of --fit and --compare. With --pretrained, --data, --images,
+    --validation-share and --train-on are used too.
     """
     from nas.cli.scale import compare, fit, grow
 
