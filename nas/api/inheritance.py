@@ -1,15 +1,16 @@
 """Networks that inherit trained weights, and their accuracy before any further training."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import field, frozen
 
 from nas.api.arguments import check_arguments
 from nas.api.errors import explain_missing
-from nas.api.training import TrainingOptions
+from nas.api.training import Say, TrainingOptions
 from nas.errors import WeightsError
 
 # torch is an optional package, so what needs it is imported when a function is called.
@@ -127,15 +128,17 @@ class Inheritance:
     Attributes:
         source: The trained network.
         training: Options that name the images and the device; None measures no accuracy.
+        say: Function that is called with sentences about the images.
     """
 
     source: "TrainedNetwork"
     training: TrainingOptions | None = None
+    say: Say = lambda _message: None
     _validation: "_Validation | None" = field(init=False, repr=False)
 
     @_validation.default
     def _make_validation(self) -> "_Validation | None":
-        return None if self.training is None else _Validation(self.source, self.training)
+        return None if self.training is None else _Validation(self.source, self.training, self.say)
 
     def network(self, arch: "Architecture") -> InheritedNetwork:
         """Return a network with the weights that the architecture inherits from the source.
@@ -149,6 +152,9 @@ class Inheritance:
 
         source = self.source
         inherited = inherit(source.arch, source.tensors, arch)
+        if inherited.report.notes and self._validation is not None:
+            # The notes are about gates that are removed, whose means are measured on images.
+            inherited = inherit(source.arch, source.tensors, arch, gate_means=self._validation.gate_means)
         report = inherited.report
         network = TrainedNetwork(
             arch,
@@ -169,10 +175,12 @@ class _Validation:
     Attributes:
         source: The trained network, whose normalization must be known.
         training: Options that name the images and the device.
+        say: Function that is called with sentences about the images.
     """
 
     source: "TrainedNetwork"
     training: TrainingOptions
+    say: Say
     # The images of the resolution that was used last, since each resolution needs a copy of them.
     _held: "dict[tuple[int, int], ImageData]" = field(factory=dict, init=False, repr=False)
 
@@ -225,13 +233,15 @@ class _Validation:
         form = arch.resolution, arch.in_channels
         if form not in self._held:
             self._held.clear()
-            self._held[form] = load_images(
+            data = self._held[form] = load_images(
                 self.training.data,
                 resolution=arch.resolution,
                 channels=arch.in_channels,
                 images=self.training.images,
                 validation_share=self.training.validation_share,
             )
+            for note in data.notes:
+                self.say(f"{data.name}: {note}")
         return self._held[form]
 
     def _predictor(self, network: "TrainedNetwork") -> "Predictor":
@@ -244,6 +254,11 @@ class _Validation:
                 "give it: --normalization imagenet, 0..1, -1..1 or MEAN/STD, or normalization= of nas.load_weights",
             )
         return Predictor(network.normalization, find_device(self.training.train_on))
+
+    @cached_property
+    def gate_means(self) -> Mapping[str, Any]:
+        """Return the mean of every channel of each gate of the source over training images, by the layer's name."""
+        return self._predictor(self.source).gate_means(self.source.module(), self._images(self.source.arch).train)
 
     @cached_property
     def _source_correct(self) -> "Correct":

@@ -11,9 +11,9 @@ from nas.data.base import Images
 from nas.noise import Correct
 from nas.train.loader import BatchLoader, make_loader
 from nas.weights.base import Normalization
-from nas.weights.statistics import re_estimate
+from nas.weights.statistics import gate_means, re_estimate
 
-# Number of images for the batch-norm statistics.
+# Number of images for the batch-norm statistics and the means of gates.
 MOST_IMAGES = 1000
 # Number of pixels of a batch: 64 images of 224 pixels. The activations of more would not fit into a small memory.
 _PIXELS = 64 * 224**2
@@ -49,14 +49,21 @@ class Predictor:
         Raises:
             DataError: There are fewer than two images.
         """
+        re_estimate(self._prepared(model), self._calibration(images, seed))
+        return min(MOST_IMAGES, len(images))
+
+    def gate_means(self, model: nn.Module, images: Images, seed: int = 0) -> dict[str, Tensor]:
+        """Return the mean of every channel of each gate over random images; see `nas.weights.statistics.gate_means`."""
+        return gate_means(self._prepared(model), self._calibration(images, seed))
+
+    def _calibration(self, images: Images, seed: int) -> Iterator[Tensor]:
+        """Yield batches of normalized random images."""
         count = min(MOST_IMAGES, len(images))
-        # Images are ordered by class, and a batch of one class has a smaller variance.
+        # Images of a folder are ordered by class, and a batch of one class has a smaller variance.
         chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count]
         # Batches differ by at most one image, since `re_estimate` gives all of them the same weight.
         batches = chosen.tensor_split(max(1, count // _batch_size(images))) if count > 1 else ()
-        loader = make_loader(images, self.device)
-        re_estimate(self._prepared(model), (pixels for pixels, _ in self._take(loader, batches)))
-        return count
+        return (pixels for pixels, _ in self._take(make_loader(images, self.device), batches))
 
     def _prepared(self, model: nn.Module) -> nn.Module:
         return model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]

@@ -2,6 +2,7 @@
 
 FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 LIBRARIES = ("timm", "torchvision", "hub")
+STUDY = "study"  # A study may have any name, and holds no weights.
 
 
 def names_weights(text: str) -> bool:
@@ -12,5 +13,7 @@ def names_weights(text: str) -> bool:
     >>> names_weights("timm:resnet18"), names_weights("mine.safetensors"), names_weights("efficientnet-lite0")
     (True, True, False)
     """
-    prefix, _, name = text.partition(":")
-    return (bool(name) and prefix in LIBRARIES) or text.lower().endswith(FILE_ENDINGS)
+    prefix, colon, name = text.partition(":")
+    if colon and prefix in (*LIBRARIES, STUDY):
+        return bool(name) and prefix != STUDY
+    return text.lower().endswith(FILE_ENDINGS)

@@ -117,17 +117,31 @@ def match(source: Mapping[str, Tensor], library: str | None = None) -> Match:
 
 
 def match_names(source: Mapping[str, Tensor]) -> Match | None:
-    """Return the architecture whose torch module has exactly these names and shapes, or None if none has."""
+    """Return the architecture whose torch module has these names and shapes, or None if the names are not our own.
+
+    Raises:
+        WeightsError: The names are our own, and no known architecture has these tensors.
+    """
     if "stem.conv.conv.weight" not in source or "head.classifier.weight" not in source:
         return None
     shapes = {name: tensor.shape for name, tensor in source.items()}
-    channels, classes = shapes["stem.conv.conv.weight"][1:2], shapes["head.classifier.weight"][:1]
-    for name, plain in candidates():
-        arch = attrs.evolve(plain, in_channels=channels[0], classes=classes[0])
-        # Building the module takes longer than listing the nodes, so it is the second comparison.
-        if shapes.keys() == {*_names(arch)} and tensor_shapes(arch) == shapes:
-            return Match(name, None, arch, dict(source), Account(len(source)))
-    return None
+    # A damaged tensor may have no dimensions, or none of any size.
+    channels = max((1, *shapes["stem.conv.conv.weight"][1:2]))
+    classes = max((1, *shapes["head.classifier.weight"][:1]))
+    known = {name: attrs.evolve(plain, in_channels=channels, classes=classes) for name, plain in candidates()}
+    # Building the module takes longer than listing the nodes, so only architectures with the nearest names are built.
+    distances = {name: len(shapes.keys() ^ {*_names(arch)}) for name, arch in known.items()}
+    nearest = [name for name in known if distances[name] == min(distances.values())]
+    name = max(nearest, key=lambda one: len(shapes.items() & tensor_shapes(known[one]).items()))
+    if (expected := tensor_shapes(known[name])) == shapes:
+        return Match(name, None, known[name], dict(source), Account(len(source)))
+    first = next(key for key in (*expected, *shapes) if shapes.get(key) != expected.get(key))
+    found, needed = (tuple(sizes[first]) if first in sizes else "absent" for sizes in (shapes, expected))
+    raise WeightsError(
+        f"the weights have the names of nas and fit no known architecture; the nearest is {name}: tensor {first!r} is "
+        f"{found} and needs to be {needed}",
+        "save the network with nas.save_weights, because a state_dict() does not hold its architecture",
+    )
 
 
 def _names(arch: Architecture) -> list[str]:

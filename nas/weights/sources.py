@@ -11,7 +11,7 @@ from torch import nn
 
 from nas.errors import WeightsError
 from nas.weights.base import TrainedNetwork
-from nas.weights.forms import FILE_ENDINGS
+from nas.weights.forms import FILE_ENDINGS, STUDY
 from nas.weights.libraries import LITE, Pretrained, read_hub, read_lite, read_timm, read_torchvision
 from nas.weights.match import Account, match, match_names
 from nas.weights.normalizations import parse_normalization
@@ -81,7 +81,7 @@ def _read(source: str) -> Pretrained:
     if colon and name and prefix in PREFIXES:
         return PREFIXES[prefix](name)
     path = Path(source)
-    if source.startswith("study:"):
+    if source.startswith(f"{STUDY}:"):
         raise WeightsError(f"{source!r:.200} is a network of a study, and a study holds no weights", f"use {FORMS}")
     if path.suffix.lower() not in FILE_ENDINGS:
         raise WeightsError(f"{source!r:.200} is no source of weights", f"use {FORMS}")

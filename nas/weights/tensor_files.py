@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ MOST_ENTRIES = 100_000
 ZIP_START = b"PK\x03\x04"
 # The keys under which scripts for training store the weights, beside the state of the optimizer and other values.
 WEIGHT_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
+# How a pickle names the functions that make bytes. `weights_only` calls them, and with a large number, or by encoding
+# again and again, a small file could fill the memory. Tensors need none of them.
+BYTES_MAKERS = (b"\nbytearray\n", b"\nencode\n")
 LENGTH_BYTES = 8  # of the number at the start of a safetensors file, the length of its header
 
 
@@ -125,6 +129,8 @@ def load_values(data: bytes) -> Any:
     """
     if data.startswith(ZIP_START):
         _check_zip(data)
+    if any(name in data for name in BYTES_MAKERS):
+        raise pickle.UnpicklingError("it holds bytes, and only tensors and plain values are read")
     with warnings.catch_warnings():
         # torch warns of files that it then refuses; the error says enough.
         warnings.simplefilter("ignore")

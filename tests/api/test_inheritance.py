@@ -10,6 +10,7 @@ from nas.errors import NasError, WeightsError
 from nas.noise import ValidationSplit, estimate
 from nas.train.prediction import Predictor
 from tests.weights.digits import GRAY, accuracy, digits, digits_network, pixels
+from tests.weights.networks import network
 
 DEEPER = nas.scale(digits_network().arch, 1, "depth").architecture
 
@@ -81,6 +82,13 @@ def test_gray_images_of_one_channel_have_the_accuracy_of_three() -> None:
     assert abs(found.accuracy.difference.value) < 0.05
 
 
+def test_gates_that_are_removed_are_replaced_by_their_means_over_images() -> None:
+    gated = digits_network(network("net classes=10 resolution=16;stem conv c8 s2;mbconv r2 e2 c8 se0.5;head pool"))
+    plain = attrs.evolve(gated.arch, stages=tuple(attrs.evolve(stage, gate=None) for stage in gated.arch.stages))
+    assert "their measured means" in nas.inherit_weights(gated, plain, data="digits").report
+    assert "their values for an input of 0" in nas.inherit_weights(gated, plain).report
+
+
 def test_what_is_no_network_or_has_no_normalization_is_refused() -> None:
     source = digits_network()
     with pytest.raises(WeightsError, match="is not a TrainedNetwork"):
@@ -92,19 +100,19 @@ def test_what_is_no_network_or_has_no_normalization_is_refused() -> None:
 
 
 def test_batches_of_any_size_give_the_same_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, images = digits_network(), digits(16).val
+    trained, images = digits_network(), digits(16).val
     monkeypatch.setattr("nas.train.prediction._PIXELS", 50 * 16**2)
-    found = Predictor(GRAY, "cpu").correct(network.module(), images)
+    found = Predictor(GRAY, "cpu").correct(trained.module(), images)
     with torch.no_grad():
-        expected = network.module()(GRAY.apply(pixels(images))).argmax(1) == images.labels
+        expected = trained.module()(GRAY.apply(pixels(images))).argmax(1) == images.labels
     assert found.tolist() == expected.tolist()
 
 
 def test_statistics_do_not_depend_on_the_order_of_classes() -> None:
     """The mean of the variances of batches of one class each would be smaller than the variance of all images."""
-    network, train = digits_network(), digits(16).train
+    trained, train = digits_network(), digits(16).train
     order = train.labels.argsort()
-    first, second = network.module(), network.module()
+    first, second = trained.module(), trained.module()
     predictor = Predictor(GRAY, "cpu")
     assert predictor.re_estimate(first, Images(train.images[order][:1000], train.labels[order][:1000])) == 1000
     with torch.no_grad():

@@ -26,6 +26,17 @@ def tiny(name: str) -> Architecture:
     return attrs.evolve(arch, stem=stem, stages=tuple(stages), head=head)
 
 
+# One network of each kind; the others of its family take as long and differ in numbers alone.
+FAST = (
+    "efficientnet-b0",
+    "efficientnet-lite0",
+    "fbnet-c",
+    "mnasnet-a1",
+    "mobilenetv2",
+    "mobilenetv3-large",
+    "resnet-18",
+    "resnet-50",
+)
 FAMILIES = tuple(name for name in preset_names() if "-b" not in name or name in ("efficientnet-b0", "mnasnet-b1"))
 
 
@@ -58,7 +69,9 @@ def grown(draw: st.DrawFn, arch: Architecture) -> Architecture:
     return attrs.evolve(arch, stem=stem, stages=tuple(larger(stage) for stage in arch.stages), head=head)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in FAMILIES]
+)
 @settings(max_examples=4, deadline=None)
 @given(data=st.data())
 def test_growing_a_published_network_keeps_its_function(name: str, data: st.DataObject) -> None:

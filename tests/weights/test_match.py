@@ -13,6 +13,7 @@ from nas.arch.spec import Architecture, Norm
 from nas.errors import WeightsError
 from nas.models.build import build_model
 from nas.weights.base import TrainedNetwork
+from nas.weights.families import candidates
 from nas.weights.libraries import timm_library
 from nas.weights.match import match, match_names
 from nas.weights.sources import logit_difference
@@ -124,6 +125,32 @@ def test_the_own_names_of_a_preset_are_recognized() -> None:
     assert found is not None
     assert found.arch == arch
     assert match_names(STATES["timm:resnet18"]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        (
+            "mnasnet-small",
+            {"stages.0.0.project.conv.weight": (9, 8, 1, 1)},
+            r"is \(9, 8, 1, 1\) and needs to be \(8, 8",
+        ),
+        ("mobilenetv2-0.75", {"stages.3.0.depthwise.norm.bias": None}, "is absent and needs to be"),
+        ("resnet-18", {"stages.9.0.expand.conv.weight": (1, 1, 1, 1)}, r"is \(1, 1, 1, 1\) and needs to be absent"),
+        ("efficientnet-b0", {"head.classifier.weight": ()}, r"is \(\) and needs to be"),
+    ],
+)
+def test_own_names_with_other_tensors_name_the_first_difference(
+    name: str, change: dict[str, tuple[int, ...] | None], words: str
+) -> None:
+    state = build_model(dict(candidates())[name]).state_dict()
+    ((tensor, shape),) = change.items()
+    state = {key: value for key, value in state.items() if key != tensor or shape is not None}
+    if shape is not None:
+        state[tensor] = torch.zeros(shape)
+    with pytest.raises(WeightsError, match=f"nearest is {name}: tensor '{tensor}' {words}") as raised:
+        match_names(state)
+    assert "nas.save_weights" in raised.value.remedy
 
 
 B0 = "timm:efficientnet_b0"

@@ -33,7 +33,14 @@ def lite_package(name: str) -> str:
     return module
 
 
-@pytest.mark.parametrize(("name", "side"), [*zip(LITE, (224, 240, 260), strict=True)])
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        (LITE[0], 224),
+        pytest.param(LITE[1], 240, marks=pytest.mark.slow),
+        pytest.param(LITE[2], 260, marks=pytest.mark.slow),
+    ],
+)
 def test_logits_of_lite_equal_the_published_implementation(name: str, side: int) -> None:
     lite_package(name)
     EfficientNet = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet  # noqa: N806

@@ -1,5 +1,6 @@
 """Files of tensors: what is read, and hostile files, which run nothing and give one clear error."""
 
+import codecs
 import io
 import os
 import pickle
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
@@ -67,6 +70,24 @@ def test_the_weights_among_the_values_of_a_training_run_are_found(tmp_path: Path
     }
 
 
+class Call:
+    """Call a function with arguments when it is unpickled."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
+
+
+def doubled(times: int) -> Call:
+    """Bytes that are written as hexadecimal digits again and again, each time twice as many."""
+    call = Call(codecs.encode, b"0123456789", "hex")
+    for _ in range(times):
+        call = Call(codecs.encode, call, "hex")
+    return call
+
+
 def compressed() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(saved(WEIGHTS))) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
@@ -104,6 +125,13 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "cut zip": ("a.pth", saved(WEIGHTS)[:-100], "is not a file of torch.save"),
     "cut pickle": ("a.pt", saved(WEIGHTS, _use_new_zipfile_serialization=False)[:-10], "is not a file of torch.save"),
     "compressed": ("a.pth", compressed(), "it is compressed"),
+    "many bytes": ("a.pth", saved({"a": torch.zeros(2), "b": Call(bytearray, 3 * 10**9)}), "it holds bytes"),
+    "old form of many bytes": (
+        "a.pt",
+        saved({"b": Call(bytearray, 3 * 10**9)}, _use_new_zipfile_serialization=False),
+        "it holds bytes",
+    ),
+    "doubled bytes": ("a.pth", saved({"a": torch.zeros(2), "b": doubled(30)}), "it holds bytes"),
     "overlapping": ("a.pth", overlapping(), "its parts overlap"),
     "changed byte": ("a.pth", flipped(saved(WEIGHTS)), "checksum"),
     "network": ("a.pth", saved(nn.Linear(2, 2)), "objects that could run code"),
@@ -137,6 +165,29 @@ def test_a_wrong_file_gives_one_clear_error(tmp_path: Path, case: str) -> None:
         read_tensor_file(path)
     assert str(path) in raised.value.problem
     assert raised.value.remedy
+
+
+WHOLE = {
+    "a.safetensors": save(WEIGHTS),
+    "a.pth": saved(WEIGHTS),
+    "b.pt": saved(WEIGHTS, _use_new_zipfile_serialization=False),
+}
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(sorted(WHOLE)), st.data())
+def test_damage_is_an_error_or_leaves_the_names(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
+) -> None:
+    whole = bytearray(WHOLE[name])
+    whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damage") / name
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole)) | st.just(len(whole)))])
+    try:
+        found = read_tensor_file(path)
+    except WeightsError:  # any other error fails the test
+        return
+    assert found.tensors
 
 
 @pytest.mark.parametrize("old", [True, False])

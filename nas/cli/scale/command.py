@@ -28,6 +28,7 @@ from nas.cli.shared.options import (
     storage_option,
     training_options,
 )
+from nas.cli.shared.printing import say
 from nas.cli.shared.verbs import Verb
 from nas.errors import ScalingError
 from nas.weights.forms import names_weights
@@ -257,7 +258,8 @@ def command(context: click.Context, /, **options: Any) -> None:
     Depth is multiplied by alpha^phi, width by beta^phi and resolution by gamma^phi. If alpha*beta^2*gamma^2 is 2, each
     step of phi doubles the FLOPs, apart from rounding. FLOPs are multiply-adds.
 
-    The options for training runs are those of --fit and --compare; the images are those of --pretrained too.
+    The options for training runs are those of --fit and --compare. With --pretrained, --data, --images,
+    --validation-share and --train-on are used too.
     """
     from nas.cli.scale import compare, fit, grow
 
@@ -284,7 +286,7 @@ def command(context: click.Context, /, **options: Any) -> None:
         compare.run(name, arch, given)
     else:
         images = given.training if context.get_parameter_source("data") == ParameterSource.COMMANDLINE else None
-        grow.run(mode, name, arch, given, None if source is None else Inheritance(source.network, images))
+        grow.run(mode, name, arch, given, None if source is None else Inheritance(source.network, images, say))
 
 
 def _with_weights(options: ScaleOptions, mode: str) -> ScaleOptions:

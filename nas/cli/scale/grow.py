@@ -9,11 +9,12 @@ import click
 from nas.api.architectures import file_stem
 from nas.api.inheritance import Inheritance
 from nas.api.scaling import Member, make_growth, measure, meet_budget, open_stopwatch, read_budget
-from nas.cli.scale.inherit import grow_weights, print_weights, weights_path, weights_row
+from nas.cli.scale.inherit import grow_weights, weights_path
 from nas.cli.scale.options import ScaleOptions
 from nas.cli.scale.report import base_row, member_files, member_row, print_members, rule_row, write_files
-from nas.cli.shared.printing import print_json, say
+from nas.cli.shared.printing import plain, print_json, say
 from nas.errors import ScalingError
+from nas.output_kinds import WEIGHTS
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
@@ -45,11 +46,16 @@ def run(mode: str, name: str, arch: "Architecture", options: ScaleOptions, inher
         base = base_row(name, arch, measure(arch, watch))
         device = None if watch is None else str(watch.meter.device)
     rule, rows = rule_row(growth.rule), [member_row(one) for one in members]
-    if not options.as_json:
-        print_members(base, rule, rows)
-    written = [*files, *_grow_all(rows, members, paths, inheritance, options)]
+    grown = [] if inheritance is None else grow_weights([one.scaled for one in members], paths, inheritance, options)
+    for row, one in zip(rows, grown, strict=False):  # without weights nothing has grown
+        row["weights"] = one.row
+    written = [*files, *(path for one in grown for path in one.files)]
     if options.as_json:
         print_json({"base": base, "rule": rule, "device": device, "family": rows, "files": list(map(str, written))})
+    else:
+        print_members(base, rule, rows)
+        for line in (line for one in grown for line in one.lines):
+            click.echo(plain(line))
     write_files(files)
     if not options.as_json:
         _print_notes(rows, written, options, random=inheritance is None)
@@ -61,25 +67,6 @@ def _weights_paths(
     if folder is None or inheritance is None:
         return [None] * len(members)
     return [weights_path(folder, name, member.scaled, inheritance) for member in members]
-
-
-def _grow_all(
-    rows: Sequence[dict[str, Any]],
-    members: Sequence[Member],
-    paths: Sequence[Path | None],
-    inheritance: Inheritance | None,
-    options: ScaleOptions,
-) -> list[Path]:
-    """Let the networks inherit one after the other, add what they inherited to their rows, and return the files."""
-    if inheritance is None:
-        return []
-    for row, member, path in zip(rows, members, paths, strict=True):
-        found = grow_weights(member.scaled, inheritance, path, onnx=options.onnx)
-        row["weights"] = weights_row(found, path)
-        if not options.as_json:
-            print_weights(member.scaled.name, found)
-    files = [path for path in paths if path is not None]
-    return [*files, *(path.with_suffix(".onnx") for path in files if options.onnx)]
 
 
 def _growth(mode: str, arch: "Architecture", options: ScaleOptions) -> "Growth":
@@ -105,6 +92,10 @@ def _members(mode: str, growth: "Growth", options: ScaleOptions, watch: "Stopwat
 
 def _folder(mode: str, name: str, rule: str, options: ScaleOptions) -> Path | None:
     """Return the folder of the files; a family is always written, since seven networks are of use as files alone."""
+    if options.save is not None and options.save.suffix.lower() in WEIGHTS.endings:
+        raise ScalingError(
+            f"--save {options.save} names a file; every network has a file of its own", "give the name of a folder"
+        )
     if options.save is not None:
         return options.save
     return Path(file_stem(name, rule)) if mode == "family" or options.onnx else None

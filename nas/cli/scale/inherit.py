@@ -1,13 +1,15 @@
 """The weights that scaled networks inherit: their files, and their accuracy before any further training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+from attrs import frozen
 
 from nas.api.architectures import file_stem
 from nas.api.inheritance import Inheritance, InheritedNetwork
+from nas.cli.scale.options import ScaleOptions
+from nas.cli.shared.printing import say
 from nas.cli.shared.validation import interval_row, interval_text
 from nas.errors import NasError, WeightsError
 from nas.output_kinds import NETWORK, WEIGHTS, check_output
@@ -15,6 +17,7 @@ from nas.output_kinds import NETWORK, WEIGHTS, check_output
 if TYPE_CHECKING:
     from nas.noise import Estimate
     from nas.scaling.grow import Scaled
+    from nas.weights.base import TrainedNetwork
 
 
 def weights_path(folder: Path, base_name: str, member: "Scaled", inheritance: Inheritance) -> Path:
@@ -38,36 +41,64 @@ def weights_path(folder: Path, base_name: str, member: "Scaled", inheritance: In
     return path
 
 
-def grow_weights(member: "Scaled", inheritance: Inheritance, path: Path | None, *, onnx: bool) -> InheritedNetwork:
-    """Return a scaled network with inherited weights, and write its files.
+@frozen
+class GrownWeights:
+    """Hold what a scaled network inherited, without its weights.
+
+    Attributes:
+        row: What it inherited, and its accuracy, as JSON values.
+        lines: The same as lines for people.
+        files: Paths of the files that were written.
+    """
+
+    row: Mapping[str, Any]
+    lines: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+def grow_weights(
+    members: "Sequence[Scaled]", paths: Sequence[Path | None], inheritance: Inheritance, options: ScaleOptions
+) -> list[GrownWeights]:
+    """Let scaled networks inherit weights one after the other, and write their files.
 
     Args:
-        member: The scaled network.
-        inheritance: What gives it its weights.
-        path: Path of the safetensors file; None writes no file.
-        onnx: Whether an ONNX file is written as well.
+        members: The scaled networks.
+        paths: Path of the safetensors file of each; None writes no file.
+        inheritance: What gives them their weights.
+        options: Options of the command.
 
     Raises:
         NasError: The images cannot be read, or a file cannot be written.
     """
+    grown = []
+    for member, path in zip(members, paths, strict=True):
+        if inheritance.training is not None:
+            say(f"{member.name}: reading images of {inheritance.training.data} at {member.arch.resolution} px")
+        found = inheritance.network(member.arch)
+        files = () if path is None else _write(found.network, path, onnx=options.onnx)
+        lines = (f"{member.name}:", *(f"  {line}" for line in (*found.report.splitlines(), *_accuracy_lines(found))))
+        grown.append(GrownWeights(_row(found, files), lines, files))
+    return grown
+
+
+def _write(network: "TrainedNetwork", path: Path, *, onnx: bool) -> tuple[Path, ...]:
     from nas.api.networks import to_onnx
     from nas.api.weights import save_weights
     from nas.files import write_atomically
 
-    found = inheritance.network(member.arch)
-    if path is not None:
-        save_weights(found.network, path)
-        if onnx:
-            data: bytes = to_onnx(member.arch, found.network.tensors).SerializeToString()
-            write_atomically(path.with_suffix(NETWORK.endings[0]), data)
-    return found
+    save_weights(network, path)
+    if not onnx:
+        return (path,)
+    graph = path.with_suffix(NETWORK.endings[0])
+    data: bytes = to_onnx(network.arch, network.tensors).SerializeToString()
+    write_atomically(graph, data)
+    return path, graph
 
 
-def weights_row(found: InheritedNetwork, path: Path | None) -> Mapping[str, Any]:
-    """Return what a network inherited, and its accuracy, as JSON values."""
+def _row(found: InheritedNetwork, files: Sequence[Path]) -> Mapping[str, Any]:
     before = found.accuracy
     return {
-        "file": None if path is None else str(path),
+        "file": str(files[0]) if files else None,
         "share": found.share,
         "exact": found.exact,
         "report": found.report.splitlines(),
@@ -86,15 +117,6 @@ def weights_row(found: InheritedNetwork, path: Path | None) -> Mapping[str, Any]
 
 def _accuracy(found: "Estimate") -> dict[str, Any]:
     return {"accuracy": found.value, "interval": interval_row(found)}
-
-
-def print_weights(name: str, found: InheritedNetwork) -> None:
-    """Print what a network inherited, and its accuracy before any further training."""
-    from nas.cli.shared.printing import plain
-
-    click.echo(plain(f"{name}:"))
-    for line in (*found.report.splitlines(), *_accuracy_lines(found)):
-        click.echo(plain(f"  {line}"))
 
 
 def _accuracy_lines(found: InheritedNetwork) -> list[str]:
