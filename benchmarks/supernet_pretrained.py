@@ -66,6 +66,8 @@ ROWS = (
     Row("pretrained", "sandwich", 2, 1e-3),
     Row("pretrained", "pair", 3, 1e-3),
     Row("pretrained", "uniform", 8, 1e-3),
+    Row("pretrained", "uniform", 6, 1e-3),
+    Row("pretrained", "uniform", 6, 3e-3),
     Row("random", "uniform", 8, 3e-3),
     Row("random", "sandwich", 2, 3e-3),
 )
