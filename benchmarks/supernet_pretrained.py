@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn import functional
 
 from nas.api.weights import load_weights
+from nas.cost.analytic import cost
 from nas.data.augment import normalize
 from nas.data.base import ImageData, Images
 from nas.data.load import load_images
@@ -66,6 +67,7 @@ ROWS = (
     Row("pretrained", "sandwich", 2, 1e-3),
     Row("pretrained", "pair", 3, 1e-3),
     Row("pretrained", "uniform", 8, 1e-3),
+    Row("pretrained", "uniform", 6, 1e-3),
     Row("random", "uniform", 8, 3e-3),
     Row("random", "sandwich", 2, 3e-3),
 )
@@ -173,6 +175,8 @@ def main() -> None:
         results["reference"].append(fine_tuned(source, normalized, space, one))
         print("reference", results["reference"][-1], flush=True)
         options.out.write_text(json.dumps(results, indent=1) + "\n")
+    macs = [float(cost(space.from_indices(one)).macs) for one in sampled]
+    results["tau_of_macs"] = tau(results["reference"][:NETWORKS], macs)
     for name, found in results["supernets"].items():
         results["supernets"][name] = [with_tau(one, results["reference"]) for one in found]
     options.out.write_text(json.dumps(results, indent=1) + "\n")

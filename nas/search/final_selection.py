@@ -80,7 +80,7 @@ def expect(
     errors = find_errors(split, [(each.accuracies, each.correct) for each in (*runs.values(), *known.values())])
     if len(runs) >= FIRST:
         rows, mean, spread = _model_levels(ranker, history, runs, errors)
-    elif errors.split is not None or errors.is_complete:
+    elif runs and (errors.split is not None or errors.is_complete):
         rows, mean, spread = _measured_levels(runs, errors)
     else:
         return {}

@@ -33,10 +33,11 @@ def sort_channels(arch: Architecture, weights: Mapping[str, Tensor]) -> Mapping[
     tensor([0.4000, 0.3000, 0.2000, 0.1000])
     """
     sets = channel_sets(arch)
+    fixed = _fixed_sets(arch, sets)
     orders = {
         name: scores.argsort(descending=True, stable=True).cpu()
         for name, scores in importance(arch, weights).items()
-        if name not in _fixed_sets(arch, sets)
+        if name not in fixed
     }
     nodes = {f"{placed.name}.{node.name}": node for placed in walk(arch) for node in placed.nodes if node.weights}
     result = dict(weights)

@@ -1,5 +1,6 @@
 """Supernets that start from a trained network: the same function, sorted channels, fresh options, files and errors."""
 
+import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -339,8 +340,10 @@ def test_a_source_for_other_channels_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_worker_gets_the_same_evaluator(tmp_path: Path) -> None:
-    evaluator = make_evaluator(tmp_path)
-    assert evaluator.to_send().path == evaluator.path
+    evaluator = make_evaluator(tmp_path, notify=print)
+    sent = pickle.loads(pickle.dumps(evaluator.to_send()))  # noqa: S301 -- made two calls before
+    assert sent.path == evaluator.path
+    assert sent.describe() == evaluator.describe()
 
 
 @pytest.mark.slow
