@@ -45,6 +45,25 @@ def re_estimate(model: nn.Module, batches: Iterable[Tensor]) -> None:
             model(images)
 
 
+def spread_batches(images: int, most: int, size: int) -> tuple[Tensor, ...]:
+    """Return indices `(B,)` of batches for `re_estimate`, which are spread evenly over a split.
+
+    Every batch has images of the whole split: the images of a folder are ordered by class, and a batch of one class has
+    a smaller variance. Batches differ by at most one image, because all of them have the same weight.
+
+    Args:
+        images: Number of images of the split.
+        most: Largest number of images in all batches.
+        size: Number of images of a batch; batches may be larger, so that none has a single image.
+
+    >>> spread_batches(images=12, most=6, size=3)
+    (tensor([0, 4, 8]), tensor([ 2,  6, 10]))
+    """
+    count = min(most, images)
+    chosen, batches = torch.arange(count) * images // count, max(1, count // size)
+    return tuple(chosen[first::batches] for first in range(batches))
+
+
 @contextmanager
 def _estimating(model: nn.Module) -> Iterator[None]:
     """Let the batch normalizations of a model take the mean over batches, while everything else is in its eval mode."""

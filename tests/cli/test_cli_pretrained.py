@@ -125,7 +125,7 @@ def test_workers_share_one_teacher(nas: Nas) -> None:
     ("options", "words"),
     [
         (("--evaluator", "train"), ("only --evaluator finetune or supernet uses --pretrained",)),
-        (("--evaluator", "supernet", "--keep-weights", "2"), ("only --evaluator finetune uses --keep-weights",)),
+        (("--evaluator", "zero-cost:depth", "--normalization", "imagenet"), ("only --evaluator",)),
         (("--normalization", "5/0"), ("normalization",)),
         (("--pretrained", "nothing"), ("is no source of weights", "efficientnet-lite0")),
         (("--pretrained", "missing.safetensors"), ("missing.safetensors",)),

@@ -10,6 +10,7 @@ from typing import Any, Self
 import attrs
 import torch
 from attrs import define, field, frozen
+from torch import Tensor
 
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
@@ -18,6 +19,7 @@ from nas.errors import NasError
 from nas.evaluate.finetune.recipe import DistillationRecipe, FinetuneRecipe
 from nas.evaluate.finetune.start import (
     ArrayTensors,
+    gate_means_of,
     head_and_fresh_parameters,
     inherit_for,
     normalization_for,
@@ -45,6 +47,7 @@ class _Held:
 
     Attributes:
         outputs: Outputs of the teacher, or None before they are needed.
+        gates: Means of the gates of the source, or None before they are needed.
         digest: Digest of the source's tensors, or "" before it is needed.
         shares: Share of inherited parameters of each architecture, as it is trained.
         metadata: Metadata of the last evaluation of each architecture.
@@ -52,6 +55,7 @@ class _Held:
     """
 
     outputs: TeacherOutputs | None = None
+    gates: Mapping[str, Tensor] | None = None
     digest: str = ""
     shares: dict[Architecture, float] = field(factory=dict)
     metadata: dict[Architecture, dict[str, Any]] = field(factory=dict)
@@ -246,7 +250,9 @@ class FinetuneEvaluator(EpochEvaluator):
         return self.recipe.adapt(arch.adapted(resolution=arch.resolution, classes=self.data.num_classes))
 
     def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> TrainingRun:
-        inherited = inherit_for(self.source, arch, self.data.classes, self.seed)
+        if self._held.gates is None:
+            self._held.gates = gate_means_of(self.source, self.data, self.device)
+        inherited = inherit_for(self.source, arch, self.data.classes, self.seed, self._held.gates)
         self._held.shares[arch] = inherited.report.share
         model = build_model(arch)
         model.load_state_dict(dict(inherited.tensors))

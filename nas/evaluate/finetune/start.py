@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from nas.arch.spec import Architecture
+from nas.data.base import ImageData
 from nas.errors import WeightsError
 from nas.train.loop import TrainingRun
+from nas.train.prediction import Predictor
 from nas.weights.base import Normalization, TrainedNetwork
 from nas.weights.inheritance import Inherited, inherit
-from nas.weights.statistics import re_estimate
+from nas.weights.statistics import re_estimate, spread_batches
 
 # Numbers of training images for the batch-norm statistics, in all and in a batch.
 STATISTICS_IMAGES, STATISTICS_BATCH = 512, 64
@@ -67,13 +69,34 @@ def normalization_for(source: TrainedNetwork, channels: int) -> Normalization:
     return Normalization(*([sum(values) / len(values)] * channels for values in (known.mean, known.std)))
 
 
-def inherit_for(source: TrainedNetwork, arch: Architecture, classes: tuple[str, ...], seed: int) -> Inherited:
+def inherit_for(
+    source: TrainedNetwork, arch: Architecture, classes: tuple[str, ...], seed: int, gates: Mapping[str, Tensor]
+) -> Inherited:
     """Return the weights that a network inherits for images of some classes.
 
     The classifier is inherited only if the source has exactly these classes; otherwise it begins with zeros.
+
+    Args:
+        source: Network to inherit from.
+        arch: Architecture of the network.
+        classes: Names of the classes of the images.
+        seed: Seed of the weights that are not inherited.
+        gates: Means of the gates of the source, as `gate_means_of` returns them.
     """
     classifier = "fresh" if source.classes == classes else "reset"
-    return inherit(source.arch, source.tensors, arch, seed=seed, classifier=classifier)
+    return inherit(source.arch, source.tensors, arch, seed=seed, classifier=classifier, gate_means=gates)
+
+
+def gate_means_of(source: TrainedNetwork, data: ImageData, device: str) -> Mapping[str, Tensor]:
+    """Return the mean of each gate of the source on training images, which takes the place of a gate that is removed.
+
+    The images are those of the data set as they are held. A network without gates needs no images.
+    """
+    if all(stage.gate is None for stage in source.arch.stages) or source.arch.in_channels != data.channels:
+        return {}
+    normalization = normalization_for(source, data.channels)
+    means = Predictor(normalization, device).gate_means(source.module(), data.train)
+    return {name: mean.cpu() for name, mean in means.items()}
 
 
 def re_estimate_statistics(run: TrainingRun) -> None:
@@ -83,10 +106,7 @@ def re_estimate_statistics(run: TrainingRun) -> None:
 
 def _normalized_batches(run: TrainingRun) -> Iterator[Tensor]:
     """Yield normalized images that are spread evenly over the training split."""
-    count = min(STATISTICS_IMAGES, len(run.train))
-    chosen = torch.arange(count) * len(run.train) // count
-    # Batches differ by at most one image, since `re_estimate` gives all of them the same weight.
-    for batch in chosen.tensor_split(max(1, count // STATISTICS_BATCH)):
+    for batch in spread_batches(len(run.train), STATISTICS_IMAGES, STATISTICS_BATCH):
         images, _ = run.train.take(batch)
         yield run.scaling(images.contiguous(memory_format=torch.channels_last))
 

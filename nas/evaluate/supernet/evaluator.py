@@ -1,6 +1,6 @@
 """An evaluator that scores networks with weights that all networks of a search space share."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -33,7 +33,7 @@ from nas.train.loop import OnBatch
 from nas.train.metrics import describe_split
 from nas.train.seeded import seeded
 from nas.weights.base import TrainedNetwork
-from nas.weights.statistics import re_estimate
+from nas.weights.statistics import re_estimate, spread_batches
 
 FOLDER = Path("nas-supernets")
 # Largest numbers of images for the batch-norm statistics and for the accuracy of a network. They keep the evaluation of
@@ -266,26 +266,23 @@ class SupernetEvaluator:
         return proxy_resolution(self.data.resolution, arch.resolution, self.space.full_resolution)
 
     def _calibration(self, resolution: int) -> list[Batch]:
-        return self._kept("train", self.data.train, CALIBRATION_IMAGES, CALIBRATION_BATCH, resolution)
+        batches = spread_batches(len(self.data.train), CALIBRATION_IMAGES, CALIBRATION_BATCH)
+        return self._kept("train", self.data.train, batches, resolution)
 
     def _val(self, resolution: int) -> list[Batch]:
-        return self._kept("val", self.data.val, VAL_IMAGES, VAL_BATCH, resolution)
+        count = min(VAL_IMAGES, len(self.data.val))
+        chosen = torch.arange(count) * len(self.data.val) // count
+        return self._kept("val", self.data.val, chosen.split(VAL_BATCH), resolution)
 
-    def _kept(self, name: str, split: Images, most: int, size: int, resolution: int) -> list[Batch]:
+    def _kept(self, name: str, split: Images, batches: Sequence[Tensor], resolution: int) -> list[Batch]:
         """Return the batches of a split, which are made once for each resolution."""
         key = (name, resolution)
         if key not in self._batches:
-            self._batches[key] = self._make_batches(split, most, size, resolution)
+            self._batches[key] = [self._make_batch(split, chosen, resolution) for chosen in batches]
         return self._batches[key]
 
-    def _make_batches(self, split: Images, most: int, size: int, resolution: int) -> list[Batch]:
-        """Return normalized images that are spread evenly over a split, in batches of about the given size."""
-        count = min(most, len(split))
-        chosen = torch.arange(count) * len(split) // count
+    def _make_batch(self, split: Images, chosen: Tensor, resolution: int) -> Batch:
+        """Return normalized images of a split with their labels, on the device."""
         data = self._trainer.images
         images = normalize(resize(split.images[chosen], resolution), data.mean, data.std)
-        images = images.to(self.device, memory_format=torch.channels_last)
-        # Batches differ by at most one image, since `re_estimate` gives all of them the same weight.
-        pieces = -(-count // size)
-        labels = split.labels[chosen].to(self.device)
-        return list(zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True))
+        return images.to(self.device, memory_format=torch.channels_last), split.labels[chosen].to(self.device)

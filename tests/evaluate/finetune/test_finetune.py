@@ -26,7 +26,7 @@ from nas.evaluate.base import (
 )
 from nas.evaluate.finetune.evaluator import FinetuneEvaluator
 from nas.evaluate.finetune.recipe import FinetuneRecipe
-from nas.evaluate.finetune.start import inherit_for
+from nas.evaluate.finetune.start import gate_means_of, inherit_for
 from nas.evaluate.short_training.epochs import EpochEvaluator
 from nas.train.loader import resize
 from nas.weights.base import Normalization, TrainedNetwork
@@ -248,6 +248,25 @@ def test_a_sent_evaluator_needs_few_file_descriptors(tmp_path: Path) -> None:
 
 def test_a_classifier_for_other_classes_is_a_reason_why_a_network_is_not_the_same() -> None:
     source = make_source(attrs.evolve(ARCH, classes=3), DATA.classes)
-    assert inherit_for(source, source.arch, DATA.classes, seed=0).report.exact
-    reset = inherit_for(source, source.arch, ("one", "two", "three"), seed=0)
+    assert inherit_for(source, source.arch, DATA.classes, seed=0, gates={}).report.exact
+    reset = inherit_for(source, source.arch, ("one", "two", "three"), seed=0, gates={})
     assert [str(reason) for reason in reset.report.reasons] == ["The classifier is not inherited."]
+
+
+def test_a_gate_that_is_removed_is_replaced_by_its_mean_on_the_images(tmp_path: Path) -> None:
+    """The mean is that of a forward pass by hand; without images it would be the gate's value for an input of 0."""
+    source = make_source()
+    evaluator = make_evaluator(tmp_path, source=source, distill=False)
+    ungated = attrs.evolve(ARCH, stages=(attrs.evolve(ARCH.stages[0], gate=None), *ARCH.stages[1:]))
+    run = evaluator._start(evaluator._adapted(ungated), 1, RECIPE)
+    assert source.normalization is not None
+    pixels = normalize(DATA.train.images, source.normalization.mean, source.normalization.std)
+    seen: list[torch.Tensor] = []
+    model = source.module()
+    model.get_submodule("stages.0.0.se_gate").register_forward_hook(lambda *call: seen.append(call[-1].mean((0, 2, 3))))
+    with torch.no_grad():
+        model(pixels)
+    expected = source.tensors["stages.0.0.project.conv.weight"] * seen[0][None, :, None, None]
+    weight = run.model.state_dict()["stages.0.0.project.conv.weight"]
+    torch.testing.assert_close(weight, expected)
+    assert gate_means_of(make_source(ungated), DATA, "cpu") == {}
