@@ -272,7 +272,7 @@ class SupernetEvaluator:
     def _val(self, resolution: int) -> list[Batch]:
         count = min(VAL_IMAGES, len(self.data.val))
         chosen = torch.arange(count) * len(self.data.val) // count
-        return self._kept("val", self.data.val, chosen.split(VAL_BATCH), resolution)
+        return self._kept("val", self.data.val, torch.split(chosen, VAL_BATCH), resolution)
 
     def _kept(self, name: str, split: Images, batches: Sequence[Tensor], resolution: int) -> list[Batch]:
         """Return the batches of a split, which are made once for each resolution."""
