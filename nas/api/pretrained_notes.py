@@ -31,6 +31,18 @@ def propose_pretrained(request: "SearchRequest", data: "ImageData") -> str:
     )
 
 
+def describe_small_images(data: "ImageData", space: "SearchSpace") -> str:
+    """Return that all networks of a space see enlarged images; "" if some do not."""
+    smallest = space.resolutions[0]
+    if not 0 < data.stored_side < smallest:
+        return ""
+    return (
+        f"{data.name}: the images have {data.stored_side} pixels, and the networks of space {space.name} have at least "
+        f"{smallest}: all images are enlarged, which costs time and adds no detail. A space with a smaller resolution "
+        "may do as well"
+    )
+
+
 def describe_fresh(space: "SearchSpace", source: "PretrainedSource") -> str:
     """Return which options of a space begin with random weights, because the source has other operators there."""
     found = [*_changing_options(space, source.network.arch)]

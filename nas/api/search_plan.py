@@ -9,7 +9,7 @@ from attrs import evolve
 
 from nas.api.engines import check_cluster
 from nas.api.evaluators import ZERO_COST, OnBatch, are_about_data, halves, make_evaluator, make_function_evaluator
-from nas.api.pretrained_notes import describe_fresh, propose_pretrained
+from nas.api.pretrained_notes import describe_fresh, describe_small_images, propose_pretrained
 from nas.api.request import SearchRequest
 from nas.errors import TargetError
 
@@ -203,6 +203,7 @@ def _load_images(request: SearchRequest, space: "SearchSpace", say: Say) -> "Ima
     )
     for note in data.notes:
         say(f"{data.name}: {note}")
-    if proposal := propose_pretrained(request, data):
-        say(proposal)
+    known = (propose_pretrained(request, data), describe_small_images(data, space) if request.pretrained else "")
+    for sentence in filter(None, known):
+        say(sentence)
     return data

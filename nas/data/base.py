@@ -73,6 +73,7 @@ class ImageData:
             validation split; they are the same with and without the test split.
         flip: Whether a mirrored image keeps its label.
         notes: Sentences for the user about what was done to the images.
+        stored_side: Shorter side of a stored image in pixels, the median of all; 0 if it is unknown.
     """
 
     name: str
@@ -85,6 +86,7 @@ class ImageData:
     fingerprint: str
     flip: bool = True
     notes: tuple[str, ...] = ()
+    stored_side: int = 0
 
     @property
     def num_classes(self) -> int:

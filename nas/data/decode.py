@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from statistics import median
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -217,6 +218,12 @@ def describe_images(splits: list[Decoded], resolution: int) -> tuple[str, ...]:
         f"color images were converted to grayscale, {colored:,} in all" if colored and channels == 1 else "",
     )
     return tuple(filter(None, notes))
+
+
+def median_side(splits: list[Decoded]) -> int:
+    """Return the median of the shorter sides of all stored images, in pixels."""
+    sizes = sum((split.sizes for split in splits), Counter[tuple[int, int]]())
+    return round(median(side for size, count in sizes.items() for side in itertools.repeat(min(size), count)))
 
 
 def _describe_sizes(sizes: set[tuple[int, int]], resolution: int) -> str:

@@ -6,7 +6,7 @@ import torch
 
 from nas.data.base import ImageData, Images, fingerprint, mean_and_std
 from nas.data.columns import Labels, describe_balance, image_column, label_column, read_labels
-from nas.data.decode import Decoded, check_corrupt, decode_all, describe_broken, describe_images
+from nas.data.decode import Decoded, check_corrupt, decode_all, describe_broken, describe_images, median_side
 from nas.data.names import printable
 from nas.data.packages import require
 from nas.data.parts import Slice, describe_validation, plan
@@ -107,6 +107,7 @@ def load_images(
         fingerprint=fingerprint(labels.classes, (parts["train"], parts["val"])),
         flip=opened.flip,
         notes=opened.notes + labels.notes + notes,
+        stored_side=median_side(list(decoded.values())),
     )
 
 
