@@ -343,6 +343,7 @@ def run_search(planned: PlannedSearch, *, listen: Listener = _ignore, say: Say =
     Raises:
         NasError: The study was made with other settings, or one trial after another failed.
     """
+    from nas.search.duration import evaluations_of_best
     from nas.search.run import run
 
     request = planned.request
@@ -360,7 +361,9 @@ def run_search(planned: PlannedSearch, *, listen: Listener = _ignore, say: Say =
     heard = listen if kept is None else partial(_hear, listen, kept)
     view = run(planned.plan, storage=request.storage, listen=heard, engine=engine, cores=cores)
     if kept is not None:
-        kept.finish(view)
+        # The process that finishes last re-trains the best trials, which may change their order.
+        complete = view.counted >= request.trials and not evaluations_of_best(planned.plan)
+        kept.finish(view, final=complete or bool(view.confirmed))
     return view
 
 

@@ -33,17 +33,17 @@ def seconds_before_trials(plan: Plan) -> float:
 
 def evaluations_after_trials(plan: Plan) -> int:
     """Return the number of evaluations after the trials, one at a time: the baseline, and the best with more seeds."""
-    return (plan.baseline is not None) + _evaluations_of_best(plan)
+    return (plan.baseline is not None) + evaluations_of_best(plan)
 
 
 def evaluations_left(plan: Plan, study: optuna.Study) -> int:
     """Return the number of evaluations after the trials without those whose results the study holds already."""
     baseline = plan.baseline is not None
     done = count_retrained(study, baseline=baseline)
-    return (baseline and BASELINE not in study.user_attrs) + max(0, _evaluations_of_best(plan) - done)
+    return (baseline and BASELINE not in study.user_attrs) + max(0, evaluations_of_best(plan) - done)
 
 
-def _evaluations_of_best(plan: Plan) -> int:
+def evaluations_of_best(plan: Plan) -> int:
     """Return the number of evaluations of the best trials, and of the baseline beside them, with more seeds."""
     if not isinstance(plan.evaluator, Reseedable) or plan.settings.objective == PARETO:
         return 0
@@ -80,6 +80,6 @@ def describe_work(plan: Plan, cores: int | None) -> str:
     parts += [f"each trial takes at most {epochs} epoch{'' if epochs == 1 else 's'}"]
     if plan.baseline is not None:
         parts.append(f"the baseline {plan.baseline[0]} follows after the trials")
-    if again := _evaluations_of_best(plan):
+    if again := evaluations_of_best(plan):
         parts.append(f"{again} evaluations with more seeds come last")
     return "; ".join(parts)

@@ -49,12 +49,20 @@ class KeptWeights:
         best = sorted(self._ended.values(), key=rank, reverse=True)[: MORE_DURING_SEARCH * self.count]
         self._remove(self._ended.keys() - {record.number for record in best})
 
-    def finish(self, view: StudyView) -> None:
-        """Keep the files of the best trials of the study, and of the recommended one, and remove the others."""
+    def finish(self, view: StudyView, *, final: bool = True) -> None:
+        """Keep the files of the best trials of the study, and of the recommended one, and remove the others.
+
+        Args:
+            view: The study as it is stored.
+            final: Whether the ranking of the trials is final. Otherwise, because the search was stopped or another
+                process re-trains the best trials, files are moved and not removed.
+        """
         for record in (*view.complete, *((view.baseline,) if view.baseline else ())):
             # The process that evaluated the trial may have been killed before it moved the file.
             if METADATA in record.metadata and (self.written / str(record.metadata[METADATA])).is_file():
                 self._move(record)
+        if not final:
+            return
         kept = {record.number for record in view.ranked[: self.count]} | ({view.best.number} if view.best else set())
         self._remove({number for number, _ in self._files()} - kept)
 

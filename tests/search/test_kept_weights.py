@@ -71,6 +71,15 @@ def test_weights_of_a_trial_whose_process_was_killed_are_moved_at_the_end(tmp_pa
     assert names(kept.folder) == {"trial-4.safetensors"}
 
 
+def test_nothing_is_removed_before_the_ranking_is_final(tmp_path: Path) -> None:
+    kept, _ = kept_in(tmp_path, count=1)
+    records = [record(0, 0.9), record(1, 0.8)]
+    for each in records:
+        end(kept, each)
+    kept.finish(StudyView("demo", SETTINGS, tuple(records)), final=False)
+    assert names(kept.folder) == {"trial-0.safetensors", "trial-1.safetensors"}
+
+
 def test_files_of_others_stay(tmp_path: Path) -> None:
     kept, _ = kept_in(tmp_path, count=1)
     kept.folder.mkdir()
