@@ -71,7 +71,6 @@ class EvaluatorOptions:
         source: Pretrained network that candidates inherit their weights from; None if there is none.
         distill: Whether candidates also learn the predictions of the fine-tuned source.
         teacher_dir: Folder for the fine-tuned source.
-        weights_dir: Folder for the fine-tuned weights of the candidates; None keeps none.
     """
 
     seed: int = 0
@@ -87,7 +86,6 @@ class EvaluatorOptions:
     source: "TrainedNetwork | None" = None
     distill: bool = True
     teacher_dir: Path = Path("nas-weights")
-    weights_dir: Path | None = None
 
 
 def halves(text: str) -> tuple[str, str]:
@@ -278,7 +276,6 @@ def _finetune(_rest: str, given: Given) -> "Evaluator":
         full_resolution=given.space.full_resolution,
         distill=options.distill,
         folder=options.teacher_dir,
-        weights=options.weights_dir,
     )
 
 

@@ -32,7 +32,7 @@ def propose_pretrained(request: "SearchRequest", data: "ImageData") -> str:
 
 
 def describe_small_images(data: "ImageData", space: "SearchSpace") -> str:
-    """Return that all networks of a space see enlarged images; "" if some do not."""
+    """Return that the images are enlarged for all networks of a space; "" if they are not for some."""
     smallest = space.resolutions[0]
     if not 0 < data.stored_side < smallest:
         return ""

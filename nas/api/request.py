@@ -41,8 +41,6 @@ _EXAMPLES: Mapping[str, str] = MappingProxyType(
         "storage": f"give an Optuna URL like '{DEFAULT_STORAGE}'",
     }
 )
-# Folder inside that of weights for the files of trials that have not ended.
-UNFINISHED = "unfinished"
 # Values for evaluators that train no candidate: there is one accuracy, and no epoch before it to prune after.
 UNTRAINED: Mapping[str, Any] = MappingProxyType({"epochs": 1, "pruner": "none"})
 
@@ -282,7 +280,6 @@ class SearchRequest:
             accuracy_unit=self.accuracy_unit,
             distill=self.distill,
             teacher_dir=self.weights_dir.absolute(),
-            weights_dir=self.weights_dir.absolute() / UNFINISHED if self.keep_weights else None,
         )
 
 

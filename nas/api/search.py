@@ -17,7 +17,7 @@ from nas.api.engines import cores_per_worker, make_engine
 from nas.api.errors import explain_missing
 from nas.api.evaluators import FINETUNE, Function, OnBatch, halves
 from nas.api.quiet import quiet_optuna
-from nas.api.request import UNFINISHED, SearchRequest, settle
+from nas.api.request import SearchRequest, settle
 from nas.api.search_plan import make_plan
 from nas.errors import StudyError
 from nas.search.defaults import BAND, TRIALS
@@ -358,13 +358,26 @@ def run_search(planned: PlannedSearch, *, listen: Listener = _ignore, say: Say =
         limit_s=request.trial_timeout_s,
     )
     cores = cores_per_worker(request.engine, request.workers)
-    heard = listen if kept is None else partial(_hear, listen, kept)
-    view = run(planned.plan, storage=request.storage, listen=heard, engine=engine, cores=cores)
+    plan, heard = planned.plan, listen
+    if kept is not None:
+        plan, heard = _with_weights(plan, kept), partial(_hear, listen, kept)
+    view = run(plan, storage=request.storage, listen=heard, engine=engine, cores=cores)
     if kept is not None:
         # The process that finishes last re-trains the best trials, which may change their order.
         complete = view.counted >= request.trials and not evaluations_of_best(planned.plan)
         kept.finish(view, final=complete or bool(view.confirmed))
     return view
+
+
+def _with_weights(plan: "Plan", kept: "KeptWeights") -> "Plan":
+    """Return the plan with an evaluator that writes weights into the folder of the study.
+
+    The name of the study is known only after the evaluator is made.
+    """
+    from nas.evaluate.finetune.evaluator import FinetuneEvaluator
+
+    assert isinstance(plan.evaluator, FinetuneEvaluator)  # noqa: S101 -- no other evaluator keeps weights
+    return evolve(plan, evaluator=evolve(plan.evaluator, weights=kept.written))
 
 
 def _hear(listen: Listener, kept: "KeptWeights", event: "Event") -> None:
@@ -380,6 +393,7 @@ def kept_weights(planned: PlannedSearch, say: Say = _ignore) -> "KeptWeights | N
         planned: The search.
         say: Function that is called with a sentence if a file cannot be moved or removed.
     """
+    from nas.objective import PARETO
     from nas.search.kept_weights import KeptWeights
     from nas.studies.opening import absolute_url
     from nas.studies.urls import mask
@@ -387,7 +401,7 @@ def kept_weights(planned: PlannedSearch, say: Say = _ignore) -> "KeptWeights | N
     request, study = planned.request, planned.plan.study_name
     if halves(request.evaluator_text)[1] != FINETUNE or not request.keep_weights:
         return None
-    folder = request.weights_dir.absolute()
     # Studies of other databases may have the same name, and their files must not be touched.
     digest = hashlib.sha256(json.dumps([mask(absolute_url(request.storage)), study]).encode()).hexdigest()[:6]
-    return KeptWeights(folder / UNFINISHED, folder / f"{file_stem(study)}-{digest}", request.keep_weights, say)
+    folder = request.weights_dir.absolute() / f"{file_stem(study)}-{digest}"
+    return KeptWeights(folder, request.keep_weights, say, keeps_all=request.objective == PARETO)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Union
 
 from attrs import evolve
 
+from nas.api.architectures import file_stem
 from nas.api.engines import check_cluster
 from nas.api.evaluators import ZERO_COST, OnBatch, are_about_data, halves, make_evaluator, make_function_evaluator
 from nas.api.pretrained_notes import describe_fresh, describe_small_images, propose_pretrained
@@ -155,10 +156,14 @@ def find_space_of(
         SpaceError: There is no such space, or its file breaks a rule.
     """
     from nas.api.spaces import find_space
+    from nas.arch.presets import preset, preset_names
     from nas.space.around import around
 
     if space is None and source is not None:
-        return around(source.network.arch, name=source.name)
+        # The same space as that of "around:" and the preset, so that both make one study.
+        name, arch = file_stem(source.name), source.network.arch
+        is_preset = name in preset_names() and preset(name) == arch
+        return around(arch, name=name, baselines=(name,) if is_preset else ())
     return find_space(space or SPACE, storage) if space is None or isinstance(space, str) else space
 
 
@@ -192,7 +197,7 @@ def _latencies(request: SearchRequest, space: "SearchSpace", say: Say, devices: 
 def _load_images(request: SearchRequest, space: "SearchSpace", say: Say) -> "ImageData":
     from nas.data.load import load_images
 
-    # Pretrained weights are about the details that a network sees at its own resolution.
+    # Pretrained weights are made for the details of images at the network's own resolution.
     usual = PROXY_RESOLUTION if request.pretrained is None else space.resolutions[-1]
     data = load_images(
         request.data,

@@ -127,4 +127,5 @@ def find_source(pretrained: Union[str, "TrainedNetwork"], normalization: str | N
     if normalization is not None:
         given = parse_normalization(normalization, pretrained.arch.in_channels)
         pretrained = evolve(pretrained, normalization=given)
-    return PretrainedSource(pretrained.provenance.get("source", "pretrained"), pretrained)
+    # The architecture that weights of another program were matched to; the origin of other weights names no network.
+    return PretrainedSource(pretrained.provenance.get("matched to", "pretrained"), pretrained)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from attrs import define, field
 
+from nas.objective import PARETO
 from nas.search.events import Event
 from nas.studies.records import Record, StudyView, rank
 
-# Name under which an evaluator reports the file of a trial's weights in its metadata.
-METADATA = "weights"
+# Names under which an evaluator reports the file of a trial's weights in its metadata, or why there is none.
+METADATA, PROBLEM = "weights", "weights_problem"
 ENDING = ".safetensors"
+UNFINISHED = "unfinished"
 # The best trial of the end need not be among the best by their single accuracies, so more files are kept until then.
 MORE_DURING_SEARCH = 4
 _NAME = re.compile(rf"trial-(\d+){re.escape(ENDING)}")
@@ -21,31 +23,42 @@ _NAME = re.compile(rf"trial-(\d+){re.escape(ENDING)}")
 class KeptWeights:
     """Keeps the files with the weights of the best trials of one study, and removes those of the others.
 
-    Evaluators write the files into one folder for all studies, under names that follow from what the weights depend on.
-    When a trial has ended, its file is moved to the folder of the study and named after the trial.
+    Evaluators write the files under names that follow from what the weights depend on. When a trial has ended, its file
+    is moved to the folder of the study and named after the trial.
 
     Attributes:
-        written: Folder into which evaluators write.
         folder: Folder of the study.
         count: Number of trials whose weights are kept.
         report: Function that is called with a message if a file cannot be moved or removed.
+        keeps_all: Whether all trials keep their files until the end: trials of a search for a front have no rank.
     """
 
-    written: Path
     folder: Path
     count: int
     report: Callable[[str], None]
+    keeps_all: bool = False
     _ended: dict[int, Record] = field(factory=dict, init=False)
+
+    @property
+    def written(self) -> Path:
+        """Return the folder into which evaluators write."""
+        return self.folder / UNFINISHED
 
     def listen(self, event: Event) -> None:
         """Move the file of a trial or of the baseline that has ended, and remove files that are not among the best."""
-        if event.kind not in ("trial", "baseline") or event.record is None or METADATA not in event.record.metadata:
-            return
         record = event.record
+        if event.kind not in ("trial", "baseline") or record is None:
+            return
+        if PROBLEM in record.metadata:
+            self.report(f"{_name(record)}: {record.metadata[PROBLEM]}")
+        if METADATA not in record.metadata:
+            return
         self._move(record)
         if record.number < 0:
             return
         self._ended[record.number] = record
+        if self.keeps_all:
+            return
         best = sorted(self._ended.values(), key=rank, reverse=True)[: MORE_DURING_SEARCH * self.count]
         self._remove(self._ended.keys() - {record.number for record in best})
 
@@ -59,11 +72,14 @@ class KeptWeights:
         """
         for record in (*view.complete, *((view.baseline,) if view.baseline else ())):
             # The process that evaluated the trial may have been killed before it moved the file.
-            if METADATA in record.metadata and (self.written / str(record.metadata[METADATA])).is_file():
+            if METADATA in record.metadata and self._source(record).is_file():
                 self._move(record)
         if not final:
             return
-        kept = {record.number for record in view.ranked[: self.count]} | ({view.best.number} if view.best else set())
+        # A front is kept as a whole: none of its networks is better than another one.
+        is_pareto = view.settings["objective"] == PARETO
+        best = view.front if is_pareto else view.meeting(view.ranked)[: self.count]
+        kept = {record.number for record in best} | ({view.best.number} if view.best else set())
         self._remove({number for number, _ in self._files()} - kept)
 
     def file(self, record: Record) -> Path | None:
@@ -80,15 +96,22 @@ class KeptWeights:
             if found := _NAME.fullmatch(path.name):
                 yield int(found[1]), path
 
-    def _move(self, record: Record) -> None:
+    def _source(self, record: Record) -> Path:
         # Only the name: the metadata of a study from elsewhere must not name a file outside the folder.
-        source = self.written / Path(str(record.metadata[METADATA])).name
+        return self.written / Path(str(record.metadata[METADATA])).name
+
+    def _move(self, record: Record) -> None:
+        source, target = self._source(record), self._path(record.number)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            source.replace(self._path(record.number))
+            source.replace(target)
+        except FileNotFoundError:
+            if not target.is_file():  # else another process of the study has moved it
+                self.report(f"the weights of {_name(record)} are lost: there is no file {source}")
         except OSError as error:
-            name = f"trial {record.number}" if record.number >= 0 else "the baseline"
-            self.report(f"the weights of {name} are not in {self.folder}: {error.strerror or error} ({source})")
+            self.report(
+                f"the weights of {_name(record)} are not in {self.folder}: {error.strerror or error} ({source})"
+            )
 
     def _remove(self, numbers: set[int]) -> None:
         for number in numbers:
@@ -97,3 +120,7 @@ class KeptWeights:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 self.report(f"{path} cannot be removed: {error.strerror or error}")
+
+
+def _name(record: Record) -> str:
+    return f"trial {record.number}" if record.number >= 0 else "the baseline"

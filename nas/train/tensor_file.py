@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,12 @@ class FileKind:
 
         Args:
             folder: Folder of the file.
-            name: First part of the file's name.
+            name: First part of the file's name; characters that could lead to another folder become "-".
             described: Description as plain JSON values.
         """
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
-        return folder / f"{name}-{digest}{self.suffix}"
+        safe = re.sub(r"[^\w.+=-]+", "-", name)
+        return folder / f"{safe}-{digest}{self.suffix}"
 
     def make_folder(self, folder: Path) -> None:
         """Create a folder and its parents, unless they exist.

@@ -93,7 +93,10 @@ def _read(source: str) -> Pretrained:
 def _network_of(found: Pretrained) -> LoadedSource:
     own = read_network(found.path, found.content) if found.path is not None else None
     if own is not None and found.path is not None:
-        return LoadedSource(found.path.stem, own, Account(len(own.tensors), found.content.dropped), None)
+        origin = found.provenance.get("source", "")
+        # All files on the hub have the same name, so the repository names the network.
+        name = origin.rpartition("/")[2] if origin.startswith("hub:") else found.path.stem
+        return LoadedSource(name, own, Account(len(own.tensors), found.content.dropped), None)
     label = found.provenance.get("source", "the source")
     tensors = {name: plain_tensor(name, tensor, label) for name, tensor in found.content.tensors.items()}
     matched = match_names(tensors) or match(tensors, found.library)

@@ -7,7 +7,7 @@ import pytest
 
 from nas.search.events import Event
 from nas.search.kept_weights import MORE_DURING_SEARCH, KeptWeights
-from nas.studies.records import Record, StudyView
+from nas.studies.records import DeviceMeasurement, Record, StudyView
 
 SETTINGS = {"objective": "soft", "targets": ["flops=2M"], "limits": [], "proxy": {"evaluator": "finetune"}}
 
@@ -19,8 +19,8 @@ def record(number: int, accuracy: float, state: str = "complete") -> Record:
 
 def kept_in(folder: Path, count: int) -> tuple[KeptWeights, list[str]]:
     messages: list[str] = []
-    (folder / "unfinished").mkdir(exist_ok=True)
-    return KeptWeights(folder / "unfinished", folder / "demo", count, messages.append), messages
+    (folder / "demo" / "unfinished").mkdir(parents=True, exist_ok=True)
+    return KeptWeights(folder / "demo", count, messages.append), messages
 
 
 def end(kept: KeptWeights, ended: Record) -> None:
@@ -30,7 +30,7 @@ def end(kept: KeptWeights, ended: Record) -> None:
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.iterdir() if path.is_file()}
 
 
 def test_the_best_trials_keep_their_weights_and_the_others_do_not(tmp_path: Path) -> None:
@@ -82,7 +82,6 @@ def test_nothing_is_removed_before_the_ranking_is_final(tmp_path: Path) -> None:
 
 def test_files_of_others_stay(tmp_path: Path) -> None:
     kept, _ = kept_in(tmp_path, count=1)
-    kept.folder.mkdir()
     for name in ("mine.safetensors", "trial-x.safetensors", "trial-1.txt"):
         (kept.folder / name).write_text("mine")
     (kept.written / "another-search.safetensors").write_text("running")
@@ -100,7 +99,47 @@ def test_a_file_that_is_missing_or_elsewhere_is_reported_and_nothing_is_moved(tm
     kept.listen(Event("trial", attrs.evolve(record(0, 0.9), metadata={"weights": name})))
     assert (tmp_path / "outside.safetensors").read_text() == "mine"
     assert len(messages) == 1
-    assert "the weights of trial 0 are not in" in messages[0]
+    assert "the weights of trial 0 are lost" in messages[0]
+
+
+def test_a_file_that_another_process_has_moved_is_not_missed(tmp_path: Path) -> None:
+    kept, messages = kept_in(tmp_path, count=1)
+    (kept.folder / "trial-0.safetensors").write_text("0")
+    kept.listen(Event("trial", record(0, 0.9)))
+    assert messages == []
+
+
+def test_weights_that_could_not_be_written_are_reported(tmp_path: Path) -> None:
+    kept, messages = kept_in(tmp_path, count=1)
+    problem = {"weights_problem": "the disk is full"}
+    kept.listen(Event("trial", attrs.evolve(record(3, 0.9), metadata=problem)))
+    assert messages == ["trial 3: the disk is full"]
+
+
+def test_networks_that_miss_the_target_on_the_device_make_room_for_those_that_meet_it(tmp_path: Path) -> None:
+    kept, _ = kept_in(tmp_path, count=1)
+    records = [record(0, 0.9), record(1, 0.8), record(2, 0.7)]
+    for each in records:
+        end(kept, each)
+    measured = DeviceMeasurement("latency_ms", 5.0, 5.0, 6.0, 0.1)
+    found = {0: measured, 1: attrs.evolve(measured, measured=4.0), 2: attrs.evolve(measured, measured=4.0)}
+    kept.finish(StudyView("demo", SETTINGS, tuple(records), measurements=found))
+    assert names(kept.folder) == {"trial-1.safetensors"}
+
+
+def test_a_search_for_a_front_keeps_the_front(tmp_path: Path) -> None:
+    (tmp_path / "demo" / "unfinished").mkdir(parents=True)
+    kept = KeptWeights(tmp_path / "demo", 1, print, keeps_all=True)
+    limits = [{"cost": "macs", "unit": "MACs", "low": 0.0, "high": 9.0}]
+    settings = SETTINGS | {"objective": "pareto", "limits": limits}
+    costs = {0: 1.0, 1: 2.0, 2: 3.0, **dict.fromkeys(range(3, 9), 3.0)}
+    accuracies = {0: 0.5, 1: 0.6, 2: 0.7, **dict.fromkeys(range(3, 9), 0.1)}
+    records = [attrs.evolve(record(n, accuracies[n]), costs={"macs": costs[n]}, score=None) for n in costs]
+    for each in records:
+        end(kept, each)
+    assert len(names(kept.folder)) == 9
+    kept.finish(StudyView("demo", settings, tuple(records)))
+    assert names(kept.folder) == {f"trial-{number}.safetensors" for number in (0, 1, 2)}
 
 
 def test_events_without_weights_move_nothing(tmp_path: Path) -> None:
@@ -108,4 +147,4 @@ def test_events_without_weights_move_nothing(tmp_path: Path) -> None:
     kept.listen(Event("trial", attrs.evolve(record(0, 0.9), metadata={})))
     kept.listen(Event("started"))
     assert messages == []
-    assert not kept.folder.exists()
+    assert names(kept.folder) == set()

@@ -119,7 +119,7 @@ def _named(text: str, options: CheckOptions) -> _Named:
 
 
 def _prepared(text: str, named: _Named, space: "SearchSpace", fixed: "SearchSpace") -> "CheckedEvaluator":
-    """Return an evaluator that holds its own images, if it has any: every one but `train`."""
+    """Return an evaluator that holds its own images, or has none; only `train` gets them with each network."""
     from nas.evaluate.seeded_evaluators import SeededEvaluators
     from nas.fidelity.collect import CheckedEvaluator
 
@@ -143,7 +143,7 @@ def _prepared(text: str, named: _Named, space: "SearchSpace", fixed: "SearchSpac
 
 
 def _seconds_before(evaluators: "Evaluators", seed: int) -> float:
-    """Return the duration of the training run of a supernet; 0 for other evaluators."""
+    """Return the duration of the training run of a supernet or a teacher; 0 for other evaluators."""
     from nas.evaluate.base import Preparing
 
     evaluator = evaluators.at(0, seed)
@@ -171,7 +171,7 @@ def _key(kind: str, options: CheckOptions, epochs: int | None) -> str:
     if kind in TRAINING and own.metric != METRIC_NAMES[0]:
         parts["metric"] = own.metric
     if kind in (FINETUNE, SUPERNET) and options.pretrained is not None:
-        parts["pretrained"] = options.pretrained
+        parts |= {"pretrained": options.pretrained, "normalization": options.normalization}
     if kind == FINETUNE and not options.distill:
         parts["distill"] = False
     return f"{kind} " + " ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
@@ -180,7 +180,7 @@ def _key(kind: str, options: CheckOptions, epochs: int | None) -> str:
 def make_one(
     text: str, options: CheckOptions, space: "SearchSpace", seed: int, *, fixed: "SearchSpace | None" = None
 ) -> "Evaluator":
-    """Return an evaluator that trains no candidate.
+    """Return an evaluator that holds its own images, or has none.
 
     Args:
         text: Name of the evaluator, without settings.
