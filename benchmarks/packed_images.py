@@ -89,7 +89,8 @@ class Packed:
         return ImageData(
             self.name,
             self.classes,
-            **parts,
+            train=parts["train"],
+            val=parts["val"],
             test=None,
             mean=mean,
             std=std,
