@@ -15,6 +15,9 @@ from nas.errors import NasError
 
 MOST_NAME_BYTES = 200  # of a file's name that a temporary file's name repeats
 
+# Number of bytes that are read at a time from a file whose size says nothing.
+_PIECE = 1 << 20
+
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write a file; after a failure a previous file is unchanged.
@@ -121,11 +124,14 @@ def read_bytes(path: Path, most: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        # Files of /proc have a size of 0 and any content, so the size alone is not a bound.
-        data = b"" if size > most else file.read(most + 1)
-    if max(size, len(data)) > most:
+        # Python allocates as many bytes as it is asked for, so no more than the size is asked for first. Files of /proc
+        # have a size of 0 and any content, so the size alone is not a bound.
+        pieces = [] if size > most else [file.read(size + 1)]
+        while pieces and sum(map(len, pieces)) <= most and (piece := file.read(_PIECE)):
+            pieces.append(piece)
+    if max(size, sum(map(len, pieces))) > most:
         raise OSError(f"it is larger than {most:,} bytes, the largest size that is read")
-    return data
+    return b"".join(pieces)
 
 
 def read_text(path: Path, most: int) -> str:

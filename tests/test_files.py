@@ -3,6 +3,7 @@
 import codecs
 import os
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,25 @@ def test_a_large_file_is_refused_by_its_size(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     with pytest.raises(OSError, match="it is larger than 1,000 bytes"):
         read_bytes(tmp_path / "sparse", 1000)
+
+
+@pytest.mark.parametrize("most", [1_000, 8_000_000_000])
+def test_a_small_file_takes_little_memory_however_large_the_limit_is(tmp_path: Path, most: int) -> None:
+    """Worker processes have a limit of their memory, which a buffer of the largest allowed size would exceed."""
+    (tmp_path / "a.txt").write_bytes(b"net")
+    tracemalloc.start()
+    assert read_bytes(tmp_path / "a.txt", most) == b"net"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3_000_000
+
+
+def test_a_file_whose_size_is_unknown_is_read() -> None:
+    if not Path("/proc/self/status").exists():
+        pytest.skip("this system has no /proc")
+    assert read_bytes(Path("/proc/self/status"), 1_000_000).startswith(b"Name:")
+    with pytest.raises(OSError, match="it is larger than 10 bytes"):
+        read_bytes(Path("/proc/self/status"), 10)
 
 
 def test_a_link_to_a_file_is_read(tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "normalization": _text("imagenet"),
         "reference": _file("efficientnet-b0"),
         "supernet_dir": _file("nas-supernets"),
+        "weights_dir": _file("nas-weights"),
+        "distill": _Rule(lambda value: isinstance(value, bool), "True or False"),
         "checkpoint_dir": _file("nas-checkpoints"),
         "storage": _text("sqlite:///nas.db"),
         "study": _text("demo"),

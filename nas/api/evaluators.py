@@ -146,7 +146,7 @@ def are_about_data(texts: Iterable[str]) -> bool:
 
 def flag(name: str) -> str:
     """Return the option of the command line that has the given name."""
-    return f"--{name.replace('_', '-')}"
+    return "--no-distill" if name == "distill" else f"--{name.replace('_', '-')}"
 
 
 def _either(words: Sequence[str]) -> str:

@@ -130,8 +130,9 @@ def _pretrained(_request: object, attribute: "Attribute[Any]", value: Any) -> No
     from nas.weights.base import TrainedNetwork
 
     if not isinstance(value, TrainedNetwork):
+        shown = repr(value) if isinstance(value, int | float) else f"an object of the class {type(value).__name__}"
         raise NasError(
-            f"{attribute.name} is {value!r:.200}",
+            f"{attribute.name} is {shown}",
             "give a source such as 'efficientnet-lite0', or what nas.load_weights returns",
         )
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from nas.api.architectures import check_architecture, file_stem, find_architecture
 from nas.api.arguments import check_arguments
+from nas.api.weights import load_weights
 from nas.arch.presets import preset_names
 from nas.arch.spec import Architecture
 from nas.space import files
 from nas.space.around import around, around_text
 from nas.space.decode import SearchSpace
 from nas.studies.defaults import DEFAULT_STORAGE
+from nas.weights.forms import FILE_ENDINGS
 
 __all__ = ["SearchSpace", "find_space", "load_space", "space_around", "space_text_around"]
 
@@ -121,6 +123,11 @@ def space_text_around(reference: str, storage: str = DEFAULT_STORAGE, *, grow: b
 
 
 def _find_source(reference: str, storage: str) -> tuple[Architecture, str, tuple[str, ...]]:
-    """Return an architecture, its name, and its name again if it is a preset."""
+    """Return an architecture, its name, and its name again if it is a preset.
+
+    A file of weights stands for the network that it holds.
+    """
+    if Path(reference).suffix.lower() in FILE_ENDINGS:
+        return load_weights(reference).arch, Path(reference).stem, ()
     name, arch = find_architecture(reference, storage)
     return arch, file_stem(name), (name,) if name in preset_names() else ()

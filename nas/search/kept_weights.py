@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from attrs import define, field
@@ -38,6 +40,7 @@ class KeptWeights:
     report: Callable[[str], None]
     keeps_all: bool = False
     _ended: dict[int, Record] = field(factory=dict, init=False)
+    _reported: bool = field(default=False, init=False)
 
     @property
     def written(self) -> Path:
@@ -47,10 +50,16 @@ class KeptWeights:
     def listen(self, event: Event) -> None:
         """Move the file of a trial or of the baseline that has ended, and remove files that are not among the best."""
         record = event.record
+        if event.kind == "started":
+            self._set_aside()
         if event.kind not in ("trial", "baseline") or record is None:
             return
-        if PROBLEM in record.metadata:
-            self.report(f"{_name(record)}: {record.metadata[PROBLEM]}")
+        if PROBLEM in record.metadata and not self._reported:
+            self._reported = True
+            self.report(
+                f"the weights of {_name(record)} are not kept, and those of others may not be either: "
+                f"{record.metadata[PROBLEM]}"
+            )
         if METADATA not in record.metadata:
             return
         self._move(record)
@@ -80,7 +89,22 @@ class KeptWeights:
         is_pareto = view.settings["objective"] == PARETO
         best = view.front if is_pareto else view.meeting(view.ranked)[: self.count]
         kept = {record.number for record in best} | ({view.best.number} if view.best else set())
-        self._remove({number for number, _ in self._files()} - kept)
+        own = {record.number for record in view.records}
+        self._remove({number for number, _ in self._files()} & own - kept)
+        with suppress(OSError):  # it is not empty while another process evaluates
+            self.written.rmdir()
+
+    def _set_aside(self) -> None:
+        """Rename the folder if it has files of a former study of the same name, which may be restored."""
+        if not any(self._files()):
+            return
+        former = self.folder.with_name(f"{self.folder.name}-until-{datetime.now():%Y%m%d-%H%M%S}")
+        try:
+            self.folder.rename(former)
+        except OSError as error:
+            self.report(f"{self.folder} has weights of a former study and cannot be renamed: {error.strerror or error}")
+            return
+        self.report(f"weights of a former study of this name are now in {former}")
 
     def file(self, record: Record) -> Path | None:
         """Return the file with the weights of a trial, or None if there is none."""

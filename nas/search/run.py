@@ -43,7 +43,7 @@ from nas.studies.locks import Lock, claimed, exclusive, living_searches, search_
 from nas.studies.opening import open_storage
 from nas.studies.own_study import OwnStudy, describe_foreign
 from nas.studies.recommendation import store_recommendation
-from nas.studies.records import BASELINE, FURTHER_W, SETTINGS, Record, StudyView, to_stored
+from nas.studies.records import BASELINE, COUNTED_STATES, FURTHER_W, SETTINGS, Record, StudyView, to_stored
 from nas.studies.study import open_study, read_study, store_split
 from nas.studies.trial_records import read_trial
 from nas.workers.base import Single, Workers
@@ -191,6 +191,9 @@ class _Run:
 
     def _prepare(self) -> None:
         """Have evaluators do what they do once, only now that the study is known to accept this search."""
+        counted = sum(read_trial(trial).state in COUNTED_STATES for trial in self.shared.trials())
+        if counted >= self.settings.trials and not self._later:
+            return  # nothing is evaluated any more
         for evaluator in self.plan.preparing:
             with self.interrupts.interruptible():
                 evaluator.prepare()

@@ -87,7 +87,7 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
     (kept.written / "another-search.safetensors").write_text("running")
     for each in (record(0, 0.9), record(1, 0.1)):
         end(kept, each)
-    kept.finish(StudyView("demo", SETTINGS, (record(0, 0.9),)))
+    kept.finish(StudyView("demo", SETTINGS, (record(0, 0.9), record(1, 0.1))))
     assert names(kept.folder) == {"mine.safetensors", "trial-x.safetensors", "trial-1.txt", "trial-0.safetensors"}
     assert names(kept.written) == {"another-search.safetensors"}
 
@@ -113,7 +113,31 @@ def test_weights_that_could_not_be_written_are_reported(tmp_path: Path) -> None:
     kept, messages = kept_in(tmp_path, count=1)
     problem = {"weights_problem": "the disk is full"}
     kept.listen(Event("trial", attrs.evolve(record(3, 0.9), metadata=problem)))
-    assert messages == ["trial 3: the disk is full"]
+    kept.listen(Event("trial", attrs.evolve(record(4, 0.9), metadata=problem)))  # said once for all trials
+    assert len(messages) == 1
+    assert messages[0].startswith("the weights of trial 3 are not kept")
+    assert messages[0].endswith("the disk is full")
+
+
+def test_weights_of_a_former_study_of_the_same_name_are_set_aside(tmp_path: Path) -> None:
+    kept, messages = kept_in(tmp_path, count=1)
+    (kept.folder / "trial-0.safetensors").write_text("former")
+    kept.listen(Event("started"))
+    end_of_new = attrs.evolve(kept)
+    (kept.folder / "unfinished").mkdir(parents=True)
+    end(end_of_new, record(0, 0.5))
+    assert (kept.folder / "trial-0.safetensors").read_text() == "0"
+    (former,) = tmp_path.glob("demo-until-*")
+    assert (former / "trial-0.safetensors").read_text() == "former"
+    assert str(former) in messages[0]
+
+
+def test_a_file_of_a_trial_that_the_study_does_not_have_stays(tmp_path: Path) -> None:
+    kept, _ = kept_in(tmp_path, count=1)
+    (kept.folder / "trial-77.safetensors").write_text("mine")
+    end(kept, record(0, 0.9))
+    kept.finish(StudyView("demo", SETTINGS, (record(0, 0.9),)))
+    assert names(kept.folder) == {"trial-0.safetensors", "trial-77.safetensors"}
 
 
 def test_networks_that_miss_the_target_on_the_device_make_room_for_those_that_meet_it(tmp_path: Path) -> None:

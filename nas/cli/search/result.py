@@ -131,6 +131,8 @@ def print_result(view: "StudyView", storage: str, kept: "KeptWeights | None" = N
         click.echo(line)
     if view.best is None:
         click.echo(_no_best(view, storage))
+        if kept is not None and kept.folder.is_dir():
+            click.echo(f"the fine-tuned weights of trials are in {kept.folder}")
         return
     if any(measurement.noisy for measurement in view.measurements.values()):
         click.echo("other work disturbed the machine while the best were measured; nas latency measure says more")

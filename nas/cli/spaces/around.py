@@ -1,7 +1,7 @@
 """`nas spaces around`: the search space around a network."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import frozen
@@ -11,6 +11,9 @@ from nas.cli.shared.options import arch_argument, file_option, json_option, sour
 from nas.cli.shared.verbs import Verb
 from nas.cli.spaces.command import print_spaces, row
 from nas.output_kinds import SPACE, write_output
+
+if TYPE_CHECKING:
+    from nas.space.decode import SearchSpace
 
 
 @frozen
@@ -58,4 +61,13 @@ def command(**options: Any) -> None:
     print_spaces([space], choices=given.choices)
     if given.save is not None:
         click.echo(f"wrote {given.save}")
-        click.echo(f"next: {next_command('search', '--space', str(given.save), '--target', 'flops=200M')}")
+        target = f"flops={_middle(space) / 1e6:.3g}M"
+        click.echo(f"next: {next_command('search', '--space', str(given.save), '--target', target)}")
+
+
+def _middle(space: "SearchSpace") -> float:
+    """Return the middle of the MACs that the networks of a space can have."""
+    from nas.cost.analytic import MACS
+    from nas.samplers.cost_range import space_chain
+
+    return sum(MACS.span(space_chain(space))) / 2
