@@ -257,7 +257,7 @@ class FinetuneEvaluator(EpochEvaluator):
         model = build_model(arch)
         model.load_state_dict(dict(inherited.tensors))
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        norm = normalization_for(self.source, self.data.channels)
+        norm, pixels = normalization_for(self.source, self.data.channels), self._pixels(arch)
         factors = dict.fromkeys(head_and_fresh_parameters(model, inherited), self.recipe.head_rate)
         run = TrainingRun(
             self.data,
@@ -267,8 +267,8 @@ class FinetuneEvaluator(EpochEvaluator):
             self.device,
             self.on_batch,
             self.metric,
-            self._val_batch(recipe),
-            self._pixels(arch),
+            self._val_batch(recipe, pixels),
+            pixels,
             recipe.make_optimizer(model, factors),
             Scaling(norm.mean, norm.std, self.device),
             self._distillation(),

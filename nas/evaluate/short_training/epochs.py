@@ -22,7 +22,8 @@ from nas.noise import Correct, ValidationSplit
 from nas.train.checkpoint import Checkpoint, CheckpointFile, CheckpointFolder, CheckpointMismatchError, NoCheckpoint
 from nas.train.defaults import METRIC_NAMES
 from nas.train.device import find_device, median_seconds
-from nas.train.loop import VAL_BATCH, OnBatch, TrainingRun
+from nas.train.loader import val_batch_size
+from nas.train.loop import OnBatch, TrainingRun
 from nas.train.memory import OutOfMemoryError, free_device_memory, unified_memory_errors
 from nas.train.metrics import METRICS, describe_split
 from nas.train.precision import PRECISIONS, resolve_precision
@@ -103,7 +104,7 @@ class EpochEvaluator(ABC):
     def _train_in_memory(self, arch: Architecture, budget: int, file: CheckpointFile | NoCheckpoint) -> Iterator[float]:
         """Train, with half the batch each time that memory runs out; accuracies that were yielded are not repeated.
 
-        A smaller batch starts from the first epoch: the weights have seen part of an epoch with the larger batch, and
+        A smaller batch starts from the first epoch: the weights were trained for part of an epoch with the larger batch, and
         no seed would reproduce them. The accuracies still to come are those of a whole run with the smaller batch.
         """
         checkpoint, recipe = self._resume_point(file, budget)
@@ -308,7 +309,7 @@ class EpochEvaluator(ABC):
         """Do what is left after the last epoch of an evaluation; its accuracy has not been yielded yet."""
 
     def _pixels(self, arch: Architecture) -> int:
-        """Return the height and width of the images that a network sees, in pixels."""
+        """Return the height and width of the images that a network receives, in pixels."""
         return proxy_resolution(self.data.resolution, arch.resolution, self.full_resolution)
 
     def _check_channels(self, arch: Architecture) -> None:
@@ -318,9 +319,9 @@ class EpochEvaluator(ABC):
                 f"use an architecture with channels={self.data.channels}",
             )
 
-    def _val_batch(self, recipe: Recipe) -> int:
+    def _val_batch(self, recipe: Recipe, pixels: int) -> int:
         # Validation needs less memory than a step of the same batch, so it shrinks in proportion to the steps' batch.
-        return max(1, VAL_BATCH * recipe.batch_size // self.recipe.batch_size)
+        return max(1, val_batch_size(pixels) * recipe.batch_size // self.recipe.batch_size)
 
     @property
     def _allows_tf32(self) -> bool:
