@@ -146,7 +146,11 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "nan": ("a.pth", saved({"a": torch.tensor([float("nan")])}), "not a number"),
     "complex": ("a.pth", saved({"a": torch.zeros(2, dtype=torch.complex64)}), "not a plain array"),
     "sparse": ("a.pth", saved({"a": torch.eye(2).to_sparse()}), "not a plain array"),
-    "repeated number": ("a.pth", saved({"a": torch.zeros(1).expand(10**10)}), "40,000,000,000 bytes in single precision, and at most"),
+    "repeated number": (
+        "a.pth",
+        saved({"a": torch.zeros(1).expand(10**10)}),
+        "40,000,000,000 bytes in single precision, and at most",
+    ),
     "many repeated numbers": ("a.pth", saved(VIEWS), "2,400,000,000 bytes in single precision, and at most"),
     "repeated small numbers": (
         "a.pth",
