@@ -47,7 +47,7 @@ class TrainingRun:
         on_batch: Callback for every step, or None.
         metric: Name of the metric, a key of `METRICS`.
         val_batch: Number of images that are validated together.
-        resolution: Height and width of the images that the network receives, in pixels; None takes them as they are held.
+        resolution: Height and width of the network's images in pixels; None takes the images as they are held.
         optimizer: Optimizer of the model's parameters; the recipe's if it is not given.
         scaling: Conversion of uint8 images to normalized floats; with the statistics of the data if it is not given.
         distillation: What the loss takes from a teacher, or None if there is no teacher.

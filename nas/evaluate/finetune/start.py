@@ -12,6 +12,7 @@ from nas.train.loop import TrainingRun
 from nas.train.prediction import Predictor
 from nas.weights.base import Normalization, TrainedNetwork
 from nas.weights.inheritance import Inherited, inherit
+from nas.weights.normalizations import with_channels
 from nas.weights.statistics import re_estimate, spread_batches
 
 # Numbers of training images for the batch-norm statistics, in all and in a batch.
@@ -64,9 +65,7 @@ def normalization_for(source: TrainedNetwork, channels: int) -> Normalization:
             "that are normalized as those of its source",
             "give it by --normalization, such as imagenet, 0..1 or -1..1",
         )
-    if len(known.mean) == channels:
-        return known
-    return Normalization(*([sum(values) / len(values)] * channels for values in (known.mean, known.std)))
+    return with_channels(known, channels)
 
 
 def inherit_for(

@@ -104,7 +104,7 @@ class EpochEvaluator(ABC):
     def _train_in_memory(self, arch: Architecture, budget: int, file: CheckpointFile | NoCheckpoint) -> Iterator[float]:
         """Train, with half the batch each time that memory runs out; accuracies that were yielded are not repeated.
 
-        A smaller batch starts from the first epoch: the weights were trained for part of an epoch with the larger batch, and
+        A smaller batch starts from the first epoch: part of an epoch has changed the weights with the larger batch, and
         no seed would reproduce them. The accuracies still to come are those of a whole run with the smaller batch.
         """
         checkpoint, recipe = self._resume_point(file, budget)

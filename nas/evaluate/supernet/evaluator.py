@@ -36,8 +36,8 @@ from nas.weights.base import TrainedNetwork
 from nas.weights.statistics import re_estimate, spread_batches
 
 FOLDER = Path("nas-supernets")
-# Largest numbers of images for the batch-norm statistics and for the accuracy of a network, which keep its evaluation at
-# a few seconds, and the numbers of small images in a batch; see `val_batch_size`.
+# Largest numbers of images for the batch-norm statistics and for the accuracy of a network, which keep its evaluation
+# at a few seconds, and the numbers of small images in a batch; see `val_batch_size`.
 CALIBRATION_IMAGES = 1000
 CALIBRATION_BATCH = 250
 VAL_IMAGES = 2000

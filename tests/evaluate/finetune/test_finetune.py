@@ -95,7 +95,7 @@ def test_a_classifier_is_inherited_only_for_the_same_classes(
     assert bool(weight.any()) == is_inherited
 
 
-def test_a_network_sees_images_in_proportion_to_its_resolution(tmp_path: Path) -> None:
+def test_a_network_receives_images_in_proportion_to_its_resolution(tmp_path: Path) -> None:
     evaluator = make_evaluator(tmp_path, distill=False, full_resolution=224)
     for arch, pixels in ((ARCH, 8), (SMALLER, 4), (attrs.evolve(ARCH, resolution=448), 16)):
         run = evaluator._start(evaluator._adapted(arch), 1, RECIPE)
@@ -177,7 +177,7 @@ def test_written_weights_have_the_accuracy_of_the_evaluation(tmp_path: Path, ema
     accuracies = list(evaluator.evaluate(SMALLER, EPOCHS))
     network = trained(evaluator, SMALLER)
     assert network.normalization is not None
-    # SMALLER has half the full resolution, so it sees images of half the size.
+    # SMALLER has half the full resolution, so it receives images of half the size.
     pixels = resize(DATA.val.images, 4).float() / 255
     with torch.no_grad():
         labels = network.module()(network.normalization.apply(pixels)).argmax(1)

@@ -124,8 +124,6 @@ def test_the_outputs_are_those_of_the_network_for_images_and_mirrored_images(fli
     network = make_source()
     found = compute_outputs(network, attrs.evolve(DATA, flip=flip), 8, "cpu")
     for i, images in enumerate([DATA.train.images, DATA.train.images.flip(3)][: 1 + flip]):
-        with torch.no_grad(), pooled_features(network.module()) as features:
-            pass
         model = network.module()
         with torch.no_grad(), pooled_features(model) as features:
             logits = model(normalize(images, (0.25,) * 3, (0.5,) * 3))
