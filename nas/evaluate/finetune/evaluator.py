@@ -100,11 +100,13 @@ class FinetuneEvaluator(EpochEvaluator):
         normalization_for(self.source, self.data.channels)
 
     def prepare(self) -> None:
-        """Read the outputs of the teacher or train it, unless this evaluator has them already; see `Preparing`.
+        """Find the means of the gates, and read the outputs of the teacher or train it, once; see `Preparing`.
 
         Raises:
-            NasError: The teacher cannot be read, trained or written.
+            NasError: The teacher cannot be read, trained or written, or memory ran out.
         """
+        # Otherwise every worker process computes the means.
+        _ = self._gates
         if self.distill and self._held.outputs is None:
             pixels = self._pixels(self.source.arch)
             outputs = self._teacher.outputs(self.data, pixels, self.device)
@@ -151,8 +153,8 @@ class FinetuneEvaluator(EpochEvaluator):
 
         It writes no weights: those that are kept are the weights of the trials themselves.
         """
-        other = attrs.evolve(super().with_seed(seed), weights=None)
-        other._held.outputs, other._held.digest = self._held.outputs, self._held.digest
+        other = self._evolved(seed=seed, weights=None)
+        other._held.outputs, other._held.gates, other._held.digest = self._held.outputs, self._held.gates, self._digest
         return other
 
     def to_send(self) -> Self:
@@ -166,6 +168,7 @@ class FinetuneEvaluator(EpochEvaluator):
         source = attrs.evolve(self.source, tensors=ArrayTensors(self.source.tensors))
         sent = attrs.evolve(super().to_send(), source=source)
         sent._held.digest = self._digest
+        sent._held.gates = None if self._held.gates is None else ArrayTensors(self._held.gates)
         return sent
 
     def describe(self) -> Mapping[str, Any]:
@@ -195,6 +198,12 @@ class FinetuneEvaluator(EpochEvaluator):
         return self._held.digest
 
     @property
+    def _gates(self) -> Mapping[str, Tensor]:
+        if self._held.gates is None:
+            self._held.gates = gate_means_of(self.source, self.data, self.device)
+        return self._held.gates
+
+    @property
     def _teacher(self) -> Teacher:
         teacher = self._as_teacher()
         described = teacher._described_run(self._teacher_arch, self.distillation.epochs)
@@ -216,7 +225,7 @@ class FinetuneEvaluator(EpochEvaluator):
             checkpoints=self.folder,
             weights=self.folder,
         )
-        teacher._held.digest = self._digest
+        teacher._held.gates, teacher._held.digest = self._held.gates, self._digest
         return teacher
 
     def _fine_tuned_source(self) -> tuple[TrainedNetwork, float]:
@@ -250,9 +259,7 @@ class FinetuneEvaluator(EpochEvaluator):
         return self.recipe.adapt(arch.adapted(resolution=arch.resolution, classes=self.data.num_classes))
 
     def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> TrainingRun:
-        if self._held.gates is None:
-            self._held.gates = gate_means_of(self.source, self.data, self.device)
-        inherited = inherit_for(self.source, arch, self.data.classes, self.seed, self._held.gates)
+        inherited = inherit_for(self.source, arch, self.data.classes, self.seed, self._gates)
         self._held.shares[arch] = inherited.report.share
         model = build_model(arch)
         model.load_state_dict(dict(inherited.tensors))

@@ -194,7 +194,11 @@ class EpochEvaluator(ABC):
 
     def with_seed(self, seed: int) -> Self:
         """Return the evaluator with another seed for weights, order of images and augmentation; see `Reseedable`."""
-        other = attrs.evolve(self, seed=seed)
+        return self._evolved(seed=seed)
+
+    def _evolved(self, **changes: Any) -> Self:
+        """Return the evaluator with other attributes, for the same folder of checkpoints."""
+        other = attrs.evolve(self, **changes)
         if self._folder is not None and other._folder is not None:
             # The last run of this evaluator may have been pruned; the other evaluator then removes its file.
             other._folder.abandoned.update(self._folder.abandoned)

@@ -163,6 +163,31 @@ def test_an_interrupted_run_ends_with_the_same_accuracies_and_weights(tmp_path: 
     assert list((tmp_path / "c").iterdir()) == []
 
 
+def test_the_checkpoint_of_a_pruned_run_is_removed_when_another_seed_is_trained(tmp_path: Path) -> None:
+    evaluator = make_evaluator(tmp_path, distill=False, checkpoints=tmp_path / "c", checkpoint_s=0.0)
+    next(evaluator.evaluate(SMALLER, EPOCHS))
+    (pruned,) = (tmp_path / "c").iterdir()
+    list(evaluator.with_seed(1).evaluate(SMALLER, EPOCHS))
+    assert not pruned.exists()
+
+
+def test_gates_are_measured_once_for_all_seeds_and_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ungated = attrs.evolve(SMALLER, stages=(attrs.evolve(SMALLER.stages[0], gate=None), *SMALLER.stages[1:]))
+    expected = [list(make_evaluator(tmp_path, seed=seed).evaluate(ungated, 2)) for seed in (0, 1)]
+    evaluator = make_evaluator(tmp_path / "other")
+    measured: list[int] = []
+
+    def measure(*arguments: Any) -> Mapping[str, torch.Tensor]:
+        measured.append(1)
+        return gate_means_of(*arguments)
+
+    monkeypatch.setattr("nas.evaluate.finetune.evaluator.gate_means_of", measure)
+    evaluator.prepare()
+    sent = pickle.loads(ForkingPickler.dumps(evaluator.to_send()))  # noqa: S301 -- our own
+    assert [list(each.evaluate(ungated, 2)) for each in (sent, evaluator.with_seed(1))] == expected
+    assert measured == [1]
+
+
 def trained(evaluator: FinetuneEvaluator, arch: Architecture, budget: int = EPOCHS) -> TrainedNetwork:
     path = evaluator.weights_path(arch, budget)
     assert path is not None
