@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -51,7 +50,6 @@ class _Held:
         digest: Digest of the source's tensors, or "" before it is needed.
         shares: Share of inherited parameters of each architecture, as it is trained.
         metadata: Metadata of the last evaluation of each architecture.
-        began: Time at which the last evaluation of each architecture began, in seconds.
     """
 
     outputs: TeacherOutputs | None = None
@@ -59,7 +57,6 @@ class _Held:
     digest: str = ""
     shares: dict[Architecture, float] = field(factory=dict)
     metadata: dict[Architecture, dict[str, Any]] = field(factory=dict)
-    began: dict[Architecture, float] = field(factory=dict)
 
 
 @frozen
@@ -123,7 +120,9 @@ class FinetuneEvaluator(EpochEvaluator):
         return self.distillation.epochs * self._as_teacher().seconds_per_epoch(self._teacher_arch)
 
     def seconds_prepared(self) -> float:
-        """Return the duration of training the teacher in seconds, whenever it was trained; 0 if there is none.
+        """Return the duration of making the teacher in seconds, whenever it was made; 0 if there is none.
+
+        It is the duration of its training, and of the computation of its outputs.
 
         Raises:
             NasError: The file of the teacher cannot be read.
@@ -251,7 +250,6 @@ class FinetuneEvaluator(EpochEvaluator):
         self.prepare()
         # An evaluation that is stopped has no metadata, and not those of a former one.
         self._held.metadata.pop(arch, None)
-        self._held.began[arch] = time.monotonic()
         yield from super()._accuracies(arch, budget)
 
     def _adapted(self, arch: Architecture) -> Architecture:
@@ -290,21 +288,23 @@ class FinetuneEvaluator(EpochEvaluator):
             return None
         return Distillation(outputs, recipe.share, recipe.temperature, recipe.feature_weight)
 
-    def _finish(self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float) -> None:
+    def _finish(self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float, seconds: float) -> None:
         self._held.metadata[arch] = {"inherited": round(self._held.shares[self._adapted(arch)], 4)}
         path = self.weights_path(arch, budget)
         if path is None:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_network(self._trained(arch, budget, run, accuracy), path)
+            write_network(self._trained(arch, budget, run, accuracy, seconds), path)
             self._held.metadata[arch]["weights"] = path.name
         except (NasError, OSError, ModuleNotFoundError) as error:
             problem = error.problem if isinstance(error, NasError) else f"{path} cannot be written: {error}"
             self._held.metadata[arch]["weights_problem"] = problem
             self.notify(f"{problem}; the accuracy is kept, and the weights are not")
 
-    def _trained(self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float) -> TrainedNetwork:
+    def _trained(
+        self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float, seconds: float
+    ) -> TrainedNetwork:
         model = run.model if run.average is None else run.average.model
         provenance = {
             "source": self.source.provenance.get("source", ""),
@@ -313,7 +313,7 @@ class FinetuneEvaluator(EpochEvaluator):
             "epochs": str(budget),
             "seed": str(self.seed),
             "accuracy": str(accuracy),
-            "seconds": f"{time.monotonic() - self._held.began.get(arch, time.monotonic()):.1f}",
+            "seconds": f"{seconds:.3f}",
             "nas": __version__,
         }
         return TrainedNetwork(

@@ -1,5 +1,6 @@
 """The teacher of a search: the fine-tuned source network, whose outputs for the training images are kept in a file."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Teacher:
         return KIND.path(self.folder, "source", self.described)
 
     def seconds(self) -> float | None:
-        """Return the duration of the training in seconds, or None if there is no file.
+        """Return the duration of the training and of computing the outputs in seconds, or None if there is no file.
 
         Raises:
             NasError: The file cannot be read.
@@ -91,7 +92,9 @@ class Teacher:
 
     def _make(self, data: ImageData, resolution: int, device: str) -> dict[str, Any]:
         network, seconds = self.train()
+        began = time.monotonic()
         outputs = compute_outputs(network, data, resolution, device)
+        seconds += time.monotonic() - began
         values = {"logits": outputs.logits, "features": outputs.features, "seconds": seconds}
         KIND.write(self.path, self.described, values)
         return values

@@ -1,5 +1,6 @@
 """The base class of evaluators that train each network epoch by epoch on the user's images."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -165,20 +166,25 @@ class EpochEvaluator(ABC):
             CheckpointMismatchError: The checkpoint does not fit; nothing was yielded.
             OutOfMemoryError: Memory ran out.
         """
+        began = time.perf_counter()
         # Epoch 0 stands for the initial weights, which therefore do not depend on random numbers drawn before.
         with self._epoch_context(0):
             run = self._start(self._adapted(arch), budget, recipe)
             if checkpoint is not None:
                 checkpoint.restore(run)
+        seconds = time.perf_counter() - began + (checkpoint.seconds if checkpoint else 0)
         if checkpoint is not None:
             yielded.extend(checkpoint.accuracies)
             if checkpoint.epoch == budget:  # no epoch is left that would validate
                 self._correct[arch] = run.all_correct().numpy()
             yield from checkpoint.accuracies
         for epoch in range(checkpoint.epoch + 1 if checkpoint else 1, budget + 1):
+            began = time.perf_counter()
             with self._epoch_context(epoch) as generator:
                 run.epoch(epoch, generator)
                 correct = run.all_correct()
+            # Time between two epochs belongs to the caller.
+            seconds += time.perf_counter() - began
             accuracy = run.rate(correct)
             self._correct[arch] = correct.numpy()
             # A restart with a smaller batch trains the first epochs again; their accuracies were yielded before.
@@ -186,9 +192,9 @@ class EpochEvaluator(ABC):
             if is_new:
                 yielded.append(accuracy)
             # Files are written before the accuracy is yielded: the caller may stop, or be killed, while it has it.
-            file.write(run, epoch, yielded)
+            file.write(run, epoch, yielded, seconds)
             if epoch == budget:
-                self._finish(arch, budget, run, accuracy)
+                self._finish(arch, budget, run, accuracy, seconds)
             if is_new:
                 yield accuracy
 
@@ -308,9 +314,17 @@ class EpochEvaluator(ABC):
         """
 
     def _finish(  # noqa: B027 -- some evaluators have nothing left to do
-        self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float
+        self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float, seconds: float
     ) -> None:
-        """Do what is left after the last epoch of an evaluation; its accuracy has not been yielded yet."""
+        """Do what is left after the last epoch of an evaluation; its accuracy has not been yielded yet.
+
+        Args:
+            arch: Architecture of the evaluation.
+            budget: Number of epochs.
+            run: The finished training run.
+            accuracy: Its last accuracy.
+            seconds: Duration of its start and its epochs in seconds, also of those before it was interrupted.
+        """
 
     def _pixels(self, arch: Architecture) -> int:
         """Return the height and width of the images that a network receives, in pixels."""

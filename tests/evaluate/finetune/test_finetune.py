@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -186,6 +187,27 @@ def test_gates_are_measured_once_for_all_seeds_and_processes(tmp_path: Path, mon
     sent = pickle.loads(ForkingPickler.dumps(evaluator.to_send()))  # noqa: S301 -- our own
     assert [list(each.evaluate(ungated, 2)) for each in (sent, evaluator.with_seed(1))] == expected
     assert measured == [1]
+
+
+def test_the_duration_of_a_resumed_run_includes_what_was_trained_before(tmp_path: Path) -> None:
+    def on_batch(step: int, _steps: int, _loss: float) -> None:
+        if step < 7:
+            time.sleep(0.1)  # each of the three steps of the first two epochs
+        elif step == 7:
+            raise KeyboardInterrupt
+
+    settings: dict[str, Any] = {"weights": tmp_path / "w", "checkpoints": tmp_path / "c", "checkpoint_s": 0.0}
+    began = time.monotonic()
+    accuracies = make_evaluator(tmp_path, **settings, distill=False, on_batch=on_batch).evaluate(SMALLER, EPOCHS)
+    for _ in range(2):
+        next(accuracies)
+        time.sleep(0.5)  # The caller's own work between two epochs is no training.
+    with pytest.raises(KeyboardInterrupt):
+        next(accuracies)
+    resumed = make_evaluator(tmp_path, **settings, distill=False)
+    list(resumed.evaluate(SMALLER, EPOCHS))
+    seconds = float(trained(resumed, SMALLER).provenance["seconds"])
+    assert 0.6 < seconds < time.monotonic() - began - 1
 
 
 def trained(evaluator: FinetuneEvaluator, arch: Architecture, budget: int = EPOCHS) -> TrainedNetwork:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import attrs
 import pytest
 import torch
 
+import nas
 from nas.data.augment import normalize
 from nas.errors import NasError
 from nas.evaluate.finetune.evaluator import FinetuneEvaluator
@@ -74,6 +76,20 @@ def test_a_later_search_reads_the_teacher_again(tmp_path: Path) -> None:
     assert "is used again as the teacher" in (tmp_path / "second").read_text()
     assert outputs(logged(tmp_path, "third", seed=7)).logits.equal(made.logits)
     assert steps(tmp_path, "third") == 0
+
+
+def test_the_duration_includes_the_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any) -> TeacherOutputs:
+        time.sleep(0.5)
+        return compute_outputs(*arguments)
+
+    monkeypatch.setattr("nas.evaluate.finetune.teacher.compute_outputs", slow)
+    evaluator = make_evaluator(tmp_path)
+    evaluator.prepare()
+    (weights,) = (tmp_path / "teacher").glob("*.safetensors")
+    trained = float(nas.load_weights(str(weights)).provenance["seconds"])
+    assert trained > 0
+    assert evaluator.seconds_prepared() >= trained + 0.5
 
 
 def test_without_distillation_there_is_no_teacher(tmp_path: Path) -> None:
@@ -152,7 +168,5 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 def test_the_weights_of_the_teacher_are_a_file_of_a_network(tmp_path: Path) -> None:
     make_evaluator(tmp_path).prepare()
     (path,) = (tmp_path / "teacher").glob("*.safetensors")
-    import nas
-
     network = nas.load_weights(str(path))
     assert (network.arch.stages, network.classes) == (ARCH.stages, DATA.classes)
