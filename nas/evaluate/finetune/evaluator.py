@@ -310,6 +310,8 @@ class FinetuneEvaluator(EpochEvaluator):
             "source": self.source.provenance.get("source", ""),
             "source_tensors": self._digest,
             "data": self.data.name,
+            # The architecture has its own resolution, at which it is meant to run.
+            "pixels": str(self._pixels(arch)),
             "epochs": str(budget),
             "seed": str(self.seed),
             "accuracy": str(accuracy),
