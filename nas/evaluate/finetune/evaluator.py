@@ -176,8 +176,8 @@ class FinetuneEvaluator(EpochEvaluator):
         return {
             "evaluator": "finetune",
             **self._describe_training(),
+            # Without the name of the source, so that a renamed file trains no new teacher and fits its studies.
             "source": {
-                "name": self.source.provenance.get("source", ""),
                 "architecture": format_text(self.source.arch),
                 "tensors": self._digest,
                 "same_classes": self._has_same_classes,

@@ -137,7 +137,13 @@ def test_the_description_has_all_that_the_accuracies_depend_on(tmp_path: Path) -
         {"recipe": FinetuneRecipe(batch_size=10)},
     ]
     assert all(make_evaluator(tmp_path, **changes).describe() != described for changes in others)
-    same: list[dict[str, Any]] = [{"weights": tmp_path / "w"}, {"folder": tmp_path / "f"}, {"notify": print}]
+    renamed = attrs.evolve(source, provenance={"source": "another name"})
+    same: list[dict[str, Any]] = [
+        {"weights": tmp_path / "w"},
+        {"folder": tmp_path / "f"},
+        {"notify": print},
+        {"source": renamed},
+    ]
     assert all(make_evaluator(tmp_path, **changes).describe() == described for changes in same)
 
 
