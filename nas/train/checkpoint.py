@@ -1,5 +1,6 @@
 """Checkpoints of training runs: a run that was interrupted continues after its last epoch, also in another process."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -40,12 +41,14 @@ class Checkpoint:
             and the run started again with a smaller batch.
         batch_size: Number of images of a step.
         state: State as `TrainingRun.state_dict` returns it; empty after `restore`.
+        seconds: Duration of these epochs in seconds, without time between them; 0 in files of earlier versions.
     """
 
     epoch: int
     accuracies: Sequence[float]
     batch_size: int
     state: Mapping[str, Any]
+    seconds: float = 0.0
 
     def restore(self, run: TrainingRun) -> None:
         """Load the state into a new training run, and release it, because it takes as much memory as the run.
@@ -76,7 +79,7 @@ class NoCheckpoint:
     def report_unusable(self, problem: str = "") -> None:
         """Do nothing."""
 
-    def write(self, run: TrainingRun, epoch: int, accuracies: Sequence[float]) -> None:
+    def write(self, run: TrainingRun, epoch: int, accuracies: Sequence[float], seconds: float) -> None:
         """Do nothing."""
 
 
@@ -174,7 +177,7 @@ class CheckpointFile:
         problem = problem or f"{self.path} does not fit its training run"
         self.folder.notify(f"{problem}; {KIND.file_remedy}")
 
-    def write(self, run: TrainingRun, epoch: int, accuracies: Sequence[float]) -> None:
+    def write(self, run: TrainingRun, epoch: int, accuracies: Sequence[float], seconds: float) -> None:
         """Write a checkpoint, unless the run has ended or trained too briefly since the last one.
 
         If the file cannot be written, that is reported once and the run continues.
@@ -183,12 +186,13 @@ class CheckpointFile:
             run: Training run.
             epoch: Number of finished epochs.
             accuracies: Accuracies that were yielded.
+            seconds: Duration of the finished epochs in seconds.
         """
         # A run that has ended needs no checkpoint, and a short one is repeated at little cost.
         if epoch == run.epochs or time.monotonic() - self._written_at < self.folder.min_seconds:
             return
         try:
-            checkpoint = Checkpoint(epoch, list(accuracies), run.recipe.batch_size, run.state_dict())
+            checkpoint = Checkpoint(epoch, list(accuracies), run.recipe.batch_size, run.state_dict(), seconds)
             # `asdict` must not recurse: it would copy the state's mappings, and torch.save reads them as they are.
             KIND.write(self.path, self.described, attrs.asdict(checkpoint, recurse=False))
         except NasError as error:
@@ -207,14 +211,18 @@ def _parse(values: Mapping[str, Any], budget: int) -> Checkpoint:
     Raises:
         CheckpointMismatchError: The values are not those of a run of so many epochs.
     """
-    epoch, accuracies, batch_size, state = (values.get(each.name) for each in attrs.fields(Checkpoint))
+    epoch, accuracies, batch_size, state, seconds = (
+        values.get(each.name, each.default) for each in attrs.fields(Checkpoint)
+    )
     if not (isinstance(epoch, int) and isinstance(batch_size, int) and isinstance(state, dict)):
         raise CheckpointMismatchError
     if not (isinstance(accuracies, list) and 1 <= epoch <= len(accuracies) < budget):
         raise CheckpointMismatchError
     if not all(isinstance(accuracy, float) and 0 <= accuracy <= 1 for accuracy in accuracies):
         raise CheckpointMismatchError
-    return Checkpoint(epoch, accuracies, batch_size, state)
+    if not (isinstance(seconds, float) and 0 <= seconds < math.inf):
+        raise CheckpointMismatchError
+    return Checkpoint(epoch, accuracies, batch_size, state, seconds)
 
 
 def _remove(path: Path) -> None:

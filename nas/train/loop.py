@@ -15,7 +15,7 @@ from nas.data.base import ImageData
 from nas.train.average import WeightAverage
 from nas.train.defaults import METRIC_NAMES
 from nas.train.distillation import Distillation, pooled_features
-from nas.train.loader import BatchLoader, augment_batch, make_loader
+from nas.train.loader import VAL_BATCH, BatchLoader, augment_batch, make_loader
 from nas.train.losses import LossMonitor
 from nas.train.metrics import METRICS
 from nas.train.precision import PRECISIONS, Precision, resolve_precision
@@ -25,8 +25,6 @@ from nas.train.recipe import Recipe
 # GPU it is called some steps later.
 OnBatch = Callable[[int, int, float], None]
 
-# Of 100, 250, 500 and 2,000 images, this batch validates fastest on a CPU (docs/training.md).
-VAL_BATCH = 250
 # Number of losses that are read together, for each kind of device. Reading a number from a GPU makes the host wait
 # until all queued work is done, so there the losses of several steps are read at once.
 _LOSSES_READ_TOGETHER: Mapping[str, int] = MappingProxyType({"cpu": 1})
@@ -49,7 +47,7 @@ class TrainingRun:
         on_batch: Callback for every step, or None.
         metric: Name of the metric, a key of `METRICS`.
         val_batch: Number of images that are validated together.
-        resolution: Height and width of the images that the network sees, in pixels; None takes them as they are held.
+        resolution: Height and width of the network's images in pixels; None takes the images as they are held.
         optimizer: Optimizer of the model's parameters; the recipe's if it is not given.
         scaling: Conversion of uint8 images to normalized floats; with the statistics of the data if it is not given.
         distillation: What the loss takes from a teacher, or None if there is no teacher.

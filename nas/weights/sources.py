@@ -16,7 +16,7 @@ from nas.weights.libraries import LITE, Pretrained, read_hub, read_lite, read_ti
 from nas.weights.match import Account, match, match_names
 from nas.weights.normalizations import parse_normalization
 from nas.weights.stored import read_network
-from nas.weights.tensor_files import plain_tensor, read_tensor_file
+from nas.weights.tensor_files import plain_tensors, read_tensor_file
 
 # Largest difference of a logit from that of the source library, as a share of the largest logit.
 LIMIT = 1e-5
@@ -98,7 +98,7 @@ def _network_of(found: Pretrained) -> LoadedSource:
         name = origin.rpartition("/")[2] if origin.startswith("hub:") else found.path.stem
         return LoadedSource(name, own, Account(len(own.tensors), found.content.dropped), None)
     label = found.provenance.get("source", "the source")
-    tensors = {name: plain_tensor(name, tensor, label) for name, tensor in found.content.tensors.items()}
+    tensors = plain_tensors(found.content.tensors, label)
     matched = match_names(tensors) or match(tensors, found.library)
     arch = attrs.evolve(matched.arch, resolution=found.resolution or matched.arch.resolution)
     classes = found.classes if found.classes is not None and len(found.classes) == arch.classes else None

@@ -18,6 +18,7 @@ from nas.files import read_bytes
 
 MOST_BYTES = 2_000_000_000
 MOST_ENTRIES = 100_000
+BYTES_IN_SINGLE = 4  # of a number in single precision
 # A zip archive, as `torch.save` writes it, starts with these bytes; older files are a sequence of pickles.
 ZIP_START = b"PK\x03\x04"
 # The keys under which scripts for training store the weights, beside the state of the optimizer and other values.
@@ -58,36 +59,31 @@ def read_tensor_file(path: Path) -> TensorFile:
     content = _read_safetensors(path, data) if path.suffix.lower() == ".safetensors" else _read_torch(path, data)
     if not content.tensors:
         raise WeightsError(f"{path} holds no tensors", "give a file with the state_dict() of a network")
-    return _checked(path, content)
+    return TensorFile(plain_tensors(content.tensors, str(path)), content.dropped, content.metadata)
 
 
-def _checked(path: Path, content: TensorFile) -> TensorFile:
-    """Return the content of a file with all tensors in single precision, after checking their values.
-
-    Raises:
-        WeightsError: A tensor is quantized or sparse, has complex numbers, or has values that are not finite.
-    """
-    return TensorFile(
-        {name: plain_tensor(name, tensor, str(path)) for name, tensor in content.tensors.items()},
-        content.dropped,
-        content.metadata,
-    )
-
-
-def plain_tensor(name: str, tensor: Tensor, source: str) -> Tensor:
-    """Return a tensor in single precision, or as it is if it holds whole numbers.
+def plain_tensors(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Return tensors in single precision, or as they are if they hold whole numbers.
 
     Raises:
-        WeightsError: The tensor is quantized or sparse, has complex numbers, or has values that are not finite.
+        WeightsError: The tensors are too large together, or one of them is quantized or sparse, has complex numbers, or
+            has values that are not finite.
     """
+    # A view may repeat few stored numbers many times, so the sizes are limited before anything is copied.
+    size = sum(tensor.numel() * max(BYTES_IN_SINGLE, tensor.element_size()) for tensor in tensors.values())
+    if size > MOST_BYTES:
+        raise WeightsError(
+            f"the tensors of {source} have {size:,} bytes in single precision, and at most {MOST_BYTES:,} bytes are "
+            "read",
+            "give a file that holds the state_dict() of one smaller network",
+        )
+    return {name: _plain_tensor(name, tensor, source) for name, tensor in tensors.items()}
+
+
+def _plain_tensor(name: str, tensor: Tensor, source: str) -> Tensor:
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
         raise WeightsError(
             f"tensor {name!r} of {source} is not a plain array of numbers", "give the weights in floating point"
-        )
-    # A view may repeat few stored numbers many times, so its own size is limited before it is copied.
-    if tensor.numel() * tensor.element_size() > MOST_BYTES:
-        raise WeightsError(
-            f"tensor {name!r} of {source} has {tensor.numel():,} numbers, more than are read", "give another file"
         )
     if not tensor.is_floating_point():
         return tensor.detach().contiguous()

@@ -101,7 +101,7 @@ def test_what_is_no_network_or_has_no_normalization_is_refused() -> None:
 
 def test_batches_of_any_size_give_the_same_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
     trained, images = digits_network(), digits(16).val
-    monkeypatch.setattr("nas.train.prediction._PIXELS", 50 * 16**2)
+    monkeypatch.setattr("nas.train.prediction.val_batch_size", lambda _resolution: 50)
     found = Predictor(GRAY, "cpu").correct(trained.module(), images)
     with torch.no_grad():
         expected = trained.module()(GRAY.apply(pixels(images))).argmax(1) == images.labels

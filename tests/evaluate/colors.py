@@ -26,9 +26,9 @@ def colored(count: int, side: int = 8, lift: int = 100) -> Images:
     return Images(images.to(torch.uint8), labels)
 
 
-def make_data(train_images: int = 61, lift: int = 100) -> ImageData:
+def make_data(train_images: int = 61, lift: int = 100, side: int = 8, val_images: int = 30) -> ImageData:
     """Return such images as a training, a validation and a test split."""
-    train, val, test = (colored(count, lift=lift) for count in (train_images, 30, 9))
+    train, val, test = (colored(count, side, lift) for count in (train_images, val_images, 9))
     classes = ("red", "green", "blue")
     mean, std = (0.35, 0.35, 0.35), (0.2, 0.2, 0.2)
     digest = fingerprint(classes, (train, val, test))

@@ -15,6 +15,7 @@ import pytest
 import torch
 from attrs import define, field
 from torch import Tensor
+from torch.autograd.profiler import profile
 from torch.nn import functional
 
 from nas.arch.canonical import canonical
@@ -37,7 +38,9 @@ from nas.space.files import find_space, space_names
 from nas.train.recipe import Recipe
 from nas.weights.statistics import re_estimate
 from tests.contracts.evaluator import EvaluatorContract
+from tests.evaluate.colors import make_data as larger_data
 from tests.search.fakes import SMALLEST, make_space
+from tests.train.batches import largest_batch
 
 SHARED, OWN = ("operator",), ("operator", "kernel", "expansion")
 RECIPE = SupernetRecipe(epochs=3, training=Recipe(batch_size=20))  # three steps in each epoch
@@ -283,6 +286,20 @@ def test_calibrated_statistics_are_the_mean_of_those_of_the_batches(space: Searc
     torch.testing.assert_close(norm.running_mean, (means[0] + means[1]) / 2)
     torch.testing.assert_close(norm.running_var, (variances[0] + variances[1]) / 2)
     assert not model.training
+
+
+def test_large_images_come_in_small_batches_and_are_not_kept(space: SearchSpace, tmp_path: Path) -> None:
+    """At 128 pixels a batch has at most a quarter of the images that a batch of small images has."""
+    data = larger_data(130, side=128, val_images=130)
+    evaluator = make_evaluator(tmp_path, data=data, space=space)
+    untrained, arch = evaluator._trainer.initial_weights(), space.from_indices(space.indices(SMALLEST_CHOICE))
+    model = evaluator._model(untrained, arch)
+    assert largest_batch(lambda: evaluator._model(untrained, arch)) == 65  # of two equal batches
+    with profile(profile_memory=True) as profiled:
+        assert largest_batch(lambda: evaluator._values(model, 128)) == 125
+    # Each event has what it allocated less what it released.
+    left = [event.self_cpu_memory_usage for event in profiled.key_averages()]
+    assert sum(left) < data.val.images.nbytes / 10 < max(left)
 
 
 @pytest.mark.parametrize(

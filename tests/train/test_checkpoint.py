@@ -442,11 +442,23 @@ def test_no_code_in_a_file_is_run(checkpoint: Path) -> None:
         ({"batch_size": None}, "does not fit"),
         ({"state": {}}, "does not fit"),
         ({"state": []}, "does not fit"),
+        ({"seconds": -1.0}, "does not fit"),
+        ({"seconds": float("inf")}, "does not fit"),
+        ({"seconds": "1"}, "does not fit"),
     ],
 )
 def test_a_file_with_other_values_is_ignored(checkpoint: Path, changed: dict[str, Any], phrase: str) -> None:
     torch.save({**torch.load(checkpoint, weights_only=True), **changed}, checkpoint)
     check_is_ignored(checkpoint.parent, phrase)
+
+
+def test_a_file_of_an_earlier_version_without_a_duration_is_used(checkpoint: Path) -> None:
+    values = torch.load(checkpoint, weights_only=True)
+    assert values.pop("seconds") > 0
+    torch.save(values, checkpoint)
+    rest = Steps()
+    assert list(make_evaluator(checkpoint.parent, on_batch=rest).evaluate(ARCH, EPOCHS)) == uninterrupted()[0]
+    assert len(rest.losses) < EPOCHS * STEPS
 
 
 @pytest.mark.parametrize("part", ["model", "optimizer", "scaler", "average", "losses"])

@@ -6,12 +6,17 @@ import pytest
 import torch
 from PIL import Image
 
+from nas.evaluate.finetune.teacher import compute_outputs
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.train import loader
-from nas.train.loader import make_loader, resize
+from nas.train.loader import make_loader, resize, val_batch_size
+from nas.train.prediction import Predictor
 from nas.train.recipe import Recipe
+from nas.weights.base import Normalization
 from tests.evaluate.colors import TINY as ARCH
 from tests.evaluate.colors import colored, make_data
+from tests.evaluate.finetune.networks import make_source
+from tests.train.batches import largest_batch
 
 
 def test_all_images_move_to_the_device_unless_they_are_memory_mapped() -> None:
@@ -65,3 +70,22 @@ def test_a_loader_returns_batches_of_its_resolution_and_holds_the_images_as_they
     loader = make_loader(split, "cpu", 4)
     assert loader.images is split.images
     assert loader.take(slice(0, 2))[0].shape == (2, 3, 4, 4)
+
+
+@pytest.mark.parametrize(("resolution", "size"), [(8, 250), (32, 250), (64, 250), (128, 62), (224, 20), (2000, 8)])
+def test_batches_of_larger_images_have_no_more_pixels_than_those_of_small_ones(resolution: int, size: int) -> None:
+    assert val_batch_size(resolution) == size
+    assert val_batch_size(resolution, 500) in (500, 2 * size, 2 * size + 1, 8)
+
+
+def test_all_that_is_not_trained_on_comes_in_batches_of_limited_size() -> None:
+    """The limit for 128 pixels is a quarter of 250 images; a step of the training has 8."""
+    data = make_data(70, side=128, val_images=70)
+    evaluator, source = TrainEvaluator(data, recipe=Recipe(batch_size=8)), make_source(ARCH)
+    assert largest_batch(lambda: list(evaluator.evaluate(ARCH, 1))) == 62
+    assert largest_batch(lambda: compute_outputs(source, data, 128, "cpu")) == 62
+    # Both batches of the statistics have half of the images.
+    predictor = Predictor(Normalization((0.5,) * 3, (0.5,) * 3), "cpu")
+    assert largest_batch(lambda: predictor.correct(source.module(), data.val)) == 62
+    train = make_data(140, side=128).train
+    assert largest_batch(lambda: predictor.re_estimate(source.module(), train)) == 70

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
+from torch.autograd.profiler import profile
 
 from nas.errors import WeightsError
 from nas.weights import tensor_files
@@ -119,6 +120,9 @@ def header(text: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
+# Each view is small enough, and all of them are not.
+VIEWS = {f"layer{i}": torch.zeros(1).expand(30_000_000) for i in range(20)}
+
 BAD: dict[str, tuple[str, bytes, str]] = {
     "empty": ("a.pth", b"", "is not a file of torch.save"),
     "text": ("a.pth", b"hello world", "is not a file of torch.save"),
@@ -142,7 +146,17 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "nan": ("a.pth", saved({"a": torch.tensor([float("nan")])}), "not a number"),
     "complex": ("a.pth", saved({"a": torch.zeros(2, dtype=torch.complex64)}), "not a plain array"),
     "sparse": ("a.pth", saved({"a": torch.eye(2).to_sparse()}), "not a plain array"),
-    "repeated number": ("a.pth", saved({"a": torch.zeros(1).expand(10**10)}), "more than are read"),
+    "repeated number": (
+        "a.pth",
+        saved({"a": torch.zeros(1).expand(10**10)}),
+        "40,000,000,000 bytes in single precision, and at most",
+    ),
+    "many repeated numbers": ("a.pth", saved(VIEWS), "2,400,000,000 bytes in single precision, and at most"),
+    "repeated small numbers": (
+        "a.pth",
+        saved({"a": torch.zeros(1, dtype=torch.float8_e4m3fn).expand(6 * 10**8)}),
+        "2,400,000,000 bytes in single precision, and at most",
+    ),
     "wrong kind": ("a.safetensors", saved(WEIGHTS), "is not a safetensors file"),
     "cut safetensors": ("a.safetensors", save(WEIGHTS)[:-1], "is not a safetensors file"),
     "long header": ("a.safetensors", (2**60).to_bytes(8, "little") + b"{", "is not a safetensors file"),
@@ -165,6 +179,15 @@ def test_a_wrong_file_gives_one_clear_error(tmp_path: Path, case: str) -> None:
         read_tensor_file(path)
     assert str(path) in raised.value.problem
     assert raised.value.remedy
+
+
+def test_views_of_few_numbers_do_not_fill_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "views.pth"
+    path.write_bytes(saved(VIEWS))
+    assert path.stat().st_size < 10_000
+    with profile(profile_memory=True) as profiled, pytest.raises(WeightsError):
+        read_tensor_file(path)
+    assert sum(max(0, event.cpu_memory_usage) for event in profiled.key_averages()) < 100_000
 
 
 WHOLE = {

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -51,7 +50,6 @@ class _Held:
         digest: Digest of the source's tensors, or "" before it is needed.
         shares: Share of inherited parameters of each architecture, as it is trained.
         metadata: Metadata of the last evaluation of each architecture.
-        began: Time at which the last evaluation of each architecture began, in seconds.
     """
 
     outputs: TeacherOutputs | None = None
@@ -59,7 +57,6 @@ class _Held:
     digest: str = ""
     shares: dict[Architecture, float] = field(factory=dict)
     metadata: dict[Architecture, dict[str, Any]] = field(factory=dict)
-    began: dict[Architecture, float] = field(factory=dict)
 
 
 @frozen
@@ -100,11 +97,13 @@ class FinetuneEvaluator(EpochEvaluator):
         normalization_for(self.source, self.data.channels)
 
     def prepare(self) -> None:
-        """Read the outputs of the teacher or train it, unless this evaluator has them already; see `Preparing`.
+        """Find the means of the gates, and read the outputs of the teacher or train it, once; see `Preparing`.
 
         Raises:
-            NasError: The teacher cannot be read, trained or written.
+            NasError: The teacher cannot be read, trained or written, or memory ran out.
         """
+        # Otherwise every worker process computes the means.
+        _ = self._gates
         if self.distill and self._held.outputs is None:
             pixels = self._pixels(self.source.arch)
             outputs = self._teacher.outputs(self.data, pixels, self.device)
@@ -121,7 +120,9 @@ class FinetuneEvaluator(EpochEvaluator):
         return self.distillation.epochs * self._as_teacher().seconds_per_epoch(self._teacher_arch)
 
     def seconds_prepared(self) -> float:
-        """Return the duration of training the teacher in seconds, whenever it was trained; 0 if there is none.
+        """Return the duration of making the teacher in seconds, whenever it was made; 0 if there is none.
+
+        It is the duration of its training, and of the computation of its outputs.
 
         Raises:
             NasError: The file of the teacher cannot be read.
@@ -151,8 +152,8 @@ class FinetuneEvaluator(EpochEvaluator):
 
         It writes no weights: those that are kept are the weights of the trials themselves.
         """
-        other = attrs.evolve(super().with_seed(seed), weights=None)
-        other._held.outputs, other._held.digest = self._held.outputs, self._held.digest
+        other = self._evolved(seed=seed, weights=None)
+        other._held.outputs, other._held.gates, other._held.digest = self._held.outputs, self._held.gates, self._digest
         return other
 
     def to_send(self) -> Self:
@@ -166,6 +167,7 @@ class FinetuneEvaluator(EpochEvaluator):
         source = attrs.evolve(self.source, tensors=ArrayTensors(self.source.tensors))
         sent = attrs.evolve(super().to_send(), source=source)
         sent._held.digest = self._digest
+        sent._held.gates = None if self._held.gates is None else ArrayTensors(self._held.gates)
         return sent
 
     def describe(self) -> Mapping[str, Any]:
@@ -174,8 +176,8 @@ class FinetuneEvaluator(EpochEvaluator):
         return {
             "evaluator": "finetune",
             **self._describe_training(),
+            # Without the name of the source, so that a renamed file trains no new teacher and fits its studies.
             "source": {
-                "name": self.source.provenance.get("source", ""),
                 "architecture": format_text(self.source.arch),
                 "tensors": self._digest,
                 "same_classes": self._has_same_classes,
@@ -193,6 +195,12 @@ class FinetuneEvaluator(EpochEvaluator):
         if not self._held.digest:
             self._held.digest = self.source.digest
         return self._held.digest
+
+    @property
+    def _gates(self) -> Mapping[str, Tensor]:
+        if self._held.gates is None:
+            self._held.gates = gate_means_of(self.source, self.data, self.device)
+        return self._held.gates
 
     @property
     def _teacher(self) -> Teacher:
@@ -216,7 +224,7 @@ class FinetuneEvaluator(EpochEvaluator):
             checkpoints=self.folder,
             weights=self.folder,
         )
-        teacher._held.digest = self._digest
+        teacher._held.gates, teacher._held.digest = self._held.gates, self._digest
         return teacher
 
     def _fine_tuned_source(self) -> tuple[TrainedNetwork, float]:
@@ -242,7 +250,6 @@ class FinetuneEvaluator(EpochEvaluator):
         self.prepare()
         # An evaluation that is stopped has no metadata, and not those of a former one.
         self._held.metadata.pop(arch, None)
-        self._held.began[arch] = time.monotonic()
         yield from super()._accuracies(arch, budget)
 
     def _adapted(self, arch: Architecture) -> Architecture:
@@ -250,14 +257,12 @@ class FinetuneEvaluator(EpochEvaluator):
         return self.recipe.adapt(arch.adapted(resolution=arch.resolution, classes=self.data.num_classes))
 
     def _start(self, arch: Architecture, budget: int, recipe: Recipe) -> TrainingRun:
-        if self._held.gates is None:
-            self._held.gates = gate_means_of(self.source, self.data, self.device)
-        inherited = inherit_for(self.source, arch, self.data.classes, self.seed, self._held.gates)
+        inherited = inherit_for(self.source, arch, self.data.classes, self.seed, self._gates)
         self._held.shares[arch] = inherited.report.share
         model = build_model(arch)
         model.load_state_dict(dict(inherited.tensors))
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        norm = normalization_for(self.source, self.data.channels)
+        norm, pixels = normalization_for(self.source, self.data.channels), self._pixels(arch)
         factors = dict.fromkeys(head_and_fresh_parameters(model, inherited), self.recipe.head_rate)
         run = TrainingRun(
             self.data,
@@ -267,8 +272,8 @@ class FinetuneEvaluator(EpochEvaluator):
             self.device,
             self.on_batch,
             self.metric,
-            self._val_batch(recipe),
-            self._pixels(arch),
+            self._val_batch(recipe, pixels),
+            pixels,
             recipe.make_optimizer(model, factors),
             Scaling(norm.mean, norm.std, self.device),
             self._distillation(),
@@ -283,30 +288,34 @@ class FinetuneEvaluator(EpochEvaluator):
             return None
         return Distillation(outputs, recipe.share, recipe.temperature, recipe.feature_weight)
 
-    def _finish(self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float) -> None:
+    def _finish(self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float, seconds: float) -> None:
         self._held.metadata[arch] = {"inherited": round(self._held.shares[self._adapted(arch)], 4)}
         path = self.weights_path(arch, budget)
         if path is None:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_network(self._trained(arch, budget, run, accuracy), path)
+            write_network(self._trained(arch, budget, run, accuracy, seconds), path)
             self._held.metadata[arch]["weights"] = path.name
         except (NasError, OSError, ModuleNotFoundError) as error:
             problem = error.problem if isinstance(error, NasError) else f"{path} cannot be written: {error}"
             self._held.metadata[arch]["weights_problem"] = problem
             self.notify(f"{problem}; the accuracy is kept, and the weights are not")
 
-    def _trained(self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float) -> TrainedNetwork:
+    def _trained(
+        self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float, seconds: float
+    ) -> TrainedNetwork:
         model = run.model if run.average is None else run.average.model
         provenance = {
             "source": self.source.provenance.get("source", ""),
             "source_tensors": self._digest,
             "data": self.data.name,
+            # The architecture has its own resolution, at which it is meant to run.
+            "pixels": str(self._pixels(arch)),
             "epochs": str(budget),
             "seed": str(self.seed),
             "accuracy": str(accuracy),
-            "seconds": f"{time.monotonic() - self._held.began.get(arch, time.monotonic()):.1f}",
+            "seconds": f"{seconds:.3f}",
             "nas": __version__,
         }
         return TrainedNetwork(

@@ -9,9 +9,12 @@ from nas.arch.spec import Architecture
 from nas.data.base import ImageData
 from nas.errors import WeightsError
 from nas.train.loop import TrainingRun
+from nas.train.memory import memory_errors_of_network
 from nas.train.prediction import Predictor
+from nas.train.seeded import seeded
 from nas.weights.base import Normalization, TrainedNetwork
 from nas.weights.inheritance import Inherited, inherit
+from nas.weights.normalizations import with_channels
 from nas.weights.statistics import re_estimate, spread_batches
 
 # Numbers of training images for the batch-norm statistics, in all and in a batch.
@@ -64,9 +67,7 @@ def normalization_for(source: TrainedNetwork, channels: int) -> Normalization:
             "that are normalized as those of its source",
             "give it by --normalization, such as imagenet, 0..1 or -1..1",
         )
-    if len(known.mean) == channels:
-        return known
-    return Normalization(*([sum(values) / len(values)] * channels for values in (known.mean, known.std)))
+    return with_channels(known, channels)
 
 
 def inherit_for(
@@ -91,11 +92,16 @@ def gate_means_of(source: TrainedNetwork, data: ImageData, device: str) -> Mappi
     """Return the mean of each gate of the source on training images, which takes the place of a gate that is removed.
 
     The images are those of the data set as they are held. A network without gates needs no images.
+
+    Raises:
+        EvaluationError: Memory ran out.
     """
     if all(stage.gate is None for stage in source.arch.stages) or source.arch.in_channels != data.channels:
         return {}
     normalization = normalization_for(source, data.channels)
-    means = Predictor(normalization, device).gate_means(source.module(), data.train)
+    # No random number is drawn; the context makes cuDNN deterministic and switches TF32 off.
+    with seeded(0, device), memory_errors_of_network("with the source network", "lower the resolution"):
+        means = Predictor(normalization, device).gate_means(source.module(), data.train)
     return {name: mean.cpu() for name, mean in means.items()}
 
 

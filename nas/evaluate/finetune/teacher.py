@@ -1,5 +1,6 @@
 """The teacher of a search: the fine-tuned source network, whose outputs for the training images are kept in a file."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,8 @@ from nas.errors import NasError
 from nas.evaluate.base import Notify
 from nas.evaluate.finetune.start import normalization_for
 from nas.train.distillation import FEATURE_TYPE, TeacherOutputs, pooled_features
-from nas.train.loader import make_loader
+from nas.train.loader import make_loader, val_batch_size
 from nas.train.lock import training_lock
-from nas.train.loop import VAL_BATCH
 from nas.train.memory import memory_errors_of_network
 from nas.train.seeded import seeded
 from nas.train.tensor_file import FileKind
@@ -55,7 +55,7 @@ class Teacher:
         return KIND.path(self.folder, "source", self.described)
 
     def seconds(self) -> float | None:
-        """Return the duration of the training in seconds, or None if there is no file.
+        """Return the duration of the training and of computing the outputs in seconds, or None if there is no file.
 
         Raises:
             NasError: The file cannot be read.
@@ -68,7 +68,7 @@ class Teacher:
 
         Args:
             data: Data set whose training images the outputs belong to.
-            resolution: Height and width of the images that the teacher sees, in pixels.
+            resolution: Height and width of the images that the teacher receives, in pixels.
             device: Device that computes.
 
         Raises:
@@ -92,7 +92,9 @@ class Teacher:
 
     def _make(self, data: ImageData, resolution: int, device: str) -> dict[str, Any]:
         network, seconds = self.train()
+        began = time.monotonic()
         outputs = compute_outputs(network, data, resolution, device)
+        seconds += time.monotonic() - began
         values = {"logits": outputs.logits, "features": outputs.features, "seconds": seconds}
         KIND.write(self.path, self.described, values)
         return values
@@ -105,7 +107,7 @@ def compute_outputs(network: TrainedNetwork, data: ImageData, resolution: int, d
     Args:
         network: Network with a known normalization.
         data: Data set of the images.
-        resolution: Height and width of the images that the network sees, in pixels.
+        resolution: Height and width of the images that the network receives, in pixels.
         device: Device that computes.
 
     Raises:
@@ -115,7 +117,8 @@ def compute_outputs(network: TrainedNetwork, data: ImageData, resolution: int, d
     norm = normalization_for(network, data.channels)
     scaling = Scaling(norm.mean, norm.std, device)
     loader = make_loader(data.train, device, resolution)
-    slices = [slice(start, start + VAL_BATCH) for start in range(0, len(loader), VAL_BATCH)]
+    size = val_batch_size(resolution)
+    slices = [slice(start, start + size) for start in range(0, len(loader), size)]
 
     def outputs(*, mirrored: bool) -> tuple[Tensor, Tensor]:
         with pooled_features(model) as features:

@@ -1,5 +1,6 @@
 """The base class of evaluators that train each network epoch by epoch on the user's images."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ from nas.noise import Correct, ValidationSplit
 from nas.train.checkpoint import Checkpoint, CheckpointFile, CheckpointFolder, CheckpointMismatchError, NoCheckpoint
 from nas.train.defaults import METRIC_NAMES
 from nas.train.device import find_device, median_seconds
-from nas.train.loop import VAL_BATCH, OnBatch, TrainingRun
+from nas.train.loader import val_batch_size
+from nas.train.loop import OnBatch, TrainingRun
 from nas.train.memory import OutOfMemoryError, free_device_memory, unified_memory_errors
 from nas.train.metrics import METRICS, describe_split
 from nas.train.precision import PRECISIONS, resolve_precision
@@ -103,7 +105,7 @@ class EpochEvaluator(ABC):
     def _train_in_memory(self, arch: Architecture, budget: int, file: CheckpointFile | NoCheckpoint) -> Iterator[float]:
         """Train, with half the batch each time that memory runs out; accuracies that were yielded are not repeated.
 
-        A smaller batch starts from the first epoch: the weights have seen part of an epoch with the larger batch, and
+        A smaller batch starts from the first epoch: part of an epoch has changed the weights with the larger batch, and
         no seed would reproduce them. The accuracies still to come are those of a whole run with the smaller batch.
         """
         checkpoint, recipe = self._resume_point(file, budget)
@@ -164,20 +166,25 @@ class EpochEvaluator(ABC):
             CheckpointMismatchError: The checkpoint does not fit; nothing was yielded.
             OutOfMemoryError: Memory ran out.
         """
+        began = time.perf_counter()
         # Epoch 0 stands for the initial weights, which therefore do not depend on random numbers drawn before.
         with self._epoch_context(0):
             run = self._start(self._adapted(arch), budget, recipe)
             if checkpoint is not None:
                 checkpoint.restore(run)
+        seconds = time.perf_counter() - began + (checkpoint.seconds if checkpoint else 0)
         if checkpoint is not None:
             yielded.extend(checkpoint.accuracies)
             if checkpoint.epoch == budget:  # no epoch is left that would validate
                 self._correct[arch] = run.all_correct().numpy()
             yield from checkpoint.accuracies
         for epoch in range(checkpoint.epoch + 1 if checkpoint else 1, budget + 1):
+            began = time.perf_counter()
             with self._epoch_context(epoch) as generator:
                 run.epoch(epoch, generator)
                 correct = run.all_correct()
+            # Time between two epochs belongs to the caller.
+            seconds += time.perf_counter() - began
             accuracy = run.rate(correct)
             self._correct[arch] = correct.numpy()
             # A restart with a smaller batch trains the first epochs again; their accuracies were yielded before.
@@ -185,15 +192,19 @@ class EpochEvaluator(ABC):
             if is_new:
                 yielded.append(accuracy)
             # Files are written before the accuracy is yielded: the caller may stop, or be killed, while it has it.
-            file.write(run, epoch, yielded)
+            file.write(run, epoch, yielded, seconds)
             if epoch == budget:
-                self._finish(arch, budget, run, accuracy)
+                self._finish(arch, budget, run, accuracy, seconds)
             if is_new:
                 yield accuracy
 
     def with_seed(self, seed: int) -> Self:
         """Return the evaluator with another seed for weights, order of images and augmentation; see `Reseedable`."""
-        other = attrs.evolve(self, seed=seed)
+        return self._evolved(seed=seed)
+
+    def _evolved(self, **changes: Any) -> Self:
+        """Return the evaluator with other attributes, for the same folder of checkpoints."""
+        other = attrs.evolve(self, **changes)
         if self._folder is not None and other._folder is not None:
             # The last run of this evaluator may have been pruned; the other evaluator then removes its file.
             other._folder.abandoned.update(self._folder.abandoned)
@@ -303,12 +314,20 @@ class EpochEvaluator(ABC):
         """
 
     def _finish(  # noqa: B027 -- some evaluators have nothing left to do
-        self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float
+        self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float, seconds: float
     ) -> None:
-        """Do what is left after the last epoch of an evaluation; its accuracy has not been yielded yet."""
+        """Do what is left after the last epoch of an evaluation; its accuracy has not been yielded yet.
+
+        Args:
+            arch: Architecture of the evaluation.
+            budget: Number of epochs.
+            run: The finished training run.
+            accuracy: Its last accuracy.
+            seconds: Duration of its start and its epochs in seconds, also of those before it was interrupted.
+        """
 
     def _pixels(self, arch: Architecture) -> int:
-        """Return the height and width of the images that a network sees, in pixels."""
+        """Return the height and width of the images that a network receives, in pixels."""
         return proxy_resolution(self.data.resolution, arch.resolution, self.full_resolution)
 
     def _check_channels(self, arch: Architecture) -> None:
@@ -318,9 +337,9 @@ class EpochEvaluator(ABC):
                 f"use an architecture with channels={self.data.channels}",
             )
 
-    def _val_batch(self, recipe: Recipe) -> int:
+    def _val_batch(self, recipe: Recipe, pixels: int) -> int:
         # Validation needs less memory than a step of the same batch, so it shrinks in proportion to the steps' batch.
-        return max(1, VAL_BATCH * recipe.batch_size // self.recipe.batch_size)
+        return max(1, val_batch_size(pixels) * recipe.batch_size // self.recipe.batch_size)
 
     @property
     def _allows_tf32(self) -> bool:

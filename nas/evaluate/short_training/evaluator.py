@@ -74,7 +74,7 @@ class TrainEvaluator(EpochEvaluator):
             zero_init_residual(model)
         # A step takes 1.4 to 1.6 times as long with channels first on a CPU (docs/training.md).
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        val_batch = self._val_batch(recipe)
+        val_batch = self._val_batch(recipe, arch.resolution)
         return TrainingRun(
             self.data, model, recipe, budget, self.device, self.on_batch, self.metric, val_batch, arch.resolution
         )

@@ -1,6 +1,6 @@
 """An evaluator that scores networks with weights that all networks of a search space share."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nas.arch.canonical import canonical
 from nas.arch.proxy import proxy_resolution
 from nas.arch.spec import Architecture
-from nas.data.augment import normalize
+from nas.data.augment import Scaling
 from nas.data.base import ImageData, Images
 from nas.data.share import share
 from nas.errors import EvaluationError, NasError
@@ -28,7 +28,7 @@ from nas.noise import Correct, ValidationSplit
 from nas.space.decode import SearchSpace
 from nas.space.inverse import Inverse
 from nas.train.device import find_device, median_seconds
-from nas.train.loader import resize
+from nas.train.loader import BatchLoader, val_batch_size
 from nas.train.loop import OnBatch
 from nas.train.metrics import describe_split
 from nas.train.seeded import seeded
@@ -36,8 +36,8 @@ from nas.weights.base import TrainedNetwork
 from nas.weights.statistics import re_estimate, spread_batches
 
 FOLDER = Path("nas-supernets")
-# Largest numbers of images for the batch-norm statistics and for the accuracy of a network. They keep the evaluation of
-# a network at a few seconds, and the images are kept as floats, which take four times the memory of uint8.
+# Largest numbers of images for the batch-norm statistics and for the accuracy of a network, which keep its evaluation
+# at a few seconds, and the numbers of small images in a batch; see `val_batch_size`.
 CALIBRATION_IMAGES = 1000
 CALIBRATION_BATCH = 250
 VAL_IMAGES = 2000
@@ -96,7 +96,6 @@ class SupernetEvaluator:
     notify: Notify = ignore_message
     source: TrainedNetwork | None = None
     _correct: dict[Architecture, Correct] = field(init=False, factory=dict, repr=False)
-    _batches: dict[tuple[str, int], list[Batch]] = field(init=False, factory=dict, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -202,8 +201,7 @@ class SupernetEvaluator:
 
     def validation_split(self) -> ValidationSplit:
         """Return size and chance rate of the images that are validated; see `Validating`."""
-        batches = self._val(self.data.resolution)
-        return describe_split(torch.cat([labels for _, labels in batches]).cpu(), self.metric)
+        return describe_split(self.data.val.labels[self._val_indices], self.metric)
 
     def correct(self, arch: Architecture) -> Correct | None:
         """Return which of these images were classified correctly, once; see `Validating`."""
@@ -259,30 +257,33 @@ class SupernetEvaluator:
         adapted = arch.adapted(resolution=resolution, classes=self.data.num_classes)
         model = shared.model(adapted, indices).eval()
         # The training keeps no running statistics, because they would belong to a mixture of networks.
-        re_estimate(model, [images for images, _ in self._calibration(resolution)])
+        re_estimate(model, (images for images, _ in self._calibration(resolution)))
         return model
 
     def _resolution(self, arch: Architecture) -> int:
         return proxy_resolution(self.data.resolution, arch.resolution, self.space.full_resolution)
 
-    def _calibration(self, resolution: int) -> list[Batch]:
-        batches = spread_batches(len(self.data.train), CALIBRATION_IMAGES, CALIBRATION_BATCH)
-        return self._kept("train", self.data.train, batches, resolution)
+    def _calibration(self, resolution: int) -> Iterator[Batch]:
+        size = val_batch_size(resolution, CALIBRATION_BATCH)
+        batches = spread_batches(len(self.data.train), CALIBRATION_IMAGES, size)
+        return self._take(self.data.train, batches, resolution)
 
-    def _val(self, resolution: int) -> list[Batch]:
+    def _val(self, resolution: int) -> Iterator[Batch]:
+        batches = torch.split(self._val_indices, val_batch_size(resolution, VAL_BATCH))
+        return self._take(self.data.val, batches, resolution)
+
+    @property
+    def _val_indices(self) -> Tensor:
         count = min(VAL_IMAGES, len(self.data.val))
-        chosen = torch.arange(count) * len(self.data.val) // count
-        return self._kept("val", self.data.val, torch.split(chosen, VAL_BATCH), resolution)
+        return torch.arange(count) * len(self.data.val) // count
 
-    def _kept(self, name: str, split: Images, batches: Sequence[Tensor], resolution: int) -> list[Batch]:
-        """Return the batches of a split, which are made once for each resolution."""
-        key = (name, resolution)
-        if key not in self._batches:
-            self._batches[key] = [self._make_batch(split, chosen, resolution) for chosen in batches]
-        return self._batches[key]
+    def _take(self, split: Images, batches: Iterable[Tensor], resolution: int) -> Iterator[Batch]:
+        """Yield normalized images of a split with their labels, on the device.
 
-    def _make_batch(self, split: Images, chosen: Tensor, resolution: int) -> Batch:
-        """Return normalized images of a split with their labels, on the device."""
-        data = self._trainer.images
-        images = normalize(resize(split.images[chosen], resolution), data.mean, data.std)
-        return images.to(self.device, memory_format=torch.channels_last), split.labels[chosen].to(self.device)
+        They are made again for every network: floats for every resolution of a search space would take gigabytes.
+        """
+        scaling = Scaling(self._trainer.images.mean, self._trainer.images.std, self.device)
+        loader = BatchLoader(split.images, split.labels.to(self.device), self.device, resolution)
+        for chosen in batches:
+            images, labels = loader.take(chosen)
+            yield scaling(images.contiguous(memory_format=torch.channels_last)), labels

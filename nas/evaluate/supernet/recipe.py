@@ -84,7 +84,7 @@ class SupernetRecipe:
     """Hold the hyperparameters of a supernet's training.
 
     Attributes:
-        epochs: Number of passes over the training images; each network of a step sees all images of the step.
+        epochs: Number of passes over the training images; each network of a step receives all images of the step.
         sampling: Choice of the networks that a step trains. "uniform" trains one network; "fair" trains as many as the
             widest choice has options; "sandwich" trains the largest network, the smallest one and two others, which
             learn the predictions of the largest (in-place distillation, arXiv 1903.05134); "pair" trains the largest

@@ -119,7 +119,7 @@ class SupernetTrainingRun:
         return losses.mean().item()
 
     def _draw_resolution(self, generator: Generator) -> int:
-        """Return the resolution of a step's images: all its networks see the same ones."""
+        """Return the resolution of a step's images: all its networks receive the same ones."""
         resolutions = self.weights.places.space.resolutions
         # No random number is drawn for a single one, so that spaces without this choice keep their weights.
         drawn = int(torch.randint(len(resolutions), (), generator=generator)) if len(resolutions) > 1 else 0

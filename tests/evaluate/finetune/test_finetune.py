@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_a_classifier_is_inherited_only_for_the_same_classes(
     assert bool(weight.any()) == is_inherited
 
 
-def test_a_network_sees_images_in_proportion_to_its_resolution(tmp_path: Path) -> None:
+def test_a_network_receives_images_in_proportion_to_its_resolution(tmp_path: Path) -> None:
     evaluator = make_evaluator(tmp_path, distill=False, full_resolution=224)
     for arch, pixels in ((ARCH, 8), (SMALLER, 4), (attrs.evolve(ARCH, resolution=448), 16)):
         run = evaluator._start(evaluator._adapted(arch), 1, RECIPE)
@@ -136,7 +137,13 @@ def test_the_description_has_all_that_the_accuracies_depend_on(tmp_path: Path) -
         {"recipe": FinetuneRecipe(batch_size=10)},
     ]
     assert all(make_evaluator(tmp_path, **changes).describe() != described for changes in others)
-    same: list[dict[str, Any]] = [{"weights": tmp_path / "w"}, {"folder": tmp_path / "f"}, {"notify": print}]
+    renamed = attrs.evolve(source, provenance={"source": "another name"})
+    same: list[dict[str, Any]] = [
+        {"weights": tmp_path / "w"},
+        {"folder": tmp_path / "f"},
+        {"notify": print},
+        {"source": renamed},
+    ]
     assert all(make_evaluator(tmp_path, **changes).describe() == described for changes in same)
 
 
@@ -163,6 +170,52 @@ def test_an_interrupted_run_ends_with_the_same_accuracies_and_weights(tmp_path: 
     assert list((tmp_path / "c").iterdir()) == []
 
 
+def test_the_checkpoint_of_a_pruned_run_is_removed_when_another_seed_is_trained(tmp_path: Path) -> None:
+    evaluator = make_evaluator(tmp_path, distill=False, checkpoints=tmp_path / "c", checkpoint_s=0.0)
+    next(evaluator.evaluate(SMALLER, EPOCHS))
+    (pruned,) = (tmp_path / "c").iterdir()
+    list(evaluator.with_seed(1).evaluate(SMALLER, EPOCHS))
+    assert not pruned.exists()
+
+
+def test_gates_are_measured_once_for_all_seeds_and_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ungated = attrs.evolve(SMALLER, stages=(attrs.evolve(SMALLER.stages[0], gate=None), *SMALLER.stages[1:]))
+    expected = [list(make_evaluator(tmp_path, seed=seed).evaluate(ungated, 2)) for seed in (0, 1)]
+    evaluator = make_evaluator(tmp_path / "other")
+    measured: list[int] = []
+
+    def measure(*arguments: Any) -> Mapping[str, torch.Tensor]:
+        measured.append(1)
+        return gate_means_of(*arguments)
+
+    monkeypatch.setattr("nas.evaluate.finetune.evaluator.gate_means_of", measure)
+    evaluator.prepare()
+    sent = pickle.loads(ForkingPickler.dumps(evaluator.to_send()))  # noqa: S301 -- our own
+    assert [list(each.evaluate(ungated, 2)) for each in (sent, evaluator.with_seed(1))] == expected
+    assert measured == [1]
+
+
+def test_the_duration_of_a_resumed_run_includes_what_was_trained_before(tmp_path: Path) -> None:
+    def on_batch(step: int, _steps: int, _loss: float) -> None:
+        if step < 7:
+            time.sleep(0.1)  # each of the three steps of the first two epochs
+        elif step == 7:
+            raise KeyboardInterrupt
+
+    settings: dict[str, Any] = {"weights": tmp_path / "w", "checkpoints": tmp_path / "c", "checkpoint_s": 0.0}
+    began = time.monotonic()
+    accuracies = make_evaluator(tmp_path, **settings, distill=False, on_batch=on_batch).evaluate(SMALLER, EPOCHS)
+    for _ in range(2):
+        next(accuracies)
+        time.sleep(0.5)  # The caller's own work between two epochs is no training.
+    with pytest.raises(KeyboardInterrupt):
+        next(accuracies)
+    resumed = make_evaluator(tmp_path, **settings, distill=False)
+    list(resumed.evaluate(SMALLER, EPOCHS))
+    seconds = float(trained(resumed, SMALLER).provenance["seconds"])
+    assert 0.6 < seconds < time.monotonic() - began - 1
+
+
 def trained(evaluator: FinetuneEvaluator, arch: Architecture, budget: int = EPOCHS) -> TrainedNetwork:
     path = evaluator.weights_path(arch, budget)
     assert path is not None
@@ -177,7 +230,7 @@ def test_written_weights_have_the_accuracy_of_the_evaluation(tmp_path: Path, ema
     accuracies = list(evaluator.evaluate(SMALLER, EPOCHS))
     network = trained(evaluator, SMALLER)
     assert network.normalization is not None
-    # SMALLER has half the full resolution, so it sees images of half the size.
+    # SMALLER has half the full resolution, so it receives images of half the size.
     pixels = resize(DATA.val.images, 4).float() / 255
     with torch.no_grad():
         labels = network.module()(network.normalization.apply(pixels)).argmax(1)
@@ -185,7 +238,7 @@ def test_written_weights_have_the_accuracy_of_the_evaluation(tmp_path: Path, ema
     assert (network.arch.resolution, network.arch.classes, network.classes) == (112, 3, DATA.classes)
     assert network.arch.head == SMALLER.head
     told = {"source": "made up", "data": "colours", "epochs": "4", "seed": "0", "accuracy": str(accuracies[-1])}
-    assert told.items() <= network.provenance.items()
+    assert (told | {"pixels": "4"}).items() <= network.provenance.items()
 
 
 def test_every_evaluation_has_its_own_file_and_a_stopped_one_has_none(tmp_path: Path) -> None:

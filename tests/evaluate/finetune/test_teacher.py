@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import attrs
 import pytest
 import torch
 
+import nas
 from nas.data.augment import normalize
 from nas.errors import NasError
 from nas.evaluate.finetune.evaluator import FinetuneEvaluator
@@ -72,8 +74,23 @@ def test_a_later_search_reads_the_teacher_again(tmp_path: Path) -> None:
     assert torch.equal(read.features, made.features)
     assert steps(tmp_path, "second") == 0
     assert "is used again as the teacher" in (tmp_path / "second").read_text()
-    assert outputs(logged(tmp_path, "third", seed=7)).logits.equal(made.logits)
+    renamed = attrs.evolve(make_source(), provenance={"source": "another name"})
+    assert outputs(logged(tmp_path, "third", seed=7, source=renamed)).logits.equal(made.logits)
     assert steps(tmp_path, "third") == 0
+
+
+def test_the_duration_includes_the_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any) -> TeacherOutputs:
+        time.sleep(0.5)
+        return compute_outputs(*arguments)
+
+    monkeypatch.setattr("nas.evaluate.finetune.teacher.compute_outputs", slow)
+    evaluator = make_evaluator(tmp_path)
+    evaluator.prepare()
+    (weights,) = (tmp_path / "teacher").glob("*.safetensors")
+    trained = float(nas.load_weights(str(weights)).provenance["seconds"])
+    assert trained > 0
+    assert evaluator.seconds_prepared() >= trained + 0.5
 
 
 def test_without_distillation_there_is_no_teacher(tmp_path: Path) -> None:
@@ -124,8 +141,6 @@ def test_the_outputs_are_those_of_the_network_for_images_and_mirrored_images(fli
     network = make_source()
     found = compute_outputs(network, attrs.evolve(DATA, flip=flip), 8, "cpu")
     for i, images in enumerate([DATA.train.images, DATA.train.images.flip(3)][: 1 + flip]):
-        with torch.no_grad(), pooled_features(network.module()) as features:
-            pass
         model = network.module()
         with torch.no_grad(), pooled_features(model) as features:
             logits = model(normalize(images, (0.25,) * 3, (0.5,) * 3))
@@ -154,7 +169,5 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 def test_the_weights_of_the_teacher_are_a_file_of_a_network(tmp_path: Path) -> None:
     make_evaluator(tmp_path).prepare()
     (path,) = (tmp_path / "teacher").glob("*.safetensors")
-    import nas
-
     network = nas.load_weights(str(path))
     assert (network.arch.stages, network.classes) == (ARCH.stages, DATA.classes)
