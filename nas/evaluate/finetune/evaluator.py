@@ -14,7 +14,7 @@ from torch import Tensor
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.data.augment import Scaling
-from nas.errors import NasError
+from nas.errors import NasError, WeightsError
 from nas.evaluate.finetune.recipe import DistillationRecipe, FinetuneRecipe
 from nas.evaluate.finetune.start import (
     ArrayTensors,
@@ -241,10 +241,25 @@ class FinetuneEvaluator(EpochEvaluator):
                 self.notify(f"teacher: epoch {epoch} of {epochs} is done, accuracy {accuracy:.3f}")
             if (problem := teacher.metadata(arch).get("weights_problem")) is not None:
                 raise NasError(problem, "choose another folder for the fine-tuned source network")
-        network = read_network(path, read_tensor_file(path))
-        if network is None:
-            raise NasError(f"{path} is not a file of nas", "delete it to train the teacher again")
+        network = self._read_fine_tuned(path)
         return network, float(network.provenance.get("seconds", 0.0))
+
+    def _read_fine_tuned(self, path: Path) -> TrainedNetwork:
+        """Return the fine-tuned source network in a file.
+
+        Raises:
+            NasError: The file cannot be read, or holds another network.
+        """
+        remedy = "delete it to fine-tune the source network again"
+        try:
+            network = read_network(path, read_tensor_file(path))
+        except WeightsError as error:
+            raise NasError(f"the fine-tuned source network cannot be read: {error.problem}", remedy) from None
+        expected = self._teacher_arch.adapted(resolution=self._teacher_arch.resolution, classes=self.data.num_classes)
+        # The name of the file says what it should hold, and not what it does hold.
+        if network is None or network.arch != expected or network.provenance.get("source_tensors") != self._digest:
+            raise NasError(f"{path} holds another network than the fine-tuned source network", remedy)
+        return network
 
     def _accuracies(self, arch: Architecture, budget: int) -> Iterator[float]:
         self.prepare()
@@ -299,8 +314,8 @@ class FinetuneEvaluator(EpochEvaluator):
             self._held.metadata[arch]["weights"] = path.name
         except (NasError, OSError, ModuleNotFoundError) as error:
             problem = error.problem if isinstance(error, NasError) else f"{path} cannot be written: {error}"
+            # The process of the search reports it, because a worker process has no user to report it to.
             self._held.metadata[arch]["weights_problem"] = problem
-            self.notify(f"{problem}; the accuracy is kept, and the weights are not")
 
     def _trained(
         self, arch: Architecture, budget: int, run: TrainingRun, accuracy: float, seconds: float

@@ -214,7 +214,13 @@ class SupernetEvaluator:
             "data": self.data.name,
             **self._trainer.described,
             # Studies store this key, so it keeps its name.
-            "verdict": {"score": self.metric, "calibration_images": CALIBRATION_IMAGES, "val_images": VAL_IMAGES},
+            "verdict": {
+                "score": self.metric,
+                "calibration_images": CALIBRATION_IMAGES,
+                # Batches of earlier versions had consecutive images, which gave other accuracies.
+                "calibration_batches": "spread",
+                "val_images": VAL_IMAGES,
+            },
             "environment": {"device": self.device, "threads": torch.get_num_threads(), "torch": torch.__version__},
         }
 

@@ -160,6 +160,24 @@ def test_a_damaged_file_is_an_error_with_its_remedy(tmp_path: Path) -> None:
     assert raised.value.remedy == KIND.file_remedy
 
 
+def test_weights_of_another_network_are_no_teacher(tmp_path: Path) -> None:
+    """Only the outputs of the teacher were deleted, and its weights were replaced by those of a trial."""
+    make_evaluator(tmp_path).prepare()
+    (outputs,) = (tmp_path / "teacher").glob("*.teacher.pt")
+    (weights,) = (tmp_path / "teacher").glob("*.safetensors")
+    other = make_evaluator(tmp_path, weights=tmp_path / "trials")
+    list(other.evaluate(SMALLER, 1))
+    (trial,) = (tmp_path / "trials").iterdir()
+    for content, problem in ((trial.read_bytes(), "holds another network"), (b"cut", "cannot be read")):
+        outputs.unlink(missing_ok=True)
+        weights.write_bytes(content)
+        with pytest.raises(NasError, match=problem) as raised:
+            make_evaluator(tmp_path).prepare()
+        assert raised.value.remedy == "delete it to fine-tune the source network again"
+    weights.unlink()
+    make_evaluator(tmp_path).prepare()
+
+
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NasError, match=r"cannot be (created|read)"):
