@@ -120,13 +120,12 @@ def find_source(pretrained: Union[str, "TrainedNetwork"], normalization: str | N
         NasError: As `load_weights` raises it.
     """
     from nas.weights.normalizations import parse_normalization
-    from nas.weights.tensor_files import plain_tensor
+    from nas.weights.tensor_files import plain_tensors
 
     if isinstance(pretrained, str):
         loaded = inspect_source(pretrained, normalization)
         return PretrainedSource(loaded.name, loaded.network)
-    for name, tensor in pretrained.tensors.items():
-        plain_tensor(name, tensor, "the pretrained network")  # Files are checked in the same way when they are read.
+    plain_tensors(pretrained.tensors, "the pretrained network")  # Files are checked in the same way when they are read.
     if normalization is not None:
         given = parse_normalization(normalization, pretrained.arch.in_channels)
         pretrained = evolve(pretrained, normalization=given)

@@ -39,7 +39,7 @@ class CheckedEvaluator:
         networks: Number of networks that it evaluates, the first ones; None for all.
         seconds_before: Returns the duration of what was done once, before all evaluations, and can be used again.
         key: Key that names the study of its evaluations; equal for evaluators that give the same accuracies.
-        full_resolution: Resolution of the networks that see images of `resolution`, where networks have several.
+        full_resolution: Resolution of the networks that receive images of `resolution`, where networks have several.
     """
 
     name: str

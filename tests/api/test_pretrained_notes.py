@@ -9,9 +9,10 @@ from PIL import Image
 
 from nas.api.pretrained_notes import FEW_IMAGES, describe_fresh, describe_small_images, propose_pretrained
 from nas.api.request import SearchRequest
-from nas.api.weights import PretrainedSource
+from nas.api.weights import PretrainedSource, find_source
 from nas.arch.presets import preset
 from nas.data.load import load_images
+from nas.errors import WeightsError
 from nas.models.build import build_model
 from nas.space.around import around
 from nas.space.files import find_space
@@ -73,6 +74,20 @@ def test_images_that_are_smaller_than_every_network_are_reported(source: Pretrai
     for side in (0, 128, 3000):  # unknown, large enough
         assert describe_small_images(attrs.evolve(PHOTOS, stored_side=side), space) == ""
     assert describe_small_images(PHOTOS, space.for_target(resolution=96)) == ""
+
+
+def test_a_network_with_values_that_are_no_numbers_is_refused_like_a_file(source: PretrainedSource) -> None:
+    tensors = dict(source.network.tensors)
+    tensors["stem.conv.conv.weight"] = tensors["stem.conv.conv.weight"] / 0
+    with pytest.raises(WeightsError, match="infinite or not a number"):
+        find_source(attrs.evolve(source.network, tensors=tensors))
+
+
+def test_the_name_of_a_network_comes_from_what_it_was_matched_to(source: PretrainedSource) -> None:
+    """The origin of fine-tuned weights is the network before the fine-tuning, which has other weights."""
+    fine_tuned = attrs.evolve(source.network, provenance={"source": "efficientnet-lite0"})
+    assert find_source(fine_tuned).name == "pretrained"
+    assert find_source(attrs.evolve(fine_tuned, provenance={"matched to": "resnet-18"})).name == "resnet-18"
 
 
 def test_the_stored_side_is_the_median_of_the_shorter_sides(tmp_path: Path) -> None:
