@@ -7,18 +7,26 @@ In each division, the source network and the networks of `--inherited` are fine-
 of `--scratch` are trained from random weights: once for the epochs of their search, and once for as many epochs as take
 as long as the fine-tuning of the first network of `--inherited`. Every line of the output is one training run with its
 accuracy and the images that it classifies correctly. `--train 300` trains on 300 images and validates on all others.
+No image validates on which a search of this data compared networks: the source was not chosen by its accuracy there.
+
+    python benchmarks/splits.py --summarize splits.jsonl
+
+prints the mean accuracy of each network over the divisions, and its mean difference from the source in the same division,
+with 95% intervals of Student's t distribution.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import attrs
 import torch
 from attrs import frozen
+from scipy import stats
 
 import nas
 from nas.arch.code import format_text
@@ -48,14 +56,20 @@ class Photographs:
 
     def divided(self, seed: int) -> ImageData:
         """Return the data set with another random division; each class has the same share in both splits."""
-        parts = [part for part in (self.data.train, self.data.val, self.data.test) if part is not None]
+        parts = [part for part in (self.data.val, self.data.train, self.data.test) if part is not None]
         images, labels = torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-        images, labels = images[order], labels[order]
-        count = self.train or round((1 - VALIDATES) * len(labels))
-        chosen = torch.zeros(len(labels), dtype=torch.bool)
-        chosen[subset(labels, count, self.data.num_classes)] = True
-        train, val = (Images(images[mask], labels[mask]) for mask in (chosen, ~chosen))
+        images, labels, compared = images[order], labels[order], order < len(self.data.val)
+        if self.train is None:
+            validates = torch.zeros(len(labels), dtype=torch.bool)
+            free = (~compared).nonzero().flatten()
+            validates[free[subset(labels[free], round(VALIDATES * len(labels)), self.data.num_classes)]] = True
+            trains = ~validates
+        else:
+            trains = torch.zeros(len(labels), dtype=torch.bool)
+            trains[subset(labels, self.train, self.data.num_classes)] = True
+            validates = ~trains & ~compared
+        train, val = (Images(images[mask], labels[mask]) for mask in (trains, validates))
         mean, std = mean_and_std(train.images)
         mark = fingerprint(self.data.classes, (train, val))
         return attrs.evolve(self.data, train=train, val=val, test=None, mean=mean, std=std, fingerprint=mark)
@@ -97,12 +111,31 @@ def compare(options: argparse.Namespace, seed: int) -> Iterator[Mapping[str, Any
         yield {"network": name, "weights": "random, same time", **runs(scratch, arch, same_time)}
 
 
+def summarize(path: Path) -> Iterator[str]:
+    """Yield a line for each network with its accuracy and its difference from the source, in percent."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    for row in rows:
+        found.setdefault((row["network"], row["weights"]), {})[row["split"]] = 100 * row["accuracies"][-1]
+    source = next(iter(found.values()))
+    for (name, weights), by_split in found.items():
+        differences = [accuracy - source[split] for split, accuracy in by_split.items()]
+        yield f"{name} ({weights}): {interval([*by_split.values()])}, difference {interval(differences)}"
+
+
+def interval(values: Sequence[float]) -> str:
+    """Return the mean of some values with half the width of its 95% interval."""
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else float("nan")
+    return f"{fmean(values):+.2f} ± {half:.2f}"
+
+
 def main() -> None:
-    """Append one line of JSON for each training run."""
+    """Append one line of JSON for each training run, or summarize them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--summarize", type=Path, metavar="FILE")
+    parser.add_argument("--data")
     parser.add_argument("--source", default="efficientnet-lite0")
-    parser.add_argument("--inherited", nargs="+", required=True)
+    parser.add_argument("--inherited", nargs="+", default=[])
     parser.add_argument("--scratch", nargs="*", default=[])
     parser.add_argument("--storage", default="sqlite:///nas.db")
     parser.add_argument("--scratch-storage", default="sqlite:///nas.db")
@@ -112,8 +145,14 @@ def main() -> None:
     parser.add_argument("--scratch-resolution", type=int, default=64)
     parser.add_argument("--train", type=int)
     parser.add_argument("--folder", type=Path, default=Path("nas-weights"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.summarize is not None:
+        for line in summarize(options.summarize):
+            print(line)
+        return
+    if not (options.data and options.inherited and options.out):
+        parser.error("--data, --inherited and --out are needed, or --summarize alone")
     torch.set_num_threads(1)
     for seed in options.splits:
         for result in compare(options, seed):
