@@ -11,8 +11,8 @@ No image validates on which a search of this data compared networks: the source 
 
     python benchmarks/splits.py --summarize splits.jsonl
 
-prints the mean accuracy of each network over the divisions, and its mean difference from the source in the same division,
-with 95% intervals of Student's t distribution.
+prints the mean accuracy of each network over the divisions, and its mean difference from the source in the same
+division, with 95% intervals of Student's t distribution.
 """
 
 import argparse
@@ -156,10 +156,10 @@ def main() -> None:
     torch.set_num_threads(1)
     for seed in options.splits:
         for result in compare(options, seed):
-            line = {"split": seed, "train": options.train, **result}
+            row = {"split": seed, "train": options.train, **result}
             with options.out.open("a") as out:
-                out.write(json.dumps(line) + "\n")
-            print({key: value for key, value in line.items() if key not in ("arch", "correct")}, flush=True)
+                out.write(json.dumps(row) + "\n")
+            print({key: value for key, value in row.items() if key not in ("arch", "correct")}, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from nas.api.evaluators import LOOK
 from nas.arch.canonical import canonical
 from nas.arch.code import format_text
 from nas.cli.search import command as search
-from nas.evaluate.supernet.recipe import SupernetRecipe
+from nas.evaluate.supernet.recipe import PRETRAINED_SUPERNET, SupernetRecipe
 from nas.evaluate.zero_cost.scores import PARTS, needs_images
 from nas.space.files import find_space
 from tests.api.interpreter import bare_environment
@@ -161,12 +161,12 @@ def test_a_table_is_read_whole_where_choices_are_made(run: Runner) -> None:
 REFUSED = {
     "options of training": (
         (*TABLE, "--epochs", "3", "--data", "digits", "--pruner", "median"),
-        ("only --evaluator train uses --epochs, --pruner, and the evaluator is table", "leave out"),
+        ("only --evaluator train or finetune uses --epochs, --pruner, and the evaluator is table", "leave out"),
     ),
     "options of images": (
         (*PYTHON, "--train-on", "cpu", "--images", "9", "--proxy-resolution", "8", "--data", "digits"),
         (
-            "only --evaluator train, supernet or zero-cost:naswot|distinctness|combined uses --data,",
+            "only --evaluator train, finetune, supernet or zero-cost:naswot|distinctness|combined uses --data,",
             "--proxy-resolution, --images, --train-on, and the evaluator is python",
         ),
     ),
@@ -175,7 +175,10 @@ REFUSED = {
         ("uses --validation-share, and the evaluator is table",),
     ),
     "options of images, for what is counted": ((*DEPTH, "--images", "9"), ("the evaluator is zero-cost:depth",)),
-    "options of training, for a look": ((*COMBINED, "--epochs", "2"), ("only --evaluator train uses --epochs",)),
+    "options of training, for a look": (
+        (*COMBINED, "--epochs", "2"),
+        ("only --evaluator train or finetune uses --epochs",),
+    ),
     "no such score": (
         ("--evaluator", "zero-cost:magic"),
         ("no zero-cost score 'magic'", "naswot, distinctness, depth, macs, params, combined"),
@@ -185,12 +188,12 @@ REFUSED = {
         (*DEPTH, "--space", "smallest.yaml", "--target", "params=5k"),
         ("depth is the same for all 64 random architectures of the space",),
     ),
-    "further seeds, for a score": ((*DEPTH, "--confirm", "3"), ("only --evaluator train uses --confirm",)),
+    "further seeds, for a score": ((*DEPTH, "--confirm", "3"), ("only --evaluator train or finetune uses --confirm",)),
     "of a table, for a function": ((*PYTHON, "--accuracy", "acc"), ("only --evaluator table:FILE uses --accuracy",)),
     "of a table, for a training": (("--ignore-columns", "op*"), ("table:FILE uses --ignore-columns", "is train")),
     "of a training, for a supernet": (
         ("--evaluator", "supernet", "--epochs", "3"),
-        ("only --evaluator train uses --epochs, and the evaluator is supernet",),
+        ("only --evaluator train or finetune uses --epochs, and the evaluator is supernet",),
     ),
     "of a supernet, for a training": (
         ("--supernet-epochs", "3", "--images", "9"),
@@ -198,7 +201,7 @@ REFUSED = {
     ),
     "of both, for a table": (
         (*TABLE, "--images", "9"),
-        ("only --evaluator train, supernet or zero-cost:naswot|distinctness|combined uses --images",),
+        ("only --evaluator train, finetune, supernet or zero-cost:naswot|distinctness|combined uses --images",),
     ),
     "an unknown evaluator": (
         ("--evaluator", "magic"),
@@ -307,4 +310,5 @@ def test_the_help_tells_how_long_a_supernet_is_trained() -> None:
     assert isinstance(option, click.Option)
     record = option.get_help_record(click.Context(search.command))
     assert record is not None
-    assert f"[default: {SupernetRecipe().epochs}; x>=1]" in record[1]
+    usual, pretrained = SupernetRecipe().epochs, PRETRAINED_SUPERNET.epochs
+    assert f"[default: {usual}, or {pretrained} with --pretrained; x>=1]" in record[1]

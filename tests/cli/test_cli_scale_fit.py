@@ -276,7 +276,7 @@ REFUSED = {
     "fit with a folder": ((*FIT, "--save", "x"), ("--save has no meaning for --fit",)),
     "comparison with a step": ((*COMPARE, "--step", "0.1"), ("--step has no meaning for --compare", "--fit")),
     "comparison with free": ((*COMPARE, "--free"), ("--free has no meaning for --compare",)),
-    "phi with data": ((*SMALL, "--phi", "1", "--data", "digits"), ("--data has no meaning for --phi",)),
+    "phi with data": ((*SMALL, "--phi", "1", "--data", "digits"), ("--data is given without weights",)),
     "no coefficients": ((*FIT, "--step", "0.9", "--tolerance", "0"), ("in steps of 0.9 has 0 coefficients", "0.05")),
     "phi of nothing": ((*FIT, "--at-phi", "0"), ("a fit at phi 0",)),
     "w": ((*FIT, "--w", "0.5"), ("w is 0.5",)),
