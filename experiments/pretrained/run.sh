@@ -11,7 +11,7 @@ inherited=(--pretrained efficientnet-lite0 --confirm 2)
 scratch=(--proxy-resolution 64 --epochs 10 --confirm 2)
 
 nas check --target flops=200M --data "$NAS_TEST_DATA/cifar10_small/train.parquet" --images 3000 --proxy-resolution 64 \
-  --pretrained efficientnet-lite0 --networks 20 --seeds 1 --time-limit 100 --threads 1 \
+  --pretrained efficientnet-lite0 --networks 20 --seeds 1 --time-limit 100 --threads 1 --workers 2 \
   --evaluator finetune:epochs=1 --evaluator train:epochs=1 --evaluator supernet --evaluator zero-cost:combined \
   --truth finetune:epochs=8 --png "$out/ranking.png" --json >"$out/ranking.json"
 nas search --study inherited --data "$photos" --timeout 26m "${half[@]}" "${inherited[@]}" --json >"$out/inherited.json"
