@@ -162,14 +162,16 @@ def _draw_limit(figure: go.Figure, info: Pareto) -> None:
         area = {"fillcolor": RANGE_FILL, "line": {"width": 0}, "layer": "below", "name": "cost range of the search"}
         figure.add_vrect(x0=info.low, x1=info.limit, showlegend=True, **area)
     figure.add_vline(x=info.limit, line={"color": INK, "width": 1.5, "dash": "dash"})
+    # The label extends into the wider half. A baseline that costs far more than the target moves the line to the left.
+    is_left = info.limit - info.x_range[0] < info.x_range[1] - info.limit
     figure.add_annotation(
         text=f"target {escape(info.limit_label)}",
         x=info.limit,
         y=1,
         yref="paper",
-        xanchor="right",
+        xanchor="left" if is_left else "right",
         yanchor="bottom",
-        xshift=6,
+        xshift=-6 if is_left else 6,
         showarrow=False,
         font={"size": 13, "color": INK},
     )

@@ -158,6 +158,17 @@ def test_the_limit_is_a_dashed_line_at_which_the_cost_range_ends() -> None:
     assert (line.x0, line.x1, line.line.dash) == (400, 400, "dash")
 
 
+@pytest.mark.parametrize("baseline_ms", [7.8, 20.0])
+def test_the_label_of_the_limit_extends_into_the_wider_half(baseline_ms: float) -> None:
+    """A pretrained source costs far more than the target, whose line is then at the left edge."""
+    view = study(timed(0, 7.9, 0.6), timed(1, 7.4, 0.4), baseline=timed(-1, baseline_ms, 0.7), **LATENCY)
+    layout = pareto_figure(view).layout
+    (label,) = [each for each in layout.annotations if each.text.startswith("target ")]
+    left, right = layout.xaxis.range
+    room = {"right": label.x - left, "left": right - label.x}
+    assert room[label.xanchor] == max(room.values())
+
+
 def test_the_pareto_objective_has_no_cost_range() -> None:
     (line,) = pareto_figure(study(record(0), objective="pareto")).layout.shapes
     assert line.x0 == 400
