@@ -45,6 +45,7 @@ class TrainingJob:
         device: Device that trains, as `find_device` returns it.
         seed: Seed of all random numbers.
         source: Network whose weights the first weights are inherited from; None starts from random weights.
+        source_name: Name of the source, "" if there is none.
         metric: Name of the metric that chooses the best epoch.
         processes: Processes that train together.
 
@@ -61,6 +62,7 @@ class TrainingJob:
     device: str = "cpu"
     seed: int = 0
     source: TrainedNetwork | None = None
+    source_name: str = ""
     metric: str = METRIC_NAMES[0]
     processes: Processes = ALONE
     normalization: Normalization = field(init=False)
