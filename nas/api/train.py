@@ -1,7 +1,7 @@
 """Full training of one network: the public function, and the run that the command line uses too."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -14,6 +14,7 @@ from nas.api.arguments import check_arguments
 from nas.api.durations import parse_duration
 from nas.api.errors import explain_missing
 from nas.api.train_request import FROM_RANDOM, RANDOM, WITH_WEIGHTS, TrainRequest
+from nas.errors import StudyError
 from nas.studies.defaults import DEFAULT_STORAGE
 
 # torch is an optional package, so what needs it is imported when a function is called.
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
     from nas.api.weights import PretrainedSource
     from nas.arch.spec import Architecture
     from nas.data.base import ImageData
+    from nas.studies.records import Record
     from nas.train.full.distributed import Processes
     from nas.train.full.job import TrainingJob
     from nas.train.full.report import Log, Report
     from nas.train.recipes.schema import TrainingRecipe
     from nas.weights.base import TrainedNetwork
+
+
+Say = Callable[[str], None]
 
 
 @frozen
@@ -172,17 +177,19 @@ def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Log]" 
     Raises:
         NasError: As `train` raises it.
     """
+    began = time.monotonic()
     from nas.train.device import find_device
     from nas.train.full.distributed import find_processes, joined
     from nas.train.full.folder import TrainingFolder
     from nas.train.full.result import final_metrics, running_metrics
     from nas.train.full.training import FullTraining
 
-    began, processes = time.monotonic(), find_processes()
+    processes = find_processes()
     device = processes.device(find_device(request.train_on))
-    name, arch, source = _find_network(request, report if processes.is_first else None)
-    folder = TrainingFolder(request.out or Path(f"{file_stem(name)}-trained"))
-    job = _make_job(request, arch, source, device, processes, report)
+    say = report.say if processes.is_first else _ignore
+    network = _find_network(request, say)
+    folder = TrainingFolder(request.out or Path(f"{file_stem(network.name)}-trained"))
+    job = _make_job(request, network, device, processes, say)
     with ExitStack() as stack:
         # The other processes write nothing, and wait for the first one.
         stack.enter_context(folder.in_use() if processes.is_first else nullcontext())
@@ -191,59 +198,94 @@ def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Log]" 
         training = FullTraining(job, folder, report, logs, began)
         progress = training.run()
         metrics = running_metrics(job, progress)
-        if processes.is_first:
-            metrics = final_metrics(job, folder, training.best_network(progress), metrics)
-    return TrainingResult(folder.path, metrics, processes.is_first)
+        if not processes.is_first:
+            return TrainingResult(folder.path, metrics, is_first_process=False)
+        result = TrainingResult(folder.path, final_metrics(job, folder, training.best_network(progress), metrics))
+        _store_in_study(request, network, result, say)
+    return result
 
 
-def _find_network(
-    request: TrainRequest, report: "Report | None"
-) -> "tuple[str, Architecture, PretrainedSource | None]":
-    """Return the name and the architecture of a network, and the network whose weights it starts from."""
+def _ignore(_message: str) -> None:
+    """Ignore a message, which another process reports."""
+
+
+@frozen(eq=False)
+class _Network:
+    """Hold the network that is trained.
+
+    Attributes:
+        name: Name of the network, or its reference to a study.
+        arch: Its architecture.
+        source: Network whose weights it starts from; None for random weights.
+        study: Name of the study that it comes from, "" if there is none.
+        trial: Number of its trial in the study.
+    """
+
+    name: str
+    arch: "Architecture"
+    source: "PretrainedSource | None" = None
+    study: str = ""
+    trial: int = -1
+
+
+def _find_network(request: TrainRequest, say: Say) -> _Network:
+    """Return the network that a request names, with the weights that it starts from."""
     from nas.api.architectures import check_architecture
+    from nas.api.quiet import quiet_optuna
     from nas.api.weights import find_source
 
-    if isinstance(request.arch, str):
-        name, arch = find_architecture(request.arch, request.storage)
-    else:
-        check_architecture(request.arch)
-        name, arch = "network", request.arch
     pretrained = None if request.pretrained == RANDOM else request.pretrained
-    if request.pretrained is None and name.startswith(STUDY):
-        pretrained = _kept_weights(request, name, report)
-    return name, arch, None if pretrained is None else find_source(pretrained, request.normalization)
+    if not isinstance(request.arch, str):
+        check_architecture(request.arch)
+        found = _Network("network", request.arch)
+    elif request.arch.startswith(STUDY):
+        with quiet_optuna():
+            study, record = find_record(request.arch, request.storage)
+        found = _Network(request.arch, record.architecture, study=study, trial=record.number)
+        pretrained = _kept_weights(request, study, record, say) if request.pretrained is None else pretrained
+    else:
+        found = _Network(*find_architecture(request.arch, request.storage))
+    if pretrained is None:
+        return found
+    return attrs.evolve(found, source=find_source(pretrained, request.normalization))
 
 
-def _kept_weights(request: TrainRequest, reference: str, report: "Report | None") -> str | None:
+def _kept_weights(request: TrainRequest, study: str, record: "Record", say: Say) -> str | None:
     """Return the path of the weights that a search kept of its trial, or None if there are none, and say which."""
     from nas.api.search import study_weights_folder
     from nas.search.kept_weights import KeptWeights
 
-    study, record = find_record(reference, request.storage)
     folder = study_weights_folder(request.weights_dir, request.storage, study)
-    path = KeptWeights(folder, 0, lambda _message: None).file(record)
-    if report is not None:
-        report.say(
-            f"{reference} has no weights in {folder}, so the training run starts from random weights"
-            if path is None
-            else f"{reference} is trial {record.number}; the training run continues from its weights in {path}"
-        )
-    return None if path is None else str(path)
+    path = KeptWeights(folder, 0, say).file(record)
+    if path is None:
+        say(f"there are no weights of trial {record.number} in {folder}: the training run starts from random weights")
+        return None
+    say(f"the training run continues from the weights of trial {record.number} in {path}")
+    return str(path)
 
 
-def _make_job(
-    request: TrainRequest,
-    arch: "Architecture",
-    source: "PretrainedSource | None",
-    device: str,
-    processes: "Processes",
-    report: "Report",
-) -> "TrainingJob":
+def _store_in_study(request: TrainRequest, network: _Network, result: TrainingResult, say: Say) -> None:
+    """Store the learning curve in the study that the network comes from, if any; a failure is only reported."""
+    if not network.study:
+        return
+    from nas.api.quiet import quiet_optuna
+    from nas.studies.trainings import store_training
+
+    kept = {name: result.metrics[name] for name in ("curve", "metric", "epochs", "best_epoch", "validation", "test")}
+    with quiet_optuna():
+        try:
+            store_training(request.storage, network.study, network.trial, str(result.folder.absolute()), kept)
+        except StudyError as error:
+            say(f"the learning curve is not stored in the study: {error.problem}")
+
+
+def _make_job(request: TrainRequest, network: _Network, device: str, processes: "Processes", say: Say) -> "TrainingJob":
     from nas.train.full.job import TrainingJob
 
+    source, arch = network.source, network.arch
     recipe = _find_recipe(request, with_weights=source is not None)
     resolution = request.resolution or arch.resolution
-    data = _load_images(request, arch, resolution, report if processes.is_first else None)
+    data = _load_images(request, arch, resolution, say)
     return TrainingJob(
         arch=arch.adapted(resolution=resolution, classes=data.num_classes),
         data=data,
@@ -265,7 +307,7 @@ def _find_recipe(request: TrainRequest, *, with_weights: bool) -> "TrainingRecip
     return recipe if request.epochs is None else attrs.evolve(recipe, epochs=request.epochs)
 
 
-def _load_images(request: TrainRequest, arch: "Architecture", resolution: int, report: "Report | None") -> "ImageData":
+def _load_images(request: TrainRequest, arch: "Architecture", resolution: int, say: Say) -> "ImageData":
     from nas.data.load import load_images
 
     data = load_images(
@@ -277,8 +319,7 @@ def _load_images(request: TrainRequest, arch: "Architecture", resolution: int, r
         test=True,
     )
     for note in (*data.notes, *_describe_classes(data)):
-        if report is not None:
-            report.say(f"{data.name}: {note}")
+        say(f"{data.name}: {note}")
     return data
 
 

@@ -4,7 +4,9 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import fmean
+from tempfile import TemporaryDirectory
 
 import attrs
 import torch
@@ -77,12 +79,24 @@ class FullTraining:
         if self.job.timeout_s is None:
             return self.job.recipe.epochs
         with unified_memory_errors(0):
-            epoch_s = seconds_per_epoch(self.job)
+            epoch_s = seconds_per_epoch(self.job, self._seconds_to_write)
         left = self.job.timeout_s - (time.monotonic() - self.began)
         # Each process measures its own durations, and all have to agree.
         epochs = agreed(epochs_within(left, epoch_s, self.job.timeout_s), self.job.processes)
         self._say(f"an epoch takes about {epoch_s:.3g} s, so {epochs} epochs are trained within the time limit")
         return epochs
+
+    def _seconds_to_write(self, run: TrainingRun) -> float:
+        """Return the duration of writing the files of an epoch, which are removed again, in seconds."""
+        if not self.job.processes.is_first:
+            return 0.0
+        result = EpochResult(epoch=1, loss=0.0, accuracy=0.0, learning_rate=0.0, images_per_second=0.0, seconds=0.0)
+        tensors = _scored(run)
+        with TemporaryDirectory(prefix=".timing-", dir=self.folder.path) as place:
+            began = time.perf_counter()
+            other = FullTraining(self.job, TrainingFolder(Path(place)), self.report)
+            other._write(Progress(1, 0, (result,), run.state_dict(), tensors, tensors))
+            return time.perf_counter() - began
 
     def _in_memory(self, epochs: int, progress: Progress | None) -> Progress:
         """Train, with half the part of a batch each time that memory runs out, from the first epoch on."""
