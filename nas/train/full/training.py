@@ -59,7 +59,9 @@ class FullTraining:
         """
         progress = read_progress(self.folder.progress, self.job.describe())
         if progress is not None and progress.is_done:
-            self._say(f"the training run in {self.folder.path} is complete: {progress.epochs} epochs; nothing is trained")
+            self._say(
+                f"the training run in {self.folder.path} is complete: {progress.epochs} epochs; nothing is trained"
+            )
             self._write_networks(progress, progress.best, self._last(progress))
             return progress
         epochs = progress.epochs if progress is not None else self._epochs()
