@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nas.api.search import search
     from nas.api.spaces import SearchSpace, load_space, space_around
     from nas.api.study import Study, open_study, study_names
+    from nas.api.train import TrainingResult, train
     from nas.api.trained_networks import Normalization, TrainedNetwork
     from nas.api.trials import Trial
     from nas.api.weights import load_weights, save_weights
@@ -51,6 +52,7 @@ else:
         "nas.api.scaling": ("ScaledArchitecture", "scale", "scale_family", "scale_to_budget"),
         "nas.api.spaces": ("SearchSpace", "load_space", "space_around"),
         "nas.api.study": ("Study", "open_study", "study_names"),
+        "nas.api.train": ("TrainingResult",),
         "nas.api.trained_networks": ("Normalization", "TrainedNetwork"),
         "nas.api.trials": ("Trial",),
         "nas.api.weights": ("load_weights", "save_weights"),
@@ -70,7 +72,7 @@ else:
         ),
     }
     # Packages that can be called; see `nas.callable`.
-    _CALLABLE = ("cost", "search")
+    _CALLABLE = ("cost", "search", "train")
 
     def __getattr__(name):
         """Import a public name when it is first used."""
@@ -111,6 +113,7 @@ __all__ = [
     "StudyError",
     "TargetError",
     "TrainedNetwork",
+    "TrainingResult",
     "Trial",
     "WeightsError",
     "__version__",
@@ -132,4 +135,5 @@ __all__ = [
     "study_names",
     "to_onnx",
     "to_torch",
+    "train",
 ]

@@ -22,6 +22,7 @@ VERBS = {
     "search": "nas.cli.search.command",
     "check": "nas.cli.check.command",
     "scale": "nas.cli.scale.command",
+    "train": "nas.cli.train.command",
     "pareto": "nas.cli.pareto",
     "latency": "nas.cli.latency.command",
     "show": "nas.cli.show",

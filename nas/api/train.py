@@ -1,0 +1,307 @@
+"""Full training of one network: the public function, and the run that the command line uses too."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+import attrs
+from attrs import frozen
+
+from nas.api.architectures import STUDY, file_stem, find_architecture, find_record
+from nas.api.arguments import check_arguments
+from nas.api.durations import parse_duration
+from nas.api.errors import explain_missing
+from nas.api.train_request import FROM_RANDOM, RANDOM, WITH_WEIGHTS, TrainRequest
+from nas.studies.defaults import DEFAULT_STORAGE
+
+# torch is an optional package, so what needs it is imported when a function is called.
+if TYPE_CHECKING:
+    from nas.api.weights import PretrainedSource
+    from nas.arch.spec import Architecture
+    from nas.data.base import ImageData
+    from nas.train.full.distributed import Processes
+    from nas.train.full.job import TrainingJob
+    from nas.train.full.report import Log, Report
+    from nas.train.recipes.schema import TrainingRecipe
+    from nas.weights.base import TrainedNetwork
+
+
+@frozen
+class TrainingResult:
+    """Hold the result of a training run.
+
+    Attributes:
+        folder: Folder with the weights, which every command takes as a CHECKPOINT.
+        metrics: Content of the file `metrics.json` of the folder: the accuracies with their intervals, and the curve.
+        is_first_process: Whether this process has written the folder, and not another one that trained with it.
+
+    >>> import nas
+    >>> result = nas.train("mnasnet-small", resolution=16, epochs=1, images=64, train_on="cpu", out="small")
+    >>> result.network.arch.classes, sorted(result.metrics["test"])
+    (10, ['accuracy', 'high', 'images', 'low'])
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    is_first_process: bool = True
+
+    @property
+    def network(self) -> "TrainedNetwork":
+        """Return the network after its best epoch.
+
+        Raises:
+            WeightsError: The folder has no weights any more.
+        """
+        from nas.api.weights import load_weights
+
+        return load_weights(self.folder)
+
+    @property
+    def accuracy(self) -> float:
+        """Return the accuracy on the test split."""
+        return float(self.metrics["test"]["accuracy"])
+
+
+@check_arguments
+@explain_missing()
+def train(
+    arch: Union[str, Path, "Architecture"],
+    data: str | Path = "digits",
+    *,
+    pretrained: Union[str, Path, "TrainedNetwork", None] = None,
+    normalization: str | None = None,
+    recipe: str | Path | None = None,
+    epochs: int | None = None,
+    timeout: str | float | None = None,
+    resolution: int | None = None,
+    images: int | None = None,
+    validation_share: float | None = None,
+    train_on: str | None = None,
+    metric: str = "accuracy",
+    seed: int = 0,
+    deterministic: bool = False,
+    out: str | Path | None = None,
+    weights_dir: str | Path = "nas-weights",
+    storage: str = DEFAULT_STORAGE,
+    progress: bool = False,
+) -> TrainingResult:
+    """Train a network on the training split, choose its best epoch on the validation split, and test it once.
+
+    After each epoch everything is saved in the folder `out`. The same call continues a training run that was
+    interrupted, and ends with the same weights on a CPU; a run that is complete is not repeated.
+
+    The function prints nothing unless `progress` is true.
+
+    Args:
+        arch: Network: a reference as `nas.load_architecture` takes it, or an architecture.
+        data: Images: "digits", a folder, a Parquet file or folder, or a Hugging Face hub name.
+        pretrained: Source of the weights to start from, as `nas.load_weights` takes it, or what that function returns.
+            By default, a network of a study starts from the weights that its search kept, and any other network from
+            random ones, as "none" asks for.
+        normalization: Normalization of the images that replaces that of `pretrained`; see `nas.load_weights`.
+        recipe: Name or YAML file of the recipe; by default "finetune" with weights to start from, else "fast".
+        epochs: Number of epochs; that of the recipe by default.
+        timeout: Duration in which the run ends, such as "2h" or a number of seconds. The number of epochs is chosen so.
+        resolution: Height and width of the images in pixels; those of the network by default.
+        images: Number of training images; all by default.
+        validation_share: Share of the images that validates where the data has no validation split of its own, above 0
+            and at most 0.5; by default a fifth, or more of a small set.
+        train_on: "cpu", "cuda" or "mps"; by default the fastest one that is available.
+        metric: Measure that chooses the best epoch, "accuracy" or "balanced".
+        seed: Seed of all random numbers.
+        deterministic: Whether torch uses deterministic algorithms alone, so that a run on a GPU can be repeated too.
+        out: Folder of the results; by default the name of the network and "-trained".
+        weights_dir: Folder in which searches keep weights.
+        storage: Optuna URL of the database that holds the study of a network.
+        progress: Whether progress is shown on standard error.
+
+    Returns:
+        The folder and the metrics.
+
+    Raises:
+        NasError: An argument cannot be used, another process trains in the folder, or the folder holds another
+            training run; the message says what differs.
+        EvaluationError: The training run diverged, or memory ran out.
+        DataError: The images cannot be used.
+        MissingPackageError: A package of `hwnas[train]` is not installed.
+
+    >>> import nas
+    >>> nas.train("mnasnet-small", resolution=16, epochs=1, images=64, train_on="cpu").folder.name
+    'mnasnet-small-trained'
+    """
+    from nas.train.full.report import NoReport
+
+    request = TrainRequest(
+        arch=str(arch) if isinstance(arch, Path) else arch,
+        data=str(data),
+        pretrained=str(pretrained) if isinstance(pretrained, Path) else pretrained,
+        normalization=normalization,
+        recipe=None if recipe is None else str(recipe),
+        epochs=epochs,
+        timeout_s=None if timeout is None else parse_duration(timeout),
+        resolution=resolution,
+        images=images,
+        validation_share=validation_share,
+        train_on=train_on,
+        metric=metric,
+        seed=seed,
+        deterministic=deterministic,
+        out=None if out is None else Path(out),
+        weights_dir=weights_dir,
+        storage=storage,
+    )
+    if not progress:
+        return run_training(request, NoReport())
+    from nas.api.train_progress import TrainProgress
+
+    with TrainProgress() as bar:
+        return run_training(request, bar)
+
+
+@explain_missing()
+def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Log]" = ()) -> TrainingResult:
+    """Run or continue a training run to its end, with its test.
+
+    Args:
+        request: What is asked for.
+        report: Receiver of messages and of the results of epochs.
+        logs: Receivers of the values of each epoch.
+
+    Raises:
+        NasError: As `train` raises it.
+    """
+    from nas.train.device import find_device
+    from nas.train.full.distributed import find_processes, joined
+    from nas.train.full.folder import TrainingFolder
+    from nas.train.full.result import final_metrics, running_metrics
+    from nas.train.full.training import FullTraining
+
+    began, processes = time.monotonic(), find_processes()
+    device = processes.device(find_device(request.train_on))
+    name, arch, source = _find_network(request, report if processes.is_first else None)
+    folder = TrainingFolder(request.out or Path(f"{file_stem(name)}-trained"))
+    job = _make_job(request, arch, source, device, processes, report)
+    with ExitStack() as stack:
+        # The other processes write nothing, and wait for the first one.
+        stack.enter_context(folder.in_use() if processes.is_first else nullcontext())
+        stack.enter_context(_deterministic() if request.deterministic else nullcontext())
+        stack.enter_context(joined(processes, device))
+        training = FullTraining(job, folder, report, logs, began)
+        progress = training.run()
+        metrics = running_metrics(job, progress)
+        if processes.is_first:
+            metrics = final_metrics(job, folder, training.best_network(progress), metrics)
+    return TrainingResult(folder.path, metrics, processes.is_first)
+
+
+def _find_network(
+    request: TrainRequest, report: "Report | None"
+) -> "tuple[str, Architecture, PretrainedSource | None]":
+    """Return the name and the architecture of a network, and the network whose weights it starts from."""
+    from nas.api.architectures import check_architecture
+    from nas.api.weights import find_source
+
+    if isinstance(request.arch, str):
+        name, arch = find_architecture(request.arch, request.storage)
+    else:
+        check_architecture(request.arch)
+        name, arch = "network", request.arch
+    pretrained = None if request.pretrained == RANDOM else request.pretrained
+    if request.pretrained is None and name.startswith(STUDY):
+        pretrained = _kept_weights(request, name, report)
+    return name, arch, None if pretrained is None else find_source(pretrained, request.normalization)
+
+
+def _kept_weights(request: TrainRequest, reference: str, report: "Report | None") -> str | None:
+    """Return the path of the weights that a search kept of its trial, or None if there are none, and say which."""
+    from nas.api.search import study_weights_folder
+    from nas.search.kept_weights import KeptWeights
+
+    study, record = find_record(reference, request.storage)
+    folder = study_weights_folder(request.weights_dir, request.storage, study)
+    path = KeptWeights(folder, 0, lambda _message: None).file(record)
+    if report is not None:
+        report.say(
+            f"{reference} has no weights in {folder}, so the training run starts from random weights"
+            if path is None
+            else f"{reference} is trial {record.number}; the training run continues from its weights in {path}"
+        )
+    return None if path is None else str(path)
+
+
+def _make_job(
+    request: TrainRequest,
+    arch: "Architecture",
+    source: "PretrainedSource | None",
+    device: str,
+    processes: "Processes",
+    report: "Report",
+) -> "TrainingJob":
+    from nas.train.full.job import TrainingJob
+
+    recipe = _find_recipe(request, with_weights=source is not None)
+    resolution = request.resolution or arch.resolution
+    data = _load_images(request, arch, resolution, report if processes.is_first else None)
+    return TrainingJob(
+        arch=arch.adapted(resolution=resolution, classes=data.num_classes),
+        data=data,
+        recipe=recipe,
+        timeout_s=request.timeout_s,
+        device=device,
+        seed=request.seed,
+        source=None if source is None else source.network,
+        metric=request.metric,
+        processes=processes,
+    )
+
+
+def _find_recipe(request: TrainRequest, *, with_weights: bool) -> "TrainingRecipe":
+    from nas.train.recipes.files import load_recipe
+
+    recipe = load_recipe(request.recipe or (WITH_WEIGHTS if with_weights else FROM_RANDOM))
+    return recipe if request.epochs is None else attrs.evolve(recipe, epochs=request.epochs)
+
+
+def _load_images(request: TrainRequest, arch: "Architecture", resolution: int, report: "Report | None") -> "ImageData":
+    from nas.data.load import load_images
+
+    data = load_images(
+        request.data,
+        resolution=resolution,
+        channels=arch.in_channels,
+        images=request.images,
+        validation_share=request.validation_share,
+        test=True,
+    )
+    for note in (*data.notes, *_describe_classes(data)):
+        if report is not None:
+            report.say(f"{data.name}: {note}")
+    return data
+
+
+def _describe_classes(data: "ImageData") -> Iterator[str]:
+    """Yield a sentence for each split of the source that lacks a class."""
+    for name, part in (("validation", data.val), ("test", data.test)):
+        present = set() if part is None else set(part.labels.tolist())
+        missing = [label for number, label in enumerate(data.classes) if number not in present]
+        if missing:
+            yield f"the {name} split has no image of {', '.join(missing[:5])}, so its accuracy says nothing about them"
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Let torch use deterministic algorithms alone while the context lasts."""
+    import os
+
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    # cuBLAS reads this when it is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

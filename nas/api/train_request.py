@@ -1,0 +1,78 @@
+"""The request for a full training run: everything that can be asked for, checked when it is created."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+from attrs import field, frozen
+
+from nas.api.fields import check_pretrained, check_share, check_text, one_of, whole_number
+from nas.errors import NasError
+from nas.studies.defaults import DEFAULT_STORAGE
+from nas.train.defaults import METRIC_NAMES
+
+if TYPE_CHECKING:
+    from nas.arch.spec import Architecture
+    from nas.weights.base import TrainedNetwork
+
+# Recipes that are used with and without weights to start from, unless another one is given.
+WITH_WEIGHTS, FROM_RANDOM = "finetune", "fast"
+RANDOM = "none"  # in the place of a source of weights
+
+
+@frozen
+class TrainRequest:
+    """Hold what a training run is asked for, in the words of the command line.
+
+    Attributes:
+        arch: Network: a reference such as "efficientnet-b0", or an architecture.
+        data: Images: "digits", a folder, a Parquet file or folder, or a Hugging Face hub name.
+        pretrained: Source of the weights to start from, or a network. None takes the weights that a search kept where
+            `arch` is a network of a study, else random ones; "none" takes random ones.
+        normalization: Normalization of the images that replaces that of the source.
+        recipe: Name or file of the recipe; None takes "finetune" with weights to start from, else "fast".
+        epochs: Number of epochs; None takes that of the recipe.
+        timeout_s: Duration in seconds within which the run ends, which decides the number of epochs; None is no limit.
+        resolution: Height and width of the images in pixels; None takes those of the network.
+        images: Number of training images; None takes all of them.
+        validation_share: Share of the images that validates; None takes a fifth, or more of a small set.
+        train_on: Device, "cpu", "cuda" or "mps"; None chooses the fastest one that is available.
+        metric: Measure of accuracy, "accuracy" or "balanced".
+        seed: Seed of all random numbers.
+        deterministic: Whether torch uses deterministic algorithms alone, also on a GPU.
+        out: Folder of the results; None makes the name from that of the network.
+        weights_dir: Folder in which searches keep weights.
+        storage: Optuna URL of the database that holds the study of a network.
+
+    Raises:
+        NasError: A value cannot be used.
+    """
+
+    arch: Union[str, "Architecture"]
+    data: str = field(default="digits", validator=check_text)
+    pretrained: Union[str, "TrainedNetwork", None] = field(default=None, validator=check_pretrained)
+    normalization: str | None = None
+    recipe: str | None = None
+    epochs: int | None = whole_number(None, 1, 100_000)
+    timeout_s: float | None = None
+    resolution: int | None = whole_number(None, 4, 1024)
+    images: int | None = whole_number(None, 2)
+    validation_share: float | None = field(default=None, validator=check_share)
+    train_on: str | None = None
+    metric: str = one_of(METRIC_NAMES, METRIC_NAMES[0])
+    seed: int = whole_number(0, 0, 2**31 - 1)
+    deterministic: bool = False
+    out: Path | None = None
+    weights_dir: Path = field(default=Path("nas-weights"), converter=Path)
+    storage: str = field(default=DEFAULT_STORAGE, validator=check_text)
+
+    def __attrs_post_init__(self) -> None:
+        if self.epochs is not None and self.timeout_s is not None:
+            raise NasError(
+                "both a number of epochs and a time limit are given, and the time limit decides the number of epochs",
+                "leave out --epochs or --timeout",
+            )
+        if self.normalization is not None and self.pretrained in (None, RANDOM):
+            raise NasError(
+                "a normalization belongs to a pretrained network, and none is given",
+                "add one like --pretrained efficientnet-lite0, or leave --normalization out",
+            )
