@@ -103,7 +103,7 @@ class Explainer:
             label: Index of the class to explain; None takes the most probable one.
         """
         assert self.network.normalization is not None  # noqa: S101 -- `make_explainer` checks it
-        image = self.network.normalization.apply(pixels[None].to(self.device).float() / 255)
+        image = self.network.normalization.apply(pixels[None].to(self.device).float() / 255).requires_grad_()
         with torch.no_grad():
             probabilities = self.model(image).softmax(1)[0]
         chosen = int(probabilities.argmax()) if label is None else label

@@ -20,7 +20,7 @@ def test_columns_stand_beside_each_other() -> None:
     sheet = np.asarray(picture)
     assert sheet[-100, 100].tolist() == [200, 200, 200]
     assert sheet[-100, -100].tolist() == [100, 100, 100]  # nothing contributes, so the image stays
-    assert (sheet[:, SIDE + 2 : SIDE + 14] == 255).all()  # captions end with their columns
+    assert (sheet[:, SIDE + 8 : SIDE + 16] == 255).all()  # between the columns
 
 
 def test_large_contributions_are_red_and_small_ones_blue() -> None:

@@ -13,7 +13,7 @@ from nas.train.explanation import METHODS, find_mass, make_explainer
 from nas.weights.base import Normalization, TrainedNetwork
 
 SIDE = 8
-ARCH = parse_text(f"net resolution={SIDE} classes=3\nstem conv k3 s1 c8 relu\nconv k1 c8 relu\nhead pool")
+ARCH = parse_text(f"net resolution={SIDE} classes=3\nstem conv k3 s1 c8 relu\nconv k1 c16 relu\nhead pool")
 PLAIN = Normalization((0.0,) * 3, (1.0,) * 3)
 
 
