@@ -1,7 +1,9 @@
 """Full training of one network: the public function, and the run that the command line uses too."""
 
+import hashlib
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     from nas.arch.spec import Architecture
     from nas.data.base import ImageData
     from nas.train.full.distributed import Processes
+    from nas.train.full.folder import TrainingFolder
     from nas.train.full.job import TrainingJob
     from nas.train.full.report import Log, Report
     from nas.train.recipes.schema import TrainingRecipe
+    from nas.train.teachers import Teacher
+    from nas.train.tracking import Tracker
     from nas.weights.base import TrainedNetwork
 
 
@@ -85,6 +90,15 @@ def train(
     out: str | Path | None = None,
     weights_dir: str | Path = "nas-weights",
     storage: str = DEFAULT_STORAGE,
+    teacher: str | Path | None = None,
+    teacher_normalization: str | None = None,
+    unlabeled: str | Path | None = None,
+    rounds: int = 1,
+    confidence: float = 0.3,
+    per_class: int | None = None,
+    grow: float = 0.0,
+    tensorboard: str | Path | None = None,
+    mlflow: str | None = None,
     progress: bool = False,
 ) -> TrainingResult:
     """Train a network on the training split, choose its best epoch on the validation split, and test it once.
@@ -115,6 +129,16 @@ def train(
         out: Folder of the results; by default the name of the network and "-trained".
         weights_dir: Folder in which searches keep weights.
         storage: Optuna URL of the database that holds the study of a network.
+        teacher: Teacher whose outputs the network learns beside the labels: a source as in `pretrained`, the folder of
+            a training run, or an ONNX file. With `unlabeled`, the teacher that labels the images of the first round.
+        teacher_normalization: Normalization of the teacher's images that replaces the one that the teacher states.
+        unlabeled: Folder of images without labels, which a teacher labels (Noisy Student).
+        rounds: Number of students, each of which is the teacher of the next one.
+        confidence: Smallest probability of the most probable class with which an unlabeled image is used.
+        per_class: Number of unlabeled images of each class; by default the mean number of confident images.
+        grow: Compound coefficient by which each student is larger than its teacher.
+        tensorboard: Folder that receives an event file for TensorBoard.
+        mlflow: Tracking URI of MLflow, such as "sqlite:///mlflow.db".
         progress: Whether progress is shown on standard error.
 
     Returns:
@@ -151,6 +175,15 @@ def train(
         out=None if out is None else Path(out),
         weights_dir=weights_dir,
         storage=storage,
+        teacher=None if teacher is None else str(teacher),
+        teacher_normalization=teacher_normalization,
+        unlabeled=None if unlabeled is None else Path(unlabeled),
+        rounds=rounds,
+        confidence=confidence,
+        per_class=per_class,
+        grow=grow,
+        tensorboard=None if tensorboard is None else Path(tensorboard),
+        mlflow=mlflow,
     )
     if not progress:
         return run_training(request, NoReport())
@@ -162,7 +195,7 @@ def train(
 
 @explain_missing()
 def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Log]" = ()) -> TrainingResult:
-    """Run or continue a training run to its end, with its test.
+    """Run or continue a training run to its end, with its test; with unlabeled images, all its rounds.
 
     Args:
         request: What is asked for.
@@ -172,26 +205,62 @@ def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Log]" 
     Raises:
         NasError: As `train` raises it.
     """
+    if request.unlabeled is None:
+        return _train_once(request, report, logs)
+    from nas.api.noisy_student import NoisyStudent
+
+    name, arch, source = _find_network(request, report)
+    folder = request.out or Path(f"{file_stem(name)}-trained")
+    rounds = NoisyStudent(
+        request,
+        arch.adapted(resolution=request.resolution or arch.resolution, classes=arch.classes),
+        None if source is None else source.network,
+        folder,
+        report,
+        lambda *arguments: _train_once(arguments[0], report, logs, *arguments[1:]).metrics,
+    )
+    return TrainingResult(folder, rounds.run())
+
+
+def _train_once(
+    request: TrainRequest,
+    report: "Report",
+    logs: "Sequence[Log]" = (),
+    prepare: "Callable[[TrainingJob], TrainingJob]" = lambda job: job,
+    tests: bool = True,
+) -> TrainingResult:
+    """Run or continue one training run to its end.
+
+    Args:
+        request: What is asked for.
+        report: Receiver of messages and of the results of epochs.
+        logs: Receivers of the values of each epoch.
+        prepare: Function that changes the job before it is trained.
+        tests: Whether the test split is used in the end.
+    """
     from nas.train.device import find_device
     from nas.train.full.distributed import find_processes, joined
     from nas.train.full.folder import TrainingFolder
     from nas.train.full.result import final_metrics, running_metrics
     from nas.train.full.training import FullTraining
+    from nas.train.tracking import closing_all
 
     began, processes = time.monotonic(), find_processes()
     device = processes.device(find_device(request.train_on))
     name, arch, source = _find_network(request, report if processes.is_first else None)
     folder = TrainingFolder(request.out or Path(f"{file_stem(name)}-trained"))
-    job = _make_job(request, arch, source, device, processes, report)
+    job = prepare(_make_job(request, arch, source, device, processes, report))
+    trackers = _open_trackers(request, folder, job, report) if processes.is_first else ()
     with ExitStack() as stack:
+        stack.enter_context(closing_all(trackers))
         # The other processes write nothing, and wait for the first one.
         stack.enter_context(folder.in_use() if processes.is_first else nullcontext())
         stack.enter_context(_deterministic() if request.deterministic else nullcontext())
         stack.enter_context(joined(processes, device))
-        training = FullTraining(job, folder, report, logs, began)
+        training = FullTraining(job, folder, report, (*logs, *trackers), began)
         progress = training.run()
         metrics = running_metrics(job, progress)
-        if processes.is_first:
+        if processes.is_first and tests:
             metrics = final_metrics(job, folder, training.best_network(progress), metrics)
     return TrainingResult(folder.path, metrics, processes.is_first)
 
@@ -244,7 +313,7 @@ def _make_job(
     recipe = _find_recipe(request, with_weights=source is not None)
     resolution = request.resolution or arch.resolution
     data = _load_images(request, arch, resolution, report if processes.is_first else None)
-    return TrainingJob(
+    job = TrainingJob(
         arch=arch.adapted(resolution=resolution, classes=data.num_classes),
         data=data,
         recipe=recipe,
@@ -255,6 +324,31 @@ def _make_job(
         metric=request.metric,
         processes=processes,
     )
+    return job if request.teacher is None else attrs.evolve(job, teacher=_find_teacher(request, request.teacher, job))
+
+
+def _find_teacher(request: TrainRequest, teacher: str, job: "TrainingJob") -> "Teacher":
+    from nas.api.teachers import find_teacher
+    from nas.train.teachers import Task
+
+    return find_teacher(
+        teacher,
+        Task(request.data, job.data.classes, job.normalization),
+        job.device,
+        resolution=job.arch.resolution,
+        normalization=request.teacher_normalization,
+    )
+
+
+def _open_trackers(
+    request: TrainRequest, folder: "TrainingFolder", job: "TrainingJob", report: "Report"
+) -> "tuple[Tracker, ...]":
+    from nas.train.tracking import TrackedRun, open_trackers
+
+    described = job.describe()
+    text = json.dumps([str(folder.path.absolute()), dict(described)], sort_keys=True)
+    run = TrackedRun(folder.path.name, hashlib.sha256(text.encode()).hexdigest()[:32], described)
+    return open_trackers(request.tensorboard, request.mlflow, run, report.say)
 
 
 def _find_recipe(request: TrainRequest, *, with_weights: bool) -> "TrainingRecipe":

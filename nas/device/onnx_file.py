@@ -150,7 +150,7 @@ def _fix_input(model: onnx.ModelProto, resolution: int) -> tuple[int, int, int]:
 def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     """Return the only input of a network; old files list the weights among the inputs."""
     constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [each for each in model.graph.input if each.name not in constants]
+    inputs: list[onnx.ValueInfoProto] = [each for each in model.graph.input if each.name not in constants]
     if len(inputs) != 1 or len(model.graph.output) != 1:
         raise WeightsError(
             f"it has {len(inputs)} inputs and {len(model.graph.output)} outputs; a classifier has one of each", _REMEDY

@@ -56,20 +56,22 @@ def _grad_cam(model: nn.Module, image: Tensor, label: int) -> Tensor:
 
     attribution = LayerGradCam(model, model.get_submodule(_POOLING))
     found = attribution.attribute(image, target=label, attribute_to_layer_input=True, relu_attributions=True)
-    return LayerAttribution.interpolate(found, image.shape[-2:], "bilinear").sum(1)[0]
+    enlarged: Tensor = LayerAttribution.interpolate(found, image.shape[-2:], "bilinear")
+    return enlarged.sum(1)[0]
 
 
 def _saliency(model: nn.Module, image: Tensor, label: int) -> Tensor:
     from captum.attr import Saliency
 
-    return Saliency(model).attribute(image, target=label).amax(1)[0]
+    found: Tensor = Saliency(model).attribute(image, target=label)
+    return found.amax(1)[0]
 
 
 def _integrated_gradients(model: nn.Module, image: Tensor, label: int) -> Tensor:
     from captum.attr import IntegratedGradients
 
     # The baseline is zero, the mean color of the images that the network was trained with.
-    found = IntegratedGradients(model).attribute(image, target=label, n_steps=_STEPS, internal_batch_size=1)
+    found: Tensor = IntegratedGradients(model).attribute(image, target=label, n_steps=_STEPS, internal_batch_size=1)
     return found.sum(1)[0].clamp_min(0)
 
 

@@ -111,6 +111,8 @@ class FullTraining:
                 self._restore(run, progress)
                 self._say(f"epoch {progress.epoch} of {recipe.epochs} is done; the training run continues after it")
         curve = () if progress is None else progress.curve
+        for result in curve:  # the process may have been killed before it logged the last one
+            self._log(result)
         best = {} if progress is None else progress.best
         for epoch in range(len(curve) + 1, recipe.epochs + 1):
             curve = (*curve, self._epoch(run, epoch, curve))
@@ -167,6 +169,9 @@ class FullTraining:
             return
         left = (progress.epochs - result.epoch) * fmean(one.seconds for one in progress.curve)
         self.report.on_epoch(result, progress.epochs, left)
+        self._log(result)
+
+    def _log(self, result: EpochResult) -> None:
         values = {name: value for name, value in result.as_json().items() if name != "epoch"}
         for log in self.logs:
             log.log(result.epoch, values)

@@ -74,7 +74,7 @@ def select(probabilities: Tensor, threshold: float, per_class: int | None = None
         )
     each = per_class or mean_count(predicted[confident], classes)
     chosen = confident[balance(predicted[confident], confidence[confident], classes, each)]
-    groups = (predicted, predicted[confident], predicted[chosen.unique()], predicted[chosen])
+    groups = (predicted, predicted[confident], predicted[torch.tensor(sorted(set(chosen.tolist())))], predicted[chosen])
     counts = zip(*(group.bincount(minlength=classes).tolist() for group in groups), strict=True)
     return Selection(chosen, probabilities[chosen], tuple(ClassCount(*numbers) for numbers in counts))
 
@@ -122,7 +122,7 @@ def describe_selection(selection: Selection, classes: tuple[str, ...]) -> tuple[
         f"{total:,} with repetitions"
     ]
     lines += [
-        f"{name}: {count.kept:,} of {count.confident:,} confident images kept, {count.total:,} with repetitions"
+        f"class {name}: {count.kept:,} of {count.confident:,} confident images kept, {count.total:,} with repetitions"
         for name, count in zip(classes, selection.counts, strict=True)
     ]
     return tuple(lines)

@@ -76,7 +76,7 @@ def test_the_report_states_every_class() -> None:
     selection = select(torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.1, 0.1], [0.1, 0.9, 0.0], [0.4, 0.3, 0.3]]), 0.5, 2)
     assert describe_selection(selection, ("cat", "dog", "owl")) == (
         "3 of 4 unlabeled images reach the confidence; 3 of them are kept, 4 with repetitions",
-        "cat: 2 of 2 confident images kept, 2 with repetitions",
-        "dog: 1 of 1 confident images kept, 2 with repetitions",
-        "owl: 0 of 0 confident images kept, 0 with repetitions",
+        "class cat: 2 of 2 confident images kept, 2 with repetitions",
+        "class dog: 1 of 1 confident images kept, 2 with repetitions",
+        "class owl: 0 of 0 confident images kept, 0 with repetitions",
     )
