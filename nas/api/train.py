@@ -321,6 +321,7 @@ def _make_job(
         device=device,
         seed=request.seed,
         source=None if source is None else source.network,
+        source_name="" if source is None else source.name,
         metric=request.metric,
         processes=processes,
     )

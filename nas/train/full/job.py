@@ -46,6 +46,7 @@ class TrainingJob:
         device: Device that trains, as `find_device` returns it.
         seed: Seed of all random numbers.
         source: Network whose weights the first weights are inherited from; None starts from random weights.
+        source_name: Name of the source, "" if there is none.
         metric: Name of the metric that chooses the best epoch.
         processes: Processes that train together.
         teacher: Teacher whose outputs the network learns beside the labels, or None.
@@ -65,6 +66,7 @@ class TrainingJob:
     device: str = "cpu"
     seed: int = 0
     source: TrainedNetwork | None = None
+    source_name: str = ""
     metric: str = METRIC_NAMES[0]
     processes: Processes = ALONE
     teacher: Teacher | None = None

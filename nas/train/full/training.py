@@ -207,10 +207,9 @@ class FullTraining:
 
     def _network(self, tensors: Mapping[str, Tensor], result: EpochResult, epochs: int) -> TrainedNetwork:
         job = self.job
-        origin = {} if job.source is None else {"pretrained": job.source.digest}
         provenance = {
-            "source": "random weights" if job.source is None else job.source.provenance.get("source", "unknown"),
-            **origin,
+            "source": job.source_name or "random weights",
+            **({} if job.source is None else {"source_tensors": job.source.digest}),
             "data": job.data.name,
             "fingerprint": job.data.fingerprint,
             "epoch": f"{result.epoch} of {epochs}",
