@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nas.api.architectures import Architecture, load_architecture, save_architecture
     from nas.api.costs import ArchitectureCost, cost
+    from nas.api.explain import Explanation, explain
     from nas.api.inheritance import InheritedNetwork, inherit_weights
     from nas.api.latency import LatencyMeasurement, measure_latency
     from nas.api.networks import to_onnx, to_torch
@@ -44,6 +45,7 @@ else:
     _MODULES = {
         "nas.api.architectures": ("Architecture", "load_architecture", "save_architecture"),
         "nas.api.costs": ("ArchitectureCost",),
+        "nas.api.explain": ("Explanation", "explain"),
         "nas.api.inheritance": ("InheritedNetwork", "inherit_weights"),
         "nas.api.latency": ("LatencyMeasurement", "measure_latency"),
         "nas.api.networks": ("to_onnx", "to_torch"),
@@ -97,6 +99,7 @@ __all__ = [
     "DeviceError",
     "DeviceLostError",
     "EvaluationError",
+    "Explanation",
     "InheritedNetwork",
     "LatencyMeasurement",
     "MissingPackageError",
@@ -115,6 +118,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "cost",
+    "explain",
     "inherit_weights",
     "load_architecture",
     "load_space",

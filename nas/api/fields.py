@@ -75,6 +75,12 @@ def check_share(_request: object, attribute: "Attribute[float | None]", value: f
         raise NasError(f"{attribute.name} is {value!r}", "give a number above 0 and at most 0.5")
 
 
+def check_probability(_request: object, attribute: "Attribute[float]", value: float) -> None:
+    """Check that a value is a number from 0 to 1."""
+    if not (_is_number(value) and 0 <= value <= 1):
+        raise NasError(f"{attribute.name} is {value!r}", "give a number from 0 to 1")
+
+
 def check_number(_request: object, attribute: "Attribute[float | None]", value: float | None) -> None:
     """Check that a value is a number, or None."""
     if value is not None and not _is_number(value):

@@ -1,36 +1,31 @@
 """Full training of one network: the public function, and the run that the command line uses too."""
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-import attrs
 from attrs import frozen
 
-from nas.api.architectures import STUDY, file_stem, find_architecture, find_record
+from nas.api.architectures import file_stem
 from nas.api.arguments import check_arguments
 from nas.api.durations import parse_duration
 from nas.api.errors import explain_missing
-from nas.api.train_request import FROM_RANDOM, RANDOM, WITH_WEIGHTS, TrainRequest
-from nas.errors import StudyError
+from nas.api.train_job import find_network, make_job, store_in_study
+from nas.api.train_request import TrainRequest
 from nas.studies.defaults import DEFAULT_STORAGE
 
 # torch is an optional package, so what needs it is imported when a function is called.
 if TYPE_CHECKING:
-    from nas.api.weights import PretrainedSource
     from nas.arch.spec import Architecture
-    from nas.data.base import ImageData
-    from nas.studies.records import Record
-    from nas.train.full.distributed import Processes
+    from nas.train.full.folder import TrainingFolder
     from nas.train.full.job import TrainingJob
-    from nas.train.full.report import Log, Report
-    from nas.train.recipes.schema import TrainingRecipe
+    from nas.train.full.report import Report
+    from nas.train.tracking import Tracker
     from nas.weights.base import TrainedNetwork
-
-
-Say = Callable[[str], None]
 
 
 @frozen
@@ -90,6 +85,15 @@ def train(
     out: str | Path | None = None,
     weights_dir: str | Path = "nas-weights",
     storage: str = DEFAULT_STORAGE,
+    teacher: str | Path | None = None,
+    teacher_normalization: str | None = None,
+    unlabeled: str | Path | None = None,
+    rounds: int = 1,
+    confidence: float = 0.3,
+    per_class: int | None = None,
+    grow: float = 0.0,
+    tensorboard: str | Path | None = None,
+    mlflow: str | None = None,
     progress: bool = False,
 ) -> TrainingResult:
     """Train a network on the training split, choose its best epoch on the validation split, and test it once.
@@ -120,6 +124,16 @@ def train(
         out: Folder of the results; by default the name of the network and "-trained".
         weights_dir: Folder in which searches keep weights.
         storage: Optuna URL of the database that holds the study of a network.
+        teacher: Teacher whose outputs the network learns beside the labels: a source as in `pretrained`, the folder of
+            a training run, or an ONNX file. With `unlabeled`, the teacher that labels the images of the first round.
+        teacher_normalization: Normalization of the teacher's images that replaces the one that the teacher states.
+        unlabeled: Folder of images without labels, which a teacher labels (Noisy Student).
+        rounds: Number of students, each of which is the teacher of the next one.
+        confidence: Smallest probability of the most probable class with which an unlabeled image is used.
+        per_class: Number of unlabeled images of each class; by default the mean number of confident images.
+        grow: Compound coefficient by which each student is larger than its teacher.
+        tensorboard: Folder that receives an event file for TensorBoard.
+        mlflow: Tracking URI of MLflow, such as "sqlite:///mlflow.db".
         progress: Whether progress is shown on standard error.
 
     Returns:
@@ -156,6 +170,15 @@ def train(
         out=None if out is None else Path(out),
         weights_dir=weights_dir,
         storage=storage,
+        teacher=None if teacher is None else str(teacher),
+        teacher_normalization=teacher_normalization,
+        unlabeled=None if unlabeled is None else Path(unlabeled),
+        rounds=rounds,
+        confidence=confidence,
+        per_class=per_class,
+        grow=grow,
+        tensorboard=None if tensorboard is None else Path(tensorboard),
+        mlflow=mlflow,
     )
     if not progress:
         return run_training(request, NoReport())
@@ -166,8 +189,8 @@ def train(
 
 
 @explain_missing()
-def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Log]" = ()) -> TrainingResult:
-    """Run or continue a training run to its end, with its test.
+def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Tracker]" = ()) -> TrainingResult:
+    """Run or continue a training run to its end, with its test; with unlabeled images, all its rounds.
 
     Args:
         request: What is asked for.
@@ -177,159 +200,82 @@ def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Log]" 
     Raises:
         NasError: As `train` raises it.
     """
+    if request.unlabeled is None:
+        return _train_once(request, report, logs)
+    from nas.api.noisy_student import NoisyStudent
+
+    network = find_network(request, report.say)
+    folder = request.out or Path(f"{file_stem(network.name)}-trained")
+    rounds = NoisyStudent(
+        request,
+        network.arch.adapted(resolution=request.resolution or network.arch.resolution, classes=network.arch.classes),
+        None if network.source is None else network.source.network,
+        folder,
+        report,
+        lambda *arguments: _train_once(arguments[0], report, logs, *arguments[1:]).metrics,
+    )
+    return TrainingResult(folder, rounds.run())
+
+
+def _train_once(
+    request: TrainRequest,
+    report: "Report",
+    logs: "Sequence[Tracker]" = (),
+    prepare: "Callable[[TrainingJob], TrainingJob]" = lambda job: job,
+    tests: bool = True,
+) -> TrainingResult:
+    """Run or continue one training run to its end.
+
+    Args:
+        request: What is asked for.
+        report: Receiver of messages and of the results of epochs.
+        logs: Receivers of the values of each epoch.
+        prepare: Function that changes the job before it is trained.
+        tests: Whether the test split is used in the end.
+    """
     began = time.monotonic()
     from nas.train.device import find_device
     from nas.train.full.distributed import find_processes, joined
     from nas.train.full.folder import TrainingFolder
     from nas.train.full.result import final_metrics, running_metrics
     from nas.train.full.training import FullTraining
+    from nas.train.tracking import closing_all
 
     processes = find_processes()
     device = processes.device(find_device(request.train_on))
     say = report.say if processes.is_first else _ignore
-    network = _find_network(request, say)
+    network = find_network(request, say)
     folder = TrainingFolder(request.out or Path(f"{file_stem(network.name)}-trained"))
-    job = _make_job(request, network, device, processes, say)
+    job = prepare(make_job(request, network, device, processes, say))
     with ExitStack() as stack:
         # The other processes write nothing, and wait for the first one.
         stack.enter_context(folder.in_use() if processes.is_first else nullcontext())
+        trackers = _open_trackers(request, folder, job, report) if processes.is_first else ()
+        stack.enter_context(closing_all(trackers))
         stack.enter_context(_deterministic() if request.deterministic else nullcontext())
         stack.enter_context(joined(processes, device))
-        training = FullTraining(job, folder, report, logs, began)
+        training = FullTraining(job, folder, report, (*logs, *trackers), began)
         progress = training.run()
         metrics = running_metrics(job, progress)
-        if not processes.is_first:
-            return TrainingResult(folder.path, metrics, is_first_process=False)
-        result = TrainingResult(folder.path, final_metrics(job, folder, training.best_network(progress), metrics))
-        _store_in_study(request, network, result, say)
-    return result
+        if processes.is_first and tests:
+            metrics = final_metrics(job, folder, training.best_network(progress), metrics)
+            store_in_study(request, network, folder.path, metrics, say)
+    return TrainingResult(folder.path, metrics, processes.is_first)
 
 
 def _ignore(_message: str) -> None:
     """Ignore a message, which another process reports."""
 
 
-@frozen(eq=False)
-class _Network:
-    """Hold the network that is trained.
+def _open_trackers(
+    request: TrainRequest, folder: "TrainingFolder", job: "TrainingJob", report: "Report"
+) -> "tuple[Tracker, ...]":
+    from nas.train.tracking import TrackedRun, open_trackers
 
-    Attributes:
-        name: Name of the network, or its reference to a study.
-        arch: Its architecture.
-        source: Network whose weights it starts from; None for random weights.
-        study: Name of the study that it comes from, "" if there is none.
-        trial: Number of its trial in the study.
-    """
-
-    name: str
-    arch: "Architecture"
-    source: "PretrainedSource | None" = None
-    study: str = ""
-    trial: int = -1
-
-
-def _find_network(request: TrainRequest, say: Say) -> _Network:
-    """Return the network that a request names, with the weights that it starts from."""
-    from nas.api.architectures import check_architecture
-    from nas.api.quiet import quiet_optuna
-    from nas.api.weights import find_source
-
-    pretrained = None if request.pretrained == RANDOM else request.pretrained
-    if not isinstance(request.arch, str):
-        check_architecture(request.arch)
-        found = _Network("network", request.arch)
-    elif request.arch.startswith(STUDY):
-        with quiet_optuna():
-            study, record = find_record(request.arch, request.storage)
-        found = _Network(request.arch, record.architecture, study=study, trial=record.number)
-        pretrained = _kept_weights(request, study, record, say) if request.pretrained is None else pretrained
-    else:
-        found = _Network(*find_architecture(request.arch, request.storage))
-    if pretrained is None:
-        return found
-    return attrs.evolve(found, source=find_source(pretrained, request.normalization))
-
-
-def _kept_weights(request: TrainRequest, study: str, record: "Record", say: Say) -> str | None:
-    """Return the path of the weights that a search kept of its trial, or None if there are none, and say which."""
-    from nas.api.search import study_weights_folder
-    from nas.search.kept_weights import KeptWeights
-
-    folder = study_weights_folder(request.weights_dir, request.storage, study)
-    path = KeptWeights(folder, 0, say).file(record)
-    if path is None:
-        say(f"there are no weights of trial {record.number} in {folder}: the training run starts from random weights")
-        return None
-    say(f"the training run continues from the weights of trial {record.number} in {path}")
-    return str(path)
-
-
-def _store_in_study(request: TrainRequest, network: _Network, result: TrainingResult, say: Say) -> None:
-    """Store the learning curve in the study that the network comes from, if any; a failure is only reported."""
-    if not network.study:
-        return
-    from nas.api.quiet import quiet_optuna
-    from nas.studies.trainings import store_training
-
-    kept = {name: result.metrics[name] for name in ("curve", "metric", "epochs", "best_epoch", "validation", "test")}
-    with quiet_optuna():
-        try:
-            store_training(request.storage, network.study, network.trial, str(result.folder.absolute()), kept)
-        except StudyError as error:
-            say(f"the learning curve is not stored in the study: {error.problem}")
-
-
-def _make_job(request: TrainRequest, network: _Network, device: str, processes: "Processes", say: Say) -> "TrainingJob":
-    from nas.train.full.job import TrainingJob
-
-    source, arch = network.source, network.arch
-    recipe = _find_recipe(request, with_weights=source is not None)
-    resolution = request.resolution or arch.resolution
-    data = _load_images(request, arch, resolution, say)
-    return TrainingJob(
-        arch=arch.adapted(resolution=resolution, classes=data.num_classes),
-        data=data,
-        recipe=recipe,
-        timeout_s=request.timeout_s,
-        device=device,
-        seed=request.seed,
-        source=None if source is None else source.network,
-        source_name="" if source is None else source.name,
-        metric=request.metric,
-        processes=processes,
-    )
-
-
-def _find_recipe(request: TrainRequest, *, with_weights: bool) -> "TrainingRecipe":
-    from nas.train.recipes.files import load_recipe
-
-    recipe = load_recipe(request.recipe or (WITH_WEIGHTS if with_weights else FROM_RANDOM))
-    return recipe if request.epochs is None else attrs.evolve(recipe, epochs=request.epochs)
-
-
-def _load_images(request: TrainRequest, arch: "Architecture", resolution: int, say: Say) -> "ImageData":
-    from nas.data.load import load_images
-
-    data = load_images(
-        request.data,
-        resolution=resolution,
-        channels=arch.in_channels,
-        images=request.images,
-        validation_share=request.validation_share,
-        test=True,
-    )
-    for note in (*data.notes, *_describe_classes(data)):
-        say(f"{data.name}: {note}")
-    return data
-
-
-def _describe_classes(data: "ImageData") -> Iterator[str]:
-    """Yield a sentence for each split of the source that lacks a class."""
-    for name, part in (("validation", data.val), ("test", data.test)):
-        present = set() if part is None else set(part.labels.tolist())
-        missing = [label for number, label in enumerate(data.classes) if number not in present]
-        if missing:
-            yield f"the {name} split has no image of {', '.join(missing[:5])}, so its accuracy says nothing about them"
+    described = job.describe()
+    text = json.dumps([str(folder.path.absolute()), dict(described)], sort_keys=True)
+    run = TrackedRun(folder.path.name, hashlib.sha256(text.encode()).hexdigest()[:32], described)
+    return open_trackers(request.tensorboard, request.mlflow, run, report.say)
 
 
 @contextmanager

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Union
 
 from attrs import field, frozen
 
-from nas.api.fields import check_pretrained, check_share, check_text, one_of, whole_number
+from nas.api.fields import (
+    check_not_negative,
+    check_pretrained,
+    check_probability,
+    check_share,
+    check_text,
+    one_of,
+    whole_number,
+)
 from nas.errors import NasError
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.train.defaults import METRIC_NAMES
@@ -42,6 +50,15 @@ class TrainRequest:
         out: Folder of the results; None makes the name from that of the network.
         weights_dir: Folder in which searches keep weights.
         storage: Optuna URL of the database that holds the study of a network.
+        teacher: Teacher of the network: a source of weights, a trained network or an ONNX file; None trains without.
+        teacher_normalization: Normalization of the teacher's images that replaces the one that the teacher states.
+        unlabeled: Folder of unlabeled images for Noisy Student; None trains on labeled images alone.
+        rounds: Number of students that are trained one after the other with unlabeled images.
+        confidence: Smallest probability of the most probable class with which an unlabeled image is used.
+        per_class: Number of unlabeled images of each class; None takes the mean number of confident images.
+        grow: Compound coefficient by which each student is larger than its teacher; 0 makes equal students.
+        tensorboard: Folder of event files for TensorBoard; None writes none.
+        mlflow: Tracking URI of MLflow; None logs nothing there.
 
     Raises:
         NasError: A value cannot be used.
@@ -64,6 +81,15 @@ class TrainRequest:
     out: Path | None = None
     weights_dir: Path = field(default=Path("nas-weights"), converter=Path)
     storage: str = field(default=DEFAULT_STORAGE, validator=check_text)
+    teacher: str | None = None
+    teacher_normalization: str | None = None
+    unlabeled: Path | None = None
+    rounds: int = whole_number(1, 1, 100)
+    confidence: float = field(default=0.3, validator=check_probability)
+    per_class: int | None = whole_number(None, 1)
+    grow: float = field(default=0.0, validator=check_not_negative)
+    tensorboard: Path | None = None
+    mlflow: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.epochs is not None and self.timeout_s is not None:
@@ -75,4 +101,14 @@ class TrainRequest:
             raise NasError(
                 "a normalization belongs to a pretrained network, and none is given",
                 "add one like --pretrained efficientnet-lite0, or leave --normalization out",
+            )
+        if self.teacher_normalization is not None and self.teacher is None:
+            raise NasError(
+                "a normalization of the teacher's images is given, and no teacher",
+                "give a teacher, or leave --teacher-normalization out",
+            )
+        if self.unlabeled is not None and self.timeout_s is not None:
+            raise NasError(
+                "both unlabeled images and a time limit are given, and each round trains for a number of epochs",
+                "give --epochs in place of --timeout",
             )

@@ -27,6 +27,7 @@ VERBS = {
     "latency": "nas.cli.latency.command",
     "show": "nas.cli.show",
     "weights": "nas.cli.weights",
+    "explain": "nas.cli.explain",
     "devices": "nas.cli.devices",
     "spaces": "nas.cli.spaces.command",
     "studies": "nas.cli.studies.command",

@@ -9,6 +9,7 @@ from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     ARCH_HELP,
     Duration,
+    all_of,
     arch_argument,
     data_options,
     json_option,
@@ -16,6 +17,7 @@ from nas.cli.shared.options import (
     source_option,
 )
 from nas.cli.shared.verbs import Verb
+from nas.cli.train.options import TEACHER_OPTIONS, TRACKING_OPTIONS
 from nas.train.defaults import RECIPE_NAMES
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
     help="Folder in which searches keep the weights of study:NAME.",
 )
 @source_option
+@all_of(*TEACHER_OPTIONS)
 @option(
     Group.OUTPUT,
     "--out",
@@ -107,6 +110,7 @@ if TYPE_CHECKING:
     show_default="the name of ARCH and -trained",
     help="Folder for weights, architecture, recipe, metrics and progress. It is a CHECKPOINT for other commands.",
 )
+@all_of(*TRACKING_OPTIONS)
 @json_option
 def command(reference: str, as_json: bool, **options: Any) -> None:
     """Train a network on your images, and test it once at the end.

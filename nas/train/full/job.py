@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import torch
 from attrs import field, frozen
-from torch import nn
+from torch import Tensor, nn
 
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
@@ -29,6 +29,7 @@ from nas.train.loader import val_batch_size
 from nas.train.loop import OnBatch, TrainingRun
 from nas.train.precision import PRECISIONS, resolve_precision
 from nas.train.recipes.schema import TrainingRecipe
+from nas.train.teachers import Teacher
 from nas.weights.base import Normalization, TrainedNetwork
 
 
@@ -48,6 +49,9 @@ class TrainingJob:
         source_name: Name of the source, "" if there is none.
         metric: Name of the metric that chooses the best epoch.
         processes: Processes that train together.
+        teacher: Teacher whose outputs the network learns beside the labels, or None.
+        targets: Probabilities `(images, classes)` of the training images in place of their labels, or None; they
+            belong to the fingerprint of the data.
 
     Raises:
         NasError: The images do not fit the network, there are too few of them, or the device does not support the
@@ -65,6 +69,8 @@ class TrainingJob:
     source_name: str = ""
     metric: str = METRIC_NAMES[0]
     processes: Processes = ALONE
+    teacher: Teacher | None = None
+    targets: Tensor | None = None
     normalization: Normalization = field(init=False)
 
     @normalization.default
@@ -106,6 +112,7 @@ class TrainingJob:
             "data": self.data.fingerprint,
             "classes": hashlib.sha256(repr(self.data.classes).encode()).hexdigest()[:12],
             "pretrained": None if self.source is None else self.source.digest,
+            "teacher": None if self.teacher is None else self.teacher.digest,
             **{f"recipe.{name}": value for name, value in values.items()},
             "precision": resolve_precision(self.device, self.recipe.precision),
             "timeout": self.timeout_s,
@@ -175,4 +182,6 @@ class TrainingJob:
             val_batch=max(1, val_batch_size(self.arch.resolution) >> halvings),
             optimizer=recipe.make_optimizer(model, rate_factors),
             scaling=Scaling(self.normalization.mean, self.normalization.std, self.device),
+            teacher=self.teacher,
+            targets=None if self.targets is None else self.targets.to(self.device),
         )

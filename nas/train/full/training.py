@@ -19,7 +19,7 @@ from nas.train.full.distributed import agreed
 from nas.train.full.folder import TrainingFolder
 from nas.train.full.job import TrainingJob
 from nas.train.full.progress import Progress, damaged, read_progress, write_progress
-from nas.train.full.report import Log, Report
+from nas.train.full.report import Report
 from nas.train.full.result import running_metrics
 from nas.train.full.timing import epochs_within, seconds_per_epoch
 from nas.train.loop import TrainingRun
@@ -27,6 +27,7 @@ from nas.train.memory import OutOfMemoryError, free_device_memory, is_out_of_mem
 from nas.train.recipes.files import format_recipe
 from nas.train.recipes.schema import TrainingRecipe
 from nas.train.seeded import epoch_seed, seeded
+from nas.train.tracking import Tracker
 from nas.version import __version__
 from nas.weights.base import TrainedNetwork, check_tensors
 
@@ -46,7 +47,7 @@ class FullTraining:
     job: TrainingJob
     folder: TrainingFolder
     report: Report
-    logs: Sequence[Log] = ()
+    logs: Sequence[Tracker] = ()
     began: float = field(factory=time.monotonic)
     _losses: list[float] = field(factory=list, init=False)
     _file_problem: str = field(default="", init=False)
@@ -125,6 +126,8 @@ class FullTraining:
                 self._restore(run, progress)
                 self._say(f"epoch {progress.epoch} of {recipe.epochs} is done; the training run continues after it")
         curve = () if progress is None else progress.curve
+        for result in curve:  # the process may have been killed before it logged the last one
+            self._log(result)
         best = {} if progress is None else progress.best
         for epoch in range(len(curve) + 1, recipe.epochs + 1):
             curve = (*curve, self._epoch(run, epoch, curve))
@@ -181,6 +184,9 @@ class FullTraining:
             return
         left = (progress.epochs - result.epoch) * fmean(one.seconds for one in progress.curve)
         self.report.on_epoch(result, progress.epochs, left)
+        self._log(result)
+
+    def _log(self, result: EpochResult) -> None:
         values = {name: value for name, value in result.as_json().items() if name != "epoch"}
         for log in self.logs:
             log.log(result.epoch, values)
