@@ -95,6 +95,7 @@ def test_a_given_teacher_labels_the_images_of_the_first_round() -> None:
         ({"unlabeled": "nothing"}, DataError, "of unlabeled images has no image"),
         ({"unlabeled": "more", "timeout": "1h", "epochs": None}, NasError, "both unlabeled images and a time limit"),
         ({"unlabeled": "more", "confidence": 1.5}, NasError, "confidence is 1.5"),
+        ({"rounds": 2}, NasError, "rounds is 2, which belongs to unlabeled images"),
         ({"unlabeled": "more", "rounds": 0}, NasError, "rounds is 0"),
         ({"unlabeled": "more", "confidence": 1.0}, DataError, "none of the 20 unlabeled images reaches"),
         ({"teacher": "missing.onnx"}, WeightsError, "missing.onnx cannot be read"),
