@@ -8,27 +8,22 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-import attrs
 from attrs import frozen
 
-from nas.api.architectures import STUDY, file_stem, find_architecture, find_record
+from nas.api.architectures import file_stem
 from nas.api.arguments import check_arguments
 from nas.api.durations import parse_duration
 from nas.api.errors import explain_missing
-from nas.api.train_request import FROM_RANDOM, RANDOM, WITH_WEIGHTS, TrainRequest
+from nas.api.train_job import find_network, make_job, store_in_study
+from nas.api.train_request import TrainRequest
 from nas.studies.defaults import DEFAULT_STORAGE
 
 # torch is an optional package, so what needs it is imported when a function is called.
 if TYPE_CHECKING:
-    from nas.api.weights import PretrainedSource
     from nas.arch.spec import Architecture
-    from nas.data.base import ImageData
-    from nas.train.full.distributed import Processes
     from nas.train.full.folder import TrainingFolder
     from nas.train.full.job import TrainingJob
-    from nas.train.full.report import Log, Report
-    from nas.train.recipes.schema import TrainingRecipe
-    from nas.train.teachers import Teacher
+    from nas.train.full.report import Report
     from nas.train.tracking import Tracker
     from nas.weights.base import TrainedNetwork
 
@@ -194,7 +189,7 @@ def train(
 
 
 @explain_missing()
-def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Log]" = ()) -> TrainingResult:
+def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Tracker]" = ()) -> TrainingResult:
     """Run or continue a training run to its end, with its test; with unlabeled images, all its rounds.
 
     Args:
@@ -209,12 +204,12 @@ def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Log]" 
         return _train_once(request, report, logs)
     from nas.api.noisy_student import NoisyStudent
 
-    name, arch, source = _find_network(request, report)
-    folder = request.out or Path(f"{file_stem(name)}-trained")
+    network = find_network(request, report.say)
+    folder = request.out or Path(f"{file_stem(network.name)}-trained")
     rounds = NoisyStudent(
         request,
-        arch.adapted(resolution=request.resolution or arch.resolution, classes=arch.classes),
-        None if source is None else source.network,
+        network.arch.adapted(resolution=request.resolution or network.arch.resolution, classes=network.arch.classes),
+        None if network.source is None else network.source.network,
         folder,
         report,
         lambda *arguments: _train_once(arguments[0], report, logs, *arguments[1:]).metrics,
@@ -225,7 +220,7 @@ def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Log]" 
 def _train_once(
     request: TrainRequest,
     report: "Report",
-    logs: "Sequence[Log]" = (),
+    logs: "Sequence[Tracker]" = (),
     prepare: "Callable[[TrainingJob], TrainingJob]" = lambda job: job,
     tests: bool = True,
 ) -> TrainingResult:
@@ -238,6 +233,7 @@ def _train_once(
         prepare: Function that changes the job before it is trained.
         tests: Whether the test split is used in the end.
     """
+    began = time.monotonic()
     from nas.train.device import find_device
     from nas.train.full.distributed import find_processes, joined
     from nas.train.full.folder import TrainingFolder
@@ -245,16 +241,17 @@ def _train_once(
     from nas.train.full.training import FullTraining
     from nas.train.tracking import closing_all
 
-    began, processes = time.monotonic(), find_processes()
+    processes = find_processes()
     device = processes.device(find_device(request.train_on))
-    name, arch, source = _find_network(request, report if processes.is_first else None)
-    folder = TrainingFolder(request.out or Path(f"{file_stem(name)}-trained"))
-    job = prepare(_make_job(request, arch, source, device, processes, report))
-    trackers = _open_trackers(request, folder, job, report) if processes.is_first else ()
+    say = report.say if processes.is_first else _ignore
+    network = find_network(request, say)
+    folder = TrainingFolder(request.out or Path(f"{file_stem(network.name)}-trained"))
+    job = prepare(make_job(request, network, device, processes, say))
     with ExitStack() as stack:
-        stack.enter_context(closing_all(trackers))
         # The other processes write nothing, and wait for the first one.
         stack.enter_context(folder.in_use() if processes.is_first else nullcontext())
+        trackers = _open_trackers(request, folder, job, report) if processes.is_first else ()
+        stack.enter_context(closing_all(trackers))
         stack.enter_context(_deterministic() if request.deterministic else nullcontext())
         stack.enter_context(joined(processes, device))
         training = FullTraining(job, folder, report, (*logs, *trackers), began)
@@ -262,83 +259,12 @@ def _train_once(
         metrics = running_metrics(job, progress)
         if processes.is_first and tests:
             metrics = final_metrics(job, folder, training.best_network(progress), metrics)
+            store_in_study(request, network, folder.path, metrics, say)
     return TrainingResult(folder.path, metrics, processes.is_first)
 
 
-def _find_network(
-    request: TrainRequest, report: "Report | None"
-) -> "tuple[str, Architecture, PretrainedSource | None]":
-    """Return the name and the architecture of a network, and the network whose weights it starts from."""
-    from nas.api.architectures import check_architecture
-    from nas.api.weights import find_source
-
-    if isinstance(request.arch, str):
-        name, arch = find_architecture(request.arch, request.storage)
-    else:
-        check_architecture(request.arch)
-        name, arch = "network", request.arch
-    pretrained = None if request.pretrained == RANDOM else request.pretrained
-    if request.pretrained is None and name.startswith(STUDY):
-        pretrained = _kept_weights(request, name, report)
-    return name, arch, None if pretrained is None else find_source(pretrained, request.normalization)
-
-
-def _kept_weights(request: TrainRequest, reference: str, report: "Report | None") -> str | None:
-    """Return the path of the weights that a search kept of its trial, or None if there are none, and say which."""
-    from nas.api.search import study_weights_folder
-    from nas.search.kept_weights import KeptWeights
-
-    study, record = find_record(reference, request.storage)
-    folder = study_weights_folder(request.weights_dir, request.storage, study)
-    path = KeptWeights(folder, 0, lambda _message: None).file(record)
-    if report is not None:
-        report.say(
-            f"{reference} has no weights in {folder}, so the training run starts from random weights"
-            if path is None
-            else f"{reference} is trial {record.number}; the training run continues from its weights in {path}"
-        )
-    return None if path is None else str(path)
-
-
-def _make_job(
-    request: TrainRequest,
-    arch: "Architecture",
-    source: "PretrainedSource | None",
-    device: str,
-    processes: "Processes",
-    report: "Report",
-) -> "TrainingJob":
-    from nas.train.full.job import TrainingJob
-
-    recipe = _find_recipe(request, with_weights=source is not None)
-    resolution = request.resolution or arch.resolution
-    data = _load_images(request, arch, resolution, report if processes.is_first else None)
-    job = TrainingJob(
-        arch=arch.adapted(resolution=resolution, classes=data.num_classes),
-        data=data,
-        recipe=recipe,
-        timeout_s=request.timeout_s,
-        device=device,
-        seed=request.seed,
-        source=None if source is None else source.network,
-        source_name="" if source is None else source.name,
-        metric=request.metric,
-        processes=processes,
-    )
-    return job if request.teacher is None else attrs.evolve(job, teacher=_find_teacher(request, request.teacher, job))
-
-
-def _find_teacher(request: TrainRequest, teacher: str, job: "TrainingJob") -> "Teacher":
-    from nas.api.teachers import find_teacher
-    from nas.train.teachers import Task
-
-    return find_teacher(
-        teacher,
-        Task(request.data, job.data.classes, job.normalization),
-        job.device,
-        resolution=job.arch.resolution,
-        normalization=request.teacher_normalization,
-    )
+def _ignore(_message: str) -> None:
+    """Ignore a message, which another process reports."""
 
 
 def _open_trackers(
@@ -350,39 +276,6 @@ def _open_trackers(
     text = json.dumps([str(folder.path.absolute()), dict(described)], sort_keys=True)
     run = TrackedRun(folder.path.name, hashlib.sha256(text.encode()).hexdigest()[:32], described)
     return open_trackers(request.tensorboard, request.mlflow, run, report.say)
-
-
-def _find_recipe(request: TrainRequest, *, with_weights: bool) -> "TrainingRecipe":
-    from nas.train.recipes.files import load_recipe
-
-    recipe = load_recipe(request.recipe or (WITH_WEIGHTS if with_weights else FROM_RANDOM))
-    return recipe if request.epochs is None else attrs.evolve(recipe, epochs=request.epochs)
-
-
-def _load_images(request: TrainRequest, arch: "Architecture", resolution: int, report: "Report | None") -> "ImageData":
-    from nas.data.load import load_images
-
-    data = load_images(
-        request.data,
-        resolution=resolution,
-        channels=arch.in_channels,
-        images=request.images,
-        validation_share=request.validation_share,
-        test=True,
-    )
-    for note in (*data.notes, *_describe_classes(data)):
-        if report is not None:
-            report.say(f"{data.name}: {note}")
-    return data
-
-
-def _describe_classes(data: "ImageData") -> Iterator[str]:
-    """Yield a sentence for each split of the source that lacks a class."""
-    for name, part in (("validation", data.val), ("test", data.test)):
-        present = set() if part is None else set(part.labels.tolist())
-        missing = [label for number, label in enumerate(data.classes) if number not in present]
-        if missing:
-            yield f"the {name} split has no image of {', '.join(missing[:5])}, so its accuracy says nothing about them"
 
 
 @contextmanager

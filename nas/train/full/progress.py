@@ -12,7 +12,7 @@ from nas.train.full.curve import EpochResult, best_epoch, parse_curve
 from nas.train.tensor_file import FileKind
 
 NAME = "progress.training.pt"
-MOST = 1_000_000  # epochs
+MOST = 100_000  # epochs of a training run
 REMEDY = "choose another folder with --out, or delete this one to start the training run again"
 KIND = FileKind(
     content="training run",
@@ -105,20 +105,26 @@ def damaged(path: Path) -> NasError:
 
 
 def _parse(values: Mapping[str, Any]) -> Progress:
-    names = ("epochs", "halvings", "state", "best", "last")
-    epochs, halvings, state, best, last = (values.get(name) for name in names)
     curve = parse_curve(values.get("curve"))
-    is_right = _is_count(epochs, 1) and _is_count(halvings, 0) and isinstance(state, dict)
-    if not (is_right and _are_tensors(best) and _are_tensors(last)):
-        raise NasError("its values are not those of a training run", REMEDY)
+    epochs, state = _count(values, "epochs"), values.get("state")
+    if not isinstance(state, dict):
+        raise NasError("it has no state", REMEDY)
     if not 1 <= len(curve) <= epochs:
         raise NasError(f"it has {len(curve):,} of {epochs:,} epochs", REMEDY)
-    return Progress(epochs, halvings, curve, state, best, last)
+    return Progress(
+        epochs, _count(values, "halvings"), curve, state, _tensors(values, "best"), _tensors(values, "last")
+    )
 
 
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < MOST
+def _count(values: Mapping[str, Any], name: str) -> int:
+    value = values.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+        raise NasError(f"its {name} is {value!r:.80}", REMEDY)
+    return value
 
 
-def _are_tensors(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(one, Tensor) for one in value.values())
+def _tensors(values: Mapping[str, Any], name: str) -> dict[str, Tensor]:
+    found = values.get(name)
+    if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
+        raise NasError(f"its {name} is not a network", REMEDY)
+    return found

@@ -4,7 +4,9 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import fmean
+from tempfile import TemporaryDirectory
 
 import attrs
 import torch
@@ -17,7 +19,7 @@ from nas.train.full.distributed import agreed
 from nas.train.full.folder import TrainingFolder
 from nas.train.full.job import TrainingJob
 from nas.train.full.progress import Progress, damaged, read_progress, write_progress
-from nas.train.full.report import Log, Report
+from nas.train.full.report import Report
 from nas.train.full.result import running_metrics
 from nas.train.full.timing import epochs_within, seconds_per_epoch
 from nas.train.loop import TrainingRun
@@ -25,6 +27,7 @@ from nas.train.memory import OutOfMemoryError, free_device_memory, is_out_of_mem
 from nas.train.recipes.files import format_recipe
 from nas.train.recipes.schema import TrainingRecipe
 from nas.train.seeded import epoch_seed, seeded
+from nas.train.tracking import Tracker
 from nas.version import __version__
 from nas.weights.base import TrainedNetwork, check_tensors
 
@@ -44,7 +47,7 @@ class FullTraining:
     job: TrainingJob
     folder: TrainingFolder
     report: Report
-    logs: Sequence[Log] = ()
+    logs: Sequence[Tracker] = ()
     began: float = field(factory=time.monotonic)
     _losses: list[float] = field(factory=list, init=False)
     _file_problem: str = field(default="", init=False)
@@ -77,12 +80,24 @@ class FullTraining:
         if self.job.timeout_s is None:
             return self.job.recipe.epochs
         with unified_memory_errors(0):
-            epoch_s = seconds_per_epoch(self.job)
+            epoch_s = seconds_per_epoch(self.job, self._seconds_to_write)
         left = self.job.timeout_s - (time.monotonic() - self.began)
         # Each process measures its own durations, and all have to agree.
         epochs = agreed(epochs_within(left, epoch_s, self.job.timeout_s), self.job.processes)
         self._say(f"an epoch takes about {epoch_s:.3g} s, so {epochs} epochs are trained within the time limit")
         return epochs
+
+    def _seconds_to_write(self, run: TrainingRun) -> float:
+        """Return the duration of writing the files of an epoch, which are removed again, in seconds."""
+        if not self.job.processes.is_first:
+            return 0.0
+        result = EpochResult(epoch=1, loss=0.0, accuracy=0.0, learning_rate=0.0, images_per_second=0.0, seconds=0.0)
+        tensors = _scored(run)
+        with TemporaryDirectory(prefix=".timing-", dir=self.folder.path) as place:
+            began = time.perf_counter()
+            other = FullTraining(self.job, TrainingFolder(Path(place)), self.report)
+            other._write(Progress(1, 0, (result,), run.state_dict(), tensors, tensors))
+            return time.perf_counter() - began
 
     def _in_memory(self, epochs: int, progress: Progress | None) -> Progress:
         """Train, with half the part of a batch each time that memory runs out, from the first epoch on."""
