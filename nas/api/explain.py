@@ -15,8 +15,7 @@ from nas.files import write_atomically
 from nas.output_kinds import PICTURE, check_output
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from nas.data.decode import Decoded
     from nas.train.explanation import ActivationMap, Explainer
 
 METHOD_NAMES = ("gradcam", "saliency", "integrated-gradients")
@@ -47,6 +46,10 @@ class Explanation:
         image: Path of the image.
         networks: What each network sees.
         picture: Path of the picture that was written; None if none was asked for.
+
+    >>> import nas
+    >>> nas.Explanation("photo.png", (), None).image
+    'photo.png'
     """
 
     image: str
@@ -77,6 +80,9 @@ def explain(
         out: Folder that receives a PNG image for each image; by default none is written.
         train_on: Device that computes, "cpu", "cuda" or "mps"; by default the CPU.
 
+    Returns:
+        The explanations, one for each image: the class, its probability and where the mass of the map lies.
+
     Raises:
         WeightsError: A network cannot be read, or the normalization of its images is unknown.
         DataError: There is no image, or one cannot be read.
@@ -84,9 +90,11 @@ def explain(
         MissingPackageError: The package captum is not installed.
 
     >>> import nas
+    >>> from PIL import Image
+    >>> Image.new("RGB", (64, 64), "red").save("photo.png")
     >>> found = nas.explain("efficientnet-lite0", ["photo.png"], out="maps")
-    >>> found[0].networks[0].label, found[0].picture.name
-    ('wall_clock', 'photo.png')
+    >>> found[0].picture.name, 0 < found[0].networks[0].probability < 1
+    ('photo.png', True)
     """
     from nas.train.device import find_device
 
@@ -97,7 +105,7 @@ def explain(
     names = [str(each) for each in (checkpoint, against) if each is not None]
     explainers = [_load(name, method, device) for name in names]
     labels = [_find_label(name, explainer, label) for name, explainer in zip(names, explainers, strict=True)]
-    pixels = [_read(paths, explainer) for explainer in explainers]
+    pixels = [_read(paths, explainer).images for explainer in explainers]
     found = []
     for number, (path, picture) in enumerate(zip(paths, pictures, strict=True)):
         maps = [
@@ -165,8 +173,8 @@ def _find_label(name: str, explainer: "Explainer", label: str | None) -> int | N
     return classes.index(label)
 
 
-def _read(paths: Sequence[Path], explainer: "Explainer") -> "Tensor":
-    """Return the images as a network takes them, uint8 `(N, C, H, W)`."""
+def _read(paths: Sequence[Path], explainer: "Explainer") -> "Decoded":
+    """Return the images as a network takes them."""
     from nas.data.names import printable
     from nas.data.unlabeled import read_images
 
@@ -178,7 +186,7 @@ def _read(paths: Sequence[Path], explainer: "Explainer") -> "Tensor":
             f"{printable(broken)} is no image that can be decoded",
             "give JPEG or PNG files, which open in other programs",
         )
-    return decoded.images
+    return decoded
 
 
 def _row(name: str, explainer: "Explainer", found: "ActivationMap") -> NetworkExplanation:
@@ -188,8 +196,9 @@ def _row(name: str, explainer: "Explainer", found: "ActivationMap") -> NetworkEx
 
 
 def _draw(
-    path: Path, pixels: "Sequence[Tensor]", maps: "Sequence[ActivationMap]", rows: Sequence[NetworkExplanation]
+    path: Path, pixels: Sequence[Any], maps: "Sequence[ActivationMap]", rows: Sequence[NetworkExplanation]
 ) -> bytes:
+    """Return the picture of an image, whose uint8 pixels `(C, H, W)` each network has at its own resolution."""
     from nas.report.activation_maps import Column, draw_columns
 
     shown = [image.permute(1, 2, 0).numpy() for image in pixels]

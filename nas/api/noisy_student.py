@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import frozen
 
-from nas.api.train_request import TrainRequest
+from nas.api.train_request import OF_ROUNDS, RANDOM, TrainRequest
 from nas.errors import NasError
 from nas.files import read_bytes, write_atomically
 
@@ -83,9 +83,8 @@ class NoisyStudent:
 
     def _round_request(self, number: int, pretrained: "TrainedNetwork | None") -> TrainRequest:
         """Return the request of a training run without unlabeled images."""
-        from nas.api.train_request import RANDOM
-
         name, tensorboard = f"round-{number}", self.request.tensorboard
+        fields = {each.name: each.default for each in attrs.fields(TrainRequest)}
         return attrs.evolve(
             self.request,
             arch=self._student(number),
@@ -96,6 +95,7 @@ class NoisyStudent:
             teacher_normalization=None,
             unlabeled=None,
             out=self._round_folder(number),
+            **{name: fields[name] for name in OF_ROUNDS},
             tensorboard=None if tensorboard is None else tensorboard / name,
         )
 

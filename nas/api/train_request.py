@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
+import attrs
 from attrs import field, frozen
 
 from nas.api.fields import (
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Recipes that are used with and without weights to start from, unless another one is given.
 WITH_WEIGHTS, FROM_RANDOM = "finetune", "fast"
+# Values that only Noisy Student has.
+OF_ROUNDS = ("rounds", "confidence", "per_class", "grow")
 RANDOM = "none"  # in the place of a source of weights
 
 
@@ -106,6 +109,13 @@ class TrainRequest:
             raise NasError(
                 "a normalization of the teacher's images is given, and no teacher",
                 "give a teacher, or leave --teacher-normalization out",
+            )
+        fields = {each.name: each.default for each in attrs.fields(type(self))}
+        changed = next((name for name in OF_ROUNDS if getattr(self, name) != fields[name]), None)
+        if self.unlabeled is None and changed is not None:
+            raise NasError(
+                f"{changed} is {getattr(self, changed)!r}, which belongs to unlabeled images, and none are given",
+                "give a folder with --unlabeled, or leave the option out",
             )
         if self.unlabeled is not None and self.timeout_s is not None:
             raise NasError(

@@ -5,8 +5,9 @@ All random numbers are those of torch's global generators, which the caller seed
 
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,11 +21,12 @@ Operation = Callable[[Tensor], Tensor]
 
 # kornia draws the operations of a policy once for all images that it gets. A batch is therefore divided into groups
 # with operations of their own: more groups are more varied, and take longer.
-_GROUPS = 8
+_MOST_GROUPS, _GROUP_SIZE = 8, 8
 # A policy on color needs red, green and blue.
 _COLORS = 3
 # Range of the width of a crop, relative to its height, before the image is resized.
 _RATIO = (3 / 4, 4 / 3)
+AUGMIX = "augmix"
 # The weakest operation of AugMix has this level, the strongest the level 10.
 _LOWEST_LEVEL, _HIGHEST_LEVEL = 0.1, 10.0
 
@@ -36,7 +38,7 @@ class Augmentation:
     Attributes:
         recipe: Recipe of the training run.
         channels: Number of channels of the images.
-        policy: Operation of the recipe's policy on pixels from 0 to 1, or None.
+        policy: Operation of the recipe's policy on images `(N, C, H, W)` from 0 to 1, or None.
         erase: Operation on normalized images, or None.
 
     Raises:
@@ -54,7 +56,7 @@ class Augmentation:
         name, _, table = self.recipe.policy.partition("-")
         if name not in _POLICIES:
             return None
-        if self.channels != _COLORS:
+        if self.channels != _COLORS and name != AUGMIX:
             raise NasError(
                 f"policy of the recipe is {self.recipe.policy}, and the images have {self.channels} channels; its "
                 "operations on colors need images with 3 channels",
@@ -73,7 +75,7 @@ class Augmentation:
     @property
     def needs_floats(self) -> bool:
         """Return whether `views` changes anything."""
-        return self.policy is not None or self.recipe.crop < 1 or self.recipe.policy == "augmix"
+        return self.policy is not None or self.recipe.crop < 1
 
     @torch.no_grad()
     def views(self, pixels: Tensor) -> tuple[Tensor, ...]:
@@ -87,12 +89,11 @@ class Augmentation:
         """
         if self.recipe.crop < 1:
             pixels = self._crop(pixels)
-        if self.policy is not None:
-            pixels = _by_groups(self.policy, pixels).clamp(0, 1)
-        if self.recipe.policy != "augmix":
+        if self.policy is None:
             return (pixels,)
-        mix = partial(_augmix, recipe=self.recipe)
-        return pixels, *(_by_groups(mix, pixels).clamp(0, 1) for _ in range(2))
+        if self.recipe.policy == AUGMIX:
+            return pixels, _by_groups(self.policy, pixels), _by_groups(self.policy, pixels)
+        return (_by_groups(self.policy, pixels),)
 
     def _crop(self, pixels: Tensor) -> Tensor:
         height, width = pixels.shape[-2:]
@@ -115,8 +116,8 @@ def _kornia(module: str) -> Any:
 
 
 def _by_groups(operation: Operation, images: Tensor) -> Tensor:
-    groups = images.tensor_split(min(_GROUPS, len(images)))
-    return torch.cat([operation(group) for group in groups])
+    groups = images.tensor_split(max(1, min(_MOST_GROUPS, len(images) // _GROUP_SIZE)))
+    return torch.cat([operation(group) for group in groups]).clamp(0, 1)
 
 
 def _randaugment(recipe: TrainingRecipe, _table: str) -> Operation:
@@ -131,15 +132,23 @@ def _autoaugment(_recipe: TrainingRecipe, table: str) -> Operation:
     return operation
 
 
-_POLICIES: dict[str, Callable[[TrainingRecipe, str], Operation]] = {
-    "randaugment": _randaugment,
-    "autoaugment": _autoaugment,
-}
+def _augmix(recipe: TrainingRecipe, _table: str) -> Operation:
+    return partial(mix_chains, recipe=recipe, operations=augmix_operations(recipe.augmix_severity))
 
 
-def _augmix(images: Tensor, recipe: TrainingRecipe) -> Tensor:
-    """Return images `(N, C, H, W)` from 0 to 1, mixed with chains of operations (arXiv 1912.02781, algorithm 1)."""
-    operations = augmix_operations(recipe.augmix_severity)
+_POLICIES: Mapping[str, Callable[[TrainingRecipe, str], Operation]] = MappingProxyType(
+    {"randaugment": _randaugment, "autoaugment": _autoaugment, AUGMIX: _augmix}
+)
+
+
+def mix_chains(images: Tensor, recipe: TrainingRecipe, operations: Sequence[Operation]) -> Tensor:
+    """Return images that are mixed with chains of operations, as AugMix does (arXiv 1912.02781, algorithm 1).
+
+    Args:
+        images: Images `(N, C, H, W)` from 0 to 1.
+        recipe: Recipe of the training run, with the number and the length of the chains.
+        operations: Operations that a chain is made of.
+    """
     count, device = len(images), images.device
     # Dirichlet(1, …, 1) weighs the chains, and Beta(1, 1), which is uniform, weighs their mixture.
     weights = torch.distributions.Dirichlet(torch.ones(recipe.augmix_width)).sample((count,)).to(device)
