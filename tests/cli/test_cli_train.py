@@ -73,6 +73,7 @@ def test_a_run_that_was_killed_continues_with_the_same_weights(nas: Nas) -> None
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_study_continues_from_the_kept_weights_and_stores_its_curve(nas: Nas) -> None:
     arch = parse_text(SOURCE)
     torch.manual_seed(0)
@@ -166,7 +167,7 @@ def test_two_processes_train_one_network_together(nas: Nas) -> None:
 def test_a_run_that_is_killed_at_random_ends_with_the_weights_of_one_that_was_not(nas: Nas) -> None:
     longer = (*TRAIN, "--epochs", "6")
     assert nas(*longer, "--out", "other").code == 0
-    draws = random.Random(0)
+    draws = random.Random(0)  # noqa: S311 -- moments, not secrets
     for number in range(3):
         process = nas.start(*longer)
         hear(process, f"epoch {2 * number + 1}/6")
