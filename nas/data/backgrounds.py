@@ -36,9 +36,9 @@ _ROUNDS = 8
 # A mask is used if the object takes this share of the image, most of it is one piece, most of the frame is free, and
 # the median pixel of the object is so many times as far from the background as a pixel at the threshold.
 _SMALLEST, _LARGEST, _ONE_PIECE, _FREE_FRAME, _CLEAR = 0.05, 0.7, 0.85, 0.65, 1.5
-# Width of the outline that is removed together with an object, and standard deviation of the smoothing that fills its
+# Width of the outline that is removed together with an object, and standard deviations of the smoothings that fill its
 # place, as shares of the side.
-_OUTLINE, _REACH = 0.03, 0.12
+_OUTLINE, _REACHES = 0.03, (0.24, 0.12, 0.06, 0.03, 0.015)
 # Smallest gray level of a mask's pixel that belongs to the object.
 _HALF = 128
 
@@ -171,12 +171,14 @@ def _alone(masked: Masked, _generator: Generator) -> Tensor:
     margin = max(1, round(_OUTLINE * side))
     # The shadow around an object would show its shape.
     hidden = functional.max_pool2d(masked.masks.float(), 2 * margin + 1, stride=1, padding=margin)
-    seen = 1 - hidden
-    images = masked.images.float()
-    # Where no background is near, rounding could make both sums slightly negative.
-    weights = smooth(seen, _REACH * side).clamp(min=1e-6)
-    filled = (smooth(images * seen, _REACH * side) / weights).round().clamp(0, 255)
-    return torch.where(hidden > 0, filled, images).to(torch.uint8)
+    seen, images = 1 - hidden, masked.images.float()
+    filled = images.mean((2, 3), keepdim=True).expand_as(images)
+    for reach in _REACHES:
+        # A finer smoothing replaces a coarser one where it reaches, so that no edge shows where the object was.
+        weights = smooth(seen, reach * side).clamp(min=0)
+        finer = smooth(images * seen, reach * side) / weights.clamp(min=1e-3)
+        filled = torch.lerp(filled, finer, (2 * weights).clamp(max=1))
+    return torch.where(hidden > 0, filled.round().clamp(0, 255), images).to(torch.uint8)
 
 
 def _of_same_class(masked: Masked, generator: Generator) -> Tensor:
