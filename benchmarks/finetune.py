@@ -77,6 +77,9 @@ SETTINGS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]] = {
     "momentum 0.2": ({"norm_momentum": 0.2}, {}),
     "the same rate for the head": ({"head_rate": 1.0}, {}),
     "shifted images": ({"shift": 1 / 16}, {}),
+    "one pass in an epoch": ({"min_steps": 0}, {"training": FinetuneRecipe(shift=1 / 16, min_steps=0)}),
+    "15 steps in an epoch": ({"min_steps": 15}, {"training": FinetuneRecipe(shift=1 / 16, min_steps=15)}),
+    "60 steps in an epoch": ({"min_steps": 60}, {"training": FinetuneRecipe(shift=1 / 16, min_steps=60)}),
 }
 
 

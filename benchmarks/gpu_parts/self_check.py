@@ -165,12 +165,14 @@ def _limited_memory(bench: Bench) -> Iterator[None]:
     if not bench.is_cuda:
         yield
         return
-    total = torch.cuda.get_device_properties(bench.device).total_memory
-    torch.cuda.set_per_process_memory_fraction(bench.sizes.oom_bytes / total, bench.device)
+    # This function takes no device without an index, as "cuda" is.
+    index = torch.device(bench.device).index or torch.cuda.current_device()
+    total = torch.cuda.get_device_properties(index).total_memory
+    torch.cuda.set_per_process_memory_fraction(bench.sizes.oom_bytes / total, index)
     try:
         yield
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, bench.device)
+        torch.cuda.set_per_process_memory_fraction(1.0, index)
 
 
 def checkpoint(bench: Bench) -> dict[str, Any]:

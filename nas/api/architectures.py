@@ -13,6 +13,7 @@ from nas.errors import ArchitectureError, StudyError
 from nas.files import read_text
 from nas.output_kinds import ARCHITECTURE, write_output
 from nas.studies.defaults import DEFAULT_STORAGE
+from nas.weights.checkpoints import ARCHITECTURE_FILE, is_checkpoint_folder
 
 __all__ = [
     "Architecture",
@@ -36,8 +37,9 @@ def load_architecture(reference: str | Path, *, storage: str = DEFAULT_STORAGE) 
     """Load an architecture: a preset, a file, or a network of a study.
 
     Args:
-        reference: Name of a preset ("efficientnet-b0"), path of a text or JSON file, or "study:NAME" followed by
-            ":best" (which may be left out), ":trial=17" or ":pareto=2" (counted from 1 by increasing cost).
+        reference: Name of a preset ("efficientnet-b0"), path of a text or JSON file or of a folder that `nas.train`
+            wrote, or "study:NAME" followed by ":best" (which may be left out), ":trial=17" or ":pareto=2" (counted
+            from 1 by increasing cost).
         storage: Optuna URL of the database that holds the study.
 
     Returns:
@@ -91,7 +93,7 @@ def check_architecture(arch: Architecture) -> None:
 
 
 def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
-    """Return the name and the architecture of a preset, a file, or `study:NAME:which`.
+    """Return the name and the architecture of a preset, a file, a folder of a training run, or `study:NAME:which`.
 
     Raises:
         NasError: There is no such architecture, or it breaks a rule.
@@ -101,6 +103,8 @@ def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
     if reference in preset_names():
         return reference, preset(reference)
     path = Path(reference)
+    if is_checkpoint_folder(path):
+        return path.absolute().name, _from_file(path / ARCHITECTURE_FILE)
     if not _is_there(path):
         raise ArchitectureError(
             f"{reference!r} is no preset and no file",

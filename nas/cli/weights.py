@@ -48,7 +48,8 @@ def command(**options: Any) -> None:
       nas weights weights.pth --normalization imagenet
 
     SOURCE is efficientnet-lite0, -lite1 or -lite2 (ImageNet weights in hwnas[pretrained]), timm:NAME,
-    torchvision:NAME, hub:OWNER/NAME, or a file (.safetensors, .pth, .pt). Nothing that a file contains is run.
+    torchvision:NAME, hub:OWNER/NAME, a file (.safetensors, .pth, .pt), or a folder that `nas train` wrote. Nothing
+    that a file contains is run.
     """
     from nas.api.weights import inspect_source, save_weights
     from nas.cli.shared.printing import print_json

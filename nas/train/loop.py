@@ -123,9 +123,14 @@ class TrainingRun:
         """Return the indices of all training images in random order, divided into batches `(B,)`.
 
         The batch sizes differ by at most one image, so that no batch is left with a single image, for which batch
-        normalization has no variance.
+        normalization has no variance. If the recipe passes over the images several times, each pass has an order of
+        its own.
         """
-        return torch.randperm(len(self.train), generator=generator).tensor_split(self.steps_per_epoch)
+        images = len(self.train)
+        passes = self.recipe.passes_per_epoch(images)
+        steps = self.steps_per_epoch // passes
+        orders = (torch.randperm(images, generator=generator) for _ in range(passes))
+        return tuple(batch for order in orders for batch in order.tensor_split(steps))
 
     def epoch(self, number: int, generator: Generator) -> None:
         """Train one epoch.

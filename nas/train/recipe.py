@@ -126,8 +126,15 @@ class Recipe:
             return arch
         return attrs.evolve(arch, norm=attrs.evolve(arch.norm, momentum=self.norm_momentum))
 
+    def passes_per_epoch(self, images: int) -> int:
+        """Return how often an epoch trains on each of so many images; this recipe trains on each once."""
+        return 1
+
     def steps_per_epoch(self, images: int) -> int:
         """Return the number of steps of an epoch over so many images, at least 1."""
+        return self.passes_per_epoch(images) * self._steps_per_pass(images)
+
+    def _steps_per_pass(self, images: int) -> int:
         return max(1, images // self.batch_size)
 
     def with_half_batch(self) -> "Recipe | None":

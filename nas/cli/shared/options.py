@@ -60,7 +60,10 @@ class Duration(click.ParamType[float]):
             self.fail(f"{error.problem}; {error.remedy}", param, ctx)
 
 
-ARCH_HELP = "ARCH is a preset (efficientnet-b0), a file, or study:NAME with :best, :trial=17 or :pareto=2."
+ARCH_HELP = (
+    "ARCH is a preset (efficientnet-b0), a file, a folder of `nas train`, or study:NAME with :best, :trial=17 or "
+    ":pareto=2."
+)
 
 
 def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -211,7 +214,8 @@ def pretrained_options(group: Group) -> Callable[[Command], Command]:
             metavar="SOURCE",
             show_default="random weights",
             help="Pretrained network whose weights the candidates inherit: efficientnet-lite0, -lite1 or -lite2, "
-            "timm:NAME, torchvision:NAME, hub:OWNER/NAME or a file, as in `nas weights SOURCE`.",
+            "timm:NAME, torchvision:NAME, hub:OWNER/NAME, a file or a folder of `nas train`, as in `nas weights "
+            "SOURCE`.",
         ),
         option(
             group,

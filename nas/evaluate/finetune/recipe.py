@@ -1,5 +1,6 @@
 """The hyperparameters of fine-tuning, and of distillation from the fine-tuned source network."""
 
+import math
 from typing import Any
 
 import attrs
@@ -22,6 +23,8 @@ class FinetuneRecipe(Recipe):
 
     Attributes:
         head_rate: Factor of the learning rate of the head, and of other parts that inherit nothing.
+        min_steps: Smallest number of steps of an epoch. An epoch passes over a small data set several times, because
+            the few steps of one pass change a network too little.
 
     Raises:
         NasError: A value is outside its range.
@@ -36,6 +39,16 @@ class FinetuneRecipe(Recipe):
     shift: float = _with_default("shift", 0.0)
     quiet_start: bool = False
     head_rate: float = field(default=2.0, validator=must_be("a number above 0", lambda value: value > 0))
+
+    min_steps: int = field(default=30, validator=must_be("0 or more", lambda value: value >= 0))
+
+    def passes_per_epoch(self, images: int) -> int:
+        """Return how often an epoch trains on each of so many images.
+
+        >>> [FinetuneRecipe(min_steps=30).passes_per_epoch(images) for images in (240, 480, 2000)]
+        [5, 2, 1]
+        """
+        return max(1, math.ceil(self.min_steps / self._steps_per_pass(images)))
 
     def adapt(self, arch: Architecture) -> Architecture:
         """Return the architecture as it is trained; the shapes of its weights do not change.

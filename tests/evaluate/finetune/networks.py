@@ -14,7 +14,7 @@ from nas.weights.base import Normalization, TrainedNetwork
 from tests.evaluate.colors import ARCH, make_data
 
 DATA = make_data(61, lift=30)
-RECIPE = FinetuneRecipe(batch_size=20)  # three steps in each epoch
+RECIPE = FinetuneRecipe(batch_size=20, min_steps=0)  # three steps in each epoch
 TEACHER = DistillationRecipe(RECIPE, epochs=3)
 # One layer less than the source has, at half its resolution.
 SMALLER = attrs.evolve(ARCH, resolution=112, stages=(attrs.evolve(ARCH.stages[0], layers=1), ARCH.stages[1]))

@@ -27,8 +27,8 @@ from nas.evaluate.base import (
 )
 from nas.evaluate.finetune.evaluator import FinetuneEvaluator
 from nas.evaluate.finetune.recipe import FinetuneRecipe
-from nas.evaluate.finetune.start import gate_means_of, inherit_for
 from nas.evaluate.short_training.epochs import EpochEvaluator
+from nas.train.first_weights import gate_means_of, inherit_for
 from nas.train.loader import resize
 from nas.weights.base import Normalization, TrainedNetwork
 from tests.contracts.evaluator import OTHER, EvaluatorContract
@@ -134,7 +134,7 @@ def test_the_description_has_all_that_the_accuracies_depend_on(tmp_path: Path) -
         {"distill": False},
         {"full_resolution": 224},
         {"seed": 1},
-        {"recipe": FinetuneRecipe(batch_size=10)},
+        {"recipe": FinetuneRecipe(batch_size=10, min_steps=0)},
     ]
     assert all(make_evaluator(tmp_path, **changes).describe() != described for changes in others)
     renamed = attrs.evolve(source, provenance={"source": "another name"})

@@ -1,0 +1,1 @@
+"""Recipes of full training runs: their keys, their YAML files and the presets."""
