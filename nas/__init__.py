@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nas.api.architectures import Architecture, load_architecture, save_architecture
     from nas.api.costs import ArchitectureCost, cost
+    from nas.api.evaluation import Evaluation, Prediction, evaluate_network, predict
     from nas.api.inheritance import InheritedNetwork, inherit_weights
     from nas.api.latency import LatencyMeasurement, measure_latency
     from nas.api.networks import to_onnx, to_torch
@@ -43,6 +44,7 @@ else:
     _MODULES = {
         "nas.api.architectures": ("Architecture", "load_architecture", "save_architecture"),
         "nas.api.costs": ("ArchitectureCost",),
+        "nas.api.evaluation": ("Evaluation", "Prediction", "evaluate_network", "predict"),
         "nas.api.inheritance": ("InheritedNetwork", "inherit_weights"),
         "nas.api.latency": ("LatencyMeasurement", "measure_latency"),
         "nas.api.networks": ("to_onnx", "to_torch"),
@@ -94,12 +96,14 @@ __all__ = [
     "DataError",
     "DeviceError",
     "DeviceLostError",
+    "Evaluation",
     "EvaluationError",
     "InheritedNetwork",
     "LatencyMeasurement",
     "MissingPackageError",
     "NasError",
     "Normalization",
+    "Prediction",
     "ScaledArchitecture",
     "ScalingError",
     "SearchSpace",
@@ -112,12 +116,14 @@ __all__ = [
     "WeightsError",
     "__version__",
     "cost",
+    "evaluate_network",
     "inherit_weights",
     "load_architecture",
     "load_space",
     "load_weights",
     "measure_latency",
     "open_study",
+    "predict",
     "save_architecture",
     "save_weights",
     "scale",

@@ -149,7 +149,8 @@ def _distances(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
         offsets = colors - center
         distances = np.sqrt(np.einsum("cp,cp->p", offsets, np.linalg.solve(covariance, offsets)))
         kept = frame & (distances <= 2 * max(1.0, float(np.median(distances[frame]))))
-    return distances.reshape(pixels.shape[1:])
+    found: NDArray[np.float64] = distances.reshape(pixels.shape[1:])
+    return found
 
 
 def with_masks(images: Tensor, labels: Tensor, masks: Sequence[Mask | None]) -> Masked | None:
@@ -183,9 +184,9 @@ def _alone(masked: Masked, _generator: Generator) -> Tensor:
 
 def _of_same_class(masked: Masked, generator: Generator) -> Tensor:
     partners = torch.arange(len(masked.labels))
-    for number in masked.labels.unique():
+    for number in set(masked.labels.tolist()):
         members = (masked.labels == number).nonzero().flatten()
-        partners[members] = members.roll(1)[torch.arange(len(members))]
+        partners[members] = members.roll(1)
     return _mixed(masked, partners, generator)
 
 

@@ -1,4 +1,4 @@
-"""Corruptions by processing. Every function takes float images `(N, C, H, W)` with values from 0 to 1, and constants."""
+"""Corruptions by processing. Every function takes float images `(N, C, H, W)` from 0 to 1, and constants."""
 
 import io
 from collections.abc import Callable
@@ -45,7 +45,8 @@ def _affine_maps(count: int, height: int, width: int, shift: float, generator: G
     corners = torch.tensor(((x + reach, y + reach), (x + reach, y - reach), (x - reach, y - reach))).double()
     moved = corners + uniform((count, 3, 2), -shift, shift, generator)
     known = torch.cat((corners, torch.ones(3, 1)), 1).expand(count, 3, 3)
-    return torch.linalg.solve(known, moved).mT.float()
+    maps: Tensor = torch.linalg.solve(known, moved)
+    return maps.mT.float()
 
 
 def pixelate(images: Tensor, constants: Row, _generator: Generator) -> Tensor:
@@ -55,7 +56,9 @@ def pixelate(images: Tensor, constants: Row, _generator: Generator) -> Tensor:
     (factor,) = constants
     size = images.shape[-1], images.shape[-2]
     fewer = (max(1, int(size[0] * factor)), max(1, int(size[1] * factor)))
-    return _with_pillow(images, lambda image: image.resize(fewer, Image.Resampling.BOX).resize(size, Image.Resampling.BOX))
+    return _with_pillow(
+        images, lambda image: image.resize(fewer, Image.Resampling.BOX).resize(size, Image.Resampling.BOX)
+    )
 
 
 def jpeg_compression(images: Tensor, constants: Row, _generator: Generator) -> Tensor:

@@ -27,8 +27,7 @@ def smooth(images: Tensor, sigma: float) -> Tensor:
     if not sigma:
         return images
     height, width = (
-        np.exp(-((sigma * math.pi * np.arange(side) / side) ** 2) / 2).astype(np.float32)
-        for side in images.shape[-2:]
+        np.exp(-((sigma * math.pi * np.arange(side) / side) ** 2) / 2).astype(np.float32) for side in images.shape[-2:]
     )
     spectrum = dctn(images.numpy(), axes=(-2, -1)) * height[:, None] * width
     return torch.from_numpy(idctn(spectrum, axes=(-2, -1)))
@@ -45,7 +44,8 @@ def convolve(images: Tensor, kernels: Tensor) -> Tensor:
     padded = functional.pad(images, (margin,) * 4, mode="replicate")
     size = padded.shape[-2:]
     spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernels, s=size)[:, None]
-    return torch.fft.irfft2(spectrum, s=size)[..., 2 * margin :, 2 * margin :]
+    convolved: Tensor = torch.fft.irfft2(spectrum, s=size)
+    return convolved[..., 2 * margin :, 2 * margin :]
 
 
 def motion_kernels(radius: float, sigma: float, angles: Tensor) -> Tensor:

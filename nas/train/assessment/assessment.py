@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-import torch
 from attrs import asdict, frozen
 from numpy.typing import NDArray
 from torch import Tensor
@@ -119,9 +118,13 @@ class Assessment:
         """
         try:
             return cls(
-                values["images"],
-                *(Interval.parse(values[name]) for name in _NUMBERS),
-                classes=tuple(ClassResult(**_with_intervals(row, "precision", "recall", "f1")) for row in values["classes"]),
+                images=int(values["images"]),
+                accuracy=Interval.parse(values["accuracy"]),
+                calibration_error=Interval.parse(values["calibration_error"]),
+                negative_log_likelihood=Interval.parse(values["negative_log_likelihood"]),
+                classes=tuple(
+                    ClassResult(**_with_intervals(row, "precision", "recall", "f1")) for row in values["classes"]
+                ),
                 confusion=tuple(tuple(map(int, row)) for row in values["confusion"]),
                 bins=tuple(Bin(**_with_intervals(row, "accuracy")) for row in values["bins"]),
                 pairs=tuple(Pair(**_with_intervals(row, "share")) for row in values["pairs"]),
@@ -131,9 +134,6 @@ class Assessment:
                 f"the values are not those of an assessment: {type(error).__name__} {error!s:.80}",
                 "give what `as_json` returned",
             ) from None
-
-
-_NUMBERS = ("accuracy", "calibration_error", "negative_log_likelihood")
 
 
 def _with_intervals(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

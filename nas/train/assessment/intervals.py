@@ -7,7 +7,7 @@ import numpy as np
 from attrs import asdict, frozen
 from numpy.typing import NDArray
 
-from nas.noise import Correct, estimate, quantile, wilson
+from nas.noise import Correct, difference, estimate, quantile, wilson
 
 RESAMPLES = 1000
 _SEED = 0
@@ -92,3 +92,15 @@ def bootstrap(statistic: Callable[[NDArray[np.int64]], float], images: int, valu
     low, high = np.quantile(found, (0.025, 0.975))
     # The statistic of few images may be biased on resamples, and an interval holds its value.
     return Interval(value, min(float(low), value), max(float(high), value)) if np.isfinite(found).all() else None
+
+
+def difference_of(first: Sequence[Correct], second: Sequence[Correct]) -> Interval:
+    """Return the mean share of one classifier minus that of another on the same images; see `nas.noise.difference`.
+
+    Args:
+        first: Whether each image `(N,)` counts, for each condition.
+        second: The same of the other classifier.
+    """
+    found = difference(first, second)
+    half = found.half_width()
+    return Interval(found.value, max(-1.0, found.value - half), min(1.0, found.value + half))

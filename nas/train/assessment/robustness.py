@@ -15,9 +15,9 @@ from nas.data.base import Images
 from nas.data.corruptions.kinds import KINDS, corrupt
 from nas.data.corruptions.severities import SEVERITIES
 from nas.data.perturbations import PERTURBATIONS, perturb
-from nas.noise import Correct, difference
+from nas.noise import Correct
 from nas.train.assessment.classifiers import Classifier
-from nas.train.assessment.intervals import Interval, accuracy_of, bootstrap, mean_share_of
+from nas.train.assessment.intervals import Interval, accuracy_of, bootstrap, difference_of, mean_share_of
 
 Predictions = NDArray[np.int64]
 Say = Callable[[str], None]
@@ -211,7 +211,7 @@ def _conditions(images: Tensor, seed: int, say: Say) -> Iterator[tuple[str, Tens
     yield _CLEAN, images
     for number, kind in enumerate(KINDS, 1):
         for severity in SEVERITIES:
-            blocks = enumerate(images.split(_BLOCK))
+            blocks = enumerate(torch.split(images, _BLOCK))
             corrupted = [corrupt(block, kind, severity, seed * len(images) + place) for place, block in blocks]
             yield _key(kind, severity), torch.cat(corrupted)
         say(f"corruption {number} of {len(KINDS)}: {kind.replace('_', ' ')}")
@@ -246,28 +246,25 @@ def _with_backgrounds(result: NetworkRobustness, found: _Found) -> NetworkRobust
     return attrs.evolve(
         result,
         backgrounds=tuple(OnBackground(name, accuracy_of(found.correct(name))) for name in BACKGROUNDS),
-        background_gap=_difference([found.correct(SAME)], [found.correct(RANDOM)]),
+        background_gap=difference_of([found.correct(SAME)], [found.correct(RANDOM)]),
     )
 
 
 def _compare(network: _Found, baseline: _Found) -> AgainstBaseline:
     wrong, theirs = ([~found.correct(key) for key in _KEYS] for found in (network, baseline))
-    by_kind = [np.reshape(rows, (len(KINDS), len(SEVERITIES), -1)).mean(1) for rows in (wrong, theirs)]
+    own, others = (np.reshape(rows, (len(KINDS), len(SEVERITIES), -1)).mean(1) for rows in (wrong, theirs))
     relative = None
-    if by_kind[1].any(1).all():
-        relative = bootstrap(lambda indices: _relative(*by_kind, indices), len(network.labels), _relative(*by_kind))
-    return AgainstBaseline(_difference(wrong, theirs), relative)
+    if others.any(1).all():
+        images = len(network.labels)
+        relative = bootstrap(lambda some: _relative(own[:, some], others[:, some]), images, _relative(own, others))
+    return AgainstBaseline(difference_of(wrong, theirs), relative)
 
 
-def _relative(
-    own: NDArray[np.float64], baseline: NDArray[np.float64], indices: NDArray[np.int64] | slice = slice(None)
-) -> float:
-    """Return the mean over kinds of the error, as a share of that of the baseline; not a number where that has none."""
-    errors, others = own[:, indices].mean(1), baseline[:, indices].mean(1)
-    return float((errors / others).mean()) if others.all() else float("nan")
+def _relative(own: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    """Return the mean over kinds of the error, as a share of that of the baseline; not a number where that has none.
 
-
-def _difference(first: Sequence[Correct], second: Sequence[Correct]) -> Interval:
-    found = difference(first, second)
-    half = found.half_width()
-    return Interval(found.value, max(-1.0, found.value - half), min(1.0, found.value + half))
+    Args:
+        own: Share of the severities at which each image is wrong, by kind, `(kinds, N)`.
+        others: The same of the baseline.
+    """
+    return float((own.mean(1) / others.mean(1)).mean()) if others.any(1).all() else float("nan")
