@@ -3,8 +3,8 @@
 The constants are those of CIFAR-10-C for images of 32 pixels and those of ImageNet-C for images of 224 pixels, as
 published with Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations", 2019 (arXiv 1903.12261; repository hendrycks/robustness). Neither publishes constants for other sizes:
-between the two sizes a constant changes linearly with the logarithm of the size. Outside of them only lengths in
-pixels change, in proportion to the size.
+between the two sizes a constant changes linearly with the logarithm of the size. Smaller images get the constants of
+the smaller size. For larger images only lengths in pixels change, in proportion to the size.
 """
 
 import math
@@ -43,7 +43,8 @@ class Constants:
         share = math.log(nearest / SMALL) / math.log(LARGE / SMALL)
         pairs = zip(self.small[severity - 1], self.large[severity - 1], strict=True)
         found = [(1 - share) * small + share * large for small, large in pairs]
-        return tuple(v * side / nearest if i in self.lengths else v for i, v in enumerate(found))
+        growth = max(1.0, side / LARGE)
+        return tuple(value * growth if i in self.lengths else value for i, value in enumerate(found))
 
 
 def _single(small: Row, large: Row) -> Constants:
