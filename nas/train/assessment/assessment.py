@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from attrs import asdict, frozen
+from attr import asdict  # that of `attrs` keeps tuples, which JSON does not have
+from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -107,7 +108,7 @@ class Assessment:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        return asdict(self, retain_collection_types=False)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:

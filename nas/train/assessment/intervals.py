@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nas.noise import Correct, difference, estimate, quantile, wilson
 
 RESAMPLES = 1000
-_SEED = 0
+_SEED, _MOST_UNKNOWN = 0, 0.1
 
 
 @frozen
@@ -85,13 +85,16 @@ def bootstrap(statistic: Callable[[NDArray[np.int64]], float], images: int, valu
         value: The statistic of all images.
 
     Returns:
-        None where the statistic of a resample is not a number.
+        None where the statistic is not a number on more than a tenth of the resamples; the others are left out.
     """
     generator = np.random.default_rng(_SEED)
-    found = [statistic(generator.integers(0, images, images)) for _ in range(RESAMPLES)]
-    low, high = np.quantile(found, (0.025, 0.975))
+    found = np.array([statistic(generator.integers(0, images, images)) for _ in range(RESAMPLES)])
+    known = found[np.isfinite(found)]
+    if len(known) < (1 - _MOST_UNKNOWN) * RESAMPLES:
+        return None
+    low, high = np.quantile(known, (0.025, 0.975))
     # The statistic of few images may be biased on resamples, and an interval holds its value.
-    return Interval(value, min(float(low), value), max(float(high), value)) if np.isfinite(found).all() else None
+    return Interval(value, min(float(low), value), max(float(high), value))
 
 
 def difference_of(first: Sequence[Correct], second: Sequence[Correct]) -> Interval:

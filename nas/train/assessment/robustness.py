@@ -6,7 +6,8 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
-from attrs import asdict, frozen
+from attr import asdict  # that of `attrs` keeps tuples, which JSON does not have
+from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -135,7 +136,7 @@ class Robustness:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        return asdict(self, retain_collection_types=False)
 
 
 @frozen(eq=False)
@@ -174,9 +175,10 @@ def measure_robustness(
         DataError: The images have another number of channels.
     """
     found = _predict(subjects, _conditions(images, seed, say))
-    on_masked = [] if masked is None else _predict(_restricted(subjects, masked), _on_backgrounds(masked, seed))
     results = [_describe(each) for each in found]
-    results = [_with_backgrounds(result, each) for result, each in zip(results, on_masked, strict=True)] or results
+    if masked is not None:
+        on_masked = _predict(_restricted(subjects, masked), _on_backgrounds(masked, seed))
+        results = [_with_backgrounds(result, each) for result, each in zip(results, on_masked, strict=True)]
     return Robustness(
         images=len(images),
         side=images.shape[-1],
