@@ -76,6 +76,7 @@ _HEAVY: Mapping[str, tuple[str, ...]] = {
 # Modules of packages that may import torch which do without it.
 _WITHOUT_TORCH = (
     "nas.train.defaults",
+    "nas.train.assessment.prediction",
     "nas.evaluate",
     "nas.evaluate.base",
     "nas.evaluate.table",

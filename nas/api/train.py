@@ -40,7 +40,7 @@ class TrainingResult:
     >>> import nas
     >>> result = nas.train("mnasnet-small", resolution=16, epochs=1, images=64, train_on="cpu", out="small")
     >>> result.network.arch.classes, sorted(result.metrics["test"])
-    (10, ['accuracy', 'high', 'images', 'low'])
+    (10, ['accuracy', 'assessment', 'high', 'images', 'low'])
     """
 
     folder: Path
