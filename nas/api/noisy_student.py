@@ -93,7 +93,9 @@ class NoisyStudent:
     def _round_request(self, number: int, pretrained: "TrainedNetwork | None") -> TrainRequest:
         """Return the request of a training run without unlabeled images."""
         name, tensorboard = f"round-{number}", self.request.tensorboard
-        fields = {each.name: each.default for each in attrs.fields(TrainRequest)}
+        usual: dict[str, Any] = {
+            each.name: each.default for each in attrs.fields(TrainRequest) if each.name in OF_ROUNDS
+        }
         return attrs.evolve(
             self.request,
             arch=self._student(number),
@@ -104,7 +106,7 @@ class NoisyStudent:
             teacher_normalization=None,
             unlabeled=None,
             out=self._round_folder(number),
-            **{name: fields[name] for name in OF_ROUNDS},
+            **usual,
             tensorboard=None if tensorboard is None else tensorboard / name,
         )
 
