@@ -212,7 +212,7 @@ def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Tracke
         None if network.source is None else network.source.network,
         folder,
         report,
-        lambda *arguments: _train_once(arguments[0], report, logs, *arguments[1:]).metrics,
+        lambda round_, prepare, tests: _train_once(round_, report, logs, prepare, tests=tests).metrics,
     )
     return TrainingResult(folder, rounds.run())
 
@@ -222,6 +222,7 @@ def _train_once(
     report: "Report",
     logs: "Sequence[Tracker]" = (),
     prepare: "Callable[[TrainingJob], TrainingJob]" = lambda job: job,
+    *,
     tests: bool = True,
 ) -> TrainingResult:
     """Run or continue one training run to its end.
