@@ -3,8 +3,8 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -240,6 +240,7 @@ def _train_once(
     from nas.train.full.folder import TrainingFolder
     from nas.train.full.result import final_metrics, running_metrics
     from nas.train.full.training import FullTraining
+    from nas.train.seeded import deterministic_algorithms
     from nas.train.tracking import closing_all
 
     processes = find_processes()
@@ -253,7 +254,7 @@ def _train_once(
         stack.enter_context(folder.in_use() if processes.is_first else nullcontext())
         trackers = _open_trackers(request, folder, job, report) if processes.is_first else ()
         stack.enter_context(closing_all(trackers))
-        stack.enter_context(_deterministic() if request.deterministic else nullcontext())
+        stack.enter_context(deterministic_algorithms() if request.deterministic else nullcontext())
         stack.enter_context(joined(processes, device))
         training = FullTraining(job, folder, report, (*logs, *trackers), began)
         progress = training.run()
@@ -277,20 +278,3 @@ def _open_trackers(
     text = json.dumps([str(folder.path.absolute()), dict(described)], sort_keys=True)
     run = TrackedRun(folder.path.name, hashlib.sha256(text.encode()).hexdigest()[:32], described)
     return open_trackers(request.tensorboard, request.mlflow, run, report.say)
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Let torch use deterministic algorithms alone while the context lasts."""
-    import os
-
-    import torch
-
-    before = torch.are_deterministic_algorithms_enabled()
-    # cuBLAS reads this when it is first used.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
