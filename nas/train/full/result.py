@@ -52,8 +52,8 @@ def final_metrics(
         NasError: The metrics cannot be written.
     """
     known = folder.read_metrics()
-    if known.get(IS_COMPLETE) is True and known.get(RUN) == metrics[RUN] and TEST in known:
-        return dict(known)
+    if known.get(IS_COMPLETE) is True and known.get(RUN) == metrics[RUN] and _is_test(known.get(TEST)):
+        return {**metrics, IS_COMPLETE: True, TEST: known[TEST]}
     assert job.data.test is not None  # noqa: S101 -- a job has a test split
     final = {**metrics, IS_COMPLETE: True, TEST: _test(job, job.data.test, network)}
     folder.write_metrics(final)
@@ -67,6 +67,13 @@ def _test(job: TrainingJob, images: Images, network: TrainedNetwork) -> dict[str
     accuracy = found.accuracy
     short = {"images": found.images, "accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high}
     return {**short, "assessment": found.as_json()}
+
+
+def _is_test(value: object) -> bool:
+    """Return whether a value of a file, which anyone may have changed, has the numbers of a test."""
+    if not isinstance(value, dict) or not isinstance(value.get("images"), int):
+        return False
+    return all(isinstance(value.get(name), float) for name in ("accuracy", "low", "high"))
 
 
 def as_json(found: Estimate) -> dict[str, float | None]:
