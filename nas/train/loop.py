@@ -72,7 +72,7 @@ class TrainingRun:
             device, as the network sees them; or None. The recipe has its share and its temperature.
         targets: Probabilities of the classes for each training image `(images, classes)`, in place of the labels; or
             None.
-        full: Recipe with all keys.
+        full: Recipe with all keys, and with a batch that suits the number of images.
         criterion: Loss of a batch.
         augmentation: Strong augmentation.
         mirrored_first: Which training images are mirrored in odd epochs, as bool `(images,)`, if flips alternate.
@@ -115,7 +115,7 @@ class TrainingRun:
 
     @full.default
     def _complete_recipe(self) -> TrainingRecipe:
-        return complete(self.recipe)
+        return complete(self.recipe).fitted(len(self.data.train))
 
     @criterion.default
     def _make_criterion(self) -> Criterion:
@@ -182,9 +182,14 @@ class TrainingRun:
         return torch.device(self.device).type
 
     @property
+    def _pace(self) -> Recipe:
+        """Return the recipe that decides on batches and learning rates."""
+        return self.full if isinstance(self.recipe, TrainingRecipe) else self.recipe
+
+    @property
     def steps_per_epoch(self) -> int:
         """Return the number of steps of an epoch."""
-        return self.recipe.steps_per_epoch(len(self.train))
+        return self._pace.steps_per_epoch(len(self.train))
 
     def shuffled_batches(self, generator: Generator) -> tuple[Tensor, ...]:
         """Return the indices of all training images in random order, divided into batches `(B,)`.
@@ -194,7 +199,7 @@ class TrainingRun:
         its own.
         """
         images = len(self.train)
-        passes = self.recipe.passes_per_epoch(images)
+        passes = self._pace.passes_per_epoch(images)
         steps = self.steps_per_epoch // passes
         orders = (torch.randperm(images, generator=generator) for _ in range(passes))
         return tuple(batch for order in orders for batch in order.tensor_split(steps))
@@ -215,7 +220,7 @@ class TrainingRun:
         read_together = _LOSSES_READ_TOGETHER.get(self._device_kind, _LOSSES_READ_TOGETHER_ELSEWHERE)
         for batch in self.shuffled_batches(generator):
             # Each step has the learning rate of its middle: the first one is above 0, and so is the last one.
-            learning_rate = self.recipe.learning_rate_at((done + len(unread) + 0.5) / steps)
+            learning_rate = self._pace.learning_rate_at((done + len(unread) + 0.5) / steps)
             unread.append(self.step(batch, learning_rate, generator))
             if len(unread) == read_together:
                 done += self._check_losses(unread, done, number)

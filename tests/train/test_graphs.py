@@ -48,7 +48,7 @@ def make() -> tuple[nn.Linear, Callable[..., Tensor]]:
     model = nn.Linear(2, 1)
 
     def backward(values: Tensor, targets: Tensor) -> Tensor:
-        loss = (model(values)[:, 0] - targets).square().mean()
+        loss: Tensor = (model(values)[:, 0] - targets).square().mean()
         loss.backward()
         return loss.detach()
 

@@ -188,3 +188,16 @@ def test_the_evaluator_of_a_search_may_have_a_complete_recipe() -> None:
 
 def test_a_step_on_a_cpu_is_never_recorded() -> None:
     assert make_run(TrainingRecipe(cuda_graphs=True)).graphed is None
+
+
+def test_a_short_run_has_the_steps_that_its_recipe_asks_for() -> None:
+    data = make_data(train_images=200)
+    recipe = TrainingRecipe(epochs=EPOCHS, batch_size=128, least_steps=9, learning_rate=0.1, rate_rule="linear")
+    run = make_run(recipe, data=data)
+    assert run.steps_per_epoch == 3
+    assert {len(batch) for batch in run.shuffled_batches(Generator().manual_seed(0))} == {66, 67}
+    assert make_run(Recipe(batch_size=128), data=data).steps_per_epoch == 1
+    few = make_run(TrainingRecipe(batch_size=32, min_steps=4), data=make_data(train_images=64))
+    batches = few.shuffled_batches(Generator().manual_seed(0))
+    assert [len(batch) for batch in batches] == [32] * 4
+    assert sorted(torch.cat(batches).tolist()) == sorted([*range(64)] * 2)
