@@ -91,7 +91,7 @@ class TrainingRecipe(Recipe):
     least_steps: int = _key(
         0,
         Numbers(0, 10_000_000, whole=True),
-        f"Smallest number of steps of all epochs; for it a batch is made smaller, but has {FITTED_BATCH} images or more.",
+        f"Smallest number of steps of all epochs; a batch is made smaller for it, to {FITTED_BATCH} images at least.",
     )
     accumulation: int = _key(
         1, Numbers(1, 10_000, whole=True), "Number of parts in which a batch is computed, to need less memory."
