@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -13,6 +14,10 @@ from nas.errors import ArchitectureError, StudyError
 from nas.files import read_text
 from nas.output_kinds import ARCHITECTURE, write_output
 from nas.studies.defaults import DEFAULT_STORAGE
+from nas.weights.checkpoints import ARCHITECTURE_FILE, is_checkpoint_folder
+
+if TYPE_CHECKING:
+    from nas.studies.records import Record
 
 __all__ = [
     "Architecture",
@@ -20,6 +25,7 @@ __all__ = [
     "StageSummary",
     "check_architecture",
     "find_architecture",
+    "find_record",
     "latest_winner",
     "load_architecture",
     "save_architecture",
@@ -27,6 +33,7 @@ __all__ = [
 ]
 
 MOST_BYTES = 2_000_000
+STUDY = "study:"  # the beginning of a reference to a network of a study
 # The name of a study may contain colons.
 _WHICH = re.compile(r":(best|trial=[^:]*|pareto=[^:]*)?$")
 
@@ -36,8 +43,9 @@ def load_architecture(reference: str | Path, *, storage: str = DEFAULT_STORAGE) 
     """Load an architecture: a preset, a file, or a network of a study.
 
     Args:
-        reference: Name of a preset ("efficientnet-b0"), path of a text or JSON file, or "study:NAME" followed by
-            ":best" (which may be left out), ":trial=17" or ":pareto=2" (counted from 1 by increasing cost).
+        reference: Name of a preset ("efficientnet-b0"), path of a text or JSON file or of a folder that `nas.train`
+            wrote, or "study:NAME" followed by ":best" (which may be left out), ":trial=17" or ":pareto=2" (counted
+            from 1 by increasing cost).
         storage: Optuna URL of the database that holds the study.
 
     Returns:
@@ -91,16 +99,18 @@ def check_architecture(arch: Architecture) -> None:
 
 
 def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
-    """Return the name and the architecture of a preset, a file, or `study:NAME:which`.
+    """Return the name and the architecture of a preset, a file, a folder of a training run, or `study:NAME:which`.
 
     Raises:
         NasError: There is no such architecture, or it breaks a rule.
     """
-    if reference.startswith("study:"):
-        return reference, _from_study(reference, storage)
+    if reference.startswith(STUDY):
+        return reference, find_record(reference, storage)[1].architecture
     if reference in preset_names():
         return reference, preset(reference)
     path = Path(reference)
+    if is_checkpoint_folder(path):
+        return path.absolute().name, _from_file(path / ARCHITECTURE_FILE)
     if not _is_there(path):
         raise ArchitectureError(
             f"{reference!r} is no preset and no file",
@@ -142,15 +152,20 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _from_study(reference: str, storage: str) -> Architecture:
+def find_record(reference: str, storage: str) -> "tuple[str, Record]":
+    """Return the name of a study and its trial, given `study:NAME:which`.
+
+    Raises:
+        StudyError: There is no such study or trial.
+    """
     from nas.studies.opening import open_storage
     from nas.studies.records import find_trial
     from nas.studies.study import read_study
 
-    words = reference.removeprefix("study:")
+    words = reference.removeprefix(STUDY)
     name, _, which = words.rpartition(":") if _WHICH.search(words) else words.partition(":")
     view = read_study(open_storage(storage, create=False), name)
-    return find_trial(view, which or "best").architecture
+    return name, find_trial(view, which or "best")
 
 
 def _from_file(path: Path) -> Architecture:

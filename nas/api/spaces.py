@@ -12,7 +12,8 @@ from nas.space import files
 from nas.space.around import around, around_text
 from nas.space.decode import SearchSpace
 from nas.studies.defaults import DEFAULT_STORAGE
-from nas.weights.forms import FILE_ENDINGS
+from nas.weights.checkpoints import checkpoint_name, find_weights_file
+from nas.weights.forms import names_file
 
 __all__ = ["SearchSpace", "find_space", "load_space", "space_around", "space_text_around"]
 
@@ -125,9 +126,9 @@ def space_text_around(reference: str, storage: str = DEFAULT_STORAGE, *, grow: b
 def _find_source(reference: str, storage: str) -> tuple[Architecture, str, tuple[str, ...]]:
     """Return an architecture, its name, and its name again if it is a preset.
 
-    A file of weights stands for the network that it holds.
+    A file of weights, or a folder of a training run, stands for the network that it holds.
     """
-    if Path(reference).suffix.lower() in FILE_ENDINGS:
-        return load_weights(reference).arch, Path(reference).stem, ()
+    if names_file(reference):
+        return load_weights(reference).arch, checkpoint_name(find_weights_file(Path(reference))), ()
     name, arch = find_architecture(reference, storage)
     return arch, file_stem(name), (name,) if name in preset_names() else ()

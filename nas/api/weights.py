@@ -22,8 +22,9 @@ def load_weights(source: str | Path, *, normalization: str | None = None) -> "Tr
     """Load a network with pretrained weights, matched to an architecture of `nas`.
 
     Args:
-        source: "efficientnet-lite0", "-lite1" or "-lite2", "timm:NAME", "torchvision:NAME", "hub:OWNER/NAME", or the
-            path of a .safetensors, .pth or .pt file with a state dictionary. Nothing that a file contains is run.
+        source: "efficientnet-lite0", "-lite1" or "-lite2", "timm:NAME", "torchvision:NAME", "hub:OWNER/NAME", the
+            path of a .safetensors, .pth or .pt file with a state dictionary, or a folder that `nas.train` wrote.
+            Nothing that a file contains is run.
         normalization: Normalization of the images, which replaces that of the source: "imagenet", "0..1", "-1..1", or
             MEAN/STD of pixel values from 0 to 1.
 

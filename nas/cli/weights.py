@@ -48,7 +48,8 @@ def command(**options: Any) -> None:
       nas weights weights.pth --normalization imagenet
 
     SOURCE is efficientnet-lite0, -lite1 or -lite2 (ImageNet weights in hwnas[pretrained]), timm:NAME,
-    torchvision:NAME, hub:OWNER/NAME, or a file (.safetensors, .pth, .pt). Nothing that a file contains is run.
+    torchvision:NAME, hub:OWNER/NAME, a file (.safetensors, .pth, .pt), or a folder that `nas train` wrote. Nothing
+    that a file contains is run.
     """
     from nas.api.weights import inspect_source, save_weights
     from nas.cli.shared.printing import print_json
@@ -106,10 +107,15 @@ def _print(found: "LoadedSource") -> None:
         *(f"  dropped: {name}: {reason}" for name, reason in account.dropped),
         *(f"  missing: {name}: {reason}" for name, reason in account.missing),
         f"logits: {_check(found)}",
-        *(f"{name}: {text}" for name, text in network.provenance.items()),
+        *(f"{name}: {_brief(text)}" for name, text in network.provenance.items()),
     ]
     for line in lines:
         click.echo(plain(line))
+
+
+def _brief(text: str) -> str:
+    lines = text.splitlines()
+    return text if len(lines) < 2 else f"{len(lines)} lines, which --json shows"
 
 
 def _names(classes: tuple[str, ...] | None) -> str:

@@ -11,7 +11,8 @@ from torch import nn
 
 from nas.errors import WeightsError
 from nas.weights.base import TrainedNetwork
-from nas.weights.forms import FILE_ENDINGS, STUDY
+from nas.weights.checkpoints import checkpoint_name, find_weights_file
+from nas.weights.forms import FILE_ENDINGS, STUDY, names_file
 from nas.weights.libraries import LITE, Pretrained, read_hub, read_lite, read_timm, read_torchvision
 from nas.weights.match import Account, match, match_names
 from nas.weights.normalizations import parse_normalization
@@ -23,7 +24,10 @@ LIMIT = 1e-5
 PREFIXES: Mapping[str, Callable[[str], Pretrained]] = MappingProxyType(
     {"timm": read_timm, "torchvision": read_torchvision, "hub": read_hub}
 )
-FORMS = f"{', '.join(LITE)}, timm:NAME, torchvision:NAME, hub:OWNER/NAME, or a file ({', '.join(FILE_ENDINGS)})"
+FORMS = (
+    f"{', '.join(LITE)}, timm:NAME, torchvision:NAME, hub:OWNER/NAME, a file ({', '.join(FILE_ENDINGS)}), or a folder "
+    "that `nas train` wrote"
+)
 
 
 @frozen
@@ -80,11 +84,11 @@ def _read(source: str) -> Pretrained:
         return read_lite(source)
     if colon and name and prefix in PREFIXES:
         return PREFIXES[prefix](name)
-    path = Path(source)
     if source.startswith(f"{STUDY}:"):
         raise WeightsError(f"{source!r:.200} is a network of a study, and a study holds no weights", f"use {FORMS}")
-    if path.suffix.lower() not in FILE_ENDINGS:
+    if not names_file(source):
         raise WeightsError(f"{source!r:.200} is no source of weights", f"use {FORMS}")
+    path = find_weights_file(Path(source))
     # TensorFlow's weights in timm's names have other settings, which only the name of the file shows.
     library = "timm-tf" if path.name.startswith("tf_") else None
     return Pretrained(read_tensor_file(path), library, provenance={"source": path.name}, path=path)
@@ -95,7 +99,7 @@ def _network_of(found: Pretrained) -> LoadedSource:
     if own is not None and found.path is not None:
         origin = found.provenance.get("source", "")
         # All files on the hub have the same name, so the repository names the network.
-        name = origin.rpartition("/")[2] if origin.startswith("hub:") else found.path.stem
+        name = origin.rpartition("/")[2] if origin.startswith("hub:") else checkpoint_name(found.path)
         return LoadedSource(name, own, Account(len(own.tensors), found.content.dropped), None)
     label = found.provenance.get("source", "the source")
     tensors = plain_tensors(found.content.tensors, label)

@@ -16,7 +16,11 @@ from nas.arch.spec import Architecture
 from nas.data.augment import Scaling
 from nas.errors import NasError, WeightsError
 from nas.evaluate.finetune.recipe import DistillationRecipe, FinetuneRecipe
-from nas.evaluate.finetune.start import (
+from nas.evaluate.finetune.teacher import Teacher
+from nas.evaluate.short_training.epochs import EpochEvaluator
+from nas.models.build import build_model
+from nas.train.distillation import Distillation, TeacherOutputs
+from nas.train.first_weights import (
     ArrayTensors,
     gate_means_of,
     head_and_fresh_parameters,
@@ -24,10 +28,6 @@ from nas.evaluate.finetune.start import (
     normalization_for,
     re_estimate_statistics,
 )
-from nas.evaluate.finetune.teacher import Teacher
-from nas.evaluate.short_training.epochs import EpochEvaluator
-from nas.models.build import build_model
-from nas.train.distillation import Distillation, TeacherOutputs
 from nas.train.loop import TrainingRun
 from nas.train.recipe import Recipe
 from nas.version import __version__

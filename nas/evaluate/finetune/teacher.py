@@ -13,8 +13,8 @@ from nas.data.augment import Scaling
 from nas.data.base import ImageData
 from nas.errors import NasError
 from nas.evaluate.base import Notify
-from nas.evaluate.finetune.start import normalization_for
 from nas.train.distillation import FEATURE_TYPE, TeacherOutputs, pooled_features
+from nas.train.first_weights import normalization_for
 from nas.train.loader import make_loader, val_batch_size
 from nas.train.lock import training_lock
 from nas.train.memory import memory_errors_of_network

@@ -27,8 +27,8 @@ from nas.evaluate.base import (
 )
 from nas.evaluate.finetune.evaluator import FinetuneEvaluator
 from nas.evaluate.finetune.recipe import FinetuneRecipe
-from nas.evaluate.finetune.start import gate_means_of, inherit_for
 from nas.evaluate.short_training.epochs import EpochEvaluator
+from nas.train.first_weights import gate_means_of, inherit_for
 from nas.train.loader import resize
 from nas.weights.base import Normalization, TrainedNetwork
 from tests.contracts.evaluator import OTHER, EvaluatorContract
