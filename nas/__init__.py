@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nas.api.architectures import Architecture, load_architecture, save_architecture
     from nas.api.costs import ArchitectureCost, cost
+    from nas.api.evaluation import Evaluation, Prediction, evaluate_network, predict
     from nas.api.explain import Explanation, explain
     from nas.api.inheritance import InheritedNetwork, inherit_weights
     from nas.api.latency import LatencyMeasurement, measure_latency
@@ -45,6 +46,7 @@ else:
     _MODULES = {
         "nas.api.architectures": ("Architecture", "load_architecture", "save_architecture"),
         "nas.api.costs": ("ArchitectureCost",),
+        "nas.api.evaluation": ("Evaluation", "Prediction", "evaluate_network", "predict"),
         "nas.api.explain": ("Explanation", "explain"),
         "nas.api.inheritance": ("InheritedNetwork", "inherit_weights"),
         "nas.api.latency": ("LatencyMeasurement", "measure_latency"),
@@ -98,6 +100,7 @@ __all__ = [
     "DataError",
     "DeviceError",
     "DeviceLostError",
+    "Evaluation",
     "EvaluationError",
     "Explanation",
     "InheritedNetwork",
@@ -105,6 +108,7 @@ __all__ = [
     "MissingPackageError",
     "NasError",
     "Normalization",
+    "Prediction",
     "ScaledArchitecture",
     "ScalingError",
     "SearchSpace",
@@ -118,6 +122,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "cost",
+    "evaluate_network",
     "explain",
     "inherit_weights",
     "load_architecture",
@@ -125,6 +130,7 @@ __all__ = [
     "load_weights",
     "measure_latency",
     "open_study",
+    "predict",
     "save_architecture",
     "save_weights",
     "scale",

@@ -103,6 +103,22 @@ def estimate(value: float, error: float) -> Estimate:
     return Estimate(value, error, max(0.0, value - half), min(1.0, value + half))
 
 
+def wilson(part: int, whole: int) -> tuple[float, float]:
+    """Return the 95% interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953).
+
+    Args:
+        part: Number of the images that count.
+        whole: Number of all images, at least 1.
+
+    >>> [round(end, 3) for end in wilson(9, 10)]
+    [0.596, 0.982]
+    """
+    square, share = quantile() ** 2, part / whole
+    middle = (share + square / (2 * whole)) / (1 + square / whole)
+    half = quantile() / (1 + square / whole) * math.sqrt(share * (1 - share) / whole + square / (4 * whole**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def quantile(degrees: float = math.inf, comparisons: int = 1) -> float:
     """Return the number of standard errors from the middle to the end of a 95% interval (Student's t distribution).
 

@@ -55,8 +55,9 @@ SPACE = OutputKind("a search space", (".yaml", ".yml"), _matcher(rb"(?=(?:.*\n)?
 NETWORK = OutputKind("an ONNX file that nas wrote", (".onnx",), _matcher(rb"\x08.\x12\x03nas"))
 # A safetensors file begins with the length of its header, eight bytes, and the header, a JSON object.
 WEIGHTS = OutputKind("a safetensors file", (".safetensors",), _matcher(rb".{6}\x00\x00\{"))
+EVALUATION = OutputKind("an evaluation of a network", (".json",), _matcher(rb'\{\s*"format": "nas-evaluation/'))
 _OTHERS = (OutputKind("a SQLite database", (), _matcher(rb"SQLite format 3\x00")),)
-_KNOWN = (TRIALS, LATENCIES, PAGE, PICTURE, ARCHITECTURE, SPACE, NETWORK, WEIGHTS, *_OTHERS)
+_KNOWN = (TRIALS, LATENCIES, PAGE, PICTURE, ARCHITECTURE, SPACE, NETWORK, WEIGHTS, EVALUATION, *_OTHERS)
 
 
 def check_output(path: Path, kind: OutputKind, *, makes_folder: bool = False) -> None:

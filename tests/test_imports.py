@@ -72,10 +72,14 @@ _HEAVY: Mapping[str, tuple[str, ...]] = {
     "onnx": ("graph", "device", "api.networks"),
     "onnxruntime": ("device",),
     "ray": ("workers.ray_cluster",),
+    "captum": ("train",),
+    "tensorboard": ("train",),
+    "mlflow": ("train",),
 }
 # Modules of packages that may import torch which do without it.
 _WITHOUT_TORCH = (
     "nas.train.defaults",
+    "nas.train.assessment.prediction",
     "nas.evaluate",
     "nas.evaluate.base",
     "nas.evaluate.table",

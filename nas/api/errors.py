@@ -8,7 +8,13 @@ from nas.errors import MissingPackageError, NasError
 
 # Import names of packages, and the extra of `hwnas` that installs each.
 EXTRAS: Mapping[str, str] = MappingProxyType(
-    {"onnx": "latency", "onnxruntime": "latency", "torch": "train", "safetensors": "pretrained"}
+    {
+        "onnx": "latency",
+        "onnxruntime": "latency",
+        "torch": "train",
+        "kornia": "train",
+        "safetensors": "pretrained",
+    }
 )
 
 

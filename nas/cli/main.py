@@ -21,6 +21,8 @@ from nas.version import __version__
 VERBS = {
     "search": "nas.cli.search.command",
     "check": "nas.cli.check.command",
+    "evaluate": "nas.cli.evaluate.command",
+    "predict": "nas.cli.predict",
     "scale": "nas.cli.scale.command",
     "train": "nas.cli.train.command",
     "pareto": "nas.cli.pareto",

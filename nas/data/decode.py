@@ -82,6 +82,7 @@ class Decoded:
         corrupt: Names of the images that could not be decoded.
         sizes: Number of images of each stored `(width, height)`.
         gray: Number of grayscale images.
+        names: Names of the decoded images: paths within the source, or splits and row numbers.
     """
 
     images: Tensor
@@ -89,6 +90,7 @@ class Decoded:
     corrupt: tuple[str, ...]
     sizes: Counter[tuple[int, int]]
     gray: int
+    names: tuple[str, ...] = ()
 
 
 def decode(cell: _Cell, *, root: Path, resolution: int, channels: int = 3) -> Picture | None:
@@ -150,6 +152,7 @@ def decode_all(
     images = room.make((len(indices), channels, resolution, resolution))
     readable = torch.zeros(len(indices), dtype=torch.bool)
     corrupt: list[str] = []
+    names: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
     gray = 0
     decode_cell = partial(decode, root=root, resolution=resolution, channels=channels)
@@ -161,14 +164,15 @@ def decode_all(
             cells = table[rows][column]
             pictures = _decode_batch(decode_cell, cells, pool)
             for position, (row, cell, picture) in enumerate(zip(rows, cells, pictures, strict=True), start):
+                name = _name(cell, part, row, root)
+                (corrupt if picture is None else names).append(name)
                 if picture is None:
-                    corrupt.append(_name(cell, part, row, root))
                     continue
                 images[position - len(corrupt)] = torch.from_numpy(picture.pixels).permute(2, 0, 1)
                 readable[position] = True
                 sizes[picture.size] += 1
                 gray += picture.gray
-    return Decoded(images[: len(indices) - len(corrupt)], readable, tuple(corrupt), sizes, gray)
+    return Decoded(images[: len(indices) - len(corrupt)], readable, tuple(corrupt), sizes, gray, tuple(names))
 
 
 def _decode_batch(

@@ -2,6 +2,7 @@
 
 import tempfile
 
+import attrs
 import torch
 
 from nas.data.base import ImageData, Images, fingerprint, mean_and_std
@@ -108,6 +109,86 @@ def load_images(
         flip=opened.flip,
         notes=opened.notes + labels.notes + notes,
         stored_side=median_side(list(decoded.values())),
+    )
+
+
+@attrs.frozen(eq=False)
+class Split:
+    """Hold one split of a data set.
+
+    Args:
+        name: The source as the user typed it.
+        classes: Class names; a label is an index into them.
+        images: Images of the split, or of a part of it.
+        total: Number of images of the whole split.
+        names: Name of each image: its path within the source, or its split and row.
+        stored_side: Shorter side of a stored image in pixels, the median of all.
+        notes: Sentences for the user about what was done to the images.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    images: Images
+    total: int
+    names: tuple[str, ...]
+    stored_side: int
+    notes: tuple[str, ...] = ()
+
+
+def load_split(
+    source: str,
+    split: str,
+    *,
+    resolution: int,
+    channels: int = 3,
+    images: int | None = None,
+    validation_share: float | None = None,
+    max_corrupt_share: float = 0.01,
+    memory_share: float = MEMORY_SHARE,
+) -> Split:
+    """Load one split of labeled images, the same images as `load_images` loads for it, and decode no others.
+
+    Args:
+        source: Source as `load_images` takes it.
+        split: "train", "val" or "test".
+        resolution: Height and width in pixels to which every image is resized.
+        channels: Number of channels of every image.
+        images: Number of images, which are spread evenly over the split; None takes all of them.
+        validation_share: Share of the source's training split that validates, as `load_images` takes it.
+        max_corrupt_share: Largest share of the images that may be undecodable, from 0 to 1; they are skipped.
+        memory_share: Share of the free memory that the decoded images may take.
+
+    Raises:
+        DataError: The source cannot be read, or breaks a rule about labels, classes or the number of images.
+        MissingPackageError: A package that reading images needs is not installed.
+
+    Example:
+        >>> digits = load_split("digits", "test", resolution=8, images=10)
+        >>> len(digits.images), digits.total, digits.stored_side
+        (10, 359, 8)
+    """
+    _check_numbers(resolution, max_corrupt_share)
+    require("PIL", "datasets")
+    with tempfile.TemporaryDirectory(prefix="nas-data-", ignore_cleanup_errors=True) as cache:
+        opened = open_source(source, cache, test=split == "test")
+        _check_rows(opened, source)
+        labels = read_labels(opened.parts, label_column(opened.parts["train"].features))
+        whole = plan(labels.codes, labels.classes, None, validation_share)[split]
+        total = len(whole.indices)
+        count = min(total, images or total)
+        kept = torch.linspace(0, total - 1, count, dtype=torch.float64).round().long()
+        chosen = attrs.evolve(whole, indices=whole.indices[kept])
+        room = find_room(channels * resolution**2 * count, memory_share)
+        decoded = _decode(opened, {split: chosen}, resolution, channels, room)[split]
+    _check_readable([decoded], max_corrupt_share)
+    return Split(
+        name=printable(source),
+        classes=labels.classes,
+        images=_images(labels, chosen, decoded, room),
+        total=total,
+        names=decoded.names,
+        stored_side=median_side([decoded]),
+        notes=(*opened.notes, *labels.notes, *describe_images([decoded], resolution)),
     )
 
 

@@ -31,13 +31,22 @@ class Predictor:
 
     def correct(self, model: nn.Module, images: Images) -> Correct:
         """Return which images a model classifies correctly, as bool `(N,)`."""
-        loader = make_loader(images, self.device)
-        size = val_batch_size(images.images.shape[-1])
+        return (self.logits(model, images).argmax(1) == images.labels.cpu()).numpy()
+
+    def logits(self, model: nn.Module, images: Images, resolution: int | None = None) -> Tensor:
+        """Return the logits of a model for all images, float32 `(N, classes)`, in the host's memory.
+
+        Args:
+            model: The model.
+            images: The images.
+            resolution: Height and width to which the images are resized, in pixels; None leaves them as they are.
+        """
+        loader = make_loader(images, self.device, resolution)
+        size = val_batch_size(resolution or images.images.shape[-1])
         batches = (slice(start, start + size) for start in range(0, len(loader), size))
         model = self._prepared(model)
         with torch.inference_mode():
-            found = [model(pixels).argmax(1) == labels for pixels, labels in self._take(loader, batches)]
-        return torch.cat(found).cpu().numpy()
+            return torch.cat([model(pixels).float().cpu() for pixels, _ in self._take(loader, batches)])
 
     def re_estimate(self, model: nn.Module, images: Images) -> int:
         """Set the batch-norm statistics of a model to those of at most `MOST_IMAGES` images, and return their number.

@@ -28,6 +28,8 @@ class Group(StrEnum):
     MEASUREMENT = "Measurement"
     SEARCH = "Search"
     CHECK = "Check"
+    IMAGES = "Images"
+    ROBUSTNESS = "Robustness"
     WORKERS = "Workers"
     OUTPUT = "Output"
     GENERAL = "General"

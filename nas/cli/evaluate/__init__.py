@@ -1,0 +1,1 @@
+"""`nas evaluate`: the command, and its report."""

@@ -1,0 +1,1 @@
+"""This package measures trained networks on labeled images: accuracy, calibration, confusions and robustness."""
