@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nas.train.assessment.robustness import Robustness
     from nas.weights.base import TrainedNetwork
 
+__all__ = ["Evaluation", "EvaluationOptions", "Prediction", "evaluate_network", "predict"]
+
 FORMAT = "nas-evaluation/1"
 SPLITS = ("test", "val", "train")
 # Images of the robustness report: 76 passes over them, and over as many of a baseline.

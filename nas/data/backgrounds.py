@@ -5,6 +5,7 @@ The backgrounds are those of Xiao et al., "Noise or Signal: The Role of Image Ba
 background is made whole by giving the place of the object the smoothed colors of the background around it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -64,7 +65,8 @@ def read_masks(folder: Path, names: Sequence[str], side: int) -> list[Mask | Non
     """Return the masks of images, `(H, W)`: an image file for each, white where the object is.
 
     Args:
-        folder: Folder of the masks. A mask has the path of its image within the folder, or its name, with any ending.
+        folder: Folder of the masks. A mask has the path of its image within the data, or lies directly in the folder
+            and has the name of its image, with any ending.
         names: Paths of the images within their source.
         side: Height and width of the masks, in pixels.
 
@@ -78,10 +80,14 @@ def read_masks(folder: Path, names: Sequence[str], side: int) -> list[Mask | Non
         raise DataError(f"{printable(folder)} is not a folder; masks are image files in a folder", "give their folder")
     files = [path for path in read_tree(folder).files if has_image_name(path)]
     by_path = {str(path.with_suffix("")): path for path in files}
-    by_name: dict[str, Path | None] = {}
-    for path in files:  # A name that two masks have says nothing.
-        by_name[path.stem] = None if path.stem in by_name else path
-    found = [by_path.get(str(Path(name).with_suffix(""))) or by_name.get(Path(name).stem) for name in names]
+    stems = Counter(Path(name).stem for name in names)
+
+    def mask_of(name: str) -> Path | None:
+        path = Path(name)
+        # A name that two images share says nothing without its folder.
+        return by_path.get(str(path.with_suffix(""))) or (by_path.get(path.stem) if stems[path.stem] == 1 else None)
+
+    found = [mask_of(name) for name in names]
     if not any(found):
         raise DataError(
             f"the folder {printable(folder)} has {len(files):,} image files, and none has the name of an image; a mask "

@@ -119,7 +119,7 @@ def corruption_figure(title: str, robustness: Values) -> go.Figure:
     errors = [f"{escape(each['name'])} {_interval(each['mean_corruption_error'])}" for each in networks]
     figure.update_layout(
         **_layout(title, f"{robustness['images']:,} images, mean corruption error {', '.join(errors)}"),
-        legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.1},
+        legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.12},
     )
     figure.update_xaxes(gridcolor=GRID, dtick=1, range=[-0.3, 5.3])
     figure.update_yaxes(gridcolor=GRID, tickformat=".0%", range=[0, 1.04])

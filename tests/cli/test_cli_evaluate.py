@@ -93,7 +93,11 @@ class TestEvaluate:
         done = run(*arguments, "--masks", "masks", "--json").json["robustness"]
         assert (done["masks"], done["masked"], done["images"]) == ("given", 4, 4)
         assert len(done["network"]["backgrounds"]) == 5
-        run(*arguments, "--masks", "photos/red").refused("none has the name of an image")
+        (tmp_path / "masks" / "red").rename(tmp_path / "masks" / "green")
+        (tmp_path / "masks" / "blue").rename(tmp_path / "masks" / "brown")
+        found = run(*arguments, "--masks", "masks")
+        assert found.code == 1
+        assert "none has the name of an image" in found.err
 
     def test_bad_input_is_one_message(self, run: "partial[Ran]", tmp_path: Path) -> None:
         network(tmp_path / "letters.safetensors", tuple("abcdefghij"))

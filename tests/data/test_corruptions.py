@@ -168,12 +168,12 @@ class TestValues:
 
     def test_contrast_shrinks_the_distance_from_the_mean(self) -> None:
         halves = torch.tensor([0, 200], dtype=torch.uint8).repeat_interleave(112).expand(1, 3, 224, 224)
-        assert corrupt(halves, "contrast", 1).unique().tolist() == [60, 140]
+        assert set(corrupt(halves, "contrast", 1).flatten().tolist()) == {60, 140}
 
     def test_a_blur_of_one_color_is_that_color(self) -> None:
         gray = torch.full((2, 3, 40, 40), 77, dtype=torch.uint8)
         for kind in ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "elastic_transform", "pixelate"):
-            assert corrupt(gray, kind, 5).unique().tolist() == [77]
+            assert set(corrupt(gray, kind, 5).flatten().tolist()) == {77}
 
     def test_glass_blur_moves_pixels_and_loses_none(self) -> None:
         image = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)

@@ -56,7 +56,9 @@ def _print_robustness(found: "Robustness") -> None:
     networks = [each for each in (found.network, found.baseline) if each is not None]
     names = tuple(each.name for each in networks)
     click.echo(f"robustness on {found.images:,} images, corrupted at {found.side} px (seed {found.seed})")
-    print_table(("accuracy", *names), list(_robustness_rows(networks)), title="")
+    print_table(("accuracy by severity 1 to 5", *names), list(_robustness_rows(networks)))
+    widths = [cell.accuracy.high - cell.accuracy.low for each in networks for cell in each.corruptions]
+    click.echo(f"intervals by severity: at most ± {50 * max(widths):.0f} points; the JSON values have each of them")
     print_table(
         ("predicted class unchanged", *names),
         [
