@@ -7,7 +7,7 @@ import torch
 from attrs import field, frozen
 from torch import Generator, Tensor
 
-from nas.data.augment import Scaling
+from nas.data.augment import Scaling, send
 from nas.data.base import ImageData
 from nas.train.augmentation import Augmentation
 from nas.train.loader import BatchLoader, augment_batch
@@ -95,7 +95,7 @@ class TrainingInputs:
         """
         mirrored = None
         if self.mirrored_first is not None:
-            mirrored = self.mirrored_first[batch.to(self.mirrored_first.device)] ^ bool(number % 2)
+            mirrored = self.mirrored_first[send(batch, self.mirrored_first.device)] ^ bool(number % 2)
         flips = self.recipe.flip != "none"
         return augment_batch(images, self.data, self.recipe.shift, generator, flips=flips, mirrored=mirrored)
 
@@ -109,7 +109,7 @@ class TrainingInputs:
         return views if erase is None else tuple(map(erase, views))
 
     def _targets(self, batch: Tensor, labels: Tensor) -> Tensor:
-        return labels if self.targets is None else self.targets[batch.to(self.targets.device)].to(labels.device)
+        return labels if self.targets is None else self.targets[send(batch, self.targets.device)].to(labels.device)
 
     @torch.no_grad()
     def _taught(self, images: Tensor) -> Tensor:
