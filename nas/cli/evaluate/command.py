@@ -59,7 +59,13 @@ class EvaluateOptions:
     metavar="SHARE",
     help="Share of the images that validates, as in the training run, where DATA has no validation split.",
 )
-@option(Group.IMAGES, "--against", metavar="OTHER", help="Another CHECKPOINT to evaluate on the same images.")
+@option(
+    Group.IMAGES,
+    "--against",
+    metavar="OTHER",
+    show_default="none",
+    help="Another CHECKPOINT to evaluate on the same images.",
+)
 @train_on_option
 @option(
     Group.ROBUSTNESS,
