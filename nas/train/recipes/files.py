@@ -98,7 +98,7 @@ def format_recipe(recipe: TrainingRecipe) -> str:
     """Return the complete YAML text of a recipe, all keys included; `parse_recipe` reads it back.
 
     >>> format_recipe(TrainingRecipe()).splitlines()[:3]
-    ['epochs: 20', 'batch_size: 32', 'accumulation: 1']
+    ['epochs: 20', 'batch_size: 32', 'min_steps: 0']
     """
     values = attrs.asdict(recipe)
     return "".join(f"{name}: {format_value(value)}\n" for name, value in values.items())
