@@ -126,7 +126,6 @@ def test_a_missing_kornia_is_an_error_before_the_first_batch(
 def test_a_recipe_without_strong_augmentation_does_not_load_kornia() -> None:
     code = """if True:
         import sys
-from typing import Any
         from nas.train.recipes.files import load_recipe
         from nas.train.augmentation import Augmentation
         import nas.train.loop
