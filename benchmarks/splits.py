@@ -91,7 +91,12 @@ def compare(options: argparse.Namespace, seed: int) -> Iterator[Mapping[str, Any
     largest = source.arch.resolution
     load = Photographs(load_images(options.data, resolution=largest, test=True), options.train)
     finetune = FinetuneEvaluator(
-        load.divided(seed), source=source, full_resolution=largest, seed=seed, device="cpu", folder=options.folder
+        load.divided(seed),
+        source=source,
+        full_resolution=largest,
+        seed=seed,
+        device=options.device,
+        folder=options.folder,
     )
     seconds: list[float] = []
     finetune.prepare()
@@ -102,7 +107,7 @@ def compare(options: argparse.Namespace, seed: int) -> Iterator[Mapping[str, Any
             seconds.append(result["seconds"])
         yield {"network": name, "weights": "inherited", "arch": format_text(arch), **result}
     held = load_images(options.data, resolution=options.scratch_resolution, test=True)
-    scratch = TrainEvaluator(Photographs(held, options.train).divided(seed), seed=seed, device="cpu")
+    scratch = TrainEvaluator(Photographs(held, options.train).divided(seed), seed=seed, device=options.device)
     for name in options.scratch:
         arch = attrs.evolve(nas.load_architecture(name, storage=options.scratch_storage), classes=len(held.classes))
         as_searched = runs(scratch, arch, options.scratch_epochs)
@@ -144,6 +149,7 @@ def main() -> None:
     parser.add_argument("--scratch-epochs", type=int, default=10)
     parser.add_argument("--scratch-resolution", type=int, default=64)
     parser.add_argument("--train", type=int)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path, default=Path("nas-weights"))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

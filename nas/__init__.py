@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nas.api.architectures import Architecture, load_architecture, save_architecture
     from nas.api.costs import ArchitectureCost, cost
     from nas.api.evaluation import Evaluation, Prediction, evaluate_network, predict
+    from nas.api.explain import Explanation, explain
     from nas.api.inheritance import InheritedNetwork, inherit_weights
     from nas.api.latency import LatencyMeasurement, measure_latency
     from nas.api.networks import to_onnx, to_torch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from nas.api.search import search
     from nas.api.spaces import SearchSpace, load_space, space_around
     from nas.api.study import Study, open_study, study_names
+    from nas.api.train import TrainingResult, train
     from nas.api.trained_networks import Normalization, TrainedNetwork
     from nas.api.trials import Trial
     from nas.api.weights import load_weights, save_weights
@@ -45,12 +47,14 @@ else:
         "nas.api.architectures": ("Architecture", "load_architecture", "save_architecture"),
         "nas.api.costs": ("ArchitectureCost",),
         "nas.api.evaluation": ("Evaluation", "Prediction", "evaluate_network", "predict"),
+        "nas.api.explain": ("Explanation", "explain"),
         "nas.api.inheritance": ("InheritedNetwork", "inherit_weights"),
         "nas.api.latency": ("LatencyMeasurement", "measure_latency"),
         "nas.api.networks": ("to_onnx", "to_torch"),
         "nas.api.scaling": ("ScaledArchitecture", "scale", "scale_family", "scale_to_budget"),
         "nas.api.spaces": ("SearchSpace", "load_space", "space_around"),
         "nas.api.study": ("Study", "open_study", "study_names"),
+        "nas.api.train": ("TrainingResult",),
         "nas.api.trained_networks": ("Normalization", "TrainedNetwork"),
         "nas.api.trials": ("Trial",),
         "nas.api.weights": ("load_weights", "save_weights"),
@@ -70,7 +74,7 @@ else:
         ),
     }
     # Packages that can be called; see `nas.callable`.
-    _CALLABLE = ("cost", "search")
+    _CALLABLE = ("cost", "search", "train")
 
     def __getattr__(name):
         """Import a public name when it is first used."""
@@ -98,6 +102,7 @@ __all__ = [
     "DeviceLostError",
     "Evaluation",
     "EvaluationError",
+    "Explanation",
     "InheritedNetwork",
     "LatencyMeasurement",
     "MissingPackageError",
@@ -112,11 +117,13 @@ __all__ = [
     "StudyError",
     "TargetError",
     "TrainedNetwork",
+    "TrainingResult",
     "Trial",
     "WeightsError",
     "__version__",
     "cost",
     "evaluate_network",
+    "explain",
     "inherit_weights",
     "load_architecture",
     "load_space",
@@ -134,4 +141,5 @@ __all__ = [
     "study_names",
     "to_onnx",
     "to_torch",
+    "train",
 ]

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -15,12 +16,16 @@ from nas.output_kinds import ARCHITECTURE, write_output
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.weights.checkpoints import ARCHITECTURE_FILE, is_checkpoint_folder
 
+if TYPE_CHECKING:
+    from nas.studies.records import Record
+
 __all__ = [
     "Architecture",
     "ArchitectureSummary",
     "StageSummary",
     "check_architecture",
     "find_architecture",
+    "find_record",
     "latest_winner",
     "load_architecture",
     "save_architecture",
@@ -28,6 +33,7 @@ __all__ = [
 ]
 
 MOST_BYTES = 2_000_000
+STUDY = "study:"  # the beginning of a reference to a network of a study
 # The name of a study may contain colons.
 _WHICH = re.compile(r":(best|trial=[^:]*|pareto=[^:]*)?$")
 
@@ -98,8 +104,8 @@ def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
     Raises:
         NasError: There is no such architecture, or it breaks a rule.
     """
-    if reference.startswith("study:"):
-        return reference, _from_study(reference, storage)
+    if reference.startswith(STUDY):
+        return reference, find_record(reference, storage)[1].architecture
     if reference in preset_names():
         return reference, preset(reference)
     path = Path(reference)
@@ -146,15 +152,20 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _from_study(reference: str, storage: str) -> Architecture:
+def find_record(reference: str, storage: str) -> "tuple[str, Record]":
+    """Return the name of a study and its trial, given `study:NAME:which`.
+
+    Raises:
+        StudyError: There is no such study or trial.
+    """
     from nas.studies.opening import open_storage
     from nas.studies.records import find_trial
     from nas.studies.study import read_study
 
-    words = reference.removeprefix("study:")
+    words = reference.removeprefix(STUDY)
     name, _, which = words.rpartition(":") if _WHICH.search(words) else words.partition(":")
     view = read_study(open_storage(storage, create=False), name)
-    return find_trial(view, which or "best").architecture
+    return name, find_trial(view, which or "best")
 
 
 def _from_file(path: Path) -> Architecture:

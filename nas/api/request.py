@@ -1,8 +1,6 @@
 """The request for a search: everything that can be asked for, checked when it is created."""
 
-import math
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Union
@@ -22,119 +20,31 @@ from nas.api.evaluators import (
     function_name,
     halves,
 )
+from nas.api.fields import (
+    check_name_of_study,
+    check_not_negative,
+    check_number,
+    check_positive,
+    check_pretrained,
+    check_share,
+    check_space,
+    check_text,
+    check_texts,
+    one_of,
+    whole_number,
+)
 from nas.errors import NasError
 from nas.search.defaults import BAND, CONFIRM, EPOCHS, KEEP_WEIGHTS, RETRIES, SCREENED, TRIALS
 from nas.studies.defaults import DEFAULT_STORAGE
-from nas.studies.names import check_study_name
 from nas.train.defaults import METRIC_NAMES
 
 if TYPE_CHECKING:
-    from attrs import Attribute
-
     from nas.arch.spec import Architecture
     from nas.space.decode import SearchSpace
     from nas.weights.base import TrainedNetwork
 
-_EXAMPLES: Mapping[str, str] = MappingProxyType(
-    {
-        "data": "give 'digits', the path of a folder or a Parquet file, or a name on the Hugging Face hub",
-        "storage": f"give an Optuna URL like '{DEFAULT_STORAGE}'",
-    }
-)
 # Values for evaluators that train no candidate: there is one accuracy, and no epoch before it to prune after.
 UNTRAINED: Mapping[str, Any] = MappingProxyType({"epochs": 1, "pruner": "none"})
-
-
-def _plain_int(value: Any) -> Any:
-    """Return an integer of another library, such as numpy's, as Python's own: studies store settings as JSON."""
-    return int(value) if type(value) is not bool and isinstance(value, Integral) else value
-
-
-def _whole(default: int | None, low: int, high: float = float("inf")) -> Any:
-    """Return a field for whole numbers from `low` to `high`, and for None if that is the default."""
-
-    def check(_request: object, attribute: "Attribute[int | None]", value: int | None) -> None:
-        if value is None and default is None:
-            return
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            bounds = f"{low:,} to {high:,}" if high < float("inf") else f"{low:,} upwards"
-            raise NasError(f"{attribute.name} is {value!r}", f"give a whole number from {bounds}")
-
-    return field(default=default, converter=_plain_int, validator=check)
-
-
-def _one_of(names: Sequence[str], default: str) -> Any:
-    def check(_request: object, attribute: "Attribute[str]", value: str) -> None:
-        if value not in names:
-            raise NasError(f"{attribute.name} is {value!r}", f"use {' or '.join(names)}")
-
-    return field(default=default, validator=check)
-
-
-def _is_number(value: Any) -> bool:
-    is_real = not isinstance(value, bool) and isinstance(value, Real)
-    # `math.isfinite` fails for an integer that is larger than every float.
-    return is_real and bool(abs(value) < math.inf)
-
-
-def _positive(_request: object, attribute: "Attribute[float]", value: float) -> None:
-    if not _is_number(value) or not value > 0:
-        raise NasError(f"{attribute.name} is {value!r}", "give a number above 0")
-
-
-def _not_negative(_request: object, attribute: "Attribute[float]", value: float) -> None:
-    if not _is_number(value) or not value >= 0:
-        raise NasError(f"{attribute.name} is {value!r}", "give a number from 0 upwards")
-
-
-def _share(_request: object, attribute: "Attribute[float | None]", value: float | None) -> None:
-    if value is not None and not (_is_number(value) and 0 < value <= 0.5):
-        raise NasError(f"{attribute.name} is {value!r}", "give a number above 0 and at most 0.5")
-
-
-def _number(_request: object, attribute: "Attribute[float | None]", value: float | None) -> None:
-    if value is not None and not _is_number(value):
-        raise NasError(f"{attribute.name} is {value!r}", "give a number")
-
-
-def _study_name(request: object, attribute: "Attribute[str]", value: str) -> None:
-    _text(request, attribute, value)
-    check_study_name(value)
-
-
-def _text(_request: object, attribute: "Attribute[str]", value: str) -> None:
-    if not isinstance(value, str):
-        raise NasError(f"{attribute.name} is {value!r}", _EXAMPLES.get(attribute.name, "give a text"))
-
-
-def _space(_request: object, attribute: "Attribute[Any]", value: Any) -> None:
-    from nas.space.decode import SearchSpace
-
-    if value is not None and not isinstance(value, str | SearchSpace):
-        raise NasError(
-            f"{attribute.name} is {value!r}",
-            "give the name or the file of a search space, or what nas.load_space returns",
-        )
-
-
-def _texts(_request: object, attribute: "Attribute[tuple[str, ...]]", values: tuple[str, ...]) -> None:
-    for value in values:
-        if not isinstance(value, str):
-            raise NasError(f"{attribute.name} holds {value!r}", "give texts, such as 'flops=400M'")
-
-
-def _pretrained(_request: object, attribute: "Attribute[Any]", value: Any) -> None:
-    # Only an object that is no text can be a network, whose class needs torch.
-    if value is None or isinstance(value, str):
-        return
-    from nas.weights.base import TrainedNetwork
-
-    if not isinstance(value, TrainedNetwork):
-        shown = repr(value) if isinstance(value, int | float) else f"an object of the class {type(value).__name__}"
-        raise NasError(
-            f"{attribute.name} is {shown}",
-            "give a source such as 'efficientnet-lite0', or what nas.load_weights returns",
-        )
 
 
 @frozen
@@ -203,54 +113,54 @@ class SearchRequest:
         NasError: A number is outside its range.
     """
 
-    targets: tuple[str, ...] = field(validator=_texts)
-    devices: tuple[str, ...] = field(default=(), validator=_texts)
+    targets: tuple[str, ...] = field(validator=check_texts)
+    devices: tuple[str, ...] = field(default=(), validator=check_texts)
     table: Path | None = None
-    space: Union[str, "SearchSpace", None] = field(default=None, validator=_space)
+    space: Union[str, "SearchSpace", None] = field(default=None, validator=check_space)
     fixes: Mapping[str, str] = field(factory=dict)
     evaluator: str | Function | None = None
-    pretrained: Union[str, "TrainedNetwork", None] = field(default=None, validator=_pretrained)
+    pretrained: Union[str, "TrainedNetwork", None] = field(default=None, validator=check_pretrained)
     normalization: str | None = None
     distill: bool = True
-    keep_weights: int = _whole(KEEP_WEIGHTS, 0, 10_000)
+    keep_weights: int = whole_number(KEEP_WEIGHTS, 0, 10_000)
     weights_dir: Path = field(default=Path("nas-weights"), converter=Path)
-    screen: int = _whole(SCREENED, 5, 10_000)
-    accuracy: str = field(default="", validator=_text)
-    ignore_columns: tuple[str, ...] = field(default=(), validator=_texts)
-    accuracy_unit: str = _one_of(ACCURACY_UNITS, ACCURACY_UNITS[0])
-    trials: int = _whole(TRIALS, 1)
-    study: str = field(default="", validator=_study_name)
-    storage: str = field(default=DEFAULT_STORAGE, validator=_text)
+    screen: int = whole_number(SCREENED, 5, 10_000)
+    accuracy: str = field(default="", validator=check_text)
+    ignore_columns: tuple[str, ...] = field(default=(), validator=check_texts)
+    accuracy_unit: str = one_of(ACCURACY_UNITS, ACCURACY_UNITS[0])
+    trials: int = whole_number(TRIALS, 1)
+    study: str = field(default="", validator=check_name_of_study)
+    storage: str = field(default=DEFAULT_STORAGE, validator=check_text)
     start_from: Sequence[Union[str, "Architecture"]] = ()
-    resolution: int | None = _whole(None, 1, 10_000)
-    classes: int | None = _whole(None, 2, 10_000_000)
-    precision: str = field(default="fp32", validator=_text)
-    data: str = field(default="digits", validator=_text)
-    epochs: int = _whole(EPOCHS, 1)
-    proxy_resolution: int | None = _whole(None, 4, 1024)
-    images: int | None = _whole(None, 2)
-    validation_share: float | None = field(default=None, validator=_share)
+    resolution: int | None = whole_number(None, 1, 10_000)
+    classes: int | None = whole_number(None, 2, 10_000_000)
+    precision: str = field(default="fp32", validator=check_text)
+    data: str = field(default="digits", validator=check_text)
+    epochs: int = whole_number(EPOCHS, 1)
+    proxy_resolution: int | None = whole_number(None, 4, 1024)
+    images: int | None = whole_number(None, 2)
+    validation_share: float | None = field(default=None, validator=check_share)
     train_on: str | None = None
-    metric: str = _one_of(METRIC_NAMES, METRIC_NAMES[0])
-    supernet_epochs: int | None = _whole(None, 1)
+    metric: str = one_of(METRIC_NAMES, METRIC_NAMES[0])
+    supernet_epochs: int | None = whole_number(None, 1)
     supernet_dir: Path = field(default=Path("nas-supernets"), converter=Path)
-    seed: int = _whole(0, 0, 2**31 - 1)
-    objective: str = field(default="soft", validator=_text)
-    w: float | None = field(default=None, validator=_number)
-    band: float = field(default=BAND, validator=_not_negative)
+    seed: int = whole_number(0, 0, 2**31 - 1)
+    objective: str = field(default="soft", validator=check_text)
+    w: float | None = field(default=None, validator=check_number)
+    band: float = field(default=BAND, validator=check_not_negative)
     sampler: str | None = None
-    pruner: str = field(default="median", validator=_text)
-    confirm: int = _whole(CONFIRM, 0, 100)
-    engine: str = _one_of(ENGINES, ENGINES[0])
-    workers: int | None = _whole(None, 1, 1024)
-    address: str = field(default="auto", validator=_text)
-    trial_cpus: float = field(default=1.0, validator=_positive)
-    trial_gpus: float = field(default=0.0, validator=_not_negative)
-    threads: int | None = _whole(None, 1, 1024)
-    retries: int = _whole(RETRIES, 0, 100)
+    pruner: str = field(default="median", validator=check_text)
+    confirm: int = whole_number(CONFIRM, 0, 100)
+    engine: str = one_of(ENGINES, ENGINES[0])
+    workers: int | None = whole_number(None, 1, 1024)
+    address: str = field(default="auto", validator=check_text)
+    trial_cpus: float = field(default=1.0, validator=check_positive)
+    trial_gpus: float = field(default=0.0, validator=check_not_negative)
+    threads: int | None = whole_number(None, 1, 1024)
+    retries: int = whole_number(RETRIES, 0, 100)
     checkpoint_dir: Path = field(default=Path("nas-checkpoints"), converter=Path)
     timeout_s: float | None = None
-    patience: int | None = _whole(None, 1)
+    patience: int | None = whole_number(None, 1)
     trial_timeout_s: float | None = None
     given: frozenset[str] = frozenset()
 

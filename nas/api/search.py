@@ -395,13 +395,25 @@ def kept_weights(planned: PlannedSearch, say: Say = _ignore) -> "KeptWeights | N
     """
     from nas.objective import PARETO
     from nas.search.kept_weights import KeptWeights
-    from nas.studies.opening import absolute_url
-    from nas.studies.urls import mask
 
     request, study = planned.request, planned.plan.study_name
     if halves(request.evaluator_text)[1] != FINETUNE or not request.keep_weights:
         return None
-    # Studies of other databases may have the same name, and their files must not be touched.
-    digest = hashlib.sha256(json.dumps([mask(absolute_url(request.storage)), study]).encode()).hexdigest()[:6]
-    folder = request.weights_dir.absolute() / f"{file_stem(study)}-{digest}"
+    folder = study_weights_folder(request.weights_dir, request.storage, study)
     return KeptWeights(folder, request.keep_weights, say, keeps_all=request.objective == PARETO)
+
+
+def study_weights_folder(weights_dir: Path, storage: str, study: str) -> Path:
+    """Return the folder in which a search keeps the weights of a study.
+
+    Args:
+        weights_dir: Folder for the weights of all studies.
+        storage: Optuna URL of the database of the study.
+        study: Name of the study.
+    """
+    from nas.studies.opening import absolute_url
+    from nas.studies.urls import mask
+
+    # Studies of other databases may have the same name, and their files must not be touched.
+    digest = hashlib.sha256(json.dumps([mask(absolute_url(storage)), study]).encode()).hexdigest()[:6]
+    return weights_dir.absolute() / f"{file_stem(study)}-{digest}"

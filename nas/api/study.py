@@ -144,6 +144,20 @@ class Study:
 
         return trial_frame(self._view)
 
+    def trainings(self) -> list[Mapping[str, Any]]:
+        """Return the full training runs of networks of this study that `nas.train` has finished, by trial.
+
+        Each has the number of its `trial`, the `folder` of its weights, its `curve` (the values of each epoch), its
+        `best_epoch`, and its accuracies with their intervals under `validation` and `test`.
+
+        Raises:
+            StudyError: The study or its database is gone.
+        """
+        from nas.studies.trainings import read_trainings
+
+        with quiet_optuna():
+            return [MappingProxyType(dict(one)) for one in read_trainings(self._url, self.name)]
+
     def refresh(self) -> "Study":
         """Return the study as it is stored now; this object does not change.
 

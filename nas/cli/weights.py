@@ -107,10 +107,15 @@ def _print(found: "LoadedSource") -> None:
         *(f"  dropped: {name}: {reason}" for name, reason in account.dropped),
         *(f"  missing: {name}: {reason}" for name, reason in account.missing),
         f"logits: {_check(found)}",
-        *(f"{name}: {text}" for name, text in network.provenance.items()),
+        *(f"{name}: {_brief(text)}" for name, text in network.provenance.items()),
     ]
     for line in lines:
         click.echo(plain(line))
+
+
+def _brief(text: str) -> str:
+    lines = text.splitlines()
+    return text if len(lines) < 2 else f"{len(lines)} lines, which --json shows"
 
 
 def _names(classes: tuple[str, ...] | None) -> str:

@@ -41,9 +41,23 @@ def augment(
 
 
 def augment_with_flips(
-    batch: Tensor, *, flip: bool, shift: int, generator: torch.Generator, fill: tuple[int, ...] = _ZEROS
+    batch: Tensor,
+    *,
+    flip: bool,
+    shift: int,
+    generator: torch.Generator,
+    fill: tuple[int, ...] = _ZEROS,
+    mirrored: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the batch that `augment` returns, and which of its images are mirrored, as bool `(N,)` on its device.
+
+    Args:
+        batch: As for `augment`.
+        flip: As for `augment`.
+        shift: As for `augment`.
+        generator: As for `augment`.
+        fill: As for `augment`.
+        mirrored: Which images are mirrored, bool `(N,)` on the batch's device, if they are not drawn at random.
 
     Raises:
         DataError: The shift is negative.
@@ -52,7 +66,7 @@ def augment_with_flips(
         raise DataError(
             f"the shift is {shift} pixels; a shift must be 0 or more pixels", "use 0 to switch shifting off"
         )
-    rows, columns, mirrored = _source_positions(batch, flip, shift, generator)
+    rows, columns, mirrored = _source_positions(batch, flip, shift, generator, mirrored)
     padded = _pad(batch, shift, fill)
     # Selecting whole pixels by a flat index is several times as fast as a gather along rows and then along columns.
     row_starts = (torch.arange(len(batch), device=batch.device)[:, None] * padded.shape[1] + rows) * padded.shape[2]
@@ -62,7 +76,7 @@ def augment_with_flips(
 
 
 def _source_positions(
-    batch: Tensor, flip: bool, shift: int, generator: torch.Generator
+    batch: Tensor, flip: bool, shift: int, generator: torch.Generator, given: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the rows `(N, H)` and columns `(N, W)` of the padded batch that each result image is read from.
 
@@ -72,21 +86,29 @@ def _source_positions(
     device = generator.device
     offsets = torch.randint(0, 2 * shift + 1, (count, 2), generator=generator, device=device)
     mirrored = torch.randint(0, 2, (count, 1), generator=generator, device=device)
-    drawn = torch.cat((offsets, mirrored), 1).to(batch.device)
+    drawn = send(torch.cat((offsets, mirrored), 1), batch.device)
     rows, columns = (
         drawn[:, i, None] + torch.arange(side, device=batch.device) for i, side in enumerate((height, width))
     )
-    is_mirrored = (drawn[:, 2:] == 1) & flip
+    is_mirrored = (drawn[:, 2:] == 1 if given is None else given[:, None]) & flip
     return rows, torch.where(is_mirrored, columns.flip(1), columns), is_mirrored[:, 0]
 
 
 def _pad(batch: Tensor, shift: int, fill: tuple[int, ...]) -> Tensor:
     """Return the batch with a border of `shift` pixels, channels last: `(N, H + 2 shift, W + 2 shift, C)`."""
     count, _, height, width = batch.shape
-    color = torch.tensor(fill, dtype=batch.dtype, device=batch.device)
+    color = send(torch.tensor(fill, dtype=batch.dtype), batch.device)
     padded = color.repeat(count, height + 2 * shift, width + 2 * shift, 1)
     padded[:, shift : shift + height, shift : shift + width] = batch.permute(0, 2, 3, 1)
     return padded
+
+
+def send(small: Tensor, device: torch.device) -> Tensor:
+    """Return a small tensor on a device; a host does not wait for a GPU to finish its queued work before it.
+
+    CUDA copies ordinary memory of the host to a buffer of its own before such a call returns.
+    """
+    return small.to(device, non_blocking=device.type == "cuda")
 
 
 def normalize(batch: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

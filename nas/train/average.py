@@ -31,6 +31,9 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(requires_grad=False)
+        self._averaged = _floats(self.model)
+        # Listing the tensors of a network takes longer than averaging them on a GPU, so the lists are kept.
+        self._source, self._present = model, _floats(model)
         self._decay = decay
         self._steps = 0
 
@@ -39,7 +42,8 @@ class WeightAverage:
         self._steps += 1
         decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         # Running means and variances are averaged too: those of the last step belong to other weights.
-        get_ema_multi_avg_fn(decay)(_floats(self.model), _floats(model), self._steps)  # type: ignore[no-untyped-call]
+        present = self._present if model is self._source else _floats(model)
+        get_ema_multi_avg_fn(decay)(self._averaged, present, self._steps)  # type: ignore[no-untyped-call]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the averaged model's state and the number of steps, for `load_state_dict`."""

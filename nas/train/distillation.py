@@ -69,15 +69,24 @@ class Distillation:
         """
         device = self.outputs.logits.device
         part, batch = mirrored.long().to(device), batch.to(device)
-        loss = (1 - self.share) * own + self.share * self._divergence(logits, self.outputs.logits[part, batch])
+        taught = self.outputs.logits[part, batch]
+        loss = (1 - self.share) * own + self.share * divergence(logits, taught, self.temperature)
         if self.feature_weight and features.shape[-1] == self.outputs.features.shape[-1]:
             loss = loss + self.feature_weight * _distance(features, self.outputs.features[part, batch].float())
         return loss
 
-    def _divergence(self, logits: Tensor, taught: Tensor) -> Tensor:
-        student, teacher = ((values / self.temperature).log_softmax(1) for values in (logits, taught))
-        # The gradient is proportional to 1 / T²; the factor makes the share mean the same at every temperature.
-        return self.temperature**2 * functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
+
+def divergence(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """Return T² · KL(teacher ‖ student), the mean over images, with the probabilities at temperature T.
+
+    Args:
+        logits: Logits of the student `(N, classes)`.
+        taught: Logits of the teacher `(N, classes)`.
+        temperature: Temperature T.
+    """
+    student, teacher = ((values / temperature).log_softmax(1) for values in (logits, taught))
+    # The gradient is proportional to 1 / T²; the factor makes the share mean the same at every temperature.
+    return temperature**2 * functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
 
 
 def _distance(features: Tensor, taught: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from attrs import frozen
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from nas.data.augment import augment_with_flips
+from nas.data.augment import augment_with_flips, send
 from nas.data.base import ImageData, Images
 
 # Largest share of a GPU's free memory that the images of one split may take; the network needs the rest.
@@ -46,8 +46,8 @@ class BatchLoader:
         if isinstance(indices, slice):
             return self._finish(self.images[indices]), self.labels[indices]
         # `index_select` copies image by image; plain indexing copies uint8 tensors byte by byte.
-        images = self.images.index_select(0, indices.to(self.images.device))
-        return self._finish(images), self.labels[indices.to(self.labels.device)]
+        images = self.images.index_select(0, send(indices, self.images.device))
+        return self._finish(images), self.labels[send(indices, self.labels.device)]
 
     def _finish(self, batch: Tensor) -> Tensor:
         return resize(self._to_device(batch), self.resolution)
@@ -109,7 +109,15 @@ def make_loader(images: Images, device: str, resolution: int | None = None) -> B
     return BatchLoader(held.images, held.labels.to(device), device, resolution)
 
 
-def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Generator) -> tuple[Tensor, Tensor]:
+def augment_batch(
+    images: Tensor,
+    data: ImageData,
+    shift: float,
+    generator: Generator,
+    *,
+    flips: bool = True,
+    mirrored: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Return uint8 images `(N, C, H, W)` that are shifted at random, and mirrored at random if the data allows it.
 
     Pixels that a shift uncovers get the mean color of the training images. The second result, bool `(N,)`, says which
@@ -120,10 +128,14 @@ def augment_batch(images: Tensor, data: ImageData, shift: float, generator: Gene
         data: Data set of the images.
         shift: Largest offset in each direction, as a share of the image's side.
         generator: Generator of the random numbers.
+        flips: Whether images are mirrored at all.
+        mirrored: Which images are mirrored, bool `(N,)`, in place of half of them at random.
     """
     pixels = round(shift * images.shape[-1])
     fill = tuple(round(255 * value) for value in data.mean)
-    return augment_with_flips(images, flip=data.flip, shift=pixels, generator=generator, fill=fill)
+    return augment_with_flips(
+        images, flip=data.flip and flips, shift=pixels, generator=generator, fill=fill, mirrored=mirrored
+    )
 
 
 def _free_bytes(device: str) -> float:

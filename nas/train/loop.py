@@ -4,22 +4,28 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import attrs
 import torch
-from attrs import field, frozen
+from attrs import define, field, frozen
 from torch import Generator, Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 
 from nas.data.augment import Scaling
 from nas.data.base import ImageData
+from nas.train.augmentation import Augmentation
 from nas.train.average import WeightAverage
+from nas.train.criterion import Criterion
 from nas.train.defaults import METRIC_NAMES
-from nas.train.distillation import Distillation, pooled_features
+from nas.train.distillation import Distillation, divergence, pooled_features
+from nas.train.graphs import GraphedBackward, can_record
 from nas.train.loader import VAL_BATCH, BatchLoader, augment_batch, make_loader
 from nas.train.losses import LossMonitor
 from nas.train.metrics import METRICS
+from nas.train.mixing import mix
 from nas.train.precision import PRECISIONS, Precision, resolve_precision
 from nas.train.recipe import Recipe
+from nas.train.recipes.schema import TrainingRecipe, complete
+from nas.train.resolutions import side_of_epoch
 
 # Callback for every step, with the number of finished steps, the number of all steps, and the loss of the step. On a
 # GPU it is called some steps later.
@@ -29,6 +35,17 @@ OnBatch = Callable[[int, int, float], None]
 # until all queued work is done, so there the losses of several steps are read at once.
 _LOSSES_READ_TOGETHER: Mapping[str, int] = MappingProxyType({"cpu": 1})
 _LOSSES_READ_TOGETHER_ELSEWHERE = 16
+
+# Seed of which images are mirrored in odd epochs, with flips that alternate. It belongs to no training run, so that an
+# image is mirrored in the same epochs however often a run is continued.
+_FLIP_SEED = 0
+
+
+@define
+class Present:
+    """Hold the number of the epoch that is being trained, counted from 1."""
+
+    epoch: int
 
 
 @frozen(eq=False)
@@ -41,7 +58,7 @@ class TrainingRun:
     Attributes:
         data: Data set of the images, with their mean, deviation and whether they may be mirrored.
         model: Model on `device`, channels last in memory; it is trained in place.
-        recipe: Hyperparameters.
+        recipe: Hyperparameters; a `TrainingRecipe` has more techniques than the recipe of a search.
         epochs: Number of epochs in all, over which the learning rate falls to 0.
         device: Device that trains.
         on_batch: Callback for every step, or None.
@@ -50,7 +67,17 @@ class TrainingRun:
         resolution: Height and width of the network's images in pixels; None takes the images as they are held.
         optimizer: Optimizer of the model's parameters; the recipe's if it is not given.
         scaling: Conversion of uint8 images to normalized floats; with the statistics of the data if it is not given.
-        distillation: What the loss takes from a teacher, or None if there is no teacher.
+        distillation: What the loss takes from the stored outputs of a teacher, or None.
+        teacher: Function that returns a teacher's logits `(N, classes)` of normalized images `(N, C, H, W)` on the
+            device, as the network sees them; or None. The recipe has its share and its temperature.
+        targets: Probabilities of the classes for each training image `(images, classes)`, in place of the labels; or
+            None.
+        full: Recipe with all keys.
+        criterion: Loss of a batch.
+        augmentation: Strong augmentation.
+        mirrored_first: Which training images are mirrored in odd epochs, as bool `(images,)`, if flips alternate.
+        present: The present epoch; the last one before the first call of `epoch`.
+        graphed: Backward pass that is recorded as CUDA graphs, or None.
         precision: Number formats, as the recipe and the device ask for.
         scaler: Scaler of the loss; it does nothing unless the precision needs it.
         average: Moving average of the weights, or None if the recipe has none.
@@ -71,12 +98,52 @@ class TrainingRun:
     optimizer: Optimizer = field()
     scaling: Scaling = field()
     distillation: Distillation | None = None
+    teacher: Callable[[Tensor], Tensor] | None = None
+    targets: Tensor | None = None
+    full: TrainingRecipe = field(init=False)
+    criterion: Criterion = field(init=False)
+    augmentation: Augmentation = field(init=False)
+    mirrored_first: Tensor | None = field(init=False)
+    present: Present = field(init=False)
+    graphed: GraphedBackward | None = field(init=False)
     precision: Precision = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     average: WeightAverage | None = field(init=False)
     losses: LossMonitor = field(init=False)
     train: BatchLoader = field(init=False)
     val: BatchLoader = field(init=False)
+
+    @full.default
+    def _complete_recipe(self) -> TrainingRecipe:
+        return complete(self.recipe)
+
+    @criterion.default
+    def _make_criterion(self) -> Criterion:
+        return Criterion(self.full, self.data.num_classes)
+
+    @augmentation.default
+    def _make_augmentation(self) -> Augmentation:
+        return Augmentation(self.full, self.data.channels)
+
+    @mirrored_first.default
+    def _draw_mirrored(self) -> Tensor | None:
+        if self.full.flip != "alternating" or not self.data.flip:
+            return None
+        drawn = torch.randint(0, 2, (len(self.data.train),), generator=Generator().manual_seed(_FLIP_SEED))
+        return drawn.bool().to(self.device)
+
+    @present.default
+    def _begin(self) -> Present:
+        return Present(self.epochs)
+
+    @graphed.default
+    def _make_graphed(self) -> GraphedBackward | None:
+        wanted = self.full.cuda_graphs and self.full.accumulation == 1 and self.distillation is None
+        # The scale of fp16 losses is a value outside the GPU.
+        scaled = resolve_precision(self.device, self.recipe.precision) == "fp16"
+        if not wanted or scaled or not can_record(self.device):
+            return None
+        return GraphedBackward(self._backward, self.model.parameters())
 
     @precision.default
     def _find_precision(self) -> Precision:
@@ -100,7 +167,7 @@ class TrainingRun:
 
     @losses.default
     def _make_losses(self) -> LossMonitor:
-        return LossMonitor(self.data.num_classes)
+        return LossMonitor(self.criterion.guessing)
 
     @train.default
     def _make_train_loader(self) -> BatchLoader:
@@ -143,6 +210,7 @@ class TrainingRun:
             EvaluationError: A loss is not finite, or the training run diverges.
         """
         steps, done = self.epochs * self.steps_per_epoch, (number - 1) * self.steps_per_epoch
+        self.present.epoch = number
         unread = list[Tensor]()
         read_together = _LOSSES_READ_TOGETHER.get(self._device_kind, _LOSSES_READ_TOGETHER_ELSEWHERE)
         for batch in self.shuffled_batches(generator):
@@ -194,42 +262,113 @@ class TrainingRun:
         Returns:
             The loss before the step, as a scalar on the device.
         """
-        self.model.train()
-        loss = self._loss(batch, generator)
-        self.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if not self.model.training:
+            self.model.train()
+        loss = self._compute_gradients(batch, generator)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * group["rate_factor"]
+        if self.full.gradient_clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.full.gradient_clip)
         # The scaler skips the optimizer's step where a scaled fp16 gradient is not finite, and then lowers its scale.
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
             self.average.update(self.model)
+        return loss
+
+    def _compute_gradients(self, batch: Tensor, generator: Generator) -> Tensor:
+        """Compute the gradients of a batch, part by part, and return its loss."""
+        if self.graphed is not None:
+            return self.graphed(*self._inputs(batch, generator)[0])
+        self.optimizer.zero_grad()
+        if self.full.accumulation == 1:
+            return self._add_gradients(batch, generator)
+        parts = batch.tensor_split(self.full.accumulation)
+        losses = [self._add_gradients(part, generator, len(part) / len(batch)) for part in parts if len(part)]
+        return torch.stack(losses).sum()
+
+    def _add_gradients(self, batch: Tensor, generator: Generator, share: float = 1.0) -> Tensor:
+        """Add the gradients of a share of a batch, and return its part of the loss."""
+        inputs, mirrored = self._inputs(batch, generator)
+        if self.distillation is None:
+            return self._backward(*inputs, share=share)
+        with pooled_features(self.model) as features:
+            own, logits = self._loss(*inputs)
+        loss = share * self.distillation.loss(own, logits, features[0].float(), batch, mirrored)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _loss(self, batch: Tensor, generator: Generator) -> Tensor:
-        images, labels = self.train.take(batch)
-        augmented, mirrored = self._augment(images, generator)
-        smoothing = self.recipe.label_smoothing
-        if self.distillation is None:
-            return functional.cross_entropy(self._logits(self.model, augmented), labels, label_smoothing=smoothing)
-        with pooled_features(self.model) as features:
-            logits = self._logits(self.model, augmented)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-        return self.distillation.loss(loss, logits, features[0].float(), batch, mirrored)
+    def _backward(self, *inputs: Tensor, share: float = 1.0) -> Tensor:
+        """Add the gradients of the loss of `_inputs`, and return the loss."""
+        loss = share * self._loss(*inputs)[0]
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
-    def _augment(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Return uint8 images `(N, C, H, W)`, augmented, and which of them are mirrored, bool `(N,)`.
+    def _loss(self, targets: Tensor, taught: Tensor, *views: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss and the logits `(N, classes)` of a batch.
+
+        Args:
+            targets: Labels `(N,)` or probabilities `(N, classes)`.
+            taught: Logits of the teacher `(N, classes)`; empty without a teacher.
+            views: Normalized images `(N, C, H, W)` of each view.
+        """
+        logits = self._logits(self.model, torch.cat(views) if len(views) > 1 else views[0]).tensor_split(len(views))
+        loss = self.criterion(logits, targets)
+        if len(taught):
+            share, temperature = self.full.teacher_share, self.full.teacher_temperature
+            loss = (1 - share) * loss + share * divergence(logits[0], taught, temperature)
+        return loss, logits[0]
+
+    def _inputs(self, batch: Tensor, generator: Generator) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the arguments of `_loss` for a batch, and which of its images are mirrored, bool `(N,)`."""
+        images, labels = self._sized().take(batch)
+        augmented, mirrored = self._augment(images, batch, generator)
+        targets = labels if self.targets is None else self.targets[batch.to(self.targets.device)].to(self.device)
+        first, *others = self._views(augmented)
+        mixed, targets = mix(first, targets, self.full, self.data.num_classes)
+        # Augmentation may return other memory layouts; a convolution needs channels last to be fast.
+        views = tuple(each.contiguous(memory_format=torch.channels_last) for each in (mixed, *others))
+        return (targets, self._taught(views[0]), *views), mirrored
+
+    def _sized(self) -> BatchLoader:
+        """Return the loader of the present epoch, whose images may be smaller than those of the last epochs."""
+        side = self.resolution or self.train.images.shape[-1]
+        small = side_of_epoch(self.full, side, self.present.epoch, self.epochs)
+        return self.train if small == side else attrs.evolve(self.train, resolution=small)
+
+    def _augment(self, images: Tensor, batch: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Return uint8 images `(N, C, H, W)`, shifted and mirrored, and which of them are mirrored, bool `(N,)`.
 
         As floats the images would take four times the memory.
         """
-        return augment_batch(images, self.data, self.recipe.shift, generator)
+        mirrored = None
+        if self.mirrored_first is not None:
+            mirrored = self.mirrored_first[batch.to(self.mirrored_first.device)] ^ bool(self.present.epoch % 2)
+        flips = self.full.flip != "none"
+        return augment_batch(images, self.data, self.recipe.shift, generator, flips=flips, mirrored=mirrored)
+
+    def _views(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the normalized views `(N, C, H, W)` of uint8 images."""
+        if not self.augmentation.needs_floats:
+            views: tuple[Tensor, ...] = (self._normalized(images),)
+        else:
+            views = tuple(self._normalized(255 * view) for view in self.augmentation.views(images.float() / 255))
+        erase = self.augmentation.erase
+        return views if erase is None else tuple(map(erase, views))
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        return self.scaling(images.contiguous(memory_format=torch.channels_last))
+
+    @torch.no_grad()
+    def _taught(self, images: Tensor) -> Tensor:
+        """Return the teacher's logits `(N, classes)` of normalized images; an empty tensor without a teacher."""
+        return images.new_empty(0) if self.teacher is None else self.teacher(images).float()
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
-        """Return fp32 logits `(N, classes)` of uint8 images `(N, C, H, W)`."""
-        floats = self.scaling(images.contiguous(memory_format=torch.channels_last))
+        """Return fp32 logits `(N, classes)` of normalized images `(N, C, H, W)`."""
         with torch.autocast(self._device_kind, self.precision.autocast, enabled=self.precision.autocast is not None):
-            logits: Tensor = model(floats)
+            logits: Tensor = model(images)
         # The softmax of the loss sums exponentials, which 8 or 11 bits of mantissa round too coarsely.
         return logits.float()
 
@@ -255,4 +394,4 @@ class TrainingRun:
         model = self.model if self.average is None else self.average.model
         model.eval()
         images, labels = self.val.take(batch)
-        return self._logits(model, images).argmax(1) == labels
+        return self._logits(model, self._normalized(images)).argmax(1) == labels

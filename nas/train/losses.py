@@ -15,10 +15,10 @@ class LossMonitor:
     """Check the loss of each step of a training run.
 
     Args:
-        classes: Number of classes of the task; guessing has a loss of ln(classes).
+        guessing: Loss of guessing, for example ln(classes) with cross-entropy.
 
     Example:
-        >>> monitor = LossMonitor(classes=10)
+        >>> monitor = LossMonitor(guessing=math.log(10))
         >>> monitor.add(epoch=1, step=1, loss=2.3)
         >>> monitor.add(epoch=1, step=2, loss=float("nan"))
         Traceback (most recent call last):
@@ -26,8 +26,8 @@ class LossMonitor:
           lower learning_rate
     """
 
-    def __init__(self, classes: int) -> None:
-        self._limit = TIMES * math.log(classes)
+    def __init__(self, guessing: float) -> None:
+        self._limit = TIMES * guessing
         self._recent: deque[float] = deque(maxlen=WINDOW)
 
     @property

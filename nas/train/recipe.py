@@ -126,7 +126,7 @@ class Recipe:
             return arch
         return attrs.evolve(arch, norm=attrs.evolve(arch.norm, momentum=self.norm_momentum))
 
-    def passes_per_epoch(self, images: int) -> int:
+    def passes_per_epoch(self, images: int) -> int:  # noqa: ARG002 -- other recipes count them
         """Return how often an epoch trains on each of so many images; this recipe trains on each once."""
         return 1
 

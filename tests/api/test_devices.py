@@ -1,17 +1,21 @@
 """Tests of what a search is told about latency tables of its device, with a simulated device."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 import pytest
+from attrs import define
 
-from nas.api.devices import FOLDER, find_table, on_device
-from nas.cost.measured import MeasuredLatency, TableLatency
+from nas.api.devices import FOLDER, GUIDE_ATTEMPTS, GUIDE_LIMIT, find_table, on_device
+from nas.cost.measured import GUIDE_NETWORKS, MeasuredLatency, TableLatency
 from nas.cost.table import LatencyTable
 from nas.cost.table_builder import make_table
 from nas.cost.table_file import write_table
 from nas.cost.table_plan import TablePlan
+from nas.device.timing import Aim, Turns
 from nas.graph.form import FORM, UNNAMED_FORM
+from nas.graph.fragment import Fragment
 from nas.samplers.cost_range import space_chain
 from tests.cost.fake_meter import FakeMeter
 from tests.cost.small_space import two_stages
@@ -59,3 +63,32 @@ def test_a_search_says_which_table_it_does_not_use_because_of_the_number_of_clas
     assert isinstance(found.cost, MeasuredLatency)
     assert said[0].startswith(f"latency table own is of classes {own}, not {own + 1}")
     assert f"`nas latency table --classes {own + 1}`" in said[0]
+
+
+@define(eq=False)
+class DisturbedMeter(FakeMeter):
+    """Simulate a device on which another program disturbs the first measurements."""
+
+    disturbed: int = 0
+
+    def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
+        self.noise = 0.5 if len(self.measured) < self.disturbed else 0.0
+        return super().measure(fragments, aim)
+
+
+@pytest.mark.parametrize("attempts", [1, 2, GUIDE_ATTEMPTS, 10])
+def test_networks_are_measured_again_while_something_disturbs_the_guide(
+    attempts: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    meter, said = DisturbedMeter(disturbed=(attempts - 1) * GUIDE_NETWORKS), list[str]()
+    found = on_device(SPACE, meter, ["cpu"], None, 0, said.append)
+    assert isinstance(found.cost, MeasuredLatency)
+    made = min(attempts, GUIDE_ATTEMPTS)
+    assert len(meter.measured) == made * GUIDE_NETWORKS
+    again = [text for text in said if "something else disturbs the measurements" in text]
+    assert sum("measured again" in text for text in again) == min(attempts - 1, GUIDE_ATTEMPTS - 1)
+    assert sum("stop other programs" in text for text in again) == (attempts > GUIDE_ATTEMPTS)
+    error = found.cost.guide.correction.error
+    assert error is not None
+    assert (error <= GUIDE_LIMIT) == (attempts <= GUIDE_ATTEMPTS)

@@ -13,7 +13,7 @@ GUESSING = math.log(5)
 
 
 def add(losses: list[float]) -> None:
-    monitor = LossMonitor(5)
+    monitor = LossMonitor(GUESSING)
     for step, loss in enumerate(losses, 41):
         monitor.add(2, step, loss)
 

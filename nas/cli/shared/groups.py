@@ -24,6 +24,7 @@ class Group(StrEnum):
     EVALUATORS = "Evaluators"
     FIT = "Fit of the coefficients"
     TRAINING = "Training runs"
+    TEACHER = "Teacher and unlabeled images"
     MEASUREMENT = "Measurement"
     SEARCH = "Search"
     CHECK = "Check"

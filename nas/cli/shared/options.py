@@ -126,47 +126,20 @@ def metric_option(group: Group) -> Callable[[Command], Command]:
     )
 
 
-def training_options(
-    group: Group,
-    resolution_help: str = "Height and width of the images in a training run, in pixels. A network below the largest "
-    "resolution of its space is trained on smaller ones.",
-    resolution: int | None = 32,
-) -> Callable[[Command], Command]:
-    """Return the decorator that adds the images, epochs, resolution and device of short training runs.
+def _data_option(group: Group) -> Callable[[Command], Command]:
+    return option(
+        group,
+        "--data",
+        default="digits",
+        show_default=True,
+        metavar="DATA",
+        help="Images to train and validate on: digits, a folder, a Parquet file or folder, or the name of a data "
+        "set on the Hugging Face hub.",
+    )
 
-    Args:
-        group: Heading on the help page.
-        resolution_help: Help text of the resolution.
-        resolution: Default resolution; None for 32 or, with a pretrained network, that of the network.
-    """
+
+def _split_options(group: Group) -> Callable[[Command], Command]:
     return all_of(
-        option(
-            group,
-            "--data",
-            default="digits",
-            show_default=True,
-            metavar="DATA",
-            help="Images to train and validate on: digits, a folder, a Parquet file or folder, or the name of a data "
-            "set on the Hugging Face hub.",
-        ),
-        option(
-            group,
-            "--epochs",
-            type=click.IntRange(1),
-            default=EPOCHS,
-            show_default=True,
-            metavar="N",
-            help="Number of epochs for each training run.",
-        ),
-        option(
-            group,
-            "--proxy-resolution",
-            type=click.IntRange(4, 1024),
-            default=resolution,
-            show_default="32, or with --pretrained that of the network" if resolution is None else True,
-            metavar="N",
-            help=resolution_help,
-        ),
         option(
             group,
             "--images",
@@ -190,6 +163,52 @@ def training_options(
             show_default="cuda or mps where available, else cpu",
             help="Device on which networks are trained.",
         ),
+    )
+
+
+def data_options(group: Group) -> Callable[[Command], Command]:
+    """Return the decorator that adds the images, their number and split, and the device that trains.
+
+    Args:
+        group: Heading on the help page.
+    """
+    return all_of(_data_option(group), _split_options(group))
+
+
+def training_options(
+    group: Group,
+    resolution_help: str = "Height and width of the images in a training run, in pixels. A network below the largest "
+    "resolution of its space is trained on smaller ones.",
+    resolution: int | None = 32,
+) -> Callable[[Command], Command]:
+    """Return the decorator that adds the images, epochs, resolution and device of short training runs.
+
+    Args:
+        group: Heading on the help page.
+        resolution_help: Help text of the resolution.
+        resolution: Default resolution; None for 32 or, with a pretrained network, that of the network.
+    """
+    return all_of(
+        _data_option(group),
+        option(
+            group,
+            "--epochs",
+            type=click.IntRange(1),
+            default=EPOCHS,
+            show_default=True,
+            metavar="N",
+            help="Number of epochs for each training run.",
+        ),
+        option(
+            group,
+            "--proxy-resolution",
+            type=click.IntRange(4, 1024),
+            default=resolution,
+            show_default="32, or with --pretrained that of the network" if resolution is None else True,
+            metavar="N",
+            help=resolution_help,
+        ),
+        _split_options(group),
     )
 
 

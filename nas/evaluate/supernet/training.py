@@ -1,5 +1,6 @@
 """The training loop of a supernet, whose epochs can each start from a checkpoint."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -77,7 +78,7 @@ class SupernetTrainingRun:
         """
         start, steps = time.monotonic(), self.recipe.epochs * self.steps_per_epoch
         # The losses of former epochs are not part of a checkpoint, so each epoch is checked by itself.
-        losses = LossMonitor(self.data.num_classes)
+        losses = LossMonitor(math.log(self.data.num_classes))
         with (
             self.seeded(number) as generator,
             memory_errors_of_network(f"in epoch {number} of the supernet", "lower batch_size or the resolution"),

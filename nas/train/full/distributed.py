@@ -1,6 +1,7 @@
 """Training by several processes at once, as `torchrun` and `accelerate launch` start them."""
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -120,7 +121,10 @@ class DistributedRun(TrainingRun):
 
     def step(self, batch: Tensor, learning_rate: float, generator: Generator) -> Tensor:
         """Train one step, and return the mean loss of all processes, so that all of them stop if it is not finite."""
-        loss = super().step(batch, learning_rate, generator)
+        with warnings.catch_warnings():
+            # The weights of 1 x 1 convolutions are the same numbers in either memory layout.
+            warnings.filterwarnings("ignore", "Grad strides do not match", UserWarning)
+            loss = super().step(batch, learning_rate, generator)
         distributed.all_reduce(loss)
         return loss / distributed.get_world_size()
 

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import torch
 from attrs import field, frozen
+from torch import Tensor, nn
 
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
@@ -27,7 +28,8 @@ from nas.train.full.distributed import ALONE, DistributedRun, Processes
 from nas.train.loader import val_batch_size
 from nas.train.loop import OnBatch, TrainingRun
 from nas.train.precision import PRECISIONS, resolve_precision
-from nas.train.recipe import Recipe
+from nas.train.recipes.schema import TrainingRecipe
+from nas.train.teachers import Teacher
 from nas.weights.base import Normalization, TrainedNetwork
 
 
@@ -39,13 +41,17 @@ class TrainingJob:
         arch: Architecture of the network; its resolution and its classes are those of the data.
         data: Images, with a test split.
         recipe: Hyperparameters.
-        epochs: Number of epochs; None chooses the largest number that ends within `timeout_s`.
-        timeout_s: Duration in seconds within which the run ends; None is no limit.
+        timeout_s: Duration in seconds within which the run ends, which decides the number of epochs; None takes the
+            epochs of the recipe.
         device: Device that trains, as `find_device` returns it.
         seed: Seed of all random numbers.
         source: Network whose weights the first weights are inherited from; None starts from random weights.
+        source_name: Name of the source, "" if there is none.
         metric: Name of the metric that chooses the best epoch.
         processes: Processes that train together.
+        teacher: Teacher whose outputs the network learns beside the labels, or None.
+        targets: Probabilities `(images, classes)` of the training images in place of their labels, or None; they
+            belong to the fingerprint of the data.
 
     Raises:
         NasError: The images do not fit the network, there are too few of them, or the device does not support the
@@ -55,14 +61,16 @@ class TrainingJob:
 
     arch: Architecture
     data: ImageData
-    recipe: Recipe
-    epochs: int | None
+    recipe: TrainingRecipe
     timeout_s: float | None = None
     device: str = "cpu"
     seed: int = 0
     source: TrainedNetwork | None = None
+    source_name: str = ""
     metric: str = METRIC_NAMES[0]
     processes: Processes = ALONE
+    teacher: Teacher | None = None
+    targets: Tensor | None = None
     normalization: Normalization = field(init=False)
 
     @normalization.default
@@ -81,6 +89,12 @@ class TrainingJob:
                 f"{expected[0]}, {expected[1]} and {expected[2]}",
                 "load the images as the network takes them",
             )
+        if self.recipe.batch_size < 2 * self.processes.count * self.recipe.accumulation:
+            raise NasError(
+                f"batch_size of the recipe is {self.recipe.batch_size}, and {self.processes.count} processes train in "
+                f"{self.recipe.accumulation} parts; each needs at least two images of a batch",
+                "raise batch_size in the recipe, or start fewer processes",
+            )
         if len(self.data.train) < 2 * self.processes.count:
             raise NasError(
                 f"{self.data.name} has {len(self.data.train)} training images; batch normalization needs at least two "
@@ -90,14 +104,17 @@ class TrainingJob:
 
     def describe(self) -> Mapping[str, Any]:
         """Return everything that the weights depend on, except the device and its software, as plain JSON values."""
+        values = attrs.asdict(self.recipe)
+        if self.timeout_s is not None:
+            del values["epochs"]
         return {
             "architecture": hashlib.sha256(format_text(self.arch).encode()).hexdigest()[:12],
             "data": self.data.fingerprint,
             "classes": hashlib.sha256(repr(self.data.classes).encode()).hexdigest()[:12],
             "pretrained": None if self.source is None else self.source.digest,
-            **{f"recipe.{name}": value for name, value in attrs.asdict(self.recipe).items()},
+            "teacher": None if self.teacher is None else self.teacher.digest,
+            **{f"recipe.{name}": value for name, value in values.items()},
             "precision": resolve_precision(self.device, self.recipe.precision),
-            "epochs": self.epochs,
             "timeout": self.timeout_s,
             "seed": self.seed,
             "metric": self.metric,
@@ -109,58 +126,62 @@ class TrainingJob:
         """Return whether convolutions may round to TF32; see `nas.train.seeded`."""
         return PRECISIONS[resolve_precision(self.device, self.recipe.precision)].tf32
 
-    def start(self, recipe: Recipe, epochs: int, on_batch: OnBatch | None = None) -> TrainingRun:
+    def recipe_for(self, epochs: int, halvings: int = 0) -> TrainingRecipe | None:
+        """Return the recipe of a run of so many epochs, with the part of a batch halved so often; None if too small."""
+        is_alone = self.processes.count == 1
+        # A recorded step cannot exchange gradients with other processes.
+        recipe: TrainingRecipe | None = attrs.evolve(
+            self.recipe, epochs=epochs, cuda_graphs=self.recipe.cuda_graphs and is_alone
+        )
+        for _ in range(halvings):
+            recipe = None if recipe is None else recipe.with_half_batch()
+        return recipe
+
+    def start(self, recipe: TrainingRecipe, halvings: int = 0, on_batch: OnBatch | None = None) -> TrainingRun:
         """Return a training run before its first step, with weights from torch's generators.
 
         Args:
-            recipe: Recipe of the job, possibly with a smaller batch.
-            epochs: Number of epochs.
+            recipe: Recipe as `recipe_for` returns it.
+            halvings: How often the part of a batch was halved, because memory ran out.
             on_batch: Callback for every step, or None.
         """
         trained = recipe.adapt(self.arch)
+        model, factors = build_model(trained), dict[str, float]()
         if self.source is not None:
-            return self._inheriting(self.source, trained, recipe, epochs, on_batch)
-        model = build_model(trained)
-        if recipe.quiet_start:
+            gates = gate_means_of(self.source, self.data, self.device)
+            inherited = inherit_for(self.source, trained, self.data.classes, self.seed, gates)
+            model.load_state_dict(dict(inherited.tensors))
+            factors = dict.fromkeys(head_and_fresh_parameters(model, inherited), recipe.head_rate)
+        elif recipe.quiet_start:
             zero_init_residual(model)
-        return self._run(model, recipe, epochs, on_batch, {})
-
-    def _inheriting(
-        self, source: TrainedNetwork, trained: Architecture, recipe: Recipe, epochs: int, on_batch: OnBatch | None
-    ) -> TrainingRun:
-        gates = gate_means_of(source, self.data, self.device)
-        inherited = inherit_for(source, trained, self.data.classes, self.seed, gates)
-        model = build_model(trained)
-        model.load_state_dict(dict(inherited.tensors))
-        # Recipes without the key train all parts at the same rate.
-        rate = getattr(recipe, "head_rate", 1.0)
-        factors = dict.fromkeys(head_and_fresh_parameters(model, inherited), rate)
-        run = self._run(model, recipe, epochs, on_batch, factors)
-        re_estimate_statistics(run)
+        run = self._run(model, recipe, halvings, on_batch, factors)
+        if self.source is not None:
+            re_estimate_statistics(run)
         return run
 
     def _run(
         self,
-        model: torch.nn.Module,
-        recipe: Recipe,
-        epochs: int,
+        model: nn.Module,
+        recipe: TrainingRecipe,
+        halvings: int,
         on_batch: OnBatch | None,
         rate_factors: Mapping[str, float],
     ) -> TrainingRun:
         # A step takes 1.4 to 1.6 times as long with channels first on a CPU (docs/training.md).
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # Validation needs less memory than a step of the same batch, so it shrinks with the steps' batch.
-        val_batch = max(1, val_batch_size(self.arch.resolution) * recipe.batch_size // self.recipe.batch_size)
         kind = TrainingRun if self.processes.count == 1 else DistributedRun
         return kind(
             data=self.data,
             model=model,
             recipe=recipe,
-            epochs=epochs,
+            epochs=recipe.epochs,
             device=self.device,
             on_batch=on_batch,
             metric=self.metric,
-            val_batch=val_batch,
+            # Validation needs less memory than a step of the same batch, so it shrinks with the steps' batch.
+            val_batch=max(1, val_batch_size(self.arch.resolution) >> halvings),
             optimizer=recipe.make_optimizer(model, rate_factors),
             scaling=Scaling(self.normalization.mean, self.normalization.std, self.device),
+            teacher=self.teacher,
+            targets=None if self.targets is None else self.targets.to(self.device),
         )

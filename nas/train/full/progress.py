@@ -12,6 +12,7 @@ from nas.train.full.curve import EpochResult, best_epoch, parse_curve
 from nas.train.tensor_file import FileKind
 
 NAME = "progress.training.pt"
+MOST = 100_000  # epochs of a training run
 REMEDY = "choose another folder with --out, or delete this one to start the training run again"
 KIND = FileKind(
     content="training run",
@@ -28,17 +29,19 @@ class Progress:
 
     Attributes:
         epochs: Number of epochs of the whole run.
-        batch_size: Number of images of a step, which is smaller than that of the recipe if memory ran out.
+        halvings: How often the part of a batch was halved, because memory ran out.
         curve: Results of the finished epochs.
         state: State as `TrainingRun.state_dict` returns it.
         best: Tensors of the network after its best epoch.
+        last: Tensors of the network after the last finished epoch.
     """
 
     epochs: int
-    batch_size: int
+    halvings: int
     curve: tuple[EpochResult, ...]
     state: Mapping[str, Any] = field(repr=False)
     best: Mapping[str, Tensor] = field(repr=False)
+    last: Mapping[str, Tensor] = field(repr=False)
 
     @property
     def epoch(self) -> int:
@@ -69,10 +72,11 @@ def write_progress(path: Path, described: Mapping[str, Any], progress: Progress)
     """
     values = {
         "epochs": progress.epochs,
-        "batch_size": progress.batch_size,
+        "halvings": progress.halvings,
         "curve": [one.as_json() for one in progress.curve],
         "state": progress.state,
         "best": dict(progress.best),
+        "last": dict(progress.last),
     }
     KIND.write(path, described, values)
 
@@ -101,18 +105,26 @@ def damaged(path: Path) -> NasError:
 
 
 def _parse(values: Mapping[str, Any]) -> Progress:
-    epochs, batch_size, state, best = (values.get(name) for name in ("epochs", "batch_size", "state", "best"))
     curve = parse_curve(values.get("curve"))
-    if not (_is_count(epochs) and _is_count(batch_size) and isinstance(state, dict) and _are_tensors(best)):
-        raise NasError("its values are not those of a training run", REMEDY)
+    epochs, state = _count(values, "epochs"), values.get("state")
+    if not isinstance(state, dict):
+        raise NasError("it has no state", REMEDY)
     if not 1 <= len(curve) <= epochs:
         raise NasError(f"it has {len(curve):,} of {epochs:,} epochs", REMEDY)
-    return Progress(epochs, batch_size, curve, state, best)
+    return Progress(
+        epochs, _count(values, "halvings"), curve, state, _tensors(values, "best"), _tensors(values, "last")
+    )
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _count(values: Mapping[str, Any], name: str) -> int:
+    value = values.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+        raise NasError(f"its {name} is {value!r:.80}", REMEDY)
+    return value
 
 
-def _are_tensors(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(one, Tensor) for one in value.values())
+def _tensors(values: Mapping[str, Any], name: str) -> dict[str, Tensor]:
+    found = values.get(name)
+    if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
+        raise NasError(f"its {name} is not a network", REMEDY)
+    return found

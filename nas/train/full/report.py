@@ -1,6 +1,5 @@
 """What a training run reports while it runs."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from nas.train.full.curve import EpochResult
@@ -19,18 +18,6 @@ class Report(Protocol):
 
     def on_epoch(self, result: EpochResult, epochs: int, seconds_left: float) -> None:
         """Receive the result of an epoch, the number of all epochs, and the estimated duration of those left."""
-        ...
-
-
-class Log(Protocol):
-    """Receive the values of each epoch, such as a tracker of experiments does."""
-
-    def log(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Receive the values of an epoch by name."""
-        ...
-
-    def close(self) -> None:
-        """End: no values follow."""
         ...
 
 

@@ -1,8 +1,13 @@
 """The number of epochs that end within a time limit, from the measured duration of some steps."""
 
+from collections.abc import Callable
+
+import attrs
+
 from nas.errors import NasError
 from nas.train.device import median_seconds
 from nas.train.full.job import TrainingJob
+from nas.train.loop import TrainingRun
 from nas.train.seeded import epoch_seed, seeded
 
 # Number of steps, and of validated batches, whose median duration is used; one more warms up.
@@ -11,35 +16,42 @@ STEPS = 5
 PLANNED_SHARE = 0.9
 
 
-def seconds_per_epoch(job: TrainingJob) -> float:
-    """Return the estimated duration of an epoch with its validation, in seconds."""
+def seconds_per_epoch(job: TrainingJob, seconds_to_write: Callable[[TrainingRun], float]) -> float:
+    """Return the estimated duration of an epoch with its validation and its files, in seconds.
+
+    Args:
+        job: The job.
+        seconds_to_write: Function that writes the files of an epoch for a try, and returns the duration in seconds.
+    """
     with seeded(epoch_seed(job.seed, 0), job.device, tf32=job.allows_tf32) as generator:
-        run = job.start(job.recipe, 1)
+        run = job.start(attrs.evolve(job.recipe, epochs=1))
         batch, val_batches = run.shuffled_batches(generator)[0], run.val_batches()
         # `item` reads a number from the device, and so waits until its work is done.
         step = median_seconds(lambda: run.step(batch, 0.0, generator).item(), STEPS)
         validation = median_seconds(lambda: run.correct(val_batches[0]).sum().item(), STEPS)
-    return step * run.steps_per_epoch + validation * len(val_batches)
+        written = seconds_to_write(run)
+    return step * run.steps_per_epoch + validation * len(val_batches) + written
 
 
-def epochs_within(timeout_s: float, epoch_s: float) -> int:
+def epochs_within(left_s: float, epoch_s: float, timeout_s: float) -> int:
     """Return the largest number of epochs that end within a time limit.
 
     Args:
-        timeout_s: Time limit in seconds.
+        left_s: Time in seconds that is left of the limit.
         epoch_s: Duration of an epoch in seconds.
+        timeout_s: The whole limit in seconds, for the message.
 
     Raises:
         NasError: The time limit is shorter than one epoch.
 
-    >>> epochs_within(100, epoch_s=10)
+    >>> epochs_within(100, epoch_s=10, timeout_s=110)
     9
     """
-    epochs = int(PLANNED_SHARE * timeout_s / epoch_s)
+    epochs = int(PLANNED_SHARE * left_s / epoch_s)
     if epochs < 1:
         raise NasError(
-            f"the time limit is {timeout_s:g} s, and one epoch takes about {epoch_s:.3g} s as measured on this "
-            f"machine; at least one epoch must end within {PLANNED_SHARE:.0%} of the limit",
+            f"the time limit is {timeout_s:g} s, of which {max(0.0, left_s):.3g} s are left after the start, and one "
+            f"epoch takes about {epoch_s:.3g} s as measured on this machine; at least one epoch must end in time",
             "raise --timeout, or give fewer --images or a smaller network",
         )
     return epochs

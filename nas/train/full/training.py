@@ -4,9 +4,11 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import fmean
-from typing import Any
+from tempfile import TemporaryDirectory
 
+import attrs
 import torch
 from attrs import define, field
 from torch import Generator, Tensor
@@ -17,14 +19,17 @@ from nas.train.full.distributed import agreed
 from nas.train.full.folder import TrainingFolder
 from nas.train.full.job import TrainingJob
 from nas.train.full.progress import Progress, damaged, read_progress, write_progress
-from nas.train.full.report import Log, Report
+from nas.train.full.report import Report
+from nas.train.full.result import running_metrics
 from nas.train.full.timing import epochs_within, seconds_per_epoch
 from nas.train.loop import TrainingRun
 from nas.train.memory import OutOfMemoryError, free_device_memory, is_out_of_memory, unified_memory_errors
-from nas.train.recipe import Recipe
+from nas.train.recipes.files import format_recipe
+from nas.train.recipes.schema import TrainingRecipe
 from nas.train.seeded import epoch_seed, seeded
+from nas.train.tracking import Tracker
 from nas.version import __version__
-from nas.weights.base import TrainedNetwork
+from nas.weights.base import TrainedNetwork, check_tensors
 
 
 @define(eq=False)
@@ -35,7 +40,6 @@ class FullTraining:
         job: The job.
         folder: Folder of the files.
         report: Receiver of messages and results.
-        recipe: Recipe as text, which is stored with the weights.
         logs: Receivers of the values of each epoch.
         began: Time of the process's clock from which a time limit counts.
     """
@@ -43,8 +47,7 @@ class FullTraining:
     job: TrainingJob
     folder: TrainingFolder
     report: Report
-    recipe: str
-    logs: Sequence[Log] = ()
+    logs: Sequence[Tracker] = ()
     began: float = field(factory=time.monotonic)
     _losses: list[float] = field(factory=list, init=False)
     _file_problem: str = field(default="", init=False)
@@ -58,84 +61,99 @@ class FullTraining:
             EvaluationError: A loss is not finite, the run diverged, or memory ran out.
         """
         progress = read_progress(self.folder.progress, self.job.describe())
+        if progress is not None:
+            self._check(progress)
+            # The process may have been killed after it wrote the progress and before it wrote the networks.
+            self._write_networks(progress)
         if progress is not None and progress.is_done:
-            self._say(f"the training run in {self.folder.path} is complete: {progress.epochs} epochs; nothing is trained")
-            self._write_networks(progress, progress.best, self._last(progress))
+            self._say(
+                f"the training run in {self.folder.path} is complete ({progress.epochs} epochs): nothing is trained"
+            )
             return progress
-        epochs = progress.epochs if progress is not None else self._epochs()
+        epochs = self._epochs() if progress is None else progress.epochs
         if progress is None and self.job.processes.is_first:
-            self.folder.write_start(self.job.arch, self.recipe)
+            self.folder.write_start(self.job.arch, self._recipe_text(epochs))
         return self._in_memory(epochs, progress)
 
     def _epochs(self) -> int:
-        if self.job.epochs is not None:
-            return self.job.epochs
-        assert self.job.timeout_s is not None  # noqa: S101 -- a job has one of them
+        """Return the number of epochs of the job: the given one, or the largest that ends within the time limit."""
+        if self.job.timeout_s is None:
+            return self.job.recipe.epochs
         with unified_memory_errors(0):
-            epoch_s = seconds_per_epoch(self.job)
+            epoch_s = seconds_per_epoch(self.job, self._seconds_to_write)
         left = self.job.timeout_s - (time.monotonic() - self.began)
         # Each process measures its own durations, and all have to agree.
-        epochs = agreed(epochs_within(max(left, 0.0), epoch_s), self.job.processes)
+        epochs = agreed(epochs_within(left, epoch_s, self.job.timeout_s), self.job.processes)
         self._say(f"an epoch takes about {epoch_s:.3g} s, so {epochs} epochs are trained within the time limit")
         return epochs
 
+    def _seconds_to_write(self, run: TrainingRun) -> float:
+        """Return the duration of writing the files of an epoch, which are removed again, in seconds."""
+        if not self.job.processes.is_first:
+            return 0.0
+        result = EpochResult(epoch=1, loss=0.0, accuracy=0.0, learning_rate=0.0, images_per_second=0.0, seconds=0.0)
+        tensors = _scored(run)
+        with TemporaryDirectory(prefix=".timing-", dir=self.folder.path) as place:
+            began = time.perf_counter()
+            other = FullTraining(self.job, TrainingFolder(Path(place)), self.report)
+            other._write(Progress(1, 0, (result,), run.state_dict(), tensors, tensors))
+            return time.perf_counter() - began
+
     def _in_memory(self, epochs: int, progress: Progress | None) -> Progress:
-        """Train, with half the batch each time that memory runs out, from the first epoch on."""
-        recipe: Recipe | None = self.job.recipe
-        while progress is not None and recipe is not None and recipe.batch_size != progress.batch_size:
-            recipe = recipe.with_half_batch()
-        if recipe is None:
-            raise damaged(self.folder.progress)
-        while recipe is not None:
+        """Train, with half the part of a batch each time that memory runs out, from the first epoch on."""
+        halvings = 0 if progress is None else progress.halvings
+        while (recipe := self.job.recipe_for(epochs, halvings)) is not None:
             try:
-                return self._train(recipe, epochs, progress)
+                return self._train(recipe, halvings, progress)
             except OutOfMemoryError as error:
-                epoch, batch_size = error.epoch, recipe.batch_size
+                epoch = error.epoch
             # The failed run's memory is free only after the except block, because the error refers to its frames.
             free_device_memory(self.job.device)
-            # Other processes would go on with the larger batch.
-            progress, recipe = None, recipe.with_half_batch() if self.job.processes.count == 1 else None
-            if recipe is not None:
-                self._say(
-                    f"out of memory in epoch {epoch} with batches of {batch_size} images; the training run starts "
-                    f"again with {recipe.batch_size}"
-                )
+            if self.job.processes.count > 1:  # the other processes would go on with the larger batch
+                break
+            progress, halvings = None, halvings + 1
+            self._say(f"out of memory in epoch {epoch}; the training run starts again with half the images at a time")
         raise EvaluationError(
-            f"out of memory in epoch {epoch} with batches of {batch_size} images; smaller batches are not tried",
+            f"out of memory in epoch {epoch}, and smaller batches are not tried",
             "lower the resolution, or batch_size in the recipe",
         )
 
-    def _train(self, recipe: Recipe, epochs: int, progress: Progress | None) -> Progress:
+    def _train(self, recipe: TrainingRecipe, halvings: int, progress: Progress | None) -> Progress:
         # Epoch 0 stands for the first weights, which therefore do not depend on random numbers drawn before.
         with self._epoch_context(0):
-            run = self.job.start(recipe, epochs, self._on_batch)
+            run = self.job.start(recipe, halvings, self._on_batch)
             if progress is not None:
                 self._restore(run, progress)
-                self._say(f"epoch {progress.epoch} of {epochs} is done; the training run continues after it")
-        if progress is not None:
-            # The process may have been killed after it wrote the progress and before it wrote the networks.
-            self._write_networks(progress, progress.best, scored(run))
-        curve = [] if progress is None else list(progress.curve)
+                self._say(f"epoch {progress.epoch} of {recipe.epochs} is done; the training run continues after it")
+        curve = () if progress is None else progress.curve
+        for result in curve:  # the process may have been killed before it logged the last one
+            self._log(result)
         best = {} if progress is None else progress.best
-        for epoch in range(len(curve) + 1, epochs + 1):
-            curve.append(self._epoch(run, epoch, curve))
-            if best_epoch(curve) == epoch:
-                best = scored(run)
-            progress = Progress(epochs, recipe.batch_size, tuple(curve), run.state_dict(), best)
-            self._write(progress, scored(run))
-            self._publish(curve, epochs)
+        for epoch in range(len(curve) + 1, recipe.epochs + 1):
+            curve = (*curve, self._epoch(run, epoch, curve))
+            last = _scored(run)
             # The next epoch changes the tensors of the run in place.
-            best = {name: tensor.clone() for name, tensor in best.items()} if best_epoch(curve) == epoch else best
+            best = {name: tensor.clone() for name, tensor in last.items()} if best_epoch(curve) == epoch else best
+            progress = Progress(recipe.epochs, halvings, curve, run.state_dict(), best, last)
+            self._write(progress)
+            self._publish(progress)
         assert progress is not None  # noqa: S101 -- there is at least one epoch
         return progress
+
+    def _check(self, progress: Progress) -> None:
+        try:
+            for tensors in (progress.best, progress.last):
+                check_tensors(self.job.arch, tensors)
+        except NasError:
+            raise damaged(self.folder.progress) from None
+        if self.job.recipe_for(progress.epochs, progress.halvings) is None:
+            raise damaged(self.folder.progress)
 
     def _restore(self, run: TrainingRun, progress: Progress) -> None:
         try:
             run.load_state_dict(progress.state)
-            # The tensors are those of the network, and no others.
-            TrainedNetwork(self.job.arch, progress.best)
-        except (ArithmeticError, AttributeError, LookupError, NasError, RuntimeError, TypeError, ValueError) as error:
-            if isinstance(error, RuntimeError) and is_out_of_memory(error):
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if is_out_of_memory(error):
                 raise
             raise damaged(self.folder.progress) from None
 
@@ -150,28 +168,31 @@ class FullTraining:
                 raise EvaluationError(error.problem, "; ".join(filter(None, (error.remedy, kept)))) from None
             trained = time.perf_counter() - began
             accuracy = run.validate()
-        group = run.optimizer.param_groups[0]
-        images = sum(map(len, run.shuffled_batches(Generator()))) * self.job.processes.count
+        group, images = run.optimizer.param_groups[0], len(self.job.data.train)
         return EpochResult(
-            epoch,
-            fmean(self._losses),
-            accuracy,
-            float(group["lr"]) / float(group["rate_factor"]),
-            images / trained,
-            time.perf_counter() - began,
+            epoch=epoch,
+            loss=fmean(self._losses),
+            accuracy=accuracy,
+            learning_rate=float(group["lr"]) / float(group["rate_factor"]),
+            images_per_second=run.recipe.passes_per_epoch(images) * images / trained,
+            seconds=time.perf_counter() - began,
         )
 
-    def _publish(self, curve: Sequence[EpochResult], epochs: int) -> None:
-        result = curve[-1]
+    def _publish(self, progress: Progress) -> None:
+        result = progress.curve[-1]
         if not self.job.processes.is_first:
             return
-        self.report.on_epoch(result, epochs, (epochs - result.epoch) * fmean(one.seconds for one in curve))
+        left = (progress.epochs - result.epoch) * fmean(one.seconds for one in progress.curve)
+        self.report.on_epoch(result, progress.epochs, left)
+        self._log(result)
+
+    def _log(self, result: EpochResult) -> None:
         values = {name: value for name, value in result.as_json().items() if name != "epoch"}
         for log in self.logs:
             log.log(result.epoch, values)
 
-    def _write(self, progress: Progress, last: Mapping[str, Tensor]) -> None:
-        """Write the files of an epoch. If one cannot be written, former files stay; after the last epoch it is an error.
+    def _write(self, progress: Progress) -> None:
+        """Write the files of an epoch; if one cannot be written, the former files stay.
 
         Raises:
             NasError: A file of the last epoch cannot be written.
@@ -181,7 +202,8 @@ class FullTraining:
         try:
             # The progress comes first: whatever it says, the other files are made from it.
             write_progress(self.folder.progress, self.job.describe(), progress)
-            self._write_networks(progress, progress.best, last)
+            self._write_networks(progress)
+            self.folder.write_metrics(running_metrics(self.job, progress))
         except NasError as error:
             if progress.is_done:
                 raise
@@ -189,38 +211,34 @@ class FullTraining:
                 self._say(f"{error.problem}; the files of the former epoch stay, and the training run continues")
             self._file_problem = error.problem
 
-    def _write_networks(self, progress: Progress, best: Mapping[str, Tensor], last: Mapping[str, Tensor]) -> None:
-        if not self.job.processes.is_first:
-            return
-        self.folder.write_best(self.network(best, progress.best_result, progress.epochs))
-        self.folder.write_last(self.network(last, progress.curve[-1], progress.epochs))
+    def _write_networks(self, progress: Progress) -> None:
+        if self.job.processes.is_first:
+            self.folder.write_best(self.best_network(progress))
+            self.folder.write_last(self._network(progress.last, progress.curve[-1], progress.epochs))
 
-    def network(self, tensors: Mapping[str, Tensor], result: EpochResult, epochs: int) -> TrainedNetwork:
-        """Return the network of an epoch, with what is known about its training run."""
-        source = {} if self.job.source is None else {"pretrained": self.job.source.digest}
+    def best_network(self, progress: Progress) -> TrainedNetwork:
+        """Return the network after its best epoch, with what is known about its training run."""
+        return self._network(progress.best, progress.best_result, progress.epochs)
+
+    def _network(self, tensors: Mapping[str, Tensor], result: EpochResult, epochs: int) -> TrainedNetwork:
+        job = self.job
         provenance = {
-            "source": "" if self.job.source is None else self.job.source.provenance.get("source", ""),
-            **source,
-            "data": self.job.data.name,
-            "fingerprint": self.job.data.fingerprint,
-            "pixels": str(self.job.arch.resolution),
-            "epoch": str(result.epoch),
-            "epochs": str(epochs),
-            "seed": str(self.job.seed),
-            self.job.metric: str(result.accuracy),
-            "recipe": self.recipe,
+            "source": job.source_name or "random weights",
+            **({} if job.source is None else {"source_tensors": job.source.digest}),
+            "data": job.data.name,
+            "fingerprint": job.data.fingerprint,
+            "epoch": f"{result.epoch} of {epochs}",
+            "seed": str(job.seed),
+            f"validation {job.metric}": str(result.accuracy),
+            "recipe": self._recipe_text(epochs),
             "nas": __version__,
             "torch": str(torch.__version__),
             "python": platform.python_version(),
         }
-        return TrainedNetwork(self.job.arch, tensors, self.job.data.classes, self.job.normalization, provenance)
+        return TrainedNetwork(job.arch, tensors, job.data.classes, job.normalization, provenance)
 
-    def _last(self, progress: Progress) -> Mapping[str, Tensor]:
-        average = progress.state.get("average")
-        found = progress.state.get("model") if average is None else average.get("model")
-        if not isinstance(found, dict):
-            raise damaged(self.folder.progress)
-        return found
+    def _recipe_text(self, epochs: int) -> str:
+        return format_recipe(attrs.evolve(self.job.recipe, epochs=epochs))
 
     def _on_batch(self, step: int, steps: int, loss: float) -> None:
         self._losses.append(loss)
@@ -242,7 +260,7 @@ class FullTraining:
             yield generator
 
 
-def scored(run: TrainingRun) -> dict[str, Any]:
+def _scored(run: TrainingRun) -> dict[str, Tensor]:
     """Return the tensors of the network that a training run validates: the moving average, if it has one."""
     model = run.model if run.average is None else run.average.model
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}

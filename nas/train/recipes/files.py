@@ -7,7 +7,7 @@ learning_rate: 5e-4
 
 import difflib
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -104,9 +104,13 @@ def format_recipe(recipe: TrainingRecipe) -> str:
     return "".join(f"{name}: {format_value(value)}\n" for name, value in values.items())
 
 
-def nearest(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
-    """Return the most similar known name; the first one if none is similar."""
-    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return the most similar known name.
+
+    >>> nearest("label_smothing", ("loss", "label_smoothing"))
+    'label_smoothing'
+    """
+    return max(known, key=lambda each: difflib.SequenceMatcher(None, name, each).ratio())
 
 
 def _base(name: str, file: str) -> TrainingRecipe:

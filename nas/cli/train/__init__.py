@@ -1,0 +1,1 @@
+"""`nas train`: full training of one network."""

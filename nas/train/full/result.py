@@ -1,0 +1,77 @@
+"""The result of a training run: its curve, its best epoch, and the accuracy on the test split, which is used once."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import from_numpy
+
+from nas.data.base import Images
+from nas.noise import Estimate, estimate
+from nas.train.full.folder import TrainingFolder
+from nas.train.full.job import TrainingJob
+from nas.train.full.progress import Progress
+from nas.train.metrics import METRICS, describe_split
+from nas.train.prediction import Predictor
+from nas.train.seeded import seeded
+from nas.weights.base import TrainedNetwork
+
+RUN, TEST, IS_COMPLETE = "run", "test", "complete"
+
+
+def running_metrics(job: TrainingJob, progress: Progress) -> dict[str, Any]:
+    """Return what is known of a training run before its test, as plain JSON values."""
+    best = progress.best_result
+    split = describe_split(job.data.val.labels, job.metric)
+    return {
+        IS_COMPLETE: False,
+        RUN: dict(job.describe()),
+        "data": job.data.name,
+        "classes": list(job.data.classes),
+        "images": {"train": len(job.data.train), "validation": len(job.data.val)},
+        "metric": job.metric,
+        "epochs": progress.epochs,
+        "best_epoch": best.epoch,
+        "validation": as_json(estimate(best.accuracy, split.standard_error(best.accuracy))),
+        "curve": [one.as_json() for one in progress.curve],
+    }
+
+
+def final_metrics(
+    job: TrainingJob, folder: TrainingFolder, network: TrainedNetwork, metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the metrics of a finished training run with those of the test split, and write them to the folder.
+
+    If the folder has them already, the test split is not used again.
+
+    Args:
+        job: The job of the run.
+        folder: Folder of the run.
+        network: Network of the best epoch.
+        metrics: Metrics without the test, as `running_metrics` returns them.
+
+    Raises:
+        NasError: The metrics cannot be written.
+    """
+    known = folder.read_metrics()
+    if known.get(IS_COMPLETE) is True and known.get(RUN) == metrics[RUN] and TEST in known:
+        return dict(known)
+    assert job.data.test is not None  # noqa: S101 -- a job has a test split
+    final = {**metrics, IS_COMPLETE: True, TEST: _test(job, job.data.test, network)}
+    folder.write_metrics(final)
+    return final
+
+
+def _test(job: TrainingJob, images: Images, network: TrainedNetwork) -> dict[str, Any]:
+    with seeded(0, job.device):
+        correct = Predictor(job.normalization, job.device).correct(network.module(), images)
+    labels = images.labels.cpu()
+    value = METRICS[job.metric](from_numpy(correct), labels)
+    split = describe_split(labels, job.metric)
+    return {"images": len(images), **as_json(estimate(value, split.standard_error(value)))}
+
+
+def as_json(found: Estimate) -> dict[str, float | None]:
+    """Return an accuracy with its 95% interval as plain JSON values."""
+    low, high = (None if math.isnan(end) else end for end in (found.low, found.high))
+    return {"accuracy": found.value, "low": low, "high": high}

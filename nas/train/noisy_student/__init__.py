@@ -1,0 +1,1 @@
+"""Noisy Student: which unlabeled images a teacher labels, and the training set that a student gets."""
