@@ -72,6 +72,9 @@ _HEAVY: Mapping[str, tuple[str, ...]] = {
     "onnx": ("graph", "device", "api.networks"),
     "onnxruntime": ("device",),
     "ray": ("workers.ray_cluster",),
+    "captum": ("train",),
+    "tensorboard": ("train",),
+    "mlflow": ("train",),
 }
 # Modules of packages that may import torch which do without it.
 _WITHOUT_TORCH = (

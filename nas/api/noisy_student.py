@@ -55,7 +55,10 @@ class NoisyStudent:
         Raises:
             NasError: The folder holds something else, or a round fails.
         """
+        from nas.data.unlabeled import find_images
+
         self._check_folder()
+        find_images(self.unlabeled)  # an error now, and not after the teacher is trained
         teacher = self.request.teacher
         if teacher is None:
             self.report.say("round 0: the teacher is trained on the labeled images")
@@ -67,6 +70,12 @@ class NoisyStudent:
             rounds.append(row)
             teacher = str(self._round_folder(number))
         return self._finish({**metrics, "noisy_student": rounds})
+
+    @property
+    def unlabeled(self) -> Path:
+        """Return the folder of unlabeled images."""
+        assert self.request.unlabeled is not None  # noqa: S101 -- there is no round without unlabeled images
+        return self.request.unlabeled
 
     def _check_folder(self) -> None:
         from nas.weights.checkpoints import WEIGHTS_FILE
@@ -84,7 +93,9 @@ class NoisyStudent:
     def _round_request(self, number: int, pretrained: "TrainedNetwork | None") -> TrainRequest:
         """Return the request of a training run without unlabeled images."""
         name, tensorboard = f"round-{number}", self.request.tensorboard
-        fields = {each.name: each.default for each in attrs.fields(TrainRequest)}
+        usual: dict[str, Any] = {
+            each.name: each.default for each in attrs.fields(TrainRequest) if each.name in OF_ROUNDS
+        }
         return attrs.evolve(
             self.request,
             arch=self._student(number),
@@ -95,7 +106,7 @@ class NoisyStudent:
             teacher_normalization=None,
             unlabeled=None,
             out=self._round_folder(number),
-            **{name: fields[name] for name in OF_ROUNDS},
+            **usual,
             tensorboard=None if tensorboard is None else tensorboard / name,
         )
 
@@ -113,7 +124,7 @@ class NoisyStudent:
 
         is_ours = teacher != self.request.teacher
         pretrained = load_weights(teacher) if is_ours else self.source
-        self.report.say(f"round {number}: {teacher} labels the images in {self.request.unlabeled}")
+        self.report.say(f"round {number}: {teacher} labels the images in {self.unlabeled}")
         row: dict[str, Any] = {"round": number, "teacher": teacher}
         metrics = self.train_once(
             self._round_request(number, pretrained),
@@ -144,10 +155,9 @@ class NoisyStudent:
             resolution=job.arch.resolution,
             normalization=given,
         )
-        assert self.request.unlabeled is not None  # noqa: S101 -- there is no round without unlabeled images
-        unlabeled = load_unlabeled(self.request.unlabeled, job.arch.resolution, job.arch.in_channels)
+        unlabeled = load_unlabeled(self.unlabeled, job.arch.resolution, job.arch.in_channels)
         for note in unlabeled.notes:
-            self.report.say(f"{self.request.unlabeled}: {note}")
+            self.report.say(f"{self.unlabeled}: {note}")
         probabilities = kept_soft_labels(self._round_folder(number), found, unlabeled.images, job.device)
         selection = select(probabilities, self.request.confidence, self.request.per_class)
         for line in describe_selection(selection, job.data.classes):

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -40,7 +40,7 @@ class TrainingResult:
     >>> import nas
     >>> result = nas.train("mnasnet-small", resolution=16, epochs=1, images=64, train_on="cpu", out="small")
     >>> result.network.arch.classes, sorted(result.metrics["test"])
-    (10, ['accuracy', 'high', 'images', 'low'])
+    (10, ['accuracy', 'assessment', 'high', 'images', 'low'])
     """
 
     folder: Path
@@ -212,7 +212,7 @@ def run_training(request: TrainRequest, report: "Report", logs: "Sequence[Tracke
         None if network.source is None else network.source.network,
         folder,
         report,
-        lambda *arguments: _train_once(arguments[0], report, logs, *arguments[1:]).metrics,
+        lambda round_, prepare, tests: _train_once(round_, report, logs, prepare, tests=tests).metrics,
     )
     return TrainingResult(folder, rounds.run())
 
@@ -222,6 +222,7 @@ def _train_once(
     report: "Report",
     logs: "Sequence[Tracker]" = (),
     prepare: "Callable[[TrainingJob], TrainingJob]" = lambda job: job,
+    *,
     tests: bool = True,
 ) -> TrainingResult:
     """Run or continue one training run to its end.
@@ -239,6 +240,7 @@ def _train_once(
     from nas.train.full.folder import TrainingFolder
     from nas.train.full.result import final_metrics, running_metrics
     from nas.train.full.training import FullTraining
+    from nas.train.seeded import deterministic_algorithms
     from nas.train.tracking import closing_all
 
     processes = find_processes()
@@ -252,7 +254,7 @@ def _train_once(
         stack.enter_context(folder.in_use() if processes.is_first else nullcontext())
         trackers = _open_trackers(request, folder, job, report) if processes.is_first else ()
         stack.enter_context(closing_all(trackers))
-        stack.enter_context(_deterministic() if request.deterministic else nullcontext())
+        stack.enter_context(deterministic_algorithms() if request.deterministic else nullcontext())
         stack.enter_context(joined(processes, device))
         training = FullTraining(job, folder, report, (*logs, *trackers), began)
         progress = training.run()
@@ -276,20 +278,3 @@ def _open_trackers(
     text = json.dumps([str(folder.path.absolute()), dict(described)], sort_keys=True)
     run = TrackedRun(folder.path.name, hashlib.sha256(text.encode()).hexdigest()[:32], described)
     return open_trackers(request.tensorboard, request.mlflow, run, report.say)
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Let torch use deterministic algorithms alone while the context lasts."""
-    import os
-
-    import torch
-
-    before = torch.are_deterministic_algorithms_enabled()
-    # cuBLAS reads this when it is first used.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)

@@ -89,7 +89,9 @@ def store_in_study(
     from nas.api.quiet import quiet_optuna
     from nas.studies.trainings import store_training
 
-    kept = {name: metrics[name] for name in ("curve", "metric", "epochs", "best_epoch", "validation", "test")}
+    kept = {name: metrics[name] for name in ("curve", "metric", "epochs", "best_epoch", "validation")}
+    # Confusions of many classes would be too long for a database.
+    kept["test"] = {name: value for name, value in metrics["test"].items() if name != "assessment"}
     with quiet_optuna():
         try:
             store_training(request.storage, network.study, network.trial, str(folder.absolute()), kept)

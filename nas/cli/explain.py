@@ -34,7 +34,13 @@ class ExplainOptions:
 @click.command(cls=Verb)
 @click.argument("checkpoint", metavar="CHECKPOINT")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@option(Group.WEIGHTS, "--against", metavar="OTHER", help="Another CHECKPOINT, whose map stands beside the first one.")
+@option(
+    Group.WEIGHTS,
+    "--against",
+    metavar="OTHER",
+    show_default="no other network",
+    help="Another CHECKPOINT, whose map stands beside the first one.",
+)
 @option(
     Group.MEASUREMENT,
     "--method",

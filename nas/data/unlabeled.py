@@ -57,6 +57,23 @@ def load_unlabeled(folder: Path, resolution: int, channels: int = 3, max_corrupt
         DataError: There is no such folder, it has no images, or too many of them are unreadable.
         MissingPackageError: Pillow is not installed.
     """
+    pictures, broken = find_images(folder)
+    decoded = read_images(pictures, folder.absolute(), resolution, channels)
+    check_corrupt(decoded.corrupt, len(pictures), max_corrupt_share)
+    readable = decoded.readable.nonzero().flatten().tolist()
+    names = tuple(printable(pictures[position]) for position in readable)
+    return Unlabeled(decoded.images, names, (*describe_broken(broken), *describe_images([decoded], resolution)))
+
+
+def find_images(folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Return the images below a folder, relative to it, and the names of links to images that lead to nothing.
+
+    Nothing is decoded, so that a folder without images is an error before any work is done for it.
+
+    Raises:
+        DataError: There is no such folder, or it has no images.
+        MissingPackageError: Pillow is not installed.
+    """
     require("PIL")
     if not folder.is_dir():
         raise DataError(
@@ -71,12 +88,7 @@ def load_unlabeled(folder: Path, resolution: int, channels: int = 3, max_corrupt
             f"{counted(len(files.others), 'other file')}; it must have at least one image",
             "put JPEG or PNG files into it, or into folders below it",
         )
-    broken = tuple(printable(path) for path in tree.broken if has_image_name(path))
-    decoded = read_images(files.pictures, root, resolution, channels)
-    check_corrupt(decoded.corrupt, len(files.pictures), max_corrupt_share)
-    readable = decoded.readable.nonzero().flatten().tolist()
-    names = tuple(printable(files.pictures[position]) for position in readable)
-    return Unlabeled(decoded.images, names, (*describe_broken(broken), *describe_images([decoded], resolution)))
+    return files.pictures, tuple(printable(path) for path in tree.broken if has_image_name(path))
 
 
 def read_images(paths: Sequence[Path], root: Path, resolution: int, channels: int) -> Decoded:

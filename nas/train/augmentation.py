@@ -69,8 +69,13 @@ class Augmentation:
         if not self.recipe.erasing:
             return None
         # Erased pixels of a normalized image get the mean color, which is 0.
-        erase: Operation = _kornia("kornia.augmentation").RandomErasing(p=self.recipe.erasing)
+        erase: Operation = load_kornia().RandomErasing(p=self.recipe.erasing)
         return erase
+
+    def __attrs_post_init__(self) -> None:
+        # The user learns of a missing package before the first batch.
+        if self.recipe.crop < 1 or self.recipe.cutmix:
+            load_kornia()
 
     @property
     def needs_floats(self) -> bool:
@@ -98,14 +103,19 @@ class Augmentation:
     def _crop(self, pixels: Tensor) -> Tensor:
         height, width = pixels.shape[-2:]
         # By default kornia crops in a loop over the images; one call for all of them is faster.
-        crop = _kornia("kornia.augmentation").RandomResizedCrop(
+        crop = load_kornia().RandomResizedCrop(
             (height, width), scale=(self.recipe.crop, 1.0), ratio=_RATIO, cropping_mode="resample"
         )
         cropped: Tensor = crop(pixels)
         return cropped
 
 
-def _kornia(module: str) -> Any:
+def load_kornia(module: str = "kornia.augmentation") -> Any:
+    """Return a module of kornia.
+
+    Raises:
+        MissingPackageError: kornia is not installed.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -121,14 +131,14 @@ def _by_groups(operation: Operation, images: Tensor) -> Tensor:
 
 
 def _randaugment(recipe: TrainingRecipe, _table: str) -> Operation:
-    operation: Operation = _kornia("kornia.augmentation.auto").RandAugment(
+    operation: Operation = load_kornia("kornia.augmentation.auto").RandAugment(
         recipe.randaugment_operations, recipe.randaugment_magnitude, transformation_matrix_mode="skip"
     )
     return operation
 
 
 def _autoaugment(_recipe: TrainingRecipe, table: str) -> Operation:
-    operation: Operation = _kornia("kornia.augmentation.auto").AutoAugment(table, transformation_matrix_mode="skip")
+    operation: Operation = load_kornia("kornia.augmentation.auto").AutoAugment(table, transformation_matrix_mode="skip")
     return operation
 
 
@@ -170,7 +180,7 @@ def augmix_operations(severity: float) -> tuple[Operation, ...]:
     Args:
         severity: Largest level, up to 10.
     """
-    operations = _kornia("kornia.augmentation.auto.operations")
+    operations = load_kornia("kornia.augmentation.auto.operations")
 
     def strengths(largest: float) -> tuple[float, float]:
         return largest * _LOWEST_LEVEL / _HIGHEST_LEVEL, largest * severity / _HIGHEST_LEVEL

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import attrs
 import torch
 from attrs import define, field, frozen
 from torch import Generator, Tensor, nn
@@ -12,20 +11,18 @@ from torch.optim import Optimizer
 
 from nas.data.augment import Scaling
 from nas.data.base import ImageData
-from nas.train.augmentation import Augmentation
 from nas.train.average import WeightAverage
 from nas.train.criterion import Criterion
 from nas.train.defaults import METRIC_NAMES
 from nas.train.distillation import Distillation, divergence, pooled_features
 from nas.train.graphs import GraphedBackward, can_record
-from nas.train.loader import VAL_BATCH, BatchLoader, augment_batch, make_loader
+from nas.train.inputs import Teacher, TrainingInputs
+from nas.train.loader import VAL_BATCH, BatchLoader, make_loader
 from nas.train.losses import LossMonitor
 from nas.train.metrics import METRICS
-from nas.train.mixing import mix
 from nas.train.precision import PRECISIONS, Precision, resolve_precision
 from nas.train.recipe import Recipe
 from nas.train.recipes.schema import TrainingRecipe, complete
-from nas.train.resolutions import side_of_epoch
 
 # Callback for every step, with the number of finished steps, the number of all steps, and the loss of the step. On a
 # GPU it is called some steps later.
@@ -35,10 +32,6 @@ OnBatch = Callable[[int, int, float], None]
 # until all queued work is done, so there the losses of several steps are read at once.
 _LOSSES_READ_TOGETHER: Mapping[str, int] = MappingProxyType({"cpu": 1})
 _LOSSES_READ_TOGETHER_ELSEWHERE = 16
-
-# Seed of which images are mirrored in odd epochs, with flips that alternate. It belongs to no training run, so that an
-# image is mirrored in the same epochs however often a run is continued.
-_FLIP_SEED = 0
 
 
 @define
@@ -72,10 +65,8 @@ class TrainingRun:
             device, as the network sees them; or None. The recipe has its share and its temperature.
         targets: Probabilities of the classes for each training image `(images, classes)`, in place of the labels; or
             None.
-        full: Recipe with all keys.
+        full: Recipe with all keys, and with a batch that suits the number of images.
         criterion: Loss of a batch.
-        augmentation: Strong augmentation.
-        mirrored_first: Which training images are mirrored in odd epochs, as bool `(images,)`, if flips alternate.
         present: The present epoch; the last one before the first call of `epoch`.
         graphed: Backward pass that is recorded as CUDA graphs, or None.
         precision: Number formats, as the recipe and the device ask for.
@@ -84,6 +75,7 @@ class TrainingRun:
         losses: Check of the losses of all steps.
         train: Loader of the training split.
         val: Loader of the validation split.
+        inputs: What a step computes on.
     """
 
     data: ImageData
@@ -98,12 +90,10 @@ class TrainingRun:
     optimizer: Optimizer = field()
     scaling: Scaling = field()
     distillation: Distillation | None = None
-    teacher: Callable[[Tensor], Tensor] | None = None
+    teacher: Teacher | None = None
     targets: Tensor | None = None
     full: TrainingRecipe = field(init=False)
     criterion: Criterion = field(init=False)
-    augmentation: Augmentation = field(init=False)
-    mirrored_first: Tensor | None = field(init=False)
     present: Present = field(init=False)
     graphed: GraphedBackward | None = field(init=False)
     precision: Precision = field(init=False)
@@ -112,25 +102,15 @@ class TrainingRun:
     losses: LossMonitor = field(init=False)
     train: BatchLoader = field(init=False)
     val: BatchLoader = field(init=False)
+    inputs: TrainingInputs = field(init=False)
 
     @full.default
     def _complete_recipe(self) -> TrainingRecipe:
-        return complete(self.recipe)
+        return complete(self.recipe).fitted(len(self.data.train))
 
     @criterion.default
     def _make_criterion(self) -> Criterion:
         return Criterion(self.full, self.data.num_classes)
-
-    @augmentation.default
-    def _make_augmentation(self) -> Augmentation:
-        return Augmentation(self.full, self.data.channels)
-
-    @mirrored_first.default
-    def _draw_mirrored(self) -> Tensor | None:
-        if self.full.flip != "alternating" or not self.data.flip:
-            return None
-        drawn = torch.randint(0, 2, (len(self.data.train),), generator=Generator().manual_seed(_FLIP_SEED))
-        return drawn.bool().to(self.device)
 
     @present.default
     def _begin(self) -> Present:
@@ -177,14 +157,23 @@ class TrainingRun:
     def _make_val_loader(self) -> BatchLoader:
         return make_loader(self.data.val, self.device, self.resolution)
 
+    @inputs.default
+    def _make_inputs(self) -> TrainingInputs:
+        return TrainingInputs(self.data, self.full, self.epochs, self.train, self.scaling, self.teacher, self.targets)
+
     @property
     def _device_kind(self) -> str:
         return torch.device(self.device).type
 
     @property
+    def _pace(self) -> Recipe:
+        """Return the recipe that decides on batches and learning rates."""
+        return self.full if isinstance(self.recipe, TrainingRecipe) else self.recipe
+
+    @property
     def steps_per_epoch(self) -> int:
         """Return the number of steps of an epoch."""
-        return self.recipe.steps_per_epoch(len(self.train))
+        return self._pace.steps_per_epoch(len(self.train))
 
     def shuffled_batches(self, generator: Generator) -> tuple[Tensor, ...]:
         """Return the indices of all training images in random order, divided into batches `(B,)`.
@@ -194,7 +183,7 @@ class TrainingRun:
         its own.
         """
         images = len(self.train)
-        passes = self.recipe.passes_per_epoch(images)
+        passes = self._pace.passes_per_epoch(images)
         steps = self.steps_per_epoch // passes
         orders = (torch.randperm(images, generator=generator) for _ in range(passes))
         return tuple(batch for order in orders for batch in order.tensor_split(steps))
@@ -215,7 +204,7 @@ class TrainingRun:
         read_together = _LOSSES_READ_TOGETHER.get(self._device_kind, _LOSSES_READ_TOGETHER_ELSEWHERE)
         for batch in self.shuffled_batches(generator):
             # Each step has the learning rate of its middle: the first one is above 0, and so is the last one.
-            learning_rate = self.recipe.learning_rate_at((done + len(unread) + 0.5) / steps)
+            learning_rate = self._pace.learning_rate_at((done + len(unread) + 0.5) / steps)
             unread.append(self.step(batch, learning_rate, generator))
             if len(unread) == read_together:
                 done += self._check_losses(unread, done, number)
@@ -280,7 +269,7 @@ class TrainingRun:
     def _compute_gradients(self, batch: Tensor, generator: Generator) -> Tensor:
         """Compute the gradients of a batch, part by part, and return its loss."""
         if self.graphed is not None:
-            return self.graphed(*self._inputs(batch, generator)[0])
+            return self.graphed(*self.inputs.make(batch, self.present.epoch, generator)[0])
         self.optimizer.zero_grad()
         if self.full.accumulation == 1:
             return self._add_gradients(batch, generator)
@@ -290,7 +279,7 @@ class TrainingRun:
 
     def _add_gradients(self, batch: Tensor, generator: Generator, share: float = 1.0) -> Tensor:
         """Add the gradients of a share of a batch, and return its part of the loss."""
-        inputs, mirrored = self._inputs(batch, generator)
+        inputs, mirrored = self.inputs.make(batch, self.present.epoch, generator)
         if self.distillation is None:
             return self._backward(*inputs, share=share)
         with pooled_features(self.model) as features:
@@ -300,7 +289,7 @@ class TrainingRun:
         return loss.detach()
 
     def _backward(self, *inputs: Tensor, share: float = 1.0) -> Tensor:
-        """Add the gradients of the loss of `_inputs`, and return the loss."""
+        """Add the gradients of the loss of the inputs of a step, and return the loss."""
         loss = share * self._loss(*inputs)[0]
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -319,51 +308,6 @@ class TrainingRun:
             share, temperature = self.full.teacher_share, self.full.teacher_temperature
             loss = (1 - share) * loss + share * divergence(logits[0], taught, temperature)
         return loss, logits[0]
-
-    def _inputs(self, batch: Tensor, generator: Generator) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return the arguments of `_loss` for a batch, and which of its images are mirrored, bool `(N,)`."""
-        images, labels = self._sized().take(batch)
-        augmented, mirrored = self._augment(images, batch, generator)
-        targets = labels if self.targets is None else self.targets[batch.to(self.targets.device)].to(self.device)
-        first, *others = self._views(augmented)
-        mixed, targets = mix(first, targets, self.full, self.data.num_classes)
-        # Augmentation may return other memory layouts; a convolution needs channels last to be fast.
-        views = tuple(each.contiguous(memory_format=torch.channels_last) for each in (mixed, *others))
-        return (targets, self._taught(views[0]), *views), mirrored
-
-    def _sized(self) -> BatchLoader:
-        """Return the loader of the present epoch, whose images may be smaller than those of the last epochs."""
-        side = self.resolution or self.train.images.shape[-1]
-        small = side_of_epoch(self.full, side, self.present.epoch, self.epochs)
-        return self.train if small == side else attrs.evolve(self.train, resolution=small)
-
-    def _augment(self, images: Tensor, batch: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Return uint8 images `(N, C, H, W)`, shifted and mirrored, and which of them are mirrored, bool `(N,)`.
-
-        As floats the images would take four times the memory.
-        """
-        mirrored = None
-        if self.mirrored_first is not None:
-            mirrored = self.mirrored_first[batch.to(self.mirrored_first.device)] ^ bool(self.present.epoch % 2)
-        flips = self.full.flip != "none"
-        return augment_batch(images, self.data, self.recipe.shift, generator, flips=flips, mirrored=mirrored)
-
-    def _views(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the normalized views `(N, C, H, W)` of uint8 images."""
-        if not self.augmentation.needs_floats:
-            views: tuple[Tensor, ...] = (self._normalized(images),)
-        else:
-            views = tuple(self._normalized(255 * view) for view in self.augmentation.views(images.float() / 255))
-        erase = self.augmentation.erase
-        return views if erase is None else tuple(map(erase, views))
-
-    def _normalized(self, images: Tensor) -> Tensor:
-        return self.scaling(images.contiguous(memory_format=torch.channels_last))
-
-    @torch.no_grad()
-    def _taught(self, images: Tensor) -> Tensor:
-        """Return the teacher's logits `(N, classes)` of normalized images; an empty tensor without a teacher."""
-        return images.new_empty(0) if self.teacher is None else self.teacher(images).float()
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Return fp32 logits `(N, classes)` of normalized images `(N, C, H, W)`."""
@@ -394,4 +338,4 @@ class TrainingRun:
         model = self.model if self.average is None else self.average.model
         model.eval()
         images, labels = self.val.take(batch)
-        return self._logits(model, self._normalized(images)).argmax(1) == labels
+        return self._logits(model, self.inputs.normalized(images)).argmax(1) == labels

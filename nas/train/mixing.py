@@ -1,10 +1,9 @@
 """Mixup and CutMix: images of a batch that are mixed in pairs, together with their targets."""
 
-import importlib
-
 import torch
 from torch import Tensor
 
+from nas.train.augmentation import load_kornia
 from nas.train.recipes.schema import TrainingRecipe
 
 
@@ -57,8 +56,7 @@ def cutmix(images: Tensor, beta: float) -> tuple[Tensor, Tensor, Tensor]:
         images: Images `(N, C, H, W)`.
         beta: Parameter of the distribution Beta(α, α) of the area that is kept.
     """
-    kornia = importlib.import_module("kornia.augmentation")
-    cut = kornia.RandomCutMixV2(p=1.0, beta=beta, data_keys=["input", "class"], use_correct_lambda=True)
+    cut = load_kornia().RandomCutMixV2(p=1.0, beta=beta, data_keys=["input", "class"], use_correct_lambda=True)
     # The places of the images take the place of labels, so that the targets may be probabilities.
     mixed, rows = cut(images, torch.arange(len(images), device=images.device))
     return mixed, rows[0, :, 1].long(), rows[0, :, 2]

@@ -1,5 +1,6 @@
 """Seeds of epochs, and a context in which torch's random numbers follow from a seed."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,3 +54,16 @@ def seeded(seed: int, device: str, *, tf32: bool = False) -> Iterator[Generator]
         if is_accelerator:
             torch.get_device_module(place).manual_seed(seed)
         yield Generator().manual_seed(seed)
+
+
+@contextmanager
+def deterministic_algorithms() -> Iterator[None]:
+    """Let torch use deterministic algorithms alone while the context lasts, so that work on a GPU can be repeated."""
+    before = torch.are_deterministic_algorithms_enabled()
+    # cuBLAS reads this when it is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

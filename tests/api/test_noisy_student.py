@@ -93,6 +93,7 @@ def test_a_given_teacher_labels_the_images_of_the_first_round() -> None:
     ("settings", "error", "message"),
     [
         ({"unlabeled": "nothing"}, DataError, "of unlabeled images has no image"),
+        ({"unlabeled": "missing"}, DataError, "there is no folder 'missing'"),
         ({"unlabeled": "more", "timeout": "1h", "epochs": None}, NasError, "both unlabeled images and a time limit"),
         ({"unlabeled": "more", "confidence": 1.5}, NasError, "confidence is 1.5"),
         ({"rounds": 2}, NasError, "rounds is 2, which belongs to unlabeled images"),
@@ -110,6 +111,8 @@ def test_bad_input_is_one_clear_message(
         run("out", **{**SETTINGS, "epochs": 1, **settings})
     assert raised.value.remedy
     assert not Path("out", "weights.safetensors").exists()
+    if settings.get("unlabeled") in ("nothing", "missing"):
+        assert not Path("out").exists()  # no teacher is trained in vain
 
 
 @pytest.mark.usefixtures("folder")

@@ -3,12 +3,13 @@
 import math
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from nas.errors import NasError
+from nas.errors import MissingPackageError, NasError
 from nas.train.augmentation import Augmentation, augmix_operations, mix_chains
 from nas.train.recipes.schema import POLICIES, TrainingRecipe
 
@@ -55,7 +56,7 @@ def test_a_mixture_of_inverted_chains_lies_between_an_image_and_its_negative() -
     shares = ((mixed - pixels()) / (1 - 2 * pixels())).flatten(1).median(1).values
     assert shares.min() >= 0
     assert shares.max() <= 1
-    assert len(shares.unique()) == len(shares)
+    assert len(set(shares.tolist())) == len(shares)
     expected = pixels() + shares[:, None, None, None] * (1 - 2 * pixels())
     assert torch.allclose(mixed, expected, atol=1e-4)
 
@@ -109,10 +110,23 @@ def test_a_policy_on_colors_needs_three_channels() -> None:
     Augmentation(TrainingRecipe(policy="augmix"), 1)
 
 
+@pytest.mark.parametrize("technique", [{"crop": 0.5}, {"cutmix": 1.0}, {"erasing": 0.5}, {"policy": "augmix"}])
+def test_a_missing_kornia_is_an_error_before_the_first_batch(
+    technique: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("kornia.augmentation", "kornia.augmentation.auto", "kornia.augmentation.auto.operations"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingPackageError, match="kornia cannot be imported") as error:
+        Augmentation(TrainingRecipe(**technique), 3)
+    assert error.value.remedy == "pip install 'hwnas[train]'"
+    assert Augmentation(TrainingRecipe(mixup=0.2), 3).policy is None
+
+
 @pytest.mark.slow
 def test_a_recipe_without_strong_augmentation_does_not_load_kornia() -> None:
     code = """if True:
         import sys
+from typing import Any
         from nas.train.recipes.files import load_recipe
         from nas.train.augmentation import Augmentation
         import nas.train.loop

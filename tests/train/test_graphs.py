@@ -48,8 +48,8 @@ def make() -> tuple[nn.Linear, Callable[..., Tensor]]:
     model = nn.Linear(2, 1)
 
     def backward(values: Tensor, targets: Tensor) -> Tensor:
-        loss = (model(values)[:, 0] - targets).square().mean()
-        loss.backward()
+        loss: Tensor = (model(values)[:, 0] - targets).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     return model, backward

@@ -96,10 +96,9 @@ def test_a_clipped_gradient_has_the_largest_norm() -> None:
     assert torch.stack(norms).norm().item() == pytest.approx(0.01, rel=1e-3)
 
 
-def images_of(run: TrainingRun, number: int, batch: Tensor | None = None) -> Tensor:
+def images_of(run: TrainingRun, number: int) -> Tensor:
     """Return the images of the first view that the network sees in an epoch."""
-    run.present.epoch = number
-    inputs, _ = run._inputs(torch.arange(40) if batch is None else batch, Generator().manual_seed(number))
+    inputs, _ = run.inputs.make(torch.arange(40), number, Generator().manual_seed(number))
     return inputs[2]
 
 
@@ -139,10 +138,10 @@ def test_the_loss_with_a_teacher_is_the_mixture_of_both_losses() -> None:
     runs = [linear_run(base), linear_run(attrs.evolve(base, teacher_share=1.0))]
     taught = [attrs.evolve(run, teacher=teacher) for run in runs]
     torch.manual_seed(5)
-    inputs, _ = runs[0]._inputs(torch.arange(8), Generator().manual_seed(0))
+    inputs, _ = runs[0].inputs.make(torch.arange(8), 1, Generator().manual_seed(0))
     own, logits = runs[0]._loss(*inputs)
     torch.manual_seed(5)
-    seen, _ = taught[0]._inputs(torch.arange(8), Generator().manual_seed(0))
+    seen, _ = taught[0].inputs.make(torch.arange(8), 1, Generator().manual_seed(0))
     assert torch.equal(seen[2], inputs[2])
     assert torch.equal(seen[1], teacher(inputs[2]))
     expected = divergence(logits, teacher(inputs[2]), 3.0)
@@ -156,7 +155,7 @@ def test_soft_targets_take_the_place_of_the_labels() -> None:
     batch, losses = torch.arange(16), []
     for targets in (None, certain, certain.roll(1, 1)):
         run = attrs.evolve(linear_run(TrainingRecipe()), targets=targets)
-        inputs, _ = run._inputs(batch, Generator().manual_seed(0))
+        inputs, _ = run.inputs.make(batch, 1, Generator().manual_seed(0))
         losses.append(run._loss(*inputs)[0].item())
         assert torch.equal(inputs[0], make_data().train.labels[batch] if targets is None else targets[batch])
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
@@ -188,3 +187,16 @@ def test_the_evaluator_of_a_search_may_have_a_complete_recipe() -> None:
 
 def test_a_step_on_a_cpu_is_never_recorded() -> None:
     assert make_run(TrainingRecipe(cuda_graphs=True)).graphed is None
+
+
+def test_a_short_run_has_the_steps_that_its_recipe_asks_for() -> None:
+    data = make_data(train_images=200)
+    recipe = TrainingRecipe(epochs=EPOCHS, batch_size=128, least_steps=9, learning_rate=0.1, rate_rule="linear")
+    run = make_run(recipe, data=data)
+    assert run.steps_per_epoch == 3
+    assert {len(batch) for batch in run.shuffled_batches(Generator().manual_seed(0))} == {66, 67}
+    assert make_run(Recipe(batch_size=128), data=data).steps_per_epoch == 1
+    few = make_run(TrainingRecipe(batch_size=32, min_steps=4), data=make_data(train_images=64))
+    batches = few.shuffled_batches(Generator().manual_seed(0))
+    assert [len(batch) for batch in batches] == [32] * 4
+    assert sorted(torch.cat(batches).tolist()) == sorted([*range(64)] * 2)

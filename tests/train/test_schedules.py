@@ -1,6 +1,7 @@
 """Schedules of the learning rate, compared with torch's and with closed forms."""
 
 import itertools
+from typing import Literal
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ STEPS = 41
 
 
 @pytest.mark.parametrize(("name", "strategy"), [("one-cycle", "cos"), ("linear", "linear")])
-def test_one_cycle_and_a_triangle_are_those_of_torch(name: str, strategy: str) -> None:
+def test_one_cycle_and_a_triangle_are_those_of_torch(name: str, strategy: Literal["cos", "linear"]) -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     # torch counts the last step of the warm-up as a whole number: 0.3 · 41 - 1 = 11.3.
     warm_up, initial, final = 10 / (STEPS - 1), 0.2, 0.05

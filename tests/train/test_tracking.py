@@ -121,7 +121,7 @@ def test_a_missing_package_is_an_error_that_names_the_extra(
     monkeypatch.setitem(sys.modules, package, None)  # importing it raises ModuleNotFoundError
     folder, uri = arguments
     with pytest.raises(MissingPackageError, match=rf"the package {package}\S* is not installed") as raised:
-        open_trackers(folder and Path(folder), uri, RUN, print)
+        open_trackers(None if folder is None else Path(folder), uri, RUN, print)
     assert "hwnas[tracking]" in raised.value.remedy
 
 

@@ -122,8 +122,8 @@ def command(reference: str, as_json: bool, **options: Any) -> None:
       nas train mobilenetv2 --resolution 32 --data cifar10/ --recipe fast
 
     The training split trains, the validation split chooses the best epoch, and the test split, which is held out if
-    DATA has none, is used once at the end. The same command continues after an interruption. Several processes train
-    together under torchrun: torchrun --nproc-per-node 2 -m nas train ARCH.
+    DATA has none, is used once at the end. The same command continues after an interruption. Several processes that
+    torchrun starts train the network together, as in torchrun ... -m nas train ARCH.
     """
     from nas.api.train import run_training
     from nas.api.train_request import TrainRequest

@@ -12,6 +12,7 @@ TEACHER_OPTIONS = (
         Group.TEACHER,
         "--teacher",
         metavar="TEACHER",
+        show_default="no teacher",
         help="Network whose outputs ARCH learns beside the labels: a SOURCE as in --pretrained, a folder of "
         "`nas train`, or an .onnx file. The recipe has its share and temperature.",
     ),
@@ -27,6 +28,7 @@ TEACHER_OPTIONS = (
         "--unlabeled",
         type=click.Path(file_okay=False, path_type=Path),
         metavar="FOLDER",
+        show_default="labeled images alone",
         help="Images without labels, which the teacher labels (Noisy Student). Without TEACHER, ARCH is first trained "
         "on the labeled images and is the teacher.",
     ),
@@ -72,12 +74,14 @@ TRACKING_OPTIONS = (
         "--tensorboard",
         type=click.Path(path_type=Path),
         metavar="FOLDER",
+        show_default="none is written",
         help="Folder for the values of each epoch as an event file of TensorBoard.",
     ),
     option(
         Group.OUTPUT,
         "--mlflow",
         metavar="URI",
+        show_default="nothing is sent",
         help="Tracking URI of MLflow for the values of each epoch, such as sqlite:///mlflow.db.",
     ),
 )

@@ -4,15 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from torch import from_numpy
-
 from nas.data.base import Images
 from nas.noise import Estimate, estimate
+from nas.train.assessment.assessment import assess
 from nas.train.full.folder import TrainingFolder
 from nas.train.full.job import TrainingJob
 from nas.train.full.progress import Progress
-from nas.train.metrics import METRICS, describe_split
-from nas.train.prediction import Predictor
+from nas.train.metrics import describe_split
 from nas.train.seeded import seeded
 from nas.weights.base import TrainedNetwork
 
@@ -54,8 +52,8 @@ def final_metrics(
         NasError: The metrics cannot be written.
     """
     known = folder.read_metrics()
-    if known.get(IS_COMPLETE) is True and known.get(RUN) == metrics[RUN] and TEST in known:
-        return dict(known)
+    if known.get(IS_COMPLETE) is True and known.get(RUN) == metrics[RUN] and _is_test(known.get(TEST)):
+        return {**metrics, IS_COMPLETE: True, TEST: known[TEST]}
     assert job.data.test is not None  # noqa: S101 -- a job has a test split
     final = {**metrics, IS_COMPLETE: True, TEST: _test(job, job.data.test, network)}
     folder.write_metrics(final)
@@ -63,12 +61,19 @@ def final_metrics(
 
 
 def _test(job: TrainingJob, images: Images, network: TrainedNetwork) -> dict[str, Any]:
+    # No random number is drawn; the context makes cuDNN deterministic and switches TF32 off.
     with seeded(0, job.device):
-        correct = Predictor(job.normalization, job.device).correct(network.module(), images)
-    labels = images.labels.cpu()
-    value = METRICS[job.metric](from_numpy(correct), labels)
-    split = describe_split(labels, job.metric)
-    return {"images": len(images), **as_json(estimate(value, split.standard_error(value)))}
+        found = assess(network, images, job.device)
+    accuracy = found.accuracy
+    short = {"images": found.images, "accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high}
+    return {**short, "assessment": found.as_json()}
+
+
+def _is_test(value: object) -> bool:
+    """Return whether a value of a file, which anyone may have changed, has the numbers of a test."""
+    if not isinstance(value, dict) or not isinstance(value.get("images"), int):
+        return False
+    return all(isinstance(value.get(name), float) for name in ("accuracy", "low", "high"))
 
 
 def as_json(found: Estimate) -> dict[str, float | None]:

@@ -64,7 +64,8 @@ class FullTraining:
         if progress is not None:
             self._check(progress)
             # The process may have been killed after it wrote the progress and before it wrote the networks.
-            self._write_networks(progress)
+            with self._kept_files(progress):
+                self._write_networks(progress)
         if progress is not None and progress.is_done:
             self._say(
                 f"the training run in {self.folder.path} is complete ({progress.epochs} epochs): nothing is trained"
@@ -192,18 +193,23 @@ class FullTraining:
             log.log(result.epoch, values)
 
     def _write(self, progress: Progress) -> None:
-        """Write the files of an epoch; if one cannot be written, the former files stay.
+        """Write the files of an epoch."""
+        with self._kept_files(progress):
+            # The progress comes first: whatever it says, the other files are made from it.
+            if self.job.processes.is_first:
+                write_progress(self.folder.progress, self.job.describe(), progress)
+                self.folder.write_metrics(running_metrics(self.job, progress))
+            self._write_networks(progress)
+
+    @contextmanager
+    def _kept_files(self, progress: Progress) -> Iterator[None]:
+        """Report that a file cannot be written inside the context; the former file stays.
 
         Raises:
             NasError: A file of the last epoch cannot be written.
         """
-        if not self.job.processes.is_first:
-            return
         try:
-            # The progress comes first: whatever it says, the other files are made from it.
-            write_progress(self.folder.progress, self.job.describe(), progress)
-            self._write_networks(progress)
-            self.folder.write_metrics(running_metrics(self.job, progress))
+            yield
         except NasError as error:
             if progress.is_done:
                 raise

@@ -23,6 +23,9 @@ from nas.train.schedules import FORMS, Schedule
 # Keys of the metadata of an attribute.
 VALUES, TEXT = "values", "text"
 
+# A batch is not made smaller than this to have more steps: smaller ones learned no more (docs/training.md).
+FITTED_BATCH = 32
+
 LOSSES = ("cross-entropy", "squared")
 FLIPS = ("random", "alternating", "none")
 POLICIES = (
@@ -80,6 +83,16 @@ class TrainingRecipe(Recipe):
 
     epochs: int = _key(20, Numbers(1, 100_000, whole=True), "Number of epochs.")
     batch_size: int = _key(32, Numbers(2, 1_000_000, whole=True), "Number of images of a step of the optimizer.")
+    min_steps: int = _key(
+        0,
+        Numbers(0, 100_000, whole=True),
+        "Smallest number of steps of an epoch, which passes over few images repeatedly.",
+    )
+    least_steps: int = _key(
+        0,
+        Numbers(0, 10_000_000, whole=True),
+        f"Smallest number of steps of all epochs; a batch is made smaller for it, to {FITTED_BATCH} images at least.",
+    )
     accumulation: int = _key(
         1, Numbers(1, 10_000, whole=True), "Number of parts in which a batch is computed, to need less memory."
     )
@@ -199,6 +212,22 @@ class TrainingRecipe(Recipe):
     def peak_rate(self) -> float:
         """Return the learning rate at its peak, after the rule for the batch size."""
         return self.learning_rate * math.pow(self.batch_size / self.rate_batch, RATE_RULES[self.rate_rule])
+
+    def passes_per_epoch(self, images: int) -> int:
+        """Return how often an epoch trains on each of so many images."""
+        return max(1, math.ceil(self.min_steps / self._steps_per_pass(images)))
+
+    def fitted(self, images: int) -> "TrainingRecipe":
+        """Return the recipe with a batch that gives `least_steps` steps in all epochs over so many images.
+
+        >>> recipe = TrainingRecipe(epochs=5, batch_size=512, least_steps=1000)
+        >>> [recipe.fitted(images).batch_size for images in (1_000, 20_000, 50_000, 200_000)]
+        [32, 100, 250, 512]
+        """
+        if not self.least_steps:
+            return self
+        batch = max(FITTED_BATCH, 2 * self.accumulation, self.epochs * images // self.least_steps)
+        return attrs.evolve(self, batch_size=min(self.batch_size, batch))
 
     def learning_rate_at(self, done: float) -> float:
         """Return the learning rate after a share of all steps, from 0 to 1."""

@@ -1,23 +1,27 @@
 """The keys of a complete recipe: their ranges, what they share with the search's, and what follows from them."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 import pytest
 from torch import nn
+from torch.optim import Optimizer
 
 from nas.arch.presets import preset
 from nas.errors import NasError
 from nas.models.build import build_model
 from nas.train.optimizers import TensorFlowRMSprop
-from nas.train.recipe import Recipe
+from nas.train.recipe import NO_FACTORS, Recipe
 from nas.train.recipes.schema import TrainingRecipe, complete, describe_keys
 from tests.train.recipes.golden import HEADER, PAGE, page_with_table, table
 
 OUTSIDE: dict[str, Any] = {
     "epochs": 0,
     "batch_size": 1,
+    "min_steps": -1,
+    "least_steps": 1.5,
     "accumulation": 0,
     "precision": "int8",
     "cuda_graphs": 1,
@@ -120,19 +124,34 @@ def test_the_architecture_gets_dropout_and_stochastic_depth() -> None:
 
 def test_half_a_batch_is_twice_the_parts_of_the_same_step() -> None:
     recipe = TrainingRecipe(batch_size=32, learning_rate=0.3)
-    half = recipe.with_half_batch()
-    assert half == attrs.evolve(recipe, accumulation=2)
-    assert half is not None
-    quarter = half.with_half_batch()
-    assert quarter == attrs.evolve(recipe, accumulation=4)
-    assert quarter is not None
+    assert recipe.with_half_batch() == attrs.evolve(recipe, accumulation=2)
+    quarter = attrs.evolve(recipe, accumulation=4)
+    assert attrs.evolve(recipe, accumulation=2).with_half_batch() == quarter
     assert quarter.with_half_batch() is None  # parts of 4 images
 
 
-def rates_of(recipe: TrainingRecipe, model: nn.Module, **factors: float) -> dict[str, tuple[float, float]]:
+def test_few_images_are_passed_over_repeatedly() -> None:
+    recipe = TrainingRecipe(batch_size=32, min_steps=30)
+    # 240 images are 7 steps, and 5 times as many are 35.
+    assert (recipe.passes_per_epoch(240), recipe.steps_per_epoch(240)) == (5, 35)
+    assert (recipe.passes_per_epoch(2000), recipe.steps_per_epoch(2000)) == (1, 62)
+
+
+@pytest.mark.parametrize(("images", "batch"), [(100, 32), (10_000, 100), (40_000, 400), (60_000, 512)])
+def test_a_short_run_has_smaller_batches_and_a_rate_that_suits_them(images: int, batch: int) -> None:
+    recipe = TrainingRecipe(batch_size=512, least_steps=500, epochs=5, learning_rate=0.2, rate_rule="linear")
+    fitted = recipe.fitted(images)
+    assert fitted == attrs.evolve(recipe, batch_size=batch)
+    assert fitted.peak_rate == pytest.approx(0.2 * batch / 256)
+    assert attrs.evolve(recipe, least_steps=0).fitted(images).batch_size == 512
+
+
+def rates_of(
+    recipe: TrainingRecipe, model: nn.Module, factors: Mapping[str, float] = NO_FACTORS
+) -> dict[str, list[float]]:
     """Return each parameter's weight decay and factor of the learning rate."""
-    groups = recipe.make_optimizer(model, {name.replace("__", "."): factor for name, factor in factors.items()})
-    found = {id(p): (g["weight_decay"], g["rate_factor"]) for g in groups.param_groups for p in g["params"]}
+    groups = recipe.make_optimizer(model, factors)
+    found = {id(p): [g["weight_decay"], g["rate_factor"]] for g in groups.param_groups for p in g["params"]}
     return {name: found[id(parameter)] for name, parameter in model.named_parameters()}
 
 
@@ -140,28 +159,28 @@ def rates_of(recipe: TrainingRecipe, model: nn.Module, **factors: float) -> dict
 def test_learning_rates_fall_from_the_head_to_the_stem_and_vectors_have_no_decay(optimizer: str) -> None:
     recipe = TrainingRecipe(optimizer=optimizer, layer_rate=0.5, head_rate=2, bias_rate=3, weight_decay=0.25)
     rates = rates_of(recipe, build_model(preset("mnasnet-small")))
-    assert rates["head.classifier.weight"] == (0.25, 2)
-    assert rates["head.classifier.bias"] == (0, 6)
+    assert rates["head.classifier.weight"] == [0.25, 2]
+    assert rates["head.classifier.bias"] == [0, 6]
     # The network has 7 stages: the last one is a step away from the head, the stem is eight steps away.
-    assert rates["stages.6.0.project.conv.weight"] == (0.25, 0.5)
-    assert rates["stages.0.0.depthwise.conv.weight"] == (0.25, 0.5**7)
-    assert rates["stages.0.0.depthwise.norm.bias"] == (0, 3 * 0.5**7)
-    assert next(rate for name, rate in rates.items() if name.startswith("stem.")) == (0.25, 0.5**8)
+    assert rates["stages.6.0.project.conv.weight"] == [0.25, 0.5]
+    assert rates["stages.0.0.depthwise.conv.weight"] == [0.25, 0.5**7]
+    assert rates["stages.0.0.depthwise.norm.bias"] == [0, 3 * 0.5**7]
+    assert next(rate for name, rate in rates.items() if name.startswith("stem.")) == [0.25, 0.5**8]
 
 
 def test_given_factors_take_the_place_of_those_by_depth() -> None:
     recipe = TrainingRecipe(layer_rate=0.5, head_rate=2, decay_vectors=True, weight_decay=0.25)
     model = build_model(preset("mnasnet-small"))
-    rates = rates_of(recipe, model, head__classifier__bias=5.0)
-    assert rates["head.classifier.bias"] == (0.25, 5)
-    assert rates["head.classifier.weight"] == (0.25, 2)
+    rates = rates_of(recipe, model, {"head.classifier.bias": 5.0})
+    assert rates["head.classifier.bias"] == [0.25, 5]
+    assert rates["head.classifier.weight"] == [0.25, 2]
 
 
 def test_constants_reach_the_optimizer() -> None:
     model = nn.Linear(2, 2)
     recipe = TrainingRecipe(optimizer="rmsprop-tf", momentum=0.7, square_decay=0.8, epsilon=0.01)
-    made = recipe.make_optimizer(model)
-    assert isinstance(made, TensorFlowRMSprop)
+    made: Optimizer = recipe.make_optimizer(model)
+    assert type(made) is TensorFlowRMSprop
     assert [made.defaults[name] for name in ("momentum", "alpha", "eps")] == [0.7, 0.8, 0.01]
     adamw = attrs.evolve(recipe, optimizer="adamw").make_optimizer(model).defaults
     assert (adamw["betas"], adamw["eps"]) == ((0.7, 0.8), 0.01)
