@@ -88,8 +88,8 @@ def compare(options: argparse.Namespace, seed: int) -> Iterator[Mapping[str, Any
     """Yield one result for each training run of one division."""
     source = nas.load_weights(options.source)
     networks = {name: nas.load_architecture(name, storage=options.storage) for name in options.inherited}
-    largest = source.arch.resolution
-    load = Photographs(load_images(options.data, resolution=largest, test=True), options.train)
+    largest, held_at = source.arch.resolution, options.resolution or source.arch.resolution
+    load = Photographs(load_images(options.data, resolution=held_at, test=True), options.train)
     finetune = FinetuneEvaluator(
         load.divided(seed),
         source=source,
@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--scratch-resolution", type=int, default=64)
     parser.add_argument("--train", type=int)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--resolution", type=int, help="of the images for the source; default: that of the source")
     parser.add_argument("--folder", type=Path, default=Path("nas-weights"))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
