@@ -15,7 +15,6 @@ from nas.version import __version__
 
 if TYPE_CHECKING:
     from nas.data.backgrounds import Mask
-    from nas.data.base import ImageData
     from nas.data.load import Split
     from nas.train.assessment.assessment import Assessment
     from nas.train.assessment.classifiers import NetworkClassifier
@@ -329,7 +328,7 @@ def write_evaluation(found: Evaluation, folder: Path, *, png: bool = False) -> l
     _make_folder(folder)
     path = folder / "evaluation.json"
     write_output(path, f"{json.dumps(values, indent=2, allow_nan=False)}\n".encode(), EVALUATION)
-    return [path, *_draw(found.name, values["assessment"], values["robustness"], folder, png=png)]
+    return [path, *draw_assessment(found.name, values["assessment"], values["robustness"], folder, png=png)]
 
 
 def _make_folder(folder: Path) -> None:
@@ -340,9 +339,27 @@ def _make_folder(folder: Path) -> None:
         raise NasError(f"folder {folder} cannot be made: {reason}", "choose another place") from None
 
 
-def _draw(
-    name: str, assessment: Mapping[str, Any], robustness: Mapping[str, Any] | None, folder: Path, *, png: bool = False
+def draw_assessment(
+    name: str,
+    assessment: Mapping[str, Any],
+    robustness: Mapping[str, Any] | None,
+    folder: Path,
+    *,
+    png: bool = False,
 ) -> list[Path]:
+    """Write the drawings of an assessment to a folder, and return the paths of the files.
+
+    Args:
+        name: Name of the network.
+        assessment: JSON values of the assessment.
+        robustness: JSON values of the robustness; None if it was not measured.
+        folder: Folder, which exists.
+        png: Whether the drawings are written as pictures too.
+
+    Raises:
+        NasError: A file cannot be written, or there is one of another kind.
+        MissingPackageError: A package that draws pictures is not installed.
+    """
     from nas.report.assessment import confusion_figure, corruption_figure, reliability_figure
     from nas.report.files import write_html, write_png
 
@@ -365,33 +382,6 @@ def _draw(
             write_png(picture, figure)
             written.append(picture)
     return written
-
-
-@explain_missing()
-def assess_and_write(network: "TrainedNetwork", data: "ImageData", folder: Path, device: str = "cpu") -> dict[str, Any]:
-    """Assess a network on the test split of its data once, write the drawings, and return the JSON values.
-
-    Args:
-        network: The trained network.
-        data: The data, which holds its test split.
-        folder: Folder for the drawings `confusion.html` and `reliability.html`, which exists.
-        device: Device name as `find_device` returns it.
-
-    Raises:
-        WeightsError: The normalization of the network is unknown.
-        DataError: The data has no test split, or other classes.
-        NasError: A drawing cannot be written.
-        MissingPackageError: The package torchmetrics is not installed.
-    """
-    from nas.train.assessment.assessment import assess
-    from nas.train.assessment.classifiers import with_labels_of
-
-    if data.test is None:
-        raise DataError("the test split was not loaded, and the network is assessed on it", "load it with test=True")
-    images = with_labels_of(data.test, data.classes, network.classes, network.arch.classes)
-    values = assess(network, images, device, data.classes).as_json()
-    _draw(folder.name, values, None, folder)
-    return values
 
 
 @check_arguments

@@ -172,7 +172,8 @@ class NoisyStudent:
         from nas.weights.checkpoints import ARCHITECTURE_FILE, LAST_FILE, RECIPE_FILE, WEIGHTS_FILE
 
         last = self._round_folder(self.request.rounds)
-        for name in (WEIGHTS_FILE, LAST_FILE, ARCHITECTURE_FILE, RECIPE_FILE):
+        drawings = sorted(path.name for path in last.glob("*.html"))
+        for name in (WEIGHTS_FILE, LAST_FILE, ARCHITECTURE_FILE, RECIPE_FILE, *drawings):
             write_atomically(self.folder / name, read_bytes(last / name, MOST_BYTES))
         TrainingFolder(self.folder).write_metrics(metrics)
         return metrics

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -16,6 +17,7 @@ from nas.api.durations import parse_duration
 from nas.api.errors import explain_missing
 from nas.api.train_job import find_network, make_job, store_in_study
 from nas.api.train_request import TrainRequest
+from nas.errors import NasError
 from nas.studies.defaults import DEFAULT_STORAGE
 
 # torch is an optional package, so what needs it is imported when a function is called.
@@ -260,9 +262,20 @@ def _train_once(
         progress = training.run()
         metrics = running_metrics(job, progress)
         if processes.is_first and tests:
-            metrics = final_metrics(job, folder, training.best_network(progress), metrics)
+            draw = partial(_draw, folder.path, say)
+            metrics = final_metrics(job, folder, training.best_network(progress), metrics, draw)
             store_in_study(request, network, folder.path, metrics, say)
     return TrainingResult(folder.path, metrics, processes.is_first)
+
+
+def _draw(folder: Path, say: "Callable[[str], None]", assessment: "Mapping[str, Any]") -> None:
+    """Write the drawings of a test; a failure is only reported, since the metrics hold all of their numbers."""
+    from nas.api.evaluation import draw_assessment
+
+    try:
+        draw_assessment(folder.name, assessment, None, folder)
+    except NasError as error:
+        say(f"the test is not drawn: {error.problem}")
 
 
 def _ignore(_message: str) -> None:

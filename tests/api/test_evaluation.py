@@ -1,4 +1,4 @@
-"""The functions on evaluation, and the entry point of training runs."""
+"""The functions on evaluation."""
 
 from pathlib import Path
 
@@ -6,25 +6,8 @@ import pytest
 import torch
 
 import nas
-from nas.api.evaluation import assess_and_write
 from nas.data.load import load_images, load_split
-from nas.train.assessment.assessment import Assessment
 from tests.cli.test_cli_evaluate import DIGITS, network
-
-
-def test_the_test_split_of_a_training_run_is_assessed_and_drawn(tmp_path: Path) -> None:
-    made = network(tmp_path / "weights.safetensors")
-    data = load_images("digits", resolution=16, test=True)
-    values = assess_and_write(made, data, tmp_path)
-    assert sorted(path.name for path in tmp_path.glob("*.html")) == ["confusion.html", "reliability.html"]
-    found = nas.evaluate_network(made, "digits", train_on="cpu")
-    assert Assessment.parse(values) == found.assessment
-
-
-def test_data_without_its_test_split_is_an_error(tmp_path: Path) -> None:
-    made = network(tmp_path / "weights.safetensors")
-    with pytest.raises(nas.DataError, match="test split was not loaded"):
-        assess_and_write(made, load_images("digits", resolution=16), tmp_path)
 
 
 def test_classes_in_another_order_give_the_same_result(tmp_path: Path) -> None:

@@ -44,7 +44,11 @@ def test_a_network_is_trained_tested_once_and_used_by_other_commands(nas: Nas) -
     assert ran.err.count("· validation ") == 2
     assert "images/s" in ran.err
     assert "test (359 images): " in ran.out
+    lines = ran.out.splitlines()
+    assert lines[-2].endswith("nas evaluate tiny-trained --data digits --robustness")
+    assert lines[-1].endswith("nas predict tiny-trained IMAGE")
     folder = nas.folder / "tiny-trained"
+    assert sorted(path.name for path in folder.glob("*.html")) == ["confusion.html", "reliability.html"]
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["complete"] is True
     assert metrics["test"]["assessment"]["images"] == 359

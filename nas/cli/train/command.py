@@ -142,10 +142,10 @@ def command(reference: str, as_json: bool, **options: Any) -> None:
     if as_json:
         print_json({"folder": str(result.folder), **result.metrics})
     else:
-        _print(result)
+        _print(result, options["data"])
 
 
-def _print(result: "TrainingResult") -> None:
+def _print(result: "TrainingResult", data: str) -> None:
     from nas.cli.shared.printing import next_command
 
     metrics = result.metrics
@@ -153,7 +153,10 @@ def _print(result: "TrainingResult") -> None:
         f"best epoch {metrics['best_epoch']} of {metrics['epochs']}: validation {_interval(metrics['validation'])}"
     )
     click.echo(f"test ({metrics['test']['images']:,} images): {_interval(metrics['test'])}")
-    click.echo(f"the weights are in {result.folder}; `{next_command('weights', str(result.folder))}` shows them")
+    folder = str(result.folder)
+    click.echo(f"the weights, the metrics and the drawings of the test are in {folder}")
+    click.echo(f"next: {next_command('evaluate', folder, '--data', data, '--robustness')}")
+    click.echo(f"      {next_command('predict', folder)} IMAGE")
 
 
 def _interval(found: dict[str, float]) -> str:

@@ -19,6 +19,8 @@ from nas.weights.checkpoints import ARCHITECTURE_FILE, LAST_FILE, METRICS_FILE, 
 from nas.weights.stored import write_network
 
 MOST_BYTES = 50_000_000
+# The progress is written before all of them.
+FILES = (WEIGHTS_FILE, LAST_FILE, ARCHITECTURE_FILE, RECIPE_FILE, METRICS_FILE)
 FORMAT_KEY, FORMAT = "format", "nas-training/1"
 
 
@@ -59,7 +61,7 @@ class TrainingFolder:
     def _check_content(self) -> None:
         if self.progress.exists():
             return
-        found = [name for name in (WEIGHTS_FILE, LAST_FILE, METRICS_FILE) if (self.path / name).exists()]
+        found = [name for name in FILES if (self.path / name).exists()]
         if found:
             raise NasError(
                 f"folder {self.path} has the file {found[0]} and no {NAME}, so it is not known which training run "
@@ -67,8 +69,8 @@ class TrainingFolder:
                 "choose another folder with --out, or move the files away",
             )
 
-    def write_start(self, arch: Architecture, recipe: str) -> None:
-        """Write what is known before the first epoch: the architecture, and the recipe as text.
+    def write_job(self, arch: Architecture, recipe: str) -> None:
+        """Write the architecture, and the recipe as text.
 
         Raises:
             NasError: A file cannot be written.

@@ -1,11 +1,10 @@
 """The result of a training run: its curve, its best epoch, and the accuracy on the test split, which is used once."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nas.data.base import Images
-from nas.noise import Estimate, estimate
+from nas.noise import wilson
 from nas.train.assessment.assessment import assess
 from nas.train.full.folder import TrainingFolder
 from nas.train.full.job import TrainingJob
@@ -20,7 +19,8 @@ RUN, TEST, IS_COMPLETE = "run", "test", "complete"
 def running_metrics(job: TrainingJob, progress: Progress) -> dict[str, Any]:
     """Return what is known of a training run before its test, as plain JSON values."""
     best = progress.best_result
-    split = describe_split(job.data.val.labels, job.metric)
+    images = describe_split(job.data.val.labels, job.metric).effective
+    low, high = wilson(best.accuracy * images, images)
     return {
         IS_COMPLETE: False,
         RUN: dict(job.describe()),
@@ -30,13 +30,17 @@ def running_metrics(job: TrainingJob, progress: Progress) -> dict[str, Any]:
         "metric": job.metric,
         "epochs": progress.epochs,
         "best_epoch": best.epoch,
-        "validation": as_json(estimate(best.accuracy, split.standard_error(best.accuracy))),
+        "validation": {"accuracy": best.accuracy, "low": low, "high": high},
         "curve": [one.as_json() for one in progress.curve],
     }
 
 
 def final_metrics(
-    job: TrainingJob, folder: TrainingFolder, network: TrainedNetwork, metrics: Mapping[str, Any]
+    job: TrainingJob,
+    folder: TrainingFolder,
+    network: TrainedNetwork,
+    metrics: Mapping[str, Any],
+    draw: Callable[[Mapping[str, Any]], None],
 ) -> dict[str, Any]:
     """Return the metrics of a finished training run with those of the test split, and write them to the folder.
 
@@ -47,6 +51,7 @@ def final_metrics(
         folder: Folder of the run.
         network: Network of the best epoch.
         metrics: Metrics without the test, as `running_metrics` returns them.
+        draw: Function that draws the assessment of the test split, given as JSON values.
 
     Raises:
         NasError: The metrics cannot be written.
@@ -55,7 +60,10 @@ def final_metrics(
     if known.get(IS_COMPLETE) is True and known.get(RUN) == metrics[RUN] and _is_test(known.get(TEST)):
         return {**metrics, IS_COMPLETE: True, TEST: known[TEST]}
     assert job.data.test is not None  # noqa: S101 -- a job has a test split
-    final = {**metrics, IS_COMPLETE: True, TEST: _test(job, job.data.test, network)}
+    test = _test(job, job.data.test, network)
+    # A process that is killed before the metrics are written draws again.
+    draw(test["assessment"])
+    final = {**metrics, IS_COMPLETE: True, TEST: test}
     folder.write_metrics(final)
     return final
 
@@ -74,9 +82,3 @@ def _is_test(value: object) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("images"), int):
         return False
     return all(isinstance(value.get(name), float) for name in ("accuracy", "low", "high"))
-
-
-def as_json(found: Estimate) -> dict[str, float | None]:
-    """Return an accuracy with its 95% interval as plain JSON values."""
-    low, high = (None if math.isnan(end) else end for end in (found.low, found.high))
-    return {"accuracy": found.value, "low": low, "high": high}

@@ -72,8 +72,6 @@ class FullTraining:
             )
             return progress
         epochs = self._epochs() if progress is None else progress.epochs
-        if progress is None and self.job.processes.is_first:
-            self.folder.write_start(self.job.arch, self._recipe_text(epochs))
         return self._in_memory(epochs, progress)
 
     def _epochs(self) -> int:
@@ -219,6 +217,7 @@ class FullTraining:
 
     def _write_networks(self, progress: Progress) -> None:
         if self.job.processes.is_first:
+            self.folder.write_job(self.job.arch, self._recipe_text(progress.epochs))
             self.folder.write_best(self.best_network(progress))
             self.folder.write_last(self._network(progress.last, progress.curve[-1], progress.epochs))
 

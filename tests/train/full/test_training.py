@@ -19,7 +19,7 @@ import torch
 from nas.errors import EvaluationError, NasError
 from nas.models.build import build_model
 from nas.train.full import timing, training
-from nas.train.full.folder import TrainingFolder
+from nas.train.full.folder import FILES, TrainingFolder
 from nas.train.full.progress import NAME, read_progress
 from nas.train.loop import TrainingRun
 from nas.train.recipes.files import load_recipe
@@ -311,12 +311,22 @@ def test_a_second_process_is_refused_while_one_trains(out: Path) -> None:
     assert is_equal(weights(out), uninterrupted()[0])
 
 
-def test_files_of_unknown_origin_are_not_overwritten(out: Path) -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_unknown_origin_are_not_overwritten(name: str, out: Path) -> None:
     out.mkdir()
-    (out / "weights.safetensors").write_text("mine")
-    with pytest.raises(NasError, match=r"has the file weights\.safetensors and no progress"):
+    (out / name).write_text("mine")
+    with pytest.raises(NasError, match=f"has the file {name} and no progress"):
         train(out)
-    assert (out / "weights.safetensors").read_text() == "mine"
+    assert (out / name).read_text() == "mine"
+
+
+def test_a_run_that_is_interrupted_before_its_first_epoch_ends_leaves_no_files_that_stop_the_next_one(
+    out: Path,
+) -> None:
+    with pytest.raises(StopError):
+        train(out, stop_after(1))
+    train(out, recipe=attrs.evolve(RECIPE, epochs=1))
+    assert {path.name for path in out.iterdir()} >= set(FILES)
 
 
 def test_memory_that_runs_out_halves_the_images_at_a_time(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
