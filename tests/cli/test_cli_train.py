@@ -43,7 +43,7 @@ def test_a_network_is_trained_tested_once_and_used_by_other_commands(nas: Nas) -
     assert ran.code == 0, ran.err
     assert ran.err.count("· validation ") == 2
     assert "images/s" in ran.err
-    assert "test (359 images): " in ran.out
+    assert "test (359 images): accuracy " in ran.out
     lines = ran.out.splitlines()
     assert lines[-2].endswith("nas evaluate tiny-trained --data digits --robustness")
     assert lines[-1].endswith("nas predict tiny-trained IMAGE")

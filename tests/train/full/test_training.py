@@ -150,8 +150,8 @@ def test_a_complete_run_trains_nothing_and_restores_its_files(out: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"arch": attrs.evolve(NETWORK, drop_path=0.1)}, "its architecture is"),
-        ({"data": make_data(64)}, "its data is"),
+        ({"arch": attrs.evolve(NETWORK, drop_path=0.1)}, "its architecture is another one"),
+        ({"data": make_data(64)}, "its data is another one"),
         ({"recipe": attrs.evolve(RECIPE, learning_rate=0.01)}, "its recipe.learning_rate is 0.003 and not 0.01"),
         ({"recipe": attrs.evolve(RECIPE, epochs=9)}, "its recipe.epochs is 4 and not 9"),
         ({"seed": 3}, "its seed is 0 and not 3"),
