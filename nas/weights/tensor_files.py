@@ -149,9 +149,11 @@ def _check_zip(data: bytes) -> None:
 
 def _damaged(path: Path, kind: str, error: Exception) -> WeightsError:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    # torch advises to load a file that it refuses without this protection, which would run the code in it.
+    detail = "" if "weights_only" in first else f" ({first})"
     return WeightsError(
-        f"{path} is not {kind}: it is damaged, cut short, of another kind, or holds objects that could run code "
-        f"({first})",
+        f"{path} is not {kind}: it is damaged, cut short, of another kind, or holds objects that could run code"
+        f"{detail}",
         "give a complete file; save the state_dict() of a network, not the network itself",
     )
 
