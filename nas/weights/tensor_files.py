@@ -27,6 +27,7 @@ WEIGHT_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
 # again and again, a small file could fill the memory. Tensors need none of them.
 BYTES_MAKERS = (b"\nbytearray\n", b"\nencode\n")
 LENGTH_BYTES = 8  # of the number at the start of a safetensors file, the length of its header
+METADATA = "__metadata__"  # key of the texts in the header
 
 
 @frozen(eq=False)
@@ -105,7 +106,7 @@ def _read_safetensors(path: Path, data: bytes) -> TensorFile:
         metadata = json.loads(data[LENGTH_BYTES : LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")])
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, RecursionError) as error:
         raise _damaged(path, "a safetensors file", error) from None
-    return TensorFile(tensors, (), metadata.get("__metadata__") or {})
+    return TensorFile(tensors, (), metadata.get(METADATA) or {})
 
 
 def _read_torch(path: Path, data: bytes) -> TensorFile:

@@ -131,7 +131,7 @@ def test_bad_input_is_one_message_and_changes_nothing(nas: Nas) -> None:
         nas(*words, "--quiet").refused(*expected)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     (folder / "progress.training.pt").write_bytes(b"PK\x03\x04 hostile")
-    nas(*TRAIN, "--quiet").refused("is not a complete training run file", "delete this one")
+    nas(*TRAIN, "--quiet").refused("is not a complete training run file", "delete this folder")
 
 
 def torchrun(nas: Nas, *words: str) -> "subprocess.CompletedProcess[str]":

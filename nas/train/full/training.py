@@ -212,7 +212,10 @@ class FullTraining:
             if progress.is_done:
                 raise
             if error.problem != self._file_problem:
-                self._say(f"{error.problem}; the files of the former epoch stay, and the training run continues")
+                kept = (
+                    "the files of the former epoch stay" if self.folder.progress.exists() else "no epoch is saved yet"
+                )
+                self._say(f"{error.problem}; {kept}, and the training run continues")
             self._file_problem = error.problem
 
     def _write_networks(self, progress: Progress) -> None:

@@ -218,7 +218,7 @@ def test_hostile_values_in_the_progress_are_refused(out: Path, case: str) -> Non
     with pytest.raises(NasError) as raised:
         train(out)
     assert str(path) in raised.value.problem
-    assert "delete this one" in raised.value.remedy
+    assert "delete this folder" in raised.value.remedy
 
 
 class Hostile:
@@ -243,6 +243,17 @@ def test_a_hostile_progress_file_runs_nothing(out: Path, tmp_path: Path, content
     with pytest.raises(NasError, match="is not a complete training run file"):
         train(out)
     assert not trace.exists()
+
+
+def test_a_disk_that_is_full_from_the_start_is_reported(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise NasError("no space", "make some")
+
+    heard = Heard()
+    with monkeypatch.context() as patch, pytest.raises(NasError, match="no space"):
+        patch.setattr(training, "write_progress", fail)
+        train(out, heard)
+    assert "no space; no epoch is saved yet, and the training run continues" in heard.said
 
 
 def test_a_full_disk_is_reported_and_keeps_the_last_good_files(out: Path) -> None:
