@@ -210,7 +210,10 @@ class FullTraining:
             yield
         except NasError as error:
             if progress.is_done:
-                raise
+                raise NasError(
+                    error.problem,
+                    "make room in the folder, or make it writable, and repeat the command, which continues",
+                ) from None
             if error.problem != self._file_problem:
                 kept = (
                     "the files of the former epoch stay" if self.folder.progress.exists() else "no epoch is saved yet"

@@ -45,7 +45,20 @@ def test_the_interval_of_the_validation_is_that_of_wilson(correct: int) -> None:
     assert found["low"] <= found["accuracy"] <= found["high"]
 
 
-@pytest.mark.parametrize("test", [{}, [], {"images": 9, "accuracy": "1", "low": 0.0, "high": 1.0}, None])
+SHARES = {"images": 9, "accuracy": 0.5, "low": 0.25, "high": 0.75, "assessment": {}}
+CHANGED = [
+    {},
+    [],
+    None,
+    *({**SHARES, "accuracy": value} for value in ("1", 5.0, float("nan"))),
+    {**SHARES, "low": -1.0},
+    {**SHARES, "high": float("inf")},
+    {**SHARES, "images": "9"},
+    {**SHARES, "assessment": 3},
+]
+
+
+@pytest.mark.parametrize("test", CHANGED)
 def test_a_changed_file_of_metrics_is_not_trusted(tmp_path: Path, test: object) -> None:
     progress = train(tmp_path)
     metrics = final(tmp_path, progress)

@@ -250,9 +250,10 @@ def test_a_disk_that_is_full_from_the_start_is_reported(out: Path, monkeypatch: 
         raise NasError("no space", "make some")
 
     heard = Heard()
-    with monkeypatch.context() as patch, pytest.raises(NasError, match="no space"):
-        patch.setattr(training, "write_progress", fail)
+    monkeypatch.setattr(training, "write_progress", fail)
+    with pytest.raises(NasError, match="no space") as raised:
         train(out, heard)
+    assert "repeat the command" in raised.value.remedy
     assert "no space; no epoch is saved yet, and the training run continues" in heard.said
 
 
