@@ -43,9 +43,9 @@ def load_architecture(reference: str | Path, *, storage: str = DEFAULT_STORAGE) 
     """Load an architecture: a preset, a file, or a network of a study.
 
     Args:
-        reference: Name of a preset ("efficientnet-b0"), path of a text or JSON file, of a folder that `nas.train`
-            wrote or of a .safetensors file of weights, or "study:NAME" followed by ":best" (which may be left out), ":trial=17" or ":pareto=2" (counted
-            from 1 by increasing cost).
+        reference: Name of a preset ("efficientnet-b0"), path of a text or JSON file, of a .safetensors file or of a
+            folder that `nas.train` wrote, or "study:NAME" followed by ":best" (which may be left out), ":trial=17" or
+            ":pareto=2" (counted from 1 by increasing cost).
         storage: Optuna URL of the database that holds the study.
 
     Returns:

@@ -81,6 +81,7 @@ def _is_test(value: object) -> bool:
     """Return whether a value of a file, which anyone may have changed, has the numbers of a test."""
     if not isinstance(value, dict) or not isinstance(value.get("images"), int):
         return False
-    low, accuracy, high = (value.get(name) for name in ("low", "accuracy", "high"))
-    is_number = all(isinstance(one, float) for one in (low, accuracy, high))
-    return is_number and 0 <= low <= accuracy <= high <= 1 and isinstance(value.get("assessment"), dict)
+    shares: list[Any] = [value.get(name) for name in ("low", "accuracy", "high")]
+    if not all(isinstance(share, float) and 0 <= share <= 1 for share in shares):
+        return False
+    return shares == sorted(shares) and isinstance(value.get("assessment"), dict)

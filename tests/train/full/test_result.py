@@ -46,7 +46,7 @@ def test_the_interval_of_the_validation_is_that_of_wilson(correct: int) -> None:
 
 
 SHARES = {"images": 9, "accuracy": 0.5, "low": 0.25, "high": 0.75, "assessment": {}}
-CHANGED = [
+CHANGED: list[object] = [
     {},
     [],
     None,
