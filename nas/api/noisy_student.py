@@ -78,13 +78,15 @@ class NoisyStudent:
         return self.request.unlabeled
 
     def _check_folder(self) -> None:
-        from nas.weights.checkpoints import WEIGHTS_FILE
+        from nas.train.full.folder import FILES
 
         first = 1 if self.request.teacher is not None else 0
-        if (self.folder / WEIGHTS_FILE).exists() and not self._round_folder(first).is_dir():
+        found = [name for name in FILES if (self.folder / name).exists()]
+        if found and not self._round_folder(first).is_dir():
             raise NasError(
-                f"folder {self.folder} has weights and no folder round-{first}, so another training run wrote it",
-                "choose another folder with --out",
+                f"folder {self.folder} has the file {found[0]} and no folder round-{first}, so it is not known which "
+                "training run wrote it, and it is not overwritten",
+                "choose another folder with --out, or move the files away",
             )
 
     def _round_folder(self, number: int) -> Path:

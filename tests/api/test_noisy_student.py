@@ -10,6 +10,7 @@ import nas
 from nas.api.networks import to_onnx
 from nas.api.train import TrainingResult, train
 from nas.errors import DataError, NasError, WeightsError
+from nas.train.full.folder import FILES
 from tests.train.pictures import CLASSES, TINY_TEXT, write_labeled, write_unlabeled
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "train_on": "cpu", "recipe": "finetune"}
@@ -118,8 +119,18 @@ def test_bad_input_is_one_clear_message(
 @pytest.mark.usefixtures("folder")
 def test_another_folder_is_not_overwritten() -> None:
     run("out", epochs=1)
-    with pytest.raises(NasError, match="another training run wrote it"):
+    with pytest.raises(NasError, match=r"has the file weights\.safetensors and no folder round-0"):
         run("out", epochs=1, unlabeled="more")
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_unknown_origin_are_not_overwritten(name: str) -> None:
+    Path("mine").mkdir()
+    Path("mine", name).write_text("mine")
+    with pytest.raises(NasError, match=f"has the file {name} and no folder round-0"):
+        run("mine", epochs=1, unlabeled="more")
+    assert Path("mine", name).read_text() == "mine"
 
 
 @pytest.mark.usefixtures("folder")

@@ -13,6 +13,7 @@ import torch
 from attrs import define, field
 from torch import Generator, Tensor
 
+from nas.data.wording import counted
 from nas.errors import EvaluationError, NasError
 from nas.train.full.curve import EpochResult, best_epoch
 from nas.train.full.distributed import agreed
@@ -68,7 +69,8 @@ class FullTraining:
                 self._write_networks(progress)
         if progress is not None and progress.is_done:
             self._say(
-                f"the training run in {self.folder.path} is complete ({progress.epochs} epochs): nothing is trained"
+                f"the training run in {self.folder.path} is complete ({counted(progress.epochs, 'epoch')}): "
+                "nothing is trained"
             )
             return progress
         epochs = self._epochs() if progress is None else progress.epochs
@@ -83,7 +85,7 @@ class FullTraining:
         left = self.job.timeout_s - (time.monotonic() - self.began)
         # Each process measures its own durations, and all have to agree.
         epochs = agreed(epochs_within(left, epoch_s, self.job.timeout_s), self.job.processes)
-        self._say(f"an epoch takes about {epoch_s:.3g} s, so {epochs} epochs are trained within the time limit")
+        self._say(f"an epoch takes about {epoch_s:.3g} s, so the time limit allows {counted(epochs, 'epoch')}")
         return epochs
 
     def _seconds_to_write(self, run: TrainingRun) -> float:

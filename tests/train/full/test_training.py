@@ -375,7 +375,7 @@ def test_a_time_limit_decides_the_number_of_epochs_once(out: Path, monkeypatch: 
     heard = Heard()
     progress = train(out, heard, timeout_s=36.0)
     assert progress.epochs == 3  # 0.9 times 36 s, less the moment since the start
-    assert "an epoch takes about 10 s, so 3 epochs are trained within the time limit" in heard.said[0]
+    assert "an epoch takes about 10 s, so the time limit allows 3 epochs" in heard.said[0]
     assert load_recipe(str(out / "recipe.yaml")).epochs == 3
     monkeypatch.setattr(training, "seconds_per_epoch", lambda *_: 1.0)
     assert train(out, timeout_s=36.0).epochs == 3
