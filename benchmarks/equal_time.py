@@ -88,7 +88,7 @@ class Plain:
         for images, labels in islice(batches, steps):
             loss = functional.cross_entropy(model(images), labels)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         return self._correct(model)
