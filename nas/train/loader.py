@@ -10,7 +10,7 @@ from nas.data.base import ImageData, Images
 
 # Largest share of a GPU's free memory that the images of one split may take; the network needs the rest.
 MAX_DEVICE_SHARE = 0.5
-# Of 100, 250, 500 and 2,000 small images, this batch validates fastest on a CPU (docs/training.md).
+# Of 100, 250, 500 and 2,000 small images, this batch validates fastest on a CPU (docs/short_training.md).
 VAL_BATCH = 250
 # Height and width of the largest images that are validated in whole batches.
 _SMALL_SIDE = 64

@@ -36,7 +36,7 @@ PRECISIONS: Mapping[str, Precision] = MappingProxyType(
     }
 )
 # For each kind of device the precisions that it supports; "auto" takes the first. On a CPU bf16 takes about twice the
-# time of fp32 and fp16 eight times (docs/training.md), so fp32 comes first there.
+# time of fp32 and fp16 eight times (docs/short_training.md), so fp32 comes first there.
 _SUPPORTED: Mapping[str, Mapping[str, Callable[[], bool]]] = MappingProxyType(
     {
         "cpu": {"fp32": lambda: True, "bf16": lambda: True, "fp16": lambda: True},

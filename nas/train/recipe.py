@@ -23,7 +23,7 @@ def _sgd(groups: ParameterGroups, learning_rate: float) -> Optimizer:
 
 
 def _adamw(groups: ParameterGroups, learning_rate: float) -> Optimizer:
-    # On a CPU a step with lists of tensors (`foreach`) takes 1.01 to 1.10 times as long (docs/training.md).
+    # On a CPU a step with lists of tensors (`foreach`) takes 1.01 to 1.10 times as long (docs/short_training.md).
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
@@ -103,7 +103,7 @@ class Recipe:
         default="adamw", validator=must_be(f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__)
     )
     # Larger batches are faster, but there are fewer steps: after 3 epochs the accuracy is 34.5% with batches of 32 and
-    # 31.6% with batches of 128 (docs/training.md).
+    # 31.6% with batches of 128 (docs/short_training.md).
     batch_size: int = field(default=32, validator=must_be("2 or more", lambda value: value >= 2))
     learning_rate: float = field(default=3e-3, validator=must_be("a number above 0", lambda value: value > 0))
     warm_up: float = field(default=0.25, validator=_SHARE)

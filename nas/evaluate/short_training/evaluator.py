@@ -72,7 +72,7 @@ class TrainEvaluator(EpochEvaluator):
         model = build_model(arch)
         if recipe.quiet_start:
             zero_init_residual(model)
-        # A step takes 1.4 to 1.6 times as long with channels first on a CPU (docs/training.md).
+        # A step takes 1.4 to 1.6 times as long with channels first on a CPU (docs/short_training.md).
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         val_batch = self._val_batch(recipe, arch.resolution)
         return TrainingRun(

@@ -167,7 +167,7 @@ class TrainingJob:
         on_batch: OnBatch | None,
         rate_factors: Mapping[str, float],
     ) -> TrainingRun:
-        # A step takes 1.4 to 1.6 times as long with channels first on a CPU (docs/training.md).
+        # A step takes 1.4 to 1.6 times as long with channels first on a CPU (docs/short_training.md).
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         kind = TrainingRun if self.processes.count == 1 else DistributedRun
         return kind(
