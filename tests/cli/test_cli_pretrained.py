@@ -1,6 +1,7 @@
 """`nas search --pretrained`: candidates inherit weights, the source is the baseline, and the best weights are kept."""
 
 import json
+import shlex
 from functools import partial
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def test_the_source_is_the_baseline_and_the_best_weights_are_kept(nas: Nas) -> N
     assert "whose weights it inherited" in shown.out
     assert "against source" in shown.out
     assert f"its fine-tuned weights are in {files[str(result['best']['trial'])]}" in shown.out
+    assert shlex.split(shown.out.splitlines()[-1])[:5] == ["nas", "train", "study:demo:best", "--data", "digits"]
 
 
 def test_kept_weights_give_the_accuracy_of_their_trial(nas: Nas) -> None:

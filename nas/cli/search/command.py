@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 from click.core import ParameterSource
 
@@ -296,7 +297,10 @@ def command(context: click.Context, /, dry_run: bool, price: float | None, as_js
     missed = "" if progress.stopped else describe_miss(view)
     if missed:
         click.echo(missed, err=as_json)
-    (print_result_json if as_json else print_result)(view, request.storage, kept)
+    if as_json:
+        print_result_json(view, request.storage, kept)
+    else:
+        print_result(view, request.storage, kept, _training_options(request))
     if progress.stopped:
         click.echo(f"stopped; the same command goes on with study {study}", err=True)
         context.exit(INTERRUPTED)
@@ -339,3 +343,10 @@ def _shown(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {part}" for key, part in value.items())
     return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _training_options(request: "SearchRequest") -> tuple[str, ...]:
+    """Return the options with which `nas train` finds the images and the kept weights of a search."""
+    folder = str(request.weights_dir)
+    usual = folder == str(attrs.fields_dict(type(request))["weights_dir"].default)
+    return ("--data", request.data, *(() if usual else ("--weights-dir", folder)))

@@ -1,5 +1,6 @@
 """The result of a search as tables and as JSON."""
 
+from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -112,13 +113,16 @@ def _count(record: "Record", name: str) -> int | None:
     return None if value is None else int(value)
 
 
-def print_result(view: "StudyView", storage: str, kept: "KeptWeights | None" = None) -> None:
+def print_result(
+    view: "StudyView", storage: str, kept: "KeptWeights | None" = None, training: Sequence[str] = ()
+) -> None:
     """Print the best architectures and the baseline, where they are stored, and the next commands.
 
     Args:
         view: The study.
         storage: Optuna URL of its database.
         kept: Where the weights of the best trials are kept; None if there are none.
+        training: Options with which `nas train` continues from the kept weights on the same images.
     """
     from nas.cli.shared.printing import next_command
     from nas.studies.urls import mask
@@ -141,7 +145,10 @@ def print_result(view: "StudyView", storage: str, kept: "KeptWeights | None" = N
     if kept is not None and (file := kept.file(view.best)) is not None:
         click.echo(f"its fine-tuned weights are in {file}")
     click.echo(f"next: {next_command('pareto', view.name, storage=storage)}")
-    click.echo(f"      {next_command('show', f'study:{view.name}:best', storage=storage)}")
+    best = f"study:{view.name}:best"
+    click.echo(f"      {next_command('show', best, storage=storage)}")
+    if kept is not None and kept.file(view.best) is not None:
+        click.echo(f"      {next_command('train', best, *training, storage=storage)}")
 
 
 def _no_best(view: "StudyView", storage: str) -> str:
