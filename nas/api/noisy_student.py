@@ -56,7 +56,14 @@ class NoisyStudent:
             NasError: The folder holds something else, or a round fails.
         """
         from nas.data.unlabeled import find_images
+        from nas.train.full.distributed import find_processes
 
+        processes = find_processes().count
+        if processes > 1:
+            raise NasError(
+                f"{processes} processes train together, and Noisy Student labels images in one process",
+                "start the command without a launcher",
+            )
         self._check_folder()
         find_images(self.unlabeled)  # an error now, and not after the teacher is trained
         teacher = self.request.teacher
@@ -78,13 +85,15 @@ class NoisyStudent:
         return self.request.unlabeled
 
     def _check_folder(self) -> None:
-        from nas.weights.checkpoints import WEIGHTS_FILE
+        from nas.weights.checkpoints import FILES
 
         first = 1 if self.request.teacher is not None else 0
-        if (self.folder / WEIGHTS_FILE).exists() and not self._round_folder(first).is_dir():
+        found = [name for name in FILES if (self.folder / name).exists()]
+        if found and not self._round_folder(first).is_dir():
             raise NasError(
-                f"folder {self.folder} has weights and no folder round-{first}, so another training run wrote it",
-                "choose another folder with --out",
+                f"folder {self.folder} has the file {found[0]} and no folder round-{first}, so this command did not "
+                "write it, and it is not overwritten",
+                "choose another folder with --out, or move the files away",
             )
 
     def _round_folder(self, number: int) -> Path:
@@ -142,11 +151,6 @@ class NoisyStudent:
         from nas.train.noisy_student.training_set import student_set
         from nas.train.teachers import Task
 
-        if job.processes.count > 1:
-            raise NasError(
-                f"{job.processes.count} processes train together, and Noisy Student labels images in one process",
-                "start the command without a launcher",
-            )
         given = self.request.teacher_normalization if teacher == self.request.teacher else None
         found = find_teacher(
             teacher,

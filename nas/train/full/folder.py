@@ -15,7 +15,7 @@ from nas.files import read_text, write_atomically
 from nas.train.full.progress import KIND, NAME
 from nas.train.lock import training_lock
 from nas.weights.base import TrainedNetwork
-from nas.weights.checkpoints import ARCHITECTURE_FILE, LAST_FILE, METRICS_FILE, RECIPE_FILE, WEIGHTS_FILE
+from nas.weights.checkpoints import ARCHITECTURE_FILE, FILES, LAST_FILE, METRICS_FILE, RECIPE_FILE, WEIGHTS_FILE
 from nas.weights.stored import write_network
 
 MOST_BYTES = 50_000_000
@@ -59,7 +59,7 @@ class TrainingFolder:
     def _check_content(self) -> None:
         if self.progress.exists():
             return
-        found = [name for name in (WEIGHTS_FILE, LAST_FILE, METRICS_FILE) if (self.path / name).exists()]
+        found = [name for name in FILES if (self.path / name).exists()]
         if found:
             raise NasError(
                 f"folder {self.path} has the file {found[0]} and no {NAME}, so it is not known which training run "
@@ -67,8 +67,8 @@ class TrainingFolder:
                 "choose another folder with --out, or move the files away",
             )
 
-    def write_start(self, arch: Architecture, recipe: str) -> None:
-        """Write what is known before the first epoch: the architecture, and the recipe as text.
+    def write_description(self, arch: Architecture, recipe: str) -> None:
+        """Write what the weights were made from: the architecture, and the recipe as text.
 
         Raises:
             NasError: A file cannot be written.

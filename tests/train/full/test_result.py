@@ -31,12 +31,17 @@ def test_the_test_split_is_used_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert final(tmp_path, progress) == metrics
 
 
-@pytest.mark.parametrize("test", [{}, [], {"images": 9, "accuracy": "1", "low": 0.0, "high": 1.0}, None])
+WITHOUT_ASSESSMENT = {"images": 9, "accuracy": 1.0, "low": 0.0, "high": 1.0}
+
+
+@pytest.mark.parametrize("test", [{}, [], WITHOUT_ASSESSMENT, {**WITHOUT_ASSESSMENT, "assessment": {}}, None])
 def test_a_changed_file_of_metrics_is_not_trusted(tmp_path: Path, test: object) -> None:
     progress = train(tmp_path)
     metrics = final(tmp_path, progress)
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "test": test}))
+    assert final(tmp_path, progress) == metrics
+    path.write_text(path.read_text().replace(f'"accuracy": {metrics["test"]["accuracy"]}', '"accuracy": 0.123'))
     assert final(tmp_path, progress) == metrics
     path.write_text("[" * 100_000)
     assert final(tmp_path, progress) == metrics
