@@ -25,8 +25,6 @@ import attrs
 import numpy as np
 import torch
 from attrs import frozen
-from nas.train.recipes.files import load_recipe
-from nas.train.recipes.schema import TrainingRecipe
 from packed_images import read
 from PIL import Image
 from scipy.stats import binomtest
@@ -40,6 +38,8 @@ from nas.data.base import ImageData, Images, mean_and_std
 from nas.models.build import build_model
 from nas.models.start import zero_init_residual
 from nas.train.loop import TrainingRun
+from nas.train.recipes.files import load_recipe
+from nas.train.recipes.schema import TrainingRecipe
 from nas.train.seeded import epoch_seed, seeded
 
 RESOLUTION = 32

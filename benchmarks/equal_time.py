@@ -26,7 +26,6 @@ import attrs
 import torch
 from attrs import frozen
 from cifar import RESOLUTION, Fast, accuracy, cifar_network, load
-from nas.train.recipes.files import load_recipe
 from packed_images import Packed, pack, read
 from plain_training import Encoded, Pictures, PlainConv
 from scipy import stats
@@ -40,6 +39,7 @@ from nas.cost.analytic import cost
 from nas.data.base import ImageData
 from nas.models.blocks import Conv
 from nas.models.build import build_model
+from nas.train.recipes.files import load_recipe
 
 BATCH, RATE, DECAY, SHIFT, WARM_UP = 128, 0.1, 5e-4, 4, 0.1
 PROBED = 1280  # images by which the duration of an epoch is estimated

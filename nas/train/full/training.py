@@ -31,7 +31,6 @@ from nas.train.tracking import Tracker
 from nas.version import __version__
 from nas.weights.base import TrainedNetwork, check_tensors
 
-
 # Number of measurements after each of which the size of a batch may change.
 _MOST_PLANS = 3
 

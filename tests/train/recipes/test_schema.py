@@ -14,6 +14,7 @@ from nas.errors import NasError
 from nas.models.build import build_model
 from nas.train.optimizers import TensorFlowRMSprop
 from nas.train.recipe import NO_FACTORS, Recipe
+from nas.train.recipes.files import load_recipe
 from nas.train.recipes.schema import TrainingRecipe, complete, describe_keys
 from tests.train.recipes.golden import HEADER, PAGE, page_with_table, table
 
