@@ -15,7 +15,6 @@ from nas.version import __version__
 
 if TYPE_CHECKING:
     from nas.data.backgrounds import Mask
-    from nas.data.base import ImageData
     from nas.data.load import Split
     from nas.train.assessment.assessment import Assessment
     from nas.train.assessment.classifiers import NetworkClassifier
@@ -368,30 +367,18 @@ def _draw(
 
 
 @explain_missing()
-def assess_and_write(network: "TrainedNetwork", data: "ImageData", folder: Path, device: str = "cpu") -> dict[str, Any]:
-    """Assess a network on the test split of its data once, write the drawings, and return the JSON values.
+def draw_test(folder: Path, assessment: Mapping[str, Any]) -> list[Path]:
+    """Write the drawings `confusion.html` and `reliability.html` to the folder of a training run, and return their paths.
 
     Args:
-        network: The trained network.
-        data: The data, which holds its test split.
-        folder: Folder for the drawings `confusion.html` and `reliability.html`, which exists.
-        device: Device name as `find_device` returns it.
+        folder: Folder of the training run, which exists.
+        assessment: Assessment of its network on the test split, as JSON values.
 
     Raises:
-        WeightsError: The normalization of the network is unknown.
-        DataError: The data has no test split, or other classes.
-        NasError: A drawing cannot be written.
-        MissingPackageError: The package torchmetrics is not installed.
+        NasError: A drawing cannot be written, or there is a file of another kind.
+        MissingPackageError: A package that draws is not installed.
     """
-    from nas.train.assessment.assessment import assess
-    from nas.train.assessment.classifiers import with_labels_of
-
-    if data.test is None:
-        raise DataError("the test split was not loaded, and the network is assessed on it", "load it with test=True")
-    images = with_labels_of(data.test, data.classes, network.classes, network.arch.classes)
-    values = assess(network, images, device, data.classes).as_json()
-    _draw(folder.name, values, None, folder)
-    return values
+    return _draw(folder.name, assessment, None, folder)
 
 
 @check_arguments

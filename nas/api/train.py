@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -16,6 +16,7 @@ from nas.api.durations import parse_duration
 from nas.api.errors import explain_missing
 from nas.api.train_job import find_network, make_job, store_in_study
 from nas.api.train_request import TrainRequest
+from nas.errors import NasError
 from nas.studies.defaults import DEFAULT_STORAGE
 
 # torch is an optional package, so what needs it is imported when a function is called.
@@ -261,8 +262,19 @@ def _train_once(
         metrics = running_metrics(job, progress)
         if processes.is_first and tests:
             metrics = final_metrics(job, folder, training.best_network(progress), metrics)
+            _draw_test(folder.path, metrics, say)
             store_in_study(request, network, folder.path, metrics, say)
     return TrainingResult(folder.path, metrics, processes.is_first)
+
+
+def _draw_test(folder: Path, metrics: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Draw the result of the test; a failure is only reported, since the numbers are stored already."""
+    from nas.api.evaluation import draw_test
+
+    try:
+        draw_test(folder, metrics["test"]["assessment"])
+    except NasError as error:
+        say(f"the test is not drawn: {error.problem}")
 
 
 def _ignore(_message: str) -> None:

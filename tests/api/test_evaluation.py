@@ -6,25 +6,17 @@ import pytest
 import torch
 
 import nas
-from nas.api.evaluation import assess_and_write
+from nas.api.evaluation import draw_test
 from nas.data.load import load_images, load_split
-from nas.train.assessment.assessment import Assessment
 from tests.cli.test_cli_evaluate import DIGITS, network
 
 
-def test_the_test_split_of_a_training_run_is_assessed_and_drawn(tmp_path: Path) -> None:
+def test_the_test_of_a_training_run_is_drawn(tmp_path: Path) -> None:
     made = network(tmp_path / "weights.safetensors")
-    data = load_images("digits", resolution=16, test=True)
-    values = assess_and_write(made, data, tmp_path)
-    assert sorted(path.name for path in tmp_path.glob("*.html")) == ["confusion.html", "reliability.html"]
-    found = nas.evaluate_network(made, "digits", train_on="cpu")
-    assert Assessment.parse(values) == found.assessment
-
-
-def test_data_without_its_test_split_is_an_error(tmp_path: Path) -> None:
-    made = network(tmp_path / "weights.safetensors")
-    with pytest.raises(nas.DataError, match="test split was not loaded"):
-        assess_and_write(made, load_images("digits", resolution=16), tmp_path)
+    values = nas.evaluate_network(made, "digits", train_on="cpu").assessment.as_json()
+    drawn = draw_test(tmp_path, values)
+    assert sorted(path.name for path in drawn) == ["confusion.html", "reliability.html"]
+    assert all("plotly" in path.read_text() for path in drawn)
 
 
 def test_classes_in_another_order_give_the_same_result(tmp_path: Path) -> None:
