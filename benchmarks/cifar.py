@@ -87,7 +87,8 @@ class Plain:
     def start(self) -> "PlainState":
         """Return the network with its optimizer, before the first epoch."""
         torch.manual_seed(self.seed)
-        model = build_model(cifar_network()).to(self.device, memory_format=torch.channels_last)
+        model = build_model(cifar_network())
+        model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9, nesterov=True, weight_decay=DECAY)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         images = self._normalize(self.data.train.images).to(self.device)
@@ -109,13 +110,13 @@ class Plain:
         """Train one epoch; the images of the last, incomplete batch wait for another epoch."""
         state.model.train()
         order = torch.randperm(len(state.labels), device=self.device)
-        for chosen in order.split(BATCH)[: len(order) // BATCH]:
+        for chosen in torch.split(order, BATCH)[: len(order) // BATCH]:
             images = self._crop(state.padded, chosen)
             with torch.autocast(torch.device(self.device).type, torch.bfloat16):
                 logits = state.model(images)
             loss = functional.cross_entropy(logits.float(), state.labels[chosen])
             state.optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             state.optimizer.step()
         state.scheduler.step()
 
@@ -173,7 +174,7 @@ class Fast:
             model = build_model(self.recipe.adapt(cifar_network()))
             if self.recipe.quiet_start:
                 zero_init_residual(model)
-            model = model.to(self.device, memory_format=torch.channels_last)
+            model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             return TrainingRun(self.data, model, self.recipe, self.recipe.epochs, self.device)
 
     def epoch(self, run: TrainingRun, number: int) -> None:
@@ -238,7 +239,8 @@ def measure_speed(given: argparse.Namespace, data: ImageData) -> dict[str, Any]:
         number += 1
         fast.epoch(run, number)
 
-    of_plain(), of_fast()  # warm up
+    of_plain()  # warms up
+    of_fast()
     for _ in range(ROUNDS):
         for name, work in (("plain", of_plain), ("fast", of_fast)):
             synchronize(given.device)
@@ -253,7 +255,7 @@ def measure_speed(given: argparse.Namespace, data: ImageData) -> dict[str, Any]:
 def accuracy(correct: int, data: ImageData) -> dict[str, Any]:
     """Return the accuracy on the test images with its 95% interval of Wilson."""
     interval = binomtest(correct, len(data.val)).proportion_ci(method="wilson")
-    return {"accuracy": correct / len(data.val), "interval": [round(interval.low, 4), round(interval.high, 4)]}
+    return {"accuracy": correct / len(data.val), "interval": [round(float(end), 4) for end in (interval.low, interval.high)]}
 
 
 VERBS = {"plain": train_plain, "fast": train_fast, "speed": measure_speed}

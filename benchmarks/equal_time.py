@@ -3,12 +3,12 @@
     python benchmarks/equal_time.py --data "$NAS_TEST_DATA/cifar10_small" --seconds 300 --seeds 3 --out equal_time.jsonl
     python benchmarks/equal_time.py --summarize equal_time.jsonl
 
-Each loop first measures its epochs and then trains for as many as fit into the time, so that its learning rate falls to
-0 at the end. All use one thread, and the time is that of the CPU, including that of loading and of decoding images; the
-machine may have other work. The plain loop decodes and augments image by image, and trains with SGD, Nesterov momentum
-.9, weight decay 5e-4, a learning rate of .1 for batches of 128, a warm-up, and half a cosine. It trains MobileNetV2
-with strides for small images, which `fast` trains too, and ResNet-18. The accuracy is that on the test split, which is
-used once, at the end.
+Each loop first measures its steps and then trains for as many as fit into the time, so that its learning rate falls to
+0 at the end; `fast` trains whole epochs. All use one thread, and the time is that of the CPU, including that of loading
+and of decoding images; the machine may have other work. The plain loop decodes and augments image by image, and trains
+with SGD, Nesterov momentum .9, weight decay 5e-4, a learning rate of .1 for batches of 128, a warm-up, and half a
+cosine. It trains MobileNetV2 with strides for small images, which `fast` trains too, and ResNet-18. The accuracy is
+that on the test split, which is used once, at the end.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice, repeat
 from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
@@ -72,8 +73,8 @@ class Plain:
     arch: Architecture
     seed: int
 
-    def run(self, epochs: int) -> int:
-        """Train, and return how many test images are classified correctly."""
+    def run(self, steps: int) -> int:
+        """Train for so many steps, and return how many test images are classified correctly."""
         torch.manual_seed(self.seed)
         model = build_model(self.arch)
         for module in model.modules():
@@ -81,16 +82,15 @@ class Plain:
                 module.__class__ = PlainConv
         loader = DataLoader(Pictures(self.train, self.data, SHIFT), batch_size=BATCH, shuffle=True, drop_last=True)
         optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9, nesterov=True, weight_decay=DECAY)
-        steps = epochs * len(loader)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
         model.train()
-        for _ in range(epochs):
-            for images, labels in loader:
-                loss = functional.cross_entropy(model(images), labels)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
+        batches = chain.from_iterable(repeat(loader))
+        for images, labels in islice(batches, steps):
+            loss = functional.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
         return self._correct(model)
 
     @torch.inference_mode()
@@ -99,10 +99,10 @@ class Plain:
         batches = DataLoader(Pictures(self.test, self.data, None), batch_size=250)
         return sum(int((model(images).argmax(1) == labels).sum()) for images, labels in batches)
 
-    def seconds_per_epoch(self) -> float:
-        """Return the estimated CPU seconds of an epoch."""
-        some = attrs.evolve(self, train=first(self.train, PROBED), test=first(self.test, 1))
-        return timed(lambda: some.run(1))[0] * len(self.train.labels) / PROBED
+    def seconds_per_step(self) -> float:
+        """Return the estimated CPU seconds of a step."""
+        some = attrs.evolve(self, test=first(self.test, 1))
+        return timed(lambda: some.run(PROBED // BATCH))[0] / (PROBED // BATCH)
 
 
 def _rate(done: float) -> float:
@@ -135,34 +135,31 @@ def train_fast(data: ImageData, recipe: str, seed: int, epochs: int) -> int:
     return int(run.all_correct().sum())
 
 
-def fitting_epochs(seconds: float, per_epoch: float) -> int:
-    """Return the number of epochs that fit into a time, at least 1."""
-    return max(1, int(seconds / per_epoch))
-
-
 def compare(options: argparse.Namespace, packed: Packed, path: Path) -> Iterator[dict[str, Any]]:
     """Yield one result for each loop and seed."""
     seconds_to_decode, data = timed(lambda: load(path))
     train, test = (Encoded(list(packed.files[part]), packed.labels[part].tolist()) for part in ("train", "test"))
-    some = attrs.evolve(data, train=_images(data, PROBED))
-    probe, _ = timed(lambda: train_fast(some, options.recipe, 0, 1))
-    per_epoch = {"fast": probe * len(data.train) / PROBED}
-    per_epoch |= {name: Plain(data, train, test, arch, 0).seconds_per_epoch() for name, arch in NETWORKS.items()}
+    probe, _ = timed(lambda: train_fast(attrs.evolve(data, train=_images(data, PROBED)), options.recipe, 0, 1))
+    # The plain loops decode in every epoch; this one has decoded all images at its start.
+    left = options.seconds - seconds_to_decode
+    epochs = max(1, int(left / (probe * len(data.train) / PROBED)))
     for seed in range(options.seeds):
-        for loop, needed in per_epoch.items():
-            # The plain loops decode in every epoch; this one has decoded all images at its start.
-            left = options.seconds - (seconds_to_decode if loop == "fast" else 0.0)
-            epochs = fitting_epochs(left, needed)
-            plain = None if loop == "fast" else Plain(data, train, test, NETWORKS[loop], seed)
-            taken, correct = timed(
-                lambda epochs=epochs, plain=plain, seed=seed: (
-                    train_fast(data, options.recipe, seed, epochs) if plain is None else plain.run(epochs)
-                )
-            )
-            arch = NETWORKS["mobilenetv2" if plain is None else loop]
-            taken += seconds_to_decode if plain is None else 0.0
-            found = {"epochs": epochs, "cpu_seconds": round(taken, 1), **accuracy(correct, data)}
-            yield {"loop": loop, "seed": seed, "macs": cost(arch).macs, **found}
+        taken, correct = timed(lambda seed=seed: train_fast(data, options.recipe, seed, epochs))
+        yield row("fast", cifar_network(), seed, epochs, taken + seconds_to_decode, accuracy(correct, data))
+        for name, arch in NETWORKS.items():
+            plain = Plain(data, train, test, arch, seed)
+            steps = max(1, int(options.seconds / plain.seconds_per_step()))
+            taken, correct = timed(lambda plain=plain, steps=steps: plain.run(steps))
+            passes = steps * BATCH / len(train.labels)
+            yield row(f"plain {name}", arch, seed, passes, taken, accuracy(correct, data))
+
+
+def row(
+    loop: str, arch: Architecture, seed: int, epochs: float, seconds: float, found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return one result."""
+    described = {"loop": loop, "seed": seed, "macs": cost(arch).macs}
+    return {**described, "epochs": round(epochs, 2), "cpu_seconds": round(seconds, 1), **found}
 
 
 def _images(data: ImageData, count: int) -> Any:
@@ -201,10 +198,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "packed.npz"
         pack(options.data, path)
-        for row in compare(options, read(path), path):
-            print(row, flush=True)
+        for found in compare(options, read(path), path):
+            print(found, flush=True)
             with options.out.open("a", encoding="utf-8") as out:
-                out.write(json.dumps(row) + "\n")
+                out.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def test_an_epoch_passes_over_few_images_several_times(images: int, passes: int,
 def test_each_pass_of_an_epoch_has_every_image_once_in_an_order_of_its_own(count: int) -> None:
     recipe = FinetuneRecipe(batch_size=8, min_steps=8)
     run = TrainingRun(make_data(count), nn.Linear(1, 1), recipe, 1, "cpu")
-    indices = torch.cat(run.shuffled_batches(torch.Generator())).split(count)
+    indices = torch.split(torch.cat(run.shuffled_batches(torch.Generator())), count)
     assert len(indices) == recipe.passes_per_epoch(count) > 1
     assert all(sorted(order.tolist()) == list(range(count)) for order in indices)
     assert len({tuple(order.tolist()) for order in indices}) == len(indices)
