@@ -368,7 +368,7 @@ def _draw(
 
 @explain_missing()
 def draw_test(folder: Path, assessment: Mapping[str, Any]) -> list[Path]:
-    """Write the drawings `confusion.html` and `reliability.html` to the folder of a training run, and return their paths.
+    """Write the drawings of a test to the folder of its training run, and return their paths.
 
     Args:
         folder: Folder of the training run, which exists.

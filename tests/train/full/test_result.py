@@ -1,6 +1,7 @@
 """Metrics of training runs: the test split is used once, and a changed file of metrics is not trusted."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ def test_the_test_split_is_used_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 WITHOUT_ASSESSMENT = {"images": 9, "accuracy": 1.0, "low": 0.0, "high": 1.0}
 
 
-@pytest.mark.parametrize("test", [{}, [], WITHOUT_ASSESSMENT, {**WITHOUT_ASSESSMENT, "assessment": {}}, None])
+@pytest.mark.parametrize(
+    "test", [{}, [], WITHOUT_ASSESSMENT, {**WITHOUT_ASSESSMENT, "assessment": {"images": math.inf}}, None]
+)
 def test_a_changed_file_of_metrics_is_not_trusted(tmp_path: Path, test: object) -> None:
     progress = train(tmp_path)
     metrics = final(tmp_path, progress)

@@ -124,7 +124,7 @@ def test_a_run_that_continues_in_every_epoch_ends_with_the_same_weights(out: Pat
     assert is_equal(weights(out), uninterrupted()[0])
 
 
-ALL = {
+ALL: dict[str, Any] = {
     "optimizer": "sgd",
     "bias_rate": 2.0,
     "layer_rate": 0.9,
@@ -139,7 +139,10 @@ ALL = {
     "gradient_clip": 5.0,
     "min_steps": 4,
 }
-POLICIES = {"randaugment": {"mixup": 0.2, "cutmix": 1.0}, "augmix": {"loss": "squared", "augmix_width": 1}}
+POLICIES: dict[str, dict[str, Any]] = {
+    "randaugment": {"mixup": 0.2, "cutmix": 1.0},
+    "augmix": {"loss": "squared", "augmix_width": 1},
+}
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -150,7 +153,7 @@ def test_a_run_with_every_technique_may_be_interrupted_in_each_epoch(tmp_path: P
     norm = Normalization(data.mean, data.std)
     other = TrainedNetwork(NETWORK, build_model(NETWORK).state_dict(), data.classes, norm)
     teacher = teacher_of_network("other", other, Task("colors", data.classes, norm), "cpu")
-    changes = {"recipe": recipe, "data": data, "teacher": teacher}
+    changes: dict[str, Any] = {"recipe": recipe, "data": data, "teacher": teacher}
     steps = recipe.steps_per_epoch(len(data.train))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     curve = train(whole, **changes).curve
