@@ -118,8 +118,17 @@ def test_bad_input_is_one_clear_message(
 @pytest.mark.usefixtures("folder")
 def test_another_folder_is_not_overwritten() -> None:
     run("out", epochs=1)
-    with pytest.raises(NasError, match="another training run wrote it"):
+    with pytest.raises(NasError, match=r"has the file weights\.safetensors and no folder round-0.*not overwritten"):
         run("out", epochs=1, unlabeled="more")
+
+
+def test_several_processes_are_refused_before_the_teacher_is_trained(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(NasError, match="2 processes train together, and Noisy Student"):
+        run("out", unlabeled="more")
+    assert not (folder / "out").exists()
 
 
 @pytest.mark.usefixtures("folder")
