@@ -255,10 +255,8 @@ def measure_speed(given: argparse.Namespace, data: ImageData) -> dict[str, Any]:
 def accuracy(correct: int, data: ImageData) -> dict[str, Any]:
     """Return the accuracy on the test images with its 95% interval of Wilson."""
     interval = binomtest(correct, len(data.val)).proportion_ci(method="wilson")
-    return {
-        "accuracy": correct / len(data.val),
-        "interval": [round(float(end), 4) for end in (interval.low, interval.high)],
-    }
+    ends = [round(float(end), 4) for end in (interval.low, interval.high)]
+    return {"accuracy": correct / len(data.val), "interval": ends}
 
 
 VERBS = {"plain": train_plain, "fast": train_fast, "speed": measure_speed}

@@ -92,8 +92,9 @@ def test_a_batch_cannot_be_divided_into_parts_of_a_single_image() -> None:
 
 @pytest.mark.parametrize("key", ["mixup", "cutmix"])
 def test_views_of_mixed_images_are_not_compared(key: str) -> None:
+    mixed: dict[str, Any] = {key: 0.2}
     with pytest.raises(NasError, match="augmix cannot be used together with mixup"):
-        TrainingRecipe(policy="augmix", **{key: 0.2})
+        TrainingRecipe(policy="augmix", **mixed)
 
 
 def test_a_recipe_of_a_search_stays_the_same_and_gets_no_further_technique() -> None:
