@@ -103,12 +103,12 @@ def estimate(value: float, error: float) -> Estimate:
     return Estimate(value, error, max(0.0, value - half), min(1.0, value + half))
 
 
-def wilson(part: int, whole: int) -> tuple[float, float]:
+def wilson(part: float, whole: float) -> tuple[float, float]:
     """Return the 95% interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953).
 
     Args:
         part: Number of the images that count.
-        whole: Number of all images, at least 1.
+        whole: Number of all images, at least 1; not a whole number where images have weights, see `ValidationSplit`.
 
     >>> [round(end, 3) for end in wilson(9, 10)]
     [0.596, 0.982]
@@ -116,7 +116,8 @@ def wilson(part: int, whole: int) -> tuple[float, float]:
     square, share = quantile() ** 2, part / whole
     middle = (share + square / (2 * whole)) / (1 + square / whole)
     half = quantile() / (1 + square / whole) * math.sqrt(share * (1 - share) / whole + square / (4 * whole**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Rounding puts an end past a share of 0 or 1, and past 1 itself.
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def quantile(degrees: float = math.inf, comparisons: int = 1) -> float:

@@ -12,7 +12,7 @@ from nas.arch.presets import preset, preset_names
 from nas.arch.spec import Architecture
 from nas.errors import ArchitectureError, StudyError
 from nas.files import read_text
-from nas.output_kinds import ARCHITECTURE, write_output
+from nas.output_kinds import ARCHITECTURE, WEIGHTS, write_output
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.weights.checkpoints import ARCHITECTURE_FILE, is_checkpoint_folder
 
@@ -43,9 +43,9 @@ def load_architecture(reference: str | Path, *, storage: str = DEFAULT_STORAGE) 
     """Load an architecture: a preset, a file, or a network of a study.
 
     Args:
-        reference: Name of a preset ("efficientnet-b0"), path of a text or JSON file or of a folder that `nas.train`
-            wrote, or "study:NAME" followed by ":best" (which may be left out), ":trial=17" or ":pareto=2" (counted
-            from 1 by increasing cost).
+        reference: Name of a preset ("efficientnet-b0"), path of a text or JSON file, of a .safetensors file or of a
+            folder that `nas.train` wrote, or "study:NAME" followed by ":best" (which may be left out), ":trial=17" or
+            ":pareto=2" (counted from 1 by increasing cost).
         storage: Optuna URL of the database that holds the study.
 
     Returns:
@@ -116,6 +116,12 @@ def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
             f"{reference!r} is no preset and no file",
             f"presets are {', '.join(preset_names())}; a study's networks are study:NAME:best and so on",
         )
+    if path.suffix.lower() in WEIGHTS.endings:
+        # Here and not above, because other files need no torch.
+        from nas.api.weights import find_source
+
+        source = find_source(str(path))
+        return source.name, source.network.arch
     return path.stem, _from_file(path)
 
 

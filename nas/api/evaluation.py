@@ -328,7 +328,7 @@ def write_evaluation(found: Evaluation, folder: Path, *, png: bool = False) -> l
     _make_folder(folder)
     path = folder / "evaluation.json"
     write_output(path, f"{json.dumps(values, indent=2, allow_nan=False)}\n".encode(), EVALUATION)
-    return [path, *_draw(found.name, values["assessment"], values["robustness"], folder, png=png)]
+    return [path, *draw_assessment(found.name, values["assessment"], values["robustness"], folder, png=png)]
 
 
 def _make_folder(folder: Path) -> None:
@@ -339,9 +339,27 @@ def _make_folder(folder: Path) -> None:
         raise NasError(f"folder {folder} cannot be made: {reason}", "choose another place") from None
 
 
-def _draw(
-    name: str, assessment: Mapping[str, Any], robustness: Mapping[str, Any] | None, folder: Path, *, png: bool = False
+def draw_assessment(
+    name: str,
+    assessment: Mapping[str, Any],
+    robustness: Mapping[str, Any] | None,
+    folder: Path,
+    *,
+    png: bool = False,
 ) -> list[Path]:
+    """Write the drawings of an assessment to a folder, and return the paths of the files.
+
+    Args:
+        name: Name of the network.
+        assessment: JSON values of the assessment.
+        robustness: JSON values of the robustness; None if it was not measured.
+        folder: Folder, which exists.
+        png: Whether the drawings are written as pictures too.
+
+    Raises:
+        NasError: A file cannot be written, or there is one of another kind.
+        MissingPackageError: A package that draws pictures is not installed.
+    """
     from nas.report.assessment import confusion_figure, corruption_figure, reliability_figure
     from nas.report.files import write_html, write_png
 
@@ -364,21 +382,6 @@ def _draw(
             write_png(picture, figure)
             written.append(picture)
     return written
-
-
-@explain_missing()
-def draw_test(folder: Path, assessment: Mapping[str, Any]) -> list[Path]:
-    """Write the drawings of a test to the folder of its training run, and return their paths.
-
-    Args:
-        folder: Folder of the training run, which exists.
-        assessment: Assessment of its network on the test split, as JSON values.
-
-    Raises:
-        NasError: A drawing cannot be written, or there is a file of another kind.
-        MissingPackageError: A package that draws is not installed.
-    """
-    return _draw(folder.name, assessment, None, folder)
 
 
 @check_arguments

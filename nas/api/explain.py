@@ -96,6 +96,7 @@ def explain(
     >>> found[0].picture.name, 0 < found[0].networks[0].probability < 1
     ('photo.png', True)
     """
+    from nas.data.names import printable
     from nas.train.device import find_device
 
     _check_request(method, images)
@@ -115,7 +116,7 @@ def explain(
         rows = [_row(name, each, one) for name, each, one in zip(names, explainers, maps, strict=True)]
         if picture is not None:
             write_atomically(picture, _draw(path, [read[number] for read in pixels], maps, rows))
-        found.append(Explanation(str(path), tuple(rows), picture))
+        found.append(Explanation(printable(path), tuple(rows), picture))
     return found
 
 

@@ -85,14 +85,14 @@ class NoisyStudent:
         return self.request.unlabeled
 
     def _check_folder(self) -> None:
-        from nas.weights.checkpoints import FILES
+        from nas.train.full.folder import FILES
 
         first = 1 if self.request.teacher is not None else 0
         found = [name for name in FILES if (self.folder / name).exists()]
         if found and not self._round_folder(first).is_dir():
             raise NasError(
-                f"folder {self.folder} has the file {found[0]} and no folder round-{first}, so this command did not "
-                "write it, and it is not overwritten",
+                f"folder {self.folder} has the file {found[0]} and no folder round-{first}, so it is not known which "
+                "training run wrote it, and it is not overwritten",
                 "choose another folder with --out, or move the files away",
             )
 
@@ -176,7 +176,8 @@ class NoisyStudent:
         from nas.weights.checkpoints import ARCHITECTURE_FILE, LAST_FILE, RECIPE_FILE, WEIGHTS_FILE
 
         last = self._round_folder(self.request.rounds)
-        for name in (WEIGHTS_FILE, LAST_FILE, ARCHITECTURE_FILE, RECIPE_FILE):
+        drawings = sorted(path.name for path in last.glob("*.html"))
+        for name in (WEIGHTS_FILE, LAST_FILE, ARCHITECTURE_FILE, RECIPE_FILE, *drawings):
             write_atomically(self.folder / name, read_bytes(last / name, MOST_BYTES))
         TrainingFolder(self.folder).write_metrics(metrics)
         return metrics

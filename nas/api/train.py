@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -261,18 +262,18 @@ def _train_once(
         progress = training.run()
         metrics = running_metrics(job, progress)
         if processes.is_first and tests:
-            metrics = final_metrics(job, folder, training.best_network(progress), metrics)
-            _draw_test(folder.path, metrics, say)
+            draw = partial(_draw, folder.path, say)
+            metrics = final_metrics(job, folder, training.best_network(progress), metrics, draw)
             store_in_study(request, network, folder.path, metrics, say)
     return TrainingResult(folder.path, metrics, processes.is_first)
 
 
-def _draw_test(folder: Path, metrics: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Draw the result of the test; a failure is only reported, since the numbers are stored already."""
-    from nas.api.evaluation import draw_test
+def _draw(folder: Path, say: "Callable[[str], None]", assessment: "Mapping[str, Any]") -> None:
+    """Write the drawings of a test; a failure is only reported, since the metrics hold all of their numbers."""
+    from nas.api.evaluation import draw_assessment
 
     try:
-        draw_test(folder, metrics["test"]["assessment"])
+        draw_assessment(folder.name, assessment, None, folder)
     except NasError as error:
         say(f"the test is not drawn: {error.problem}")
 

@@ -90,7 +90,7 @@ def read_labels(parts: Mapping[str, Any], column: str) -> Labels:
     codes = {part: torch.tensor([code[value] for value in held]) for part, held in values.items()}
     unused = [name for value, name in names.items() if value not in code]
     notes = (
-        f"{len(unused)} classes have no images and are ignored: {listed(unused)}" if unused else "",
+        f"classes without images are ignored, {len(unused)} in all: {listed(unused)}" if unused else "",
         "the labels of the split test are withheld: without labels it is ignored" if withheld else "",
     )
     return Labels(codes, tuple(str(names.get(value, value)) for value in known), tuple(filter(None, notes)))

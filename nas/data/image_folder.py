@@ -138,7 +138,7 @@ def _check_folders(tree: Tree, files: Sorted, layout: _Layout) -> list[Path]:
 
 def _describe_empty(empty: Sequence[Path]) -> tuple[str, ...]:
     names = listed(list(map(printable, empty)))
-    return (f"{len(empty)} classes have no images and are ignored: {names}",) if empty else ()
+    return (f"classes without images are ignored, {len(empty)} in all: {names}",) if empty else ()
 
 
 def _describe_unlabeled(unlabeled: Sequence[Path]) -> tuple[str, ...]:

@@ -105,7 +105,8 @@ def read_images(paths: Sequence[Path], root: Path, resolution: int, channels: in
     """
     room = find_room(channels * resolution**2 * len(paths), MEMORY_SHARE)
     return decode_all(
-        _Files(paths),
+        # A name that is no UTF-8 text is stored as a URI, which only an absolute path has.
+        _Files([root.absolute() / path for path in paths]),
         torch.arange(len(paths)),
         part="the images",
         root=root,

@@ -6,7 +6,6 @@ from nas.errors import WeightsError
 
 WEIGHTS_FILE, LAST_FILE = "weights.safetensors", "last.safetensors"
 ARCHITECTURE_FILE, RECIPE_FILE, METRICS_FILE = "architecture.json", "recipe.yaml", "metrics.json"
-FILES = (WEIGHTS_FILE, LAST_FILE, ARCHITECTURE_FILE, RECIPE_FILE, METRICS_FILE)
 
 
 def is_checkpoint_folder(path: Path) -> bool:

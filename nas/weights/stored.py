@@ -9,9 +9,10 @@ from nas.arch.code import format_text, parse_text
 from nas.errors import NasError, WeightsError
 from nas.output_kinds import WEIGHTS, write_output
 from nas.weights.base import Normalization, TrainedNetwork
-from nas.weights.tensor_files import TensorFile
+from nas.weights.tensor_files import LENGTH_BYTES, METADATA, TensorFile
 
 FORMAT_KEY, FORMAT = "nas_format", "nas-weights/1"
+ALIGNMENT = 8  # of the tensors in a safetensors file
 
 
 def write_network(network: TrainedNetwork, path: Path) -> None:
@@ -24,7 +25,20 @@ def write_network(network: TrainedNetwork, path: Path) -> None:
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.tensors.items()}
-    write_output(path, save(tensors, dict(format_metadata(network))), WEIGHTS)
+    write_output(path, _in_order(save(tensors, dict(format_metadata(network)))), WEIGHTS)
+
+
+def _in_order(data: bytes) -> bytes:
+    """Return the bytes of a safetensors file with sorted metadata, whose order safetensors leaves to chance.
+
+    So equal networks have equal files.
+    """
+    end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
+    header = json.loads(data[LENGTH_BYTES:end])
+    header[METADATA] = dict(sorted(header[METADATA].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text + data[end:]
 
 
 def format_metadata(network: TrainedNetwork) -> Mapping[str, str]:

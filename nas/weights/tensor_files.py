@@ -27,6 +27,7 @@ WEIGHT_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
 # again and again, a small file could fill the memory. Tensors need none of them.
 BYTES_MAKERS = (b"\nbytearray\n", b"\nencode\n")
 LENGTH_BYTES = 8  # of the number at the start of a safetensors file, the length of its header
+METADATA = "__metadata__"  # key of the texts in the header
 
 
 @frozen(eq=False)
@@ -105,7 +106,7 @@ def _read_safetensors(path: Path, data: bytes) -> TensorFile:
         metadata = json.loads(data[LENGTH_BYTES : LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")])
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, RecursionError) as error:
         raise _damaged(path, "a safetensors file", error) from None
-    return TensorFile(tensors, (), metadata.get("__metadata__") or {})
+    return TensorFile(tensors, (), metadata.get(METADATA) or {})
 
 
 def _read_torch(path: Path, data: bytes) -> TensorFile:
@@ -149,9 +150,11 @@ def _check_zip(data: bytes) -> None:
 
 def _damaged(path: Path, kind: str, error: Exception) -> WeightsError:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    # torch advises to load a file that it refuses without this protection, which would run the code in it.
+    detail = "" if "weights_only" in first else f" ({first})"
     return WeightsError(
-        f"{path} is not {kind}: it is damaged, cut short, of another kind, or holds objects that could run code "
-        f"({first})",
+        f"{path} is not {kind}: it is damaged, cut short, of another kind, or holds objects that could run code"
+        f"{detail}",
         "give a complete file; save the state_dict() of a network, not the network itself",
     )
 

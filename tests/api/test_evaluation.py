@@ -1,4 +1,4 @@
-"""The functions on evaluation, and the entry point of training runs."""
+"""The functions on evaluation."""
 
 from pathlib import Path
 
@@ -6,17 +6,8 @@ import pytest
 import torch
 
 import nas
-from nas.api.evaluation import draw_test
 from nas.data.load import load_images, load_split
 from tests.cli.test_cli_evaluate import DIGITS, network
-
-
-def test_the_test_of_a_training_run_is_drawn(tmp_path: Path) -> None:
-    made = network(tmp_path / "weights.safetensors")
-    values = nas.evaluate_network(made, "digits", train_on="cpu").assessment.as_json()
-    drawn = draw_test(tmp_path, values)
-    assert sorted(path.name for path in drawn) == ["confusion.html", "reliability.html"]
-    assert all("plotly" in path.read_text() for path in drawn)
 
 
 def test_classes_in_another_order_give_the_same_result(tmp_path: Path) -> None:

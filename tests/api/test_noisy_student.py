@@ -10,6 +10,7 @@ import nas
 from nas.api.networks import to_onnx
 from nas.api.train import TrainingResult, train
 from nas.errors import DataError, NasError, WeightsError
+from nas.train.full.folder import FILES
 from tests.train.pictures import CLASSES, TINY_TEXT, write_labeled, write_unlabeled
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "train_on": "cpu", "recipe": "finetune"}
@@ -118,7 +119,7 @@ def test_bad_input_is_one_clear_message(
 @pytest.mark.usefixtures("folder")
 def test_another_folder_is_not_overwritten() -> None:
     run("out", epochs=1)
-    with pytest.raises(NasError, match=r"has the file weights\.safetensors and no folder round-0.*not overwritten"):
+    with pytest.raises(NasError, match=r"has the file weights\.safetensors and no folder round-0"):
         run("out", epochs=1, unlabeled="more")
 
 
@@ -129,6 +130,16 @@ def test_several_processes_are_refused_before_the_teacher_is_trained(
     with pytest.raises(NasError, match="2 processes train together, and Noisy Student"):
         run("out", unlabeled="more")
     assert not (folder / "out").exists()
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_unknown_origin_are_not_overwritten(name: str) -> None:
+    Path("mine").mkdir()
+    Path("mine", name).write_text("mine")
+    with pytest.raises(NasError, match=f"has the file {name} and no folder round-0"):
+        run("mine", epochs=1, unlabeled="more")
+    assert Path("mine", name).read_text() == "mine"
 
 
 @pytest.mark.usefixtures("folder")

@@ -1,5 +1,6 @@
 """`nas explain`: pictures and numbers of the real command, and bad input."""
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,13 @@ def test_a_table_is_printed_and_pictures_of_equal_names_get_numbers(run: Any, na
     assert "38% from the left, 62% from the top" in done.out
     assert "wrote maps/photo-2.png" in done.out
     assert sorted(path.name for path in (nas.folder / "maps").iterdir()) == ["photo-2.png", "photo.png"]
+
+
+def test_a_name_that_is_no_utf8_is_printed_as_other_commands_print_it(run: Any, nas: Nas) -> None:
+    (nas.folder / "photo.png").rename(nas.folder / os.fsdecode(b"caf\xe9.png"))
+    done: Ran = run("explain", "counter.safetensors", os.fsdecode(b"caf\xe9.png"), "--json")
+    assert done.code == 0, done.err
+    assert done.json["images"][0]["image"] == r"caf\xe9.png"
 
 
 def test_a_class_without_evidence_is_said_to_have_none(run: Any) -> None:

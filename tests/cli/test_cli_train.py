@@ -43,8 +43,12 @@ def test_a_network_is_trained_tested_once_and_used_by_other_commands(nas: Nas) -
     assert ran.code == 0, ran.err
     assert ran.err.count("· validation ") == 2
     assert "images/s" in ran.err
-    assert "test (359 images): " in ran.out
+    assert "test (359 images): accuracy " in ran.out
+    lines = ran.out.splitlines()
+    assert lines[-2].endswith("nas evaluate tiny-trained --data digits --robustness")
+    assert lines[-1].endswith("nas predict tiny-trained IMAGE")
     folder = nas.folder / "tiny-trained"
+    assert sorted(path.name for path in folder.glob("*.html")) == ["confusion.html", "reliability.html"]
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["complete"] is True
     assert metrics["test"]["assessment"]["images"] == 359
@@ -128,7 +132,7 @@ def test_bad_input_is_one_message_and_changes_nothing(nas: Nas) -> None:
         nas(*words, "--quiet").refused(*expected)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     (folder / "progress.training.pt").write_bytes(b"PK\x03\x04 hostile")
-    nas(*TRAIN, "--quiet").refused("is not a complete training run file", "delete this one")
+    nas(*TRAIN, "--quiet").refused("is not a complete training run file", "delete this folder")
 
 
 def torchrun(nas: Nas, *words: str) -> "subprocess.CompletedProcess[str]":

@@ -137,10 +137,13 @@ def test_what_is_no_regular_file_is_refused(
     (tmp_path / "folder.pth").mkdir()
     (tmp_path / "loop.pth").symlink_to("pool.pth")
     (tmp_path / "pool.pth").symlink_to("loop.pth")
-    for name, reason in (("pipe", "a device or a pipe"), ("folder", "Is a directory"), ("loop", "symbolic links")):
+    for name, reason in (("pipe", "a device or a pipe"), ("loop", "symbolic links")):
         run("weights", f"{name}.pth").refused(f"{name}.pth cannot be read", reason, "give a .safetensors")
         run("scale", f"{name}.pth", "--phi", "0").refused(f"{name}.pth cannot be read", reason)
-    run("weights", "folder.pth/").refused("folder.pth cannot be read")
+    # A folder is a source of weights if a training run wrote it.
+    run("weights", "folder.pth").refused("folder 'folder.pth' has no file weights.safetensors", "give a folder that")
+    run("scale", "folder.pth", "--phi", "0").refused("folder 'folder.pth' has no file weights.safetensors")
+    run("weights", "folder.pth/").refused("'folder.pth/' is no source of weights", "or a folder that")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")

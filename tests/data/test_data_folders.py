@@ -133,7 +133,7 @@ class TestContent:
 
     def test_an_empty_class_is_noted(self, tmp_path: Path) -> None:
         (write_folder(tmp_path) / "wolf").mkdir()
-        assert load(tmp_path).notes == ("1 classes have no images and are ignored: wolf",)
+        assert load(tmp_path).notes == ("classes without images are ignored, 1 in all: wolf",)
 
     @pytest.mark.parametrize(
         ("path", "content", "message"),

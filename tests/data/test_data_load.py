@@ -227,7 +227,7 @@ class TestParquet:
         table.to_parquet(tmp_path / "t.parquet")
         data = load(tmp_path / "t.parquet")
         assert data.classes == ("a", "b")
-        assert "1 classes have no images and are ignored: unused" in data.notes
+        assert "classes without images are ignored, 1 in all: unused" in data.notes
 
     def test_nothing_is_written_next_to_the_data_or_left_in_the_temporary_folder(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

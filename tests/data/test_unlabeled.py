@@ -1,11 +1,13 @@
 """Images without labels: nested folders, other sizes, and files that are no images."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from nas.data.names import printable
 from nas.data.unlabeled import load_unlabeled
 from nas.errors import DataError
 
@@ -27,6 +29,16 @@ def test_all_images_below_a_folder_are_read_in_the_order_of_their_paths(tmp_path
     assert found.notes == (
         "the images have 2 sizes, from 8 x 8 to 20 x 12 pixels; they were resized and center-cropped to 8 x 8",
     )
+
+
+@pytest.mark.parametrize("name", [b"two\nlines.png", b"caf\xe9.png", "名.png".encode(), b"file:x.png"])
+def test_images_have_any_name(name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(Path("images") / "a.png", 20)
+    (Path("images") / "a.png").rename(Path("images") / os.fsdecode(name))
+    found = load_unlabeled(Path("images"), resolution=8)
+    assert found.names == (printable(os.fsdecode(name)),)
+    assert found.images[0, 0, 0, 0] == 20
 
 
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_a_file_in_the_folder_is_a_source_too(folder: Path) -> None:
 def test_a_folder_is_an_architecture_and_the_middle_of_a_space(folder: Path) -> None:
     name, arch = find_architecture(str(folder), "sqlite:///none.db")
     assert (name, arch.classes) == ("small-trained", 10)
+    assert find_architecture(str(folder / LAST_FILE), "sqlite:///none.db") == (name, arch)
     assert find_space(f"around:{folder}").name == find_space(f"around:{folder / WEIGHTS_FILE}").name
 
 

@@ -18,7 +18,7 @@ from nas.cli.shared.options import (
 )
 from nas.cli.shared.verbs import Verb
 from nas.cli.train.options import TEACHER_OPTIONS, TRACKING_OPTIONS
-from nas.train.defaults import RECIPE_NAMES
+from nas.train.defaults import METRIC_NAMES, RECIPE_NAMES
 
 if TYPE_CHECKING:
     from nas.api.train import TrainingResult
@@ -142,18 +142,22 @@ def command(reference: str, as_json: bool, **options: Any) -> None:
     if as_json:
         print_json({"folder": str(result.folder), **result.metrics})
     else:
-        _print(result)
+        _print(result, options["data"])
 
 
-def _print(result: "TrainingResult") -> None:
+def _print(result: "TrainingResult", data: str) -> None:
     from nas.cli.shared.printing import next_command
 
     metrics = result.metrics
-    click.echo(
-        f"best epoch {metrics['best_epoch']} of {metrics['epochs']}: validation {_interval(metrics['validation'])}"
-    )
-    click.echo(f"test ({metrics['test']['images']:,} images): {_interval(metrics['test'])}")
-    click.echo(f"the weights are in {result.folder}; `{next_command('weights', str(result.folder))}` shows them")
+    # The test reports the plain accuracy, whatever chose the best epoch.
+    name = "accuracy" if metrics["metric"] == METRIC_NAMES[0] else f"{metrics['metric']} accuracy"
+    best = f"best epoch {metrics['best_epoch']} of {metrics['epochs']}"
+    click.echo(f"{best}: validation {name} {_interval(metrics['validation'])}")
+    click.echo(f"test ({metrics['test']['images']:,} images): accuracy {_interval(metrics['test'])}")
+    folder = str(result.folder)
+    click.echo(f"the weights, the metrics and the drawings of the test are in {folder}")
+    click.echo(f"next: {next_command('evaluate', folder, '--data', data, '--robustness')}")
+    click.echo(f"      {next_command('predict', folder)} IMAGE")
 
 
 def _interval(found: dict[str, float]) -> str:

@@ -15,10 +15,12 @@ from nas.files import read_text, write_atomically
 from nas.train.full.progress import KIND, NAME
 from nas.train.lock import training_lock
 from nas.weights.base import TrainedNetwork
-from nas.weights.checkpoints import ARCHITECTURE_FILE, FILES, LAST_FILE, METRICS_FILE, RECIPE_FILE, WEIGHTS_FILE
+from nas.weights.checkpoints import ARCHITECTURE_FILE, LAST_FILE, METRICS_FILE, RECIPE_FILE, WEIGHTS_FILE
 from nas.weights.stored import write_network
 
 MOST_BYTES = 50_000_000
+# The progress is written before all of them.
+FILES = (WEIGHTS_FILE, LAST_FILE, ARCHITECTURE_FILE, RECIPE_FILE, METRICS_FILE)
 FORMAT_KEY, FORMAT = "format", "nas-training/1"
 
 
@@ -67,8 +69,8 @@ class TrainingFolder:
                 "choose another folder with --out, or move the files away",
             )
 
-    def write_description(self, arch: Architecture, recipe: str) -> None:
-        """Write what the weights were made from: the architecture, and the recipe as text.
+    def write_job(self, arch: Architecture, recipe: str) -> None:
+        """Write the architecture, and the recipe as text.
 
         Raises:
             NasError: A file cannot be written.

@@ -13,7 +13,7 @@ from nas.train.tensor_file import FileKind
 
 NAME = "progress.training.pt"
 MOST = 100_000  # epochs of a training run
-REMEDY = "choose another folder with --out, or delete this one to start the training run again"
+REMEDY = "choose another folder with --out, or delete this folder to start the training run again"
 KIND = FileKind(
     content="training run",
     format=1,

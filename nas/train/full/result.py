@@ -1,12 +1,11 @@
 """The result of a training run: its curve, its best epoch, and the accuracy on the test split, which is used once."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nas.data.base import Images
 from nas.errors import DataError
-from nas.noise import Estimate, estimate
+from nas.noise import wilson
 from nas.train.assessment.assessment import Assessment, assess
 from nas.train.full.folder import TrainingFolder
 from nas.train.full.job import TrainingJob
@@ -21,7 +20,8 @@ RUN, TEST, IS_COMPLETE = "run", "test", "complete"
 def running_metrics(job: TrainingJob, progress: Progress) -> dict[str, Any]:
     """Return what is known of a training run before its test, as plain JSON values."""
     best = progress.best_result
-    split = describe_split(job.data.val.labels, job.metric)
+    images = describe_split(job.data.val.labels, job.metric).effective
+    low, high = wilson(best.accuracy * images, images)
     return {
         IS_COMPLETE: False,
         RUN: dict(job.describe()),
@@ -31,13 +31,17 @@ def running_metrics(job: TrainingJob, progress: Progress) -> dict[str, Any]:
         "metric": job.metric,
         "epochs": progress.epochs,
         "best_epoch": best.epoch,
-        "validation": as_json(estimate(best.accuracy, split.standard_error(best.accuracy))),
+        "validation": {"accuracy": best.accuracy, "low": low, "high": high},
         "curve": [one.as_json() for one in progress.curve],
     }
 
 
 def final_metrics(
-    job: TrainingJob, folder: TrainingFolder, network: TrainedNetwork, metrics: Mapping[str, Any]
+    job: TrainingJob,
+    folder: TrainingFolder,
+    network: TrainedNetwork,
+    metrics: Mapping[str, Any],
+    draw: Callable[[Mapping[str, Any]], None],
 ) -> dict[str, Any]:
     """Return the metrics of a finished training run with those of the test split, and write them to the folder.
 
@@ -48,6 +52,7 @@ def final_metrics(
         folder: Folder of the run.
         network: Network of the best epoch.
         metrics: Metrics without the test, as `running_metrics` returns them.
+        draw: Function that draws the assessment of the test split, given as JSON values.
 
     Raises:
         NasError: The metrics cannot be written.
@@ -57,7 +62,10 @@ def final_metrics(
     is_known = known.get(IS_COMPLETE) is True and known.get(RUN) == metrics[RUN]
     if is_known and _is_test(known.get(TEST), len(job.data.test)):
         return {**metrics, IS_COMPLETE: True, TEST: known[TEST]}
-    final = {**metrics, IS_COMPLETE: True, TEST: _test(job, job.data.test, network)}
+    test = _test(job, job.data.test, network)
+    # A process that is killed before the metrics are written draws again.
+    draw(test["assessment"])
+    final = {**metrics, IS_COMPLETE: True, TEST: test}
     folder.write_metrics(final)
     return final
 
@@ -84,9 +92,3 @@ def _is_test(value: object, images: int) -> bool:
     accuracy = found.accuracy
     is_share = 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
     return is_share and found.images == images and value == _as_test(found)
-
-
-def as_json(found: Estimate) -> dict[str, float | None]:
-    """Return an accuracy with its 95% interval as plain JSON values."""
-    low, high = (None if math.isnan(end) else end for end in (found.low, found.high))
-    return {"accuracy": found.value, "low": low, "high": high}

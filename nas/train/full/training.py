@@ -13,6 +13,7 @@ import torch
 from attrs import define, field
 from torch import Generator, Tensor
 
+from nas.data.wording import counted
 from nas.errors import EvaluationError, NasError
 from nas.train.full.curve import EpochResult, best_epoch
 from nas.train.full.distributed import agreed
@@ -71,7 +72,8 @@ class FullTraining:
                 self._write_networks(progress)
         if progress is not None and progress.is_done:
             self._say(
-                f"the training run in {self.folder.path} is complete ({progress.epochs} epochs): nothing is trained"
+                f"the training run in {self.folder.path} is complete ({counted(progress.epochs, 'epoch')}): "
+                "nothing is trained"
             )
             return progress
         epochs = self._epochs() if progress is None else progress.epochs
@@ -93,7 +95,7 @@ class FullTraining:
             # A run of few epochs may have smaller batches, whose epochs take longer.
             if self.job.batch_size_for(epochs) >= measured:
                 break
-        self._say(f"an epoch takes about {epoch_s:.3g} s, so {epochs} epochs are trained within the time limit")
+        self._say(f"an epoch takes about {epoch_s:.3g} s, so the time limit allows {counted(epochs, 'epoch')}")
         return epochs
 
     def _seconds_to_write(self, run: TrainingRun) -> float:
@@ -220,16 +222,22 @@ class FullTraining:
             yield
         except NasError as error:
             if progress.is_done:
-                raise
+                raise NasError(
+                    error.problem,
+                    "make room in the folder, or make it writable, and repeat the command, which continues",
+                ) from None
             if error.problem != self._file_problem:
-                self._say(f"{error.problem}; the files of the former epoch stay, and the training run continues")
+                kept = (
+                    "the files of the former epoch stay" if self.folder.progress.exists() else "no epoch is saved yet"
+                )
+                self._say(f"{error.problem}; {kept}, and the training run continues")
             self._file_problem = error.problem
 
     def _write_networks(self, progress: Progress) -> None:
         if self.job.processes.is_first:
+            self.folder.write_job(self.job.arch, self._recipe_text(progress.epochs))
             self.folder.write_best(self.best_network(progress))
             self.folder.write_last(self._network(progress.last, progress.curve[-1], progress.epochs))
-            self.folder.write_description(self.job.arch, self._recipe_text(progress.epochs))
 
     def best_network(self, progress: Progress) -> TrainedNetwork:
         """Return the network after its best epoch, with what is known about its training run."""

@@ -20,7 +20,7 @@ from nas.errors import EvaluationError, NasError
 from nas.models.build import build_model
 from nas.train.full import timing, training
 from nas.train.full.distributed import Processes
-from nas.train.full.folder import TrainingFolder
+from nas.train.full.folder import FILES, TrainingFolder
 from nas.train.full.progress import NAME, read_progress
 from nas.train.loop import TrainingRun
 from nas.train.recipes.files import load_recipe
@@ -193,8 +193,8 @@ def test_a_complete_run_trains_nothing_and_restores_its_files(out: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"arch": attrs.evolve(NETWORK, drop_path=0.1)}, "its architecture is"),
-        ({"data": make_data(64)}, "its data is"),
+        ({"arch": attrs.evolve(NETWORK, drop_path=0.1)}, "its architecture is another one"),
+        ({"data": make_data(64)}, "its data is another one"),
         ({"recipe": attrs.evolve(RECIPE, learning_rate=0.01)}, "its recipe.learning_rate is 0.003 and not 0.01"),
         ({"recipe": attrs.evolve(RECIPE, epochs=9)}, "its recipe.epochs is 4 and not 9"),
         ({"seed": 3}, "its seed is 0 and not 3"),
@@ -261,7 +261,7 @@ def test_hostile_values_in_the_progress_are_refused(out: Path, case: str) -> Non
     with pytest.raises(NasError) as raised:
         train(out)
     assert str(path) in raised.value.problem
-    assert "delete this one" in raised.value.remedy
+    assert "delete this folder" in raised.value.remedy
 
 
 class Hostile:
@@ -286,6 +286,18 @@ def test_a_hostile_progress_file_runs_nothing(out: Path, tmp_path: Path, content
     with pytest.raises(NasError, match="is not a complete training run file"):
         train(out)
     assert not trace.exists()
+
+
+def test_a_disk_that_is_full_from_the_start_is_reported(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise NasError("no space", "make some")
+
+    heard = Heard()
+    monkeypatch.setattr(training, "write_progress", fail)
+    with pytest.raises(NasError, match="no space") as raised:
+        train(out, heard)
+    assert "repeat the command" in raised.value.remedy
+    assert "no space; no epoch is saved yet, and the training run continues" in heard.said
 
 
 def test_a_full_disk_is_reported_and_keeps_the_last_good_files(out: Path) -> None:
@@ -354,13 +366,22 @@ def test_a_second_process_is_refused_while_one_trains(out: Path) -> None:
     assert is_equal(weights(out), uninterrupted()[0])
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "last.safetensors", "metrics.json", "recipe.yaml"])
-def test_files_of_unknown_origin_are_not_overwritten(out: Path, name: str) -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_unknown_origin_are_not_overwritten(name: str, out: Path) -> None:
     out.mkdir()
     (out / name).write_text("mine")
-    with pytest.raises(NasError, match=rf"has the file {name} and no progress"):
+    with pytest.raises(NasError, match=f"has the file {name} and no progress"):
         train(out)
     assert (out / name).read_text() == "mine"
+
+
+def test_a_run_that_is_interrupted_before_its_first_epoch_ends_leaves_no_files_that_stop_the_next_one(
+    out: Path,
+) -> None:
+    with pytest.raises(StopError):
+        train(out, stop_after(1))
+    train(out, recipe=attrs.evolve(RECIPE, epochs=1))
+    assert {path.name for path in out.iterdir()} >= set(FILES)
 
 
 def test_memory_that_runs_out_halves_the_images_at_a_time(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,7 +436,7 @@ def test_a_time_limit_decides_the_number_of_epochs_once(out: Path, monkeypatch: 
     heard = Heard()
     progress = train(out, heard, timeout_s=36.0)
     assert progress.epochs == 3  # 0.9 times 36 s, less the moment since the start
-    assert "an epoch takes about 10 s, so 3 epochs are trained within the time limit" in heard.said[0]
+    assert "an epoch takes about 10 s, so the time limit allows 3 epochs" in heard.said[0]
     assert load_recipe(str(out / "recipe.yaml")).epochs == 3
     monkeypatch.setattr(training, "seconds_per_epoch", lambda *_: 1.0)
     assert train(out, timeout_s=36.0).epochs == 3
