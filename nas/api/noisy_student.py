@@ -56,7 +56,14 @@ class NoisyStudent:
             NasError: The folder holds something else, or a round fails.
         """
         from nas.data.unlabeled import find_images
+        from nas.train.full.distributed import find_processes
 
+        processes = find_processes().count
+        if processes > 1:
+            raise NasError(
+                f"{processes} processes train together, and Noisy Student labels images in one process",
+                "start the command without a launcher",
+            )
         self._check_folder()
         find_images(self.unlabeled)  # an error now, and not after the teacher is trained
         teacher = self.request.teacher
@@ -144,11 +151,6 @@ class NoisyStudent:
         from nas.train.noisy_student.training_set import student_set
         from nas.train.teachers import Task
 
-        if job.processes.count > 1:
-            raise NasError(
-                f"{job.processes.count} processes train together, and Noisy Student labels images in one process",
-                "start the command without a launcher",
-            )
         given = self.request.teacher_normalization if teacher == self.request.teacher else None
         found = find_teacher(
             teacher,

@@ -175,6 +175,20 @@ class TrainingRun:
         """Return the number of steps of an epoch."""
         return self._pace.steps_per_epoch(len(self.train))
 
+    @property
+    def _passes(self) -> int:
+        return self._pace.passes_per_epoch(len(self.train))
+
+    @property
+    def _smallest_batch(self) -> int:
+        """Return the number of images of the smallest batch of `shuffled_batches`."""
+        return len(self.train) * self._passes // self.steps_per_epoch
+
+    @property
+    def _parts(self) -> int:
+        """Return the number of parts of each batch; there are fewer than the recipe's if a part had a single image."""
+        return max(1, min(self.full.accumulation, self._smallest_batch // 2))
+
     def shuffled_batches(self, generator: Generator) -> tuple[Tensor, ...]:
         """Return the indices of all training images in random order, divided into batches `(B,)`.
 
@@ -183,10 +197,8 @@ class TrainingRun:
         its own.
         """
         images = len(self.train)
-        passes = self._pace.passes_per_epoch(images)
-        steps = self.steps_per_epoch // passes
-        orders = (torch.randperm(images, generator=generator) for _ in range(passes))
-        return tuple(batch for order in orders for batch in order.tensor_split(steps))
+        orders = (torch.randperm(images, generator=generator) for _ in range(self._passes))
+        return tuple(batch for order in orders for batch in order.tensor_split(self.steps_per_epoch // self._passes))
 
     def epoch(self, number: int, generator: Generator) -> None:
         """Train one epoch.
@@ -273,8 +285,8 @@ class TrainingRun:
         self.optimizer.zero_grad()
         if self.full.accumulation == 1:
             return self._add_gradients(batch, generator)
-        parts = batch.tensor_split(self.full.accumulation)
-        losses = [self._add_gradients(part, generator, len(part) / len(batch)) for part in parts if len(part)]
+        parts = batch.tensor_split(self._parts)
+        losses = [self._add_gradients(part, generator, len(part) / len(batch)) for part in parts]
         return torch.stack(losses).sum()
 
     def _add_gradients(self, batch: Tensor, generator: Generator, share: float = 1.0) -> Tensor:

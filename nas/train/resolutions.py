@@ -7,7 +7,8 @@ def side_of_epoch(recipe: TrainingRecipe, side: int, number: int, epochs: int) -
     """Return the side of the images of an epoch, in pixels.
 
     It grows linearly from `initial_resolution` to 1 of the side, and is a multiple of `resolution_multiple` until it
-    has the side itself.
+    has the side itself. The last epoch always has it, however short the training run is: the statistics of batch
+    normalization must be those of the images that the network is for.
 
     Args:
         recipe: Recipe of the training run.
@@ -19,6 +20,8 @@ def side_of_epoch(recipe: TrainingRecipe, side: int, number: int, epochs: int) -
     >>> [side_of_epoch(recipe, 64, number, 5) for number in range(1, 6)]
     [32, 40, 48, 56, 64]
     """
+    if number == epochs:
+        return side
     grown = min(1.0, (number - 1) / (recipe.full_resolution_from * epochs))
     share = recipe.initial_resolution + (1 - recipe.initial_resolution) * grown
     if share >= 1:

@@ -1,5 +1,6 @@
 """Teachers: networks that give logits for the images of a student, whatever they were trained with themselves."""
 
+import hashlib
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -144,7 +145,9 @@ def teacher_of_file(name: str, found: OtherNetwork, normalization: Normalization
     def network(images: Tensor) -> Tensor:
         return torch.from_numpy(found.compute(images.float().cpu().contiguous().numpy())).to(images.device)
 
-    return Teacher(name, network, found.input_shape[1:], own, task, order, found.digest)
+    # The normalization may be one that the user gave, which is not part of the file.
+    digest = hashlib.sha256(repr((found.digest, own)).encode()).hexdigest()[:12]
+    return Teacher(name, network, found.input_shape[1:], own, task, order, digest)
 
 
 def match_classes(name: str, own: Sequence[str] | None, count: int, task: Task) -> tuple[int, ...]:

@@ -123,6 +123,15 @@ def test_another_folder_is_not_overwritten() -> None:
         run("out", epochs=1, unlabeled="more")
 
 
+def test_several_processes_are_refused_before_the_teacher_is_trained(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(NasError, match="2 processes train together, and Noisy Student"):
+        run("out", unlabeled="more")
+    assert not (folder / "out").exists()
+
+
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("name", FILES)
 def test_files_of_unknown_origin_are_not_overwritten(name: str) -> None:

@@ -52,6 +52,7 @@ def test_a_network_is_trained_tested_once_and_used_by_other_commands(nas: Nas) -
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["complete"] is True
     assert metrics["test"]["assessment"]["images"] == 359
+    assert {"confusion.html", "reliability.html"} <= {path.name for path in folder.iterdir()}
     assert 0 <= metrics["test"]["low"] <= metrics["test"]["accuracy"] <= metrics["test"]["high"] <= 1
     again = nas(*TRAIN, "--json")
     assert again.code == 0, again.err

@@ -30,6 +30,7 @@ def test_sides_rise_to_that_of_the_network(
     sides = [side_of_epoch(recipe, side, number, epochs) for number in range(1, epochs + 1)]
     assert all(1 <= earlier <= later <= side for earlier, later in itertools.pairwise([*sides, side]))
     assert all(each % multiple == 0 or each == side for each in sides)
+    assert sides[-1] == side
 
 
 def test_all_epochs_have_the_full_size_by_default() -> None:

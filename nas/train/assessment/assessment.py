@@ -130,7 +130,7 @@ class Assessment:
                 bins=tuple(Bin(**_with_intervals(row, "accuracy")) for row in values["bins"]),
                 pairs=tuple(Pair(**_with_intervals(row, "share")) for row in values["pairs"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise DataError(
                 f"the values are not those of an assessment: {type(error).__name__} {error!s:.80}",
                 "give what `as_json` returned",

@@ -2,8 +2,9 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 from attrs import field, frozen
@@ -63,7 +64,7 @@ def find_processes(environment: Mapping[str, str] = os.environ) -> Processes:
     return Processes(*(int(text) for text in texts.values()))
 
 
-_VARIABLES: Mapping[str, str] = {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
+_VARIABLES: Mapping[str, str] = MappingProxyType({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"})
 
 
 @contextmanager
@@ -87,13 +88,12 @@ def joined(processes: Processes, device: str) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def agreed(value: int, processes: Processes) -> int:
-    """Return the value of the first process, in every process."""
-    if processes.count == 1:
-        return value
-    values = [value]
-    distributed.broadcast_object_list(values, src=0)
-    return values[0]
+def agreed(values: Sequence[float], processes: Processes) -> Sequence[float]:
+    """Return the values of the first process, in every process."""
+    found = list(values)
+    if processes.count > 1:
+        distributed.broadcast_object_list(found, src=0)
+    return found
 
 
 @frozen(eq=False)
@@ -109,6 +109,11 @@ class DistributedRun(TrainingRun):
     @replica.default
     def _make_replica(self) -> DistributedDataParallel:
         return DistributedDataParallel(self.model)
+
+    @property
+    def _smallest_batch(self) -> int:
+        """Return the number of images of the smallest slice, so that all processes divide theirs into as many parts."""
+        return super()._smallest_batch // distributed.get_world_size()
 
     def shuffled_batches(self, generator: Generator) -> tuple[Tensor, ...]:
         """Return the slices of the batches that belong to this process; see `TrainingRun`."""

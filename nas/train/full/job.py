@@ -89,11 +89,13 @@ class TrainingJob:
                 f"{expected[0]}, {expected[1]} and {expected[2]}",
                 "load the images as the network takes them",
             )
-        if self.recipe.batch_size < 2 * self.processes.count * self.recipe.accumulation:
+        # With a time limit, the run may be as short as one epoch.
+        smallest = self._fitted(self.recipe.epochs if self.timeout_s is None else 1)
+        if smallest.batch_size < 2 * self.processes.count * smallest.accumulation:
             raise NasError(
-                f"batch_size of the recipe is {self.recipe.batch_size}, and {self.processes.count} processes train in "
-                f"{self.recipe.accumulation} parts; each needs at least two images of a batch",
-                "raise batch_size in the recipe, or start fewer processes",
+                f"a batch has {smallest.batch_size} images, and {self.processes.count} processes train in "
+                f"{smallest.accumulation} parts; each needs at least two images of a batch",
+                "raise batch_size or lower min_total_steps in the recipe, or start fewer processes",
             )
         if len(self.data.train) < 2 * self.processes.count:
             raise NasError(
@@ -127,15 +129,24 @@ class TrainingJob:
         return PRECISIONS[resolve_precision(self.device, self.recipe.precision)].tf32
 
     def recipe_for(self, epochs: int, halvings: int = 0) -> TrainingRecipe | None:
-        """Return the recipe of a run of so many epochs, with the part of a batch halved so often; None if too small."""
-        is_alone = self.processes.count == 1
-        # A recorded step cannot exchange gradients with other processes.
-        recipe: TrainingRecipe | None = attrs.evolve(
-            self.recipe, epochs=epochs, cuda_graphs=self.recipe.cuda_graphs and is_alone
-        )
+        """Return the recipe of a run of so many epochs, with the part of a batch halved so often; None if too small.
+
+        Its batch suits the number of images; see `TrainingRecipe.fitted`.
+        """
+        recipe: TrainingRecipe | None = self._fitted(epochs)
         for _ in range(halvings):
             recipe = None if recipe is None else recipe.with_half_batch()
         return recipe
+
+    def _fitted(self, epochs: int) -> TrainingRecipe:
+        is_alone = self.processes.count == 1
+        # A recorded step cannot exchange gradients with other processes.
+        recipe = attrs.evolve(self.recipe, epochs=epochs, cuda_graphs=self.recipe.cuda_graphs and is_alone)
+        return recipe.fitted(len(self.data.train))
+
+    def batch_size_for(self, epochs: int) -> int:
+        """Return the number of images of a batch of a run of so many epochs."""
+        return self._fitted(epochs).batch_size
 
     def start(self, recipe: TrainingRecipe, halvings: int = 0, on_batch: OnBatch | None = None) -> TrainingRun:
         """Return a training run before its first step, with weights from torch's generators.

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nas.data.base import Images
+from nas.errors import DataError
 from nas.noise import wilson
-from nas.train.assessment.assessment import assess
+from nas.train.assessment.assessment import Assessment, assess
 from nas.train.full.folder import TrainingFolder
 from nas.train.full.job import TrainingJob
 from nas.train.full.progress import Progress
@@ -57,9 +58,10 @@ def final_metrics(
         NasError: The metrics cannot be written.
     """
     known = folder.read_metrics()
-    if known.get(IS_COMPLETE) is True and known.get(RUN) == metrics[RUN] and _is_test(known.get(TEST)):
-        return {**metrics, IS_COMPLETE: True, TEST: known[TEST]}
     assert job.data.test is not None  # noqa: S101 -- a job has a test split
+    is_known = known.get(IS_COMPLETE) is True and known.get(RUN) == metrics[RUN]
+    if is_known and _is_test(known.get(TEST), len(job.data.test)):
+        return {**metrics, IS_COMPLETE: True, TEST: known[TEST]}
     test = _test(job, job.data.test, network)
     # A process that is killed before the metrics are written draws again.
     draw(test["assessment"])
@@ -72,16 +74,21 @@ def _test(job: TrainingJob, images: Images, network: TrainedNetwork) -> dict[str
     # No random number is drawn; the context makes cuDNN deterministic and switches TF32 off.
     with seeded(0, job.device):
         found = assess(network, images, job.device)
+    return _as_test(found)
+
+
+def _as_test(found: Assessment) -> dict[str, Any]:
     accuracy = found.accuracy
     short = {"images": found.images, "accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high}
     return {**short, "assessment": found.as_json()}
 
 
-def _is_test(value: object) -> bool:
-    """Return whether a value of a file, which anyone may have changed, has the numbers of a test."""
-    if not isinstance(value, dict) or not isinstance(value.get("images"), int):
+def _is_test(value: object, images: int) -> bool:
+    """Return whether a value of a file, which anyone may have changed, is what a test of so many images gives."""
+    try:
+        found = Assessment.parse(value["assessment"])  # type: ignore[index]  # anything else raises
+    except (DataError, LookupError, TypeError):
         return False
-    shares: list[Any] = [value.get(name) for name in ("low", "accuracy", "high")]
-    if not all(isinstance(share, float) and 0 <= share <= 1 for share in shares):
-        return False
-    return shares == sorted(shares) and isinstance(value.get("assessment"), dict)
+    accuracy = found.accuracy
+    is_share = 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
+    return is_share and found.images == images and value == _as_test(found)

@@ -2,29 +2,31 @@
 
 from collections.abc import Callable
 
-import attrs
-
 from nas.errors import NasError
 from nas.train.device import median_seconds
 from nas.train.full.job import TrainingJob
 from nas.train.loop import TrainingRun
 from nas.train.seeded import epoch_seed, seeded
 
-# Number of steps, and of validated batches, whose median duration is used; one more warms up.
-STEPS = 5
+# Number of steps, and of validated batches, whose median duration is used; one more warms up. Most of them follow the
+# step in which CUDA graphs are recorded (see `nas.train.graphs`), so that the median is that of a replay.
+STEPS = 9
 # Share of the time limit that is planned: durations vary, and the files and the final test take time too.
 PLANNED_SHARE = 0.9
 
 
-def seconds_per_epoch(job: TrainingJob, seconds_to_write: Callable[[TrainingRun], float]) -> float:
+def seconds_per_epoch(job: TrainingJob, epochs: int, seconds_to_write: Callable[[TrainingRun], float]) -> float:
     """Return the estimated duration of an epoch with its validation and its files, in seconds.
 
     Args:
         job: The job.
+        epochs: Number of epochs of the run, on which the size of its batches may depend.
         seconds_to_write: Function that writes the files of an epoch for a try, and returns the duration in seconds.
     """
+    recipe = job.recipe_for(epochs)
+    assert recipe is not None  # noqa: S101 -- no part of a batch is halved
     with seeded(epoch_seed(job.seed, 0), job.device, tf32=job.allows_tf32) as generator:
-        run = job.start(attrs.evolve(job.recipe, epochs=1))
+        run = job.start(recipe)
         batch, val_batches = run.shuffled_batches(generator)[0], run.val_batches()
         # `item` reads a number from the device, and so waits until its work is done.
         step = median_seconds(lambda: run.step(batch, 0.0, generator).item(), STEPS)

@@ -32,6 +32,9 @@ from nas.train.tracking import Tracker
 from nas.version import __version__
 from nas.weights.base import TrainedNetwork, check_tensors
 
+# Number of measurements after each of which the size of a batch may change.
+_MOST_PLANS = 3
+
 
 @define(eq=False)
 class FullTraining:
@@ -80,11 +83,18 @@ class FullTraining:
         """Return the number of epochs of the job: the given one, or the largest that ends within the time limit."""
         if self.job.timeout_s is None:
             return self.job.recipe.epochs
-        with unified_memory_errors(0):
-            epoch_s = seconds_per_epoch(self.job, self._seconds_to_write)
-        left = self.job.timeout_s - (time.monotonic() - self.began)
-        # Each process measures its own durations, and all have to agree.
-        epochs = agreed(epochs_within(left, epoch_s, self.job.timeout_s), self.job.processes)
+        epochs = self.job.recipe.epochs
+        for _ in range(_MOST_PLANS):
+            measured = self.job.batch_size_for(epochs)
+            with unified_memory_errors(0):
+                epoch_s = seconds_per_epoch(self.job, epochs, self._seconds_to_write)
+            left = self.job.timeout_s - (time.monotonic() - self.began)
+            # Each process measures its own durations, and all have to agree.
+            left, epoch_s = agreed((left, epoch_s), self.job.processes)
+            epochs = epochs_within(left, epoch_s, self.job.timeout_s)
+            # A run of few epochs may have smaller batches, whose epochs take longer.
+            if self.job.batch_size_for(epochs) >= measured:
+                break
         self._say(f"an epoch takes about {epoch_s:.3g} s, so the time limit allows {counted(epochs, 'epoch')}")
         return epochs
 

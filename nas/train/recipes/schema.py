@@ -86,9 +86,9 @@ class TrainingRecipe(Recipe):
     min_steps: int = _key(
         0,
         Numbers(0, 100_000, whole=True),
-        "Smallest number of steps of an epoch, which passes over few images repeatedly.",
+        "Smallest number of steps of an epoch; an epoch passes over few images repeatedly for it.",
     )
-    least_steps: int = _key(
+    min_total_steps: int = _key(
         0,
         Numbers(0, 10_000_000, whole=True),
         f"Smallest number of steps of all epochs; a batch is made smaller for it, to {FITTED_BATCH} images at least.",
@@ -207,6 +207,13 @@ class TrainingRecipe(Recipe):
                 "a batch must have 2 images or more",
                 "raise batch_size, or lower accumulation",
             )
+        if self.policy == "augmix" and (self.mixup or self.cutmix):
+            # The divergence compares views of one image, and a mixed image is another one.
+            raise NasError(
+                f"policy of the recipe is augmix, mixup is {self.mixup:g} and cutmix is {self.cutmix:g}; augmix cannot "
+                "be used together with mixup or CutMix",
+                "set mixup and cutmix to 0, or choose another policy",
+            )
 
     @property
     def peak_rate(self) -> float:
@@ -218,15 +225,15 @@ class TrainingRecipe(Recipe):
         return max(1, math.ceil(self.min_steps / self._steps_per_pass(images)))
 
     def fitted(self, images: int) -> "TrainingRecipe":
-        """Return the recipe with a batch that gives `least_steps` steps in all epochs over so many images.
+        """Return the recipe with a batch that gives `min_total_steps` steps in all epochs over so many images.
 
-        >>> recipe = TrainingRecipe(epochs=5, batch_size=512, least_steps=1000)
+        >>> recipe = TrainingRecipe(epochs=5, batch_size=512, min_total_steps=1000)
         >>> [recipe.fitted(images).batch_size for images in (1_000, 20_000, 50_000, 200_000)]
         [32, 100, 250, 512]
         """
-        if not self.least_steps:
+        if not self.min_total_steps:
             return self
-        batch = max(FITTED_BATCH, 2 * self.accumulation, self.epochs * images // self.least_steps)
+        batch = max(FITTED_BATCH, 2 * self.accumulation, self.epochs * images // self.min_total_steps)
         return attrs.evolve(self, batch_size=min(self.batch_size, batch))
 
     def learning_rate_at(self, done: float) -> float:

@@ -65,5 +65,7 @@ def test_a_changed_file_of_metrics_is_not_trusted(tmp_path: Path, test: object) 
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "test": test}))
     assert final(tmp_path, progress) == metrics
+    path.write_text(path.read_text().replace(f'"accuracy": {metrics["test"]["accuracy"]}', '"accuracy": 0.123'))
+    assert final(tmp_path, progress) == metrics
     path.write_text("[" * 100_000)
     assert final(tmp_path, progress) == metrics

@@ -19,11 +19,13 @@ import torch
 from nas.errors import EvaluationError, NasError
 from nas.models.build import build_model
 from nas.train.full import timing, training
+from nas.train.full.distributed import Processes
 from nas.train.full.folder import FILES, TrainingFolder
 from nas.train.full.progress import NAME, read_progress
 from nas.train.loop import TrainingRun
 from nas.train.recipes.files import load_recipe
 from nas.train.recipes.schema import TrainingRecipe
+from nas.train.teachers import Task, teacher_of_network
 from nas.weights.base import Normalization, TrainedNetwork
 from nas.weights.sources import load_source
 from tests.evaluate.colors import make_data
@@ -120,6 +122,47 @@ def test_a_run_that_continues_in_every_epoch_ends_with_the_same_weights(out: Pat
             train(out, stop_after(epoch * STEPS + 1 + epoch % STEPS))
     train(out)
     assert is_equal(weights(out), uninterrupted()[0])
+
+
+ALL: dict[str, Any] = {
+    "optimizer": "sgd",
+    "bias_rate": 2.0,
+    "layer_rate": 0.9,
+    "flip": "alternating",
+    "accumulation": 3,  # batches of 20 and 21 images
+    "crop": 0.5,
+    "erasing": 0.5,
+    "initial_resolution": 0.5,
+    "resolution_multiple": 4,
+    "dropout": 0.2,
+    "drop_path": 0.2,
+    "gradient_clip": 5.0,
+    "min_steps": 4,
+}
+POLICIES: dict[str, dict[str, Any]] = {
+    "randaugment": {"mixup": 0.2, "cutmix": 1.0},
+    "augmix": {"loss": "squared", "augmix_width": 1},
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_run_with_every_technique_may_be_interrupted_in_each_epoch(tmp_path: Path, policy: str) -> None:
+    recipe = attrs.evolve(RECIPE, **ALL, policy=policy, **POLICIES[policy])
+    data = attrs.evolve(DATA, flip=True)
+    torch.manual_seed(3)
+    norm = Normalization(data.mean, data.std)
+    other = TrainedNetwork(NETWORK, build_model(NETWORK).state_dict(), data.classes, norm)
+    teacher = teacher_of_network("other", other, Task("colors", data.classes, norm), "cpu")
+    changes: dict[str, Any] = {"recipe": recipe, "data": data, "teacher": teacher}
+    steps = recipe.steps_per_epoch(len(data.train))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    curve = train(whole, **changes).curve
+    for epoch in range(EPOCHS):
+        torch.manual_seed(epoch)  # what the process drew before has no effect
+        with pytest.raises(StopError):
+            train(parts, stop_after(epoch * steps + 1 + epoch % steps), **changes)
+    assert [one.loss for one in train(parts, **changes).curve] == [one.loss for one in curve]
+    assert is_equal(weights(parts), weights(whole))
 
 
 def test_networks_that_were_not_written_before_a_kill_are_written_later(
@@ -361,6 +404,24 @@ def test_memory_that_runs_out_halves_the_images_at_a_time(out: Path, monkeypatch
     assert stored.halvings == 1
 
 
+def test_half_the_images_at_a_time_are_half_of_the_batch_that_suits_the_images() -> None:
+    job = make_job(recipe=attrs.evolve(RECIPE, batch_size=512, min_total_steps=1000))
+    recipes = [job.recipe_for(EPOCHS, halvings) for halvings in range(4)]
+    assert [None if each is None else (each.batch_size, each.accumulation) for each in recipes] == [
+        (32, 1),
+        (32, 2),
+        (32, 4),
+        None,  # parts of 4 images
+    ]
+
+
+def test_batches_that_suit_the_images_have_two_images_for_each_process() -> None:
+    recipe = attrs.evolve(RECIPE, batch_size=512, min_total_steps=1000)
+    assert make_job(recipe=recipe, processes=Processes(16)).batch_size_for(EPOCHS) == 32
+    with pytest.raises(NasError, match="a batch has 32 images, and 17 processes"):
+        make_job(recipe=recipe, processes=Processes(17))
+
+
 def test_memory_that_runs_out_with_the_smallest_batch_is_an_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -381,6 +442,24 @@ def test_a_time_limit_decides_the_number_of_epochs_once(out: Path, monkeypatch: 
     assert train(out, timeout_s=36.0).epochs == 3
 
 
+def test_a_time_limit_is_planned_with_the_batch_of_the_epochs_that_it_allows(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 61 images: 20 epochs have 20 steps with batches of 61 images, and 5 epochs with batches of 32.
+    recipe = attrs.evolve(RECIPE, epochs=20, batch_size=64, min_total_steps=19)
+    measured: list[int] = []
+
+    def seconds(_job: object, epochs: int, _write: object) -> float:
+        measured.append(epochs)
+        return {20: 10.0}.get(epochs, 15.0)
+
+    monkeypatch.setattr(training, "seconds_per_epoch", seconds)
+    progress = train(out, recipe=recipe, timeout_s=70.0)
+    assert measured == [20, 6]  # 0.9 times 70 s, less the moment since the start
+    assert progress.epochs == 4
+    assert load_recipe(str(out / "recipe.yaml")) == attrs.evolve(recipe, epochs=4)
+
+
 def test_a_time_limit_below_an_epoch_is_an_error_with_the_measured_duration(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,7 +476,7 @@ def test_the_estimated_duration_counts_steps_validation_and_files() -> None:
         written.append(run)
         return 100.0
 
-    seconds = timing.seconds_per_epoch(make_job(), write)
+    seconds = timing.seconds_per_epoch(make_job(), EPOCHS, write)
     assert len(written) == 1
     assert 100 < seconds < 160
 

@@ -14,6 +14,7 @@ from nas.errors import NasError
 from nas.models.build import build_model
 from nas.train.optimizers import TensorFlowRMSprop
 from nas.train.recipe import NO_FACTORS, Recipe
+from nas.train.recipes.files import load_recipe
 from nas.train.recipes.schema import TrainingRecipe, complete, describe_keys
 from tests.train.recipes.golden import HEADER, PAGE, page_with_table, table
 
@@ -21,7 +22,7 @@ OUTSIDE: dict[str, Any] = {
     "epochs": 0,
     "batch_size": 1,
     "min_steps": -1,
-    "least_steps": 1.5,
+    "min_total_steps": 1.5,
     "accumulation": 0,
     "precision": "int8",
     "cuda_graphs": 1,
@@ -89,6 +90,13 @@ def test_a_batch_cannot_be_divided_into_parts_of_a_single_image() -> None:
         TrainingRecipe(batch_size=16, accumulation=9)
 
 
+@pytest.mark.parametrize("key", ["mixup", "cutmix"])
+def test_views_of_mixed_images_are_not_compared(key: str) -> None:
+    mixed: dict[str, Any] = {key: 0.2}
+    with pytest.raises(NasError, match="augmix cannot be used together with mixup"):
+        TrainingRecipe(policy="augmix", **mixed)
+
+
 def test_a_recipe_of_a_search_stays_the_same_and_gets_no_further_technique() -> None:
     recipe = Recipe(optimizer="rmsprop", learning_rate=0.5, shift=0.25, norm_momentum=None, quiet_start=False)
     full = complete(recipe)
@@ -139,11 +147,20 @@ def test_few_images_are_passed_over_repeatedly() -> None:
 
 @pytest.mark.parametrize(("images", "batch"), [(100, 32), (10_000, 100), (40_000, 400), (60_000, 512)])
 def test_a_short_run_has_smaller_batches_and_a_rate_that_suits_them(images: int, batch: int) -> None:
-    recipe = TrainingRecipe(batch_size=512, least_steps=500, epochs=5, learning_rate=0.2, rate_rule="linear")
+    recipe = TrainingRecipe(batch_size=512, min_total_steps=500, epochs=5, learning_rate=0.2, rate_rule="linear")
     fitted = recipe.fitted(images)
     assert fitted == attrs.evolve(recipe, batch_size=batch)
     assert fitted.peak_rate == pytest.approx(0.2 * batch / 256)
-    assert attrs.evolve(recipe, least_steps=0).fitted(images).batch_size == 512
+    assert attrs.evolve(recipe, min_total_steps=0).fitted(images).batch_size == 512
+
+
+def test_the_recipe_fast_has_large_batches_for_many_images_and_enough_steps_for_few() -> None:
+    fast = load_recipe("fast")
+    # The accuracies of experiments/gpu were measured with these batches and this rate.
+    assert (fast.fitted(50_000).batch_size, fast.fitted(50_000).peak_rate) == (512, 0.4)
+    for images in (1200, 8000):
+        assert fast.fitted(images).steps_per_epoch(images) >= 31
+    assert load_recipe("finetune").steps_per_epoch(300) >= 30
 
 
 def rates_of(
