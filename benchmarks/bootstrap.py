@@ -15,9 +15,22 @@ import sys
 from pathlib import Path
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
-# Reports, the model of accuracy in a search, and sources of images need these; training and supernets do not.
-# `check_machine` checks torch.
-NOT_NEEDED = frozenset({"datasets", "pandas", "plotly", "pyarrow", "scikit-learn", "scipy", "torch"})
+# Reports, the model of accuracy in a search, sources of images, and full training runs need these; short training runs
+# and supernets do not. `check_machine` checks torch.
+NOT_NEEDED = frozenset(
+    {
+        "datasets",
+        "kornia",
+        "pandas",
+        "plotly",
+        "pyarrow",
+        "safetensors",
+        "scikit-learn",
+        "scipy",
+        "torch",
+        "torchmetrics",
+    }
+)
 PYTHON, TORCH = (3, 11), ">=2.7"
 
 

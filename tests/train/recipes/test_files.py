@@ -33,10 +33,13 @@ def allowed(values: Any) -> st.SearchStrategy[Any]:
 
 KEYS = attrs.fields_dict(TrainingRecipe)
 FREE = [name for name in KEYS if name not in ("batch_size", "accumulation")]
-RECIPES = st.fixed_dictionaries({}, optional={name: allowed(KEYS[name].metadata[VALUES]) for name in FREE})
+# The images of AugMix are not mixed with others.
+RECIPES = st.fixed_dictionaries({}, optional={name: allowed(KEYS[name].metadata[VALUES]) for name in FREE}).filter(
+    lambda values: values.get("policy") != "augmix" or not (values.get("mixup") or values.get("cutmix"))
+)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(RECIPES)
 def test_parsing_a_formatted_recipe_gives_the_same_recipe(given_values: dict[str, Any]) -> None:
     recipe = TrainingRecipe(**given_values)
