@@ -27,3 +27,5 @@ python "$out/../../benchmarks/splits.py" --data "$photos" --resolution 128 --inh
   --scratch study:scratch:best --out "$out/splits.jsonl"
 python "$out/../../benchmarks/splits.py" --data "$photos" --resolution 128 --train 300 --epochs 6 \
   --inherited study:inherited_300:best --scratch study:scratch_300:best --out "$out/splits.jsonl"
+nas search --study cifar --data "$NAS_TEST_DATA/cifar10_small" --images 3000 --pretrained efficientnet-lite0 \
+  --proxy-resolution 64 --timeout 6m "${half[@]}" --workers 2 --json >"$out/cifar.json"
