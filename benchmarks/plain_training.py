@@ -22,6 +22,7 @@ from nas.arch.layers import same_padding
 from nas.arch.spec import Architecture
 from nas.data.base import ImageData
 from nas.data.columns import image_column, label_column, read_labels
+from nas.data.decode import read_cell
 from nas.data.parts import plan
 from nas.data.sources import open_source
 from nas.models.blocks import Conv
@@ -75,7 +76,7 @@ def read_encoded(source: str, images: int | None) -> dict[str, Encoded]:
         for part, chosen in plan(labels.codes, labels.classes, images).items():
             if part != "test":
                 table = opened.parts[chosen.origin].cast_column(column, Undecoded(decode=False))
-                files = [cell["bytes"] for cell in table[chosen.indices.tolist()][column]]
+                files = [read_cell(cell, opened.root) for cell in table[chosen.indices.tolist()][column]]
                 found[part] = Encoded(files, labels.codes[chosen.origin][chosen.indices].tolist())
     return found
 
