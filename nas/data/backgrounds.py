@@ -108,7 +108,7 @@ def _read_mask(folder: Path, path: Path, side: int) -> Mask | None:
 
 
 def approximate_mask(image: NDArray[np.uint8]) -> Mask | None:
-    """Return where the object of an image is, `(H, W)`, or None if that cannot be told from the colors.
+    """Return where the object of an image is, `(H, W)`, or None if the colors do not show it.
 
     The colors of the frame count as those of the background, after those of an object that reaches the frame were
     removed from them. Their covariance is wide along brightness where the light is uneven, so that shadows count as

@@ -1,4 +1,4 @@
-"""What a step of a training run computes on: augmented images, their targets, and the logits of a teacher."""
+"""The inputs of a training step: augmented images, their targets, and the logits of a teacher."""
 
 from collections.abc import Callable
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas.cli.shared.printing import print_table
+from nas.data.wording import counted
 
 if TYPE_CHECKING:
     from nas.api.evaluation import Evaluation
@@ -29,7 +30,8 @@ def print_evaluation(found: "Evaluation") -> None:
         click.echo(f"accuracy of {found.name} minus {found.baseline_name}: {_points(found.accuracy_difference)}")
     _print_classes(found.assessment)
     for pair in found.assessment.pairs[:MOST_PAIRS]:
-        click.echo(f"confused: {pair.label} as {pair.predicted}: {pair.images:,} images, {_percent(pair.share)}")
+        images = counted(pair.images, "image")
+        click.echo(f"confused: {pair.label} as {pair.predicted}: {images}, {_percent(pair.share)}")
     if found.robustness is not None:
         _print_robustness(found.robustness)
     click.echo("in brackets: 95% confidence intervals")

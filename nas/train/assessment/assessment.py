@@ -1,4 +1,4 @@
-"""What a trained classifier does on labeled images: accuracy, classes, confusions and calibration."""
+"""Assessments of a trained classifier on labeled images: accuracy, classes, confusions and calibration."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self

@@ -1,4 +1,4 @@
-"""What can be assessed: anything that gives logits for images."""
+"""Classifiers that can be assessed: each gives logits for images."""
 
 from collections.abc import Sequence
 from functools import cached_property

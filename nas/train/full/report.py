@@ -1,4 +1,4 @@
-"""What a training run reports while it runs."""
+"""The interface by which a training run reports its messages and epochs."""
 
 from typing import Protocol
 

@@ -469,16 +469,18 @@ def test_a_time_limit_below_an_epoch_is_an_error_with_the_measured_duration(
     assert not (out / NAME).exists()
 
 
-def test_the_estimated_duration_counts_steps_validation_and_files() -> None:
+def test_the_estimated_duration_counts_steps_validation_and_files(monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
+    medians = iter([2.0, 0.5])  # of a step, and of a validated batch
+    monkeypatch.setattr(timing, "median_seconds", lambda *_: next(medians))
 
     def write(run: TrainingRun) -> float:
         written.append(run)
         return 100.0
 
     seconds = timing.seconds_per_epoch(make_job(), EPOCHS, write)
-    assert len(written) == 1
-    assert 100 < seconds < 160
+    (run,) = written
+    assert seconds == 2.0 * run.steps_per_epoch + 0.5 * len(run.val_batches()) + 100
 
 
 def test_a_run_that_inherits_starts_from_the_source_and_its_normalization(out: Path) -> None:
