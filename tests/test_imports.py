@@ -52,6 +52,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "scaling.fit": ("scaling", "search"),
     "scaling.compare": ("scaling", "search"),
     "fidelity": ("search", "evaluate.base"),
+    "export": ("models", "weights", "data", "graph", "device"),
     "report": ("studies", "cost", "scaling.rules"),
     "api": (_ALL_BUT_CLI,),
     "cli": (_EVERYTHING,),
@@ -64,13 +65,13 @@ _ANYWHERE = frozenset({"version", "files", "output_kinds", "noise", "callable"})
 
 # Heavy packages and the packages or modules where they may be imported.
 _HEAVY: Mapping[str, tuple[str, ...]] = {
-    "torch": ("models", "weights", "data", "train", "evaluate", "api.networks"),
+    "torch": ("models", "weights", "data", "train", "evaluate", "export", "api.networks"),
     "optuna": ("optuna_private", "search", "samplers", "studies"),
     "sqlalchemy": ("optuna_private", "search", "studies"),
     "plotly": ("report",),
     "pandas": ("report", "evaluate.table", "api.study"),
-    "onnx": ("graph", "device", "api.networks"),
-    "onnxruntime": ("device",),
+    "onnx": ("graph", "device", "export", "api.networks"),
+    "onnxruntime": ("device", "export"),
     "ray": ("workers.ray_cluster",),
     "captum": ("train",),
     "tensorboard": ("train",),
