@@ -46,8 +46,12 @@ def bind_cores(device: Device) -> None:
     os.sched_setaffinity(0, device.cores)
 
 
-def open_session(model: onnx.ModelProto, device: Device) -> onnxruntime.InferenceSession:
+def open_session(model: bytes | onnx.ModelProto, device: Device) -> onnxruntime.InferenceSession:
     """Return a session that runs the whole graph on the device's execution provider.
+
+    Args:
+        model: The graph, or the bytes of its file.
+        device: Provider and threads. The graph has its own batch and precision.
 
     Raises:
         DeviceError: The runtime rejects the graph, or would run it on another provider.
@@ -67,7 +71,8 @@ def open_session(model: onnx.ModelProto, device: Device) -> onnxruntime.Inferenc
     try:
         provider_options = PROVIDER_OPTIONS.get(device.provider)
         provider = (device.provider, provider_options(device) if provider_options else {})
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[provider])
+        data = model if isinstance(model, bytes) else model.SerializeToString()
+        session = onnxruntime.InferenceSession(data, options, providers=[provider])
     except Exception as error:  # The exceptions of ONNX Runtime have no common base class.
         raise DeviceError(
             f"ONNX Runtime rejects the network on {device.provider}: {_first_line(error)}",
@@ -79,6 +84,14 @@ def open_session(model: onnx.ModelProto, device: Device) -> onnxruntime.Inferenc
             "install the libraries and the driver that the provider needs",
         )
     return session
+
+
+def failed_run(error: Exception, batch: int) -> DeviceError:
+    """Return the error for a network that was loaded and cannot run a batch."""
+    return DeviceError(
+        f"ONNX Runtime cannot run the network on a batch of {batch}: {_first_line(error)}",
+        "give images of the size and type that the network takes, or export it with a smaller batch",
+    )
 
 
 def _first_line(error: Exception) -> str:

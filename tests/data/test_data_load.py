@@ -134,7 +134,7 @@ class TestDigits:
 
     def test_notes_state_the_changes_to_the_images(self, digits: ImageData) -> None:
         assert digits.notes == ("grayscale images were repeated to 3 channels, 1,797 in all",)
-        sizes = "the images have 8 x 8 pixels; they were resized and center-cropped to 12 x 12"
+        sizes = "the images have 8 x 8 pixels; they were center-cropped and resized to 12 x 12"
         assert load("digits", resolution=12).notes[0] == sizes
 
 
@@ -289,7 +289,7 @@ class TestImageFolder:
         data = load(tmp_path, validation_share=0.2)
         assert data.train.images.shape[1:] == (3, 8, 8)
         assert data.notes == (
-            "the images have 2 sizes, from 8 x 8 to 20 x 12 pixels; they were resized and center-cropped to 8 x 8",
+            "the images have 2 sizes, from 8 x 8 to 20 x 12 pixels; they were center-cropped and resized to 8 x 8",
         )
 
     def test_the_fingerprint_depends_on_pixels_and_class_names_but_not_on_the_path(self, tmp_path: Path) -> None:
