@@ -232,6 +232,11 @@ class Product:
     versions: Mapping[str, str] = field(factory=dict)
     files: tuple[FileRecord, ...] = ()
 
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Return the SHA-256 of each file except `metrics.json`, by its name."""
+        return {model.file: model.sha256 for model in self.models} | {file.file: file.sha256 for file in self.files}
+
 
 def digest_images(names: Sequence[str], labels: NDArray[np.integer[Any]]) -> str:
     """Return a SHA-256 of the names and the labels of images, which tells whether two measurements used the same ones.
