@@ -248,7 +248,17 @@ def _spread(whole: Slice, images: int | None) -> Slice:
 
 
 def count_classes(source: str) -> int:
-    """Return the number of classes of a source, without decoding its images.
+    """Return the number of classes of a source; see `class_names`.
+
+    Example:
+        >>> count_classes("digits")
+        10
+    """
+    return len(class_names(source))
+
+
+def class_names(source: str) -> tuple[str, ...]:
+    """Return the names of the classes of a source, without decoding its images.
 
     Args:
         source: Source as `load_images` takes it.
@@ -258,14 +268,14 @@ def count_classes(source: str) -> int:
         MissingPackageError: A package that reading images needs is not installed.
 
     Example:
-        >>> count_classes("digits")
-        10
+        >>> class_names("digits")[:3]
+        ('0', '1', '2')
     """
     require("PIL", "datasets")
     with tempfile.TemporaryDirectory(prefix="nas-data-", ignore_cleanup_errors=True) as cache:
         opened = open_source(source, cache, test=False, images=False)
         _check_rows(opened, source)
-        return len(read_labels(opened.parts, label_column(opened.parts["train"].features)).classes)
+        return read_labels(opened.parts, label_column(opened.parts["train"].features)).classes
 
 
 def _decode(opened: Source, slices: dict[str, Slice], resolution: int, channels: int, room: Room) -> dict[str, Decoded]:

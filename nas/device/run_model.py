@@ -7,12 +7,10 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from nas.device.onnx_check import OPEN_BATCH
 from nas.device.session import failed_run, open_session
 from nas.device.spec import Device
 from nas.errors import DeviceError
-
-OPEN_BATCH = 16
-"""Number of images that run together where a model leaves its batch open."""
 
 
 def run_model(
@@ -23,7 +21,8 @@ def run_model(
     Args:
         model: A model with one input and one output, or the bytes of its file.
         images: Input of the model for N images: uint8 `(N, H, W, C)` or fp32 `(N, C, H, W)`.
-        device: Device of this machine; None is one CPU core. The model has its own batch and precision; those of the device are not used.
+        device: Device of this machine; None is one CPU core. The model has a batch and a precision of its own, so that
+            those of the device are not used.
 
     Raises:
         DeviceError: The runtime rejects the model or the images, or the device has too little memory.

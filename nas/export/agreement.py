@@ -1,5 +1,6 @@
 """Agreement of an exported model with the trained network: differences of the logits, and changed predictions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -12,6 +13,8 @@ TOLERANCE = 1e-3
 
 Both programs compute in fp32 and only in another order, which gives differences of about 1e-6.
 """
+RESIZED_TOLERANCE = 0.05
+"""The same for images that the file itself resizes."""
 
 
 @frozen
@@ -93,3 +96,21 @@ def compare_logits(
         for i in (first != second).nonzero()[0]
     )
     return Agreement(len(expected), tolerance, float(relative.max(initial=0.0)), changed)
+
+
+def merged(parts: Sequence[Agreement]) -> Agreement:
+    """Return the comparison of all images of several ones with the same tolerance; images are counted on.
+
+    >>> half = Agreement(2, 0.1, 0.01, (ChangedPrediction(1, 0.05, 0, 1),))
+    >>> both = merged([half, half])
+    >>> both.images, [each.image for each in both.changed]
+    (4, [1, 3])
+    """
+    starts = [sum(part.images for part in parts[:number]) for number in range(len(parts))]
+    changed = tuple(
+        attrs.evolve(each, image=start + each.image)
+        for start, part in zip(starts, parts, strict=True)
+        for each in part.changed
+    )
+    largest = float(np.max([part.largest for part in parts]))  # not a number if one of them is not
+    return Agreement(sum(part.images for part in parts), parts[0].tolerance, largest, changed)

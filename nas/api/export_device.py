@@ -1,0 +1,87 @@
+"""Exported files on their device: logits, latencies and peak memory."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from nas.api.export_images import InputForm, generated_images
+from nas.api.latency import SECONDS, SPREAD, make_aim
+from nas.device.model_file import ModelFile
+
+if TYPE_CHECKING:
+    import onnx
+
+    from nas.data.base import Images
+    from nas.device.connection import Connection
+    from nas.device.timing import Turns
+
+# Of the images that a device receives at once; each request starts a process there.
+MOST_BYTES = 64_000_000
+
+
+@frozen(eq=False)
+class Target:
+    """Run files on a device.
+
+    Attributes:
+        connection: Connection to the device.
+    """
+
+    connection: "Connection"
+
+    def run(self, model: "onnx.ModelProto", inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the logits `(N, classes)` of a model for its inputs of N images.
+
+        Raises:
+            DeviceError: The device fails, or rejects the model or the images.
+        """
+        return self.run_file(as_file(model), inputs)
+
+    def run_file(self, file: ModelFile, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the logits `(N, classes)` of a file for its inputs; see `run`."""
+        count = max(1, MOST_BYTES // max(1, inputs[:1].nbytes))
+        parts = [inputs[start : start + count] for start in range(0, len(inputs), count)]
+        return np.concatenate([self.connection.logits(file, part).logits for part in parts])
+
+    def logits(self, file: ModelFile, form: InputForm, images: "Images") -> NDArray[np.float32]:
+        """Return the logits `(N, classes)` of a file for images of the network's size.
+
+        Raises:
+            DeviceError: The device fails, or rejects the file or the images.
+        """
+        return np.concatenate([self.run_file(file, form.inputs(part)) for part in _parts(images, form)])
+
+    def peak_bytes(self, file: ModelFile, form: InputForm, batch: int) -> int:
+        """Return the growth of the peak memory of a fresh process that loads a file and runs one batch.
+
+        This also tells whether the device runs the file at all.
+
+        Raises:
+            DeviceError: The device fails, rejects an operator of the file, or has too little memory.
+        """
+        return self.connection.logits(file, form.inputs(generated_images(form.network, batch))).peak_bytes
+
+    def measure(self, files: "list[ModelFile]") -> "Turns":
+        """Return the latencies of files that are measured in turn.
+
+        Raises:
+            DeviceError: The device fails, or rejects a file.
+        """
+        return self.connection.measure(files, make_aim(SPREAD, SECONDS))
+
+
+def as_file(model: "onnx.ModelProto", name: str = "model.onnx") -> ModelFile:
+    """Return a model as a file."""
+    return ModelFile(name, model.SerializeToString(deterministic=True))
+
+
+def _parts(images: "Images", form: InputForm) -> "Iterator[Images]":
+    """Yield parts of images whose inputs have at most `MOST_BYTES`: all inputs at once may not fit into the memory."""
+    from nas.data.base import Images
+
+    count = max(1, MOST_BYTES // form.inputs(generated_images(form.network, 1)).nbytes)
+    for start in range(0, len(images), count):
+        yield Images(images.images[start : start + count], images.labels[start : start + count])

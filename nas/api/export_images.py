@@ -1,0 +1,161 @@
+"""Images of an export: those of a data source as inputs of the files, and generated ones where there is no source."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from nas.data.base import Images
+    from nas.data.load import Split
+    from nas.export.records import Accuracy
+    from nas.weights.base import TrainedNetwork
+
+Say = Callable[[str], None]
+GENERATED = 64  # images, where there is no source
+# Images of their stored size. The first ones of each of the most frequent sizes suffice: the operators are the same.
+STORED, STORED_SIZES = 64, 4
+MOST_STORED_BYTES = 64_000_000  # of all images of one size
+_SEED = 0
+
+
+@frozen(eq=False)
+class InputForm:
+    """Make inputs of files from images.
+
+    Attributes:
+        network: The network; the normalization of its images is known.
+        preprocess: Whether the files take uint8 images.
+    """
+
+    network: "TrainedNetwork"
+    preprocess: bool
+
+    def inputs(self, images: "Images") -> NDArray[Any]:
+        """Return images of the network's size as uint8 `(N, R, R, C)`, or normalized as fp32 `(N, C, R, R)`."""
+        from nas.data.augment import normalize
+        from nas.export.graph import known_normalization
+
+        if self.preprocess:
+            return images.images.cpu().permute(0, 2, 3, 1).contiguous().numpy()
+        normalization = known_normalization(self.network)
+        normalized: NDArray[Any] = normalize(images.images.cpu(), normalization.mean, normalization.std).numpy()
+        return normalized
+
+
+def generated_images(network: "TrainedNetwork", count: int) -> "Images":
+    """Return images of the network's size with random pixels, which are always the same."""
+    import torch
+
+    from nas.data.base import Images
+
+    shape = (count, network.arch.in_channels, network.arch.resolution, network.arch.resolution)
+    pixels = np.random.default_rng(_SEED).integers(0, 256, shape, dtype=np.uint8)
+    return Images(torch.from_numpy(pixels), torch.zeros(count, dtype=torch.int64))
+
+
+@frozen(eq=False, slots=False)
+class ExportData:
+    """Load the splits of a data source for a network, with labels that are indices of its logits.
+
+    Attributes:
+        source: Source of the images.
+        network: The network.
+        validation_share: Share of the images that validates; None takes the usual one.
+        say: Function that is called with notes about the images.
+    """
+
+    source: str
+    network: "TrainedNetwork"
+    validation_share: float | None
+    say: Say
+
+    def check_classes(self) -> None:
+        """Check that the classes are those of the network, before any image is decoded.
+
+        Raises:
+            DataError: The classes differ, or the source cannot be read.
+        """
+        from nas.data.load import class_names
+
+        self._with_labels(generated_images(self.network, 0), class_names(self.source))
+
+    @cached_property
+    def val(self) -> "Images":
+        """Return the validation split."""
+        return self._labeled(self._split("val"))
+
+    @cached_property
+    def test(self) -> "Images":
+        """Return the test split."""
+        return self._labeled(self._test)
+
+    def train(self, count: int) -> "Images":
+        """Return training images that are spread evenly over the split, all if there are fewer."""
+        return self._labeled(self._split("train", count))
+
+    @cached_property
+    def _test(self) -> "Split":
+        return self._split("test")
+
+    def accuracy(self, logits: NDArray[Any]) -> "Accuracy":
+        """Return the accuracy of logits of the test split."""
+        from nas.export.records import Accuracy, digest_images
+
+        labels = self.test.labels.cpu().numpy()
+        return Accuracy.of(
+            logits.argmax(1) == labels,
+            labels,
+            self.network.arch.classes,
+            data=self._test.name,
+            split="test",
+            images_digest=digest_images(self._test.names, labels),
+        )
+
+    def stored(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield validation images `(N, H, W, C)` of equal stored sizes other than the network's, for a few sizes."""
+        from nas.data.load import load_stored
+
+        arch = self.network.arch
+        images = load_stored(
+            self.source,
+            "val",
+            channels=arch.in_channels,
+            images=STORED,
+            validation_share=self.validation_share,
+        )
+        by_size: dict[tuple[int, ...], list[NDArray[np.uint8]]] = {}
+        for image in images:
+            same = by_size.setdefault(image.shape, [])
+            if sum(each.nbytes for each in same) + image.nbytes <= MOST_STORED_BYTES:
+                same.append(image)
+        others = [same for (height, width, _), same in by_size.items() if (height, width) != (arch.resolution,) * 2]
+        others = [same for same in others if same]
+        return map(np.stack, sorted(others, key=len, reverse=True)[:STORED_SIZES])
+
+    def _split(self, split: str, images: int | None = None) -> "Split":
+        from nas.data.load import load_split
+
+        arch = self.network.arch
+        loaded = load_split(
+            self.source,
+            split,
+            resolution=arch.resolution,
+            channels=arch.in_channels,
+            images=images,
+            validation_share=self.validation_share,
+        )
+        for note in loaded.notes:
+            self.say(f"{loaded.name}, {split} split: {note}")
+        return loaded
+
+    def _labeled(self, split: "Split") -> "Images":
+        return self._with_labels(split.images, split.classes)
+
+    def _with_labels(self, images: "Images", classes: Sequence[str]) -> "Images":
+        from nas.train.assessment.classifiers import with_labels_of
+
+        return with_labels_of(images, classes, self.network.classes, self.network.arch.classes)
