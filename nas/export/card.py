@@ -75,6 +75,7 @@ def model_card(product: Product) -> str:
         forms={model.form: model for model in product.models},
         rows=_measured(product),
         by_class=_by_class(product),
+        by_class_of=next((model.file for model in product.models if model.accuracy), ""),
         int8_loss=_int8_loss(product),
         int8_speed=_int8_speed(product),
         limits=_limits(product),

@@ -90,11 +90,13 @@ def write_product(product: Product, files: Mapping[str, bytes], folder: Path) ->
         MissingPackageError: The package jinja2 is not installed.
     """
     earlier = check_product_folder(folder)
-    others = auxiliary_files(product)
+    # Reading checks every value.
+    checked = parse_product(format_product(attrs.evolve(product, files=())))
+    _check_models(checked, files)
+    others = auxiliary_files(checked)
     records = tuple(FileRecord(name, _digest(data), len(data)) for name, data in others.items())
-    text = format_product(attrs.evolve(product, files=records))
-    written = parse_product(text)
-    _check_models(written, files)
+    written = attrs.evolve(checked, files=records)
+    text = format_product(written)
     # The metrics come first: whatever a killed process leaves then is a part of the product that they describe.
     _replace_all({METRICS_FILE: text.encode(), **files, **others}, earlier, folder)
     return written
