@@ -21,7 +21,9 @@ def reference_logits(network: "TrainedNetwork", images: "Images") -> NDArray[np.
     from nas.export.graph import known_normalization
     from nas.train.prediction import Predictor
 
-    logits: NDArray[np.float32] = Predictor(known_normalization(network), "cpu").logits(network.module(), images).numpy()
+    logits: NDArray[np.float32] = (
+        Predictor(known_normalization(network), "cpu").logits(network.module(), images).numpy()
+    )
     return logits
 
 
@@ -49,7 +51,7 @@ def check_file(file: ModelFile, form: InputForm, target: Target, data: ExportDat
     agreement = compare_logits(expected, target.logits(file, form, images))
     _accept(agreement, what)
     stored = check_stored(file, form, target, data, say) if data and form.preprocess else None
-    return {"images": what, **agreement.as_json(), "stored": stored and stored.as_json()}
+    return {"images_are": what, **agreement.as_json(), "stored": stored and stored.as_json()}
 
 
 def check_stored(file: ModelFile, form: InputForm, target: Target, data: ExportData, say: Say) -> Agreement | None:

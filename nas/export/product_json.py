@@ -283,8 +283,7 @@ def _check(product: Product) -> None:
         == len(product.mean)
         == len(product.std),
         "there is not one name for each class": product.classes is None or len(product.classes) == product.outputs,
-        "two files have the same name": len({METRICS_FILE, *names})
-        == 1 + len(product.models) + len(product.files),
+        "two files have the same name": len({METRICS_FILE, *names}) == 1 + len(product.models) + len(product.files),
         "an accuracy has another number of classes": all(len(each.by_class) == product.outputs for each in measured),
     }
     broken = next((rule for rule, holds in rules.items() if not holds), None)
