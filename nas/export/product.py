@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 MOST_BYTES = 32 * 2**20
+_PIECE = 2**20  # bytes of a file that are in memory at a time
 # A process that is killed while it writes leaves a folder of this name, which is none of the user's files.
 _STAGE = ".nas-export-"
 _REMEDY = "give a new folder with --out, or move the other files away"
@@ -52,7 +53,7 @@ def check_product_folder(folder: Path) -> tuple[str, ...]:
             raise NasError(f"{existing} is not a folder, and a product is a folder", _REMEDY)
         if not os.access(existing, os.W_OK | os.X_OK):
             raise NasError(f"folder {folder} cannot be written to: its permissions forbid it", "choose another place")
-        found = os.listdir(folder) if folder.exists() else []
+        found = [path.name for path in folder.iterdir()] if folder.exists() else []
     names = sorted(name for name in found if not name.startswith(_STAGE))
     if names:
         _check_unchanged(folder, names)
@@ -89,11 +90,13 @@ def write_product(product: Product, files: Mapping[str, bytes], folder: Path) ->
         MissingPackageError: The package jinja2 is not installed.
     """
     earlier = check_product_folder(folder)
-    others = auxiliary_files(product)
+    # Reading checks every value.
+    checked = parse_product(format_product(attrs.evolve(product, files=())))
+    _check_models(checked, files)
+    others = auxiliary_files(checked)
     records = tuple(FileRecord(name, _digest(data), len(data)) for name, data in others.items())
-    text = format_product(attrs.evolve(product, files=records))
-    written = parse_product(text)
-    _check_models(written, files)
+    written = attrs.evolve(checked, files=records)
+    text = format_product(written)
     # The metrics come first: whatever a killed process leaves then is a part of the product that they describe.
     _replace_all({METRICS_FILE: text.encode(), **files, **others}, earlier, folder)
     return written
@@ -161,15 +164,17 @@ def changed_files(product: Product, folder: Path) -> Mapping[str, str]:
 
 
 def _difference(path: Path, digest: str) -> str:
+    found = hashlib.sha256()
     try:
         _check_no_link(path)
         with open_regular(path) as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            while piece := file.read(_PIECE):
+                found.update(piece)
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
-    return "" if found == digest else "was changed after it was written"
+    return "" if found.hexdigest() == digest else "was changed after it was written"
 
 
 def _check_no_link(path: Path) -> None:
