@@ -64,7 +64,7 @@ def export_onnx(
         builder = _Builder(request, Target(connection), say)
         built = builder.fastest(InputForm(named.network, request.preprocess))
         # Before any accuracy is measured: a device that cannot run the other network says so here.
-        beside = builder.standard(InputForm(other.network, request.preprocess)) if other else None
+        beside = _Beside.of(builder, other, other_data) if other else None
         agreement = check_file(built.file, built.form, builder.target, data, say)
         int8 = make_int8(request, built.file, built.form, builder.target, data, say)
         fp32_ms, int8_ms, other_ms = builder.latencies(built.file, int8.file, beside and beside.file)

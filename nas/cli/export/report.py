@@ -1,6 +1,6 @@
 """The report of `nas export`: a table of the files, and what to do next."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,14 +68,20 @@ def _context(product: "Product") -> Iterator[str]:
         yield f"latency: {batch} on {device.short} ({machine.cpu}, ONNX Runtime {machine.runtime}), ± standard error"
 
 
-def _agreement(found: "Any") -> Iterator[str]:
+def _agreement(found: Mapping[str, Any] | None) -> Iterator[str]:
     """Yield how well the fp32 file agrees with the trained network."""
     if found is None:
         return
-    for what, part in ((f"{found['images_are']} images", found), ("images that the file resizes", found["stored"])):
-        if part:
-            changed = f"{len(part['changed'])} other predictions, all of them near ties" if part["changed"] else ""
-            yield (
-                f"checked on {part['images']:,} {what}: the logits differ by at most {part['largest']:.1e} of their "
-                f"magnitude{'; ' if changed else ''}{changed or ' and every prediction is the same'}"
-            )
+    yield f"checked on {found['images']:,} {found['images_are']} images: {_differences(found)}"
+    for part in found["resized"]:
+        width, height = part["size"]
+        yield (
+            f"checked on {part['images']:,} images of {width} x {height} pixels, which the file resizes: "
+            f"{_differences(part)}"
+        )
+
+
+def _differences(found: Mapping[str, Any]) -> str:
+    changed = len(found["changed"])
+    predictions = f"{changed:,} predictions differ, all of them near ties" if changed else "all predictions are equal"
+    return f"{predictions}; the logits differ by at most {found['largest']:.1e} of their magnitude"
