@@ -3,25 +3,40 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
-from nas.api.export_device import Target
+from nas.api.export_device import Target, as_file
 from nas.api.export_images import GENERATED, ExportData, InputForm, Say, generated_images
+from nas.data.wording import counted
 from nas.device.model_file import ModelFile
 from nas.errors import WeightsError
-from nas.export.agreement import RESIZED_TOLERANCE, Agreement, compare_logits, merged
+from nas.export.agreement import (
+    MOST_GRAY_LEVELS,
+    MOST_MEAN_GRAY_LEVELS,
+    TOLERANCE,
+    Agreement,
+    PixelAgreement,
+    compare_logits,
+    compare_pixels,
+)
+from nas.export.graph import known_normalization
+from nas.graph.preprocessing import only_preprocessing
 
 if TYPE_CHECKING:
     from nas.data.base import Images
     from nas.weights.base import TrainedNetwork
 
+_SEED = 0
+
 
 def reference_logits(network: "TrainedNetwork", images: "Images") -> NDArray[np.float32]:
     """Return the logits of the trained network in torch, on the CPU: GPUs may round convolutions to TF32."""
-    from nas.export.graph import known_normalization
     from nas.train.prediction import Predictor
 
-    logits: NDArray[np.float32] = Predictor(known_normalization(network), "cpu").logits(network.module(), images).numpy()
+    logits: NDArray[np.float32] = (
+        Predictor(known_normalization(network), "cpu").logits(network.module(), images).numpy()
+    )
     return logits
 
 
@@ -48,27 +63,67 @@ def check_file(file: ModelFile, form: InputForm, target: Target, data: ExportDat
     expected = reference_logits(form.network, images)
     agreement = compare_logits(expected, target.logits(file, form, images))
     _accept(agreement, what)
-    stored = check_stored(file, form, target, data, say) if data and form.preprocess else None
-    return {"images": what, **agreement.as_json(), "stored": stored and stored.as_json()}
+    stored = check_stored(file, form, target, data, say) if data and form.preprocess else []
+    return {"images_are": what, **agreement.as_json(), "resized": stored}
 
 
-def check_stored(file: ModelFile, form: InputForm, target: Target, data: ExportData, say: Say) -> Agreement | None:
+def check_stored(file: ModelFile, form: InputForm, target: Target, data: ExportData, say: Say) -> list[dict[str, Any]]:
     """Compare a file that resizes images with Pillow and the trained network, on images of their stored sizes.
 
+    The pixels are compared first, and may differ by rounding alone. The logits may then differ as far as those of the
+    trained network itself do where pixels change by one gray level.
+
     Returns:
-        None where all images are stored in the network's size.
+        What was compared for each size; nothing where all images are stored in the network's size.
 
     Raises:
         WeightsError: The file does not agree with the network.
         DeviceError: The device fails.
     """
+    model = onnx.load_model_from_string(file.data)
+    alone = as_file(only_preprocessing(model), "preprocessing.onnx")
     found = []
-    for images in data.stored():
-        say(f"the resizing is compared with that of Pillow on {len(images)} images of {images[0].shape[:2]} pixels")
-        expected = reference_logits(form.network, _resized(images, form.network.arch.resolution))
-        found.append(compare_logits(expected, target.run_file(file, images), tolerance=RESIZED_TOLERANCE))
-        _accept(found[-1], "resized validation")
-    return merged(found) if found else None
+    for stored in data.stored():
+        height, width = stored.shape[1:3]
+        say(f"the resizing is compared with that of Pillow on {counted(len(stored), 'image')} of {width} x {height}")
+        resized = _resized(stored, form.network.arch.resolution)
+        pixels = _compare_pixels(resized, target.run_file(alone, stored), form.network)
+        expected = reference_logits(form.network, resized)
+        tolerance = max(TOLERANCE, _response(expected, resized, form.network))
+        agreement = compare_logits(expected, target.run_file(file, stored), tolerance=tolerance)
+        _accept(agreement, "resized validation")
+        found.append({"size": [width, height], "gray_levels": pixels.largest, **agreement.as_json()})
+    return found
+
+
+def _compare_pixels(resized: "Images", found: NDArray[np.float32], network: "TrainedNetwork") -> PixelAgreement:
+    """Compare images that a file resized with those of Pillow.
+
+    Raises:
+        WeightsError: They differ by more than rounding.
+    """
+    reference = InputForm(network, preprocess=False).inputs(resized)
+    pixels = compare_pixels(reference, found.reshape(reference.shape), known_normalization(network).std)
+    if not pixels.agrees:
+        raise WeightsError(
+            f"the device resizes images differently than Pillow: pixels differ by up to {pixels.largest:g} gray levels, "
+            f"and by {pixels.largest_mean:g} in the mean of an image; at most {MOST_GRAY_LEVELS:g} and "
+            f"{MOST_MEAN_GRAY_LEVELS:g} are rounding",
+            "nothing was written; give --no-preprocess, and resize the images outside of the file",
+        )
+    return pixels
+
+
+def _response(expected: NDArray[np.float32], images: "Images", network: "TrainedNetwork") -> float:
+    """Return how far the logits of the trained network change where each pixel changes by up to one gray level."""
+    import torch
+
+    from nas.data.base import Images
+
+    generator = torch.Generator().manual_seed(_SEED)
+    change = torch.randint(-1, 2, images.images.shape, generator=generator)
+    changed = Images((images.images + change).clamp(0, 255).to(torch.uint8), images.labels)
+    return compare_logits(expected, reference_logits(network, changed)).largest
 
 
 def _resized(images: NDArray[np.uint8], resolution: int) -> "Images":

@@ -54,7 +54,7 @@ class Target:
         """
         return np.concatenate([self.run_file(file, form.inputs(part)) for part in _parts(images, form)])
 
-    def peak_bytes(self, file: ModelFile, form: InputForm, batch: int) -> int:
+    def peak_bytes(self, file: ModelFile, form: InputForm) -> int:
         """Return the growth of the peak memory of a fresh process that loads a file and runs one batch.
 
         This also tells whether the device runs the file at all.
@@ -62,7 +62,8 @@ class Target:
         Raises:
             DeviceError: The device fails, rejects an operator of the file, or has too little memory.
         """
-        return self.connection.logits(file, form.inputs(generated_images(form.network, batch))).peak_bytes
+        images = generated_images(form.network, self.connection.device.batch)
+        return self.connection.logits(file, form.inputs(images)).peak_bytes
 
     def measure(self, files: "list[ModelFile]") -> "Turns":
         """Return the latencies of files that are measured in turn.

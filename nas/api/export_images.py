@@ -1,6 +1,6 @@
 """Images of an export: those of a data source as inputs of the files, and generated ones where there is no source."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -8,18 +8,45 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from nas.api.export_request import ExportRequest
+from nas.api.export_source import NamedNetwork, Say
+
 if TYPE_CHECKING:
     from nas.data.base import Images
     from nas.data.load import Split
     from nas.export.records import Accuracy
     from nas.weights.base import TrainedNetwork
 
-Say = Callable[[str], None]
 GENERATED = 64  # images, where there is no source
 # Images of their stored size. The first ones of each of the most frequent sizes suffice: the operators are the same.
 STORED, STORED_SIZES = 64, 4
 MOST_STORED_BYTES = 64_000_000  # of all images of one size
 _SEED = 0
+
+
+def find_data(
+    request: ExportRequest, named: NamedNetwork, say: Say, known: "ExportData | None" = None
+) -> "ExportData | None":
+    """Return the images of a network, or None if none are given and its training run recorded none.
+
+    Args:
+        request: What is asked for.
+        named: The network.
+        say: Function that is called with notes about the images.
+        known: Images of the exported network, for another one that is measured beside it.
+
+    Raises:
+        DataError: The classes of the images are not those of the network, or the source cannot be read.
+    """
+    source = known.source if known else request.data or named.data
+    if not source:
+        say("no images are given: the file is checked on generated images, and its accuracy is unknown")
+        return None
+    if known is None and request.data is None:
+        say(f"the images are those that the training run recorded: {source}")
+    data = ExportData(source, named.network, request.validation_share, say)
+    data.check_classes()
+    return data
 
 
 @frozen(eq=False)
@@ -82,6 +109,11 @@ class ExportData:
         from nas.data.load import class_names
 
         self._with_labels(generated_images(self.network, 0), class_names(self.source))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes in the order of the logits; a network without names has those of the data."""
+        return self.network.classes or self._test.classes
 
     @cached_property
     def val(self) -> "Images":

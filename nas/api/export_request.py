@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Union
 import attrs
 from attrs import field, frozen
 
-from nas.api.fields import check_not_negative, check_share, check_text, one_of, whole_number
+from nas.api.fields import check_not_negative, check_share, check_text, one_of
 from nas.device.spec import MAX_BATCH, Address, parse_address
 from nas.errors import DeviceError, NasError, WeightsError
 from nas.studies.defaults import DEFAULT_STORAGE

@@ -23,6 +23,7 @@ VERBS = {
     "check": "nas.cli.check.command",
     "evaluate": "nas.cli.evaluate.command",
     "predict": "nas.cli.predict",
+    "export": "nas.cli.export.command",
     "scale": "nas.cli.scale.command",
     "train": "nas.cli.train.command",
     "pareto": "nas.cli.pareto",

@@ -1,7 +1,5 @@
 """Logits of a model for images, computed on a device in the current process."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -30,24 +28,33 @@ def run_model(
     return run_session(open_session(model, device or Device()), images)
 
 
-def run_session(session: onnxruntime.InferenceSession, images: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return the logits `(N, classes)` of images with a model that is loaded; see `run_model`."""
-    logits = list(_logits(session, images))
-    if not logits:
+def run_session(
+    session: onnxruntime.InferenceSession, images: NDArray[np.generic], open_batch: int = OPEN_BATCH
+) -> NDArray[np.float32]:
+    """Return the logits `(N, classes)` of images with a model that is loaded; see `run_model`.
+
+    Args:
+        session: The session of the model.
+        images: Input of the model for N images.
+        open_batch: Number of images that run together where the model leaves its batch open.
+    """
+    if not len(images):
         raise DeviceError("there are no images, and a model runs on one or more", "give at least one image")
-    return np.concatenate(logits)
-
-
-def _logits(session: onnxruntime.InferenceSession, images: NDArray[np.generic]) -> Iterator[NDArray[np.float32]]:
     (input_info,) = session.get_inputs()
-    fixed = input_info.shape[0] if isinstance(input_info.shape[0], int) else 0
-    batch = fixed or OPEN_BATCH
-    for start in range(0, len(images), batch):
-        part = images[start : start + batch]
-        missing = fixed - len(part) if fixed else 0
-        padded = np.pad(part, ((0, missing), *[(0, 0)] * (part.ndim - 1))) if missing else np.ascontiguousarray(part)
-        try:
-            (logits,) = session.run(None, {input_info.name: padded})
-        except Exception as error:  # The exceptions of ONNX Runtime have no common base class.
-            raise failed_run(error, len(padded)) from None
-        yield np.asarray(logits, np.float32)[: len(part)]
+    fixed = input_info.shape[0] if isinstance(input_info.shape[0], int) else None
+    batch = fixed or open_batch
+    parts = (images[start : start + batch] for start in range(0, len(images), batch))
+    return np.concatenate([_logits(session, input_info.name, part, fixed or len(part)) for part in parts])
+
+
+def _logits(
+    session: onnxruntime.InferenceSession, name: str, images: NDArray[np.generic], batch: int
+) -> NDArray[np.float32]:
+    """Return the logits of images that are filled up with zeros to a batch."""
+    missing = batch - len(images)
+    padding = ((0, missing), *[(0, 0)] * (images.ndim - 1))
+    try:
+        found = session.run(None, {name: np.pad(images, padding) if missing else np.ascontiguousarray(images)})
+    except Exception as error:  # The exceptions of ONNX Runtime have no common base class.
+        raise failed_run(error, batch) from None
+    return np.asarray(found[0], np.float32)[: len(images)]

@@ -13,6 +13,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from nas.arch.layers import INPUT
+from nas.graph.build import OUTPUT
 
 IMAGE = "image"
 PREFIX = "preprocess."
@@ -50,6 +51,29 @@ def with_preprocessing(model: onnx.ModelProto, mean: Sequence[float], std: Seque
     del added.graph.node[:]
     added.graph.node.extend([*_operators(), *model.graph.node])
     return added
+
+
+def only_preprocessing(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the preprocessing of a model alone, to check it apart from the network.
+
+    Args:
+        model: Model that `with_preprocessing` returned.
+
+    Returns:
+        A model with the same input, and the normalized images as its output, fp32 `(batch, C * R * R)`.
+    """
+    nodes = [node for node in model.graph.node if node.name.startswith(PREFIX)]
+    nodes.append(helper.make_node("Flatten", [INPUT], [OUTPUT], axis=1))
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+    shape = [batch.dim_value or batch.dim_param, "values"]
+    graph = helper.make_graph(
+        nodes,
+        "preprocessing",
+        list(model.graph.input),
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape)],
+        [constant for constant in model.graph.initializer if constant.name.startswith(PREFIX)],
+    )
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version, producer_name="nas")
 
 
 def _constants(sides: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:

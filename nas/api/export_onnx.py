@@ -1,0 +1,157 @@
+"""Export as ONNX files, fp32 and int8: built, checked and measured on the device."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import onnx
+from attrs import frozen
+
+from nas.api.export_check import check_file
+from nas.api.export_device import Target, as_file
+from nas.api.export_images import ExportData, InputForm, find_data
+from nas.api.export_int8 import check_int8, decide, make_int8
+from nas.api.export_records import NO_IMAGES, baseline_record, make_product, model_record
+from nas.api.export_request import ExportRequest
+from nas.api.export_source import NamedNetwork, Say
+from nas.data.wording import counted
+from nas.device.connection import Connection
+from nas.device.model_file import ModelFile
+from nas.export.form import fastest_form
+from nas.export.graph import export_graph
+from nas.export.records import Accuracy, Baseline, Latency, ModelRecord, Product
+from nas.graph.build import Operators
+from nas.graph.form import OPSET
+from nas.graph.variants import STANDARD
+
+FP32_FILE = "model.onnx"
+
+
+@frozen(eq=False)
+class Built:
+    """Hold an fp32 file that the device runs.
+
+    Attributes:
+        form: The network, and the inputs of the file.
+        file: The file.
+        graph: Operator set and operator variants of the file.
+        peak_bytes: Growth of the peak memory of a fresh process that loads the file and runs one batch.
+    """
+
+    form: InputForm
+    file: ModelFile
+    graph: str
+    peak_bytes: int
+
+
+def export_onnx(
+    request: ExportRequest, named: NamedNetwork, other: NamedNetwork | None, say: Say
+) -> tuple[Product, Mapping[str, bytes]]:
+    """Return the product of a network as ONNX files, and the files by name.
+
+    Args:
+        request: What is asked for.
+        named: The network.
+        other: Another network that is measured beside it; None for none.
+        say: Function that is called with sentences about the progress.
+
+    Raises:
+        NasError: As `nas.export_model` raises it.
+    """
+    data = find_data(request, named, say)
+    check_int8(request, data)
+    other_data = find_data(request, other, say, data) if other and data else None
+    with Connection(request.address) as connection:
+        builder = _Builder(request, Target(connection), say)
+        built = builder.fastest(InputForm(named.network, request.preprocess))
+        # Before any accuracy is measured: a device that cannot run the other network says so here.
+        beside = _Beside.of(builder, other, other_data) if other else None
+        agreement = check_file(built.file, built.form, builder.target, data, say)
+        int8 = make_int8(request, built.file, built.form, builder.target, data, say)
+        fp32_ms, int8_ms, other_ms = builder.latencies(built.file, int8.file, beside and beside.file)
+        int8 = decide(request, int8, fp32_ms, int8_ms)
+        models = [_record(built, builder.accuracy(built, data), fp32_ms, agreement)]
+        baseline = other and beside and _baseline(other, beside, builder.accuracy(beside, other_data), other_ms)
+    files = {FP32_FILE: built.file.data}
+    if int8.file and int8.is_kept:
+        files[int8.file.name] = int8.file.data
+        models.append(int8.record(named.network.arch, int8_ms, built.graph))
+    notes = (*(() if data else (NO_IMAGES,)), *int8.notes)
+    return make_product(request, named, models, data, baseline=baseline, int8=int8.report, notes=notes), files
+
+
+@frozen
+class _Builder:
+    """Build files for a device and measure them there.
+
+    Attributes:
+        request: What is asked for.
+        target: The device.
+        say: Function that is called with sentences about the progress.
+    """
+
+    request: ExportRequest
+    target: Target
+    say: Say
+
+    def fastest(self, form: InputForm) -> Built:
+        """Return a network as the file that is fastest on the device."""
+        standard = self.standard(form)  # First, because it is quick and fails where the device fails.
+        choice = fastest_form(lambda operators: self._graph(form, operators), self.target.connection)
+        for each in choice.times:
+            self.say(f"{each.name}: {each.ratio:.3f} ± {each.spread:.3f} times the latency of the standard form")
+        if choice.name == STANDARD:
+            return standard
+        self.say(f"the file has the form that is fastest on the device: {choice.name}")
+        return self._built(form, self._graph(form, choice.operators), choice.name)
+
+    def standard(self, form: InputForm) -> Built:
+        """Return a network as a file of the standard form.
+
+        Raises:
+            DeviceError: The device rejects an operator of the file, or has too little memory for a batch.
+        """
+        return self._built(form, self._graph(form), STANDARD)
+
+    def _built(self, form: InputForm, model: onnx.ModelProto, variant: str) -> Built:
+        file = as_file(model, FP32_FILE)
+        peak_bytes = self.target.peak_bytes(file, form)
+        return Built(form, file, f"opset {OPSET}, {variant} form", peak_bytes)
+
+    def _graph(self, form: InputForm, operators: Operators | None = None) -> onnx.ModelProto:
+        batch, preprocessing = self.request.fixed_batch, self.request.preprocess
+        return export_graph(form.network, batch=batch, preprocessing=preprocessing, operators=operators)
+
+    def latencies(self, *files: ModelFile | None) -> Iterator[Latency | None]:
+        """Return the latencies of files that are measured in turn; None in the place of a file that is None."""
+        connection = self.target.connection
+        given = [file for file in files if file]
+        self.say(f"latency: {counted(len(given), 'file')} on {connection.device.short}")
+        turns = self.target.measure(given)
+        if turns.noisy:
+            self.say("other programs disturb the device; the spread of the latencies shows how much")
+        found = [Latency.of(turns, index, connection.device, connection.machine) for index in range(len(given))]
+        return (found.pop(0) if file else None for file in files)
+
+    def accuracy(self, built: Built, data: ExportData | None) -> Accuracy | None:
+        """Return the accuracy of a file on the test split; None without images."""
+        if data is None:
+            return None
+        self.say(f"accuracy: {len(data.test):,} test images of {data.source} on the device")
+        return data.accuracy(self.target.logits(built.file, built.form, data.test))
+
+
+def _record(built: Built, accuracy: Accuracy | None, latency: Latency, agreement: Mapping[str, Any]) -> ModelRecord:
+    return model_record(
+        built.file,
+        "fp32",
+        built.form.network.arch,
+        accuracy=accuracy,
+        latency=latency,
+        peak_bytes=built.peak_bytes,
+        agreement=agreement,
+        graph=built.graph,
+    )
+
+
+def _baseline(other: NamedNetwork, beside: Built, accuracy: Accuracy | None, latency: Latency | None) -> Baseline:
+    return baseline_record(other, len(beside.file.data), accuracy, latency, beside.peak_bytes)
