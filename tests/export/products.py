@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+import attrs
 import numpy as np
 import onnx
 
 from nas.arch.code import format_text, parse_text
+from nas.arch.layers import walk
 from nas.arch.spec import Architecture
 from nas.device.machine import Machine
 from nas.device.spec import Device
@@ -16,6 +18,7 @@ from nas.export.product import Accuracy, Baseline, Latency, ModelRecord, Product
 from nas.graph.build import build_graph
 from nas.graph.fragment import whole
 from nas.graph.preprocessing import with_preprocessing
+from nas.graph.weights import random_weights
 
 TEXT = """net channels={} resolution={} classes={} padding=same bn=0.1/1e-05 drop_path=0 act=relu
 stem conv k3 s2 c8
@@ -34,16 +37,13 @@ def model_of(
     arch: Architecture, *, preprocessing: bool = True, batch: int | None = None, seed: int = 0
 ) -> onnx.ModelProto:
     """A model with random weights, whose batch can be open."""
-    from nas.arch.layers import walk
-    from nas.graph.weights import random_weights
-
     network = build_graph(whole(arch), random_weights(walk(arch), seed), batch=batch)
     half = [0.5] * arch.in_channels
     return with_preprocessing(network, half, half) if preprocessing else network
 
 
 def record(file: str, data: bytes, **values: Any) -> ModelRecord:
-    given = {"form": "onnx", "precision": "fp32", "params": 100, "macs": 1000} | values
+    given: dict[str, Any] = {"form": "onnx", "precision": "fp32", "params": 100, "macs": 1000} | values
     return ModelRecord(file=file, sha256=sha256(data).hexdigest(), size_bytes=len(data), **given)
 
 
@@ -93,8 +93,6 @@ def measured_product(**values: Any) -> tuple[Product, dict[str, bytes]]:
     arch = architecture()
     data = {"model.onnx": model_of(arch).SerializeToString(), "model_int8.onnx": model_of(arch).SerializeToString()}
     first, second = (record(name, each) for name, each in data.items())
-    import attrs
-
     models = (
         attrs.evolve(
             first, accuracy=accuracy(27), latency=latency(), peak_bytes=10**7, agreement={"largest": 1e-6}, graph="17"
@@ -102,5 +100,10 @@ def measured_product(**values: Any) -> tuple[Product, dict[str, bytes]]:
         attrs.evolve(second, precision="int8", accuracy=accuracy(26), latency=latency(1.0)),
     )
     baseline = Baseline("mobilenetv2", 300, 3000, None, accuracy(20), latency(4.0), None)
-    given = {"baseline": baseline, "int8": {"loss": 0.1}, "provenance": {"source": "test"}, "notes": ("a note",)}
-    return product_of(arch, data, **({"models": models} | given | values)), data
+    given: dict[str, Any] = {
+        "baseline": baseline,
+        "int8": {"loss": 0.1},
+        "provenance": {"source": "test"},
+        "notes": ("a note",),
+    }
+    return product_of(arch, data, **{"models": models, **given, **values}), data
