@@ -7,7 +7,8 @@ import onnx
 from numpy.typing import NDArray
 
 from nas.api.export_device import Target, as_file
-from nas.api.export_images import GENERATED, ExportData, InputForm, Say, generated_images
+from nas.api.export_images import GENERATED, ExportData, InputForm, generated_images
+from nas.api.export_source import Say
 from nas.data.wording import counted
 from nas.device.model_file import ModelFile
 from nas.errors import WeightsError
@@ -106,8 +107,8 @@ def _compare_pixels(resized: "Images", found: NDArray[np.float32], network: "Tra
     pixels = compare_pixels(reference, found.reshape(reference.shape), known_normalization(network).std)
     if not pixels.agrees:
         raise WeightsError(
-            f"the device resizes images differently than Pillow: pixels differ by up to {pixels.largest:g} gray levels, "
-            f"and by {pixels.largest_mean:g} in the mean of an image; at most {MOST_GRAY_LEVELS:g} and "
+            f"the device resizes images differently than Pillow: pixels differ by up to {pixels.largest:g} gray "
+            f"levels, and by {pixels.largest_mean:g} in the mean of an image; at most {MOST_GRAY_LEVELS:g} and "
             f"{MOST_MEAN_GRAY_LEVELS:g} are rounding",
             "nothing was written; give --no-preprocess, and resize the images outside of the file",
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nas.device.connection import Connection
     from nas.device.timing import Turns
 
-# Of the images that a device receives at once; each request starts a process there.
+# Of the inputs that are made at once: those of all images may not fit into the memory.
 MOST_BYTES = 64_000_000
 
 
@@ -42,9 +42,7 @@ class Target:
 
     def run_file(self, file: ModelFile, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """Return the logits `(N, classes)` of a file for its inputs; see `run`."""
-        count = max(1, MOST_BYTES // max(1, inputs[:1].nbytes))
-        parts = [inputs[start : start + count] for start in range(0, len(inputs), count)]
-        return np.concatenate([self.connection.logits(file, part).logits for part in parts])
+        return self.connection.logits(file, inputs).logits
 
     def logits(self, file: ModelFile, form: InputForm, images: "Images") -> NDArray[np.float32]:
         """Return the logits `(N, classes)` of a file for images of the network's size.
@@ -54,7 +52,7 @@ class Target:
         """
         return np.concatenate([self.run_file(file, form.inputs(part)) for part in _parts(images, form)])
 
-    def peak_bytes(self, file: ModelFile, form: InputForm) -> int:
+    def peak_bytes(self, file: ModelFile, form: InputForm) -> int | None:
         """Return the growth of the peak memory of a fresh process that loads a file and runs one batch.
 
         This also tells whether the device runs the file at all.
@@ -80,7 +78,7 @@ def as_file(model: "onnx.ModelProto", name: str = "model.onnx") -> ModelFile:
 
 
 def _parts(images: "Images", form: InputForm) -> "Iterator[Images]":
-    """Yield parts of images whose inputs have at most `MOST_BYTES`: all inputs at once may not fit into the memory."""
+    """Yield parts of images whose inputs have at most `MOST_BYTES`."""
     from nas.data.base import Images
 
     count = max(1, MOST_BYTES // form.inputs(generated_images(form.network, 1)).nbytes)

@@ -122,7 +122,7 @@ def _quantized(
     )
 
 
-def decide(request: ExportRequest, int8: Int8, fp32: Latency, latency: Latency | None) -> Int8:
+def decide(request: ExportRequest, int8: Int8, fp32: Latency | None, latency: Latency | None) -> Int8:
     """Return whether an int8 file is part of the product, with its speed in the report.
 
     Args:
@@ -131,7 +131,7 @@ def decide(request: ExportRequest, int8: Int8, fp32: Latency, latency: Latency |
         fp32: Latency of the fp32 file.
         latency: Latency of the int8 file, measured in turn with the other; None if there is none.
     """
-    if int8.report is None or latency is None:
+    if int8.report is None or fp32 is None or latency is None:
         return int8
     speedup = fp32.milliseconds / latency.milliseconds
     spread = speedup * (fp32.timing.spread**2 + latency.timing.spread**2) ** 0.5

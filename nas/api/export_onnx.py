@@ -1,6 +1,6 @@
 """Export as ONNX files, fp32 and int8: built, checked and measured on the device."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -40,7 +40,7 @@ class Built:
     form: InputForm
     file: ModelFile
     graph: str
-    peak_bytes: int
+    peak_bytes: int | None
 
 
 def export_onnx(
@@ -64,19 +64,22 @@ def export_onnx(
         builder = _Builder(request, Target(connection), say)
         built = builder.fastest(InputForm(named.network, request.preprocess))
         # Before any accuracy is measured: a device that cannot run the other network says so here.
-        beside = _Beside.of(builder, other, other_data) if other else None
+        beside = builder.standard(InputForm(other.network, request.preprocess)) if other else None
         agreement = check_file(built.file, built.form, builder.target, data, say)
         int8 = make_int8(request, built.file, built.form, builder.target, data, say)
-        fp32_ms, int8_ms, other_ms = builder.latencies(built.file, int8.file, beside and beside.file)
-        int8 = decide(request, int8, fp32_ms, int8_ms)
-        models = [_record(built, builder.accuracy(built, data), fp32_ms, agreement)]
-        baseline = other and beside and _baseline(other, beside, builder.accuracy(beside, other_data), other_ms)
-    files = {FP32_FILE: built.file.data}
+        files = [built.file, int8.file, beside.file if beside else None]
+        latency, int8_latency, other_latency = builder.latencies(files)
+        models = [_record(built, builder.accuracy(built, data), latency, agreement)]
+        baseline = None
+        if other and beside:
+            baseline = _baseline(other, beside, builder.accuracy(beside, other_data), other_latency)
+    contents = {FP32_FILE: built.file.data}
+    int8 = decide(request, int8, latency, int8_latency)
     if int8.file and int8.is_kept:
-        files[int8.file.name] = int8.file.data
-        models.append(int8.record(named.network.arch, int8_ms, built.graph))
+        contents[int8.file.name] = int8.file.data
+        models.append(int8.record(named.network.arch, int8_latency, built.graph))
     notes = (*(() if data else (NO_IMAGES,)), *int8.notes)
-    return make_product(request, named, models, data, baseline=baseline, int8=int8.report, notes=notes), files
+    return make_product(request, named, models, data, baseline=baseline, int8=int8.report, notes=notes), contents
 
 
 @frozen
@@ -121,7 +124,7 @@ class _Builder:
         batch, preprocessing = self.request.fixed_batch, self.request.preprocess
         return export_graph(form.network, batch=batch, preprocessing=preprocessing, operators=operators)
 
-    def latencies(self, *files: ModelFile | None) -> Iterator[Latency | None]:
+    def latencies(self, files: Sequence[ModelFile | None]) -> Iterator[Latency | None]:
         """Return the latencies of files that are measured in turn; None in the place of a file that is None."""
         connection = self.target.connection
         given = [file for file in files if file]
@@ -140,7 +143,9 @@ class _Builder:
         return data.accuracy(self.target.logits(built.file, built.form, data.test))
 
 
-def _record(built: Built, accuracy: Accuracy | None, latency: Latency, agreement: Mapping[str, Any]) -> ModelRecord:
+def _record(
+    built: Built, accuracy: Accuracy | None, latency: Latency | None, agreement: Mapping[str, Any]
+) -> ModelRecord:
     return model_record(
         built.file,
         "fp32",

@@ -1,7 +1,7 @@
 """The request for an export: everything that can be asked for, checked when it is created."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import attrs
 from attrs import field, frozen
@@ -19,7 +19,7 @@ FORMATS = (AUTO, ONNX, ONNX_INT8, TIMM, TORCH)
 DYNAMIC = "dynamic"
 
 
-def _batch(value: object) -> object:
+def _batch(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10 else value
 
 
@@ -40,7 +40,7 @@ def _check_checkpoint(_request: object, _attribute: object, value: object) -> No
         raise WeightsError(f"{value!r:.200} is not a checkpoint", "give a folder, a file or a TrainedNetwork")
 
 
-def _checkpoint(value: object) -> object:
+def _checkpoint(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 

@@ -38,7 +38,9 @@ def export_stored(
     record = model_record(
         file, "fp32", named.network.arch, request.format, accuracy=_accuracy(named.network, data, say)
     )
-    baseline = other and baseline_record(other, accuracy=_accuracy(other.network, other_data, say))
+    baseline = None
+    if other:
+        baseline = baseline_record(other, accuracy=_accuracy(other.network, other_data, say))
     product = make_product(request, named, [record], data, baseline=baseline, notes=[NOT_MEASURED])
     return product, {file.name: file.data}
 

@@ -14,11 +14,11 @@ TOLERANCE = 1e-3
 Both programs compute in fp32 and only in another order, which gives differences of about 1e-6.
 """
 MOST_GRAY_LEVELS, MOST_MEAN_GRAY_LEVELS = 2.0, 0.15
-"""Largest difference of a pixel that a file resizes, and of the mean of all pixels of an image.
+"""Largest difference of a pixel that a file resizes, and of the mean of all pixels of an image, in gray levels.
 
 Resizing along rows and along columns rounds to whole gray levels once each, and Pillow and ONNX Runtime round ties
-differently. Up to 8% of the pixels differ, by one level and a few by two; another filter changes pixels by 10 levels and
-more.
+differently. Up to 8% of the pixels differ, by one level and a few by two; another filter changes pixels by 10 levels
+and more.
 """
 
 

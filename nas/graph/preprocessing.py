@@ -42,14 +42,14 @@ def with_preprocessing(model: onnx.ModelProto, mean: Sequence[float], std: Seque
     """
     batch, channels, *sides = model.graph.input[0].type.tensor_type.shape.dim
     shape = [batch.dim_value or batch.dim_param, HEIGHT, WIDTH, channels.dim_value]
+    resized = [*([batch.dim_value] if batch.dim_value else []), *(side.dim_value for side in sides), channels.dim_value]
     added = onnx.ModelProto()
     added.CopyFrom(model)
-    del added.graph.input[:]
+    del added.graph.input[:], added.graph.node[:]
     added.graph.input.append(helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, shape))
-    constants = _constants([side.dim_value for side in sides], mean, std)
+    constants = _constants(resized, mean, std)
     added.graph.initializer.extend(numpy_helper.from_array(array, PREFIX + name) for name, array in constants.items())
-    del added.graph.node[:]
-    added.graph.node.extend([*_operators(), *model.graph.node])
+    added.graph.node.extend([*_operators(batch_is_open=not batch.dim_value), *model.graph.node])
     return added
 
 
@@ -76,20 +76,26 @@ def only_preprocessing(model: onnx.ModelProto) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version, producer_name="nas")
 
 
-def _constants(sides: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
+def _constants(resized: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
     # Rounded as in `nas.data.augment.Scaling`, so that the network gets the values that it was trained with.
     means, stds = (np.asarray(values, dtype=np.float64).reshape(-1, 1, 1) for values in (mean, std))
     return {
         "first": np.array([0]),
         "two": np.array([2]),
         "axes": np.array([1, 2]),
-        "sides": np.array(sides),
+        "shape": np.array(resized),
         "factor": (1 / (255 * stds)).astype(np.float32),
         "offset": (-means / stds).astype(np.float32),
     }
 
 
-def _operators() -> list[NodeProto]:
+def _operators(*, batch_is_open: bool) -> list[NodeProto]:
+    # The sizes of all dimensions are stated, and not those of height and width alone: the crop is computed from the
+    # image, behind which ONNX infers no shapes any more. The other dimensions are not resized.
+    whole_shape = [
+        _operator("Shape", "batch", IMAGE, start=0, end=1),
+        _operator("Concat", "whole_shape", "batch", "shape", axis=0),
+    ]
     return [
         _operator("Shape", "size", IMAGE, start=1, end=3),
         _operator("ReduceMin", "side", "size", "first", keepdims=1),
@@ -97,19 +103,19 @@ def _operators() -> list[NodeProto]:
         _operator("Div", "start", "rest", "two"),  # of whole numbers, rounded down
         _operator("Add", "end", "start", "side"),
         _operator("Slice", "square", IMAGE, "start", "end", "axes"),
+        *(whole_shape if batch_is_open else ()),
         _operator(
             "Resize",
             "resized",
             "square",
             "",
             "",
-            "sides",
+            "whole_shape" if batch_is_open else "shape",
             mode="linear",
+            antialias=1,
             # Without this, the filter also counts pixels beyond the border, which Pillow leaves out.
             exclude_outside=1,
-            antialias=1,
             coordinate_transformation_mode="half_pixel",
-            axes=[1, 2],
         ),
         # With the channels last, the normalization takes 12 times as long.
         _operator("Transpose", "transposed", "resized", perm=[0, 3, 1, 2]),

@@ -73,8 +73,8 @@ CHECKPOINT_HELP = (
     type=click.Choice(FORMATS),
     default=AUTO,
     show_default=True,
-    help="auto: an fp32 ONNX file, and an int8 file where it is within --max-loss and at least 1.2 times as fast; onnx: "
-    "the fp32 file alone; onnx-int8: the int8 file in any case; timm or torch: a file of tensors.",
+    help="auto: an fp32 ONNX file, and an int8 file where it is within --max-loss and at least 1.2 times as fast; "
+    "onnx: the fp32 file alone; onnx-int8: the int8 file in any case; timm or torch: a file of tensors.",
 )
 @option(
     Group.EXPORT,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.cli.shared.printing import print_table
+from nas.data.wording import counted
 
 if TYPE_CHECKING:
     from nas.api.export import ExportedNetwork
@@ -83,5 +84,7 @@ def _agreement(found: Mapping[str, Any] | None) -> Iterator[str]:
 
 def _differences(found: Mapping[str, Any]) -> str:
     changed = len(found["changed"])
-    predictions = f"{changed:,} predictions differ, all of them near ties" if changed else "all predictions are equal"
+    predictions = (
+        f"{counted(changed, 'prediction')} changed, near ties alone" if changed else "all predictions are equal"
+    )
     return f"{predictions}; the logits differ by at most {found['largest']:.1e} of their magnitude"
