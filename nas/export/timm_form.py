@@ -70,7 +70,6 @@ def timm_form(arch: Architecture) -> dict[str, Any]:
         "in_chans": arch.in_channels,
         "num_features": _features(arch),
         "pad_type": "same" if arch.padding == "same" else "",
-        "act_layer": _model_activation(arch),
         "drop_rate": arch.head.dropout,
         "drop_path_rate": arch.drop_path,
         **_stem(arch),
@@ -79,6 +78,7 @@ def timm_form(arch: Architecture) -> dict[str, Any]:
         "class": MOBILENETV3 if has_mlp else EFFICIENTNET,
         "blocks": _blocks(arch),
         "settings": settings if has_mlp else {**settings, "output_stride": max(OUTPUT_STRIDE, _total_stride(arch))},
+        "act_layer": _model_activation(arch),
         "norm": {"momentum": arch.norm.momentum, "eps": arch.norm.eps},
         "gate": _gate(arch),
     }
