@@ -58,9 +58,14 @@ class Target:
         This also tells whether the device runs the file at all.
 
         Raises:
+            WeightsError: A batch is larger than any that a device runs.
             DeviceError: The device fails, rejects an operator of the file, or has too little memory.
         """
-        images = generated_images(form.network, self.connection.device.batch)
+        from nas.device.onnx_check import check_onnx
+
+        batch, side = self.connection.device.batch, form.network.arch.resolution
+        check_onnx(file.data, size=(side, side), batch=batch)  # Before a huge batch takes the memory of this machine.
+        images = generated_images(form.network, batch)
         return self.connection.logits(file, form.inputs(images)).peak_bytes
 
     def measure(self, files: "list[ModelFile]") -> "Turns":
