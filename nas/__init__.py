@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nas.api.train import TrainingResult, train
     from nas.api.trained_networks import Normalization, TrainedNetwork
     from nas.api.trials import Trial
+    from nas.api.verification import Verification, verify_product
     from nas.api.weights import load_weights, save_weights
     from nas.errors import (
         ArchitectureError,
@@ -57,6 +58,7 @@ else:
         "nas.api.train": ("TrainingResult",),
         "nas.api.trained_networks": ("Normalization", "TrainedNetwork"),
         "nas.api.trials": ("Trial",),
+        "nas.api.verification": ("Verification", "verify_product"),
         "nas.api.weights": ("load_weights", "save_weights"),
         "nas.errors": (
             "ArchitectureError",
@@ -142,4 +144,5 @@ __all__ = [
     "to_onnx",
     "to_torch",
     "train",
+    "verify_product",
 ]

@@ -24,6 +24,8 @@ VERBS = {
     "evaluate": "nas.cli.evaluate.command",
     "predict": "nas.cli.predict",
     "export": "nas.cli.export.command",
+    "verify": "nas.cli.verify",
+    "push": "nas.cli.push",
     "scale": "nas.cli.scale.command",
     "train": "nas.cli.train.command",
     "pareto": "nas.cli.pareto",
