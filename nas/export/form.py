@@ -95,6 +95,6 @@ def _distinct(graphs: Mapping[str, onnx.ModelProto]) -> dict[str, onnx.ModelProt
 def _ratios(files: Mapping[str, ModelFile], others: list[str], meter: Meter, repeat: int) -> list[float]:
     """Return the times of the variants over that of the standard form, with sessions that are made in another order."""
     order = list(np.random.default_rng(repeat).permutation(list(files)))
-    turns = meter.measure([files[name] for name in order], AIM)  # type: ignore[misc]
+    turns = meter.measure([files[name] for name in order], AIM)
     times = dict(zip(order, (timing.ratio for timing in turns.timings), strict=True))
     return [times[name] / times[STANDARD] for name in others]
