@@ -3,19 +3,28 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+from nas.device.file_store import FileStore
 from nas.device.machine import check_device, providers, this_machine
-from nas.device.protocol import (
+from nas.device.messages import (
+    CHUNK_BYTES,
+    ChunkReply,
     ErrorReply,
+    FetchRequest,
+    FileRequest,
     HelloReply,
     HelloRequest,
     MeasureRequest,
+    MissingReply,
+    ReceivedReply,
     Reply,
     Request,
-    encode,
-    parse_request,
+    RunRequest,
+    WorkRequest,
+    needed_files,
 )
+from nas.device.protocol import encode, parse_request
 from nas.device.validation import MAX_LINE
-from nas.device.worker import measure_in_process
+from nas.device.worker import work_in_process
 from nas.errors import NasError
 from nas.version import __version__
 
@@ -25,9 +34,11 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
     Requests are not answered in parallel: two measurements at the same time would disturb each other.
     """
+    files = FileStore()
     for line in _lines(requests):
-        replies.write(encode(answer(line)))
+        replies.write(encode(answer(line, files)))
         replies.flush()
+    files.close()
 
 
 def _lines(requests: BinaryIO) -> Iterator[bytes]:
@@ -41,13 +52,18 @@ def _lines(requests: BinaryIO) -> Iterator[bytes]:
             line = requests.readline(MAX_LINE)
 
 
-def answer(line: bytes) -> Reply:
-    """Return the reply to one request; every failure becomes an error reply."""
+def answer(line: bytes, files: FileStore) -> Reply:
+    """Return the reply to one request; every failure becomes an error reply.
+
+    Args:
+        line: Line of the request.
+        files: Files that the agent keeps.
+    """
     number = 0
     try:
         request = parse_request(line)
         number = getattr(request, "id", 0)
-        return _ANSWERS[type(request)](request)
+        return _ANSWERS[type(request)](request, files)
     except NasError as error:
         return ErrorReply(number, error.problem, error.remedy)
     except Exception as error:  # An unexpected error in one request must not end the agent.
@@ -58,12 +74,32 @@ def answer(line: bytes) -> Reply:
         )
 
 
-def _hello_reply(hello: HelloRequest) -> HelloReply:
+def _hello_reply(hello: HelloRequest, _files: FileStore) -> HelloReply:
     check_device(hello.device)
     return HelloReply(this_machine(hello.device), providers(), __version__)
 
 
-_ANSWERS: Mapping[type[Request], Callable[[Any], Reply]] = {
+def _received(part: FileRequest, files: FileStore) -> ReceivedReply:
+    return ReceivedReply(part.id, files.receive(part.digest, part.size, part.offset, part.data))
+
+
+def _work(request: WorkRequest, files: FileStore) -> Reply:
+    if missing := files.missing(needed_files(request)):
+        return MissingReply(request.id, missing)
+    return work_in_process(request, files)
+
+
+def _chunk(fetch: FetchRequest, files: FileStore) -> Reply:
+    if missing := files.missing([fetch.digest]):
+        return MissingReply(fetch.id, missing)
+    with files.content(fetch.digest) as content:
+        return ChunkReply(fetch.id, bytes(content[fetch.offset : fetch.offset + CHUNK_BYTES]))
+
+
+_ANSWERS: Mapping[type[Request], Callable[[Any, FileStore], Reply]] = {
     HelloRequest: _hello_reply,
-    MeasureRequest: measure_in_process,
+    FileRequest: _received,
+    MeasureRequest: _work,
+    RunRequest: _work,
+    FetchRequest: _chunk,
 }

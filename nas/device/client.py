@@ -2,25 +2,30 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
+import numpy as np
 from attrs import define, field
+from numpy.typing import NDArray
 
 from nas.device.connection import Connection, describe
+from nas.device.logits import DeviceLogits
 from nas.device.machine import Machine
+from nas.device.model_file import ModelFile
 from nas.device.spec import Address, Device
 from nas.device.timing import Aim, Turns
 from nas.errors import DeviceError, DeviceLostError
 from nas.graph.fragment import Fragment
 
-__all__ = ["Connection", "Meter", "Pool", "connect"]
+__all__ = ["Connection", "DeviceLogits", "Meter", "ModelFile", "Pool", "connect"]
+T = TypeVar("T")
 
 
 class Meter(Protocol):
-    """Time fragments on one kind of machine.
+    """Time networks and compute logits on one kind of machine.
 
     Several threads may call one meter at the same time; their measurements do not overlap on one machine. A failure
     raises a `DeviceError` and never gives a time.
@@ -36,12 +41,19 @@ class Meter(Protocol):
         """Return the machine; its kind is the same for every measurement of this meter."""
         ...
 
-    def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
-        """Time fragments in turn with the reference and with each other."""
+    def measure(self, candidates: Sequence[Fragment | ModelFile], aim: Aim) -> Turns:
+        """Time fragments and ONNX files in turn with the reference and with each other."""
         ...
 
-    def measure_each(self, batches: Sequence[Sequence[Fragment]], aim: Aim) -> Iterator[Turns]:
+    def measure_each(self, batches: Sequence[Sequence[Fragment | ModelFile]], aim: Aim) -> Iterator[Turns]:
         """Time several batches and yield the results in their order."""
+        ...
+
+    def logits(self, model: ModelFile, images: NDArray[np.generic]) -> DeviceLogits:
+        """Return the logits of images: uint8 `(N, H, W, C)` or fp32 `(N, C, H, W)`, as the model takes them.
+
+        The images are split by the model's batch, the last one of which is filled up, or by 16 where it is open.
+        """
         ...
 
 
@@ -102,31 +114,43 @@ class Pool:
         """Return the machine of the first connection; see `Meter`."""
         return self._machine
 
-    def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
-        """Time fragments on the next idle device; see `Meter`.
+    def measure(self, candidates: Sequence[Fragment | ModelFile], aim: Aim) -> Turns:
+        """Time networks on the next idle device; see `Meter`.
 
         Raises:
             DeviceError: A device rejects the request, or its machine is another one than before.
             DeviceLostError: All devices are lost.
         """
+        return self._on_idle(lambda connection: connection.measure(candidates, aim))
+
+    def logits(self, model: ModelFile, images: NDArray[np.generic]) -> DeviceLogits:
+        """Return the logits of images, computed on the next idle device; see `Meter`.
+
+        Raises:
+            DeviceError: A device rejects the request, or its machine is another one than before.
+            DeviceLostError: All devices are lost.
+        """
+        return self._on_idle(lambda connection: connection.logits(model, images))
+
+    def _on_idle(self, ask: Callable[[Connection], T]) -> T:
         last_loss: DeviceLostError | None = None
         for _ in self.connections:
             connection = self._acquire(last_loss)
             try:
-                turns = connection.measure(fragments, aim)
+                found = ask(connection)
             except DeviceLostError as error:
                 last_loss = error
                 self._discard(connection)
                 continue
             except BaseException:
-                # The device works, although it rejected this batch.
+                # The device works, although it rejected this request.
                 self._release(connection)
                 raise
             self._release(connection)
-            return turns
+            return found
         raise self._no_device_left(last_loss)
 
-    def measure_each(self, batches: Sequence[Sequence[Fragment]], aim: Aim) -> Iterator[Turns]:
+    def measure_each(self, batches: Sequence[Sequence[Fragment | ModelFile]], aim: Aim) -> Iterator[Turns]:
         """Time several batches in parallel; see `Meter`.
 
         After an error or an early end, batches that have not started are canceled, and the others are waited for.

@@ -5,28 +5,41 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Self
+from typing import Self, TypeVar
 
 import attrs
+import numpy as np
 from attrs import define, field
+from numpy.typing import NDArray
 
 from nas.device.agent_process import AgentExit, AgentProcess, agent_command, start_agent
+from nas.device.logits import DeviceLogits, image_parts, joined_logits, read_logits
 from nas.device.machine import Machine
-from nas.device.protocol import (
+from nas.device.messages import (
+    CHUNK_BYTES,
     PROTOCOL,
     Bounds,
+    ChunkReply,
     ErrorReply,
+    FetchRequest,
+    FileRequest,
     HelloReply,
     HelloRequest,
+    KeptFile,
+    LogitsReply,
     MeasureRequest,
+    MissingReply,
+    ReceivedReply,
     Reply,
+    Request,
+    RunRequest,
     TimingsReply,
-    encode,
-    parse_reply,
-    protocol_versions,
+    WorkRequest,
 )
+from nas.device.model_file import ModelFile
+from nas.device.protocol import encode, parse_reply, protocol_versions
 from nas.device.spec import Address, Device
 from nas.device.timing import Aim, Turns
 from nas.device.validation import REMEDY
@@ -34,11 +47,17 @@ from nas.errors import DeviceError, DeviceLostError
 from nas.graph.fragment import Fragment
 from nas.version import __version__
 
+T = TypeVar("T")
+R = TypeVar("R", bound=Reply)
 _LOG = logging.getLogger(__name__)
 HELLO_SECONDS = 60.0
 """Time limit for connecting and for loading the runtime, which takes long on slow boards."""
 REPLY_MARGIN = 30.0
 """Seconds that a reply may take beyond the time limit of its measurement, which the agent itself enforces."""
+CHUNK_SECONDS = 120.0
+"""Time limit for a part of a file, which has at most 1 MiB."""
+IMAGE_SECONDS = 2.0
+"""Seconds that each image adds to the time limit of a run."""
 GREETING_LINES = 200
 """Number of lines that the start files of a remote shell may print before the first reply."""
 
@@ -84,26 +103,70 @@ class Connection:
         with self._lock:
             return self._machine or self._connect()[1]
 
-    def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
-        """Time fragments; see `nas.device.client.Meter`.
+    def describe(self, device: Device) -> Machine:
+        """Return the machine as it is for another device than that of this connection, with its GPU for example.
+
+        Raises:
+            DeviceError: The machine does not have the device.
+        """
+        with self._lock:
+            _ = self.machine
+            return self._with_retries(lambda agent: self._exchange_hello(agent, device, skip=0)).machine
+
+    def measure(self, candidates: Sequence[Fragment | ModelFile], aim: Aim, devices: Sequence[Device] = ()) -> Turns:
+        """Time networks; see `nas.device.client.Meter`.
+
+        Args:
+            candidates: Fragments and ONNX files.
+            aim: When to stop.
+            devices: Device of each network on this machine; by default the device of this connection.
 
         Raises:
             DeviceError: The device rejects the request, or the machine is another one than before.
             DeviceLostError: The connection was lost, and again in every further attempt.
         """
+        files = {each.digest: each.data for each in candidates if isinstance(each, ModelFile)}
+        networks = tuple(_kept(each) if isinstance(each, ModelFile) else each for each in candidates)
+        # The seconds of the aim limit only the rounds; building the graphs and the warm-up need time as well.
+        bounds = attrs.evolve(self.bounds, seconds=self.bounds.seconds + aim.seconds)
         with self._lock:
             # The first contact is outside the attempts: a wrong host name or a missing package fails at once.
             _ = self.machine
-            self._request_count += 1
-            # The seconds of the aim limit only the rounds; building the graphs and the warm-up need time as well.
-            bounds = attrs.evolve(self.bounds, seconds=self.bounds.seconds + aim.seconds)
-            request = MeasureRequest(self._request_count, self.device, tuple(fragments), aim, bounds)
-            reply = self._ask_with_retries(request, encode(request))
-        if isinstance(reply, ErrorReply):
-            raise self._device_error(reply)
+            request = MeasureRequest(self._next_id(), self.device, networks, aim, bounds, tuple(devices))
+            reply = self._with_retries(lambda agent: self._work(agent, request, files, TimingsReply))
+        if len(reply.turns.timings) != len(networks):
+            count = f"{len(reply.turns.timings)} networks, and {len(networks)} were asked for"
+            self._stop_agent(0.0)
+            raise DeviceError(f"the device sent times of {count}", REMEDY)
         return reply.turns
 
-    def measure_each(self, batches: Sequence[Sequence[Fragment]], aim: Aim) -> Iterator[Turns]:
+    def logits(self, model: ModelFile, images: NDArray[np.generic]) -> DeviceLogits:
+        """Return the logits of images, computed on the device; see `nas.device.client.Meter`.
+
+        Raises:
+            DeviceError: The device rejects the file, the images or their number, or has too little memory.
+            DeviceLostError: The connection was lost, and again in every further attempt.
+        """
+        with self._lock:
+            _ = self.machine
+            return joined_logits([self._part_logits(model, part) for part in image_parts(images)])
+
+    def _part_logits(self, model: ModelFile, images: NDArray[np.generic]) -> DeviceLogits:
+        """Return the logits of as many images as one request may have."""
+        file = ModelFile("images", images.tobytes())
+        bounds = attrs.evolve(self.bounds, seconds=self.bounds.seconds + IMAGE_SECONDS * len(images))
+        count, *sides = images.shape
+        shape = (count, sides[0], sides[1], sides[2])
+        request = RunRequest(self._next_id(), self.device, _kept(model), file.digest, shape, images.dtype.name, bounds)
+        files = {model.digest: model.data, file.digest: file.data}
+
+        def run(agent: AgentProcess) -> DeviceLogits:
+            reply = self._work(agent, request, files, LogitsReply)
+            return read_logits(reply, count, self._fetch(agent, reply))
+
+        return self._with_retries(run)
+
+    def measure_each(self, batches: Sequence[Sequence[Fragment | ModelFile]], aim: Aim) -> Iterator[Turns]:
         """Time batches one after another; see `nas.device.client.Meter`."""
         return (self.measure(batch, aim) for batch in batches)
 
@@ -121,28 +184,87 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask_with_retries(self, request: MeasureRequest, line: bytes) -> TimingsReply | ErrorReply:
-        """Ask again after each loss; a measurement changes nothing on the device, so that it can be repeated."""
+    def _next_id(self) -> int:
+        self._request_count += 1
+        return self._request_count
+
+    def _with_retries(self, work: Callable[[AgentProcess], T]) -> T:
+        """Work again after each loss; a request changes nothing but kept files, so that it can be repeated."""
         for pause in self.pauses:
             with suppress(DeviceLostError):
-                return self._ask(request, line)
+                return self._attempt(work)
             self._sleep(pause)
-        return self._ask(request, line)
+        return self._attempt(work)
 
-    def _ask(self, request: MeasureRequest, line: bytes) -> TimingsReply | ErrorReply:
+    def _attempt(self, work: Callable[[AgentProcess], T]) -> T:
         """Make one attempt.
 
         After an error the pipe may still hold an old reply, which must not be read as the reply to a later request. The
-        agent is therefore ended, and the next request starts another.
+        agent is therefore ended, and the next request starts another. A refusal is a complete reply.
         """
         agent = self._agent or self._connect()[0]
         try:
-            return _matching_reply(request, parse_reply(agent.ask(line, request.bounds.seconds + REPLY_MARGIN)))
+            return work(agent)
+        except _RefusedError:
+            raise
         except DeviceLostError as lost:
             raise self._lost_error(lost, self._stop_agent()) from None
         except BaseException:
             self._stop_agent(0.0)  # Without a grace period: the agent may still be measuring.
             raise
+
+    def _work(self, agent: AgentProcess, request: WorkRequest, files: Mapping[str, bytes], kind: type[R]) -> R:
+        """Return the reply to a request, before which the files that the agent lacks are sent.
+
+        Two attempts are made, because an agent with little room may drop a file that it has while it receives another.
+        """
+        line = encode(request)
+        for _ in range(2):
+            reply = self._ask(agent, request, line, (kind, MissingReply), request.bounds.seconds + REPLY_MARGIN)
+            if isinstance(reply, kind):
+                return reply
+            missing = reply.digests if isinstance(reply, MissingReply) else ()
+            if not files.keys() >= set(missing):
+                raise DeviceError("the device asks for a file that is not part of the request", REMEDY)
+            for digest in missing:
+                self._send_file(agent, digest, files[digest])
+        raise self._device_error(
+            ErrorReply(request.id, "the device cannot keep all files of a request", "measure fewer files at a time")
+        )
+
+    def _send_file(self, agent: AgentProcess, digest: str, data: bytes) -> None:
+        for start in range(0, len(data), CHUNK_BYTES):
+            part = FileRequest(self._next_id(), digest, len(data), start, data[start : start + CHUNK_BYTES])
+            reply = self._ask(agent, part, encode(part), (ReceivedReply,), CHUNK_SECONDS)
+            if reply.received != start + len(part.data):
+                raise DeviceError(f"the device received {reply.received} bytes of a file", REMEDY)
+
+    def _fetch(self, agent: AgentProcess, reply: LogitsReply) -> bytes:
+        """Return the bytes of the logits that a reply describes."""
+        size, found = 4 * reply.count * reply.classes, bytearray()
+        while len(found) < size:
+            fetch = FetchRequest(self._next_id(), reply.digest, len(found))
+            chunk = self._ask(agent, fetch, encode(fetch), (ChunkReply,), CHUNK_SECONDS).data
+            if not chunk or len(found) + len(chunk) > size:
+                raise DeviceError("the device sent another number of logits than it described", REMEDY)
+            found += chunk
+        return bytes(found)
+
+    def _ask(self, agent: AgentProcess, request: Request, line: bytes, kinds: tuple[type[R], ...], seconds: float) -> R:
+        """Return the reply to a request.
+
+        Raises:
+            _RefusedError: The reply is an error.
+            DeviceError: The reply has another number or is of another kind.
+        """
+        reply = parse_reply(agent.ask(line, seconds))
+        number = getattr(request, "id", 0)
+        # An agent that could not read the request does not know its number and answers with 0.
+        if isinstance(reply, ErrorReply) and reply.id in (0, number):
+            raise self._device_error(reply)
+        if not isinstance(reply, kinds) or getattr(reply, "id", 0) != number:
+            raise DeviceError("the device sent a reply to another request", REMEDY)
+        return reply
 
     def _connect(self) -> tuple[AgentProcess, Machine]:
         if self._closed:
@@ -152,7 +274,7 @@ class Connection:
             )
         agent = self._agent = start_agent(agent_command(self.address, os.environ))
         try:
-            welcome = self._exchange_hello(agent)
+            welcome = self._exchange_hello(agent, self.device, skip=GREETING_LINES)
             self._machine = self._check_same_machine(welcome.machine)
         except DeviceLostError as lost:
             raise self._unreachable_error(lost, self._stop_agent()) from None
@@ -166,8 +288,8 @@ class Connection:
         agent, self._agent = self._agent, None
         return agent.end(grace) if agent else AgentExit(0, ())
 
-    def _exchange_hello(self, agent: AgentProcess) -> HelloReply:
-        line = agent.ask(encode(HelloRequest(self.device)), HELLO_SECONDS, skip=GREETING_LINES)
+    def _exchange_hello(self, agent: AgentProcess, device: Device, *, skip: int) -> HelloReply:
+        line = agent.ask(encode(HelloRequest(device)), HELLO_SECONDS, skip=skip)
         self._check_versions(protocol_versions(line))
         reply = parse_reply(line)
         if isinstance(reply, ErrorReply):
@@ -198,9 +320,9 @@ class Connection:
             )
         return before
 
-    def _device_error(self, refusal: ErrorReply) -> DeviceError:
+    def _device_error(self, refusal: ErrorReply) -> "_RefusedError":
         where = f"{self.place}: " if self.address.host else ""
-        return DeviceError(f"{where}{refusal.problem}", refusal.remedy)
+        return _RefusedError(f"{where}{refusal.problem}", refusal.remedy)
 
     def _lost_error(self, lost: DeviceLostError, exited: AgentExit) -> DeviceLostError:
         problem = f"{self.place}: {lost.problem} ({exited.summary})"
@@ -234,18 +356,9 @@ def describe(machine: Machine) -> str:
     return ", ".join(filter(None, machine.kind))
 
 
-def _matching_reply(request: MeasureRequest, reply: Reply) -> TimingsReply | ErrorReply:
-    """Return the reply if it belongs to the request.
+class _RefusedError(DeviceError):
+    """Report a refusal of the device, which continues to answer."""
 
-    Raises:
-        DeviceError: It has another number, or times of another number of fragments.
-    """
-    # An agent that could not read the request does not know its number and answers with 0.
-    if isinstance(reply, ErrorReply) and reply.id in (0, request.id):
-        return reply
-    if not isinstance(reply, TimingsReply) or reply.id != request.id:
-        raise DeviceError("the device sent a reply to another request", REMEDY)
-    if len(reply.turns.timings) != len(request.fragments):
-        count = f"{len(reply.turns.timings)} networks, and {len(request.fragments)} were asked for"
-        raise DeviceError(f"the device sent times of {count}", REMEDY)
-    return reply
+
+def _kept(file: ModelFile) -> KeptFile:
+    return KeptFile(file.digest, file.name, file.size)

@@ -162,7 +162,7 @@ def check_device(device: Device) -> None:
             f"the installed ONNX Runtime has no {device.provider} here, only {here}",
             f"install {package}, which has it" if package else "install the build of ONNX Runtime that has it",
         )
-    usable = _usable_cores()
+    usable = usable_cores()
     if device.threads > len(usable):
         raise DeviceError(
             f"{device.threads} threads are asked for, and this process may use {len(usable)} CPU cores; each thread "
@@ -180,5 +180,6 @@ def check_device(device: Device) -> None:
         )
 
 
-def _usable_cores() -> set[int]:
+def usable_cores() -> set[int]:
+    """Return the numbers of the CPU cores that this process may use."""
     return set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))

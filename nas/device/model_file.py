@@ -13,6 +13,7 @@ class ModelFile:
     Attributes:
         name: Name for messages, such as the path of the file.
         data: Bytes of the file.
+        size: Height and width of the images where the file leaves them open; None takes those that it states itself.
 
     >>> ModelFile("model.onnx", b"").digest[:8]
     'e3b0c442'
@@ -20,6 +21,7 @@ class ModelFile:
 
     name: str
     data: bytes = field(repr=False)
+    size: tuple[int, int] | None = None
 
     @cached_property
     def digest(self) -> str:

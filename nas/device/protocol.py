@@ -3,29 +3,66 @@
 A line that is not exactly one of these messages is an error:
 
     {"request":"hello","device":"cpu:threads=4"}
-    {"reply":"hello","protocol":2,"version":"0.1.0","machine":{…},"providers":["CPUExecutionProvider"]}
-    {"request":"measure","id":1,"device":"cpu","fragments":[…],"aim":{…},"bounds":{…}}
-    {"reply":"timings","id":1,"turns":{…}}
+    {"reply":"hello","protocol":3,"version":"0.1.0","machine":{…},"providers":["CPUExecutionProvider"]}
+    {"request":"file","id":1,"digest":"…","size":4096,"offset":0,"data":"…"}
+    {"reply":"received","id":1,"received":4096}
+    {"request":"measure","id":2,"device":"cpu","networks":[…],"devices":[],"aim":{…},"bounds":{…}}
+    {"reply":"timings","id":2,"turns":{…}}
+    {"request":"run","id":3,"device":"cpu","model":{…},"images":"…","shape":[…],"dtype":"uint8","bounds":{…}}
+    {"reply":"logits","id":3,"digest":"…","count":64,"classes":10,"peak_bytes":1048576,"provider":"…"}
+    {"request":"fetch","id":4,"digest":"…","offset":0}
+    {"reply":"chunk","id":4,"data":"…"}
+    {"reply":"missing","id":3,"digests":["…"]}
     {"reply":"error","id":1,"problem":"…","remedy":"…"}
+
+Files travel in parts, in base64. The agent keeps them under the SHA-256 of their bytes and replies to a request with
+"missing" where it does not have a file: a new agent keeps none, and one that has received too much drops the oldest.
 
 Every later protocol must keep the hello request, and `protocol` and `version` in its reply, so that two machines with
 different versions can report the difference.
 """
 
+import base64
+import binascii
 import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from attrs import field, frozen
 
 from nas.arch.code import format_part, parse_part
 from nas.arch.layers import Shape
 from nas.arch.spec import PADDINGS, Part, Stage, Stem
 from nas.device.machine import Machine
+from nas.device.messages import (
+    CHUNK_BYTES,
+    DTYPES,
+    MAX_FILE_BYTES,
+    MAX_NAME,
+    MAX_NETWORKS,
+    MAX_PARTS,
+    PROTOCOL,
+    Bounds,
+    ChunkReply,
+    ErrorReply,
+    FetchRequest,
+    FileRequest,
+    HelloReply,
+    HelloRequest,
+    KeptFile,
+    LogitsReply,
+    MeasureRequest,
+    MissingReply,
+    Network,
+    ReceivedReply,
+    Reply,
+    Request,
+    RunRequest,
+    TimingsReply,
+)
 from nas.device.spec import Device, parse_device
-from nas.device.timing import Aim, Timing, Turns
+from nas.device.timing import MOST_TIMES, Aim, Timing, Turns
 from nas.device.validation import (
     MAX_LINE,
     MAX_TEXT,
@@ -35,6 +72,7 @@ from nas.device.validation import (
     load_line,
     number_in,
     one_of,
+    optional,
     printable,
     read_fields,
     record_of,
@@ -44,74 +82,8 @@ from nas.device.validation import (
 from nas.errors import ArchitectureError, DeviceError
 from nas.graph.fragment import Fragment
 
-PROTOCOL = 2
 REPLY_MARK = b'{"reply":'
 """Start of every reply. The client finds it even after text that a shell printed without a line break."""
-# These limits bound the memory of a request before anything of it is built; `Limits` then checks the sizes of networks.
-MAX_FRAGMENTS = 1024
-MAX_PARTS = 2000
-
-
-@frozen
-class Bounds:
-    """Limit the resources of one measurement.
-
-    Attributes:
-        seconds: Wall-clock time in seconds, which includes building the graphs.
-        bytes: Address space in bytes; it applies to providers that do not reserve far more than they use.
-    """
-
-    seconds: float = 600.0
-    bytes: int = 16 * 2**30
-
-
-@frozen
-class HelloRequest:
-    """Ask for the description of the machine."""
-
-    device: Device
-
-
-@frozen
-class MeasureRequest:
-    """Ask for the times of fragments; see `nas.device.measurement.measure`."""
-
-    id: int
-    device: Device
-    fragments: tuple[Fragment, ...]
-    aim: Aim
-    bounds: Bounds = Bounds()
-
-
-@frozen
-class HelloReply:
-    """Describe the machine, its execution providers, the version of this package and the protocol."""
-
-    machine: Machine
-    providers: tuple[str, ...]
-    version: str
-    protocol: int = PROTOCOL
-
-
-@frozen
-class TimingsReply:
-    """Hold the measurement for the request with this `id`."""
-
-    id: int
-    turns: Turns
-
-
-@frozen
-class ErrorReply:
-    """Explain why the request with this `id` failed; the `id` is 0 for a hello or an unreadable request."""
-
-    id: int
-    problem: str = field(converter=printable)
-    remedy: str = field(default="", converter=printable)
-
-
-Request = HelloRequest | MeasureRequest
-Reply = HelloReply | TimingsReply | ErrorReply
 
 
 def _device(where: str, data: Any) -> Device:
@@ -188,12 +160,22 @@ def _reference(where: str, data: Any) -> Timing:
 _TURNS = record_of(
     Turns,
     {
-        "timings": list_of(_timing, 1, MAX_FRAGMENTS),
+        "timings": list_of(_timing, 1, MAX_NETWORKS),
         "reference": _reference,
         "noise": number_in(0),
         "warmups": integer(0),
+        "rounds_ms": list_of(list_of(_TIME, 2, MAX_NETWORKS + 1), 0, MOST_TIMES),
     },
 )
+
+
+def _turns(where: str, data: Any) -> Turns:
+    turns: Turns = _TURNS(where, data)
+    if turns.rounds_ms and {len(row) for row in turns.rounds_ms} != {1 + len(turns.timings)}:
+        reject(f"{where}.rounds_ms", turns.rounds_ms, "one time for the reference and for each network in each round")
+    return turns
+
+
 _NAME = text_line(300)
 _MACHINE = record_of(
     Machine,
@@ -214,18 +196,87 @@ def _version(where: str, data: Any) -> str:
     return str(data) if found else reject(where, data, "a version like 0.1.0")
 
 
+def _digest(where: str, data: Any) -> str:
+    found = isinstance(data, str) and re.fullmatch(r"[0-9a-f]{64}", data)
+    return str(data) if found else reject(where, data, "a SHA-256 of 64 hexadecimal digits")
+
+
+def _bytes(where: str, data: Any) -> bytes:
+    """Read bytes in exactly the form that `base64.b64encode` writes."""
+    if not isinstance(data, str) or len(data) > 4 * (CHUNK_BYTES // 3 + 1) or not data.isascii():
+        reject(where, data, f"the base64 form of at most {CHUNK_BYTES} bytes")
+    try:
+        found = base64.b64decode(data, validate=True)
+    except binascii.Error:
+        reject(where, data, "base64")
+    if len(found) > CHUNK_BYTES or _text(found) != data:
+        reject(where, data, f"the base64 form of at most {CHUNK_BYTES} bytes")
+    return found
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+_SIDE = integer(1, 2**20)
+_KEPT_FILE: Mapping[str, Reader] = {
+    "digest": _digest,
+    "name": text_line(MAX_NAME),
+    "size": optional(list_of(_SIDE, 2, 2)),
+}
+_kept_file = record_of(KeptFile, _KEPT_FILE)
+
+
+def _network(where: str, data: Any) -> Network:
+    found: Network = (_kept_file if isinstance(data, dict) and "digest" in data else _fragment)(where, data)
+    return found
+
+
+_ID = integer(1)
+_BOUNDS = record_of(Bounds, {"seconds": number_in(0, 86_400, above=True), "bytes": integer(1)})
+_MEASURE: Mapping[str, Reader] = {
+    "id": _ID,
+    "device": _device,
+    "networks": list_of(_network, 1, MAX_NETWORKS),
+    "devices": list_of(_device, 0, MAX_NETWORKS),
+    "aim": _AIM,
+    "bounds": _BOUNDS,
+}
+
+
+def _measure(where: str, data: Any) -> MeasureRequest:
+    request = MeasureRequest(**read_fields(where, data, _MEASURE))
+    if request.devices and len(request.devices) != len(request.networks):
+        reject(f"{where}.devices", data["devices"], "empty, or one device for each network")
+    return request
+
+
 _REQUESTS: Mapping[str, Reader] = {
     "hello": record_of(HelloRequest, {"device": _device}),
-    "measure": record_of(
-        MeasureRequest,
+    "file": record_of(
+        FileRequest,
         {
-            "id": integer(1),
-            "device": _device,
-            "fragments": list_of(_fragment, 1, MAX_FRAGMENTS),
-            "aim": _AIM,
-            "bounds": record_of(Bounds, {"seconds": number_in(0, 86_400, above=True), "bytes": integer(1)}),
+            "id": _ID,
+            "digest": _digest,
+            "size": integer(1, MAX_FILE_BYTES),
+            "offset": integer(0, MAX_FILE_BYTES),
+            "data": _bytes,
         },
     ),
+    "measure": _measure,
+    "run": record_of(
+        RunRequest,
+        {
+            "id": _ID,
+            "device": _device,
+            "model": _kept_file,
+            "images": _digest,
+            "shape": list_of(_SIDE, 4, 4),
+            "dtype": one_of(DTYPES),
+            "bounds": _BOUNDS,
+        },
+    ),
+    "fetch": record_of(FetchRequest, {"id": _ID, "digest": _digest, "offset": integer(0, MAX_FILE_BYTES)}),
 }
 _REPLIES: Mapping[str, Reader] = {
     "hello": record_of(
@@ -237,7 +288,21 @@ _REPLIES: Mapping[str, Reader] = {
             "protocol": integer(PROTOCOL, PROTOCOL),
         },
     ),
-    "timings": record_of(TimingsReply, {"id": integer(1), "turns": _TURNS}),
+    "received": record_of(ReceivedReply, {"id": _ID, "received": integer(1, MAX_FILE_BYTES)}),
+    "missing": record_of(MissingReply, {"id": _ID, "digests": list_of(_digest, 1, MAX_NETWORKS)}),
+    "timings": record_of(TimingsReply, {"id": _ID, "turns": _turns}),
+    "logits": record_of(
+        LogitsReply,
+        {
+            "id": _ID,
+            "digest": _digest,
+            "count": _SIDE,
+            "classes": integer(1, MAX_FILE_BYTES),
+            "peak_bytes": optional(integer(0)),
+            "provider": _NAME,
+        },
+    ),
+    "chunk": record_of(ChunkReply, {"id": _ID, "data": _bytes}),
     "error": record_of(ErrorReply, {"id": integer(0), "problem": text_line(), "remedy": text_line()}),
 }
 
@@ -300,21 +365,40 @@ def _fragment_data(fragment: Fragment) -> dict[str, Any]:
     }
 
 
+def _network_data(network: Network) -> dict[str, Any]:
+    return attrs.asdict(network) if isinstance(network, KeptFile) else _fragment_data(network)
+
+
 def _measure_data(measure: MeasureRequest) -> dict[str, Any]:
     return {
         "id": measure.id,
         "device": str(measure.device),
-        "fragments": [_fragment_data(fragment) for fragment in measure.fragments],
+        "networks": [_network_data(network) for network in measure.networks],
+        "devices": [str(device) for device in measure.devices],
         "aim": attrs.asdict(measure.aim),
         "bounds": attrs.asdict(measure.bounds),
     }
 
 
+def _with_text(message: Any) -> dict[str, Any]:
+    """Return the fields of a message whose data are written in base64; `attrs.asdict` would copy them."""
+    return {field.name: getattr(message, field.name) for field in attrs.fields(type(message))} | {
+        "data": _text(message.data)
+    }
+
+
 _WRITERS: Mapping[type, tuple[str, str, Any]] = {
     HelloRequest: ("request", "hello", lambda hello: {"device": str(hello.device)}),
+    FileRequest: ("request", "file", _with_text),
     MeasureRequest: ("request", "measure", _measure_data),
+    RunRequest: ("request", "run", lambda run: attrs.asdict(run) | {"device": str(run.device)}),
+    FetchRequest: ("request", "fetch", attrs.asdict),
     HelloReply: ("reply", "hello", attrs.asdict),
+    ReceivedReply: ("reply", "received", attrs.asdict),
+    MissingReply: ("reply", "missing", attrs.asdict),
     TimingsReply: ("reply", "timings", attrs.asdict),
+    LogitsReply: ("reply", "logits", attrs.asdict),
+    ChunkReply: ("reply", "chunk", _with_text),
     ErrorReply: ("reply", "error", attrs.asdict),
 }
 

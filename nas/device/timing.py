@@ -19,6 +19,8 @@ Run = Callable[[], float]
 Clock = Callable[[], float]
 BLOCKS = 5
 """Number of consecutive blocks into which the rounds are divided to estimate the standard error."""
+MOST_TIMES = 200_000
+"""A measurement stops when it has so many times, which bounds the length of its message."""
 NOISY = 0.10
 """A machine is noisy where half the interquartile range of the reference's times exceeds this share of their median."""
 
@@ -73,20 +75,49 @@ class Timing:
 
 
 @frozen
+class Ratio:
+    """Hold the ratio of the times of two networks that ran in the same rounds.
+
+    Attributes:
+        value: Median over all rounds of the one time divided by the other time in the same round.
+        spread: Standard error of `value`, as a share of it.
+    """
+
+    value: float
+    spread: float
+
+
+@frozen
 class Turns:
-    """Hold the measurements of fragments that were run in turn.
+    """Hold the measurements of networks that were run in turn.
 
     Attributes:
         timings: Measurement of each candidate, in their order.
         reference: Measurement of the reference; its ratio is 1.
         noise: Half the interquartile range of the reference's times, as a share of their median.
-        warmups: Number of warm-up runs of all fragments, whose times were discarded.
+        warmups: Number of warm-up runs of all networks, whose times were discarded.
+        rounds_ms: Times of each round in milliseconds, first that of the reference, then those of the candidates.
     """
 
     timings: tuple[Timing, ...]
     reference: Timing
     noise: float
     warmups: int
+    rounds_ms: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
+
+    def ratio(self, one: int, other: int) -> Ratio:
+        """Return the time of a candidate divided by that of another one, paired by round.
+
+        A disturbance of a round lengthens both times, so that this ratio has a smaller standard error than the
+        quotient of the candidates' ratios to the reference.
+
+        Args:
+            one: Position of a candidate among `timings`.
+            other: Position of the candidate that it is compared with.
+        """
+        times = np.array(self.rounds_ms)[:, 1:]
+        ratios = times[:, [one]] / times[:, [other]]
+        return Ratio(float(np.median(ratios)), float(_standard_errors(ratios)[0]))
 
     @property
     def noisy(self) -> bool:
@@ -130,7 +161,7 @@ def _is_done(times: Sequence[Sequence[float]], aim: Aim, *, time_is_up: bool) ->
     # The smallest number of rounds has priority over the time limit: without several rounds there is no standard error.
     if count < aim.least:
         return False
-    if time_is_up or count >= aim.most:
+    if time_is_up or count >= aim.most or count * len(times[0]) >= MOST_TIMES:
         return True
     # The error is checked only when all blocks have the same number of rounds.
     return count % BLOCKS == 0 and bool(np.all(_standard_errors(_ratios(np.array(times))) <= aim.spread))
@@ -158,7 +189,14 @@ def summarize(times: NDArray[np.float64], warmups: int = 0) -> Turns:
     # shares the machine during a quarter of the rounds or more.
     low, middle, high = np.quantile(times[:, 0], (0.25, 0.5, 0.75))
     made = [_timing(*columns) for columns in zip(times.T, ratios.T, spreads, strict=True)]
-    return Turns(tuple(made[1:]), made[0], float((high - low) / 2 / middle), warmups)
+    rounds_ms = tuple(tuple(float(f"{ms:.7g}") for ms in row) for row in (times * 1e3).tolist())
+    return Turns(tuple(made[1:]), made[0], float((high - low) / 2 / middle), warmups, rounds_ms)
+
+
+def joined(passes: Sequence[Turns]) -> Turns:
+    """Return the measurement that several measurements of the same networks on one machine are together."""
+    rounds = np.array([row for turns in passes for row in turns.rounds_ms]) / 1e3
+    return summarize(rounds, sum(turns.warmups for turns in passes))
 
 
 def _timing(seconds: NDArray[np.float64], ratios: NDArray[np.float64], spread: float) -> Timing:

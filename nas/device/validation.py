@@ -131,6 +131,11 @@ def text_line(most: int = MAX_TEXT) -> Reader:
     return read
 
 
+def optional(read_one: Reader) -> Reader:
+    """Return a reader that also accepts null."""
+    return lambda where, data: None if data is None else read_one(where, data)
+
+
 def one_of(options: tuple[str, ...]) -> Reader:
     """Return a reader of a text that is one of `options`."""
 

@@ -1,24 +1,46 @@
-"""A worker process for each measurement, with limits on its time and memory.
+"""A worker process for each request that runs networks, with limits on its time and memory.
 
-A measurement runs native code of ONNX Runtime and of drivers on a network that another machine chose. A crash, an
-endless loop or an exhausted memory then ends one worker process, while the agent reports an error and serves the next
-request.
+It runs native code of ONNX Runtime and of drivers on a network that another machine chose. A crash, an endless loop or
+an exhausted memory then ends one worker process, while the agent reports an error and serves the next request.
 """
 
+import hashlib
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
+from typing import Any
 
-from nas.device.measurement import measure
-from nas.device.protocol import ErrorReply, MeasureRequest, Reply, TimingsReply, encode, parse_reply
+import numpy as np
+
+from nas.device.file_store import FileStore
+from nas.device.measurement import measure, run
+from nas.device.memory import is_out_of_memory
+from nas.device.messages import (
+    MAX_FILE_BYTES,
+    Bounds,
+    ErrorReply,
+    KeptFile,
+    LogitsReply,
+    MeasureRequest,
+    Reply,
+    RunRequest,
+    TimingsReply,
+    WorkRequest,
+    needed_files,
+)
+from nas.device.model_file import ModelFile
+from nas.device.protocol import encode, parse_reply
 from nas.device.spec import PROVIDERS
 from nas.device.validation import MAX_LINE
-from nas.errors import NasError
+from nas.errors import DeviceError, NasError
+
+Files = Mapping[str, bytes]
 
 # GPU drivers reserve far more address space than memory, so that a limit on address space would stop every measurement.
 _MEMORY_LIMITED = (PROVIDERS["cpu"], PROVIDERS["xnnpack"])
@@ -39,39 +61,50 @@ def worker_context() -> BaseContext:
     return forkserver
 
 
-def measure_in_process(request: MeasureRequest) -> Reply:
-    """Measure in a new process, which has ended when this function returns or raises."""
+def work_in_process(request: WorkRequest, files: FileStore) -> Reply:
+    """Answer a request in a new process, which has ended when this function returns or raises.
+
+    Args:
+        request: The request.
+        files: Files of the agent, among them all that the request needs. Logits become another one.
+    """
     mp_context = worker_context()
-    receiver, sender = mp_context.Pipe(duplex=False)
-    process: BaseProcess = mp_context.Process(target=_run_worker, args=(sender, request), daemon=True)  # type: ignore[attr-defined]
+    own, others = mp_context.Pipe()
+    process: BaseProcess = mp_context.Process(target=_run_worker, args=(others, request), daemon=True)  # type: ignore[attr-defined]
     try:
         process.start()
         # With this end open here too, the pipe would not report that the worker has died.
-        sender.close()
-        return _wait_for_reply(receiver, process, request)
+        others.close()
+        for digest in needed_files(request):
+            with files.content(digest) as content, suppress(OSError):  # A worker that has died reads no more.
+                own.send_bytes(content)
+        return _wait_for_reply(own, process, request, files)
     finally:
-        receiver.close()
+        own.close()
         if process.pid is not None:
             process.kill()
             process.join()
 
 
-def _wait_for_reply(receiver: Connection, process: BaseProcess, request: MeasureRequest) -> Reply:
-    if not receiver.poll(request.bounds.seconds):
+def _wait_for_reply(pipe: Connection, process: BaseProcess, request: WorkRequest, files: FileStore) -> Reply:
+    if not pipe.poll(request.bounds.seconds):
         return ErrorReply(
             request.id,
             f"the measurement took longer than {request.bounds.seconds:g} s, its time limit, and was ended",
-            "measure a smaller network or fewer networks at a time",
+            "measure a smaller network, fewer networks or fewer images at a time",
         )
     try:
-        return parse_reply(receiver.recv_bytes(MAX_LINE))
+        reply = parse_reply(pipe.recv_bytes(MAX_LINE))
+        if isinstance(reply, LogitsReply) and files.put(pipe.recv_bytes(MAX_FILE_BYTES)) != reply.digest:
+            raise DeviceError("the worker sent other logits than it described", "run the images again")
+        return reply
     except (EOFError, OSError):
         # The pipe closes a moment before the process has ended and has an exit code.
         process.join(5)
         return _exit_error(process.exitcode, request)
 
 
-def _exit_error(code: int | None, request: MeasureRequest) -> ErrorReply:
+def _exit_error(code: int | None, request: WorkRequest) -> ErrorReply:
     """Return the error reply for a worker that ended without a reply.
 
     Args:
@@ -81,22 +114,28 @@ def _exit_error(code: int | None, request: MeasureRequest) -> ErrorReply:
     how = f"ended with code {code}"
     if code is not None and code < 0:
         how = f"was ended by {_SIGNALS.get(-code, f'signal {-code}')}"
-    return ErrorReply(request.id, f"the worker process of the measurement {how}", _memory_hint(request))
+    return ErrorReply(request.id, f"the worker process of the measurement {how}", _memory_hint(request.bounds))
 
 
-def _memory_hint(request: MeasureRequest) -> str:
-    limit = f"its limit of {request.bounds.bytes // _MIB} MiB may be too little"
-    return f"the machine may be out of memory, or {limit}; measure a smaller network or fewer networks at a time"
+def _memory_hint(bounds: Bounds) -> str:
+    limit = f"its limit of {bounds.bytes // _MIB} MiB may be too little"
+    return (
+        f"the machine may be out of memory, or {limit}; give a smaller network, a smaller batch or fewer networks at a "
+        "time"
+    )
 
 
 _SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
-def _run_worker(replies: Connection, request: MeasureRequest) -> None:
-    """Measure and send the reply; this is the main function of a worker process."""
+def _run_worker(pipe: Connection, request: WorkRequest) -> None:
+    """Work and send the reply; this is the main function of a worker process."""
     _exit_with_agent()
     _limit_memory(request)
-    replies.send_bytes(_encode_checked(_reply(request)))
+    reply, data = _reply(pipe, request)
+    pipe.send_bytes(_encode_checked(reply))
+    if data:
+        pipe.send_bytes(data)
 
 
 def _exit_with_agent() -> None:
@@ -115,8 +154,9 @@ def _exit_after(sentinel: int) -> None:
     os._exit(1)
 
 
-def _limit_memory(request: MeasureRequest) -> None:
-    if request.device.provider not in _MEMORY_LIMITED:
+def _limit_memory(request: WorkRequest) -> None:
+    devices = [request.device, *(request.devices if isinstance(request, MeasureRequest) else ())]
+    if any(device.provider not in _MEMORY_LIMITED for device in devices):
         return
     with suppress(ImportError, ValueError, OSError):  # Windows has no such limits, and macOS rejects some values.
         import resource
@@ -126,13 +166,43 @@ def _limit_memory(request: MeasureRequest) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def _reply(request: MeasureRequest) -> Reply:
+def _reply(pipe: Connection, request: WorkRequest) -> tuple[Reply, bytes]:
+    """Return the reply, and the bytes of the logits that belong to it."""
     try:
-        return TimingsReply(request.id, measure(request.fragments, request.device, request.aim))
+        files = {digest: pipe.recv_bytes(MAX_FILE_BYTES) for digest in needed_files(request)}
+        return _WORK[type(request)](request, files)
     except NasError as error:
-        return ErrorReply(request.id, error.problem, error.remedy)
+        return ErrorReply(request.id, error.problem, error.remedy), b""
     except Exception as error:  # The exceptions of ONNX Runtime have no common base class.
-        return ErrorReply(request.id, f"{type(error).__name__}: {error}", _memory_hint(request))
+        problem = f"{type(error).__name__}: {error}"
+        if is_out_of_memory(error):
+            problem = f"the device has too little memory for the request ({problem})"
+        return ErrorReply(request.id, problem, _memory_hint(request.bounds)), b""
+
+
+def _measured(request: MeasureRequest, files: Files) -> tuple[Reply, bytes]:
+    networks = [_model_file(each, files) if isinstance(each, KeptFile) else each for each in request.networks]
+    return TimingsReply(request.id, measure(networks, request.device, request.aim, request.devices)), b""
+
+
+def _ran(request: RunRequest, files: Files) -> tuple[Reply, bytes]:
+    if len(files[request.images]) != request.size:
+        raise DeviceError(f"images of the shape {request.shape} have other bytes", "send the images again")
+    images = np.frombuffer(files[request.images], request.dtype).reshape(request.shape)
+    logits, peak_bytes = run(_model_file(request.model, files), images, request.device)
+    data, (count, classes) = logits.astype("<f4").tobytes(), logits.shape
+    digest = hashlib.sha256(data).hexdigest()
+    return LogitsReply(request.id, digest, count, classes, peak_bytes, request.device.provider), data
+
+
+def _model_file(kept: KeptFile, files: Files) -> ModelFile:
+    return ModelFile(kept.name, files[kept.digest], kept.size)
+
+
+_WORK: Mapping[type[WorkRequest], Callable[[Any, Files], tuple[Reply, bytes]]] = {
+    MeasureRequest: _measured,
+    RunRequest: _ran,
+}
 
 
 def _encode_checked(reply: Reply) -> bytes:

@@ -13,6 +13,7 @@ from nas.cost.table import LatencyTable
 from nas.cost.table_builder import make_table
 from nas.cost.table_file import write_table
 from nas.cost.table_plan import TablePlan
+from nas.device.model_file import ModelFile
 from nas.device.timing import Aim, Turns
 from nas.graph.form import FORM, UNNAMED_FORM
 from nas.graph.fragment import Fragment
@@ -71,9 +72,9 @@ class DisturbedMeter(FakeMeter):
 
     disturbed: int = 0
 
-    def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
+    def measure(self, candidates: Sequence[Fragment | ModelFile], aim: Aim) -> Turns:
         self.noise = 0.5 if len(self.measured) < self.disturbed else 0.0
-        return super().measure(fragments, aim)
+        return super().measure(candidates, aim)
 
 
 @pytest.mark.parametrize("attempts", [1, 2, GUIDE_ATTEMPTS, 10])

@@ -7,12 +7,16 @@ from types import MappingProxyType
 
 import numpy as np
 from attrs import define, field
+from numpy.typing import NDArray
 
 from nas.arch.code import format_part
 from nas.arch.layers import Node, PlacedPart, Shape
 from nas.cost.correction import layer_kind
+from nas.device.logits import DeviceLogits
 from nas.device.machine import Machine
+from nas.device.model_file import ModelFile
 from nas.device.reference import REFERENCE
+from nas.device.run_model import run_model
 from nas.device.spec import Device
 from nas.device.timing import Aim, Timing, Turns
 from nas.errors import DeviceError
@@ -83,8 +87,10 @@ class FakeMeter:
         """Return the time of the reference without drift and noise."""
         return self.hidden_ms(REFERENCE)
 
-    def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
-        """Return simulated times; see `Meter`."""
+    def measure(self, candidates: Sequence[Fragment | ModelFile], aim: Aim) -> Turns:
+        """Return simulated times; see `Meter`. Files have no known times."""
+        fragments = [each for each in candidates if isinstance(each, Fragment)]
+        assert len(fragments) == len(candidates)
         if len(self.measured) == self.fails_at:
             raise self.failure
         batch = zlib.crc32(repr([_text(fragment) for fragment in fragments]).encode())
@@ -95,11 +101,16 @@ class FakeMeter:
         self._request_count[batch] += 1
         self.measured.append(tuple(fragments))
         reference, *timings = (self._timing(float(ratio), slowdown, aim) for ratio in (1.0, *noisy))
-        return Turns(tuple(timings), reference, self.noise, 6 * (1 + len(fragments)))
+        round_ms = tuple(timing.median_ms for timing in (reference, *timings))
+        return Turns(tuple(timings), reference, self.noise, 6 * (1 + len(fragments)), (round_ms,) * aim.least)
 
-    def measure_each(self, batches: Sequence[Sequence[Fragment]], aim: Aim) -> Iterator[Turns]:
+    def measure_each(self, batches: Sequence[Sequence[Fragment | ModelFile]], aim: Aim) -> Iterator[Turns]:
         """Measure batches one after another; see `Meter`."""
         return (self.measure(batch, aim) for batch in batches)
+
+    def logits(self, model: ModelFile, images: NDArray[np.generic]) -> DeviceLogits:
+        """Return the logits that this process computes, with an unknown peak; see `Meter`."""
+        return DeviceLogits(run_model(model.data, images, self.device), None, self.device.provider)
 
     def _timing(self, ratio: float, slowdown: float, aim: Aim) -> Timing:
         now_ms = ratio * self.reference_ms * slowdown

@@ -15,7 +15,8 @@ PREAMBLE = """
 import os, sys, time
 from pathlib import Path
 from nas.device.machine import Machine
-from nas.device.protocol import ErrorReply, TimingsReply, HelloReply, encode, parse_request
+from nas.device.messages import *
+from nas.device.protocol import encode, parse_request
 from nas.device.timing import Timing, Turns
 
 folder = Path(__file__).parent
@@ -32,12 +33,12 @@ def receive():
         sys.exit(0)
     return parse_request(line)
 
-def send_hello(machine=machine, version="VERSION", protocol=2):
+def send_hello(machine=machine, version="VERSION", protocol=PROTOCOL):
     receive()
     send(encode(HelloReply(machine, ("CPUExecutionProvider",), version, protocol)))
 
 def times(request, count=None):
-    return encode(TimingsReply(request.id, Turns((timing,) * (count or len(request.fragments)), timing, 0.0, 6)))
+    return encode(TimingsReply(request.id, Turns((timing,) * (count or len(request.networks)), timing, 0.0, 6)))
 
 def start_count():
     "Return how often this device was started, including this time."

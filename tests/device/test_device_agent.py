@@ -13,7 +13,7 @@ import pytest
 from attrs import define, field
 
 from nas.device.machine import this_machine
-from nas.device.protocol import (
+from nas.device.messages import (
     Bounds,
     ErrorReply,
     HelloReply,
@@ -22,9 +22,8 @@ from nas.device.protocol import (
     Reply,
     Request,
     TimingsReply,
-    encode,
-    parse_reply,
 )
+from nas.device.protocol import encode, parse_reply
 from nas.device.spec import Device
 from nas.device.timing import Aim
 from nas.device.validation import MAX_LINE
@@ -119,7 +118,7 @@ def test_a_hello_reply_describes_the_machine(agent: Agent) -> None:
     reply = agent.ask(HelloRequest(Device()))
     assert isinstance(reply, HelloReply)
     assert reply.machine == this_machine(Device())
-    assert (reply.version, reply.protocol) == (__version__, 2)
+    assert (reply.version, reply.protocol) == (__version__, 3)
     assert "CPUExecutionProvider" in reply.providers
     agent.assert_rejected(HelloRequest(Device("TPUExecutionProvider")), "no TPUExecutionProvider here")
     agent.assert_rejected(HelloRequest(Device(threads=1024)), "1024 threads")
@@ -142,7 +141,7 @@ def test_invalid_lines_get_error_replies_and_change_nothing(agent: Agent) -> Non
         (b"import os\n", "not one line of JSON"),
         (b"\xff\x00\n", "not one line of JSON"),
         (b"x" * (2 * MAX_LINE) + b"\n", "more than"),
-        (b'{"request":"stop"}\n', "not one of hello, measure"),
+        (b'{"request":"stop"}\n', "not one of hello, file, measure"),
         (b'{"request":"hello","device":"tpu"}\n', "is no device"),
         (b'{"request":"measure","id":1}\n', "no key"),
     ):

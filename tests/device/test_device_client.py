@@ -15,7 +15,7 @@ from nas.device import connection as connections
 from nas.device.agent_process import SSH, agent_command, quoted_path
 from nas.device.client import Connection, Meter, Pool, connect
 from nas.device.machine import this_machine
-from nas.device.protocol import Bounds
+from nas.device.messages import Bounds
 from nas.device.spec import Address, Device, parse_address
 from nas.errors import DeviceError, DeviceLostError
 from nas.version import __version__
@@ -200,11 +200,11 @@ def test_a_different_number_of_cores_is_the_same_machine(fakes: Fakes) -> None:
 @pytest.mark.parametrize(
     ("hello", "words"),
     [
-        ("send_hello(version='0.0.9')", ["hwnas 0.0.9 (protocol 2)", f"here is {__version__} (protocol 2)"]),
+        ("send_hello(version='0.0.9')", ["hwnas 0.0.9 (protocol 3)", f"here is {__version__} (protocol 3)"]),
         ("send_hello(version='1.1.0')", ["hwnas 1.1.0"]),
         (
-            'receive()\nsend(\'{"reply":"hello","protocol":2,"version":"9.9.9","box":{}}\\n\')',
-            ["hwnas 9.9.9 (protocol 2)"],
+            'receive()\nsend(\'{"reply":"hello","protocol":3,"version":"9.9.9","box":{}}\\n\')',
+            ["hwnas 9.9.9 (protocol 3)"],
         ),
     ],
 )

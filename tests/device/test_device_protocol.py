@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.device.protocol import (
-    REPLY_MARK,
+from nas.device.messages import (
+    CHUNK_BYTES,
     ErrorReply,
+    FileRequest,
     HelloRequest,
+    KeptFile,
     MeasureRequest,
     Reply,
     Request,
-    encode,
-    parse_reply,
-    parse_request,
-    protocol_versions,
+    RunRequest,
 )
+from nas.device.protocol import REPLY_MARK, encode, parse_reply, parse_request, protocol_versions
 from nas.device.reference import REFERENCE
 from nas.device.spec import Device, parse_device
 from nas.device.timing import Aim
@@ -34,7 +34,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-KEYS = ("request", "reply", "id", "device", "fragments", "aim", "bounds", "turns", "machine", "problem", "remedy")
+KEYS = ("request", "reply", "id", "device", "networks", "aim", "bounds", "turns", "machine", "problem", "remedy")
 ODD: tuple[Any, ...] = (
     None,
     True,
@@ -68,6 +68,8 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _same_entry(key: str, one: Any, other: Any) -> bool:
+    if key == "devices":
+        return [*map(parse_device, one)] == [*map(parse_device, other)]
     return parse_device(one) == parse_device(other) if key == "device" else same(one, other)
 
 
@@ -200,7 +202,10 @@ def test_a_line_with_other_bytes_is_rejected_or_read_as_written(message: Request
 
 MEASURE = encode(MeasureRequest(1, Device(), (REFERENCE,), Aim())).decode()
 TIMING = {"ratio": 1.0, "spread": 0.0, "min_ms": 1.0, "median_ms": 2.0, "p95_ms": 3.0, "repeats": 5}
-TURNS = {"timings": [TIMING], "reference": TIMING, "noise": 0.0, "warmups": 6}
+TURNS = {"timings": [TIMING], "reference": TIMING, "noise": 0.0, "warmups": 6, "rounds_ms": [[1.0, 2.0]]}
+DIGEST = "0" * 64
+FILE = encode(FileRequest(1, DIGEST, 8, 0, b"abc")).decode()
+RUN = encode(RunRequest(1, Device(), KeptFile(DIGEST, "x.onnx"), DIGEST, (2, 4, 4, 3), "uint8")).decode()
 
 
 def refused(parse: Callable[[bytes | str], object], line: bytes | str, words: str) -> None:
@@ -223,7 +228,7 @@ def refused(parse: Callable[[bytes | str], object], line: bytes | str, words: st
         ("\ud800", "not one line of JSON"),
         (b"null", "not a JSON object"),
         (b"{}", "request is None"),
-        (b'{"request":["hello"]}', "not one of hello, measure"),
+        (b'{"request":["hello"]}', "not one of hello, file, measure"),
         (b'{"request":"hello","request":"hello","device":"cpu"}', "same key twice"),
         (b'{"request":"hello","device":"tpu"}', "is no device"),
         (b'{"request":"hello","device":7}', "not a device"),
@@ -243,6 +248,20 @@ def refused(parse: Callable[[bytes | str], object], line: bytes | str, words: st
         (MEASURE.replace("k3 s2 c24", "s2 k3 c24"), "not written as"),
         (MEASURE.replace("stem conv", "import os"), "unknown operator"),
         (MEASURE.replace('"stem conv k3 s2 c24 relu",', '"head pool dropout=0",'), "a head in the middle"),
+        (MEASURE.replace('"devices":[]', '"devices":["cpu","cpu"]'), "one device for each network"),
+        (FILE.replace("YWJj", "YWJ"), "data is 'YWJ', not base64"),
+        (FILE.replace("YWJj", "YQ=="[:2] + "*="), "not base64"),
+        (FILE.replace("YWJj", "YR=="), "not the base64 form"),
+        (FILE.replace("YWJj", "AAAA" * (CHUNK_BYTES // 3 + 2)), "not the base64 form"),
+        (FILE.replace("YWJj", "\u00e9"), "not the base64 form"),
+        (FILE.replace('"size":8', '"size":0'), "size is 0"),
+        (FILE.replace('"size":8', '"size":2000000000'), "size is 2000000000"),
+        (FILE.replace(DIGEST, DIGEST[1:]), "not a SHA-256"),
+        (FILE.replace(DIGEST, DIGEST[1:] + "A"), "not a SHA-256"),
+        (FILE.replace(DIGEST, "../../etc/passwd"), "not a SHA-256"),
+        (RUN.replace("[2,4,4,3]", "[2,4,4]"), "not a list of 4 to 4 items"),
+        (RUN.replace('"uint8"', '"object"'), "not one of uint8, float32"),
+        (RUN.replace('"x.onnx"', '"\\u001b[31m"'), "printable text"),
     ],
 )
 def test_an_invalid_request_is_rejected_with_the_rule_that_it_breaks(line: bytes | str, words: str) -> None:
@@ -265,12 +284,21 @@ def test_invalid_times_are_rejected(key: str, value: object) -> None:
     good = {"reply": "timings", "id": 1, "turns": TURNS}
     assert accepted(json.dumps(good))
     wrong = TIMING | {key: value}
-    for turns in (TURNS | {"timings": [TIMING, wrong]}, TURNS | {"reference": wrong}):
+    for turns in (TURNS | {"timings": [TIMING, wrong], "rounds_ms": []}, TURNS | {"reference": wrong}):
         refused(parse_reply, json.dumps(good | {"turns": turns}), "turns|Infinity")
 
 
 @pytest.mark.parametrize(
-    "turns", [{"timings": []}, {"noise": -1}, {"warmups": 1.0}, {"reference": TIMING | {"ratio": 2}}]
+    "turns",
+    [
+        {"timings": []},
+        {"noise": -1},
+        {"warmups": 1.0},
+        {"reference": TIMING | {"ratio": 2}},
+        {"rounds_ms": [[1.0]]},
+        {"rounds_ms": [[1.0, 2.0], [1.0, 2.0, 3.0]]},
+        {"rounds_ms": [[1.0, 0.0]]},
+    ],
 )
 def test_invalid_results_are_rejected(turns: dict[str, object]) -> None:
     refused(parse_reply, json.dumps({"reply": "timings", "id": 1, "turns": TURNS | turns}), "turns")

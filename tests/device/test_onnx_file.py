@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from nas.device.onnx_file import BATCH, MOST_BYTES, read_onnx
+from nas.device.onnx_check import MOST_BYTES, OPEN_BATCH, check_onnx
+from nas.device.onnx_file import read_onnx
 from nas.errors import WeightsError
 
 WEIGHT = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -40,7 +41,7 @@ def save(folder: Path, model: onnx.ModelProto) -> Path:
 
 
 @pytest.mark.parametrize("shape", [("n", 3, 4, 4), (5, 3, 4, 4), ("n", 3, "h", "w"), (1, 3, 4, 4)])
-@pytest.mark.parametrize("count", [0, 1, 5, BATCH + 1])
+@pytest.mark.parametrize("count", [0, 1, 5, OPEN_BATCH + 1])
 def test_logits_are_computed_for_any_number_of_images(shape: tuple[int | str, ...], count: int, tmp_path: Path) -> None:
     network = read_onnx(save(tmp_path, classifier(shape)), resolution=4, threads=1)
     assert (network.input_shape, network.classes) == ((3, 4, 4), 2)
@@ -118,7 +119,7 @@ def wrong_weight(model: onnx.ModelProto) -> None:
         (huge, "the tensor 'huge' has the shape"),
         (unbounded, "the shape of the tensor 'positions' is not known"),
         (two_outputs, "1 inputs and 2 outputs"),
-        (channels_last, r"images are \(N, C, H, W\)"),
+        (channels_last, r"fp32 images are \(N, C, H, W\)"),
         (feature_map, "its output has the shape"),
         (wrong_weight, "its shapes contradict each other"),
     ],
@@ -137,15 +138,13 @@ def test_what_could_do_harm_or_is_no_classifier_is_refused(
 
 @given(st.binary(max_size=64), st.integers(0, 300))
 def test_damaged_bytes_are_refused(noise: bytes, cut: int) -> None:
-    from nas.device.onnx_file import _network
-
     data = classifier().SerializeToString()
     for damaged in (noise, data[:cut], data[:cut] + noise + data[cut + len(noise) :]):
         try:
-            network = _network(damaged, 4, 1)
+            checked = check_onnx(damaged, size=(4, 4))
         except WeightsError:
             continue
-        assert network.classes > 0  # the noise hit a name or a weight
+        assert checked.classes > 0  # the noise hit a name or a weight
 
 
 def test_a_file_that_is_too_large_or_missing_is_refused(tmp_path: Path) -> None:
