@@ -23,10 +23,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 CHANNELS_MULTIPLE = 16
-GATE = ".gate"
-"""The names of the nodes that divide the gate of a hard-swish by 6 end with this."""
-CLIPPED = ".clipped"
-"""The names of the nodes that clip the gate of a hard-swish end with this."""
+SHIFTED, CLIPPED, GATE = ".shifted", ".clipped", ".hard_gate"
+"""The names of the nodes that add 3, clip and divide by 6 in a hard-swish are that of its output with these endings."""
 RUNTIME_DOMAIN = "com.microsoft"
 
 Array = NDArray[np.float32]
@@ -93,7 +91,7 @@ def _hard_swish(node: onnx.NodeProto, graph: onnx.GraphProto) -> Iterator[onnx.N
     """Yield the operators of x · (min(max(x + 3, 0), 6) / 6)."""
     (values,), (output,) = node.input, node.output
     three, low, high, sixth = (_constant(graph, number) for number in (3.0, 0.0, 6.0, 1 / 6))
-    shifted, clipped, gate = (f"{output}{ending}" for ending in (".shifted", CLIPPED, GATE))
+    shifted, clipped, gate = (f"{output}{ending}" for ending in (SHIFTED, CLIPPED, GATE))
     yield helper.make_node("Add", [values, three], [shifted], shifted)
     yield helper.make_node("Clip", [shifted, low, high], [clipped], clipped)
     yield helper.make_node("Mul", [clipped, sixth], [gate], gate)

@@ -1,6 +1,7 @@
 """Int8 graphs of a network, made by ONNX Runtime's quantizer from ranges of the activations."""
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 
 import numpy as np
@@ -12,7 +13,7 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import add_infer_metadata
 
-from nas.export.quantization.form import CLIPPED, GATE, int8_form
+from nas.export.quantization.form import CLIPPED, GATE, SHIFTED, int8_form
 
 PREPROCESSING = "preprocess."
 """The names of the nodes that prepare images begin with this; they are never quantized."""
@@ -28,6 +29,7 @@ REMOVABLE = frozenset({"Clip", "Relu"})
 WEIGHTED = frozenset({"Conv", "Gemm"})
 
 Range = tuple[float, float]
+_GATE_RANGES: Mapping[str, Range] = MappingProxyType({SHIFTED: (0.0, 6.0), CLIPPED: (0.0, 6.0), GATE: (0.0, 1.0)})
 
 
 @frozen
@@ -58,13 +60,10 @@ class Types:
 
 
 _RUNTIME_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
-TYPES = (
-    Types("uint8", "int8"),
-    Types("uint8", "int8", reduce_range=True),
-    Types("int8", "int8"),
-    Types("uint8", "uint8"),
-)
-"""All types, in the order of their speed on x86: 2.0, 2.0, 1.2 and .9 times that of fp32 for EfficientNet-Lite0."""
+FAST_TYPES = (Types("uint8", "int8"), Types("uint8", "int8", reduce_range=True))
+"""Types for which ONNX Runtime has the fastest kernels. The first one may overflow without VNNI."""
+SLOW_TYPES = (Types("int8", "int8"), Types("uint8", "uint8"))
+"""Types that never overflow. On x86 with VNNI, EfficientNet-Lite0 is 1.2 and .9 times as fast as in fp32, not 2.0 times."""
 # The first convolution has products of kernel² · 3 values, which are too short for the int8 kernel where the kernel is
 # 3 x 3. In fp32, EfficientNet-Lite0 is 2.03 times as fast as without int8, and 1.89 times with this layer in int8; with
 # the 7 x 7 values of ResNet-18 it is 1.9 and 3.2 times.
@@ -143,41 +142,20 @@ def quantize_graph(
         nodes: Names of the nodes to quantize.
     """
     form = int8_form(model, nodes)
-    all_ranges = {**ranges, **_gate_ranges(form)}
-    # The quantizer needs the types of all tensors, and the runtime's operators are unknown to shape inference.
-    names = (_float_tensors(model) | {name for node in form.graph.node for name in node.output}) - _other_types(model)
-    form.graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in sorted(names))
+    gates = [node.name.removesuffix(CLIPPED) for node in form.graph.node if node.name.endswith(CLIPPED)]
+    # The quantizer needs the types of all tensors, and shape inference does not know the runtime's operators.
+    names = [*_float_tensors(model), *(f"{gate}{ending}" for gate in gates for ending in _GATE_RANGES)]
+    form.graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     add_infer_metadata(form)
-    made = _quantized(form, all_ranges, types, _nodes_of_form(form, nodes))
+    gate_ranges = {f"{gate}{ending}": each for gate in gates for ending, each in _GATE_RANGES.items()}
+    gate_nodes = [f"{gate}{ending}" for gate in gates for ending in (SHIFTED, CLIPPED)]
+    made = _quantized(form, {**ranges, **gate_ranges}, types, [*nodes, *gate_nodes]) if nodes else form
     _merge_gates(made.graph)
     del made.graph.value_info[:]
     del made.metadata_props[:]
     made.metadata_props.extend(model.metadata_props)
     made.producer_name, made.producer_version = model.producer_name, model.producer_version
     return made
-
-
-def _other_types(model: onnx.ModelProto) -> set[str]:
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    infos = (*graph.input, *graph.value_info, *graph.output)
-    return {info.name for info in infos if info.type.tensor_type.elem_type != TensorProto.FLOAT}
-
-
-def _gate_ranges(form: onnx.ModelProto) -> dict[str, Range]:
-    clipped = [node.name for node in form.graph.node if node.name.endswith(CLIPPED)]
-    gates = {name.removesuffix(CLIPPED): name for name in clipped}
-    return (
-        {name: (0.0, 6.0) for name in clipped}
-        | {f"{name}.shifted": (0.0, 6.0) for name in gates}
-        | {f"{name}{GATE}": (0.0, 1.0) for name in gates}
-    )
-
-
-def _nodes_of_form(form: onnx.ModelProto, nodes: Collection[str]) -> list[str]:
-    """Return the names of the nodes to quantize, with those of the gates of hard-swish."""
-    gates = {node.name.removesuffix(CLIPPED) for node in form.graph.node if node.name.endswith(CLIPPED)}
-    added = (f"{name}{ending}" for name in gates for ending in (".shifted", CLIPPED))
-    return [*nodes, *added]
 
 
 def _quantized(
@@ -200,6 +178,7 @@ def _quantized(
         {"OpTypesToExcludeOutputQuantization": ["Gemm"]},
     )
     quantizer.quantize_model()
+    quantizer.model.topological_sort()
     made: onnx.ModelProto = quantizer.model.model
     return made
 

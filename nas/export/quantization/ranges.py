@@ -81,13 +81,11 @@ def _outputs(
     computed = [name for name in names if name not in (graph_input.name, OUTPUT)]
     copy.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in computed)
     session = open_session(copy, Device(threads=this_machine(Device()).cores))
-    size = graph_input.type.tensor_type.shape.dim[0].dim_value or OPEN_BATCH
-    fixed = bool(graph_input.type.tensor_type.shape.dim[0].dim_value)
-    for start in range(0, len(images), size):
-        batch = images[start : start + size]
-        # The last batch of a graph with a fixed batch is completed with images from the beginning.
-        fed = np.resize(images, (size, *images.shape[1:])) if fixed and len(batch) < size else batch
-        fed = np.concatenate([batch, fed[len(batch) :]]) if fixed and len(batch) < size else fed
+    fixed = graph_input.type.tensor_type.shape.dim[0].dim_value
+    for start in range(0, len(images), fixed or OPEN_BATCH):
+        batch = images[start : start + (fixed or OPEN_BATCH)]
+        # A batch of fixed size is filled up with the same images again, which changes no range.
+        fed = np.resize(batch, (fixed or len(batch), *batch.shape[1:]))
         found = dict(zip([OUTPUT, *computed], session.run([OUTPUT, *computed], {graph_input.name: fed}), strict=True))
         found[graph_input.name] = fed
         yield len(batch), [found[name] for name in names]
@@ -112,7 +110,8 @@ def _entropy(observed: Observed) -> Range:
     low, high = min(observed.low, 0.0), max(observed.high, 0.0)
     if low == high:
         return observed.low, observed.high
-    histogram, edges = np.histogram(observed.sample, _BINS, (low, high))
+    # Zeros, of which there are many after a ReLU, are always represented exactly.
+    histogram, edges = np.histogram(observed.sample[observed.sample != 0], _BINS, (low, high))
     shares = np.linspace(_LEVELS / _BINS, 1.0, _THRESHOLDS)
     # On equal divergences the larger range is taken, which clips fewer values.
     best = min(reversed(shares), key=lambda share: _divergence(histogram, edges, share * low, share * high))
