@@ -4,21 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import onnx
 from attrs import frozen
 
-from nas.api.export_device import Target, as_file
-from nas.api.export_images import ExportData, InputForm
+from nas.api.export_images import ExportData
 from nas.api.export_records import model_record
 from nas.api.export_request import ONNX, ONNX_INT8, ExportRequest
 from nas.api.export_source import Say
 from nas.arch.spec import Architecture
 from nas.device.model_file import ModelFile
 from nas.errors import DataError, DeviceError
+from nas.export.graph import as_file, model_of
+from nas.export.inputs import InputForm
 from nas.export.quantization.records import MOST_CALIBRATION_IMAGES, Labeled, QuantizationInputs
 from nas.export.quantization.search import quantize_within
 from nas.export.quantization.speed import SpeedUp
 from nas.export.records import Accuracy, Latency, ModelRecord
+from nas.export.target import Target
 
 INT8_FILE = "model-int8.onnx"
 NO_IMAGES = "No int8 file was made, because its calibration needs images."
@@ -109,7 +110,7 @@ def _quantized(
     # The test images choose nothing, so that the loss on them is not too optimistic.
     choosing, judging = (Labeled(form.inputs(each), each.labels.cpu().numpy()) for each in (data.val, data.test))
     inputs = QuantizationInputs(form.inputs(data.train(MOST_CALIBRATION_IMAGES)), choosing, judging)
-    model = onnx.load_model_from_string(file.data)
+    model = model_of(file)
     found = quantize_within(model, inputs, target.run, max_loss=request.max_loss, say=say)
     made = as_file(found.model, INT8_FILE)
     return Int8(

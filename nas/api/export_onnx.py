@@ -1,14 +1,13 @@
 """Export as ONNX files, fp32 and int8: built, checked and measured on the device."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import onnx
 from attrs import frozen
 
 from nas.api.export_check import check_file
-from nas.api.export_device import Target, as_file
-from nas.api.export_images import ExportData, InputForm, find_data
+from nas.api.export_images import ExportData, find_data
 from nas.api.export_int8 import INT8_FILE, check_int8, decide, make_int8
 from nas.api.export_records import NO_IMAGES, baseline_record, make_product, model_record
 from nas.api.export_request import ExportRequest
@@ -20,10 +19,12 @@ from nas.device.model_file import ModelFile
 from nas.device.spec import Device
 from nas.device.timing import Turns
 from nas.export.form import fastest_form
-from nas.export.graph import export_graph
+from nas.export.graph import as_file, export_graph
+from nas.export.inputs import InputForm
 from nas.export.quantization.speed import SpeedUp, speed_up_of
 from nas.export.records import Accuracy, Latency, ModelRecord, Product
-from nas.graph.build import Operators
+from nas.export.target import Target
+from nas.graph.build import OPERATORS, Operators
 from nas.graph.form import OPSET
 from nas.graph.variants import STANDARD
 
@@ -132,13 +133,15 @@ class _Builder:
     def fastest(self, form: InputForm) -> Built:
         """Return a network as the file that is fastest on the device."""
         standard = self.standard(form)  # First, because it is quick and fails where the device fails.
-        choice = fastest_form(lambda operators: self._graph(form, operators), self.target.connection)
+        request = self.request
+        build = partial(export_graph, form.network, request.fixed_batch, request.preprocess)
+        choice = fastest_form(build, self.target.connection)
         for each in choice.times:
             self.say(f"{each.name}: {each.ratio:.3f} ± {each.spread:.3f} times the latency of the standard form")
         if choice.name == STANDARD:
             return standard
         self.say(f"the file has the form that is fastest on the device: {choice.name}")
-        return self._built(form, self._graph(form, choice.operators), choice.name)
+        return self._built(form, choice.operators, choice.name)
 
     def standard(self, form: InputForm) -> Built:
         """Return a network as a file of the standard form.
@@ -146,16 +149,12 @@ class _Builder:
         Raises:
             DeviceError: The device rejects an operator of the file, or has too little memory for a batch.
         """
-        return self._built(form, self._graph(form), STANDARD)
+        return self._built(form, OPERATORS, STANDARD)
 
-    def _built(self, form: InputForm, model: onnx.ModelProto, variant: str) -> Built:
+    def _built(self, form: InputForm, operators: Operators, variant: str) -> Built:
+        model = export_graph(form.network, self.request.fixed_batch, self.request.preprocess, operators)
         file = as_file(model, FP32_FILE)
-        peak_bytes = self.target.peak_bytes(file, form)
-        return Built(form, file, f"opset {OPSET}, {variant} form", peak_bytes)
-
-    def _graph(self, form: InputForm, operators: Operators | None = None) -> onnx.ModelProto:
-        batch, preprocessing = self.request.fixed_batch, self.request.preprocess
-        return export_graph(form.network, batch=batch, preprocessing=preprocessing, operators=operators)
+        return Built(form, file, f"opset {OPSET}, {variant} form", self.target.peak_bytes(file, form))
 
     def measure(self, files: Mapping[str, ModelFile]) -> _InTurn:
         """Return the latencies of files by name, which are measured in turn."""

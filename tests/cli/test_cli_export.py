@@ -11,10 +11,11 @@ import onnx
 import onnxruntime
 import pytest
 
-from nas.api import export_check, export_device, export_onnx
+from nas.api import export_check, export_onnx
 from nas.api.weights import load_weights
 from nas.arch.code import parse_text
 from nas.data.load import load_split
+from nas.export import target
 from nas.export.form import FormChoice
 from nas.graph.build import OPERATORS
 from nas.graph.variants import STANDARD
@@ -31,7 +32,7 @@ def _run(nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     # In this process, because importing torch takes longer than the command; and without the measurements that take
     # longest, which have tests of their own.
     monkeypatch.setattr(export_onnx, "fastest_form", lambda _build, _meter: FormChoice(STANDARD, OPERATORS))
-    monkeypatch.setattr(export_device, "SECONDS", 0.2)
+    monkeypatch.setattr(target, "AIM", attrs.evolve(target.AIM, seconds=0.2))
     return partial(nas.here, capsys=capsys, monkeypatch=monkeypatch)
 
 
