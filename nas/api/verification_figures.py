@@ -135,8 +135,6 @@ class Figures:
         except DeviceError as error:
             yield from (_not_measured(model, LATENCY, error) for model in models)
             return
-        if turns.noisy:
-            self.say("other programs disturb the device; where a latency differs, stop them, and verify again")
         yield from (self._latency(model, turns, index) for index, model in enumerate(models))
 
     def _latency(self, model: ModelRecord, turns: Turns, index: int) -> Check:

@@ -1,11 +1,15 @@
 """The files of a product that people read or run: labels, model card, `predict.py` and its requirements."""
 
+import json
 import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+from nas.arch.code import parse_text
+from nas.arch.spec import MlpHead
 from nas.export.records import Accuracy, ModelRecord, Product
+from nas.export.timm_form import EFFICIENTNET, FORM_FILE, MOBILENETV3, timm_form
 from nas.noise import difference, wilson
 from nas.version import __version__
 
@@ -25,6 +29,8 @@ def auxiliary_files(product: Product) -> dict[str, bytes]:
     """
     runs = any(model.form == "onnx" for model in product.models)
     texts = {LABELS: labels(product), CARD: model_card(product)}
+    if any(model.form == "timm" for model in product.models):
+        texts[FORM_FILE] = json.dumps(timm_form(parse_text(product.architecture)), indent=2) + "\n"
     script = {SCRIPT: (files("nas.export") / SCRIPT).read_text(encoding="utf-8"), REQUIREMENTS: requirements()}
     return {name: text.encode() for name, text in {**texts, **(script if runs else {})}.items()}
 
@@ -73,6 +79,7 @@ def model_card(product: Product) -> str:
         version=product.versions.get("hwnas", __version__),
         onnx={model.precision: model for model in product.models if model.form == "onnx"},
         forms={model.form: model for model in product.models},
+        timm_class=_timm_class(product),
         rows=_measured(product),
         by_class=_by_class(product),
         by_class_of=next((model.file for model in product.models if model.accuracy), ""),
@@ -80,6 +87,13 @@ def model_card(product: Product) -> str:
         int8_speed=_int8_speed(product),
         limits=_limits(product),
     )
+
+
+def _timm_class(product: Product) -> tuple[str, str]:
+    """Return the module and the name of the class of timm that builds the network."""
+    head = parse_text(product.architecture).head
+    module, _, name = (MOBILENETV3 if isinstance(head, MlpHead) else EFFICIENTNET).rpartition(".")
+    return module, name
 
 
 def inline(text: str) -> str:
