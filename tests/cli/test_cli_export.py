@@ -113,6 +113,14 @@ class TestExport:
         assert loaded.digest == made.digest
         assert done.out.count("% (") == 2
 
+    def test_the_form_of_timm_has_a_file_of_tensors(self, run: "partial[Ran]", tmp_path: Path) -> None:
+        network(tmp_path / "tiny.safetensors")
+        done = run("export", "tiny.safetensors", "--format", "timm", "--out", "p", "--json")
+        assert done.code == 0, done.err
+        (model,) = done.json["models"]
+        assert (model["form"], model["latency"], model["accuracy"]) == ("timm", None, None)
+        assert (tmp_path / "p" / model["file"]).stat().st_size == model["size_bytes"]
+
     @pytest.mark.slow
     def test_a_grayscale_network_takes_one_channel(self, run: "partial[Ran]", tmp_path: Path) -> None:
         text = "net resolution=16 classes=10 channels=1\nstem conv k3 s2 c8\nconv c8\nhead conv c16"
