@@ -3,11 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
-from nas.api.export_device import Target, as_file
-from nas.api.export_images import GENERATED, ExportData, InputForm, generated_images
+from nas.api.export_images import ExportData
 from nas.api.export_source import Say
 from nas.data.wording import counted
 from nas.device.model_file import ModelFile
@@ -21,14 +19,13 @@ from nas.export.agreement import (
     compare_logits,
     compare_pixels,
 )
-from nas.export.graph import known_normalization
-from nas.graph.preprocessing import only_preprocessing
+from nas.export.graph import known_normalization, preprocessing_file
+from nas.export.inputs import GENERATED, InputForm, generated_images, resized_images, with_changed_pixels
+from nas.export.target import Target
 
 if TYPE_CHECKING:
     from nas.data.base import Images
     from nas.weights.base import TrainedNetwork
-
-_SEED = 0
 
 
 def reference_logits(network: "TrainedNetwork", images: "Images") -> NDArray[np.float32]:
@@ -81,13 +78,12 @@ def check_stored(file: ModelFile, form: InputForm, target: Target, data: ExportD
         WeightsError: The file does not agree with the network.
         DeviceError: The device fails.
     """
-    model = onnx.load_model_from_string(file.data)
-    alone = as_file(only_preprocessing(model), "preprocessing.onnx")
+    alone = preprocessing_file(file)
     found = []
     for stored in data.stored():
         height, width = stored.shape[1:3]
         say(f"the resizing is compared with that of Pillow on {counted(len(stored), 'image')} of {width} x {height}")
-        resized = _resized(stored, form.network.arch.resolution)
+        resized = resized_images(stored, form.network.arch.resolution)
         pixels = _compare_pixels(resized, target.run_file(alone, stored), form.network)
         expected = reference_logits(form.network, resized)
         tolerance = max(TOLERANCE, _response(expected, resized, form.network))
@@ -117,26 +113,7 @@ def _compare_pixels(resized: "Images", found: NDArray[np.float32], network: "Tra
 
 def _response(expected: NDArray[np.float32], images: "Images", network: "TrainedNetwork") -> float:
     """Return how far the logits of the trained network change where each pixel changes by up to one gray level."""
-    import torch
-
-    from nas.data.base import Images
-
-    generator = torch.Generator().manual_seed(_SEED)
-    change = torch.randint(-1, 2, images.images.shape, generator=generator)
-    changed = Images((images.images + change).clamp(0, 255).to(torch.uint8), images.labels)
-    return compare_logits(expected, reference_logits(network, changed)).largest
-
-
-def _resized(images: NDArray[np.uint8], resolution: int) -> "Images":
-    """Return images as training and prediction get them."""
-    import torch
-
-    from nas.data.base import Images
-    from nas.data.decode import fit_pixels
-
-    pixels = np.stack([fit_pixels(image, resolution) for image in images])
-    labels = torch.zeros(len(pixels), dtype=torch.int64)
-    return Images(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels)
+    return compare_logits(expected, reference_logits(network, with_changed_pixels(images))).largest
 
 
 def _accept(found: Agreement, what: str) -> None:

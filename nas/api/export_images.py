@@ -1,4 +1,4 @@
-"""Images of an export: those of a data source as inputs of the files, and generated ones where there is no source."""
+"""Images of an export: the splits of a data source, as the network takes them and as they are stored."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nas.api.export_request import ExportRequest
 from nas.api.export_source import NamedNetwork, Say
+from nas.export.inputs import generated_images
 
 if TYPE_CHECKING:
     from nas.data.base import Images
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
     from nas.export.records import Accuracy
     from nas.weights.base import TrainedNetwork
 
-GENERATED = 64  # images, where there is no source
 # Images of their stored size. The first ones of each of the most frequent sizes suffice: the operators are the same.
 STORED, STORED_SIZES = 64, 4
 MOST_STORED_BYTES = 64_000_000  # of all images of one size
-_SEED = 0
 
 
 def find_data(
@@ -47,41 +46,6 @@ def find_data(
     data = ExportData(source, named.network, request.validation_share, say)
     data.check_classes()
     return data
-
-
-@frozen(eq=False)
-class InputForm:
-    """Make inputs of files from images.
-
-    Attributes:
-        network: The network; the normalization of its images is known.
-        preprocess: Whether the files take uint8 images.
-    """
-
-    network: "TrainedNetwork"
-    preprocess: bool
-
-    def inputs(self, images: "Images") -> NDArray[Any]:
-        """Return images of the network's size as uint8 `(N, R, R, C)`, or normalized as fp32 `(N, C, R, R)`."""
-        from nas.data.augment import normalize
-        from nas.export.graph import known_normalization
-
-        if self.preprocess:
-            return images.images.cpu().permute(0, 2, 3, 1).contiguous().numpy()
-        normalization = known_normalization(self.network)
-        normalized: NDArray[Any] = normalize(images.images.cpu(), normalization.mean, normalization.std).numpy()
-        return normalized
-
-
-def generated_images(network: "TrainedNetwork", count: int) -> "Images":
-    """Return images of the network's size with random pixels, which are always the same."""
-    import torch
-
-    from nas.data.base import Images
-
-    shape = (count, network.arch.in_channels, network.arch.resolution, network.arch.resolution)
-    pixels = np.random.default_rng(_SEED).integers(0, 256, shape, dtype=np.uint8)
-    return Images(torch.from_numpy(pixels), torch.zeros(count, dtype=torch.int64))
 
 
 @frozen(eq=False, slots=False)

@@ -1,24 +1,29 @@
 """The int8 file of an export: made within the allowed loss, and kept where it is worth it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 from attrs import frozen
 
-from nas.api.export_device import Target, as_file
-from nas.api.export_images import ExportData, InputForm
+from nas.api.export_images import ExportData
 from nas.api.export_records import model_record
 from nas.api.export_request import ONNX, ONNX_INT8, ExportRequest
 from nas.api.export_source import Say
 from nas.arch.spec import Architecture
 from nas.device.model_file import ModelFile
 from nas.errors import DataError, DeviceError
+from nas.export.graph import as_file, model_of
+from nas.export.inputs import InputForm
+from nas.export.quantization.records import MOST_CALIBRATION_IMAGES, Labeled, QuantizationInputs
+from nas.export.quantization.search import quantize_within
+from nas.export.quantization.speed import SpeedUp
 from nas.export.records import Accuracy, Latency, ModelRecord
+from nas.export.target import Target
 
 INT8_FILE = "model-int8.onnx"
-LEAST_SPEEDUP = 1.2
-CALIBRATION_IMAGES = 1000
+NO_IMAGES = "No int8 file was made, because its calibration needs images."
+TOO_INACCURATE = "The int8 file loses more accuracy than is allowed: use the fp32 file."
 
 
 @frozen(eq=False)
@@ -90,7 +95,7 @@ def make_int8(
     if request.format == ONNX:
         return Int8()
     if data is None:
-        return Int8(notes=("No int8 file was made, because its calibration needs images.",))
+        return Int8(notes=(NO_IMAGES,))
     try:
         return _quantized(request, file, form, target, data, say)
     except DeviceError as error:
@@ -102,14 +107,10 @@ def make_int8(
 def _quantized(
     request: ExportRequest, file: ModelFile, form: InputForm, target: Target, data: ExportData, say: Say
 ) -> Int8:
-    import onnx
-
-    from nas.export.quantization.search import QuantizationInputs, quantize_within
-
     # The test images choose nothing, so that the loss on them is not too optimistic.
-    choosing, judging = ((form.inputs(each), each.labels.cpu().numpy()) for each in (data.val, data.test))
-    inputs = QuantizationInputs(form.inputs(data.train(CALIBRATION_IMAGES)), choosing, judging)
-    model = onnx.load_model_from_string(file.data)
+    choosing, judging = (Labeled(form.inputs(each), each.labels.cpu().numpy()) for each in (data.val, data.test))
+    inputs = QuantizationInputs(form.inputs(data.train(MOST_CALIBRATION_IMAGES)), choosing, judging)
+    model = model_of(file)
     found = quantize_within(model, inputs, target.run, max_loss=request.max_loss, say=say)
     made = as_file(found.model, INT8_FILE)
     return Int8(
@@ -118,46 +119,25 @@ def _quantized(
         data.accuracy(target.logits(made, form, data.test)),
         target.peak_bytes(made, form),
         found.as_json(),
-        notes=found.notes,
+        notes=(*found.notes, *(() if found.within else (TOO_INACCURATE,))),
     )
 
 
-def decide(request: ExportRequest, int8: Int8, fp32: Latency | None, latency: Latency | None) -> Int8:
+def decide(request: ExportRequest, int8: Int8, speed_up: SpeedUp | None) -> Int8:
     """Return whether an int8 file is part of the product, with its speed in the report.
 
     Args:
         request: What is asked for.
         int8: The file.
-        fp32: Latency of the fp32 file.
-        latency: Latency of the int8 file, measured in turn with the other; None if there is none.
+        speed_up: How many times as fast it is as the fp32 file; None if there is no file.
     """
-    if int8.report is None or fp32 is None or latency is None:
+    if int8.report is None or speed_up is None:
         return int8
-    speedup = fp32.milliseconds / latency.milliseconds
-    spread = speedup * (fp32.timing.spread**2 + latency.timing.spread**2) ** 0.5
-    is_worth_it = int8.is_within and speedup >= LEAST_SPEEDUP
-    report = {
-        **int8.report,
-        "speedup": speedup,
-        "speedup_spread": spread,
-        "least_speedup": LEAST_SPEEDUP,
-        "latency_ms": latency.milliseconds,
-        "recommended": "int8" if is_worth_it else "fp32",
-    }
+    is_worth_it = int8.is_within and speed_up.worthwhile
+    recommended = "int8" if is_worth_it else "fp32"
     return attrs.evolve(
         int8,
-        report=report,
+        report={**int8.report, "speed_up": speed_up.as_json(), "recommended": recommended},
         is_kept=is_worth_it or request.format == ONNX_INT8,
-        notes=(*int8.notes, *_reasons(int8, speedup, spread)),
+        notes=(*int8.notes, speed_up.recommendation()),
     )
-
-
-def _reasons(int8: Int8, speedup: float, spread: float) -> Iterator[str]:
-    """Yield why fp32 is recommended."""
-    if speedup < LEAST_SPEEDUP:
-        yield (
-            f"The int8 file is {speedup:.2f} ± {spread:.2f} times as fast as the fp32 file on the device, less than "
-            f"{LEAST_SPEEDUP}: the fp32 file is recommended."
-        )
-    if not int8.is_within:
-        yield "The int8 file loses more accuracy than is allowed: the fp32 file is recommended."

@@ -1,29 +1,34 @@
 """Export as ONNX files, fp32 and int8: built, checked and measured on the device."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import onnx
 from attrs import frozen
 
 from nas.api.export_check import check_file
-from nas.api.export_device import Target, as_file
-from nas.api.export_images import ExportData, InputForm, find_data
-from nas.api.export_int8 import check_int8, decide, make_int8
+from nas.api.export_images import ExportData, find_data
+from nas.api.export_int8 import INT8_FILE, check_int8, decide, make_int8
 from nas.api.export_records import NO_IMAGES, baseline_record, make_product, model_record
 from nas.api.export_request import ExportRequest
 from nas.api.export_source import NamedNetwork, Say
 from nas.data.wording import counted
 from nas.device.connection import Connection
+from nas.device.machine import Machine
 from nas.device.model_file import ModelFile
+from nas.device.spec import Device
+from nas.device.timing import Turns
 from nas.export.form import fastest_form
-from nas.export.graph import export_graph
-from nas.export.records import Accuracy, Baseline, Latency, ModelRecord, Product
-from nas.graph.build import Operators
+from nas.export.graph import as_file, export_graph
+from nas.export.inputs import InputForm
+from nas.export.quantization.speed import SpeedUp, speed_up_of
+from nas.export.records import Accuracy, Latency, ModelRecord, Product
+from nas.export.target import Target
+from nas.graph.build import OPERATORS, Operators
 from nas.graph.form import OPSET
 from nas.graph.variants import STANDARD
 
-FP32_FILE = "model.onnx"
+FP32_FILE, BASELINE = "model.onnx", "baseline"
 
 
 @frozen(eq=False)
@@ -67,19 +72,48 @@ def export_onnx(
         beside = builder.standard(InputForm(other.network, request.preprocess)) if other else None
         agreement = check_file(built.file, built.form, builder.target, data, say)
         int8 = make_int8(request, built.file, built.form, builder.target, data, say)
-        files = [built.file, int8.file, beside.file if beside else None]
-        latency, int8_latency, other_latency = builder.latencies(files)
-        models = [_record(built, builder.accuracy(built, data), latency, agreement)]
+        files = {FP32_FILE: built.file, INT8_FILE: int8.file, BASELINE: beside.file if beside else None}
+        turns = builder.measure({name: file for name, file in files.items() if file})
+        models = [_record(built, builder.accuracy(built, data), turns.latency(FP32_FILE), agreement)]
         baseline = None
         if other and beside:
-            baseline = _baseline(other, beside, builder.accuracy(beside, other_data), other_latency)
+            accuracy = builder.accuracy(beside, other_data)
+            baseline = baseline_record(
+                other, len(beside.file.data), accuracy, turns.latency(BASELINE), beside.peak_bytes
+            )
     contents = {FP32_FILE: built.file.data}
-    int8 = decide(request, int8, latency, int8_latency)
+    int8 = decide(request, int8, turns.speed_up() if int8.file else None)
     if int8.file and int8.is_kept:
-        contents[int8.file.name] = int8.file.data
-        models.append(int8.record(named.network.arch, int8_latency, built.graph))
+        contents[INT8_FILE] = int8.file.data
+        models.append(int8.record(named.network.arch, turns.latency(INT8_FILE), built.graph))
     notes = (*(() if data else (NO_IMAGES,)), *int8.notes)
     return make_product(request, named, models, data, baseline=baseline, int8=int8.report, notes=notes), contents
+
+
+@frozen
+class _InTurn:
+    """Hold a measurement of several files in turn.
+
+    Attributes:
+        names: Names of the files, in their order.
+        turns: The measurement.
+        device: How the files ran.
+        machine: Machine that they ran on.
+    """
+
+    names: tuple[str, ...]
+    turns: Turns
+    device: Device
+    machine: Machine
+
+    def latency(self, name: str) -> Latency:
+        """Return the latency of a file."""
+        return Latency.of(self.turns, self.names.index(name), self.device, self.machine)
+
+    def speed_up(self) -> SpeedUp:
+        """Return how many times as fast the int8 file is as the fp32 file."""
+        fp32, int8 = map(self.names.index, (FP32_FILE, INT8_FILE))
+        return speed_up_of(self.turns, self.machine.cpu, fp32=fp32, int8=int8)
 
 
 @frozen
@@ -99,13 +133,15 @@ class _Builder:
     def fastest(self, form: InputForm) -> Built:
         """Return a network as the file that is fastest on the device."""
         standard = self.standard(form)  # First, because it is quick and fails where the device fails.
-        choice = fastest_form(lambda operators: self._graph(form, operators), self.target.connection)
+        request = self.request
+        build = partial(export_graph, form.network, request.fixed_batch, request.preprocess)
+        choice = fastest_form(build, self.target.connection)
         for each in choice.times:
             self.say(f"{each.name}: {each.ratio:.3f} ± {each.spread:.3f} times the latency of the standard form")
         if choice.name == STANDARD:
             return standard
         self.say(f"the file has the form that is fastest on the device: {choice.name}")
-        return self._built(form, self._graph(form, choice.operators), choice.name)
+        return self._built(form, choice.operators, choice.name)
 
     def standard(self, form: InputForm) -> Built:
         """Return a network as a file of the standard form.
@@ -113,27 +149,21 @@ class _Builder:
         Raises:
             DeviceError: The device rejects an operator of the file, or has too little memory for a batch.
         """
-        return self._built(form, self._graph(form), STANDARD)
+        return self._built(form, OPERATORS, STANDARD)
 
-    def _built(self, form: InputForm, model: onnx.ModelProto, variant: str) -> Built:
+    def _built(self, form: InputForm, operators: Operators, variant: str) -> Built:
+        model = export_graph(form.network, self.request.fixed_batch, self.request.preprocess, operators)
         file = as_file(model, FP32_FILE)
-        peak_bytes = self.target.peak_bytes(file, form)
-        return Built(form, file, f"opset {OPSET}, {variant} form", peak_bytes)
+        return Built(form, file, f"opset {OPSET}, {variant} form", self.target.peak_bytes(file, form))
 
-    def _graph(self, form: InputForm, operators: Operators | None = None) -> onnx.ModelProto:
-        batch, preprocessing = self.request.fixed_batch, self.request.preprocess
-        return export_graph(form.network, batch=batch, preprocessing=preprocessing, operators=operators)
-
-    def latencies(self, files: Sequence[ModelFile | None]) -> Iterator[Latency | None]:
-        """Return the latencies of files that are measured in turn; None in the place of a file that is None."""
+    def measure(self, files: Mapping[str, ModelFile]) -> _InTurn:
+        """Return the latencies of files by name, which are measured in turn."""
         connection = self.target.connection
-        given = [file for file in files if file]
-        self.say(f"latency: {counted(len(given), 'file')} on {connection.device.short}")
-        turns = self.target.measure(given)
+        self.say(f"latency: {counted(len(files), 'file')} on {connection.device.short}")
+        turns = self.target.measure(list(files.values()))
         if turns.noisy:
             self.say("other programs disturb the device; the spread of the latencies shows how much")
-        found = [Latency.of(turns, index, connection.device, connection.machine) for index in range(len(given))]
-        return (found.pop(0) if file else None for file in files)
+        return _InTurn(tuple(files), turns, connection.device, connection.machine)
 
     def accuracy(self, built: Built, data: ExportData | None) -> Accuracy | None:
         """Return the accuracy of a file on the test split; None without images."""
@@ -143,9 +173,7 @@ class _Builder:
         return data.accuracy(self.target.logits(built.file, built.form, data.test))
 
 
-def _record(
-    built: Built, accuracy: Accuracy | None, latency: Latency | None, agreement: Mapping[str, Any]
-) -> ModelRecord:
+def _record(built: Built, accuracy: Accuracy | None, latency: Latency, agreement: Mapping[str, Any]) -> ModelRecord:
     return model_record(
         built.file,
         "fp32",
@@ -156,7 +184,3 @@ def _record(
         agreement=agreement,
         graph=built.graph,
     )
-
-
-def _baseline(other: NamedNetwork, beside: Built, accuracy: Accuracy | None, latency: Latency | None) -> Baseline:
-    return baseline_record(other, len(beside.file.data), accuracy, latency, beside.peak_bytes)

@@ -23,7 +23,7 @@ def _batch(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10 else value
 
 
-def _check_batch(_request: object, _attribute: object, value: object) -> None:
+def _check_batch(_request: object, _attribute: object, value: Any) -> None:
     if value is None or value == DYNAMIC:
         return
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_BATCH:
@@ -33,7 +33,7 @@ def _check_batch(_request: object, _attribute: object, value: object) -> None:
         )
 
 
-def _check_checkpoint(_request: object, _attribute: object, value: object) -> None:
+def _check_checkpoint(_request: object, _attribute: object, value: Any) -> None:
     from nas.weights.base import TrainedNetwork
 
     if value is not None and not isinstance(value, str | TrainedNetwork):

@@ -1,6 +1,6 @@
 """Export as files of tensors for torch, without a device: the form of this package, and that of timm."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from nas.api.export_check import reference_logits
@@ -10,6 +10,7 @@ from nas.api.export_request import TIMM, TORCH, ExportRequest
 from nas.api.export_source import NamedNetwork, Say
 from nas.device.model_file import ModelFile
 from nas.export.records import Accuracy, Product
+from nas.export.timm_form import TENSORS_FILE, timm_bytes
 from nas.weights.base import TrainedNetwork
 from nas.weights.stored import network_bytes
 
@@ -57,7 +58,7 @@ def _torch_file(network: TrainedNetwork) -> ModelFile:
 
 
 def _timm_file(network: TrainedNetwork) -> ModelFile:
-    raise NotImplementedError
+    return ModelFile(TENSORS_FILE, timm_bytes(network))
 
 
-_FILES = MappingProxyType({TORCH: _torch_file, TIMM: _timm_file})
+_FILES: Mapping[str, Callable[[TrainedNetwork], ModelFile]] = MappingProxyType({TORCH: _torch_file, TIMM: _timm_file})

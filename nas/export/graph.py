@@ -6,10 +6,11 @@ from collections.abc import Mapping
 import onnx
 from onnx import helper
 
+from nas.device.model_file import ModelFile
 from nas.errors import WeightsError
 from nas.graph.build import Operators, build_graph
 from nas.graph.fragment import whole
-from nas.graph.preprocessing import with_preprocessing
+from nas.graph.preprocessing import only_preprocessing, with_preprocessing
 from nas.graph.weights import folded_weights
 from nas.weights.base import Normalization, TrainedNetwork
 from nas.weights.stored import FORMAT_KEY, describe_network
@@ -32,8 +33,23 @@ def known_normalization(network: TrainedNetwork) -> Normalization:
     return network.normalization
 
 
+def as_file(model: onnx.ModelProto, name: str = "model.onnx") -> ModelFile:
+    """Return a model as a file, which is the same every time; `model_of` is the inverse."""
+    return ModelFile(name, model.SerializeToString(deterministic=True))
+
+
+def model_of(file: ModelFile) -> onnx.ModelProto:
+    """Return the model of a file that `as_file` made."""
+    return onnx.load_model_from_string(file.data)
+
+
+def preprocessing_file(file: ModelFile) -> ModelFile:
+    """Return the preprocessing of a file alone; see `nas.graph.preprocessing.only_preprocessing`."""
+    return as_file(only_preprocessing(model_of(file)), "preprocessing.onnx")
+
+
 def export_graph(
-    network: TrainedNetwork, *, batch: int | None, preprocessing: bool, operators: Operators | None = None
+    network: TrainedNetwork, batch: int | None, preprocessing: bool, operators: Operators | None = None
 ) -> onnx.ModelProto:
     """Return the ONNX file of a trained network, which has passed the checker of ONNX.
 

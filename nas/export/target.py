@@ -1,23 +1,22 @@
 """Exported files on their device: logits, latencies and peak memory."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
 from attrs import frozen
 from numpy.typing import NDArray
 
-from nas.api.export_images import InputForm, generated_images
-from nas.api.latency import SECONDS, SPREAD, make_aim
+from nas.data.base import Images
+from nas.device.connection import Connection
 from nas.device.model_file import ModelFile
+from nas.device.onnx_check import check_onnx
+from nas.device.timing import Aim, Turns
+from nas.export.graph import as_file
+from nas.export.inputs import InputForm, generated_images
 
-if TYPE_CHECKING:
-    import onnx
-
-    from nas.data.base import Images
-    from nas.device.connection import Connection
-    from nas.device.timing import Turns
-
+AIM = Aim(spread=0.005, seconds=5.0, most=10_000)
 # Of the inputs that are made at once: those of all images may not fit into the memory.
 MOST_BYTES = 64_000_000
 
@@ -30,9 +29,9 @@ class Target:
         connection: Connection to the device.
     """
 
-    connection: "Connection"
+    connection: Connection
 
-    def run(self, model: "onnx.ModelProto", inputs: NDArray[Any]) -> NDArray[np.float32]:
+    def run(self, model: onnx.ModelProto, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """Return the logits `(N, classes)` of a model for its inputs of N images.
 
         Raises:
@@ -44,7 +43,7 @@ class Target:
         """Return the logits `(N, classes)` of a file for its inputs; see `run`."""
         return self.connection.logits(file, inputs).logits
 
-    def logits(self, file: ModelFile, form: InputForm, images: "Images") -> NDArray[np.float32]:
+    def logits(self, file: ModelFile, form: InputForm, images: Images) -> NDArray[np.float32]:
         """Return the logits `(N, classes)` of a file for images of the network's size.
 
         Raises:
@@ -58,29 +57,25 @@ class Target:
         This also tells whether the device runs the file at all.
 
         Raises:
+            WeightsError: A batch is larger than any that a device runs.
             DeviceError: The device fails, rejects an operator of the file, or has too little memory.
         """
-        images = generated_images(form.network, self.connection.device.batch)
+        batch, side = self.connection.device.batch, form.network.arch.resolution
+        check_onnx(file.data, size=(side, side), batch=batch)  # Before a huge batch takes the memory of this machine.
+        images = generated_images(form.network, batch)
         return self.connection.logits(file, form.inputs(images)).peak_bytes
 
-    def measure(self, files: "list[ModelFile]") -> "Turns":
+    def measure(self, files: list[ModelFile]) -> Turns:
         """Return the latencies of files that are measured in turn.
 
         Raises:
             DeviceError: The device fails, or rejects a file.
         """
-        return self.connection.measure(files, make_aim(SPREAD, SECONDS))
+        return self.connection.measure(files, AIM)
 
 
-def as_file(model: "onnx.ModelProto", name: str = "model.onnx") -> ModelFile:
-    """Return a model as a file."""
-    return ModelFile(name, model.SerializeToString(deterministic=True))
-
-
-def _parts(images: "Images", form: InputForm) -> "Iterator[Images]":
+def _parts(images: Images, form: InputForm) -> Iterator[Images]:
     """Yield parts of images whose inputs have at most `MOST_BYTES`."""
-    from nas.data.base import Images
-
     count = max(1, MOST_BYTES // form.inputs(generated_images(form.network, 1)).nbytes)
     for start in range(0, len(images), count):
         yield Images(images.images[start : start + count], images.labels[start : start + count])

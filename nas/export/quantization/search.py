@@ -1,0 +1,272 @@
+"""The search for an int8 graph that loses no more accuracy on the device than is allowed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import onnx
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from nas.errors import DeviceError, DeviceLostError
+from nas.export.quantization.graph import FAST_TYPES, SLOW_TYPES, Range, Types, layers_of, quantize_graph, short_first_layer
+from nas.export.quantization.ranges import METHODS, observe, ranges_by
+from nas.export.quantization.records import (
+    Accuracy,
+    Attempt,
+    LayerSensitivity,
+    Logits,
+    Loss,
+    QuantizationInputs,
+    QuantizationSettings,
+    QuantizedModel,
+    Run,
+)
+from nas.export.quantization.sensitivity import divergences, sensitivities
+from nas.noise import Correct, difference
+
+Say = Callable[[str], None]
+# A slower type is chosen only where its divergence from fp32 is below this share of that of a faster type. The overflow
+# of U8S8 without VNNI has a larger effect, and the eighth bit of a weight a smaller one.
+_MUCH_BETTER = 0.5
+
+
+@frozen(eq=False, slots=False)
+class Candidate:
+    """Hold an int8 graph with its logits for the choosing images on the device.
+
+    Attributes:
+        model: The graph.
+        types: Types of weights and activations.
+        method: Method of the ranges.
+        kept: Layers that are in fp32 for the sake of the accuracy.
+        correct: Which choosing images are classified correctly `(N,)`.
+        divergence: Divergence of the probabilities of each image `(N,)` from those of fp32.
+    """
+
+    model: onnx.ModelProto = field(repr=False)
+    types: Types
+    method: str
+    kept: tuple[LayerSensitivity, ...]
+    correct: Correct
+    divergence: NDArray[np.float64]
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Return the accuracy on the choosing images."""
+        return float(self.correct.mean())
+
+    @cached_property
+    def mean_divergence(self) -> float:
+        """Return the mean divergence on the choosing images."""
+        return float(self.divergence.mean())
+
+    def attempt(self) -> Attempt:
+        """Return the record of the candidate."""
+        return Attempt(str(self.types), self.method, len(self.kept), self.accuracy, self.mean_divergence)
+
+
+@frozen(eq=False)
+class _Trials:
+    """Make int8 graphs of one network, and measure them on the device.
+
+    Attributes:
+        model: Graph in fp32.
+        inputs: Images.
+        run: Function that returns logits on the device.
+        ranges: Ranges of the activations by method.
+        layers: Names of the nodes of each layer that may be quantized.
+        reference: Logits of the fp32 graph for the choosing images on the device.
+        done: All candidates so far.
+    """
+
+    model: onnx.ModelProto
+    inputs: QuantizationInputs
+    run: Run
+    ranges: Mapping[str, Mapping[str, Range]]
+    layers: Mapping[str, Sequence[str]]
+    reference: Logits
+    done: list[Candidate] = field(factory=list)
+
+    def make(self, types: Types, method: str, kept: Sequence[LayerSensitivity] = ()) -> Candidate:
+        """Return a candidate with its results on the device."""
+        left_out = {each.layer for each in kept}
+        nodes = {name for layer, names in self.layers.items() if layer not in left_out for name in names}
+        model = quantize_graph(self.model, self.ranges[method], types, nodes)
+        logits = self.run(model, self.inputs.choosing.images)
+        correct = self.inputs.choosing.correct(logits)
+        made = Candidate(model, types, method, tuple(kept), correct, divergences(self.reference, logits))
+        self.done.append(made)
+        return made
+
+    def loss(self, candidate: Candidate) -> Loss:
+        """Return the loss of a candidate on the choosing images."""
+        return Loss.of(self.inputs.choosing.correct(self.reference), candidate.correct)
+
+
+def quantize_within(
+    model: onnx.ModelProto, inputs: QuantizationInputs, run: Run, *, max_loss: float, say: Say = lambda _: None
+) -> QuantizedModel:
+    """Return an int8 graph whose loss of accuracy on the device is at most `max_loss`, or the nearest one.
+
+    The types are those that the device computes accurately, the method of the ranges is the one with the most accurate
+    results, and if the loss on the choosing images is larger than allowed, as many of the most sensitive layers as
+    needed stay in fp32. The loss is then stated on the judging images.
+
+    Args:
+        model: Graph in fp32, with any batch.
+        inputs: Images for calibration, for choosing and for judging.
+        run: Function that returns the logits of a graph on the target device.
+        max_loss: Largest loss in points (percent of the images).
+        say: Function that is called with sentences about the progress.
+
+    Raises:
+        DataError: There are no images for one of the purposes.
+        DeviceError: The device runs no int8 graph.
+    """
+    images = inputs.calibration_images()
+    say(f"int8: the ranges of the activations are taken from {len(images)} training images")
+    observed = observe(model, images)
+    return quantize_with_ranges(
+        model, inputs, run, {name: ranges_by(name, observed) for name in METHODS}, max_loss=max_loss, say=say
+    )
+
+
+def quantize_with_ranges(
+    model: onnx.ModelProto,
+    inputs: QuantizationInputs,
+    run: Run,
+    ranges: Mapping[str, Mapping[str, Range]],
+    *,
+    max_loss: float,
+    say: Say = lambda _: None,
+) -> QuantizedModel:
+    """Return an int8 graph as `quantize_within` does, given the ranges of the activations by method."""
+    fast = short_first_layer(model)
+    layers = {name: nodes for name, nodes in layers_of(model).items() if name not in fast}
+    trials = _Trials(model, inputs, run, ranges, layers, run(model, inputs.choosing.images))
+    chosen = _choose_method(trials, _choose_types(trials, max_loss, say), say)
+    if trials.loss(chosen).value > max_loss:
+        say(f"int8: the loss on the choosing images is {trials.loss(chosen)}, and at most {max_loss:g} is allowed")
+        order = sensitivities(model, ranges[chosen.method], layers, inputs.choosing.images, say=say)
+        chosen = _keep_most_sensitive(trials, chosen, order, max_loss, say)
+    settings = QuantizationSettings(
+        method=chosen.method,
+        types=chosen.types,
+        calibration_images=len(inputs.calibration_images()),
+        fast_in_fp32=fast,
+        kept=chosen.kept,
+        layers=len(layers) + len(fast),
+        attempts=tuple(each.attempt() for each in trials.done),
+    )
+    return _judged(trials, chosen, settings, max_loss)
+
+
+def _choose_types(trials: _Trials, max_loss: float, say: Say) -> Candidate:
+    """Return the candidate with the types that the device computes accurately, of the fast ones if they suffice."""
+    method = next(iter(trials.ranges))
+    errors: list[DeviceError] = []
+    fast = _try_types(trials, FAST_TYPES, method, errors, say)
+    chosen = most_accurate(fast) if fast else None
+    if chosen is None or trials.loss(chosen).value > max_loss:
+        for other in _try_types(trials, SLOW_TYPES, method, errors, say):
+            chosen = other if chosen is None or _is_much_better(other, chosen) else chosen
+    if chosen is None:
+        raise DeviceError(
+            f"the device runs no int8 graph: {errors[0].problem}",
+            "export with --format onnx, or update ONNX Runtime on the device",
+        )
+    say(f"int8: the types are {chosen.types}, with an accuracy of {chosen.accuracy:.2%} on the choosing images")
+    return chosen
+
+
+def _try_types(
+    trials: _Trials, types: Sequence[Types], method: str, errors: list[DeviceError], say: Say
+) -> list[Candidate]:
+    found = []
+    for each in types:
+        try:
+            found.append(trials.make(each, method))
+        except DeviceLostError:
+            raise
+        except DeviceError as error:
+            errors.append(error)
+            say(f"int8: the device does not run {each}: {error.problem}")
+    return found
+
+
+def _is_much_better(other: Candidate, candidate: Candidate) -> bool:
+    gain = difference([other.correct], [candidate.correct])
+    return (gain.value > 0 and gain.is_clear()) or (
+        other.mean_divergence < _MUCH_BETTER * candidate.mean_divergence and gain.value >= 0
+    )
+
+
+def _choose_method(trials: _Trials, first: Candidate, say: Say) -> Candidate:
+    others = [trials.make(first.types, method) for method in trials.ranges if method != first.method]
+    chosen = most_accurate([first, *others])
+    if others:
+        say(f"int8: the method {chosen.method} has an accuracy of {chosen.accuracy:.2%} on the choosing images")
+    return chosen
+
+
+def most_accurate(candidates: Sequence[Candidate]) -> Candidate:
+    """Return the candidate with the smallest divergence among those that are not clearly less accurate than the best.
+
+    The accuracies on a few hundred images cannot distinguish the methods, and the divergence of the probabilities can.
+    """
+    best = max(candidates, key=lambda each: (each.accuracy, -each.mean_divergence))
+    ties = [each for each in candidates if not difference([best.correct], [each.correct]).is_clear()]
+    return min(ties, key=lambda each: each.mean_divergence)
+
+
+def _keep_most_sensitive(
+    trials: _Trials, chosen: Candidate, order: Sequence[LayerSensitivity], max_loss: float, say: Say
+) -> Candidate:
+    """Return the candidate with the fewest of the most sensitive layers in fp32 whose loss is allowed, by bisection."""
+    too_few, enough = 0, len(order)
+    found: Candidate | None = None
+    while enough - too_few > 1:
+        count = (too_few + enough) // 2
+        candidate = trials.make(chosen.types, chosen.method, order[:count])
+        loss = trials.loss(candidate)
+        say(f"int8: with {count} layers in fp32 the loss on the choosing images is {loss}")
+        if loss.value <= max_loss:
+            enough, found = count, candidate
+        else:
+            too_few = count
+    return found or trials.make(chosen.types, chosen.method, order)
+
+
+def _judged(trials: _Trials, chosen: Candidate, settings: QuantizationSettings, max_loss: float) -> QuantizedModel:
+    judging = trials.inputs.judging
+    fp32 = judging.correct(trials.run(trials.model, judging.images))
+    int8 = judging.correct(trials.run(chosen.model, judging.images))
+    loss = Loss.of(fp32, int8)
+    return QuantizedModel(
+        model=chosen.model,
+        settings=settings,
+        loss=loss,
+        accuracy_fp32=Accuracy.of(fp32),
+        accuracy_int8=Accuracy.of(int8),
+        max_loss=max_loss,
+        notes=tuple(_notes(loss, settings, max_loss)),
+    )
+
+
+def _notes(loss: Loss, settings: QuantizationSettings, max_loss: float) -> list[str]:
+    notes = []
+    if settings.kept:
+        names = ", ".join(each.layer for each in settings.kept)
+        notes.append(
+            f"{len(settings.kept)} of {settings.layers} layers stay in fp32, because int8 loses too much accuracy in "
+            f"them: {names}."
+        )
+    if not loss.resolves(max_loss):
+        notes.append(
+            f"The int8 loss is {loss}. These images are too few to say whether it is at most {max_loss:g} points; about "
+            f"{loss.images_to_resolve(max_loss):,} images would be needed."
+        )
+    elif loss.value > max_loss:
+        notes.append(f"The int8 loss is {loss}, which is more than the {max_loss:g} points that are allowed.")
+    return notes

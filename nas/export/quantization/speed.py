@@ -1,0 +1,83 @@
+"""The speed of an int8 file compared with that of the fp32 file on a device, and what follows from it."""
+
+from typing import Any
+
+from attrs import asdict, frozen
+
+from nas.device.client import Meter
+from nas.device.model_file import ModelFile
+from nas.device.timing import Aim, Turns
+from nas.noise import quantile
+
+LEAST_SPEED_UP = 1.2
+"""Speed-up from which int8 is recommended."""
+
+
+@frozen
+class SpeedUp:
+    """Represent how many times as fast the int8 file is, with its 95% interval.
+
+    Attributes:
+        value: Median over the rounds of the time of the fp32 file divided by that of the int8 file.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        fp32_ms: Median time of the fp32 file in milliseconds.
+        int8_ms: Median time of the int8 file in milliseconds.
+        cpu: Name of the processor.
+    """
+
+    value: float
+    low: float
+    high: float
+    fp32_ms: float
+    int8_ms: float
+    cpu: str
+
+    @property
+    def worthwhile(self) -> bool:
+        """Return whether int8 is recommended."""
+        return self.value >= LEAST_SPEED_UP
+
+    def recommendation(self) -> str:
+        """Return a sentence that recommends the int8 file or the fp32 file, with the figures."""
+        figures = (
+            f"{self.value:.2f} times as fast as fp32 on {self.cpu} (95% interval {self.low:.2f} to {self.high:.2f}; "
+            f"{self.int8_ms:.2f} ms and {self.fp32_ms:.2f} ms)"
+        )
+        if self.worthwhile:
+            return f"The int8 file is {figures}."
+        return f"The int8 file is only {figures}, and at least {LEAST_SPEED_UP:g} times is worth its loss: use the fp32 file."
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures and the recommendation as plain values."""
+        return asdict(self) | {"worthwhile": self.worthwhile, "recommendation": self.recommendation()}
+
+
+def speed_up_of(turns: Turns, cpu: str, *, fp32: int = 0, int8: int = 1) -> SpeedUp:
+    """Return the speed-up from a measurement in which both files ran in turn.
+
+    Args:
+        turns: The measurement.
+        cpu: Name of the processor.
+        fp32: Index of the fp32 file among the candidates.
+        int8: Index of the int8 file.
+    """
+    ratio = turns.ratio(fp32, int8)
+    half = quantile() * ratio.value * ratio.spread
+    return SpeedUp(
+        value=ratio.value,
+        low=ratio.value - half,
+        high=ratio.value + half,
+        fp32_ms=turns.timings[fp32].median_ms,
+        int8_ms=turns.timings[int8].median_ms,
+        cpu=cpu,
+    )
+
+
+def measure_speed_up(meter: Meter, fp32: ModelFile, int8: ModelFile, aim: Aim) -> SpeedUp:
+    """Time two files in turn on a device, and return how many times as fast the second is.
+
+    Raises:
+        DeviceError: The device rejects a file, or cannot be reached.
+    """
+    return speed_up_of(meter.measure([fp32, int8], aim), meter.machine.cpu)
