@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nas.api.inheritance import InheritedNetwork, inherit_weights
     from nas.api.latency import LatencyMeasurement, measure_latency
     from nas.api.networks import to_onnx, to_torch
+    from nas.api.push import PushedProduct, push_product
     from nas.api.scaling import ScaledArchitecture, scale, scale_family, scale_to_budget
     from nas.api.search import search
     from nas.api.spaces import SearchSpace, load_space, space_around
@@ -54,6 +55,7 @@ else:
         "nas.api.inheritance": ("InheritedNetwork", "inherit_weights"),
         "nas.api.latency": ("LatencyMeasurement", "measure_latency"),
         "nas.api.networks": ("to_onnx", "to_torch"),
+        "nas.api.push": ("PushedProduct", "push_product"),
         "nas.api.scaling": ("ScaledArchitecture", "scale", "scale_family", "scale_to_budget"),
         "nas.api.spaces": ("SearchSpace", "load_space", "space_around"),
         "nas.api.study": ("Study", "open_study", "study_names"),
@@ -114,6 +116,7 @@ __all__ = [
     "NasError",
     "Normalization",
     "Prediction",
+    "PushedProduct",
     "ScaledArchitecture",
     "ScalingError",
     "SearchSpace",
@@ -124,6 +127,7 @@ __all__ = [
     "TrainedNetwork",
     "TrainingResult",
     "Trial",
+    "Verification",
     "WeightsError",
     "__version__",
     "cost",
@@ -137,6 +141,7 @@ __all__ = [
     "measure_latency",
     "open_study",
     "predict",
+    "push_product",
     "save_architecture",
     "save_weights",
     "scale",
