@@ -172,12 +172,21 @@ def fine_tune_for_int8(
     model = rounded_model(network, roundings).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     teacher = network.module().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = TrainingRun(
-        data, model, int8_recipe(), epochs, device, on_batch, scaling=_scaling(network, data, device), teacher=_frozen(teacher)
+        data,
+        model,
+        int8_recipe(),
+        epochs,
+        device,
+        on_batch,
+        scaling=_scaling(network, data, device),
+        teacher=_frozen(teacher),
     )
     for epoch in range(1, epochs + 1):
         with seeded(epoch_seed(seed, epoch), device) as generator:
             run.epoch(epoch, generator)
-        say(f"int8: epoch {epoch} of {epochs} of the fine-tuning has an accuracy of {run.validate():.2%} on the validation split")
+        say(
+            f"int8: epoch {epoch} of {epochs} of the fine-tuning has an accuracy of {run.validate():.2%} on the validation split"
+        )
     trained = model if run.average is None else run.average.model
     tensors = {name.replace(f"{_WRAPPED}.", ""): tensor.cpu() for name, tensor in trained.state_dict().items()}
     return attrs.evolve(network, tensors=tensors)

@@ -167,9 +167,7 @@ def quantize_graph(
 def _quantized(
     form: onnx.ModelProto, ranges: Mapping[str, Range], types: Types, nodes: Sequence[str]
 ) -> onnx.ModelProto:
-    data = {
-        name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()
-    }
+    data = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
     quantizer = QDQQuantizer(
         form,
         True,  # One scale for each channel of a weight.
@@ -209,8 +207,6 @@ def _merge_gates(graph: onnx.GraphProto) -> None:
     kept = [node for node in graph.node if node.name not in removed]
     del graph.node[:]
     graph.node.extend(kept)
-
-
 
 
 @frozen

@@ -9,7 +9,15 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from nas.errors import DeviceError, DeviceLostError
-from nas.export.quantization.graph import FAST_TYPES, SLOW_TYPES, Range, Types, layers_of, quantize_graph, short_first_layer
+from nas.export.quantization.graph import (
+    FAST_TYPES,
+    SLOW_TYPES,
+    Range,
+    Types,
+    layers_of,
+    quantize_graph,
+    short_first_layer,
+)
 from nas.export.quantization.ranges import METHODS, observe, ranges_by
 from nas.export.quantization.records import (
     Accuracy,
@@ -173,9 +181,7 @@ def quantize_with_ranges(
         layers=len(layers) + len(fast),
         attempts=tuple(each.attempt() for each in trials.done),
     )
-    fp32, int8 = (
-        inputs.judging.correct(run(each, inputs.judging.images)) for each in (compared, chosen.model)
-    )
+    fp32, int8 = (inputs.judging.correct(run(each, inputs.judging.images)) for each in (compared, chosen.model))
     loss = Loss.of(fp32, int8)
     return QuantizedModel(
         model=chosen.model,

@@ -31,7 +31,9 @@ def test_the_form_computes_what_the_original_graph_computes(arch: Architecture) 
 
 
 def depthwise_channels(model: onnx.ModelProto) -> set[int]:
-    groups = [each.i for node in model.graph.node if node.op_type == "Conv" for each in node.attribute if each.name == "group"]
+    groups = [
+        each.i for node in model.graph.node if node.op_type == "Conv" for each in node.attribute if each.name == "group"
+    ]
     return {count for count in groups if count > 1}
 
 
@@ -43,7 +45,9 @@ def test_depthwise_convolutions_get_a_multiple_of_16_channels_and_weights_of_0(a
     assert depthwise_channels(made.graph) == {24}
     assert depthwise_channels(form) == {32}
     weights = {each.name: numpy_helper.to_array(each) for each in form.graph.initializer}
-    for node in (node for node in form.graph.node if node.op_type == "Conv" and node.name.endswith(("depthwise", "expand"))):
+    for node in (
+        node for node in form.graph.node if node.op_type == "Conv" and node.name.endswith(("depthwise", "expand"))
+    ):
         assert not weights[node.input[1]][24:].any()
         assert not weights[node.input[2]][24:].any()
 

@@ -112,7 +112,9 @@ def test_inputs_outputs_and_metadata_stay() -> None:
     onnx.checker.check_model(found)
 
 
-@pytest.mark.parametrize(("activation", "gate"), [("hard_swish", "se0.25:hard_sigmoid"), ("silu", "se0.25"), ("relu6", "")])
+@pytest.mark.parametrize(
+    ("activation", "gate"), [("hard_swish", "se0.25:hard_sigmoid"), ("silu", "se0.25"), ("relu6", "")]
+)
 def test_the_logits_of_an_int8_graph_are_near_those_of_fp32(activation: str, gate: str) -> None:
     made = problem(activation, gate)
     found = quantize_graph(made.graph, made.ranges, U8S8, made.nodes)

@@ -143,9 +143,7 @@ def test_missing_images_are_an_error_that_names_their_purpose(missing: str) -> N
     images = {name: Labeled(IMAGES, ANSWERS) for name in ("choosing", "judging")}
     images |= {missing: Labeled(IMAGES[:0], ANSWERS[:0])}
     with pytest.raises(DataError, match=missing):
-        QuantizationInputs(
-            IMAGES[:0] if missing == "calibration" else IMAGES, images["choosing"], images["judging"]
-        )
+        QuantizationInputs(IMAGES[:0] if missing == "calibration" else IMAGES, images["choosing"], images["judging"])
 
 
 def test_at_most_1000_calibration_images_are_taken_from_the_whole_data() -> None:
