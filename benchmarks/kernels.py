@@ -44,6 +44,7 @@ from nas.device.timing import Aim, Timing, time_in_turn
 from nas.graph.build import ACTIVATIONS, EMIT, OPERATORS, NodeContext, Operators, build_graph
 from nas.graph.form import FORM
 from nas.graph.fragment import Fragment, whole
+from nas.graph.variants import GLOBAL_POOL, MATRIX_GATES
 from nas.space.files import find_space
 
 ONE = Device()
@@ -59,7 +60,6 @@ PRESETS = (
 TOLERANCE = 1e-4
 Emitter = Callable[[NodeContext, Node], str]
 RUNTIME = "com.microsoft"
-GATE_CONVS = ("se_reduce", "se_expand")
 
 
 def _float(context: NodeContext, value: float) -> str:
@@ -72,24 +72,6 @@ def _mean_by_attribute(context: NodeContext, _node: Node) -> str:
 
 def _mean_by_pooling(context: NodeContext, _node: Node) -> str:
     return context.append("AveragePool", kernel_shape=[context.shape.height, context.shape.width])
-
-
-def _gemm_of_gate(context: NodeContext, node: Node) -> str:
-    if context.name.rpartition(".")[2] not in GATE_CONVS:
-        return EMIT["conv"](context, node)
-    weight = context.builder.weights[f"{context.name}.weight"]
-    matrix = context.builder.add_constant(f"{context.name}.weight", weight.reshape(weight.shape[:2]))
-    bias = context.builder.weight(f"{context.name}.bias")
-    if not context.name.endswith(GATE_CONVS[0]):
-        return context.append("Gemm", matrix, bias, transB=1)
-    flat = context.append("Flatten", output=f"{context.name}.flat")
-    return context.append("Gemm", matrix, bias, inputs=[flat], transB=1)
-
-
-def _scale_by_vector(context: NodeContext, node: Node) -> str:
-    shape = context.builder.numbers(context.builder.batch, node.shape.channels, 1, 1)
-    factors = context.append("Reshape", shape, inputs=context.inputs[1:], output=f"{context.name}.factors")
-    return context.append("Mul", inputs=[context.inputs[0], factors])
 
 
 def _hard_swish_by_gate(context: NodeContext) -> str:
@@ -164,10 +146,6 @@ def _with(opset: int = OPERATORS.opset, nodes: Mapping[str, Emitter] = {}, **act
     return Operators(opset, {**EMIT, **nodes}, {**ACTIVATIONS, **activations})
 
 
-GEMMS: Mapping[str, Emitter] = {"conv": _gemm_of_gate, "scale": _scale_by_vector}
-GLOBAL_POOL: Mapping[str, Emitter] = {"mean": lambda context, _: context.append("GlobalAveragePool")}
-
-
 @frozen
 class Group:
     """Hold variants of one thing.
@@ -195,8 +173,8 @@ GROUPS: Mapping[str, Group] = {
     ),
     "gate": Group(
         {
-            "Gemm": _with(nodes=GEMMS),
-            "Gemm after GlobalAveragePool": _with(nodes={**GEMMS, **GLOBAL_POOL}),
+            "Gemm": _with(nodes=MATRIX_GATES),
+            "Gemm after GlobalAveragePool": _with(nodes={**MATRIX_GATES, **GLOBAL_POOL}),
             "hard sigmoid by Clip": _with(hard_sigmoid=_hard_sigmoid_by_clip),
         },
         evolve(GATED, gate=Gate(0.25, gate="hard_sigmoid")),

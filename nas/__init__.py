@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nas.api.costs import ArchitectureCost, cost
     from nas.api.evaluation import Evaluation, Prediction, evaluate_network, predict
     from nas.api.explain import Explanation, explain
+    from nas.api.export import ExportedNetwork, export_model
     from nas.api.inheritance import InheritedNetwork, inherit_weights
     from nas.api.latency import LatencyMeasurement, measure_latency
     from nas.api.networks import to_onnx, to_torch
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nas.api.train import TrainingResult, train
     from nas.api.trained_networks import Normalization, TrainedNetwork
     from nas.api.trials import Trial
+    from nas.api.verification import Verification, verify_product
     from nas.api.weights import load_weights, save_weights
     from nas.errors import (
         ArchitectureError,
@@ -48,6 +50,7 @@ else:
         "nas.api.costs": ("ArchitectureCost",),
         "nas.api.evaluation": ("Evaluation", "Prediction", "evaluate_network", "predict"),
         "nas.api.explain": ("Explanation", "explain"),
+        "nas.api.export": ("ExportedNetwork", "export_model"),
         "nas.api.inheritance": ("InheritedNetwork", "inherit_weights"),
         "nas.api.latency": ("LatencyMeasurement", "measure_latency"),
         "nas.api.networks": ("to_onnx", "to_torch"),
@@ -57,6 +60,7 @@ else:
         "nas.api.train": ("TrainingResult",),
         "nas.api.trained_networks": ("Normalization", "TrainedNetwork"),
         "nas.api.trials": ("Trial",),
+        "nas.api.verification": ("Verification", "verify_product"),
         "nas.api.weights": ("load_weights", "save_weights"),
         "nas.errors": (
             "ArchitectureError",
@@ -103,6 +107,7 @@ __all__ = [
     "Evaluation",
     "EvaluationError",
     "Explanation",
+    "ExportedNetwork",
     "InheritedNetwork",
     "LatencyMeasurement",
     "MissingPackageError",
@@ -124,6 +129,7 @@ __all__ = [
     "cost",
     "evaluate_network",
     "explain",
+    "export_model",
     "inherit_weights",
     "load_architecture",
     "load_space",
@@ -142,4 +148,5 @@ __all__ = [
     "to_onnx",
     "to_torch",
     "train",
+    "verify_product",
 ]

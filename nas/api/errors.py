@@ -14,6 +14,8 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "torch": "train",
         "kornia": "train",
         "safetensors": "pretrained",
+        "jinja2": "export",
+        "huggingface_hub": "export",
     }
 )
 

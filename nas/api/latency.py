@@ -1,7 +1,8 @@
 """Measurements of latency on a device."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import frozen
@@ -13,8 +14,10 @@ from nas.errors import NasError
 # ONNX Runtime is an optional package, so it is imported when a function is called.
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
-    from nas.device.client import Meter
+    from nas.device.machine import Machine
+    from nas.device.spec import Device
     from nas.device.timing import Aim, Timing, Turns
+    from nas.weights.base import TrainedNetwork
 
 SPREAD = 0.005
 SECONDS = 5.0
@@ -44,43 +47,6 @@ class Latency:
 
 
 @frozen
-class LatencyReport:
-    """Hold the latencies of networks that were measured in turn with each other, and where they were measured.
-
-    Attributes:
-        device: Device with all its settings, for example "cpu:threads=1,batch=1,precision=fp32".
-        provider: Execution provider of ONNX Runtime.
-        threads: Number of threads.
-        batch: Number of images in a batch.
-        precision: Precision of the network.
-        cpu: Name of the CPU.
-        accelerator: Name of the accelerator; "" if there is none.
-        system: Operating system.
-        runtime: Version of ONNX Runtime.
-        noise: Half the distance of the quartiles of the reference's times, as a share of their median.
-        noisy: Whether other work disturbed the machine.
-        warmups: Number of runs before the measurement that do not count.
-        reference: Latency of the reference network.
-        networks: Latencies of the networks, in the order in which they were given.
-    """
-
-    device: str
-    provider: str
-    threads: int
-    batch: int
-    precision: str
-    cpu: str
-    accelerator: str
-    system: str
-    runtime: str
-    noise: float
-    noisy: bool
-    warmups: int
-    reference: Latency
-    networks: tuple[Latency, ...]
-
-
-@frozen
 class LatencyMeasurement(Latency):
     """Hold the measured latency of one network, and where and how it was measured.
 
@@ -95,7 +61,7 @@ class LatencyMeasurement(Latency):
         provider: Execution provider of ONNX Runtime.
         threads: Number of threads.
         batch: Number of images in a batch.
-        precision: Precision of the network.
+        precision: Precision of the network, unless it is an ONNX file, which has one of its own.
         cpu: Name of the CPU.
         accelerator: Name of the accelerator; "" if there is none.
         system: Operating system.
@@ -127,7 +93,7 @@ class LatencyMeasurement(Latency):
 @check_arguments
 @explain_missing()
 def measure_latency(
-    arch: "Architecture",
+    arch: "Architecture | TrainedNetwork | str | Path",
     device: str | Sequence[str] = "cpu",
     *,
     spread: float = SPREAD,
@@ -135,13 +101,14 @@ def measure_latency(
 ) -> LatencyMeasurement:
     """Measure the latency of a network in ONNX Runtime.
 
-    The network runs with random weights, in turn with a small reference network, until the standard error is small
-    enough or the time is over.
+    The network runs in turn with a small reference network until the standard error is small enough or the time is
+    over.
 
     Args:
-        arch: The architecture; use `arch.adapted(resolution=…, classes=…)` to measure it with other images.
+        arch: An architecture, which runs with random weights; use `arch.adapted(resolution=…, classes=…)` to measure it
+            with other images. Or a network with trained weights from `nas.load_weights`, or the path of an ONNX file.
         device: Device, for example "cpu", "cpu:threads=4,batch=8", "cpu:precision=int8" or "ssh://me@board"; several
-            equal ones share the work.
+            equal ones share the work. An ONNX file has a precision of its own.
         spread: Standard error to reach, as a share of the latency.
         seconds: Time limit in seconds.
 
@@ -150,6 +117,7 @@ def measure_latency(
 
     Raises:
         DeviceError: The device cannot be read or reached, or it cannot run the network.
+        WeightsError: The ONNX file cannot be read, or has something that is not allowed.
         MissingPackageError: ONNX or ONNX Runtime is not installed.
 
     >>> import nas
@@ -157,16 +125,15 @@ def measure_latency(
     >>> measured.latency_ms > 0, measured.threads, measured.device
     (True, 1, 'cpu:threads=1,batch=1,precision=fp32')
     """
-    from nas.api.architectures import check_architecture
+    from nas.api.candidates import as_candidate  # It imports what studies need, and a measurement often does not.
     from nas.api.devices import connected
 
-    check_architecture(arch)
+    candidate = as_candidate(arch)
     aim = make_aim(spread, seconds)
     with connected([device] if isinstance(device, str) else device) as meter:
-        report = measure_in_turn([arch], meter, aim)
-    (latency,) = report.networks
-    where = {name: value for name, value in attrs.asdict(report).items() if name not in ("reference", "networks")}
-    return LatencyMeasurement(**attrs.asdict(latency), **where)
+        turns = meter.measure([candidate.for_device(meter.device)], aim)
+        where = setting_of(meter.device, meter.machine, turns)
+    return LatencyMeasurement(**attrs.asdict(latency_of(turns, turns.timings[0])), **where)
 
 
 def make_aim(spread: float, seconds: float) -> "Aim":
@@ -183,40 +150,32 @@ def make_aim(spread: float, seconds: float) -> "Aim":
     return Aim(spread=spread, seconds=seconds, most=MOST_ROUNDS)
 
 
-def measure_in_turn(archs: "Sequence[Architecture]", meter: "Meter", aim: "Aim") -> LatencyReport:
-    """Measure networks in turn with each other and with the reference network.
+def setting_of(device: "Device", machine: "Machine", turns: "Turns") -> dict[str, Any]:
+    """Return where and how networks were measured, as the fields of a `LatencyMeasurement`."""
+    return {
+        "device": str(device),
+        "provider": device.provider,
+        "threads": device.threads,
+        "batch": device.batch,
+        "precision": device.precision,
+        "cpu": machine.cpu,
+        "accelerator": machine.accelerator,
+        "system": machine.system,
+        "runtime": machine.runtime,
+        "noise": turns.noise,
+        "noisy": turns.noisy,
+        "warmups": turns.warmups,
+    }
+
+
+def latency_of(turns: "Turns", timing: "Timing", spread_ms: float | None = None) -> Latency:
+    """Return a latency in milliseconds: the ratio to the reference times the median time of the reference.
 
     Args:
-        archs: The architectures.
-        meter: The device.
-        aim: When the measurement is good enough.
-
-    Raises:
-        DeviceError: The device fails.
+        turns: The measurement.
+        timing: The network's part of it.
+        spread_ms: Standard error that replaces that of the ratio.
     """
-    from nas.graph.fragment import whole
-
-    turns = meter.measure([whole(arch) for arch in archs], aim)
-    device, machine = meter.device, meter.machine
-    return LatencyReport(
-        device=str(device),
-        provider=device.provider,
-        threads=device.threads,
-        batch=device.batch,
-        precision=device.precision,
-        cpu=machine.cpu,
-        accelerator=machine.accelerator,
-        system=machine.system,
-        runtime=machine.runtime,
-        noise=turns.noise,
-        noisy=turns.noisy,
-        warmups=turns.warmups,
-        reference=_latency(turns, turns.reference, turns.noise * turns.reference.median_ms),
-        networks=tuple(_latency(turns, timing) for timing in turns.timings),
-    )
-
-
-def _latency(turns: "Turns", timing: "Timing", spread_ms: float | None = None) -> Latency:
     latency_ms = timing.ratio * turns.reference.median_ms
     return Latency(
         latency_ms,

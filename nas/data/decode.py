@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from zipfile import BadZipFile
 
 import attrs
@@ -54,6 +54,7 @@ _DECODER_ERRORS = (
     zlib.error,
 )
 
+T = TypeVar("T")
 _Cell = Mapping[str, Any] | None
 
 
@@ -94,7 +95,10 @@ class Decoded:
 
 
 def decode(cell: _Cell, *, root: Path, resolution: int, channels: int = 3) -> Picture | None:
-    """Decode one image, apply its EXIF orientation, resize its shorter side to `resolution`, and crop its center.
+    """Decode one image, apply its EXIF orientation, crop its center to a square, and resize it to `resolution`.
+
+    The square has the length of the shorter side and whole pixels as offsets; the filter is bilinear, and wider where
+    it shrinks an image.
 
     Transparent pixels become white, and 16-bit gray values are scaled to 8 bits. With 3 channels, a single channel is
     repeated three times; with 1 channel, colors become gray. For any other number of channels, an image must have as
@@ -113,13 +117,32 @@ def decode(cell: _Cell, *, root: Path, resolution: int, channels: int = 3) -> Pi
         DataError: The file is missing, its permissions forbid reading it, the disk fails, or the image has another
             number of channels.
     """
+    return _decoded(cell, root, lambda image: _to_picture(image, resolution, channels))
+
+
+def decode_stored(cell: _Cell, *, root: Path, channels: int = 3) -> NDArray[np.uint8] | None:
+    """Decode one image as `decode` does, but leave its size; return uint8 pixels `(H, W, C)`.
+
+    Raises:
+        DataError: As `decode` raises it.
+    """
+
+    def pixels(image: "Image.Image") -> NDArray[np.uint8]:
+        upright = np.array(_upright(image, channels))
+        return upright.reshape(*upright.shape[:2], channels)
+
+    return _decoded(cell, root, pixels)
+
+
+def _decoded(cell: _Cell, root: Path, convert: "Callable[[Image.Image], T]") -> T | None:
+    """Return what a function makes of the image of a cell, or None if the cell holds no image that can be decoded."""
     from PIL import Image
 
     encoded = read_cell(cell or {}, root)
     try:
         # The bytes are already in memory, so an OSError here comes from the decoder and not from the disk.
         with Image.open(io.BytesIO(encoded)) as image:
-            return _to_picture(image, resolution, channels)
+            return convert(image)
     except (*_DECODER_ERRORS, Image.DecompressionBombError):
         return None
 
@@ -231,7 +254,7 @@ def median_side(splits: list[Decoded]) -> int:
 
 
 def _describe_sizes(sizes: set[tuple[int, int]], resolution: int) -> str:
-    change = f"they were resized and center-cropped to {resolution} x {resolution}"
+    change = f"they were center-cropped and resized to {resolution} x {resolution}"
     smallest, largest = ("{} x {}".format(*pick(sizes, key=lambda size: size[0] * size[1])) for pick in (min, max))
     if len(sizes) > 1:
         return f"the images have {len(sizes):,} sizes, from {smallest} to {largest} pixels; {change}"
@@ -279,17 +302,41 @@ def _read_file(path: str, root: Path) -> bytes:
 
 
 def _to_picture(image: "Image.Image", resolution: int, channels: int) -> Picture:
-    from PIL import Image, ImageOps
-
     size, gray = image.size, image.mode in _GRAY_MODES
     # A JPEG decoder halves an image far faster than a resize does. It stops at twice the resolution, so that the resize
     # that follows still averages pixels.
     image.draft(image.mode, (2 * resolution, 2 * resolution))
+    resized = _fit(_upright(image, channels), resolution)
+    return Picture(np.array(resized).reshape(resolution, resolution, channels), size, gray)
+
+
+def _upright(image: "Image.Image", channels: int) -> "Image.Image":
+    from PIL import ImageOps
+
     ImageOps.exif_transpose(image, in_place=True)
-    upright = _with_channels(image, channels)
-    if upright.size != (resolution, resolution):
-        upright = ImageOps.fit(upright, (resolution, resolution), method=Image.Resampling.BILINEAR)
-    return Picture(np.array(upright).reshape(resolution, resolution, channels), size, gray)
+    return _with_channels(image, channels)
+
+
+def _fit(image: "Image.Image", resolution: int) -> "Image.Image":
+    """Return the center of an image as a square of a size; `nas.graph.preprocessing` has the same operators."""
+    from PIL import Image
+
+    if image.size == (resolution, resolution):
+        return image
+    # Whole pixels, which every program can cut out, and no pixel outside of the square has any influence.
+    # `ImageOps.fit` has neither property.
+    side = min(image.size)
+    left, top = ((length - side) // 2 for length in image.size)
+    square = image.crop((left, top, left + side, top + side))
+    return square.resize((resolution, resolution), Image.Resampling.BILINEAR)
+
+
+def fit_pixels(pixels: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
+    """Return the center of an image `(H, W, C)` as `(R, R, C)`, cropped and resized as `decode` does it."""
+    from PIL import Image
+
+    bands = [_fit(Image.fromarray(band), resolution) for band in np.moveaxis(pixels, 2, 0)]
+    return np.stack([np.asarray(band) for band in bands], 2)
 
 
 def _with_channels(image: "Image.Image", channels: int) -> "Image.Image":

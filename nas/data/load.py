@@ -1,13 +1,25 @@
 """Loading of a data set: a source that the user names becomes images in memory."""
 
 import tempfile
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import attrs
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nas.data.base import ImageData, Images, fingerprint, mean_and_std
 from nas.data.columns import Labels, describe_balance, image_column, label_column, read_labels
-from nas.data.decode import Decoded, check_corrupt, decode_all, describe_broken, describe_images, median_side
+from nas.data.decode import (
+    Decoded,
+    check_corrupt,
+    decode_all,
+    decode_stored,
+    describe_broken,
+    describe_images,
+    median_side,
+)
 from nas.data.names import printable
 from nas.data.packages import require
 from nas.data.parts import Slice, describe_validation, plan
@@ -170,15 +182,10 @@ def load_split(
     _check_numbers(resolution, max_corrupt_share)
     require("PIL", "datasets")
     with tempfile.TemporaryDirectory(prefix="nas-data-", ignore_cleanup_errors=True) as cache:
-        opened = open_source(source, cache, test=split == "test")
-        _check_rows(opened, source)
-        labels = read_labels(opened.parts, label_column(opened.parts["train"].features))
+        opened, labels = _open(source, split, cache)
         whole = plan(labels.codes, labels.classes, None, validation_share)[split]
-        total = len(whole.indices)
-        count = min(total, images or total)
-        kept = torch.linspace(0, total - 1, count, dtype=torch.float64).round().long()
-        chosen = attrs.evolve(whole, indices=whole.indices[kept])
-        room = find_room(channels * resolution**2 * count, memory_share)
+        chosen, total = _spread(whole, images), len(whole.indices)
+        room = find_room(channels * resolution**2 * len(chosen.indices), memory_share)
         decoded = _decode(opened, {split: chosen}, resolution, channels, room)[split]
     _check_readable([decoded], max_corrupt_share)
     return Split(
@@ -192,8 +199,66 @@ def load_split(
     )
 
 
+def load_stored(
+    source: str, split: str, *, channels: int = 3, images: int | None = None, validation_share: float | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield images of one split as they are stored: upright, of the given number of channels, and of any size.
+
+    Images that cannot be decoded are left out.
+
+    Args:
+        source: Source as `load_images` takes it.
+        split: "train", "val" or "test".
+        channels: Number of channels of every image.
+        images: Number of images, which are spread evenly over the split; None takes all of them.
+        validation_share: Share of the source's training split that validates, as `load_images` takes it.
+
+    Yields:
+        uint8 pixels `(H, W, C)`.
+
+    Raises:
+        DataError: As `load_split` raises it.
+
+    Example:
+        >>> [image.shape for image in load_stored("digits", "val", images=2)]
+        [(8, 8, 3), (8, 8, 3)]
+    """
+    require("PIL", "datasets")
+    with tempfile.TemporaryDirectory(prefix="nas-data-", ignore_cleanup_errors=True) as cache:
+        opened, labels = _open(source, split, cache)
+        chosen = _spread(plan(labels.codes, labels.classes, None, validation_share)[split], images)
+        column, tables = _encoded(opened, [chosen])
+        for row in chosen.indices.tolist():
+            pixels = decode_stored(tables[chosen.origin][row][column], root=opened.root, channels=channels)
+            if pixels is not None:
+                yield pixels
+
+
+def _open(source: str, split: str, cache: str) -> tuple[Source, Labels]:
+    opened = open_source(source, cache, test=split == "test")
+    _check_rows(opened, source)
+    return opened, read_labels(opened.parts, label_column(opened.parts["train"].features))
+
+
+def _spread(whole: Slice, images: int | None) -> Slice:
+    """Return so many images, spread evenly over a split."""
+    total = len(whole.indices)
+    kept = torch.linspace(0, total - 1, min(total, images or total), dtype=torch.float64).round().long()
+    return attrs.evolve(whole, indices=whole.indices[kept])
+
+
 def count_classes(source: str) -> int:
-    """Return the number of classes of a source, without decoding its images.
+    """Return the number of classes of a source; see `class_names`.
+
+    Example:
+        >>> count_classes("digits")
+        10
+    """
+    return len(class_names(source))
+
+
+def class_names(source: str) -> tuple[str, ...]:
+    """Return the names of the classes of a source, without decoding its images.
 
     Args:
         source: Source as `load_images` takes it.
@@ -203,24 +268,18 @@ def count_classes(source: str) -> int:
         MissingPackageError: A package that reading images needs is not installed.
 
     Example:
-        >>> count_classes("digits")
-        10
+        >>> class_names("digits")[:3]
+        ('0', '1', '2')
     """
     require("PIL", "datasets")
     with tempfile.TemporaryDirectory(prefix="nas-data-", ignore_cleanup_errors=True) as cache:
         opened = open_source(source, cache, test=False, images=False)
         _check_rows(opened, source)
-        return len(read_labels(opened.parts, label_column(opened.parts["train"].features)).classes)
+        return read_labels(opened.parts, label_column(opened.parts["train"].features)).classes
 
 
 def _decode(opened: Source, slices: dict[str, Slice], resolution: int, channels: int, room: Room) -> dict[str, Decoded]:
-    from datasets import Image
-
-    column = image_column(opened.parts["train"].features)
-    tables = {
-        origin: opened.parts[origin].select_columns([column]).cast_column(column, Image(decode=False))
-        for origin in {chosen.origin for chosen in slices.values()}
-    }
+    _, tables = _encoded(opened, slices.values())
     return {
         part: decode_all(
             tables[chosen.origin],
@@ -232,6 +291,17 @@ def _decode(opened: Source, slices: dict[str, Slice], resolution: int, channels:
             room=room,
         )
         for part, chosen in slices.items()
+    }
+
+
+def _encoded(opened: Source, slices: Iterable[Slice]) -> tuple[str, dict[str, Any]]:
+    """Return the name of the column of images, and tables of this column alone, with encoded images, by split."""
+    from datasets import Image
+
+    column = image_column(opened.parts["train"].features)
+    return column, {
+        origin: opened.parts[origin].select_columns([column]).cast_column(column, Image(decode=False))
+        for origin in {chosen.origin for chosen in slices}
     }
 
 

@@ -150,10 +150,22 @@ def time_in_turn(reference: Run, runs: Sequence[Run], aim: Aim, *, clock: Clock 
     times: list[list[float]] = []
     end = clock() + aim.seconds
     while not _is_done(times, aim, time_is_up=clock() >= end):
-        # One run of each per round: the two times of a ratio are then a fraction of a second apart, while blocks of
-        # runs of one network would be separated by the drift of several seconds.
-        times.append([run() for run in (reference, *runs)])
+        times.append(_round(reference, runs, len(times)))
     return summarize(np.array(times), warmups)
+
+
+def _round(reference: Run, runs: Sequence[Run], number: int) -> list[float]:
+    """Run everything once, and return the times in the order of the candidates.
+
+    The two times of a ratio are then a fraction of a second apart, while blocks of runs of one network would be
+    separated by the drift of several seconds. Each round begins with another candidate, so that none always runs in the
+    caches that the same other one has left.
+    """
+    times = [reference()] * (1 + len(runs))
+    for each in range(len(runs)):
+        at = (each + number) % len(runs)
+        times[1 + at] = runs[at]()
+    return times
 
 
 def _is_done(times: Sequence[Sequence[float]], aim: Aim, *, time_is_up: bool) -> bool:

@@ -22,12 +22,17 @@ from nas.graph.weights import Weights, random_weights, weighted
 
 IR_VERSION = 10
 OUTPUT = "output"
+BATCH = "batch"  # name of an open number of images
 # A protobuf message has less than 2 GB. One MiB is left for the parts of the message that are not weights.
 LARGEST_BYTES = 2**31 - 2**20
 
 
 def build_graph(
-    fragment: Fragment, weights: Weights | None = None, *, batch: int = 1, operators: "Operators | None" = None
+    fragment: Fragment,
+    weights: Weights | None = None,
+    *,
+    batch: int | None = 1,
+    operators: "Operators | None" = None,
 ) -> onnx.ModelProto:
     """Return the ONNX graph of a fragment.
 
@@ -37,7 +42,7 @@ def build_graph(
     Args:
         fragment: Parts of a network to build.
         weights: Weights by name, as `folded_weights` returns them. By default they are random.
-        batch: Number of images in a batch.
+        batch: Number of images in a batch; None leaves it open, as the symbolic dimension `BATCH`.
         operators: Operators to build the graph from; by default those of `nas.graph.form.FORM`. Others are for
             comparisons.
 
@@ -98,7 +103,7 @@ class _GraphBuilder:
     Attributes:
         weights: Weights by name.
         padding: Padding of the convolutions, as in `Architecture`.
-        batch: Number of images in a batch.
+        batch: Number of images in a batch; None if it is open.
         operators: Operators to build the graph from.
         flat: Whether the values have the shape `(batch, C)`, which they have after the first linear layer.
         nodes: Operators so far.
@@ -107,7 +112,7 @@ class _GraphBuilder:
 
     weights: Weights
     padding: str
-    batch: int
+    batch: int | None
     operators: "Operators"
     flat: bool = False
     nodes: list[onnx.NodeProto] = field(factory=list)
@@ -196,7 +201,8 @@ def _linear(context: NodeContext, node: Node) -> str:
 
 
 def _flatten(context: NodeContext, node: Node) -> str:
-    sides = context.builder.numbers(context.builder.batch, node.in_channels)
+    # An open number of images is the one that is not stated.
+    sides = context.builder.numbers(context.builder.batch or -1, node.in_channels)
     return context.append("Reshape", sides, output=f"{context.name}.flat", allowzero=1)
 
 
@@ -294,13 +300,14 @@ OPERATORS = Operators(OPSET, EMIT, ACTIVATIONS)
 
 
 def _model(builder: _GraphBuilder, shape: Shape, last: Node) -> onnx.ModelProto:
-    out = [builder.batch, last.shape.channels]
+    batch = builder.batch or BATCH
+    out = [batch, last.shape.channels]
     if last.op != "linear":
         out += [last.shape.height, last.shape.width]
     graph = helper.make_graph(
         builder.nodes,
         "network",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [builder.batch, *attrs.astuple(shape)])],
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [batch, *attrs.astuple(shape)])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, out)],
         list(builder.constants.values()),
     )

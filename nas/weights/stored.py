@@ -22,10 +22,19 @@ def write_network(network: TrainedNetwork, path: Path) -> None:
         NasError: The file cannot be written, or an existing file is of another kind.
         ModuleNotFoundError: The package safetensors is not installed.
     """
+    write_output(path, network_bytes(network), WEIGHTS)
+
+
+def network_bytes(network: TrainedNetwork) -> bytes:
+    """Return the safetensors file of a network.
+
+    Raises:
+        ModuleNotFoundError: The package safetensors is not installed.
+    """
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.tensors.items()}
-    write_output(path, _in_order(save(tensors, dict(format_metadata(network)))), WEIGHTS)
+    return _in_order(save(tensors, dict(format_metadata(network))))
 
 
 def _in_order(data: bytes) -> bytes:
@@ -43,11 +52,14 @@ def _in_order(data: bytes) -> bytes:
 
 def format_metadata(network: TrainedNetwork) -> Mapping[str, str]:
     """Return what is stored beside the tensors of a network, as texts by name."""
+    # Other programs read the key "format" to learn that the tensors are those of torch.
+    return {FORMAT_KEY: FORMAT, "format": "pt", **describe_network(network)}
+
+
+def describe_network(network: TrainedNetwork) -> Mapping[str, str]:
+    """Return everything that is known about a network but its tensors, as texts by name."""
     norm = network.normalization
     return {
-        FORMAT_KEY: FORMAT,
-        # Other programs read this key to learn that the tensors are those of torch.
-        "format": "pt",
         "architecture": format_text(network.arch),
         "classes": json.dumps(network.classes),
         "normalization": json.dumps(None if norm is None else {"mean": norm.mean, "std": norm.std}),

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from nas.data.decode import Picture, decode, decode_all
+from nas.data.decode import Picture, decode, decode_all, decode_stored, fit_pixels
 from nas.errors import DataError
 
 
@@ -88,6 +88,36 @@ def test_a_wide_image_is_center_cropped() -> None:
     picture = read(encoded(Image.fromarray(pixels)))
     assert single_color(picture) == (200, 200, 200)
     assert picture.size == (24, 8)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 8), (21, 12), (12, 21), (31, 64), (5, 3)], ids=str)
+def test_the_center_is_cropped_with_whole_pixels_and_resized_as_by_pillow(size: tuple[int, int]) -> None:
+    image = Image.effect_noise(size, 90).convert("RGB")
+    width, height = size
+    side = min(size)
+    left, top = (width - side) // 2, (height - side) // 2
+    expected = image.crop((left, top, left + side, top + side)).resize((8, 8), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(read(encoded(image)).pixels, np.asarray(expected))
+    np.testing.assert_array_equal(fit_pixels(np.asarray(image), 8), np.asarray(expected))
+
+
+def test_pixels_outside_of_the_center_have_no_influence() -> None:
+    pixels = np.full((20, 33, 3), 90, np.uint8)
+    pixels[:, :6] = pixels[:, 26:] = 255
+    assert single_color(read(encoded(Image.fromarray(pixels)))) == (90, 90, 90)
+
+
+def test_a_stored_image_is_upright_and_keeps_its_size() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    pixels = np.zeros((4, 6), np.uint8)
+    pixels[0] = 255
+    data = encoded(Image.fromarray(pixels), "PNG", exif=exif)
+    found = decode_stored({"bytes": data, "path": None}, root=Path())
+    assert found is not None
+    np.testing.assert_array_equal(found[:, :, 1], np.rot90(pixels, -1))
+    assert found.shape == (6, 4, 3)
+    assert decode_stored({"bytes": b"GIF89a", "path": None}, root=Path()) is None
 
 
 def test_downscaling_averages_pixels() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nas.data import decode as decoding
 from nas.data.base import ImageData, Images
-from nas.data.load import load_images
+from nas.data.load import class_names, load_images, load_split, load_stored
 from nas.errors import DataError, MissingPackageError
 
 _CLASSES = ("cat", "dog", "owl")
@@ -134,7 +134,7 @@ class TestDigits:
 
     def test_notes_state_the_changes_to_the_images(self, digits: ImageData) -> None:
         assert digits.notes == ("grayscale images were repeated to 3 channels, 1,797 in all",)
-        sizes = "the images have 8 x 8 pixels; they were resized and center-cropped to 12 x 12"
+        sizes = "the images have 8 x 8 pixels; they were center-cropped and resized to 12 x 12"
         assert load("digits", resolution=12).notes[0] == sizes
 
 
@@ -289,7 +289,7 @@ class TestImageFolder:
         data = load(tmp_path, validation_share=0.2)
         assert data.train.images.shape[1:] == (3, 8, 8)
         assert data.notes == (
-            "the images have 2 sizes, from 8 x 8 to 20 x 12 pixels; they were resized and center-cropped to 8 x 8",
+            "the images have 2 sizes, from 8 x 8 to 20 x 12 pixels; they were center-cropped and resized to 8 x 8",
         )
 
     def test_the_fingerprint_depends_on_pixels_and_class_names_but_not_on_the_path(self, tmp_path: Path) -> None:
@@ -621,3 +621,24 @@ def test_an_image_inside_an_archive_is_read(tmp_path: Path) -> None:
     read = decode({"bytes": None, "path": f"zip://x.png::{tmp_path / 'a.zip'}"}, root=Path(), resolution=8)
     assert read is not None
     assert np.array_equal(read.pixels, np.asarray(picture(1)))
+
+
+class TestStored:
+    def test_images_are_those_of_the_split_in_their_own_size(self, tmp_path: Path) -> None:
+        root = write_folder(tmp_path / "photos")
+        found = list(load_stored(str(root), "val", channels=3))
+        split = load_split(str(root), "val", resolution=8)
+        assert [image.shape for image in found] == [(8, 8, 3)] * len(split.images)
+        same = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
+        assert torch.equal(same, split.images.images)
+
+    def test_some_images_are_spread_over_the_split_and_unreadable_ones_are_left_out(self, tmp_path: Path) -> None:
+        root = write_folder(tmp_path / "photos")
+        names = load_split(str(root), "val", resolution=8).names
+        (root / names[0]).write_bytes(b"no image")
+        assert len(list(load_stored(str(root), "val", images=3))) == 2
+        assert len(list(load_stored(str(root), "val"))) == len(names) - 1
+
+    def test_the_classes_are_known_without_the_images(self, tmp_path: Path) -> None:
+        root = write_folder(tmp_path / "photos")
+        assert class_names(str(root)) == load_split(str(root), "val", resolution=8).classes

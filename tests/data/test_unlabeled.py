@@ -27,7 +27,7 @@ def test_all_images_below_a_folder_are_read_in_the_order_of_their_paths(tmp_path
     assert found.images[:, 0, 0, 0].tolist() == [10, 20, 30]
     assert found.names == ("a.png", "b/a.png", "b/c.png")
     assert found.notes == (
-        "the images have 2 sizes, from 8 x 8 to 20 x 12 pixels; they were resized and center-cropped to 8 x 8",
+        "the images have 2 sizes, from 8 x 8 to 20 x 12 pixels; they were center-cropped and resized to 8 x 8",
     )
 
 

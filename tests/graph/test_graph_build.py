@@ -173,6 +173,18 @@ def test_any_graph_is_valid_and_declares_its_shapes(arch: Architecture, batch: i
     }
 
 
+@pytest.mark.parametrize("name", ["mobilenetv2", "mobilenetv3-small"])
+def test_a_graph_of_an_open_batch_has_the_outputs_of_one_of_each_batch(name: str) -> None:
+    fragment = whole(preset(name).adapted(resolution=32, classes=5))
+    graph = build_graph(fragment, batch=None)
+    onnx.checker.check_model(graph, full_check=True)
+    ends = [graph.graph.input[0], graph.graph.output[0]]
+    assert [end.type.tensor_type.shape.dim[0].dim_param for end in ends] == ["batch", "batch"]
+    for batch in (1, 3):
+        inputs = np.random.default_rng(0).random((batch, 3, 32, 32), dtype=np.float32)
+        np.testing.assert_array_equal(run(graph, inputs), run(build_graph(fragment, batch=batch), inputs))
+
+
 def shapes(graph: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     return {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)

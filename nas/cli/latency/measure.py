@@ -1,22 +1,39 @@
-"""`nas latency measure`: the latency of networks on a device."""
+"""`nas latency measure`: the latency of networks on devices."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from nas.cli.shared.completion import complete_architecture
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.options import ARCH_HELP, NumberRange, adapting_options, device_option, json_option, source_option
+from nas.cli.shared.options import (
+    ARCH_HELP,
+    NumberRange,
+    adapting_options,
+    device_option_of,
+    json_option,
+    source_option,
+)
 from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
-    from nas.api.latency import LatencyReport
-    from nas.arch.spec import Architecture
+    from nas.api.candidates import Candidate
+    from nas.api.latency import Latency
+    from nas.api.latency_comparison import LatencyReport, NetworkLatency
+
+_HEADERS = (
+    *("network", "device", "precision", "MACs"),
+    *("latency ms", "spread", "min", "median", "p95", "repeats", "ratio"),
+)
+_SEVERAL = "Several are compared; everything on one machine runs in turn."
 
 
 @click.command(cls=Verb, epilog=ARCH_HELP)
-@click.argument("references", metavar="ARCH...", nargs=-1, required=True, shell_complete=complete_architecture)
-@device_option
+@click.argument(
+    "references", metavar="ARCH|FILE.onnx|CHECKPOINT...", nargs=-1, required=True, shell_complete=complete_architecture
+)
+@device_option_of(_SEVERAL)
 @adapting_options()
 @source_option
 @option(
@@ -48,77 +65,90 @@ def command(
     as_json: bool,
     storage: str,
 ) -> None:
-    """Measure the latency of networks in ONNX Runtime, in alternation with a reference network.
+    """Measure the latency of each NETWORK in ONNX Runtime, in alternation with a reference network.
 
     \b
     Example:
       nas latency measure mnasnet-a1 mobilenetv2 --device cpu:threads=2
       nas latency measure study:demo:best --device ssh://me@board
+      nas latency measure model.onnx runs/flowers --device cpu --device cpu:precision=int8
 
-    Weights are random, since latency does not depend on them. The reference is a small network that is part of nas.
+    NETWORK is an ARCH, an ONNX file, or a CHECKPOINT (a folder of `nas train`, or a weights file). An ARCH runs with
+    random weights, since latency does not depend on them, and a CHECKPOINT with its own. An ONNX file is checked first.
+    It takes fp32 images (N, C, H, W) or uint8 images (N, H, W, C), and has a precision of its own. The reference is a
+    small network that is part of nas.
     """
-    from nas.api.architectures import find_architecture
-    from nas.api.devices import connected
-    from nas.api.latency import make_aim, measure_in_turn
-    from nas.cli.shared.printing import print_json
-
-    found = [find_architecture(reference, storage) for reference in references]
-    named = [
-        (name, arch.adapted(resolution=resolution or arch.resolution, classes=classes or arch.classes))
-        for name, arch in found
-    ]
-    with connected(devices) as meter:
-        report = measure_in_turn([arch for _, arch in named], meter, make_aim(spread, seconds))
-    if as_json:
-        print_json(_figures(named, report))
-    else:
-        _print(named, report)
-
-
-def _figures(named: "list[tuple[str, Architecture]]", report: "LatencyReport") -> dict[str, Any]:
-    """Return the JSON form of a report."""
     import attrs
 
-    figures = attrs.asdict(report)
-    figures["networks"] = [
-        {"name": name, **_costs(arch), **latency}
-        for (name, arch), latency in zip(named, figures["networks"], strict=True)
+    from nas.api.candidates import find_candidate
+    from nas.api.latency import make_aim
+    from nas.api.latency_comparison import measure_together
+    from nas.cli.shared.printing import print_json
+
+    aim = make_aim(spread, seconds)
+    candidates = [
+        find_candidate(reference, storage, resolution=resolution, classes=classes, say=_say) for reference in references
     ]
-    return figures
+    reports = measure_together(candidates, devices, aim)
+    if as_json:
+        figures = [attrs.asdict(report) for report in reports]
+        print_json(figures[0] if len(devices) == 1 else {"devices": figures})
+    else:
+        _print(reports)
+    _warn(candidates, reports)
 
 
-def _costs(arch: "Architecture") -> dict[str, Any]:
-    from nas.cost.analytic import cost
-
-    counted = cost(arch)
-    return {"resolution": arch.resolution, "macs": counted.macs, "params": counted.params}
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
-def _print(named: "list[tuple[str, Architecture]]", report: "LatencyReport") -> None:
-    from nas.cli.shared.printing import millions, print_table
+def _print(reports: "Sequence[LatencyReport]") -> None:
+    from nas.cli.shared.printing import print_table
 
-    headers = ("network", "MACs", "latency ms", "spread", "min", "median", "p95", "repeats")
-    measured = [
-        (name, millions(_costs(arch)["macs"]), latency)
-        for (name, arch), latency in zip(named, report.networks, strict=True)
-    ]
+    networks = [(report, network) for report in reports for network in report.networks]
     rows = [
-        (
-            name,
-            macs,
-            *(f"{ms:.3f}" for ms in (one.latency_ms, one.spread_ms, one.min_ms, one.median_ms, one.p95_ms)),
-            str(one.repeats),
-        )
-        for name, macs, one in [*measured, ("(reference)", millions(None), report.reference)]
+        [network.name, *_setting(report, network.precision, network.macs), *_times(network, network)]
+        for report, network in networks
     ]
-    print_table(headers, rows)
-    click.echo(
-        f"{report.device} on {report.cpu}{report.accelerator and ', '}{report.accelerator}, "
-        f"{report.system}, ONNX Runtime {report.runtime}; batch {report.batch} in all"
-    )
-    if report.noisy:
+    # The reference runs once on each machine, on the first of its devices.
+    first_reports = {(report.cpu, report.reference): report for report in reversed(reports)}
+    rows += [
+        ["(reference)", *_setting(report, report.precision, None), *_times(report.reference, None)]
+        for report in reversed(first_reports.values())
+    ]
+    columns = dict(zip(_HEADERS, zip(*rows, strict=True), strict=True))
+    if len(reports) == 1 and len({network.precision for _, network in networks}) == 1:
+        del columns["device"], columns["precision"]  # The line about the device has them.
+    if len(networks) == 1:
+        del columns["ratio"]
+    print_table([*columns], zip(*columns.values(), strict=True), left=3 if "device" in columns else 1)
+    for report in reports:
         click.echo(
-            f"the machine is noisy: the reference's times spread by {report.noise:.0%}; stop other work on it, "
-            "or give --seconds more",
-            err=True,
+            f"{report.device} on {report.cpu}{report.accelerator and ', '}{report.accelerator}, "
+            f"{report.system}, ONNX Runtime {report.runtime}; batch {report.batch} in all"
+        )
+
+
+def _setting(report: "LatencyReport", precision: str, macs: int | None) -> list[str]:
+    from nas.cli.shared.printing import millions
+
+    return [report.device.replace(f",precision={report.precision}", ""), precision, millions(macs)]
+
+
+def _times(latency: "Latency", compared: "NetworkLatency | None") -> list[str]:
+    """Return the cells of a latency, and the ratio to the first network; a tilde marks that of separate runs."""
+    times = (latency.latency_ms, latency.spread_ms, latency.min_ms, latency.median_ms, latency.p95_ms)
+    ratio = f"{'' if compared.paired else '~'}{compared.ratio:.3f} ± {compared.ratio_spread:.3f}" if compared else ""
+    return [*(f"{ms:.3f}" for ms in times), str(latency.repeats), ratio]
+
+
+def _warn(candidates: "Sequence[Candidate]", reports: "Sequence[LatencyReport]") -> None:
+    """Say on standard error what a reader of the figures should know."""
+    files = [each.name for each in candidates if each.file is not None]
+    if files and any(report.precision == "int8" for report in reports):
+        _say(f"{', '.join(files)}: an ONNX file has a precision of its own, and is not quantized for precision=int8")
+    for noise in {report.noise for report in reports if report.noisy}:
+        _say(
+            f"the machine is noisy: the reference's times spread by {noise:.0%}; stop other work on it, "
+            "or give --seconds more"
         )

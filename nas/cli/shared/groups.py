@@ -29,6 +29,7 @@ class Group(StrEnum):
     SEARCH = "Search"
     CHECK = "Check"
     IMAGES = "Images"
+    EXPORT = "Export"
     ROBUSTNESS = "Robustness"
     WORKERS = "Workers"
     OUTPUT = "Output"

@@ -26,10 +26,12 @@ Command = Callable[..., Any]
 Record = TypeVar("Record", bound="AttrsInstance")
 
 
-DEVICE_HELP = (
+_DEVICE_FORMS = (
     "The target device: cpu, cpu:threads=4,batch=8, cuda, cpu:precision=int8, an ONNX Runtime provider's name, or "
-    "ssh://user@host?cpu. Several equal ones share the work."
+    "ssh://user@host?cpu."
 )
+_SHARED_WORK = "Several equal ones share the work."
+DEVICE_HELP = f"{_DEVICE_FORMS} {_SHARED_WORK}"
 
 
 class Number(click.types.FloatParamType):
@@ -100,16 +102,27 @@ source_option = storage_option_of(Group.ARCHITECTURE, "Database in which study:N
 json_option = option(
     Group.OUTPUT, "--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else."
 )
-device_option = option(
-    Group.DEVICE,
-    "--device",
-    "devices",
-    multiple=True,
-    default=["cpu"],
-    show_default=True,
-    metavar="DEVICE",
-    help=DEVICE_HELP,
-)
+
+
+def device_option_of(several: str) -> Callable[[Command], Command]:
+    """Return the decorator that adds `--device`.
+
+    Args:
+        several: Sentence about several devices.
+    """
+    return option(
+        Group.DEVICE,
+        "--device",
+        "devices",
+        multiple=True,
+        default=["cpu"],
+        show_default=True,
+        metavar="DEVICE",
+        help=f"{_DEVICE_FORMS} {several}",
+    )
+
+
+device_option = device_option_of(_SHARED_WORK)
 arch_argument = click.argument("reference", metavar="ARCH", shell_complete=complete_architecture)
 
 

@@ -1,0 +1,161 @@
+"""The figures of an exported network, measured again on a device."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from attrs import frozen
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.api.latency import SECONDS, SPREAD, make_aim
+from nas.data.augment import normalize
+from nas.data.load import Split, load_split
+from nas.device.connection import Connection
+from nas.device.model_file import ModelFile
+from nas.device.timing import Turns
+from nas.errors import DataError, DeviceError, NasError
+from nas.export.records import Accuracy, Latency, ModelRecord, Product, digest_images
+from nas.export.verification import (
+    ACCURACY,
+    LATENCY,
+    MEMORY,
+    NOT_MEASURED,
+    Check,
+    compare_accuracy,
+    compare_latency,
+    compare_memory,
+    stated_figure,
+)
+from nas.train.assessment.classifiers import with_labels_of
+
+PART = 512  # images that are sent to the device at a time
+TEST = "test"
+
+
+@frozen(eq=False)
+class Figures:
+    """Measure the ONNX files of a product on a device.
+
+    A figure that this device or these images cannot give is reported, and the others are measured.
+
+    Attributes:
+        product: What the folder states.
+        files: ONNX files that passed the check, by name.
+        connection: Connection to the device.
+        say: Function that is called with sentences about the progress.
+    """
+
+    product: Product
+    files: Mapping[str, ModelFile]
+    connection: Connection
+    say: Callable[[str], None]
+
+    @property
+    def _models(self) -> list[ModelRecord]:
+        return [model for model in self.product.models if model.file in self.files]
+
+    def accuracies(self, data: str | None) -> Iterator[Check]:
+        """Yield the comparison of each accuracy that is stated, or of all files where images are given.
+
+        Args:
+            data: Source of the images; None takes the one that the product names, if it is on this machine.
+
+        Raises:
+            DataError: The given images cannot be used.
+        """
+        models = [model for model in self._models if model.accuracy or data]
+        stated = next((model.accuracy for model in models if model.accuracy), None)
+        split = self._split(data, stated) if models else None
+        for model in models:
+            yield _checked(model, ACCURACY, partial(self._accuracy, model, split))
+
+    def _split(self, data: str | None, stated: Accuracy | None) -> Split | None:
+        source = data or (stated.data if stated and _is_here(stated.data) else None)
+        if source is None:
+            return None
+        product = self.product
+        name = stated.split if stated else TEST
+        split = load_split(source, name, resolution=product.resolution, channels=product.channels)
+        images = with_labels_of(split.images, split.classes, product.classes, product.outputs)
+        self.say(f"accuracy: {len(images):,} images of the {name} split of {split.name}")
+        return attrs.evolve(split, images=images)
+
+    def _accuracy(self, model: ModelRecord, split: Split | None) -> Check:
+        if split is None:
+            raise DataError("the images that metrics.json names are not on this machine; give them with --data")
+        labels = split.images.labels.cpu().numpy()
+        found = Accuracy.of(
+            self._predictions(self.files[model.file], split.images.images) == labels,
+            labels,
+            self.product.outputs,
+            data=split.name,
+            split=model.accuracy.split if model.accuracy else TEST,
+            images_digest=digest_images(split.names, labels),
+        )
+        return compare_accuracy(model.file, model.accuracy, found)
+
+    def _predictions(self, file: ModelFile, images: Tensor) -> NDArray[np.int64]:
+        parts = (self._inputs(images[start : start + PART]) for start in range(0, len(images), PART))
+        return np.concatenate([self.connection.logits(file, part).logits.argmax(1) for part in parts])
+
+    def _inputs(self, images: Tensor) -> NDArray[Any]:
+        """Return uint8 images `(N, C, R, R)` as the files take them."""
+        if self.product.preprocessing:
+            return images.cpu().permute(0, 2, 3, 1).contiguous().numpy()
+        normalized: NDArray[Any] = normalize(images.cpu(), self.product.mean, self.product.std).numpy()
+        return normalized
+
+    def memory(self) -> Iterator[Check]:
+        """Yield the comparison of each peak of memory that is stated."""
+        for model in self._models:
+            if model.peak_bytes is not None:
+                yield _checked(model, MEMORY, partial(self._memory, model))
+
+    def _memory(self, model: ModelRecord) -> Check:
+        device, side = self.connection.device, self.product.resolution
+        images = torch.zeros(device.batch, self.product.channels, side, side, dtype=torch.uint8)
+        found = self.connection.logits(self.files[model.file], self._inputs(images)).peak_bytes
+        stated = model.latency and (model.latency.device, model.latency.machine.kind)
+        is_same = stated == (device, self.connection.machine.kind)
+        return compare_memory(model.file, model.peak_bytes, found, same_device=is_same)
+
+    def latencies(self) -> Iterator[Check]:
+        """Yield the comparison of each latency; the files are measured in turn with each other."""
+        models, device = self._models, self.connection.device
+        if not models:
+            return
+        self.say(f"latency: {', '.join(model.file for model in models)} on {device.short}")
+        try:
+            turns = self.connection.measure([self.files[model.file] for model in models], make_aim(SPREAD, SECONDS))
+        except DeviceError as error:
+            yield from (_not_measured(model, LATENCY, error) for model in models)
+            return
+        yield from (self._latency(model, turns, index) for index, model in enumerate(models))
+
+    def _latency(self, model: ModelRecord, turns: Turns, index: int) -> Check:
+        found = Latency.of(turns, index, self.connection.device, self.connection.machine)
+        return compare_latency(model.file, model.latency, found)
+
+
+def _checked(model: ModelRecord, what: str, measure: Callable[[], Check]) -> Check:
+    try:
+        return measure()
+    except (DataError, DeviceError) as error:
+        return _not_measured(model, what, error)
+
+
+def _not_measured(model: ModelRecord, what: str, error: NasError) -> Check:
+    return Check(model.file, what, NOT_MEASURED, stated_figure(model, what), note=error.problem)
+
+
+def _is_here(source: str) -> bool:
+    """Return whether images are on this machine: a folder from elsewhere must not start a download."""
+    try:
+        return source == "digits" or Path(source).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # no path at all, such as one with a null character
+        return False

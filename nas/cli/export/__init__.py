@@ -1,0 +1,1 @@
+"""`nas export`: the command, and its report."""

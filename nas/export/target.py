@@ -1,0 +1,81 @@
+"""Exported files on their device: logits, latencies and peak memory."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from attrs import frozen
+from numpy.typing import NDArray
+
+from nas.data.base import Images
+from nas.device.connection import Connection
+from nas.device.model_file import ModelFile
+from nas.device.onnx_check import check_onnx
+from nas.device.timing import Aim, Turns
+from nas.export.graph import as_file
+from nas.export.inputs import InputForm, generated_images
+
+AIM = Aim(spread=0.005, seconds=5.0, most=10_000)
+# Of the inputs that are made at once: those of all images may not fit into the memory.
+MOST_BYTES = 64_000_000
+
+
+@frozen(eq=False)
+class Target:
+    """Run files on a device.
+
+    Attributes:
+        connection: Connection to the device.
+    """
+
+    connection: Connection
+
+    def run(self, model: onnx.ModelProto, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the logits `(N, classes)` of a model for its inputs of N images.
+
+        Raises:
+            DeviceError: The device fails, or rejects the model or the images.
+        """
+        return self.run_file(as_file(model), inputs)
+
+    def run_file(self, file: ModelFile, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the logits `(N, classes)` of a file for its inputs; see `run`."""
+        return self.connection.logits(file, inputs).logits
+
+    def logits(self, file: ModelFile, form: InputForm, images: Images) -> NDArray[np.float32]:
+        """Return the logits `(N, classes)` of a file for images of the network's size.
+
+        Raises:
+            DeviceError: The device fails, or rejects the file or the images.
+        """
+        return np.concatenate([self.run_file(file, form.inputs(part)) for part in _parts(images, form)])
+
+    def peak_bytes(self, file: ModelFile, form: InputForm) -> int | None:
+        """Return the growth of the peak memory of a fresh process that loads a file and runs one batch.
+
+        This also tells whether the device runs the file at all.
+
+        Raises:
+            WeightsError: A batch is larger than any that a device runs.
+            DeviceError: The device fails, rejects an operator of the file, or has too little memory.
+        """
+        batch, side = self.connection.device.batch, form.network.arch.resolution
+        check_onnx(file.data, size=(side, side), batch=batch)  # Before a huge batch takes the memory of this machine.
+        images = generated_images(form.network, batch)
+        return self.connection.logits(file, form.inputs(images)).peak_bytes
+
+    def measure(self, files: list[ModelFile]) -> Turns:
+        """Return the latencies of files that are measured in turn.
+
+        Raises:
+            DeviceError: The device fails, or rejects a file.
+        """
+        return self.connection.measure(files, AIM)
+
+
+def _parts(images: Images, form: InputForm) -> Iterator[Images]:
+    """Yield parts of images whose inputs have at most `MOST_BYTES`."""
+    count = max(1, MOST_BYTES // form.inputs(generated_images(form.network, 1)).nbytes)
+    for start in range(0, len(images), count):
+        yield Images(images.images[start : start + count], images.labels[start : start + count])
