@@ -36,6 +36,8 @@ INPUT_SIZE = "input_size"
 """Key of the metadata under which an exported file states the size of its network's images."""
 
 _DOMAINS = ("", "ai.onnx")
+# Operators of ONNX Runtime in int8 files, each with an operator of ONNX that has outputs of the same shape.
+_RUNTIME_OPERATORS: Mapping[tuple[str, str], str] = MappingProxyType({("com.microsoft", "QuickGelu"): "Sigmoid"})
 _REMEDY = "export the network once more, for images (N, C, H, W) and logits (N, classes), into a single file"
 # Shape inference needs the numbers of small tensors only, such as axes and sizes.
 _SMALL_VALUES = 1024
@@ -149,7 +151,7 @@ def _check_content(model: onnx.ModelProto) -> None:
 
 
 def _check_node(node: onnx.NodeProto) -> None:
-    if node.domain not in _DOMAINS:
+    if node.domain not in _DOMAINS and (node.domain, node.op_type) not in _RUNTIME_OPERATORS:
         raise WeightsError(
             f"the operator {node.op_type!r:.80} is of the domain {node.domain!r:.80}, and only operators of ONNX "
             "itself are run",
@@ -266,6 +268,10 @@ def _check_shapes(model: onnx.ModelProto) -> int:
 
 def _infer_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...] | None]:
     model.graph.output[0].type.tensor_type.ClearField("shape")
+    for node in model.graph.node:
+        if node.domain not in _DOMAINS:  # The inference knows no operators of ONNX Runtime.
+            node.op_type, node.domain = _RUNTIME_OPERATORS[node.domain, node.op_type], ""
+            del node.attribute[:]
     for tensor in model.graph.initializer:
         if math.prod(tensor.dims) > _SMALL_VALUES:
             for name in ("raw_data", *_NUMBERS):

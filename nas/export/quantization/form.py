@@ -62,7 +62,9 @@ def _gated_by_sigmoid(graph: onnx.GraphProto) -> dict[str, str]:
         if sigmoids.get(gate) == other
     }
     read_elsewhere = {name for node in graph.node if node.output[0] not in gated for name in node.input}
-    return gated | {name: values for name, values in sigmoids.items() if values in gated.values() and name not in read_elsewhere}
+    return gated | {
+        name: values for name, values in sigmoids.items() if values in gated.values() and name not in read_elsewhere
+    }
 
 
 def _replaced(
@@ -188,7 +190,9 @@ def _pad_channels(graph: onnx.GraphProto) -> None:
         before, after = (added.get(channels.group(name), 0) for name in (node.input[0], node.output[0]))
         dense = channels.is_dense(node)
         pads = ((0, after), (0, before if dense else 0), (0, 0), (0, 0))
-        padded |= {name: np.pad(channels.weights[name], pads[: 4 if i == 0 else 1]) for i, name in enumerate(node.input[1:])}
+        padded |= {
+            name: np.pad(channels.weights[name], pads[: 4 if i == 0 else 1]) for i, name in enumerate(node.input[1:])
+        }
         if not dense:
             next(each for each in node.attribute if each.name == "group").i += after
     for constant in graph.initializer:

@@ -27,6 +27,7 @@ QUANTIZED = frozenset(
 REMOVABLE = frozenset({"Clip", "Relu"})
 """Activations that the rounding to 8 bits does by itself, because the range of its values ends where theirs do."""
 WEIGHTED = frozenset({"Conv", "Gemm"})
+_WEIGHT = ".weight"
 
 Range = tuple[float, float]
 _GATE_RANGES: Mapping[str, Range] = MappingProxyType({SHIFTED: (0.0, 6.0), CLIPPED: (0.0, 6.0), GATE: (0.0, 1.0)})
@@ -85,7 +86,7 @@ def layers_of(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
             continue
         before = [owners[name] for name in node.input if name in owners]
         weighted = node.op_type in WEIGHTED and node.input[1] in constants
-        owner = node.name if weighted else before[0] if before else ""
+        owner = _layer_name(node) if weighted else before[0] if before else ""
         if owner:
             owners.update(dict.fromkeys(node.output, owner))
             if node.op_type in QUANTIZED:
@@ -93,11 +94,16 @@ def layers_of(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
     return {name: tuple(nodes) for name, nodes in layers.items()}
 
 
+def _layer_name(node: onnx.NodeProto) -> str:
+    """Return the name of the layer whose weight a node reads; the node before the output has the name of the output."""
+    return node.input[1].removesuffix(_WEIGHT)
+
+
 def short_first_layer(model: onnx.ModelProto) -> tuple[str, ...]:
     """Return the name of the first convolution if it is faster in fp32 than in int8, else nothing."""
     weights = {each.name: each.dims for each in model.graph.initializer}
     first = next((node for node in model.graph.node if node.op_type == "Conv" and node.input[1] in weights), None)
-    return (first.name,) if first and np.prod(weights[first.input[1]][1:]) <= _SHORT_PRODUCT else ()
+    return (_layer_name(first),) if first and np.prod(weights[first.input[1]][1:]) <= _SHORT_PRODUCT else ()
 
 
 def observed_tensors(model: onnx.ModelProto) -> dict[str, str]:
@@ -161,9 +167,7 @@ def quantize_graph(
 def _quantized(
     form: onnx.ModelProto, ranges: Mapping[str, Range], types: Types, nodes: Sequence[str]
 ) -> onnx.ModelProto:
-    data = {
-        name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()
-    }
+    data = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
     quantizer = QDQQuantizer(
         form,
         True,  # One scale for each channel of a weight.
@@ -205,3 +209,29 @@ def _merge_gates(graph: onnx.GraphProto) -> None:
     graph.node.extend(kept)
 
 
+@frozen
+class RoundedParts:
+    """Say what an int8 graph rounds.
+
+    Attributes:
+        ranges: Smallest and largest value that each rounded activation can have, by the name of its tensor.
+        layers: Names of the convolutions and linear layers with rounded weights.
+    """
+
+    ranges: Mapping[str, Range]
+    layers: tuple[str, ...]
+
+
+def rounded_parts(int8: onnx.ModelProto) -> RoundedParts:
+    """Return what a graph of `quantize_graph` rounds."""
+    constants = {each.name: each for each in int8.graph.initializer}
+    ranges = {}
+    for node in int8.graph.node:
+        if node.op_type == "QuantizeLinear":
+            scale, zero_point = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
+            limits = np.iinfo(zero_point.dtype)
+            low, high = (float(scale) * (limit - int(zero_point)) for limit in (limits.min, limits.max))
+            ranges[node.input[0]] = (low, high)
+    weights = {node.input[1] for node in int8.graph.node if node.op_type in WEIGHTED}
+    rounded = [node for node in int8.graph.node if node.op_type == "DequantizeLinear" and node.output[0] in weights]
+    return RoundedParts(ranges, tuple(node.input[0].removesuffix(f"{_WEIGHT}_quantized") for node in rounded))

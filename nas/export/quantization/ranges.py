@@ -104,18 +104,22 @@ def _entropy(observed: Observed) -> Range:
     """Return the range whose rounded values have the distribution most like that of the values themselves.
 
     As in TensorRT (Migacz, GTC 2017): the values outside of a range are moved to its ends, and the Kullback-Leibler
-    divergence of the rounded distribution from this one is smallest. Both ends move together, in units of their
-    distance from 0.
+    divergence of the rounded distribution from this one is smallest. The ranges are those of the values whose magnitude
+    is at most a threshold.
     """
     low, high = min(observed.low, 0.0), max(observed.high, 0.0)
     if low == high:
         return observed.low, observed.high
     # Zeros, of which there are many after a ReLU, are always represented exactly.
     histogram, edges = np.histogram(observed.sample[observed.sample != 0], _BINS, (low, high))
-    shares = np.linspace(_LEVELS / _BINS, 1.0, _THRESHOLDS)
-    # On equal divergences the larger range is taken, which clips fewer values.
-    best = min(reversed(shares), key=lambda share: _divergence(histogram, edges, share * low, share * high))
-    return float(best * low), float(best * high)
+    largest = max(-low, high)
+    ranges = [
+        (max(low, -threshold), min(high, threshold))
+        for threshold in np.linspace(largest, _LEVELS / _BINS * largest, _THRESHOLDS)
+    ]
+    # Of equal divergences the first range is taken, which clips the fewest values.
+    low, high = min(ranges, key=lambda limits: _divergence(histogram, edges, *limits))
+    return float(low), float(high)
 
 
 def _divergence(histogram: NDArray[np.int64], edges: NDArray[np.float64], low: float, high: float) -> float:

@@ -36,6 +36,10 @@ class Labeled:
         return np.asarray(logits.argmax(1) == self.labels)
 
 
+def _labeled(images: "Labeled | tuple[NDArray[Any], NDArray[Any]]") -> Labeled:
+    return images if isinstance(images, Labeled) else Labeled(*images)
+
+
 @frozen(eq=False)
 class QuantizationInputs:
     """Hold the images for each of the three purposes; no image has two of them.
@@ -50,8 +54,8 @@ class QuantizationInputs:
     """
 
     calibration: NDArray[Any]
-    choosing: Labeled
-    judging: Labeled
+    choosing: Labeled = field(converter=_labeled)
+    judging: Labeled = field(converter=_labeled)
 
     def __attrs_post_init__(self) -> None:
         if not len(self.calibration):
@@ -192,6 +196,7 @@ class QuantizedModel:
 
     Attributes:
         model: Graph with the inputs and outputs of the fp32 graph.
+        whole: Graph with the same settings in which no layer is in fp32 for the sake of the accuracy.
         settings: Settings of the graph.
         loss: Loss on the judging images.
         accuracy_fp32: Accuracy of the fp32 graph on the judging images.
@@ -201,6 +206,7 @@ class QuantizedModel:
     """
 
     model: onnx.ModelProto = field(repr=False)
+    whole: onnx.ModelProto = field(repr=False)
     settings: QuantizationSettings
     loss: Loss
     accuracy_fp32: Accuracy

@@ -9,7 +9,15 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from nas.errors import DeviceError, DeviceLostError
-from nas.export.quantization.graph import FAST_TYPES, SLOW_TYPES, Range, Types, layers_of, quantize_graph, short_first_layer
+from nas.export.quantization.graph import (
+    FAST_TYPES,
+    SLOW_TYPES,
+    Range,
+    Types,
+    layers_of,
+    quantize_graph,
+    short_first_layer,
+)
 from nas.export.quantization.ranges import METHODS, observe, ranges_by
 from nas.export.quantization.records import (
     Accuracy,
@@ -24,6 +32,8 @@ from nas.export.quantization.records import (
 )
 from nas.export.quantization.sensitivity import divergences, sensitivities
 from nas.noise import Correct, difference
+
+__all__ = ["QuantizationInputs", "quantize_with_ranges", "quantize_within"]
 
 Say = Callable[[str], None]
 # A slower type is chosen only where its divergence from fp32 is below this share of that of a faster type. The overflow
@@ -139,13 +149,25 @@ def quantize_with_ranges(
     ranges: Mapping[str, Mapping[str, Range]],
     *,
     max_loss: float,
+    compared: onnx.ModelProto | None = None,
     say: Say = lambda _: None,
 ) -> QuantizedModel:
-    """Return an int8 graph as `quantize_within` does, given the ranges of the activations by method."""
+    """Return an int8 graph as `quantize_within` does, given the ranges of the activations.
+
+    Args:
+        model: Graph in fp32.
+        inputs: Images for choosing and for judging.
+        run: Function that returns the logits of a graph on the target device.
+        ranges: Ranges by method, of which the most accurate one is taken.
+        max_loss: Largest loss in points.
+        compared: Graph in fp32 to which the loss refers; by default `model`. Another one has the same classes.
+        say: Function that is called with sentences about the progress.
+    """
+    compared = model if compared is None else compared
     fast = short_first_layer(model)
     layers = {name: nodes for name, nodes in layers_of(model).items() if name not in fast}
-    trials = _Trials(model, inputs, run, ranges, layers, run(model, inputs.choosing.images))
-    chosen = _choose_method(trials, _choose_types(trials, max_loss, say), say)
+    trials = _Trials(model, inputs, run, ranges, layers, run(compared, inputs.choosing.images))
+    whole = chosen = _choose_method(trials, _choose_types(trials, max_loss, say), say)
     if trials.loss(chosen).value > max_loss:
         say(f"int8: the loss on the choosing images is {trials.loss(chosen)}, and at most {max_loss:g} is allowed")
         order = sensitivities(model, ranges[chosen.method], layers, inputs.choosing.images, say=say)
@@ -159,7 +181,18 @@ def quantize_with_ranges(
         layers=len(layers) + len(fast),
         attempts=tuple(each.attempt() for each in trials.done),
     )
-    return _judged(trials, chosen, settings, max_loss)
+    fp32, int8 = (inputs.judging.correct(run(each, inputs.judging.images)) for each in (compared, chosen.model))
+    loss = Loss.of(fp32, int8)
+    return QuantizedModel(
+        model=chosen.model,
+        whole=whole.model,
+        settings=settings,
+        loss=loss,
+        accuracy_fp32=Accuracy.of(fp32),
+        accuracy_int8=Accuracy.of(int8),
+        max_loss=max_loss,
+        notes=tuple(_notes(loss, settings, max_loss)),
+    )
 
 
 def _choose_types(trials: _Trials, max_loss: float, say: Say) -> Candidate:
@@ -236,22 +269,6 @@ def _keep_most_sensitive(
         else:
             too_few = count
     return found or trials.make(chosen.types, chosen.method, order)
-
-
-def _judged(trials: _Trials, chosen: Candidate, settings: QuantizationSettings, max_loss: float) -> QuantizedModel:
-    judging = trials.inputs.judging
-    fp32 = judging.correct(trials.run(trials.model, judging.images))
-    int8 = judging.correct(trials.run(chosen.model, judging.images))
-    loss = Loss.of(fp32, int8)
-    return QuantizedModel(
-        model=chosen.model,
-        settings=settings,
-        loss=loss,
-        accuracy_fp32=Accuracy.of(fp32),
-        accuracy_int8=Accuracy.of(int8),
-        max_loss=max_loss,
-        notes=tuple(_notes(loss, settings, max_loss)),
-    )
 
 
 def _notes(loss: Loss, settings: QuantizationSettings, max_loss: float) -> list[str]:

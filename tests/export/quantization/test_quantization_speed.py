@@ -1,0 +1,45 @@
+"""Tests of the speed-up of an int8 file from the times of rounds in which both files ran."""
+
+import numpy as np
+import pytest
+from attrs import frozen
+
+from nas.device.machine import Machine
+from nas.device.model_file import ModelFile
+from nas.device.timing import Aim, Turns, summarize
+from nas.export.quantization.speed import measure_speed_up
+
+MACHINE = Machine("Some CPU", "avx2", 4, "", "Linux x86_64", "1.32.0")
+FP32, INT8 = ModelFile("fp32", b"a"), ModelFile("int8", b"b")
+
+
+@frozen
+class FakeMeter:
+    """Return times that were measured before, in seconds `(rounds, 3)`: reference, fp32 and int8."""
+
+    times: "np.typing.NDArray[np.float64]"
+    machine: Machine = MACHINE
+
+    def measure(self, candidates: "list[ModelFile]", aim: Aim) -> Turns:
+        assert candidates == [FP32, INT8]
+        return summarize(self.times)
+
+
+def rounds(speed_up: float) -> "np.typing.NDArray[np.float64]":
+    """Return times of a machine whose speed drifts by a factor of 2, and whose two files are disturbed by 1% apart."""
+    generator = np.random.default_rng(0)
+    drift = np.linspace(1, 2, 50)[:, None]
+    noise = generator.normal(1, 0.01, size=(50, 3))
+    return np.array([[0.010, 0.008, 0.008 / speed_up]]) * drift * noise
+
+
+@pytest.mark.parametrize(("speed_up", "worthwhile"), [(2.0, True), (1.1, False), (0.8, False)])
+def test_int8_is_recommended_from_a_speed_up_of_1_2(speed_up: float, worthwhile: bool) -> None:
+    found = measure_speed_up(FakeMeter(rounds(speed_up)), FP32, INT8, Aim())  # type: ignore[arg-type]
+    assert found.value == pytest.approx(speed_up, rel=0.02)
+    assert found.low < found.value < found.high
+    assert found.high - found.low < 0.05 * speed_up
+    assert found.worthwhile == worthwhile
+    assert ("use the fp32 file" in found.recommendation()) == (not worthwhile)
+    assert f"{found.value:.2f} times as fast as fp32 on Some CPU" in found.recommendation()
+    assert found.as_json()["worthwhile"] == worthwhile
