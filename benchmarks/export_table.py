@@ -45,7 +45,8 @@ def _cells(product: Product) -> tuple[str, ...]:
     by_precision = {model.precision: model for model in product.models}
     fp32, int8 = by_precision["fp32"], product.int8
     accuracy, latency = fp32.accuracy, fp32.latency
-    assert accuracy and latency, f"{product.name} was not measured"
+    assert accuracy is not None, f"{product.name} was not measured"
+    assert latency is not None, f"{product.name} was not measured"
     low, high = (100 * each for each in accuracy.interval)
     own = (
         product.name,
