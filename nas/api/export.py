@@ -87,7 +87,7 @@ def export_model(
         preprocess: Whether the file crops, resizes and normalizes the images itself. Otherwise its input is normalized
             fp32 images of the network's size.
         max_loss: Largest loss of accuracy of the int8 file, in points.
-        qat: Whether the network may be fine-tuned for int8 where nothing else is within `max_loss`.
+        qat: Whether the network is fine-tuned for int8 where layers have to stay in fp32 for `max_loss`.
         against: Another network that is measured beside it, as `checkpoint`.
         validation_share: Share of the images that validates, where the training run had one of its own.
         weights_dir: Folder in which searches keep weights.

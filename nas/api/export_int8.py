@@ -12,9 +12,9 @@ from nas.api.export_request import ONNX, ONNX_INT8, ExportRequest
 from nas.api.export_source import Say
 from nas.arch.spec import Architecture
 from nas.device.model_file import ModelFile
-from nas.errors import DataError, DeviceError
+from nas.errors import DataError, DeviceError, DeviceLostError
+from nas.export.built import BuiltFile
 from nas.export.graph import as_file, model_of
-from nas.export.inputs import InputForm
 from nas.export.quantization.records import MOST_CALIBRATION_IMAGES, Labeled, QuantizationInputs
 from nas.export.quantization.search import quantize_within
 from nas.export.quantization.speed import SpeedUp
@@ -76,15 +76,12 @@ def check_int8(request: ExportRequest, data: ExportData | None) -> None:
         )
 
 
-def make_int8(
-    request: ExportRequest, file: ModelFile, form: InputForm, target: Target, data: ExportData | None, say: Say
-) -> Int8:
+def make_int8(request: ExportRequest, built: BuiltFile, target: Target, data: ExportData | None, say: Say) -> Int8:
     """Return the int8 file of a network, whose loss is measured on the device; without a file, its notes say why.
 
     Args:
         request: What is asked for.
-        file: The fp32 file.
-        form: The network, and the inputs of the file.
+        built: The fp32 file.
         target: The device.
         data: Source of the images; None if there are none.
         say: Function that is called with sentences about the progress.
@@ -97,21 +94,25 @@ def make_int8(
     if data is None:
         return Int8(notes=(NO_IMAGES,))
     try:
-        return _quantized(request, file, form, target, data, say)
+        return _quantized(request, built, target, data, say)
+    except DeviceLostError:
+        raise
     except DeviceError as error:
         if request.format == ONNX_INT8:
             raise
         return Int8(notes=(f"No int8 file was made: {error.problem}. The fp32 file is recommended.",))
 
 
-def _quantized(
-    request: ExportRequest, file: ModelFile, form: InputForm, target: Target, data: ExportData, say: Say
-) -> Int8:
+def _quantized(request: ExportRequest, built: BuiltFile, target: Target, data: ExportData, say: Say) -> Int8:
+    from nas.api.export_fine_tuning import with_fine_tuning
+
+    form = built.form
     # The test images choose nothing, so that the loss on them is not too optimistic.
     choosing, judging = (Labeled(form.inputs(each), each.labels.cpu().numpy()) for each in (data.val, data.test))
     inputs = QuantizationInputs(form.inputs(data.train(MOST_CALIBRATION_IMAGES)), choosing, judging)
-    model = model_of(file)
-    found = quantize_within(model, inputs, target.run, max_loss=request.max_loss, say=say)
+    found = quantize_within(model_of(built.file), inputs, target.run, max_loss=request.max_loss, say=say)
+    if request.qat and (found.settings.kept or not found.within):
+        found = with_fine_tuning(built, found, inputs, target.run, data, say)
     made = as_file(found.model, INT8_FILE)
     return Int8(
         made,

@@ -18,34 +18,17 @@ from nas.device.machine import Machine
 from nas.device.model_file import ModelFile
 from nas.device.spec import Device
 from nas.device.timing import Turns
+from nas.export.built import BuiltFile, build_file
 from nas.export.form import fastest_form
-from nas.export.graph import as_file, export_graph
+from nas.export.graph import export_graph
 from nas.export.inputs import InputForm
 from nas.export.quantization.speed import SpeedUp, speed_up_of
 from nas.export.records import Accuracy, Latency, ModelRecord, Product
 from nas.export.target import Target
 from nas.graph.build import OPERATORS, Operators
-from nas.graph.form import OPSET
 from nas.graph.variants import STANDARD
 
 FP32_FILE, BASELINE = "model.onnx", "baseline"
-
-
-@frozen(eq=False)
-class Built:
-    """Hold an fp32 file that the device runs.
-
-    Attributes:
-        form: The network, and the inputs of the file.
-        file: The file.
-        graph: Operator set and operator variants of the file.
-        peak_bytes: Growth of the peak memory of a fresh process that loads the file and runs one batch.
-    """
-
-    form: InputForm
-    file: ModelFile
-    graph: str
-    peak_bytes: int | None
 
 
 def export_onnx(
@@ -71,7 +54,7 @@ def export_onnx(
         # Before any accuracy is measured: a device that cannot run the other network says so here.
         beside = builder.standard(InputForm(other.network, request.preprocess)) if other else None
         agreement = check_file(built.file, built.form, builder.target, data, say)
-        int8 = make_int8(request, built.file, built.form, builder.target, data, say)
+        int8 = make_int8(request, built, builder.target, data, say)
         files = {FP32_FILE: built.file, INT8_FILE: int8.file, BASELINE: beside.file if beside else None}
         turns = builder.measure({name: file for name, file in files.items() if file})
         models = [_record(built, builder.accuracy(built, data), turns.latency(FP32_FILE), agreement)]
@@ -130,31 +113,24 @@ class _Builder:
     target: Target
     say: Say
 
-    def fastest(self, form: InputForm) -> Built:
+    def fastest(self, form: InputForm) -> BuiltFile:
         """Return a network as the file that is fastest on the device."""
         standard = self.standard(form)  # First, because it is quick and fails where the device fails.
-        request = self.request
-        build = partial(export_graph, form.network, request.fixed_batch, request.preprocess)
+        build = partial(export_graph, form.network, self.request.fixed_batch, self.request.preprocess)
         choice = fastest_form(build, self.target.connection)
         for each in choice.times:
             self.say(f"{each.name}: {each.ratio:.3f} ± {each.spread:.3f} times the latency of the standard form")
         if choice.name == STANDARD:
             return standard
         self.say(f"the file has the form that is fastest on the device: {choice.name}")
-        return self._built(form, choice.operators, choice.name)
+        return self._build(form, choice.operators, choice.name)
 
-    def standard(self, form: InputForm) -> Built:
-        """Return a network as a file of the standard form.
+    def standard(self, form: InputForm) -> BuiltFile:
+        """Return a network as a file of the standard form."""
+        return self._build(form, OPERATORS, STANDARD)
 
-        Raises:
-            DeviceError: The device rejects an operator of the file, or has too little memory for a batch.
-        """
-        return self._built(form, OPERATORS, STANDARD)
-
-    def _built(self, form: InputForm, operators: Operators, variant: str) -> Built:
-        model = export_graph(form.network, self.request.fixed_batch, self.request.preprocess, operators)
-        file = as_file(model, FP32_FILE)
-        return Built(form, file, f"opset {OPSET}, {variant} form", self.target.peak_bytes(file, form))
+    def _build(self, form: InputForm, operators: Operators, variant: str) -> BuiltFile:
+        return build_file(form, self.request.fixed_batch, operators, variant, FP32_FILE, self.target)
 
     def measure(self, files: Mapping[str, ModelFile]) -> _InTurn:
         """Return the latencies of files by name, which are measured in turn."""
@@ -165,7 +141,7 @@ class _Builder:
             self.say("other programs disturb the device; the spread of the latencies shows how much")
         return _InTurn(tuple(files), turns, connection.device, connection.machine)
 
-    def accuracy(self, built: Built, data: ExportData | None) -> Accuracy | None:
+    def accuracy(self, built: BuiltFile, data: ExportData | None) -> Accuracy | None:
         """Return the accuracy of a file on the test split; None without images."""
         if data is None:
             return None
@@ -173,7 +149,7 @@ class _Builder:
         return data.accuracy(self.target.logits(built.file, built.form, data.test))
 
 
-def _record(built: Built, accuracy: Accuracy | None, latency: Latency, agreement: Mapping[str, Any]) -> ModelRecord:
+def _record(built: BuiltFile, accuracy: Accuracy | None, latency: Latency, agreement: Mapping[str, Any]) -> ModelRecord:
     return model_record(
         built.file,
         "fp32",

@@ -59,7 +59,7 @@ class ExportRequest:
         batch: Number of images of one run, or "dynamic"; None takes that of the device.
         preprocess: Whether the ONNX files take uint8 images of any size.
         max_loss: Largest loss of accuracy of the int8 file, in points.
-        qat: Whether the network may be fine-tuned for int8 where nothing else is within the loss.
+        qat: Whether the network is fine-tuned for int8 where layers have to stay in fp32 for `max_loss`.
         against: Another network that is measured beside it; None for none.
         validation_share: Share of the images that validates, as in the training run.
         weights_dir: Folder in which searches keep weights.

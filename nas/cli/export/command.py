@@ -97,7 +97,7 @@ CHECKPOINT_HELP = (
     Group.EXPORT,
     "--qat",
     is_flag=True,
-    help="Fine-tune the network for int8 for a few epochs where nothing else is within --max-loss.",
+    help="Fine-tune the network for int8 for a few epochs where layers have to stay in fp32 for --max-loss.",
 )
 @option(
     Group.OUTPUT,
