@@ -7,8 +7,8 @@ import attrs
 from attrs import frozen
 
 from nas.api.export_images import ExportData
-from nas.api.export_records import model_record
 from nas.api.export_qat import fine_tuned
+from nas.api.export_records import model_record
 from nas.api.export_request import ONNX, ONNX_INT8, ExportRequest
 from nas.api.export_source import Say
 from nas.arch.spec import Architecture
@@ -114,7 +114,7 @@ def _quantized(
     model = model_of(file)
     found = quantize_within(model, inputs, target.run, max_loss=request.max_loss, say=say)
     if request.qat and (found.settings.kept or not found.within):
-        found = fine_tuned(found, model, form.network, data.for_training(), inputs, target.run, say=say)
+        found = fine_tuned(found, file, form.network, data.for_training(), inputs, target.run, say=say)
     made = as_file(found.model, INT8_FILE)
     return Int8(
         made,

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 from nas.api.export_source import Say
 
 if TYPE_CHECKING:
-    import onnx
-
     from nas.data.base import ImageData
+    from nas.device.model_file import ModelFile
     from nas.export.quantization.records import QuantizationInputs, QuantizedModel, Run
     from nas.weights.base import TrainedNetwork
 
@@ -16,7 +15,7 @@ EPOCHS = 3
 
 def fine_tuned(
     found: "QuantizedModel",
-    model: "onnx.ModelProto",
+    file: "ModelFile",
     network: "TrainedNetwork",
     images: "ImageData",
     inputs: "QuantizationInputs",
@@ -30,7 +29,7 @@ def fine_tuned(
 
     Args:
         found: Int8 graph of the trained weights.
-        model: Graph of the network in fp32, to which the loss refers.
+        file: The network in fp32, to which the loss refers.
         network: The network.
         images: Images to train on.
         inputs: Images for choosing and for judging.
@@ -42,12 +41,13 @@ def fine_tuned(
     Raises:
         EvaluationError: A loss is not finite.
     """
+    from nas.export.graph import model_of
     from nas.export.quantization.graph import observed_tensors, rounded_parts, with_weights
     from nas.export.quantization.search import quantize_with_ranges
     from nas.graph.weights import folded_weights
     from nas.train.quantization_aware import LARGEST_7_BIT_WEIGHT, LARGEST_WEIGHT, Roundings, fine_tune_for_int8
 
-    parts = rounded_parts(found.whole)
+    model, parts = model_of(file), rounded_parts(found.whole)
     largest = LARGEST_7_BIT_WEIGHT if found.settings.reduce_range else LARGEST_WEIGHT
     say(f"int8: the network is fine-tuned for {epochs} epochs with the roundings of its int8 file")
     roundings = Roundings(parts.ranges, parts.layers, largest)

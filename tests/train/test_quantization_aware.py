@@ -9,6 +9,7 @@ from onnx import numpy_helper
 from nas.api.export_qat import fine_tuned
 from nas.arch.code import parse_text
 from nas.device.run_model import run_model
+from nas.export.graph import as_file
 from nas.export.quantization.graph import FAST_TYPES, Types, layers_of, quantize_graph, rounded_parts, short_first_layer
 from nas.export.quantization.ranges import observe, ranges_by
 from nas.export.quantization.records import Labeled, QuantizationInputs
@@ -123,7 +124,7 @@ def test_fine_tuning_keeps_the_graph_that_loses_less_on_the_choosing_images() ->
     labels = run_model(model, images()).argmax(1)
     inputs = QuantizationInputs(images(), Labeled(images(), labels), Labeled(images(), labels))
     found = quantize_within(model, inputs, run_model, max_loss=50)
-    tuned = fine_tuned(found, model, net, data, inputs, run_model, epochs=1, say=lambda _: None)
+    tuned = fine_tuned(found, as_file(model), net, data, inputs, run_model, epochs=1, say=lambda _: None)
     assert tuned.choosing_loss.value <= found.choosing_loss.value
     assert tuned.settings.method in ("qat", found.settings.method)
     # The loss of both refers to the network before the fine-tuning.
