@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from nas.api.export_request import ExportRequest
@@ -13,7 +13,7 @@ from nas.api.export_source import NamedNetwork, Say
 from nas.export.inputs import generated_images
 
 if TYPE_CHECKING:
-    from nas.data.base import Images
+    from nas.data.base import ImageData, Images
     from nas.data.load import Split
     from nas.export.records import Accuracy
     from nas.weights.base import TrainedNetwork
@@ -92,6 +92,20 @@ class ExportData:
     def train(self, count: int) -> "Images":
         """Return training images that are spread evenly over the split, all if there are fewer."""
         return self._labeled(self._split("train", count))
+
+    def for_training(self) -> "ImageData":
+        """Return the training split and the validation split with what a training run needs to know about them."""
+        from nas.data.load import load_images
+
+        arch = self.network.arch
+        loaded = load_images(
+            self.source,
+            resolution=arch.resolution,
+            channels=arch.in_channels,
+            validation_share=self.validation_share,
+        )
+        train, val = (self._with_labels(each, loaded.classes) for each in (loaded.train, loaded.val))
+        return evolve(loaded, train=train, val=val, classes=self.network.classes or loaded.classes)
 
     @cached_property
     def _test(self) -> "Split":

@@ -7,6 +7,7 @@ import attrs
 from attrs import frozen
 
 from nas.api.export_images import ExportData
+from nas.api.export_qat import fine_tuned
 from nas.api.export_records import model_record
 from nas.api.export_request import ONNX, ONNX_INT8, ExportRequest
 from nas.api.export_source import Say
@@ -104,15 +105,13 @@ def make_int8(request: ExportRequest, built: BuiltFile, target: Target, data: Ex
 
 
 def _quantized(request: ExportRequest, built: BuiltFile, target: Target, data: ExportData, say: Say) -> Int8:
-    from nas.api.export_fine_tuning import with_fine_tuning
-
     form = built.form
     # The test images choose nothing, so that the loss on them is not too optimistic.
     choosing, judging = (Labeled(form.inputs(each), each.labels.cpu().numpy()) for each in (data.val, data.test))
     inputs = QuantizationInputs(form.inputs(data.train(MOST_CALIBRATION_IMAGES)), choosing, judging)
     found = quantize_within(model_of(built.file), inputs, target.run, max_loss=request.max_loss, say=say)
     if request.qat and (found.settings.kept or not found.within):
-        found = with_fine_tuning(built, found, inputs, target.run, data, say)
+        found = fine_tuned(found, built.file, form.network, data.for_training(), inputs, target.run, say=say)
     made = as_file(found.model, INT8_FILE)
     return Int8(
         made,

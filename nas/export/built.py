@@ -1,6 +1,5 @@
 """An fp32 file of a network that its device runs."""
 
-import onnx
 from attrs import frozen
 
 from nas.device.model_file import ModelFile
@@ -9,18 +8,15 @@ from nas.export.inputs import InputForm
 from nas.export.target import Target
 from nas.graph.build import Operators
 from nas.graph.form import OPSET
-from nas.weights.base import TrainedNetwork
 
 
 @frozen(eq=False)
 class BuiltFile:
-    """Hold an fp32 file, and how it was built.
+    """Hold an fp32 file that its device has run.
 
     Attributes:
         form: The network, and the inputs of the file.
         file: The file.
-        batch: Number of images of one run; None if it is open.
-        operators: Operators of the graph.
         graph: Operator set and operators for messages.
         peak_bytes: Growth of the peak memory of a fresh process that loads the file and runs one batch; None if the
             device does not report it.
@@ -28,14 +24,8 @@ class BuiltFile:
 
     form: InputForm
     file: ModelFile
-    batch: int | None
-    operators: Operators
     graph: str
     peak_bytes: int | None
-
-    def rebuilt(self, network: TrainedNetwork) -> onnx.ModelProto:
-        """Return the graph of another network of the same architecture, built in the same way."""
-        return export_graph(network, self.batch, self.form.preprocess, self.operators)
 
 
 def build_file(
@@ -56,4 +46,4 @@ def build_file(
         DeviceError: The device rejects an operator of the file, or has too little memory for a batch.
     """
     file = as_file(export_graph(form.network, batch, form.preprocess, operators), name)
-    return BuiltFile(form, file, batch, operators, f"opset {OPSET}, {variant} form", target.peak_bytes(file, form))
+    return BuiltFile(form, file, f"opset {OPSET}, {variant} form", target.peak_bytes(file, form))

@@ -184,9 +184,8 @@ def fine_tune_for_int8(
     for epoch in range(1, epochs + 1):
         with seeded(epoch_seed(seed, epoch), device) as generator:
             run.epoch(epoch, generator)
-        say(
-            f"int8: epoch {epoch} of {epochs} of the fine-tuning has an accuracy of {run.validate():.2%} on the validation split"
-        )
+        accuracy = f"an accuracy of {run.validate():.2%} on the validation split"
+        say(f"int8: epoch {epoch} of {epochs} of the fine-tuning has {accuracy}")
     trained = model if run.average is None else run.average.model
     tensors = {name.replace(f"{_WRAPPED}.", ""): tensor.cpu() for name, tensor in trained.state_dict().items()}
     return attrs.evolve(network, tensors=tensors)

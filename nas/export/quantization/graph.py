@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
-
 import numpy as np
 import onnx
 from attrs import asdict, frozen
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
@@ -64,7 +64,7 @@ _RUNTIME_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 FAST_TYPES = (Types("uint8", "int8"), Types("uint8", "int8", reduce_range=True))
 """Types for which ONNX Runtime has the fastest kernels. The first one may overflow without VNNI."""
 SLOW_TYPES = (Types("int8", "int8"), Types("uint8", "uint8"))
-"""Types that never overflow. On x86 with VNNI, EfficientNet-Lite0 is 1.2 and .9 times as fast as in fp32, not 2.0 times."""
+"""Types that never overflow. With VNNI, EfficientNet-Lite0 is 1.2 and .9 times as fast as in fp32, not 2.0 times."""
 # The first convolution has products of kernel² · 3 values, which are too short for the int8 kernel where the kernel is
 # 3 x 3. In fp32, EfficientNet-Lite0 is 2.03 times as fast as without int8, and 1.89 times with this layer in int8; with
 # the 7 x 7 values of ResNet-18 it is 1.9 and 3.2 times.
@@ -96,7 +96,7 @@ def layers_of(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
 
 def _layer_name(node: onnx.NodeProto) -> str:
     """Return the name of the layer whose weight a node reads; the node before the output has the name of the output."""
-    return node.input[1].removesuffix(_WEIGHT)
+    return str(node.input[1]).removesuffix(_WEIGHT)
 
 
 def short_first_layer(model: onnx.ModelProto) -> tuple[str, ...]:
@@ -126,6 +126,17 @@ def observed_tensors(model: onnx.ModelProto) -> dict[str, str]:
 def _observed(name: str, readers: Mapping[str, Sequence[onnx.NodeProto]]) -> str:
     found = readers.get(name, ())
     return found[0].output[0] if len(found) == 1 and found[0].op_type in REMOVABLE else name
+
+
+def with_weights(model: onnx.ModelProto, weights: Mapping[str, NDArray[np.float32]]) -> onnx.ModelProto:
+    """Return the graph with other weights of the same names and shapes; the given graph is not changed."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    for constant in made.graph.initializer:
+        if constant.name in weights:
+            values = weights[constant.name].reshape(tuple(constant.dims))
+            constant.CopyFrom(numpy_helper.from_array(values, constant.name))
+    return made
 
 
 def _float_tensors(model: onnx.ModelProto) -> set[str]:

@@ -199,6 +199,7 @@ class QuantizedModel:
         whole: Graph with the same settings in which no layer is in fp32 for the sake of the accuracy.
         settings: Settings of the graph.
         loss: Loss on the judging images.
+        choosing_loss: Loss on the choosing images, which is too small where many settings were tried.
         accuracy_fp32: Accuracy of the fp32 graph on the judging images.
         accuracy_int8: Accuracy of this graph on the judging images.
         max_loss: Loss that is allowed, in points.
@@ -209,6 +210,7 @@ class QuantizedModel:
     whole: onnx.ModelProto = field(repr=False)
     settings: QuantizationSettings
     loss: Loss
+    choosing_loss: Loss
     accuracy_fp32: Accuracy
     accuracy_int8: Accuracy
     max_loss: float

@@ -188,6 +188,7 @@ def quantize_with_ranges(
         whole=whole.model,
         settings=settings,
         loss=loss,
+        choosing_loss=trials.loss(chosen),
         accuracy_fp32=Accuracy.of(fp32),
         accuracy_int8=Accuracy.of(int8),
         max_loss=max_loss,
@@ -281,8 +282,8 @@ def _notes(loss: Loss, settings: QuantizationSettings, max_loss: float) -> list[
         )
     if not loss.resolves(max_loss):
         notes.append(
-            f"The int8 loss is {loss}. These images are too few to say whether it is at most {max_loss:g} points; about "
-            f"{loss.images_to_resolve(max_loss):,} images would be needed."
+            f"The int8 loss is {loss}. These images are too few to say whether it is at most {max_loss:g} points; "
+            f"about {loss.images_to_resolve(max_loss):,} images would be needed."
         )
     elif loss.value > max_loss:
         notes.append(f"The int8 loss is {loss}, which is more than the {max_loss:g} points that are allowed.")

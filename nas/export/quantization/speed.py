@@ -46,7 +46,9 @@ class SpeedUp:
         )
         if self.worthwhile:
             return f"The int8 file is {figures}."
-        return f"The int8 file is only {figures}, and at least {LEAST_SPEED_UP:g} times is worth its loss: use the fp32 file."
+        return (
+            f"The int8 file is only {figures}. At least {LEAST_SPEED_UP:g} times is worth its loss: use the fp32 file."
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures and the recommendation as plain values."""

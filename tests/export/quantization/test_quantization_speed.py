@@ -21,7 +21,7 @@ class FakeMeter:
     machine: Machine = MACHINE
 
     def measure(self, candidates: "list[ModelFile]", aim: Aim) -> Turns:
-        assert candidates == [FP32, INT8]
+        assert (candidates, aim) == ([FP32, INT8], Aim())
         return summarize(self.times)
 
 
