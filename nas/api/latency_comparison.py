@@ -176,33 +176,29 @@ def _entries(candidates: Sequence[Candidate], devices: "Sequence[Device]") -> "l
 
 
 def _report(machine: _Machine, device: "Device", turns: "Turns", first: "Turns") -> LatencyReport:
+    from nas.cost.analytic import cost
+
     networks = [
         NetworkLatency(
             **attrs.asdict(latency_of(turns, turns.timings[at])),
             name=candidate.name,
             precision="own" if candidate.file is not None else device.precision,
             resolution=candidate.size[0],
-            **_costs(candidate),
+            macs=costs.macs if costs else None,
+            params=costs.params if costs else None,
             ratio=ratio.value,
             ratio_spread=ratio.value * ratio.spread,
             paired=turns is first,
         )
         for at, (candidate, its_device) in enumerate(machine.entries)
         if its_device == device
-        for ratio in [_ratio(turns, at, first)]
+        for ratio, costs in [(_ratio(turns, at, first), cost(candidate.arch) if candidate.arch else None)]
     ]
     return LatencyReport(
         **setting_of(device, machine.descriptions[device], turns),
         reference=latency_of(turns, turns.reference, turns.noise * turns.reference.median_ms),
         networks=tuple(networks),
     )
-
-
-def _costs(candidate: Candidate) -> dict[str, int | None]:
-    from nas.cost.analytic import cost
-
-    counted = None if candidate.arch is None else cost(candidate.arch)
-    return {"macs": counted and counted.macs, "params": counted and counted.params}
 
 
 def _ratio(turns: "Turns", at: int, first: "Turns") -> "Ratio":

@@ -7,7 +7,7 @@ bound. Teachers, measurements and the agent read files only through this check.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,7 +17,9 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto
 
+from nas.device.onnx_shapes import VALUE_FIELDS, known_shapes
 from nas.device.onnx_structure import structure_bytes
+from nas.device.validation import first_line
 from nas.errors import WeightsError
 from nas.files import read_bytes
 
@@ -39,14 +41,11 @@ _DOMAINS = ("", "ai.onnx")
 # Operators of ONNX Runtime in int8 files, each with an operator of ONNX that has outputs of the same shape.
 _RUNTIME_OPERATORS: Mapping[tuple[str, str], str] = MappingProxyType({("com.microsoft", "QuickGelu"): "Sigmoid"})
 _REMEDY = "export the network once more, for images (N, C, H, W) and logits (N, classes), into a single file"
-# Shape inference needs the numbers of small tensors only, such as axes and sizes.
-_SMALL_VALUES = 1024
 _BITS: Mapping[int, int] = MappingProxyType(
     {getattr(TensorProto, f"{name}{bits}"): bits for name in ("INT", "UINT") for bits in (4, 8, 16, 32, 64)}
     | {TensorProto.FLOAT: 32, TensorProto.DOUBLE: 64, TensorProto.FLOAT16: 16, TensorProto.BFLOAT16: 16}
     | {TensorProto.BOOL: 8}
 )
-_NUMBERS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 _GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 _SPARSE = (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS)
 _CHANNELS_FIRST: Mapping[int, bool] = MappingProxyType({TensorProto.FLOAT: True, TensorProto.UINT8: False})
@@ -121,8 +120,8 @@ def check_onnx(data: bytes, *, size: tuple[int, int] | None = None, batch: int =
 def _parse(data: bytes) -> onnx.ModelProto:
     try:
         structure = structure_bytes(data)
-    except ValueError:
-        raise _incomplete() from None
+    except ValueError as error:
+        raise _incomplete(f": {error}") from None
     if len(data) > MOST_BYTES or structure > MOST_STRUCTURE_BYTES:
         raise WeightsError(
             f"it has {len(data):,} bytes, {structure:,} of them beside the numbers of its tensors; at most "
@@ -135,8 +134,8 @@ def _parse(data: bytes) -> onnx.ModelProto:
         raise _incomplete() from None
 
 
-def _incomplete() -> WeightsError:
-    return WeightsError("it is not a complete ONNX file: it is damaged, or a file of another kind", _REMEDY)
+def _incomplete(reason: str = "") -> WeightsError:
+    return WeightsError(f"it is not a complete ONNX file: it is damaged, or a file of another kind{reason}", _REMEDY)
 
 
 def _check_content(model: onnx.ModelProto) -> None:
@@ -183,7 +182,7 @@ def _check_tensor(tensor: TensorProto) -> None:
         raise WeightsError(f"the tensor {tensor.name!r:.80} has no type of numbers that is read", _REMEDY)
     count = math.prod(tensor.dims) if all(dim >= 0 for dim in tensor.dims) else -1
     # Numbers of 4 bits are stored in pairs, and all other numbers that are not raw one by one.
-    found = len(tensor.raw_data) or sum(len(getattr(tensor, name)) for name in _NUMBERS)
+    found = len(tensor.raw_data) or sum(len(getattr(tensor, name)) for name in VALUE_FIELDS[1:])
     wanted = math.ceil(count * bits / 8) if tensor.raw_data else math.ceil(count / 2) if bits < 8 else count
     if count < 0 or found != wanted:
         raise WeightsError(
@@ -245,14 +244,17 @@ def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
 def _check_shapes(model: onnx.ModelProto) -> int:
     """Check that all shapes are known and not too large, and return the number of classes."""
     image, output = _image_input(model), model.graph.output[0]
-    shapes = _infer_shapes(model)
-    shapes |= {each.name: tuple(each.dims) for each in model.graph.initializer} | {image.name: _shape(image)}
-    _bound_slices(model.graph.node, shapes)
+    output.type.tensor_type.ClearField("shape")
+    _replace_runtime_operators(model.graph)
+    try:
+        shapes = known_shapes(model)
+    except Exception as error:  # The errors of ONNX have no common base class.
+        raise WeightsError(f"its shapes contradict each other: {first_line(error)}", _REMEDY) from None
     names = [name for node in model.graph.node for name in node.output if name]
-    unknown = next((name for name in names if shapes.get(name) is None), None)
+    unknown = next((name for name in names if name not in shapes), None)
     if unknown is not None:
         raise WeightsError(f"the shape of the tensor {unknown!r:.80} is not known before the network runs", _REMEDY)
-    values = {name: math.prod(shape) for name, shape in shapes.items() if shape is not None}
+    values = {name: math.prod(shape) for name, shape in shapes.items()}
     for name, count in values.items():
         if count > MOST_VALUES:
             raise WeightsError(
@@ -266,40 +268,12 @@ def _check_shapes(model: onnx.ModelProto) -> int:
     return found[1]
 
 
-def _infer_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...] | None]:
-    model.graph.output[0].type.tensor_type.ClearField("shape")
-    for node in model.graph.node:
-        if node.domain not in _DOMAINS:  # The inference knows no operators of ONNX Runtime.
+def _replace_runtime_operators(graph: onnx.GraphProto) -> None:
+    """Replace operators of ONNX Runtime by those of ONNX with the same shapes: the inference knows no others."""
+    for node in graph.node:
+        if node.domain not in _DOMAINS:
             node.op_type, node.domain = _RUNTIME_OPERATORS[node.domain, node.op_type], ""
             del node.attribute[:]
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) > _SMALL_VALUES:
-            for name in ("raw_data", *_NUMBERS):
-                tensor.ClearField(name)  # Otherwise the inference would copy all weights several times.
-    try:
-        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    except Exception as error:  # The errors of ONNX have no common base class.
-        raise WeightsError(f"its shapes contradict each other: {_first_line(error)}", _REMEDY) from None
-    return {each.name: _shape(each) for each in (*graph.value_info, *graph.output)}
-
-
-def _shape(info: onnx.ValueInfoProto) -> tuple[int, ...] | None:
-    """Return the shape of a tensor, or None if a part of it is unknown."""
-    tensor = info.type.tensor_type
-    if not tensor.HasField("shape") or not all(dim.HasField("dim_value") for dim in tensor.shape.dim):
-        return None
-    return tuple(int(dim.dim_value) for dim in tensor.shape.dim)
-
-
-def _bound_slices(nodes: Sequence[onnx.NodeProto], shapes: dict[str, tuple[int, ...] | None]) -> None:
-    """Take the shape of its input for a slice of unknown shape, which has no more values.
-
-    The inference does not compute the corners of a crop from the size of an image. What follows the crop, such as
-    resizing to a fixed size, has a known shape again.
-    """
-    for node in nodes:
-        if node.op_type == "Slice" and node.output and shapes.get(node.output[0]) is None:
-            shapes[node.output[0]] = shapes.get(node.input[0])
 
 
 def _check_live(graph: onnx.GraphProto, values: Mapping[str, int], live: int) -> None:
@@ -324,7 +298,3 @@ def _check_live(graph: onnx.GraphProto, values: Mapping[str, int], live: int) ->
         if kept.issuperset(node.input):
             kept.update(node.output)
         live -= sum(values.get(name, 0) for name in {*node.input, *node.output} - kept if last.get(name, at) == at)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -5,6 +5,7 @@ take 100 GB. Numbers of tensors take as many bytes in memory as in the file. The
 counted, from the wire format alone (https://protobuf.dev/programming-guides/encoding), before the file is read.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -19,6 +20,8 @@ _NESTED: Mapping[str, Mapping[int, str]] = MappingProxyType(
     }
 )
 _NUMBERS = (4, 9, 10)  # float_data, raw_data and double_data of a tensor
+MOST_FIELDS = 1_000_000
+"""Largest number of fields that are counted; a network with 10,000 operators has about 300,000."""
 _LENGTH_DELIMITED = 2
 _FIXED_BYTES = {1: 8, 5: 4}
 _VARINT = 0
@@ -28,18 +31,20 @@ def structure_bytes(data: bytes) -> int:
     """Return the number of bytes of an ONNX file that are not numbers of its tensors.
 
     Raises:
-        ValueError: The bytes are not in the wire format of protobuf.
+        ValueError: The bytes are not in the wire format of protobuf, or there are more than `MOST_FIELDS` fields.
     """
-    return len(data) - _numbers_bytes(memoryview(data), "model")
+    return len(data) - _numbers_bytes(memoryview(data), "model", itertools.count())
 
 
-def _numbers_bytes(message: memoryview, kind: str) -> int:
+def _numbers_bytes(message: memoryview, kind: str, counter: Iterator[int]) -> int:
     total = 0
     for number, payload in _fields(message):
+        if next(counter) > MOST_FIELDS:
+            raise ValueError(f"there are more than {MOST_FIELDS:,} fields")
         if kind == "tensor":
             total += len(payload) if number in _NUMBERS else 0
         elif inner := _NESTED[kind].get(number):
-            total += _numbers_bytes(payload, inner)
+            total += _numbers_bytes(payload, inner, counter)
     return total
 
 

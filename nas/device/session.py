@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nas.device.memory import is_out_of_memory
 from nas.device.spec import PROVIDERS, Device
+from nas.device.validation import first_line
 from nas.errors import DeviceError
 
 _ERRORS_ONLY = 3  # ONNX Runtime's severity level.
@@ -78,7 +79,7 @@ def _provider(device: Device) -> tuple[str, dict[str, str]]:
     return device.provider, options(device) if options else {}
 
 
-def _options(device: Device) -> onnxruntime.SessionOptions:
+def _options(device: Device, *, fallback: bool = False) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = device.threads
     options.inter_op_num_threads = 1
@@ -89,7 +90,7 @@ def _options(device: Device) -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # ONNX Runtime runs an operator on the CPU where the provider does not support it. A latency that mixes two devices
     # would be wrong without a sign of it, so that this is an error instead.
-    if device.provider != PROVIDERS["cpu"]:
+    if device.provider != PROVIDERS["cpu"] and not fallback:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
 
@@ -97,16 +98,17 @@ def _options(device: Device) -> onnxruntime.SessionOptions:
 def _refusal(error: Exception, data: bytes, device: Device) -> DeviceError:
     """Return the error for a network that could not be loaded; it names the first layer that the device cannot run."""
     if is_out_of_memory(error):
-        return DeviceError(f"the device has too little memory to load the network: {_first_line(error)}", _SMALLER)
+        return DeviceError(f"the device has too little memory to load the network: {first_line(error)}", _SMALLER)
     layer = _refused_layer(str(error)) or (_layer_on_cpu(data, device) if _FALLBACK in str(error) else None)
     if layer is None:
         return DeviceError(
-            f"ONNX Runtime rejects the network on {device.provider}: {_first_line(error)}",
+            f"ONNX Runtime rejects the network on {device.provider}: {first_line(error)}",
             "see the documentation of the provider for the operators and shapes that it supports",
         )
     name, operator = layer
+    where = f"the layer {name!r:.120}" if name else "a layer without a name"
     return DeviceError(
-        f"{device.provider} cannot run the layer {name!r:.120}, whose operator is {operator:.80}: {_first_line(error)}",
+        f"{device.provider} cannot run {where}, whose operator is {operator:.80}: {first_line(error)}",
         "give a network without this operator, or in another precision, or another device",
     )
 
@@ -119,8 +121,7 @@ def _refused_layer(message: str) -> tuple[str, str] | None:
 
 def _layer_on_cpu(data: bytes, device: Device) -> tuple[str, str] | None:
     """Return the name and the operator of the first node that the provider leaves to the CPU, or None if unknown."""
-    options = _options(device)
-    options.add_session_config_entry("session.disable_cpu_ep_fallback", "0")
+    options = _options(device, fallback=True)
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
         session = onnxruntime.InferenceSession(data, options, providers=[_provider(device), PROVIDERS["cpu"]])
@@ -135,15 +136,11 @@ def _layer_on_cpu(data: bytes, device: Device) -> tuple[str, str] | None:
 def failed_run(error: Exception, batch: int) -> DeviceError:
     """Return the error for a network that was loaded and cannot run a batch."""
     if is_out_of_memory(error):
-        return DeviceError(f"the device has too little memory for a batch of {batch}: {_first_line(error)}", _SMALLER)
+        return DeviceError(f"the device has too little memory for a batch of {batch}: {first_line(error)}", _SMALLER)
     return DeviceError(
-        f"ONNX Runtime cannot run the network on a batch of {batch}: {_first_line(error)}",
+        f"ONNX Runtime cannot run the network on a batch of {batch}: {first_line(error)}",
         "give images of the size and type that the network takes, or export it with a smaller batch",
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 @frozen

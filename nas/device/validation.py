@@ -45,6 +45,11 @@ def printable(text: str) -> str:
     return " ".join(shown.split())[:MAX_TEXT].strip()
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error of a library, or its type where it has no text."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
 def load_line(where: str, line: bytes | str) -> Any:
     """Read one line of strict JSON: UTF-8, no repeated keys, no NaN or Infinity.
 

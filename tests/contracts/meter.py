@@ -4,14 +4,19 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
+import numpy as np
 import pytest
 
-from nas.device.client import Meter
+from nas.device.client import Meter, ModelFile
 from nas.device.machine import Machine
 from nas.device.spec import Device
 from nas.device.timing import Turns
 from nas.errors import DeviceError
+from nas.graph.build import build_graph
 from tests.device.networks import HUGE, LARGE, QUICK, SMALL
+from tests.device.onnx_files import expected_logits, pooled_classifier, random_images
+
+FILE = ModelFile("classifier.onnx", pooled_classifier("n", "any").SerializeToString())
 
 
 def check(turns: Turns, count: int) -> None:
@@ -63,6 +68,33 @@ class MeterContract:
         with pytest.raises(DeviceError, match="are allowed"):
             next(each)
         check(meter.measure([SMALL], QUICK), 1)
+
+    def test_fragments_and_files_are_timed_together(self, meter: Meter) -> None:
+        file = ModelFile("small.onnx", build_graph(SMALL).SerializeToString())
+        turns = meter.measure([file, LARGE, file], QUICK)
+        check(turns, 3)
+        assert turns.timings[0].ratio < turns.timings[1].ratio > turns.timings[2].ratio
+        assert turns.ratio(1, 0).value > 1
+
+    def test_logits_are_those_of_the_file(self, meter: Meter) -> None:
+        images = random_images(19, 5)
+        found = meter.logits(FILE, images)
+        np.testing.assert_allclose(found.logits, expected_logits(images), rtol=1e-5)
+        assert found.logits.dtype == np.float32
+        assert found.provider == meter.device.provider
+        assert found.peak_bytes is None or 0 < found.peak_bytes < 2**30
+
+    def test_a_file_that_is_refused_is_an_error_and_the_next_one_runs(self, meter: Meter) -> None:
+        model = pooled_classifier("n", "any")
+        model.graph.node[0].domain = "com.example"
+        bad = ModelFile("bad.onnx", model.SerializeToString())
+        with pytest.raises(DeviceError, match=r"bad\.onnx: .* only operators of ONNX"):
+            meter.logits(bad, random_images(1, 5))
+        with pytest.raises(DeviceError, match=r"bad\.onnx: .* only operators of ONNX"):
+            meter.measure([SMALL, bad], QUICK)
+        with pytest.raises(DeviceError, match="one or more images"):
+            meter.logits(FILE, random_images(0, 5))
+        assert len(meter.logits(FILE, random_images(1, 5)).logits) == 1
 
     def test_nothing_is_no_network(self, meter: Meter) -> None:
         with pytest.raises(DeviceError):
