@@ -88,6 +88,7 @@ class _Trials:
         layers: Names of the nodes of each layer that may be quantized.
         reference: Logits of the fp32 graph for the choosing images on the device.
         done: All candidates so far.
+        tried: Types that were tried.
     """
 
     model: onnx.ModelProto
@@ -97,6 +98,7 @@ class _Trials:
     layers: Mapping[str, Sequence[str]]
     reference: Logits
     done: list[Candidate] = field(factory=list)
+    tried: set[Types] = field(factory=set)
 
     def make(self, types: Types, method: str, kept: Sequence[LayerSensitivity] = ()) -> Candidate:
         """Return a candidate with its results on the device."""
@@ -108,6 +110,17 @@ class _Trials:
         made = Candidate(model, types, method, tuple(kept), correct, divergences(self.reference, logits))
         self.done.append(made)
         return made
+
+    def attempt(self, types: Types, method: str, errors: list[DeviceError]) -> Candidate | None:
+        """Return a candidate, or None if the device does not run it; the error is then added to `errors`."""
+        self.tried.add(types)
+        try:
+            return self.make(types, method)
+        except DeviceLostError:
+            raise
+        except DeviceError as error:
+            errors.append(error)
+            return None
 
     def loss(self, candidate: Candidate) -> Loss:
         """Return the loss of a candidate on the choosing images."""
@@ -167,7 +180,7 @@ def quantize_with_ranges(
     fast = short_first_layer(model)
     layers = {name: nodes for name, nodes in layers_of(model).items() if name not in fast}
     trials = _Trials(model, inputs, run, ranges, layers, run(compared, inputs.choosing.images))
-    whole = chosen = _choose_method(trials, _choose_types(trials, max_loss, say), say)
+    whole = chosen = _choose(trials, max_loss, say)
     if trials.loss(chosen).value > max_loss:
         say(f"int8: the loss on the choosing images is {trials.loss(chosen)}, and at most {max_loss:g} is allowed")
         order = sensitivities(model, ranges[chosen.method], layers, inputs.choosing.images, say=say)
@@ -196,37 +209,34 @@ def quantize_with_ranges(
     )
 
 
-def _choose_types(trials: _Trials, max_loss: float, say: Say) -> Candidate:
-    """Return the candidate with the types that the device computes accurately, of the fast ones if they suffice."""
-    method = next(iter(trials.ranges))
+def _choose(trials: _Trials, max_loss: float, say: Say) -> Candidate:
+    """Return the candidate with the most accurate method, and with types that the device computes accurately.
+
+    The methods are compared with types that never overflow. Types that run slowly are tried only where the loss of the
+    others is too large.
+    """
+    method, *others = trials.ranges
     errors: list[DeviceError] = []
-    fast = _try_types(trials, FAST_TYPES, method, errors, say)
-    chosen = most_accurate(fast) if fast else None
-    if chosen is None or trials.loss(chosen).value > max_loss:
-        for other in _try_types(trials, SLOW_TYPES, method, errors, say):
-            chosen = other if chosen is None or _is_much_better(other, chosen) else chosen
-    if chosen is None:
+    safe = next(
+        (found for types in (*FAST_TYPES[::-1], *SLOW_TYPES) if (found := trials.attempt(types, method, errors))), None
+    )
+    if safe is None:
         raise DeviceError(
             f"the device runs no int8 graph: {errors[0].problem}",
             "export with --format onnx, or update ONNX Runtime on the device",
         )
+    chosen = most_accurate([safe, *(trials.make(safe.types, each) for each in others)])
+    say(f"int8: the method {chosen.method} has an accuracy of {chosen.accuracy:.2%} on the choosing images")
+    fast = [trials.attempt(types, chosen.method, errors) for types in FAST_TYPES if types not in trials.tried]
+    chosen = most_accurate([chosen, *(each for each in fast if each)])
+    if trials.loss(chosen).value > max_loss:
+        for types in SLOW_TYPES:
+            slow = None if types in trials.tried else trials.attempt(types, chosen.method, errors)
+            chosen = slow if slow and _is_much_better(slow, chosen) else chosen
+    for error in errors:
+        say(f"int8: the device does not run all types: {error.problem}")
     say(f"int8: the types are {chosen.types}, with an accuracy of {chosen.accuracy:.2%} on the choosing images")
     return chosen
-
-
-def _try_types(
-    trials: _Trials, types: Sequence[Types], method: str, errors: list[DeviceError], say: Say
-) -> list[Candidate]:
-    found = []
-    for each in types:
-        try:
-            found.append(trials.make(each, method))
-        except DeviceLostError:
-            raise
-        except DeviceError as error:
-            errors.append(error)
-            say(f"int8: the device does not run {each}: {error.problem}")
-    return found
 
 
 def _is_much_better(other: Candidate, candidate: Candidate) -> bool:
@@ -234,14 +244,6 @@ def _is_much_better(other: Candidate, candidate: Candidate) -> bool:
     return (gain.value > 0 and gain.is_clear()) or (
         other.mean_divergence < _MUCH_BETTER * candidate.mean_divergence and gain.value >= 0
     )
-
-
-def _choose_method(trials: _Trials, first: Candidate, say: Say) -> Candidate:
-    others = [trials.make(first.types, method) for method in trials.ranges if method != first.method]
-    chosen = most_accurate([first, *others])
-    if others:
-        say(f"int8: the method {chosen.method} has an accuracy of {chosen.accuracy:.2%} on the choosing images")
-    return chosen
 
 
 def most_accurate(candidates: Sequence[Candidate]) -> Candidate:

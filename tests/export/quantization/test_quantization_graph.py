@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
+from nas.arch.spec import Architecture
 from nas.device.onnx_check import check_onnx
 from nas.device.run_model import run_model
 from nas.errors import WeightsError
@@ -25,7 +27,10 @@ from nas.export.quantization.graph import (
     short_first_layer,
 )
 from nas.export.quantization.ranges import observe, ranges_by
+from nas.graph.build import build_graph
+from nas.graph.fragment import whole
 from tests.export.quantization.networks import problem
+from tests.strategies import architectures
 
 U8S8 = FAST_TYPES[0]
 RNG = np.random.default_rng(1)
@@ -122,6 +127,19 @@ def test_the_logits_of_an_int8_graph_are_near_those_of_fp32(activation: str, gat
     assert np.sqrt(np.mean((run_model(found, made.images) - logits) ** 2)) < 0.1 * logits.std()
     assert not any(node.op_type == "Mul" and "float:0.166667" in node.input for node in found.graph.node)
     assert check_onnx(found.SerializeToString()).classes == 5
+
+
+@given(architectures())
+@settings(max_examples=15)
+def test_every_architecture_can_be_quantized(arch: Architecture) -> None:
+    model = build_graph(whole(arch.adapted(resolution=16, classes=arch.classes)))
+    images = np.random.default_rng(0).normal(size=(8, arch.in_channels, 16, 16)).astype(np.float32)
+    ranges = ranges_by("minmax", observe(model, images))
+    nodes = {name for names in layers_of(model).values() for name in names}
+    expected, found = (run_model(each, images) for each in (model, quantize_graph(model, ranges, U8S8, nodes)))
+    assert np.isfinite(found).all()
+    # Each rounding has an error of up to .4% of the largest value of its tensor.
+    assert np.sqrt(np.mean((found - expected) ** 2)) <= 0.25 * np.abs(expected).max() + 1e-6
 
 
 def test_another_operator_of_the_runtime_is_refused_in_a_file() -> None:
