@@ -26,6 +26,7 @@ from nas.graph.fragment import Fragment, whole
 Floats = NDArray[np.float64]
 Terms = Callable[[Layer, int], tuple[float, ...]]
 GUIDE_NETWORKS = 16
+LEAST = 0.01  # of the smallest measured cost
 GUIDE_MARGIN = 2.0  # in standard deviations of the guide's relative error
 
 
@@ -50,11 +51,13 @@ class Guide:
         terms: Function that returns the terms of a layer, given the number of classes.
         rates: Cost of one unit of each term.
         correction: Correction that was fitted on the measured networks.
+        least: Smallest estimate. Far below the measured costs, the formula may give negative ones.
     """
 
     terms: Terms
     rates: tuple[float, ...]
     correction: Correction
+    least: float = 0.0
     _cache: dict[tuple[Layer, int], float] = field(factory=dict, init=False, repr=False)
 
     @property
@@ -66,20 +69,24 @@ class Guide:
         """Return the estimate for one architecture, of any space."""
         fragment = whole(arch)
         layers = fragment_layers(fragment)
-        return self.correction.intercept + math.fsum(self._layer(layer, fragment.classes) for layer in layers)
+        total = math.fsum(self._layer(layer, fragment.classes) for layer in layers)
+        return max(self.least, self.correction.intercept + total)
 
     def many(self, chain: Chain, index: NDArray[np.intp]) -> Floats:
         """Return estimates `(N,)` of many architectures; see `ChainCostModel`."""
         if not len(index):
             return np.zeros(0)
-        return np.asarray(chain_figures(chain, index, self._part)[:, :, 0].sum(axis=0) + self.correction.intercept)
+        sums = chain_figures(chain, index, self._part)[:, :, 0].sum(axis=0)
+        return np.asarray(np.maximum(self.least, sums + self.correction.intercept))
 
     def span(self, chain: Chain) -> tuple[float, float]:
         """Return the range of the estimates, extended by their error at both ends; see `ChainCostModel`.
 
         A range that is too narrow would reject a target that some network meets.
         """
-        low, high = (self.correction.intercept + bound for bound in chain_range(chain, self._part, add))
+        low, high = (
+            max(self.least, self.correction.intercept + bound) for bound in chain_range(chain, self._part, add)
+        )
         return low * max(0.0, 1 - GUIDE_MARGIN * self.error), high * (1 + GUIDE_MARGIN * self.error)
 
     def _part(self, part: Part, shape: Shape, classes: int) -> tuple[tuple[float, ...], Shape]:
@@ -102,7 +109,7 @@ def fit_guide(terms: Terms, networks: Sequence[Fragment], measured: Floats) -> G
         networks: Measured networks.
         measured: Their costs `(networks,)`, all above 0.
     """
-    # Costs of any unit are fitted as shares of a typical one: the fit below is ill-conditioned for tiny or huge numbers.
+    # Costs of any unit are fitted as shares of a typical one: the fit is ill-conditioned for tiny and huge numbers.
     scale = float(np.median(measured))
     shares = measured / scale
     sums = np.array([_kind_terms(terms, network) for network in networks])
@@ -111,7 +118,7 @@ def fit_guide(terms: Terms, networks: Sequence[Fragment], measured: Floats) -> G
     rates, _ = nnls(sums.sum(axis=1) / shares[:, None], np.ones(len(shares)))
     fitted = fit_correction(sums @ rates, shares)
     correction = Correction(fitted.factors, fitted.intercept * scale, fitted.error, fitted.networks)
-    return Guide(terms, tuple(map(float, rates * scale)), correction)
+    return Guide(terms, tuple(map(float, rates * scale)), correction, LEAST * float(measured.min()))
 
 
 def _kind_terms(terms: Terms, network: Fragment) -> Floats:

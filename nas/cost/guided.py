@@ -51,8 +51,10 @@ class EachOnce:
             refused = self._refused(error)
             # If no network has a cost, the networks are not the cause, and a search should not continue.
             self._refused_in_a_row += refused is not None
-            if refused is None or self._refused_in_a_row >= self.max_refused:
+            if refused is None:
                 raise
+            if self._refused_in_a_row >= self.max_refused:
+                raise self._give_up(error) from error
             return refused
         self._refused_in_a_row = 0
         return cost
@@ -64,6 +66,10 @@ class EachOnce:
     def _refused(self, error: NasError) -> Cost | None:
         """Return the infinite cost of a network whose measurement raised an error; None if others would fail too."""
         raise NotImplementedError
+
+    def _give_up(self, error: NasError) -> NasError:
+        """Return the error that ends the search when the last of several networks in a row had no cost."""
+        return error
 
 
 @define(eq=False)
