@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from attrs import field, frozen
@@ -71,6 +71,15 @@ class ChainCostModel(CostModel, Protocol):
 
     def span(self, chain: Chain) -> tuple[float, float]:
         """Return the cost range: the smallest and the largest cost among all architectures of the chain."""
+        ...
+
+
+@runtime_checkable
+class Predicting(Protocol):
+    """Predict a cost roughly, where an exact one needs a measurement."""
+
+    def predict_roughly(self, arch: Architecture) -> float:
+        """Return a rough estimate for one network of any space."""
         ...
 
 

@@ -92,7 +92,7 @@ class GuidedCost(Generic[Single]):
         """
         return self.single.estimate(arch)
 
-    def predict(self, arch: Architecture) -> float:
+    def predict_roughly(self, arch: Architecture) -> float:
         """Return a rough estimate for one network, which is not measured."""
         return self.guide.predict(arch)
 
