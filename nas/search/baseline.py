@@ -53,8 +53,8 @@ def on_task(arch: Architecture, space: SearchSpace) -> Architecture:
 def _widest(name: str, arch: Architecture, targets: Sequence[Target]) -> tuple[str, Architecture] | None:
     """Return the network at the largest width that fits, or at one that comes near to that where costs are measured.
 
-    Each round is a binary search by predicted costs, since costs grow with the width. Only its result is measured, since
-    a measurement may take minutes, and the predictions of the next round are corrected by it.
+    Each round is a binary search by predicted costs, since costs grow with the width. Only its result is measured,
+    since a measurement may take minutes, and the predictions of the next round are corrected by it.
     """
     grown = [multiply(arch, width=width, keep=() if width > 1 else ("head",)) for width in WIDTHS]
     limits, found = [target.limit for target in targets], None

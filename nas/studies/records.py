@@ -292,7 +292,7 @@ class StudyView:
         if chosen is None:
             return Recommendation(None, NOT_LEARNED)
         among = [
-            *([f"met the target {self.measured_how}"] if self.measured_count else []),
+            *([self._met] if self.measured_count else []),
             *(["were re-trained"] if chosen.number in self.confirmed else []),
         ]
         which = f"the trials that {' and '.join(among)}" if among else "all trials"
@@ -334,6 +334,11 @@ class StudyView:
         """Return in words where or how trials were measured after the search."""
         costs = {measurement.cost for measurement in self.measurements.values()}
         return "again" if costs & {limit["cost"] for limit in self.own_limits} else "on the device"
+
+    @property
+    def _met(self) -> str:
+        """Return in words what trials did that met their target in these measurements."""
+        return f"met the target {'when they were measured again' if self.measured_how == 'again' else 'on the device'}"
 
     @property
     def front(self) -> tuple[Record, ...]:
