@@ -27,7 +27,7 @@ PYTHON, PYTHON_ONNX = "python", "python-onnx"
 COST_FORMS: Mapping[str, str] = MappingProxyType(
     {PYTHON: "python:MODULE:FUNCTION", PYTHON_ONNX: "python-onnx:MODULE:FUNCTION"}
 )
-DRAWN = 64  # random networks of which the first that have a cost are used for the guide
+DRAWN = 256  # random networks, of which the first that have a cost are used for the guide
 ROUGH = 0.15  # error of a guide above which many networks are measured that turn out to be outside the cost range
 NOISY = 0.1  # standard deviation of one call above which more calls are worth it
 
@@ -65,12 +65,14 @@ def check_costs(targets: Sequence[str], costs: Mapping[str, str | Function], giv
     """
     from nas.cost.own_target import check_cost_name, read_own_target
 
-    limited = {target_name(text) for text in targets}
+    limited = [target_name(text) for text in targets]
     for name, function in costs.items():
         check_cost_name(name)
         _check_form(name, function)
         if name not in limited:
             raise TargetError(f"no target limits the cost {name}", f"add one like --target {name}=12mJ")
+        if limited.count(name) > 1:
+            raise TargetError(f"target {name} is given twice", "give each target once")
     for text in targets:
         if target_name(text) in costs:
             read_own_target(text)

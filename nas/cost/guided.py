@@ -1,7 +1,7 @@
 """Cost models that measure each network once, and choose the networks that are worth it by a guide."""
 
 import threading
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from attrs import define, field
@@ -19,13 +19,8 @@ Single = TypeVar("Single", bound=CostModel)
 
 @define(eq=False)
 class EachOnce:
-    """Estimate costs by measuring single networks, each once; this is a `CostModel`.
+    """Estimate costs by measuring single networks, each once; this is a `CostModel`."""
 
-    Attributes:
-        max_refused: Number of networks in a row without a cost that ends a search.
-    """
-
-    max_refused: ClassVar[int] = MAX_REFUSED
     _costs: dict[Architecture, Cost] = field(factory=dict, init=False)
     _refused_in_a_row: int = field(default=0, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
@@ -53,7 +48,7 @@ class EachOnce:
             self._refused_in_a_row += refused is not None
             if refused is None:
                 raise
-            if self._refused_in_a_row >= self.max_refused:
+            if self._refused_in_a_row >= self._max_refused():
                 raise self._give_up(error) from error
             return refused
         self._refused_in_a_row = 0
@@ -66,6 +61,10 @@ class EachOnce:
     def _refused(self, error: NasError) -> Cost | None:
         """Return the infinite cost of a network whose measurement raised an error; None if others would fail too."""
         raise NotImplementedError
+
+    def _max_refused(self) -> int:
+        """Return the number of networks in a row without a cost that ends a search."""
+        return MAX_REFUSED
 
     def _give_up(self, error: NasError) -> NasError:
         """Return the error that ends the search when the last of several networks in a row had no cost."""

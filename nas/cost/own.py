@@ -7,7 +7,6 @@ them is measured before it is trained. The first networks are measured twice, wh
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import ClassVar
 
 import numpy as np
 from attrs import define, evolve, field, frozen
@@ -24,7 +23,9 @@ Call = Callable[[Architecture], float]
 Say = Callable[[str], None]
 REPEATED = 4  # networks of the guide that are measured twice
 PASSES = 3  # measurements of the final candidates
-MAX_FAILED = 5  # in a row
+# Networks in a row for which a function may fail. Where it has worked, they may be too large for a small device, which
+# says nothing of the next one.
+MAX_FIRST_FAILED, MAX_FAILED = 5, 20
 WILD = 0.5  # standard deviation, as a share, above which a number says nothing
 
 
@@ -45,7 +46,6 @@ class OwnCost(EachOnce):
         failed: Number of calls that failed.
     """
 
-    max_refused: ClassVar[int] = MAX_FAILED
     name: str
     unit: str
     function: str
@@ -80,10 +80,14 @@ class OwnCost(EachOnce):
         self._count(error)
         return Cost(math.inf, self.unit, f"refused by {self.function}: {error.problem}", math.nan)
 
+    def _max_refused(self) -> int:
+        has_worked = any(math.isfinite(cost.value) for cost in self._costs.values())
+        return MAX_FAILED if has_worked else MAX_FIRST_FAILED
+
     def _give_up(self, error: NasError) -> NasError:
         return CostError(
-            f"{self.function} failed for {MAX_FAILED} networks in a row, the last time with: {error.problem}",
-            error.remedy or f"correct the function, and give the same command again; its networks have no {self.name}",
+            f"{self.function} failed for {self._max_refused()} networks in a row, the last time with: {error.problem}",
+            error.remedy or "correct the function, and give the same command again; the trials of the study are kept",
         )
 
     def _count(self, error: NasError) -> None:
@@ -149,7 +153,7 @@ def _repeated_share(single: OwnCost, known: Sequence[tuple[Architecture, float]]
         first, again = max(pairs, key=lambda pair: abs(math.log(pair[0] / pair[1])))
         raise CostError(
             f"{single.function} returned {first:.4g} and then {again:.4g} for one network; the standard deviation of "
-            f"repeated calls may be {WILD:.0%}, and it is {share:.0%}",
+            f"repeated calls may be at most {WILD:.0%} of the cost, and it is {share:.0%}",
             "return the mean or the median of several measurements",
         )
     return share
