@@ -120,6 +120,7 @@ def make_own_targets(request: "SearchRequest", space: "SearchSpace", say: Say) -
 def _target(request: "SearchRequest", own: "OwnTarget", space: "SearchSpace", say: Say) -> "Target":
     from nas.cost.base import Target
     from nas.cost.own import OwnJudge
+    from nas.evaluate.function import script_of
 
     function = request.costs[own.name]
     name = function if isinstance(function, str) else f"{PYTHON}:{function_name(function)}"
@@ -132,7 +133,7 @@ def _target(request: "SearchRequest", own: "OwnTarget", space: "SearchSpace", sa
         own.limit,
         own.text,
         own.unit,
-        basis={"function": name},
+        basis={"function": name, **({"script": script} if (script := script_of(function)) else {})},
         judge=OwnJudge(cost.single) if is_noisy else None,
         # What varies may be a measurement on this machine, which training runs would disturb.
         measured_here=is_noisy,

@@ -112,17 +112,7 @@ class FunctionEvaluator:
 
         A study may be resumed after the file has changed; each trial stores the digest.
         """
-        return describe_function(self.name, self.sha256, self._script)
-
-    @property
-    def _script(self) -> str:
-        """Return the file name of the script that defines the function, "" for a function of another module.
-
-        All scripts have the same module name, so that it does not tell their functions apart.
-        """
-        if getattr(self.function, "__module__", None) != MAIN:
-            return ""
-        return Path(getattr(sys.modules[MAIN], "__file__", None) or "").name
+        return describe_function(self.name, self.sha256, script_of(self.function))
 
     def _split(self, result: object) -> Result:
         """Return the accuracy and the metadata in a result of the function."""
@@ -160,6 +150,16 @@ class FunctionEvaluator:
                 f"{self.name} returned metadata that JSON cannot hold: {summary(error)}", _RETURN_RULE
             ) from None
         return metadata
+
+
+def script_of(function: object) -> str:
+    """Return the file name of the script that defines a function, "" for a function of another module.
+
+    All scripts have the same module name, so that it does not tell their functions apart.
+    """
+    if getattr(function, "__module__", None) != MAIN:
+        return ""
+    return Path(getattr(sys.modules[MAIN], "__file__", None) or "").name
 
 
 def describe_function(name: str, sha256: str, script: str = "") -> Mapping[str, Any]:
