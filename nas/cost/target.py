@@ -146,7 +146,7 @@ def read_target(text: str) -> ParsedTarget:
         examples = ", ".join(kind.example for kind in KINDS.values())
         raise TargetError(
             f"target {text!r}: unknown target {name!r}",
-            f"write one like {examples}; a search also takes energy=12mJ and the like, with {COST_FORM}",
+            f"write one like {examples}; `nas search` alone takes costs of your own, as energy=12mJ with {COST_FORM}",
         )
     kind = KINDS[name]
     found = re.fullmatch(r" *([0-9]{1,15}(?:\.[0-9]{1,15})?) *([A-Za-z]*) *", amount)

@@ -117,7 +117,7 @@ class _Child:
         """Return whether it runs in the present environment, which libraries read only once."""
         return self.process.poll() is None and self.environment == dict(os.environ)
 
-    def ask(self, message: object, limit_s: float | None) -> Any:
+    def ask(self, message: object, limit_s: float | None = None) -> Any:
         """Send a message and return the reply.
 
         Raises:
@@ -180,14 +180,10 @@ class FunctionProcess:
             NasError: There is no such function, or its module cannot be imported.
         """
         self._child = _start(self.folder)
-        module, _ = split_name(self.name)
         try:
-            reply = self._child.ask((self.gives, self.name), self.limit_s)
-        except _LateError:
-            raise NasError(
-                f"the import of module {module} took longer than {self.limit_s:g} s", "import it in Python to see why"
-            ) from None
+            reply = self._child.ask((self.gives, self.name))
         except _EndedError as ended:
+            module, _ = split_name(self.name)
             raise NasError(
                 f"module {module} ended the process while it was imported ({ended.how})",
                 f"import it in Python to see why; {IMPORT_REMEDY}",
