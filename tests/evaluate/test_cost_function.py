@@ -85,6 +85,7 @@ def test_everything_else_is_one_error_with_the_rule(value: object, problem: str)
     assert "finite number above 0" in caught.value.remedy
 
 
+@pytest.mark.slow  # the import of torch
 def test_a_tensor_is_no_number() -> None:
     torch = pytest.importorskip("torch")
     with pytest.raises(EvaluationError, match="Tensor"):
