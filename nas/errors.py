@@ -5,6 +5,7 @@ NasError                  base class of all errors that this package raises
 ├── ScalingError          a scaling rule, a factor or a budget cannot be used
 ├── SpaceError            a search space, its file or one of its choices breaks a rule
 ├── TargetError           a target cannot be read, or no architecture can meet it
+├── CostError             a function that gives a cost fails for all networks, or returns wildly different numbers
 ├── WeightsError          pretrained weights are missing, damaged, or fit no architecture
 ├── DataError             images, labels or a table of accuracies cannot be used
 ├── EvaluationError       one architecture could not be evaluated; the search continues
@@ -51,6 +52,10 @@ class SpaceError(NasError):
 
 class TargetError(NasError):
     """Report that a target cannot be read, or that no architecture can meet it."""
+
+
+class CostError(NasError):
+    """Report that a function of a user that gives a cost fails for one network after another."""
 
 
 class WeightsError(NasError):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from nas.arch.code import parse_text
+from nas.arch.presets import preset
+from nas.cost.analytic import cost
 from nas.space.files import find_space
 from tests.api.interpreter import bare_environment
 
@@ -73,6 +75,43 @@ def test_a_supernets_weights_begin_a_training(tmp_path: Path) -> None:
     short = script.replace("resolution=16", "resolution=8, images=100").replace("epochs=30", "epochs=1")
     assert run(short, tmp_path).split()[0].isdigit()
     assert len(list((tmp_path / "nas-supernets").glob("*.pt"))) == 1
+
+
+# A counter that rises by 60 microjoules with each reading, and a phone that is a program.
+COUNTED = """
+import itertools, os, pathlib, sys
+import nas
+import costs
+
+class Counter:
+    values = itertools.count(0, 60)
+    def read_text(self):
+        return f"{next(self.values)}\\n"
+
+costs.COUNTER, costs.RUNS = Counter(), 2
+arch = nas.load_architecture("mobilenetv2").adapted(resolution=32, classes=10)
+pathlib.Path("network.onnx").write_bytes(nas.to_onnx(arch).SerializeToString())
+os.environ["PATH"] = f".:{os.environ['PATH']}"
+print(costs.energy("network.onnx"), costs.on_phone("network.onnx"), costs.formula(arch))
+"""
+PHONE = """#!/bin/sh
+if [ "$1" = shell ]; then echo '{"ms": 7.9}'; else test -s "$2"; fi
+"""
+
+
+def test_the_functions_of_the_page_on_own_costs_give_costs(tmp_path: Path) -> None:
+    (tmp_path / "costs.py").write_text(blocks("docs/own_costs.md", "python")[0], encoding="utf-8")
+    (tmp_path / "adb").write_text(PHONE)
+    (tmp_path / "adb").chmod(0o755)
+    energy, ms, formula = map(float, run(COUNTED, tmp_path).split())
+    assert (energy, ms) == (0.03, 7.9)
+    counted = cost(preset("mobilenetv2").adapted(resolution=32, classes=10))
+    assert formula == pytest.approx(3.7e-9 * counted.macs + 6.4e-7 * counted.params + 5e-9 * counted.activations)
+
+
+def test_the_search_of_the_page_on_own_costs_runs(tmp_path: Path) -> None:
+    script = blocks("docs/own_costs.md", "python")[1].replace("trials=20", "trials=4")
+    assert 2.7 <= float(run(script, tmp_path)) <= 3
 
 
 def run(script: str, folder: Path) -> str:

@@ -17,7 +17,7 @@ from nas.studies.defaults import DEFAULT_STORAGE
 from nas.weights.checkpoints import ARCHITECTURE_FILE, is_checkpoint_folder
 
 if TYPE_CHECKING:
-    from nas.studies.records import Record
+    from nas.studies.records import Record, StudyView
 
 __all__ = [
     "Architecture",
@@ -164,6 +164,11 @@ def find_record(reference: str, storage: str) -> "tuple[str, Record]":
     Raises:
         StudyError: There is no such study or trial.
     """
+    view, record = _read_record(reference, storage)
+    return view.name, record
+
+
+def _read_record(reference: str, storage: str) -> "tuple[StudyView, Record]":
     from nas.studies.opening import open_storage
     from nas.studies.records import find_trial
     from nas.studies.study import read_study
@@ -171,7 +176,48 @@ def find_record(reference: str, storage: str) -> "tuple[str, Record]":
     words = reference.removeprefix(STUDY)
     name, _, which = words.rpartition(":") if _WHICH.search(words) else words.partition(":")
     view = read_study(open_storage(storage, create=False), name)
-    return name, find_trial(view, which or "best")
+    return view, find_trial(view, which or "best")
+
+
+@frozen
+class StoredCost:
+    """Hold a cost that a study holds for a network and that is not counted from its architecture.
+
+    Attributes:
+        name: Name of the cost.
+        value: Cost in `unit`.
+        spread: Standard deviation of the cost; None where it is unknown.
+        unit: Unit of the cost.
+        function: Function of the user's own that gave the cost, "" for another cost.
+    """
+
+    name: str
+    value: float
+    spread: float | None
+    unit: str
+    function: str
+
+
+def stored_costs(reference: str, storage: str) -> list[StoredCost]:
+    """Return the measured costs of a study's targets that the study holds for a network; none for another reference.
+
+    Raises:
+        StudyError: There is no such study or trial.
+    """
+    if not reference.startswith(STUDY):
+        return []
+    view, record = _read_record(reference, storage)
+    limits = [limit for limit in view.settings["limits"] if "basis" in limit and limit["cost"] in record.costs]
+    return [
+        StoredCost(
+            name := str(limit["cost"]),
+            record.costs[name],
+            record.spreads.get(name, 0.0),
+            str(limit["unit"]),
+            str(limit["basis"].get("function", "")),
+        )
+        for limit in limits
+    ]
 
 
 def _from_file(path: Path) -> Architecture:

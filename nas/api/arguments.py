@@ -89,6 +89,7 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "name": _file("mnasnet"),
         "space": _Rule(_is_space, "a name such as 'mnasnet', the path of a file, or what nas.load_space returned"),
         "fix": _Rule(lambda value: isinstance(value, Mapping), "a dictionary such as {'stage1.kernel': 3}"),
+        "costs": _Rule(lambda value: isinstance(value, Mapping), "a dictionary such as {'energy': my_function}"),
         "resolution": _COUNT,
         "classes": _COUNT,
         "data": _file("photos/"),

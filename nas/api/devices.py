@@ -9,7 +9,9 @@ from nas.errors import DeviceError, TargetError
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture
-    from nas.cost.measured import MeasuredLatency, Stopwatch
+    from nas.cost.correction import Correction
+    from nas.cost.guided import GuidedCost
+    from nas.cost.measured import Stopwatch
     from nas.cost.table import LatencyTable
     from nas.cost.target import OnDevice
     from nas.device.client import Meter
@@ -168,8 +170,8 @@ def on_device(
             "is measured"
         )
         measured = _guided(space, meter, seed, say)
-        say(f"a rough guide was fitted on a few networks: {error_text(measured.guide)}")
-        judge = Judge(meter, measured.stopwatch.reference_ms)
+        say(f"a rough guide was fitted on a few networks: {fit_error(measured.guide.correction)}")
+        judge = Judge(meter, measured.single.reference_ms)
         return OnDevice(measured, judge, device, {"by": "measuring"} | basis, here)
     unchecked = "" if table.checked else "; `nas latency check` has not checked it on new networks"
     say(f"latencies are predicted by table {table.name}: {error_text(table)}{unchecked}")
@@ -178,7 +180,7 @@ def on_device(
     return OnDevice(TableLatency(table, Stopwatch(meter, reference_ms)), Judge(meter, reference_ms), device, basis)
 
 
-def _guided(space: "SearchSpace", meter: "Meter", seed: int, say: Say) -> "MeasuredLatency":
+def _guided(space: "SearchSpace", meter: "Meter", seed: int, say: Say) -> "GuidedCost[Stopwatch]":
     """Return a cost model that measures, with the best guide of several attempts.
 
     Raises:
@@ -189,13 +191,13 @@ def _guided(space: "SearchSpace", meter: "Meter", seed: int, say: Say) -> "Measu
 
     found = []
     for left in reversed(range(GUIDE_ATTEMPTS)):
-        found.append(measured_latency(space_chain(space), space.net["padding"], meter, space.name, seed))
-        error = found[-1].guide.correction.error
-        if error is None or error <= GUIDE_LIMIT:
+        found.append(measured_latency(space_chain(space), space.net["padding"], meter, seed))
+        error = found[-1].guide.error
+        if error <= GUIDE_LIMIT:
             return found[-1]
         remedy = "the networks are measured again" if left else "stop other programs on the device, and start again"
         say(f"the error of the guide is ±{error:.1%}: something else disturbs the measurements; {remedy}")
-    return min(found, key=lambda each: each.guide.correction.error or 0.0)
+    return min(found, key=lambda each: each.guide.error)
 
 
 def stopwatch(meter: "Meter", arch: "Architecture") -> "Stopwatch":
@@ -213,9 +215,14 @@ def stopwatch(meter: "Meter", arch: "Architecture") -> "Stopwatch":
 
 def error_text(table: "LatencyTable") -> str:
     """Return a phrase about the error of a table's predictions."""
-    fitted, checked = table.correction, table.checked
+    checked = table.checked
     if checked is not None:
         return f"error ±{checked.error:.1%} (itself ±{checked.spread:.1%}) on {checked.networks} networks of a check"
+    return fit_error(table.correction)
+
+
+def fit_error(fitted: "Correction") -> str:
+    """Return a phrase about the error of predictions by a fit."""
     error = "unknown" if fitted.error is None else f"±{fitted.error:.1%}"
     return f"error {error} on {fitted.networks} networks left out of the fit in turn"
 

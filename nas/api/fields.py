@@ -117,6 +117,17 @@ def check_texts(_request: object, attribute: "Attribute[tuple[str, ...]]", value
             raise NasError(f"{attribute.name} holds {value!r}", "give texts, such as 'flops=400M'")
 
 
+def check_functions(_request: object, attribute: "Attribute[Mapping[str, Any]]", value: Mapping[str, Any]) -> None:
+    """Check that a value maps names to functions, or to texts that name functions."""
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str) and (isinstance(function, str) or callable(function)) for name, function in value.items()
+    ):
+        raise NasError(
+            f"{attribute.name} is {value!r}",
+            "give a dictionary such as {'energy': my_function} or {'energy': 'python:my_module:my_function'}",
+        )
+
+
 def check_pretrained(_request: object, attribute: "Attribute[Any]", value: Any) -> None:
     """Check that a value is a network or names a source of weights; None is the default."""
     # Only an object that is no text can be a network, whose class needs torch.

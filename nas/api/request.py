@@ -21,6 +21,7 @@ from nas.api.evaluators import (
     halves,
 )
 from nas.api.fields import (
+    check_functions,
     check_name_of_study,
     check_not_negative,
     check_number,
@@ -34,7 +35,7 @@ from nas.api.fields import (
     whole_number,
 )
 from nas.errors import NasError
-from nas.search.defaults import BAND, CONFIRM, EPOCHS, KEEP_WEIGHTS, RETRIES, SCREENED, TRIALS
+from nas.search.defaults import BAND, CONFIRM, COST_TIMEOUT_S, EPOCHS, KEEP_WEIGHTS, RETRIES, SCREENED, TRIALS
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.train.defaults import METRIC_NAMES
 
@@ -53,6 +54,9 @@ class SearchRequest:
 
     Attributes:
         targets: Targets like "flops=400M"; the first one also sets the cost range, more are upper limits.
+        costs: Functions that give costs of the user's own, by the names of the costs: "python:MODULE:FUNCTION",
+            "python-onnx:MODULE:FUNCTION", or a function of an architecture.
+        cost_timeout_s: Longest duration of a call of such a function in another process, in seconds.
         devices: Devices that a latency target refers to, for example "cpu:threads=4"; equal ones share the work.
         table: File of a latency table of the device; None takes one that fits, or measures candidates.
         space: Search space: its name, its file, or the space itself. None takes the networks around the pretrained
@@ -114,6 +118,8 @@ class SearchRequest:
     """
 
     targets: tuple[str, ...] = field(validator=check_texts)
+    costs: Mapping[str, str | Function] = field(factory=dict, validator=check_functions)
+    cost_timeout_s: float = COST_TIMEOUT_S
     devices: tuple[str, ...] = field(default=(), validator=check_texts)
     table: Path | None = None
     space: Union[str, "SearchSpace", None] = field(default=None, validator=check_space)

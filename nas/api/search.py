@@ -68,6 +68,8 @@ def search(
     classes: int | None = None,
     precision: str = "fp32",
     fix: Mapping[str, object] | None = None,
+    costs: Mapping[str, str | Function] | None = None,
+    cost_timeout: str | float | None = None,
     device: Words = (),
     table: str | Path | None = None,
     sampler: str | None = None,
@@ -112,7 +114,8 @@ def search(
         space: Name or YAML file of a search space, "around:" and an architecture, or what `nas.load_space` returned. By
             default, the networks around the `pretrained` one, or without it "mnasnet".
         target: Target such as "flops=400M", "params=5M", "peak_memory=8MB", "size=5MB" or "latency=8ms", or a list of
-            targets. The first one also sets the cost range; the others are upper limits. FLOPs are multiply-adds.
+            targets. The first one also sets the cost range; the others are upper limits. FLOPs are multiply-adds. A
+            name of `costs` with an amount and any unit, such as "energy=12mJ", limits a cost of your own.
         data: Images for training runs: "digits", a folder, a Parquet file or folder, or a Hugging Face hub name.
         trials: Number of architectures to evaluate in the whole study.
         evaluator: "train", "finetune", "supernet", "table:FILE", "python:MODULE:FUNCTION" or "zero-cost:NAME"; by
@@ -141,6 +144,12 @@ def search(
             evaluator without images those of the space.
         precision: Precision of weights and activations for `size` and `peak_memory`: "fp32", "fp16", "bf16" or "int8".
         fix: Choices of the space that are fixed, for example `{"stage1.kernel": 3}`.
+        costs: Functions that give costs of your own, by names such as "energy". A function takes an `nas.Architecture`
+            and returns a number above 0 in the unit of its target. It is called in this process; one that is named in a
+            text, "python:MODULE:FUNCTION", is called in another process, which it may end without harm to the search.
+            "python-onnx:MODULE:FUNCTION" names a function that takes the path of an ONNX file.
+        cost_timeout: Longest duration of one call of such a function in another process: a text such as "2m", or
+            seconds; 10 minutes by default.
         device: Device of a latency target, for example "cpu:threads=4" or "ssh://me@board"; several equal ones share
             the work.
         table: File of a latency table; by default one of exactly this device, or else candidates are measured.
@@ -216,11 +225,13 @@ def search(
         "trial_gpus": trial_gpus,
         "threads": threads,
         "retries": retries,
+        "cost_timeout_s": None if cost_timeout is None else parse_duration(cost_timeout),
     }
     # None stands for an option that was not given: only a given one is an error if nothing uses it.
     given = {name: value for name, value in words.items() if value is not None}
     request = SearchRequest(
         targets=_words(target),
+        costs=costs or {},
         devices=_words(device),
         table=None if table is None else Path(table),
         space=str(space) if isinstance(space, Path) else space,

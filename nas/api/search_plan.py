@@ -10,6 +10,7 @@ from attrs import evolve
 from nas.api.architectures import file_stem
 from nas.api.engines import check_cluster
 from nas.api.evaluators import ZERO_COST, OnBatch, are_about_data, halves, make_evaluator, make_function_evaluator
+from nas.api.own_costs import check_costs, make_own_targets, target_name
 from nas.api.pretrained_notes import describe_fresh, describe_small_images, propose_pretrained
 from nas.api.request import SearchRequest
 from nas.errors import TargetError
@@ -45,7 +46,8 @@ def make_plan(request: SearchRequest, say: Say, on_batch: OnBatch | None, device
 
     if not request.targets:
         raise TargetError("a search has no target", "give one like flops=400M")
-    for text in request.targets:
+    check_costs(request.targets, request.costs, request.given)
+    for text in _without_own(request):
         read_target(text)  # Raises its error before the data is read.
     source = None if request.pretrained is None else find_source(request.pretrained, request.normalization)
     space = find_space_of(request.space, source, request.storage)
@@ -104,8 +106,9 @@ def _plan_for(
     peak_memory(request.precision)  # An unknown precision is an error even if no target uses it.
     check_objective(request.objective, request.w, request.band)
     latencies = _latencies(request, space, say, devices)
+    own = make_own_targets(request, space, say)
     settings = Settings(
-        targets=tuple(parse_target(text, request.precision, latencies) for text in request.targets),
+        targets=tuple(own.get(text) or parse_target(text, request.precision, latencies) for text in request.targets),
         trials=request.trials,
         epochs=request.epochs,
         seed=request.seed,
@@ -176,19 +179,25 @@ def _find_start(start: Union[str, "Architecture"], storage: str) -> "Architectur
     return start
 
 
+def _without_own(request: SearchRequest) -> list[str]:
+    """Return the targets that limit no cost of the user's own."""
+    return [text for text in request.targets if target_name(text) not in request.costs]
+
+
 def _latencies(request: SearchRequest, space: "SearchSpace", say: Say, devices: ExitStack) -> "OnDevice | None":
     """Return the latencies on the device, or None if no target refers to a device."""
     from nas.api.devices import connected, on_device
     from nas.cost.target import needs_device, parse_target
 
-    if not needs_device(request.targets):
+    texts = _without_own(request)
+    if not needs_device(texts):
         if request.devices or request.table:
             raise TargetError(
                 "--device and --table are about latency, and no target is", "add one like --target latency=8ms"
             )
         return None
     if not request.devices:
-        for text in request.targets:
+        for text in texts:
             parse_target(text)  # Raises the error that names the missing device.
     meter = devices.enter_context(connected(request.devices))
     return on_device(space, meter, request.devices, request.table, request.seed, say)

@@ -138,7 +138,8 @@ class Study:
         (whether that is within the target), `score`, `seconds`, `seed`, `front` (whether it is on the Pareto front),
         `arch` (text form), `label` (name of the baseline), `evaluations` (number of seeds), `accuracy_mean` (over
         them), `accuracy_low` and `accuracy_high` (its 95% interval), `latency_spread_ms` and `measured_spread_ms`
-        (standard deviations) and `recommended`. Missing values are `pandas.NA`.
+        (standard deviations) and `recommended`. A cost of your own with the name `energy` has the columns `energy`,
+        `energy_spread`, `energy_measured` and `energy_measured_spread`. Missing values are `pandas.NA`.
         """
         from nas.report.frame import trial_frame
 

@@ -65,6 +65,7 @@ def make_table(view: "StudyView", storage: str) -> Table:
         storage: Optuna URL of its database; the passwords are left out.
     """
     from nas.api.trials import make_trial
+    from nas.cost.base import cost_title
     from nas.studies.urls import mask
 
     is_front = view.settings["objective"] == "pareto"
@@ -74,14 +75,14 @@ def make_table(view: "StudyView", storage: str) -> Table:
     shown = [make_trial(view, record) for record in records]
     limits = [limit for limit in view.settings["limits"] if limit["cost"] not in COUNTS]
     headers = [("Pareto front" if is_front else "best"), view.accuracy_label, "expected", "MACs", "params"]
-    headers += [str(limit["cost"]).rpartition("_")[0] for limit in limits]
-    is_measured = any(trial.measured_ms is not None for trial in shown)
+    headers += [cost_title(str(limit["cost"])) for limit in limits]
+    is_measured = any(trial.meets_target is not None for trial in shown)
     headers += ["measured"] * is_measured
     rows = [
         (
             *_cells(trial, is_best=trial.number is not None and trial.number == view.recommendation.trial),
             *(_cost(trial, limit) for limit in limits),
-            *([_measured(trial)] * is_measured),
+            *([_measured(view, trial)] * is_measured),
             _number(trial.score),
         )
         for trial in shown
@@ -133,10 +134,14 @@ def _expected(trial: "Trial") -> str:
     return f"{100 * trial.expected_accuracy:.1f}% ({100 * trial.expected_low:.1f}-{100 * trial.expected_high:.1f})"
 
 
-def _measured(trial: "Trial") -> str:
-    if trial.measured_ms is None:
+def _measured(view: "StudyView", trial: "Trial") -> str:
+    from nas.cost.base import format_amount
+
+    if trial.meets_target is None:
         return "-"
-    return f"{trial.measured_ms:.4g} ms, {'within' if trial.meets_target else 'above'}"
+    units = {limit["cost"]: limit.get("unit", "") for limit in view.settings["limits"]}
+    amounts = (format_amount(value, units.get(cost, "")) for cost, value in trial.measured_costs.items())
+    return f"{', '.join(amounts)}, {'within' if trial.meets_target else 'above'}"
 
 
 def _percent(share: float | None) -> str:

@@ -32,11 +32,13 @@ class Trial:
         expected_high: Upper end of this interval.
         further_accuracies: Accuracies of re-training with more seeds.
         costs: Costs by name: "macs" and "params" (numbers), "peak_bytes" and "size_bytes" (bytes), "latency_ms"
-            (milliseconds).
+            (milliseconds), and costs of your own in the units of their targets.
         cost_spreads: Standard deviations of the costs that are not exact; None if unknown.
         score: Score under the objective of the study; None if there is none.
         measured_ms: Latency that was measured after the search in milliseconds; None if it was not.
-        meets_target: Whether `measured_ms` is within the target; None if it was not measured.
+        measured_costs: Costs that were measured after the search, by name; of several targets, the one that is exceeded
+            most.
+        meets_target: Whether the measured cost is within the target; None if none was measured.
         seconds: Duration of the evaluation in seconds.
         seed: Seed of the evaluation.
         reason: Reason of a failure.
@@ -63,6 +65,7 @@ class Trial:
     cost_spreads: Mapping[str, float | None] = field(repr=False)
     score: float | None
     measured_ms: float | None
+    measured_costs: Mapping[str, float] = field(repr=False)
     meets_target: bool | None
     seconds: float | None
     seed: int | None
@@ -102,7 +105,8 @@ def make_trial(view: "StudyView", record: "Record") -> Trial:
         costs=dict(record.costs),
         cost_spreads=dict(record.spreads),
         score=record.score,
-        measured_ms=None if measured is None else measured.measured,
+        measured_ms=measured.measured if measured is not None and measured.cost == "latency_ms" else None,
+        measured_costs={} if measured is None else {measured.cost: measured.measured},
         meets_target=None if measured is None else measured.meets,
         seconds=record.seconds,
         seed=record.seed,

@@ -129,9 +129,10 @@ def _print_json(view: "StudyView") -> None:
 def _print(view: "StudyView", written: list[Path], storage: str) -> None:
     """Print the front and the baseline, the files that were written, and a command to continue with."""
     from nas.cli.shared.printing import next_command, print_table
+    from nas.cost.base import cost_title
 
     own = tuple(limit for limit in view.settings["limits"] if limit["cost"] not in USUAL)
-    costs = tuple(limit["cost"].rpartition("_")[0] for limit in own)
+    costs = tuple(cost_title(limit["cost"]) for limit in own)
     measured = ("measured", "meets it") if view.measurements else ()
     headers = ("architecture", view.accuracy_label, *USUAL.values(), *costs, *measured)
     named = [*_named(view)]
@@ -164,7 +165,9 @@ def _legend(view: "StudyView", shown: "Sequence[Record]") -> "Iterator[str]":
         yield f"{MARK.strip()} recommended: trial {chosen.trial}; {chosen.reason}"
     if any(view.confirmed.get(record.number) for record in shown):
         yield "of N: mean over N evaluations with different seeds, ± half of its 95% interval"
-    if any(record.spreads for record in shown):
+    if own := [limit["cost"] for limit in view.own_limits if any(limit["cost"] in each.spreads for each in shown)]:
+        yield f"{', '.join(own)}: as the search used it, ± one standard deviation of a call of the function"
+    if any("latency_ms" in record.spreads for record in shown):
         yield "latency: as the search used it, ± one standard deviation, which for a prediction is the table's error"
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from nas.cli.shared.groups import Group, option
@@ -18,7 +19,7 @@ from nas.cli.shared.verbs import Verb
 from nas.output_kinds import ARCHITECTURE
 
 if TYPE_CHECKING:
-    from nas.api.architectures import ArchitectureSummary, StageSummary
+    from nas.api.architectures import ArchitectureSummary, StageSummary, StoredCost
 
 
 @click.command(cls=Verb, epilog=ARCH_HELP)
@@ -53,21 +54,32 @@ def command(
       nas show efficientnet-b0
       nas show study:demo:best --save winner.json
     """
-    from nas.api.architectures import find_architecture, save_architecture, summarize
+    from nas.api.architectures import find_architecture, save_architecture, stored_costs, summarize
     from nas.arch.code import format_text
     from nas.cli.shared.printing import print_json
 
-    name, arch = find_architecture(reference, storage)
-    arch = arch.adapted(resolution=resolution or arch.resolution, classes=classes or arch.classes)
+    name, known = find_architecture(reference, storage)
+    arch = known.adapted(resolution=resolution or known.resolution, classes=classes or known.classes)
     summary = summarize(arch, precision)
+    stored = stored_costs(reference, storage) if arch == known else []
     if save is not None:
         save_architecture(arch, save)
     if as_json:
-        print_json(_row(name, summary))
+        print_json(_row(name, summary) | ({"costs": [attrs.asdict(cost) for cost in stored]} if stored else {}))
     elif as_text:
         click.echo(format_text(arch))
     else:
         _print(name, summary)
+        for cost in stored:
+            click.echo(_stored_line(cost))
+
+
+def _stored_line(cost: "StoredCost") -> str:
+    from nas.cost.base import cost_title, format_amount
+
+    margin = "" if cost.spread == 0 else " ± ?" if cost.spread is None else f" ± {cost.spread:.2g}"
+    by = f", returned by {cost.function}" if cost.function else ""
+    return f"{cost_title(cost.name)}: {format_amount(cost.value, cost.unit)}{margin}, as the search used it{by}"
 
 
 def _row(name: str, summary: "ArchitectureSummary") -> dict[str, Any]:

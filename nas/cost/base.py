@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from attrs import field, frozen
@@ -18,7 +18,7 @@ class Cost:
 
     Attributes:
         value: Cost in `unit`.
-        unit: "MACs", "params", "bytes" or "ms".
+        unit: "MACs", "params", "bytes" or "ms", or the unit of a cost of a user's own.
         source: How the value was obtained, like "counted" or "measured on cpu".
         spread: One standard deviation in `unit`; 0 for an exact cost, NaN where it is unknown.
         noisy: Whether other work disturbed the machine during the measurement.
@@ -74,6 +74,15 @@ class ChainCostModel(CostModel, Protocol):
         ...
 
 
+@runtime_checkable
+class Predicting(Protocol):
+    """Predict a cost roughly, where an exact one needs a measurement."""
+
+    def predict_roughly(self, arch: Architecture) -> float:
+        """Return a rough estimate for one network of any space."""
+        ...
+
+
 class Judge(Protocol):
     """Measure the final candidates in turn with each other, so that small differences between them are visible."""
 
@@ -126,14 +135,29 @@ def format_amount(value: float, unit: str) -> str:
     ('398.2M MACs', '3.887M params')
     >>> format_amount(6_021_120, "bytes"), format_amount(7.9123, "ms")
     ('6.02 MB', '7.912 ms')
+    >>> format_amount(12.3456, "mJ"), format_amount(1500, "")
+    ('12.35 mJ', '1.5k')
     """
     if unit.startswith("bytes"):
         return f"{value / 1e6:.2f} MB" if value >= 1e5 else f"{value:,.0f} B"
-    if unit == "ms":
-        return f"{value:.4g} ms"
+    if unit not in ("MACs", "params", ""):
+        return f"{value:.4g} {unit}" if value < 1e4 else f"{value:,.0f} {unit}"
     rounded = float(f"{value:.4g}")  # The unit fits the rounded value: 999,960 is shown as 1M and not as 1000k.
     size, letter = max(((size, letter) for letter, size in COUNT_UNITS.items() if rounded >= size), default=(1.0, ""))
-    return f"{value / size:.4g}{letter} {unit}"
+    return f"{value / size:.4g}{letter} {unit}".rstrip()
+
+
+# Names of costs that end with a unit, and their titles in tables.
+_TITLES = MappingProxyType({"peak_bytes": "peak", "size_bytes": "size", "latency_ms": "latency"})
+
+
+def cost_title(name: str) -> str:
+    """Return the title of a cost in a table: its name without the unit.
+
+    >>> cost_title("latency_ms"), cost_title("energy")
+    ('latency', 'energy')
+    """
+    return _TITLES.get(name, name)
 
 
 COUNT_UNITS = MappingProxyType({"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12})

@@ -43,13 +43,13 @@ class Correction:
 
     Attributes:
         factors: Factor of each kind of layer.
-        intercept_ms: Overhead of one run in milliseconds.
+        intercept: Overhead of one run, in the unit of the costs.
         error: Root mean square of the relative error in leave-one-out cross-validation; None without a fit.
         networks: Number of networks of the fit.
     """
 
     factors: Mapping[str, float]
-    intercept_ms: float = 0.0
+    intercept: float = 0.0
     error: float | None = None
     networks: int = 0
 
@@ -76,12 +76,12 @@ def fit_correction(kind_sums: Floats, measured: Floats) -> Correction:
     """Fit factors and intercept by least squares of the relative error.
 
     Args:
-        kind_sums: Summed milliseconds of the layers of each kind, `(networks, kinds)`.
-        measured: Measured latencies in milliseconds, `(networks,)`.
+        kind_sums: Summed costs of the layers of each kind, `(networks, kinds)`.
+        measured: Measured costs of the networks in the same unit, `(networks,)`.
 
     >>> sums = np.random.default_rng(0).uniform(1, 10, (24, len(KINDS)))
     >>> found = fit_correction(sums, 0.5 + 1.25 * sums.sum(axis=1))
-    >>> round(found.intercept_ms, 3), round(found.factors["dense"], 3)
+    >>> round(found.intercept, 3), round(found.factors["dense"], 3)
     (0.5, 1.25)
     """
     solved = _solve(kind_sums, measured)

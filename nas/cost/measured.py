@@ -1,23 +1,21 @@
 """Cost models of the latency on a device: by a table where one exists, and otherwise by measuring each network."""
 
 import math
-import threading
 from collections.abc import Sequence
 
 import numpy as np
-from attrs import define, field
+from attrs import define
 from numpy.typing import NDArray
 
-from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
 from nas.cost.base import Chain, Cost
-from nas.cost.guide import make_guide
-from nas.cost.layers import distinct_layers
-from nas.cost.table import UNIT, LatencyTable, current_origin
+from nas.cost.guide import GUIDE_NETWORKS, fit_guide, latency_terms
+from nas.cost.guided import EachOnce, GuidedCost
+from nas.cost.table import UNIT, LatencyTable
 from nas.cost.table_plan import sample_networks
 from nas.device.client import Meter
 from nas.device.timing import NOISY, Aim, Turns
-from nas.errors import DeviceError, DeviceLostError, TargetError
+from nas.errors import DeviceError, DeviceLostError, NasError, TargetError
 from nas.graph.fragment import whole
 
 # A candidate only has to be placed inside or outside the cost range; final candidates differ by less than 1%.
@@ -25,15 +23,15 @@ CANDIDATE = Aim(spread=0.01, least=10, most=100, seconds=0.4)
 FINAL = Aim(spread=0.003, least=15, most=60, seconds=2.0)
 PASSES = 3
 BATCH_SIZE = 8
-GUIDE_NETWORKS = 16
 PACE_QUANTILE = 0.25
-MAX_REFUSED = 3  # in a row
-GUIDE_MARGIN = 2.0  # in standard deviations of the guide's relative error
 
 
 @define(eq=False)
-class Stopwatch:
+class Stopwatch(EachOnce):
     """Estimate latencies in milliseconds by measuring single networks, each once; this is a `CostModel`.
+
+    The cost is infinite where the device rejects a network. A device that is lost, or that rejects several networks in
+    a row, is a `DeviceError`.
 
     Attributes:
         meter: The device.
@@ -43,39 +41,16 @@ class Stopwatch:
 
     meter: Meter
     reference_ms: float
-    _costs: dict[Architecture, Cost] = field(factory=dict, init=False)
-    _refused_in_a_row: int = field(default=0, init=False)
-    _lock: threading.Lock = field(factory=threading.Lock, init=False)
-
-    def estimate(self, arch: Architecture) -> Cost:
-        """Return the measured latency of a network; see `CostModel`.
-
-        The cost is infinite where the device rejects this network, which is then outside every cost range.
-
-        Raises:
-            DeviceError: The device is lost, or rejects several networks in a row.
-        """
-        form = canonical(arch)
-        with self._lock:  # Measurements at the same time would disturb each other.
-            if form not in self._costs:
-                self._costs[form] = self._measure(form)
-            return self._costs[form]
 
     def _measure(self, arch: Architecture) -> Cost:
-        try:
-            turns = self.meter.measure([whole(arch)], CANDIDATE)
-        except DeviceLostError:
-            raise
-        except DeviceError as error:
-            # If a device rejects everything, its networks are not the cause, and a search should not continue.
-            self._refused_in_a_row += 1
-            if self._refused_in_a_row >= MAX_REFUSED:
-                raise
-            return Cost(math.inf, UNIT, f"refused by {self.meter.device.short}: {error.problem}", math.nan)
-        self._refused_in_a_row = 0
-        (timing,) = turns.timings
+        (timing,) = (turns := self.meter.measure([whole(arch)], CANDIDATE)).timings
         value = timing.ratio * self.reference_ms
         return Cost(value, UNIT, f"measured on {self.meter.device.short}", value * timing.spread, turns.noisy)
+
+    def _refused(self, error: NasError) -> Cost | None:
+        if isinstance(error, DeviceLostError) or not isinstance(error, DeviceError):
+            return None
+        return Cost(math.inf, UNIT, f"refused by {self.meter.device.short}: {error.problem}", math.nan)
 
 
 @define(eq=False)
@@ -108,40 +83,6 @@ class TableLatency:
     def span(self, chain: Chain) -> tuple[float, float]:
         """Return the cost range by the table; see `ChainCostModel`."""
         return self.table.span(chain)
-
-
-@define(eq=False)
-class MeasuredLatency:
-    """Measure single networks and estimate many at once by a guide, in milliseconds; this is a `ChainCostModel`.
-
-    Attributes:
-        guide: Rough table, which selects the networks that are worth measuring.
-        stopwatch: Measures single networks.
-    """
-
-    guide: LatencyTable
-    stopwatch: Stopwatch
-
-    def estimate(self, arch: Architecture) -> Cost:
-        """Return the latency of a network, which is measured once and then cached; see `CostModel`.
-
-        Raises:
-            DeviceError: The device fails.
-        """
-        return self.stopwatch.estimate(arch)
-
-    def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return rough estimates `(N,)` by the guide; see `ChainCostModel`."""
-        return self.guide.many(chain, index)
-
-    def span(self, chain: Chain) -> tuple[float, float]:
-        """Return the cost range by the guide, extended by its error at both ends; see `ChainCostModel`.
-
-        A range that is too narrow would reject a target that some network meets.
-        """
-        low, high = self.guide.span(chain)
-        error = self.guide.correction.error or 0.0
-        return low * max(0.0, 1 - GUIDE_MARGIN * error), high * (1 + GUIDE_MARGIN * error)
 
 
 @define(eq=False)
@@ -190,14 +131,13 @@ def _pass_ratios(turns: Sequence[Turns], number: int) -> list[list[float]]:
     return [[timing.ratio for timing in turn.timings] for turn in turns[number * size : (number + 1) * size]]
 
 
-def measured_latency(chain: Chain, padding: str, meter: Meter, space: str, seed: int = 0) -> MeasuredLatency:
+def measured_latency(chain: Chain, padding: str, meter: Meter, seed: int = 0) -> GuidedCost[Stopwatch]:
     """Return a cost model that measures, with a guide that is fitted on a few networks of a space.
 
     Args:
         chain: All architectures of the space.
         padding: Padding of all layers.
         meter: The device.
-        space: Name of the space.
         seed: Seed of the choice of the networks.
 
     Raises:
@@ -208,6 +148,4 @@ def measured_latency(chain: Chain, padding: str, meter: Meter, space: str, seed:
     # One value for all networks: with that of each batch the drift of the machine would enter the latencies.
     reference_ms = float(np.median([turn.reference.median_ms for turn in turns]))
     times = np.array([turn.timings[0].ratio for turn in turns]) * reference_ms
-    origin = current_origin(meter, chain, padding, space, reference_ms, passes=1)
-    guide = make_guide("guide", origin, distinct_layers(chain), networks, times)
-    return MeasuredLatency(guide, Stopwatch(meter, reference_ms))
+    return GuidedCost(fit_guide(latency_terms, networks, times), Stopwatch(meter, reference_ms))

@@ -148,7 +148,7 @@ class LatencyTable:
             TargetError: See `estimate`.
         """
         self.check_task(fragment.classes, fragment.padding)
-        shape, total = fragment.shape, self.correction.intercept_ms
+        shape, total = fragment.shape, self.correction.intercept
         for part in fragment.parts:
             (value,), shape = self._part_ms(part, shape, fragment.classes)
             total += value
@@ -158,15 +158,13 @@ class LatencyTable:
         """Return the predicted latencies `(N,)` of many architectures; see `ChainCostModel`."""
         if not len(index):
             return np.zeros(0)
-        return np.asarray(
-            chain_figures(chain, index, self._part_ms)[:, :, 0].sum(axis=0) + self.correction.intercept_ms
-        )
+        return np.asarray(chain_figures(chain, index, self._part_ms)[:, :, 0].sum(axis=0) + self.correction.intercept)
 
     def span(self, chain: Chain) -> tuple[float, float]:
         """Return the cost range of a chain; see `ChainCostModel`."""
         # The intercept is the same for all networks, so that it shifts both bounds.
         low, high = chain_range(chain, self._part_ms, add)
-        return low + self.correction.intercept_ms, high + self.correction.intercept_ms
+        return low + self.correction.intercept, high + self.correction.intercept
 
     def kind_sums(self, fragment: Fragment) -> tuple[float, ...]:
         """Return the summed milliseconds of the layers of each kind, in the order of `KINDS` and without correction."""

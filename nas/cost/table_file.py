@@ -167,7 +167,7 @@ def _header(table: LatencyTable) -> dict[str, str]:
         | attrs.asdict(origin, recurse=False)
         | attrs.asdict(origin.machine)
         | {"reference_ms": _format_number(origin.reference_ms)}
-        | {"fit_networks": correction.networks, "fit_intercept_ms": _format_number(correction.intercept_ms)}
+        | {"fit_networks": correction.networks, "fit_intercept_ms": _format_number(correction.intercept)}
         | {"fit_error": "unknown" if correction.error is None else _format_number(correction.error)}
         | {f"fit_{kind}": _format_number(factor) for kind, factor in correction.factors.items()}
     )

@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from nas.cost.analytic import MACS, PARAMS, peak_memory, size
 from nas.cost.base import COUNT_UNITS, ChainCostModel, Judge, Target
+from nas.cost.own_target import COST_FORM
 from nas.errors import TargetError
 
 _BYTES = MappingProxyType({"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30})
@@ -143,7 +144,10 @@ def read_target(text: str) -> ParsedTarget:
     name, _, amount = (word.strip(" ") for word in text.partition("="))
     if name not in KINDS:
         examples = ", ".join(kind.example for kind in KINDS.values())
-        raise TargetError(f"target {text!r}: unknown target {name!r}", f"write one like {examples}")
+        raise TargetError(
+            f"target {text!r}: unknown target {name!r}",
+            f"write one like {examples}; `nas search` alone takes costs of your own, as energy=12mJ with {COST_FORM}",
+        )
     kind = KINDS[name]
     found = re.fullmatch(r" *([0-9]{1,15}(?:\.[0-9]{1,15})?) *([A-Za-z]*) *", amount)
     if not found or found.group(2) not in kind.units:

@@ -25,7 +25,7 @@ _RETURN_RULE = "return a number from 0 to 1, or a pair of that number and a dict
 Result = tuple[float, Mapping[str, Any]]
 
 
-def _digest_of_source(function: Callable[..., Any]) -> str:
+def digest_of_source(function: Callable[..., Any]) -> str:
     """Return the first digits of the SHA-256 of the function's source file, or "" if there is no such file."""
     try:
         return hashlib.sha256(Path(inspect.getsourcefile(function) or "").read_bytes()).hexdigest()[:12]
@@ -65,7 +65,7 @@ class FunctionEvaluator:
 
     @sha256.default
     def _digest(self) -> str:
-        return _digest_of_source(self.function)
+        return digest_of_source(self.function)
 
     def evaluate(self, arch: Architecture, budget: int) -> Iterator[float]:  # noqa: ARG002 -- there are no epochs
         """Yield the accuracy that the function returns.
@@ -112,17 +112,7 @@ class FunctionEvaluator:
 
         A study may be resumed after the file has changed; each trial stores the digest.
         """
-        return describe_function(self.name, self.sha256, self._script)
-
-    @property
-    def _script(self) -> str:
-        """Return the file name of the script that defines the function, "" for a function of another module.
-
-        All scripts have the same module name, so that it does not tell their functions apart.
-        """
-        if getattr(self.function, "__module__", None) != MAIN:
-            return ""
-        return Path(getattr(sys.modules[MAIN], "__file__", None) or "").name
+        return describe_function(self.name, self.sha256, script_of(self.function))
 
     def _split(self, result: object) -> Result:
         """Return the accuracy and the metadata in a result of the function."""
@@ -130,14 +120,14 @@ class FunctionEvaluator:
             return self._checked_accuracy(result), {}
         if len(result) != 2:
             raise EvaluationError(
-                f"{self.name} returned a tuple of {len(result)} values: {_short(result)}", _RETURN_RULE
+                f"{self.name} returned a tuple of {len(result)} values: {short(result)}", _RETURN_RULE
             )
         return self._checked_accuracy(result[0]), self._checked_metadata(result[1])
 
     def _checked_accuracy(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, Real):
             raise EvaluationError(
-                f"{self.name} returned {_short(value)} as the accuracy, which is not a number", _RETURN_RULE
+                f"{self.name} returned {short(value)} as the accuracy, which is not a number", _RETURN_RULE
             )
         accuracy = float(value)
         if math.isnan(accuracy) or not 0 <= accuracy <= 1:
@@ -150,7 +140,7 @@ class FunctionEvaluator:
     def _checked_metadata(self, value: object) -> Mapping[str, Any]:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise EvaluationError(
-                f"{self.name} returned {_short(value)} as metadata, which is not a dict with text keys", _RETURN_RULE
+                f"{self.name} returned {short(value)} as metadata, which is not a dict with text keys", _RETURN_RULE
             )
         try:
             # The way through JSON makes a copy, so that later changes by the function have no effect.
@@ -162,13 +152,24 @@ class FunctionEvaluator:
         return metadata
 
 
+def script_of(function: object) -> str:
+    """Return the file name of the script that defines a function, "" for a function of another module.
+
+    All scripts have the same module name, so that it does not tell their functions apart.
+    """
+    if getattr(function, "__module__", None) != MAIN:
+        return ""
+    return Path(getattr(sys.modules[MAIN], "__file__", None) or "").name
+
+
 def describe_function(name: str, sha256: str, script: str = "") -> Mapping[str, Any]:
     """Return the description of an evaluator that calls a function; see `FunctionEvaluator.describe`."""
     environment = {key: value for key, value in (("sha256", sha256), ("script", script)) if value}
     return {"evaluator": "python", "function": name, "environment": environment}
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Return a value and its type in a few words, for a message."""
     return f"{reprlib.repr(value)} ({type(value).__name__})"
 
 
@@ -198,14 +199,20 @@ def find_function(name: str) -> FunctionEvaluator:
     Raises:
         NasError: There is no such function, or its module cannot be imported.
     """
+    return FunctionEvaluator(find_callable(name), name)
+
+
+def find_callable(name: str) -> Callable[..., Any]:
+    """Import a function into this process; see `find_function`."""
     module, attribute = split_name(name)
     try:
         function = getattr(_import(module), attribute)
     except AttributeError:
         raise NasError(f"module {module} has no {attribute}", f"define {attribute}(arch) there") from None
     if not callable(function):
-        raise NasError(f"{name} is {_short(function)}, which is not a function", f"define {attribute}(arch) there")
-    return FunctionEvaluator(function, name)
+        raise NasError(f"{name} is {short(function)}, which is not a function", f"define {attribute}(arch) there")
+    found: Callable[..., Any] = function
+    return found
 
 
 def _import(module: str) -> Any:

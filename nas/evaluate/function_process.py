@@ -1,4 +1,4 @@
-"""A process in which a function of the user is evaluated, so that nothing that it does harms the search.
+"""A process in which a function of the user is called, so that nothing that it does harms the search.
 
 The function may end its process, crash it, fork it, change its working directory or print to any file descriptor. The
 process is not one of `multiprocessing`: it does not import the main module, so that a script needs no guard around its
@@ -6,6 +6,7 @@ code, and it may start further processes.
 """
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,17 +14,19 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
-from nas.arch.spec import Architecture
 from nas.errors import EvaluationError, EvaluationLostError, NasError, describe_error
-from nas.evaluate.function import IMPORT_REMEDY, FunctionEvaluator, Result, find_function, split_name
+from nas.evaluate.cost_function import find_cost
+from nas.evaluate.function import IMPORT_REMEDY, find_function, split_name
 from nas.processes import (
     cause_of_end,
     descendants,
@@ -43,6 +46,33 @@ POLL_S = 0.5
 EXIT_S = 2.0  # seconds that the process has to exit by itself
 # Signals that others send. All other signals that end a process come from what the process itself does.
 _FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGHUP")
+
+
+class Function(Protocol):
+    """A function of a user with the check of what it returns."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the function, "module:function"."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Return the first digits of the digest of its source file, "" if there is none."""
+        ...
+
+    def result(self, argument: Any) -> Any:
+        """Call the function and return its checked result."""
+        ...
+
+
+ACCURACY, COST = "accuracy", "cost"
+# What a function gives, and how it is imported.
+FINDERS: Mapping[str, Callable[[str], Function]] = MappingProxyType({ACCURACY: find_function, COST: find_cost})
+
+
+class _LateError(Exception):
+    """Report that the process has not replied in time, and was killed."""
 
 
 class _EndedError(Exception):
@@ -87,22 +117,26 @@ class _Child:
         """Return whether it runs in the present environment, which libraries read only once."""
         return self.process.poll() is None and self.environment == dict(os.environ)
 
-    def ask(self, message: object) -> Any:
+    def ask(self, message: object, limit_s: float | None = None) -> Any:
         """Send a message and return the reply.
 
         Raises:
             _EndedError: There is no reply.
+            _LateError: There is no reply within the time limit.
         """
+        end = math.inf if limit_s is None else time.monotonic() + limit_s
         try:
             self.connection.send(message)
             # A process that the function has forked may hold the connection open after the end of this one.
-            while not self.connection.poll(POLL_S):
+            while not self.connection.poll(min(POLL_S, max(0.0, end - time.monotonic()))):
                 if self.process.poll() is not None and not self.connection.poll():
                     raise EOFError
+                if time.monotonic() >= end:
+                    raise _LateError
             return self.connection.recv()
         except (EOFError, OSError):
             raise _EndedError(self._code()) from None
-        except BaseException:  # an interrupt: what the function does now must not go on
+        except BaseException:  # an interrupt or the time limit: what the function does now must not go on
             kill_tree(self.process.pid)
             self.process.wait()
             raise
@@ -118,22 +152,26 @@ class _Child:
 
 @define(eq=False)
 class FunctionProcess:
-    """Evaluates architectures by a function in a process of its own, which is started when it is needed.
+    """Calls a function in a process of its own, which is started when it is needed.
 
     An object that is sent to another process starts a process there.
 
     Attributes:
         name: Name of the function, "module:function".
         folder: Folder in which the process works, and in which modules are searched for first.
+        gives: What the function gives, a key of `FINDERS`.
+        limit_s: Longest duration of a call in seconds, after which the process is ended; None for no limit.
     """
 
     name: str
     folder: str = field(factory=os.getcwd)
+    gives: str = ACCURACY
+    limit_s: float | None = None
     _child: _Child | None = field(default=None, init=False)
 
-    def __reduce__(self) -> "tuple[type[FunctionProcess], tuple[str, str]]":
+    def __reduce__(self) -> "tuple[type[FunctionProcess], tuple[str, str, str, float | None]]":
         """Return what pickle sends to another process."""
-        return FunctionProcess, (self.name, self.folder)
+        return FunctionProcess, (self.name, self.folder, self.gives, self.limit_s)
 
     def load(self) -> str:
         """Start a process that imports the function, and return the digest of its source file, "" if there is none.
@@ -143,7 +181,7 @@ class FunctionProcess:
         """
         self._child = _start(self.folder)
         try:
-            reply = self._child.ask(self.name)
+            reply = self._child.ask((self.gives, self.name))
         except _EndedError as ended:
             module, _ = split_name(self.name)
             raise NasError(
@@ -154,11 +192,11 @@ class FunctionProcess:
             raise reply
         return str(reply)
 
-    def evaluate(self, arch: Architecture) -> Result:
-        """Return the accuracy of an architecture and its metadata, which may be empty.
+    def call(self, argument: object) -> Any:
+        """Return the checked result of the function: an accuracy with its metadata, which may be empty, or a cost.
 
         Raises:
-            EvaluationError: The function failed, or ended its process.
+            EvaluationError: The function failed, ended its process, or took longer than the time limit.
             EvaluationLostError: The process was ended from outside.
             NasError: The function cannot be imported.
         """
@@ -167,7 +205,9 @@ class FunctionProcess:
             self.load()
         assert self._child is not None  # noqa: S101 -- `load` sets it or raises
         try:
-            reply: Result | NasError = self._child.ask(arch)
+            reply = self._child.ask(argument, self.limit_s)
+        except _LateError:
+            raise EvaluationError(f"{self.name} took longer than {self.limit_s:g} s") from None
         except _EndedError as ended:
             if ended.is_from_outside:
                 raise EvaluationLostError(f"the process of {self.name} {cause_of_end(ended.code)}") from None
@@ -203,7 +243,7 @@ def _end(process: "subprocess.Popen[bytes]", connection: Connection) -> None:
 
 
 def serve(descriptor: int, parent: int) -> None:
-    """Evaluate architectures until the other end of the connection is closed; this is the code of the process.
+    """Call a function until the other end of the connection is closed; this is the code of the process.
 
     Args:
         descriptor: File descriptor of the connection.
@@ -222,7 +262,7 @@ class _Server:
     Attributes:
         connection: Connection to the parent.
         pid: Number of this process.
-        folder: Folder in which every evaluation begins.
+        folder: Folder in which every call begins.
     """
 
     connection: Connection
@@ -230,20 +270,21 @@ class _Server:
     folder: str = field(factory=os.getcwd)
 
     def run(self) -> None:
-        """Import the function that the first message names, then evaluate the architectures of all others."""
+        """Import the function that the first message names, then call it with the arguments of all others."""
         # Only now: a file of the folder that has the name of a module of `nas` or Python must not take its place.
         sys.path.insert(0, self.folder)
         try:
-            evaluator = find_function(self.connection.recv())
+            gives, name = self.connection.recv()
+            function = FINDERS[gives](name)
         except NasError as error:
             self._reply(error)
             return
-        self._reply(evaluator.sha256)
+        self._reply(function.sha256)
         while True:
-            arch = self.connection.recv()
+            argument = self.connection.recv()
             with suppress(OSError):  # the function may have removed the folder
                 os.chdir(self.folder)
-            self._reply(_result(evaluator, arch))
+            self._reply(_result(function, argument))
 
     def _reply(self, message: object) -> None:
         for stream in (sys.stdout, sys.stderr):
@@ -255,15 +296,15 @@ class _Server:
         self.connection.send(message)
 
 
-def _result(evaluator: FunctionEvaluator, arch: Architecture) -> Result | EvaluationError:
+def _result(function: Function, argument: object) -> Any:
     try:
-        return evaluator.result(arch)
+        return function.result(argument)
     except EvaluationError as error:
         return error
     except Exception as error:
         return EvaluationError(describe_error(error))
     except BaseException as error:  # in the search itself it would end the process
-        return EvaluationError(f"{evaluator.name} ended the process ({describe_error(error)})")
+        return EvaluationError(f"{function.name} ended the process ({describe_error(error)})")
 
 
 def _follow(parent: int) -> None:

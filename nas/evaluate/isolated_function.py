@@ -1,8 +1,8 @@
-"""An evaluator that calls a function of the user in a process of its own."""
+"""Functions of the user that are called in a process of their own: an evaluator, and costs."""
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ from attrs import evolve, field, frozen
 
 from nas.arch.spec import Architecture
 from nas.evaluate.base import Evaluator
+from nas.evaluate.cost_function import find_cost
 from nas.evaluate.function import MAIN, describe_function, find_function, split_name
-from nas.evaluate.function_process import FunctionProcess
+from nas.evaluate.function_process import COST, FunctionProcess
 
 
 @frozen(eq=False)
@@ -38,7 +39,7 @@ class IsolatedEvaluator:
             NasError: The function cannot be imported.
         """
         self._metadata.pop(arch, None)
-        accuracy, self._metadata[arch] = self.process.evaluate(arch)
+        accuracy, self._metadata[arch] = self.process.call(arch)
         yield accuracy
 
     def metadata(self, arch: Architecture) -> Mapping[str, Any]:
@@ -68,11 +69,42 @@ def load_function(name: str) -> Evaluator:
     Raises:
         NasError: There is no such function, or its module cannot be imported.
     """
-    module, _ = split_name(name)
-    # The functions of a running script exist only in its process. Windows lets no process inherit a single connection.
-    if module == MAIN or os.name != "posix":
-        if (folder := str(Path.cwd())) not in sys.path:
-            sys.path.insert(0, folder)
+    if is_called_here(name):
         return find_function(name)
     process = FunctionProcess(name)
     return IsolatedEvaluator(process, process.load())
+
+
+def load_cost(name: str, limit_s: float | None = None) -> tuple[Callable[[object], float], str]:
+    """Import a function that gives costs, as `load_function` does.
+
+    Args:
+        name: "module:function", with the module as in an import statement.
+        limit_s: Longest duration of a call in seconds, if another process calls the function; None for no limit.
+
+    Returns:
+        A function that calls it and checks its result, and the digest of its source file, "" if there is none.
+
+    Raises:
+        NasError: There is no such function, its module cannot be imported, or it does not take one argument.
+    """
+    if is_called_here(name):
+        function = find_cost(name)
+        return function.result, function.sha256
+    process = FunctionProcess(name, gives=COST, limit_s=limit_s)
+    return process.call, process.load()
+
+
+def is_called_here(name: str) -> bool:
+    """Return whether a function can only be called by this process, which then finds modules in the working directory.
+
+    The functions of a running script exist only in its process. Windows lets no process inherit a single connection.
+
+    Raises:
+        NasError: The name is not of the form "module:function".
+    """
+    module, _ = split_name(name)
+    here = module == MAIN or os.name != "posix"
+    if here and (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
+    return here

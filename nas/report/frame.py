@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from nas.errors import StudyError
-from nas.studies.records import Record, StudyView
+from nas.studies.records import DeviceMeasurement, Record, StudyView
 
 BASELINE_STATE = "baseline"
 # All types are nullable, because an unknown value is NA and never zero.
@@ -38,7 +38,19 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "recommended": "boolean",
     }
 )
-COSTS = ("macs", "params", "peak_bytes", "size_bytes", "latency_ms")
+LATENCY = "latency_ms"
+COSTS = ("macs", "params", "peak_bytes", "size_bytes", LATENCY)
+
+
+def own_columns(cost: str) -> tuple[str, str, str, str]:
+    """Return the columns of a cost of a user's own: cost, its spread, the cost that was measured again, its spread."""
+    return cost, f"{cost}_spread", f"{cost}_measured", f"{cost}_measured_spread"
+
+
+def frame_columns(view: StudyView) -> dict[str, str]:
+    """Return the types of the columns of a study: `COLUMNS`, and behind them those of costs of the user's own."""
+    own = (column for limit in view.own_limits for column in own_columns(str(limit["cost"])))
+    return {**COLUMNS, **{column: "Float64" for column in own if column not in COLUMNS}}
 
 
 def trial_frame(view: StudyView) -> pd.DataFrame:
@@ -65,6 +77,9 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
     - `measured_spread_ms`: Standard deviation of `measured_ms`.
     - `recommended`: Whether the trial is the one that `nas search` recommends.
 
+    A cost of the user's own with the name `energy` has the columns `energy`, `energy_spread` (standard deviation),
+    `energy_measured` (measured again after the search; only the best trials have one) and `energy_measured_spread`.
+
     Args:
         view: Study to show.
 
@@ -83,9 +98,10 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
     if view.baseline is not None:
         baseline = _row(view, view.baseline, front=False, recommended=False)
         rows.append(baseline | {"trial": None, "state": BASELINE_STATE})
-    frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    columns = frame_columns(view)
+    frame = pd.DataFrame(rows, columns=list(columns), dtype=object)
     try:
-        return frame.astype(dict(COLUMNS))
+        return frame.astype(columns)
     except (TypeError, ValueError, OverflowError) as error:
         raise StudyError(
             f"study {view.name} holds a figure that nas does not write: {error}; another program has changed it",
@@ -95,7 +111,10 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
 
 def _row(view: StudyView, record: Record, *, front: bool, recommended: bool) -> dict[str, Any]:
     measurement, interval = view.measurements.get(record.number), view.interval(record)
+    latency = measurement if measurement and measurement.cost == LATENCY else None
+    own = (_own_row(record, str(limit["cost"]), measurement) for limit in view.own_limits)
     return {
+        **{column: value for row in own for column, value in row.items()},
         "trial": record.number,
         "state": record.state,
         "accuracy": record.accuracy,
@@ -105,8 +124,8 @@ def _row(view: StudyView, record: Record, *, front: bool, recommended: bool) -> 
         "accuracy_high": interval and interval.high,
         **{name: record.costs.get(name) for name in COSTS},
         "latency_spread_ms": record.spreads.get("latency_ms"),
-        "measured_ms": measurement and measurement.measured,
-        "measured_spread_ms": measurement and measurement.spread,
+        "measured_ms": latency and latency.measured,
+        "measured_spread_ms": latency and latency.spread,
         "meets": measurement and measurement.meets,
         "score": record.score,
         "seconds": record.seconds,
@@ -116,6 +135,13 @@ def _row(view: StudyView, record: Record, *, front: bool, recommended: bool) -> 
         "arch": record.arch or None,
         "label": record.label or None,
     }
+
+
+def _own_row(record: Record, cost: str, measurement: DeviceMeasurement | None) -> dict[str, float | None]:
+    known = measurement if measurement and measurement.cost == cost else None
+    measured = (None, None) if known is None else (known.measured, known.spread)
+    values = (record.costs.get(cost), record.spreads.get(cost), *measured)
+    return dict(zip(own_columns(cost), values, strict=True))
 
 
 def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

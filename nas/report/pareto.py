@@ -196,7 +196,7 @@ def _layout(info: Pareto) -> dict[str, Any]:
             "pad": {"b": 50},
         },
         "font": {"family": FONT, "size": 13, "color": INK},
-        "xaxis": _axis(info.x_title, info.x_range),
+        "xaxis": _axis(escape(info.x_title), info.x_range),
         "yaxis": _axis(info.y_title, info.y_range),
         "legend": {"orientation": "h", "x": 0, "yref": "container", "y": 0.01, "yanchor": "bottom"},
         "plot_bgcolor": "white",

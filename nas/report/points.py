@@ -10,13 +10,12 @@ from attrs import frozen
 
 from nas.errors import StudyError
 from nas.objective import PARETO
-from nas.report.frame import BASELINE_STATE, front_rows, trial_frame
-from nas.report.hover import SPREADS, Row, hover_text
+from nas.report.frame import BASELINE_STATE, LATENCY, front_rows, own_columns, trial_frame
+from nas.report.hover import Columns, Row, hover_text, spread_column
 from nas.report.labels import Place, best_side, with_room
 from nas.studies.records import NORMAL_95, StudyView
 
 FRONT_SIDE = "top left"  # No complete trial is there: it would have a lower cost and a higher accuracy.
-MEASURED_COST = "latency_ms"  # the cost that is measured on the device
 LONGEST_TITLE = 80  # A title with more characters would not fit into the figure.
 Span = tuple[float, float]
 
@@ -128,12 +127,16 @@ class _Scale:
         title: Title of the axis, with its unit.
         size: Number of units of the cost that make one unit of the axis.
         limit: First target, in units of the axis.
+        measured: Column of the cost that was measured after the search; "" for a cost that is not measured.
+        own: Columns of costs of the user's own, with their units.
     """
 
     cost: str
     title: str
     size: float
     limit: float
+    measured: str = ""
+    own: Columns = ()
 
     def points(self, rows: pd.DataFrame, column: str = "") -> tuple[Point, ...]:
         """Return a point for each row whose cost and accuracy are known.
@@ -148,12 +151,17 @@ class _Scale:
 
     def _point(self, row: Row, column: str) -> Point:
         label = str(row["trial"] if pd.isna(row["label"]) else row["label"])
-        spread = row[SPREADS[column]] if column in SPREADS else 0.0
-        margin = 0.0 if pd.isna(spread) else NORMAL_95 * float(spread) / self.size
+        spread = row.get(spread_column(column))
+        margin = 0.0 if spread is None or pd.isna(spread) else NORMAL_95 * float(spread) / self.size
         low, high = row["accuracy_low"], row["accuracy_high"]
         span = None if pd.isna(low) or pd.isna(high) else (100 * float(low), 100 * float(high))
         return Point(
-            float(row[column]) / self.size, 100 * float(row["accuracy_mean"]), hover_text(row), label, margin, span
+            float(row[column]) / self.size,
+            100 * float(row["accuracy_mean"]),
+            hover_text(row, self.own),
+            label,
+            margin,
+            span,
         )
 
 
@@ -185,8 +193,8 @@ def pareto(view: StudyView) -> Pareto:
         for state in ("complete", "pruned", BASELINE_STATE)
     )
     front, recommended = scale.points(front_rows(frame)), scale.points(frame[frame["recommended"]])
-    compared = frame[frame["measured_ms"].notna()] if scale.cost == MEASURED_COST else frame.head(0)
-    measured, predicted = scale.points(compared, "measured_ms"), scale.points(compared)
+    compared = frame[frame[scale.measured].notna()] if scale.measured else frame.head(0)
+    measured, predicted = scale.points(compared, scale.measured), scale.points(compared)
     low = None if view.settings["objective"] == PARETO else float(view.settings["band"]) * scale.limit
     ends = [point.x + side * point.x_margin for point in (*(recommended or front[-1:]), *measured) for side in (-1, 1)]
     x_range = _x_range([*ends, *(point.x for point in (*others, *front, *pruned, *baseline))], scale.limit, low)
@@ -216,7 +224,12 @@ def pareto(view: StudyView) -> Pareto:
 
 
 def _scale(view: StudyView) -> _Scale:
-    axis = AXES.get(view.cost_name)
+    name, own = view.cost_name, {str(limit["cost"]): str(limit["unit"]) for limit in view.own_limits}
+    columns = [(column, unit) for cost, unit in own.items() for column in own_columns(cost)[::2]]
+    high = float(view.settings["limits"][0]["high"])
+    if name in own:
+        return _Scale(name, _own_title(name, own[name]), 1.0, high, own_columns(name)[2], columns)
+    axis = AXES.get(name)
     if axis is None:
         raise StudyError(
             f"study {view.name} limits {view.cost_name!r}, which is not a known cost; the known costs are "
@@ -225,7 +238,13 @@ def _scale(view: StudyView) -> _Scale:
         )
     _, _, precision = str(view.settings["targets"][0]).partition(" at ")
     title = re.sub("memory|Weights", rf"\g<0> at {precision}", axis.title) if precision else axis.title
-    return _Scale(view.cost_name, title, axis.size, float(view.settings["limits"][0]["high"]) / axis.size)
+    return _Scale(name, title, axis.size, high / axis.size, "measured_ms" if name == LATENCY else "", columns)
+
+
+def _own_title(name: str, unit: str) -> str:
+    """Return the title of the axis of a cost of the user's own."""
+    words = name.replace("_", " ").capitalize()
+    return f"{words} ({unit})" if unit else words
 
 
 def _x_range(costs: Sequence[float], limit: float, low: float | None) -> Span:

@@ -2,17 +2,20 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
 
 import attrs
 
 from nas.arch.multiply import multiply
 from nas.arch.presets import preset
 from nas.arch.spec import Architecture
-from nas.cost.base import Target
+from nas.cost.base import Predicting, Target
 from nas.space.decode import SearchSpace
 
 WIDTHS = tuple(percent / 100 for percent in range(10, 401))
 NEAR = 0.95
+ROUNDS = 4
+AIM = 0.98  # of the limits after the first round, so that a measurement seldom exceeds them
 
 
 def find_baseline(space: SearchSpace, targets: Sequence[Target]) -> tuple[str, Architecture] | None:
@@ -48,7 +51,34 @@ def on_task(arch: Architecture, space: SearchSpace) -> Architecture:
 
 
 def _widest(name: str, arch: Architecture, targets: Sequence[Target]) -> tuple[str, Architecture] | None:
-    """Return the network at the largest width that fits; a binary search, since costs grow with the width."""
+    """Return the network at the largest width that fits, or at one that comes near to that where costs are measured.
+
+    Each round is a binary search by predicted costs, since costs grow with the width. Only its result is measured,
+    since a measurement may take minutes, and the predictions of the next round are corrected by it.
+    """
     grown = [multiply(arch, width=width, keep=() if width > 1 else ("head",)) for width in WIDTHS]
-    fitting = bisect_left(grown, True, key=lambda wide: not _fits(wide, targets))
-    return (f"{name} x{WIDTHS[fitting - 1]:g}", grown[fitting - 1]) if fitting else None
+    limits, found = [target.limit for target in targets], None
+    for _ in range(ROUNDS):
+        fitting = bisect_left(grown, True, key=partial(_exceeds, targets, limits))
+        if not fitting:
+            break
+        wide = grown[fitting - 1]
+        costs = [target.cost.estimate(wide).value for target in targets]
+        predicted = [_predict(target, wide) for target in targets]
+        if _fits(wide, targets):
+            found = (f"{name} x{WIDTHS[fitting - 1]:g}", wide)
+            if costs == predicted or costs[0] >= NEAR * targets[0].limit:
+                break
+        rows = zip(targets, predicted, costs, strict=True)
+        limits = [AIM * target.limit * prediction / cost for target, prediction, cost in rows]
+    return found
+
+
+def _exceeds(targets: Sequence[Target], limits: Sequence[float], arch: Architecture) -> bool:
+    return any(_predict(target, arch) > limit for target, limit in zip(targets, limits, strict=True))
+
+
+def _predict(target: Target, arch: Architecture) -> float:
+    """Return a cost without a measurement, as far as there is such a prediction."""
+    cost = target.cost
+    return cost.predict_roughly(arch) if isinstance(cost, Predicting) else cost.estimate(arch).value

@@ -55,7 +55,7 @@ _LOG = logging.getLogger(__name__)
 QUICK_S = 0.1
 OLDER_RULE = "as an earlier version made the study, costs below the targets after the first change the score here"
 APART = (
-    "latencies are measured while nothing trains here: this search's workers and others on this machine stop meanwhile"
+    "networks are measured while nothing trains here: this search's workers and others on this machine stop meanwhile"
 )
 
 

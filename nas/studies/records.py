@@ -94,7 +94,7 @@ class DeviceMeasurement:
         cost: Name of the measured cost in `Record.costs`.
         target: Largest cost that was asked for.
         predicted: Cost that the search used; None if it is not known.
-        measured: Cost on the device, measured in turn with the other trials.
+        measured: Cost on the device, measured in turn with the other trials, or by a function of the user's own.
         spread: Standard deviation of `measured`.
         noisy: Whether other work on the device disturbed the measurement.
     """
@@ -284,14 +284,15 @@ class StudyView:
             return Recommendation(None, "no trial is complete")
         if not self.candidates:
             return Recommendation(
-                None, f"none of the {self.measured_count} networks that were measured on the device meets the target"
+                None,
+                f"none of the {self.measured_count} networks that were measured {self.measured_how} meets the target",
             )
         learners = self._learners
         chosen = next((record for record in self.candidates if record.number in learners), None)
         if chosen is None:
             return Recommendation(None, NOT_LEARNED)
         among = [
-            *(["met the target on the device"] if self.measured_count else []),
+            *([self._met] if self.measured_count else []),
             *(["were re-trained"] if chosen.number in self.confirmed else []),
         ]
         which = f"the trials that {' and '.join(among)}" if among else "all trials"
@@ -329,6 +330,17 @@ class StudyView:
         return sum(record.number in self.measurements for record in self.records)
 
     @property
+    def measured_how(self) -> str:
+        """Return in words where or how trials were measured after the search."""
+        costs = {measurement.cost for measurement in self.measurements.values()}
+        return "again" if costs & {limit["cost"] for limit in self.own_limits} else "on the device"
+
+    @property
+    def _met(self) -> str:
+        """Return in words what trials did that met their target in these measurements."""
+        return f"met the target {'when they were measured again' if self.measured_how == 'again' else 'on the device'}"
+
+    @property
     def front(self) -> tuple[Record, ...]:
         """Return the Pareto front of accuracy and first cost: complete trials that no other beats, by rising cost.
 
@@ -349,6 +361,11 @@ class StudyView:
     def accuracy_label(self) -> str:
         """Return a name for what `Record.accuracy` holds: without training it is a zero-cost score."""
         return "zero-cost score" if self.settings["proxy"].get("evaluator") == "zero-cost" else "accuracy"
+
+    @property
+    def own_limits(self) -> tuple[Mapping[str, Any], ...]:
+        """Return the limits of costs that functions of the user's own give."""
+        return tuple(limit for limit in self.settings["limits"] if "function" in limit.get("basis", {}))
 
     @property
     def cost_name(self) -> str:

@@ -8,7 +8,9 @@ import pytest
 from attrs import define
 
 from nas.api.devices import FOLDER, GUIDE_ATTEMPTS, GUIDE_LIMIT, find_table, on_device
-from nas.cost.measured import GUIDE_NETWORKS, MeasuredLatency, TableLatency
+from nas.cost.guide import GUIDE_NETWORKS
+from nas.cost.guided import GuidedCost
+from nas.cost.measured import TableLatency
 from nas.cost.table import LatencyTable
 from nas.cost.table_builder import make_table
 from nas.cost.table_file import write_table
@@ -49,7 +51,7 @@ def test_a_search_says_which_table_it_does_not_use_because_of_its_form_of_graphs
     said: list[str] = []
     assert find_table(SPACE, FakeMeter(), None) is None
     found = on_device(SPACE, FakeMeter(), ["cpu"], None, 0, said.append)
-    assert isinstance(found.cost, MeasuredLatency)
+    assert isinstance(found.cost, GuidedCost)
     assert said[0].startswith(f"latency table old was made with ONNX graphs of the form '{UNNAMED_FORM}'")
     assert "not used; measure it again with `nas latency table --space two --device cpu`" in said[0]
     assert "each candidate is measured" in said[1]
@@ -61,7 +63,7 @@ def test_a_search_says_which_table_it_does_not_use_because_of_the_number_of_clas
     own = SPACE.net["classes"]
     said: list[str] = []
     found = on_device(SPACE.for_target(classes=own + 1), FakeMeter(), ["cpu"], None, 0, said.append)
-    assert isinstance(found.cost, MeasuredLatency)
+    assert isinstance(found.cost, GuidedCost)
     assert said[0].startswith(f"latency table own is of classes {own}, not {own + 1}")
     assert f"`nas latency table --classes {own + 1}`" in said[0]
 
@@ -84,7 +86,7 @@ def test_networks_are_measured_again_while_something_disturbs_the_guide(
     monkeypatch.chdir(tmp_path)
     meter, said = DisturbedMeter(disturbed=(attempts - 1) * GUIDE_NETWORKS), list[str]()
     found = on_device(SPACE, meter, ["cpu"], None, 0, said.append)
-    assert isinstance(found.cost, MeasuredLatency)
+    assert isinstance(found.cost, GuidedCost)
     made = min(attempts, GUIDE_ATTEMPTS)
     assert len(meter.measured) == made * GUIDE_NETWORKS
     again = [text for text in said if "something else disturbs the measurements" in text]

@@ -78,6 +78,7 @@ def test_trials_are_records_of_plain_values() -> None:
         "cost_spreads": {"latency_ms": 0.1},
         "score": 0.5,
         "measured_ms": 9.0,
+        "measured_costs": {"latency_ms": 9.0},
         "meets_target": False,
         "seconds": 1.5,
         "seed": 7,

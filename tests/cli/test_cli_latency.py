@@ -522,7 +522,7 @@ def test_a_search_without_a_table_measures_candidates(nas: Nas) -> None:
 def faster(table: LatencyTable, factor: float) -> LatencyTable:
     """A table whose times are too good to be true."""
     times = {layer: factor * time for layer, time in table.layers_ms.items()}
-    fitted = attrs.evolve(table.correction, intercept_ms=factor * table.correction.intercept_ms)
+    fitted = attrs.evolve(table.correction, intercept=factor * table.correction.intercept)
     return attrs.evolve(table, layers_ms=times, correction=fitted)
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from nas.cost.guide import make_guide
+from nas.arch.presets import preset
+from nas.cost.guide import GUIDE_NETWORKS, Guide, fit_guide, general_terms, latency_terms
 from nas.cost.layers import distinct_layers
-from nas.cost.measured import GUIDE_NETWORKS, measured_latency
-from nas.cost.table import LatencyTable
+from nas.cost.measured import measured_latency
 from nas.cost.table_plan import sample_networks
 from nas.graph.fragment import Fragment, whole
 from nas.space.decode import SearchSpace
@@ -18,8 +18,8 @@ from tests.cost.small_space import chain_of, drawn, small_space
 SPACES = (small_space(), find_space("nasbench_macro"), find_space("mnasnet"))
 
 
-def guide_on(meter: FakeMeter, space: SearchSpace) -> LatencyTable:
-    return measured_latency(chain_of(space), "symmetric", meter, space.name).guide
+def guide_on(meter: FakeMeter, space: SearchSpace) -> Guide:
+    return measured_latency(chain_of(space), "symmetric", meter).guide
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
@@ -28,7 +28,7 @@ def test_the_guide_ranks_unseen_networks_nearly_correctly(space: SearchSpace) ->
     guide = guide_on(meter, space)
     archs = drawn(space, 100, seed=9)
     hidden = [meter.hidden_ms(whole(arch)) for arch in archs]
-    assert spearmanr([guide.estimate(arch).value for arch in archs], hidden).statistic > 0.9
+    assert spearmanr([guide.predict(arch) for arch in archs], hidden).statistic > 0.9
     assert len(meter.measured) == GUIDE_NETWORKS
 
 
@@ -47,14 +47,30 @@ def test_a_device_that_follows_the_formula_is_predicted_exactly(rates: tuple[flo
     space = find_space("nasbench_macro")
     networks = sample_networks(chain_of(space), "symmetric", GUIDE_NETWORKS, 0)
     times = np.array([by_formula(network, *rates) for network in networks])
-    origin = guide_on(FakeMeter(), space).origin
-    guide = make_guide("guide", origin, distinct_layers(chain_of(space)), networks, times)
+    guide = fit_guide(latency_terms, networks, times)
     for arch in drawn(space, 30, seed=9):
-        assert guide.estimate(arch).value == pytest.approx(by_formula(whole(arch), *rates), rel=1e-4)
+        assert guide.predict(arch) == pytest.approx(by_formula(whole(arch), *rates), rel=1e-4)
 
 
-def test_a_guide_has_every_layer_of_its_space_with_a_nonnegative_latency() -> None:
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_a_cost_in_any_unit_is_predicted_for_networks_of_other_spaces_too(unit: float) -> None:
+    space = find_space("nasbench_macro")
+    networks = sample_networks(chain_of(space), "symmetric", GUIDE_NETWORKS, 0)
+    guide = fit_guide(general_terms, networks, np.array([unit * cost(network) for network in networks]))
+    other = preset("mobilenetv2").adapted(resolution=32, classes=10)
+    for arch in (*drawn(space, 10, seed=9), other):
+        assert guide.predict(arch) == pytest.approx(unit * cost(whole(arch)), rel=1e-4)
+
+
+def cost(network: Fragment) -> float:
+    """Return a cost that grows with multiply-adds and parameters, like the energy of arithmetic and of weights."""
+    nodes = [node for placed in network.walk() for node in placed.nodes]
+    macs = sum(node.weights * node.shape.height * node.shape.width for node in nodes)
+    params = sum(node.weights + (1 + node.norm) * node.shape.channels for node in nodes if node.weights)
+    return 1e-6 * macs + 2e-5 * params
+
+
+def test_every_layer_of_a_space_has_a_cost_that_is_not_negative() -> None:
     guide = guide_on(FakeMeter(noise=0.1), small_space())
-    guide.check_chain(chain_of(small_space()), "symmetric")
-    assert min(guide.layers_ms.values()) >= 0
-    assert all(map(np.isnan, guide.spread_ms.values()))
+    layers = distinct_layers(chain_of(small_space()))
+    assert all(np.dot(latency_terms(layer, 10), guide.rates) >= 0 for layer in layers)

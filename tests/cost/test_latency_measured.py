@@ -12,17 +12,9 @@ import pytest
 from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture, Stage
 from nas.cost.base import CostModel
-from nas.cost.measured import (
-    BATCH_SIZE,
-    GUIDE_NETWORKS,
-    MAX_REFUSED,
-    PASSES,
-    Judge,
-    MeasuredLatency,
-    Stopwatch,
-    TableLatency,
-    measured_latency,
-)
+from nas.cost.guide import GUIDE_NETWORKS
+from nas.cost.guided import MAX_REFUSED, GuidedCost
+from nas.cost.measured import BATCH_SIZE, PASSES, Judge, Stopwatch, TableLatency, measured_latency
 from nas.cost.table import LatencyTable
 from nas.cost.table_builder import make_table
 from nas.cost.table_plan import TablePlan
@@ -33,12 +25,12 @@ from tests.cost.fake_meter import FakeMeter
 from tests.cost.small_space import chain_of, drawn, listed, small_space
 
 
-def latency_on(meter: FakeMeter) -> MeasuredLatency:
-    return measured_latency(chain_of(small_space()), "symmetric", meter, "small")
+def latency_on(meter: FakeMeter) -> GuidedCost[Stopwatch]:
+    return measured_latency(chain_of(small_space()), "symmetric", meter)
 
 
 @cache
-def quiet() -> MeasuredLatency:
+def quiet() -> GuidedCost[Stopwatch]:
     return latency_on(FakeMeter())
 
 
@@ -56,7 +48,7 @@ def test_many_networks_and_their_range_are_estimated_by_the_guide() -> None:
     latency = latency_on(meter)
     indices = space.sample(np.random.default_rng(9), 50)
     many = latency.many(chain_of(space), space.forms(indices))
-    assert many.tolist() == pytest.approx([latency.guide.estimate(space.from_indices(p)).value for p in indices])
+    assert many.tolist() == pytest.approx([latency.predict_roughly(space.from_indices(p)) for p in indices])
     low, high = latency.span(chain_of(space))
     assert low <= many.min() <= many.max() <= high
     assert len(meter.measured) == GUIDE_NETWORKS

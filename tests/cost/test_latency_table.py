@@ -138,7 +138,7 @@ def test_a_prediction_is_the_corrected_sum_of_layers_and_the_intercept(
     space, indices = chosen
     chain, archs = chain_of(space), [space.from_indices(each) for each in indices]
     table = table_of_all(chain.classes, "symmetric")
-    by_hand = [FITTED.intercept_ms + sum(layers_of(arch)) for arch in archs]
+    by_hand = [FITTED.intercept + sum(layers_of(arch)) for arch in archs]
     assert [table.estimate(arch).value for arch in archs] == pytest.approx(by_hand, rel=1e-9)
     assert table.many(chain, space.forms(np.array(indices))).tolist() == pytest.approx(by_hand, rel=1e-9)
     low, high = table.span(chain)
@@ -211,7 +211,7 @@ def test_a_common_factor_and_an_intercept_are_found_exactly() -> None:
     kind_sums = sums_of(24)
     found = fit_correction(kind_sums, 0.5 + 1.25 * kind_sums.sum(axis=1))
     assert found.factors == pytest.approx(dict.fromkeys(KINDS, 1.25), rel=1e-5)
-    assert found.intercept_ms == pytest.approx(0.5, rel=1e-4)
+    assert found.intercept == pytest.approx(0.5, rel=1e-4)
     assert found.networks == 24
 
 
@@ -231,6 +231,6 @@ def test_the_error_is_that_of_leave_one_out_cross_validation() -> None:
     errors = []
     for i in range(12):
         rest = fit_correction(np.delete(kind_sums, i, 0), np.delete(measured, i))
-        guess = rest.intercept_ms + kind_sums[i] @ np.array(list(rest.factors.values()))
+        guess = rest.intercept + kind_sums[i] @ np.array(list(rest.factors.values()))
         errors.append(guess / measured[i] - 1)
     assert fit_correction(kind_sums, measured).error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-9)

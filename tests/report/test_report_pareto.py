@@ -77,6 +77,26 @@ def test_the_cost_axis_shows_the_cost_of_the_first_target(
     assert (info.limit, info.x_title) == (limit, unit)
 
 
+def test_a_cost_of_the_users_own_has_an_axis_points_and_texts_with_its_unit() -> None:
+    limits = [{"cost": "energy", "unit": "<b>", "low": 9.0, "high": 10.0, "basis": {"function": "python:own:energy"}}]
+    known = attrs.evolve(record(0), costs={**record(0).costs, "energy": 9.5}, spreads={"energy": 0.1}, score=0.5)
+    view = study(known, targets=["energy=10"], limits=limits)
+    view = attrs.evolve(view, measurements={0: DeviceMeasurement("energy", 10.0, 9.5, 9.75, 0.05)})
+    info = pareto(view)
+    assert (info.x_title, info.limit, info.low) == ("Energy (<b>)", 10.0, 9.0)
+    assert [point.x for point in (*info.front, *info.measured)] == [9.5, 9.75]
+    assert [point.x_margin for point in (*info.front, *info.measured)] == pytest.approx([0.196, 0.098])
+    assert "9.5 &lt;b&gt; ± 0.1, measured 9.75 &lt;b&gt; ± 0.05" in info.front[0].hover
+    assert pareto_figure(view).layout.xaxis.title.text == "Energy (&lt;b&gt;)"
+
+
+def test_a_cost_that_is_not_known_has_no_figure() -> None:
+    limits = [{"cost": "energy", "unit": "mJ", "low": 9.0, "high": 10.0}]
+    known = attrs.evolve(record(0), costs={**record(0).costs, "energy": 9.5})
+    with pytest.raises(StudyError, match="not a known cost"):
+        pareto(study(known, targets=["energy=10mJ"], limits=limits))
+
+
 def timed(number: int, latency_ms: float, accuracy: float) -> Record:
     one = record(number, accuracy=accuracy)
     return attrs.evolve(one, costs={**one.costs, "latency_ms": latency_ms})

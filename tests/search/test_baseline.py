@@ -4,6 +4,7 @@ from functools import cache
 
 import attrs
 import pytest
+from attrs import field, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,33 @@ def test_it_is_within_the_other_targets_too(texts: tuple[str, str]) -> None:
     assert all(cost(target, found[1]) <= target.limit for target in targets)
     fitting = [one for one in known() if all(cost(target, one) <= target.limit for target in targets)]
     assert cost(targets[0], found[1]) == max(cost(targets[0], one) for one in fitting)
+
+
+@frozen
+class Guided:
+    """Measure multiply-adds, and predict them with an error that differs from network to network."""
+
+    error: float
+    measured: list[Architecture] = field(factory=list)
+
+    def estimate(self, arch: Architecture) -> Cost:
+        if arch not in self.measured:
+            self.measured.append(arch)
+        return MACS.estimate(arch)
+
+    def predict_roughly(self, arch: Architecture) -> float:
+        return MACS.estimate(arch).value * (1 + self.error * (1 - arch.stem.channels / 100))
+
+
+@pytest.mark.parametrize("error", [0.0, 0.3, -0.3])
+@pytest.mark.parametrize("text", ["flops=100M", "flops=900M"])
+def test_few_networks_are_measured_where_costs_are_predicted(text: str, error: float) -> None:
+    exact, guided = parse_target(text), Guided(error)
+    found = find_baseline(MNASNET, [attrs.evolve(exact, cost=guided)])  # type: ignore[arg-type]
+    assert found is not None
+    assert 0.95 * exact.limit <= cost(exact, found[1]) <= exact.limit
+    # As published, and at most three widths of each of three networks.
+    assert len(guided.measured) <= 3 + 3 * 3
 
 
 def test_a_published_network_of_that_cost_is_taken_as_it_is() -> None:

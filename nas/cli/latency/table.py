@@ -123,7 +123,7 @@ def _summary(path: Path, table: "LatencyTable") -> dict[str, Any]:
         "fit_error": fitted.error,
         "max_error": table.max_error,
         "usable": table.is_usable,
-        "fit_intercept_ms": fitted.intercept_ms,
+        "fit_intercept_ms": fitted.intercept,
         "fit_factors": dict(fitted.factors),
     }
 

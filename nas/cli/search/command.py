@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from nas.api.evaluators import BEFORE, FINETUNE, FORMS, PYTHON, SUPERNET, TABLE, TRAIN, ZERO_COST
+from nas.api.own_costs import COST_FORMS, PYTHON_ONNX, read_costs
 from nas.cli.search.result import print_result, print_result_json
 from nas.cli.shared.engine import engine_options
 from nas.cli.shared.exits import INTERRUPTED, TARGET_MISSED
@@ -34,14 +35,19 @@ from nas.cli.shared.options import (
 )
 from nas.cli.shared.verbs import Verb
 from nas.samplers.defaults import PRUNER_NAMES, SAMPLER_NAMES, SURROGATE
-from nas.search.defaults import BAND, CONFIRM, KEEP_WEIGHTS, SCREENED, TRIALS
+from nas.search.defaults import BAND, CONFIRM, COST_TIMEOUT_S, KEEP_WEIGHTS, SCREENED, TRIALS
 
 if TYPE_CHECKING:
     from nas.api.request import SearchRequest
 
 # Options whose field in `SearchRequest` has another name, and options that are not part of it.
 _FIELDS: Mapping[str, str] = MappingProxyType(
-    {"starts": "start_from", "timeout": "timeout_s", "trial_timeout": "trial_timeout_s"}
+    {
+        "starts": "start_from",
+        "timeout": "timeout_s",
+        "trial_timeout": "trial_timeout_s",
+        "cost_timeout": "cost_timeout_s",
+    }
 )
 _PRINTING = ("dry_run", "price", "as_json")
 
@@ -56,6 +62,25 @@ _PRINTING = ("dry_run", "price", "as_json")
     metavar="NAME=AMOUNT",
     help="Most that a network may cost: flops=400M, params=5M, peak_memory=8MB, size=5MB or latency=8ms (on --device). "
     "May be repeated; the first target also sets the cost range (--band), further ones are upper bounds only.",
+)
+@option(
+    Group.TARGET,
+    "--cost",
+    "costs",
+    multiple=True,
+    metavar="NAME=FUNCTION",
+    help=f"Cost of your own for a target NAME=AMOUNT with any unit, as in --target energy=12mJ. "
+    f"{COST_FORMS[PYTHON]}: a function of an architecture that returns a number. {COST_FORMS[PYTHON_ONNX]}: a function "
+    "of the path of an ONNX file. May be repeated.",
+)
+@option(
+    Group.TARGET,
+    "--cost-timeout",
+    type=Duration(),
+    default=f"{COST_TIMEOUT_S / 60:g}m",
+    show_default=True,
+    metavar="DURATION",
+    help="Longest duration of one call of a --cost function. After it, the network counts as one without a cost.",
 )
 @option(Group.TARGET, "--device", "devices", multiple=True, metavar="DEVICE", help=DEVICE_HELP)
 @option(
@@ -266,6 +291,7 @@ def command(context: click.Context, /, dry_run: bool, price: float | None, as_js
       nas search --target flops=300M --target params=5M --data photos/ --epochs 5
       nas search --target latency=8ms --device cpu
       nas search --target params=1M --space my.yaml --evaluator table:scores.csv
+      nas search --target energy=12mJ --cost energy=python:meter:energy
 
     FLOPs are multiply-adds: one multiply-add counts as one. Costs are those of the target task (--resolution,
     --classes). Accuracies come from the proxy task, a short training run on --data (--epochs, --proxy-resolution,
@@ -318,8 +344,8 @@ def _read_request(context: click.Context) -> "SearchRequest":
 
     options = {_FIELDS.get(name, name): value for name, value in context.params.items() if name not in _PRINTING}
     given = frozenset(name for name in context.params if _is_given(context, name))
-    fixes = read_fixes(options.pop("fixes"))
-    return SearchRequest(**options, fixes=fixes, given=given)
+    fixes, costs = read_fixes(options.pop("fixes")), read_costs(options.pop("costs"))
+    return SearchRequest(**options, fixes=fixes, costs=costs, given=given)
 
 
 def _is_given(context: click.Context, name: str) -> bool:

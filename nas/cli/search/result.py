@@ -162,6 +162,7 @@ def _no_best(view: "StudyView", storage: str) -> str:
 
 def _print_best(view: "StudyView") -> None:
     from nas.cli.shared.printing import print_table
+    from nas.cost.base import cost_title
 
     judged = [record for record in view.ranked if record.number in view.measurements]
     shown = list(view.front if view.settings["objective"] == "pareto" else judged or view.ranked[:SHOWN])
@@ -169,7 +170,7 @@ def _print_best(view: "StudyView") -> None:
         shown = [*shown, *(record for record in view.ranked if record.number in view.confirmed and record not in shown)]
     rows = [_cells(view, f"trial {record.number}", record) for record in shown]
     rows += [_cells(view, f"baseline {view.baseline.label}", view.baseline)] if view.baseline else []
-    own = tuple(f"{limit['cost'].rpartition('_')[0]}" for limit in _own_limits(view))
+    own = tuple(cost_title(limit["cost"]) for limit in _own_limits(view))
     measured = ("measured", "meets it") if view.measurements else ()
     expected = ("expected",) if view.expected else ()
     mean = ("mean of seeds",) if _has_means(view) else ()
@@ -245,9 +246,13 @@ def _own_cell(record: "Record", cost: str, unit: str) -> str:
 
 
 def _measured_cells(view: "StudyView", record: "Record") -> tuple[str, ...]:
+    from nas.cost.base import format_amount
+
     if not view.measurements:
         return ()
     measurement = view.measurements.get(record.number)
     if measurement is None:
         return ("-", "-")
-    return (f"{measurement.measured:.4g} ± {measurement.spread:.2g} ms", "yes" if measurement.meets else "no")
+    unit = next((limit["unit"] for limit in _own_limits(view) if limit["cost"] == measurement.cost), "")
+    cost = f"{format_amount(measurement.measured, unit)} ± {measurement.spread:.2g}"
+    return (cost, "yes" if measurement.meets else "no")
