@@ -4,16 +4,20 @@ import json
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
+import onnx
 import onnxruntime
 import psutil
 import pytest
 from attrs import frozen
 
 from nas.api.devices import FOLDER
+from nas.arch.presets import preset
 from nas.cli.shared.exits import TARGET_MISSED
+from nas.cost import analytic
 from nas.cost.layers import distinct_layers
 from nas.cost.table import LatencyTable
 from nas.cost.table_file import format_table, read_table
@@ -21,12 +25,16 @@ from nas.cost.table_lookup import matching_tables
 from nas.device.machine import providers, this_machine
 from nas.device.spec import Device, parse_device
 from nas.files import shipped_folder
+from nas.graph.build import build_graph
 from nas.graph.form import FORM
+from nas.graph.fragment import whole
 from nas.samplers.cost_range import space_chain
 from nas.space.decode import SearchSpace
 from nas.space.files import find_space
 from nas.studies.opening import open_storage
 from nas.studies.study import read_study
+from nas.weights.base import TrainedNetwork
+from nas.weights.stored import write_network
 from tests.cli.conftest import HELD, Nas, Ran
 from tests.cli.forker import Forker
 from tests.cli.gate import Gate
@@ -212,15 +220,114 @@ def test_a_measurement_is_a_table_for_people(nas: Nas) -> None:
     ("arguments", "words", "code"),
     [
         (("efficientnet-b9",), ("no preset and no file",), 1),
-        ((), ("Missing argument 'ARCH...'",), 2),
+        ((), ("Missing argument 'NETWORK...'",), 2),
         (("mnasnet-small", "--seconds", "0"), ("--seconds",), 2),
-        (("mnasnet-small", "--device", "cpu", "--device", "cpu"), ("given twice",), 1),
+        (("mnasnet-small", "--device", "cpu", "--device", "cpu:threads=1"), ("the device cpu is given twice",), 1),
     ],
 )
 def test_what_cannot_be_measured_is_told(
     nas: Nas, arguments: tuple[str, ...], words: tuple[str, ...], code: int
 ) -> None:
     nas("latency", "measure", *arguments).refused(*words, code=code)
+
+
+# Several networks and devices.
+
+
+def save_small(path: Path, *, weights: bool = True) -> None:
+    """Save the ONNX graph of a small network for images of 32 pixels."""
+    arch = preset("mnasnet-small").adapted(resolution=32, classes=10)
+    model = build_graph(whole(arch), batch=1)
+    if not weights:
+        model.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    path.write_bytes(model.SerializeToString())
+
+
+COMPARED = ("--device", "cpu", "--device", "cpu:precision=int8", "--seconds", "0.3")
+
+
+def test_networks_and_files_are_compared_on_several_devices(nas: Nas) -> None:
+    save_small(nas.folder / "small.onnx")
+    command = ("latency", "measure", "mnasnet-small", "small.onnx", "--resolution", "32", "--classes", "10", *COMPARED)
+    ran = nas(*command, "--json")
+    assert ran.code == 0, ran.err
+    assert "small.onnx: an ONNX file has a precision of its own" in ran.err
+    fp32, int8 = ran.json["devices"]
+    assert [parse_device(each["device"]) for each in (fp32, int8)] == [Device(), Device(precision="int8")]
+    assert [(row["name"], row["precision"]) for row in fp32["networks"]] == [
+        ("mnasnet-small", "fp32"),
+        ("small.onnx", "own"),
+    ]
+    assert [(row["name"], row["precision"]) for row in int8["networks"]] == [("mnasnet-small", "int8")]
+    first, file = fp32["networks"]
+    assert (first["ratio"], first["ratio_spread"], first["paired"]) == (1, 0, True)
+    assert file["paired"]
+    assert file["ratio"] > 0 < file["ratio_spread"]
+    assert (file["macs"], file["params"], file["resolution"]) == (None, None, 32)
+    assert first["macs"] > 0
+    assert {row["repeats"] for each in (fp32, int8) for row in each["networks"]} == {first["repeats"]}
+    assert fp32["reference"] == int8["reference"]
+
+
+def test_a_comparison_is_a_table_with_a_row_for_each_network_and_device(nas: Nas) -> None:
+    ran = nas("latency", "measure", "mnasnet-small", "mnasnet-a1", "--resolution", "32", *COMPARED)
+    assert ran.code == 0, ran.err
+    header, _, *rows = ran.out.splitlines()
+    assert [word in header for word in ("network", "device", "precision", "latency ms", "ratio")] == [True] * 5
+    assert [row.split()[:3] for row in rows[:5]] == [
+        ["mnasnet-small", "cpu:threads=1,batch=1", "fp32"],
+        ["mnasnet-a1", "cpu:threads=1,batch=1", "fp32"],
+        ["mnasnet-small", "cpu:threads=1,batch=1", "int8"],
+        ["mnasnet-a1", "cpu:threads=1,batch=1", "int8"],
+        ["(reference)", "cpu:threads=1,batch=1", "fp32"],
+    ]
+    assert rows[0].endswith("1.000 ± 0.000")
+    assert len(rows) == 7
+    assert "precision=int8 on" in rows[6]
+
+
+@pytest.mark.slow
+def test_a_trained_network_is_measured_with_its_weights(nas: Nas) -> None:
+    import torch
+
+    from nas.models.build import build_model
+
+    arch = preset("mnasnet-small").adapted(resolution=32, classes=10)
+    torch.manual_seed(0)
+    write_network(TrainedNetwork(arch, build_model(arch).state_dict()), nas.folder / "best.safetensors")
+    ran = nas("latency", "measure", "best.safetensors", "--seconds", "0.3", "--json")
+    assert ran.code == 0, ran.err
+    (row,) = ran.json["networks"]
+    assert (row["name"], row["resolution"], row["macs"]) == ("best.safetensors", 32, analytic.cost(arch).macs)
+    ran = nas("latency", "measure", "best.safetensors", "--classes", "7", "--seconds", "0.3")
+    assert ran.code == 0, ran.err
+    assert "measured with random weights, because its own are for 10 classes" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("missing.onnx", ("missing.onnx cannot be read: No such file", "give the path of an ONNX file")),
+        ("empty.onnx", ("empty.onnx: it has 0 inputs", "export the network once more")),
+        ("text.onnx", ("text.onnx: it is not a complete ONNX file", "export the network once more")),
+        ("outside.onnx", ("outside.onnx: the tensor", "is in another file, which is not read")),
+        ("folder.onnx", ("folder.onnx cannot be read", "give the path of an ONNX file")),
+    ],
+)
+def test_a_file_that_cannot_be_measured_is_refused_before_a_device_is_asked(
+    nas: Nas, file: str, words: tuple[str, ...]
+) -> None:
+    (nas.folder / "empty.onnx").write_bytes(b"")
+    (nas.folder / "text.onnx").write_text("no model")
+    (nas.folder / "folder.onnx").mkdir()
+    save_small(nas.folder / "outside.onnx", weights=False)
+    nas("latency", "measure", file, "--device", "ssh://nowhere.invalid").refused(*words)
+
+
+def test_a_file_whose_batch_is_another_is_refused(nas: Nas) -> None:
+    save_small(nas.folder / "small.onnx")
+    words = ("small.onnx takes batches of 1, and the device has batch=4", "give the device with batch=1")
+    nas("latency", "measure", "small.onnx", "--device", "cpu:batch=4").refused(*words)
 
 
 # Tables.

@@ -9,7 +9,8 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.device.timing import BLOCKS, Aim, Turns, summarize, time_in_turn, warm_up
+from nas.device import timing as protocol
+from nas.device.timing import BLOCKS, Aim, Turns, joined, summarize, time_in_turn, warm_up
 from nas.errors import DeviceError
 
 REFERENCE_SECONDS = 0.003
@@ -182,3 +183,71 @@ def test_ratios_do_not_depend_on_the_speed_of_each_round(
     one, other = summarize(seconds), summarize(seconds * speeds[:, None])
     assert [t.ratio for t in one.timings] == pytest.approx([t.ratio for t in other.timings])
     assert [t.spread for t in one.timings] == pytest.approx([t.spread for t in other.timings], rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("factor", [steady, jitter, drift, spikes, phases])
+def test_the_ratio_of_two_candidates_is_recovered(factor: Callable[[float, np.random.Generator], float]) -> None:
+    turns = FakeMachine(factor).measure(Aim(spread=0, seconds=2))
+    for one, other in ((0, 1), (3, 2), (2, 2)):
+        ratio = turns.ratio(one, other)
+        assert ratio.value == pytest.approx(RATIOS[one] / RATIOS[other], rel=0.01)
+        assert ratio.spread < 0.01
+
+
+def test_a_paired_ratio_leaves_out_what_disturbs_whole_rounds() -> None:
+    """The reference is noisy here and the candidates are not, so that only their own ratio is exact."""
+    rng = np.random.default_rng(0)
+    speeds = rng.uniform(1, 2, (50, 1))
+    seconds = np.hstack([rng.uniform(1, 2, (50, 1)), speeds, 1.5 * speeds])
+    turns = summarize(seconds)
+    assert turns.ratio(1, 0).value == pytest.approx(1.5, rel=1e-6)
+    assert turns.ratio(1, 0).spread < 1e-6 < turns.timings[0].spread
+    assert (turns.ratio(0, 0).value, turns.ratio(0, 0).spread) == (1, 0)
+
+
+def test_the_standard_error_predicts_the_error_of_a_paired_ratio() -> None:
+    found = [
+        FakeMachine(jitter, rng=np.random.default_rng(seed))
+        .measure(Aim(spread=0, seconds=0, least=50), [1.5, 1.0])
+        .ratio(0, 1)
+        for seed in range(60)
+    ]
+    values = np.array([ratio.value for ratio in found])
+    assert 0.4 < np.median([ratio.spread for ratio in found]) / (values.std() / 1.5) < 2.5
+
+
+def test_several_measurements_are_one_measurement_of_all_rounds() -> None:
+    seconds = np.random.default_rng(0).uniform(1, 2, (30, 3))
+    whole = summarize(seconds, 6)
+    parts = joined([summarize(seconds[:10], 1), summarize(seconds[10:], 5)])
+    assert (parts.warmups, parts.reference.repeats) == (6, 30)
+    for one, other in zip((*parts.timings, parts.reference), (*whole.timings, whole.reference), strict=True):
+        assert one.ratio == pytest.approx(other.ratio, rel=1e-5)
+        assert one.median_ms == pytest.approx(other.median_ms, rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_each_round_begins_with_another_candidate(count: int) -> None:
+    order: list[int] = []
+
+    def runner(number: int) -> Callable[[], float]:
+        def run() -> float:
+            order.append(number)
+            return 1.0 + number
+
+        return run
+
+    turns = time_in_turn(
+        runner(0), [runner(1 + each) for each in range(count)], Aim(least=15, most=15), clock=lambda: 0
+    )
+    rounds = np.array(order[turns.warmups :]).reshape(15, 1 + count)
+    assert not rounds[:, 0].any()
+    assert rounds[:, 1].tolist() == [1 + number % count for number in range(15)]
+    assert np.array_equal(np.sort(rounds), np.tile(np.arange(1 + count), (15, 1)))
+    assert turns.rounds_ms == (tuple(1e3 * (1 + each) for each in range(1 + count)),) * 15
+
+
+def test_a_measurement_stops_at_its_largest_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MOST_TIMES", 100)
+    turns = FakeMachine(jitter).measure(Aim(spread=0, most=100_000, seconds=3600), [1.0] * 3)
+    assert turns.reference.repeats == 25

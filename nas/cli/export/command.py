@@ -73,8 +73,8 @@ CHECKPOINT_HELP = (
     type=click.Choice(FORMATS),
     default=AUTO,
     show_default=True,
-    help="auto: an fp32 ONNX file, and an int8 file where it is within --max-loss and at least 1.2 times as fast; "
-    "onnx: the fp32 file alone; onnx-int8: the int8 file in any case; timm or torch: a file of tensors.",
+    help="Files to write. auto: an fp32 ONNX file, and an int8 file where it is within --max-loss and at least 1.2 "
+    "times as fast; onnx: the fp32 file alone; onnx-int8: the int8 file in any case; timm or torch: a file of tensors.",
 )
 @option(
     Group.EXPORT,
@@ -114,7 +114,7 @@ def command(as_json: bool, **options: Any) -> None:
     \b
     Example:
       nas export photos-trained/ --out product/
-      nas export photos-trained/ --out product/ --device ssh://me@board --batch dynamic
+      nas export photos-trained/ --out product/ --device ssh://me@board
       nas export study:demo:best --data photos/ --format onnx --out product/
 
     The logits of the file on the device must be those of the trained network on all validation images, but for

@@ -30,9 +30,7 @@ _SEVERAL = "Several are compared; everything on one machine runs in turn."
 
 
 @click.command(cls=Verb, epilog=ARCH_HELP)
-@click.argument(
-    "references", metavar="ARCH|FILE.onnx|CHECKPOINT...", nargs=-1, required=True, shell_complete=complete_architecture
-)
+@click.argument("references", metavar="NETWORK...", nargs=-1, required=True, shell_complete=complete_architecture)
 @device_option_of(_SEVERAL)
 @adapting_options()
 @source_option
