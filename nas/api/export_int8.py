@@ -15,7 +15,7 @@ from nas.arch.spec import Architecture
 from nas.device.model_file import ModelFile
 from nas.errors import DataError, DeviceError, DeviceLostError
 from nas.export.built import BuiltFile
-from nas.export.graph import as_file, model_of
+from nas.export.graph import as_file, export_graph
 from nas.export.quantization.records import MOST_CALIBRATION_IMAGES, Labeled, QuantizationInputs
 from nas.export.quantization.search import quantize_within
 from nas.export.quantization.speed import SpeedUp
@@ -109,9 +109,11 @@ def _quantized(request: ExportRequest, built: BuiltFile, target: Target, data: E
     # The test images choose nothing, so that the loss on them is not too optimistic.
     choosing, judging = (Labeled(form.inputs(each), each.labels.cpu().numpy()) for each in (data.val, data.test))
     inputs = QuantizationInputs(form.inputs(data.train(MOST_CALIBRATION_IMAGES)), choosing, judging)
-    found = quantize_within(model_of(built.file), inputs, target.run, max_loss=request.max_loss, say=say)
+    # The forms that may be faster in fp32 have operators for which there are no int8 kernels.
+    model = export_graph(form.network, batch=request.fixed_batch, preprocessing=request.preprocess)
+    found = quantize_within(model, inputs, target.run, max_loss=request.max_loss, say=say)
     if request.qat and (found.settings.kept or not found.within):
-        found = fine_tuned(found, built.file, form.network, data.for_training(), inputs, target.run, say=say)
+        found = fine_tuned(found, as_file(model), form.network, data.for_training(), inputs, target.run, say=say)
     made = as_file(found.model, INT8_FILE)
     return Int8(
         made,

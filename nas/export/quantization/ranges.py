@@ -28,6 +28,7 @@ OPEN_BATCH = 4
 """Number of images that are run together where the batch of the graph is open."""
 _LOWEST_SHARE = 1e-4
 _BINS, _LEVELS, _THRESHOLDS = 2048, 256, 100
+_SMALLEST_SHARE = 1e-6
 
 
 @frozen
@@ -133,11 +134,10 @@ def _divergence(histogram: NDArray[np.int64], edges: NDArray[np.float64], low: f
     counts = np.bincount(levels, occupied, _LEVELS)
     # The values of a level are spread evenly over its occupied bins.
     rounded = (np.bincount(levels, inside, _LEVELS) / np.maximum(counts, 1))[levels]
-    compared = occupied & (rounded > 0)
-    lost = clipped[occupied & ~compared].sum() / clipped.sum()
-    first_share, second_share = clipped[compared] / clipped.sum(), rounded[compared] / max(inside.sum(), 1.0)
-    # Bins that hold clipped values only would give an infinite divergence; their share counts in full.
-    return float((first_share * np.log(first_share / second_share)).sum() + lost)
+    first_share = clipped[occupied] / clipped.sum()
+    # A bin with clipped values only has no share of its own, and the divergence would be infinite.
+    second_share = np.maximum(rounded[occupied] / max(inside.sum(), 1.0), _SMALLEST_SHARE)
+    return float((first_share * np.log(first_share / second_share)).sum())
 
 
 METHODS: Mapping[str, Callable[[Observed], Range]] = MappingProxyType(
