@@ -14,13 +14,14 @@ from nas.api.export_source import Say
 from nas.arch.spec import Architecture
 from nas.device.model_file import ModelFile
 from nas.errors import DataError, DeviceError, DeviceLostError
-from nas.export.built import BuiltFile
+from nas.export.built import BuiltFile, describe_form
 from nas.export.graph import as_file, export_graph
 from nas.export.quantization.records import MOST_CALIBRATION_IMAGES, Labeled, QuantizationInputs
 from nas.export.quantization.search import quantize_within
 from nas.export.quantization.speed import SpeedUp
 from nas.export.records import Accuracy, Latency, ModelRecord
 from nas.export.target import Target
+from nas.graph.variants import STANDARD
 
 INT8_FILE = "model-int8.onnx"
 NO_IMAGES = "No int8 file was made, because its calibration needs images."
@@ -49,7 +50,7 @@ class Int8:
     is_kept: bool = False
     notes: tuple[str, ...] = ()
 
-    def record(self, arch: Architecture, latency: Latency | None, graph: str) -> ModelRecord:
+    def record(self, arch: Architecture, latency: Latency | None) -> ModelRecord:
         """Return the record of the file."""
         assert self.file is not None  # noqa: S101 -- only a file that was made has a record
         return model_record(
@@ -59,7 +60,7 @@ class Int8:
             accuracy=self.accuracy,
             latency=latency,
             peak_bytes=self.peak_bytes,
-            graph=graph,
+            graph=describe_form(STANDARD),
         )
 
 

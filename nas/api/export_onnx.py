@@ -68,7 +68,7 @@ def export_onnx(
     int8 = decide(request, int8, turns.speed_up() if int8.file else None)
     if int8.file and int8.is_kept:
         contents[INT8_FILE] = int8.file.data
-        models.append(int8.record(named.network.arch, turns.latency(INT8_FILE), built.graph))
+        models.append(int8.record(named.network.arch, turns.latency(INT8_FILE)))
     notes = (*(() if data else (NO_IMAGES,)), *int8.notes)
     return make_product(request, named, models, data, baseline=baseline, int8=int8.report, notes=notes), contents
 

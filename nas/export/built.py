@@ -28,6 +28,15 @@ class BuiltFile:
     peak_bytes: int | None
 
 
+def describe_form(variant: str) -> str:
+    """Return the form of a graph for messages.
+
+    >>> describe_form("standard")
+    'opset 18, standard form'
+    """
+    return f"opset {OPSET}, {variant} form"
+
+
 def build_file(
     form: InputForm, batch: int | None, operators: Operators, variant: str, name: str, target: Target
 ) -> BuiltFile:
@@ -46,4 +55,4 @@ def build_file(
         DeviceError: The device rejects an operator of the file, or has too little memory for a batch.
     """
     file = as_file(export_graph(form.network, batch, form.preprocess, operators), name)
-    return BuiltFile(form, file, f"opset {OPSET}, {variant} form", target.peak_bytes(file, form))
+    return BuiltFile(form, file, describe_form(variant), target.peak_bytes(file, form))
