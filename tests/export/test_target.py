@@ -1,0 +1,45 @@
+"""Tests of running exported files on a device, with a device that counts its requests."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nas.device.logits import DeviceLogits
+from nas.device.model_file import ModelFile
+from nas.export import target
+from nas.export.inputs import InputForm, generated_images
+from nas.export.target import Target
+from tests.api.test_export import network
+
+FILE = ModelFile("model.onnx", b"a file")
+
+
+class Counting:
+    """Return the sums of the pixels of images as their logits, and count the images."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+
+    def logits(self, _model: ModelFile, images: NDArray[Any]) -> DeviceLogits:
+        self.counts.append(len(images))
+        sums = images.reshape(len(images), -1).sum(1, dtype=np.float32)
+        return DeviceLogits(np.stack([sums, -sums], 1), 1, "CPUExecutionProvider")
+
+
+def test_logits_are_computed_once_and_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Counting()
+    runner = Target(device)  # type: ignore[arg-type]
+    form = InputForm(network(), preprocess=True)
+    images = generated_images(network(), 7)
+    inputs = form.inputs(images)
+    monkeypatch.setattr(target, "MOST_BYTES", 3 * inputs[0].nbytes)
+    found = runner.logits(FILE, form, images)
+    np.testing.assert_array_equal(found[:, 0], inputs.reshape(7, -1).sum(1))
+    assert device.counts == [3, 3, 1]
+    np.testing.assert_array_equal(runner.run_file(FILE, inputs), found)
+    assert device.counts == [3, 3, 1]
+    runner.run_file(ModelFile("other.onnx", b"another file"), inputs)
+    runner.run_file(FILE, inputs[::-1])
+    assert device.counts == [3, 3, 1] * 3
