@@ -224,6 +224,22 @@ def test_after_a_loss_files_are_sent_again() -> None:
     assert pauses == [0.5]
 
 
+@pytest.mark.slow
+def test_an_agent_that_is_killed_while_it_runs_images_is_restarted() -> None:
+    images = np.random.default_rng(0).random((400, 3, 96, 96), dtype=np.float32)
+    model = build_graph(LARGE)
+    pauses: list[float] = []
+    with without_pauses(Address(), pauses) as connection, ThreadPoolExecutor(1) as thread:
+        assert connection.machine
+        agent = newest_agent()
+        waiting = thread.submit(connection.logits, file_of(model), images)
+        eventually(lambda: busy(agent))
+        agent.kill()
+        found = waiting.result(120)
+    np.testing.assert_array_equal(found.logits, run_model(model, images))
+    assert pauses == [0.5]
+
+
 def test_the_files_of_an_agent_have_no_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operating system frees such files when the process ends, however that happens."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
