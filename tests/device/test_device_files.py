@@ -266,7 +266,11 @@ while True:
     [
         ("send(encode(MissingReply(request.id, (request.model.digest,))))", "cannot keep all files"),
         ("send(encode(MissingReply(request.id, ('0' * 64,))))", "asks for a file that is not part"),
-        ("send(encode(LogitsReply(request.id, '0' * 64, 2, 2, None, 'x')))", "logits of 2 images, and 1 were|another"),
+        ("send(encode(LogitsReply(request.id, '0' * 64, 2, 2, None, 'x')))", r"logits \(2, 2\), and those of 1 images"),
+        (
+            "send(encode(LogitsReply(request.id, '0' * 64, 1, 10**9, None, 'x')))",
+            r"logits \(1, 1,000,000,000\), and those",
+        ),
         ("send(encode(times_of(request)))", "a reply to another request"),
         (
             "send(encode(LogitsReply(request.id, '0' * 64, 1, 2, None, 'x') if hasattr(request, 'model') else "
