@@ -98,7 +98,8 @@ def find_candidate(
         return _of_file(path, resolution, classes, say)
     if path.suffix.lower() in WEIGHTS.endings or is_checkpoint_folder(path):
         try:
-            return _of_trained(reference, resolution, classes, say)
+            with explain_missing():
+                return _of_trained(reference, resolution, classes, say)
         except MissingPackageError as error:
             say(f"{reference} is measured with random weights: {error.problem}")
     name, arch = find_architecture(reference, storage)
@@ -114,7 +115,7 @@ def _of_file(path: Path, resolution: int | None, classes: int | None, say: Say) 
 
     data = read_onnx_file(path)
     try:
-        checked = check_onnx(data, size=None if resolution is None else (resolution, resolution))
+        checked = check_onnx(data, size=None if resolution is None else (resolution, resolution), batch=1)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error.problem}", error.remedy) from None
     found = Candidate(path.name, file=checked)

@@ -19,6 +19,7 @@ from nas.device.logits import DeviceLogits, image_parts, joined_logits, read_log
 from nas.device.machine import Machine
 from nas.device.messages import (
     CHUNK_BYTES,
+    MAX_FILE_BYTES,
     PROTOCOL,
     Bounds,
     ChunkReply,
@@ -153,7 +154,8 @@ class Connection:
 
     def _part_logits(self, model: ModelFile, images: NDArray[np.generic]) -> DeviceLogits:
         """Return the logits of as many images as one request may have."""
-        file = ModelFile("images", images.tobytes())
+        native = images.astype(images.dtype.newbyteorder("="), copy=False)
+        file = ModelFile("images", native.tobytes())
         bounds = attrs.evolve(self.bounds, seconds=self.bounds.seconds + IMAGE_SECONDS * len(images))
         count, *sides = images.shape
         shape = (count, sides[0], sides[1], sides[2])
@@ -162,7 +164,7 @@ class Connection:
 
         def run(agent: AgentProcess) -> DeviceLogits:
             reply = self._work(agent, request, files, LogitsReply)
-            return read_logits(reply, count, self._fetch(agent, reply))
+            return read_logits(reply, self._fetch(agent, reply, count))
 
         return self._with_retries(run)
 
@@ -239,9 +241,12 @@ class Connection:
             if reply.received != start + len(part.data):
                 raise DeviceError(f"the device received {reply.received} bytes of a file", REMEDY)
 
-    def _fetch(self, agent: AgentProcess, reply: LogitsReply) -> bytes:
-        """Return the bytes of the logits that a reply describes."""
+    def _fetch(self, agent: AgentProcess, reply: LogitsReply, count: int) -> bytes:
+        """Return the bytes of the logits of `count` images that a reply describes."""
         size, found = 4 * reply.count * reply.classes, bytearray()
+        if reply.count != count or size > MAX_FILE_BYTES:
+            shape = f"({reply.count:,}, {reply.classes:,})"
+            raise DeviceError(f"the device sent logits {shape}, and those of {count:,} images were asked for", REMEDY)
         while len(found) < size:
             fetch = FetchRequest(self._next_id(), reply.digest, len(found))
             chunk = self._ask(agent, fetch, encode(fetch), (ChunkReply,), CHUNK_SECONDS).data

@@ -7,7 +7,6 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from nas.device.messages import DTYPES, LogitsReply
-from nas.device.validation import REMEDY
 from nas.errors import DeviceError
 
 PART_BYTES = 32 * 2**20
@@ -47,14 +46,8 @@ def image_parts(images: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
     return (images[start : start + count] for start in range(0, len(images), count))
 
 
-def read_logits(reply: LogitsReply, count: int, data: bytes) -> DeviceLogits:
-    """Return the logits that a reply describes.
-
-    Raises:
-        DeviceError: They are those of another number of images.
-    """
-    if reply.count != count:
-        raise DeviceError(f"the device sent logits of {reply.count} images, and {count} were asked for", REMEDY)
+def read_logits(reply: LogitsReply, data: bytes) -> DeviceLogits:
+    """Return the logits that a reply describes, from their bytes."""
     logits = np.frombuffer(data, "<f4").astype(np.float32).reshape(reply.count, reply.classes)
     return DeviceLogits(logits, reply.peak_bytes, reply.provider)
 

@@ -142,6 +142,19 @@ def test_a_measurement_has_the_keys_of_the_command(capsys: pytest.CaptureFixture
     assert measured.repeats >= 15
 
 
+def test_a_trained_network_and_an_onnx_file_are_measured(tmp_path: Path) -> None:
+    small = preset("mnasnet-small").adapted(resolution=32, classes=10)
+    network = nas.TrainedNetwork(small, nas.to_torch(small).state_dict())
+    file = tmp_path / "small.onnx"
+    file.write_bytes(nas.to_onnx(small, network.tensors).SerializeToString())
+    for given in (network, file, str(file)):
+        measured = nas.measure_latency(given, seconds=0.1)
+        assert measured.latency_ms > 0
+    file.write_bytes(b"no model")
+    with pytest.raises(nas.WeightsError, match="it is not a complete ONNX file"):
+        nas.measure_latency(file)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

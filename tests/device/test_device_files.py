@@ -224,6 +224,22 @@ def test_after_a_loss_files_are_sent_again() -> None:
     assert pauses == [0.5]
 
 
+@pytest.mark.slow
+def test_an_agent_that_is_killed_while_it_runs_images_is_restarted() -> None:
+    images = np.random.default_rng(0).random((400, 3, 96, 96), dtype=np.float32)
+    model = build_graph(LARGE)
+    pauses: list[float] = []
+    with without_pauses(Address(), pauses) as connection, ThreadPoolExecutor(1) as thread:
+        assert connection.machine
+        agent = newest_agent()
+        waiting = thread.submit(connection.logits, file_of(model), images)
+        eventually(lambda: busy(agent))
+        agent.kill()
+        found = waiting.result(120)
+    np.testing.assert_array_equal(found.logits, run_model(model, images))
+    assert pauses == [0.5]
+
+
 def test_the_files_of_an_agent_have_no_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operating system frees such files when the process ends, however that happens."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -250,7 +266,11 @@ while True:
     [
         ("send(encode(MissingReply(request.id, (request.model.digest,))))", "cannot keep all files"),
         ("send(encode(MissingReply(request.id, ('0' * 64,))))", "asks for a file that is not part"),
-        ("send(encode(LogitsReply(request.id, '0' * 64, 2, 2, None, 'x')))", "logits of 2 images, and 1 were|another"),
+        ("send(encode(LogitsReply(request.id, '0' * 64, 2, 2, None, 'x')))", r"logits \(2, 2\), and those of 1 images"),
+        (
+            "send(encode(LogitsReply(request.id, '0' * 64, 1, 10**9, None, 'x')))",
+            r"logits \(1, 1,000,000,000\), and those",
+        ),
         ("send(encode(times_of(request)))", "a reply to another request"),
         (
             "send(encode(LogitsReply(request.id, '0' * 64, 1, 2, None, 'x') if hasattr(request, 'model') else "
