@@ -15,6 +15,7 @@ from nas.files import read_bytes
 
 README = "README.md"
 """Name under which the hub shows a model card."""
+MAIN = "main"
 MOST_BYTES = 2**32
 CHANGED = "export the network again; a license or a text of your own belongs into model_card.md"
 T = TypeVar("T")
@@ -101,8 +102,10 @@ def upload(files: Mapping[str, bytes], repository: str, *, private: bool, revisi
     ask = _Asking(f"{repository} on {api.endpoint}")
     added = [hub.CommitOperationAdd(name, data) for name, data in files.items()]
     made = ask(lambda: api.create_repo(repository, private=private, exist_ok=revision is not None))
-    branch = revision or "main"
-    if branch != "main":
+    branch = revision or MAIN
+    # From here on the repository exists.
+    ask = _Asking(ask.where, f"; give --revision {branch} then, because the repository is there now")
+    if branch != MAIN:
         ask(lambda: api.create_branch(repository, branch=branch, exist_ok=True))
     commit = ask(lambda: api.create_commit(repository, added, commit_message=message, revision=branch))
     return Upload(repository, branch, str(made), str(commit.oid))
@@ -114,9 +117,11 @@ class _Asking:
 
     Attributes:
         where: Repository and address of the hub.
+        then: End of every remedy.
     """
 
     where: str
+    then: str = ""
 
     def __call__(self, call: Callable[[], T]) -> T:
         """Return what a call of the hub's library returns.
@@ -132,14 +137,20 @@ class _Asking:
             raise NasError(f"{error}"[:300], "write the repository as OWNER/NAME") from None
         except HfHubHTTPError as error:
             raise self._refusal(error) from None
+        except ValueError as error:  # a card whose front matter the hub rejects
+            raise NasError(
+                f"{self.where} rejects the files: {error}"[:600], f"correct model_card.md{self.then}"
+            ) from None
         except Exception as error:  # errors of the connection, of which each HTTP library has its own
             raise NasError(
                 f"{self.where} cannot be reached: {describe_error(error)}"[:600],
-                "check the connection to the network, and push again",
+                f"check the connection to the network, and push again{self.then}",
             ) from None
 
     def _refusal(self, error: Any) -> NasError:
         status = getattr(error.response, "status_code", 0)
         problem, remedy = _REFUSALS.get(status, (f"{error}"[:300], "push again later"))
         said = getattr(error, "server_message", None)
-        return NasError(f"{self.where}: {problem} (status {status}{f': {said}'[:200] if said else ''})", remedy)
+        return NasError(
+            f"{self.where}: {problem} (status {status}{f': {said}'[:200] if said else ''})", f"{remedy}{self.then}"
+        )
