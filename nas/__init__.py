@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nas.api.weights import load_weights, save_weights
     from nas.errors import (
         ArchitectureError,
+        CostError,
         DataError,
         DeviceError,
         DeviceLostError,
@@ -60,6 +61,7 @@ else:
         "nas.api.weights": ("load_weights", "save_weights"),
         "nas.errors": (
             "ArchitectureError",
+            "CostError",
             "DataError",
             "DeviceError",
             "DeviceLostError",
@@ -97,6 +99,7 @@ __all__ = [
     "Architecture",
     "ArchitectureCost",
     "ArchitectureError",
+    "CostError",
     "DataError",
     "DeviceError",
     "DeviceLostError",
