@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nas.api.weights import load_weights, save_weights
     from nas.errors import (
         ArchitectureError,
+        CostError,
         DataError,
         DeviceError,
         DeviceLostError,
@@ -66,6 +67,7 @@ else:
         "nas.api.weights": ("load_weights", "save_weights"),
         "nas.errors": (
             "ArchitectureError",
+            "CostError",
             "DataError",
             "DeviceError",
             "DeviceLostError",
@@ -103,6 +105,7 @@ __all__ = [
     "Architecture",
     "ArchitectureCost",
     "ArchitectureError",
+    "CostError",
     "DataError",
     "DeviceError",
     "DeviceLostError",

@@ -44,12 +44,12 @@ class EachOnce:
             cost = self._measure(arch)
         except NasError as error:
             refused = self._refused(error)
-            # If no network has a cost, the networks are not the cause, and a search should not continue.
-            self._refused_in_a_row += refused is not None
             if refused is None:
                 raise
+            # If no network has a cost, the networks are not the cause, and a search should not continue.
+            self._refused_in_a_row += 1
             if self._refused_in_a_row >= self._max_refused():
-                raise self._give_up(error) from error
+                raise self._give_up(error) from None
             return refused
         self._refused_in_a_row = 0
         return cost
