@@ -30,9 +30,9 @@ class ExportedNetwork:
     >>> arch = nas.load_architecture("mnasnet-small").adapted(resolution=16, classes=10)
     >>> half = nas.Normalization((0.5,) * 3, (0.5,) * 3)
     >>> network = nas.TrainedNetwork(arch, nas.to_torch(arch).state_dict(), normalization=half)
-    >>> exported = nas.export_model(network, "product", format="onnx")
-    >>> exported.models[0].file, exported.models[0].agreement["agrees"]
-    ('model.onnx', True)
+    >>> exported = nas.export_model(network, "product", format="torch")
+    >>> exported.models[0].file, exported.product.resolution
+    ('model.safetensors', 16)
     """
 
     folder: Path
