@@ -126,7 +126,6 @@ def verify(folder: Path, data: str | None, device: str | None, skip: Sequence[st
     Raises:
         NasError: As `verify_product` raises it.
     """
-    from nas.api.verification_figures import Figures
     from nas.device.connection import Connection, describe
     from nas.export.product import read_product
 
@@ -135,6 +134,9 @@ def verify(folder: Path, data: str | None, device: str | None, skip: Sequence[st
         raise NasError(f"skip is {unknown!r:.80}", f"use {', '.join(FIGURES)}")
     product = read_product(folder)
     contents, files = _contents(product, folder)
+    # It imports torch, which takes seconds that a refusal does not need.
+    from nas.api.verification_figures import Figures
+
     with Connection(_address(product, device)) as connection:
         # The first contact: a device that cannot be reached is an error, and not a figure that differs.
         machine = describe(connection.machine)
