@@ -69,7 +69,7 @@ def test_a_product_holds_where_it_was_measured(product: Path) -> None:
     found = json.loads(done.stdout)
     checks = {(check["file"], check["what"]): check for check in found["checks"]}
     assert found["holds"]
-    assert {check["verdict"] for check in found["checks"]} == {"same"}
+    assert {check["outcome"] for check in found["checks"]} == {"same"}
     accuracy = checks["model.onnx", "accuracy"]
     assert accuracy["note"] == "0 of 359 images are classified differently"
     assert accuracy["low"] < accuracy["change"] == 0 < accuracy["high"]
@@ -143,7 +143,7 @@ def test_hostile_files_are_named_and_not_run(tmp_path: Path, kind: str, told: st
     found = verify_product(tmp_path)
     assert not found.holds
     (check,) = [check for check in found.checks if check.file == "model.onnx"]
-    assert (check.what, check.verdict) == ("content", "differs")
+    assert (check.what, check.outcome) == ("content", "differs")
     assert told in check.note
 
 
