@@ -269,7 +269,7 @@ while True:
         ("send(encode(LogitsReply(request.id, '0' * 64, 2, 2, None, 'x')))", r"logits \(2, 2\), and those of 1 images"),
         (
             "send(encode(LogitsReply(request.id, '0' * 64, 1, 10**9, None, 'x')))",
-            r"logits \(1, 1,000,000,000\), and those",
+            r"logits \(1, 1,000,000,000\)",
         ),
         ("send(encode(times_of(request)))", "a reply to another request"),
         (
