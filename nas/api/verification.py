@@ -41,7 +41,7 @@ class Verification:
     >>> network = nas.TrainedNetwork(arch, nas.to_torch(arch).state_dict(), normalization=half)
     >>> exported = nas.export_model(network, "product", format="onnx")
     >>> found = nas.verify_product("product", skip=["latency"])
-    >>> found.holds, found.checks[0].file, found.checks[0].verdict
+    >>> found.holds, found.checks[0].file, found.checks[0].outcome
     (True, 'model.onnx', 'same')
     """
 
@@ -56,7 +56,7 @@ class Verification:
         """Return whether no figure differs, and every figure of this device and these images was measured."""
         from nas.export.verification import DIFFERS, NOT_MEASURED
 
-        return not any(check.verdict in (DIFFERS, NOT_MEASURED) for check in self.checks)
+        return not any(check.outcome in (DIFFERS, NOT_MEASURED) for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -93,7 +93,7 @@ def verify_product(
         skip: What is not measured: "accuracy", "latency" or "memory".
 
     Returns:
-        A verdict for each file and each figure.
+        An outcome for each file and each figure.
 
     Raises:
         NasError: The folder is not that of an exported network, or an argument cannot be used.
@@ -126,7 +126,6 @@ def verify(folder: Path, data: str | None, device: str | None, skip: Sequence[st
     Raises:
         NasError: As `verify_product` raises it.
     """
-    from nas.api.verification_figures import Figures
     from nas.device.connection import Connection, describe
     from nas.export.product import read_product
 
@@ -135,6 +134,9 @@ def verify(folder: Path, data: str | None, device: str | None, skip: Sequence[st
         raise NasError(f"skip is {unknown!r:.80}", f"use {', '.join(FIGURES)}")
     product = read_product(folder)
     contents, files = _contents(product, folder)
+    # It imports torch, which takes seconds that a refusal does not need.
+    from nas.api.verification_figures import Figures
+
     with Connection(_address(product, device)) as connection:
         # The first contact: a device that cannot be reached is an error, and not a figure that differs.
         machine = describe(connection.machine)
@@ -172,9 +174,9 @@ def _contents(product: "Product", folder: Path) -> "tuple[list[Check], Mapping[s
             else:
                 files |= {} if file is None else {model.file: file}
     # A user may add to the card, such as a license, and no figure depends on it.
-    verdicts = {CARD: NOT_COMPARED}
+    outcomes = {CARD: NOT_COMPARED}
     checks = [
-        Check(name, CONTENT, verdicts.get(name, DIFFERS) if name in problems else SAME, note=problems.get(name, ""))
+        Check(name, CONTENT, outcomes.get(name, DIFFERS) if name in problems else SAME, note=problems.get(name, ""))
         for name in product.digests
     ]
     return checks, files

@@ -73,19 +73,19 @@ def command(
 def _print(found: "Verification") -> None:
     from nas.cli.shared.printing import plain, print_table
 
-    print_table(("file", "check", "stated", "now", "change", "verdict"), map(_row, found.checks), left=2)
+    print_table(("file", "check", "stated", "now", "change", "outcome"), map(_row, found.checks), left=2)
     for check in found.checks:
         if check.note:
             click.echo(plain(f"{check.file}, {check.what}: {check.note}"))
     click.echo(plain(f"device: {found.device} on {found.machine}"))
-    verdict = "everything that was compared holds" if found.holds else "it does not hold, or could not be measured"
-    click.echo(plain(f"{found.name}: {verdict}"))
+    outcome = "everything that was compared holds" if found.holds else "it does not hold, or could not be measured"
+    click.echo(plain(f"{found.name}: {outcome}"))
 
 
 def _row(check: "Check") -> tuple[str, ...]:
     show = _FIGURES.get(check.what, str)
     figures = ("" if value is None else show(value) for value in (check.stored, check.found))
-    return (check.file, check.what, *figures, _change(check), check.verdict)
+    return (check.file, check.what, *figures, _change(check), check.outcome)
 
 
 def _change(check: "Check") -> str:

@@ -27,19 +27,19 @@ class Check:
     Attributes:
         file: Name of the file.
         what: "content", "accuracy" (shares), "latency" (milliseconds) or "memory" (bytes).
-        verdict: "same" or "differs"; "not measured" where a stated figure could not be measured; "not compared" where
+        outcome: "same" or "differs"; "not measured" where a stated figure could not be measured; "not compared" where
             figures are of other images or another device, or where nothing is stated.
         stored: Stated figure; None if there is none.
         found: Figure that was measured now; None if it was not.
         change: Found minus stored accuracy, or found divided by stored figure; None if they are not comparable.
         low: Lower end of the 95% interval of `change`; None if it is unknown.
         high: Upper end of the interval.
-        note: Why it has this verdict; "" where the figures say so.
+        note: Why it has this outcome; "" where the figures say so.
     """
 
     file: str
     what: str
-    verdict: str
+    outcome: str
     stored: float | None = None
     found: float | None = None
     change: float | None = None
@@ -68,7 +68,7 @@ def compare_accuracy(file: str, stored: Accuracy | None, found: Accuracy) -> Che
     ...     for n in (90, 70)
     ... )
     >>> check = compare_accuracy("model.onnx", stored, found)
-    >>> check.verdict, round(check.change, 3), round(check.low, 3), round(check.high, 3)
+    >>> check.outcome, round(check.change, 3), round(check.low, 3), round(check.high, 3)
     ('differs', -0.2, -0.281, -0.119)
     """
     check = Check(file, ACCURACY, NOT_COMPARED, None if stored is None else stored.value, found.value)
@@ -81,7 +81,7 @@ def compare_accuracy(file: str, stored: Accuracy | None, found: Accuracy) -> Che
     both = difference([now], [before])
     return attrs.evolve(
         check,
-        verdict=DIFFERS if both.is_clear() else SAME,
+        outcome=DIFFERS if both.is_clear() else SAME,
         change=both.value,
         low=both.value - both.half_width(),
         high=both.value + both.half_width(),
@@ -100,28 +100,28 @@ def compare_latency(file: str, stored: Latency | None, found: Latency) -> Check:
     # The error of a quotient is that of its logarithm.
     error = math.sqrt(stored.timing.spread**2 + found.timing.spread**2 + 2 * REPEATED**2)
     low, high = (change * math.exp(sign * quantile() * error) for sign in (-1, 1))
-    check = attrs.evolve(check, verdict=SAME, change=change, low=low, high=high)
+    check = attrs.evolve(check, outcome=SAME, change=change, low=low, high=high)
     if low <= 1 <= high:
         return check
     if max(stored.noise, found.noise) > NOISY:
         # A busy machine slows networks of different kinds down by different factors.
-        return attrs.evolve(check, verdict=NOT_MEASURED, note="other programs disturb the device; verify again")
-    return attrs.evolve(check, verdict=DIFFERS)
+        return attrs.evolve(check, outcome=NOT_MEASURED, note="other programs disturb the device; verify again")
+    return attrs.evolve(check, outcome=DIFFERS)
 
 
 def compare_memory(file: str, stored: int | None, found: int | None, *, same_device: bool) -> Check:
     """Compare peaks of memory, where both are of one kind of device."""
     check = Check(file, MEMORY, NOT_COMPARED, stored, found)
     if found is None:
-        return attrs.evolve(check, verdict=NOT_MEASURED, note="the device does not report its peak memory")
+        return attrs.evolve(check, outcome=NOT_MEASURED, note="the device does not report its peak memory")
     if stored is None:
         return attrs.evolve(check, note="the product states no peak memory")
     if not same_device:
         return attrs.evolve(check, note="the peak memory stated is of another device")
     if not stored:
         return attrs.evolve(check, note="the peak memory stated is 0")
-    verdict = SAME if abs(found / stored - 1) <= MEMORY_SHARE else DIFFERS
-    return attrs.evolve(check, verdict=verdict, change=found / stored)
+    outcome = SAME if abs(found / stored - 1) <= MEMORY_SHARE else DIFFERS
+    return attrs.evolve(check, outcome=outcome, change=found / stored)
 
 
 def describe_device(latency: Latency) -> str:

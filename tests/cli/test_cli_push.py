@@ -68,6 +68,7 @@ def test_only_the_files_of_the_product_are_uploaded(product: Path, hub: Hub) -> 
     assert not hub.private["me/small"]
 
 
+@pytest.mark.slow
 def test_a_repository_can_be_private_and_an_existing_one_needs_a_branch(product: Path, hub: Hub) -> None:
     assert push(product, hub, "me/small", "--private").returncode == 0
     assert hub.private["me/small"]
@@ -94,6 +95,7 @@ def test_a_missing_or_wrong_token_is_one_message(product: Path, hub: Hub, token:
     assert not hub.repositories
 
 
+@pytest.mark.slow
 def test_a_refusal_is_one_message(product: Path, hub: Hub) -> None:
     hub.refused = 403
     done = push(product, hub, "me/small")
@@ -103,6 +105,7 @@ def test_a_refusal_is_one_message(product: Path, hub: Hub) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_card_that_the_hub_rejects_is_one_message(product: Path, hub: Hub) -> None:
     card = product / "model_card.md"
     card.write_text(card.read_text().replace("license: unknown", "license:"))
@@ -112,6 +115,7 @@ def test_a_card_that_the_hub_rejects_is_one_message(product: Path, hub: Hub) -> 
     assert "license is required" in done.stderr
 
 
+@pytest.mark.slow
 def test_no_network_and_a_wrong_name_are_one_message(product: Path) -> None:
     done = push(product, None, "me/small")
     assert done.returncode == 1
@@ -122,6 +126,7 @@ def test_no_network_and_a_wrong_name_are_one_message(product: Path) -> None:
     assert "write the repository as OWNER/NAME" in named.stderr
 
 
+@pytest.mark.slow
 def test_changed_files_and_links_are_not_uploaded(product: Path, hub: Hub, tmp_path: Path) -> None:
     (product / "labels.txt").write_text("other\n")
     changed = push(product, hub, "me/small")
