@@ -141,6 +141,11 @@ def test_the_machine_is_described_for_another_device(connection: Connection) -> 
     check(connection.measure([SMALL], QUICK), 1)
 
 
+def test_an_empty_file_is_refused(connection: Connection) -> None:
+    with pytest.raises(DeviceError, match="has 0 bytes, and a device takes files of 1 to"):
+        connection.measure([ModelFile("empty.onnx", b"")], QUICK)
+
+
 def test_images_of_another_form_are_refused(connection: Connection) -> None:
     with pytest.raises(
         DeviceError, match=r"takes uint8 images of the shape \(4, 4, 3\), and the given ones are float32"
