@@ -8,10 +8,15 @@ out the time in which other programs had the core: with six runnable programs fo
 import time
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from attrs import field, frozen
+from numpy.typing import NDArray
 
+from nas.device.logits import DeviceLogits
 from nas.device.machine import Machine, this_machine
+from nas.device.model_file import ModelFile
 from nas.device.reference import REFERENCE
+from nas.device.run_model import run_model
 from nas.device.session import TimedNetwork, load_network
 from nas.device.spec import Device
 from nas.device.timing import Aim, Run, Turns, time_in_turn
@@ -41,13 +46,18 @@ class CpuTimeMeter:
         """Return this machine."""
         return this_machine(self.device)
 
-    def measure(self, fragments: Sequence[Fragment], aim: Aim) -> Turns:
-        """Time fragments in turn with the reference and with each other."""
-        reference, *runs = (
-            by_cpu_time(load_network(build_graph(each), self.device)) for each in (REFERENCE, *fragments)
-        )
+    def measure(self, candidates: Sequence[Fragment | ModelFile], aim: Aim) -> Turns:
+        """Time networks in turn with the reference and with each other."""
+        reference, *runs = (by_cpu_time(self._load(each)) for each in (REFERENCE, *candidates))
         return time_in_turn(reference, runs, aim, clock=time.thread_time)
 
-    def measure_each(self, batches: Sequence[Sequence[Fragment]], aim: Aim) -> Iterator[Turns]:
+    def _load(self, network: Fragment | ModelFile) -> TimedNetwork:
+        return load_network(network.data if isinstance(network, ModelFile) else build_graph(network), self.device)
+
+    def measure_each(self, batches: Sequence[Sequence[Fragment | ModelFile]], aim: Aim) -> Iterator[Turns]:
         """Time several batches."""
         return (self.measure(batch, aim) for batch in batches)
+
+    def logits(self, model: ModelFile, images: NDArray[np.generic]) -> DeviceLogits:
+        """Return the logits of images, with an unknown peak of the memory."""
+        return DeviceLogits(run_model(model.data, images, self.device), None, self.device.provider)

@@ -1,6 +1,7 @@
 """Export of a trained network: files that are checked and measured on the device on which they will run."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -151,8 +152,20 @@ def run_export(request: "ExportRequest", say: "Say") -> ExportedNetwork:
     from nas.export.product import check_product_folder, write_product
 
     check_product_folder(request.out)
+    _check_packages()
     named = find_named(request.checkpoint, request, say)
     baseline = None if request.against is None else find_named(request.against, request, say)
     export = export_stored if request.format in (TIMM, TORCH) else export_onnx
     product, files = export(request, named, baseline, say)
     return ExportedNetwork(request.out, write_product(product, files, request.out))
+
+
+def _check_packages() -> None:
+    """Check that what writes the files in the end is installed.
+
+    Raises:
+        ModuleNotFoundError: A package is not installed.
+    """
+    for package in ("jinja2", "huggingface_hub"):
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)

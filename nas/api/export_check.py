@@ -62,7 +62,11 @@ def check_file(file: ModelFile, form: InputForm, target: Target, data: ExportDat
     agreement = compare_logits(expected, target.logits(file, form, images))
     _accept(agreement, what)
     stored = check_stored(file, form, target, data, say) if data and form.preprocess else []
-    return {"images_are": what, **agreement.as_json(), "resized": stored}
+    values = agreement.as_json()
+    names = data.val_names if data else ()
+    for each in values["changed"] if names else ():
+        each["name"] = names[each["image"]]
+    return {"images_are": what, **values, "resized": stored}
 
 
 def check_stored(file: ModelFile, form: InputForm, target: Target, data: ExportData, say: Say) -> list[dict[str, Any]]:

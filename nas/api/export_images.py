@@ -82,7 +82,12 @@ class ExportData:
     @cached_property
     def val(self) -> "Images":
         """Return the validation split."""
-        return self._labeled(self._split("val"))
+        return self._labeled(self._val)
+
+    @property
+    def val_names(self) -> tuple[str, ...]:
+        """Return the names of the validation images: paths within the source, or splits and row numbers."""
+        return self._val.names
 
     @cached_property
     def test(self) -> "Images":
@@ -106,6 +111,10 @@ class ExportData:
         )
         train, val = (self._with_labels(each, loaded.classes) for each in (loaded.train, loaded.val))
         return evolve(loaded, train=train, val=val, classes=self.network.classes or loaded.classes)
+
+    @cached_property
+    def _val(self) -> "Split":
+        return self._split("val")
 
     @cached_property
     def _test(self) -> "Split":

@@ -218,10 +218,10 @@ class Connection:
     def _work(self, agent: AgentProcess, request: WorkRequest, files: Mapping[str, bytes], kind: type[R]) -> R:
         """Return the reply to a request, before which the files that the agent lacks are sent.
 
-        Two attempts are made, because an agent with little room may drop a file that it has while it receives another.
+        It is asked up to three times: an agent with little room may drop a file that it has while it receives another.
         """
         line = encode(request)
-        for _ in range(2):
+        for _ in range(3):
             reply = self._ask(agent, request, line, (kind, MissingReply), request.bounds.seconds + REPLY_MARGIN)
             if isinstance(reply, kind):
                 return reply
@@ -366,4 +366,14 @@ class _RefusedError(DeviceError):
 
 
 def _kept(file: ModelFile) -> KeptFile:
+    """Return the name under which an agent keeps a file.
+
+    Raises:
+        DeviceError: The file is empty or too large.
+    """
+    if not 0 < len(file.data) <= MAX_FILE_BYTES:
+        raise DeviceError(
+            f"{file.name} has {len(file.data):,} bytes, and a device takes files of 1 to {MAX_FILE_BYTES:,} bytes",
+            "give a complete and smaller file",
+        )
     return KeptFile(file.digest, file.name, file.size)

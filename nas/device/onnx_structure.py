@@ -21,7 +21,7 @@ _NESTED: Mapping[str, Mapping[int, str]] = MappingProxyType(
 )
 _NUMBERS = (4, 9, 10)  # float_data, raw_data and double_data of a tensor
 MOST_FIELDS = 1_000_000
-"""Largest number of fields that are counted; a network with 10,000 operators has about 300,000."""
+"""Largest number of fields that are read; EfficientNet-B0 in int8, with 881 operators, has 14,000."""
 _LENGTH_DELIMITED = 2
 _FIXED_BYTES = {1: 8, 5: 4}
 _VARINT = 0
@@ -38,9 +38,7 @@ def structure_bytes(data: bytes) -> int:
 
 def _numbers_bytes(message: memoryview, kind: str, counter: Iterator[int]) -> int:
     total = 0
-    for number, payload in _fields(message):
-        if next(counter) > MOST_FIELDS:
-            raise ValueError(f"there are more than {MOST_FIELDS:,} fields")
+    for number, payload in _fields(message, counter):
         if kind == "tensor":
             total += len(payload) if number in _NUMBERS else 0
         elif inner := _NESTED[kind].get(number):
@@ -48,10 +46,12 @@ def _numbers_bytes(message: memoryview, kind: str, counter: Iterator[int]) -> in
     return total
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield the numbers and the contents of all length-delimited fields."""
+def _fields(message: memoryview, counter: Iterator[int]) -> Iterator[tuple[int, memoryview]]:
+    """Yield the numbers and the contents of all length-delimited fields, and count all fields."""
     at, end = 0, len(message)
     while at < end:
+        if next(counter) > MOST_FIELDS:
+            raise ValueError(f"there are more than {MOST_FIELDS:,} fields")
         tag, at = _varint(message, at)
         wire = tag & 7
         if wire == _LENGTH_DELIMITED:

@@ -18,7 +18,6 @@ COSTS = (
 )
 USUAL_COSTS = ("macs", "params", "peak_bytes")  # Every study has these costs, and other costs only if requested.
 _SPREADS = {"latency_ms": "latency_spread_ms", "measured_ms": "measured_spread_ms"}
-_MEASURED = "measured"
 Row = Mapping[Hashable, Any]
 Columns = Sequence[tuple[str, str]]
 
@@ -39,7 +38,7 @@ def hover_text(row: Row, own: Columns = ()) -> str:
     name = f"trial {known['trial']}" if known["label"] is None else f"baseline {known['label']}"
     recommended = ", recommended" if known["recommended"] else ""
     shown = [(column, unit) for column, unit in (*COSTS, *own) if column in USUAL_COSTS or known[column] is not None]
-    measured = ("measured " if _MEASURED in column else "" for column, _ in shown)
+    measured = ("measured " if column == "measured_ms" or column.endswith("_measured") else "" for column, _ in shown)
     costs = ", ".join(f"{word}{_amount(known, *each)}" for word, each in zip(measured, shown, strict=True))
     lines = [
         f"<b>{escape(name)}: {100 * known['accuracy_mean']:.2f}%{recommended}</b>",

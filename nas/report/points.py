@@ -1,5 +1,6 @@
 """Data of the figure of accuracy against cost, computed before anything is drawn."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -193,7 +194,8 @@ def pareto(view: StudyView) -> Pareto:
         for state in ("complete", "pruned", BASELINE_STATE)
     )
     front, recommended = scale.points(front_rows(frame)), scale.points(frame[frame["recommended"]])
-    compared = frame[frame[scale.measured].notna()] if scale.measured else frame.head(0)
+    # A network that was refused when it was measured has an infinite cost.
+    compared = frame[frame[scale.measured].lt(math.inf).fillna(False)] if scale.measured else frame.head(0)
     measured, predicted = scale.points(compared, scale.measured), scale.points(compared)
     low = None if view.settings["objective"] == PARETO else float(view.settings["band"]) * scale.limit
     ends = [point.x + side * point.x_margin for point in (*(recommended or front[-1:]), *measured) for side in (-1, 1)]

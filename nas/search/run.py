@@ -1,6 +1,7 @@
 """The search: architectures are suggested, evaluated and learned from, until there are as many trials as asked for."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -363,7 +364,9 @@ class _Run:
         if self.plan.baseline is None or BASELINE in self.study.user_attrs:
             return
         label, arch = self.plan.baseline
-        costs, text, begun = self.recorder.estimates(arch), format_text(canonical(arch)), time.monotonic()
+        estimates, text, begun = self.recorder.estimates(arch), format_text(canonical(arch)), time.monotonic()
+        # A pretrained network may be one that the device or the function of a cost refuses; its cost is then unknown.
+        costs = {name: cost for name, cost in estimates.items() if math.isfinite(cost.value)}
         record = Record(-1, "running", text, {name: cost.value for name, cost in costs.items()}, label=label)
         try:
             for outcome in self.local.outcomes(arch):
@@ -385,7 +388,7 @@ class _Run:
             record,
             state="complete",
             spreads=spreads(costs),
-            score=None if self._pareto else self.recorder.score(arch, record.accuracies[-1]),
+            score=None if self._pareto or len(costs) < len(estimates) else self.recorder.score(arch, accuracies[-1]),
             seconds=time.monotonic() - begun,
             seed=self.settings.seed,
         )

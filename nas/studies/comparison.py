@@ -140,7 +140,7 @@ def against_source(view: StudyView, record: Record) -> AgainstSource | None:
         if measured[0] is not None and measured[1] is not None
         else (record.costs.get(cost), source.costs.get(cost))
     )
-    if own is None or not other:
+    if own is None or not other or math.isinf(other):  # a network that cannot be measured has an infinite cost
         return None
     # The trial was chosen among all trials, so the difference is one of so many.
     (lead,) = _leads(view, record, [source], len(view.complete), at_equal_score=False)

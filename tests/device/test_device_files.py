@@ -141,6 +141,11 @@ def test_the_machine_is_described_for_another_device(connection: Connection) -> 
     check(connection.measure([SMALL], QUICK), 1)
 
 
+def test_an_empty_file_is_refused(connection: Connection) -> None:
+    with pytest.raises(DeviceError, match="has 0 bytes, and a device takes files of 1 to"):
+        connection.measure([ModelFile("empty.onnx", b"")], QUICK)
+
+
 def test_images_of_another_form_are_refused(connection: Connection) -> None:
     with pytest.raises(
         DeviceError, match=r"takes uint8 images of the shape \(4, 4, 3\), and the given ones are float32"
@@ -269,7 +274,7 @@ while True:
         ("send(encode(LogitsReply(request.id, '0' * 64, 2, 2, None, 'x')))", r"logits \(2, 2\), and those of 1 images"),
         (
             "send(encode(LogitsReply(request.id, '0' * 64, 1, 10**9, None, 'x')))",
-            r"logits \(1, 1,000,000,000\), and those",
+            r"logits \(1, 1,000,000,000\)",
         ),
         ("send(encode(times_of(request)))", "a reply to another request"),
         (
@@ -290,3 +295,16 @@ def test_a_device_that_answers_wrongly_is_an_error(fakes: Fakes, answer: str, wo
     with without_pauses(fakes.address(program)) as connection, pytest.raises(DeviceError, match=words) as caught:
         connection.logits(FILE, random_images(1))
     assert not isinstance(caught.value, DeviceLostError)
+
+
+def test_a_device_with_little_room_may_ask_for_a_file_twice(fakes: Fakes) -> None:
+    answer = (
+        "asked = globals().get('asked', 0) + isinstance(request, RunRequest)\n        "
+        "send(encode(ChunkReply(request.id, bytes(8)) if isinstance(request, FetchRequest) else "
+        "MissingReply(request.id, (request.model.digest,)) if asked < 3 else "
+        "LogitsReply(request.id, '0' * 64, 1, 2, 77, 'Fake')))"
+    )
+    with without_pauses(fakes.address(FORGETFUL.replace("ANSWER", answer))) as connection:
+        found = connection.logits(FILE, random_images(1))
+    assert found.logits.tolist() == [[0, 0]]
+    assert (found.peak_bytes, found.provider) == (77, "Fake")

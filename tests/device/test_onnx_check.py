@@ -131,6 +131,7 @@ EMPTY = bytes(2 * MOST_FIELDS + 2).replace(b"\0\0", b"\x0a\0")
     ("content", "message"),
     [
         (nested(7, nested(1, nested(5, EMPTY))), "more than 1,000,000 fields"),
+        (nested(7, bytes(2 * MOST_FIELDS + 2)), "more than 1,000,000 fields"),
         (nested(7, nested(13, bytes(MOST_STRUCTURE_BYTES))), "beside the numbers of its tensors"),
         (nested(7, nested(5, nested(7, bytes(MOST_STRUCTURE_BYTES)))), "beside the numbers of its tensors"),
     ],

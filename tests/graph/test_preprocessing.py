@@ -47,7 +47,8 @@ def random_images(count: int, size: tuple[int, int], channels: int) -> NDArray[n
     rng = np.random.default_rng(0)
     smooth = 96 * np.add(*np.meshgrid(*(np.sin(np.arange(side) / 9) for side in size), indexing="ij"))
     noise = rng.normal(0, 25, (count, *size, channels))
-    return np.clip(128 + smooth[None, :, :, None] + noise, 0, 255).astype(np.uint8)
+    images: NDArray[np.uint8] = np.clip(128 + smooth[None, :, :, None] + noise, 0, 255).astype(np.uint8)
+    return images
 
 
 def pillow(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """Tests of the figure of accuracy against cost."""
 
+import math
 from typing import Any
 
 import attrs
@@ -88,6 +89,8 @@ def test_a_cost_of_the_users_own_has_an_axis_points_and_texts_with_its_unit() ->
     assert [point.x_margin for point in (*info.front, *info.measured)] == pytest.approx([0.196, 0.098])
     assert "9.5 &lt;b&gt; ± 0.1, measured 9.75 &lt;b&gt; ± 0.05" in info.front[0].hover
     assert pareto_figure(view).layout.xaxis.title.text == "Energy (&lt;b&gt;)"
+    refused = attrs.evolve(view, measurements={0: DeviceMeasurement("energy", 10.0, 9.5, math.inf, math.nan)})
+    assert pareto(refused).measured == ()
 
 
 def test_a_cost_that_is_not_known_has_no_figure() -> None:

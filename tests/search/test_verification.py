@@ -1,5 +1,6 @@
 """Closing the loop: the best are measured once more, and what misses its target is passed over."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,21 @@ import optuna
 import pytest
 from attrs import define, field
 
+from nas.arch.canonical import canonical
+from nas.arch.presets import preset
 from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED, PARAMS
 from nas.cost.base import ChainCostModel, Cost, Target
 from nas.cost.target import parse_target
 from nas.errors import DeviceError, StudyError
+from nas.search.baseline import on_task
 from nas.search.events import Event
-from nas.search.run import search
+from nas.search.plan import plan
+from nas.search.run import run, search
 from nas.search.settings import Settings
 from nas.search.verification import MOST, WANTED, describe_miss
 from nas.space.decode import SearchSpace
+from nas.studies.comparison import against_source
 from nas.studies.opening import open_storage
 from nas.studies.records import Record, StudyView, find_trial
 from nas.studies.study import read_study
@@ -121,6 +127,27 @@ def test_exactly_the_target_meets_it() -> None:
     verdicts = [v for v in view.measurements.values() if v.measured == limit]
     assert verdicts
     assert all(verdict.meets for verdict in verdicts)
+
+
+class Refusing(MadeUpLatency):
+    """A device that cannot run the network of the source."""
+
+    def estimate(self, arch: Architecture) -> Cost:
+        is_refused = canonical(arch) == canonical(on_task(preset("mobilenetv2"), SPACE))
+        return Cost(math.inf, "ms", "refused", math.nan) if is_refused else super().estimate(arch)
+
+
+def test_a_source_that_the_device_refuses_has_no_cost_and_no_score() -> None:
+    target = attrs.evolve(latency(None), cost=Refusing())
+    settings = Settings([target], trials=4, band=0.1)
+    planned = plan(SPACE, FakeEvaluator(), settings, COUNTED, "demo", source=("source", preset("mobilenetv2")))
+    view = run(planned, storage=MEMORY)
+    assert view.source is not None
+    assert view.best is not None
+    assert "latency_ms" not in view.source.costs
+    assert view.source.score is None
+    assert view.source.accuracy is not None
+    assert against_source(view, view.best) is None
 
 
 def test_where_none_meets_there_is_no_best_and_that_is_said() -> None:

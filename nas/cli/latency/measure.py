@@ -69,7 +69,7 @@ def command(
     Example:
       nas latency measure mnasnet-a1 mobilenetv2 --device cpu:threads=2
       nas latency measure study:demo:best --device ssh://me@board
-      nas latency measure model.onnx runs/flowers --device cpu --device cpu:precision=int8
+      nas latency measure b0.onnx runs/x --device cpu --device cpu:threads=2
 
     NETWORK is an ARCH, an ONNX file, or a CHECKPOINT (a folder of `nas train`, or a weights file). An ARCH runs with
     random weights, since latency does not depend on them, and a CHECKPOINT with its own. An ONNX file is checked first.

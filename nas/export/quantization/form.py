@@ -40,7 +40,7 @@ def int8_form(model: onnx.ModelProto, quantized: Collection[str]) -> onnx.ModelP
     made = onnx.ModelProto()
     made.CopyFrom(model)
     graph = made.graph
-    gated = _gated_by_sigmoid(graph)
+    gated = gated_by_sigmoid(graph)
     nodes = [new for node in graph.node for new in _replaced(node, graph, node.name in quantized, gated)]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -51,7 +51,7 @@ def int8_form(model: onnx.ModelProto, quantized: Collection[str]) -> onnx.ModelP
     return made
 
 
-def _gated_by_sigmoid(graph: onnx.GraphProto) -> dict[str, str]:
+def gated_by_sigmoid(graph: onnx.GraphProto) -> dict[str, str]:
     """Return the input of each SiLU by the output of its product, and by that of a sigmoid that nothing else reads."""
     sigmoids = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Sigmoid"}
     products = [node for node in graph.node if node.op_type == "Mul"]
@@ -62,6 +62,7 @@ def _gated_by_sigmoid(graph: onnx.GraphProto) -> dict[str, str]:
         if sigmoids.get(gate) == other
     }
     read_elsewhere = {name for node in graph.node if node.output[0] not in gated for name in node.input}
+    read_elsewhere.update(each.name for each in graph.output)
     return gated | {
         name: values for name, values in sigmoids.items() if values in gated.values() and name not in read_elsewhere
     }

@@ -13,7 +13,7 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import add_infer_metadata
 
-from nas.export.quantization.form import CLIPPED, GATE, SHIFTED, int8_form
+from nas.export.quantization.form import CLIPPED, GATE, SHIFTED, gated_by_sigmoid, int8_form
 
 PREPROCESSING = "preprocess."
 """The names of the nodes that prepare images begin with this; they are never quantized."""
@@ -109,12 +109,16 @@ def short_first_layer(model: onnx.ModelProto) -> tuple[str, ...]:
 def observed_tensors(model: onnx.ModelProto) -> dict[str, str]:
     """Return the tensors whose ranges `quantize_graph` needs, each with the tensor that is observed for it.
 
-    The rounded output of a convolution before a ReLU has the range of the ReLU's output, so only that is observed.
+    The rounded output of a convolution before a ReLU has the range of the ReLU's output, so only that is observed. The
+    sigmoid in a SiLU is not rounded.
     """
     layers = {name for nodes in layers_of(model).values() for name in nodes}
     constants = {each.name for each in model.graph.initializer}
-    nodes = [node for node in model.graph.node if node.name in layers]
-    needed = [name for node in nodes for name in (*node.input, *node.output) if name and name not in constants]
+    gated = gated_by_sigmoid(model.graph)
+    unrounded = {node.name for node in model.graph.node if node.op_type == "Sigmoid" and node.output[0] in gated}
+    nodes = [node for node in model.graph.node if node.name in layers - unrounded]
+    left_out = constants | {name for node in model.graph.node if node.name in unrounded for name in node.output}
+    needed = [name for node in nodes for name in (*node.input, *node.output) if name and name not in left_out]
     floats = _float_tensors(model)
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:

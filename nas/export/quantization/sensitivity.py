@@ -13,7 +13,7 @@ from nas.device.spec import Device
 from nas.export.quantization.graph import Range, Types, quantize_graph
 from nas.export.quantization.records import LayerSensitivity, Logits, Run
 
-MOST_IMAGES = 64
+MOST_IMAGES = 32
 """Number of images from which the order of the layers is taken."""
 # A processor without VNNI would add the error of its overflows to that of the rounding to 8 bits, and the order would
 # be that of this machine instead of the device.
