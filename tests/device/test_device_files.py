@@ -295,3 +295,16 @@ def test_a_device_that_answers_wrongly_is_an_error(fakes: Fakes, answer: str, wo
     with without_pauses(fakes.address(program)) as connection, pytest.raises(DeviceError, match=words) as caught:
         connection.logits(FILE, random_images(1))
     assert not isinstance(caught.value, DeviceLostError)
+
+
+def test_a_device_with_little_room_may_ask_for_a_file_twice(fakes: Fakes) -> None:
+    answer = (
+        "asked = globals().get('asked', 0) + isinstance(request, RunRequest)\n        "
+        "send(encode(ChunkReply(request.id, bytes(8)) if isinstance(request, FetchRequest) else "
+        "MissingReply(request.id, (request.model.digest,)) if asked < 3 else "
+        "LogitsReply(request.id, '0' * 64, 1, 2, 77, 'Fake')))"
+    )
+    with without_pauses(fakes.address(FORGETFUL.replace("ANSWER", answer))) as connection:
+        found = connection.logits(FILE, random_images(1))
+    assert found.logits.tolist() == [[0, 0]]
+    assert (found.peak_bytes, found.provider) == (77, "Fake")
