@@ -7,18 +7,17 @@ from typing import Any
 
 import attrs
 import numpy as np
-import torch
 from attrs import frozen
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nas.api.latency import SECONDS, SPREAD, make_aim
-from nas.data.augment import normalize
+from nas.data.base import Images
 from nas.data.load import Split, load_split
 from nas.device.connection import Connection
 from nas.device.model_file import ModelFile
 from nas.device.timing import Turns
 from nas.errors import DataError, DeviceError, NasError
+from nas.export.inputs import as_inputs, image_parts, random_images
 from nas.export.records import Accuracy, Latency, ModelRecord, Product, digest_images
 from nas.export.verification import (
     ACCURACY,
@@ -90,7 +89,7 @@ class Figures:
             raise DataError("the images that metrics.json names are not on this machine; give them with --data")
         labels = split.images.labels.cpu().numpy()
         found = Accuracy.of(
-            self._predictions(self.files[model.file], split.images.images) == labels,
+            self._predictions(self.files[model.file], split.images) == labels,
             labels,
             self.product.outputs,
             data=split.name,
@@ -99,16 +98,13 @@ class Figures:
         )
         return compare_accuracy(model.file, model.accuracy, found)
 
-    def _predictions(self, file: ModelFile, images: Tensor) -> NDArray[np.int64]:
-        parts = (self._inputs(images[start : start + PART]) for start in range(0, len(images), PART))
+    def _predictions(self, file: ModelFile, images: Images) -> NDArray[np.int64]:
+        parts = map(self._inputs, image_parts(images, PART))
         return np.concatenate([self.connection.logits(file, part).logits.argmax(1) for part in parts])
 
-    def _inputs(self, images: Tensor) -> NDArray[Any]:
-        """Return uint8 images `(N, C, R, R)` as the files take them."""
-        if self.product.preprocessing:
-            return images.cpu().permute(0, 2, 3, 1).contiguous().numpy()
-        normalized: NDArray[Any] = normalize(images.cpu(), self.product.mean, self.product.std).numpy()
-        return normalized
+    def _inputs(self, images: Images) -> NDArray[Any]:
+        """Return images of the network's size as the files take them."""
+        return as_inputs(images, self.product.mean, self.product.std, preprocess=self.product.preprocessing)
 
     def memory(self) -> Iterator[Check]:
         """Yield the comparison of each peak of memory that is stated."""
@@ -118,7 +114,7 @@ class Figures:
 
     def _memory(self, model: ModelRecord) -> Check:
         device, side = self.connection.device, self.product.resolution
-        images = torch.zeros(device.batch, self.product.channels, side, side, dtype=torch.uint8)
+        images = random_images(device.batch, self.product.channels, side)
         found = self.connection.logits(self.files[model.file], self._inputs(images)).peak_bytes
         stated = model.latency and (model.latency.device, model.latency.machine.kind)
         is_same = stated == (device, self.connection.machine.kind)

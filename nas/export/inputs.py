@@ -1,5 +1,6 @@
 """Images as inputs of exported files, and variants of images for checks."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -32,18 +33,41 @@ class InputForm:
 
     def inputs(self, images: Images) -> NDArray[Any]:
         """Return images of the network's size as uint8 `(N, R, R, C)`, or normalized as fp32 `(N, C, R, R)`."""
-        if self.preprocess:
-            return images.images.cpu().permute(0, 2, 3, 1).contiguous().numpy()
         normalization = known_normalization(self.network)
-        normalized: NDArray[Any] = normalize(images.images.cpu(), normalization.mean, normalization.std).numpy()
-        return normalized
+        return as_inputs(images, normalization.mean, normalization.std, preprocess=self.preprocess)
+
+
+def as_inputs(images: Images, mean: tuple[float, ...], std: tuple[float, ...], *, preprocess: bool) -> NDArray[Any]:
+    """Return images of the network's size as a file takes them.
+
+    Args:
+        images: The images.
+        mean: Mean of each channel, where 255 counts as 1.
+        std: Standard deviation of each channel, where 255 counts as 1.
+        preprocess: Whether the file takes uint8 images `(N, R, R, C)`, and not normalized fp32 images `(N, C, R, R)`.
+    """
+    pixels = images.images.cpu()
+    inputs: NDArray[Any] = (
+        pixels.permute(0, 2, 3, 1).contiguous() if preprocess else normalize(pixels, mean, std)
+    ).numpy()
+    return inputs
 
 
 def generated_images(network: TrainedNetwork, count: int) -> Images:
     """Return images of the network's size with random pixels, which are always the same."""
-    shape = (count, network.arch.in_channels, network.arch.resolution, network.arch.resolution)
-    pixels = np.random.default_rng(_SEED).integers(0, 256, shape, dtype=np.uint8)
+    return random_images(count, network.arch.in_channels, network.arch.resolution)
+
+
+def random_images(count: int, channels: int, resolution: int) -> Images:
+    """Return images with random pixels, which are always the same."""
+    pixels = np.random.default_rng(_SEED).integers(0, 256, (count, channels, resolution, resolution), dtype=np.uint8)
     return Images(torch.from_numpy(pixels), torch.zeros(count, dtype=torch.int64))
+
+
+def image_parts(images: Images, count: int) -> Iterator[Images]:
+    """Yield consecutive images, so many at a time."""
+    for start in range(0, len(images), count):
+        yield Images(images.images[start : start + count], images.labels[start : start + count])
 
 
 def resized_images(images: NDArray[np.uint8], resolution: int) -> Images:

@@ -1,7 +1,6 @@
 """Exported files on their device: logits, latencies and peak memory."""
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from nas.device.model_file import ModelFile
 from nas.device.onnx_check import check_onnx
 from nas.device.timing import Aim, Turns
 from nas.export.graph import as_file
-from nas.export.inputs import InputForm, generated_images
+from nas.export.inputs import InputForm, generated_images, image_parts
 
 AIM = Aim(spread=0.005, seconds=5.0, most=10_000)
 # Of the inputs that are made at once: those of all images may not fit into the memory.
@@ -61,7 +60,8 @@ class Target:
         Raises:
             DeviceError: The device fails, or rejects the file or the images.
         """
-        return np.concatenate([self.run_file(file, form.inputs(part)) for part in _parts(images, form)])
+        count = _images_of_part(form.inputs(generated_images(form.network, 1)).nbytes)
+        return np.concatenate([self.run_file(file, form.inputs(part)) for part in image_parts(images, count)])
 
     def peak_bytes(self, file: ModelFile, form: InputForm) -> int | None:
         """Return the growth of the peak memory of a fresh process that loads a file and runs one batch.
@@ -84,13 +84,6 @@ class Target:
             DeviceError: The device fails, or rejects a file.
         """
         return self.connection.measure(files, AIM)
-
-
-def _parts(images: Images, form: InputForm) -> Iterator[Images]:
-    """Yield parts of images whose inputs have at most `MOST_BYTES`."""
-    count = _images_of_part(form.inputs(generated_images(form.network, 1)).nbytes)
-    for start in range(0, len(images), count):
-        yield Images(images.images[start : start + count], images.labels[start : start + count])
 
 
 def _images_of_part(image_bytes: int) -> int:

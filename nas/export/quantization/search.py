@@ -269,8 +269,8 @@ def _keep_most_sensitive(
 ) -> Candidate:
     """Return the candidate with the fewest of the most sensitive layers in fp32 whose loss is allowed.
 
-    The number of layers is doubled until the loss is allowed, and then found by bisection. The accuracy on a few hundred
-    images is noisy, and a bisection of all layers could leave half of them in fp32 by chance.
+    The number of layers is doubled until the loss is allowed, and then found by bisection. The accuracy on a few
+    hundred images is noisy, and a bisection of all layers could leave half of them in fp32 by chance.
     """
     too_few, enough = 0, len(order)
     found: Candidate | None = None
@@ -278,7 +278,7 @@ def _keep_most_sensitive(
         count = (too_few + enough) // 2 if found else min(max(1, 2 * too_few), enough - 1)
         candidate = trials.make(chosen.types, chosen.method, order[:count])
         loss = trials.loss(candidate)
-        say(f"int8: with the {count} most sensitive layers in fp32 the loss on the choosing images is {loss}")
+        say(f"int8: with {count} of {len(order)} layers in fp32 the loss on the choosing images is {loss}")
         if loss.value <= max_loss:
             enough, found = count, candidate
         else:
