@@ -25,6 +25,12 @@ class PushedProduct:
     Attributes:
         files: Names of the files in the repository.
         upload: Repository, branch, address and commit.
+
+    >>> from nas.export.hub import Upload
+    >>> import nas
+    >>> upload = Upload("me/small", "main", "https://huggingface.co/me/small", "1f2e3d")
+    >>> nas.PushedProduct(("model.onnx", "metrics.json"), upload).as_json()["files"]
+    ['model.onnx', 'metrics.json']
     """
 
     files: tuple[str, ...]

@@ -141,9 +141,7 @@ def verify(folder: Path, data: str | None, device: str | None, skip: Sequence[st
         # The first contact: a device that cannot be reached is an error, and not a figure that differs.
         machine = describe(connection.machine)
         figures = Figures(product, files, connection, say)
-        # Each is measured when it is asked for, and not before.
-        measures = zip(FIGURES, (figures.accuracies(data), figures.memory(), figures.latencies()), strict=True)
-        measured = [check for name, checks in measures if name not in skip for check in checks]
+        measured = tuple(figures.checks(data, skip))
     return Verification(folder, product.name, str(connection.device), machine, (*contents, *measured))
 
 

@@ -1,6 +1,6 @@
 """The figures of an exported network, measured again on a device."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from nas.export.verification import (
     ACCURACY,
     LATENCY,
     MEMORY,
+    NOT_COMPARED,
     NOT_MEASURED,
     Check,
     compare_accuracy,
@@ -58,6 +59,15 @@ class Figures:
     def _models(self) -> list[ModelRecord]:
         return [model for model in self.product.models if model.file in self.files]
 
+    def checks(self, data: str | None, skip: Collection[str]) -> Iterator[Check]:
+        """Yield the comparison of each figure that is not skipped; see `nas.api.verification.verify_product`."""
+        if ACCURACY not in skip:
+            yield from self.accuracies(data)
+        if MEMORY not in skip:
+            yield from self.memory()
+        if LATENCY not in skip:
+            yield from self.latencies()
+
     def accuracies(self, data: str | None) -> Iterator[Check]:
         """Yield the comparison of each accuracy that is stated, or of all files where images are given.
 
@@ -79,6 +89,10 @@ class Figures:
             return
         for model in models:
             yield _checked(model, ACCURACY, partial(self._accuracy, model, split))
+        for model in self.product.models:
+            if model.form != "onnx" and model.accuracy:
+                note = "the file has tensors for torch, which are not run here"
+                yield Check(model.file, ACCURACY, NOT_COMPARED, model.accuracy.value, note=note)
 
     def _split(self, data: str | None, stated: Accuracy | None) -> Split:
         source = data or (stated.data if stated and _is_here(stated.data) else None)

@@ -35,12 +35,14 @@ def test_a_few_changed_answers_are_noise_and_many_in_one_direction_are_not() -> 
     balanced = [False] * 2 + [True] * 80 + [False] * 18  # two lost, two gained
     worse = [False] * 12 + [True] * 68 + [False] * 20
     same = compare_accuracy("m", of(before), of(balanced))
-    assert (same.outcome, same.change) == (SAME, pytest.approx(0))
+    assert same.outcome == SAME
+    assert same.change == pytest.approx(0)
     assert same.note == "4 of 100 images are classified differently"
     differs = compare_accuracy("m", of(before), of(worse))
     # McNemar: 12 lost of 100; sqrt(12 · (1 - .12) + 1) / 100 is the standard error.
     half = 1.95996 * math.sqrt(12 * 0.88**2 + 88 * 0.12**2 + 1) / 100
-    assert (differs.outcome, differs.change) == (DIFFERS, pytest.approx(-0.12))
+    assert differs.outcome == DIFFERS
+    assert differs.change == pytest.approx(-0.12)
     assert differs.low == pytest.approx(-0.12 - half, abs=1e-4)
     assert differs.high == pytest.approx(-0.12 + half, abs=1e-4)
 
