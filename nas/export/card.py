@@ -186,8 +186,8 @@ def _speed_up(product: Product) -> Mapping[str, float] | None:
     found = (product.int8 or {}).get("speed_up")
     if _pair(product) is None or not isinstance(found, Mapping):
         return None
-    figures = {name: found.get(name) for name in ("value", "low", "high")}
-    return figures if all(type(each) is float for each in figures.values()) else None
+    figures = {name: found[name] for name in ("value", "low", "high") if type(found.get(name)) is float}
+    return figures if len(figures) == 3 else None
 
 
 def _limits(product: Product) -> list[str]:
