@@ -97,6 +97,15 @@ class TestSource:
         other = folder / "other.safetensors"
         assert find_named(str(other), ExportRequest(other, "p"), quiet).data == ""
 
+    def test_the_files_say_nothing_about_the_folders_of_this_machine(self, tmp_path: Path) -> None:
+        folder = tmp_path / ("my  photos-" + 230 * "x")  # longer than the name of a product
+        folder.mkdir()
+        provenance = {"data": "/home/someone/photos", "source": "hub:owner/name", "recipe": "/a\n/b\n"}
+        write_network(attrs.evolve(network(), provenance=provenance), folder / "weights.safetensors")
+        named = find_named(str(folder), ExportRequest(folder, "p"), quiet)
+        assert named.network.provenance == {**provenance, "data": "photos"}
+        assert named.name == ("my photos-" + 230 * "x")[:200]
+
     @pytest.mark.parametrize("metrics", ["", "[]", '{"data": "x"}', '{"format": "nas-training/1", "data": 3}'])
     def test_damaged_metrics_name_no_images(self, tmp_path: Path, metrics: str) -> None:
         write_network(network(), tmp_path / "weights.safetensors")
