@@ -301,4 +301,6 @@ def _notes(loss: Loss, settings: QuantizationSettings, max_loss: float) -> list[
         )
     elif loss.value > max_loss:
         notes.append(f"The int8 loss is {loss}, which is more than the {max_loss:g} points that are allowed.")
+    else:
+        notes.append(f"The int8 loss is {loss}; at most {max_loss:g} points are allowed.")
     return notes
