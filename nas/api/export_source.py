@@ -55,6 +55,27 @@ def find_named(checkpoint: "str | TrainedNetwork", request: ExportRequest, say: 
     return NamedNetwork(name, attrs.evolve(source.network, provenance=provenance), data)
 
 
+def with_resolution(named: NamedNetwork, resolution: int | None) -> NamedNetwork:
+    """Return a network for images of another size in pixels; None leaves it as it is."""
+    if resolution is None:
+        return named
+    network = named.network
+    arch = network.arch.adapted(resolution=resolution, classes=network.arch.classes)
+    return attrs.evolve(named, network=attrs.evolve(network, arch=arch))
+
+
+def size_note(network: "TrainedNetwork") -> str:
+    """Return a sentence about weights that a search fine-tuned on images of another size; "" for all others."""
+    pixels, side = network.provenance.get("pixels", ""), network.arch.resolution
+    if not pixels or pixels == str(side):
+        return ""
+    return (
+        f"The weights are those of a short training run on images of {pixels} x {pixels} pixels, and the network takes "
+        f"{side} x {side}, where its accuracy can be far lower: train it fully with `nas train` before the export, or "
+        f"export it with --resolution {pixels}."
+    )
+
+
 def _recorded(checkpoint: "str | TrainedNetwork") -> str:
     """Return the source of the images that the folder of a training run names; "" if there is none."""
     from nas.train.full.folder import TrainingFolder

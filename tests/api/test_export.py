@@ -13,7 +13,7 @@ from nas.api import export, export_check, export_source
 from nas.api.export_images import STORED_SIZES, ExportData
 from nas.api.export_int8 import LEFT_OUT, Int8, decide
 from nas.api.export_request import ExportRequest
-from nas.api.export_source import find_named
+from nas.api.export_source import find_named, size_note, with_resolution
 from nas.arch.code import parse_text
 from nas.data.base import Images
 from nas.device.model_file import ModelFile
@@ -228,6 +228,17 @@ def test_the_weights_that_a_search_kept_are_exported(tmp_path: Path, monkeypatch
     named = find_named("study:demo:best", request, quiet)
     assert (named.name, named.data) == ("study:demo:best", "photos/")
     assert named.network.digest == made.digest
+
+
+@pytest.mark.parametrize(
+    ("pixels", "resolution", "noted"), [("64", None, True), ("8", None, False), ("64", 64, False), ("", 16, False)]
+)
+def test_weights_of_images_of_another_size_are_noted(pixels: str, resolution: int | None, *, noted: bool) -> None:
+    made = attrs.evolve(network(), provenance={"pixels": pixels})
+    named = with_resolution(export_source.NamedNetwork("net", made), resolution)
+    assert named.network.arch.resolution == (resolution or 8)
+    assert bool(size_note(named.network)) is noted
+    assert not noted or "--resolution 64" in size_note(named.network)
 
 
 class Nearly:
