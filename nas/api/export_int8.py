@@ -25,7 +25,8 @@ from nas.graph.variants import STANDARD
 
 INT8_FILE = "model-int8.onnx"
 NO_IMAGES = "No int8 file was made, because its calibration needs images."
-TOO_INACCURATE = "The int8 file loses more accuracy than is allowed: use the fp32 file."
+TOO_INACCURATE = "The measured loss of the int8 file is above the allowed one: use the fp32 file."
+LEFT_OUT = "The int8 file is therefore not in the folder; the format onnx-int8 writes it in any case."
 
 
 @frozen(eq=False)
@@ -137,10 +138,11 @@ def decide(request: ExportRequest, int8: Int8, speed_up: SpeedUp | None) -> Int8
     if int8.report is None or speed_up is None:
         return int8
     is_worth_it = int8.is_within and speed_up.worthwhile
+    is_kept = is_worth_it or request.format == ONNX_INT8
     recommended = "int8" if is_worth_it else "fp32"
     return attrs.evolve(
         int8,
         report={**int8.report, "speed_up": speed_up.as_json(), "recommended": recommended},
-        is_kept=is_worth_it or request.format == ONNX_INT8,
-        notes=(*int8.notes, speed_up.recommendation()),
+        is_kept=is_kept,
+        notes=(*int8.notes, speed_up.recommendation(), *(() if is_kept else (LEFT_OUT,))),
     )

@@ -13,7 +13,7 @@ from PIL import Image
 import nas
 from nas.api import export, export_check, export_source
 from nas.api.export_images import STORED_SIZES, ExportData
-from nas.api.export_int8 import Int8, decide
+from nas.api.export_int8 import LEFT_OUT, Int8, decide
 from nas.api.export_request import ExportRequest
 from nas.api.export_source import find_named
 from nas.arch.code import parse_text
@@ -223,6 +223,7 @@ def test_int8_is_kept_where_it_is_worth_it_or_asked_for(
     assert decided.report is not None
     assert decided.report["recommended"] == recommended
     assert any("times as fast" in note for note in decided.notes)
+    assert (LEFT_OUT in decided.notes) is not is_kept
 
 
 def test_the_weights_that_a_search_kept_are_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -306,4 +306,6 @@ def notes_about(loss: Loss, settings: QuantizationSettings, max_loss: float) -> 
         )
     elif loss.value > max_loss:
         notes.append(f"The int8 loss is {loss}, which is more than the {max_loss:g} points that are allowed.")
+    else:
+        notes.append(f"The int8 loss is {loss}; at most {max_loss:g} points are allowed.")
     return notes

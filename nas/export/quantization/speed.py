@@ -1,5 +1,6 @@
 """The speed of an int8 file compared with that of the fp32 file on a device, and what follows from it."""
 
+import math
 from typing import Any
 
 from attrs import asdict, frozen
@@ -43,6 +44,8 @@ class SpeedUp:
             f"{self.value:.2f} times as fast as fp32 on {self.cpu} (95% interval {self.low:.2f} to {self.high:.2f}; "
             f"{self.int8_ms:.2f} ms and {self.fp32_ms:.2f} ms)"
         )
+        if self.low < LEAST_SPEED_UP <= self.high:
+            figures += f"; the measurement is too noisy to say whether it is at least {LEAST_SPEED_UP:g} times"
         if self.worthwhile:
             return f"The int8 file is {figures}."
         return (
@@ -64,11 +67,12 @@ def speed_up_of(turns: Turns, cpu: str, *, fp32: int = 0, int8: int = 1) -> Spee
         int8: Index of the int8 file.
     """
     ratio = turns.ratio(fp32, int8)
-    half = quantile() * ratio.value * ratio.spread
+    # The error of a quotient is that of its logarithm, so that the lower end is above 0 on a busy machine too.
+    factor = math.exp(quantile() * ratio.spread)
     return SpeedUp(
         value=ratio.value,
-        low=ratio.value - half,
-        high=ratio.value + half,
+        low=ratio.value / factor,
+        high=ratio.value * factor,
         fp32_ms=turns.timings[fp32].ratio * turns.reference.median_ms,
         int8_ms=turns.timings[int8].ratio * turns.reference.median_ms,
         cpu=cpu,

@@ -37,3 +37,14 @@ def test_int8_is_recommended_from_a_speed_up_of_1_2(speed_up: float, worthwhile:
     assert ("use the fp32 file" in found.recommendation()) == (not worthwhile)
     assert f"{found.value:.2f} times as fast as fp32 on Some CPU" in found.recommendation()
     assert found.as_json()["worthwhile"] == worthwhile
+
+
+def test_a_disturbed_measurement_is_said_to_be_one() -> None:
+    times = rounds(1.5)
+    # In every second round another program stops the fp32 file for a while.
+    times[::2, 1] *= np.linspace(1, 20, 25)
+    found = measure_speed_up(FakeMeter(times), FP32, INT8, Aim())  # type: ignore[arg-type]
+    assert 0 < found.low < 1.2 < found.high
+    assert "too noisy to say whether it is at least 1.2 times" in found.recommendation()
+    calm = measure_speed_up(FakeMeter(rounds(1.5)), FP32, INT8, Aim())  # type: ignore[arg-type]
+    assert "too noisy" not in calm.recommendation()
