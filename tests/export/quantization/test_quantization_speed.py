@@ -43,8 +43,8 @@ def test_a_disturbed_measurement_is_said_to_be_one() -> None:
     times = rounds(1.5)
     # In every second round another program stops the fp32 file for a while.
     times[::2, 1] *= np.linspace(1, 20, 25)
-    found = measure_speed_up(FakeMeter(times), FP32, INT8, Aim())  # type: ignore[arg-type]
+    found = speed_up_of(summarize(times), "Some CPU")
     assert 0 < found.low < 1.2 < found.high
     assert "too noisy to say whether it is at least 1.2 times" in found.recommendation()
-    calm = measure_speed_up(FakeMeter(rounds(1.5)), FP32, INT8, Aim())  # type: ignore[arg-type]
+    calm = speed_up_of(summarize(rounds(1.5)), "Some CPU")
     assert "too noisy" not in calm.recommendation()
