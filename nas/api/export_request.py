@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 import attrs
 from attrs import field, frozen
+from attrs.validators import optional
 
 from nas.api.fields import check_not_negative, check_share, check_text, one_of, whole_number
 from nas.device.spec import MAX_BATCH, Address, parse_address
@@ -36,7 +37,7 @@ def _check_batch(_request: object, _attribute: object, value: Any) -> None:
 def _check_checkpoint(_request: object, _attribute: object, value: Any) -> None:
     from nas.weights.base import TrainedNetwork
 
-    if value is not None and not isinstance(value, str | TrainedNetwork):
+    if not isinstance(value, str | TrainedNetwork):
         raise WeightsError(f"{value!r:.200} is not a checkpoint", "give a folder, a file or a TrainedNetwork")
 
 
@@ -81,7 +82,7 @@ class ExportRequest:
     max_loss: float = field(default=0.5, validator=check_not_negative)
     qat: bool = False
     against: Union[str, "TrainedNetwork", None] = field(
-        default=None, converter=_checkpoint, validator=_check_checkpoint
+        default=None, converter=_checkpoint, validator=optional(_check_checkpoint)
     )
     validation_share: float | None = field(default=None, validator=check_share)
     weights_dir: Path = field(default=Path("nas-weights"), converter=Path)

@@ -1,5 +1,6 @@
 """Tests of the parts of an export: the request, the source of the images, stored images and the choice of int8."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+import nas
 from nas.api import export, export_check, export_source
 from nas.api.export_images import STORED_SIZES, ExportData
 from nas.api.export_int8 import LEFT_OUT, Int8, decide
@@ -61,6 +63,7 @@ def test_the_batch_is_that_of_the_device_unless_it_is_given(
     "given",
     [
         {"checkpoint": 3},
+        {"checkpoint": None},
         {"format": "tflite"},
         {"batch": 1.5},
         {"batch": True},
@@ -76,6 +79,26 @@ def test_the_batch_is_that_of_the_device_unless_it_is_given(
 def test_a_value_that_cannot_be_used_is_refused(given: dict[str, object]) -> None:
     with pytest.raises(NasError):
         ExportRequest(**{"checkpoint": "lite0", "out": "p", **given})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: nas.export_model("lite0", None), "out is None"),  # type: ignore[arg-type]
+        (lambda: nas.export_model("lite0", "p", qat="yes"), "qat is 'yes'"),  # type: ignore[arg-type]
+        (lambda: nas.export_model("lite0", "p", preprocess=0), "preprocess is 0"),  # type: ignore[arg-type]
+        (lambda: nas.verify_product(3), "folder is 3"),  # type: ignore[arg-type]
+        (lambda: nas.push_product(3, "me/small"), "folder is 3"),  # type: ignore[arg-type]
+        (lambda: nas.push_product("p", 3), "repository is 3"),  # type: ignore[arg-type]
+        (lambda: nas.push_product("p", "me/small", revision=3), "revision is 3"),  # type: ignore[arg-type]
+        (lambda: nas.push_product("p", "me/small", private="no"), "private is 'no'"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_argument_of_another_type_is_refused_before_any_work(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(NasError) as error:
+        call()
+    assert error.value.problem == words
+    assert error.value.remedy
 
 
 def test_a_missing_package_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
