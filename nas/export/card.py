@@ -70,7 +70,7 @@ def model_card(product: Product) -> str:
 
     # The page is Markdown, in which texts from elsewhere are escaped by the filters, and not HTML.
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
-    environment.filters |= {"inline": inline, "points": _points, "count": lambda value: f"{value:,}"}
+    environment.filters |= {"inline": inline, "points": _points, "count": lambda value: f"{value:,}", "one_line": one_line}
     template = environment.from_string((files("nas.export") / TEMPLATE).read_text(encoding="utf-8"))
     return template.render(
         product=product,
@@ -174,6 +174,9 @@ def _int8_loss(product: Product) -> Mapping[str, float] | None:
 
 def _int8_speed(product: Product) -> float | None:
     """Return how many times as fast int8 is, or None if both were not measured on one device."""
+    paired = ((product.int8 or {}).get("speed_up") or {}).get("value")
+    if _pair(product) and isinstance(paired, float):
+        return paired  # from rounds in which both ran, and stated elsewhere too
     latencies = [model.latency for model in _pair(product) or () if model.latency]
     if len(latencies) < 2 or latencies[0].machine != latencies[1].machine:
         return None
