@@ -75,6 +75,7 @@ def model_card(product: Product) -> str:
         "inline": inline,
         "points": _points,
         "source": without_folders,
+        "one_line": one_line,
         "count": lambda value: f"{value:,}",
     }
     template = environment.from_string((files("nas.export") / TEMPLATE).read_text(encoding="utf-8"))

@@ -249,4 +249,10 @@ if __name__ == "__main__":
     for name in ("SIGPIPE", "SIGINT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except OSError as error:  # the output cannot be written; at the end, Python would try to write it once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(f"The program ended early: {error}") from None
+    sys.exit(status)

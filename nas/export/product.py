@@ -118,6 +118,8 @@ def _replace_all(files: Mapping[str, bytes], earlier: Sequence[str], folder: Pat
     """Write all files, or none of them if the disk is full."""
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{_STAGE}*"):
+            shutil.rmtree(left, ignore_errors=True)
         stage = Path(mkdtemp(prefix=_STAGE, dir=folder))
         try:
             for name, data in files.items():

@@ -245,6 +245,17 @@ def test_files_that_cannot_be_decoded_are_reported_and_the_others_go_on(tmp_path
     )
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+def test_output_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    write_product(*small_product(), tmp_path / "p")
+    Image.new("RGB", (16, 16)).save(tmp_path / "photo.png")
+    program = [sys.executable, str(tmp_path / "p" / "predict.py"), str(tmp_path / "photo.png")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "The program ended early: [Errno 28] No space left on device\n"
+
+
 def test_a_missing_package_is_named_with_the_remedy(tmp_path: Path) -> None:
     write_product(*small_product(), tmp_path / "product")
     found = run(tmp_path / "product", "x.png", blocked=BLOCKED.replace('"onnxruntime", ', ""))

@@ -317,6 +317,7 @@ def test_a_killed_process_leaves_a_folder_that_can_be_written_to_again(tmp_path:
     written = write_product(*measured_product(), tmp_path)
     assert read_product(tmp_path) == written
     assert not changed_files(written, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {METRICS_FILE, *written.digests}
 
 
 def test_files_that_are_missing_changed_or_links_are_found(tmp_path: Path) -> None:
@@ -441,6 +442,13 @@ def test_names_from_elsewhere_do_not_change_the_form_of_a_card(tmp_path: Path) -
     assert not re.search(r"(?<!\\)&", page)
 
 
+def test_a_text_of_several_lines_keeps_its_lines(tmp_path: Path) -> None:
+    recipe = "epochs: 4\nrate: 0.1\n```\x1b\n"
+    write_product(*measured_product(provenance={"recipe": recipe, "seed": "0"}), tmp_path)
+    page = card_of(tmp_path)[1]
+    assert "- recipe:\n\n      epochs: 4\n      rate: 0.1\n      ```\\x1b\n\n- seed: 0\n" in page
+
+
 def python_blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 
@@ -456,7 +464,9 @@ def test_the_programs_of_a_card_run_and_agree(
 
     write_product(*small_product(channels=channels, batch=batch, preprocessing=preprocessing), tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a photograph of a telephone that was held upright
+    Image.fromarray(pixels).save(tmp_path / "photo.png", exif=exif)
     _, page = card_of(tmp_path)
     blocks = python_blocks(page)
     assert len(blocks) == 1 + preprocessing
