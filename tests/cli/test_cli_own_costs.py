@@ -145,5 +145,8 @@ def test_a_search_that_is_killed_leaves_no_process_and_continues(nas: Nas) -> No
     assert ran.code == 0, ran.err
     trials = open_study("demo", storage=url).trials
     assert sum(trial.state == "complete" for trial in trials) == 12
-    assert all(trial in trials for trial in known)
+    # What is estimated of a network, such as its expected accuracy, depends on the others of the study.
+    stored = [(trial.number, trial.text, trial.accuracies, trial.costs) for trial in trials]
+    assert known
+    assert all((trial.number, trial.text, trial.accuracies, trial.costs) in stored for trial in known)
     assert all(trial.costs["energy"] == pytest.approx(trial.costs["macs"] / 1e6) for trial in trials if trial.costs)
