@@ -70,7 +70,12 @@ def model_card(product: Product) -> str:
 
     # The page is Markdown, in which texts from elsewhere are escaped by the filters, and not HTML.
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
-    environment.filters |= {"inline": inline, "points": _points, "count": lambda value: f"{value:,}", "one_line": one_line}
+    environment.filters |= {
+        "inline": inline,
+        "points": _points,
+        "count": lambda value: f"{value:,}",
+        "one_line": one_line,
+    }
     template = environment.from_string((files("nas.export") / TEMPLATE).read_text(encoding="utf-8"))
     return template.render(
         product=product,
