@@ -73,6 +73,7 @@ def _list(example: str) -> _Rule:
 
 _COUNT = _Rule(_is_count, "a whole number above 0")
 _NUMBER = _Rule(_is_number, "a number")
+_TRUE_OR_FALSE = _Rule(lambda value: isinstance(value, bool), "True or False")
 # Arguments mean the same in every function that has them. Those that are not named here have checks of their own.
 _RULES: Mapping[str, _Rule] = MappingProxyType(
     {
@@ -100,11 +101,18 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "reference": _file("efficientnet-b0"),
         "supernet_dir": _file("nas-supernets"),
         "weights_dir": _file("nas-weights"),
-        "distill": _Rule(lambda value: isinstance(value, bool), "True or False"),
+        "distill": _TRUE_OR_FALSE,
         "checkpoint_dir": _file("nas-checkpoints"),
         "storage": _text("sqlite:///nas.db"),
         "split": _text("test"),
-        "robustness": _Rule(lambda value: isinstance(value, bool), "True or False"),
+        "robustness": _TRUE_OR_FALSE,
+        "preprocess": _TRUE_OR_FALSE,
+        "qat": _TRUE_OR_FALSE,
+        "private": _TRUE_OR_FALSE,
+        "out": _file("product/"),
+        "folder": _file("product/"),
+        "repository": _text("me/small"),
+        "revision": _text("main"),
         "masks": _file("masks/"),
         "study": _text("demo"),
         "accuracy": _text("acc"),

@@ -57,6 +57,7 @@ def export_model(
     checkpoint: Union[str, Path, "TrainedNetwork"],
     out: str | Path,
     *,
+    resolution: int | None = None,
     data: str | Path | None = None,
     format: str = "auto",  # noqa: A002 -- the word of the command line
     device: str = "cpu",
@@ -79,6 +80,7 @@ def export_model(
         checkpoint: Folder of a training run, a weights file, any other source that `nas.load_weights` takes,
             "study:NAME:best", or a network.
         out: Folder of the files, which is made. An earlier export in it is replaced if nobody changed it.
+        resolution: Height and width of the images that the network takes, in pixels; by default those of the network.
         data: Source of the images, whose classes are those of the network in any order. By default the one that the
             training run recorded; without any, the file is checked on generated images, and there is no int8 file.
         format: "auto", "onnx" for the fp32 file alone, "onnx-int8" for an int8 file in any case, "timm" or "torch".
@@ -117,6 +119,7 @@ def export_model(
     request = ExportRequest(
         checkpoint=checkpoint,
         out=out,
+        resolution=resolution,
         data=None if data is None else str(data),
         format=format,
         device=device,
@@ -147,13 +150,15 @@ def run_export(request: "ExportRequest", say: "Say") -> ExportedNetwork:
     """
     from nas.api.export_onnx import export_onnx
     from nas.api.export_request import TIMM, TORCH
-    from nas.api.export_source import find_named
+    from nas.api.export_source import find_named, size_note, with_resolution
     from nas.api.export_stored import export_stored
     from nas.export.product import check_product_folder, write_product
 
     check_product_folder(request.out)
     _check_packages()
-    named = find_named(request.checkpoint, request, say)
+    named = with_resolution(find_named(request.checkpoint, request, say), request.resolution)
+    if note := size_note(named.network):
+        say(note)
     baseline = None if request.against is None else find_named(request.against, request, say)
     export = export_stored if request.format in (TIMM, TORCH) else export_onnx
     product, files = export(request, named, baseline, say)

@@ -108,7 +108,7 @@ def make_int8(request: ExportRequest, built: BuiltFile, target: Target, data: Ex
 
 def _quantized(request: ExportRequest, built: BuiltFile, target: Target, data: ExportData, say: Say) -> Int8:
     form = built.form
-    # The test images choose nothing, so that the loss on them is not too optimistic.
+    # The test images choose no setting, so that the loss on them is not too optimistic.
     choosing, judging = (Labeled(form.inputs(each), each.labels.cpu().numpy()) for each in (data.val, data.test))
     inputs = QuantizationInputs(form.inputs(data.train(MOST_CALIBRATION_IMAGES)), choosing, judging)
     # The forms that may be faster in fp32 have operators for which there are no int8 kernels.

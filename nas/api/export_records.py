@@ -6,7 +6,7 @@ from typing import Any
 
 from nas.api.export_images import ExportData
 from nas.api.export_request import ExportRequest
-from nas.api.export_source import NamedNetwork
+from nas.api.export_source import NamedNetwork, size_note
 from nas.arch.code import format_text
 from nas.arch.spec import Architecture
 from nas.cost.analytic import cost
@@ -83,7 +83,7 @@ def make_product(
         models=tuple(models),
         baseline=baseline,
         int8=int8,
-        notes=tuple(notes),
+        notes=tuple(filter(None, (size_note(network), *notes))),
         provenance=dict(network.provenance),
         versions=_versions(),
     )

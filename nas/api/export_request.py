@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, Union
 
 import attrs
 from attrs import field, frozen
+from attrs.validators import optional
 
-from nas.api.fields import check_not_negative, check_share, check_text, one_of
+from nas.api.fields import check_not_negative, check_share, check_text, one_of, whole_number
 from nas.device.spec import MAX_BATCH, Address, parse_address
 from nas.errors import DeviceError, NasError, WeightsError
 from nas.studies.defaults import DEFAULT_STORAGE
@@ -36,7 +37,7 @@ def _check_batch(_request: object, _attribute: object, value: Any) -> None:
 def _check_checkpoint(_request: object, _attribute: object, value: Any) -> None:
     from nas.weights.base import TrainedNetwork
 
-    if value is not None and not isinstance(value, str | TrainedNetwork):
+    if not isinstance(value, str | TrainedNetwork):
         raise WeightsError(f"{value!r:.200} is not a checkpoint", "give a folder, a file or a TrainedNetwork")
 
 
@@ -52,6 +53,7 @@ class ExportRequest:
         checkpoint: Folder of a training run, a weights file, another source of weights, `study:NAME:best`, or a
             network.
         out: Folder of the product.
+        resolution: Height and width of the images that the network takes, in pixels; None takes those of the network.
         data: Source of the images; None takes the one that the training run recorded.
         format: "auto" is an fp32 ONNX file, and an int8 file beside it where it is worth it; "onnx", "onnx-int8",
             "timm" or "torch".
@@ -71,6 +73,7 @@ class ExportRequest:
 
     checkpoint: Union[str, "TrainedNetwork"] = field(converter=_checkpoint, validator=_check_checkpoint)
     out: Path = field(converter=Path)
+    resolution: int | None = whole_number(None, 4, 1024)
     data: str | None = None
     format: str = one_of(FORMATS, AUTO)
     device: str = field(default="cpu", validator=check_text)
@@ -79,7 +82,7 @@ class ExportRequest:
     max_loss: float = field(default=0.5, validator=check_not_negative)
     qat: bool = False
     against: Union[str, "TrainedNetwork", None] = field(
-        default=None, converter=_checkpoint, validator=_check_checkpoint
+        default=None, converter=_checkpoint, validator=optional(_check_checkpoint)
     )
     validation_share: float | None = field(default=None, validator=check_share)
     weights_dir: Path = field(default=Path("nas-weights"), converter=Path)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from attrs import frozen
 
 from nas.api.architectures import STUDY, find_record
@@ -39,13 +40,40 @@ def find_named(checkpoint: "str | TrainedNetwork", request: ExportRequest, say: 
             unknown.
     """
     from nas.api.weights import find_source
+    from nas.data.names import without_folders
+    from nas.device.validation import printable
     from nas.export.graph import known_normalization
+    from nas.export.product_json import MOST_NAME
 
     is_study = isinstance(checkpoint, str) and checkpoint.startswith(STUDY)
     path, data = _of_study(str(checkpoint), request, say) if is_study else (checkpoint, _recorded(checkpoint))
     source = find_source(path)
     known_normalization(source.network)
-    return NamedNetwork(str(checkpoint) if is_study else source.name, source.network, data)
+    # The files of an export are for others, whom the folders of this machine do not concern.
+    provenance = {key: without_folders(value) for key, value in source.network.provenance.items()}
+    name = printable(str(checkpoint) if is_study else source.name)[:MOST_NAME].strip()
+    return NamedNetwork(name, attrs.evolve(source.network, provenance=provenance), data)
+
+
+def with_resolution(named: NamedNetwork, resolution: int | None) -> NamedNetwork:
+    """Return a network for images of another size in pixels; None leaves it as it is."""
+    if resolution is None:
+        return named
+    network = named.network
+    arch = network.arch.adapted(resolution=resolution, classes=network.arch.classes)
+    return attrs.evolve(named, network=attrs.evolve(network, arch=arch))
+
+
+def size_note(network: "TrainedNetwork") -> str:
+    """Return a sentence about weights that a search fine-tuned on images of another size; "" for all others."""
+    pixels, side = network.provenance.get("pixels", ""), network.arch.resolution
+    if not pixels or pixels == str(side):
+        return ""
+    return (
+        f"The weights are those of a short training run on images of {pixels} x {pixels} pixels, and the network takes "
+        f"{side} x {side}, where its accuracy can be far lower: train it fully with `nas train` before the export, or "
+        f"export it with --resolution {pixels}."
+    )
 
 
 def _recorded(checkpoint: "str | TrainedNetwork") -> str:

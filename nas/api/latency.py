@@ -72,7 +72,7 @@ class LatencyMeasurement(Latency):
 
     >>> import nas
     >>> measured = nas.measure_latency(nas.load_architecture("mnasnet-small"), seconds=0.5)
-    >>> measured.precision, measured.batch, measured.spread_ms < measured.latency_ms
+    >>> measured.precision, measured.batch, measured.min_ms <= measured.median_ms <= measured.p95_ms
     ('fp32', 1, True)
     """
 

@@ -78,8 +78,15 @@ class Figures:
             DataError: The given images cannot be used.
         """
         models = [model for model in self._models if model.accuracy or data]
-        stated = next((model.accuracy for model in models if model.accuracy), None)
-        split = self._split(data, stated) if models else None
+        if not models:
+            return
+        try:
+            split = self._split(data, next((model.accuracy for model in models if model.accuracy), None))
+        except DataError as error:
+            if data is not None:
+                raise
+            yield from (_not_measured(model, ACCURACY, error) for model in models)
+            return
         for model in models:
             yield _checked(model, ACCURACY, partial(self._accuracy, model, split))
         for model in self.product.models:
@@ -87,10 +94,10 @@ class Figures:
                 note = "the file has tensors for torch, which are not run here"
                 yield Check(model.file, ACCURACY, NOT_COMPARED, model.accuracy.value, note=note)
 
-    def _split(self, data: str | None, stated: Accuracy | None) -> Split | None:
+    def _split(self, data: str | None, stated: Accuracy | None) -> Split:
         source = data or (stated.data if stated and _is_here(stated.data) else None)
         if source is None:
-            return None
+            raise DataError("the images that metrics.json names are not on this machine; give them with --data")
         product = self.product
         name = stated.split if stated else TEST
         split = load_split(source, name, resolution=product.resolution, channels=product.channels)
@@ -98,9 +105,7 @@ class Figures:
         self.say(f"accuracy: {len(images):,} images of the {name} split of {split.name}")
         return attrs.evolve(split, images=images)
 
-    def _accuracy(self, model: ModelRecord, split: Split | None) -> Check:
-        if split is None:
-            raise DataError("the images that metrics.json names are not on this machine; give them with --data")
+    def _accuracy(self, model: ModelRecord, split: Split) -> Check:
         labels = split.images.labels.cpu().numpy()
         found = Accuracy.of(
             self._predictions(self.files[model.file], split.images) == labels,

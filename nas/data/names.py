@@ -1,10 +1,11 @@
 """Names of files whose bytes need not be UTF-8: their printable form, and their form in a table."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote_to_bytes
 
 _URI = "file://"
+_LOCAL = ("/", "\\", "~", "./", "../", ".\\", "..\\")
 
 
 def printable(name: str | Path) -> str:
@@ -17,6 +18,19 @@ def printable(name: str | Path) -> str:
         'café'
     """
     return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def without_folders(source: str) -> str:
+    r"""Return a source whose name others may read: of a path on this machine, only its last part.
+
+    Example:
+        >>> without_folders("/home/me/photos/"), without_folders("C:\\Users\\me\\photos")
+        ('photos', 'photos')
+        >>> without_folders("owner/name:config"), without_folders("https://example.org/photos")
+        ('owner/name:config', 'https://example.org/photos')
+    """
+    is_local = source.startswith(_LOCAL) or PureWindowsPath(source).drive
+    return (PureWindowsPath(source).name or source) if is_local and "\n" not in source else source
 
 
 def path_to_text(path: Path) -> str:

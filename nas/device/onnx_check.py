@@ -30,6 +30,8 @@ MOST_VALUES = 2**29
 """Number of values of the largest tensor, which has 2 GiB in fp32."""
 MOST_LIVE_VALUES = 2**31
 """Largest number of values that are needed at the same time."""
+MOST_SIDE = 2**20
+"""Largest height and width of images."""
 MOST_CHANNELS = 32
 """More channels are those of images with their channels behind height and width."""
 OPEN_BATCH = 16
@@ -198,7 +200,8 @@ def _stated_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
         found = json.loads(metadata.get(INPUT_SIZE, ""))
     except (ValueError, RecursionError):
         return None
-    is_size = isinstance(found, list) and len(found) == 3 and all(type(each) is int for each in found)
+    is_size = isinstance(found, list) and len(found) == 3 and all(type(each) is int for each in found[1:])
+    is_size = is_size and all(1 <= side <= MOST_SIDE for side in found[1:])
     return (found[1], found[2]) if is_size else None
 
 

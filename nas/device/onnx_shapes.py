@@ -104,11 +104,7 @@ def _resized_axes(node: onnx.NodeProto, constants: Mapping[str, TensorProto]) ->
 def _numbers(name: str, constants: Mapping[str, TensorProto]) -> list[int] | None:
     """Return the numbers of a constant that is small and whole, or None."""
     tensor = constants.get(name)
-    if (
-        tensor is None
-        or tensor.data_type not in (TensorProto.INT32, TensorProto.INT64)
-        or math.prod(tensor.dims) > _MOST_AXES
-    ):
+    if tensor is None or tensor.data_type not in _WHOLE or math.prod(tensor.dims) > _MOST_AXES:
         return None
     return [int(number) for number in numpy_helper.to_array(tensor).ravel()]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from nas.arch.code import parse_text
 from nas.arch.spec import MlpHead
+from nas.data.names import without_folders
 from nas.export.records import Accuracy, ModelRecord, Product
 from nas.export.timm_form import EFFICIENTNET, FORM_FILE, MOBILENETV3, timm_form
 from nas.noise import difference, wilson
@@ -73,8 +74,9 @@ def model_card(product: Product) -> str:
     environment.filters |= {
         "inline": inline,
         "points": _points,
-        "count": lambda value: f"{value:,}",
+        "source": without_folders,
         "one_line": one_line,
+        "count": lambda value: f"{value:,}",
     }
     template = environment.from_string((files("nas.export") / TEMPLATE).read_text(encoding="utf-8"))
     return template.render(
@@ -89,7 +91,7 @@ def model_card(product: Product) -> str:
         by_class=_by_class(product),
         by_class_of=next((model.file for model in product.models if model.accuracy), ""),
         int8_loss=_int8_loss(product),
-        int8_speed=_int8_speed(product),
+        speed_up=_speed_up(product),
         limits=_limits(product),
     )
 
@@ -107,7 +109,7 @@ def inline(text: str) -> str:
     >>> print(inline("a|b <i>\n*c*"))
     a\|b \<i\>\\n\*c\*
     """
-    return re.sub(r"([\\`*_{}\[\]<>#|~$!])", r"\\\1", one_line(text))
+    return re.sub(r"([\\`*_{}\[\]<>#|~$!&])", r"\\\1", one_line(text))
 
 
 def _points(share: float) -> str:
@@ -136,8 +138,8 @@ def _front_matter(product: Product) -> str:
 def _result(accuracy: Accuracy, make: Any) -> Any:
     return make(
         task_type="image-classification",
-        dataset_type=one_line(accuracy.data),
-        dataset_name=one_line(accuracy.data),
+        dataset_type=one_line(without_folders(accuracy.data)),
+        dataset_name=one_line(without_folders(accuracy.data)),
         dataset_split=accuracy.split,
         metric_type="accuracy",
         metric_value=accuracy.value,
@@ -177,15 +179,16 @@ def _int8_loss(product: Product) -> Mapping[str, float] | None:
     return {"value": found.value, "low": found.value - half, "high": found.value + half, "images": len(rows[0])}
 
 
-def _int8_speed(product: Product) -> float | None:
-    """Return how many times as fast int8 is, or None if both were not measured on one device."""
-    paired = ((product.int8 or {}).get("speed_up") or {}).get("value")
-    if _pair(product) and isinstance(paired, float):
-        return paired  # from rounds in which both ran, and stated elsewhere too
-    latencies = [model.latency for model in _pair(product) or () if model.latency]
-    if len(latencies) < 2 or latencies[0].machine != latencies[1].machine:
+def _speed_up(product: Product) -> Mapping[str, float] | None:
+    """Return how many times as fast int8 is, with its interval, or None if both were not measured in the same rounds.
+
+    It is not the quotient of two latencies, in which a disturbance of one of them counts.
+    """
+    found = (product.int8 or {}).get("speed_up")
+    if _pair(product) is None or not isinstance(found, Mapping):
         return None
-    return latencies[0].timing.ratio / latencies[1].timing.ratio
+    figures = {name: found[name] for name in ("value", "low", "high") if type(found.get(name)) is float}
+    return figures if len(figures) == 3 else None
 
 
 def _limits(product: Product) -> list[str]:

@@ -6,11 +6,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import attrs
 from attrs import frozen
 
+from nas.data.names import without_folders
 from nas.errors import NasError, describe_error
 from nas.export.card import CARD
-from nas.export.product import METRICS_FILE, Product, read_product
+from nas.export.product import METRICS_FILE, read_product
+from nas.export.product_json import format_product
+from nas.export.records import Baseline, ModelRecord, Product
 from nas.files import read_bytes
 
 README = "README.md"
@@ -19,6 +23,7 @@ MAIN = "main"
 MOST_BYTES = 2**32
 CHANGED = "export the network again; a license or a text of your own belongs into model_card.md"
 T = TypeVar("T")
+M = TypeVar("M", ModelRecord, Baseline)
 _REFUSALS: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
         401: ("the token is not valid", "log in with `hf auth login`, or set HF_TOKEN to a token that can write"),
@@ -36,18 +41,36 @@ def product_files(folder: Path) -> tuple[Product, Mapping[str, bytes]]:
     """Return a product and the files of it that are uploaded, by their names in the repository.
 
     Other files of the folder are not among them. The model card may be changed, and is also the repository's README.
+    `metrics.json` names the images without the folders that they have on this machine.
 
     Raises:
         NasError: The folder is not that of a product, or one of its files is missing, a link, or changed.
     """
     product = read_product(folder)
+    published = _without_folders(product)
     files = {name: _read(folder / name) for name in (METRICS_FILE, *product.digests)}
     for name, digest in product.digests.items():
         if name != CARD and sha256(files[name]).hexdigest() != digest:
             raise NasError(
                 f"{folder / name} was changed after it was written, and metrics.json is not about it", CHANGED
             )
-    return product, {**files, README: files[CARD]} if CARD in files else files
+    if published != product:
+        files[METRICS_FILE] = format_product(published).encode()
+    return published, {**files, README: files[CARD]} if CARD in files else files
+
+
+def _without_folders(product: Product) -> Product:
+    """Return a product that names the images without the folders of this machine, in which `nas verify` finds them."""
+    models = tuple(_with_short_source(model) for model in product.models)
+    baseline = product.baseline and _with_short_source(product.baseline)
+    return attrs.evolve(product, models=models, baseline=baseline)
+
+
+def _with_short_source(measured: M) -> M:
+    accuracy = measured.accuracy
+    if accuracy is None:
+        return measured
+    return attrs.evolve(measured, accuracy=attrs.evolve(accuracy, data=without_folders(accuracy.data)))
 
 
 def _read(path: Path) -> bytes:

@@ -21,7 +21,7 @@ FORMAT = "nas-product/1"
 METRICS_FILE = "metrics.json"
 FORMS, PRECISIONS, SPLITS = ("onnx", "timm", "torch"), ("fp32", "int8"), ("train", "val", "test")
 MOST_FILES, MOST_CLASSES, MOST_CHANNELS = 100, 100_000, 4096
-MOST_TEXT, MOST_LINE = 200_000, 2000
+MOST_TEXT, MOST_LINE, MOST_NAME = 200_000, 2000, 200
 MOST_VALUES, MOST_DEPTH = 200_000, 10
 # A name that is the same on every system, and that no shell and no page reads as anything else than a name.
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -233,7 +233,7 @@ _FILE_FIELDS: Mapping[str, Reader] = {"file": _FILE, "sha256": _DIGEST, "size_by
 _PRODUCT = record_of(
     Product,
     {
-        "name": text_line(200),
+        "name": text_line(MOST_NAME),
         "architecture": _text(MOST_TEXT),
         "classes": _optional(list_of(_text(MOST_LINE), 1, MOST_CLASSES)),
         "mean": list_of(number_in(-1e6, 1e6), 1, MOST_CHANNELS),
@@ -259,7 +259,7 @@ _PRODUCT = record_of(
             MOST_FILES,
         ),
         "baseline": _optional(
-            record_of(Baseline, {"name": text_line(200), "size_bytes": _optional(integer(0)), **_MEASURED})
+            record_of(Baseline, {"name": text_line(MOST_NAME), "size_bytes": _optional(integer(0)), **_MEASURED})
         ),
         "int8": _optional(_free),
         "notes": list_of(_text(MOST_LINE), 0, MOST_FILES),

@@ -1,6 +1,7 @@
 """Exported files on their device: logits, latencies and peak memory."""
 
 import hashlib
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from nas.export.inputs import InputForm, generated_images, image_parts
 AIM = Aim(spread=0.005, seconds=5.0, most=10_000)
 # Of the inputs that are made at once: those of all images may not fit into the memory.
 MOST_BYTES = 64_000_000
+MOST_KNOWN_BYTES = 256_000_000
 
 
 @frozen(eq=False)
@@ -26,13 +28,14 @@ class Target:
     """Run files on a device.
 
     Logits that are known already are not computed again: the same images choose int8, judge it and give its accuracy.
+    Those that were not used for longest are forgotten.
 
     Attributes:
         connection: Connection to the device.
     """
 
     connection: Connection
-    _known: dict[tuple[str, str], NDArray[np.float32]] = field(factory=dict, init=False)
+    _known: "OrderedDict[tuple[str, str], NDArray[np.float32]]" = field(factory=OrderedDict, init=False)
 
     def run(self, model: onnx.ModelProto, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """Return the logits `(N, classes)` of a model for its inputs of N images.
@@ -52,6 +55,9 @@ class Target:
         key = (file.digest, hashlib.sha256(inputs.data).hexdigest())
         if key not in self._known:
             self._known[key] = self.connection.logits(file, inputs).logits
+        self._known.move_to_end(key)
+        while sum(each.nbytes for each in self._known.values()) > MOST_KNOWN_BYTES and len(self._known) > 1:
+            self._known.popitem(last=False)
         return self._known[key]
 
     def logits(self, file: ModelFile, form: InputForm, images: Images) -> NDArray[np.float32]:

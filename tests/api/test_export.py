@@ -1,5 +1,6 @@
 """Tests of the parts of an export: the request, the source of the images, stored images and the choice of int8."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -9,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+import nas
 from nas.api import export, export_check, export_source
 from nas.api.export_images import STORED_SIZES, ExportData
 from nas.api.export_int8 import LEFT_OUT, Int8, decide
 from nas.api.export_request import ExportRequest
-from nas.api.export_source import find_named
+from nas.api.export_source import find_named, size_note, with_resolution
 from nas.arch.code import parse_text
 from nas.data.base import Images
 from nas.device.model_file import ModelFile
@@ -61,6 +63,7 @@ def test_the_batch_is_that_of_the_device_unless_it_is_given(
     "given",
     [
         {"checkpoint": 3},
+        {"checkpoint": None},
         {"format": "tflite"},
         {"batch": 1.5},
         {"batch": True},
@@ -76,6 +79,26 @@ def test_the_batch_is_that_of_the_device_unless_it_is_given(
 def test_a_value_that_cannot_be_used_is_refused(given: dict[str, object]) -> None:
     with pytest.raises(NasError):
         ExportRequest(**{"checkpoint": "lite0", "out": "p", **given})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: nas.export_model("lite0", None), "out is None"),  # type: ignore[arg-type]
+        (lambda: nas.export_model("lite0", "p", qat="yes"), "qat is 'yes'"),  # type: ignore[arg-type]
+        (lambda: nas.export_model("lite0", "p", preprocess=0), "preprocess is 0"),  # type: ignore[arg-type]
+        (lambda: nas.verify_product(3), "folder is 3"),  # type: ignore[arg-type]
+        (lambda: nas.push_product(3, "me/small"), "folder is 3"),  # type: ignore[arg-type]
+        (lambda: nas.push_product("p", 3), "repository is 3"),  # type: ignore[arg-type]
+        (lambda: nas.push_product("p", "me/small", revision=3), "revision is 3"),  # type: ignore[arg-type]
+        (lambda: nas.push_product("p", "me/small", private="no"), "private is 'no'"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_argument_of_another_type_is_refused_before_any_work(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(NasError) as error:
+        call()
+    assert error.value.problem == words
+    assert error.value.remedy
 
 
 def test_a_missing_package_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +119,15 @@ class TestSource:
         write_network(network(), folder / "other.safetensors")
         other = folder / "other.safetensors"
         assert find_named(str(other), ExportRequest(other, "p"), quiet).data == ""
+
+    def test_the_files_say_nothing_about_the_folders_of_this_machine(self, tmp_path: Path) -> None:
+        folder = tmp_path / ("my  photos-" + 230 * "x")  # longer than the name of a product
+        folder.mkdir()
+        provenance = {"data": "/home/someone/photos", "source": "hub:owner/name", "recipe": "/a\n/b\n"}
+        write_network(attrs.evolve(network(), provenance=provenance), folder / "weights.safetensors")
+        named = find_named(str(folder), ExportRequest(folder, "p"), quiet)
+        assert named.network.provenance == {**provenance, "data": "photos"}
+        assert named.name == ("my photos-" + 230 * "x")[:200]
 
     @pytest.mark.parametrize("metrics", ["", "[]", '{"data": "x"}', '{"format": "nas-training/1", "data": 3}'])
     def test_damaged_metrics_name_no_images(self, tmp_path: Path, metrics: str) -> None:
@@ -219,6 +251,17 @@ def test_the_weights_that_a_search_kept_are_exported(tmp_path: Path, monkeypatch
     named = find_named("study:demo:best", request, quiet)
     assert (named.name, named.data) == ("study:demo:best", "photos/")
     assert named.network.digest == made.digest
+
+
+@pytest.mark.parametrize(
+    ("pixels", "resolution", "noted"), [("64", None, True), ("8", None, False), ("64", 64, False), ("", 16, False)]
+)
+def test_weights_of_images_of_another_size_are_noted(pixels: str, resolution: int | None, *, noted: bool) -> None:
+    made = attrs.evolve(network(), provenance={"pixels": pixels})
+    named = with_resolution(export_source.NamedNetwork("net", made), resolution)
+    assert named.network.arch.resolution == (resolution or 8)
+    assert bool(size_note(named.network)) is noted
+    assert not noted or "--resolution 64" in size_note(named.network)
 
 
 class Nearly:

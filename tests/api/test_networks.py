@@ -136,9 +136,15 @@ def test_a_measurement_has_the_keys_of_the_command(capsys: pytest.CaptureFixture
     for name in ("device", "provider", "threads", "batch", "precision", "cpu", "accelerator", "system", "runtime"):
         assert getattr(measured, name) == shown[name]
     (row,) = shown["networks"]
-    for name in ("latency_ms", "min_ms", "median_ms", "p95_ms"):
-        assert 0.1 * row[name] < getattr(measured, name) < 10 * row[name]
-    assert measured.min_ms <= measured.median_ms <= measured.p95_ms
+    # Another unit would be a factor of 1000. Two measurements on a busy machine differ by far less than the root of it,
+    # and the slowest runs of one may take a hundred times as long as the fastest.
+    for name in ("latency_ms", "min_ms", "median_ms"):
+        assert row[name] / 30 < getattr(measured, name) < 30 * row[name]
+    for low, middle, high in (
+        (measured.min_ms, measured.median_ms, measured.p95_ms),
+        (row["min_ms"], row["median_ms"], row["p95_ms"]),
+    ):
+        assert low <= middle <= high < 500 * low
     assert measured.repeats >= 15
 
 

@@ -289,7 +289,12 @@ def test_every_option_of_the_command_is_a_field_of_the_request_and_an_argument()
     from attrs import fields
 
     options = {option.name for option in command.params if option.expose_value} - {"dry_run", "price", "as_json"}
-    names = {"starts": "start_from", "timeout": "timeout_s", "trial_timeout": "trial_timeout_s"}
+    names = {
+        "starts": "start_from",
+        "timeout": "timeout_s",
+        "trial_timeout": "trial_timeout_s",
+        "cost_timeout": "cost_timeout_s",
+    }
     assert {names.get(name or "", name) for name in options} == {field.name for field in fields(SearchRequest)} - {
         "given"
     }

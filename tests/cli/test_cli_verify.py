@@ -20,7 +20,7 @@ from nas.device.model_file import ModelFile
 from nas.device.run_model import run_model
 from nas.device.spec import Address
 from nas.device.timing import Aim
-from nas.errors import DeviceError, NasError
+from nas.errors import DataError, DeviceError, NasError
 from nas.export.product import Accuracy, Latency, digest_images, read_product, write_product
 from tests.export.products import architecture, model_of, product_of, record, small_product
 
@@ -113,6 +113,21 @@ def test_images_that_are_not_here_are_asked_for_and_never_downloaded(product: Pa
     assert done.returncode == 1
     assert "give them with --data" in done.stdout
     assert "not measured" in done.stdout
+
+
+def test_images_here_that_cannot_be_read_are_one_figure_that_is_missing(product: Path, tmp_path: Path) -> None:
+    stated = read_product(product)
+    (model,) = stated.models
+    assert model.accuracy is not None
+    (tmp_path / "photos").mkdir()
+    moved = attrs.evolve(model, accuracy=attrs.evolve(model.accuracy, data=str(tmp_path / "photos")))
+    files = {"model.onnx": (product / "model.onnx").read_bytes()}
+    write_product(attrs.evolve(stated, models=(moved,)), files, tmp_path / "product")
+    found = verify_product(tmp_path / "product", skip=["latency"])
+    outcomes = {check.what: check.outcome for check in found.checks if check.file == "model.onnx"}
+    assert outcomes == {"content": "same", "accuracy": "not measured", "memory": "same"}
+    with pytest.raises(DataError):
+        verify_product(tmp_path / "product", data=tmp_path / "photos", skip=["latency"])
 
 
 def hostile(kind: str) -> onnx.ModelProto:

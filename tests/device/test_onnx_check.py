@@ -61,7 +61,9 @@ def test_an_open_size_is_that_of_the_metadata_or_must_be_stated() -> None:
     assert check(model, (64, 64)).shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize("text", ["", "32", "[3]", "[3, 0, 0]", '[3, "a", "b"]', "[3, 1e9, 5]", "[" * 9999, "{}"])
+@pytest.mark.parametrize(
+    "text", ["", "32", "[3]", "[3, 0, 0]", '[3, "a", "b"]', "[3, 1e9, 5]", f"[3, {10**30}, 5]", "[" * 9999, "{}"]
+)
 def test_a_size_in_the_metadata_that_is_none_is_refused(text: str) -> None:
     model = cropped(32)
     helper.set_model_props(model, {"input_size": text})

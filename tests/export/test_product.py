@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import nas.export.product
 from nas.errors import NasError
+from nas.export.hub import product_files
 from nas.export.product import (
     METRICS_FILE,
     Accuracy,
@@ -382,10 +383,43 @@ def test_the_card_has_front_matter_of_the_hub_and_all_figures(tmp_path: Path) ->
     # The interval of 27 of 30 (Wilson) by another implementation: statsmodels' proportion_confint.
     assert "| `model.onnx` | 30 of photos | test | 90.00 | 74.38 to 96.54 |" in page
     assert "int8 loses 3.33 points" in page
-    assert "int8 is 2.00 times as fast as fp32" in page
+    assert "times as fast" not in page  # The files were not measured in the same rounds.
     assert "The peak memory of model\\_int8.onnx was not measured." in page
     assert "mobilenetv2" in page
     assert "| `model.onnx` | 2.000 | 0.020 | 2.500 | 100 | cpu | 9.5 |" in page
+
+
+def test_a_card_states_the_speed_of_the_rounds_in_which_both_files_ran_and_not_a_quotient(tmp_path: Path) -> None:
+    paired = {"value": 1.6, "low": 1.55, "high": 1.65}
+    write_product(*measured_product(int8={"speed_up": paired}), tmp_path / "a")
+    _, page = card_of(tmp_path / "a")
+    assert "int8 is 1.60 times as fast as fp32 (95% interval 1.55 to 1.65)" in page
+    assert "2.00 times" not in page
+    for other in (None, 3, {"value": "<b>"}, {"value": 1.6}):
+        write_product(*measured_product(int8={"speed_up": other}), tmp_path / "a")
+        assert "times as fast" not in card_of(tmp_path / "a")[1]
+
+
+def test_no_folder_of_this_machine_is_in_a_card_or_in_what_is_uploaded(tmp_path: Path) -> None:
+    made, files = measured_product()
+    seen = attrs.evolve(accuracy(27), data="/home/someone/photos")
+    assert made.baseline is not None
+    private = attrs.evolve(
+        made,
+        models=tuple(attrs.evolve(model, accuracy=seen) for model in made.models),
+        baseline=attrs.evolve(made.baseline, accuracy=seen),
+    )
+    write_product(private, files, tmp_path)
+    front, page = card_of(tmp_path)
+    assert front["model-index"][0]["results"][0]["dataset"] == {"name": "photos", "type": "photos", "split": "test"}
+    assert "30 of photos" in page
+    published, uploaded = product_files(tmp_path)
+    assert not [name for name, data in uploaded.items() if b"someone" in data]
+    assert parse_product(uploaded["metrics.json"].decode()) == published
+    # On this machine, `nas verify` finds the images.
+    kept = read_product(tmp_path).models[0].accuracy
+    assert kept is not None
+    assert kept.data == "/home/someone/photos"
 
 
 def test_a_card_says_what_was_not_measured_and_states_a_given_license(tmp_path: Path) -> None:
@@ -398,13 +432,14 @@ def test_a_card_says_what_was_not_measured_and_states_a_given_license(tmp_path: 
 
 
 def test_names_from_elsewhere_do_not_change_the_form_of_a_card(tmp_path: Path) -> None:
-    names = ("a|b", "<script>x</script>", "line\n# heading")
+    names = ("a|b", "<script>&lt;x</script>", "line\n# heading")
     values = {"classes": names, "provenance": {"license": "x\ny: z", "source": "`code`\n---"}, "notes": ("[a](b)",)}
     write_product(*measured_product(**values), tmp_path)
     front, page = card_of(tmp_path)
     assert front["license"] == "x\\ny: z"
     assert not re.search(r"(?<!\\)<script|^# heading|^---$", page, re.MULTILINE)
     assert "a\\|b" in page
+    assert not re.search(r"(?<!\\)&", page)
 
 
 def test_a_text_of_several_lines_keeps_its_lines(tmp_path: Path) -> None:

@@ -43,3 +43,18 @@ def test_logits_are_computed_once_and_in_parts(monkeypatch: pytest.MonkeyPatch) 
     runner.run_file(ModelFile("other.onnx", b"another file"), inputs)
     runner.run_file(FILE, inputs[::-1])
     assert device.counts == [3, 3, 1] * 3
+
+
+def test_the_memory_of_known_logits_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Counting()
+    runner = Target(device)  # type: ignore[arg-type]
+    inputs = InputForm(network(), preprocess=True).inputs(generated_images(network(), 4))
+    monkeypatch.setattr(
+        target, "MOST_KNOWN_BYTES", 2 * 4 * 2 * 4
+    )  # two times the logits of four images for two classes
+    first, second, third = (ModelFile(f"{name}.onnx", name.encode()) for name in "abc")
+    for file in (first, second, first, third, first):
+        runner.run_file(file, inputs)
+    assert len(device.counts) == 3
+    runner.run_file(second, inputs)  # unused for longest
+    assert len(device.counts) == 4

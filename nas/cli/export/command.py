@@ -54,6 +54,14 @@ CHECKPOINT_HELP = (
 )
 @option(
     Group.IMAGES,
+    "--resolution",
+    type=click.IntRange(4, 1024),
+    metavar="N",
+    show_default="that of CHECKPOINT",
+    help="Height and width of the images that the network takes, in pixels.",
+)
+@option(
+    Group.IMAGES,
     "--validation-share",
     type=NumberRange(0, 0.5, min_open=True),
     show_default="0.2, larger for small data sets",

@@ -41,6 +41,7 @@ Say = Callable[[str], None]
 _MUCH_BETTER = 0.5
 # Methods whose divergence is below this multiple of the smallest one are compared again with the chosen types.
 _SIMILAR = 1.5
+MOST_NAMED = 20  # layers in a note
 
 
 @frozen(eq=False, slots=False)
@@ -207,7 +208,7 @@ def quantize_with_ranges(
         accuracy_fp32=Accuracy.of(fp32),
         accuracy_int8=Accuracy.of(int8),
         max_loss=max_loss,
-        notes=tuple(_notes(loss, settings, max_loss)),
+        notes=tuple(notes_about(loss, settings, max_loss)),
     )
 
 
@@ -286,10 +287,14 @@ def _keep_most_sensitive(
     return found or trials.make(chosen.types, chosen.method, order)
 
 
-def _notes(loss: Loss, settings: QuantizationSettings, max_loss: float) -> list[str]:
+def notes_about(loss: Loss, settings: QuantizationSettings, max_loss: float) -> list[str]:
+    """Return sentences for the user about the layers in fp32, and about the loss on the judging images."""
     notes = []
     if settings.kept:
-        names = ", ".join(each.layer for each in settings.kept)
+        # The report has all of them, and a sentence about a hundred layers is not read.
+        others = len(settings.kept) - MOST_NAMED
+        names = ", ".join(each.layer for each in settings.kept[:MOST_NAMED])
+        names += f" and {others} others" if others > 0 else ""
         notes.append(
             f"{len(settings.kept)} of {settings.layers} layers stay in fp32, because int8 loses too much accuracy in "
             f"them: {names}."

@@ -5,9 +5,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from nas.device.client import Meter
-from nas.device.model_file import ModelFile
-from nas.device.timing import Aim, Turns
+from nas.device.timing import Turns
 from nas.noise import quantile
 
 LEAST_SPEED_UP = 1.2
@@ -22,8 +20,9 @@ class SpeedUp:
         value: Median over the rounds of the time of the fp32 file divided by that of the int8 file.
         low: Lower end of the interval.
         high: Upper end of the interval.
-        fp32_ms: Median time of the fp32 file in milliseconds.
-        int8_ms: Median time of the int8 file in milliseconds.
+        fp32_ms: Latency of the fp32 file in milliseconds, as everywhere: its ratio to the reference network times the
+            median time of that.
+        int8_ms: Latency of the int8 file in milliseconds.
         cpu: Name of the processor.
     """
 
@@ -74,16 +73,7 @@ def speed_up_of(turns: Turns, cpu: str, *, fp32: int = 0, int8: int = 1) -> Spee
         value=ratio.value,
         low=ratio.value / factor,
         high=ratio.value * factor,
-        fp32_ms=turns.timings[fp32].median_ms,
-        int8_ms=turns.timings[int8].median_ms,
+        fp32_ms=turns.timings[fp32].ratio * turns.reference.median_ms,
+        int8_ms=turns.timings[int8].ratio * turns.reference.median_ms,
         cpu=cpu,
     )
-
-
-def measure_speed_up(meter: Meter, fp32: ModelFile, int8: ModelFile, aim: Aim) -> SpeedUp:
-    """Time two files in turn on a device, and return how many times as fast the second is.
-
-    Raises:
-        DeviceError: The device rejects a file, or cannot be reached.
-    """
-    return speed_up_of(meter.measure([fp32, int8], aim), meter.machine.cpu)

@@ -11,9 +11,17 @@ from onnx import TensorProto, numpy_helper
 
 from nas.device.run_model import run_model
 from nas.errors import DataError, DeviceError
+from nas.export.product_json import MOST_LINE
 from nas.export.quantization.graph import FAST_TYPES, layers_of
-from nas.export.quantization.records import Labeled, Logits, Loss, QuantizationInputs
-from nas.export.quantization.search import quantize_within
+from nas.export.quantization.records import (
+    Labeled,
+    LayerSensitivity,
+    Logits,
+    Loss,
+    QuantizationInputs,
+    QuantizationSettings,
+)
+from nas.export.quantization.search import notes_about, quantize_within
 from nas.export.quantization.sensitivity import sensitivities
 from nas.noise import quantile
 from tests.export.quantization.networks import Problem, problem
@@ -155,3 +163,12 @@ def test_at_most_1000_calibration_images_are_taken_from_the_whole_data() -> None
 
 def test_the_types_have_short_names() -> None:
     assert [str(each) for each in FAST_TYPES] == ["U8S8", "U8S8 with 7-bit weights"]
+
+
+def test_a_note_about_many_layers_is_short_enough_for_a_product() -> None:
+    kept = tuple(LayerSensitivity(f"stages.{i}.0.depthwise", 1.0) for i in range(150))
+    settings = QuantizationSettings("minmax", FAST_TYPES[0], 100, (), kept, 200, ())
+    note, _ = notes_about(Loss(0.0, -0.1, 0.1, 1000), settings, 0.5)
+    assert len(note) < MOST_LINE
+    assert note.startswith("150 of 200 layers stay in fp32")
+    assert note.endswith("stages.19.0.depthwise and 130 others.")
