@@ -1,5 +1,6 @@
 """Architectures by the references that users write, as files, and as summaries for people."""
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,6 +112,11 @@ def find_architecture(reference: str, storage: str) -> tuple[str, Architecture]:
     path = Path(reference)
     if is_checkpoint_folder(path):
         return path.absolute().name, _from_file(path / ARCHITECTURE_FILE)
+    if os.path.isdir(reference):  # noqa: PTH112 -- Path.is_dir raises an error for a name that is too long
+        raise ArchitectureError(
+            f"{reference!r} is a folder, and not one that `nas train` wrote",
+            "give a folder of `nas train`, or a file in the folder, such as the model.onnx of an export",
+        )
     if not _is_there(path):
         raise ArchitectureError(
             f"{reference!r} is no preset and no file",

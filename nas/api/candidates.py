@@ -1,6 +1,7 @@
 """What can be measured on a device: architectures, networks with trained weights, and ONNX files."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,18 @@ def _graph(candidate: Candidate, arch: Architecture, device: "Device") -> "Model
 
         model = quantize(model)
     return ModelFile(candidate.name, model.SerializeToString())
+
+
+def find_candidates(
+    references: Sequence[str], storage: str, *, resolution: int | None = None, classes: int | None = None, say: Say
+) -> list[Candidate]:
+    """Return networks as `find_candidate` does; those of equal names are named as the user named them."""
+    found = [find_candidate(each, storage, resolution=resolution, classes=classes, say=say) for each in references]
+    counts = Counter(each.name for each in found)
+    return [
+        attrs.evolve(each, name=reference) if counts[each.name] > 1 else each
+        for each, reference in zip(found, references, strict=True)
+    ]
 
 
 @explain_missing()

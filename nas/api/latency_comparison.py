@@ -73,6 +73,7 @@ class LatencyReport:
         warmups: Number of runs before the measurement that do not count.
         reference: Latency of the reference network, on the first device of the same machine.
         networks: Latencies of the networks, in the order in which they were given.
+        place: Machine that has the device, for example "ssh://me@board"; "" for this machine.
     """
 
     device: str
@@ -89,6 +90,7 @@ class LatencyReport:
     warmups: int
     reference: Latency
     networks: tuple[NetworkLatency, ...]
+    place: str = ""
 
 
 @define(eq=False)
@@ -96,12 +98,14 @@ class _Machine:
     """Measure all candidates on all devices of one machine, in turn with each other.
 
     Attributes:
+        place: The machine as users write it; "" for this one.
         connection: Connection to the machine, with the first of the devices.
         descriptions: Description of the machine for each device, for example with its GPU.
         entries: Each network with its device, in the order of the measurement.
         passes: Measurements so far.
     """
 
+    place: str
     connection: "Connection"
     descriptions: "dict[Device, Machine]"
     entries: "list[tuple[Candidate, Device]]"
@@ -144,7 +148,8 @@ def measure_together(candidates: Sequence[Candidate], devices: Sequence[str], ai
             connection = stack.enter_context(Connection(own[0]))
             descriptions = {own[0].device: connection.machine}
             descriptions |= {each.device: connection.describe(each.device) for each in own[1:]}
-            machines.append(_Machine(connection, descriptions, _entries(candidates, [each.device for each in own])))
+            entries = _entries(candidates, [each.device for each in own])
+            machines.append(_Machine(own[0].place, connection, descriptions, entries))
         passes = PASSES if len(machines) > 1 else 1
         for _ in range(passes):
             for machine in machines:
@@ -198,6 +203,7 @@ def _report(machine: _Machine, device: "Device", turns: "Turns", first: "Turns")
         **setting_of(device, machine.descriptions[device], turns),
         reference=latency_of(turns, turns.reference, turns.noise * turns.reference.median_ms),
         networks=tuple(networks),
+        place=machine.place,
     )
 
 

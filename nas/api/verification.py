@@ -126,8 +126,9 @@ def verify(folder: Path, data: str | None, device: str | None, skip: Sequence[st
     Raises:
         NasError: As `verify_product` raises it.
     """
-    from nas.device.connection import Connection, describe
+    from nas.device.connection import Connection
     from nas.export.product import read_product
+    from nas.export.verification import describe_machine
 
     unknown = next((each for each in skip if each not in FIGURES), None)
     if unknown is not None:
@@ -137,12 +138,13 @@ def verify(folder: Path, data: str | None, device: str | None, skip: Sequence[st
     # It imports torch, which takes seconds that a refusal does not need.
     from nas.api.verification_figures import Figures
 
-    with Connection(_address(product, device)) as connection:
+    address = _address(product, device)
+    with Connection(address) as connection:
         # The first contact: a device that cannot be reached is an error, and not a figure that differs.
-        machine = describe(connection.machine)
+        machine = describe_machine(connection.machine)
         figures = Figures(product, files, connection, say)
         measured = tuple(figures.checks(data, skip))
-    return Verification(folder, product.name, str(connection.device), machine, (*contents, *measured))
+    return Verification(folder, product.name, address.short, machine, (*contents, *measured))
 
 
 def _address(product: "Product", device: str | None) -> "Address":

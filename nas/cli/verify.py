@@ -1,5 +1,6 @@
 """`nas verify`: an exported network, measured again later or elsewhere."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -78,8 +79,20 @@ def _print(found: "Verification") -> None:
         if check.note:
             click.echo(plain(f"{check.file}, {check.what}: {check.note}"))
     click.echo(plain(f"device: {found.device} on {found.machine}"))
-    outcome = "everything that was compared holds" if found.holds else "it does not hold, or could not be measured"
-    click.echo(plain(f"{found.name}: {outcome}"))
+    if any(check.what == "latency" and check.change is not None for check in found.checks):
+        click.echo(
+            "the change of a latency is that of its multiple of a reference network's, which ran in turn with it"
+        )
+    click.echo(plain(f"{found.name}: {_outcome(found)}"))
+
+
+def _outcome(found: "Verification") -> str:
+    if found.holds:
+        return "everything that was compared holds"
+    counts = Counter(check.outcome for check in found.checks)
+    parts = ((counts["differs"], "differs", "differ"), (counts["not measured"], *["could not be measured"] * 2))
+    said = (f"{n} {one if n == 1 else several}" for n, one, several in parts if n)
+    return f"of {len(found.checks)} checks, {' and '.join(said)}"
 
 
 def _row(check: "Check") -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import math
 import attrs
 from attrs import frozen
 
+from nas.device.machine import Machine
 from nas.device.timing import NOISY
 from nas.export.records import Accuracy, Latency, ModelRecord
 from nas.noise import difference, quantile
@@ -126,5 +127,9 @@ def compare_memory(file: str, stored: int | None, found: int | None, *, same_dev
 
 def describe_device(latency: Latency) -> str:
     """Return the device and the machine of a latency, for messages."""
-    machine = latency.machine
-    return f"{latency.device.short} on {machine.accelerator or machine.cpu} with ONNX Runtime {machine.runtime}"
+    return f"{latency.device.short} on {describe_machine(latency.machine)}"
+
+
+def describe_machine(machine: Machine) -> str:
+    """Return the processor and the runtime of a machine, for messages."""
+    return f"{machine.accelerator or machine.cpu} with ONNX Runtime {machine.runtime}"

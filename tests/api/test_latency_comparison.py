@@ -73,6 +73,7 @@ def test_several_machines_measure_one_after_another_in_several_passes(fakes: Fak
     assert [row.ratio for row in (*fast.networks, *slow.networks)] == pytest.approx([1, 2, 3, 6])
     assert [row.paired for row in (*fast.networks, *slow.networks)] == [True, True, False, False]
     assert {row.repeats for row in (*fast.networks, *slow.networks)} == {10 * PASSES}
+    assert (fast.place, slow.place) == ("ssh://fast", "ssh://slow")
 
 
 def test_a_file_is_measured_once_on_devices_that_differ_in_their_precision(fakes: Fakes) -> None:

@@ -330,6 +330,16 @@ def test_a_file_whose_batch_is_another_is_refused(nas: Nas) -> None:
     nas("latency", "measure", "small.onnx", "--device", "cpu:batch=4").refused(*words)
 
 
+def test_files_of_one_name_are_told_apart_by_their_folders(nas: Nas) -> None:
+    for name in ("one", "two"):
+        (nas.folder / name).mkdir()
+        save_small(nas.folder / name / "model.onnx")
+    files = ("one/model.onnx", "two/model.onnx")
+    ran = nas("latency", "measure", *files, "--seconds", "0.3", "--json")
+    assert tuple(row["name"] for row in ran.json["networks"]) == files
+    nas("latency", "measure", "one").refused("'one' is a folder, and not one that `nas train` wrote", "model.onnx")
+
+
 # Tables.
 
 

@@ -92,6 +92,8 @@ def test_changed_files_and_other_devices_are_told_apart(product: Path, tmp_path:
     done = verify(tmp_path, "--skip", "accuracy")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
+    assert lines[-1].startswith("small: of ")
+    assert "1 differs" in lines[-1]
     assert any(line.startswith("labels.txt") and line.endswith("differs") for line in lines)
     assert any(line.startswith("model_card.md") and line.endswith("not compared") for line in lines)
     assert any(line.startswith("model.onnx") and "latency" in line and line.endswith("not compared") for line in lines)

@@ -78,15 +78,13 @@ def command(
     """
     import attrs
 
-    from nas.api.candidates import find_candidate
+    from nas.api.candidates import find_candidates
     from nas.api.latency import make_aim
     from nas.api.latency_comparison import measure_together
     from nas.cli.shared.printing import print_json
 
     aim = make_aim(spread, seconds)
-    candidates = [
-        find_candidate(reference, storage, resolution=resolution, classes=classes, say=_say) for reference in references
-    ]
+    candidates = find_candidates(references, storage, resolution=resolution, classes=classes, say=_say)
     reports = measure_together(candidates, devices, aim)
     if as_json:
         figures = [attrs.asdict(report) for report in reports]
@@ -122,7 +120,7 @@ def _print(reports: "Sequence[LatencyReport]") -> None:
     print_table([*columns], zip(*columns.values(), strict=True), left=3 if "device" in columns else 1)
     for report in reports:
         click.echo(
-            f"{report.device} on {report.cpu}{report.accelerator and ', '}{report.accelerator}, "
+            f"{_device(report)} on {report.cpu}{report.accelerator and ', '}{report.accelerator}, "
             f"{report.system}, ONNX Runtime {report.runtime}; batch {report.batch} in all"
         )
 
@@ -130,7 +128,11 @@ def _print(reports: "Sequence[LatencyReport]") -> None:
 def _setting(report: "LatencyReport", precision: str, macs: int | None) -> list[str]:
     from nas.cli.shared.printing import millions
 
-    return [report.device.replace(f",precision={report.precision}", ""), precision, millions(macs)]
+    return [_device(report).replace(f",precision={report.precision}", ""), precision, millions(macs)]
+
+
+def _device(report: "LatencyReport") -> str:
+    return f"{report.place}?{report.device}" if report.place else report.device
 
 
 def _times(latency: "Latency", compared: "NetworkLatency | None") -> list[str]:
