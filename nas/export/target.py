@@ -4,6 +4,7 @@ import hashlib
 from collections import OrderedDict
 from typing import Any
 
+import attrs
 import numpy as np
 import onnx
 from attrs import field, frozen
@@ -20,7 +21,7 @@ from nas.export.inputs import InputForm, generated_images, image_parts
 # One session of a file can be a few percent slower than another one, because of where its memory is. The sessions are
 # therefore made several times: once for each block of rounds from which the standard error is estimated.
 SESSIONS = BLOCKS
-AIM = Aim(spread=0.0, seconds=1.0, most=10_000)  # without a spread at which it ends, so that all have as many rounds
+AIM = Aim(spread=0.0, seconds=1.0, most=10_000)  # without a spread at which it ends, so that sessions are alike
 # Of the inputs that are made at once: those of all images may not fit into the memory.
 MOST_BYTES = 64_000_000
 MOST_KNOWN_BYTES = 256_000_000
@@ -92,7 +93,10 @@ class Target:
         Raises:
             DeviceError: The device fails, or rejects a file.
         """
-        return joined([self.connection.measure(files, AIM) for _ in range(SESSIONS)])
+        sessions = [self.connection.measure(files, AIM) for _ in range(SESSIONS)]
+        # As many rounds of each, so that the blocks of the standard error are the sessions.
+        rounds = min(len(turns.rounds_ms) for turns in sessions)
+        return joined([attrs.evolve(turns, rounds_ms=turns.rounds_ms[:rounds]) for turns in sessions])
 
 
 def _images_of_part(image_bytes: int) -> int:

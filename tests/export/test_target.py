@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nas.device.logits import DeviceLogits
 from nas.device.model_file import ModelFile
+from nas.device.timing import Aim, Turns, summarize
 from nas.export import target
 from nas.export.inputs import InputForm, generated_images
 from nas.export.target import Target
@@ -58,3 +59,23 @@ def test_the_memory_of_known_logits_has_a_bound(monkeypatch: pytest.MonkeyPatch)
     assert len(device.counts) == 3
     runner.run_file(second, inputs)  # unused for longest
     assert len(device.counts) == 4
+
+
+class Sessions:
+    """Time one file in sessions of different lengths, each of which is slower or faster as a whole."""
+
+    def __init__(self) -> None:
+        self.factors = [1.0, 1.1, 0.9, 1.2, 0.8]
+        self.lengths = [30, 20, 50, 40, 25]
+
+    def measure(self, _files: list[ModelFile], _aim: Aim) -> Turns:
+        factor, length = self.factors.pop(), self.lengths.pop()
+        return summarize(np.array([[0.001, 0.002 * factor]] * length))
+
+
+def test_the_standard_error_is_that_of_the_differences_between_sessions() -> None:
+    (timing,) = Target(Sessions()).measure([FILE]).timings  # type: ignore[arg-type]
+    assert timing.repeats == 5 * 20
+    assert timing.ratio == pytest.approx(2.0)
+    # Of the five factors, whose median is 1.
+    assert timing.spread == pytest.approx(np.std([1.0, 1.1, 0.9, 1.2, 0.8], ddof=1) / 5**0.5, rel=1e-4)
