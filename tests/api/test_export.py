@@ -296,10 +296,10 @@ def test_a_changed_prediction_is_listed_with_the_name_of_its_image(monkeypatch: 
 def test_recorded_images_that_were_moved_are_asked_for() -> None:
     named = export_source.NamedNetwork("net", network(), "/moved/away")
     with pytest.raises(
-        DataError, match="images that the training run recorded cannot be used: .*'/moved/away'"
+        DataError, match=r"images that the training run recorded cannot be used: .*'/moved/away'"
     ) as found:
         find_data(ExportRequest("net", "p"), named, quiet)
     assert "with --data" in found.value.remedy
     # Images that the user named himself need no such advice.
-    with pytest.raises(DataError, match="^there is no file or folder 'other/folder/x'"):
+    with pytest.raises(DataError, match=r"^there is no file or folder 'other/folder/x'"):
         find_data(ExportRequest("net", "p", data="other/folder/x"), named, quiet)
