@@ -67,7 +67,8 @@ def with_resolution(named: NamedNetwork, resolution: int | None) -> NamedNetwork
 def size_note(network: "TrainedNetwork") -> str:
     """Return a sentence about weights that a search fine-tuned on images of another size; "" for all others."""
     pixels, side = network.provenance.get("pixels", ""), network.arch.resolution
-    if not pixels or pixels == str(side):
+    # Weights may come from anywhere, and the text from them with any content.
+    if not pixels.isdecimal() or len(pixels) > 5 or pixels == str(side):
         return ""
     return (
         f"The weights are those of a short training run on images of {pixels} x {pixels} pixels, and the network takes "

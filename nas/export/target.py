@@ -13,11 +13,14 @@ from nas.data.base import Images
 from nas.device.connection import Connection
 from nas.device.model_file import ModelFile
 from nas.device.onnx_check import check_onnx
-from nas.device.timing import Aim, Turns
+from nas.device.timing import BLOCKS, Aim, Turns, joined
 from nas.export.graph import as_file
 from nas.export.inputs import InputForm, generated_images, image_parts
 
-AIM = Aim(spread=0.005, seconds=5.0, most=10_000)
+# One session of a file can be a few percent slower than another one, because of where its memory is. The sessions are
+# therefore made several times: once for each block of rounds from which the standard error is estimated.
+SESSIONS = BLOCKS
+AIM = Aim(spread=0.0, seconds=1.0, most=10_000)  # without a spread at which it ends, so that all have as many rounds
 # Of the inputs that are made at once: those of all images may not fit into the memory.
 MOST_BYTES = 64_000_000
 MOST_KNOWN_BYTES = 256_000_000
@@ -84,12 +87,12 @@ class Target:
         return self.connection.logits(file, form.inputs(images)).peak_bytes
 
     def measure(self, files: list[ModelFile]) -> Turns:
-        """Return the latencies of files that are measured in turn.
+        """Return the latencies of files that are measured in turn, in several sessions.
 
         Raises:
             DeviceError: The device fails, or rejects a file.
         """
-        return self.connection.measure(files, AIM)
+        return joined([self.connection.measure(files, AIM) for _ in range(SESSIONS)])
 
 
 def _images_of_part(image_bytes: int) -> int:

@@ -254,7 +254,8 @@ def test_the_weights_that_a_search_kept_are_exported(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("pixels", "resolution", "noted"), [("64", None, True), ("8", None, False), ("64", 64, False), ("", 16, False)]
+    ("pixels", "resolution", "noted"),
+    [("64", None, True), ("8", None, False), ("64", 64, False), ("", 16, False), ("x" * 3000, None, False)],
 )
 def test_weights_of_images_of_another_size_are_noted(pixels: str, resolution: int | None, *, noted: bool) -> None:
     made = attrs.evolve(network(), provenance={"pixels": pixels})

@@ -32,7 +32,7 @@ def _run(nas: Nas, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     # In this process, because importing torch takes longer than the command; and without the measurements that take
     # longest, which have tests of their own.
     monkeypatch.setattr(export_onnx, "fastest_form", lambda _build, _meter: FormChoice(STANDARD, OPERATORS))
-    monkeypatch.setattr(target, "AIM", attrs.evolve(target.AIM, seconds=0.2))
+    monkeypatch.setattr(target, "AIM", attrs.evolve(target.AIM, seconds=0.05))
     return partial(nas.here, capsys=capsys, monkeypatch=monkeypatch)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from nas.device.timing import Turns
+from nas.device.timing import BLOCKS, Turns
 from nas.noise import quantile
 
 LEAST_SPEED_UP = 1.2
@@ -68,7 +68,7 @@ def speed_up_of(turns: Turns, cpu: str, *, fp32: int = 0, int8: int = 1) -> Spee
     """
     ratio = turns.ratio(fp32, int8)
     # The error of a quotient is that of its logarithm, so that the lower end is above 0 on a busy machine too.
-    factor = math.exp(quantile() * ratio.spread)
+    factor = math.exp(quantile(BLOCKS - 1) * ratio.spread)
     return SpeedUp(
         value=ratio.value,
         low=ratio.value / factor,
