@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nas.api.export_request import ExportRequest
 from nas.api.export_source import NamedNetwork, Say
+from nas.errors import DataError
 from nas.export.inputs import generated_images
 
 if TYPE_CHECKING:
@@ -41,10 +42,18 @@ def find_data(
     if not source:
         say("no images are given: the file is checked on generated images, and its accuracy is unknown")
         return None
-    if known is None and request.data is None:
-        say(f"the images are those that the training run recorded: {source}")
     data = ExportData(source, named.network, request.validation_share, say)
-    data.check_classes()
+    if known or request.data:
+        data.check_classes()
+        return data
+    say(f"the images are those that the training run recorded: {source}")
+    try:
+        data.check_classes()
+    except DataError as error:
+        raise DataError(
+            f"the images that the training run recorded cannot be used: {error.problem}",
+            "name the images on which the network was trained, where they are now, with --data",
+        ) from None
     return data
 
 

@@ -12,14 +12,14 @@ from PIL import Image
 
 import nas
 from nas.api import export, export_check, export_source
-from nas.api.export_images import STORED_SIZES, ExportData
+from nas.api.export_images import STORED_SIZES, ExportData, find_data
 from nas.api.export_int8 import LEFT_OUT, Int8, decide
 from nas.api.export_request import ExportRequest
 from nas.api.export_source import find_named, size_note, with_resolution
 from nas.arch.code import parse_text
 from nas.data.base import Images
 from nas.device.model_file import ModelFile
-from nas.errors import MissingPackageError, NasError, StudyError, WeightsError
+from nas.errors import DataError, MissingPackageError, NasError, StudyError, WeightsError
 from nas.export.inputs import InputForm, generated_images, resized_images, with_changed_pixels
 from nas.export.quantization.speed import SpeedUp
 from nas.models.build import build_model
@@ -292,3 +292,15 @@ def test_a_changed_prediction_is_listed_with_the_name_of_its_image(monkeypatch: 
     assert 0 < changed["margin"] < 1e-3
     with pytest.raises(WeightsError, match="does not agree"):
         export_check.check_file(ModelFile("m", b""), form, Nearly(0.01), data, quiet)  # type: ignore[arg-type]
+
+
+def test_recorded_images_that_were_moved_are_asked_for() -> None:
+    named = export_source.NamedNetwork("net", network(), "/moved/away")
+    with pytest.raises(
+        DataError, match=r"images that the training run recorded cannot be used: .*'/moved/away'"
+    ) as found:
+        find_data(ExportRequest("net", "p"), named, quiet)
+    assert "with --data" in found.value.remedy
+    # Images that the user named himself need no such advice.
+    with pytest.raises(DataError, match=r"^there is no file or folder 'other/folder/x'"):
+        find_data(ExportRequest("net", "p", data="other/folder/x"), named, quiet)
