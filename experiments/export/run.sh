@@ -17,6 +17,6 @@ scratch mobilenetv3-large
 for network in mobilenetv2 efficientnet-lite0 mnasnet-a1 mobilenetv3-large efficientnet-b0; do
   nas export "$network" --out "product-$network" --data "$photos"
 done
-python "$bench/export_table.py" product-*/ >"$out/table.md"
+python "$bench/export_table.py" product-*/ # The found networks of the table are exported from the studies of experiments/pretrained.
 python "$bench/int8_speed.py" --cpu-time --json "$out/int8_speed.json"
 python "$bench/exporters.py" --cpu-time --json "$out/exporters.json"
