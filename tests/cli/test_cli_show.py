@@ -65,7 +65,7 @@ def test_what_is_saved_is_read_back(capsys: pytest.CaptureFixture[str], tmp_path
     [
         ("efficientnet-b9", "no preset and no file"),
         ("x" * 300, "no preset and no file"),
-        (".", "no preset and no file"),
+        (".", "is a folder, and not one that `nas train` wrote"),
         ("broken.txt", "broken.txt: "),
         ("broken.json", "broken.json: "),
         ("binary.txt", "cannot be read"),
