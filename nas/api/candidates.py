@@ -1,4 +1,4 @@
-"""What can be measured on a device: architectures, networks with trained weights, and ONNX files."""
+"""Candidates for a measurement on a device: architectures, networks with trained weights, and ONNX files."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

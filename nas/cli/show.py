@@ -7,14 +7,7 @@ import attrs
 import click
 
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.options import (
-    ARCH_HELP,
-    adapting_options,
-    arch_argument,
-    file_option,
-    json_option,
-    source_option,
-)
+from nas.cli.shared.options import ARCH_HELP, adapting_options, arch_argument, file_option, json_option, source_option
 from nas.cli.shared.verbs import Verb
 from nas.output_kinds import ARCHITECTURE
 

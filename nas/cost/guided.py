@@ -1,6 +1,7 @@
 """Cost models that measure each network once, and choose the networks that are worth it by a guide."""
 
 import threading
+from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ Single = TypeVar("Single", bound=CostModel)
 
 
 @define(eq=False)
-class EachOnce:
+class EachOnce(ABC):
     """Estimate costs by measuring single networks, each once; this is a `CostModel`."""
 
     _costs: dict[Architecture, Cost] = field(factory=dict, init=False)
@@ -54,13 +55,13 @@ class EachOnce:
         self._refused_in_a_row = 0
         return cost
 
+    @abstractmethod
     def _measure(self, arch: Architecture) -> Cost:
         """Return the cost of a network in canonical form, which was not measured before."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _refused(self, error: NasError) -> Cost | None:
         """Return the infinite cost of a network whose measurement raised an error; None if others would fail too."""
-        raise NotImplementedError
 
     def _max_refused(self) -> int:
         """Return the number of networks in a row without a cost that ends a search."""

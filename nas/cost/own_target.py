@@ -53,7 +53,7 @@ TAKEN = frozenset(
         "cost_spreads",
         "measured",
         "meets",
-        "verdict",
+        "measurement",
         "score",
         "seconds",
         "seed",

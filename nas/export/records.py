@@ -1,4 +1,4 @@
-"""What is known about an exported network and its files, as frozen values without torch and without ONNX Runtime."""
+"""Records of an exported network and its files, as frozen values without torch and without ONNX Runtime."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

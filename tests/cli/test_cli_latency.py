@@ -571,13 +571,13 @@ def check_verified(told: dict[str, Any], limit: float) -> None:
     """What was measured of the best is there in full."""
     assert told["verified"]
     for row in told["verified"]:
-        verdict = row["verdict"]
-        assert (verdict["cost"], verdict["target"]) == ("latency_ms", pytest.approx(limit, rel=1e-3))
-        assert verdict["predicted"] == row["latency_ms"] > 0
-        assert verdict["measured"] > 0
-        assert verdict["spread"] >= 0
-        assert verdict["meets"] == (verdict["measured"] <= verdict["target"])
-    met = [row for row in told["verified"] if row["verdict"]["meets"]]
+        measurement = row["measurement"]
+        assert (measurement["cost"], measurement["target"]) == ("latency_ms", pytest.approx(limit, rel=1e-3))
+        assert measurement["predicted"] == row["latency_ms"] > 0
+        assert measurement["measured"] > 0
+        assert measurement["spread"] >= 0
+        assert measurement["meets"] == (measurement["measured"] <= measurement["target"])
+    met = [row for row in told["verified"] if row["measurement"]["meets"]]
     assert told["best"] == (max(met, key=lambda row: row["score"]) if met else None)
 
 
@@ -657,7 +657,7 @@ def test_a_search_in_which_none_meets_its_target_has_no_best(nas: Nas) -> None:
     assert (again.code, "The target is missed" in again.err) == (TARGET_MISSED, True)
     told = again.json
     assert told["best"] is None
-    assert [row["verdict"]["meets"] for row in told["verified"]] == [False] * 3
+    assert [row["measurement"]["meets"] for row in told["verified"]] == [False] * 3
     nas("show", "study:demo:best").refused(
         "demo has no best: none of the 3 networks that were measured", "trial=NUMBER"
     )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nas.api.errors import missing_memory
 from nas.cli.main import main
 from nas.cli.main import nas as root
-from nas.cli.shared.options import Duration, OutputFile
+from nas.cli.shared.parameter_types import Duration, OutputFile
 from nas.cli.shared.printing import next_command
 from tests.cli.conftest import ROOT, Nas, Ran, surroundings
 from tests.cli.test_cli_search import FAST

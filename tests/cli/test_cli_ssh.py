@@ -51,7 +51,7 @@ def test_a_search_goes_on_where_its_connection_was_cut(nas: Nas, gate: Gate, fol
         assert process.returncode == 0, err
         found = json.loads(out)
         assert found["trials"] == TRIALS
-        assert found["best"]["verdict"]["meets"]
+        assert found["best"]["measurement"]["meets"]
         assert found["targets"] == ["latency=1ms on cpu"]
 
 

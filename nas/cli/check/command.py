@@ -18,7 +18,6 @@ from nas.cli.shared.engine import check_engine, engine_options
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     OF_DATA,
-    NumberRange,
     accuracy_unit_option,
     figure_options,
     json_option,
@@ -30,6 +29,7 @@ from nas.cli.shared.options import (
     task_options,
     training_options,
 )
+from nas.cli.shared.parameter_types import NumberRange
 from nas.cli.shared.printing import percent, say
 from nas.cli.shared.verbs import Verb
 

@@ -7,8 +7,9 @@ import click
 from attrs import frozen
 
 from nas.api.evaluation import IMAGES, SPLITS, EvaluationOptions
+from nas.cli.shared.checkpoint_options import trained_share_option
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.options import NumberRange, json_option, take
+from nas.cli.shared.options import json_option, take
 from nas.cli.shared.verbs import Verb
 
 CHECKPOINT_HELP = "CHECKPOINT is a folder that nas train wrote, a weights file, or any other SOURCE of nas weights."
@@ -51,14 +52,7 @@ class EvaluateOptions:
     show_default=True,
     help="Split of DATA to evaluate.",
 )
-@option(
-    Group.IMAGES,
-    "--validation-share",
-    type=NumberRange(0, 0.5, min_open=True),
-    show_default="0.2, larger for small data sets",
-    metavar="SHARE",
-    help="Share of the images that validates, as in the training run, where DATA has no validation split.",
-)
+@trained_share_option
 @option(
     Group.IMAGES,
     "--against",

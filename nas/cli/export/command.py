@@ -6,8 +6,10 @@ from typing import Any
 import click
 
 from nas.api.export_request import AUTO, FORMATS, ExportRequest
+from nas.cli.shared.checkpoint_options import trained_share_option, weights_dir_option
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.options import NumberRange, json_option, source_option
+from nas.cli.shared.options import json_option, source_option
+from nas.cli.shared.parameter_types import NumberRange
 from nas.cli.shared.verbs import Verb
 
 CHECKPOINT_HELP = (
@@ -18,15 +20,7 @@ CHECKPOINT_HELP = (
 
 @click.command(cls=Verb, epilog=CHECKPOINT_HELP)
 @click.argument("checkpoint", metavar="CHECKPOINT")
-@option(
-    Group.WEIGHTS,
-    "--weights-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    default="nas-weights",
-    show_default=True,
-    help="Folder in which searches keep the weights of study:NAME.",
-)
+@weights_dir_option
 @source_option
 @option(
     Group.DEVICE,
@@ -60,14 +54,7 @@ CHECKPOINT_HELP = (
     show_default="that of CHECKPOINT",
     help="Height and width of the images that the network takes, in pixels.",
 )
-@option(
-    Group.IMAGES,
-    "--validation-share",
-    type=NumberRange(0, 0.5, min_open=True),
-    show_default="0.2, larger for small data sets",
-    metavar="SHARE",
-    help="Share of the images that validates, as in the training run, where DATA has no validation split.",
-)
+@trained_share_option
 @option(
     Group.IMAGES,
     "--against",

@@ -7,14 +7,8 @@ import click
 
 from nas.cli.shared.completion import complete_architecture
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.options import (
-    ARCH_HELP,
-    NumberRange,
-    adapting_options,
-    device_option_of,
-    json_option,
-    source_option,
-)
+from nas.cli.shared.options import ARCH_HELP, adapting_options, device_option_of, json_option, source_option
+from nas.cli.shared.parameter_types import NumberRange
 from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:

@@ -20,14 +20,13 @@ from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     ARCH_HELP,
     DEVICE_HELP,
-    Number,
-    NumberRange,
     adapting_options,
     figure_options,
     json_option,
     storage_option,
     training_options,
 )
+from nas.cli.shared.parameter_types import Number, NumberRange
 from nas.cli.shared.printing import say
 from nas.cli.shared.verbs import Verb
 from nas.errors import ScalingError

@@ -19,9 +19,6 @@ from nas.cli.shared.options import (
     ARCH_HELP,
     DEVICE_HELP,
     OF_DATA,
-    Duration,
-    Number,
-    NumberRange,
     accuracy_unit_option,
     json_option,
     metric_option,
@@ -33,6 +30,7 @@ from nas.cli.shared.options import (
     task_options,
     training_options,
 )
+from nas.cli.shared.parameter_types import Duration, Number, NumberRange
 from nas.cli.shared.verbs import Verb
 from nas.samplers.defaults import PRUNER_NAMES, SAMPLER_NAMES, SURROGATE
 from nas.search.defaults import BAND, CONFIRM, COST_TIMEOUT_S, KEEP_WEIGHTS, SCREENED, TRIALS

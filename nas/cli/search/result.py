@@ -75,7 +75,7 @@ def result_row(view: "StudyView", record: "Record | None") -> dict[str, Any] | N
         **_expected(view, record),
         "further_accuracies": list(view.confirmed.get(record.number, ())),
         "remarks": dict(record.metadata),
-        "verdict": _measurement(view, record),
+        "measurement": _measurement(view, record),
     }
 
 

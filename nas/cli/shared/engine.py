@@ -8,7 +8,8 @@ from click.core import ParameterSource
 from nas.api import engines
 from nas.api.engines import ENGINES
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.options import Command, Duration, NumberRange, all_of
+from nas.cli.shared.options import Command, all_of
+from nas.cli.shared.parameter_types import Duration, NumberRange
 from nas.search.defaults import RETRIES
 
 engine_options: Callable[[Command], Command] = all_of(

@@ -1,7 +1,5 @@
 """Options and arguments that several commands share."""
 
-import math
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,12 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
-from nas.api.durations import parse_duration
 from nas.api.evaluators import ACCURACY_UNITS
 from nas.cli.shared.completion import complete_architecture, complete_space
 from nas.cli.shared.groups import Group, option
-from nas.errors import NasError, SpaceError
-from nas.output_kinds import LATENCIES, PAGE, PICTURE, OutputKind, check_output
+from nas.cli.shared.parameter_types import NumberRange, OutputFile
+from nas.errors import SpaceError
+from nas.output_kinds import PAGE, PICTURE, OutputKind
 from nas.search.defaults import EPOCHS
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.train.defaults import METRIC_NAMES
@@ -32,34 +30,6 @@ _DEVICE_FORMS = (
 )
 _SHARED_WORK = "Several equal ones share the work."
 DEVICE_HELP = f"{_DEVICE_FORMS} {_SHARED_WORK}"
-
-
-class Number(click.types.FloatParamType):
-    """Represent the type of an option that is a finite number."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number; see `click.ParamType`."""
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number", param, ctx)
-        return number
-
-
-class NumberRange(click.FloatRange, Number):
-    """Represent the type of an option that is a finite number within a range."""
-
-
-class Duration(click.ParamType[float]):
-    """Represent the type of an option that is a duration with its unit; the value is in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds; see `click.ParamType`."""
-        try:
-            return parse_duration(value)
-        except NasError as error:
-            self.fail(f"{error.problem}; {error.remedy}", param, ctx)
 
 
 ARCH_HELP = (
@@ -391,29 +361,6 @@ def adapting_options(group: Group = Group.ARCHITECTURE, classes: str = "that of 
             help="Number of classes.",
         ),
     )
-
-
-class OutputFile(click.Path):
-    """Represent the type of an option that is a file to write, which is checked before any work is done.
-
-    Args:
-        kind: Kind of the file.
-    """
-
-    def __init__(self, kind: OutputKind) -> None:
-        super().__init__(dir_okay=False, readable=False, path_type=Path)
-        self.kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path; see `click.Path`.
-
-        Raises:
-            NasError: No file of this kind may be written there.
-        """
-        path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        # The folders of latency tables, and of no other files, are made.
-        check_output(path, self.kind, makes_folder=self.kind is LATENCIES)
-        return path
 
 
 def file_option(name: str, what: str, kind: OutputKind, default: str = "not written") -> Callable[[Command], Command]:

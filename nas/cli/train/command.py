@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.cli.shared.checkpoint_options import weights_dir_option
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import (
     ARCH_HELP,
-    Duration,
     all_of,
     arch_argument,
     data_options,
@@ -16,6 +16,7 @@ from nas.cli.shared.options import (
     metric_option,
     source_option,
 )
+from nas.cli.shared.parameter_types import Duration
 from nas.cli.shared.verbs import Verb
 from nas.cli.train.options import TEACHER_OPTIONS, TRACKING_OPTIONS
 from nas.train.defaults import METRIC_NAMES, RECIPE_NAMES
@@ -91,15 +92,7 @@ if TYPE_CHECKING:
     show_default="that of SOURCE",
     help="Normalization of the images, where SOURCE does not say: imagenet, 0..1, -1..1, or MEAN/STD.",
 )
-@option(
-    Group.WEIGHTS,
-    "--weights-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    default="nas-weights",
-    show_default=True,
-    help="Folder in which searches keep the weights of study:NAME.",
-)
+@weights_dir_option
 @source_option
 @all_of(*TEACHER_OPTIONS)
 @option(

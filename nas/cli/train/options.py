@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from nas.cli.shared.groups import Group, option
-from nas.cli.shared.options import NumberRange
+from nas.cli.shared.parameter_types import NumberRange
 
 TEACHER_OPTIONS = (
     option(

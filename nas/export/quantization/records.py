@@ -1,4 +1,4 @@
-"""What quantization is given, and what it returns."""
+"""Records of quantization: its inputs, its settings, and its result."""
 
 from collections.abc import Callable
 from typing import Any
