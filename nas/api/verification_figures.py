@@ -19,6 +19,7 @@ from nas.device.timing import Turns
 from nas.errors import DataError, DeviceError, NasError
 from nas.export.inputs import as_inputs, image_parts, random_images
 from nas.export.records import Accuracy, Latency, ModelRecord, Product, digest_images
+from nas.export.target import smallest_peak
 from nas.export.verification import (
     ACCURACY,
     LATENCY,
@@ -134,7 +135,7 @@ class Figures:
     def _memory(self, model: ModelRecord) -> Check:
         device, side = self.connection.device, self.product.resolution
         images = random_images(device.batch, self.product.channels, side)
-        found = self.connection.logits(self.files[model.file], self._inputs(images)).peak_bytes
+        found = smallest_peak(self.connection, self.files[model.file], self._inputs(images))
         stated = model.latency and (model.latency.device, model.latency.machine.kind)
         is_same = stated == (device, self.connection.machine.kind)
         return compare_memory(model.file, model.peak_bytes, found, same_device=is_same)

@@ -132,8 +132,8 @@ class ModelRecord:
         macs: Number of multiply-adds for one image.
         accuracy: Accuracy of the file itself; None if it was not measured.
         latency: Latency of the file on the device; None if it was not measured.
-        peak_bytes: Growth of the peak memory of a fresh process by loading the file and running it once; None if it was
-            not measured.
+        peak_bytes: Growth of the peak memory of a fresh process by loading the file and running it once, the smallest
+            of several processes; None if it was not measured.
         agreement: JSON values of the comparison with the trained network; None if there was none.
         graph: Operator set and operator variants of the file; "" if it has none.
     """

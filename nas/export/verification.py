@@ -18,7 +18,10 @@ REPEATED = 0.03
 It comes from the memory that a process happens to get and from the clock rate; measuring networks twice gave 2 to 3%.
 """
 MEMORY_SHARE = 0.25
-"""Largest relative difference of two peaks of memory that counts as the same: they depend on the allocator."""
+"""Largest relative difference of two peaks of memory that counts as the same: they depend on the allocator.
+
+The smallest peaks of two times five processes differed by up to 13% (EfficientNet-B0), and mostly not at all.
+"""
 
 
 @frozen

@@ -11,7 +11,7 @@ from nas.device.model_file import ModelFile
 from nas.device.timing import Aim, Turns, summarize
 from nas.export import target
 from nas.export.inputs import InputForm, generated_images
-from nas.export.target import Target
+from nas.export.target import Target, smallest_peak
 from tests.api.test_export import network
 
 FILE = ModelFile("model.onnx", b"a file")
@@ -79,3 +79,27 @@ def test_the_standard_error_is_that_of_the_differences_between_sessions() -> Non
     assert timing.ratio == pytest.approx(2.0)
     # Of the five factors, whose median is 1.
     assert timing.spread == pytest.approx(np.std([1.0, 1.1, 0.9, 1.2, 0.8], ddof=1) / 5**0.5, rel=1e-4)
+
+
+class Peaks:
+    """Report peaks of memory as processes of one file had them, in bytes."""
+
+    def __init__(self, peaks: list[int | None]) -> None:
+        self.peaks = iter(peaks)
+
+    def logits(self, _model: ModelFile, images: NDArray[Any]) -> DeviceLogits:
+        return DeviceLogits(np.zeros((len(images), 2), np.float32), next(self.peaks), "CPUExecutionProvider")
+
+
+@pytest.mark.parametrize(
+    ("peaks", "expected"),
+    [
+        ([44, 26, 37, 26, 37], 26),
+        ([37, 37, 37, 37, 26], 26),
+        ([None] * 5, None),
+        ([26, None, 26, 26, 26], None),
+    ],
+)
+def test_the_peak_memory_is_the_smallest_of_several_processes(peaks: list[int | None], expected: int | None) -> None:
+    inputs = np.zeros((1, 8, 8, 3), np.uint8)
+    assert smallest_peak(Peaks(peaks), FILE, inputs) == expected  # type: ignore[arg-type]
