@@ -42,7 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     start = time.monotonic()
     found = search(arguments)
-    recommended = [row for row in found["verified"] if row["verdict"]["meets"]]
+    recommended = [row for row in found["verified"] if row["measurement"]["meets"]]
     rows = [measure_again(row, arguments.target) for row in recommended]
     report = {
         "target_ms": arguments.target,
@@ -69,7 +69,7 @@ def search(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def measure_again(row: dict[str, Any], target: float) -> dict[str, Any]:
     """Return the latencies of the search together with the median of plain runs."""
-    measured = row["verdict"]
+    measured = row["measurement"]
     latency = plain_median_ms(row["arch"])
     return {
         "trial": row["trial"],

@@ -73,7 +73,7 @@ def test_json_is_alone_on_standard_output(nas: Nas) -> None:
     best = json.loads(ran.out)["best"]
     assert 0 < best["energy"] <= 2
     assert 0 < best["energy_spread"] < 0.1 * best["energy"]
-    assert best["verdict"]["cost"] == "energy"
+    assert best["measurement"]["cost"] == "energy"
     assert {"imported", "measured"} <= {*ran.err.splitlines()}
 
 
