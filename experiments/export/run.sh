@@ -5,7 +5,7 @@
 set -euo pipefail
 out=$(cd "$(dirname "$0")" && pwd)
 bench=$out/../../benchmarks
-cd "$1"
+cd "${1:?give the folder in which experiments/pretrained/run.sh made its studies}"
 photos=$NAS_TEST_DATA/hand_digits
 
 scratch() { nas train "$1" --data "$photos" --resolution 96 --recipe fast --epochs 40 --out "$1"; }
