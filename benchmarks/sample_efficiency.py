@@ -24,7 +24,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import optuna
 from attrs import frozen
 from efficiency_report import make_report
-from efficiency_tasks import SyntheticTask, Task, feasible, macro_tasks, settings
+from efficiency_tasks import Task, feasible, macro_tasks, settings
+from made_up_accuracies import REPORTING, SyntheticTask, made_up_tasks
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 

@@ -78,11 +78,15 @@ class Encoder:
 
     def encode(self, indices: ChoiceIndices) -> Codes:
         """Return the encodings of choice indices `(N, choices)`."""
-        forms = self._without_impossible_skips(self._omitted_last(self.space.forms(indices)))
+        forms = self.canonical_forms(indices)
         values = [table[forms[:, place]] for place, table in self._tables]
         depth = sum(layers[forms[:, place]] for place, layers in enumerate(self._layers))
         logs = [np.log(np.maximum(model.many(self.chain, forms), 1e-9)) for model in self.costs.values()]
         return Codes(np.concatenate(values, axis=1), np.stack([np.asarray(depth), *logs], axis=1))
+
+    def canonical_forms(self, indices: ChoiceIndices) -> NDArray[np.intp]:
+        """Return the indices of the forms, `(N, places)`, of choice indices `(N, choices)`: equal for equal networks."""
+        return self._without_impossible_skips(self._omitted_last(self.space.forms(indices)))
 
     @cached_property
     def groups(self) -> tuple[NDArray[np.bool_], ...]:
