@@ -178,7 +178,8 @@ class SyntheticTask:
             mean, spread = self.middle[name]
             total += np.sqrt(share) * (self._part(name, first, forms) - mean) / spread
         if self.ruggedness == "skewed":
-            total = (1 - np.exp(-SKEWED * total)) / SKEWED
+            # The bound keeps error rates below 1, also of networks far outside the cost range.
+            total = np.maximum((1 - np.exp(-SKEWED * total)) / SKEWED, -15)
         return np.asarray(100 - 10 * np.exp(-0.15 * total))
 
     def _canonical(self, indices: ChoiceIndices) -> tuple[ChoiceIndices, NDArray[np.intp]]:
