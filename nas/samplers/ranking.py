@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nas.samplers.acquisition import Acquisition, Known
 from nas.samplers.blas import one_thread
-from nas.samplers.candidates import make_candidates
+from nas.samplers.candidates import climb, make_candidates
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.prior_scores import PriorScores
@@ -111,13 +111,19 @@ class CandidateRanker:
         model, shown, known = self._learn(history, rng)
         order = np.argsort(-self.acquisition.score(known.accuracies, known.costs), kind="stable")
         found = make_candidates(self.cost_range, shown[order[:PARENTS]], self.listing, rng)
-        codes = self._encode(found)
         seen = self._seen(history.indices)
-        # By encoding and not by choice indices: several choices can mean the same network.
-        new = np.array([hash(row.tobytes()) not in seen for row in codes.values], dtype=bool)
-        found, codes = found[new], codes[np.flatnonzero(new)]
-        improvements = self.acquisition.expect(*model.predict(codes), self.cost_range.costs(found), known)
-        return np.asarray(found[np.argsort(-improvements, kind="stable")])
+
+        def assess(indices: ChoiceIndices) -> tuple[ChoiceIndices, Floats]:
+            codes = self._encode(indices)
+            # By encoding and not by choice indices: several choices can mean the same network.
+            new = np.array([hash(row.tobytes()) not in seen for row in codes.values], dtype=bool)
+            indices, codes = indices[new], codes[np.flatnonzero(new)]
+            return indices, self.acquisition.log_expect(*model.predict(codes), self.cost_range.costs(indices), known)
+
+        found, improvements = assess(found)
+        if self.listing is not None:
+            return np.asarray(found[np.argsort(-improvements, kind="stable")])
+        return climb(self.cost_range, found, improvements, assess, rng)[0]
 
     def _seen(self, indices: ChoiceIndices) -> set[int]:
         """Return hashes of the encodings of architectures; each is encoded only once."""
