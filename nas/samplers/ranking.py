@@ -17,7 +17,7 @@ from nas.samplers.candidates import make_candidates
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.prior_scores import PriorScores
-from nas.samplers.surrogate import LEAST_NOISE, Surrogate, condition, fit_weights, to_accuracy, to_level
+from nas.samplers.surrogate import LEAST_NOISE, Surrogate, condition, fit_weights, level_slope, to_accuracy, to_level
 
 # Before there are so many accuracies, suggestions are as different from each other as possible.
 FIRST = 5
@@ -40,12 +40,26 @@ class History:
         accuracies: Accuracies, `(N,)`, 0 to 1; NaN where there is none.
         failed: Whether a trial ended without an accuracy, `(N,)`; a trial that has neither is still running.
         extrapolated: Whether an accuracy was extrapolated from earlier epochs, `(N,)`; empty where none was.
+        noise: Known variance of each accuracy that other networks do not share, `(N,)`; 0, or empty, where nothing is
+            known.
+        expected: Accuracies that are less far from their mean, at which the known variances are taken, `(N,)`; empty
+            where they are the accuracies themselves.
     """
 
     indices: ChoiceIndices
     accuracies: Floats
     failed: NDArray[np.bool_]
     extrapolated: NDArray[np.bool_] = field(factory=lambda: np.zeros(0, dtype=bool))
+    noise: Floats = field(factory=lambda: np.zeros(0))
+    expected: Floats = field(factory=lambda: np.zeros(0))
+
+    @property
+    def level_noise(self) -> Floats:
+        """Return the known variance of the level of each accuracy, `(N,)`; 0 where there is no accuracy."""
+        if not len(self.noise):
+            return np.zeros(len(self.accuracies))
+        slopes = level_slope(self.expected if len(self.expected) else self.accuracies)
+        return np.asarray(np.nan_to_num(self.noise * slopes**2))
 
     @property
     def measured(self) -> NDArray[np.bool_]:
@@ -132,16 +146,19 @@ class CandidateRanker:
         """Return the model, the choice indices that it was fitted to, and its predictions for those."""
         rows = self._chosen(np.flatnonzero(history.measured), history, rng)
         shown, codes = history.indices[rows], self._encode(history.indices[rows])
-        levels = to_level(history.accuracies[rows])
-        model = condition(self.encoder, codes, levels, self.weights(history))
+        levels, noise = to_level(history.accuracies[rows]), history.level_noise[rows]
+        model = condition(self.encoder, codes, levels, self.weights(history), noise)
         known = Known(to_accuracy(model.predict(codes)[0]), self.cost_range.costs(shown))
         others = _unmeasured(history)
         if not len(others):
             return model, shown, known
         more = self._encode(history.indices[others])
         # A running trial counts with its predicted accuracy, a failed one with the worst: both repel candidates.
-        guesses = np.where(history.failed[others], levels.min(), model.predict(more)[0])
-        return condition(self.encoder, codes + more, np.append(levels, guesses), model.weights), shown, known
+        failed = history.failed[others]
+        guesses = np.where(failed, levels.min(), model.predict(more)[0])
+        # A running trial will be as noisy as the others; a failure is certain.
+        errors = np.append(noise, np.where(failed, 0.0, noise.mean()))
+        return condition(self.encoder, codes + more, np.append(levels, guesses), model.weights, errors), shown, known
 
     def _chosen(self, rows: NDArray[np.intp], history: History, rng: np.random.Generator) -> NDArray[np.intp]:
         """Return rows of the best trials and as many random ones, where there are too many for the model."""
@@ -186,9 +203,11 @@ class CandidateRanker:
     def weights(self, history: History) -> Floats:
         """Return the weights of the model, which are fitted again whenever the measurements have grown by 15%."""
         rows = self._fitted_rows(history)
-        key = hashlib.sha256(history.indices[rows].tobytes() + history.accuracies[rows].tobytes()).digest()
+        known = history.level_noise
+        parts = history.indices[rows], history.accuracies[rows], known[rows]
+        key = hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()
         if key not in self._weights:
-            self._weights[key] = self._fit(history, rows, np.zeros(len(history.accuracies)))
+            self._weights[key] = self._fit(history, rows, known)
         return self._weights[key]
 
     def _fitted_rows(self, history: History) -> NDArray[np.intp]:
@@ -196,7 +215,7 @@ class CandidateRanker:
         # Extrapolated accuracies change with every further trial, measured ones do not.
         sure = history.measured & ~history.extrapolated if len(history.extrapolated) else history.measured
         sure = sure if sure.sum() >= FIRST else history.measured
-        rows = np.flatnonzero(sure)[: _fitted(int(sure.sum()))]
+        rows = np.flatnonzero(sure)[: fitted_count(int(sure.sum()))]
         if len(rows) > MOST_FITTED:
             # The seed is the number of rows, so that every process selects the same ones.
             rows = np.sort(np.random.default_rng(len(rows)).choice(rows, MOST_FITTED, replace=False))
@@ -212,7 +231,7 @@ def _unmeasured(history: History) -> NDArray[np.intp]:
     return np.flatnonzero(~history.measured)[-MOST_OTHERS:]
 
 
-def _fitted(count: int) -> int:
+def fitted_count(count: int) -> int:
     """Return the largest number up to `count` of a sequence that grows by 15%."""
     size = FIRST
     while (larger := max(size + 1, int(size * GROWTH))) <= count:
