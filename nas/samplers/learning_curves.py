@@ -1,4 +1,4 @@
-"""Learning curves: the accuracy that a pruned trial would probably have reached, and the error of that extrapolation."""
+"""Learning curves: the accuracy that a pruned trial would probably have reached, and the error of this guess."""
 
 from collections import defaultdict
 from collections.abc import Sequence

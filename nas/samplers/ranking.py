@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from nas.samplers.acquisition import Acquisition, Known
 from nas.samplers.blas import one_thread
-from nas.samplers.candidates import make_candidates
+from nas.samplers.candidates import distinct, make_candidates
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
-from nas.samplers.prior_scores import PriorScores
+from nas.samplers.prior_scores import PriorScores, fit_with_scores
 from nas.samplers.surrogate import LEAST_NOISE, Surrogate, condition, fit_weights, level_slope, to_accuracy, to_level
 
 # Before there are so many accuracies, suggestions are as different from each other as possible.
@@ -103,14 +103,19 @@ class CandidateRanker:
             return self._promising(history, rng)
 
     def _most_different(self, history: History, rng: np.random.Generator) -> ChoiceIndices:
-        """Return random candidates, first those that differ most from all known architectures."""
-        found = make_candidates(self.cost_range, history.indices[:0], self.listing, rng)
-        found = found[self._initial_order(found, rng)[:SPREAD]]
+        """Return candidates, first those that differ most from all known architectures.
+
+        They are random, or the best by prior scores of those that were scored and their offspring.
+        """
+        best = history.indices[:0] if self.prior_scores is None else self.prior_scores.best()
+        found = make_candidates(self.cost_range, best[:PARENTS], self.listing, rng)
+        if self.listing is None:
+            found = distinct(np.concatenate([best[self.cost_range.excess(best) == 0], found]))
+        found = found[self._initial_order(found, rng)]
+        found = found[self._are_new(self.encoder.encode(found), history)][:SPREAD]
         codes, known = self.encoder.encode(found), self.encoder.encode(history.indices[-SPREAD:])
         shared = (codes.values @ known.values.T).max(axis=1, initial=0.0)
-        order = np.argsort(shared, kind="stable")
-        # An architecture that shares all fields with a known one is the same network.
-        return np.asarray(found[order[shared[order] < self.encoder.fields]])
+        return np.asarray(found[np.argsort(shared, kind="stable")])
 
     def _initial_order(self, found: ChoiceIndices, rng: np.random.Generator) -> NDArray[np.intp]:
         """Return the order of candidates before there are accuracies: by prior scores, or random."""
@@ -126,12 +131,18 @@ class CandidateRanker:
         order = np.argsort(-self.acquisition.score(known.accuracies, known.costs), kind="stable")
         found = make_candidates(self.cost_range, shown[order[:PARENTS]], self.listing, rng)
         codes = self._encode(found)
-        seen = self._seen(history.indices)
-        # By encoding and not by choice indices: several choices can mean the same network.
-        new = np.array([hash(row.tobytes()) not in seen for row in codes.values], dtype=bool)
+        new = self._are_new(codes, history)
         found, codes = found[new], codes[np.flatnonzero(new)]
         improvements = self.acquisition.expect(*model.predict(codes), self.cost_range.costs(found), known)
         return np.asarray(found[np.argsort(-improvements, kind="stable")])
+
+    def _are_new(self, codes: Codes, history: History) -> NDArray[np.bool_]:
+        """Return which candidates, `(N,)`, are networks that no trial has, and no candidate before them."""
+        seen = self._seen(history.indices)
+        # By encoding and not by choice indices: several choices can mean the same network.
+        keys = [hash(row.tobytes()) for row in codes.values]
+        first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        return np.array([first[key] == i and key not in seen for i, key in enumerate(keys)], dtype=bool)
 
     def _seen(self, indices: ChoiceIndices) -> set[int]:
         """Return hashes of the encodings of architectures; each is encoded only once."""
@@ -223,7 +234,8 @@ class CandidateRanker:
 
     def _fit(self, history: History, rows: NDArray[np.intp], known: Floats) -> Floats:
         levels = to_level(history.accuracies[rows])
-        return fit_weights(self.encoder, self._encode(history.indices[rows]), levels, known[rows])
+        fit = fit_weights if self.prior_scores is None else fit_with_scores
+        return fit(self.encoder, self._encode(history.indices[rows]), levels, known[rows])
 
 
 def _unmeasured(history: History) -> NDArray[np.intp]:

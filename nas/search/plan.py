@@ -68,9 +68,7 @@ class Plan:
         """Return whether a target is measured on the CPU cores of this machine during the search."""
         return any(target.measured_here for target in self.settings.targets)
 
-    def sampler(
-        self, screened: Screened | None = None, trial_history: TrialHistory | None = None
-    ) -> FilteredSampler:
+    def sampler(self, screened: Screened | None = None, trial_history: TrialHistory | None = None) -> FilteredSampler:
         """Return the sampler of the search, given the result of the screening and what is known of errors."""
         wanted = [indices for indices, _ in self.wanted]
         return make_sampler(self.cost_range, self.settings, self.costs, wanted, self.pool, screened, trial_history)

@@ -30,7 +30,7 @@ from nas.search.progress import Progress
 from nas.search.recorder import TrialRecorder, spreads
 from nas.search.reserving import TrialReserver
 from nas.search.retraining import SEEDS, SHARE, read_retrained, retrain
-from nas.search.screening import Screen, Screened, screen_all
+from nas.search.screening import Screen, Screened, describe_unused, screen_all
 from nas.search.session import Session, SharedStudy, open_session
 from nas.search.settings import Settings
 from nas.search.suggested import SuggestedTrials
@@ -255,6 +255,8 @@ class _Run:
             self._tell("screening", message=f"{done} networks screened")
 
         self.screened = screen_all(self.study, drawn, look, tell)
+        if unused := describe_unused(self.study):
+            self._tell("screened", message=unused)
 
     def _search(self) -> None:
         further = {number: retrained.accuracies for number, retrained in read_retrained(self.study).items()}

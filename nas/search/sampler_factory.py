@@ -80,4 +80,3 @@ def make_ranker(
     encoder = Encoder(cost_range.space, seen)
     prior_scores = None if screened is None else PriorScores(encoder, screened.indices, screened.values)
     return CandidateRanker(cost_range, encoder, acquisition, listing, prior_scores)
-
