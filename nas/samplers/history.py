@@ -95,8 +95,8 @@ class TrialHistory:
     ) -> tuple[Floats, Floats, Floats]:
         """Return accuracies, the accuracies to expect of them, and the variances of their known errors, `(N,)` each.
 
-        The errors are estimated from as many of the first complete trials as the weights of the model are fitted to.
-        So they change only when the weights do.
+        The errors are estimated from as many of the first complete trials as the weights of the model are fitted to, so
+        that they are not estimated again for every suggestion.
         """
         complete = lasting[~np.isnan(accuracies[lasting]) & ~extrapolated[lasting]]
         first = complete[: fitted_count(len(complete))]

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from attrs import evolve
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.cost.analytic import COUNTED
@@ -13,7 +12,7 @@ from nas.samplers import ranking as module
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.history import MOST_NETWORKS, TrialHistory
 from nas.samplers.ranking import FIRST, History, fitted_count
-from nas.samplers.surrogate import level_slope
+from nas.samplers.surrogate import Surrogate, condition, to_accuracy
 from nas.search.sampler_factory import make_ranker
 from nas.search.settings import Settings
 from tests.samplers.test_history import PICKS, SPACE, complete, pruned, trial
@@ -145,27 +144,34 @@ def test_what_is_no_accuracy_counts_as_a_failure(accuracy: float) -> None:
 
 
 def test_the_ranking_uses_the_errors_as_variances_of_levels(monkeypatch: pytest.MonkeyPatch) -> None:
-    indices = PICKS[:20]
-    accuracies = np.linspace(0.5, 0.7, 20)
-    noise, expected = np.linspace(0.001, 0.002, 20), np.linspace(0.55, 0.65, 20)
-    history = History(indices, accuracies, np.zeros(20, dtype=bool), noise=noise, expected=expected)
+    accuracies = np.append(np.linspace(0.5, 0.7, 20), [np.nan, np.nan])
+    noise, expected = np.linspace(0.001, 0.002, 22), np.linspace(0.55, 0.65, 22)
+    failed = np.arange(22) == 20
+    history = History(PICKS[:22], accuracies, failed, noise=noise, expected=expected)
     seen: list[Floats] = []
 
-    def spied(_encoder: Encoder, _codes: Codes, levels: Floats, known: Floats) -> Floats:
+    def spied(encoder: Encoder, codes: Codes, levels: Floats, weights: Floats, known: Floats) -> Surrogate:
         seen.append(known)
-        return found_weights(levels)
+        return condition(encoder, codes, levels, weights, known)
 
-    ranker = make_ranker(BAND, Settings(BAND.targets), COUNTED)
-
-    def found_weights(levels: Floats) -> Floats:
-        return np.full(len(ranker.encoder.groups) + 6, 0.1 + 0 * levels[0])
-
-    monkeypatch.setattr(module, "fit_weights", spied)
-    ranker.weights(history)
+    monkeypatch.setattr(module, "condition", spied)
+    make_ranker(BAND, Settings(BAND.targets), COUNTED).rank(history, np.random.default_rng(0))
     # By the delta method: the error in level is that in accuracy times the slope, d(-log(1.002 - p))/dp.
-    assert seen[0] == pytest.approx((noise / (1.002 - expected) ** 2)[: fitted_count(20)])
-    ranker.weights(evolve(history, noise=2 * noise))
-    assert len(seen) == 2
-    ranker.weights(history)
-    assert len(seen) == 2
-    assert level_slope(np.array(0.5)) == pytest.approx(1 / 0.502)
+    own = (noise / (1.002 - expected) ** 2)[:20]
+    assert seen[0] == pytest.approx(own)
+    # A failure is certain, and a running trial will be as noisy as the others.
+    assert seen[1] == pytest.approx([*own, 0.0, own.mean()])
+
+
+def test_among_equal_networks_the_model_believes_the_exact_accuracy_more() -> None:
+    """Two accuracies of one network, far apart: the expected one is nearer to the one with the smaller error."""
+    indices = np.concatenate([PICKS[:10], PICKS[:1], PICKS[:1]])
+    accuracies = np.append(np.full(10, 0.6), [0.5, 0.7])
+    near = []
+    for noise in ([1e-6, 1e-2], [1e-2, 1e-6]):
+        known = np.append(np.full(10, 1e-2), noise)
+        history = History(indices, accuracies, np.zeros(12, dtype=bool), noise=known)
+        ranker = make_ranker(BAND, Settings(BAND.targets), COUNTED)
+        _, levels, _ = ranker.expect(history, history.level_noise)
+        near.append(float(to_accuracy(levels)[0]))
+    assert near[0] < near[1]

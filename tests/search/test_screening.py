@@ -184,10 +184,10 @@ def test_what_crashes_on_a_network_passes_it_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
 def test_scores_that_are_not_finite_are_left_out_with_a_note(tmp_path: Path, score: float) -> None:
     told: list[Event] = []
-    cheap = Told("cheap", lambda arch: score if level(arch) < 0.5 else level(arch))
+    cheap = Told("cheap", lambda arch: score if level(arch) < 0.4 else level(arch))
     searched(tmp_path, cheap, 7, told.append)
-    count = sum(level(arch) < 0.5 for arch in cheap.asked)
-    assert 0 < count < 12 - 5
+    count = sum(level(arch) < 0.4 for arch in cheap.asked)
+    assert 0 < count <= 12 - 5
     assert [event.message for event in told if event.kind == "screened"] == [
         f"{count} of 12 networks have no finite score"
     ]
