@@ -87,8 +87,11 @@ class TrialHistory:
         failed = np.isnan(accuracies) & (self._ended[:count] > 0)
         lasting = np.setdiff1d(np.arange(count), list(self._left_out)) if self._left_out else np.arange(count)
         accuracies, expected, errors = self._with_errors(lasting, accuracies, extrapolated)
-        every = self._indices[:count], accuracies, failed, extrapolated, noise + errors, expected
-        return History(*(each[lasting] for each in every)) if self._left_out else History(*every)
+        noise += errors
+        if not self._left_out:
+            return History(self._indices[:count], accuracies, failed, extrapolated, noise, expected)
+        parts = (failed[lasting], extrapolated[lasting], noise[lasting], expected[lasting])
+        return History(self._indices[lasting], accuracies[lasting], *parts)
 
     def _with_errors(
         self, lasting: NDArray[np.intp], accuracies: Floats, extrapolated: NDArray[np.bool_]

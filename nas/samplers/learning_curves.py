@@ -55,4 +55,4 @@ def _medians_of_others(values: Floats) -> Floats:
     places = np.array([(left - 1) // 2, left // 2])[:, None]
     # Without value i, the values after it move forward by one place.
     others = values[places + (places >= np.arange(len(values)))]
-    return np.maximum(others.mean(axis=0), 1e-9)
+    return np.asarray(np.maximum(others.mean(axis=0), 1e-9))
