@@ -15,6 +15,7 @@ import binascii
 import math
 from collections.abc import Iterable, Sequence
 from statistics import NormalDist, stdev
+from typing import TypeVar
 
 import numpy as np
 from attrs import frozen
@@ -22,6 +23,8 @@ from numpy.typing import NDArray
 
 # Whether each image of a validation split is classified correctly, `(N,)`.
 Correct = NDArray[np.bool_]
+# One number, or an array of them.
+Real = TypeVar("Real", float, NDArray[np.float64])
 
 CONFIDENCE = 0.95
 # Correct and wrong images that are added before a standard error is computed, so that it is not 0 where all images, or
@@ -50,9 +53,13 @@ class ValidationSplit:
         >>> round(ValidationSplit(images=62, chance=0.19, effective=62.0).standard_error(0.19), 3)
         0.05
         """
+        return math.sqrt(self.variance(accuracy))
+
+    def variance(self, accuracy: Real) -> Real:
+        """Return the variance of an accuracy, or of each of several, that the choice of the images causes; never 0."""
         count = self.effective + 2 * _ADDED
         share = (accuracy * self.effective + _ADDED) / count
-        return math.sqrt(share * (1 - share) / count)
+        return share * (1 - share) / count
 
     def exceeds_chance(self, accuracy: float, networks: int = 1) -> bool:
         """Return whether the best accuracy of so many networks is higher than networks that learn nothing would reach.
@@ -225,14 +232,14 @@ class Errors:
         """Return whether the errors between seeds are known, and not the sampling errors alone."""
         return not math.isnan(self.training)
 
-    def own(self, accuracy: float, runs: int) -> float:
+    def own(self, accuracy: Real, runs: Real) -> Real:
         """Return the variance of the mean of some training runs of one network that other networks do not share.
 
         It is a lower bound where the errors between seeds are not known.
         """
         by_run = 1 - self.common - self.network
-        training = self.training / runs if self.is_complete else 0.0
-        return self.sampling(accuracy) * (self.network + by_run / runs) + training
+        training = self.training if self.is_complete else 0.0
+        return self.sampling(accuracy) * (self.network + by_run / runs) + training / runs
 
     def effective_degrees(self, error: float, runs: int) -> float:
         """Return the degrees of freedom of a standard error that contains the noise of some training runs.
@@ -246,9 +253,9 @@ class Errors:
         """Return the variance of an accuracy that all networks share."""
         return self.sampling(accuracy) * self.common
 
-    def sampling(self, accuracy: float) -> float:
+    def sampling(self, accuracy: Real) -> Real:
         """Return the variance of the accuracy of one training run that the choice of images causes; 0 if unknown."""
-        return 0.0 if self.split is None else self.split.standard_error(accuracy) ** 2
+        return 0.0 * accuracy if self.split is None else self.split.variance(accuracy)
 
 
 # Where single images are not known to be classified correctly, half of the sampling variance is regarded as shared by

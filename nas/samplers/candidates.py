@@ -58,7 +58,7 @@ def climb(
         cost_range: Costs that are accepted.
         candidates: Choice indices to start from, `(N, choices)`.
         values: Their values, `(N,)`; larger is better.
-        assess: Returns those of some choice indices that can be suggested, and their values.
+        assess: Returns those of some choice indices that are new, and their values.
         rng: Source of random numbers.
     """
     best, since = -np.inf, 0
@@ -70,9 +70,7 @@ def climb(
             break
         best = values[0]
         offspring = _offspring(cost_range, candidates[:CLIMBERS], rng, CLIMBING)
-        inside = distinct(offspring[cost_range.excess(offspring) == 0])
-        known = {row.tobytes() for row in candidates}
-        found, own = assess(inside[[row.tobytes() not in known for row in inside]])
+        found, own = assess(distinct(offspring[cost_range.excess(offspring) == 0]))
         candidates, values = np.concatenate([candidates, found]), np.append(values, own)
     order = np.argsort(-values, kind="stable")
     return candidates[order], values[order]

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from nas.samplers.acquisition import Acquisition, Known
 from nas.samplers.blas import one_thread
-from nas.samplers.candidates import climb, make_candidates
+from nas.samplers.candidates import climb, distinct, make_candidates
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
-from nas.samplers.prior_scores import PriorScores
-from nas.samplers.surrogate import LEAST_NOISE, Surrogate, condition, fit_weights, to_accuracy, to_level
+from nas.samplers.prior_scores import PriorScores, fit_with_scores
+from nas.samplers.surrogate import LEAST_NOISE, Surrogate, condition, fit_weights, level_slope, to_accuracy, to_level
 
 # Before there are so many accuracies, suggestions are as different from each other as possible.
 FIRST = 5
@@ -40,12 +40,26 @@ class History:
         accuracies: Accuracies, `(N,)`, 0 to 1; NaN where there is none.
         failed: Whether a trial ended without an accuracy, `(N,)`; a trial that has neither is still running.
         extrapolated: Whether an accuracy was extrapolated from earlier epochs, `(N,)`; empty where none was.
+        noise: Known variance of each accuracy that other networks do not share, `(N,)`; 0, or empty, where nothing is
+            known.
+        expected: Accuracies that are less far from their mean, at which the known variances are taken, `(N,)`; empty
+            where they are the accuracies themselves.
     """
 
     indices: ChoiceIndices
     accuracies: Floats
     failed: NDArray[np.bool_]
     extrapolated: NDArray[np.bool_] = field(factory=lambda: np.zeros(0, dtype=bool))
+    noise: Floats = field(factory=lambda: np.zeros(0))
+    expected: Floats = field(factory=lambda: np.zeros(0))
+
+    @property
+    def level_noise(self) -> Floats:
+        """Return the known variance of the level of each accuracy, `(N,)`; 0 where there is no accuracy."""
+        if not len(self.noise):
+            return np.zeros(len(self.accuracies))
+        slopes = level_slope(self.expected if len(self.expected) else self.accuracies)
+        return np.asarray(np.nan_to_num(self.noise * slopes**2))
 
     @property
     def measured(self) -> NDArray[np.bool_]:
@@ -89,14 +103,19 @@ class CandidateRanker:
             return self._promising(history, rng)
 
     def _most_different(self, history: History, rng: np.random.Generator) -> ChoiceIndices:
-        """Return random candidates, first those that differ most from all known architectures."""
-        found = make_candidates(self.cost_range, history.indices[:0], self.listing, rng)
-        found = found[self._initial_order(found, rng)[:SPREAD]]
+        """Return candidates, first those that differ most from all known architectures.
+
+        They are random, or the best by prior scores of those that were scored and their offspring.
+        """
+        best = history.indices[:0] if self.prior_scores is None else self.prior_scores.best()
+        found = make_candidates(self.cost_range, best[:PARENTS], self.listing, rng)
+        if self.listing is None:
+            found = distinct(np.concatenate([best[self.cost_range.excess(best) == 0], found]))
+        found = found[self._initial_order(found, rng)]
+        found = found[_first_met(self.encoder.encode(found), self._seen(history.indices))][:SPREAD]
         codes, known = self.encoder.encode(found), self.encoder.encode(history.indices[-SPREAD:])
         shared = (codes.values @ known.values.T).max(axis=1, initial=0.0)
-        order = np.argsort(shared, kind="stable")
-        # An architecture that shares all fields with a known one is the same network.
-        return np.asarray(found[order[shared[order] < self.encoder.fields]])
+        return np.asarray(found[np.argsort(shared, kind="stable")])
 
     def _initial_order(self, found: ChoiceIndices, rng: np.random.Generator) -> NDArray[np.intp]:
         """Return the order of candidates before there are accuracies: by prior scores, or random."""
@@ -115,9 +134,8 @@ class CandidateRanker:
 
         def assess(indices: ChoiceIndices) -> tuple[ChoiceIndices, Floats]:
             codes = self._encode(indices)
-            # By encoding and not by choice indices: several choices can mean the same network.
-            new = np.array([hash(row.tobytes()) not in seen for row in codes.values], dtype=bool)
-            indices, codes = indices[new], codes[np.flatnonzero(new)]
+            new = _first_met(codes, seen)
+            indices, codes = indices[new], codes[new]
             return indices, self.acquisition.log_expect(*model.predict(codes), self.cost_range.costs(indices), known)
 
         found, improvements = assess(found)
@@ -138,16 +156,19 @@ class CandidateRanker:
         """Return the model, the choice indices that it was fitted to, and its predictions for those."""
         rows = self._chosen(np.flatnonzero(history.measured), history, rng)
         shown, codes = history.indices[rows], self._encode(history.indices[rows])
-        levels = to_level(history.accuracies[rows])
-        model = condition(self.encoder, codes, levels, self.weights(history))
+        levels, noise = to_level(history.accuracies[rows]), history.level_noise[rows]
+        model = condition(self.encoder, codes, levels, self.weights(history), noise)
         known = Known(to_accuracy(model.predict(codes)[0]), self.cost_range.costs(shown))
         others = _unmeasured(history)
         if not len(others):
             return model, shown, known
         more = self._encode(history.indices[others])
         # A running trial counts with its predicted accuracy, a failed one with the worst: both repel candidates.
-        guesses = np.where(history.failed[others], levels.min(), model.predict(more)[0])
-        return condition(self.encoder, codes + more, np.append(levels, guesses), model.weights), shown, known
+        failed = history.failed[others]
+        guesses = np.where(failed, levels.min(), model.predict(more)[0])
+        # A running trial will be as noisy as the others; a failure is certain.
+        errors = np.append(noise, np.where(failed, 0.0, noise.mean()))
+        return condition(self.encoder, codes + more, np.append(levels, guesses), model.weights, errors), shown, known
 
     def _chosen(self, rows: NDArray[np.intp], history: History, rng: np.random.Generator) -> NDArray[np.intp]:
         """Return rows of the best trials and as many random ones, where there are too many for the model."""
@@ -194,6 +215,8 @@ class CandidateRanker:
         rows = self._fitted_rows(history)
         key = hashlib.sha256(history.indices[rows].tobytes() + history.accuracies[rows].tobytes()).digest()
         if key not in self._weights:
+            # The known errors are left to the conditioning: with them, so few updates find too little signal, and the
+            # model is too sure (docs/sampler.md has the measurement).
             self._weights[key] = self._fit(history, rows, np.zeros(len(history.accuracies)))
         return self._weights[key]
 
@@ -202,7 +225,7 @@ class CandidateRanker:
         # Extrapolated accuracies change with every further trial, measured ones do not.
         sure = history.measured & ~history.extrapolated if len(history.extrapolated) else history.measured
         sure = sure if sure.sum() >= FIRST else history.measured
-        rows = np.flatnonzero(sure)[: _fitted(int(sure.sum()))]
+        rows = np.flatnonzero(sure)[: fitted_count(int(sure.sum()))]
         if len(rows) > MOST_FITTED:
             # The seed is the number of rows, so that every process selects the same ones.
             rows = np.sort(np.random.default_rng(len(rows)).choice(rows, MOST_FITTED, replace=False))
@@ -210,7 +233,17 @@ class CandidateRanker:
 
     def _fit(self, history: History, rows: NDArray[np.intp], known: Floats) -> Floats:
         levels = to_level(history.accuracies[rows])
-        return fit_weights(self.encoder, self._encode(history.indices[rows]), levels, known[rows])
+        fit = fit_weights if self.prior_scores is None else fit_with_scores
+        return fit(self.encoder, self._encode(history.indices[rows]), levels, known[rows])
+
+
+def _first_met(codes: Codes, seen: set[int]) -> NDArray[np.intp]:
+    """Return the rows of networks that are met for the first time, and add them to the set of hashes of encodings."""
+    # By encoding and not by choice indices: several choices can mean the same network.
+    keys = [hash(row.tobytes()) for row in codes.values]
+    first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in seen}
+    seen.update(first)
+    return np.array(sorted(first.values()), dtype=np.intp)
 
 
 def _unmeasured(history: History) -> NDArray[np.intp]:
@@ -218,7 +251,7 @@ def _unmeasured(history: History) -> NDArray[np.intp]:
     return np.flatnonzero(~history.measured)[-MOST_OTHERS:]
 
 
-def _fitted(count: int) -> int:
+def fitted_count(count: int) -> int:
     """Return the largest number up to `count` of a sequence that grows by 15%."""
     size = FIRST
     while (larger := max(size + 1, int(size * GROWTH))) <= count:

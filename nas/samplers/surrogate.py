@@ -223,6 +223,15 @@ def condition(
     return Surrogate(encoder, own, weights, inverse, solved, float(center), float(spread), moments)
 
 
+def log_likelihood(
+    encoder: Encoder, codes: Codes, levels: Floats, weights: Floats, known: Floats | float = 0.0
+) -> float:
+    """Return the logarithm of the likelihood of standardized levels, up to a constant; see `condition`."""
+    model = condition(encoder, codes, levels, weights, known)
+    values = (levels - model.center) / model.spread
+    return float(np.linalg.slogdet(model.inverse)[1] - values @ model.solved) / 2
+
+
 def _moments(values: Floats) -> tuple[Floats, Floats]:
     """Return the mean and standard deviation; a standard deviation of 1 where all values are equal."""
     spread = values.std(axis=0)

@@ -20,8 +20,8 @@ class Event:
             with its worker), "ended" (no more trials are started, although not all are done), "stopping", "stopped" or
             "waiting".
             In a search also: "threads" (of each training run), "objective" (the scoring rule of an earlier version is
-            used), "screening", "moved" (a network to start from), "estimate" (of the whole duration, before the first
-            trial), "baseline", "epoch", "exhausted", "confirming" or "verifying".
+            used), "screening", "screened" (some scores are not used), "moved" (a network to start from), "estimate" (of
+            the whole duration, before the first trial), "baseline", "epoch", "exhausted", "confirming" or "verifying".
         record: Record of the trial or baseline concerned.
         done: Number of trials that count so far; of jobs that have a result.
         total: Number of trials asked for; of jobs in the list.

@@ -136,7 +136,9 @@ def _model_levels(
     guess = accuracies.copy()
     # An accuracy that is high by chance would have a small error of its own, so the error is that of the expected one.
     for _ in range(2):
-        known = np.array([_variance(p, int(k), errors) for p, k in zip(guess, counts, strict=True)])
+        own = np.array([_variance(p, int(k), errors) for p, k in zip(guess, counts, strict=True)])
+        # The history knows how far off extrapolations are.
+        known = own + np.nan_to_num(history.noise * level_slope(guess) ** 2)
         rows, mean, spread = ranker.expect(history, known, counts)
         guess[rows] = _accuracies(mean)
     return rows.tolist(), mean, spread

@@ -16,6 +16,7 @@ from nas.objective import PARETO, limits, make_reward
 from nas.samplers.cost_range import ChoiceIndices, CostRange, make_cost_range
 from nas.samplers.defaults import SURROGATE
 from nas.samplers.filtered import FilteredSampler, Proposal, list_inside
+from nas.samplers.history import TrialHistory
 from nas.samplers.optuna_catalog import make_pruner
 from nas.search.baseline import find_baseline, on_task
 from nas.search.sampler_factory import check_sampler, make_sampler
@@ -67,10 +68,10 @@ class Plan:
         """Return whether a target is measured on the CPU cores of this machine during the search."""
         return any(target.measured_here for target in self.settings.targets)
 
-    def sampler(self, screened: Screened | None = None) -> FilteredSampler:
-        """Return the sampler of the search, given the result of the screening."""
+    def sampler(self, screened: Screened | None = None, trial_history: TrialHistory | None = None) -> FilteredSampler:
+        """Return the sampler of the search, given the result of the screening and what is known of errors."""
         wanted = [indices for indices, _ in self.wanted]
-        return make_sampler(self.cost_range, self.settings, self.costs, wanted, self.pool, screened)
+        return make_sampler(self.cost_range, self.settings, self.costs, wanted, self.pool, screened, trial_history)
 
 
 def plan(

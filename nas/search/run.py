@@ -18,6 +18,7 @@ from nas.evaluate.base import Evaluator, StepTimed, Validating
 from nas.objective import PARETO, directions, metric_names
 from nas.optuna_private.identity import storage_of
 from nas.samplers.cost_range import ChoiceIndices
+from nas.samplers.history import TrialHistory
 from nas.samplers.optuna_catalog import make_pruner
 from nas.search.duration import describe_work, evaluations_left, first_estimate
 from nas.search.events import Event, Listener
@@ -28,8 +29,8 @@ from nas.search.plan import Plan, find_pool, plan
 from nas.search.progress import Progress
 from nas.search.recorder import TrialRecorder, spreads
 from nas.search.reserving import TrialReserver
-from nas.search.retraining import SEEDS, SHARE, retrain
-from nas.search.screening import Screen, Screened, screen_all
+from nas.search.retraining import SEEDS, SHARE, read_retrained, retrain
+from nas.search.screening import Screen, Screened, describe_unused, screen_all
 from nas.search.session import Session, SharedStudy, open_session
 from nas.search.settings import Settings
 from nas.search.suggested import SuggestedTrials
@@ -45,7 +46,7 @@ from nas.studies.opening import open_storage
 from nas.studies.own_study import OwnStudy, describe_foreign
 from nas.studies.recommendation import store_recommendation
 from nas.studies.records import BASELINE, COUNTED_STATES, FURTHER_W, SETTINGS, Record, StudyView, to_stored
-from nas.studies.study import open_study, read_study, store_split
+from nas.studies.study import open_study, read_split, read_study, store_split
 from nas.studies.trial_records import read_trial
 from nas.workers.base import Single, Workers
 from nas.workers.processes import make_workers
@@ -254,9 +255,14 @@ class _Run:
             self._tell("screening", message=f"{done} networks screened")
 
         self.screened = screen_all(self.study, drawn, look, tell)
+        if unused := describe_unused(self.study):
+            self._tell("screened", message=unused)
 
     def _search(self) -> None:
-        source = SuggestedTrials(self.plan.sampler(self.screened), self.recorder, self._suggesting, self._tell)
+        further = {number: retrained.accuracies for number, retrained in read_retrained(self.study).items()}
+        trial_history = TrialHistory(self.plan.space, read_split(self.study), further)
+        sampler = self.plan.sampler(self.screened, trial_history)
+        source = SuggestedTrials(sampler, self.recorder, self._suggesting, self._tell)
         reserver = TrialReserver(
             self.session, self.shared, source, self.recorder, self._limits(), self.progress, self._tell
         )

@@ -28,6 +28,7 @@ def make_sampler(
     wanted: Sequence[ChoiceIndices] = (),
     pool: ChoiceIndices | None = None,
     screened: Screened | None = None,
+    trial_history: TrialHistory | None = None,
 ) -> FilteredSampler:
     """Return the sampler of a search, behind the filter of its cost range.
 
@@ -38,12 +39,18 @@ def make_sampler(
         wanted: Choice indices to suggest first.
         pool: Choice indices of all architectures that can be evaluated; None where all can.
         screened: Scores of a cheap evaluator for the model of accuracy.
+        trial_history: Empty history, with what is known of the errors of accuracies; None where nothing is known.
 
     Raises:
         StudyError: There is no sampler of that name.
     """
     listing = list_inside(cost_range, pool)
-    inner = _make_inner(cost_range, settings, costs, listing, screened)
+    if settings.sampler_name == SURROGATE:
+        ranker = make_ranker(cost_range, settings, costs, listing, screened)
+        inner: Sampler = ModelSampler(ranker, trial_history or TrialHistory(cost_range.space))
+    else:
+        found = find_sampler(settings.sampler_name)
+        inner = OptunaSampler(cost_range.space, directions(settings.objective), found)
     return FilteredSampler(cost_range, inner, settings.seed, wanted, listing, pool is not None)
 
 
@@ -73,15 +80,3 @@ def make_ranker(
     encoder = Encoder(cost_range.space, seen)
     prior_scores = None if screened is None else PriorScores(encoder, screened.indices, screened.values)
     return CandidateRanker(cost_range, encoder, acquisition, listing, prior_scores)
-
-
-def _make_inner(
-    cost_range: CostRange,
-    settings: Settings,
-    costs: CostModels,
-    listing: ChoiceIndices | None,
-    screened: Screened | None,
-) -> Sampler:
-    if settings.sampler_name == SURROGATE:
-        return ModelSampler(make_ranker(cost_range, settings, costs, listing, screened), TrialHistory(cost_range.space))
-    return OptunaSampler(cost_range.space, directions(settings.objective), find_sampler(settings.sampler_name))

@@ -1,5 +1,6 @@
 """Screening: a cheap evaluator scores many architectures before the search evaluates any of them."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -74,7 +75,7 @@ def screen_all(
         tell: Called before each batch with the number of networks that are done.
 
     Returns:
-        The scored networks; None where there are too few for a model.
+        The scored networks; None where there are too few for a model, or all scores are equal.
 
     Raises:
         StudyError: The evaluator failed for all of the first networks.
@@ -89,12 +90,33 @@ def screen_all(
         kept += _scores(waiting[:size], evaluate, sure=any(value is not None for _, value in kept))
         waiting = waiting[size:]
         study.set_user_attr(SCREENED, kept)
-    scored = [(indices, value) for indices, value in kept if value is not None]
-    if len(scored) < FEWEST:
+    scored = [(indices, value) for indices, value in kept if _is_score(value)]
+    if _why_unused([value for _, value in scored]):
         return None
     return Screened(
         np.array([indices for indices, _ in scored], dtype=np.intp), np.array([value for _, value in scored])
     )
+
+
+def describe_unused(study: optuna.Study) -> str:
+    """Return which scores of a screened study are not used, and why; "" where all are used."""
+    values = [value for _, value in study.user_attrs.get(SCREENED, ())]
+    scores = [value for value in values if _is_score(value)]
+    failed = f"{len(values) - len(scores)} of {len(values)} networks have no finite score" if scores != values else ""
+    unused = _why_unused(scores)
+    return "; ".join(filter(None, (failed, f"{unused}, so the search goes on without scores" if unused else "")))
+
+
+def _is_score(value: float | None) -> bool:
+    # An earlier version stored scores that are not finite, too.
+    return value is not None and math.isfinite(value)
+
+
+def _why_unused(scores: Sequence[float]) -> str:
+    """Return why scores are no help to the model of accuracy; "" where they may be."""
+    if len(scores) < FEWEST:
+        return f"{len(scores)} scores are fewer than {FEWEST}"
+    return "" if len(set(scores)) > 1 else f"all {len(scores)} scores are {scores[0]:g}"
 
 
 def _scores(
@@ -105,10 +127,11 @@ def _scores(
     reason = ""
     for indices in networks:
         try:
-            rows.append([indices.tolist(), evaluate(indices)])
+            score = evaluate(indices)
+            reason = reason if math.isfinite(score) else f"its score is {score}"
         except EvaluationError as error:
-            rows.append([indices.tolist(), None])
-            reason = error.problem
+            score, reason = math.nan, error.problem
+        rows.append([indices.tolist(), score if math.isfinite(score) else None])
     if not sure and len(rows) == BATCH and all(value is None for _, value in rows):
         raise StudyError(
             f"the first {len(rows)} networks could not be screened, the last with: {reason}",

@@ -17,7 +17,7 @@ from nas.samplers.acquisition import Known
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.filtered import list_inside
-from nas.samplers.ranking import FIRST, MOST_FITTED, MOST_MEASUREMENTS, CandidateRanker, History, _fitted
+from nas.samplers.ranking import FIRST, MOST_FITTED, MOST_MEASUREMENTS, CandidateRanker, History, fitted_count
 from nas.samplers.surrogate import LEAST_NOISE, Surrogate, Terms, condition, fit_weights, to_accuracy, to_level
 from nas.search.sampler_factory import make_ranker
 from nas.search.settings import Settings
@@ -203,7 +203,7 @@ def test_what_runs_or_has_failed_is_less_wanted(*, failed: bool) -> None:
 
 
 def test_the_row_of_sizes_grows_by_15_percent() -> None:
-    row = sorted({_fitted(count) for count in range(FIRST, 2000)})
+    row = sorted({fitted_count(count) for count in range(FIRST, 2000)})
     assert row[0] == FIRST
     for here, there in pairwise(row):
         assert there == max(here + 1, int(here * 1.15))
@@ -211,9 +211,9 @@ def test_the_row_of_sizes_grows_by_15_percent() -> None:
 
 @given(count=st.integers(FIRST, 5000))
 def test_no_size_is_above_its_count_or_15_percent_below(count: int) -> None:
-    size = _fitted(count)
+    size = fitted_count(count)
     assert size <= count < max(size + 1, int(size * 1.15))
-    assert _fitted(size) == size
+    assert fitted_count(size) == size
 
 
 def test_weights_are_found_anew_where_the_row_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ def test_weights_are_found_anew_where_the_row_says_so(monkeypatch: pytest.Monkey
     for count in range(FIRST, 61):
         part = History(whole.indices[:count], whole.accuracies[:count], whole.failed[:count])
         ranker.rank(part, np.random.default_rng(0))
-    assert found == sorted({_fitted(count) for count in range(FIRST, 61)})
+    assert found == sorted({fitted_count(count) for count in range(FIRST, 61)})
 
 
 def long_history(read: int = 1500, others: int = 0) -> History:
@@ -270,7 +270,7 @@ def test_known_errors_are_treated_as_the_closed_form_says() -> None:
     rng = np.random.default_rng(0)
     known, runs = rng.uniform(0.001, 0.1, 25), rng.integers(1, 4, 25).astype(float)
     levels, codes = to_level(history.accuracies), ranker.encoder.encode(history.indices)
-    fitted = slice(_fitted(25))
+    fitted = slice(fitted_count(25))
     weights = fit_weights(ranker.encoder, codes[fitted], levels[fitted], known[fitted])
     model = condition(ranker.encoder, codes, levels, weights, known)
     own = Terms(ranker.encoder, model.codes, model.codes).weigh(weights[:-1]) * model.spread**2

@@ -23,7 +23,7 @@ from nas.samplers.surrogate import Terms, condition, fit_weights
 from nas.search.events import Event
 from nas.search.plan import plan
 from nas.search.run import search
-from nas.search.screening import SCREENED, Screen, screen_all
+from nas.search.screening import SCREENED, Screen, describe_unused, screen_all
 from nas.search.settings import Settings
 from nas.space.files import find_space
 from nas.studies.records import StudyView
@@ -179,6 +179,39 @@ def test_what_crashes_on_a_network_passes_it_over(tmp_path: Path) -> None:
     searched(tmp_path, Told("cheap", crashes), trials=2)
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'nas.db'}", study_name="demo")
     assert 0 < sum(value is None for _, value in study.user_attrs[SCREENED]) < 12
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
+def test_scores_that_are_not_finite_are_left_out_with_a_note(tmp_path: Path, score: float) -> None:
+    told: list[Event] = []
+    cheap = Told("cheap", lambda arch: score if level(arch) < 0.4 else level(arch))
+    searched(tmp_path, cheap, 7, told.append)
+    count = sum(level(arch) < 0.4 for arch in cheap.asked)
+    assert 0 < count <= 12 - 5
+    assert [event.message for event in told if event.kind == "screened"] == [
+        f"{count} of 12 networks have no finite score"
+    ]
+
+
+def test_equal_scores_are_not_used_and_a_note_says_so(tmp_path: Path) -> None:
+    told: list[Event] = []
+    searched(tmp_path, Told("cheap", lambda _arch: 0.25), 7, told.append)
+    (note,) = [event.message for event in told if event.kind == "screened"]
+    assert note == "all 12 scores are 0.25, so the search goes on without scores"
+
+
+def test_scores_that_an_earlier_version_stored_may_not_be_finite() -> None:
+    study = optuna.create_study(storage="sqlite://")
+    study.set_user_attr(SCREENED, [[[i], value] for i, value in enumerate([0.1, float("nan"), None, 0.4])])
+    assert screen_all(study, np.arange(4)[:, None], lambda _: 0.0, lambda _: None) is None
+    assert describe_unused(study) == (
+        "2 of 4 networks have no finite score; 2 scores are fewer than 5, so the search goes on without scores"
+    )
+
+
+def test_where_no_score_is_finite_it_ends_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"the first 10 networks could not be screened, .* its score is nan"):
+        searched(tmp_path, Told("cheap", lambda _arch: float("nan")), trials=2)
 
 
 def test_the_last_few_may_all_fail(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Progress(Protocol):
 
 
 # Kinds of events that are notes, and say nothing of how many trials are done.
-NOTES = ("threads", "moved", "foreign", "objective")
+NOTES = ("threads", "screened", "moved", "foreign", "objective")
 
 
 def make_progress(*, plain: bool) -> "PlainProgress | LiveProgress":
