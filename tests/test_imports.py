@@ -24,6 +24,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "processes": (),
     "output_kinds": ("errors", "files"),
     "noise": (),
+    "outlook": (),
     "arch": ("errors",),
     "space": ("arch",),
     "models": ("arch",),
@@ -61,7 +62,7 @@ _ROWS: Mapping[str, tuple[str, ...]] = {
     "": ("api", "errors"),  # the root, `nas/__init__.py`
 }
 # Leaves that say nothing of any package.
-_ANYWHERE = frozenset({"version", "files", "output_kinds", "noise", "callable"})
+_ANYWHERE = frozenset({"version", "files", "output_kinds", "noise", "outlook", "callable"})
 
 # Heavy packages and the packages or modules where they may be imported.
 _HEAVY: Mapping[str, tuple[str, ...]] = {

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Union
 
 from attrs import evolve, field, frozen
+from attrs.converters import optional
 
 from nas.api.engines import ENGINES, check_engine
 from nas.api.evaluators import (
@@ -36,6 +37,7 @@ from nas.api.fields import (
 )
 from nas.errors import NasError
 from nas.search.defaults import BAND, CONFIRM, COST_TIMEOUT_S, EPOCHS, KEEP_WEIGHTS, RETRIES, SCREENED, TRIALS
+from nas.search.patience import Patience, parse_patience
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.train.defaults import METRIC_NAMES
 
@@ -108,7 +110,8 @@ class SearchRequest:
         retries: Number of times that a trial is started again after its process was ended, before it fails.
         checkpoint_dir: Folder for the checkpoints of long training runs.
         timeout_s: Duration in seconds after which no trial begins; None is no limit.
-        patience: Number of trials in a row without improvement that end the search; None is no limit.
+        patience: Number of trials in a row without improvement that end the search, "auto", or a chance such as "1%"
+            of a gain; None is no limit.
         trial_timeout_s: Longest duration of one evaluation in seconds, after which its trial fails; None is no limit.
         given: Names of the options that the user gave. An option that the evaluator or the engine does not use is an
             error if it was given.
@@ -166,7 +169,7 @@ class SearchRequest:
     retries: int = whole_number(RETRIES, 0, 100)
     checkpoint_dir: Path = field(default=Path("nas-checkpoints"), converter=Path)
     timeout_s: float | None = None
-    patience: int | None = whole_number(None, 1)
+    patience: Patience | None = field(default=None, converter=optional(parse_patience))
     trial_timeout_s: float | None = None
     given: frozenset[str] = frozenset()
 

@@ -90,7 +90,7 @@ def search(
     retries: int | None = None,
     confirm: int | None = None,
     timeout: str | float | None = None,
-    patience: int | None = None,
+    patience: int | str | None = None,
     trial_timeout: str | float | None = None,
     screen: int | None = None,
     accuracy: str | None = None,
@@ -172,7 +172,8 @@ def search(
         retries: Number of times that a trial whose process was ended is started again; 3 by default.
         confirm: Number of the best networks that are re-trained with two more seeds in the end; 3 by default.
         timeout: Duration after which no trial begins: a text such as "2h", or seconds.
-        patience: Number of trials in a row without improvement after which the search ends.
+        patience: Number of trials in a row without improvement after which the search ends; or "1%" or "auto" to end it
+            after 20 such trials if the chance of a gain above 0.1 points is at most 1%. `Study.outlook` has the chance.
         trial_timeout: Longest duration of one evaluation: a text such as "2h", or seconds. A longer one is stopped, and
             its trial fails. It is then done in another process, even with a single worker.
         screen: Number of random networks that the evaluator before a "+" screens; 100 by default.

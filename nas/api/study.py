@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nas.noise import ValidationSplit
+    from nas.outlook import Outlook
     from nas.studies.records import Record, StudyView
 
 
@@ -80,6 +81,16 @@ class Study:
     def recommendation(self) -> str:
         """Return the reason why `best` is recommended, or why no trial is."""
         return self._view.recommendation.reason
+
+    @property
+    def outlook(self) -> "Outlook | None":
+        """Return what was still to be expected at the end of the search; None if this is not known.
+
+        It has the `chance` that another network gains more than `gain` (0.001, which is 0.1 points of accuracy at equal
+        cost), and the `expected_gain`. It is known of searches with the default sampler and another objective than
+        "pareto", from 20 accuracies on, unless all networks were evaluated.
+        """
+        return self._view.outlook
 
     @property
     def split(self) -> "ValidationSplit | None":

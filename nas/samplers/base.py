@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.objective import Direction
 from nas.optuna_private.identity import storage_of, study_id, trial_id
 from nas.optuna_private.in_memory import clear_trial_cache, generation_key, remove_last_trial
+from nas.outlook import Outlook
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.history import TrialHistory
 from nas.samplers.ranking import CandidateRanker
@@ -53,6 +54,10 @@ class Sampler(Protocol):
         """Yield suggestions without end, the most promising first."""
         ...
 
+    def outlook(self) -> Outlook | None:
+        """Return what is still to be expected of a search; None if the sampler cannot say it."""
+        ...
+
 
 @frozen(eq=False)
 class ModelSampler:
@@ -74,6 +79,10 @@ class ModelSampler:
         yield from map(Suggestion, self.ranker.rank(self.trial_history.history(), rng))
         while True:
             yield Suggestion(self.ranker.cost_range.space.sample(rng, 1)[0])
+
+    def outlook(self) -> Outlook | None:
+        """See `Sampler`; the same history gives the same outlook."""
+        return self.ranker.outlook(self.trial_history.history(), np.random.default_rng(0))
 
 
 @define(eq=False)
@@ -121,6 +130,10 @@ class OptunaSampler:
         self._prepare_parents()
         with self._with_running():
             yield from self._asked_suggestions()
+
+    def outlook(self) -> Outlook | None:
+        """See `Sampler`; samplers of Optuna predict no accuracies."""
+        return None
 
     def _asked_suggestions(self) -> Iterator[Suggestion]:
         while True:

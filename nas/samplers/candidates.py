@@ -52,7 +52,7 @@ def climb(
     assess: Callable[[ChoiceIndices], tuple[ChoiceIndices, Floats]],
     rng: np.random.Generator,
 ) -> tuple[ChoiceIndices, Floats]:
-    """Return candidates and their values, the best first, after a local search for better ones.
+    """Return candidates and their values, after a local search for better ones.
 
     Args:
         cost_range: Costs that are accepted.
@@ -72,8 +72,7 @@ def climb(
         offspring = _offspring(cost_range, candidates[:CLIMBERS], rng, CLIMBING)
         found, own = assess(distinct(offspring[cost_range.excess(offspring) == 0]))
         candidates, values = np.concatenate([candidates, found]), np.append(values, own)
-    order = np.argsort(-values, kind="stable")
-    return candidates[order], values[order]
+    return candidates, values
 
 
 def distinct(indices: ChoiceIndices) -> ChoiceIndices:

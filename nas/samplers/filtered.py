@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from nas.arch.canonical import canonical
 from nas.arch.spec import Architecture
+from nas.outlook import Outlook
 from nas.samplers.base import Sampler, Suggestion, distributions
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.space.decode import Value
@@ -99,6 +100,10 @@ class FilteredSampler:
     def knows(self, trial: FrozenTrial) -> bool:
         """Return whether an ended trial is part of the history."""
         return trial.number in self._known
+
+    def outlook(self) -> Outlook | None:
+        """Return what is still to be expected of the search; None if the sampler cannot say it."""
+        return self.inner.outlook()
 
     def suggest(self, number: int) -> Proposal | None:
         """Return the next architecture; None where no new one was found inside the cost range.

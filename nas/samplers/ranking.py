@@ -8,14 +8,16 @@ range are dropped, and a model of accuracy (`surrogate`) predicts which of the o
 import hashlib
 
 import numpy as np
-from attrs import field, frozen
+from attrs import astuple, field, frozen
 from numpy.typing import NDArray
 
-from nas.samplers.acquisition import Acquisition, Known
+from nas.outlook import Outlook
+from nas.samplers.acquisition import Acquisition, Known, ScoreImprovement
 from nas.samplers.blas import one_thread
 from nas.samplers.candidates import climb, distinct, make_candidates
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
+from nas.samplers.outlook import CANDIDATES, LEAST, draw_gains, summarize
 from nas.samplers.prior_scores import PriorScores, fit_with_scores
 from nas.samplers.surrogate import LEAST_NOISE, Surrogate, condition, fit_weights, level_slope, to_accuracy, to_level
 
@@ -71,6 +73,28 @@ class History:
         """Return which trials have not ended."""
         return ~self.measured & ~self.failed
 
+    def ended(self) -> "History":
+        """Return the trials that have ended."""
+        rows = ~self.running
+        return History(*(each[rows] if len(each) else each for each in astuple(self, recurse=False)))
+
+
+@frozen(eq=False)
+class Assessed:
+    """Hold candidates as the model assesses them.
+
+    Attributes:
+        found: Choice indices of new candidates inside the cost range, `(N, choices)`, the most promising first.
+        model: Model of accuracy.
+        shown: Choice indices of the evaluated architectures that the model is conditioned on.
+        known: Expected accuracies and the costs of these architectures.
+    """
+
+    found: ChoiceIndices
+    model: Surrogate
+    shown: ChoiceIndices
+    known: Known
+
 
 @frozen(eq=False)
 class CandidateRanker:
@@ -100,7 +124,7 @@ class CandidateRanker:
         with one_thread():
             if history.measured.sum() < FIRST:
                 return self._most_different(history, rng)
-            return self._promising(history, rng)
+            return self._assess(history, rng).found
 
     def _most_different(self, history: History, rng: np.random.Generator) -> ChoiceIndices:
         """Return candidates, first those that differ most from all known architectures.
@@ -126,7 +150,30 @@ class CandidateRanker:
     def _encode(self, indices: ChoiceIndices) -> Codes:
         return self.encoder.encode(indices) if self.prior_scores is None else self.prior_scores.encode(indices)
 
-    def _promising(self, history: History, rng: np.random.Generator) -> ChoiceIndices:
+    def outlook(self, history: History, rng: np.random.Generator) -> Outlook | None:
+        """Return what is still to be expected of networks inside the cost range; None if the model cannot say it.
+
+        That is so with too few accuracies, with accuracies that are all equal, without a new candidate, and in a
+        search for a front, which has no best network.
+        """
+        history = history.ended()  # networks of running trials can be the better ones
+        accuracies = history.accuracies[history.measured]
+        if not isinstance(self.acquisition, ScoreImprovement) or len(accuracies) < LEAST or not np.ptp(accuracies):
+            return None
+        with one_thread():
+            assessed = self._assess(history, rng)
+            gains = self._gains(assessed, self.acquisition) if len(assessed.found) else None
+        return None if gains is None else summarize(gains, len(history.accuracies))
+
+    def _gains(self, assessed: Assessed, objective: ScoreImprovement) -> Floats:
+        """Return draws of how much better the best candidate is than the best known architecture."""
+        known, found = assessed.known, assessed.found[:CANDIDATES]
+        best = int(objective.score(known.accuracies, known.costs).argmax())
+        codes = self._encode(np.concatenate([assessed.shown[[best]], found]))
+        costs = np.concatenate([known.costs[[best]], self.cost_range.costs(found)])
+        return draw_gains(*assessed.model.joint(codes), costs, objective)
+
+    def _assess(self, history: History, rng: np.random.Generator) -> Assessed:
         model, shown, known = self._learn(history, rng)
         order = np.argsort(-self.acquisition.score(known.accuracies, known.costs), kind="stable")
         found = make_candidates(self.cost_range, shown[order[:PARENTS]], self.listing, rng)
@@ -139,9 +186,9 @@ class CandidateRanker:
             return indices, self.acquisition.log_expect(*model.predict(codes), self.cost_range.costs(indices), known)
 
         found, improvements = assess(found)
-        if self.listing is not None:
-            return np.asarray(found[np.argsort(-improvements, kind="stable")])
-        return climb(self.cost_range, found, improvements, assess, rng)[0]
+        if self.listing is None:
+            found, improvements = climb(self.cost_range, found, improvements, assess, rng)
+        return Assessed(found[np.argsort(-improvements, kind="stable")], model, shown, known)
 
     def _seen(self, indices: ChoiceIndices) -> set[int]:
         """Return hashes of the encodings of architectures; each is encoded only once."""

@@ -185,6 +185,16 @@ class Surrogate:
             self.spread * np.sqrt(np.maximum(variance, 1e-8)),
         )
 
+    def joint(self, codes: Codes) -> tuple[Floats, Floats]:
+        """Return the mean, `(N,)`, and the covariance, `(N, N)`, of the levels of architectures without noise."""
+        mean, spread = self.predict(codes)
+        own = _standardized(codes, self.moments)
+        cross = Terms(self.encoder, own, self.codes).weigh(self.weights[:-1])
+        covariance = Terms(self.encoder, own, own).weigh(self.weights[:-1]) - cross @ self.inverse @ cross.T
+        # With the standard deviations of `predict`, so that both say the same of a single architecture.
+        scale = spread / np.sqrt(np.maximum(covariance.diagonal(), 1e-8))
+        return mean, covariance * np.outer(scale, scale)
+
     def true_levels(self, levels: Floats, noise: Floats) -> tuple[Floats, Floats]:
         """Return the mean and standard deviation, `(N,)`, of the levels that the measured architectures really have.
 

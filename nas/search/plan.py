@@ -149,6 +149,7 @@ def check(space: SearchSpace, settings: Settings) -> CostRange:
     check_sampler(settings.sampler_name)
     make_pruner(settings.pruner, settings.epochs)
     check_objective(settings.objective, settings.w, settings.band)
+    _check_patience(settings)
     names = [target.name for target in settings.targets]
     if len(set(names)) < len(names):
         raise TargetError(f"a target is given twice: {', '.join(names)}", "give each once")
@@ -157,6 +158,17 @@ def check(space: SearchSpace, settings: Settings) -> CostRange:
     )
     first_proposal(cost_range, settings)
     return cost_range
+
+
+def _check_patience(settings: Settings) -> None:
+    if settings.patience is None or settings.patience.chance is None:
+        return
+    if settings.sampler_name != SURROGATE or settings.objective == PARETO:
+        cause = "objective pareto" if settings.objective == PARETO else f"sampler {settings.sampler_name}"
+        raise StudyError(
+            f"the search cannot end by the chance of a gain, which is not known with {cause}",
+            f"give --patience a number of trials, or use sampler {SURROGATE} and another objective than {PARETO}",
+        )
 
 
 def check_objective(objective: str, w: float | None, band: float) -> None:

@@ -19,6 +19,7 @@ from nas.workers.base import Here, Key
 MOST_FAILURES = 5
 LOOK_S = 2.0  # between two searches for trials of dead processes
 LONGEST_WAIT_S = 0.2
+OUTLOOK_EVERY = 10  # trials
 
 
 class RepeatedFailureError(StudyError):
@@ -51,6 +52,8 @@ class TrialReserver:
     is_full: bool = field(default=False, init=False)
     _is_exhausted: bool = field(default=False, init=False)
     _looked: float = field(default=float("-inf"), init=False)
+    _known_chance: float = field(default=1.0, init=False)
+    _next_outlook: int = field(default=0, init=False)
 
     @property
     def is_over(self) -> bool:
@@ -59,9 +62,29 @@ class TrialReserver:
 
     @property
     def is_stale(self) -> bool:
-        """Whether too many trials in a row have brought nothing better."""
+        """Whether too many trials in a row have brought nothing better, and nothing better is expected."""
         patience = self.limits.patience
-        return patience is not None and self.progress.since_better >= patience
+        if patience is None or self.progress.since_better < patience.trials:
+            return False
+        return patience.chance is None or self._chance() <= patience.chance
+
+    def _chance(self) -> float:
+        """Return the chance of a gain, computed anew after some more trials; 1 if it is not known."""
+        # It takes several times as long as a suggestion.
+        if self.progress.counted >= self._next_outlook:
+            outlook = self.limits.outlook()
+            self._known_chance = 1.0 if outlook is None else outlook.chance
+            self._next_outlook = self.progress.counted + OUTLOOK_EVERY
+        return self._known_chance
+
+    @property
+    def why_stale(self) -> str:
+        """The reason why the search is stale."""
+        row = f"{self.progress.since_better} trials in a row have brought nothing better"
+        patience = self.limits.patience
+        if patience is None or patience.chance is None:
+            return row
+        return f"{row}, and nothing better is expected: the chance of a gain is {self._chance():.1%}"
 
     def next(self) -> Running | None:
         """Return the next trial to evaluate, None where there is none now."""

@@ -17,6 +17,7 @@ from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator, StepTimed, Validating
 from nas.objective import PARETO, directions, metric_names
 from nas.optuna_private.identity import storage_of
+from nas.outlook import Outlook
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.history import TrialHistory
 from nas.samplers.optuna_catalog import make_pruner
@@ -45,7 +46,7 @@ from nas.studies.locks import Lock, claimed, exclusive, living_searches, search_
 from nas.studies.opening import open_storage
 from nas.studies.own_study import OwnStudy, describe_foreign
 from nas.studies.recommendation import store_recommendation
-from nas.studies.records import BASELINE, COUNTED_STATES, FURTHER_W, SETTINGS, Record, StudyView, to_stored
+from nas.studies.records import BASELINE, COUNTED_STATES, FURTHER_W, OUTLOOK, SETTINGS, Record, StudyView, to_stored
 from nas.studies.study import open_study, read_split, read_study, store_split
 from nas.studies.trial_records import read_trial
 from nas.workers.base import Single, Workers
@@ -264,15 +265,22 @@ class _Run:
         sampler = self.plan.sampler(self.screened, trial_history)
         source = SuggestedTrials(sampler, self.recorder, self._suggesting, self._tell)
         reserver = TrialReserver(
-            self.session, self.shared, source, self.recorder, self._limits(), self.progress, self._tell
+            self.session, self.shared, source, self.recorder, self._limits(source), self.progress, self._tell
         )
         loop = TrialLoop(reserver, Evaluation(Single(self.plan.evaluator), self.settings.epochs, by_epoch=True))
         with self.interrupts.stopping_first(lambda: self._tell("stopping", message=loop.still_running())):
             loop.run()
         if self.progress.counted < self.settings.trials and (reason := loop.why_ended()):
             self._tell("ended", message=reason)
+        if not self.interrupts.stopping:
+            self._store_outlook(source.outlook())
 
-    def _limits(self) -> Limits:
+    def _store_outlook(self, outlook: Outlook | None) -> None:
+        """Store what is still to be expected, with the number of trials that it is known of."""
+        known = None if outlook is None else attrs.asdict(outlook) | {"trials": self.progress.counted}
+        self.study.set_user_attr(OUTLOOK, known)
+
+    def _limits(self, source: SuggestedTrials) -> Limits:
         settings, begun = self.settings, time.monotonic()
 
         def is_late() -> bool:
@@ -280,7 +288,7 @@ class _Run:
 
         # Each of several epochs is reported to the pruner, and only a stored trial can take reports.
         quick_s = QUICK_S if settings.epochs == 1 else 0.0
-        return Limits(settings.retries, settings.trials, settings.patience, is_late, quick_s)
+        return Limits(settings.retries, settings.trials, settings.patience, is_late, quick_s, outlook=source.outlook)
 
     @contextmanager
     def _suggesting(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from nas.evaluate.base import Evaluator
 from nas.objective import PARETO, Reward, limits, make_reward
 from nas.samplers.defaults import SURROGATE
 from nas.search.defaults import BAND, CONFIRM, EPOCHS, RETRIES, TRIALS
+from nas.search.patience import Patience
 from nas.space.decode import SearchSpace
 from nas.studies.records import FURTHER_W
 
@@ -45,7 +46,7 @@ class Settings:
         retries: Number of further attempts for a trial whose process died, before the trial fails.
         threads: Number of threads of each training run; None chooses it by a probe.
         timeout_s: Time limit in seconds, after which this process starts no more trials; None for no limit.
-        patience: Number of trials in a row without improvement that ends the search; None for no limit.
+        patience: When the search ends because nothing better comes, or is expected; None for never.
         trial_timeout_s: Longest duration of one evaluation in seconds, after which it fails; None for no limit.
         rewards_slack: Whether costs below the targets after the first change the score, as they do in studies of
             earlier versions.
@@ -66,7 +67,7 @@ class Settings:
     retries: int = RETRIES
     threads: int | None = None
     timeout_s: float | None = None
-    patience: int | None = None
+    patience: Patience | None = None
     trial_timeout_s: float | None = None
     rewards_slack: bool = False
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from attrs import define, field
 from optuna.trial import FrozenTrial
 
+from nas.outlook import Outlook
 from nas.samplers.filtered import FilteredSampler
 from nas.samplers.history import has_choices
 from nas.search.events import Tell
@@ -42,6 +43,11 @@ class SuggestedTrials:
             self.tell("exhausted", message="no new architecture was found in the cost range")
             return None
         return self.recorder.begin(proposal)
+
+    def outlook(self) -> Outlook | None:
+        """Return what is still to be expected of the search; None if the sampler cannot say it."""
+        with self.undisturbed():
+            return self.sampler.outlook()
 
     def learn(self, trials: Iterable[FrozenTrial]) -> None:
         """See `TrialSource`; architectures of killed trials are evaluated again by their reservations."""

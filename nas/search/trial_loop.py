@@ -75,7 +75,7 @@ class TrialLoop:
         if self.reserver.limits.is_late():
             return "the time limit is over; the same command continues"
         if self.reserver.is_stale:
-            return f"{self.reserver.progress.since_better} trials in a row have brought nothing better"
+            return self.reserver.why_stale
         return ""
 
     @contextmanager

@@ -11,7 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.arch.spec import Architecture
 from nas.evaluate.base import Evaluators
 from nas.optuna_private.identity import trial_id
+from nas.outlook import Outlook
 from nas.search.defaults import RETRIES
+from nas.search.patience import Patience
 from nas.studies.reservations import Reservation
 from nas.workers.base import Key, Outcome
 
@@ -101,6 +103,10 @@ def _never() -> bool:
     return False
 
 
+def _unknown() -> None:
+    return None
+
+
 @frozen
 class Limits:
     """When this process begins no more trials, and how it treats those of others.
@@ -108,17 +114,19 @@ class Limits:
     Attributes:
         retries: How often a trial whose process ended is started again before it fails.
         trials: Number of trials that the study shall have; None for as many as the source returns.
-        patience: Number of trials in a row without a better one, after which the search stops; None for no limit.
+        patience: When the search ends because nothing better comes, or is expected; None for never.
         is_late: Whether the time is over.
         quick_s: A trial that is likely to take less than so many seconds is only written when it has ended.
         keys: Reservations that concern this process, by their keys; None for all of the study.
         waits: Whether to wait for the trials of other processes before coming to an end.
+        outlook: Returns what is still to be expected; None if this is not known.
     """
 
     retries: int = RETRIES
     trials: int | None = None
-    patience: int | None = None
+    patience: Patience | None = None
     is_late: Callable[[], bool] = _never
     quick_s: float = 0.0
     keys: frozenset[str] | None = None
     waits: bool = True
+    outlook: Callable[[], Outlook | None] = _unknown

@@ -11,12 +11,14 @@ from nas.arch.code import parse_text
 from nas.arch.spec import Architecture
 from nas.errors import StudyError
 from nas.noise import ValidationSplit
+from nas.outlook import Outlook
 
 SETTINGS = "nas:settings"
 JOB_SETTINGS = "nas:scoring"  # of studies of jobs
 BASELINE = "nas:baseline"
 MEASUREMENTS = "nas:verdicts"
 EXPECTED = "nas:expected"
+OUTLOOK = "nas:outlook"
 CONFIRMED = "nas:confirmed"  # accuracies of the best trials trained with more seeds, by trial and seed
 CONFIRMED_CORRECT = "nas:confirmed_correct"  # which images they classified correctly, by trial and seed
 SPLIT = "nas:validation_split"
@@ -178,6 +180,7 @@ class StudyView:
             it; fewer where it is not known.
         split: Validation split; None where it is not known.
         foreign: Numbers of the trials that another program wrote or changed; they are left out of `records`.
+        outlook: What is still to be expected of the search; None if this is not known, or trials were added since.
     """
 
     name: str
@@ -191,6 +194,7 @@ class StudyView:
     foreign: tuple[int, ...] = ()
     confirmed_correct: Mapping[int, tuple[str, ...]] = field(factory=dict)
     split: ValidationSplit | None = None
+    outlook: Outlook | None = None
 
     @property
     def source(self) -> Record | None:

@@ -20,6 +20,7 @@ from nas.noise import ValidationSplit, unpack
 from nas.objective import Direction
 from nas.optuna_private.identity import name_metrics, storage_of, study_id
 from nas.optuna_private.storage import backend_of
+from nas.outlook import Outlook
 from nas.studies.failures import explained
 from nas.studies.names import check_study_name
 from nas.studies.own_study import OwnStudy
@@ -30,6 +31,7 @@ from nas.studies.records import (
     FURTHER_W,
     JOB_SETTINGS,
     MEASUREMENTS,
+    OUTLOOK,
     SETTINGS,
     SPLIT,
     DeviceMeasurement,
@@ -254,6 +256,8 @@ def _view(study: optuna.Study) -> StudyView:
         confirmed = {int(number): tuple(readings) for number, readings in known.get("confirmed", {}).items()}
         bits = {int(number): tuple(by_seed.values()) for number, by_seed in attrs.get(CONFIRMED_CORRECT, {}).items()}
         view = evolve(view, expected=expected, confirmed=confirmed, confirmed_correct=bits)
+    outlook = from_stored(Outlook, attrs[OUTLOOK]) if attrs.get(OUTLOOK) else None
+    view = evolve(view, outlook=outlook if outlook is not None and outlook.trials == view.counted else None)
     _check(view)
     return view
 

@@ -30,7 +30,7 @@ from nas.cli.shared.options import (
     task_options,
     training_options,
 )
-from nas.cli.shared.parameter_types import Duration, Number, NumberRange
+from nas.cli.shared.parameter_types import Duration, Number, NumberRange, PatienceType
 from nas.cli.shared.verbs import Verb
 from nas.samplers.defaults import PRUNER_NAMES, SAMPLER_NAMES, SURROGATE
 from nas.search.defaults import BAND, CONFIRM, COST_TIMEOUT_S, KEEP_WEIGHTS, SCREENED, TRIALS
@@ -246,10 +246,11 @@ _PRINTING = ("dry_run", "price", "as_json")
 @option(
     Group.SEARCH,
     "--patience",
-    type=click.IntRange(1),
-    metavar="N",
+    type=PatienceType(),
+    metavar="N|CHANCE|auto",
     show_default="no limit",
-    help="Number of trials in a row without a better result after which the search stops.",
+    help="Number of trials in a row without a better result after which the search stops. With a chance such as 1%, it "
+    "stops after 20 such trials, and later, if the chance of a gain above 0.1 points is at most that; auto is 1%.",
 )
 @option(
     Group.SEARCH,

@@ -11,6 +11,7 @@ from nas.cli.search.uncertainty import (
     first_sentences,
     format_difference,
     leaders_sentence,
+    outlook_sentence,
     split_sentence,
     summary,
 )
@@ -131,7 +132,9 @@ def print_result(
     for sentence in first_sentences(view):
         click.echo(f"{sentence}\n")
     _print_best(view)
-    for line in filter(None, (split_sentence(view), expected_sentence(view), leaders_sentence(view))):
+    for line in filter(
+        None, (split_sentence(view), expected_sentence(view), leaders_sentence(view), outlook_sentence(view))
+    ):
         click.echo(line)
     if view.best is None:
         click.echo(_no_best(view, storage))

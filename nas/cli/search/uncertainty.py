@@ -6,6 +6,8 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from attrs import asdict
+
 from nas.cli.shared.validation import split_line, split_row
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ _TO_LEARN_MORE: Mapping[str, str] = MappingProxyType(
         "supernet": "more --supernet-epochs, or more images in --data",
     }
 )
+# Largest chance of a gain at which nothing better is expected.
+UNLIKELY = 0.05
 _TO_SEE_MORE = "more --trials, or more images in --data, a part of which validates"
 
 
@@ -139,6 +143,26 @@ def leaders_sentence(view: "StudyView") -> str:
     return f"trial {view.best.number} cannot be told apart from {listed}: its lead is not more than noise"
 
 
+def outlook_sentence(view: "StudyView") -> str:
+    """Return what is still to be expected of the search; "" if this is not known."""
+    outlook = view.outlook
+    if outlook is None:
+        return ""
+    chance = f"a chance of {_shown_chance(outlook.chance)} of a gain above {100 * outlook.gain:g} points"
+    if outlook.chance <= UNLIKELY:
+        return f"after {outlook.trials} trials the model expects nothing better: {chance}"
+    return (
+        f"after {outlook.trials} trials the model still expects something better: {chance}; more --trials continue the "
+        "search, or a larger --patience if that ended it"
+    )
+
+
+def _shown_chance(chance: float) -> str:
+    if chance < 0.001:
+        return "less than 0.1%"
+    return f"{chance:.1%}" if chance < 0.1 else f"{min(chance, 0.99):.0%}"
+
+
 def summary(view: "StudyView") -> dict[str, Any]:
     """Return the same as JSON values."""
     from nas.studies.comparison import ahead_of_baseline, not_told_apart
@@ -147,6 +171,7 @@ def summary(view: "StudyView") -> dict[str, Any]:
     return {
         "split": split_row(view.split, _shown_accuracy(view)),
         "learned": view.learned,
+        "outlook": None if view.outlook is None else asdict(view.outlook),
         "not_told_apart": [record.number for record in not_told_apart(view)],
         "ahead_of_baseline": _lead(ahead_of_baseline(view)),
         **source,

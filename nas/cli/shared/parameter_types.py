@@ -3,13 +3,16 @@
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.api.durations import parse_duration
 from nas.errors import NasError
 from nas.output_kinds import LATENCIES, OutputKind, check_output
+
+if TYPE_CHECKING:
+    from nas.search.patience import Patience
 
 
 class Number(click.types.FloatParamType):
@@ -36,6 +39,21 @@ class Duration(click.ParamType[float]):
         """Return the seconds; see `click.ParamType`."""
         try:
             return parse_duration(value)
+        except NasError as error:
+            self.fail(f"{error.problem}; {error.remedy}", param, ctx)
+
+
+class PatienceType(click.ParamType["Patience"]):
+    """Represent the type of the option that says when a search ends early."""
+
+    name = "patience"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Patience":
+        """Return the patience; see `click.ParamType`."""
+        from nas.search.patience import parse_patience
+
+        try:
+            return parse_patience(value)
         except NasError as error:
             self.fail(f"{error.problem}; {error.remedy}", param, ctx)
 
