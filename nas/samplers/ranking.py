@@ -6,6 +6,7 @@ range are dropped, and a model of accuracy (`surrogate`) predicts which of the o
 """
 
 import hashlib
+from operator import itemgetter
 
 import numpy as np
 from attrs import astuple, field, frozen
@@ -19,7 +20,16 @@ from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.outlook import CANDIDATES, LEAST, draw_gains, summarize
 from nas.samplers.prior_scores import PriorScores, fit_with_scores
-from nas.samplers.surrogate import LEAST_NOISE, Surrogate, condition, fit_weights, level_slope, to_accuracy, to_level
+from nas.samplers.skewness import POWERS, SkewedModel, Warp
+from nas.samplers.surrogate import (
+    LEAST_NOISE,
+    condition,
+    fit_weights,
+    level_slope,
+    log_likelihood,
+    to_accuracy,
+    to_level,
+)
 
 # Before there are so many accuracies, suggestions are as different from each other as possible.
 FIRST = 5
@@ -30,6 +40,7 @@ PARENTS = 10
 MOST_MEASUREMENTS = 300
 MOST_FITTED = 150
 MOST_OTHERS = 100
+EXPLORATION = 3.0
 GROWTH = 1.15
 
 
@@ -91,7 +102,7 @@ class Assessed:
     """
 
     found: ChoiceIndices
-    model: Surrogate
+    model: SkewedModel
     shown: ChoiceIndices
     known: Known
 
@@ -113,7 +124,7 @@ class CandidateRanker:
     acquisition: Acquisition
     listing: ChoiceIndices | None = None
     prior_scores: PriorScores | None = None
-    _weights: dict[bytes, Floats] = field(factory=dict, init=False, repr=False)
+    _weights: dict[bytes, tuple[Floats, float]] = field(factory=dict, init=False, repr=False)
     _codes: dict[bytes, int] = field(factory=dict, init=False, repr=False)
 
     def rank(self, history: History, rng: np.random.Generator) -> ChoiceIndices:
@@ -183,7 +194,9 @@ class CandidateRanker:
             codes = self._encode(indices)
             new = _first_met(codes, seen)
             indices, codes = indices[new], codes[new]
-            return indices, self.acquisition.log_expect(*model.predict(codes), self.cost_range.costs(indices), known)
+            mean, spread = model.predict(codes)
+            costs = self.cost_range.costs(indices)
+            return indices, self.acquisition.log_expect(mean, EXPLORATION * spread, costs, known)
 
         found, improvements = assess(found)
         if self.listing is None:
@@ -199,12 +212,14 @@ class CandidateRanker:
             self._codes.update((keys[i], hash(row.tobytes())) for i, row in zip(new, rows, strict=True))
         return {self._codes[key] for key in keys}
 
-    def _learn(self, history: History, rng: np.random.Generator) -> tuple[Surrogate, ChoiceIndices, Known]:
+    def _learn(self, history: History, rng: np.random.Generator) -> tuple[SkewedModel, ChoiceIndices, Known]:
         """Return the model, the choice indices that it was fitted to, and its predictions for those."""
         rows = self._chosen(np.flatnonzero(history.measured), history, rng)
         shown, codes = history.indices[rows], self._encode(history.indices[rows])
         levels, noise = to_level(history.accuracies[rows]), history.level_noise[rows]
-        model = condition(self.encoder, codes, levels, self.weights(history), noise)
+        weights, power = self.weights(history)
+        warp = Warp.of(levels, power)
+        model = self._conditioned(codes, levels, noise, weights, warp)
         known = Known(to_accuracy(model.predict(codes)[0]), self.cost_range.costs(shown))
         others = _unmeasured(history)
         if not len(others):
@@ -212,10 +227,14 @@ class CandidateRanker:
         more = self._encode(history.indices[others])
         # A running trial counts with its predicted accuracy, a failed one with the worst: both repel candidates.
         failed = history.failed[others]
-        guesses = np.where(failed, levels.min(), model.predict(more)[0])
+        levels = np.append(levels, np.where(failed, levels.min(), model.predict(more)[0]))
         # A running trial will be as noisy as the others; a failure is certain.
-        errors = np.append(noise, np.where(failed, 0.0, noise.mean()))
-        return condition(self.encoder, codes + more, np.append(levels, guesses), model.weights, errors), shown, known
+        noise = np.append(noise, np.where(failed, 0.0, noise.mean()))
+        return self._conditioned(codes + more, levels, noise, weights, warp), shown, known
+
+    def _conditioned(self, codes: Codes, levels: Floats, noise: Floats, weights: Floats, warp: Warp) -> SkewedModel:
+        known = noise * warp.slope(levels) ** 2
+        return SkewedModel(condition(self.encoder, codes, warp.values(levels), weights, known), warp)
 
     def _chosen(self, rows: NDArray[np.intp], history: History, rng: np.random.Generator) -> NDArray[np.intp]:
         """Return rows of the best trials and as many random ones, where there are too many for the model."""
@@ -251,21 +270,34 @@ class CandidateRanker:
         errors, counts = (np.broadcast_to(each, len(history.accuracies)) for each in (known, runs))
         with one_thread():
             levels = to_level(history.accuracies[rows])
-            weights = self._fit(history, self._fitted_rows(history), errors)
+            fitted = self._fitted_rows(history)
+            codes = self._encode(history.indices[fitted])
+            weights = self._fit(codes, to_level(history.accuracies[fitted]), errors[fitted])
             model = condition(self.encoder, self._encode(history.indices[rows]), levels, weights, errors[rows])
             unexplained = float(weights[-1] + LEAST_NOISE) * model.spread**2
             mean, spread = model.true_levels(levels, errors[rows] + unexplained / counts[rows])
         return rows, mean, spread
 
-    def weights(self, history: History) -> Floats:
-        """Return the weights of the model, which are fitted again whenever the measurements have grown by 15%."""
+    def weights(self, history: History) -> tuple[Floats, float]:
+        """Return the weights of the model, and the power of the transformation of levels that are most likely.
+
+        They are fitted again whenever the measurements have grown by 15%.
+        """
         rows = self._fitted_rows(history)
         key = hashlib.sha256(history.indices[rows].tobytes() + history.accuracies[rows].tobytes()).digest()
         if key not in self._weights:
-            # The known errors are left to the conditioning: with them, so few updates find too little signal, and the
-            # model is too sure (docs/sampler.md has the measurement).
-            self._weights[key] = self._fit(history, rows, np.zeros(len(history.accuracies)))
+            codes, levels = self._encode(history.indices[rows]), to_level(history.accuracies[rows])
+            self._weights[key] = max((self._fit_warped(codes, levels, power) for power in POWERS), key=itemgetter(0))[1:]
         return self._weights[key]
+
+    def _fit_warped(self, codes: Codes, levels: Floats, power: float) -> tuple[float, Floats, float]:
+        """Return the logarithm of the likelihood, the weights and the power."""
+        # The known errors are left to the conditioning: with them, so few updates find too little signal, and the
+        # model is too sure (docs/sampler.md has the measurement).
+        warp = Warp.of(levels, power)
+        weights = self._fit(codes, warp.values(levels), 0.0)
+        likelihood = log_likelihood(self.encoder, codes, warp.values(levels), weights)
+        return likelihood + float(np.log(warp.slope(levels)).sum()) - warp.penalty(), weights, power
 
     def _fitted_rows(self, history: History) -> NDArray[np.intp]:
         """Return the rows of the measurements that the weights are fitted to."""
@@ -278,10 +310,9 @@ class CandidateRanker:
             rows = np.sort(np.random.default_rng(len(rows)).choice(rows, MOST_FITTED, replace=False))
         return rows
 
-    def _fit(self, history: History, rows: NDArray[np.intp], known: Floats) -> Floats:
-        levels = to_level(history.accuracies[rows])
+    def _fit(self, codes: Codes, levels: Floats, known: Floats | float) -> Floats:
         fit = fit_weights if self.prior_scores is None else fit_with_scores
-        return fit(self.encoder, self._encode(history.indices[rows]), levels, known[rows])
+        return fit(self.encoder, codes, levels, known)
 
 
 def _first_met(codes: Codes, seen: set[int]) -> NDArray[np.intp]:
