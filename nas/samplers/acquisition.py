@@ -5,11 +5,12 @@ from typing import Protocol
 
 import numpy as np
 from attrs import frozen
+from scipy.special import logsumexp
 
 from nas.cost.base import Target
 from nas.objective import Reward
 from nas.samplers.encoding import Floats
-from nas.samplers.surrogate import expected_improvement
+from nas.samplers.surrogate import log_expected_improvement
 
 
 @frozen(eq=False)
@@ -27,8 +28,15 @@ class Acquisition(Protocol):
         """Return scores `(N,)` of known architectures; the best become parents of candidates."""
         ...
 
-    def expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
-        """Return the expected improvement `(N,)` of candidates, given the mean and spread of their accuracy levels."""
+    def log_expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
+        """Return the logarithm of the expected improvement of candidates, `(N,)`.
+
+        Args:
+            mean: Mean of the candidates' accuracy levels, `(N,)`.
+            spread: Standard deviation of the candidates' accuracy levels, `(N,)`.
+            costs: Costs of the candidates, `(N, targets)`.
+            known: Evaluated architectures.
+        """
         ...
 
 
@@ -49,13 +57,13 @@ class ScoreImprovement:
         factor, summand = self._line(costs)
         return factor * accuracies + summand
 
-    def expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
+    def log_expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
         """See `Acquisition`."""
         best = float(self.score(known.accuracies, known.costs).max())
         factor, summand = self._line(costs)
         # The score is linear in the accuracy, so it improves over the best one exactly where the accuracy exceeds this
         # bound.
-        return factor * expected_improvement(mean, spread, (best - summand) / factor)
+        return np.log(factor) + log_expected_improvement(mean, spread, (best - summand) / factor)
 
     def _line(self, costs: Floats) -> tuple[Floats, Floats]:
         """Return slope and intercept of the score as a linear function of accuracy, for each row of costs."""
@@ -83,11 +91,11 @@ class FrontImprovement:
         above[order] = accuracies[order] - before[: len(accuracies)]
         return above
 
-    def expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
+    def log_expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
         """See `Acquisition`; an exact sum over the front's steps (arXiv 2006.05078 has the general case)."""
         starts, levels = steps(known.accuracies, known.costs[:, 0])
-        improvements = expected_improvement(mean[:, None], spread[:, None], levels)
-        return np.asarray((self._widths(starts, costs[:, 0]) * improvements).sum(axis=1))
+        improvements = log_expected_improvement(mean[:, None], spread[:, None], levels)
+        return np.asarray(logsumexp(improvements, axis=1, b=self._widths(starts, costs[:, 0])))
 
     def _widths(self, starts: Floats, costs: Floats) -> Floats:
         """Return the part of each step, `(N, steps)`, at or above the cost of each candidate."""

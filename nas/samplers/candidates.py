@@ -1,8 +1,11 @@
 """Candidates for the next architecture: random ones, and offspring of the best known."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from nas.samplers.cost_range import ChoiceIndices, CostRange
+from nas.samplers.encoding import Floats
 
 RANDOM = 600
 OFFSPRING = 1200
@@ -13,6 +16,10 @@ CROSSED = 0.4
 CHANGES = (1, 2, 4)
 FEW = 30
 WALKS = 8
+# Rounds of the local search that improves the best candidates; it ends earlier after `PATIENCE` rounds without a better
+# one.
+ROUNDS, PATIENCE = 8, 3
+CLIMBERS, CLIMBING = 40, 600
 
 
 def make_candidates(
@@ -38,6 +45,39 @@ def make_candidates(
     return distinct(inside)
 
 
+def climb(
+    cost_range: CostRange,
+    candidates: ChoiceIndices,
+    values: Floats,
+    assess: Callable[[ChoiceIndices], tuple[ChoiceIndices, Floats]],
+    rng: np.random.Generator,
+) -> tuple[ChoiceIndices, Floats]:
+    """Return candidates and their values, the best first, after a local search for better ones.
+
+    Args:
+        cost_range: Costs that are accepted.
+        candidates: Choice indices to start from, `(N, choices)`.
+        values: Their values, `(N,)`; larger is better.
+        assess: Returns those of some choice indices that can be suggested, and their values.
+        rng: Source of random numbers.
+    """
+    best, since = -np.inf, 0
+    for _ in range(ROUNDS):
+        order = np.argsort(-values, kind="stable")
+        candidates, values = candidates[order], values[order]
+        since = 0 if len(values) and values[0] > best else since + 1
+        if not len(values) or since == PATIENCE:
+            break
+        best = values[0]
+        offspring = _offspring(cost_range, candidates[:CLIMBERS], rng, CLIMBING)
+        inside = distinct(offspring[cost_range.excess(offspring) == 0])
+        known = {row.tobytes() for row in candidates}
+        found, own = assess(inside[[row.tobytes() not in known for row in inside]])
+        candidates, values = np.concatenate([candidates, found]), np.append(values, own)
+    order = np.argsort(-values, kind="stable")
+    return candidates[order], values[order]
+
+
 def distinct(indices: ChoiceIndices) -> ChoiceIndices:
     """Return each row once, in the order of first occurrences."""
     first = {row.tobytes(): i for i, row in reversed(list(enumerate(indices)))}
@@ -53,13 +93,15 @@ def _of_listing(listing: ChoiceIndices, parents: ChoiceIndices, rng: np.random.G
     return np.asarray(listing[np.unique(np.concatenate([some, *near]))])
 
 
-def _offspring(cost_range: CostRange, parents: ChoiceIndices, rng: np.random.Generator) -> ChoiceIndices:
+def _offspring(
+    cost_range: CostRange, parents: ChoiceIndices, rng: np.random.Generator, count: int = OFFSPRING
+) -> ChoiceIndices:
     """Return offspring of pairs of parents, with some of their choices changed at random."""
     if not len(parents):
         return parents
-    first, second = (parents[rng.integers(len(parents), size=OFFSPRING)] for _ in range(2))
-    taken = (rng.random(OFFSPRING) < CROSSED)[:, None] & (rng.random(first.shape) < 0.5)
+    first, second = (parents[rng.integers(len(parents), size=count)] for _ in range(2))
+    taken = (rng.random(count) < CROSSED)[:, None] & (rng.random(first.shape) < 0.5)
     # Small and large steps: the mean number of changed choices is drawn for each offspring.
-    rate = rng.choice(CHANGES, size=OFFSPRING) / first.shape[1]
+    rate = rng.choice(CHANGES, size=count) / first.shape[1]
     changed = rng.random(first.shape) < rate[:, None]
-    return np.where(changed, cost_range.space.sample(rng, OFFSPRING), np.where(taken, second, first))
+    return np.where(changed, cost_range.space.sample(rng, count), np.where(taken, second, first))

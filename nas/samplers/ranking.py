@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nas.samplers.acquisition import Acquisition, Known
 from nas.samplers.blas import one_thread
-from nas.samplers.candidates import distinct, make_candidates
+from nas.samplers.candidates import climb, distinct, make_candidates
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.prior_scores import PriorScores, fit_with_scores
@@ -112,7 +112,7 @@ class CandidateRanker:
         if self.listing is None:
             found = distinct(np.concatenate([best[self.cost_range.excess(best) == 0], found]))
         found = found[self._initial_order(found, rng)]
-        found = found[self._are_new(self.encoder.encode(found), history)][:SPREAD]
+        found = found[_take_new(self.encoder.encode(found), self._seen(history.indices))][:SPREAD]
         codes, known = self.encoder.encode(found), self.encoder.encode(history.indices[-SPREAD:])
         shared = (codes.values @ known.values.T).max(axis=1, initial=0.0)
         return np.asarray(found[np.argsort(shared, kind="stable")])
@@ -130,19 +130,18 @@ class CandidateRanker:
         model, shown, known = self._learn(history, rng)
         order = np.argsort(-self.acquisition.score(known.accuracies, known.costs), kind="stable")
         found = make_candidates(self.cost_range, shown[order[:PARENTS]], self.listing, rng)
-        codes = self._encode(found)
-        new = self._are_new(codes, history)
-        found, codes = found[new], codes[np.flatnonzero(new)]
-        improvements = self.acquisition.expect(*model.predict(codes), self.cost_range.costs(found), known)
-        return np.asarray(found[np.argsort(-improvements, kind="stable")])
-
-    def _are_new(self, codes: Codes, history: History) -> NDArray[np.bool_]:
-        """Return which candidates, `(N,)`, are networks that no trial has, and no candidate before them."""
         seen = self._seen(history.indices)
-        # By encoding and not by choice indices: several choices can mean the same network.
-        keys = [hash(row.tobytes()) for row in codes.values]
-        first = {key: i for i, key in reversed(list(enumerate(keys)))}
-        return np.array([first[key] == i and key not in seen for i, key in enumerate(keys)], dtype=bool)
+
+        def assess(indices: ChoiceIndices) -> tuple[ChoiceIndices, Floats]:
+            codes = self._encode(indices)
+            new = _take_new(codes, seen)
+            indices, codes = indices[new], codes[np.flatnonzero(new)]
+            return indices, self.acquisition.log_expect(*model.predict(codes), self.cost_range.costs(indices), known)
+
+        found, improvements = assess(found)
+        if self.listing is not None:
+            return np.asarray(found[np.argsort(-improvements, kind="stable")])
+        return climb(self.cost_range, found, improvements, assess, rng)[0]
 
     def _seen(self, indices: ChoiceIndices) -> set[int]:
         """Return hashes of the encodings of architectures; each is encoded only once."""
@@ -236,6 +235,17 @@ class CandidateRanker:
         levels = to_level(history.accuracies[rows])
         fit = fit_weights if self.prior_scores is None else fit_with_scores
         return fit(self.encoder, self._encode(history.indices[rows]), levels, known[rows])
+
+
+def _take_new(codes: Codes, seen: set[int]) -> NDArray[np.bool_]:
+    """Return which candidates, `(N,)`, are networks that were not seen before, and add them to those that were."""
+    new = np.zeros(len(codes.values), dtype=bool)
+    for i, row in enumerate(codes.values):
+        # By encoding and not by choice indices: several choices can mean the same network.
+        key = hash(row.tobytes())
+        new[i] = key not in seen
+        seen.add(key)
+    return new
 
 
 def _unmeasured(history: History) -> NDArray[np.intp]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import frozen
 from scipy.linalg import cho_factor, cho_solve
-from scipy.special import ndtr
+from scipy.special import erfcx, ndtr
 
 from nas.samplers.encoding import Codes, Encoder, Floats
 
@@ -27,7 +27,12 @@ UPDATES = 5
 LEAST_NOISE = 1e-3
 # Share of the variance with which the updates start where nearly all of it is known to be noise.
 LEAST_UNKNOWN = 0.05
-HAMMING_SCALE = 4.0
+SCALES = (4.0,)
+SCALE_START = 1.0
+START = {"groups": 0.3, "constant": 0.05, "jointly": 0.5, "figures": 0.2, "scores": 0.1, "noise": 0.1}
+LARGE_MARGIN = 5.0
+LOG_ROOT = float(np.log(2 * np.pi) / 2)
+TINY = 1e-300
 
 
 def to_level(accuracy: Floats) -> Floats:
@@ -81,7 +86,14 @@ class Terms:
         equal = self.left.values @ self.right.values.T / self.encoder.fields
         near, linear = _figure_terms(self.left.figures, self.right.figures)
         scored = [np.outer(*pair) for pair in zip(self.left.prior_scores.T, self.right.prior_scores.T, strict=True)]
-        return [np.ones_like(equal), equal**2, np.exp(HAMMING_SCALE * (equal - 1)), near, linear, *scored]
+        jointly = [np.exp(scale * (equal - 1)) for scale in SCALES]
+        return [np.ones_like(equal), *jointly, near, linear, *scored]
+
+    def start(self) -> Floats:
+        """Return the variances, of each term and of the noise last, with which the updates start."""
+        groups, scores = len(self.encoder.groups), self.left.prior_scores.shape[1]
+        shares = {"groups": groups, "constant": 1, "jointly": len(SCALES), "figures": 2, "scores": scores, "noise": 1}
+        return np.concatenate([np.full(count, START[name] / max(count, 1)) for name, count in shares.items()])
 
     def diagonal(self, weights: Floats) -> Floats:
         """Return the kernel of each left architecture with itself, `(N,)`: all terms but the linear ones are 1."""
@@ -105,19 +117,20 @@ def _figure_terms(left: Floats, right: Floats) -> tuple[Floats, Floats]:
 
 
 def find_weights(
-    terms: Sequence[Floats], values: Floats, updates: int = UPDATES, known: Floats | float = 0.0
+    terms: Sequence[Floats], values: Floats, start: Floats, updates: int = UPDATES, known: Floats | float = 0.0
 ) -> Floats:
     """Return the variance of each term, and of the noise last, that make the values most likely.
 
     Args:
         terms: Kernel matrices `(N, N)` whose diagonals have equal means.
         values: Standardized values, `(N,)`.
+        start: Variances with which the updates start, up to a common factor.
         updates: Number of multiplicative updates.
         known: Variances of noise that is known, `(N,)` or one for all values; the fitted noise comes on top of it.
     """
     # The values have variance 1, of which the known noise is a part.
     unknown = max(1 - float(np.mean(known)), LEAST_UNKNOWN)
-    weights = np.full(len(terms) + 1, unknown / (len(terms) + 1))
+    weights = start * unknown / SCALE_START
     every = np.stack([*terms, np.eye(len(values))]).reshape(len(weights), -1)
     for _ in range(updates):
         total = (weights @ every).reshape(len(values), -1) + (LEAST_NOISE + known) * np.eye(len(values))
@@ -191,7 +204,8 @@ def fit_weights(encoder: Encoder, codes: Codes, levels: Floats, known: Floats | 
     """Return the weights of the kernel for some measured levels with known variances of noise; see `find_weights`."""
     own = _standardized(codes, _code_moments(codes))
     center, spread = _moments(levels)
-    return find_weights(Terms(encoder, own, own).all(), (levels - center) / spread, known=known / spread**2)
+    terms = Terms(encoder, own, own)
+    return find_weights(terms.all(), (levels - center) / spread, terms.start(), known=known / spread**2)
 
 
 def condition(
@@ -236,19 +250,35 @@ def _standardized(codes: Codes, moments: Codes) -> Codes:
     return Codes(codes.values, figures, prior_scores)
 
 
-def expected_improvement(mean: Floats, spread: Floats, accuracy: Floats) -> Floats:
-    """Return the expected improvement over an accuracy, `E[max(0, accuracy of the candidate - accuracy)]`.
+def log_expected_improvement(mean: Floats, spread: Floats, accuracy: Floats) -> Floats:
+    """Return the logarithm of the expected improvement, `log E[max(0, accuracy of the candidate - accuracy)]`.
 
-    The error rate of a candidate is lognormal, so this is the price of a put option on it (Black and Scholes 1973).
+    The error rate of a candidate is lognormal, so the expected improvement is the price of a put option on it (Black
+    and Scholes 1973). Its logarithm remains exact where the price itself would be rounded to zero, so that candidates
+    can be compared wherever a search has got to (Ament et al., arXiv 2310.20708, for normal distributions).
 
     Args:
         mean: Mean of the candidates' levels.
         spread: Standard deviation of the candidates' levels.
-        accuracy: Accuracy to exceed; the improvement over an unreachable one is zero.
+        accuracy: Accuracy to exceed; for an unreachable one the result is minus infinity.
+
+    >>> far = log_expected_improvement(np.array([1.0]), np.array([0.01]), np.array([0.9]))
+    >>> float(far.round(0)[0])
+    -8281.0
     """
     allowed = 1 + LEAST_ERROR - np.asarray(accuracy)
     reachable = allowed > 0
-    margin = (np.log(np.where(reachable, allowed, 1.0)) + mean) / spread
-    # The bound prevents an overflow for levels far from all measured ones.
-    expected = np.exp(np.minimum(spread**2 / 2 - mean, 50.0))
-    return np.where(reachable, np.maximum(allowed * ndtr(margin) - expected * ndtr(margin - spread), 0.0), 0.0)
+    log_allowed = np.log(np.where(reachable, allowed, 1.0))
+    margin = (log_allowed + mean) / spread
+    # With R = Phi / phi the price is allowed * phi(margin) * (R(margin) - R(margin - spread)). Where the margin is
+    # large, R overflows, and the usual form of the price has no small difference of large numbers.
+    low = np.minimum(margin, LARGE_MARGIN)
+    below = -(low**2) / 2 - LOG_ROOT + np.log(np.maximum(_mills(low) - _mills(low - spread), TINY))
+    high = np.maximum(margin, LARGE_MARGIN)
+    above = np.log(np.maximum(ndtr(high) - np.exp(spread**2 / 2 - high * spread) * ndtr(high - spread), TINY))
+    return np.where(reachable, log_allowed + np.where(margin < LARGE_MARGIN, below, above), -np.inf)
+
+
+def _mills(margin: Floats) -> Floats:
+    """Return the normal distribution function divided by its density."""
+    return np.asarray(np.sqrt(np.pi / 2) * erfcx(-margin / np.sqrt(2)))
