@@ -102,7 +102,7 @@ def describe_unused(study: optuna.Study) -> str:
     """Return which scores of a screened study are not used, and why; "" where all are used."""
     values = [value for _, value in study.user_attrs.get(SCREENED, ())]
     scores = [value for value in values if _is_score(value)]
-    failed = f"{len(values) - len(scores)} of {len(values)} networks have no finite score" if scores != values else ""
+    failed = f"{len(values) - len(scores)} of {len(values)} networks have no score" if scores != values else ""
     unused = _why_unused(scores)
     return "; ".join(filter(None, (failed, f"{unused}, so the search goes on without scores" if unused else "")))
 
@@ -127,11 +127,10 @@ def _scores(
     reason = ""
     for indices in networks:
         try:
-            score = evaluate(indices)
-            reason = reason if math.isfinite(score) else f"its score is {score}"
+            rows.append([indices.tolist(), evaluate(indices)])
         except EvaluationError as error:
-            score, reason = math.nan, error.problem
-        rows.append([indices.tolist(), score if math.isfinite(score) else None])
+            rows.append([indices.tolist(), None])
+            reason = error.problem
     if not sure and len(rows) == BATCH and all(value is None for _, value in rows):
         raise StudyError(
             f"the first {len(rows)} networks could not be screened, the last with: {reason}",

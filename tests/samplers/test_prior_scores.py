@@ -46,7 +46,7 @@ def test_the_likelihood_is_that_of_a_normal_distribution() -> None:
     known = np.linspace(0.01, 0.2, 90)
     found, expected = [], []
     for size in (0.02, 0.05):
-        weights = np.full(len(ENCODER.groups) + 7, size)
+        weights = np.full(len(Terms(ENCODER, codes, codes).all()) + 1, size)
         own = condition(ENCODER, codes, levels, weights, known)
         covariance = Terms(ENCODER, own.codes, own.codes).weigh(weights[:-1])
         covariance += np.diag(size + LEAST_NOISE + known / levels.std() ** 2)

@@ -189,7 +189,7 @@ def test_scores_that_are_not_finite_are_left_out_with_a_note(tmp_path: Path, sco
     count = sum(level(arch) < 0.4 for arch in cheap.asked)
     assert 0 < count <= 12 - 5
     assert [event.message for event in told if event.kind == "screened"] == [
-        f"{count} of 12 networks have no finite score"
+        f"{count} of 12 networks have no score"
     ]
 
 
@@ -205,12 +205,12 @@ def test_scores_that_an_earlier_version_stored_may_not_be_finite() -> None:
     study.set_user_attr(SCREENED, [[[i], value] for i, value in enumerate([0.1, float("nan"), None, 0.4])])
     assert screen_all(study, np.arange(4)[:, None], lambda _: 0.0, lambda _: None) is None
     assert describe_unused(study) == (
-        "2 of 4 networks have no finite score; 2 scores are fewer than 5, so the search goes on without scores"
+        "2 of 4 networks have no score; 2 scores are fewer than 5, so the search goes on without scores"
     )
 
 
 def test_where_no_score_is_finite_it_ends_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"the first 10 networks could not be screened, .* its score is nan"):
+    with pytest.raises(StudyError, match=r"the first 10 networks could not be screened, .* the evaluator gave accuracy nan"):
         searched(tmp_path, Told("cheap", lambda _arch: float("nan")), trials=2)
 
 
