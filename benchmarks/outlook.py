@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from nas.cost.analytic import COUNTED
 from nas.search.final_selection import expect
 from nas.search.plan import plan
 
-CHECKPOINTS = (30, 50, 75, 100, 150, 200)
+CHECKPOINTS = (30, 50, 75, 100, 150, 200, 300)
 NEXT = 50
 # Bounds of the groups of predicted chances.
 BOUNDS = (0.0, 0.02, 0.1, 0.4, 0.8, 1.0)
@@ -63,7 +64,7 @@ def report(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of the table."""
     yield f"| predicted chance | predictions | mean | real gain > .1 in {NEXT} | expected gain | real gain |"
     yield "|---|---|---|---|---|---|"
-    for low, high in zip(BOUNDS, BOUNDS[1:], strict=False):
+    for low, high in pairwise(BOUNDS):
         group = [row for row in rows if low <= row["chance"] < high or row["chance"] == high == 1]
         if not group:
             yield f"| {low:.0%} to {high:.0%} | 0 | - | - | - | - |"
@@ -84,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("experiments/sample_efficiency"))
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--evaluations", type=int, default=250)
+    parser.add_argument("--evaluations", type=int, default=350)
     parser.add_argument("--every", type=int, default=1, help="use only every N-th task")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()

@@ -39,7 +39,7 @@ def parse_patience(value: object) -> Patience:
     if isinstance(value, Patience):
         return value
     # An integer may be one of numpy; a truth value is none.
-    is_integer = isinstance(value, Integral) and type(value) is not bool
+    is_integer = not isinstance(value, bool) and isinstance(value, Integral)
     text = value.strip() if isinstance(value, str) else str(value) if is_integer else ""
     if text == AUTO:
         return Patience(LEAST_TRIALS, AUTO_CHANCE)

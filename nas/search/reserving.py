@@ -82,9 +82,8 @@ class TrialReserver:
         """The reason why the search is stale."""
         row = f"{self.progress.since_better} trials in a row have brought nothing better"
         patience = self.limits.patience
-        if patience is None or patience.chance is None:
-            return row
-        return f"{row}, and nothing better is expected: the chance of a gain is {self._chance():.1%}"
+        chance = None if patience is None else patience.chance
+        return row if chance is None else f"{row}, and a gain is not expected: its chance is at most {100 * chance:g}%"
 
     def next(self) -> Running | None:
         """Return the next trial to evaluate, None where there is none now."""

@@ -239,6 +239,8 @@ WRONG: Mapping[str, tuple[dict[str, Any], str]] = {
     ),
     "workers": ({"workers": 0}, "workers is 0"),
     "patience": ({"patience": 0}, "patience is 0"),
+    "a chance": ({"patience": "100%"}, "patience is '100%'\n  give a number of trials from 1 upwards, a chance"),
+    "a chance without a model": ({"patience": "1%", "sampler": "random"}, "is not known with sampler random"),
     "metric": ({"metric": "recall"}, "metric is 'recall'\n  use accuracy or balanced"),
     "engine": ({"engine": "cluster"}, "engine is 'cluster'\n  use processes or ray"),
     "objective": ({"objective": "magic"}, "objective 'magic'"),
