@@ -7,6 +7,7 @@ inside the cost range only, because costs are exact and free; `nas.samplers.filt
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -195,19 +196,20 @@ def make_facade(cost_range: CostRange, seed: int) -> tuple[Any, Any]:
     names = {name_of(i): range(len(choice.values)) for i, choice in enumerate(choices) if len(choice.values) > 1}
     space = ConfigurationSpace(seed=seed)
     space.add(CategoricalHyperparameter(name, list(options)) for name, options in names.items())
-    facade = HyperparameterOptimizationFacade
-    folder = tempfile.mkdtemp(prefix="smac")
-    scenario = Scenario(space, deterministic=True, n_trials=10_000, seed=seed, output_directory=folder)
-    selector = facade.get_config_selector(scenario, retrain_after=1)
-    made = facade(
-        scenario,
-        lambda _configuration, seed=0: float(seed),  # SMAC3 needs a function, which it does not call here
-        initial_design=facade.get_initial_design(scenario, n_configs=0),
-        acquisition_function=InsideRange(log=True),
-        config_selector=selector,
-        logging_level=40,
-        overwrite=True,
-    )
+    # SMAC3 writes its settings into a folder; later it writes nothing, because `learn` saves nothing.
+    with tempfile.TemporaryDirectory(prefix="smac") as folder:
+        facade = HyperparameterOptimizationFacade
+        scenario = Scenario(space, deterministic=True, n_trials=10_000, seed=seed, output_directory=Path(folder))
+        selector = facade.get_config_selector(scenario, retrain_after=1)
+        made = facade(
+            scenario,
+            lambda _configuration, seed=0: float(seed),  # SMAC3 needs a function, which it does not call here
+            initial_design=facade.get_initial_design(scenario, n_configs=0),
+            acquisition_function=InsideRange(log=True),
+            config_selector=selector,
+            logging_level=40,
+            overwrite=True,
+        )
     return made, selector
 
 

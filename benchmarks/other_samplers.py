@@ -134,7 +134,7 @@ def search(task: Task, name: str, run: int, evaluations: int) -> Row:
         "truth": truths,
         "mmacs": [round(MACS.estimate(arch).value / 1e6, 4) for arch in archs],
         "handed": [truths[select(expect(trials[:count], planned))] for count in counts],
-        "read": [truths[int(np.argmax([trial.value for trial in trials[:count]]))] for count in counts],
+        "read": [truths[max(range(count), key=lambda number: trials[number].value or 0)] for count in counts],
         "seconds": [round(each, 4) for each in seconds],
     }
 
