@@ -27,7 +27,7 @@ COLORS = {"surrogate": "#d62728", "tpe": "#1f77b4", "nsga2": "#2ca02c", "evoluti
 
 def make_report(out: Path, tasks: Mapping[str, Task], checkpoints: Sequence[int]) -> None:
     """Write tables (JSON and text) and figures (PNG) of the searches in a folder."""
-    rows = [json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    rows = [row for path in sorted(out.glob("*.jsonl")) for row in read_rows(path)]
     single = _by_task(row for row in rows if row["objective"] != "pareto")
     fronts = _by_task(row for row in rows if row["objective"] == "pareto")
     report = {
@@ -45,6 +45,12 @@ def make_report(out: Path, tasks: Mapping[str, Task], checkpoints: Sequence[int]
         shown = {task: own for task, own in single.items() if isinstance(tasks[task], Macro) == is_macro}
         if shown:
             write_png(out / name, _figure(tasks, shown))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the searches of a file; none where there is no file. Older files have only searches one by one."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [{"running": 1, **json.loads(line)} for line in lines]
 
 
 def _by_task(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:

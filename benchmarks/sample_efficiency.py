@@ -1,11 +1,16 @@
 """Measure how many evaluations samplers need, all of them on the same tasks.
 
     python benchmarks/sample_efficiency.py --out experiments/sample_efficiency
+    python benchmarks/sample_efficiency.py --runs 0 --only rugged --samplers surrogate --label before
+    python benchmarks/sample_efficiency.py --runs 0 --samplers surrogate --objectives hard --running 32
 
 On NAS-Bench-Macro (read from the folder NAS_TEST_DATA) a search uses only the accuracies of seed 0; regret and rank are
-computed from the mean of all seeds. For larger spaces the accuracies are synthetic. Two networks are reported for each
-sampler: the best that was evaluated, and the final selection, which is made by the model of accuracy in `nas search`
-and by the best measured accuracy for samplers without the filter.
+computed from the mean of all seeds. For larger spaces the accuracies are made up, see `made_up_accuracies`. Two networks
+are reported for each sampler: the best that was evaluated, and the final selection, which is made by the model of
+accuracy in `nas search` and by the best measured accuracy for samplers without the filter.
+
+To compare two versions of the package, run this file in a worktree of each with the same folder, and give the searches of
+the older one a label. The same run has the same noise in both.
 """
 
 import argparse
@@ -13,19 +18,21 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import optuna
-from attrs import frozen
-from efficiency_report import make_report
+from attrs import field, frozen
+from efficiency_report import OWN, make_report, read_rows
 from efficiency_tasks import Task, feasible, macro_tasks, settings
-from made_up_accuracies import REPORTING, SyntheticTask, made_up_tasks
+from made_up_accuracies import CHOOSING, REPORTING, SyntheticTask, made_up_tasks
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -34,13 +41,19 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED, MACS
 from nas.objective import directions
 from nas.samplers.evolution import RegularizedEvolutionSampler
+from nas.samplers.filtered import Proposal
 from nas.search.final_selection import expect
 from nas.search.plan import plan
 from nas.search.settings import Settings
 
 CHECKPOINTS = (25, 50, 100, 200)
+# Fields that identify a search.
+KEY = ("task", "sampler", "objective", "run", "running")
 LIMITS = ("40M", "50M", "60M", "")
-MADE_UP = (("mnasnet", "400M", 1), ("mnasnet", "300M", 2), ("mobilenetv3", "250M", 3))
+SEEDS = {"reporting": REPORTING, "choosing": CHOOSING}
+# Pareto fronts are searched for on the tasks of this ruggedness with the first seed, one for each space.
+PARETO_RUGGEDNESS = "medium"
+FILTER = " + filter"
 # Samplers without the filter, with Optuna's own settings, except for a population of 20 (the default of NSGA-II is 50).
 UNFILTERED: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
@@ -48,96 +61,144 @@ UNFILTERED: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed),
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
 }
-FILTERED = ("surrogate", "random", "evolution", "tpe", "nsga2")
+FILTERED = ("surrogate", "random + filter", "evolution + filter", "tpe + filter", "nsga2 + filter")
+# The tasks are too many for every sampler; the filter makes TPE the best one of Optuna.
+ON_MADE_UP = ("surrogate", "tpe + filter")
 
 
 @frozen
 class Visit:
-    """One evaluation: the network, its measured accuracy (0 to 1), and whether it meets the target."""
+    """One evaluation: the network, its choice indices, its measured accuracy (0 to 1), and whether it meets the target."""
 
     arch: Architecture
+    indices: Sequence[int]
     reading: float
     meets: bool
 
 
 @frozen
 class Job:
-    """One search: number of the task, sampler, whether the filter is used, objective, run and evaluations."""
+    """One search: task, name of the sampler, label of the package's version, objective, run, evaluations and the like.
 
-    task: int
+    Attributes:
+        running: Number of trials that are evaluated at the same time.
+    """
+
+    task: Task
     sampler: str
-    filtered: bool
+    label: str
     objective: str
     run: int
     evaluations: int
+    running: int = 1
 
     @property
-    def label(self) -> str:
-        """Return the name of the sampler in reports."""
-        return self.sampler if self.sampler == "surrogate" else f"{self.sampler}{' + filter' if self.filtered else ''}"
+    def kind(self) -> str:
+        """Return the name of the sampler without the filter."""
+        return self.sampler.removesuffix(FILTER)
+
+    @property
+    def named(self) -> str:
+        """Return the name of the sampler in reports; a label belongs to the package's own sampler only."""
+        return f"{self.sampler}, {self.label}" if self.label and self.sampler == OWN else self.sampler
+
+    @property
+    def key(self) -> tuple[str, str, str, int, int]:
+        """Return what identifies a search."""
+        return self.task.name, self.named, self.objective, self.run, self.running
 
 
 @cache
-def tasks(made_up: bool) -> tuple[Task, ...]:
-    """Return all tasks with synthetic accuracies, or all of NAS-Bench-Macro."""
-    return tuple(SyntheticTask(*of) for of in MADE_UP) if made_up else tuple(macro_tasks(LIMITS))
+def made_up(seeds: tuple[int, ...]) -> tuple[SyntheticTask, ...]:
+    """Return all tasks with made-up accuracies; processes that are forked later share them."""
+    return tuple(made_up_tasks(seeds))
 
 
-def run_filtered(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
-    """Return the evaluations of `nas search`, and its final selection at each checkpoint."""
+@frozen
+class Searched:
+    """The evaluations of one search in the order of their ends, its final selections, and milliseconds of proposals."""
+
+    visits: list[Visit] = field(factory=list)
+    selected: list[Architecture] = field(factory=list)
+    proposal_ms: list[float] = field(factory=list)
+
+
+def run_filtered(job: Job) -> Searched:
+    """Run `nas search` with a number of trials that are always running; the oldest of them ends first."""
+    task, done, trials = job.task, Searched(), list[FrozenTrial]()
     search_settings: Settings = settings(
-        task, sampler=job.sampler, seed=job.run, objective=job.objective, trials=job.evaluations
+        task, sampler=job.kind, seed=job.run, objective=job.objective, trials=job.evaluations
     )
     planned = plan(task.space, task.evaluator(job.run), search_settings, COUNTED)
-    sampler, visits, trials, selected = planned.sampler(), list[Visit](), list[FrozenTrial](), list[Architecture]()
-    for number in range(job.evaluations):
-        proposal = sampler.suggest(number)
-        if proposal is None:
-            break
+    sampler, running = planned.sampler(), deque[tuple[int, Proposal]]()
+
+    def end_oldest() -> None:
+        number, proposal = running.popleft()
         (reading,) = planned.evaluator.evaluate(proposal.arch, 1)
-        cost = MACS.estimate(proposal.arch).value
-        trial = create_trial(
-            state=TrialState.COMPLETE,
-            values=[reading, cost] if job.objective == "pareto" else [reading],
-            params=proposal.params,
-            distributions=proposal.distributions,
-            user_attrs={"accuracy_by_epoch": [reading]},
-            system_attrs=proposal.system_attrs,
-        )
-        trial.number = number
-        trials.append(trial)
-        sampler.learn([trial], [proposal.arch])
-        visits.append(Visit(proposal.arch, reading, True))
-        if number + 1 in CHECKPOINTS:
+        trials.append(as_trial(number, proposal, job.objective, reading))
+        sampler.learn(trials[-1:], [proposal.arch])
+        done.visits.append(Visit(proposal.arch, task.space.indices(proposal.params), reading, True))
+        if len(trials) in CHECKPOINTS:
             expected = expect(trials, planned)
             best = max(expected, key=lambda n: expected[n].score, default=None)
-            selected.append(visits[best].arch if best is not None else best_measured(visits))
-    return visits, selected
+            by_number = {trial.number: visit.arch for trial, visit in zip(trials, done.visits, strict=True)}
+            done.selected.append(best_measured(done.visits) if best is None else by_number[best])
+
+    for number in range(job.evaluations):
+        start = time.process_time()  # not the wall clock, since other searches use the machine
+        proposal = sampler.suggest(number)
+        done.proposal_ms.append(1000 * (time.process_time() - start))
+        if proposal is None:
+            break
+        sampler.learn([as_trial(number, proposal, job.objective)], [proposal.arch])
+        running.append((number, proposal))
+        if len(running) == job.running:
+            end_oldest()
+    while running:
+        end_oldest()
+    return done
 
 
-def run_unfiltered(task: Task, job: Job) -> tuple[list[Visit], list[Architecture]]:
-    """Return the evaluations and selections of a sampler of Optuna that has the limit as a constraint.
+def as_trial(number: int, proposal: Proposal, objective: str, reading: float | None = None) -> FrozenTrial:
+    """Return a trial that has ended with an accuracy, or one that is running."""
+    ended = {} if reading is None else {"user_attrs": {"accuracy_by_epoch": [reading]}, "values": [reading]}
+    if reading is not None and objective == "pareto":
+        ended["values"] = [reading, MACS.estimate(proposal.arch).value]
+    trial = create_trial(
+        state=TrialState.RUNNING if reading is None else TrialState.COMPLETE,
+        params=proposal.params,
+        distributions=proposal.distributions,
+        system_attrs=proposal.system_attrs,
+        **ended,  # type: ignore[arg-type]
+    )
+    trial.number = number
+    return trial
+
+
+def run_unfiltered(job: Job) -> Searched:
+    """Run a sampler of Optuna that has the limit as a constraint.
 
     A network that exceeds the limit costs an evaluation too.
     """
-    evaluator, visits = task.evaluator(job.run), list[Visit]()
+    task, evaluator, done = job.task, job.task.evaluator(job.run), Searched()
+    limit = settings(task).targets[0].limit
 
     def objective(trial: optuna.Trial) -> float | tuple[float, float]:
         chosen = {choice.name: trial.suggest_categorical(choice.name, choice.values) for choice in task.space.choices}
         arch = canonical(task.space.architecture({name: value for name, value in chosen.items() if value is not None}))
         (reading,) = evaluator.evaluate(arch, 1)
-        visits.append(Visit(arch, reading, feasible(task, arch)))
+        done.visits.append(Visit(arch, task.space.indices(trial.params), reading, feasible(task, arch)))
         cost = MACS.estimate(arch).value
-        limit = settings(task).targets[0].limit
         trial.set_constraint("macs", cost / limit - 1)
         if job.objective == "pareto":
             return reading, cost
         # Evolution does not support constraints, so a network above the limit gets a score that falls with its cost.
-        return reading if cost <= limit or job.sampler != "evolution" else 1 - cost / limit
+        return reading if cost <= limit or job.kind != "evolution" else 1 - cost / limit
 
-    study = optuna.create_study(directions=directions(job.objective), sampler=UNFILTERED[job.sampler](job.run))
+    study = optuna.create_study(directions=directions(job.objective), sampler=UNFILTERED[job.kind](job.run))
     study.optimize(objective, job.evaluations)
-    return visits, [best_measured(visits[:count]) for count in CHECKPOINTS if count <= job.evaluations]
+    done.selected.extend(best_measured(done.visits[:count]) for count in CHECKPOINTS if count <= job.evaluations)
+    return done
 
 
 def best_measured(visits: Sequence[Visit]) -> Architecture:
@@ -145,72 +206,92 @@ def best_measured(visits: Sequence[Visit]) -> Architecture:
     return max(visits, key=lambda visit: (visit.meets, visit.reading)).arch
 
 
-def run_job(made_up: bool, job: Job) -> dict[str, Any]:
+def run_job(job: Job) -> dict[str, Any]:
     """Run one search and return its results."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    task = tasks(made_up)[job.task]
-    visits, selected = (run_filtered if job.filtered else run_unfiltered)(task, job)
+    task, done = job.task, (run_filtered if job.sampler in FILTERED else run_unfiltered)(job)
+    visits = done.visits
     read = [best_measured(visits[:count]) for count in CHECKPOINTS if count <= len(visits)]
     return {
-        "task": task.name,
-        "sampler": job.label,
-        "objective": job.objective,
-        "run": job.run,
+        **dict(zip(KEY, job.key, strict=True)),
+        "cell": getattr(task, "cell", task.name),
+        "proposal_ms": round(median(done.proposal_ms), 2) if done.proposal_ms else None,
         "truth": [round(task.truth(visit.arch), 4) if visit.meets else None for visit in visits],
         "mmacs": [round(MACS.estimate(visit.arch).value / 1e6, 4) for visit in visits],
-        "handed": [round(task.truth(arch), 4) if feasible(task, arch) else None for arch in selected],
+        "handed": [round(task.truth(arch), 4) if feasible(task, arch) else None for arch in done.selected],
         "read": [round(task.truth(arch), 4) if feasible(task, arch) else None for arch in read],
+        "readings": [round(visit.reading, 6) for visit in visits],
+        "indices": [list(map(int, visit.indices)) for visit in visits],
     }
 
 
-def jobs(made_up: bool, runs: int, evaluations: int) -> Iterable[Job]:
-    """Yield every sampler on every task, and on the Pareto front without a limit, run after run.
+def macro_jobs(given: argparse.Namespace) -> Iterator[Job]:
+    """Yield every sampler on NAS-Bench-Macro, and on the Pareto front without a limit, run after run.
 
     For the Pareto front the filter rejects only repeated networks.
     """
-    searches = [(task, "hard") for task in range(len(tasks(made_up)))]
-    searches += [] if made_up else [(LIMITS.index(""), "pareto")]
-    for run in range(runs):
+    every = macro_tasks(LIMITS) if given.runs else []
+    searches = [(task, "hard") for task in every] + [(task, "pareto") for task in every if not task.limit]
+    for run in range(given.runs):
         for task, objective in searches:
-            filtered = FILTERED if objective == "hard" else FILTERED[:1]
-            yield from (Job(task, name, True, objective, run, evaluations) for name in filtered)
-            yield from (Job(task, name, False, objective, run, evaluations) for name in UNFILTERED)
+            names = [*(FILTERED if objective == "hard" else FILTERED[:1]), *UNFILTERED]
+            yield from _of_samplers(given, names, task, objective, run)
+
+
+def made_up_jobs(given: argparse.Namespace) -> Iterator[Job]:
+    """Yield the samplers on all made-up accuracies of the seeds, and on the Pareto fronts of three, run after run."""
+    seeds = SEEDS[given.seeds]
+    every = made_up(seeds) if given.made_up_runs else ()
+    fronts = [task for task in every if task.seed == seeds[0] and task.ruggedness == PARETO_RUGGEDNESS]
+    searches = [(task, "hard") for task in every] + [(task, "pareto") for task in fronts]
+    for run in range(given.made_up_runs):
+        for task, objective in searches:
+            yield from _of_samplers(given, ON_MADE_UP, task, objective, run)
+
+
+def _of_samplers(
+    given: argparse.Namespace, names: Sequence[str], task: Task, objective: str, run: int
+) -> Iterator[Job]:
+    if objective in given.objectives and given.only in task.name:
+        for name in given.samplers or names:
+            yield Job(task, name, given.label, objective, run, given.evaluations, given.running)
 
 
 def main() -> None:
     """Run the searches that are missing, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("experiments/sample_efficiency"))
-    parser.add_argument("--runs", type=int, default=30)
-    parser.add_argument("--made-up-runs", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=30, help="runs of each task of NAS-Bench-Macro")
+    parser.add_argument("--made-up-runs", type=int, default=4, help="runs of each made-up accuracy")
+    parser.add_argument("--seeds", choices=list(SEEDS), default="reporting", help="seeds of the made-up accuracies")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only tasks with this text in their names")
+    parser.add_argument("--samplers", nargs="+", choices=[*FILTERED, *UNFILTERED], help="default: those of the table")
+    parser.add_argument("--label", default="", help="name of the package's version, for the sampler surrogate")
+    parser.add_argument("--objectives", nargs="+", choices=["hard", "pareto"], default=["hard", "pareto"])
+    parser.add_argument("--running", type=int, default=1, help="trials at the same time; not without the filter")
     parser.add_argument("--evaluations", type=int, default=200)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--report-only", action="store_true", help="run nothing, and report the existing searches")
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for made_up, runs in ((False, arguments.runs), (True, arguments.made_up_runs)):
-        path = arguments.out / ("made_up.jsonl" if made_up else "macro.jsonl")
-        if not arguments.report_only:
-            run_missing(path, made_up, list(jobs(made_up, runs, arguments.evaluations)), arguments.processes)
-    make_report(arguments.out, {task.name: task for kind in (False, True) for task in tasks(kind)}, CHECKPOINTS)
+    parser.add_argument("--no-report", action="store_true", help="run the searches only")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if not given.report_only:
+        run_missing(given.out / "macro.jsonl", list(macro_jobs(given)), given.processes)
+        run_missing(given.out / "made_up.jsonl", list(made_up_jobs(given)), given.processes)
+    if not given.no_report:
+        make_report(given.out, {task.name: task for task in macro_tasks(LIMITS)}, CHECKPOINTS)
 
 
-def run_missing(path: Path, made_up: bool, wanted: Sequence[Job], processes: int) -> None:
+def run_missing(path: Path, wanted: Sequence[Job], processes: int) -> None:
     """Run the searches that the file does not contain, and append a line for each when it ends."""
-    known = {key(json.loads(line)) for line in path.read_text().splitlines()} if path.exists() else set()
-    names = [task.name for task in tasks(made_up)]
-    left = [job for job in wanted if (names[job.task], job.label, job.objective, job.run) not in known]
+    known = {tuple(row[name] for name in KEY) for row in read_rows(path)}
+    left = [job for job in wanted if job.key not in known and (job.running == 1 or job.sampler in FILTERED)]
     start = time.monotonic()
-    with ProcessPoolExecutor(processes) as pool, path.open("a", encoding="utf-8") as out:
-        for done, row in enumerate(pool.map(run_job, [made_up] * len(left), left), 1):
-            out.write(json.dumps(row) + "\n")
-            out.flush()
+    # A line is written at once, since another version of the package may write to the same file.
+    with ProcessPoolExecutor(processes) as pool, path.open("ab", buffering=0) as out:
+        for done, row in enumerate(pool.map(run_job, left), 1):
+            out.write((json.dumps(row, separators=(",", ":")) + "\n").encode())
             print(f"\r{done} of {len(left)}, {time.monotonic() - start:.0f} s", end="", file=sys.stderr, flush=True)
-
-
-def key(row: dict[str, Any]) -> tuple[str, str, str, int]:
-    """Return what identifies a search."""
-    return row["task"], row["sampler"], row["objective"], row["run"]
 
 
 if __name__ == "__main__":
