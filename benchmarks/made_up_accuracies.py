@@ -232,7 +232,10 @@ class NoisyEvaluator:
 def made_up_tasks(seeds: tuple[int, ...]) -> list[SyntheticTask]:
     """Return the tasks of every space and every ruggedness with some seeds."""
     return [
-        SyntheticTask(of, limit, seed, ruggedness) for ruggedness in RUGGEDNESS for of, limit in SPACES for seed in seeds
+        SyntheticTask(of, limit, seed, ruggedness)
+        for ruggedness in RUGGEDNESS
+        for of, limit in SPACES
+        for seed in seeds
     ]
 
 

@@ -287,7 +287,9 @@ class CandidateRanker:
         key = hashlib.sha256(history.indices[rows].tobytes() + history.accuracies[rows].tobytes()).digest()
         if key not in self._weights:
             codes, levels = self._encode(history.indices[rows]), to_level(history.accuracies[rows])
-            self._weights[key] = max((self._fit_warped(codes, levels, power) for power in POWERS), key=itemgetter(0))[1:]
+            self._weights[key] = max((self._fit_warped(codes, levels, power) for power in POWERS), key=itemgetter(0))[
+                1:
+            ]
         return self._weights[key]
 
     def _fit_warped(self, codes: Codes, levels: Floats, power: float) -> tuple[float, Floats, float]:

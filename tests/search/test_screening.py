@@ -188,9 +188,7 @@ def test_scores_that_are_not_finite_are_left_out_with_a_note(tmp_path: Path, sco
     searched(tmp_path, cheap, 7, told.append)
     count = sum(level(arch) < 0.4 for arch in cheap.asked)
     assert 0 < count <= 12 - 5
-    assert [event.message for event in told if event.kind == "screened"] == [
-        f"{count} of 12 networks have no score"
-    ]
+    assert [event.message for event in told if event.kind == "screened"] == [f"{count} of 12 networks have no score"]
 
 
 def test_equal_scores_are_not_used_and_a_note_says_so(tmp_path: Path) -> None:
@@ -210,7 +208,9 @@ def test_scores_that_an_earlier_version_stored_may_not_be_finite() -> None:
 
 
 def test_where_no_score_is_finite_it_ends_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"the first 10 networks could not be screened, .* the evaluator gave accuracy nan"):
+    with pytest.raises(
+        StudyError, match=r"the first 10 networks could not be screened, .* the evaluator gave accuracy nan"
+    ):
         searched(tmp_path, Told("cheap", lambda _arch: float("nan")), trials=2)
 
 
