@@ -58,6 +58,9 @@ class BoTorchSampler:
         """See `Sampler`."""
         self._history.forget(number)
 
+    def outlook(self) -> None:
+        """See `Sampler`; nothing is said of what is still to be expected."""
+
     def suggestions(self, rng: np.random.Generator) -> Iterator[Suggestion]:
         """See `Sampler`; random suggestions follow the ranked candidates."""
         history = self._history.history()
@@ -162,6 +165,9 @@ class SmacSampler:
 
     def forget(self, number: int) -> None:
         """See `Sampler`; SMAC3 reads no running trials here."""
+
+    def outlook(self) -> None:
+        """See `Sampler`; nothing is said of what is still to be expected."""
 
     def suggestions(self, rng: np.random.Generator) -> Iterator[Suggestion]:
         """See `Sampler`."""

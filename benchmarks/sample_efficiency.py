@@ -5,12 +5,12 @@
     python benchmarks/sample_efficiency.py --runs 0 --samplers surrogate --objectives hard --running 32
 
 On NAS-Bench-Macro (read from the folder NAS_TEST_DATA) a search uses only the accuracies of seed 0; regret and rank are
-computed from the mean of all seeds. For larger spaces the accuracies are made up, see `made_up_accuracies`. Two networks
-are reported for each sampler: the best that was evaluated, and the final selection, which is made by the model of
-accuracy in `nas search` and by the best measured accuracy for samplers without the filter.
+computed from the mean of all seeds. For larger spaces the accuracies are made up, see `made_up_accuracies`. Two
+networks are reported for each sampler: the best that was evaluated, and the final selection, which is made by the model
+of accuracy in `nas search` and by the best measured accuracy for samplers without the filter.
 
-To compare two versions of the package, run this file in a worktree of each with the same folder, and give the searches of
-the older one a label. The same run has the same noise in both.
+To compare two versions of the package, run this file in a worktree of each with the same folder, and give the searches
+of the older one a label. The same run has the same noise in both.
 """
 
 import argparse
@@ -68,7 +68,7 @@ ON_MADE_UP = ("surrogate", "tpe + filter")
 
 @frozen
 class Visit:
-    """One evaluation: the network, its choice indices, its measured accuracy (0 to 1), and whether it meets the target."""
+    """An evaluation: a network, its choice indices, its measured accuracy (0 to 1), and whether it meets the target."""
 
     arch: Architecture
     indices: Sequence[int]

@@ -13,7 +13,7 @@ from nas.noise import Correct, Errors, ValidationSplit, find_errors, unpack_all
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.encoding import Floats
 from nas.samplers.learning_curves import LearningCurves
-from nas.samplers.ranking import History, fitted_count
+from nas.samplers.trial_arrays import History, fitted_count
 from nas.space.decode import SearchSpace
 
 # Numbers of networks from which the shares of the sampling error are estimated: more would take longer than a

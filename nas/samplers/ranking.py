@@ -9,7 +9,7 @@ import hashlib
 from operator import itemgetter
 
 import numpy as np
-from attrs import astuple, field, frozen
+from attrs import field, frozen
 from numpy.typing import NDArray
 
 from nas.outlook import Outlook
@@ -25,69 +25,19 @@ from nas.samplers.surrogate import (
     LEAST_NOISE,
     condition,
     fit_weights,
-    level_slope,
     log_likelihood,
     to_accuracy,
     to_level,
 )
+from nas.samplers.trial_arrays import FIRST, History, fitted_rows
 
-# Before there are so many accuracies, suggestions are as different from each other as possible.
-FIRST = 5
 SPREAD = 64
 PARENTS = 10
-# Largest numbers of measurements that the model is conditioned on, and that its weights are fitted to. The time for
-# both grows with the cube of their number; with these a suggestion takes 15 to 35 ms in `mnasnet` (docs/sampler.md).
+# Largest number of measurements that the model is conditioned on. The time grows with the cube of their number;
+# docs/sampler.md has the time that a suggestion takes.
 MOST_MEASUREMENTS = 300
-MOST_FITTED = 150
 MOST_OTHERS = 100
 EXPLORATION = 3.0
-GROWTH = 1.15
-
-
-@frozen(eq=False)
-class History:
-    """Hold the trials of a search as arrays, in the order of the trials.
-
-    Attributes:
-        indices: Choice indices, `(N, choices)`.
-        accuracies: Accuracies, `(N,)`, 0 to 1; NaN where there is none.
-        failed: Whether a trial ended without an accuracy, `(N,)`; a trial that has neither is still running.
-        extrapolated: Whether an accuracy was extrapolated from earlier epochs, `(N,)`; empty where none was.
-        noise: Known variance of each accuracy that other networks do not share, `(N,)`; 0, or empty, where nothing is
-            known.
-        expected: Accuracies that are less far from their mean, at which the known variances are taken, `(N,)`; empty
-            where they are the accuracies themselves.
-    """
-
-    indices: ChoiceIndices
-    accuracies: Floats
-    failed: NDArray[np.bool_]
-    extrapolated: NDArray[np.bool_] = field(factory=lambda: np.zeros(0, dtype=bool))
-    noise: Floats = field(factory=lambda: np.zeros(0))
-    expected: Floats = field(factory=lambda: np.zeros(0))
-
-    @property
-    def level_noise(self) -> Floats:
-        """Return the known variance of the level of each accuracy, `(N,)`; 0 where there is no accuracy."""
-        if not len(self.noise):
-            return np.zeros(len(self.accuracies))
-        slopes = level_slope(self.expected if len(self.expected) else self.accuracies)
-        return np.asarray(np.nan_to_num(self.noise * slopes**2))
-
-    @property
-    def measured(self) -> NDArray[np.bool_]:
-        """Return which trials have an accuracy."""
-        return ~np.isnan(self.accuracies)
-
-    @property
-    def running(self) -> NDArray[np.bool_]:
-        """Return which trials have not ended."""
-        return ~self.measured & ~self.failed
-
-    def ended(self) -> "History":
-        """Return the trials that have ended."""
-        rows = ~self.running
-        return History(*(each[rows] if len(each) else each for each in astuple(self, recurse=False)))
 
 
 @frozen(eq=False)
@@ -221,7 +171,7 @@ class CandidateRanker:
         warp = Warp.of(levels, power)
         model = self._conditioned(codes, levels, noise, weights, warp)
         known = Known(to_accuracy(model.predict(codes)[0]), self.cost_range.costs(shown))
-        others = _unmeasured(history)
+        others = history.unmeasured[-MOST_OTHERS:]
         if not len(others):
             return model, shown, known
         more = self._encode(history.indices[others])
@@ -270,7 +220,7 @@ class CandidateRanker:
         errors, counts = (np.broadcast_to(each, len(history.accuracies)) for each in (known, runs))
         with one_thread():
             levels = to_level(history.accuracies[rows])
-            fitted = self._fitted_rows(history)
+            fitted = fitted_rows(history)
             codes = self._encode(history.indices[fitted])
             weights = self._fit(codes, to_level(history.accuracies[fitted]), errors[fitted])
             model = condition(self.encoder, self._encode(history.indices[rows]), levels, weights, errors[rows])
@@ -283,13 +233,12 @@ class CandidateRanker:
 
         They are fitted again whenever the measurements have grown by 15%.
         """
-        rows = self._fitted_rows(history)
+        rows = fitted_rows(history)
         key = hashlib.sha256(history.indices[rows].tobytes() + history.accuracies[rows].tobytes()).digest()
         if key not in self._weights:
             codes, levels = self._encode(history.indices[rows]), to_level(history.accuracies[rows])
-            self._weights[key] = max((self._fit_warped(codes, levels, power) for power in POWERS), key=itemgetter(0))[
-                1:
-            ]
+            fits = [self._fit_warped(codes, levels, power) for power in POWERS]
+            self._weights[key] = max(fits, key=itemgetter(0))[1:]
         return self._weights[key]
 
     def _fit_warped(self, codes: Codes, levels: Floats, power: float) -> tuple[float, Floats, float]:
@@ -300,17 +249,6 @@ class CandidateRanker:
         weights = self._fit(codes, warp.values(levels), 0.0)
         likelihood = log_likelihood(self.encoder, codes, warp.values(levels), weights)
         return likelihood + float(np.log(warp.slope(levels)).sum()) - warp.penalty(), weights, power
-
-    def _fitted_rows(self, history: History) -> NDArray[np.intp]:
-        """Return the rows of the measurements that the weights are fitted to."""
-        # Extrapolated accuracies change with every further trial, measured ones do not.
-        sure = history.measured & ~history.extrapolated if len(history.extrapolated) else history.measured
-        sure = sure if sure.sum() >= FIRST else history.measured
-        rows = np.flatnonzero(sure)[: fitted_count(int(sure.sum()))]
-        if len(rows) > MOST_FITTED:
-            # The seed is the number of rows, so that every process selects the same ones.
-            rows = np.sort(np.random.default_rng(len(rows)).choice(rows, MOST_FITTED, replace=False))
-        return rows
 
     def _fit(self, codes: Codes, levels: Floats, known: Floats | float) -> Floats:
         fit = fit_weights if self.prior_scores is None else fit_with_scores
@@ -324,16 +262,3 @@ def _first_met(codes: Codes, seen: set[int]) -> NDArray[np.intp]:
     first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in seen}
     seen.update(first)
     return np.array(sorted(first.values()), dtype=np.intp)
-
-
-def _unmeasured(history: History) -> NDArray[np.intp]:
-    """Return rows of the last trials that run or have failed."""
-    return np.flatnonzero(~history.measured)[-MOST_OTHERS:]
-
-
-def fitted_count(count: int) -> int:
-    """Return the largest number up to `count` of a sequence that grows by 15%."""
-    size = FIRST
-    while (larger := max(size + 1, int(size * GROWTH))) <= count:
-        size = larger
-    return size

@@ -10,12 +10,12 @@ import numpy as np
 from attrs import frozen
 
 from nas.samplers.encoding import Codes, Floats
-from nas.samplers.surrogate import Surrogate
+from nas.samplers.surrogate import LEAST_VARIANCE, Surrogate
 
 # 1 leaves the levels as they are. Larger powers stretch the differences between high levels, and 2 is the largest with
 # which every value belongs to a level.
 POWERS = (1.0, 1.25, 1.5, 1.75, 2.0)
-# Standard deviation of the logarithm of the likelihood's penalty: a few levels can make any power likely.
+# Standard deviation of the power around 1 before there are levels: a few levels can make any power likely.
 TRUST = 0.5
 
 
@@ -100,7 +100,7 @@ class SkewedModel:
     def joint(self, codes: Codes) -> tuple[Floats, Floats]:
         """Return the mean, `(N,)`, and the covariance, `(N, N)`, of the levels of architectures without noise."""
         mean, covariance = self.surrogate.joint(codes)
-        spread = np.sqrt(covariance.diagonal())
+        spread = np.sqrt(np.maximum(covariance.diagonal(), LEAST_VARIANCE))
         level, deviation = self.warp.levels(mean, spread)
         scale = deviation / spread
         return level, covariance * np.outer(scale, scale)

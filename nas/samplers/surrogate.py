@@ -1,10 +1,10 @@
 """A model of accuracy: a Gaussian process over architectures with variance components that are fitted to the data.
 
-The kernel is a sum of terms: equal fields of one place, equal fields of one name, products of equal fields, a Hamming
-term, smooth and linear terms of the architecture's figures, and a linear term of the scores of a cheaper evaluator. The
-variance of each term, and that of the noise, maximize the likelihood of the measured accuracies; they are found by the
-multiplicative updates of Zhou, Hu, Qiao and Cho (arXiv 1509.07426), which need no step size and keep every component
-positive.
+The kernel is a sum of terms: equal fields of one place, equal fields of one name, a constant, an exponential of the
+number of equal fields, smooth and linear terms of the architecture's figures, and a linear term of the scores of a
+cheaper evaluator. The variance of each term, and that of the noise, maximize the likelihood of the measured accuracies;
+they are found by the multiplicative updates of Zhou, Hu, Qiao and Cho (arXiv 1509.07426), which need no step size and
+keep every component positive.
 
 The model describes the logarithm of the error rate: halving the errors counts the same at 60% and at 98%.
 """
@@ -14,25 +14,26 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import frozen
 from scipy.linalg import cho_factor, cho_solve
-from scipy.special import erfcx, ndtr
+from scipy.special import erfcx, log_ndtr, ndtr
 
 from nas.samplers.encoding import Codes, Encoder, Floats
 
 # Added to error rates, so that an accuracy of 1 has a finite logarithm.
 LEAST_ERROR = 0.002
-# The updates start from equal variances and stop early. Run to convergence they overfit: on functions drawn from the
-# model, half of the true values lie within one standard deviation then, and two thirds (as they should) after five.
+# The updates stop early. Run to convergence they overfit: on functions drawn from the model, half of the true values
+# lie within one standard deviation then, and two thirds (as they should) after five.
 UPDATES = 5
 # Share of the variance; with less noise the covariance of many similar rows cannot be factored.
 LEAST_NOISE = 1e-3
 # Share of the variance with which the updates start where nearly all of it is known to be noise.
 LEAST_UNKNOWN = 0.05
 SCALES = (4.0,)
-SCALE_START = 1.0
 START = {"groups": 0.45, "constant": 0.05, "jointly": 0.25, "figures": 0.15, "scores": 0.1, "noise": 0.08}
 LARGE_MARGIN = 5.0
 LOG_ROOT = float(np.log(2 * np.pi) / 2)
 TINY = 1e-300
+# Rounding can make a variance zero or slightly negative.
+LEAST_VARIANCE = 1e-8
 
 
 def to_level(accuracy: Floats) -> Floats:
@@ -90,7 +91,7 @@ class Terms:
         return [np.ones_like(equal), *jointly, near, linear, *scored]
 
     def start(self) -> Floats:
-        """Return the variances, of each term and of the noise last, with which the updates start."""
+        """Return the shares of the variance, of each term and of the noise last, with which the updates start."""
         groups, scores = len(self.encoder.groups), self.left.prior_scores.shape[1]
         shares = {"groups": groups, "constant": 1, "jointly": len(SCALES), "figures": 2, "scores": scores, "noise": 1}
         return np.concatenate([np.full(count, START[name] / max(count, 1)) for name, count in shares.items()])
@@ -124,13 +125,13 @@ def find_weights(
     Args:
         terms: Kernel matrices `(N, N)` whose diagonals have equal means.
         values: Standardized values, `(N,)`.
-        start: Variances with which the updates start, up to a common factor.
+        start: Shares of the variance that is not known to be noise, with which the updates start; see `Terms.start`.
         updates: Number of multiplicative updates.
         known: Variances of noise that is known, `(N,)` or one for all values; the fitted noise comes on top of it.
     """
     # The values have variance 1, of which the known noise is a part.
     unknown = max(1 - float(np.mean(known)), LEAST_UNKNOWN)
-    weights = start * unknown / SCALE_START
+    weights = start * unknown
     every = np.stack([*terms, np.eye(len(values))]).reshape(len(weights), -1)
     for _ in range(updates):
         total = (weights @ every).reshape(len(values), -1) + (LEAST_NOISE + known) * np.eye(len(values))
@@ -182,7 +183,7 @@ class Surrogate:
         # Rounding can make the variance of a measured architecture slightly negative.
         return (
             self.center + self.spread * (cross @ self.solved),
-            self.spread * np.sqrt(np.maximum(variance, 1e-8)),
+            self.spread * np.sqrt(np.maximum(variance, LEAST_VARIANCE)),
         )
 
     def joint(self, codes: Codes) -> tuple[Floats, Floats]:
@@ -192,7 +193,7 @@ class Surrogate:
         cross = Terms(self.encoder, own, self.codes).weigh(self.weights[:-1])
         covariance = Terms(self.encoder, own, own).weigh(self.weights[:-1]) - cross @ self.inverse @ cross.T
         # With the standard deviations of `predict`, so that both say the same of a single architecture.
-        scale = spread / np.sqrt(np.maximum(covariance.diagonal(), 1e-8))
+        scale = spread / np.sqrt(np.maximum(covariance.diagonal(), LEAST_VARIANCE))
         return mean, covariance * np.outer(scale, scale)
 
     def true_levels(self, levels: Floats, noise: Floats) -> tuple[Floats, Floats]:
@@ -207,7 +208,7 @@ class Surrogate:
         # y - D C^-1 y and the variances D - D C^-1 D: both are exact for normal distributions.
         own = noise / self.spread**2
         variance = own - own**2 * self.inverse.diagonal()
-        return levels - self.spread * own * self.solved, self.spread * np.sqrt(np.maximum(variance, 1e-8))
+        return levels - self.spread * own * self.solved, self.spread * np.sqrt(np.maximum(variance, LEAST_VARIANCE))
 
 
 def fit_weights(encoder: Encoder, codes: Codes, levels: Floats, known: Floats | float = 0.0) -> Floats:
@@ -285,7 +286,8 @@ def log_expected_improvement(mean: Floats, spread: Floats, accuracy: Floats) -> 
     low = np.minimum(margin, LARGE_MARGIN)
     below = -(low**2) / 2 - LOG_ROOT + np.log(np.maximum(_mills(low) - _mills(low - spread), TINY))
     high = np.maximum(margin, LARGE_MARGIN)
-    above = np.log(np.maximum(ndtr(high) - np.exp(spread**2 / 2 - high * spread) * ndtr(high - spread), TINY))
+    paid = np.exp(spread**2 / 2 - high * spread + log_ndtr(high - spread))
+    above = np.log(np.maximum(ndtr(high) - paid, TINY))
     return np.where(reachable, log_allowed + np.where(margin < LARGE_MARGIN, below, above), -np.inf)
 
 

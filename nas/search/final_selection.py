@@ -18,8 +18,9 @@ from nas.noise import Correct, Errors, ValidationSplit, find_errors, quantile, u
 from nas.objective import PARETO
 from nas.samplers.encoding import Floats
 from nas.samplers.history import TrialHistory, has_choices
-from nas.samplers.ranking import FIRST, CandidateRanker, History
+from nas.samplers.ranking import CandidateRanker
 from nas.samplers.surrogate import level_slope, to_accuracy, to_level
+from nas.samplers.trial_arrays import FIRST, History
 from nas.search.plan import Plan
 from nas.search.retraining import Retrained, read_retrained
 from nas.search.sampler_factory import make_ranker

@@ -13,7 +13,7 @@ from nas.cost.target import parse_target
 from nas.objective import make_reward, score
 from nas.samplers.acquisition import FrontImprovement, Known, ScoreImprovement, steps
 from nas.samplers.encoding import Floats
-from nas.samplers.surrogate import LEAST_ERROR
+from nas.samplers.surrogate import LEAST_ERROR, log_expected_improvement
 
 TARGETS = (parse_target("flops=100M"), parse_target("params=5M"))
 DRAWS = 4000
@@ -50,16 +50,16 @@ def test_the_expected_improvement_is_the_mean_improvement_of_the_score(name: str
         for mean, spread, costs in zip(MEANS, SPREADS, CANDIDATES, strict=True)
     ]
     acquisition = ScoreImprovement(reward, targets)
-    found = acquisition.expect(MEANS, SPREADS, CANDIDATES[:, :count], Known(KNOWN, COSTS[:, :count]))
-    assert found == pytest.approx(expected, rel=0.02, abs=2e-4)
+    found = acquisition.log_expect(MEANS, SPREADS, CANDIDATES[:, :count], Known(KNOWN, COSTS[:, :count]))
+    assert np.exp(found) == pytest.approx(expected, rel=0.02, abs=2e-4)
     assert max(expected) > 0.01
 
 
 def test_the_dearer_of_two_alike_promises_less() -> None:
     acquisition = ScoreImprovement(make_reward("soft"), TARGETS[:1])
     same = np.array([1.2, 1.2])
-    found = acquisition.expect(same, 0.3 * same, np.array([[90e6], [100e6]]), Known(KNOWN, COSTS[:, :1]))
-    assert found[0] > found[1] > 0
+    found = acquisition.log_expect(same, 0.3 * same, np.array([[90e6], [100e6]]), Known(KNOWN, COSTS[:, :1]))
+    assert found[0] > found[1] > -np.inf
 
 
 def area(accuracies: Sequence[float], costs: Sequence[float], limit: float, low: float) -> float:
@@ -98,20 +98,45 @@ def test_the_expected_growth_of_the_front_is_the_mean_growth_of_its_area(seed: i
         )
         for mean, spread, cost in zip(means, spreads, own, strict=True)
     ]
-    found = FrontImprovement(limit).expect(means, spreads, own[:, None], Known(accuracies, costs[:, None]))
+    front, known = FrontImprovement(limit), Known(accuracies, costs[:, None])
+    found = np.exp(front.log_expect(means, spreads, own[:, None], known))
     assert found == pytest.approx(expected, rel=0.02, abs=5e-3)
     order = rng.permutation(8)
-    again = FrontImprovement(limit).expect(means, spreads, own[:, None], Known(accuracies[order], costs[order, None]))
-    assert again == pytest.approx(found, rel=1e-12)
+    again = front.log_expect(means, spreads, own[:, None], Known(accuracies[order], costs[order, None]))
+    assert np.exp(again) == pytest.approx(found, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_growth_of_the_front_is_the_sum_of_each_step_times_its_width(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    known = Known(np.sort(rng.uniform(0.4, 0.8, 6)), np.sort(rng.uniform(1, 9, 6))[:, None])
+    means, spreads, costs = rng.uniform(0.3, 2.0, 5), rng.uniform(0.05, 0.8, 5), rng.uniform(0, 9, 5)
+    # The first step begins at cost 0 with the lowest accuracy, and the last one ends at the limit.
+    edges, levels = [0.0, *known.costs[:, 0], 10.0], [known.accuracies[0], *known.accuracies]
+    expected = np.zeros(5)
+    for (start, end), level in zip(pairwise(edges), levels, strict=True):
+        improvements = np.exp(log_expected_improvement(means, spreads, np.full(5, level)))
+        expected += improvements * np.clip(end - np.maximum(start, costs), 0, None)
+    found = FrontImprovement(10.0).log_expect(means, spreads, costs[:, None], known)
+    assert np.exp(found) == pytest.approx(expected, rel=1e-10)
+
+
+def test_candidates_far_behind_the_front_are_still_ordered() -> None:
+    known = Known(np.array([0.8, 0.9]), np.array([[2.0], [5.0]]))
+    means = np.linspace(0.1, 0.5, 9)
+    found = FrontImprovement(6.0).log_expect(means, np.full(9, 0.01), np.full((9, 1), 1.0), known)
+    assert (np.exp(found) == 0).all()  # too small for a number, but not for its logarithm
+    assert np.isfinite(found).all()
+    assert (np.diff(found) > 0).all()
 
 
 def test_what_costs_more_than_the_limit_does_not_make_the_front_grow() -> None:
     known = Known(np.array([0.5, 0.7]), np.array([[2.0], [5.0]]))
-    found = FrontImprovement(6.0).expect(
+    found = FrontImprovement(6.0).log_expect(
         np.array([3.0] * 3), np.array([0.5] * 3), np.array([[6.0], [6.1], [5.9]]), known
     )
-    assert found[:2].tolist() == [0, 0]
-    assert found[2] > 0
+    assert found[:2].tolist() == [-np.inf, -np.inf]
+    assert found[2] > -np.inf
 
 
 def test_the_front_is_a_staircase() -> None:

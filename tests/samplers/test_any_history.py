@@ -10,7 +10,8 @@ from nas.arch.canonical import canonical
 from nas.cost.analytic import COUNTED
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.filtered import list_inside
-from nas.samplers.ranking import FIRST, CandidateRanker, History
+from nas.samplers.ranking import CandidateRanker
+from nas.samplers.trial_arrays import FIRST, History
 from nas.search.sampler_factory import make_ranker
 from nas.search.screening import Screened
 from nas.search.settings import Settings
@@ -101,7 +102,7 @@ def test_new_networks_are_ranked_whatever_is_known(case: Case, objective: str) -
     assert len(set(new)) == len(new)
     assert not set(new) & set(known)
     if history.measured.sum() >= FIRST:
-        for values in (*ranker.expect(history, history.level_noise)[1:], ranker.weights(history)):
+        for values in (*ranker.expect(history, history.level_noise)[1:], *ranker.weights(history)):
             assert np.isfinite(values).all()
 
 

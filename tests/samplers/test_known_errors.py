@@ -5,17 +5,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+from scipy.optimize import brentq
 
 from nas.cost.analytic import COUNTED
 from nas.noise import ValidationSplit, pack
 from nas.samplers import ranking as module
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.history import MOST_NETWORKS, TrialHistory
-from nas.samplers.ranking import FIRST, History, fitted_count
 from nas.samplers.surrogate import Surrogate, condition, to_accuracy
+from nas.samplers.trial_arrays import FIRST, History, fitted_count
 from nas.search.sampler_factory import make_ranker
 from nas.search.settings import Settings
 from tests.samplers.test_history import PICKS, SPACE, complete, pruned, trial
+from tests.samplers.test_skewness import yeo_johnson
 from tests.search.fakes import cost_range_of
 
 IMAGES = 400
@@ -148,19 +150,29 @@ def test_the_ranking_uses_the_errors_as_variances_of_levels(monkeypatch: pytest.
     noise, expected = np.linspace(0.001, 0.002, 22), np.linspace(0.55, 0.65, 22)
     failed = np.arange(22) == 20
     history = History(PICKS[:22], accuracies, failed, noise=noise, expected=expected)
-    seen: list[Floats] = []
+    seen: list[tuple[Floats, Floats]] = []
 
     def spied(encoder: Encoder, codes: Codes, levels: Floats, weights: Floats, known: Floats) -> Surrogate:
-        seen.append(known)
+        seen.append((levels, known))
         return condition(encoder, codes, levels, weights, known)
 
     monkeypatch.setattr(module, "condition", spied)
-    make_ranker(BAND, Settings(BAND.targets), COUNTED).rank(history, np.random.default_rng(0))
-    # By the delta method: the error in level is that in accuracy times the slope, d(-log(1.002 - p))/dp.
+    ranker = make_ranker(BAND, Settings(BAND.targets), COUNTED)
+    ranker.rank(history, np.random.default_rng(0))
+    levels, power = -np.log(1.002 - accuracies[:20]), ranker.weights(history)[1]
+
+    def slopes(at: Floats) -> Floats:
+        return (yeo_johnson(at + 1e-5, power, levels) - yeo_johnson(at - 1e-5, power, levels)) / 2e-5
+
+    # By the delta method: the error in level is that in accuracy times the slope, d(-log(1.002 - p))/dp, and the error
+    # on the scale of the model is that in level times the slope of its transformation.
     own = (noise / (1.002 - expected) ** 2)[:20]
-    assert seen[0] == pytest.approx(own)
+    assert seen[0][1] == pytest.approx(own * slopes(levels) ** 2, rel=1e-5)
     # A failure is certain, and a running trial will be as noisy as the others.
-    assert seen[1] == pytest.approx([*own, 0.0, own.mean()])
+    value = seen[1][0][-1]
+    running = brentq(lambda level: yeo_johnson(np.array([level]), power, levels)[0] - value, -9, 9)
+    assert seen[1][1][:20] == pytest.approx(own * slopes(levels) ** 2, rel=1e-5)
+    assert seen[1][1][20:] == pytest.approx([0.0, own.mean() * slopes(np.array([running]))[0] ** 2], rel=1e-5)
 
 
 def test_among_equal_networks_the_model_believes_the_exact_accuracy_more() -> None:

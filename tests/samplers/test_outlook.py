@@ -11,8 +11,8 @@ from nas.objective import make_reward
 from nas.samplers.acquisition import ScoreImprovement
 from nas.samplers.encoding import Encoder
 from nas.samplers.outlook import DRAWS, GAIN, LEAST, draw_gains, summarize
-from nas.samplers.ranking import History
 from nas.samplers.surrogate import condition, fit_weights, to_accuracy, to_level
+from nas.samplers.trial_arrays import History
 from nas.space.files import find_space
 from tests.samplers.test_ranking import MACRO, MNASNET, TINY, history_of, suggester_of
 

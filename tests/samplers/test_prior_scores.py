@@ -9,8 +9,8 @@ from nas.cost.analytic import COUNTED
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.prior_scores import PriorScores, fit_with_scores
-from nas.samplers.ranking import History
 from nas.samplers.surrogate import LEAST_NOISE, Terms, condition, fit_weights, log_likelihood
+from nas.samplers.trial_arrays import History
 from nas.search.sampler_factory import make_ranker
 from nas.search.screening import Screened
 from nas.search.settings import Settings

@@ -17,11 +17,14 @@ from nas.samplers.acquisition import Known
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.filtered import list_inside
-from nas.samplers.ranking import FIRST, MOST_FITTED, MOST_MEASUREMENTS, CandidateRanker, History, fitted_count
+from nas.samplers.ranking import MOST_MEASUREMENTS, CandidateRanker
+from nas.samplers.skewness import POWERS
 from nas.samplers.surrogate import LEAST_NOISE, Surrogate, Terms, condition, fit_weights, to_accuracy, to_level
+from nas.samplers.trial_arrays import FIRST, MOST_FITTED, History, fitted_count
 from nas.search.sampler_factory import make_ranker
 from nas.search.settings import Settings
 from nas.space.files import find_space
+from tests.samplers.test_skewness import yeo_johnson
 from tests.search.fakes import all_indices, cost_range_of, level, make_space
 
 TINY = cost_range_of(make_space(), "flops=1.2M", band=0.5)
@@ -119,7 +122,7 @@ class Spy:
     def score(self, accuracies: Floats, costs: Floats) -> Floats:  # noqa: ARG002 -- the protocol's names
         return accuracies
 
-    def expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:  # noqa: ARG002
+    def log_expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:  # noqa: ARG002
         self.asked.append(known)
         return self.worth(costs[:, 0])
 
@@ -138,11 +141,15 @@ def test_what_is_known_is_what_the_model_makes_of_the_readings() -> None:
     ranker = attrs.evolve(suggester_of(MACRO), acquisition=spy)
     ranker.rank(history, np.random.default_rng(0))
     codes, levels = ranker.encoder.encode(history.indices), to_level(history.accuracies)
-    model = condition(ranker.encoder, codes, levels, ranker.weights(history))
-    assert spy.asked[0].accuracies == pytest.approx(to_accuracy(model.predict(codes)[0]), rel=1e-12)
+    weights, power = ranker.weights(history)
+    values = condition(ranker.encoder, codes, yeo_johnson(levels, power), weights).predict(codes)[0]
+    known = to_level(spy.asked[0].accuracies)
+    assert yeo_johnson(known, power, levels) == pytest.approx(values, rel=1e-9, abs=1e-9)
     assert spy.asked[0].costs == pytest.approx(MACRO.costs(history.indices))
     rows, mean, spread = ranker.expect(history)
     assert rows.tolist() == list(range(25))
+    fitted = slice(fitted_count(25))
+    model = condition(ranker.encoder, codes, levels, fit_weights(ranker.encoder, codes[fitted], levels[fitted]))
     # Nothing is known of the errors, and each accuracy is that of one run: all that is unexplained is an error.
     assert mean == pytest.approx(model.predict(codes)[0], rel=1e-9)
     assert spread == pytest.approx(model.predict(codes)[1], rel=1e-6)
@@ -150,7 +157,7 @@ def test_what_is_known_is_what_the_model_makes_of_the_readings() -> None:
 
 @pytest.fixture(name="conditioned")
 def _conditioned(monkeypatch: pytest.MonkeyPatch) -> list[Floats]:
-    """Levels that models were conditioned on, one after another."""
+    """Transformed levels that models were conditioned on, one after another."""
     seen: list[Floats] = []
 
     def spied(
@@ -169,12 +176,11 @@ def test_a_failed_one_is_as_bad_as_the_worst_and_a_running_one_as_good_as_is_exp
     history, ranker = history_of(MACRO, 12, 3, 2), suggester_of(MACRO)
     ranker.rank(history, np.random.default_rng(0))
     alone, every = conditioned
-    assert alone.tolist() == to_level(history.accuracies[history.measured]).tolist()
+    weights, power = ranker.weights(history)
+    assert alone == pytest.approx(yeo_johnson(to_level(history.accuracies[history.measured]), power))
     assert every[:12].tolist() == alone.tolist()
     others = np.flatnonzero(~history.measured)
-    model = condition(
-        ranker.encoder, ranker.encoder.encode(history.indices[history.measured]), alone, ranker.weights(history)
-    )
+    model = condition(ranker.encoder, ranker.encoder.encode(history.indices[history.measured]), alone, weights)
     expected = model.predict(ranker.encoder.encode(history.indices[others]))[0]
     for row, guess, mean in zip(others, every[12:], expected, strict=True):
         assert guess == pytest.approx(alone.min() if history.failed[row] else mean)
@@ -194,8 +200,8 @@ def test_what_runs_or_has_failed_is_less_wanted(*, failed: bool) -> None:
     before, _, known_before = ranker._learn(history, np.random.default_rng(0))
     after, _, known = ranker._learn(begun, np.random.default_rng(0))
     codes, costs = ranker.encoder.encode(first), one_target.costs(first)
-    improvements = [ranker.acquisition.expect(*model.predict(codes), costs, known)[0] for model in (before, after)]
-    assert improvements[1] < 0.9 * improvements[0]
+    improvements = [ranker.acquisition.log_expect(*model.predict(codes), costs, known)[0] for model in (before, after)]
+    assert improvements[1] < np.log(0.9) + improvements[0]
     assert after.predict(codes)[1][0] < before.predict(codes)[1][0]
     assert known.accuracies.tolist() == known_before.accuracies.tolist()
     if failed:
@@ -222,14 +228,15 @@ def test_weights_are_found_anew_where_the_row_says_so(monkeypatch: pytest.Monkey
 
     def spied(encoder: Encoder, codes: Codes, levels: Floats, known: Floats) -> Floats:  # noqa: ARG001
         found.append(len(levels))
-        return np.full(len(encoder.groups) + 6, 0.1)
+        return np.full(len(encoder.groups) + 5, 0.1)
 
     monkeypatch.setattr(module, "fit_weights", spied)
     ranker = suggester_of(MACRO)
     for count in range(FIRST, 61):
         part = History(whole.indices[:count], whole.accuracies[:count], whole.failed[:count])
         ranker.rank(part, np.random.default_rng(0))
-    assert found == sorted({fitted_count(count) for count in range(FIRST, 61)})
+    # Once for each power of the transformation.
+    assert found == sorted(fitted_count(count) for count in {fitted_count(n) for n in range(FIRST, 61)} for _ in POWERS)
 
 
 def long_history(read: int = 1500, others: int = 0) -> History:
@@ -246,7 +253,7 @@ def test_a_long_history_stays_below_the_cap_and_keeps_its_best(
 
     def fitted(count: int, encoder: Encoder) -> Floats:
         assert count <= MOST_FITTED
-        return np.full(len(encoder.groups) + 6, 0.1)
+        return np.full(len(encoder.groups) + 5, 0.1)
 
     history, ranker = long_history(), suggester_of(MACRO)
     ranked = ranker.rank(history, np.random.default_rng(0))

@@ -24,7 +24,7 @@ from nas.errors import StudyError
 from nas.noise import ValidationSplit
 from nas.objective import make_reward, score
 from nas.samplers.base import distributions
-from nas.samplers.ranking import FIRST
+from nas.samplers.trial_arrays import FIRST
 from nas.search.final_selection import MOST_EXPECTED, expect
 from nas.search.plan import Plan, plan
 from nas.search.run import search
