@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nas.outlook import Outlook
 from nas.samplers.acquisition import Acquisition, Known, ScoreImprovement
 from nas.samplers.blas import one_thread
-from nas.samplers.candidates import climb, distinct, make_candidates
+from nas.samplers.candidates import climb, distinct, make_candidates, make_similar
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.outlook import CANDIDATES, LEAST, draw_gains, summarize
@@ -198,9 +198,10 @@ class CandidateRanker:
             costs = self.cost_range.costs(indices)
             return indices, self.acquisition.log_expect(mean, EXPLORATION * spread, costs, known)
 
-        found, improvements = assess(found)
-        if self.listing is None:
-            found, improvements = climb(self.cost_range, found, improvements, assess, rng)
+        def vary(parents: ChoiceIndices) -> ChoiceIndices:
+            return make_similar(self.cost_range, parents, self.listing, rng)
+
+        found, improvements = climb(*assess(found), vary, assess)
         return Assessed(found[np.argsort(-improvements, kind="stable")], model, shown, known)
 
     def _seen(self, indices: ChoiceIndices) -> set[int]:
@@ -287,7 +288,9 @@ class CandidateRanker:
         key = hashlib.sha256(history.indices[rows].tobytes() + history.accuracies[rows].tobytes()).digest()
         if key not in self._weights:
             codes, levels = self._encode(history.indices[rows]), to_level(history.accuracies[rows])
-            self._weights[key] = max((self._fit_warped(codes, levels, power) for power in POWERS), key=itemgetter(0))[1:]
+            self._weights[key] = max((self._fit_warped(codes, levels, power) for power in POWERS), key=itemgetter(0))[
+                1:
+            ]
         return self._weights[key]
 
     def _fit_warped(self, codes: Codes, levels: Floats, power: float) -> tuple[float, Floats, float]:
