@@ -1,4 +1,4 @@
-"""Best known Pareto fronts of made-up accuracies over multiply-adds, and the corner that hypervolumes are measured from.
+"""Best known Pareto fronts of made-up accuracies over multiply-adds, and the corner of their hypervolumes.
 
     python benchmarks/made_up_fronts.py
 
@@ -34,17 +34,19 @@ def front_tasks(tasks: Iterable[SyntheticTask], seeds: tuple[int, ...]) -> list[
 def find_front(task: SyntheticTask) -> dict[str, Any]:
     """Return the best known front of a task by a long search without noise, and the corner of hypervolumes.
 
-    Every chain has one of twelve limits of cost, from the cheapest to the limit of the task. A chain is changed, and
-    crossed with the others, wherever this is better within its limit; the front is that of all networks it has passed.
+    Every chain has one of twelve limits of cost, from that of cheap random networks to the limit of the task. A chain
+    is changed, and crossed with the others, wherever this is better within its limit; the front is that of all networks
+    that the chains have passed.
     """
     rng, most = np.random.default_rng([task.seed, 3]), parse_target(task.target).limit
     random = below(task, most, rng)
     corner = float(np.median(task.many(random)))
     costs = _costs(task, random)
-    limits = np.repeat(np.geomspace(costs.min(), most, LIMITS), CHAINS)
-    cheapest = random[np.argsort(costs, kind="stable")[:CHAINS]]
-    found = np.tile(cheapest, (LIMITS, 1))
-    accuracies = np.where(_costs(task, found) <= limits, task.many(found), -np.inf)
+    by_cost = random[np.argsort(costs, kind="stable")]
+    limits = np.repeat(np.geomspace(np.sort(costs)[CHAINS], most, LIMITS), CHAINS)
+    ends = np.searchsorted(np.sort(costs), limits)
+    found = by_cost[rng.integers(ends)]
+    accuracies = task.many(found)
     front = np.stack([costs, task.many(random)], axis=1)
     for _ in range(STEPS):
         others = changed(task.space, found, rng)
