@@ -40,6 +40,8 @@ PARENTS = 10
 MOST_MEASUREMENTS = 300
 MOST_FITTED = 150
 MOST_OTHERS = 100
+# Factor of the predicted spreads in the acquisition function. Expected improvement counts the next evaluation alone;
+# with the spreads as they are, most searches end in a local optimum (docs/sampler.md has the measurement).
 EXPLORATION = 3.0
 GROWTH = 1.15
 
@@ -288,9 +290,8 @@ class CandidateRanker:
         key = hashlib.sha256(history.indices[rows].tobytes() + history.accuracies[rows].tobytes()).digest()
         if key not in self._weights:
             codes, levels = self._encode(history.indices[rows]), to_level(history.accuracies[rows])
-            self._weights[key] = max((self._fit_warped(codes, levels, power) for power in POWERS), key=itemgetter(0))[
-                1:
-            ]
+            fits = [self._fit_warped(codes, levels, power) for power in POWERS]
+            self._weights[key] = max(fits, key=itemgetter(0))[1:]
         return self._weights[key]
 
     def _fit_warped(self, codes: Codes, levels: Floats, power: float) -> tuple[float, Floats, float]:
