@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from efficiency_tasks import Macro, Task
+from cell_report import area, best_accuracies, by_cell, cell_lines, cell_tables, curve, front_tables, parallel_tables
+from efficiency_tasks import Macro
+from made_up_accuracies import BEST_KNOWN
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from nas.cost.analytic import MACS
 from nas.report.files import write_png
 
 Floats = NDArray[np.float64]
@@ -21,30 +24,68 @@ Row = dict[str, Any]
 OWN = "surrogate"
 # Lower bound of accuracy, in percent, of the area under a front; the upper bound of cost is the table's largest cost.
 CORNER = 85.0
+FRONTS = Path(__file__).with_name("best_known_fronts.json")
 # A sampler has the same color with and without the filter.
 COLORS = {"surrogate": "#d62728", "tpe": "#1f77b4", "nsga2": "#2ca02c", "evolution": "#9467bd", "random": "#7f7f7f"}
+LABELED = "#ff7f0e"  # another version of the package's own sampler
 
 
-def make_report(out: Path, tasks: Mapping[str, Task], checkpoints: Sequence[int]) -> None:
-    """Write tables (JSON and text) and figures (PNG) of the searches in a folder."""
+def make_report(out: Path, macro: Mapping[str, Macro], checkpoints: Sequence[int]) -> None:
+    """Write tables (JSON and text) and figures (PNG) of the searches in a folder.
+
+    Args:
+        out: Folder with the searches, one JSON text a line.
+        macro: Tasks of NAS-Bench-Macro by name; all others have made-up accuracies.
+        checkpoints: Numbers of evaluations of the tables.
+    """
     rows = [row for path in sorted(out.glob("*.jsonl")) for row in read_rows(path)]
-    single = _by_task(row for row in rows if row["objective"] != "pareto")
-    fronts = _by_task(row for row in rows if row["objective"] == "pareto")
+    single = [row for row in rows if row["objective"] != "pareto"]
+    fronts = [row for row in rows if row["objective"] == "pareto"]
+    best = best_accuracies(single, _read(BEST_KNOWN) | {name: task.best for name, task in macro.items()})
+    on_macro = by_cell(row for row in single if row["task"] in macro and row["running"] == 1)
+    made_up_fronts = [row for row in fronts if row["task"] not in macro]
     report = {
         "versions": {name: version(name) for name in ("hwnas", "optuna", "numpy", "scipy")}
         | {"python": platform.python_version()},
-        "regret": {name: _table(tasks[name], own, checkpoints) for name, own in single.items()},
-        "needed": {name: _needed(tasks[name], own, (100, 200)) for name, own in single.items()},
-        "hypervolume": {name: _areas(tasks[name], own, checkpoints) for name, own in fronts.items()},
+        "regret": {name: _table(macro[name], own, checkpoints) for name, own in on_macro.items()},
+        "needed": {name: _needed(macro[name], own, (100, 200)) for name, own in on_macro.items()},
+        "hypervolume": {
+            name: _areas(macro[name], own, checkpoints)
+            for name, own in by_cell(row for row in fronts if row["task"] in macro).items()
+        },
+        "cells": cell_tables(single, best, checkpoints, OWN),
+        "parallel": parallel_tables(single, best, checkpoints),
+        "fronts": front_tables(made_up_fronts, _read(FRONTS), checkpoints),
+        "proposal_ms": _proposal_times(rows),
     }
     (out / "results.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    text = "\n".join(_lines(report, checkpoints))
+    text = "\n".join([*_lines(report, checkpoints), *cell_lines(report, checkpoints, OWN)])
     (out / "results.txt").write_text(text + "\n", encoding="utf-8")
     print(text)
-    for name, is_macro in (("macro.png", True), ("made_up.png", False)):
-        shown = {task: own for task, own in single.items() if isinstance(tasks[task], Macro) == is_macro}
-        if shown:
-            write_png(out / name, _figure(tasks, shown))
+    _write_figures(out, [row for row in single if row["running"] == 1], best, macro)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def _proposal_times(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
+    """Return the median milliseconds of CPU time of a proposal by cell and sampler, for searches one by one."""
+    timed = by_cell(row for row in rows if row.get("proposal_ms") and row["running"] == 1)
+    return {
+        cell: {name: round(median(row["proposal_ms"] for row in own), 2) for name, own in samplers.items()}
+        for cell, samplers in timed.items()
+    }
+
+
+def _write_figures(out: Path, rows: Sequence[Row], best: Mapping[str, float], macro: Mapping[str, Macro]) -> None:
+    """Write a figure of NAS-Bench-Macro, and one for each space with made-up accuracies."""
+    files = dict[str, list[Row]]()
+    for row in rows:
+        space = "" if row["task"] in macro else row["cell"].split(", ")[1].replace(":", "-")
+        files.setdefault(f"made_up_{space}.png" if space else "macro.png", []).append(row)
+    for name, own in files.items():
+        write_png(out / name, _figure(best, by_cell(own)))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -53,25 +94,15 @@ def read_rows(path: Path) -> list[Row]:
     return [{"running": 1, **json.loads(line)} for line in lines]
 
 
-def _by_task(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
-    """Return the rows by task and sampler."""
-    found: dict[str, dict[str, list[Row]]] = {}
-    for row in rows:
-        found.setdefault(row["task"], {}).setdefault(row["sampler"], []).append(row)
-    return found
-
-
-def _regrets(task: Task, rows: Sequence[Row]) -> Floats:
+def _regrets(best: Mapping[str, float], rows: Sequence[Row]) -> Floats:
     """Return the regret `(runs, evaluations)` of the best evaluated network.
 
     It is NaN as long as no network met the target. A run that ended early keeps its last regret.
     """
     longest = max(len(row["truth"]) for row in rows)
-    visited = np.full((len(rows), longest), -np.inf)
-    for i, row in enumerate(rows):
-        visited[i, : len(row["truth"])] = [-np.inf if truth is None else truth for truth in row["truth"]]
-    best = np.maximum.accumulate(visited, axis=1)
-    return np.where(np.isinf(best), np.nan, task.best - best)
+    curves = (np.pad(curve(row), (0, longest - len(row["truth"])), mode="edge") for row in rows)
+    regrets = np.stack([best[row["task"]] - reached for row, reached in zip(rows, curves, strict=True)])
+    return np.where(np.isinf(regrets), np.nan, regrets)
 
 
 def _means(regrets: Floats) -> Floats:
@@ -83,14 +114,14 @@ def _means(regrets: Floats) -> Floats:
     )
 
 
-def _rank(task: Task, regret: float) -> int:
+def _rank(task: Macro, regret: float) -> int:
     return int((task.ranks > task.best - regret + 1e-6).sum()) + 1
 
 
-def _table(task: Task, samplers: Mapping[str, Sequence[Row]], checkpoints: Sequence[int]) -> dict[str, Any]:
+def _table(task: Macro, samplers: Mapping[str, Sequence[Row]], checkpoints: Sequence[int]) -> dict[str, Any]:
     found = {}
     for name, rows in samplers.items():
-        regrets = _regrets(task, rows)
+        regrets = _regrets({task.name: task.best}, rows)
         at = [count for count in checkpoints if count <= regrets.shape[1]]
         found[name] = {
             "runs": len(rows),
@@ -103,11 +134,11 @@ def _table(task: Task, samplers: Mapping[str, Sequence[Row]], checkpoints: Seque
     return found
 
 
-def _regret(task: Task, truth: float | None) -> float:
+def _regret(task: Macro, truth: float | None) -> float:
     return float("nan") if truth is None else task.best - truth
 
 
-def _summary(task: Task, regrets: Floats) -> dict[str, Any]:
+def _summary(task: Macro, regrets: Floats) -> dict[str, Any]:
     """Summarize the runs that found a network; `nothing` is the number of the others."""
     found_regrets = regrets[~np.isnan(regrets)]
     if not len(found_regrets):
@@ -118,9 +149,9 @@ def _summary(task: Task, regrets: Floats) -> dict[str, Any]:
     return {"regret": round(float(found_regrets.mean()), 4), "quartiles": quartiles, **ranked, **nothing}
 
 
-def _needed(task: Task, samplers: Mapping[str, Sequence[Row]], counts: Sequence[int]) -> dict[str, Any]:
+def _needed(task: Macro, samplers: Mapping[str, Sequence[Row]], counts: Sequence[int]) -> dict[str, Any]:
     """Return after how many evaluations the mean regret is that of the best other sampler after given numbers."""
-    means = {name: _means(_regrets(task, rows)) for name, rows in samplers.items()}
+    means = {name: _means(_regrets({task.name: task.best}, rows)) for name, rows in samplers.items()}
     found = {}
     for group in ("as it comes", "with the filter"):
         others = [n for n in means if n != OWN and n.endswith("+ filter") == (group == "with the filter")]
@@ -134,18 +165,15 @@ def _needed(task: Task, samplers: Mapping[str, Sequence[Row]], counts: Sequence[
     return found
 
 
-def _areas(task: Task, samplers: Mapping[str, Sequence[Row]], checkpoints: Sequence[int]) -> dict[str, Any]:
+def _areas(task: Macro, samplers: Mapping[str, Sequence[Row]], checkpoints: Sequence[int]) -> dict[str, Any]:
     """Return the hypervolume of the evaluated networks by true accuracy, as a share of that of the whole table."""
-    assert isinstance(task, Macro)
-    from nas.cost.analytic import MACS
-
     archs = task.table.architectures()
     costs = np.array([MACS.estimate(arch).value / 1e6 for arch in archs])
-    whole = area(np.array([task.truth(arch) for arch in archs]), costs, float(costs.max()))
+    whole = area(np.array([task.truth(arch) for arch in archs]), costs, float(costs.max()), CORNER)
     found = {}
     for name, rows in samplers.items():
         shares = [
-            [area(np.array(r["truth"][:n]), np.array(r["mmacs"][:n]), float(costs.max())) / whole for r in rows]
+            [area(np.array(r["truth"][:n]), np.array(r["mmacs"][:n]), float(costs.max()), CORNER) / whole for r in rows]
             for n in checkpoints
         ]
         found[name] = {"runs": len(rows), "share": [[round(float(np.mean(s)), 5), *_quartiles(s)] for s in shares]}
@@ -154,13 +182,6 @@ def _areas(task: Task, samplers: Mapping[str, Sequence[Row]], checkpoints: Seque
 
 def _quartiles(shares: Sequence[float]) -> list[float]:
     return [round(float(q), 5) for q in np.quantile(shares, [0.25, 0.75])]
-
-
-def area(accuracies: Floats, costs: Floats, most: float) -> float:
-    """Return the area above `CORNER` percent, and below the cost `most`, that some networks dominate."""
-    order = np.argsort(costs, kind="stable")
-    levels = np.maximum(np.maximum.accumulate(accuracies[order]), CORNER) - CORNER
-    return float((np.diff(np.append(costs[order], most)) * levels).sum())
 
 
 def _lines(report: Mapping[str, Any], checkpoints: Sequence[int]) -> Iterable[str]:
@@ -191,15 +212,15 @@ def _cell(summary: Mapping[str, Any]) -> str:
     return f"{summary['regret']:.3f}{rank}" + (f" ({summary['nothing']} none)" if "nothing" in summary else "")
 
 
-def _figure(tasks: Mapping[str, Task], single: Mapping[str, Mapping[str, Sequence[Row]]]) -> go.Figure:
+def _figure(best: Mapping[str, float], single: Mapping[str, Mapping[str, Sequence[Row]]]) -> go.Figure:
     """Return a figure of mean regrets by evaluations, with quartiles; samplers without the filter are dotted."""
     rows = -(-len(single) // 2)
     figure = make_subplots(rows, 2, subplot_titles=list(single), horizontal_spacing=0.07, vertical_spacing=0.16)
     names = sorted({name for samplers in single.values() for name in samplers}, key=lambda n: (n != OWN, n))
-    for i, (task, samplers) in enumerate(single.items()):
+    for i, samplers in enumerate(single.values()):
         for name in (name for name in names if name in samplers):
-            color = COLORS[name.partition(" ")[0]]
-            for trace in _traces(_regrets(tasks[task], samplers[name]), name, color, first=i == 0):
+            color = LABELED if "," in name else COLORS[name.partition(" ")[0]]
+            for trace in _traces(_regrets(best, samplers[name]), name, color, first=i == 0):
                 figure.add_trace(trace, i // 2 + 1, i % 2 + 1)
         figure.update_yaxes(title_text="regret, points", rangemode="tozero", row=i // 2 + 1, col=i % 2 + 1)
     figure.update_xaxes(title_text="evaluations", row=rows)

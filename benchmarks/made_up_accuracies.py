@@ -253,17 +253,17 @@ def _search(task: SyntheticTask, rng: np.random.Generator) -> float:
     found = task.inside(rng, CHAINS)
     accuracies = task.many(found)
     for _ in range(STEPS):
-        changed = _changed(task.space, found, rng)
-        reached = np.where(task.cost_range.excess(changed) == 0, task.many(changed), -np.inf)
+        others = changed(task.space, found, rng)
+        reached = np.where(task.cost_range.excess(others) == 0, task.many(others), -np.inf)
         better = reached > accuracies
-        found[better], accuracies[better] = changed[better], reached[better]
+        found[better], accuracies[better] = others[better], reached[better]
     order = np.argsort(-accuracies, kind="stable")
     distinct = np.unique(found[order[: CHAINS // 4]], axis=0)
     starts = distinct[np.argsort(-task.many(distinct), kind="stable")][:ENDS]
     return max(float(task.many(_climbed(task, start)[None])[0]) for start in starts)
 
 
-def _changed(space: SearchSpace, found: ChoiceIndices, rng: np.random.Generator) -> ChoiceIndices:
+def changed(space: SearchSpace, found: ChoiceIndices, rng: np.random.Generator) -> ChoiceIndices:
     """Return networks with one to four choices redrawn, a third of them crossed with another chain before."""
     other = found[rng.permutation(len(found))]
     crossed = (rng.random(len(found)) < 1 / 3)[:, None] & (rng.random(found.shape) < 0.3)

@@ -5,9 +5,9 @@
     python benchmarks/sample_efficiency.py --runs 0 --samplers surrogate --objectives hard --running 32
 
 On NAS-Bench-Macro (read from the folder NAS_TEST_DATA) a search uses only the accuracies of seed 0; regret and rank are
-computed from the mean of all seeds. For larger spaces the accuracies are made up, see `made_up_accuracies`. Two
-networks are reported for each sampler: the best that was evaluated, and the final selection, which is made by the model
-of accuracy in `nas search` and by the best measured accuracy for samplers without the filter.
+computed from the mean of all seeds. For larger spaces the accuracies are made up, see `made_up_accuracies`. For
+NAS-Bench-Macro two networks are reported: the best that was evaluated, and the final selection, which is made by the
+model of accuracy in `nas search` and by the best measured accuracy for samplers without the filter.
 
 To compare two versions of the package, run this file in a worktree of each with the same folder, and give the searches
 of the older one a label. The same run has the same noise in both.
@@ -33,6 +33,7 @@ from attrs import field, frozen
 from efficiency_report import OWN, make_report, read_rows
 from efficiency_tasks import Task, feasible, macro_tasks, settings
 from made_up_accuracies import CHOOSING, REPORTING, SyntheticTask, made_up_tasks
+from made_up_fronts import front_tasks
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -51,8 +52,6 @@ CHECKPOINTS = (25, 50, 100, 200)
 KEY = ("task", "sampler", "objective", "run", "running")
 LIMITS = ("40M", "50M", "60M", "")
 SEEDS = {"reporting": REPORTING, "choosing": CHOOSING}
-# Pareto fronts are searched for on the tasks of this ruggedness with the first seed, one for each space.
-PARETO_RUGGEDNESS = "medium"
 FILTER = " + filter"
 # Samplers without the filter, with Optuna's own settings, except for a population of 20 (the default of NSGA-II is 50).
 UNFILTERED: dict[str, Callable[[int], BaseSampler]] = {
@@ -68,7 +67,7 @@ ON_MADE_UP = ("surrogate", "tpe + filter")
 
 @frozen
 class Visit:
-    """An evaluation: a network, its choice indices, its measured accuracy (0 to 1), and whether it meets the target."""
+    """One evaluation: the network, its choice indices, measured accuracy (0 to 1), and whether it meets the target."""
 
     arch: Architecture
     indices: Sequence[int]
@@ -78,9 +77,15 @@ class Visit:
 
 @frozen
 class Job:
-    """One search: task, name of the sampler, label of the package's version, objective, run, evaluations and the like.
+    """One search, and what is searched for.
 
     Attributes:
+        task: Task with known accuracies.
+        sampler: Name of the sampler, with the filter if it is used.
+        label: Name of the version of the package; empty for the one that is reported.
+        objective: Objective, "hard" or "pareto".
+        run: Number of the run, which is the seed of the sampler and of the noise.
+        evaluations: Number of trials.
         running: Number of trials that are evaluated at the same time.
     """
 
@@ -242,8 +247,7 @@ def made_up_jobs(given: argparse.Namespace) -> Iterator[Job]:
     """Yield the samplers on all made-up accuracies of the seeds, and on the Pareto fronts of three, run after run."""
     seeds = SEEDS[given.seeds]
     every = made_up(seeds) if given.made_up_runs else ()
-    fronts = [task for task in every if task.seed == seeds[0] and task.ruggedness == PARETO_RUGGEDNESS]
-    searches = [(task, "hard") for task in every] + [(task, "pareto") for task in fronts]
+    searches = [(task, "hard") for task in every] + [(task, "pareto") for task in front_tasks(every, seeds)]
     for run in range(given.made_up_runs):
         for task, objective in searches:
             yield from _of_samplers(given, ON_MADE_UP, task, objective, run)

@@ -19,7 +19,7 @@ WALKS = 8
 # Rounds of the local search that improves the best candidates; it ends earlier after `PATIENCE` rounds without a better
 # one.
 ROUNDS, PATIENCE = 8, 3
-CLIMBERS, CLIMBING = 40, 600
+CLIMBERS, CLIMBING = 40, 400
 
 
 def make_candidates(
@@ -46,20 +46,18 @@ def make_candidates(
 
 
 def climb(
-    cost_range: CostRange,
     candidates: ChoiceIndices,
     values: Floats,
+    vary: Callable[[ChoiceIndices], ChoiceIndices],
     assess: Callable[[ChoiceIndices], tuple[ChoiceIndices, Floats]],
-    rng: np.random.Generator,
 ) -> tuple[ChoiceIndices, Floats]:
     """Return candidates and their values, after a local search for better ones.
 
     Args:
-        cost_range: Costs that are accepted.
         candidates: Choice indices to start from, `(N, choices)`.
         values: Their values, `(N,)`; larger is better.
+        vary: Returns choice indices inside the cost range that are similar to given ones.
         assess: Returns those of some choice indices that are new, and their values.
-        rng: Source of random numbers.
     """
     best, since = -np.inf, 0
     for _ in range(ROUNDS):
@@ -69,10 +67,27 @@ def climb(
         if not len(values) or since == PATIENCE:
             break
         best = values[0]
-        offspring = _offspring(cost_range, candidates[:CLIMBERS], rng, CLIMBING)
-        found, own = assess(distinct(offspring[cost_range.excess(offspring) == 0]))
+        found, own = assess(vary(candidates[:CLIMBERS]))
         candidates, values = np.concatenate([candidates, found]), np.append(values, own)
     return candidates, values
+
+
+def make_similar(
+    cost_range: CostRange, parents: ChoiceIndices, listing: ChoiceIndices | None, rng: np.random.Generator
+) -> ChoiceIndices:
+    """Return choice indices `(N, choices)` of distinct networks inside the cost range that are similar to others.
+
+    Args:
+        cost_range: Costs that are accepted.
+        parents: Choice indices of networks inside the cost range, `(P, choices)`.
+        listing: Choice indices of all architectures inside the cost range, where they can be listed; then all of a
+            short listing are candidates from the beginning, and no more are found.
+        rng: Source of random numbers.
+    """
+    if listing is not None:
+        return _nearest(listing, parents) if len(listing) > MOST_LISTED else listing[:0]
+    offspring = _offspring(cost_range, parents, rng, CLIMBING)
+    return distinct(offspring[cost_range.excess(offspring) == 0])
 
 
 def distinct(indices: ChoiceIndices) -> ChoiceIndices:
@@ -86,8 +101,15 @@ def _of_listing(listing: ChoiceIndices, parents: ChoiceIndices, rng: np.random.G
     if len(listing) <= MOST_LISTED:
         return listing
     some = rng.choice(len(listing), MOST_LISTED // 2, replace=False)
-    near = [np.argsort((listing != parent).sum(axis=1), kind="stable")[:NEAREST] for parent in parents]
-    return np.asarray(listing[np.unique(np.concatenate([some, *near]))])
+    return distinct(np.concatenate([listing[np.sort(some)], _nearest(listing, parents)]))
+
+
+def _nearest(listing: ChoiceIndices, parents: ChoiceIndices) -> ChoiceIndices:
+    """Return the architectures of a listing that are nearest to each parent."""
+    # Small integers are sorted in linear time.
+    distances = ((listing != parent).sum(axis=1, dtype=np.int16) for parent in parents)
+    near = [np.argsort(distance, kind="stable")[:NEAREST] for distance in distances]
+    return np.asarray(listing[np.unique(np.concatenate([np.zeros(0, dtype=np.intp), *near]))])
 
 
 def _offspring(

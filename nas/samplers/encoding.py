@@ -85,7 +85,7 @@ class Encoder:
         return Codes(np.concatenate(values, axis=1), np.stack([np.asarray(depth), *logs], axis=1))
 
     def canonical_forms(self, indices: ChoiceIndices) -> NDArray[np.intp]:
-        """Return indices of the forms, `(N, places)`, of choice indices `(N, choices)`: equal for equal networks."""
+        """Return the indices of the forms of choice indices `(N, choices)`, `(N, places)`: equal for equal networks."""
         return self._without_impossible_skips(self._omitted_last(self.space.forms(indices)))
 
     @cached_property

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nas.outlook import Outlook
 from nas.samplers.acquisition import Acquisition, Known, ScoreImprovement
 from nas.samplers.blas import one_thread
-from nas.samplers.candidates import climb, distinct, make_candidates
+from nas.samplers.candidates import climb, distinct, make_candidates, make_similar
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.outlook import CANDIDATES, LEAST, draw_gains, summarize
@@ -37,6 +37,8 @@ PARENTS = 10
 # docs/sampler.md has the time that a suggestion takes.
 MOST_MEASUREMENTS = 300
 MOST_OTHERS = 100
+# Factor of the predicted spreads in the acquisition function. Expected improvement counts the next evaluation alone;
+# with the spreads as they are, most searches end in a local optimum (docs/sampler.md has the measurement).
 EXPLORATION = 3.0
 
 
@@ -148,9 +150,10 @@ class CandidateRanker:
             costs = self.cost_range.costs(indices)
             return indices, self.acquisition.log_expect(mean, EXPLORATION * spread, costs, known)
 
-        found, improvements = assess(found)
-        if self.listing is None:
-            found, improvements = climb(self.cost_range, found, improvements, assess, rng)
+        def vary(parents: ChoiceIndices) -> ChoiceIndices:
+            return make_similar(self.cost_range, parents, self.listing, rng)
+
+        found, improvements = climb(*assess(found), vary, assess)
         return Assessed(found[np.argsort(-improvements, kind="stable")], model, shown, known)
 
     def _seen(self, indices: ChoiceIndices) -> set[int]:

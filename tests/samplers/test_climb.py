@@ -4,13 +4,24 @@ import numpy as np
 import pytest
 
 from nas.cost.analytic import COUNTED
-from nas.samplers.candidates import CLIMBING, PATIENCE, ROUNDS, climb, make_candidates
+from nas.samplers.candidates import (
+    CLIMBING,
+    MOST_LISTED,
+    NEAREST,
+    PATIENCE,
+    ROUNDS,
+    climb,
+    make_candidates,
+    make_similar,
+)
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Encoder, Floats
+from nas.samplers.filtered import list_inside
 from nas.space.files import find_space
 from tests.search.fakes import cost_range_of, make_space
 
 MNASNET = cost_range_of(find_space("mnasnet"), "flops=300M", "params=5M")
+MACRO = cost_range_of(find_space("nasbench_macro"), "flops=80M")
 TINY = cost_range_of(make_space(), "flops=1.2M", band=0.5)
 BANDS = {"mnasnet": MNASNET, "tiny": TINY}
 every_band = pytest.mark.parametrize("name", BANDS)
@@ -46,7 +57,7 @@ def climbed(name: str, seed: int = 0, flat: bool = False) -> tuple[Hills, Choice
     hills, rng = Hills(band, flat), np.random.default_rng(seed)
     start, values = hills.assess(make_candidates(band, band.space.sample(rng, 3), None, rng))
     hills.rounds.clear()
-    return hills, start, *climb(band, start, values, hills.assess, rng)
+    return hills, start, *climb(start, values, lambda parents: make_similar(band, parents, None, rng), hills.assess)
 
 
 @every_band
@@ -94,7 +105,7 @@ def test_it_ends_after_some_rounds_without_a_better_one() -> None:
 def test_without_candidates_there_is_nothing_to_climb() -> None:
     none = np.zeros((0, len(MNASNET.space.all_choices)), dtype=np.intp)
     hills = Hills(MNASNET)
-    found, values = climb(MNASNET, none, np.zeros(0), hills.assess, np.random.default_rng(0))
+    found, values = climb(none, np.zeros(0), lambda parents: parents, hills.assess)
     assert (len(found), len(values), hills.rounds) == (0, 0, [])
 
 
@@ -102,7 +113,44 @@ def test_candidates_that_cannot_improve_are_kept() -> None:
     """Where the best accuracy cannot be exceeded, every value is minus infinity."""
     rng = np.random.default_rng(0)
     start = make_candidates(MNASNET, MNASNET.space.sample(rng, 3), None, rng)
-    found, values = climb(
-        MNASNET, start, np.full(len(start), -np.inf), lambda some: (some, np.full(len(some), -np.inf)), rng
-    )
+
+    def assess(some: ChoiceIndices) -> tuple[ChoiceIndices, Floats]:
+        return some, np.full(len(some), -np.inf)
+
+    found, values = climb(*assess(start), lambda parents: make_similar(MNASNET, parents, None, rng), assess)
     assert len(found) == len(values) >= len(start)
+
+
+def test_in_a_listing_the_similar_networks_are_the_nearest_ones() -> None:
+    listing = list_inside(MACRO)
+    assert listing is not None
+    assert len(listing) > MOST_LISTED
+    parents = listing[[3, 700]]
+    found = make_similar(MACRO, parents, listing, np.random.default_rng(0))
+    assert {row.tobytes() for row in found} <= {row.tobytes() for row in listing}
+    rows = {row.tobytes() for row in found}
+    for parent in parents:
+        distances = np.array([sum(a != b for a, b in zip(row, parent, strict=True)) for row in listing])
+        # All that are nearer than the last of the nearest ones are found.
+        nearer = listing[distances < np.sort(distances)[NEAREST - 1]]
+        assert {row.tobytes() for row in nearer} <= rows
+    assert len(found) <= 2 * NEAREST
+    assert len(make_similar(MACRO, parents[:0], listing, np.random.default_rng(0))) == 0
+
+
+def test_a_short_listing_has_no_more_candidates() -> None:
+    listing = list_inside(TINY)
+    assert listing is not None
+    assert len(listing) <= MOST_LISTED
+    assert len(make_similar(TINY, listing[:3], listing, np.random.default_rng(0))) == 0
+
+
+def test_in_a_listing_the_local_search_walks_to_the_best_of_its_surroundings() -> None:
+    listing = list_inside(MACRO)
+    assert listing is not None
+    hills, rng = Hills(MACRO), np.random.default_rng(0)
+    start, values = hills.assess(listing[rng.permutation(len(listing))[:100]])
+    found, values = climb(start, values, lambda parents: make_similar(MACRO, parents, listing, rng), hills.assess)
+    every = hills.values(listing)
+    assert values.max() >= np.quantile(every, 0.99)
+    assert values.tolist() == hills.values(found).tolist()
