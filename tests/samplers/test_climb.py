@@ -21,7 +21,7 @@ from nas.space.files import find_space
 from tests.search.fakes import cost_range_of, make_space
 
 MNASNET = cost_range_of(find_space("mnasnet"), "flops=300M", "params=5M")
-MACRO = cost_range_of(find_space("nasbench_macro"), "flops=80M")
+MACRO = cost_range_of(find_space("nasbench_macro"), "flops=80M", band=0.5)
 TINY = cost_range_of(make_space(), "flops=1.2M", band=0.5)
 BANDS = {"mnasnet": MNASNET, "tiny": TINY}
 every_band = pytest.mark.parametrize("name", BANDS)
