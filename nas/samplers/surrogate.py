@@ -9,7 +9,8 @@ keep every component positive.
 The model describes the logarithm of the error rate: halving the errors counts the same at 60% and at 98%.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from attrs import frozen
@@ -27,8 +28,14 @@ UPDATES = 5
 LEAST_NOISE = 1e-3
 # Share of the variance with which the updates start where nearly all of it is known to be noise.
 LEAST_UNKNOWN = 0.05
-SCALES = (4.0,)
-START = {"groups": 0.45, "constant": 0.05, "jointly": 0.25, "figures": 0.15, "scores": 0.1, "noise": 0.08}
+# The larger, the less alike are networks that differ in a few fields.
+SHARPNESS = 4.0
+# Shares of the variance with which the updates start, of all terms of a kind together. A few accuracies leave them nearly
+# as they are.
+START: Mapping[str, float] = MappingProxyType(
+    {"groups": 0.45, "constant": 0.05, "jointly": 0.25, "figures": 0.15, "scores": 0.1, "noise": 0.08}
+)
+# From this margin on, the improvement is computed without dividing by the density, which becomes too small.
 LARGE_MARGIN = 5.0
 LOG_ROOT = float(np.log(2 * np.pi) / 2)
 TINY = 1e-300
@@ -87,13 +94,13 @@ class Terms:
         equal = self.left.values @ self.right.values.T / self.encoder.fields
         near, linear = _figure_terms(self.left.figures, self.right.figures)
         scored = [np.outer(*pair) for pair in zip(self.left.prior_scores.T, self.right.prior_scores.T, strict=True)]
-        jointly = [np.exp(scale * (equal - 1)) for scale in SCALES]
-        return [np.ones_like(equal), *jointly, near, linear, *scored]
+        jointly = np.exp(SHARPNESS * (equal - 1))
+        return [np.ones_like(equal), jointly, near, linear, *scored]
 
     def start(self) -> Floats:
         """Return the shares of the variance, of each term and of the noise last, with which the updates start."""
         groups, scores = len(self.encoder.groups), self.left.prior_scores.shape[1]
-        shares = {"groups": groups, "constant": 1, "jointly": len(SCALES), "figures": 2, "scores": scores, "noise": 1}
+        shares = {"groups": groups, "constant": 1, "jointly": 1, "figures": 2, "scores": scores, "noise": 1}
         return np.concatenate([np.full(count, START[name] / max(count, 1)) for name, count in shares.items()])
 
     def diagonal(self, weights: Floats) -> Floats:

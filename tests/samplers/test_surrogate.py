@@ -15,7 +15,7 @@ from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.surrogate import (
     LEAST_ERROR,
     LEAST_NOISE,
-    SCALES,
+    SHARPNESS,
     START,
     UPDATES,
     Surrogate,
@@ -140,7 +140,7 @@ def kernels(encoder: Encoder, left: Codes, right: Codes) -> list[Floats]:
     return [
         *(same[:, :, own].mean(axis=2) for own in (*by_place, *by_name)),
         np.ones_like(equal),
-        *(np.exp(-scale * (1 - equal)) for scale in SCALES),
+        np.exp(-SHARPNESS * (1 - equal)),
         np.exp(-apart / 2),
         product,
     ]
@@ -309,7 +309,7 @@ def test_updates_start_with_the_shares_of_each_kind_of_term(name: str, scores: i
     terms = Terms(encoder, codes, codes)
     start, count = terms.start(), len(encoder.groups)
     assert len(start) == len(terms.all()) + 1
-    ends = np.cumsum([count, 1, len(SCALES), 2, scores, 1])
+    ends = np.cumsum([count, 1, 1, 2, scores, 1])
     shares = dict(zip(START, np.split(start, ends[:-1]), strict=True))
     for kind, own in shares.items():
         assert own.sum() == pytest.approx(START[kind] if len(own) else 0)
