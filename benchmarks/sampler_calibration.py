@@ -5,8 +5,8 @@
 
 After 30, 60, 120 and 200 evaluations of a recorded search the model is fitted again, and its predictions are compared
 with the true accuracies of three kinds of networks: random ones of the cost range, those that the search evaluated
-next, and single changes of the best ones. A standardized error is the true level less the predicted mean, divided by the
-predicted standard deviation; the root mean square of honest ones is 1.
+next, and single changes of the best ones. A standardized error is the true level less the predicted mean, divided by
+the predicted standard deviation; the root mean square of honest ones is 1.
 """
 
 import argparse
