@@ -1,10 +1,11 @@
 """Measure the overhead of a trial besides its evaluation: the duration of its suggestion and of storing it.
 
     python benchmarks/overhead.py --json overhead.json [--postgresql postgresql+psycopg://USER@HOST/DATABASE]
+    python benchmarks/overhead.py suggestions
     python benchmarks/overhead.py resume
 
 For PostgreSQL, run `pip install '.[postgresql]'` and name a database in which schemas can be made; they are dropped at
-the end. The parts are, for studies of several sizes:
+the end; `suggestions` leaves out storing. The parts are, for studies of several sizes:
 
 - proposing: a suggestion of `nas search` with its own sampler and with samplers of Optuna behind the cost filter, and
   Optuna's `ask` without the filter;
