@@ -139,6 +139,8 @@ def front_tables(rows: Iterable[Row], fronts: Mapping[str, Any], checkpoints: Se
     """Return hypervolumes of the evaluated networks by true accuracy, as shares of those of the best known fronts."""
     shares: dict[str, dict[str, list[list[float]]]] = {}
     for row in rows:
+        if row["task"] not in fronts:
+            raise SystemExit(f"The front of {row['task']!r} is unknown; benchmarks/made_up_fronts.py finds it.")
         front = fronts[row["task"]]
         most, corner = front["largest_mmacs"], front["least_accuracy"]
         costs, accuracies = np.array(front["front"]).T
@@ -168,7 +170,7 @@ def cell_lines(report: Mapping[str, Any], checkpoints: Sequence[int], own: str) 
         yield f"\n{cell}: mean regret in points after {counts} evaluations"
         for name, found in sorted(samplers.items(), key=lambda pair: pair[1]["regret"][-1]):
             yield _summary_line(name, found)
-            yield from _compared(own, f"{name}", found["against"])
+            yield from _compared(own, name, found["against"])
     for cell, samplers in report["parallel"].items():
         yield f"\n{cell}: mean regret in points after {counts} evaluations, with trials that run at the same time"
         for name, by_running in samplers.items():

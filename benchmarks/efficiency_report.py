@@ -154,8 +154,9 @@ def _needed(task: Macro, samplers: Mapping[str, Sequence[Row]], counts: Sequence
     means = {name: _means(_regrets({task.name: task.best}, rows)) for name, rows in samplers.items()}
     found = {}
     for group in ("as it comes", "with the filter"):
-        others = [n for n in means if n != OWN and n.endswith("+ filter") == (group == "with the filter")]
-        for count in (count for count in counts if count <= len(means[OWN])):
+        # Another version of the package's own sampler has a label after a comma.
+        others = [n for n in means if n.split(",")[0] != OWN and n.endswith("+ filter") == (group == "with the filter")]
+        for count in (count for count in counts if others and OWN in means and count <= len(means[OWN])):
             best = min(others, key=lambda name: means[name][count - 1])
             level = float(means[best][count - 1])
             reached = np.flatnonzero(means[OWN] <= level + 1e-9)

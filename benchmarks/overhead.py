@@ -1,10 +1,11 @@
 """Measure the overhead of a trial besides its evaluation: the duration of its suggestion and of storing it.
 
     python benchmarks/overhead.py --json overhead.json [--postgresql postgresql+psycopg://USER@HOST/DATABASE]
+    python benchmarks/overhead.py suggestions
     python benchmarks/overhead.py resume
 
 For PostgreSQL, run `pip install '.[postgresql]'` and name a database in which schemas can be made; they are dropped at
-the end. The parts are, for studies of several sizes:
+the end; `suggestions` leaves out storing. The parts are, for studies of several sizes:
 
 - proposing: a suggestion of `nas search` with its own sampler and with samplers of Optuna behind the cost filter, and
   Optuna's `ask` without the filter;
@@ -308,15 +309,15 @@ def show(rows: Sequence[Row]) -> None:
     print(pandas.DataFrame(rows).to_string(index=False, float_format="%.1f", na_rep=""), end="\n\n", flush=True)
 
 
-def measure(sizes: Sequence[int], repeats: int, all_in_trials: int, postgresql: str) -> Row:
-    """Measure all parts, and print each result at once."""
+def measure(sizes: Sequence[int], repeats: int, all_in_trials: int, storages: Sequence[str], postgresql: str) -> Row:
+    """Measure suggestions, storing in some storages and a whole search, and print each result at once."""
     archs, kept = networks(max(sizes)), kept_attributes()
     trials = [complete(number, arch, kept) for number, arch in enumerate(archs)]
     report: Row = {"proposing": [], "storing": [], "left_out": [] if postgresql else ["PostgreSQL: no --postgresql"]}
     for size in sizes:
         report["proposing"] += (rows := proposing(trials[:size], archs[:size], repeats))
         show(rows)
-    for storage in STORAGES if postgresql else STORAGES[:2]:
+    for storage in storages:
         report["storing"] += (rows := list(storing(storage, postgresql, trials, sizes, repeats)))
         show(rows)
     if all_in_trials:
@@ -329,7 +330,7 @@ def measure(sizes: Sequence[int], repeats: int, all_in_trials: int, postgresql: 
 def main() -> None:
     """Measure, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("all", "resume"), default="all")
+    parser.add_argument("what", nargs="?", choices=("all", "suggestions", "resume"), default="all")
     parser.add_argument("--sizes", help=f"numbers of trials in a study; by default {SIZES}, for resume {RESUMED}")
     parser.add_argument(
         "--all-in", type=int, help="number of trials of a whole search; by default 10000, and 0 omits this part"
@@ -357,7 +358,9 @@ def main() -> None:
         show(rows := resume(sizes))
         report["resume"] = rows
     else:
-        report |= measure(sizes, 5 if options.quick else 20, all_in_trials, options.postgresql)
+        storages = STORAGES if options.postgresql else STORAGES[:2]
+        stored = storages if options.what == "all" else ()
+        report |= measure(sizes, 5 if options.quick else 20, all_in_trials, stored, options.postgresql)
         print(*report["left_out"])
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -272,18 +273,35 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", choices=[*FILTERED, *UNFILTERED], help="default: those of the table")
     parser.add_argument("--label", default="", help="name of the package's version, for the sampler surrogate")
     parser.add_argument("--objectives", nargs="+", choices=["hard", "pareto"], default=["hard", "pareto"])
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="MODULE.NAME=NUMBER",
+        help="constants of nas.samplers to change, for a label",
+    )
     parser.add_argument("--running", type=int, default=1, help="trials at the same time; not without the filter")
     parser.add_argument("--evaluations", type=int, default=200)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--report-only", action="store_true", help="run nothing, and report the existing searches")
     parser.add_argument("--no-report", action="store_true", help="run the searches only")
     given = parser.parse_args()
+    set_constants(given.set)
     given.out.mkdir(parents=True, exist_ok=True)
     if not given.report_only:
         run_missing(given.out / "macro.jsonl", list(macro_jobs(given)), given.processes)
         run_missing(given.out / "made_up.jsonl", list(made_up_jobs(given)), given.processes)
     if not given.no_report:
         make_report(given.out, {task.name: task for task in macro_tasks(LIMITS)}, CHECKPOINTS)
+
+
+def set_constants(texts: Sequence[str]) -> None:
+    """Change constants of the package's own sampler; processes that are forked later share them."""
+    for text in texts:
+        name, _, number = text.partition("=")
+        module, _, constant = name.partition(".")
+        own = import_module(f"nas.samplers.{module}")
+        setattr(own, constant, type(getattr(own, constant))(number))
 
 
 def run_missing(path: Path, wanted: Sequence[Job], processes: int) -> None:

@@ -30,7 +30,7 @@ LEAST_NOISE = 1e-3
 LEAST_UNKNOWN = 0.05
 # The larger, the less alike are networks that differ in a few fields.
 SHARPNESS = 4.0
-# Shares of the variance with which the updates start, of all terms of a kind together; few accuracies hardly change them.
+# Shares of the variance with which the updates start, each of all terms of a kind. Few accuracies hardly change them.
 START: Mapping[str, float] = MappingProxyType(
     {"groups": 0.45, "constant": 0.05, "jointly": 0.25, "figures": 0.15, "scores": 0.1, "noise": 0.08}
 )

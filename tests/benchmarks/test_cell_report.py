@@ -1,10 +1,12 @@
 """Paired comparisons of samplers: intervals, pairs of runs, and hypervolumes."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from cell_report import area, best_accuracies, cell_tables, columns, compare, front_tables, parallel_tables
+from efficiency_report import _needed
 from intervals import bounds, mean_of, resample, wilson
 from scipy.stats import binomtest
 
@@ -99,3 +101,12 @@ def test_hypervolume() -> None:
     fronts = {"a": {"least_accuracy": 85.0, "largest_mmacs": 40.0, "front": [[10.0, 90.0], [20.0, 95.0]]}}
     found = front_tables([{**row("a", "x", 0, [95.0, 90.0]), "mmacs": [20.0, 10.0]}], fronts, (1, 2))
     assert found["a"]["x"]["share"] == [0.8, 1.0]
+
+
+def test_two_versions_are_not_other_samplers() -> None:
+    """Without another sampler, there is no number of evaluations that the own one needs for the same regret."""
+    task: Any = SimpleNamespace(name="a", best=96.0)
+    rows = {name: [row("a", name, 0, [95.0, 96.0])] for name in ("surrogate", "surrogate, before", "tpe + filter")}
+    assert _needed(task, rows, (1, 2)).keys() == {"with the filter, 1", "with the filter, 2"}
+    assert _needed(task, {name: rows[name] for name in ("surrogate", "surrogate, before")}, (1, 2)) == {}
+    assert _needed(task, {name: rows[name] for name in ("surrogate, before", "tpe + filter")}, (1, 2)) == {}
