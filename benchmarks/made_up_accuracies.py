@@ -122,7 +122,7 @@ class SyntheticTask:
     @middle.default
     def _middle(self) -> Mapping[str, tuple[float, float]]:
         networks = self.inside(np.random.default_rng([self.seed, 1]), 3000)
-        parts = ((name, self._part(name, *self._canonical(networks))) for name in self.shares)
+        parts = ((name, self.part(name, *self.canonical(networks))) for name in self.shares)
         return {name: (float(part.mean()), float(part.std())) for name, part in parts}
 
     @property
@@ -172,17 +172,17 @@ class SyntheticTask:
 
     def many(self, indices: ChoiceIndices) -> Floats:
         """Return accuracies without noise, in percent, of choice indices `(N, choices)`."""
-        first, forms = self._canonical(indices)
+        first, forms = self.canonical(indices)
         total = np.zeros(len(indices))
         for name, share in self.shares.items():
             mean, spread = self.middle[name]
-            total += np.sqrt(share) * (self._part(name, first, forms) - mean) / spread
+            total += np.sqrt(share) * (self.part(name, first, forms) - mean) / spread
         if self.ruggedness == "skewed":
             # The bound keeps error rates below 1, also of networks far outside the cost range.
             total = np.maximum((1 - np.exp(-SKEWED * total)) / SKEWED, -15)
         return np.asarray(100 - 10 * np.exp(-0.15 * total))
 
-    def _canonical(self, indices: ChoiceIndices) -> tuple[ChoiceIndices, NDArray[np.intp]]:
+    def canonical(self, indices: ChoiceIndices) -> tuple[ChoiceIndices, NDArray[np.intp]]:
         """Return the first choice indices, and the indices of the forms, of each network."""
         forms = self.encoder.canonical_forms(indices)
         return np.concatenate([table[forms[:, i]] for i, table in enumerate(self._first_indices)], axis=1), forms
@@ -195,7 +195,8 @@ class SyntheticTask:
             for part in self.space.parts
         ]
 
-    def _part(self, name: str, indices: ChoiceIndices, forms: NDArray[np.intp]) -> Floats:
+    def part(self, name: str, indices: ChoiceIndices, forms: NDArray[np.intp]) -> Floats:
+        """Return one part of the landscape, `(N,)`, before it is scaled; see `canonical`."""
         if name == "macs":
             return np.log(MACS.many(self.cost_range.chain, forms))
         return np.asarray(sum(table[tuple(indices[:, list(places)].T)] for places, table in self.parts[name]))

@@ -45,10 +45,10 @@ def test_shares_of_the_variance_are_those_named(ruggedness: str) -> None:
     whole = task.many(networks)
     # The error rate is 10% in the middle; the mean of a skewed accuracy is not its middle.
     assert np.median(whole) == pytest.approx(90, abs=0.8)
-    first, forms = task._canonical(networks)
+    first, forms = task.canonical(networks)
     for name, share in task.shares.items():
         _, spread = task.middle[name]
-        part = np.sqrt(share) * task._part(name, first, forms) / spread
+        part = np.sqrt(share) * task.part(name, first, forms) / spread
         # The standard error of a variance of 3,000 values is 2.6% for normal ones, and more for those with long tails.
         assert part.var() == pytest.approx(share, rel=0.15), name
 
