@@ -39,7 +39,7 @@ def by_cell(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
     """Return the rows by cell and sampler."""
     found: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
-        found.setdefault(row.get("cell", row["task"]), {}).setdefault(row["sampler"], []).append(row)
+        found.setdefault(str(row.get("cell", row["task"])), {}).setdefault(row["sampler"], []).append(row)
     return found
 
 

@@ -29,8 +29,9 @@ from nas.samplers import ranking
 from nas.samplers.acquisition import Known
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.encoding import Codes
-from nas.samplers.ranking import CandidateRanker, History
+from nas.samplers.ranking import CandidateRanker
 from nas.samplers.surrogate import to_accuracy, to_level
+from nas.samplers.trial_arrays import History
 from nas.search.sampler_factory import make_ranker
 
 # The slope of the level, log(10% / 0.15) for each standard deviation of the landscape, and the noise of a measurement

@@ -34,8 +34,9 @@ from nas.cost.analytic import COUNTED
 from nas.samplers.base import ModelSampler
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes
-from nas.samplers.ranking import CandidateRanker, History
+from nas.samplers.ranking import CandidateRanker
 from nas.samplers.surrogate import to_level
+from nas.samplers.trial_arrays import History
 from nas.search.plan import Plan, plan
 
 Floats = NDArray[np.float64]
