@@ -25,7 +25,7 @@ from efficiency_tasks import settings
 from made_up_accuracies import REPORTING, Floats, SyntheticTask, made_up_tasks
 
 from nas.cost.analytic import COUNTED
-from nas.samplers import ranking
+from nas.samplers import acquisition
 from nas.samplers.acquisition import Known
 from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.encoding import Codes
@@ -110,7 +110,7 @@ class KnowingRanker(CandidateRanker):
 
 def run_search(task: SyntheticTask, run: int, exploration: float, evaluations: int) -> dict[str, Any]:
     """Return one search as a row of `sample_efficiency.py`."""
-    ranking.EXPLORATION = exploration
+    acquisition.EXPLORATION = exploration
     plain = make_ranker(task.cost_range, settings(task), COUNTED)
     ranker = KnowingRanker(plain.cost_range, plain.encoder, plain.acquisition, task=task)
     indices, readings = np.zeros((0, len(task.space.all_choices)), dtype=np.intp), list[float]()

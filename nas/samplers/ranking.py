@@ -37,9 +37,6 @@ PARENTS = 10
 # docs/sampler.md has the time that a suggestion takes.
 MOST_MEASUREMENTS = 300
 MOST_OTHERS = 100
-# Factor of the predicted spreads in the acquisition function. Expected improvement counts the next evaluation alone;
-# with the spreads as they are, most searches end in a local optimum (docs/sampler.md has the measurement).
-EXPLORATION = 3.0
 
 
 @frozen(eq=False)
@@ -148,7 +145,7 @@ class CandidateRanker:
             indices, codes = indices[new], codes[new]
             mean, spread = model.predict(codes)
             costs = self.cost_range.costs(indices)
-            return indices, self.acquisition.log_expect(mean, EXPLORATION * spread, costs, known)
+            return indices, self.acquisition.log_expect(mean, self.acquisition.exploration * spread, costs, known)
 
         def vary(parents: ChoiceIndices) -> ChoiceIndices:
             return make_similar(self.cost_range, parents, self.listing, rng)
