@@ -118,6 +118,7 @@ class Spy:
 
     worth: Callable[[Floats], Floats]
     asked: list[Known] = field(factory=list)
+    exploration: float = 1.0
 
     def score(self, accuracies: Floats, costs: Floats) -> Floats:  # noqa: ARG002 -- the protocol's names
         return accuracies

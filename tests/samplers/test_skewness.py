@@ -12,7 +12,7 @@ from nas.samplers.cost_range import ChoiceIndices
 from nas.samplers.encoding import Floats
 from nas.samplers.filtered import list_inside
 from nas.samplers.ranking import CandidateRanker
-from nas.samplers.skewness import POWERS, SkewedModel, Warp
+from nas.samplers.skewness import POWERS, WIDENING, SkewedModel, Warp
 from nas.samplers.surrogate import condition, fit_weights, to_accuracy
 from nas.samplers.trial_arrays import FIRST, History
 from nas.search.sampler_factory import make_ranker
@@ -91,9 +91,11 @@ def test_with_power_1_the_model_is_that_of_the_levels() -> None:
     warp = Warp.of(levels, 1.0)
     plain = condition(encoder, codes[known], levels, weights)
     skewed = SkewedModel(condition(encoder, codes[known], warp.values(levels), weights), warp)
-    for found, expected in zip(skewed.predict(codes[new]), plain.predict(codes[new]), strict=True):
+    mean, spread = plain.predict(codes[new])
+    for found, expected in zip(skewed.predict(codes[new]), (mean, WIDENING * spread), strict=True):
         assert found == pytest.approx(expected, rel=1e-8)
-    for found, expected in zip(skewed.joint(codes[new]), plain.joint(codes[new]), strict=True):
+    mean, covariance = plain.joint(codes[new])
+    for found, expected in zip(skewed.joint(codes[new]), (mean, WIDENING**2 * covariance), strict=True):
         assert found == pytest.approx(expected, rel=1e-7, abs=1e-12)
 
 
