@@ -244,7 +244,7 @@ class CandidateRanker:
     def _fit_warped(self, codes: Codes, levels: Floats, power: float) -> tuple[float, Floats, float]:
         """Return the logarithm of the likelihood, the weights and the power."""
         # The known errors are left to the conditioning: with them, so few updates find too little signal, and the
-        # model is too sure (docs/sampler.md has the measurement).
+        # model is too sure.
         warp = Warp.of(levels, power)
         weights = self._fit(codes, warp.values(levels), 0.0)
         likelihood = log_likelihood(self.encoder, codes, warp.values(levels), weights)
