@@ -222,7 +222,8 @@ class StudyView:
 
     def meeting(self, records: Iterable[Record]) -> tuple[Record, ...]:
         """Return those that met the target on the device; all if no trial was measured."""
-        return tuple(record for record in records if not self.measured_count or self.meets(record))
+        measured = self.measured_count  # counted once, and not again for every record
+        return tuple(record for record in records if not measured or self.meets(record))
 
     @property
     def ranked(self) -> tuple[Record, ...]:
