@@ -281,7 +281,7 @@ def log_expected_improvement(mean: Floats, spread: Floats, accuracy: Floats) -> 
 
     >>> far = log_expected_improvement(np.array([1.0]), np.array([0.01]), np.array([0.9]))
     >>> float(far.round(0)[0])
-    -8281.0
+    -8245.0
     """
     allowed = 1 + LEAST_ERROR - np.asarray(accuracy)
     reachable = allowed > 0

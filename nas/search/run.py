@@ -278,7 +278,8 @@ class _Run:
     def _store_outlook(self, outlook: Outlook | None) -> None:
         """Store what is still to be expected, with the number of trials that it is known of."""
         known = None if outlook is None else attrs.asdict(outlook) | {"trials": self.progress.counted}
-        self.study.set_user_attr(OUTLOOK, known)
+        if known is not None or OUTLOOK in self.study.user_attrs:
+            self.study.set_user_attr(OUTLOOK, known)
 
     def _limits(self, source: SuggestedTrials) -> Limits:
         settings, begun = self.settings, time.monotonic()
