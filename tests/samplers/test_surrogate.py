@@ -354,8 +354,13 @@ def truth_weights(name: str, noise: float) -> Floats:
     [("nasbench_macro", 5, 0.06, 0.25), pytest.param("mnasnet", 8, 0.13, 0.3, marks=pytest.mark.slow)],
 )
 def test_the_share_of_noise_is_found_again(name: str, seeds: int, mean: float, most: float) -> None:
-    """Of 150 readings the share of noise in their variance, updated to the end; mnasnet has as many columns."""
-    found = []
+    """Of 150 readings the share of noise in their variance, updated to the end; mnasnet has as many columns.
+
+    Random networks of mnasnet differ in so many fields that the term of all fields together is nearly as independent
+    from one to another as noise is, so that only the sum of both can be found there.
+    """
+    found, joint = [], len(ENCODERS[name].groups) + 1
+    alike = [joint, -1] if name == "mnasnet" else [-1]
     for noise in (0.1, 0.3, 0.6):
         errors = []
         for seed in range(seeds):
@@ -363,8 +368,9 @@ def test_the_share_of_noise_is_found_again(name: str, seeds: int, mean: float, m
             figures = (codes.figures - codes.figures.mean(axis=0)) / codes.figures.std(axis=0)
             own = Codes(codes.values, figures)
             terms = Terms(ENCODERS[name], own, own).all()
-            found_noise = find_weights(terms, (values - values.mean()) / values.std(), start_of(name, codes), 40)[-1]
-            errors.append(found_noise - (values - truth).var() / values.var())
+            weights = find_weights(terms, (values - values.mean()) / values.std(), start_of(name, codes), 40)
+            unlike = truth_weights(name, noise)[joint] if name == "mnasnet" else 0.0
+            errors.append(weights[alike].sum() - ((values - truth).var() + unlike) / values.var())
         assert abs(np.mean(errors)) < mean
         assert np.abs(errors).max() < most
         found.append(errors)
