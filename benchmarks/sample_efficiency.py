@@ -53,6 +53,7 @@ CHECKPOINTS = (25, 50, 100, 200)
 KEY = ("task", "sampler", "objective", "run", "running")
 LIMITS = ("40M", "50M", "60M", "")
 SEEDS = {"reporting": REPORTING, "choosing": CHOOSING}
+SET_HELP = "constants of nas.samplers to change, for searches with a label"
 FILTER = " + filter"
 # Samplers without the filter, with Optuna's own settings, except for a population of 20 (the default of NSGA-II is 50).
 UNFILTERED: dict[str, Callable[[int], BaseSampler]] = {
@@ -278,7 +279,7 @@ def main() -> None:
         nargs="+",
         default=[],
         metavar="MODULE.NAME=NUMBER",
-        help="constants of nas.samplers to change, for a label",
+        help=SET_HELP,
     )
     parser.add_argument("--running", type=int, default=1, help="trials at the same time; not without the filter")
     parser.add_argument("--evaluations", type=int, default=200)

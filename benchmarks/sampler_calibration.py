@@ -27,6 +27,7 @@ from efficiency_report import OWN, read_rows
 from efficiency_tasks import Task, macro_tasks, settings
 from made_up_accuracies import CHOOSING, REPORTING, SPACES, SyntheticTask
 from numpy.typing import NDArray
+from sample_efficiency import SET_HELP, set_constants
 from scipy.special import ndtri
 
 from nas.arch.canonical import canonical
@@ -148,9 +149,11 @@ def main() -> None:
     parser.add_argument("--label", default="", help="name of this version of the package, whose searches are taken")
     parser.add_argument("--only", default="", metavar="TEXT", help="only tasks with this text in their names")
     parser.add_argument("--runs", type=int, default=4, help="runs of each task")
+    parser.add_argument("--set", nargs="+", default=[], metavar="MODULE.NAME=NUMBER", help=SET_HELP)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--report-only", action="store_true", help="measure nothing, and report what there is")
     given = parser.parse_args()
+    set_constants(given.set)
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "errors.jsonl"
     if not given.report_only:

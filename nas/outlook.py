@@ -1,4 +1,4 @@
-"""What is still to be expected of a search."""
+"""This module says what is still to be expected of a search."""
 
 from attrs import frozen
 

@@ -10,11 +10,14 @@ from scipy.special import logsumexp
 from nas.cost.base import Target
 from nas.objective import Reward
 from nas.samplers.encoding import Floats
+from nas.samplers.skewness import WIDENING
 from nas.samplers.surrogate import log_expected_improvement
 
-# Factor of the predicted spreads in a search for one network. Expected improvement counts the next evaluation alone, so
-# with the spreads as they are it explores too little (docs/sampler.md has the measurement).
-EXPLORATION = 3 / 1.1  # three times the spread before it is widened by `nas.samplers.skewness.WIDENING`
+# Factors of the predicted spreads. Expected improvement counts the next evaluation alone, so with the spreads as they
+# are it explores too little in a search for one network. Three times the spreads that the model has before it widens
+# them was measured to help there, and to make fronts worse (experiments/sample_efficiency).
+EXPLORATION = 3 / WIDENING
+FRONT_EXPLORATION = 1.0
 
 
 @frozen(eq=False)
@@ -96,8 +99,8 @@ class FrontImprovement:
 
     @property
     def exploration(self) -> float:
-        """See `Acquisition`; wider spreads were measured to make fronts worse, which have a place for most networks."""
-        return 1.0
+        """See `Acquisition`."""
+        return FRONT_EXPLORATION
 
     def score(self, accuracies: Floats, costs: Floats) -> Floats:
         """Return how far an accuracy is above all that cost no more; negative behind the front."""

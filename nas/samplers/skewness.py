@@ -18,7 +18,7 @@ POWERS = (1.0, 1.25, 1.5, 1.75, 2.0)
 # Standard deviation of the power around 1 before there are levels: a few levels can make any power likely.
 TRUST = 0.5
 # Factor of all standard deviations. The weights are conditioned on as if they were known exactly, so predictions are
-# slightly too sure: without it, standardized errors have a root mean square of 1.0 to 1.35 (docs/sampler.md).
+# slightly too sure. The factor was chosen on made-up landscapes (`python benchmarks/sampler_calibration.py`).
 WIDENING = 1.1
 
 

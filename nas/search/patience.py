@@ -1,4 +1,4 @@
-"""When a search ends because nothing better comes, or nothing better is expected."""
+"""This module describes when a search ends because nothing better comes, or nothing better is expected."""
 
 import re
 from numbers import Integral

@@ -57,12 +57,12 @@ class TrialReserver:
 
     @property
     def is_over(self) -> bool:
-        """Whether this process begins no more trials."""
+        """Return whether this process begins no more trials."""
         return self.session.interrupts.stopping or self.limits.is_late() or self.is_stale
 
     @property
     def is_stale(self) -> bool:
-        """Whether too many trials in a row have brought nothing better, and nothing better is expected."""
+        """Return whether too many trials in a row have brought nothing better, and nothing better is expected."""
         patience = self.limits.patience
         if patience is None or self.progress.since_better < patience.trials:
             return False
@@ -79,7 +79,7 @@ class TrialReserver:
 
     @property
     def why_stale(self) -> str:
-        """The reason why the search is stale."""
+        """Return the reason why the search is stale."""
         row = f"{self.progress.since_better} trials in a row have brought nothing better"
         patience = self.limits.patience
         chance = None if patience is None else patience.chance
@@ -106,7 +106,10 @@ class TrialReserver:
 
     @property
     def _has_enough(self) -> bool:
-        """Whether enough trials count or run: a study can have more reservations than a smaller number asks for."""
+        """Return whether enough trials count or run.
+
+        A study can have more reservations than a smaller number asks for.
+        """
         wanted = self.limits.trials
         return wanted is not None and self.progress.counted + len(self.running) >= wanted
 
@@ -187,7 +190,7 @@ class TrialReserver:
 
     @property
     def _is_quick(self) -> bool:
-        """Whether the next trial is likely to be over before it could be killed; it is written when it has ended."""
+        """Return whether the next trial is so short that it is only written when it has ended."""
         # One transaction instead of two. At most the result of one short evaluation is lost, because this process
         # evaluates one trial at a time.
         return isinstance(self.session.workers, Here) and self.progress.last_seconds < self.limits.quick_s

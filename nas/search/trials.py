@@ -1,4 +1,4 @@
-"""What the trial loop works on: trials that run, where they come from, who records them, and when to stop."""
+"""This module holds what the trial loop works on: running trials, their source, their recorder, and limits."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -47,7 +47,7 @@ class Running:
 
 
 class TrialSource(Protocol):
-    """Where the trials of a study come from: a sampler, or a fixed list of jobs."""
+    """A source gives the trials of a study: it is a sampler, or a fixed list of jobs."""
 
     def next(self, number: int) -> Running | None:
         """Return a trial that no process has reserved yet, as far as this one has learned; None where there is none.

@@ -272,9 +272,9 @@ def test_a_finished_search_ends_at_once(nas: Nas, present: Database, name: str, 
     assert list(expected) == list(known)
     for row, old in zip(expected.values(), known.values(), strict=True):
         assert row["low"] < old["accuracy"] < row["high"]
-        # The terms of the model have other weights than when the study was made.
+        # The terms of the model have other weights than when the study was made; 0.02 points are far inside the intervals.
         assert (row["accuracy"], row["score"]) == pytest.approx((old["accuracy"], old["score"]), abs=2e-4)
-        assert row["spread"] == pytest.approx(old["spread"], rel=0.1)
+        assert row["spread"] == pytest.approx(old["spread"], rel=0.05)
 
 
 def test_a_finished_search_takes_more_trials(nas: Nas, present: Database) -> None:
