@@ -251,7 +251,7 @@ def _layer_norm(place: Place) -> str:
 
 def _pool(place: Place) -> str:
     record = place.record
-    window = {
+    window: dict[str, Any] = {
         "kernel_shape": [record.kernel] * 2,
         "strides": [record.stride] * 2,
         "pads": list(pool_padding(record, place.node.in_shape)),

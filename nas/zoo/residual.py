@@ -100,7 +100,7 @@ def _preactivated_stage(channels: int, layers: int, stride: int) -> Block:
         return _bare(inside), _NORM, _bare(inside, 3, stride), _NORM, _bare(channels)
 
     # The first block also normalizes and activates the input of its projection.
-    first = (_NORM, Parallel((body(stride), _bare(channels, 1, stride)), "add"))
+    first = (_NORM, Parallel((_bare(channels, 1, stride), body(stride)), "add"))
     return (first, *(residual((_NORM, body(1))),) * (layers - 1))
 
 
