@@ -76,7 +76,7 @@ class Node:
 
     Attributes:
         name: Name of the node and of its output, unique within the network.
-        record: The operation, or a word for a join: "concat", "add" or "scale".
+        record: The operation, or a word for a join: "concat" or "add".
         inputs: Names of the nodes whose outputs it reads; `INPUT` is the image.
         in_shape: Shape of the first input.
         outcome: Output shape, counts and weights.

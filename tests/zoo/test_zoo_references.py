@@ -133,7 +133,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def reference(name: str) -> nn.Module:
+def reference(name: str) -> Any:
     """Return the reference of a network with random weights, which the seed determines."""
     torch.manual_seed(0)
     return REFERENCES[name]().eval()
@@ -224,7 +224,7 @@ def _weight(layer: Any) -> torch.Tensor:
 _KINDS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 
 
-def computed_layers(model: nn.Module, image: torch.Tensor) -> tuple[Layers, Values]:
+def computed_layers(model: Any, image: torch.Tensor) -> tuple[Layers, Values]:
     """Return the layers of a model in the order of computation, and its output."""
     order: list[nn.Module] = []
     for module in model.modules():
@@ -247,7 +247,7 @@ def _standardized(layer: Any) -> torch.Tensor:
     if "StdConv" not in type(layer).__name__:
         return weight
     mean, variance = weight.mean((1, 2, 3), keepdim=True), weight.var((1, 2, 3), unbiased=False, keepdim=True)
-    return (weight - mean) / (variance + layer.eps).sqrt()
+    return (weight - mean) / (variance + float(layer.eps)).sqrt()
 
 
 def _folded(layer: Any, norm: Any) -> dict[str, Values]:
@@ -291,13 +291,13 @@ def graph_with_weights(network: ZooNetwork, layers: Layers, model: nn.Module) ->
             assert found.shape == tensor.shape
             return found
 
-        return build_network_graph(network.nodes, network.shape, source).SerializeToString()
-    named = {}
+        return bytes(build_network_graph(network.nodes, network.shape, source).SerializeToString())
+    named: dict[str, Values] = {}
     for name, node in weighted(walk(network.architecture)):
         shape = weight_shape(node)
         found = layers.folded(shape) if node.norm else _plain(layers.take(shape)[0], shape)
         named |= {f"{name}.{part}": array for part, array in found.items()}
-    return build_graph(whole(network.architecture), named).SerializeToString()
+    return bytes(build_graph(whole(network.architecture), named).SerializeToString())
 
 
 @pytest.mark.slow
