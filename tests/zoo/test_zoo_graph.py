@@ -1,5 +1,6 @@
 """Tests of the known networks' ONNX graphs: valid, with the shapes of the walk, and with usable random weights."""
 
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -58,6 +59,28 @@ def test_the_graph_is_valid_and_has_the_shapes_of_the_walk(name: str) -> None:
     assert shapes["output"] == (1, network.classes)
     for node in network.nodes[:-1]:
         assert shapes[node.name] == (1, *node.outcome.shape), node.name
+
+
+def counted_macs(graph: onnx.ModelProto) -> int:
+    """Return the multiply-adds of a graph from the shapes of its operators' inputs and outputs alone."""
+    inferred = shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True).graph
+    shapes = {
+        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in [*inferred.input, *inferred.value_info, *inferred.output]
+    } | {tensor.name: list(tensor.dims) for tensor in inferred.initializer}
+    total = 0
+    for node in inferred.node:
+        left, output = shapes[node.input[0]], shapes[node.output[0]]
+        if node.op_type == "Conv":
+            total += math.prod(output) * math.prod(shapes[node.input[1]][1:])
+        elif node.op_type in ("Gemm", "MatMul"):
+            total += math.prod(output) * left[-1]
+    return total
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_operators_of_the_graph_have_the_multiply_adds_of_the_walk(name: str) -> None:
+    assert counted_macs(zoo_network(name).onnx()) == zoo_network(name).macs
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,6 +6,7 @@ munch` is enough beside torch. The counts that they give are also in `test_zoo_c
 
 import importlib
 import importlib.util
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
@@ -34,9 +35,10 @@ Values = NDArray[np.float32]
 @cache
 def _declare_operators() -> torch.library.Library:
     """Declare torchvision's compiled operators, which do not load beside a torch without CUDA."""
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        library.define(schema)  # type: ignore[no-untyped-call]
     return library
 
 
@@ -46,7 +48,7 @@ def library(name: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if importlib.util.find_spec("torchvision"):
+            if importlib.util.find_spec("torchvision") and "torchvision" not in sys.modules:
                 _declare_operators()
             return importlib.import_module(name)
     except (ImportError, RuntimeError) as error:
