@@ -149,17 +149,18 @@ def test_every_operation_and_activation_occurs_in_a_network() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of the memory is read from /proc")
 def test_the_graph_of_vgg_is_held_in_memory_once() -> None:
-    """Its largest matrix has 411 of 553 MB and is there as an array, as bytes and in the graph, the others only once."""
+    """Its largest matrix is there as an array, as bytes and in the graph: 411 MB each. All others are there once."""
     program = """
-import resource
+import pathlib
 from nas.zoo.catalog import zoo_network
 graph = zoo_network("vgg-16").onnx()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(next(line for line in pathlib.Path("/proc/self/status").open() if line.startswith("VmHWM")))
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     python = 150e6
-    assert int(found.stdout) < 553e6 + 2 * 411e6 + python
+    assert int(found.stdout.split()[1]) * 1024 < 553e6 + 2 * 411e6 + python
 
 
 @pytest.mark.parametrize("module", ["nas.zoo.catalog", "nas.zoo.graph"])
