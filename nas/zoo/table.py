@@ -29,4 +29,4 @@ def _row(network: ZooNetwork) -> tuple[str, ...]:
 
 
 def _published(top1: PublishedTop1 | None) -> str:
-    return "unknown" if top1 is None else f"{top1.value:g} ({top1.source})"
+    return "unknown" if top1 is None else f"{top1.value} ({top1.source})"
