@@ -31,12 +31,14 @@ class Figure:
         alt_text: What the figure shows, in a sentence, for readers who do not see it. It is not escaped.
         figure: The plotly figure; None if `svg` holds the figure. It has traces of the types scatter, bar and pie only.
         svg: The text of an `<svg>` element, in which all names are escaped; "" if `figure` holds the figure.
+        height_px: Height of the plotly figure in pixels; an SVG element has its own.
     """
 
     id: str
     alt_text: str
     figure: go.Figure | None = field(default=None, eq=False, repr=False)
     svg: str = field(default="", repr=False)
+    height_px: int = 420
 
     def __attrs_post_init__(self) -> None:
         if (self.figure is None) == (not self.svg):
