@@ -268,7 +268,8 @@ def _draw_bars(figure: go.Figure, some: Sequence[tuple[int, OptionShare]], name:
 
 def _alt(found: Commonalities) -> str:
     said = "; ".join(
-        f"{share.choice} {share.option}: {percent(share.best_share, 0)} of the best, {percent(share.all_share, 0)} of all"
+        f"{share.choice} {share.option}: {percent(share.best_share, 0)} of the best and "
+        f"{percent(share.all_share, 0)} of all"
         for share in sorted(found.clear, key=lambda share: share.p)[:5]
     )
     return f"Shares of each option among the best trials and among all. {said or 'No difference exceeds chance'}."

@@ -256,9 +256,9 @@ def _expectation(view: StudyView) -> str:
     if outlook is None:
         return ""
     return (
-        f"When the search ended, its model of {outlook.trials} trials gave a probability of {outlook.chance:.0%} that a "
-        f"network it had not evaluated is better by more than {100 * outlook.gain:.2g} percentage points; the expected "
-        f"gain of evaluating all of them was {100 * outlook.expected_gain:.2g} points."
+        f"When the search ended, its model of {outlook.trials} trials gave a probability of {outlook.chance:.0%} that "
+        f"a network it had not evaluated is better by more than {100 * outlook.gain:.2g} percentage points; the "
+        f"expected gain of evaluating all of them was {100 * outlook.expected_gain:.2g} points."
     )
 
 

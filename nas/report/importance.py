@@ -1,16 +1,16 @@
 """How much of the differences between trials each choice accounts for, and which of these figures are noise.
 
-The importance of a choice is the share of the variance of a value that its options account for, adjusted for what as many
-options of no effect would account for by chance (the adjustment of R², here of one choice; Ezekiel 1930). With many
-trials it is the share that is lost when the choice is left out of an additive model of all choices, so that a choice is
-not given what belongs to others with which the sampler combined it. With few trials for the number of options, such
-a model would not be determined, and each choice is regarded alone.
+The importance of a choice is the share of the variance of a value that its options account for, adjusted for what as
+many options of no effect would account for by chance (the adjustment of R², here of one choice; Ezekiel 1930). With
+many trials it is the share that is lost when the choice is left out of an additive model of all choices, so that a
+choice is not given what belongs to others with which the sampler combined it. With few trials for the number of
+options, such a model would not be determined, and each choice is regarded alone.
 
-Optuna has two estimators of the same figure. fANOVA (Hutter et al. 2014) fits a random forest, which needs scikit-learn,
-takes time and has no interval; PED-ANOVA (Watanabe et al. 2023) asks what distinguishes the best tenth, which leaves
-out most trials. `benchmarks/importance.py` compares all with the importances that follow from all networks of
-NAS-Bench-Macro. The one here needs only linear algebra, so that an interval (by a jackknife) and the importances of
-permuted values, which show what noise looks like, cost no more than a second.
+Optuna has two estimators of importance. fANOVA (Hutter et al. 2014) fits a random forest, which needs scikit-learn,
+takes time and has no interval; PED-ANOVA (Watanabe et al. 2023) asks what distinguishes the best tenth.
+`benchmarks/importance.py` compares all of them with the importances that follow from all networks of NAS-Bench-Macro.
+The one here needs only linear algebra, so that an interval (by a jackknife) and the importances of permuted values,
+which show what noise looks like, cost less than a second.
 """
 
 import math
@@ -151,7 +151,7 @@ def _design(found: Sequence[Column]) -> _Design:
 
 
 def _columns(column: Column) -> Floats:
-    """Return whether each trial has each option but the first, relative to the trials in which the choice has an effect.
+    """Return whether each trial has each option but the first, relative to the trials that the choice has an effect in.
 
     Where it has none the columns are 0, so that the choice accounts only for differences among the other trials.
     """
