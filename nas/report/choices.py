@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,6 +21,7 @@ TITLE = "What the best trials have in common"
 FEWEST = 20
 BEST_SHARE, FEWEST_BEST = 0.1, 10
 ROW_PX = 19
+Row = tuple[float, float, int]  # cost, negative accuracy and number of a trial
 MORE, LESS = "more frequent", "less frequent"
 
 
@@ -119,7 +121,7 @@ def _first_fronts(view: StudyView, known: Sequence[Record], count: int) -> froze
     rows = [(record.costs.get(view.cost_name, math.inf), -(record.accuracy or 0.0), record.number) for record in known]
     left, chosen = sorted(rows), list[int]()
     while left and len(chosen) < count:
-        front, rest, best = [], [], math.inf
+        front, rest, best = list[Row](), list[Row](), math.inf
         for row in left:
             (front if row[1] < best else rest).append(row)
             best = min(best, row[1])
@@ -228,7 +230,11 @@ def _figure(found: Commonalities) -> Figure:
         marker={"symbol": "diamond", "size": 8, "color": INK},
         hovertemplate="%{x:.0f}% of all trials<extra></extra>",
     )
-    ticks = {"tickmode": "array", "tickvals": [row[0] for row in rows], "ticktext": [row[1] for row in rows]}
+    ticks: dict[str, Any] = {
+        "tickmode": "array",
+        "tickvals": [row[0] for row in rows],
+        "ticktext": [row[1] for row in rows],
+    }
     figure.update_layout(
         layout("Shares of the options", f"{found.best} best of {found.trials} complete trials", legend_rows=2),
         xaxis=axis("Share of the trials (%)", span=(0, 102)),

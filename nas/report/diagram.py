@@ -171,9 +171,17 @@ class _Planner:
         self._shape(input_shape(self.arch), "input ")
         for _, numbered in groupby(enumerate(self.groups), key=lambda item: item[1].place):
             self._place([*numbered])
-        outputs = (self.panels, self.boxes, self.bars, self.texts, self.arrows, self.skips)
         self.texts.append(Text(_BOX_X + 8, self.y + 12, f"{self.arch.classes:,} classes", _BOX_WIDTH - 8, _SMALL_PX))
-        return Plan(tuple(self.groups), *map(tuple, outputs), self.y + 20)  # type: ignore[arg-type]
+        return Plan(
+            tuple(self.groups),
+            tuple(self.panels),
+            tuple(self.boxes),
+            tuple(self.bars),
+            tuple(self.texts),
+            tuple(self.arrows),
+            tuple(self.skips),
+            self.y + 20,
+        )
 
     def _legend(self) -> None:
         totals = {"MACs": format_amount(self.macs, "MACs"), "latency": f"latency {self.ms:.3g} ms"}

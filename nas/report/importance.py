@@ -16,10 +16,11 @@ which show what noise looks like, cost less than a second.
 import math
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from attrs import field, frozen
+from attrs import frozen
 from numpy.typing import NDArray
 
 from nas.noise import CONFIDENCE, quantile
@@ -110,7 +111,7 @@ class _Design:
 
     matrix: Floats
     blocks: Blocks
-    names: tuple[str, ...] = field(converter=tuple)
+    names: tuple[str, ...]
 
 
 def importances(found: Sequence[Column], values: Floats) -> Importances | None:
@@ -147,7 +148,7 @@ def _design(found: Sequence[Column]) -> _Design:
             names.append(column.choice)
             blocks.append(slice(start, start := start + part.shape[1]))
     rows = len(found[0].codes) if found else 0
-    return _Design(np.hstack(parts) if parts else np.zeros((rows, 0)), blocks, names)
+    return _Design(np.hstack(parts) if parts else np.zeros((rows, 0)), blocks, tuple(names))
 
 
 def _columns(column: Column) -> Floats:
@@ -157,7 +158,7 @@ def _columns(column: Column) -> Floats:
     """
     used = column.codes >= 0
     has = (column.codes[:, None] == np.arange(1, len(column.options))).astype(np.float64)
-    return (has - has[used].mean(axis=0)) * used[:, None]
+    return np.asarray((has - has[used].mean(axis=0)) * used[:, None])
 
 
 def _independent(part: Floats) -> Floats:
@@ -234,7 +235,7 @@ def _jackknife(design: _Design, values: Floats, groups: NDArray[np.intp], *, alo
         )
         left_out.append(_shares(sums, design.blocks, alone=alone)[:, 0])
     deviations = np.array(left_out) - np.mean(left_out, axis=0)
-    return np.sqrt((GROUPS - 1) / GROUPS * (deviations**2).sum(axis=0))
+    return np.asarray(np.sqrt((GROUPS - 1) / GROUPS * (deviations**2).sum(axis=0)))
 
 
 def _centered(gram: Floats, products: Floats, squares: Floats, trials: int) -> _Sums:
@@ -315,7 +316,7 @@ def _figure(view: StudyView, accuracy: Importances, cost: Importances | None) ->
             hovertemplate="%{y}: %{x:.1f}%<extra></extra>",
         )
     figure.add_vline(x=100 * accuracy.noise, line={"color": INK, "width": 1.2, "dash": "dot"})
-    order = {"categoryorder": "array", "categoryarray": [escape(row.choice) for row in reversed(rows)]}
+    order: dict[str, Any] = {"categoryorder": "array", "categoryarray": [escape(row.choice) for row in reversed(rows)]}
     figure.update_layout(
         layout(TITLE, "dotted: 95% of permutations stay below", legend_rows=2),
         xaxis=axis("Share of the variance (%)", rangemode="tozero"),

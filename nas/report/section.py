@@ -18,6 +18,10 @@ def _texts(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def _numbers(numbers: Iterable[int]) -> frozenset[int]:
+    return frozenset(numbers)
+
+
 def _rows(rows: Iterable[Iterable[str]]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(row) for row in rows)
 
@@ -59,7 +63,7 @@ class Table:
     caption: str
     headers: tuple[str, ...] = field(converter=_texts)
     rows: tuple[tuple[str, ...], ...] = field(converter=_rows)
-    numeric: frozenset[int] = field(default=frozenset(), converter=frozenset)
+    numeric: frozenset[int] = field(default=frozenset(), converter=_numbers)
 
 
 @frozen

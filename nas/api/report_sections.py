@@ -1,0 +1,208 @@
+"""The sections of analyses of a report page, with what a database and folders of latency tables add to a study."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import combinations
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+    from nas.arch.spec import Architecture
+    from nas.cost.table import LatencyTable
+    from nas.report.family import Measured
+    from nas.report.proxy import RankAgreement
+    from nas.report.section import Section
+    from nas.scaling.rules import Rule
+    from nas.studies.records import StudyView
+
+RULE = "compound"
+
+
+def report_sections(view: "StudyView", storage: "BaseStorage | None" = None) -> "dict[str, Section]":
+    """Return the sections of analyses of a study by their names.
+
+    The names are "history", "choices", "importance", "network" and "family" (if a network is recommended), "device" and
+    "proxy".
+
+    Args:
+        view: The study.
+        storage: Its database, whose other studies may hold training runs of the family and checks of evaluators.
+    """
+    from nas.report.choices import choices_section
+    from nas.report.device import device_section
+    from nas.report.history import history_section
+    from nas.report.importance import importance_section
+    from nas.report.network import network_section
+    from nas.report.proxy import proxy_section
+
+    table, runs, best = find_stored_table(view), stored_runs(storage), view.best
+    sections = {
+        "history": history_section(view),
+        "choices": choices_section(view),
+        "importance": importance_section(view),
+    }
+    if best is not None:
+        name = f"study:{view.name}:best"
+        sections |= {
+            "network": network_section(best.architecture, f"trial {best.number}", table, reference=name),
+            "family": _family(view, best.architecture, runs, name),
+        }
+    return sections | {
+        "device": device_section(view, table),
+        "proxy": proxy_section(view, list(rank_agreements(view, runs))),
+    }
+
+
+def find_stored_table(view: "StudyView") -> "LatencyTable | None":
+    """Return the latency table that predicted the latencies of a study; None if there was none, or it was not found."""
+    from nas.api.devices import table_folders
+    from nas.cost.table_file import read_table
+    from nas.cost.table_lookup import SUFFIX
+
+    for basis in (limit.get("basis", {}) for limit in view.settings["limits"]):
+        name = str(basis.get("by", "")).removeprefix("table ")
+        # A name from a database may hold anything; only a plain one can be that of a file in a folder.
+        if not str(basis.get("by", "")).startswith("table ") or not name or set(name) & set("/\\\0"):
+            continue
+        for folder in table_folders():
+            with suppress(NasError, OSError):
+                table = read_table(folder / f"{name}{SUFFIX}")
+                if table.origin.date == basis.get("made"):
+                    return table
+    return None
+
+
+@frozen
+class StoredRuns:
+    """Hold the training runs of one study of jobs.
+
+    Attributes:
+        study: Name of the study.
+        kind: "fit", "compare" or "check".
+        settings: Settings of the study.
+        accuracies: Accuracies of each network, by its text and by seed.
+    """
+
+    study: str
+    kind: str
+    settings: Mapping[str, Any]
+    accuracies: Mapping[str, Mapping[int, float]] = field(repr=False)
+
+
+def stored_runs(storage: "BaseStorage | None") -> "list[StoredRuns]":
+    """Return the training runs that `nas scale --fit`, `--compare` and `nas check` left in a database."""
+    if storage is None:
+        return []
+    from nas.studies.records import JOB_SETTINGS
+    from nas.studies.study import names_with
+
+    found = []
+    for name in names_with(storage, JOB_SETTINGS):
+        # What another program has changed is left out, as a page shows what it can.
+        with suppress(NasError, KeyError, TypeError, ValueError, AttributeError):
+            study_id = storage.get_study_id_from_name(name)
+            settings = storage.get_study_user_attrs(study_id)[JOB_SETTINGS]
+            found.append(StoredRuns(name, str(settings["kind"]), settings, _accuracies(storage, study_id)))
+    return found
+
+
+def _accuracies(storage: "BaseStorage", study_id: int) -> dict[str, dict[int, float]]:
+    by_network: dict[str, dict[int, float]] = defaultdict(dict)
+    for trial in storage.get_all_trials(study_id, deepcopy=False):
+        kept = trial.user_attrs
+        accuracies, arch, seed = kept.get("accuracy_by_epoch"), kept.get("arch"), kept.get("seed")
+        if trial.state.is_finished() and accuracies and isinstance(arch, str) and isinstance(seed, int):
+            by_network[arch][seed] = float(accuracies[-1])
+    return dict(by_network)
+
+
+def _family(view: "StudyView", arch: "Architecture", runs: "Sequence[StoredRuns]", reference: str) -> "Section":
+    from nas.report.family import family, family_section
+    from nas.scaling.rules import parse_rule
+
+    rule = parse_rule(RULE)
+    members = family(lambda phi: _scaled(arch, rule, phi), [*_measured(runs), *_searched(view)])
+    return family_section(reference, RULE, members, reference=reference)
+
+
+def _scaled(arch: "Architecture", rule: "Rule", phi: float) -> "Architecture":
+    from nas.scaling.grow import scale
+
+    return scale(arch, rule, phi).arch
+
+
+def _searched(view: "StudyView") -> "Iterator[Measured]":
+    """Yield the recommended network with its accuracies in the search."""
+    from nas.report.family import Measured
+
+    best = view.best
+    interval = None if best is None else view.interval(best)
+    if best is not None and interval is not None and view.accuracy_label == "accuracy":
+        yield Measured(best.architecture, view.runs(best), "this search", interval.low, interval.high)
+
+
+def _measured(runs: "Sequence[StoredRuns]") -> "Iterator[Measured]":
+    """Yield the networks that were trained for a fit or a comparison, with intervals of the noise between seeds."""
+    from nas.arch.code import parse_text
+    from nas.noise import pooled, quantile
+    from nas.report.family import Measured
+
+    for one in (one for one in runs if one.kind in ("fit", "compare")):
+        groups = [list(by_seed.values()) for by_seed in one.accuracies.values()]
+        deviation, degrees = pooled(groups), sum(len(group) - 1 for group in groups)
+        for text, accuracies in zip(one.accuracies, groups, strict=True):
+            with suppress(NasError):
+                low = high = None
+                if degrees and not math.isnan(deviation):
+                    half = quantile(degrees) * deviation / math.sqrt(len(accuracies))
+                    low, high = max(0.0, fmean(accuracies) - half), min(1.0, fmean(accuracies) + half)
+                yield Measured(parse_text(text), accuracies, f"study {one.study}", low, high)
+
+
+def rank_agreements(view: "StudyView", runs: "Sequence[StoredRuns]") -> "Iterator[RankAgreement]":
+    """Yield how evaluators such as that of a search agree with others, from the checks of a database.
+
+    Args:
+        view: The study of the search.
+        runs: Training runs of the studies of jobs.
+    """
+    from nas.fidelity.agreement import FEWEST, kendall
+    from nas.report.proxy import RankAgreement
+
+    checks = [one for one in runs if one.kind == "check" and _is_of_task(view, one)]
+    for first, second in combinations(sorted(checks, key=lambda one: int(one.settings.get("epochs", 0))), 2):
+        group, other_group = (one.study.partition(": ")[0] for one in (first, second))
+        if group != other_group or not (_is_alike(view, first) or _is_alike(view, second)):
+            continue
+        common = [text for text in first.accuracies if text in second.accuracies]
+        seeds = sorted(set.intersection(*(set(first.accuracies[text]) for text in common))) if common else []
+        if len(common) >= FEWEST and seeds:
+            guesses = [[first.accuracies[text][seed] for text in common] for seed in seeds]
+            tau = kendall(guesses, [fmean(second.accuracies[text].values()) for text in common])
+            name, other = (str(one.settings.get("evaluator", one.study)) for one in (first, second))
+            yield RankAgreement(name, other, len(common), tau.value, tau.low, tau.high, group)
+
+
+def _is_of_task(view: "StudyView", runs: StoredRuns) -> bool:
+    """Return whether the networks of a check have the classes and the resolution of a search."""
+    from nas.arch.code import parse_text
+
+    with suppress(NasError):
+        for text in list(runs.accuracies)[:1]:
+            arch = parse_text(text)
+            return (arch.classes, arch.resolution) == (view.settings.get("classes"), view.settings.get("resolution"))
+    return False
+
+
+def _is_alike(view: "StudyView", runs: StoredRuns) -> bool:
+    """Return whether a check is of an evaluator of the kind and the images of a search."""
+    own, other = view.settings["proxy"], runs.settings.get("proxy", {})
+    return all(own.get(key) == other.get(key) for key in ("evaluator", "data", "fingerprint"))
