@@ -42,7 +42,7 @@ class OptionShare:
         high: Upper end of the interval.
         p: Probability that as large a difference comes from chance in any of the comparisons of the study (Fisher's
             exact test with Holm's correction).
-        verdict: "more frequent" or "less frequent" among the best; "" where chance explains the difference.
+        tendency: "more frequent" or "less frequent" among the best; "" where chance explains the difference.
     """
 
     choice: str
@@ -54,7 +54,7 @@ class OptionShare:
     low: float
     high: float
     p: float
-    verdict: str = ""
+    tendency: str = ""
 
     @property
     def best_share(self) -> float:
@@ -88,7 +88,7 @@ class Commonalities:
     @property
     def clear(self) -> tuple[OptionShare, ...]:
         """Return the options with a difference that chance does not explain."""
-        return tuple(share for share in self.shares if share.verdict)
+        return tuple(share for share in self.shares if share.tendency)
 
 
 def commonalities(view: StudyView) -> Commonalities | None:
@@ -179,8 +179,8 @@ def _corrected(shares: Sequence[OptionShare], comparisons: int) -> list[OptionSh
     for place, i in enumerate(sorted(range(len(found)), key=lambda i: found[i].p)):
         highest = max(highest, min(1.0, found[i].p * max(1, comparisons - place)))
         share = evolve(found[i], p=highest)
-        verdict = MORE if share.best_share > share.all_share else LESS
-        found[i] = evolve(share, verdict=verdict if highest < 1 - CONFIDENCE else "")
+        tendency = MORE if share.best_share > share.all_share else LESS
+        found[i] = evolve(share, tendency=tendency if highest < 1 - CONFIDENCE else "")
     return found
 
 
@@ -227,7 +227,7 @@ def _table(shares: Sequence[OptionShare]) -> Table:
             share.option,
             f"{percent(share.best_share, 0)} ({percent(share.low, 0)} to {percent(share.high, 0)})",
             percent(share.all_share, 0),
-            share.verdict,
+            share.tendency,
             f"{share.p:.2g}" if share.p >= 1e-4 else "< 0.0001",
         )
         for share in sorted(shares, key=lambda share: share.p)
@@ -240,10 +240,10 @@ def _figure(found: Commonalities) -> Figure:
     figure = go.Figure()
     rows = _rows(found.shares)
     kinds = ((MORE, BLUE), (LESS, VERMILION), ("", GRAY))
-    for verdict, color in kinds:
-        some = [(place, share) for place, _, share in rows if share is not None and share.verdict == verdict]
+    for tendency, color in kinds:
+        some = [(place, share) for place, _, share in rows if share is not None and share.tendency == tendency]
         if some:
-            name = f"{verdict} among the best" if verdict else "among the best; may be chance"
+            name = f"{tendency} among the best" if tendency else "among the best; may be chance"
             _draw_bars(figure, some, name, color)
     shown = [(place, share) for place, _, share in rows if share is not None]
     figure.add_scatter(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from optuna.storages import BaseStorage
 
-from nas.api.report_sections import find_stored_table, rank_agreements, report_sections, stored_runs
+from nas.api.report_sections import find_stored_table, rank_agreements, report_sections
+from nas.studies.job_runs import stored_runs
 from nas.studies.opening import open_storage
 from nas.studies.records import StudyView
 from nas.studies.study import read_study
@@ -16,16 +17,21 @@ OLDER = Path(__file__).parent.parent / "golden" / "studies_0.1" / "studies.sqlit
 
 
 @pytest.fixture(scope="module")
-def older(tmp_path_factory: pytest.TempPathFactory) -> BaseStorage:
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("older") / "nas.db"
     shutil.copy(OLDER, path)
-    return open_storage(f"sqlite:///{path}", create=False)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="module")
+def older(url: str) -> BaseStorage:
+    return open_storage(url, create=False)
 
 
 @pytest.mark.parametrize("name", ["finished", "killed", "front", "trained"])
-def test_every_older_study_has_every_section(older: BaseStorage, name: str) -> None:
+def test_every_older_study_has_every_section(older: BaseStorage, url: str, name: str) -> None:
     view = read_study(older, name)
-    sections = report_sections(view, older)
+    sections = report_sections(view, url)
     expected = {"history", "choices", "importance", "device", "proxy"}
     assert sections.keys() == expected | ({"network", "family"} if view.best else set())
     for section in sections.values():
@@ -46,7 +52,6 @@ def test_training_runs_of_a_fit_a_comparison_and_a_check_are_found(older: BaseSt
     runs = {one.study: one for one in stored_runs(older)}
     assert {one.kind for one in runs.values()} == {"fit", "compare", "check"}
     assert sum(map(len, runs["compared"].accuracies.values())) == 6
-    assert stored_runs(None) == []
 
 
 def test_a_check_of_the_same_evaluator_is_compared_and_another_is_not(older: BaseStorage) -> None:
@@ -65,7 +70,7 @@ def test_a_check_of_the_same_evaluator_is_compared_and_another_is_not(older: Bas
 
 def test_a_new_search_has_every_section(tmp_path: Path) -> None:
     view, url = run_search(tmp_path)
-    sections = report_sections(view, open_storage(url, create=False))
+    sections = report_sections(view, url)
     assert sections["history"].figures
     assert "<svg" in sections["network"].figures[0].svg
     assert "with fewer than 20" in sections["choices"].missing

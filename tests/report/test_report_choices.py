@@ -56,7 +56,7 @@ def test_an_option_that_matters_is_found() -> None:
     found = commonalities(random_study(1, effect=0.15))
     assert found is not None
     first = min(found.clear, key=lambda share: share.p)
-    assert (first.choice, first.option, first.verdict) == ("stage0.kernel", "5", "more frequent")
+    assert (first.choice, first.option, first.tendency) == ("stage0.kernel", "5", "more frequent")
 
 
 def test_shares_are_counts_with_wilsons_intervals() -> None:

@@ -170,7 +170,8 @@ def test_texts_have_room_in_a_browser(chromium: "Browser", name: str) -> None:  
     widths = page.evaluate("() => [...document.querySelectorAll('text')].map((text) => text.getBBox().width)")
     assert len(widths) == len(planned.texts)
     for text, width in zip(planned.texts, widths, strict=True):
-        assert width <= text.room + 0.5, text
+        # The ends of the letters of a squeezed text may stand out by a part of a unit.
+        assert width <= (text.room + 1 if text.is_squeezed else text.width), text
     box = page.evaluate("() => document.querySelector('svg').getBoundingClientRect().width")
     assert box <= 400
     page.close()
