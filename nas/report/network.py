@@ -9,7 +9,7 @@ from nas.cost.table import LatencyTable
 from nas.errors import TargetError
 from nas.report.diagram_svg import diagram_svg
 from nas.report.network_layers import Latency, Layers, description, details, heading, layer_groups, shape_text
-from nas.report.section import Figure, Section, Table
+from nas.report.section import Figure, Section, Table, command
 from nas.report.theme import percent
 
 TITLE = "The network"
@@ -21,7 +21,7 @@ def network_section(
     table: LatencyTable | None = None,
     *,
     id: str = "network",  # noqa: A002
-    reference: str = "",
+    reference: Sequence[str] = (),
 ) -> Section:
     """Return the section of a network.
 
@@ -30,7 +30,7 @@ def network_section(
         name: Name of the network; any text.
         table: Latency table that predicts its layers; None where there is none.
         id: Name of the figure on the page.
-        reference: Words that name the network on the command line, such as "study:demo:best"; "" for none.
+        reference: Words that name the network on the command line, such as "study:demo:best"; none if there are none.
     """
     latency, said = _latency(arch, table)
     groups = layer_groups(arch, latency)
@@ -41,7 +41,7 @@ def network_section(
         f"the costs of the network.{said}"
     )
     figure = Figure(id, description(groups, arch), svg=diagram_svg(arch, name, latency))
-    commands = (f"nas show {reference} --svg network.svg",) if reference else ()
+    commands = [command("nas", "show", *reference, "--svg", "network.svg")] if reference else []
     return Section(TITLE, text, [figure], [_table(groups, arch.stem.activation)], commands=commands)
 
 

@@ -36,7 +36,7 @@ def test_costs_are_said_to_be_computed_and_no_accuracy_is_made_up() -> None:
 def test_measured_accuracies_are_found_by_the_layers_whatever_images_they_are_of() -> None:
     small = grow(1).adapted(resolution=32, classes=10)
     known = Measured(small, [0.5, 0.7], "study <fit>", 0.4, 0.8)
-    section = family_section("b0", "compound", family(grow, [known]), reference="efficientnet-b0")
+    section = family_section("b0", "compound", family(grow, [known]), reference=["efficientnet-b0"])
     cells = [row[-1] for row in section.tables[0].rows]
     assert cells[1] == "60.00% (2 seeds, 95% interval 40.00 to 80.00%)"
     assert set(cells[:1] + cells[2:]) == {"not measured"}
