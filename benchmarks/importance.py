@@ -1,6 +1,6 @@
 """Compare estimators of the importance of choices with importances that are known.
 
-    python benchmarks/importance.py --runs 8 --out experiments/search_quality/importance.json
+    python benchmarks/importance.py --runs 4 --out experiments/importance/result.json
 
 NAS-Bench-Macro (read from NAS_TEST_DATA) has the accuracies of all 6,561 combinations of its eight choices, so that the
 share of the variance between the means of the options of a choice is known exactly, without noise of sampling. Every
@@ -14,7 +14,6 @@ error of the shares. For intervals, the share that contains the known importance
 import argparse
 import json
 import os
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -55,7 +54,9 @@ def by_optuna(evaluator: Any) -> Callable[[Codes, Floats], Floats]:
 
     def estimate(codes: Codes, accuracies: Floats) -> Floats:
         study = optuna.create_study(direction="maximize")
-        kinds = {str(i): optuna.distributions.CategoricalDistribution(range(OPTIONS)) for i in range(CHOICES)}
+        kinds: dict[str, optuna.distributions.BaseDistribution] = {
+            str(i): optuna.distributions.CategoricalDistribution(range(OPTIONS)) for i in range(CHOICES)
+        }
         trials = [
             optuna.trial.create_trial(
                 params={str(i): int(code) for i, code in enumerate(row)}, distributions=kinds, value=float(accuracy)
@@ -76,19 +77,17 @@ def compare(codes: Codes, truth: Floats, accuracies: Floats, networks: int, runs
         "fANOVA": by_optuna(optuna.importance.FanovaImportanceEvaluator(seed=0)),
         "PED-ANOVA": by_optuna(optuna.importance.PedAnovaImportanceEvaluator()),
     }
-    rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in makers}
+    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in makers}
     held = []
     for run in range(runs):
         which = np.random.default_rng(run).choice(len(codes), networks, replace=False)
         ends = own(codes[which], accuracies[which])
         held.append(float(np.mean((ends[:, 1] <= truth) & (truth <= ends[:, 2]))))
         for name, make in makers.items():
-            start = time.perf_counter()
             found = make(codes[which], accuracies[which])
-            seconds = time.perf_counter() - start
             error = float(np.abs(found / found.sum() - truth / truth.sum()).mean())
-            rows[name].append((float(spearmanr(found, truth).statistic), error, seconds))
-    figures = ("spearman", "mean_error", "seconds")
+            rows[name].append((float(spearmanr(found, truth).statistic), error))
+    figures = ("spearman", "mean_error")
     return {
         "networks": networks,
         "estimators": {
@@ -102,7 +101,7 @@ def compare(codes: Codes, truth: Floats, accuracies: Floats, networks: int, runs
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=8)
+    parser.add_argument("--runs", type=int, default=4)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # Optuna's estimators are marked as experimental.

@@ -135,7 +135,8 @@ def _sentences(pairs: Sequence[Compared], *, predicts: str) -> Iterable[str]:
     if known:
         yield f"{sum(known)} of {len(known)} are within the 95% interval of the errors of both."
     if any(pair.noisy for pair in pairs):
-        yield f"Other work on the device disturbed {sum(pair.noisy for pair in pairs)} measurements."
+        count = sum(pair.noisy for pair in pairs)
+        yield f"Other work on the device disturbed {count} measurement{'s' * (count > 1)}."
 
 
 def _bias(differences: Sequence[float]) -> str:

@@ -222,9 +222,8 @@ def history_section(view: StudyView) -> Section:
 
 
 def _sentences(view: StudyView, found: History) -> Iterable[str]:
-    yield (
-        f"Each point is one evaluation. The line is the highest {found.value_name} so far, which luck raises; "
-        f"the recommended network is therefore not chosen by it."
+    yield f"Each point is one evaluation. The line is the highest {found.value_name} so far, which luck raises" + (
+        "; the recommended network is therefore chosen by its expected score." if view.expected else "."
     )
     if found.answer is not None:
         yield _moment(view, found.answer)

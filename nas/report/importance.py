@@ -8,9 +8,9 @@ options, such a model would not be determined, and each choice is regarded alone
 
 Optuna has two estimators of importance. fANOVA (Hutter et al. 2014) fits a random forest, which needs scikit-learn,
 takes time and has no interval; PED-ANOVA (Watanabe et al. 2023) asks what distinguishes the best tenth.
-`benchmarks/importance.py` compares all of them with the importances that follow from all networks of NAS-Bench-Macro.
-The one here needs only linear algebra, so that an interval (by a jackknife) and the importances of permuted values,
-which show what noise looks like, cost less than a second.
+Compared with the importances that follow from all networks of NAS-Bench-Macro (`experiments/importance`), the one here
+has the smaller errors. It needs only linear algebra, so that intervals (by a jackknife) and the importances of permuted
+values, which show what noise looks like, cost little.
 """
 
 import math

@@ -39,7 +39,8 @@ def test_every_older_study_has_every_section(older: BaseStorage, url: str, name:
     for section in sections.values():
         assert bool(section.missing) != bool(section.text)
         for figure in section.figures:
-            assert figure.svg or {trace.type for trace in figure.figure.data} <= {"scatter", "bar", "pie"}
+            types = () if figure.figure is None else (trace.type for trace in figure.figure.data)
+            assert figure.svg or {*types} <= {"scatter", "bar", "pie"}
     identifiers = [figure.id for section in sections.values() for figure in section.figures]
     assert len(identifiers) == len(set(identifiers))
 

@@ -12,6 +12,7 @@ from nas.noise import wilson
 from nas.report.choices import choices_section, commonalities, fisher
 from nas.report.options import columns, natural
 from nas.studies.records import Record, StudyView
+from tests.report.sections import drawn
 from tests.report.studies import SETTINGS, study
 
 
@@ -115,6 +116,6 @@ def test_hostile_names_are_escaped_in_the_figure() -> None:
         Record(i, "complete", "net", {"macs": 1}, accuracy=i / 50, params={name: "<i>" if i % 2 else "&"})
         for i in range(40)
     ]
-    figure = choices_section(StudyView("demo", SETTINGS, tuple(trials))).figures[0].figure
+    figure = drawn(choices_section(StudyView("demo", SETTINGS, tuple(trials))))
     assert "<img" not in str(figure.to_json())
     assert "&lt;img src=x&gt;" in str(figure.layout.yaxis.ticktext)

@@ -9,6 +9,7 @@ from nas.errors import ScalingError
 from nas.report.family import Measured, family, family_section
 from nas.scaling.grow import scale
 from nas.scaling.rules import parse_rule
+from tests.report.sections import drawn
 
 BASE = preset("efficientnet-b0")
 
@@ -41,7 +42,7 @@ def test_measured_accuracies_are_found_by_the_layers_whatever_images_they_are_of
     assert cells[1] == "60.00% (2 seeds, 95% interval 40.00 to 80.00%)"
     assert set(cells[:1] + cells[2:]) == {"not measured"}
     assert "measured for 1 of 8 networks (study <fit>)" in section.text
-    bars = section.figures[1].figure.data[0].error_y
+    bars = drawn(section, 1).data[0].error_y
     assert (bars.array[0], bars.arrayminus[0]) == (pytest.approx(20), pytest.approx(20))
     assert section.commands == ("nas scale efficientnet-b0 --phi 3 --rule compound", "nas scale efficientnet-b0 --fit")
 
