@@ -55,7 +55,7 @@ def report_sections(view: "StudyView", storage: str = "") -> "dict[str, Section]
     if best is not None:
         name = _words(view, storage)
         sections |= {
-            "network": network_section(best.architecture, f"trial {best.number}", table, reference=name),
+            "network": network_section(best.architecture, f"Trial {best.number}", table, reference=name),
             "family": _family(view, best.architecture, runs, name),
         }
     return sections | {

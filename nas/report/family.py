@@ -108,7 +108,7 @@ def family_section(
         return missing(TITLE, failure or f"Rule {rule} gives no larger network of {name}.", commands)
     text = " ".join(_sentences(name, rule, members))
     figures = [_costs_figure(members)]
-    if any(member.measured for member in members):
+    if sum(member.measured is not None for member in members) > 1:  # one point is no curve
         figures.append(_accuracy_figure(members))
     return Section(TITLE, text, figures, [_table(members)], commands=commands)
 

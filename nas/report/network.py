@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from nas.arch.layers import Shape
 from nas.arch.spec import Architecture
 from nas.cost.analytic import cost
 from nas.cost.base import format_amount
@@ -61,6 +62,11 @@ def _latency(arch: Architecture, table: LatencyTable | None) -> tuple[Latency | 
     )
 
 
+def _unbroken(shape: Shape) -> str:
+    """Return a shape that a narrow column does not break into lines."""
+    return shape_text(shape).replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def _table(groups: Sequence[Layers], usual: str) -> Table:
     timed = groups[0].ms is not None
     macs, times = sum(group.macs for group in groups), sum(group.ms or 0.0 for group in groups)
@@ -70,8 +76,8 @@ def _table(groups: Sequence[Layers], usual: str) -> Table:
             group.place,
             heading(group),
             ", ".join(details(group, usual)),
-            shape_text(group.input),
-            shape_text(group.output),
+            _unbroken(group.input),
+            _unbroken(group.output),
             format_amount(group.macs, "MACs"),
             percent(group.macs / macs if macs else 0.0, 1),
             f"{group.params:,}",
