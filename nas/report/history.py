@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from attrs import field, frozen
@@ -284,8 +285,14 @@ def _values_figure(found: History) -> Figure:
         _draw_answer(figure, found.answer)
     words, margin = found.value_name[0].upper() + found.value_name[1:], 0.06 * (highest - lowest)
     span = (100 * (floor - margin / 2), 100 * (highest + margin))
-    figure.update_layout(layout(f"{words} by trial"), xaxis=axis("Trial"), yaxis=axis(f"{words} (%)", span=span))
+    figure.update_layout(layout(f"{words} by trial"), xaxis=_trials_axis(found), yaxis=axis(f"{words} (%)", span=span))
     return Figure("history", _values_alt(found), figure)
+
+
+def _trials_axis(found: History) -> dict[str, Any]:
+    """Return the axis of trial numbers, which both figures share, with room for the first and the last point."""
+    margin = 0.03 * found.last + 0.5
+    return axis("Trial", span=(-margin, found.last + margin))
 
 
 def _span(found: History) -> tuple[float, float]:
@@ -367,7 +374,7 @@ def _volume_figure(view: StudyView, found: History) -> Figure:
     point = f"{format_amount(cost, unit)} and {view.accuracy_label} {percent(accuracy)}"
     figure.update_layout(
         layout("Hypervolume of the Pareto front", f"reference point: {point}", legend_rows=0),
-        xaxis=axis("Trial"),
+        xaxis=_trials_axis(found),
         yaxis=axis("Share of the largest possible (%)"),
         showlegend=False,
     )
