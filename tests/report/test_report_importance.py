@@ -65,7 +65,7 @@ def test_permuted_values_are_called_important_in_about_one_study_of_twenty() -> 
     found, codes = full_factorial(6)
     wrong = 0
     for seed in range(60):
-        result = importances(found, np.random.default_rng(seed).normal(0, 1, codes.shape[1]))
+        result = importances(found, np.asarray(np.random.default_rng(seed).normal(0, 1, codes.shape[1])))
         assert result is not None
         wrong += bool(result.clear)
     assert wrong <= 7
