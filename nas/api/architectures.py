@@ -13,7 +13,7 @@ from nas.arch.presets import preset, preset_names
 from nas.arch.spec import Architecture
 from nas.errors import ArchitectureError, StudyError
 from nas.files import read_text
-from nas.output_kinds import ARCHITECTURE, WEIGHTS, write_output
+from nas.output_kinds import ARCHITECTURE, DRAWING, WEIGHTS, write_output
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.weights.checkpoints import ARCHITECTURE_FILE, is_checkpoint_folder
 
@@ -87,6 +87,22 @@ def save_architecture(arch: Architecture, path: str | Path) -> None:
     check_architecture(arch)
     text = format_json(arch) if file.suffix.lower() == ".json" else format_text(arch)
     write_output(file, f"{text}\n".encode(), ARCHITECTURE)
+
+
+def save_diagram(arch: Architecture, path: Path, name: str) -> None:
+    """Write the diagram of an architecture as an SVG file.
+
+    Args:
+        arch: The architecture.
+        path: Path of the file.
+        name: Name of the network for its title.
+
+    Raises:
+        NasError: The file cannot be written.
+    """
+    from nas.report.diagram_svg import diagram_svg
+
+    write_output(path, f"{diagram_svg(arch, name)}\n".encode(), DRAWING)
 
 
 def check_architecture(arch: Architecture) -> None:

@@ -9,7 +9,7 @@ import click
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import ARCH_HELP, adapting_options, arch_argument, file_option, json_option, source_option
 from nas.cli.shared.verbs import Verb
-from nas.output_kinds import ARCHITECTURE
+from nas.output_kinds import ARCHITECTURE, DRAWING
 
 if TYPE_CHECKING:
     from nas.api.architectures import ArchitectureSummary, StageSummary, StoredCost
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @source_option
 @option(Group.OUTPUT, "--text", "as_text", is_flag=True, help="Print the text form, with one stage on each line.")
 @file_option("save", "Write the architecture to a .json or .txt file.", ARCHITECTURE)
+@file_option("svg", "Write a diagram of the layers, with shapes and shares of the MACs.", DRAWING)
 @json_option
 def command(
     reference: str,
@@ -37,6 +38,7 @@ def command(
     precision: str,
     as_text: bool,
     save: Path | None,
+    svg: Path | None,
     as_json: bool,
     storage: str,
 ) -> None:
@@ -46,8 +48,9 @@ def command(
     Example:
       nas show efficientnet-b0
       nas show study:demo:best --save winner.json
+      nas show mobilenetv2 --svg mobilenetv2.svg
     """
-    from nas.api.architectures import find_architecture, save_architecture, stored_costs, summarize
+    from nas.api.architectures import find_architecture, save_architecture, save_diagram, stored_costs, summarize
     from nas.arch.code import format_text
     from nas.cli.shared.printing import print_json
 
@@ -57,6 +60,8 @@ def command(
     stored = stored_costs(reference, storage) if arch == known else []
     if save is not None:
         save_architecture(arch, save)
+    if svg is not None:
+        save_diagram(arch, svg, name)
     if as_json:
         print_json(_row(name, summary) | ({"costs": [attrs.asdict(cost) for cost in stored]} if stored else {}))
     elif as_text:

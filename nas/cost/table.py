@@ -154,6 +154,19 @@ class LatencyTable:
             total += value
         return total
 
+    def layer_latency(self, part: Part, shape: Shape) -> float:
+        """Return the predicted latency of one layer inside a network in milliseconds, without the overhead of a run.
+
+        Args:
+            part: A stem, a head or one layer of a stage.
+            shape: Shape of its input.
+
+        Raises:
+            TargetError: The table lacks the layer.
+        """
+        (layer,), _ = part_layers(part, shape, self.origin.classes)
+        return self._corrected_ms(layer)
+
     def many(self, chain: Chain, index: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the predicted latencies `(N,)` of many architectures; see `ChainCostModel`."""
         if not len(index):

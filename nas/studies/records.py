@@ -65,6 +65,7 @@ class Record:
         metadata: Further results of the evaluator, by name.
         correct: Which validation images were classified correctly, as `nas.noise.pack` writes it; "" where it is not
             known.
+        params: Options that the trial has, by the name of the choice in the search space; empty for the baseline.
     """
 
     number: int
@@ -81,6 +82,7 @@ class Record:
     spreads: Mapping[str, float | None] = field(factory=dict)
     metadata: Mapping[str, Any] = field(factory=dict)
     correct: str = ""
+    params: Mapping[str, Any] = field(factory=dict, repr=False)
 
     @property
     def architecture(self) -> Architecture:
@@ -379,8 +381,11 @@ class StudyView:
 
 
 def to_stored(record: "Record | DeviceMeasurement | Expected") -> dict[str, Any]:
-    """Return a record as the JSON object that a study holds; see `from_stored`."""
-    return {_STORED_NAMES.get(name, name): value for name, value in asdict(record).items()}
+    """Return a record as the JSON object that a study holds, without empty parameters; see `from_stored`."""
+    fields = asdict(record)
+    if not fields.get("params", True):
+        del fields["params"]  # A baseline has none, and earlier versions do not know the field.
+    return {_STORED_NAMES.get(name, name): value for name, value in fields.items()}
 
 
 def from_stored(kind: type[T], stored: Mapping[str, Any]) -> T:

@@ -24,6 +24,7 @@ def read_trial(trial: FrozenTrial) -> Record:
         spreads=kept.get("cost_spreads", {}),
         metadata=kept.get("remarks", {}),
         correct=kept.get(CORRECT, ""),
+        params=trial.params,
     )
 
 
