@@ -54,6 +54,7 @@ def _parts(networks: int, batches: Sequence[int]) -> tuple[Part, ...]:
                 "fp16": 6.0,
                 "channels-last": 6.0,
                 "out-of-memory": 10.0,
+                "cuda-graphs": 15.0,
                 "checkpoint": 8.0,
                 "two-workers": 30.0,
                 "supernet": 12.0,

@@ -290,6 +290,8 @@ class EpochEvaluator(ABC):
         with self._epoch_context(1) as generator:
             run = self._start(self._adapted(arch), 1, self.recipe)
             batch, val_batches = run.shuffled_batches(generator)[0], run.val_batches()
+            for _ in range(run.first_steps - 1):  # `median_seconds` leaves out one more
+                run.step(batch, 0.0, generator)
             # `item` reads a number from the device, and so waits until its work is done.
             step = median_seconds(lambda: run.step(batch, 0.0, generator).item(), batches)
             validation = median_seconds(lambda: run.correct(val_batches[0]).sum().item(), batches)
