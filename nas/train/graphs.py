@@ -128,7 +128,7 @@ def make_recordable(optimizer: Optimizer, device: str) -> None:
         device: Device of its parameters.
     """
     for group in optimizer.param_groups:
-        group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=device)
+        group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device)
         if "capturable" in group:
             group["capturable"] = True
 

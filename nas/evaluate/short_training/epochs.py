@@ -23,7 +23,7 @@ from nas.noise import Correct, ValidationSplit
 from nas.train.checkpoint import Checkpoint, CheckpointFile, CheckpointFolder, CheckpointMismatchError, NoCheckpoint
 from nas.train.defaults import METRIC_NAMES
 from nas.train.device import find_device, median_seconds
-from nas.train.loader import val_batch_size
+from nas.train.loader import GPU_VAL_BATCH, VAL_BATCH, val_batch_size
 from nas.train.loop import OnBatch, TrainingRun
 from nas.train.memory import OutOfMemoryError, free_device_memory, unified_memory_errors
 from nas.train.metrics import METRICS, describe_split
@@ -341,7 +341,8 @@ class EpochEvaluator(ABC):
 
     def _val_batch(self, recipe: Recipe, pixels: int) -> int:
         # Validation needs less memory than a step of the same batch, so it shrinks in proportion to the steps' batch.
-        return max(1, val_batch_size(pixels) * recipe.batch_size // self.recipe.batch_size)
+        most = GPU_VAL_BATCH if self.device.startswith("cuda") else VAL_BATCH
+        return max(1, val_batch_size(pixels, most) * recipe.batch_size // self.recipe.batch_size)
 
     @property
     def _allows_tf32(self) -> bool:
