@@ -6,7 +6,6 @@ than a CPU, and training amplifies the differences, so losses are compared over 
 
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -14,7 +13,6 @@ from pathlib import Path
 from statistics import median
 from types import MappingProxyType
 from typing import Any, TypeVar
-from unittest.mock import patch
 
 import attrs
 import numpy as np
@@ -23,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gpu_parts.bench import Bench, NeedsError, small_network
+from gpu_parts.recording import COMPARED, cuda_graphs, losses_of
 from nas.arch.canonical import canonical
 from nas.arch.presets import preset
 from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
-from nas.data.base import ImageData
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.evaluate.supernet.evaluator import SupernetEvaluator
 from nas.evaluate.supernet.recipe import SupernetRecipe
@@ -38,23 +36,14 @@ from nas.models.build import build_model
 from nas.space.files import find_space
 from nas.train.loop import OnBatch
 from nas.train.memory import free_device_memory
-from nas.train.optimizers import ALGORITHMS
 from nas.train.recipe import Recipe
-from nas.train.recipes.schema import TrainingRecipe
 from nas.train.seeded import seeded
 
 T = TypeVar("T")
 Step = Callable[[], Tensor]
-COMPARED = 10  # first steps whose losses are compared
 # Largest mean relative difference of these losses from those of fp32 on the CPU. bf16 has 8 bits of mantissa, which
 # round a value by up to 0.4%; TF32 and fp16 have 11.
 LOSS_LIMITS: Mapping[str, float] = MappingProxyType({"fp32": 0.01, "tf32": 0.02, "fp16": 0.02, "bf16": 0.05})
-# Largest relative difference of the loss of a recorded step; sums in another order would differ by less.
-GRAPH_LIMIT = 1e-3
-# What changes a recorded step: random numbers on the GPU, a limit of the gradients, and an average of the weights.
-_EVERYTHING: Mapping[str, Any] = MappingProxyType(
-    {"cuda_graphs": True, "dropout": 0.2, "drop_path": 0.2, "gradient_clip": 1.0, "ema": 0.9}
-)
 # Largest difference of an accuracy that the same weights, or the same seed, give in two places.
 ACCURACY_LIMIT = 0.02
 
@@ -67,9 +56,9 @@ def _train(precision: str) -> Callable[[Bench], dict[str, Any]]:
             raise NeedsError("a GPU with TF32")
         data = bench.made_up(bench.sizes.resolution, 16 * COMPARED)
         recipe = Recipe(batch_size=16, precision=precision)
-        true, _ = _losses(data, "cpu", attrs.evolve(recipe, precision="fp32"), bench.seed)
+        true, _ = losses_of(data, "cpu", attrs.evolve(recipe, precision="fp32"), bench.seed)
         start = time.perf_counter()
-        found, accuracy = _losses(data, bench.device, recipe, bench.seed)
+        found, accuracy = losses_of(data, bench.device, recipe, bench.seed)
         seconds = time.perf_counter() - start
         gaps = [abs(a - b) / abs(b) for a, b in zip(found[:COMPARED], true[:COMPARED], strict=True)]
         limit = LOSS_LIMITS[precision]
@@ -83,39 +72,6 @@ def _train(precision: str) -> Callable[[Bench], dict[str, Any]]:
         }
 
     return check
-
-
-def _losses(data: ImageData, device: str, recipe: Recipe, seed: int) -> tuple[list[float], float]:
-    """Return the loss of every step of a training run of two epochs, and the accuracy after it."""
-    losses = list[float]()
-    evaluator = TrainEvaluator(data, seed, device, recipe, on_batch=lambda _done, _all, loss: losses.append(loss))
-    *_, accuracy = evaluator.evaluate(small_network(), 2)
-    return losses, accuracy
-
-
-def cuda_graphs(bench: Bench) -> dict[str, Any]:
-    """Check that recorded steps have the losses and the accuracy of the same steps that are not recorded.
-
-    A run that continues from its checkpoint computes its first steps anew, so both must be the same.
-    """
-    data = bench.made_up(bench.sizes.resolution, 16 * COMPARED + 5)  # batches of 16 and of 17 images
-    usual = {"batch_size": 16, "learning_rate": 1e-3}
-    recipes = {name: TrainingRecipe(**usual, optimizer=name, **_EVERYTHING) for name in ALGORITHMS}
-    found: dict[str, Any] = {}
-    for name, recipe in {"search": Recipe(**usual), **recipes}.items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what cannot be recorded is computed with a warning
-            recorded, accuracy = _losses(data, bench.device, recipe, bench.seed)
-        with patch("nas.train.graphs.FIRST_STEPS", len(recorded)):
-            computed, expected = _losses(data, bench.device, recipe, bench.seed)
-        gap = max(abs(a - b) / abs(b) for a, b in zip(recorded, computed, strict=True))
-        found[name] = {"loss_difference": gap, "accuracy": accuracy, "accuracy_computed": expected}
-    return {
-        "passed": all(each["loss_difference"] <= GRAPH_LIMIT for each in found.values()),
-        "limit": GRAPH_LIMIT,
-        "identical": all(each["loss_difference"] == 0 for each in found.values()),
-        **found,
-    }
 
 
 def channels_last(bench: Bench) -> dict[str, Any]:
