@@ -100,7 +100,7 @@ def _checks(part: Part, results: Results) -> Lines:
         if values is None:
             rows.append((item, MISSING, ""))
             continue
-        shown = {name: value for name, value in values.items() if name != "passed" and not isinstance(value, list)}
+        shown = {name: value for name, value in values.items() if name != "passed"}
         rows.append((item, "passed" if values["passed"] else "**failed**", _shown(shown)))
     yield from _table(("check", "result", "figures"), rows)
 
@@ -109,6 +109,8 @@ def _shown(values: Mapping[str, Any]) -> str:
     """Return values as text; the values of a mapping follow its name in brackets."""
     texts = []
     for name, value in values.items():
+        if isinstance(value, list):
+            continue
         shown = f"({_shown(value)})" if isinstance(value, Mapping) else _number(value)
         texts.append(f"{name.replace('_', ' ')} {shown}")
     return ", ".join(texts)
@@ -148,6 +150,7 @@ def _speeds(part: Part, results: Results) -> Lines:
     yield from _table(header, rows)
     yield ""
     yield "Speeds are medians of epochs that both loops train in turn, with their validation; brackets hold the range."
+    yield "The slowest epoch is the first one of a network, in which kernels are loaded and steps are recorded."
     yield "Steps are recorded as CUDA graphs; beside them stand the same steps that are not recorded, timed in turn."
 
 

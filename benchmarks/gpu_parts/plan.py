@@ -39,7 +39,7 @@ class Part:
 def _speeds(batches: Sequence[int]) -> dict[str, float]:
     networks = ("mobilenetv2", "mnasnet-a1", "efficientnet-b0")
     names = [f"{network}-{side}px-batch{batch}" for batch in batches for side in (32, 128) for network in networks]
-    return dict.fromkeys(names, 25.0)
+    return dict.fromkeys(names, 35.0)
 
 
 def _parts(networks: int, batches: Sequence[int]) -> tuple[Part, ...]:
@@ -59,7 +59,7 @@ def _parts(networks: int, batches: Sequence[int]) -> tuple[Part, ...]:
                 "two-workers": 30.0,
                 "supernet": 12.0,
                 "zero-cost": 6.0,
-                "compiled": 60.0,
+                "compiled": 300.0,
             },
             240.0,
         ),

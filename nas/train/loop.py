@@ -253,8 +253,11 @@ class TrainingRun:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.losses.restore(state["losses"])
+        self.close()  # the optimizer has new tensors
+
+    def close(self) -> None:
+        """Free the memory of recorded steps; a run that goes on records them again."""
         if self.graphed is not None:
-            # The optimizer has new tensors.
             self.graphed.forget()
 
     def step(self, batch: Tensor, learning_rate: float, generator: Generator) -> Tensor:
