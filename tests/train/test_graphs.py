@@ -17,7 +17,7 @@ from nas.train.optimizers import ALGORITHMS, Algorithm
 class Replayed:
     """Stand for a CUDA graph: writes to the memory that was recorded."""
 
-    work: Callable[[], None]
+    work: Callable[[], object]
     times: int = 0
 
     def replay(self) -> None:
@@ -45,7 +45,7 @@ def make(rate: float = 0.1) -> tuple[nn.Linear, Callable[..., Tensor]]:
             loss: Tensor = (model(values)[:, 0] - targets).square().mean()
             gradients = torch.autograd.grad(loss, tuple(model.parameters()))
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-            parameter -= rate * gradient
+            parameter.sub_(rate * gradient)
         return loss.detach()
 
     return model, step
