@@ -100,7 +100,7 @@ def _checks(part: Part, results: Results) -> Lines:
         if values is None:
             rows.append((item, MISSING, ""))
             continue
-        shown = {name: value for name, value in values.items() if name != "passed" and not isinstance(value, list)}
+        shown = {name: value for name, value in values.items() if name != "passed"}
         rows.append((item, "passed" if values["passed"] else "**failed**", _shown(shown)))
     yield from _table(("check", "result", "figures"), rows)
 
@@ -109,6 +109,8 @@ def _shown(values: Mapping[str, Any]) -> str:
     """Return values as text; the values of a mapping follow its name in brackets."""
     texts = []
     for name, value in values.items():
+        if isinstance(value, list):
+            continue
         shown = f"({_shown(value)})" if isinstance(value, Mapping) else _number(value)
         texts.append(f"{name.replace('_', ' ')} {shown}")
     return ", ".join(texts)
@@ -119,30 +121,41 @@ def _number(value: object) -> str:
 
 
 def _speeds(part: Part, results: Results) -> Lines:
-    header = ("network", "px", "batch", "images/s", "plain loop", "times faster (goal 4)", "card busy", "precision")
+    header = (
+        *("network", "px", "batch", "images/s", "plain loop", "times faster (goal 4)"),
+        *("ms per step", "not recorded", "times faster", "card busy", "precision"),
+    )
     rows = []
     for item in part.items:
         network, side, batch = item.rsplit("-", 2)
         values = results.values(part.name, item)
         sizes = (network, side.removesuffix("px"), batch.removeprefix("batch"))
         if values is None:
-            rows.append((*sizes, *[MISSING] * 5))
+            rows.append((*sizes, *[MISSING] * (len(header) - len(sizes))))
             continue
-        faster, busy = values["times_faster"], values["busy_share"]
+        steps = values["steps"]
         rate, plain = (values["images_a_second"][side]["median"] for side in ("proxy", "plain"))
         rows.append(
             (
                 *sizes,
                 f"{rate:,.0f}",
                 f"{plain:,.0f} ({values['plain_workers']} workers)",
-                f"{faster['median']:.1f} ({faster['min']:.1f} to {faster['max']:.1f})",
-                "unknown" if busy is None else f"{busy:.0%}",
+                _ratio(values["times_faster"]),
+                *(f"{steps[name]['median']:.2f}" for name in ("recorded_milliseconds", "computed_milliseconds")),
+                _ratio(steps["times_faster"]),
+                "unknown" if steps["busy_share"] is None else f"{steps['busy_share']:.0%}",
                 values["precision"],
             )
         )
     yield from _table(header, rows)
     yield ""
     yield "Speeds are medians of epochs that both loops train in turn, with their validation; brackets hold the range."
+    yield "The slowest epoch is the first one of a network, in which kernels are loaded and steps are recorded."
+    yield "Steps are recorded as CUDA graphs; beside them stand the same steps that are not recorded, timed in turn."
+
+
+def _ratio(values: Mapping[str, float]) -> str:
+    return f"{values['median']:.1f} ({values['min']:.1f} to {values['max']:.1f})"
 
 
 def _proxy(part: Part, results: Results) -> Lines:

@@ -55,7 +55,7 @@ class Sizes:
     proxy_images: int = 12_000
     val: int | None = None
     epochs: int = 3
-    supernet_epochs: int = 300
+    supernet_epochs: int = 60
     supernet_batch: int = 256
     networks: int = NETWORKS
     trials: int = 40

@@ -39,7 +39,7 @@ class Part:
 def _speeds(batches: Sequence[int]) -> dict[str, float]:
     networks = ("mobilenetv2", "mnasnet-a1", "efficientnet-b0")
     names = [f"{network}-{side}px-batch{batch}" for batch in batches for side in (32, 128) for network in networks]
-    return dict.fromkeys(names, 20.0)
+    return dict.fromkeys(names, 35.0)
 
 
 def _parts(networks: int, batches: Sequence[int]) -> tuple[Part, ...]:
@@ -54,13 +54,14 @@ def _parts(networks: int, batches: Sequence[int]) -> tuple[Part, ...]:
                 "fp16": 6.0,
                 "channels-last": 6.0,
                 "out-of-memory": 10.0,
+                "cuda-graphs": 15.0,
                 "checkpoint": 8.0,
                 "two-workers": 30.0,
                 "supernet": 12.0,
                 "zero-cost": 6.0,
-                "compiled": 60.0,
+                "compiled": 300.0,
             },
-            180.0,
+            240.0,
         ),
         Part("speed", "Training speed beside a plain PyTorch loop", _speeds(batches), 180.0),
         Part(
@@ -69,7 +70,7 @@ def _parts(networks: int, batches: Sequence[int]) -> tuple[Part, ...]:
             {f"network-{i:03}": 3.0 for i in range(networks)},
             300.0,
         ),
-        Part("supernet", "A supernet on NAS-Bench-Macro", {"training": 900.0, "ranking": 60.0}, 300.0, continues=True),
+        Part("supernet", "A supernet on NAS-Bench-Macro", {"training": 400.0, "ranking": 60.0}, 300.0, continues=True),
         Part("search", "A search by the trained proxy in NAS-Bench-Macro", {"trials": 150.0}, 200.0, continues=True),
         Part(
             "latency",

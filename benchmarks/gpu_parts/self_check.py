@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gpu_parts.bench import Bench, NeedsError, small_network
+from gpu_parts.recording import COMPARED, cuda_graphs, losses_of
 from nas.arch.canonical import canonical
 from nas.arch.presets import preset
 from nas.arch.spec import Architecture
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
-from nas.data.base import ImageData
 from nas.evaluate.short_training.evaluator import TrainEvaluator
 from nas.evaluate.supernet.evaluator import SupernetEvaluator
 from nas.evaluate.supernet.recipe import SupernetRecipe
@@ -41,7 +41,6 @@ from nas.train.seeded import seeded
 
 T = TypeVar("T")
 Step = Callable[[], Tensor]
-COMPARED = 10  # first steps whose losses are compared
 # Largest mean relative difference of these losses from those of fp32 on the CPU. bf16 has 8 bits of mantissa, which
 # round a value by up to 0.4%; TF32 and fp16 have 11.
 LOSS_LIMITS: Mapping[str, float] = MappingProxyType({"fp32": 0.01, "tf32": 0.02, "fp16": 0.02, "bf16": 0.05})
@@ -56,9 +55,10 @@ def _train(precision: str) -> Callable[[Bench], dict[str, Any]]:
         if precision == "tf32" and not bench.is_cuda:
             raise NeedsError("a GPU with TF32")
         data = bench.made_up(bench.sizes.resolution, 16 * COMPARED)
-        true, _ = _losses(data, "cpu", "fp32", bench.seed)
+        recipe = Recipe(batch_size=16, precision=precision)
+        true, _ = losses_of(data, "cpu", attrs.evolve(recipe, precision="fp32"), bench.seed)
         start = time.perf_counter()
-        found, accuracy = _losses(data, bench.device, precision, bench.seed)
+        found, accuracy = losses_of(data, bench.device, recipe, bench.seed)
         seconds = time.perf_counter() - start
         gaps = [abs(a - b) / abs(b) for a, b in zip(found[:COMPARED], true[:COMPARED], strict=True)]
         limit = LOSS_LIMITS[precision]
@@ -72,20 +72,6 @@ def _train(precision: str) -> Callable[[Bench], dict[str, Any]]:
         }
 
     return check
-
-
-def _losses(data: ImageData, device: str, precision: str, seed: int) -> tuple[list[float], float]:
-    """Return the loss of every step of a training run of two epochs, and the accuracy after it."""
-    losses = list[float]()
-    evaluator = TrainEvaluator(
-        data,
-        seed,
-        device,
-        Recipe(batch_size=16, precision=precision),
-        on_batch=lambda _done, _all, loss: losses.append(loss),
-    )
-    *_, accuracy = evaluator.evaluate(small_network(), 2)
-    return losses, accuracy
 
 
 def channels_last(bench: Bench) -> dict[str, Any]:
@@ -330,6 +316,7 @@ ITEMS: Mapping[str, Callable[[Bench], dict[str, Any]]] = MappingProxyType(
         **{precision: _train(precision) for precision in LOSS_LIMITS},
         "channels-last": channels_last,
         "out-of-memory": out_of_memory,
+        "cuda-graphs": cuda_graphs,
         "checkpoint": checkpoint,
         "two-workers": two_workers,
         "supernet": supernet,

@@ -1,19 +1,20 @@
 """Training speed beside a plain PyTorch loop, and the share of time that the card is busy."""
 
+import subprocess
 import time
 from collections.abc import Callable, Mapping
+from statistics import median
 from types import MappingProxyType
 from typing import Any
+from unittest.mock import patch
 
-import torch
 from plain_training import PlainLoop
-from training import compare, seconds_by_workers
+from training import compare, seconds_by_workers, spread
 
 from gpu_parts.bench import Bench
 from gpu_parts.plan import PARTS
 from nas.arch.presets import preset
 from nas.evaluate.short_training.evaluator import TrainEvaluator
-from nas.models.build import build_model
 from nas.train.loop import TrainingRun
 from nas.train.precision import PRECISIONS, resolve_precision
 from nas.train.recipe import Recipe
@@ -23,6 +24,9 @@ from nas.train.seeded import seeded
 SMALL, LARGE = "cifar10", "hand_digits"
 WORKERS = (2, 8)  # numbers of loader workers of which the plain loop takes the faster one
 EPOCHS = 3
+STEPS, REPEATS = 20, 5  # steps that are timed together, and how often
+# It says in which share of its last sampling period, of at most a second, the card ran a kernel.
+_WATCH = ("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")
 
 
 def _measure(name: str) -> Callable[[Bench], dict[str, Any]]:
@@ -47,7 +51,7 @@ def _measure(name: str) -> Callable[[Bench], dict[str, Any]]:
             "precision": resolve_precision(bench.device, recipe.precision),
             "plain_workers": loop.workers,
             "seconds_by_workers": {str(workers): each for workers, each in seconds.items()},
-            "busy_share": busy_share(TrainEvaluator(data, bench.seed, bench.device, recipe), network, bench),
+            "steps": measure_steps(TrainEvaluator(data, bench.seed, bench.device, recipe), network, bench),
             **found,
         }
 
@@ -58,36 +62,53 @@ def _workers(bench: Bench) -> tuple[int, ...]:
     return WORKERS if bench.is_cuda else (0,)
 
 
-def busy_share(evaluator: TrainEvaluator, network: str, bench: Bench) -> float | None:
-    """Return the share of a training step's time in which the card computes; None where there is no card.
+def measure_steps(evaluator: TrainEvaluator, network: str, bench: Bench) -> dict[str, Any]:
+    """Compare recorded training steps with the same steps that are not recorded, in turn, and watch the card.
 
-    The duration of the kernels is measured with a profiler, which slows the host down, and the duration of the step
-    without it.
+    "times_faster" is the ratio of both durations, and "busy_share" the share of the time in which the card computes
+    while recorded steps run.
     """
-    if not bench.is_cuda:
-        return None
-    data, recipe = evaluator.data, evaluator.recipe
-    arch = recipe.adapt(preset(network).adapted(resolution=data.resolution, classes=data.num_classes))
-    precision = PRECISIONS[resolve_precision(bench.device, recipe.precision)]
+    arch = evaluator._adapted(preset(network))
+    precision = PRECISIONS[resolve_precision(bench.device, evaluator.recipe.precision)]
     with seeded(bench.seed, bench.device, tf32=precision.tf32) as generator:
-        model = build_model(arch).to(bench.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        run = TrainingRun(data, model, recipe, 1, bench.device)
-        batch, steps = run.shuffled_batches(generator)[0], 20
+        recorded = evaluator._start(arch, 1, evaluator.recipe)
+        with patch("nas.train.loop.can_record", return_value=False):
+            computed = evaluator._start(arch, 1, evaluator.recipe)
+        batch = recorded.shuffled_batches(generator)[0]
 
-        def work() -> float:
+        def work(run: TrainingRun) -> float:
             bench.synchronize()
             start = time.perf_counter()
-            for _ in range(steps):
+            for _ in range(STEPS if bench.is_cuda else 1):
                 run.step(batch, 1e-3, generator)
             bench.synchronize()
             return time.perf_counter() - start
 
-        work()
-        seconds = min(work() for _ in range(3))
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
-            work()
-    kernels = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
-    return float(kernels / seconds)
+        work(recorded), work(computed)
+        pairs = [(work(recorded), work(computed)) for _ in range(REPEATS)]
+        busy = _busy_share(lambda: work(recorded)) if bench.is_cuda else None
+    steps = STEPS if bench.is_cuda else 1
+    return {
+        "recorded_milliseconds": spread([1000 * each / steps for each, _ in pairs]),
+        "computed_milliseconds": spread([1000 * each / steps for _, each in pairs]),
+        "times_faster": spread([computed / recorded for recorded, computed in pairs]),
+        "busy_share": busy,
+    }
+
+
+def _busy_share(work: Callable[[], object]) -> float | None:
+    """Return the share of the last moments in which the card computed, while it works; None if it is not known."""
+    shares = []
+    for _ in range(REPEATS):
+        try:
+            with subprocess.Popen(_WATCH, stdout=subprocess.PIPE, text=True) as watch:  # noqa: S603
+                while watch.poll() is None:
+                    work()
+                said = watch.stdout.read() if watch.stdout else ""
+            shares.append(float(said.split()[0]) / 100)
+        except (OSError, ValueError, IndexError):
+            return None
+    return median(shares)
 
 
 ITEMS: Mapping[str, Callable[[Bench], dict[str, Any]]] = MappingProxyType(

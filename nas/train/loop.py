@@ -9,13 +9,13 @@ from attrs import define, field, frozen
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
-from nas.data.augment import Scaling
+from nas.data.augment import Scaling, send
 from nas.data.base import ImageData
 from nas.train.average import WeightAverage
 from nas.train.criterion import Criterion
 from nas.train.defaults import METRIC_NAMES
 from nas.train.distillation import Distillation, divergence, pooled_features
-from nas.train.graphs import GraphedBackward, can_record
+from nas.train.graphs import FIRST_STEPS, GraphedStep, can_record, make_recordable, set_learning_rate
 from nas.train.inputs import Teacher, TrainingInputs
 from nas.train.loader import VAL_BATCH, BatchLoader, make_loader
 from nas.train.losses import LossMonitor
@@ -68,7 +68,7 @@ class TrainingRun:
         full: Recipe with all keys, and with a batch that suits the number of images.
         criterion: Loss of a batch.
         present: The present epoch; the last one before the first call of `epoch`.
-        graphed: Backward pass that is recorded as CUDA graphs, or None.
+        graphed: Step that is recorded as CUDA graphs, or None.
         precision: Number formats, as the recipe and the device ask for.
         scaler: Scaler of the loss; it does nothing unless the precision needs it.
         average: Moving average of the weights, or None if the recipe has none.
@@ -95,7 +95,7 @@ class TrainingRun:
     full: TrainingRecipe = field(init=False)
     criterion: Criterion = field(init=False)
     present: Present = field(init=False)
-    graphed: GraphedBackward | None = field(init=False)
+    graphed: GraphedStep | None = field(init=False)
     precision: Precision = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     average: WeightAverage | None = field(init=False)
@@ -117,13 +117,15 @@ class TrainingRun:
         return Present(self.epochs)
 
     @graphed.default
-    def _make_graphed(self) -> GraphedBackward | None:
-        wanted = self.full.cuda_graphs and self.full.accumulation == 1 and self.distillation is None
+    def _make_graphed(self) -> GraphedStep | None:
+        # A search trains small networks on small images, whose kernels take less time than their calls.
+        asked = self.full.cuda_graphs or not isinstance(self.recipe, TrainingRecipe)
         # The scale of fp16 losses is a value outside the GPU.
         scaled = resolve_precision(self.device, self.recipe.precision) == "fp16"
-        if not wanted or scaled or not can_record(self.device):
+        if not asked or self.full.accumulation > 1 or scaled or not can_record(self.device):
             return None
-        return GraphedBackward(self._backward, self.model.parameters())
+        make_recordable(self.optimizer, self.device)
+        return GraphedStep(self._whole_step, self.device)
 
     @precision.default
     def _find_precision(self) -> Precision:
@@ -251,6 +253,12 @@ class TrainingRun:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.losses.restore(state["losses"])
+        self.close()  # the optimizer has new tensors
+
+    def close(self) -> None:
+        """Free the memory of recorded steps; a run that goes on records them again."""
+        if self.graphed is not None:
+            self.graphed.forget()
 
     def step(self, batch: Tensor, learning_rate: float, generator: Generator) -> Tensor:
         """Train one step.
@@ -265,44 +273,69 @@ class TrainingRun:
         """
         if not self.model.training:
             self.model.train()
-        loss = self._compute_gradients(batch, generator)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate * group["rate_factor"]
+        set_learning_rate(self.optimizer, learning_rate)
+        if self.graphed is not None:
+            loss = self.graphed(*self._make_inputs_of(batch, generator))
+        else:
+            loss = self._compute_gradients(batch, generator)
+            self._change_weights()
+        if self.average is not None:
+            self.average.update(self.model)
+        return loss
+
+    @property
+    def first_steps(self) -> int:
+        """Return the number of steps that may take longer than all others."""
+        return 1 if self.graphed is None else FIRST_STEPS + 1
+
+    def _compute_gradients(self, batch: Tensor, generator: Generator) -> Tensor:
+        """Compute the gradients of a batch, part by part, and return its loss."""
+        self.optimizer.zero_grad()
+        if self.full.accumulation == 1:
+            return self._add_gradients(*self._make_inputs_of(batch, generator))
+        losses = [
+            self._add_gradients(*self._make_inputs_of(part, generator), share=len(part) / len(batch))
+            for part in batch.tensor_split(self._parts)
+        ]
+        return torch.stack(losses).sum()
+
+    def _make_inputs_of(self, batch: Tensor, generator: Generator) -> tuple[Tensor, ...]:
+        """Return all that `_add_gradients` computes on, on the device."""
+        inputs, mirrored = self.inputs.make(batch, self.present.epoch, generator)
+        return send(batch, mirrored.device), mirrored, *inputs
+
+    def _whole_step(self, *inputs: Tensor) -> Tensor:
+        """Change the weights after the inputs of a step, and return the loss."""
+        self.optimizer.zero_grad()
+        loss = self._add_gradients(*inputs)
+        self._change_weights()
+        return loss
+
+    def _change_weights(self) -> None:
+        """Change the weights by their gradients."""
         if self.full.gradient_clip is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.full.gradient_clip)
         # The scaler skips the optimizer's step where a scaled fp16 gradient is not finite, and then lowers its scale.
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.average is not None:
-            self.average.update(self.model)
-        return loss
 
-    def _compute_gradients(self, batch: Tensor, generator: Generator) -> Tensor:
-        """Compute the gradients of a batch, part by part, and return its loss."""
-        if self.graphed is not None:
-            return self.graphed(*self.inputs.make(batch, self.present.epoch, generator)[0])
-        self.optimizer.zero_grad()
-        if self.full.accumulation == 1:
-            return self._add_gradients(batch, generator)
-        parts = batch.tensor_split(self._parts)
-        losses = [self._add_gradients(part, generator, len(part) / len(batch)) for part in parts]
-        return torch.stack(losses).sum()
+    def _add_gradients(self, batch: Tensor, mirrored: Tensor, *inputs: Tensor, share: float = 1.0) -> Tensor:
+        """Add the gradients of a share of a batch, and return its part of the loss.
 
-    def _add_gradients(self, batch: Tensor, generator: Generator, share: float = 1.0) -> Tensor:
-        """Add the gradients of a share of a batch, and return its part of the loss."""
-        inputs, mirrored = self.inputs.make(batch, self.present.epoch, generator)
+        Args:
+            batch: Indices `(B,)` of the training images.
+            mirrored: Which of the images are mirrored, bool `(B,)`.
+            inputs: What `TrainingInputs.make` returns.
+            share: Share of the batch.
+        """
         if self.distillation is None:
-            return self._backward(*inputs, share=share)
-        with pooled_features(self.model) as features:
-            own, logits = self._loss(*inputs)
-        loss = share * self.distillation.loss(own, logits, features[0].float(), batch, mirrored)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-
-    def _backward(self, *inputs: Tensor, share: float = 1.0) -> Tensor:
-        """Add the gradients of the loss of the inputs of a step, and return the loss."""
-        loss = share * self._loss(*inputs)[0]
+            loss = self._loss(*inputs)[0]
+        else:
+            with pooled_features(self.model) as features:
+                own, logits = self._loss(*inputs)
+            loss = self.distillation.loss(own, logits, features[0].float(), batch, mirrored)
+        loss = share * loss
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

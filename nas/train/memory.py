@@ -8,6 +8,10 @@ import torch
 
 from nas.errors import EvaluationError
 
+# A run has room for another step if so many times the memory of its largest step is free: for the record of a step,
+# and for one of another batch size beside it.
+_ROOM = 3
+
 # Parts of the messages of torch, for a GPU and for the CPU. On the CPU the error is a plain RuntimeError.
 _PHRASES = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -76,3 +80,18 @@ def free_device_memory(device: str) -> None:
     gc.collect()
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
+
+
+def measure_memory(device: str) -> None:
+    """Begin to measure the memory that steps take; see `has_room_for_another_step`."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def has_room_for_another_step(device: str) -> bool:
+    """Return whether a GPU has memory for more steps at once like those since `measure_memory`, with a margin."""
+    if not device.startswith("cuda"):
+        return True
+    held = torch.cuda.memory_allocated(device)
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - held
+    return _ROOM * (torch.cuda.max_memory_allocated(device) - held) <= free

@@ -90,7 +90,12 @@ def _rmsprop_step(params: list[Tensor], states: list[tuple[Tensor, Tensor]], gro
     roots = torch._foreach_add(squares, group["eps"])
     torch._foreach_sqrt_(roots)
     torch._foreach_mul_(buffers, group["momentum"])
-    torch._foreach_addcdiv_(buffers, gradients, roots, group["lr"])
+    if isinstance(group["lr"], Tensor):
+        changes = torch._foreach_div(gradients, roots)
+        torch._foreach_mul_(changes, group["lr"])
+        torch._foreach_add_(buffers, changes)
+    else:
+        torch._foreach_addcdiv_(buffers, gradients, roots, group["lr"])
     torch._foreach_sub_(params, buffers)
 
 

@@ -3,7 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ from nas.noise import Correct, ValidationSplit
 from nas.train.checkpoint import Checkpoint, CheckpointFile, CheckpointFolder, CheckpointMismatchError, NoCheckpoint
 from nas.train.defaults import METRIC_NAMES
 from nas.train.device import find_device, median_seconds
-from nas.train.loader import val_batch_size
+from nas.train.loader import GPU_VAL_BATCH, VAL_BATCH, val_batch_size
 from nas.train.loop import OnBatch, TrainingRun
 from nas.train.memory import OutOfMemoryError, free_device_memory, unified_memory_errors
 from nas.train.metrics import METRICS, describe_split
@@ -178,25 +178,27 @@ class EpochEvaluator(ABC):
             if checkpoint.epoch == budget:  # no epoch is left that would validate
                 self._correct[arch] = run.all_correct().numpy()
             yield from checkpoint.accuracies
-        for epoch in range(checkpoint.epoch + 1 if checkpoint else 1, budget + 1):
-            began = time.perf_counter()
-            with self._epoch_context(epoch) as generator:
-                run.epoch(epoch, generator)
-                correct = run.all_correct()
-            # Time between two epochs belongs to the caller.
-            seconds += time.perf_counter() - began
-            accuracy = run.rate(correct)
-            self._correct[arch] = correct.numpy()
-            # A restart with a smaller batch trains the first epochs again; their accuracies were yielded before.
-            is_new = epoch > len(yielded)
-            if is_new:
-                yielded.append(accuracy)
-            # Files are written before the accuracy is yielded: the caller may stop, or be killed, while it has it.
-            file.write(run, epoch, yielded, seconds)
-            if epoch == budget:
-                self._finish(arch, budget, run, accuracy, seconds)
-            if is_new:
-                yield accuracy
+        # The next run needs the memory of this one, and must not wait until the collector frees it.
+        with closing(run):
+            for epoch in range(checkpoint.epoch + 1 if checkpoint else 1, budget + 1):
+                began = time.perf_counter()
+                with self._epoch_context(epoch) as generator:
+                    run.epoch(epoch, generator)
+                    correct = run.all_correct()
+                # Time between two epochs belongs to the caller.
+                seconds += time.perf_counter() - began
+                accuracy = run.rate(correct)
+                self._correct[arch] = correct.numpy()
+                # A restart with a smaller batch trains the first epochs again; their accuracies were yielded before.
+                is_new = epoch > len(yielded)
+                if is_new:
+                    yielded.append(accuracy)
+                # Files are written before the accuracy is yielded: the caller may stop, or be killed, while it has it.
+                file.write(run, epoch, yielded, seconds)
+                if epoch == budget:
+                    self._finish(arch, budget, run, accuracy, seconds)
+                if is_new:
+                    yield accuracy
 
     def with_seed(self, seed: int) -> Self:
         """Return the evaluator with another seed for weights, order of images and augmentation; see `Reseedable`."""
@@ -290,9 +292,12 @@ class EpochEvaluator(ABC):
         with self._epoch_context(1) as generator:
             run = self._start(self._adapted(arch), 1, self.recipe)
             batch, val_batches = run.shuffled_batches(generator)[0], run.val_batches()
-            # `item` reads a number from the device, and so waits until its work is done.
-            step = median_seconds(lambda: run.step(batch, 0.0, generator).item(), batches)
-            validation = median_seconds(lambda: run.correct(val_batches[0]).sum().item(), batches)
+            with closing(run):
+                for _ in range(run.first_steps - 1):  # `median_seconds` leaves out one more
+                    run.step(batch, 0.0, generator)
+                # `item` reads a number from the device, and so waits until its work is done.
+                step = median_seconds(lambda: run.step(batch, 0.0, generator).item(), batches)
+                validation = median_seconds(lambda: run.correct(val_batches[0]).sum().item(), batches)
         return step * run.steps_per_epoch + validation * len(val_batches)
 
     @abstractmethod
@@ -339,7 +344,8 @@ class EpochEvaluator(ABC):
 
     def _val_batch(self, recipe: Recipe, pixels: int) -> int:
         # Validation needs less memory than a step of the same batch, so it shrinks in proportion to the steps' batch.
-        return max(1, val_batch_size(pixels) * recipe.batch_size // self.recipe.batch_size)
+        most = GPU_VAL_BATCH if self.device.startswith("cuda") else VAL_BATCH
+        return max(1, val_batch_size(pixels, most) * recipe.batch_size // self.recipe.batch_size)
 
     @property
     def _allows_tf32(self) -> bool:
