@@ -61,7 +61,7 @@ def confusion_figure(title: str, assessment: Values) -> go.Figure:
         layout(title, "  ·  ".join(parts), legend_rows=0),
         bargap=0,
         xaxis=axis("Predicted class", span=whole, **square),
-        yaxis=axis("Class", span=whole[::-1], scaleanchor="x", **square),
+        yaxis=axis("Class", span=whole[::-1], scaleanchor="x", constraintoward="top", **square),
         showlegend=False,
     )
     return figure

@@ -24,7 +24,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 PAPER = "paper's 1.2, 1.1, 1.15"
 _HEIGHT = math.sqrt(3) / 2  # of a triangle with sides of length 1
 # Dimensions at the corners of a triangle, with the positions of their names and the side of it at which they are.
-_CORNERS = (("depth", 0.5, _HEIGHT, "bottom"), ("width", 0.0, -0.02, "top"), ("resolution", 1.0, -0.02, "top"))
+_CORNERS = (("depth", 0.5, _HEIGHT + 0.05, "bottom"), ("width", 0.0, -0.02, "top"), ("resolution", 1.0, -0.02, "top"))
 _STEPS = (0.2, 0.4, 0.6, 0.8)
 LOG_FROM = 4.0  # ratio of the largest to the smallest cost above which the cost axis is logarithmic
 
@@ -89,7 +89,7 @@ def fit_figure(title: str, panels: Sequence[Panel]) -> go.Figure:
 
     Example:
         >>> figure = fit_figure("demo", [Panel("at phi 1", [Coefficients((0.5, 0.25, 0.25), 0.61, "first", "winner")])])
-        >>> [trace.name for trace in figure.data if trace.name]
+        >>> [trace.meta for trace in figure.data if trace.meta]
         ['winner']
     """
     figure = go.Figure()
@@ -108,7 +108,9 @@ def _add_panel(figure: go.Figure, panel: Panel, number: int, count: int) -> None
     for kind in KINDS:
         points = [point for point in panel.points if point.kind == kind]
         if points:
-            figure.add_trace(_trace(kind, points, suffix).update(showlegend=number == 0))
+            figure.add_trace(_trace(kind, points, suffix))
+            if number == 0:
+                figure.add_trace(_legend_entry(kind, suffix))
     hidden = {"visible": False, "fixedrange": True}
     figure.update_layout(
         {
@@ -116,7 +118,7 @@ def _add_panel(figure: go.Figure, panel: Panel, number: int, count: int) -> None
             # One unit is as long as on the other axis, so that the triangle has equal sides.
             f"yaxis{suffix}": {
                 **hidden,
-                "range": [-0.12, _HEIGHT + 0.1],
+                "range": [-0.12, _HEIGHT + 0.14],
                 "scaleanchor": f"x{suffix}",
                 "constrain": "domain",
             },
@@ -174,11 +176,20 @@ def _trace(kind: str, points: Sequence[Coefficients], suffix: str) -> go.Scatter
         xaxis=f"x{suffix}",
         yaxis=f"y{suffix}",
         mode="markers",
-        name=kind,
+        meta=kind,
+        showlegend=False,
         hovertext=[point.hover for point in points],
         hoverinfo="text",
         cliponaxis=False,
         marker={**KINDS[kind], **color},
+    )
+
+
+def _legend_entry(kind: str, suffix: str) -> go.Scatter:
+    """Return an entry of the legend: one of points that a scale colors has no color that is true of all of them."""
+    marker = {"color": GRAY, **KINDS[kind], "size": 12}
+    return go.Scatter(
+        x=[None], y=[None], xaxis=f"x{suffix}", yaxis=f"y{suffix}", mode="markers", name=kind, marker=marker
     )
 
 

@@ -162,7 +162,7 @@ def axis(
     kind = {"type": "log", "dtick": "D2"} if log else {}
     known = {} if span is None else {"range": list(span)}
     formats = {} if ticks is None else {"tickformat": ticks}
-    return {"title": {"text": escape(title), "font": {"size": 15}}, **kind, **known, **formats, **more}
+    return {"title": {"text": escape(title), "font": {"size": 15}, "standoff": 10}, **kind, **known, **formats, **more}
 
 
 def panels(titles: Sequence[str], columns: int) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def panels(titles: Sequence[str], columns: int) -> dict[str, Any]:
             "showticklabels": number + columns >= len(titles),
         }
         made[f"yaxis{suffix}"] = {
-            "domain": [1 - (row + 1) * height + PANEL_GAP * 2 * (row + 1 < row_count), 1 - row * height],
+            "domain": [1 - (row + 1) * height + 3 * PANEL_GAP * (row + 1 < row_count), 1 - row * height],
             "anchor": f"x{suffix}",
             "showticklabels": column == 0,
         }

@@ -30,14 +30,14 @@ DEEP = Curve("depth", [119.0, 181.0], [0.52, 0.53], [(0.5, 0.55), (0.5, 0.57)], 
 
 
 def trace(figure: go.Figure, name: str) -> Any:
-    (found,) = (trace for trace in figure.data if trace.name == name)
+    (found,) = (trace for trace in figure.data if name in (trace.name, trace.meta) and trace.x != (None,))
     return found
 
 
 def test_the_points_of_a_fit_are_grouped_by_kind() -> None:
     figure = fit_figure("a fit", [Panel("at phi 1", POINTS)])
-    assert [each.name for each in figure.data[1:]] == ["scored", "tied with the best", "winner", PAPER]
-    assert set(KINDS) == {each.name for each in figure.data[1:]}
+    assert [each.meta for each in figure.data if each.meta] == ["scored", "tied with the best", "winner", PAPER]
+    assert {*KINDS} == {each.name for each in figure.data if each.name and each.showlegend is None}
     for kind in KINDS:
         of_kind = [point for point in POINTS if point.kind == kind]
         drawn = trace(figure, kind)
@@ -52,7 +52,7 @@ def test_the_points_of_a_fit_are_grouped_by_kind() -> None:
     notes = {note.text: complex(note.x, note.y) for note in figure.layout.annotations if note.yref == "y"}
     assert set(notes) == {"<b>depth</b>", "<b>width</b>", "<b>resolution</b>"}
     for word, corner in zip(("depth", "width", "resolution"), CORNERS, strict=True):
-        assert abs(notes[f"<b>{word}</b>"] - corner) < 0.03
+        assert abs(notes[f"<b>{word}</b>"] - corner) < 0.06
 
 
 def test_the_sides_of_the_triangle_are_equally_long() -> None:
@@ -63,21 +63,16 @@ def test_the_sides_of_the_triangle_are_equally_long() -> None:
 
 def test_a_kind_without_points_is_not_drawn() -> None:
     figure = fit_figure("a fit", [Panel("at phi 1", POINTS[2:4])])
-    assert [each.name for each in figure.data[1:]] == ["scored"]
+    assert [each.meta for each in figure.data if each.meta] == ["scored"]
 
 
 def test_two_fits_are_side_by_side_with_a_color_scale_each() -> None:
     figure = fit_figure("a fit", [Panel("at phi 1", POINTS), Panel("at phi 2", POINTS[:3])])
-    assert [(each.xaxis, each.yaxis, each.name) for each in figure.data[6:]] == [
-        ("x2", "y2", "scored"),
-        ("x2", "y2", "tied with the best"),
-        ("x2", "y2", "winner"),
-    ]
-    assert {(each.xaxis, each.marker.coloraxis) for each in figure.data if each.name not in (None, PAPER)} == {
-        ("x", "coloraxis"),
-        ("x2", "coloraxis2"),
-    }
-    assert [each.showlegend for each in figure.data] == [False] + [True] * 4 + [False] * 4
+    drawn = [(each.xaxis, each.yaxis, each.meta) for each in figure.data if each.meta]
+    assert drawn[4:] == [("x2", "y2", "scored"), ("x2", "y2", "tied with the best"), ("x2", "y2", "winner")]
+    scales = {(each.xaxis, each.marker.coloraxis) for each in figure.data if each.meta and each.meta != PAPER}
+    assert scales == {("x", "coloraxis"), ("x2", "coloraxis2")}
+    assert [each.name for each in figure.data if each.name] == [*KINDS]
     left, right = figure.layout.xaxis.domain, figure.layout.xaxis2.domain
     assert 0 <= left[0] < left[1] < right[0] < right[1] <= 1
     assert [note.text for note in figure.layout.annotations[:2]] == ["at phi 1", "at phi 2"]

@@ -13,6 +13,8 @@
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     toImageButtonOptions: { filename: document.title.replace(/[^\w.=+-]+/g, "-"), scale: 2 },
   };
+  // Plotly warns of the numbers that a color scale maps to colors, although it draws them well.
+  Plotly.setPlotConfig({ logging: 0 });
   const darkOf = JSON.parse(document.getElementById("theme").textContent).dark;
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const prints = matchMedia("print");
