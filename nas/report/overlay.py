@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from attrs import frozen
 
 from nas.errors import StudyError
-from nas.report.fronts import CostAxis, Hypervolume, check_cost_is_known, cost_axis, dominated_share, hypervolume
+from nas.report.fronts import CostAxis, Hypervolume, cost_axis, dominated_share, drawn_axis, hypervolume
 from nas.report.labels import with_room
 from nas.report.pareto import chance_line, cost_bars, differences, draw_target, measured_style, point_trace
 from nas.report.points import (
@@ -121,9 +121,7 @@ def overlay(views: Sequence[StudyView], x: str = "") -> Overlay:
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise StudyError(f"study {repeated} is named more than once", "name each study once")
     cost = cost_axis(views[0], x).cost
-    axes = [cost_axis(view, cost) for view in views]
-    for view, each in zip(views, axes, strict=True):
-        check_cost_is_known(view, each)
+    axes = [drawn_axis(view, cost) for view in views]
     series = tuple(_series(view, each) for view, each in zip(views, axes, strict=True))
     found = tuple(sentence for first, second in pairwise(views) if (sentence := difference(first, second, cost)))
     merged = () if found else _merged(series)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 from attrs import frozen
 
-from nas.report.fronts import CostAxis, Hypervolume, check_cost_is_known, cost_axis, hypervolume
+from nas.report.fronts import CostAxis, Hypervolume, drawn_axis, hypervolume
 from nas.report.hover import hover_text
 from nas.report.labels import Place, with_room
 from nas.report.theme import percent
@@ -118,8 +118,7 @@ def pareto(view: StudyView, x: str = "") -> Pareto:
         >>> [(point.x, point.y) for point in info.front], info.limit, info.low
         ([(381.0, 62.0)], 400.0, 360.0)
     """
-    axis = cost_axis(view, x)
-    check_cost_is_known(view, axis)
+    axis = drawn_axis(view, x)
     chosen, records, best = view.front_by(axis.cost), view.complete, view.best
     numbers = {record.number for record in chosen}
     others = points_of(view, axis, (record for record in records if record.number not in numbers), best)

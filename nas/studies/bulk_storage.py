@@ -197,8 +197,9 @@ def read_without_params(storage: BaseStorage, study_id: int) -> list[FrozenTrial
         return storage.get_all_trials(study_id, deepcopy=False)
 
     def read() -> list[FrozenTrial]:
-        with transaction(backend) as session:
-            return read_trials(session, study_id, -1, (), None, with_params=False)
+        return backend.read_at_once(
+            study_id, lambda session: read_trials(session, study_id, -1, (), None, with_params=False)
+        )
 
     return sorted(retry_while_away(read, backend.say, backend.check_interrupts), key=lambda trial: trial.number)
 
