@@ -1,7 +1,7 @@
 """Optuna's relational storage with its internal steps as public methods, and the cache that Optuna puts before it."""
 
 from abc import abstractmethod
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
