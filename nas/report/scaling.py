@@ -21,7 +21,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "paper's 1.2, 1.1, 1.15": {"symbol": "x-open", "size": 15, "color": VERMILION, "line": {"width": 3}},
     }
 )
-PAPER = "paper's 1.2, 1.1, 1.15"
+PUBLISHED = "paper's 1.2, 1.1, 1.15"
 _HEIGHT = math.sqrt(3) / 2  # of a triangle with sides of length 1
 # Dimensions at the corners of a triangle, with the positions of their names and the side of it at which they are.
 _CORNERS = (("depth", 0.5, _HEIGHT + 0.05, "bottom"), ("width", 0.0, -0.02, "top"), ("resolution", 1.0, -0.02, "top"))

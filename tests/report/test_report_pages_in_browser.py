@@ -55,14 +55,13 @@ LIGHT, DARK = ["rgb(255, 255, 255)", "rgb(0, 114, 178)"], ["rgb(21, 24, 28)", "r
 
 def test_figures_follow_the_reader_from_light_to_dark_and_are_light_in_print(chromium: "Browser", file: Path) -> None:
     with visit(chromium, file) as shown:
-        colors = lambda: [shown.page.evaluate(PAPER), shown.page.evaluate(POINT)]  # noqa: E731
-        assert colors() == LIGHT
+        assert [*map(shown.page.evaluate, (PAPER, POINT))] == LIGHT
         shown.page.emulate_media(color_scheme="dark")
         shown.wait(f"{PAPER} === '{DARK[0]}'")
-        assert colors() == DARK
+        assert [*map(shown.page.evaluate, (PAPER, POINT))] == DARK
         shown.page.emulate_media(color_scheme="dark", media="print")
         shown.wait(f"{PAPER} === '{LIGHT[0]}'")
-        assert colors() == LIGHT
+        assert [*map(shown.page.evaluate, (PAPER, POINT))] == LIGHT
         assert shown.page.evaluate("getComputedStyle(document.body).backgroundColor") == LIGHT[0]
         width = shown.page.evaluate("document.querySelector('.plot .main-svg').clientWidth")
         assert width <= 680  # pixels of a page of A4 between its margins

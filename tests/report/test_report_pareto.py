@@ -34,6 +34,7 @@ def test_the_axes_contain_the_limit_and_all_points_but_low_pruned_ones(view: Stu
     assume(view.complete)
     info = pareto(view)
     (left, right), (bottom, top) = info.x_range, info.y_range
+    assert info.limit is not None
     assert left < info.limit < right
     assert all(left < point.x < right for point in (*info.others, *info.front, *info.pruned, *info.baseline))
     assert all(bottom < point.y < top for point in (*info.others, *info.front, *info.baseline))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from nas.report.files import png_bytes, write_html
-from nas.report.scaling import KINDS, PAPER, Coefficients, Curve, Panel, comparison_figure, fit_figure
+from nas.report.scaling import KINDS, PUBLISHED, Coefficients, Curve, Panel, comparison_figure, fit_figure
 from nas.report.theme import HEIGHT_PX, SERIES, VERMILION, WIDTH_PX
 from tests.report.browser import browse, find_browser
 
@@ -20,7 +20,7 @@ POINTS = [
     Coefficients((0.2, 0.3, 0.5), 0.605, "second", "tied with the best"),
     Coefficients((1.0, 0.0, 0.0), 0.4, "third"),
     Coefficients((0.0, 0.0, 1.0), 0.5, "fourth"),
-    Coefficients((0.26, 0.28, 0.46), None, PAPER, PAPER),
+    Coefficients((0.26, 0.28, 0.46), None, PUBLISHED, PUBLISHED),
 ]
 # Corners of depth, width and resolution in a triangle with sides of length 1.
 CORNERS = (0.5 + 0.75**0.5 * 1j, 0, 1)
@@ -36,7 +36,7 @@ def trace(figure: go.Figure, name: str) -> Any:
 
 def test_the_points_of_a_fit_are_grouped_by_kind() -> None:
     figure = fit_figure("a fit", [Panel("at phi 1", POINTS)])
-    assert [each.meta for each in figure.data if each.meta] == ["scored", "tied with the best", "winner", PAPER]
+    assert [each.meta for each in figure.data if each.meta] == ["scored", "tied with the best", "winner", PUBLISHED]
     assert {*KINDS} == {each.name for each in figure.data if each.name and each.showlegend is None}
     for kind in KINDS:
         of_kind = [point for point in POINTS if point.kind == kind]
@@ -47,8 +47,8 @@ def test_the_points_of_a_fit_are_grouped_by_kind() -> None:
         assert list(drawn.hovertext) == [point.hover for point in of_kind]
         assert drawn.marker.symbol == KINDS[kind]["symbol"]
     assert trace(figure, "scored").marker.color == (0.4, 0.5)
-    assert trace(figure, PAPER).marker.color == VERMILION
-    assert trace(figure, PAPER).marker.coloraxis is None
+    assert trace(figure, PUBLISHED).marker.color == VERMILION
+    assert trace(figure, PUBLISHED).marker.coloraxis is None
     notes = {note.text: complex(note.x, note.y) for note in figure.layout.annotations if note.yref == "y"}
     assert set(notes) == {"<b>depth</b>", "<b>width</b>", "<b>resolution</b>"}
     for word, corner in zip(("depth", "width", "resolution"), CORNERS, strict=True):
@@ -70,7 +70,7 @@ def test_two_fits_are_side_by_side_with_a_color_scale_each() -> None:
     figure = fit_figure("a fit", [Panel("at phi 1", POINTS), Panel("at phi 2", POINTS[:3])])
     drawn = [(each.xaxis, each.yaxis, each.meta) for each in figure.data if each.meta]
     assert drawn[4:] == [("x2", "y2", "scored"), ("x2", "y2", "tied with the best"), ("x2", "y2", "winner")]
-    scales = {(each.xaxis, each.marker.coloraxis) for each in figure.data if each.meta and each.meta != PAPER}
+    scales = {(each.xaxis, each.marker.coloraxis) for each in figure.data if each.meta and each.meta != PUBLISHED}
     assert scales == {("x", "coloraxis"), ("x2", "coloraxis2")}
     assert [each.name for each in figure.data if each.name] == [*KINDS]
     left, right = figure.layout.xaxis.domain, figure.layout.xaxis2.domain
