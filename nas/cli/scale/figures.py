@@ -18,12 +18,12 @@ def fit_panels(fits: "Sequence[Fit]") -> "list[Panel]":
 
 
 def _points(fit: "Fit") -> "list[Coefficients]":
-    from nas.report.scaling import PAPER, Coefficients
+    from nas.report.scaling import PUBLISHED, Coefficients
     from nas.scaling.rules import own
 
     scored = [Coefficients(shares(one.candidate.rule), one.score, _hover(one), _kind(fit, one)) for one in fit.ranked]
     paper = own(1.2, 1.1, 1.15)
-    return [*scored, Coefficients(shares(paper), None, PAPER, PAPER)]
+    return [*scored, Coefficients(shares(paper), None, PUBLISHED, PUBLISHED)]
 
 
 def _kind(fit: "Fit", one: "Fitted") -> str:
