@@ -8,7 +8,7 @@ import pytest
 from markupsafe import Markup
 
 from nas.report import pages, theme
-from tests.report.browser import chromium, visit  # noqa: F401 - a fixture
+from tests.report.browser import visit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -37,7 +37,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("width", [400, 1400])
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_page_is_whole_quiet_and_accessible(chromium: "Browser", file: Path, width: int, dark: bool) -> None:  # noqa: F811
+def test_a_page_is_whole_quiet_and_accessible(chromium: "Browser", file: Path, width: int, dark: bool) -> None:
     with visit(chromium, file, width=width, dark=dark) as shown:
         assert not shown.is_cut_off()
         assert shown.texts_cut_off() == []
@@ -53,7 +53,7 @@ POINT = "getComputedStyle(document.querySelector('.plot .point')).fill"
 LIGHT, DARK = ["rgb(255, 255, 255)", "rgb(0, 114, 178)"], ["rgb(21, 24, 28)", "rgb(86, 180, 233)"]
 
 
-def test_figures_follow_the_reader_from_light_to_dark_and_are_light_in_print(chromium: "Browser", file: Path) -> None:  # noqa: F811
+def test_figures_follow_the_reader_from_light_to_dark_and_are_light_in_print(chromium: "Browser", file: Path) -> None:
     with visit(chromium, file) as shown:
         colors = lambda: [shown.page.evaluate(PAPER), shown.page.evaluate(POINT)]  # noqa: E731
         assert colors() == LIGHT
@@ -70,7 +70,7 @@ def test_figures_follow_the_reader_from_light_to_dark_and_are_light_in_print(chr
         shown.wait(f"{PAPER} === '{DARK[0]}'")
 
 
-def test_a_figure_has_the_width_of_its_place_when_the_window_changes(chromium: "Browser", file: Path) -> None:  # noqa: F811
+def test_a_figure_has_the_width_of_its_place_when_the_window_changes(chromium: "Browser", file: Path) -> None:
     with visit(chromium, file) as shown:
         shown.page.set_viewport_size({"width": 400, "height": 900})
         shown.wait("document.querySelector('.plot .main-svg').clientWidth < 400")
@@ -78,7 +78,7 @@ def test_a_figure_has_the_width_of_its_place_when_the_window_changes(chromium: "
         assert shown.texts_cut_off() == []
 
 
-def test_a_script_that_is_not_of_the_page_does_not_run(chromium: "Browser", file: Path) -> None:  # noqa: F811
+def test_a_script_that_is_not_of_the_page_does_not_run(chromium: "Browser", file: Path) -> None:
     changed = file.parent / "changed.html"
     changed.write_text(file.read_text().replace("<h1>Demo", "<script>window.ran = true</script><h1>Demo"))
     with visit(chromium, changed) as shown:
