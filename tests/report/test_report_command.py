@@ -8,7 +8,8 @@ import attrs
 import pytest
 from click.testing import CliRunner
 
-from nas.cli.pareto import _print, command
+from nas.cli.pareto.command import command
+from nas.cli.pareto.table import print_study
 from nas.errors import NasError, StudyError
 from nas.studies.records import Expected, StudyView
 from tests.report.studies import record, run_search, study
@@ -48,7 +49,7 @@ def test_the_recommended_trial_is_marked_on_the_front_or_printed_after_it(
     first, second = (attrs.evolve(record(number, accuracy=0.5 + number / 10), score=0.5) for number in (1, 0))
     expected = Expected(0.55, 0.01, 0.55)
     view = attrs.evolve(study(first, second), expected={1 if on_front else 0: expected})
-    _print(view, [], "sqlite:///nas.db")
+    print_study(view, [], "sqlite:///nas.db")
     printed = capsys.readouterr().out
     assert line in printed
     assert f"\n* recommended: trial {1 if on_front else 0}; it has the highest expected score" in printed
