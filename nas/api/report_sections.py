@@ -1,32 +1,28 @@
 """The sections of analyses of a report page, with what a database and folders of latency tables add to a study."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import combinations
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
-
-from attrs import field, frozen
+from typing import TYPE_CHECKING
 
 from nas.errors import NasError
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-
     from nas.arch.spec import Architecture
     from nas.cost.table import LatencyTable
     from nas.report.family import Measured
     from nas.report.proxy import RankAgreement
     from nas.report.section import Section
     from nas.scaling.rules import Rule
+    from nas.studies.job_runs import StoredRuns
     from nas.studies.records import StudyView
 
 RULE = "compound"
 
 
-def report_sections(view: "StudyView", storage: "BaseStorage | None" = None) -> "dict[str, Section]":
+def report_sections(view: "StudyView", storage: str = "") -> "dict[str, Section]":
     """Return the sections of analyses of a study by their names.
 
     The names are "history", "choices", "importance", "network" and "family" (if a network is recommended), "device" and
@@ -34,7 +30,11 @@ def report_sections(view: "StudyView", storage: "BaseStorage | None" = None) -> 
 
     Args:
         view: The study.
-        storage: Its database, whose other studies may hold training runs of the family and checks of evaluators.
+        storage: Optuna URL of its database, whose other studies may hold training runs of the family and checks of
+            evaluators; "" looks at no other study.
+
+    Raises:
+        StudyError: The database cannot be read.
     """
     from nas.report.choices import choices_section
     from nas.report.device import device_section
@@ -42,8 +42,11 @@ def report_sections(view: "StudyView", storage: "BaseStorage | None" = None) -> 
     from nas.report.importance import importance_section
     from nas.report.network import network_section
     from nas.report.proxy import proxy_section
+    from nas.studies.job_runs import stored_runs
+    from nas.studies.opening import open_storage
 
-    table, runs, best = find_stored_table(view), stored_runs(storage), view.best
+    runs = stored_runs(open_storage(storage, create=False)) if storage else []
+    table, best = find_stored_table(view), view.best
     sections = {
         "history": history_section(view),
         "choices": choices_section(view),
@@ -78,50 +81,6 @@ def find_stored_table(view: "StudyView") -> "LatencyTable | None":
                 if table.origin.date == basis.get("made"):
                     return table
     return None
-
-
-@frozen
-class StoredRuns:
-    """Hold the training runs of one study of jobs.
-
-    Attributes:
-        study: Name of the study.
-        kind: "fit", "compare" or "check".
-        settings: Settings of the study.
-        accuracies: Accuracies of each network, by its text and by seed.
-    """
-
-    study: str
-    kind: str
-    settings: Mapping[str, Any]
-    accuracies: Mapping[str, Mapping[int, float]] = field(repr=False)
-
-
-def stored_runs(storage: "BaseStorage | None") -> "list[StoredRuns]":
-    """Return the training runs that `nas scale --fit`, `--compare` and `nas check` left in a database."""
-    if storage is None:
-        return []
-    from nas.studies.records import JOB_SETTINGS
-    from nas.studies.study import names_with
-
-    found = []
-    for name in names_with(storage, JOB_SETTINGS):
-        # What another program has changed is left out, as a page shows what it can.
-        with suppress(NasError, KeyError, TypeError, ValueError, AttributeError):
-            study_id = storage.get_study_id_from_name(name)
-            settings = storage.get_study_user_attrs(study_id)[JOB_SETTINGS]
-            found.append(StoredRuns(name, str(settings["kind"]), settings, _accuracies(storage, study_id)))
-    return found
-
-
-def _accuracies(storage: "BaseStorage", study_id: int) -> dict[str, dict[int, float]]:
-    by_network: dict[str, dict[int, float]] = defaultdict(dict)
-    for trial in storage.get_all_trials(study_id, deepcopy=False):
-        kept = trial.user_attrs
-        accuracies, arch, seed = kept.get("accuracy_by_epoch"), kept.get("arch"), kept.get("seed")
-        if trial.state.is_finished() and accuracies and isinstance(arch, str) and isinstance(seed, int):
-            by_network[arch][seed] = float(accuracies[-1])
-    return dict(by_network)
 
 
 def _family(view: "StudyView", arch: "Architecture", runs: "Sequence[StoredRuns]", reference: str) -> "Section":
@@ -191,7 +150,7 @@ def rank_agreements(view: "StudyView", runs: "Sequence[StoredRuns]") -> "Iterato
             yield RankAgreement(name, other, len(common), tau.value, tau.low, tau.high, group)
 
 
-def _is_of_task(view: "StudyView", runs: StoredRuns) -> bool:
+def _is_of_task(view: "StudyView", runs: "StoredRuns") -> bool:
     """Return whether the networks of a check have the classes and the resolution of a search."""
     from nas.arch.code import parse_text
 
@@ -202,7 +161,7 @@ def _is_of_task(view: "StudyView", runs: StoredRuns) -> bool:
     return False
 
 
-def _is_alike(view: "StudyView", runs: StoredRuns) -> bool:
+def _is_alike(view: "StudyView", runs: "StoredRuns") -> bool:
     """Return whether a check is of an evaluator of the kind and the images of a search."""
     own, other = view.settings["proxy"], runs.settings.get("proxy", {})
     return all(own.get(key) == other.get(key) for key in ("evaluator", "data", "fingerprint"))

@@ -127,15 +127,21 @@ def text_width(text: str, px: float, *, bold: bool = False) -> float:
 
     The widths are those of DejaVu Sans, which is wider than Helvetica, Arial and Liberation Sans.
     """
-    units = sum(_CHARACTERS.get(character, 0.65) for character in text)
-    return units * px * (1.1 if bold else 1.0)
+    units = sum(_CHARACTERS.get(character, _OTHER_CHARACTER) for character in text)
+    return units * px * (1.14 if bold else 1.0)
 
 
+# Widths of characters in units of the size of the font; all others are at most as wide as the last one.
 _CHARACTERS = {
-    **dict.fromkeys("mwMW@%—", 1.0),
-    **dict.fromkeys("ABCDEFGHKNOPQRSTUVXYZ×→&+=<>~", 0.85),
-    **dict.fromkeys(" .,:;'|!ijlI()[]/-", 0.4),
+    **dict.fromkeys("mwMW@%", 0.98),
+    **dict.fromkeys("×<>+=~", 0.84),
+    **dict.fromkeys("ABCDGHKNOPQRUVXY&", 0.79),
+    **dict.fromkeys("cksvxyzEFLSTZ", 0.6),
+    **dict.fromkeys("rft-()[]", 0.42),
+    **dict.fromkeys(" .,:;/", 0.34),
+    **dict.fromkeys("ijlI|", 0.3),
 }
+_OTHER_CHARACTER = 0.64
 
 
 def _wrapped(tokens: Iterable[str], room: float, px: float) -> list[str]:
@@ -198,7 +204,7 @@ class _Planner:
         text = prefix + shape_text(shape)
         if prefix:
             # The legend is to the right of the first arrow.
-            self.texts.append(Text(_BOX_X, self.y + 15, text, x - _BOX_X - 6, _SMALL_PX, color="faint-ink"))
+            self.texts.append(Text(8, self.y + 15, text, x - 14, _SMALL_PX, color="faint-ink"))
         else:
             self.texts.append(Text(x + 6, self.y + 15, text, _BOX_WIDTH / 2 - 6, _SMALL_PX, color="faint-ink"))
         self.y += _ARROW

@@ -163,10 +163,8 @@ def _costs_figure(members: Sequence[Member]) -> Figure:
 def _accuracy_figure(members: Sequence[Member]) -> Figure:
     pairs = [(member, member.measured) for member in members if member.measured]
     values = [100 * measured.accuracy for _, measured in pairs]
-    ends = [
-        [None if end is None else 100 * end for end in side]
-        for side in ([measured.low for _, measured in pairs], [measured.high for _, measured in pairs])
-    ]
+    lows = [None if measured.low is None else 100 * measured.low for _, measured in pairs]
+    highs = [None if measured.high is None else 100 * measured.high for _, measured in pairs]
     figure = go.Figure()
     figure.add_scatter(
         x=[member.costs.macs / 1e6 for member, _ in pairs],
@@ -176,7 +174,7 @@ def _accuracy_figure(members: Sequence[Member]) -> Figure:
         mode="lines+markers+text",
         line={"color": BLUE, "width": 2},
         marker={"color": BLUE, "size": 9},
-        error_y=bars(values, *ends, INK),
+        error_y=bars(values, lows, highs, INK),
         hovertemplate="%{text}: %{y:.2f}%<extra></extra>",
     )
     figure.update_layout(

@@ -345,7 +345,7 @@ def _draw_answer(figure: go.Figure, answer: Answer) -> None:
         y=[100 * answer.value],
         name=f"recommended: trial {answer.number}{' (95% interval)' if known else ''}",
         mode="markers",
-        marker={"symbol": "star", "size": 16, "color": GOLD, "line": {"color": INK, "width": 1.2}},
+        marker={"symbol": "star", "size": 13, "color": GOLD, "line": {"color": INK, "width": 1.2}},
         hovertemplate=f"trial {answer.number}, recommended: %{{y:.2f}}<extra></extra>",
         error_y=bars([100 * answer.value], ends[:1], ends[1:], INK) if known else None,
     )

@@ -12,7 +12,7 @@ from nas.cost.base import format_amount
 
 OPERATOR_WORDS = {
     "conv": "Conv",
-    "dsconv": "Depthwise-separable conv",
+    "dsconv": "Separable conv",
     "mbconv": "MBConv",
     "inverted": "MBConv",
     "fused": "Fused MBConv",
@@ -110,10 +110,10 @@ def heading(group: Layers) -> str:
     if isinstance(part, Stage):
         return f"{times}{OPERATOR_WORDS[part.operator]} {part.kernel}×{part.kernel}"
     if isinstance(part, ConvHead | MlpHead):
-        return "Conv 1×1, pooling, classifier"
+        return "Conv 1×1, pool, classifier"
     if isinstance(part, PoolHead):
-        return "Pooling, classifier"
-    pool = ", max pooling 3×3" if isinstance(part, MaxPoolStem) else ""
+        return "Pool, classifier"
+    pool = ", max pool 3×3" if isinstance(part, MaxPoolStem) else ""
     return f"Conv {part.kernel}×{part.kernel}{pool}"
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nas.studies.records import Record
 
 ABSENT = "absent"  # the option of an operator that leaves a stage out
+OPERATOR = ".operator"
 UNUSED = -1
 Codes = NDArray[np.int16]
 
@@ -58,18 +59,31 @@ def columns(records: Sequence[Record]) -> tuple[Column, ...]:
         >>> [(column.choice, column.options, column.codes.tolist()) for column in columns(trials)]
         [('s1.kernel', ('3', '5'), [1, 0, -1]), ('s1.operator', ('absent', 'conv'), [1, 1, 0])]
     """
-    names = dict.fromkeys(name for record in records for name in record.params)
-    found = (_column(name, [record.params for record in records]) for name in names)
+    rows = [record.params for record in records]
+    names = dict.fromkeys(name for row in rows for name in row)
+    absent = {
+        name.removesuffix(OPERATOR): np.array([row.get(name) == ABSENT for row in rows], dtype=bool)
+        for name in names
+        if name.endswith(OPERATOR)
+    }
+    found = (_column(name, rows, absent) for name in names)
     return tuple(column for column in found if len(column.options) > 1)
 
 
-def _column(name: str, rows: Sequence[Mapping[str, Any]]) -> Column:
-    operator = f"{name.partition('.')[0]}.operator"
-    off = operator if operator != name else ""
-    values = [None if name not in row or (off and row.get(off) == ABSENT) else str(row[name]) for row in rows]
-    options = tuple(sorted({value for value in values if value is not None}, key=natural))
-    index: dict[str | None, int] = {option: i for i, option in enumerate(options)} | {None: UNUSED}
-    return Column(name, options, np.array([index[value] for value in values], dtype=np.int16))
+def _column(name: str, rows: Sequence[Mapping[str, Any]], absent: Mapping[str, NDArray[np.bool_]]) -> Column:
+    values = [row.get(name) for row in rows]
+    texts = {value: str(value) for value in dict.fromkeys(values) if value is not None}
+    options = sorted(set(texts.values()), key=natural)
+    index: dict[Any, int] = {value: options.index(text) for value, text in texts.items()} | {None: UNUSED}
+    codes = np.array([index[value] for value in values], dtype=np.int16)
+    left_out = absent.get(name.partition(".")[0])
+    if left_out is not None and not name.endswith(OPERATOR):
+        codes[left_out] = UNUSED
+    used = sorted({*codes.tolist()} - {UNUSED})
+    # Options that only trials without the stage have are no options.
+    new = np.full(len(options) + 1, UNUSED, dtype=np.int16)
+    new[used] = np.arange(len(used))
+    return Column(name, tuple(options[code] for code in used), new[codes])
 
 
 def natural(text: str) -> tuple[tuple[float, str], ...]:

@@ -101,3 +101,25 @@ def test_a_space_of_ones_own_with_its_choices(nas: Nas) -> None:
     assert ran.code == 0
     assert "stage2.channels  16, 24" in ran.out
     nas("spaces", "absent.yaml").refused("absent.yaml", "no such file")
+
+
+def test_a_diagram_is_written_as_svg(nas: Nas, tmp_path: Path) -> None:
+    path = tmp_path / "net.svg"
+    ran = nas("show", "mnasnet-a1", "--svg", str(path))
+    assert (ran.code, ran.err) == (0, "")
+    assert path.read_text(encoding="utf-8").startswith("<svg ")
+    assert "Diagram of mnasnet-a1" in path.read_text(encoding="utf-8")
+    # A drawing is replaced by another one, and nothing else is.
+    assert nas("show", "mobilenetv2", "--svg", str(path)).code == 0
+    assert "Diagram of mobilenetv2" in path.read_text(encoding="utf-8")
+
+
+def test_a_diagram_never_replaces_a_file_of_another_kind(nas: Nas, tmp_path: Path) -> None:
+    path = tmp_path / "notes.svg"
+    path.write_text("my notes", encoding="utf-8")
+    ran = nas("show", "mnasnet-a1", "--svg", str(path))
+    assert ran.code != 0
+    assert "Traceback" not in ran.err
+    assert "is not overwritten" in ran.err
+    assert path.read_text(encoding="utf-8") == "my notes"
+    assert nas("show", "mnasnet-a1", "--svg", str(tmp_path / "net.png")).code != 0
