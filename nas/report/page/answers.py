@@ -125,8 +125,8 @@ def _python(_view: StudyView, proxy: Mapping[str, Any]) -> str:
 
 def _zero_cost(_view: StudyView, proxy: Mapping[str, Any]) -> str:
     return (
-        f"No network was trained: networks are ranked by the zero-cost score {proxy.get('score', '?')}, which is not an "
-        "accuracy."
+        f"No network was trained: networks are ranked by the zero-cost score {proxy.get('score', '?')}, which is not "
+        "an accuracy."
     )
 
 
@@ -224,7 +224,7 @@ def _front_note(view: StudyView) -> str:
 
 
 def certainty(view: StudyView) -> Answer:
-    """Return how sure the choice is: validation images, seeds, intervals, latencies and what the model still expects."""
+    """Return how sure the choice is: validation images, seeds, intervals, latencies, and what may still come."""
     best = view.best or next(iter(view.ranked), None)
     if best is None:
         return Answer(CERTAINTY, ("No trial is complete, so that nothing is known yet.",))
@@ -298,8 +298,8 @@ def _proxy(view: StudyView) -> str:
     if str(view.settings["proxy"].get("evaluator")) not in ("train", "finetune", "supernet"):
         return ""
     return (
-        "These accuracies are those of a short evaluation, and a full training run gives others: the part on the quality "
-        "of the proxy says what is known of how well they rank networks."
+        "These accuracies are those of a short evaluation, and a full training run gives others: the part on the "
+        "quality of the proxy says what is known of how well they rank networks."
     )
 
 
@@ -372,8 +372,8 @@ def _measured_sentences(view: StudyView) -> Iterable[str]:
         return
     met = len([r for r in view.records if view.meets(r)])
     yield (
-        f"{plural(view.measured_count, 'network')} were measured {view.measured_how} after the search, and {met} of them "
-        "met the target."
+        f"{plural(view.measured_count, 'network')} were measured {view.measured_how} after the search, and {met} of "
+        "them met the target."
     )
     if noisy := sum(measurement.noisy for measurement in view.measurements.values()):
-        yield f"Other work disturbed the machine during {plural(noisy, 'measurement')}; `nas latency measure` says more."
+        yield f"Other work disturbed the machine in {plural(noisy, 'measurement')}; `nas latency measure` says more."

@@ -86,8 +86,8 @@ def _unit(axis: CostAxis) -> str:
 def _sentences(view: StudyView, info: Pareto, hidden: int) -> Iterator[str]:
     best = view.best
     yield (
-        f"{plural(len(info.front), 'network')} of {plural(len(view.complete), 'complete trial')} are on the Pareto front: "
-        "no other one is both as cheap and more accurate."
+        f"{plural(len(info.front), 'network')} of {plural(len(view.complete), 'complete trial')} are on the Pareto "
+        "front: no other one is both as cheap and more accurate."
     )
     if best is not None and best not in view.front:
         yield (
@@ -104,7 +104,9 @@ def _sentences(view: StudyView, info: Pareto, hidden: int) -> Iterator[str]:
 
 def _alt(view: StudyView, info: Pareto) -> str:
     def words(points: Sequence[Point]) -> str:
-        return "; ".join(f"{percent(point.y / 100)} at {info.axis.amount(point.x * info.axis.size)}" for point in points)
+        return "; ".join(
+            f"{percent(point.y / 100)} at {info.axis.amount(point.x * info.axis.size)}" for point in points
+        )
 
     parts = [f"Accuracy against cost of {plural(len(view.complete), 'complete trial')}."]
     parts += [f"The Pareto front goes from {words(info.front[:1])} to {words(info.front[-1:])}."] if info.front else []

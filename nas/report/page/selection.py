@@ -1,6 +1,6 @@
 """The networks that a reader of a page can select: the front, the recommended one, the best ones and the baseline."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -54,33 +54,36 @@ def networks(view: StudyView, storage: str) -> tuple[Network, ...]:
     if len(shown) > MOST:
         shown = [*shown[: MOST - 1], shown[-1]]
     places = {record.number: place for place, record in enumerate(view.front, 1)}
-    return tuple(_network(view, record, storage, places) for record in shown)
+    costs = [cost for cost in costs_of(view) if any(cost in record.costs for record in shown)]
+    return tuple(_network(view, record, storage, places, costs) for record in shown)
 
 
-def _network(view: StudyView, record: Record, storage: str, places: dict[int, int]) -> Network:
+def _network(view: StudyView, record: Record, storage: str, places: Mapping[int, int], costs: Iterable[str]) -> Network:
     roles = ["recommended"] * (record.number == view.recommendation.trial)
     if record.number in places:
         roles.append(f"front {places[record.number]} of {len(places)}")
     roles += ["re-trained"] * (record.number in view.confirmed)
-    roles += [f"measured: {_measured(view, record)}"] * (record.number in view.measurements)
-    known = [cost for cost in costs_of(view) if cost in record.costs]
+    roles += _measured(view, record)
     return Network(
         record.number,
         network_name(record),
         tuple(roles),
         accuracy_words(view, record),
-        tuple((cost_name(cost), amount_words(view, record, cost)) for cost in known),
+        tuple((cost_name(cost), amount_words(view, record, cost)) for cost in costs),
         record.arch,
         tuple(commands_of(view, record.number, data_of(view), storage)) if record.number >= 0 else (),
     )
 
 
-def _measured(view: StudyView, record: Record) -> str:
-    found = view.measurements[record.number]
-    amount = (
-        "it did not run" if found.measured == float("inf") else format_amount(found.measured, unit_of(view, found.cost))
-    )
-    return f"{amount}, {'within' if found.meets else 'above'} the target"
+def _measured(view: StudyView, record: Record) -> list[str]:
+    found = view.measurements.get(record.number)
+    if found is None:
+        return []
+    amount = format_amount(found.measured, unit_of(view, found.cost))
+    return [
+        f"measured: {'it did not run' if found.measured == float('inf') else amount}, "
+        f"{'within' if found.meets else 'above'} the target"
+    ]
 
 
 def columns(view: StudyView, storage: str) -> dict[str, Any]:
