@@ -8,7 +8,7 @@ from nas.errors import StudyError
 from nas.report.fronts import CostAxis
 from nas.report.page.words import plural
 from nas.report.pareto import draw
-from nas.report.points import Pareto, Point, pareto, volume_text
+from nas.report.points import Pareto, Point, pareto
 from nas.report.section import Figure, Section, missing
 from nas.report.theme import percent
 from nas.studies.records import StudyView
@@ -94,7 +94,6 @@ def _sentences(view: StudyView, info: Pareto, hidden: int) -> Iterator[str]:
             f"The recommended network, trial {best.number}, is not on it, since the front is made of single accuracies "
             "that luck raises."
         )
-    yield f"The front has a {volume_text(info.volume, info.axis)}."
     if any(point.y_span for point in (*info.front, *info.others)):
         yield "Bars are 95% intervals; networks whose bars overlap may differ by noise only."
     if hidden:

@@ -54,6 +54,7 @@ def page_bytes(page: Page) -> bytes:
         plain=plain,
         anchor=anchor,
         block=_block,
+        capital=capital,
         ids=_identifiers(everything),
         written=page.written.strftime("%Y-%m-%d %H:%M:%S"),
         state=_json({"study": page.study, "refresh_s": page.refresh_s, "networks": _texts(page.networks)}),
@@ -72,6 +73,11 @@ def plain(text: str) -> str:
     return "".join(
         one if one.isprintable() or one == "\n" else one.encode("unicode_escape", "replace").decode() for one in text
     )
+
+
+def capital(text: str) -> str:
+    """Return a text with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def anchor(title: str) -> str:

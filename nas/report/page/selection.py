@@ -64,6 +64,7 @@ def _network(view: StudyView, record: Record, storage: str, places: Mapping[int,
         roles.append(f"front {places[record.number]} of {len(places)}")
     roles += ["re-trained"] * (record.number in view.confirmed)
     roles += _measured(view, record)
+    roles = roles or (["evaluated in the same way"] if record.number < 0 else ["among the best"])
     return Network(
         record.number,
         network_name(record),
