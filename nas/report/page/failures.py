@@ -10,7 +10,12 @@ TITLE = "Failures"
 REASONS = 20  # rows of the table
 NUMBERS = 10  # trials that are named in a row
 LONGEST = 400  # characters of a reason
-_WORDS = {"failed": "failed", "killed": "were interrupted", "running": "have no result yet"}
+# What happened to one trial, and to several.
+_WORDS = {
+    "failed": ("failed", "failed"),
+    "killed": ("was interrupted", "were interrupted"),
+    "running": ("has no result yet", "have no result yet"),
+}
 
 
 def failures_section(view: StudyView) -> Section:
@@ -28,7 +33,9 @@ def failures_section(view: StudyView) -> Section:
     ]
     hidden = len(found) - len(rows)
     note = f" ({plural(hidden, 'further reason')} not shown)" if hidden else ""
-    states = "; ".join(f"{plural(count, 'trial')} {_WORDS[state]}" for state, count in counts.items() if count)
+    states = "; ".join(
+        f"{plural(count, 'trial')} {_WORDS[state][count > 1]}" for state, count in counts.items() if count
+    )
     everything = " Every trial that ended has failed, so that the cause is most likely outside the networks." * (
         counts["failed"] > 0 and not any(record.state in ("complete", "pruned") for record in view.records)
     )

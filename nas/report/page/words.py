@@ -65,7 +65,7 @@ def accuracy_words(view: StudyView, record: Record) -> str:
 def unit_of(view: StudyView, cost: str) -> str:
     """Return the unit of a cost."""
     limits = (limit for limit in view.settings["limits"] if limit["cost"] == cost)
-    return next((str(limit.get("unit", "")) for limit in limits), UNITS.get(cost, ""))
+    return next((str(limit["unit"]) for limit in limits if limit.get("unit")), UNITS.get(cost, ""))
 
 
 def cost_name(cost: str) -> str:
