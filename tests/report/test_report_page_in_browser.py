@@ -1,6 +1,6 @@
 """Tests of a report page in Chromium: selection, copying, widths, light, dark, print, loading again, accessibility."""
 
-from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ TRIALS = 30
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the page of a search, `report.html`, and the same page while the search goes on."""
     made = tmp_path_factory.mktemp("report")
     view, storage = run_search(made, trials=TRIALS)
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (made / "empty.html").write_bytes(
         render_report(opened, view.name, storage, view=evolve(view, records=(), expected={}, confirmed={}))
     )
-    yield made
+    return made
 
 
 @pytest.mark.parametrize("width", [400, 1400])
@@ -46,7 +46,7 @@ def test_a_report_is_whole_quiet_and_accessible(
         assert shown.problems == []
         levels = shown.page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map((e) => Number(e.tagName[1]))")
         assert levels[0] == 1
-        assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+        assert all(after - before <= 1 for before, after in pairwise(levels))
         assert shown.page.evaluate("document.documentElement.lang") == "en"
 
 

@@ -92,7 +92,7 @@ def anchor(title: str) -> str:
 def _block(figure: Figure) -> Markup:
     if figure.figure is not None:
         meta = figure.figure.layout.meta or {}
-        figure.figure.update_layout(meta={name: plain(text) for name, text in meta.items()})
+        figure.figure.update_layout(meta={k: plain(v) if isinstance(v, str) else v for k, v in meta.items()})
         return figure_block(figure.figure, figure.id, plain(figure.alt_text), height_px=figure.height_px)
     return Markup(figure.svg)  # noqa: S704 -- names in it are escaped where it is drawn
 
