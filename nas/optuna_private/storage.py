@@ -1,7 +1,7 @@
 """Optuna's relational storage with its internal steps as public methods, and the cache that Optuna puts before it."""
 
 from abc import abstractmethod
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -119,10 +119,25 @@ class HookedStorage(RDBStorage):
         # Optuna's cache asks for trials that are newer than those it holds, and by number for those that were
         # unfinished.
         others = {trial_id for trial_id in included_trial_ids if trial_id <= trial_id_greater_than}
+        return self.read_at_once(
+            study_id, lambda session: self.read_trials(session, study_id, trial_id_greater_than, others, states)
+        )
+
+    def read_at_once(self, study_id: int, read: "Callable[[Session], list[FrozenTrial]]") -> list[FrozenTrial]:
+        """Return trials of a study that a function reads in one transaction.
+
+        Args:
+            study_id: Number of the study in the database.
+            read: Function that reads them.
+
+        Raises:
+            KeyError: There is no such study.
+            ValueError: The rows hold what Optuna does not write.
+        """
         with transaction(self) as session:
             require_study(session, study_id)
             with _readable("a trial"):
-                return self.read_trials(session, study_id, trial_id_greater_than, others, states)
+                return read(session)
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         trial = super()._create_new_trial(study_id, template_trial)

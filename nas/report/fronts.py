@@ -27,6 +27,10 @@ AXES: Mapping[str, tuple[str, float, str]] = MappingProxyType(
 )
 
 
+_COUNTS = frozenset({"macs", "params", "peak_bytes", "size_bytes"})
+_MOST = 2**63  # No network has so many parameters or operations, and tables of trials cannot hold them.
+
+
 @frozen
 class CostAxis:
     """Describe the cost that a figure draws, and what the search allowed for it.
@@ -114,17 +118,18 @@ def _own_title(name: str, unit: str) -> str:
     return f"{words} ({unit})" if unit else words
 
 
-def check_cost_is_known(view: StudyView, axis: CostAxis) -> None:
-    """Check that a complete trial has the cost of an axis.
+def drawn_axis(view: StudyView, x: str = "") -> CostAxis:
+    """Return the axis of a cost that a complete trial of the study has; see `cost_axis`.
 
     Raises:
-        StudyError: None of the complete trials has it, or no trial is complete.
+        StudyError: No trial is complete, none of the complete ones has the cost, or a count is not a whole number.
     """
     if not view.complete:
         raise StudyError(
             f"study {view.name} has no complete trial out of {len(view.records)}; a figure needs at least one",
             "give the study's `nas search` command again, which continues the search, until a trial is complete",
         )
+    axis = cost_axis(view, x)
     if not any(axis.cost in record.costs for record in view.complete):
         stored = {cost for record in view.complete for cost in record.costs}
         known = [name for name, cost in X_COSTS.items() if cost in stored] + sorted(stored - {*X_COSTS.values()})
@@ -132,6 +137,21 @@ def check_cost_is_known(view: StudyView, axis: CostAxis) -> None:
             f"no complete trial of study {view.name} has the cost {axis.cost}; its trials have {', '.join(known)}",
             "choose one of these with --x",
         )
+    _check_counts(view)
+    return axis
+
+
+def _check_counts(view: StudyView) -> None:
+    """Check that costs which are counts are whole numbers: another program may have written them."""
+    for record in (*view.records, *([view.baseline] if view.baseline else [])):
+        for cost in _COUNTS & record.costs.keys():
+            value = record.costs[cost]
+            if value != int(value) or not 0 <= value < _MOST:
+                raise StudyError(
+                    f"study {view.name} holds a figure that nas does not write: {cost} is {value}; another program has "
+                    "changed it",
+                    "use an unchanged copy of the study",
+                )
 
 
 def hypervolume(view: StudyView, axis: CostAxis, front: Sequence[Record]) -> Hypervolume:

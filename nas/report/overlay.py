@@ -14,18 +14,20 @@ import plotly.graph_objects as go
 from attrs import frozen
 
 from nas.errors import StudyError
-from nas.report.fronts import CostAxis, Hypervolume, check_cost_is_known, cost_axis, dominated_share, hypervolume
+from nas.report.fronts import CostAxis, Hypervolume, cost_axis, dominated_share, drawn_axis, hypervolume
 from nas.report.labels import with_room
-from nas.report.pareto import cost_bars, differences, draw_target, measured_style, point_trace
+from nas.report.pareto import chance_line, cost_bars, differences, draw_target, measured_style, point_trace
 from nas.report.points import (
     FRONT_SIDE,
     Point,
     Span,
     accuracy_title,
+    chance_text,
     measured_points,
     places,
     points_of,
     short_title,
+    with_chance,
     x_range_of,
     y_range_of,
 )
@@ -92,6 +94,8 @@ class Overlay:
         merged_points: Points of that front.
         volume: Hypervolume of that front, to the reference point of the first study; None if there is none.
         y_title: Title of the accuracy axis.
+        chance: Accuracy in percent of always giving the most frequent class; None if it is unknown, or not the same in
+            all studies.
     """
 
     series: tuple[Series, ...]
@@ -100,6 +104,7 @@ class Overlay:
     merged_points: tuple[Point, ...]
     volume: float | None
     y_title: str
+    chance: float | None
 
 
 def overlay(views: Sequence[StudyView], x: str = "") -> Overlay:
@@ -116,9 +121,7 @@ def overlay(views: Sequence[StudyView], x: str = "") -> Overlay:
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise StudyError(f"study {repeated} is named more than once", "name each study once")
     cost = cost_axis(views[0], x).cost
-    axes = [cost_axis(view, cost) for view in views]
-    for view, each in zip(views, axes, strict=True):
-        check_cost_is_known(view, each)
+    axes = [drawn_axis(view, cost) for view in views]
     series = tuple(_series(view, each) for view, each in zip(views, axes, strict=True))
     found = tuple(sentence for first, second in pairwise(views) if (sentence := difference(first, second, cost)))
     merged = () if found else _merged(series)
@@ -129,7 +132,14 @@ def overlay(views: Sequence[StudyView], x: str = "") -> Overlay:
         merged_points=tuple(point for *_, point in merged),
         volume=None if found else _merged_volume(series[0], [point for *_, point in merged]),
         y_title=accuracy_title(views[0]) if len({*map(accuracy_title, views)}) == 1 else "Accuracy or score (%)",
+        chance=_common_chance(views),
     )
+
+
+def _common_chance(views: Sequence[StudyView]) -> float | None:
+    chances = {None if view.split is None else view.split.chance for view in views}
+    (chance,) = chances if len(chances) == 1 else (None,)
+    return None if chance is None else 100 * chance
 
 
 def _series(view: StudyView, each: CostAxis) -> Series:
@@ -215,7 +225,8 @@ def overlay_figure(info: Overlay) -> go.Figure:
     fronts = [point for each in info.series for point in each.front]
     shown = [point for each in info.series for point in (*each.others, *each.front)]
     bars = [point for each in info.series for point in (*each.recommended, *each.measured)]
-    x_range, y_range = x_range_of((*shown, *fronts), bars, *(each.axis for each in info.series)), y_range_of(shown)
+    x_range, y_range = x_range_of(shown, bars, *(each.axis for each in info.series)), y_range_of(shown)
+    is_near, y_range = with_chance(y_range, info.chance)
     labels = iter(with_room([point.label for point in fronts], places(fronts, x_range, y_range), FRONT_SIDE))
     figure = go.Figure()
     for number, each in enumerate(info.series):
@@ -223,13 +234,17 @@ def overlay_figure(info: Overlay) -> go.Figure:
         figure.add_traces(_study_traces(attrs.evolve(each, front=kept), number))
     if info.merged_points:
         figure.add_trace(_merged_trace(info.merged_points))
+    if is_near:
+        figure.add_traces(chance_line(info.chance, x_range))
     first, limits = info.series[0].axis, {each.axis.limit for each in info.series}
     if len(limits) > 1:
         figure.add_traces(_target_traces(info.series, y_range))
     elif first.limit is not None:
         draw_target(figure, first.limit / first.size, f"target {first.amount(first.limit)}", x_range)
     figure.update_layout(
-        layout(", ".join(short_title(each.name) for each in info.series), _subtitle(info), legend_rows=2),
+        layout(
+            ", ".join(short_title(each.name) for each in info.series), _subtitle(info, has_line=is_near), legend_rows=2
+        ),
         xaxis=axis(first.title, span=x_range),
         yaxis=axis(info.y_title, span=y_range),
     )
@@ -312,11 +327,13 @@ def _target_traces(series: Sequence[Series], y_range: Span) -> list[go.Scatter]:
     ]
 
 
-def _subtitle(info: Overlay) -> str:
+def _subtitle(info: Overlay, *, has_line: bool) -> str:
     volumes = ", ".join(f"{short_title(each.name)} {percent(each.volume.value, 1)}" for each in info.series)
     parts = [f"hypervolumes: {volumes}"]
     if info.volume is not None:
         parts.append(f"of all studies {percent(info.volume, 1)}")
+    if info.chance is not None and not has_line:
+        parts.append(chance_text(info.chance))
     if any(point.has_bars for each in info.series for point in (*each.front, *each.measured)):
         parts.append("bars: 95% intervals")
     return "  ·  ".join((*parts, *info.differences))

@@ -99,7 +99,7 @@ def render(
         .render(
             title=title,
             version=__version__,
-            policy=_policy(used),
+            policy=Markup(_policy(used)),  # noqa: S704 - it holds hashes and no text of a user
             scripts=[Markup(script) for script in used],  # noqa: S704 - they are files of this package
             styles=[Markup(style) for style in (css_variables(), asset("page.css"), *styles)],  # noqa: S704
             theme=Markup(_script_json({"dark": {light.lower(): dark for light, dark in DARK.items()}})),  # noqa: S704

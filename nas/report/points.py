@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 from attrs import frozen
 
-from nas.report.fronts import CostAxis, Hypervolume, check_cost_is_known, cost_axis, hypervolume
+from nas.report.fronts import CostAxis, Hypervolume, drawn_axis, hypervolume
 from nas.report.hover import hover_text
 from nas.report.labels import Place, with_room
 from nas.report.theme import percent
@@ -118,8 +118,7 @@ def pareto(view: StudyView, x: str = "") -> Pareto:
         >>> [(point.x, point.y) for point in info.front], info.limit, info.low
         ([(381.0, 62.0)], 400.0, 360.0)
     """
-    axis = cost_axis(view, x)
-    check_cost_is_known(view, axis)
+    axis = drawn_axis(view, x)
     chosen, records, best = view.front_by(axis.cost), view.complete, view.best
     numbers = {record.number for record in chosen}
     others = points_of(view, axis, (record for record in records if record.number not in numbers), best)
@@ -131,16 +130,14 @@ def pareto(view: StudyView, x: str = "") -> Pareto:
     x_range = x_range_of((*others, *front, *pruned, *baseline), (*(recommended or front[-1:]), *measured), axis)
     y_range = y_range_of((*others, *front, *baseline), pruned)
     chance = None if view.split is None else 100 * view.split.chance
-    is_near = chance is not None and chance > y_range[0] - _NEAR * (y_range[1] - y_range[0])
-    if chance is not None and is_near:
-        y_range = min(y_range[0], chance - 0.04 * (y_range[1] - y_range[0])), max(y_range[1], chance)
+    is_near, y_range = with_chance(y_range, chance)
     front = label_front(front, x_range, y_range)
     return Pareto(
         title=short_title(view.name),
         subtitle="  ·  ".join(
             [
                 *_subtitle(view, axis, volume),
-                *([] if is_near or chance is None else [f"the most frequent class alone has {chance:.1f}%"]),
+                *([] if is_near or chance is None else [chance_text(chance)]),
                 *(
                     ["bars: 95% intervals"]
                     if any(each.has_bars for each in (*front, *others, *baseline, *measured))
@@ -245,6 +242,24 @@ def y_range_of(shown: Iterable[Point], pruned: Iterable[Point] = ()) -> Span:
     highest = max([highest, *stopped])
     margin = max(0.08 * (highest - lowest), 0.5)
     return lowest - margin, highest + margin
+
+
+def with_chance(y_range: Span, chance: float | None) -> tuple[bool, Span]:
+    """Return whether the accuracy of the most frequent class alone is near others, and the range that then has it.
+
+    Args:
+        y_range: Range of the accuracy axis.
+        chance: Accuracy, in percent, of a network that always gives the most frequent class; None where it is unknown.
+    """
+    length = y_range[1] - y_range[0]
+    if chance is None or chance <= y_range[0] - _NEAR * length:
+        return False, y_range
+    return True, (min(y_range[0], chance - 0.04 * length), max(y_range[1], chance + 0.04 * length))
+
+
+def chance_text(chance: float) -> str:
+    """Return the accuracy, in percent, of the most frequent class alone in words, for a figure that lacks its line."""
+    return f"always giving the most frequent class: {chance:.1f}%"
 
 
 def _share(value: float, span: Span) -> float:

@@ -50,7 +50,7 @@ POINT_SCALE = ((0.0, OCHRE), (1.0, BLUE))
 FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 FONT_PX, SUBTITLE_PX, TITLE_PX = 13, 13, 19
 PANEL_GAP = 0.03  # of plots in one figure, as a share of its width
-_LINE_CHARACTERS, _TITLE_CHARACTERS = 140, 80  # that fit into the width of a picture
+_LINE_CHARACTERS, _TITLE_CHARACTERS = 130, 80  # that fit into the width of a picture
 # Intervals are drawn as bars of this form everywhere.
 BAR: Mapping[str, Any] = MappingProxyType({"type": "data", "thickness": 1.5, "width": 4})
 ACCURACY_TICKS, SHARE_TICKS = ".1%", ".0%"
@@ -178,9 +178,10 @@ def panels(titles: Sequence[str], columns: int) -> dict[str, Any]:
     for number, title in enumerate(titles):
         suffix = "" if number == 0 else str(number + 1)
         row, column = divmod(number, columns)
-        width, height = 1 / columns, 1 / row_count
+        width, height = (1 - PANEL_GAP * (columns - 1)) / columns, 1 / row_count
+        left = column * (width + PANEL_GAP)
         made[f"xaxis{suffix}"] = {
-            "domain": [column * width, (column + 1) * width - PANEL_GAP * (column + 1 < columns)],
+            "domain": [left, min(1.0, left + width)],
             "anchor": f"y{suffix}",
             "showticklabels": number + columns >= len(titles),
         }

@@ -105,7 +105,7 @@ def test_a_noisy_cost_has_its_spread_and_the_best_are_measured_again() -> None:
 def test_the_figure_has_the_cost_on_its_axis_with_its_unit() -> None:
     search(meter(0.02), target=["energy=2mJ", "params=1M"])
     info = pareto(read_study(open_storage("sqlite:///nas.db"), "demo"))
-    assert (info.x_title, info.limit, info.limit_label) == ("Energy (mJ)", 2.0, "energy=2mJ")
+    assert (info.axis.title, info.limit) == ("Energy (mJ)", 2.0)
     assert all(point.x_margin > 0 for point in info.front)
     assert " mJ ± " in info.front[0].hover
     assert len(info.measured) == len(info.predicted) >= 1

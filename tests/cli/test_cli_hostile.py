@@ -137,7 +137,9 @@ def test_rows_that_optuna_would_not_write(nas: Nas, here: Here, case: str) -> No
     with closing(sqlite3.connect(nas.folder / "nas.db")) as database:
         database.execute(ROWS[case][0], (ROWS[case][1],))
         database.commit()
-    for verb in (("studies",), ("show", "study:demo:best"), ("pareto", "demo"), (*FAST, "--trials", "2")):
+    # A front has no use for the parameters of trials, and does not read them.
+    pareto = () if "trial_params" in ROWS[case][0] else (("pareto", "demo"),)
+    for verb in (("studies",), ("show", "study:demo:best"), *pareto, (*FAST, "--trials", "2")):
         ran = here(*verb)
         assert ran.code == 1, verb
         ran.refused("sqlite:///nas.db")

@@ -106,7 +106,7 @@ def command(**options: Any) -> None:
 
     given = ParetoOptions(**options)
     storage = open_storage(given.storage, create=False)
-    views = [read_study(storage, name) for name in given.studies]
+    views = [read_study(storage, name, with_params=False) for name in given.studies]
     for view in views:
         if view.foreign:
             say(describe_foreign(view.foreign))

@@ -55,11 +55,12 @@
     const columns = Math.min(layout.meta?.narrow_columns ?? 1, suffixes.length);
     if (suffixes.length < 2) return [layout, 1];
     const rows = Math.ceil(suffixes.length / columns), made = { ...layout };
+    const wide = (1 - 0.03 * (columns - 1)) / columns;
     suffixes.sort((a, b) => (a || 1) - (b || 1)).forEach((suffix, number) => {
       const row = Math.floor(number / columns), column = number % columns;
       const [x, y] = [layout["xaxis" + suffix], layout["yaxis" + suffix]];
       made["xaxis" + suffix] = {
-        ...x, domain: [column / columns, (column + 1) / columns - (column + 1 < columns ? 0.03 : 0)],
+        ...x, domain: [column * (wide + 0.03), Math.min(1, column * (wide + 0.03) + wide)],
         showticklabels: number + columns >= suffixes.length,
       };
       made["yaxis" + suffix] = {
