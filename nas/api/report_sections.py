@@ -53,9 +53,9 @@ def report_sections(view: "StudyView", storage: str = "") -> "dict[str, Section]
         "importance": importance_section(view),
     }
     if best is not None:
-        name = f"study:{view.name}:best"
+        name = _words(view, storage)
         sections |= {
-            "network": network_section(best.architecture, f"trial {best.number}", table, reference=name),
+            "network": network_section(best.architecture, f"Trial {best.number}", table, reference=name),
             "family": _family(view, best.architecture, runs, name),
         }
     return sections | {
@@ -83,13 +83,24 @@ def find_stored_table(view: "StudyView") -> "LatencyTable | None":
     return None
 
 
-def _family(view: "StudyView", arch: "Architecture", runs: "Sequence[StoredRuns]", reference: str) -> "Section":
+def _words(view: "StudyView", storage: str) -> tuple[str, ...]:
+    """Return the words that name the recommended network on the command line, without the password of the database."""
+    from nas.studies.defaults import DEFAULT_STORAGE
+    from nas.studies.urls import without_password
+
+    at = ("--storage", without_password(storage)) if storage not in ("", DEFAULT_STORAGE) else ()
+    return (f"study:{view.name}:best", *at)
+
+
+def _family(
+    view: "StudyView", arch: "Architecture", runs: "Sequence[StoredRuns]", reference: "Sequence[str]"
+) -> "Section":
     from nas.report.family import family, family_section
     from nas.scaling.rules import parse_rule
 
     rule = parse_rule(RULE)
     members = family(lambda phi: _scaled(arch, rule, phi), [*_measured(runs), *_searched(view)])
-    return family_section(reference, RULE, members, reference=reference)
+    return family_section(reference[0], RULE, members, reference=reference)
 
 
 def _scaled(arch: "Architecture", rule: "Rule", phi: float) -> "Architecture":

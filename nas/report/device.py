@@ -11,7 +11,7 @@ from attrs import frozen
 
 from nas.cost.table import LatencyTable
 from nas.noise import quantile
-from nas.report.section import Figure, Section, Table, missing
+from nas.report.section import Figure, Section, Table, command, missing
 from nas.report.theme import BLUE, GRAY, INK, axis, bars, layout, percent
 from nas.studies.records import NORMAL_95, DeviceMeasurement, Record, StudyView
 
@@ -135,7 +135,8 @@ def _sentences(pairs: Sequence[Compared], *, predicts: str) -> Iterable[str]:
     if known:
         yield f"{sum(known)} of {len(known)} are within the 95% interval of the errors of both."
     if any(pair.noisy for pair in pairs):
-        yield f"Other work on the device disturbed {sum(pair.noisy for pair in pairs)} measurements."
+        count = sum(pair.noisy for pair in pairs)
+        yield f"Other work on the device disturbed {count} measurement{'s' * (count > 1)}."
 
 
 def _bias(differences: Sequence[float]) -> str:
@@ -272,6 +273,6 @@ def _commands(basis: Mapping[str, Any], table: LatencyTable | None) -> list[str]
     name = _by_table(basis)
     unchecked = name and (table is None or table.checked is None)
     return [
-        *([f"nas latency check --table latency_tables/{name}.csv"] if unchecked else []),
+        *([command("nas", "latency", "check", "--table", f"latency_tables/{name}.csv")] if unchecked else []),
         *(["nas latency table --device cpu"] if not name and "function" not in basis else []),
     ]

@@ -11,7 +11,7 @@ from nas.arch.spec import Architecture
 from nas.cost.analytic import Costs, cost
 from nas.cost.base import format_amount
 from nas.errors import NasError
-from nas.report.section import Figure, Section, Table, missing
+from nas.report.section import Figure, Section, Table, command, missing
 from nas.report.theme import BLUE, INK, VERMILION, axis, bars, interval, layout, percent
 
 TITLE = "The scaled family"
@@ -91,7 +91,7 @@ def _layers(arch: Architecture) -> tuple[object, ...]:
 
 
 def family_section(
-    name: str, rule: str, members: Sequence[Member], *, reference: str = "", failure: str = ""
+    name: str, rule: str, members: Sequence[Member], *, reference: Sequence[str] = (), failure: str = ""
 ) -> Section:
     """Return the section of a family.
 
@@ -99,15 +99,16 @@ def family_section(
         name: Name of the network that is scaled; any text.
         rule: Name of the scaling rule.
         members: Networks of the family by rising phi; see `family`.
-        reference: Words that name the network on the command line, such as "study:demo:best"; "" for none.
+        reference: Words that name the network on the command line, such as "study:demo:best"; none if there are none.
         failure: Why there are no members.
     """
-    commands = (f"nas scale {reference} --phi 3 --rule {rule}", f"nas scale {reference} --fit") if reference else ()
+    ways = (("--phi", "3", "--rule", rule), ("--fit",)) if reference else ()
+    commands = [command("nas", "scale", *reference, *way) for way in ways]
     if len(members) < 2:
         return missing(TITLE, failure or f"Rule {rule} gives no larger network of {name}.", commands)
     text = " ".join(_sentences(name, rule, members))
     figures = [_costs_figure(members)]
-    if any(member.measured for member in members):
+    if sum(member.measured is not None for member in members) > 1:  # one point is no curve
         figures.append(_accuracy_figure(members))
     return Section(TITLE, text, figures, [_table(members)], commands=commands)
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from attrs import field, frozen
@@ -222,9 +223,8 @@ def history_section(view: StudyView) -> Section:
 
 
 def _sentences(view: StudyView, found: History) -> Iterable[str]:
-    yield (
-        f"Each point is one evaluation. The line is the highest {found.value_name} so far, which luck raises; "
-        f"the recommended network is therefore not chosen by it."
+    yield f"Each point is one evaluation. The line is the highest {found.value_name} so far, which luck raises" + (
+        "; the recommended network is therefore chosen by its expected score." if view.expected else "."
     )
     if found.answer is not None:
         yield _moment(view, found.answer)
@@ -285,8 +285,14 @@ def _values_figure(found: History) -> Figure:
         _draw_answer(figure, found.answer)
     words, margin = found.value_name[0].upper() + found.value_name[1:], 0.06 * (highest - lowest)
     span = (100 * (floor - margin / 2), 100 * (highest + margin))
-    figure.update_layout(layout(f"{words} by trial"), xaxis=axis("Trial"), yaxis=axis(f"{words} (%)", span=span))
+    figure.update_layout(layout(f"{words} by trial"), xaxis=_trials_axis(found), yaxis=axis(f"{words} (%)", span=span))
     return Figure("history", _values_alt(found), figure)
+
+
+def _trials_axis(found: History) -> dict[str, Any]:
+    """Return the axis of trial numbers, which both figures share, with room for the first and the last point."""
+    margin = 0.03 * found.last + 0.5
+    return axis("Trial", span=(-margin, found.last + margin))
 
 
 def _span(found: History) -> tuple[float, float]:
@@ -368,7 +374,7 @@ def _volume_figure(view: StudyView, found: History) -> Figure:
     point = f"{format_amount(cost, unit)} and {view.accuracy_label} {percent(accuracy)}"
     figure.update_layout(
         layout("Hypervolume of the Pareto front", f"reference point: {point}", legend_rows=0),
-        xaxis=axis("Trial"),
+        xaxis=_trials_axis(found),
         yaxis=axis("Share of the largest possible (%)"),
         showlegend=False,
     )

@@ -8,9 +8,9 @@ options, such a model would not be determined, and each choice is regarded alone
 
 Optuna has two estimators of importance. fANOVA (Hutter et al. 2014) fits a random forest, which needs scikit-learn,
 takes time and has no interval; PED-ANOVA (Watanabe et al. 2023) asks what distinguishes the best tenth.
-`benchmarks/importance.py` compares all of them with the importances that follow from all networks of NAS-Bench-Macro.
-The one here needs only linear algebra, so that an interval (by a jackknife) and the importances of permuted values,
-which show what noise looks like, cost less than a second.
+Compared with the importances that follow from all networks of NAS-Bench-Macro (`experiments/importance`), the one here
+has the smaller errors. It needs only linear algebra, so that intervals (by a jackknife) and the importances of permuted
+values, which show what noise looks like, cost little.
 """
 
 import math
@@ -310,7 +310,7 @@ def _figure(view: StudyView, accuracy: Importances, cost: Importances | None) ->
         figure.add_scatter(
             x=[100 * max(0.0, shares[row.choice]) for row in rows],
             y=[escape(row.choice) for row in rows],
-            name=_cost_words(view),
+            name=f"the same for {_cost_words(view)}",
             mode="markers",
             marker={"symbol": "diamond", "size": 9, "color": VERMILION},
             hovertemplate="%{y}: %{x:.1f}%<extra></extra>",
@@ -340,8 +340,17 @@ def _draw_bars(figure: go.Figure, rows: Sequence[Importance], name: str, color: 
     )
 
 
+_COST_WORDS = {
+    "macs": "MACs",
+    "params": "parameters",
+    "peak_bytes": "peak memory",
+    "size_bytes": "size",
+    "latency_ms": "latency",
+}
+
+
 def _cost_words(view: StudyView) -> str:
-    return view.cost_name.replace("_", " ")
+    return _COST_WORDS.get(view.cost_name, view.cost_name.replace("_", " "))
 
 
 def _alt(view: StudyView, found: Importances) -> str:

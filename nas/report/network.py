@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from nas.arch.layers import Shape
 from nas.arch.spec import Architecture
 from nas.cost.analytic import cost
 from nas.cost.base import format_amount
@@ -9,7 +10,7 @@ from nas.cost.table import LatencyTable
 from nas.errors import TargetError
 from nas.report.diagram_svg import diagram_svg
 from nas.report.network_layers import Latency, Layers, description, details, heading, layer_groups, shape_text
-from nas.report.section import Figure, Section, Table
+from nas.report.section import Figure, Section, Table, command
 from nas.report.theme import percent
 
 TITLE = "The network"
@@ -21,7 +22,7 @@ def network_section(
     table: LatencyTable | None = None,
     *,
     id: str = "network",  # noqa: A002
-    reference: str = "",
+    reference: Sequence[str] = (),
 ) -> Section:
     """Return the section of a network.
 
@@ -30,7 +31,7 @@ def network_section(
         name: Name of the network; any text.
         table: Latency table that predicts its layers; None where there is none.
         id: Name of the figure on the page.
-        reference: Words that name the network on the command line, such as "study:demo:best"; "" for none.
+        reference: Words that name the network on the command line, such as "study:demo:best"; none if there are none.
     """
     latency, said = _latency(arch, table)
     groups = layer_groups(arch, latency)
@@ -41,7 +42,7 @@ def network_section(
         f"the costs of the network.{said}"
     )
     figure = Figure(id, description(groups, arch), svg=diagram_svg(arch, name, latency))
-    commands = (f"nas show {reference} --svg network.svg",) if reference else ()
+    commands = [command("nas", "show", *reference, "--svg", "network.svg")] if reference else []
     return Section(TITLE, text, [figure], [_table(groups, arch.stem.activation)], commands=commands)
 
 
@@ -61,6 +62,11 @@ def _latency(arch: Architecture, table: LatencyTable | None) -> tuple[Latency | 
     )
 
 
+def _unbroken(shape: Shape) -> str:
+    """Return a shape that a narrow column does not break into lines."""
+    return shape_text(shape).replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def _table(groups: Sequence[Layers], usual: str) -> Table:
     timed = groups[0].ms is not None
     macs, times = sum(group.macs for group in groups), sum(group.ms or 0.0 for group in groups)
@@ -70,8 +76,8 @@ def _table(groups: Sequence[Layers], usual: str) -> Table:
             group.place,
             heading(group),
             ", ".join(details(group, usual)),
-            shape_text(group.input),
-            shape_text(group.output),
+            _unbroken(group.input),
+            _unbroken(group.output),
             format_amount(group.macs, "MACs"),
             percent(group.macs / macs if macs else 0.0, 1),
             f"{group.params:,}",

@@ -87,12 +87,14 @@ def _column(name: str, rows: Sequence[Mapping[str, Any]], absent: Mapping[str, N
 
 
 def natural(text: str) -> tuple[tuple[float, str], ...]:
-    """Return a key that sorts texts by the numbers in them: 3, 5, 10.
+    """Return a key that sorts texts by the numbers in them: -1, 3, 5, 10.
 
     Example:
-        >>> sorted(["e10 k3", "e6 k5", "0.25", "0"], key=natural)
-        ['0', '0.25', 'e6 k5', 'e10 k3']
+        >>> sorted(["e10 k3", "e6 k5", "0.25", "-1"], key=natural)
+        ['-1', '0.25', 'e6 k5', 'e10 k3']
     """
+    if re.fullmatch(r"-\d+(?:\.\d+)?", text):
+        return ((float(text), ""),)
     parts = re.findall(r"\d+(?:\.\d+)?|\D+", text)
     return tuple((float(part), "") if part[0].isdecimal() else (math.inf, part) for part in parts)
 

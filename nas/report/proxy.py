@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from attrs import frozen
 
-from nas.report.section import Figure, Section, Table
+from nas.report.section import Figure, Section, Table, command
 from nas.report.theme import BLUE, GRAY, INK, axis, bars, layout
 from nas.studies.records import StudyView
 
@@ -91,9 +91,11 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]
 
 def _command(view: StudyView) -> str:
     settings = view.settings
-    targets = "".join(f" --target {text}" for text in settings["targets"] if not str(text).startswith("latency"))
+    # A check computes costs, and measures nothing on a device.
+    counted = [str(text) for text in settings["targets"] if not str(text).startswith("latency")]
+    targets = [word for text in counted for word in ("--target", text)]
     data = settings["proxy"].get("data")
-    return f"nas check --space {settings['space']}{targets}{f' --data {data}' if data else ''}"
+    return command("nas", "check", "--space", settings["space"], *targets, *(("--data", str(data)) if data else ()))
 
 
 def _reading(known: Sequence[RankAgreement], count: int) -> str:

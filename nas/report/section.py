@@ -1,5 +1,6 @@
 """A section of a report page: what an analysis found, as text, figures and tables, or why it cannot be shown."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
@@ -16,6 +17,10 @@ def _tables(tables: "Iterable[Table]") -> "tuple[Table, ...]":
 
 def _texts(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(texts)
+
+
+def _commands(commands: Iterable[str]) -> tuple[str, ...]:
+    return tuple(filter(None, commands))
 
 
 def _numbers(numbers: Iterable[int]) -> frozenset[int]:
@@ -78,7 +83,7 @@ class Section:
         figures: Figures of the section.
         tables: Tables of the section.
         missing: Why the section has nothing to show, and the command that provides it; "" if it has.
-        commands: Commands that add to the section, or that make what it computes.
+        commands: Commands that add to the section, or that make what it computes; see `command`.
     """
 
     title: str
@@ -86,7 +91,17 @@ class Section:
     figures: tuple[Figure, ...] = field(default=(), converter=_figures)
     tables: tuple[Table, ...] = field(default=(), converter=_tables)
     missing: str = ""
-    commands: tuple[str, ...] = field(default=(), converter=_texts)
+    commands: tuple[str, ...] = field(default=(), converter=_commands)
+
+
+def command(*words: str) -> str:
+    """Return a command of a shell from words that are not yet quoted; "" if it could not be pasted into a shell.
+
+    Example:
+        >>> command("nas", "show", "study:a b:best")
+        "nas show 'study:a b:best'"
+    """
+    return " ".join(map(shlex.quote, words)) if all(map(str.isprintable, words)) else ""
 
 
 def missing(title: str, reason: str, commands: Sequence[str] = ()) -> Section:

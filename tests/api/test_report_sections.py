@@ -1,17 +1,19 @@
 """All sections of a study, with what its database and the latency tables add."""
 
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 from optuna.storages import BaseStorage
 
-from nas.api.report_sections import find_stored_table, rank_agreements, report_sections
+from nas.api.report_sections import _words, find_stored_table, rank_agreements, report_sections
+from nas.report.section import command
 from nas.studies.job_runs import stored_runs
 from nas.studies.opening import open_storage
-from nas.studies.records import StudyView
+from nas.studies.records import Record, StudyView
 from nas.studies.study import read_study
-from tests.report.studies import run_search, study
+from tests.report.studies import ARCH, run_search, study
 
 OLDER = Path(__file__).parent.parent / "golden" / "studies_0.1" / "studies.sqlite"
 
@@ -37,9 +39,21 @@ def test_every_older_study_has_every_section(older: BaseStorage, url: str, name:
     for section in sections.values():
         assert bool(section.missing) != bool(section.text)
         for figure in section.figures:
-            assert figure.svg or {trace.type for trace in figure.figure.data} <= {"scatter", "bar", "pie"}
+            types = () if figure.figure is None else (trace.type for trace in figure.figure.data)
+            assert figure.svg or {*types} <= {"scatter", "bar", "pie"}
     identifiers = [figure.id for section in sections.values() for figure in section.figures]
     assert len(identifiers) == len(set(identifiers))
+
+
+def test_commands_can_be_pasted_and_hold_no_password() -> None:
+    from attrs import evolve
+
+    view = evolve(study(*(Record(0, "complete", ARCH, {"macs": 1}, accuracy=0.5),)), name="a 'b; rm -rf /")
+    commands = _words(view, "postgresql://me:secret@host/db")
+    assert "secret" not in " ".join(commands)
+    quoted = command("nas", "show", *commands)
+    assert shlex.split(quoted) == ["nas", "show", *commands]
+    assert command("nas", "show", "bad\x1bname") == ""
 
 
 def test_trials_have_the_options_that_the_database_holds(older: BaseStorage) -> None:

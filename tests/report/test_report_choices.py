@@ -10,8 +10,10 @@ from scipy.stats import hypergeom
 
 from nas.noise import wilson
 from nas.report.choices import choices_section, commonalities, fisher
+from nas.report.importance import importance_section
 from nas.report.options import columns, natural
 from nas.studies.records import Record, StudyView
+from tests.report.sections import drawn
 from tests.report.studies import SETTINGS, study
 
 
@@ -115,6 +117,34 @@ def test_hostile_names_are_escaped_in_the_figure() -> None:
         Record(i, "complete", "net", {"macs": 1}, accuracy=i / 50, params={name: "<i>" if i % 2 else "&"})
         for i in range(40)
     ]
-    figure = choices_section(StudyView("demo", SETTINGS, tuple(trials))).figures[0].figure
+    figure = drawn(choices_section(StudyView("demo", SETTINGS, tuple(trials))))
     assert "<img" not in str(figure.to_json())
     assert "&lt;img src=x&gt;" in str(figure.layout.yaxis.ticktext)
+
+
+@given(st.integers(20, 60), st.data())
+def test_every_study_has_both_sections_and_probabilities_are_probabilities(count: int, data: st.DataObject) -> None:
+    values = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+    options = st.dictionaries(
+        st.sampled_from(["a.b", "a.operator", "c.<d>", ""]), st.sampled_from(["absent", 3, 0.25, "x"])
+    )
+    trials = [
+        Record(
+            i,
+            "complete",
+            "net",
+            data.draw(st.sampled_from([{}, {"macs": 1}, {"macs": 2}])),
+            accuracy=accuracy,
+            params=params,
+        )
+        for i, (accuracy, params) in enumerate(
+            data.draw(st.lists(st.tuples(values, options), min_size=count, max_size=count))
+        )
+    ]
+    view = study(*trials, objective=data.draw(st.sampled_from(["soft", "pareto"])))
+    for section in (choices_section(view), importance_section(view)):
+        assert bool(section.missing) != bool(section.figures)
+    found = commonalities(view)
+    for share in () if found is None else found.shares:
+        assert 0 <= share.p <= 1
+        assert 0 <= share.low <= share.best_share <= share.high <= 1

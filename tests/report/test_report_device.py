@@ -11,6 +11,7 @@ from nas.cost.correction import CheckedError
 from nas.report.device import compared, device_section
 from nas.report.proxy import RankAgreement, proxy_section
 from nas.studies.records import DeviceMeasurement, Record, StudyView
+from tests.report.sections import drawn
 from tests.report.studies import study
 from tests.report.test_report_diagram import table_of
 
@@ -70,7 +71,7 @@ def test_predicted_and_measured_costs_are_compared_within_both_errors() -> None:
     assert "3 trials were measured in turns: 1 of them meet the target" in section.text
     assert "10.4% on average" in section.text
     assert "2 of 3 are within the 95% interval" in section.text
-    assert "disturbed 1 measurements" in section.text
+    assert "disturbed 1 measurement." in section.text
     assert [row[0] for row in section.tables[1].rows] == ["0", "1", "2"]
 
 
@@ -115,4 +116,4 @@ def test_agreements_are_shown_with_intervals_and_guessing() -> None:
     section = proxy_section(study(), agreements)
     assert "1 of 3 agreements can be told apart from guessing" in section.text
     assert [row[3] for row in section.tables[1].rows] == ["0.50 (0.20 to 0.75)", "0.10 (-0.30 to 0.40)", "unknown"]
-    assert len(section.figures[0].figure.data[0].x) == 2
+    assert len(drawn(section).data[0].x) == 2

@@ -9,6 +9,7 @@ from nas.errors import ScalingError
 from nas.report.family import Measured, family, family_section
 from nas.scaling.grow import scale
 from nas.scaling.rules import parse_rule
+from tests.report.sections import drawn
 
 BASE = preset("efficientnet-b0")
 
@@ -35,13 +36,14 @@ def test_costs_are_said_to_be_computed_and_no_accuracy_is_made_up() -> None:
 
 def test_measured_accuracies_are_found_by_the_layers_whatever_images_they_are_of() -> None:
     small = grow(1).adapted(resolution=32, classes=10)
-    known = Measured(small, [0.5, 0.7], "study <fit>", 0.4, 0.8)
-    section = family_section("b0", "compound", family(grow, [known]), reference="efficientnet-b0")
+    known = [Measured(small, [0.5, 0.7], "study <fit>", 0.4, 0.8), Measured(grow(3), [0.9], "study <fit>")]
+    section = family_section("b0", "compound", family(grow, known), reference=["efficientnet-b0"])
     cells = [row[-1] for row in section.tables[0].rows]
     assert cells[1] == "60.00% (2 seeds, 95% interval 40.00 to 80.00%)"
-    assert set(cells[:1] + cells[2:]) == {"not measured"}
-    assert "measured for 1 of 8 networks (study <fit>)" in section.text
-    bars = section.figures[1].figure.data[0].error_y
+    assert cells[3] == "90.00% (1 seed)"
+    assert {*cells[:1], *cells[2:3], *cells[4:]} == {"not measured"}
+    assert "measured for 2 of 8 networks (study <fit>)" in section.text
+    bars = drawn(section, 1).data[0].error_y
     assert (bars.array[0], bars.arrayminus[0]) == (pytest.approx(20), pytest.approx(20))
     assert section.commands == ("nas scale efficientnet-b0 --phi 3 --rule compound", "nas scale efficientnet-b0 --fit")
 

@@ -6,6 +6,7 @@ import pytest
 from nas.report.importance import FEWEST, importance_section, importances
 from nas.report.options import Column
 from nas.studies.records import Record, StudyView
+from tests.report.sections import drawn
 from tests.report.studies import study
 from tests.report.test_report_choices import random_study
 
@@ -64,7 +65,7 @@ def test_permuted_values_are_called_important_in_about_one_study_of_twenty() -> 
     found, codes = full_factorial(6)
     wrong = 0
     for seed in range(60):
-        result = importances(found, np.random.default_rng(seed).normal(0, 1, codes.shape[1]))
+        result = importances(found, np.asarray(np.random.default_rng(seed).normal(0, 1, codes.shape[1])))
         assert result is not None
         wrong += bool(result.clear)
     assert wrong <= 7
@@ -75,7 +76,7 @@ def test_intervals_hold_the_true_share_in_about_95_percent() -> None:
     whole = 2 / 3 + 1
     hits = []
     for seed in range(80):
-        values = (codes[0] - 1) + np.random.default_rng(seed).normal(0, 1, codes.shape[1])
+        values = (codes[0] - 1.0) + np.random.default_rng(seed).normal(0, 1, codes.shape[1])
         result = importances(found, values)
         assert result is not None
         row = next(row for row in result.rows if row.choice == "s0.kernel")
@@ -127,7 +128,7 @@ def test_a_study_that_a_search_made_has_importances_for_accuracy_and_cost() -> N
     section = importance_section(random_study(2, 300, effect=0.2))
     assert section.tables[0].rows[0][0] == "stage0.kernel"
     assert "above noise" in section.tables[0].rows[0]
-    figure = section.figures[0].figure
+    figure = drawn(section)
     assert {trace.type for trace in figure.data} <= {"bar", "scatter"}
 
 
@@ -137,5 +138,5 @@ def test_hostile_names_are_escaped_in_the_figure() -> None:
         for i in range(60)
     ]
     view = StudyView("demo", study().settings, tuple(trials))
-    figure = importance_section(view).figures[0].figure
+    figure = drawn(importance_section(view))
     assert "<b>.&" not in [name for trace in figure.data for name in trace.y]
