@@ -64,9 +64,9 @@ def test_what_cannot_be_written_or_read_is_refused(older: Nas) -> None:
     older("report", "absent").refused("there is no study 'absent'", "finished")
     older("report", "finished", "--storage", "sqlite:///none.db").refused("there is no study database")
     (older.folder / "page.html").write_text("my notes")
-    older("report", "finished", "--out", "page.html").refused("holds something else and not an HTML page", code=2)
-    older("report", "finished", "--out", "page.txt").refused("has no known form", code=2)
-    older("report", "finished", "--out", "none/page.html").refused("there is no folder none", code=2)
+    older("report", "finished", "--out", "page.html").refused("holds something else and not an HTML page")
+    older("report", "finished", "--out", "page.txt").refused("has no known form")
+    older("report", "finished", "--out", "none/page.html").refused("there is no folder none")
     older("report", "finished", "--watch", "0").refused("--watch", code=2)
     assert (older.folder / "page.html").read_text() == "my notes"
     assert not (older.folder / "report.html").exists()
