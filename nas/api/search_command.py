@@ -124,7 +124,8 @@ def _evaluator(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if screen and screen.get("networks", SCREENED) != SCREENED:
         yield "--screen", str(screen["networks"])
     yield from _images(proxy if "data" in proxy else screen or {})
-    yield from _OPTIONS.get(str(proxy.get("evaluator")), lambda *_: iter(()))(settings, proxy)
+    if options := _OPTIONS.get(str(proxy.get("evaluator"))):
+        yield from options(settings, proxy)
 
 
 def _evaluator_text(described: Mapping[str, Any]) -> str:

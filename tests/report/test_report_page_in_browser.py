@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     view, storage = run_search(made, trials=TRIALS)
     nas.report(view.name, out=made / "report.html", storage=storage)
     opened = open_storage(storage)
-    (made / "watched.html").write_bytes(render_report(opened, view.name, storage, view=view, refresh_s=1.0))
+    (made / "watched.html").write_bytes(render_report(opened, view.name, storage, view=view, refresh_s=6.0))
     (made / "empty.html").write_bytes(
         render_report(opened, view.name, storage, view=evolve(view, records=(), expected={}, confirmed={}))
     )
@@ -110,7 +110,7 @@ def test_a_page_that_loads_itself_again_keeps_its_selection_and_place(chromium: 
         assert shown.page.evaluate("Math.abs(scrollY - 700) < 50")
         shown.page.locator("#refresh").uncheck()
         shown.page.evaluate("window.isOld = true")
-        shown.page.wait_for_timeout(2500)
+        shown.page.wait_for_timeout(7500)
         assert shown.page.evaluate("window.isOld === true")
 
 

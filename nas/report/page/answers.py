@@ -80,7 +80,11 @@ def asked(view: StudyView, *, is_active: bool = False) -> Answer:
         if settings["objective"] == PARETO
         else f"the most accurate network with {targets}"
     )
-    sentences = (f"The search looked for {what}, in the space {settings['space']}.", evaluation(view), _state(view))
+    sentences: tuple[str, ...] = (
+        f"The search looked for {what}, in the space {settings['space']}.",
+        evaluation(view),
+        _state(view),
+    )
     sentences += ("A process is at work on this study now, so that the answers may still change.",) * is_active
     return Answer(ASKED, sentences, (Table("Settings of the search", ("Setting", "Value"), _settings(view)),))
 
