@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nas.api.latency import LatencyMeasurement, measure_latency
     from nas.api.networks import to_onnx, to_torch
     from nas.api.push import PushedProduct, push_product
+    from nas.api.report import report
     from nas.api.scaling import ScaledArchitecture, scale, scale_family, scale_to_budget
     from nas.api.search import search
     from nas.api.spaces import SearchSpace, load_space, space_around
@@ -82,7 +83,7 @@ else:
         ),
     }
     # Packages that can be called; see `nas.callable`.
-    _CALLABLE = ("cost", "search", "train")
+    _CALLABLE = ("cost", "report", "search", "train")
 
     def __getattr__(name):
         """Import a public name when it is first used."""
@@ -145,6 +146,7 @@ __all__ = [
     "open_study",
     "predict",
     "push_product",
+    "report",
     "save_architecture",
     "save_weights",
     "scale",

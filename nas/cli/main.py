@@ -28,6 +28,7 @@ VERBS = {
     "push": "nas.cli.push",
     "scale": "nas.cli.scale.command",
     "train": "nas.cli.train.command",
+    "report": "nas.cli.report",
     "pareto": "nas.cli.pareto.command",
     "latency": "nas.cli.latency.command",
     "show": "nas.cli.show",

@@ -1,6 +1,7 @@
 """Records of a study: trials, the baseline, measurements on the device, and the study as reports show it."""
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from statistics import fmean
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -208,7 +209,7 @@ class StudyView:
         """Return the number of trials that count: all except killed and running ones."""
         return sum(record.state in COUNTED_STATES for record in self.records)
 
-    @property
+    @cached_property
     def complete(self) -> tuple[Record, ...]:
         """Return the trials that ran to their last epoch."""
         return tuple(record for record in self.records if record.state == "complete")
@@ -227,7 +228,7 @@ class StudyView:
         measured = self.measured_count  # counted once, and not again for every record
         return tuple(record for record in records if not measured or self.meets(record))
 
-    @property
+    @cached_property
     def ranked(self) -> tuple[Record, ...]:
         """Return the complete trials, the best first: those that were re-trained before all others.
 
@@ -246,7 +247,7 @@ class StudyView:
         own = () if record.accuracy is None else (record.accuracy,)
         return (*own, *self.confirmed.get(record.number, ()))
 
-    @property
+    @cached_property
     def _learners(self) -> frozenset[int]:
         """Return the complete trials that are better than the most frequent class by more than noise; all if unknown.
 
@@ -280,7 +281,7 @@ class StudyView:
         number = self.recommendation.trial
         return next((record for record in self.complete if record.number == number), None)
 
-    @property
+    @cached_property
     def recommendation(self) -> Recommendation:
         """Return which network is recommended; this is the definition of the best trial that every view uses.
 

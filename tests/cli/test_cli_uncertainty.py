@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from nas.cli.search.result import print_result
-from nas.cli.search.uncertainty import first_sentences, leaders_sentence, split_sentence
 from nas.noise import ValidationSplit, pack
+from nas.report.uncertainty import first_sentences, leaders_sentence, split_sentence
 from nas.studies.records import Expected, Record, StudyView
 from tests.cli.conftest import Nas
 

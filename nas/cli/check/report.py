@@ -8,7 +8,8 @@ import click
 
 from nas.cli.check.options import CheckOptions
 from nas.cli.shared.printing import percent, print_json, print_table
-from nas.cli.shared.validation import not_learned, split_line, split_row
+from nas.cli.shared.validation import not_learned, split_row
+from nas.report.uncertainty import split_line
 
 if TYPE_CHECKING:
     from nas.cli.check.plan import PlannedCheck

@@ -18,10 +18,10 @@ from nas.cli.shared.validation import (
     interval_row,
     interval_text,
     not_learned,
-    split_line,
     split_row,
     to_tell_apart,
 )
+from nas.report.uncertainty import split_line
 
 if TYPE_CHECKING:
     from nas.arch.spec import Architecture

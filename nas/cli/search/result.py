@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.search.uncertainty import (
+from nas.cli.search.uncertainty import summary
+from nas.report.uncertainty import (
     expected_sentence,
     first_sentences,
     format_difference,
     leaders_sentence,
     outlook_sentence,
     split_sentence,
-    summary,
 )
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Tables and JSON on standard output."""
 
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -11,6 +10,7 @@ import click
 
 from nas.cli.shared.completion import PROGRAM
 from nas.cli.shared.streams import escape, json_text
+from nas.report.commands import shell_word
 from nas.studies.defaults import DEFAULT_STORAGE
 
 _OUT = f"{__name__}.out"  # key of `click.Context.meta`
@@ -123,23 +123,7 @@ def next_command(*words: str, storage: str = DEFAULT_STORAGE) -> str:
     from nas.studies.urls import without_password
 
     at = () if storage == DEFAULT_STORAGE else ("--storage", without_password(storage))
-    return " ".join(map(_quote, (*program(), *words, *at)))
-
-
-def _quote(word: str) -> str:
-    r"""Return a word of a command line as a shell reads it; control characters and wrong bytes are escaped.
-
-    >>> _quote("a b"), _quote("a\x07'b")
-    ("'a b'", "$'a\\x07\\x27b'")
-    """
-    if word.isprintable():
-        return shlex.quote(word)
-    letters = (one if one.isprintable() and one not in "'\\" else _bytes(one) for one in word)
-    return f"$'{''.join(letters)}'"
-
-
-def _bytes(letter: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(letter))
+    return " ".join(map(shell_word, (*program(), *words, *at)))
 
 
 def percent(share: float | None) -> str:

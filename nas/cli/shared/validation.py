@@ -12,13 +12,6 @@ if TYPE_CHECKING:
 HELP = "give more --epochs, more images in --data, or a larger --proxy-resolution"
 
 
-def split_line(split: "ValidationSplit", accuracy: float) -> str:
-    """Return a sentence on the size of a validation split, on the sampling error of an accuracy, and on chance."""
-    error = f"a standard error of {100 * split.standard_error(accuracy):.1f} points at {percent(accuracy)}"
-    chance = f"the most frequent class alone gives {percent(split.chance)}"
-    return f"validation split: {split.images:,} images, {error}; {chance}"
-
-
 def split_row(split: "ValidationSplit | None", accuracy: float | None) -> dict[str, Any] | None:
     """Return a validation split as JSON values, with the standard error of an accuracy; None if it is not known."""
     if split is None:

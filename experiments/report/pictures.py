@@ -1,0 +1,35 @@
+"""Draw pictures of a page in Chromium: wide and light, wide and dark, and as on a phone.
+
+python pictures.py PAGE.html
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# Name of each picture: width and height in pixels, and the colors that the reader prefers.
+PICTURES = {"wide": (1400, 2400, "light"), "dark": (1400, 2400, "dark"), "phone": (400, 1800, "light")}
+
+
+def draw(page: Path) -> None:
+    """Write the pictures beside the page."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        for name, (width, height, colors) in PICTURES.items():
+            tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=colors)
+            tab.goto(page.absolute().as_uri())
+            for _ in range(600):
+                if tab.evaluate("document.documentElement.dataset.figures") == "drawn":
+                    break
+                tab.wait_for_timeout(100)
+            tab.screenshot(path=page.with_name(f"{page.stem}-{name}.png"))
+            tab.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]))
