@@ -15,6 +15,7 @@ from nas.arch.code import format_text
 from nas.cost.base import CostModels
 from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator, StepTimed, Validating
+from nas.noise import ValidationSplit
 from nas.objective import PARETO, directions, metric_names
 from nas.optuna_private.identity import storage_of
 from nas.outlook import Outlook
@@ -155,6 +156,7 @@ class _Run:
         self.screened: Screened | None = None
         self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
         self._later = evaluations_left(planned, study)
+        self._split: ValidationSplit | None = None
 
     @property
     def _pareto(self) -> bool:
@@ -231,6 +233,7 @@ class _Run:
             self._tell("moved", message=message)
         if isinstance(self.plan.evaluator, Validating):
             store_split(self.study, self.plan.evaluator.validation_split())
+        self._split = read_split(self.study)
         if not self.progress.records:
             self._estimate()
 
@@ -372,8 +375,22 @@ class _Run:
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
         progress, total = self.progress, self.settings.trials
         left = progress.seconds_left(total, self.settings.workers, self._later)
-        units = {target.kept_as: target.unit for target in self.settings.targets}
-        self.listen(Event(kind, record, progress.counted, total, progress.best, left, message, units=units))
+        self.listen(
+            Event(
+                kind,
+                record,
+                progress.counted,
+                total,
+                progress.best,
+                left,
+                message,
+                units={target.kept_as: target.unit for target in self.settings.targets},
+                limits={target.kept_as: target.limit for target in self.settings.targets},
+                ended=progress.news(),
+                elsewhere=progress.elsewhere,
+                split=self._split,
+            )
+        )
 
     def _evaluate_baseline(self) -> None:
         if self.plan.baseline is None or BASELINE in self.study.user_attrs:

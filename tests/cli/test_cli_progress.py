@@ -23,7 +23,7 @@ from nas.api import progress as bars
 from nas.api.durations import format_left
 from nas.api.progress import BAR_WIDTH, describe
 from nas.api.quiet import quiet_optuna
-from nas.cli.shared.progress import LiveProgress, PlainProgress, Steps
+from nas.cli.shared.progress import BarProgress, PlainProgress, Steps
 from nas.errors import NasError
 from nas.search.events import Event
 from nas.studies.records import Record
@@ -132,7 +132,7 @@ def search() -> None:
     logging.getLogger().handlers.clear()  # those of pytest
     clock = Clock()
     vars(bars)["Bar"] = partial(AlwaysDrawn, get_time=clock.monotonic)  # in the process of this terminal alone
-    with quiet_optuna(), LiveProgress() as progress:
+    with quiet_optuna(), BarProgress() as progress:
         progress.listen(Event("epoch", RECORD, 50, 50, RECORD, 9.0, units={"params": "params"}))
         progress.on_batch(3, 20, 1.234)
         click.echo("UserWarning: something", err=True)
