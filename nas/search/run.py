@@ -41,6 +41,7 @@ from nas.search.trial_loop import TrialLoop
 from nas.search.trials import Evaluation, Limits
 from nas.search.verification import verify
 from nas.space.decode import SearchSpace
+from nas.studies.dashboard import store_dashboard
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
 from nas.studies.locks import Lock, claimed, exclusive, living_searches, search_name, work_name
@@ -50,6 +51,7 @@ from nas.studies.recommendation import store_recommendation
 from nas.studies.records import BASELINE, COUNTED_STATES, FURTHER_W, OUTLOOK, SETTINGS, Record, StudyView, to_stored
 from nas.studies.study import open_study, read_split, read_study, store_split
 from nas.studies.trial_records import read_trial
+from nas.studies.urls import is_in_memory
 from nas.workers.base import Single, Workers
 from nas.workers.processes import make_workers
 from nas.workers.threads import limited_threads
@@ -102,6 +104,7 @@ def run(
     workers: Workers | None = None,
     engine: Callable[[int | None], Workers] | None = None,
     cores: int | None = None,
+    draw: Callable[[StudyView], str] | None = None,
 ) -> StudyView:
     """Carry out a plan; see `search`. Other processes may carry out the same one at the same time.
 
@@ -113,6 +116,7 @@ def run(
         engine: Returns the workers, given the number of threads of each training run; None starts as many processes as
             the settings say.
         cores: Number of CPU cores that each training run may use, for the choice of its threads; None chooses none.
+        draw: Returns a figure of the study as JSON of plotly, which is stored for optuna-dashboard; None stores none.
     """
     opened = open_storage(storage)
     with explained(storage):
@@ -131,7 +135,10 @@ def run(
         with limited_threads(threads), open_session(workers or engine(threads)) as session:
             is_training = choice is not None and isinstance(planned.evaluator, StepTimed)
             _Run(planned, study, listen, session).run(str(choice) if is_training else "")
-        return read_study(opened, planned.study_name)
+        view = read_study(opened, planned.study_name)
+        if draw is not None and not is_in_memory(storage):
+            store_dashboard(study, view, draw)
+        return view
 
 
 def _as_begun(planned: Plan, stored: Mapping[str, Any]) -> Plan:
