@@ -20,11 +20,8 @@ from typing import Any
 import optuna
 import sqlalchemy
 from attrs import frozen
-from optuna.exceptions import OptunaError
-from sqlalchemy.exc import SQLAlchemyError
 
 from nas.cost.base import format_amount
-from nas.errors import NasError
 from nas.optuna_private.identity import storage_of, study_id
 from nas.optuna_private.identity import trial_id as id_of
 from nas.optuna_private.tables import STUDY_SYSTEM_ATTRIBUTES, attribute_rows
@@ -64,7 +61,7 @@ def store_dashboard(study: OwnStudy, view: StudyView, draw: Callable[[StudyView]
     """
     try:
         _store(study, contents_of(study, view, draw(view)))
-    except (NasError, OptunaError, SQLAlchemyError, OSError, LookupError, TypeError, ValueError) as error:
+    except Exception as error:  # the trials are stored; for a picture of them no search shall fail
         _LOG.debug("Nothing is stored for optuna-dashboard: %s: %s.", type(error).__name__, error)
 
 

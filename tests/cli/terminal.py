@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyte
 from attrs import define
@@ -97,9 +97,17 @@ class Terminal:
 
 @contextmanager
 def in_terminal(
-    arguments: list[str], folder: Path, columns: int = 100, lines: int = 30, **environment: str
+    arguments: list[str],
+    folder: Path,
+    columns: int = 100,
+    lines: int = 30,
+    out: IO[bytes] | None = None,
+    **environment: str,
 ) -> Iterator[Terminal]:
-    """Run a Python command in a terminal of its own, of which it is the foreground process."""
+    """Run a Python command in a terminal of its own, of which it is the foreground process.
+
+    Its standard output may be a file instead.
+    """
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
@@ -114,7 +122,7 @@ def in_terminal(
         cwd=folder,
         env=surroundings,
         stdin=side,
-        stdout=side,
+        stdout=side if out is None else out,
         stderr=side,
         start_new_session=True,
         preexec_fn=take_terminal,

@@ -21,7 +21,7 @@ MOST_RUNNING = 4
 NARROW = 60
 BAR_WIDTH = 12
 CURVE_WIDTH = 12
-CHART_WIDTH = 72
+CHART_WIDTH, LEAST_COLUMNS = 72, 16
 LEAST_ROWS, MOST_ROWS = 3, 9  # of a chart, without the line of its axis
 STYLES: Mapping[str, str] = MappingProxyType(
     {TRIAL: "dim", FRONT: "bold blue", TARGET: "yellow", BEST: "bold magenta", "": ""}
@@ -159,11 +159,11 @@ def _step(known: Snapshot) -> str:
 def _chart(known: Snapshot, glyphs: Glyphs, width: int, room: int) -> list[Text]:
     """Return the front as a chart, if there is room for it and more than one trial to show."""
     rows = min(MOST_ROWS, room - 1)
-    if rows < LEAST_ROWS or len(known.trials) < 2 or not known.limits:
-        return []
-    name, target = next(iter(known.limits.items()))
     marks = 8
     columns = min(CHART_WIDTH, width - 1) - marks
+    if rows < LEAST_ROWS or columns < LEAST_COLUMNS or len(known.trials) < 2 or not known.limits:
+        return []
+    name, target = next(iter(known.limits.items()))
     plane = plane_of(known.trials, known.front, target, (columns, rows), glyphs)
     best = known.best
     place = (
