@@ -57,7 +57,8 @@ def loud(progress: LiveProgress, total: int) -> None:
     """Write to the standard streams in every way there is, while trials run."""
     for number in range(total):
         begin(progress, number, total)
-        print(f"print {number}", flush=True)
+        sys.stdout.write(f"print {number}\n")
+        sys.stdout.flush()
         click.echo(f"echo {number} \x1b[31mred\x1b[0m\x1b[2J", err=True)
         os.write(2, f"descriptor {number}\n".encode())
         subprocess.run(["/bin/sh", "-c", f"echo process {number}; echo 'bar 1%\rbar {number}' >&2"], check=True)
@@ -89,5 +90,5 @@ if __name__ == "__main__":
         with LiveProgress() as shown:
             KINDS[sys.argv[1]](shown, int(sys.argv[2]))
     except KeyboardInterrupt:
-        print("interrupted")
-    print("the end")
+        click.echo("interrupted")
+    click.echo("the end")

@@ -100,10 +100,10 @@ def test_a_view_that_cannot_be_drawn_costs_no_line(folder: Path) -> None:
 def test_the_view_follows_the_size_of_the_terminal(folder: Path, sizes: tuple[tuple[int, int], ...]) -> None:
     with in_terminal([*PLAYED, "calm", "24"], folder) as terminal:
         for number, (columns, lines) in enumerate(sizes, 1):
-            terminal.wait_for(lambda number=number: len(numbers(terminal)) >= 4 * number)
+            terminal.wait_for(lambda number=number: numbers(terminal)[-1:] >= [4 * number])
             terminal.resize(columns, lines)
-            reached = len(numbers(terminal)) + 3
-            terminal.wait_for(lambda reached=reached: len(numbers(terminal)) >= reached and view(terminal))
+            reached = 4 * number + 3
+            terminal.wait_for(lambda reached=reached: numbers(terminal)[-1:] >= [reached] and view(terminal))
             assert len(view(terminal)) <= lines_for(lines)
             assert all(len(line) < columns for line in view(terminal))
         assert terminal.finish() == 0
