@@ -1,19 +1,19 @@
 """The Pareto front of a study as the figure that is stored in it for optuna-dashboard."""
 
 import json
+from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 if TYPE_CHECKING:
-    from nas.report.points import Pareto, Point
-    from nas.studies.records import StudyView
+    from nas.studies.records import Record, StudyView
 
-# Most points of each kind, so that the figure remains below 100 kB however many trials there are.
-MOST_ON_FRONT, MOST_OTHERS, MOST_PRUNED = 150, 500, 150
+# Most trials of each kind, so that the figure remains below 100 kB however many trials there are.
+MOST_ON_FRONT, MOST_COMPLETE, MOST_PRUNED = 150, 400, 150
+DRAWN = ("complete", "pruned")
 DIGITS = 6
-T = TypeVar("T")
 
 
 def draw_front(view: "StudyView") -> str:
@@ -24,13 +24,27 @@ def draw_front(view: "StudyView") -> str:
     Args:
         view: The study.
     """
-    if not view.front:
+    front = view.front
+    if not front:
         return ""
     from nas.report.pareto import draw
     from nas.report.points import pareto
 
-    # The page of a dashboard names the study, and gives the figure half of its width.
-    info = sample(evolve(pareto(view), title="Accuracy against cost", subtitle=f"{view.counted:,} trials"))
+    drawn = sample(view, front)
+    every, kept = (sum(record.state in DRAWN for record in each.records) for each in (view, drawn))
+    of_them = f", of which a sample of {kept:,} is drawn" if kept < every else ""
+    # Which trial is recommended depends on how many there are.
+    best = "" if view.best is None else str(view.best.number)
+    info = pareto(drawn)
+    info = evolve(
+        info,
+        # The page of a dashboard names the study, and gives the figure half of its width.
+        title="Accuracy against cost",
+        subtitle=f"{view.counted:,} trials{of_them}",
+        others=tuple(evolve(point, hover=f"trial {point.label}") for point in info.others),
+        pruned=tuple(evolve(point, hover=f"trial {point.label}") for point in info.pruned),
+        recommended=tuple(point for point in info.recommended if point.label == best),
+    )
     whole = json.loads(draw(info).to_json(), parse_float=_rounded)
     whole["layout"] |= {"width": None, "height": None}
     return json.dumps(whole, separators=(",", ":"))
@@ -40,23 +54,22 @@ def _rounded(number: str) -> float:
     return float(f"{float(number):.{DIGITS}g}")
 
 
-def sample(info: "Pareto") -> "Pareto":
-    """Return the data of a figure with a bounded number of points; the subtitle says how many are left out."""
-    front = info.front
-    if len(front) > MOST_ON_FRONT:
-        front = (*_spread(front, MOST_ON_FRONT - 1), front[-1])
-    others = tuple(map(_without_hover, _spread(info.others, MOST_OTHERS)))
-    pruned = tuple(map(_without_hover, _spread(info.pruned, MOST_PRUNED)))
-    kept = len(front) + len(others) + len(pruned)
-    every = len(info.front) + len(info.others) + len(info.pruned)
-    left_out = f", of which a sample of {kept:,} is drawn" if kept < every else ""
-    return evolve(info, front=front, others=others, pruned=pruned, subtitle=f"{info.subtitle}{left_out}")
+def sample(view: "StudyView", front: Sequence["Record"]) -> "StudyView":
+    """Return a study with a bounded number of trials: the front, what was measured or re-trained, and some others.
+
+    Args:
+        view: The study.
+        front: Its front.
+    """
+    on_front = {record.number for record in front}
+    kept = {record.number for record in (*_spread(front, MOST_ON_FRONT - 1), front[-1])}
+    kept |= {*view.measurements, *view.confirmed, *({view.best.number} if view.best else ())}
+    for state, most in zip(DRAWN, (MOST_COMPLETE, MOST_PRUNED), strict=True):
+        others = [each for each in view.records if each.state == state and each.number not in on_front]
+        kept |= {record.number for record in _spread(others, most)}
+    return evolve(view, records=tuple(record for record in view.records if record.number in kept))
 
 
-def _spread(points: tuple[T, ...], most: int) -> tuple[T, ...]:
-    """Return at most so many points, at equal distances in the order of the trials."""
-    return points[:: max(1, ceil(len(points) / most))]
-
-
-def _without_hover(point: "Point") -> "Point":
-    return evolve(point, hover=f"trial {point.label}")
+def _spread(records: Sequence["Record"], most: int) -> Sequence["Record"]:
+    """Return at most so many trials, at equal distances in their order."""
+    return records[:: max(1, ceil(len(records) / most))]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -102,7 +102,7 @@ def in_terminal(
     columns: int = 100,
     lines: int = 30,
     out: IO[bytes] | None = None,
-    **environment: str,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Terminal]:
     """Run a Python command in a terminal of its own, of which it is the foreground process.
 
@@ -111,7 +111,13 @@ def in_terminal(
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
-    surroundings = {**own, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TERM": "xterm-256color", **environment}
+    surroundings = {
+        **own,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "TERM": "xterm-256color",
+        **(environment or {}),
+    }
 
     def take_terminal() -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)

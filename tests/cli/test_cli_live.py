@@ -51,6 +51,10 @@ def numbers(terminal: Terminal, pattern: str = r"^trial (\d+) \(") -> list[int]:
     return [int(found[1]) for line in terminal.all_lines if (found := re.match(pattern, line))]
 
 
+def wait_for_trial(terminal: Terminal, number: int) -> None:
+    terminal.wait_for(lambda: numbers(terminal)[-1:] >= [number])
+
+
 @pytest.mark.parametrize(("columns", "lines"), [(100, 30), (60, 15), (40, 10), (20, 5)])
 def test_lines_stay_whole_and_the_view_fits_below_them(folder: Path, columns: int, lines: int) -> None:
     with in_terminal([*PLAYED, "calm", "12"], folder, columns, lines) as terminal:
@@ -100,10 +104,10 @@ def test_a_view_that_cannot_be_drawn_costs_no_line(folder: Path) -> None:
 def test_the_view_follows_the_size_of_the_terminal(folder: Path, sizes: tuple[tuple[int, int], ...]) -> None:
     with in_terminal([*PLAYED, "calm", "24"], folder) as terminal:
         for number, (columns, lines) in enumerate(sizes, 1):
-            terminal.wait_for(lambda number=number: numbers(terminal)[-1:] >= [4 * number])
+            wait_for_trial(terminal, 4 * number)
             terminal.resize(columns, lines)
-            reached = 4 * number + 3
-            terminal.wait_for(lambda reached=reached: numbers(terminal)[-1:] >= [reached] and view(terminal))
+            wait_for_trial(terminal, 4 * number + 3)
+            terminal.wait_for(lambda: view(terminal))
             assert len(view(terminal)) <= lines_for(lines)
             assert all(len(line) < columns for line in view(terminal))
         assert terminal.finish() == 0
@@ -145,7 +149,7 @@ def test_an_interrupt_leaves_the_terminal_clean(folder: Path, how: str) -> None:
 
 def test_a_terminal_without_colors_gets_none(folder: Path) -> None:
     for colors, environment in ((False, {"NO_COLOR": "1"}), (True, {})):
-        with in_terminal([*PLAYED, "calm", "4"], folder, **environment) as terminal:
+        with in_terminal([*PLAYED, "calm", "4"], folder, environment=environment) as terminal:
             assert terminal.finish() == 0
             codes = {
                 int(code) for codes in re.findall(rb"\x1b\[([\d;]*)m", terminal.received) for code in codes.split(b";")
@@ -155,7 +159,7 @@ def test_a_terminal_without_colors_gets_none(folder: Path) -> None:
 
 
 def test_a_terminal_without_unicode_gets_a_plain_view(folder: Path) -> None:
-    with in_terminal([*PLAYED, "calm", "8"], folder, PYTHONIOENCODING="ascii") as terminal:
+    with in_terminal([*PLAYED, "calm", "8"], folder, environment={"PYTHONIOENCODING": "ascii"}) as terminal:
         terminal.wait_for(lambda: len(numbers(terminal)) >= 5 and len(view(terminal)) > 6)
         assert all(line.isascii() for line in view(terminal))
         assert terminal.finish() == 0
@@ -167,7 +171,7 @@ def test_a_terminal_without_unicode_gets_a_plain_view(folder: Path) -> None:
 
 def test_a_search_shows_its_trials_and_ctrl_c_stops_it_after_the_running_ones(folder: Path, gate: Gate) -> None:
     gate.let(6)
-    with in_terminal(commands("--trials", "20"), folder, **gate.environment) as terminal:
+    with in_terminal(commands("--trials", "20"), folder, environment=gate.environment) as terminal:
         gate.wait_for(7)
         terminal.wait_for(lambda: view(terminal) and any(line.startswith("trial 6 ") for line in view(terminal)))
         shown = view(terminal)
@@ -186,7 +190,7 @@ def test_a_search_shows_its_trials_and_ctrl_c_stops_it_after_the_running_ones(fo
 @pytest.mark.parametrize("how", ["Ctrl-C twice", "SIGTERM"])
 def test_a_search_that_is_ended_at_once_leaves_the_terminal_clean(folder: Path, gate: Gate, how: str) -> None:
     gate.let(3)
-    with in_terminal(commands("--trials", "20"), folder, **gate.environment) as terminal:
+    with in_terminal(commands("--trials", "20"), folder, environment=gate.environment) as terminal:
         gate.wait_for(4)
         terminal.wait_for(lambda: len(numbers(terminal)) == 3 and view(terminal))
         if how == "SIGTERM":
@@ -202,7 +206,7 @@ def test_a_search_that_is_ended_at_once_leaves_the_terminal_clean(folder: Path, 
 
 
 def test_an_error_is_printed_whole_and_the_view_is_gone(folder: Path) -> None:
-    with in_terminal(commands("--trials", "20"), folder, NAS_FAKE_FAILS="1", NAS_FAKE_SECONDS="0") as terminal:
+    with in_terminal(commands("--trials", "20"), folder, environment={"NAS_FAKE_FAILS": "1"}) as terminal:
         assert terminal.finish() == 1
         assert "nas: 5 trials failed one after another, the last with: made to fail" in terminal.text
         is_clean(terminal)
@@ -225,7 +229,7 @@ def test_the_result_goes_to_a_file_while_the_view_is_in_the_terminal(folder: Pat
 def test_no_view_is_drawn_where_none_is_asked_for(
     folder: Path, options: list[str], environment: dict[str, str]
 ) -> None:
-    with in_terminal(commands("--trials", "3", *options), folder, **environment) as terminal:
+    with in_terminal(commands("--trials", "3", *options), folder, environment=environment) as terminal:
         assert terminal.finish() == 0
         assert b"\x1b" not in terminal.received
         assert numbers(terminal) == ([] if options == ["--quiet"] else [0, 1, 2])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.api.dashboard import MOST_ON_FRONT, MOST_OTHERS, MOST_PRUNED, draw_front
+from nas.api.dashboard import MOST_COMPLETE, MOST_ON_FRONT, MOST_PRUNED, draw_front
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target
 from nas.errors import StudyError
@@ -181,16 +181,19 @@ def test_the_figure_of_ten_thousand_trials_is_bounded_and_says_what_it_shows() -
     assert MOST_ON_FRONT / 2 < len(front["x"]) <= MOST_ON_FRONT
     assert front["x"][-1] == pytest.approx(view.front[-1].costs["macs"] / 1e6, rel=1e-5)
     most = max(len(trace["x"]) for trace in drawn["data"])
-    assert MOST_OTHERS / 2 < most <= MOST_OTHERS
+    assert MOST_COMPLETE / 2 < most <= MOST_COMPLETE
     count = sum(len(trace["x"]) for name, trace in by_name.items() if not name.startswith("recommended") and name)
     assert f"of which a sample of {count:,} is drawn" in drawn["layout"]["title"]["subtitle"]["text"].replace(
         "<br>", " "
     )
-    assert count <= MOST_ON_FRONT + MOST_OTHERS + MOST_PRUNED
+    assert count <= MOST_ON_FRONT + MOST_COMPLETE + MOST_PRUNED
 
 
 def test_a_few_trials_are_all_drawn() -> None:
-    assert "sample" not in draw_front(many(60))
+    failed = record(60, state="failed", accuracy=None)
+    view = study(*many(60).records, failed)
+    assert "61 trials" in draw_front(view)
+    assert "sample" not in draw_front(view)
 
 
 def stored(known: Mapping[str, Any], contents: Contents) -> dict[str, Any]:

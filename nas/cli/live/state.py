@@ -5,9 +5,9 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from nas.cli.live.chart import Place
 
@@ -21,6 +21,8 @@ MOST_POINTS = 400  # trials beside the front that a chart of a terminal can show
 STEPS = ("screening", "confirming", "verifying")
 # Kinds of events that say nothing which lasts: their lines stay above the view.
 _PASSING = ("begun", "epoch", "left", "trial", "baseline", "started", "estimate", *STEPS)
+# Fields of events that hold until another event has them.
+_LASTING = ("total", "best", "split", "units", "limits")
 
 
 @frozen
@@ -134,7 +136,8 @@ class SearchState:
         self._clock = clock
         self._lock = Lock()
         self._opened = self._heard = clock()
-        self._known = Snapshot()
+        self._known: dict[str, Any] = {}  # fields of the next snapshot
+        self._done = 0
         self._front = Front()
         self._trials: deque[Place] = deque(maxlen=MOST_POINTS)
         self._running: dict[int, Running] = {}
@@ -162,32 +165,23 @@ class SearchState:
             for record in event.ended:
                 self._add(record, next(iter(event.limits), ""))
             self._follow(event)
-            self._known = evolve(
-                self._known,
-                total=event.total or self._known.total,
-                elsewhere=event.elsewhere,
-                seconds_left=event.seconds_left,
-                best=event.best or self._known.best,
-                split=event.split or self._known.split,
-                units=event.units or self._known.units,
-                limits=event.limits or self._known.limits,
-                doing=event.message if event.kind in STEPS else "",
-                note=self._known.note if event.kind in _PASSING or not event.message else event.message,
-            )
+            self._known |= {name: value for name in _LASTING if (value := getattr(event, name))}
+            self._known |= {"elsewhere": event.elsewhere, "seconds_left": event.seconds_left}
+            self._known["doing"] = event.message if event.kind in STEPS else ""
+            if event.message and event.kind not in _PASSING:
+                self._known["note"] = event.message
 
     def _count(self, event: "Event") -> None:
         """Count trials: those that this process did not evaluate since the first event are of others."""
         if event.kind in ("trial", "resumed", "begun", "epoch") and self._before is None:
             self._before = event.done - (event.kind == "trial")
         self._own += event.kind == "trial"
-        done = max(event.done, self._known.done)
-        others = 0 if self._before is None else max(0, done - self._before - self._own)
-        self._known = evolve(self._known, done=done, others=others)
+        self._done = max(event.done, self._done)
 
     def _add(self, record: "Record", cost_name: str) -> None:
         if record.state == "failed":
             reason = record.reason.partition("\n")[0]
-            self._known = evolve(self._known, failure=f"trial {record.number}{f': {reason}' if reason else ''}")
+            self._known["failure"] = f"trial {record.number}{f': {reason}' if reason else ''}"
         cost = record.costs.get(cost_name)
         if record.state == "complete" and cost is not None and record.accuracy is not None:
             self._front.add(cost, record.accuracy)
@@ -210,11 +204,14 @@ class SearchState:
         """Return what is known now."""
         with self._lock:
             now = self._clock()
-            left = self._known.seconds_left
-            return evolve(
-                self._known,
+            known, left = dict(self._known), self._known.get("seconds_left")
+            if left is not None:
+                known["seconds_left"] = max(0.0, left - (now - self._heard))
+            return Snapshot(
+                **known,
+                done=self._done,
+                others=0 if self._before is None else max(0, self._done - self._before - self._own),
                 seconds=now - self._opened,
-                seconds_left=None if left is None else max(0.0, left - (now - self._heard)),
                 running=tuple(self._running.values()),
                 step=self._step if len(self._running) < 2 else None,
                 front=self._front.places,
