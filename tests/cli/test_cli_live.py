@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nas.cli.live.view import lines_for
+from tests.cli.conftest import FAKE, Nas
 from tests.cli.gate import Gate
 from tests.cli.terminal import Terminal, in_terminal
 from tests.search.fakes import TINY
@@ -22,8 +23,8 @@ PLAYED = ("-m", "tests.cli.played_search")
 SEARCH = ("search", "--target", "flops=2M", "--space", "tiny.yaml", "--band", "0", "--epochs", "3", "--confirm", "0")
 
 
-def commands(*more: str, module: str = "tests.cli.fake_nas") -> list[str]:
-    return ["-m", module, *SEARCH, *more]
+def commands(*more: str) -> list[str]:
+    return ["-m", FAKE, *SEARCH, *more]
 
 
 @pytest.fixture(name="folder")
@@ -233,6 +234,21 @@ def test_no_view_is_drawn_where_none_is_asked_for(
         assert terminal.finish() == 0
         assert b"\x1b" not in terminal.received
         assert numbers(terminal) == ([] if options == ["--quiet"] else [0, 1, 2])
+
+
+def test_trials_of_another_process_are_counted(nas: Nas, gate: Gate) -> None:
+    options = ("--trials", "8", "--study", "shared")
+    other = nas.start(*SEARCH, *options, module=FAKE, **gate.environment)
+    gate.wait_for(1)
+    with in_terminal(commands(*options), nas.folder, environment=gate.environment) as terminal:
+        gate.wait_for(2)
+        terminal.wait_for(lambda: view(terminal) and "1 running elsewhere" in view(terminal)[0])
+        gate.let()
+        assert terminal.finish() == 0
+        _, said = other.communicate()
+        theirs = [int(number) for number in re.findall(r"^trial (\d+) \(", said, re.MULTILINE)]
+        assert sorted([*numbers(terminal), *theirs]) == list(range(8))
+        is_clean(terminal)
 
 
 def test_workers_are_shown_side_by_side_and_what_they_print_stays(folder: Path) -> None:

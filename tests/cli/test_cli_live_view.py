@@ -184,6 +184,15 @@ def test_a_wide_terminal_shows_everything() -> None:
     assert len(lines) == 5 + 9 + 1 <= lines_for(30)  # with a chart of nine rows and its axis
 
 
+def test_a_small_terminal_shows_the_chart_rather_than_a_note_and_any_shows_a_failure() -> None:
+    small = shown(*EVENTS, width=100, height=15)
+    assert [line.startswith("failed: ") for line in small] == [False, False, False, True] + [False] * 4
+    assert "target 400M MACs" in small[-1]
+    assert not any(line.startswith("note: ") for line in small)
+    smaller = shown(*EVENTS, width=100, height=10)
+    assert smaller[3:] == ["failed: trial 2: no memory", "note: other processes work on the study"]
+
+
 def test_what_is_above_its_target_or_unknown_says_so() -> None:
     over = trial(1, 420e6, 0.75)
     (line,) = [line for line in shown(ended(over, 1, over)) if line.startswith("best")]

@@ -78,6 +78,11 @@ def test_no_field_of_the_live_line_is_empty(event: Event, expected: str) -> None
     assert describe(event, "step 1/2") == f"{expected} · step 1/2"
 
 
+@pytest.mark.parametrize("kind", ["begun", "epoch", "left", "stopped"])
+def test_how_a_trial_goes_on_has_no_line(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(Event(kind, RECORD, 4, 50), capsys) == ""
+
+
 def test_no_time_left_is_not_shown_as_zero() -> None:
     assert [format_left(seconds) for seconds in (None, 0, 0.4, -5)] == [""] * 4
 

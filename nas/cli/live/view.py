@@ -48,13 +48,17 @@ def view_lines(known: Snapshot, width: int, height: int, glyphs: Glyphs) -> list
     """
     room = lines_for(height)
     lines = [_progress(known, glyphs, width), *_best(known, glyphs, width)]
-    messages = [Text(f"failed: {plain(known.failure)}", "red")] if known.failure else []
-    messages += [Text(f"note: {plain(known.note)}", "dim")] if known.note else []
-    running = _running(known, glyphs, room - len(lines) - min(len(messages), 1))
-    lines = [*lines, *running, *messages][:room]
-    chart = _chart(known, glyphs, width, room - len(lines))
+    failures = [Text(f"failed: {plain(known.failure)}", "red")] if known.failure else []
+    notes = [Text(f"note: {plain(known.note)}", "dim")] if known.note else []
+    lines += _running(known, glyphs, room - len(lines) - len(failures))
+    lines = [*lines, *failures][:room]
+    # A chart says more than a note that may be old.
+    for shown in (notes, []):
+        if chart := _chart(known, glyphs, width, room - len(lines) - len(shown)):
+            break
+    lines = [*lines, *shown, *chart] if chart else [*lines, *notes][:room]
     # A character in the last column would make some terminals begin another line.
-    return [_cut(line, width - 1, glyphs) for line in (*lines, *chart)]
+    return [_cut(line, width - 1, glyphs) for line in lines]
 
 
 def _cut(line: Text, width: int, glyphs: Glyphs) -> Text:
