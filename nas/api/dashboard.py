@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MOST_ON_FRONT, MOST_COMPLETE, MOST_PRUNED = 150, 400, 150
 DRAWN = ("complete", "pruned")
 DIGITS = 6
+HEADROOM = 0.06
 
 
 def draw_front(view: "StudyView") -> str:
@@ -41,6 +42,8 @@ def draw_front(view: "StudyView") -> str:
         # The page of a dashboard names the study, and gives the figure half of its width.
         title="Accuracy against cost",
         subtitle=f"{view.counted:,} trials{of_them}",
+        # The place is low, so that a label at the highest point needs a larger share of it.
+        y_range=(info.y_range[0], info.y_range[1] + HEADROOM * (info.y_range[1] - info.y_range[0])),
         others=tuple(evolve(point, hover=f"trial {point.label}") for point in info.others),
         pruned=tuple(evolve(point, hover=f"trial {point.label}") for point in info.pruned),
         recommended=tuple(point for point in info.recommended if point.label == best),

@@ -44,7 +44,7 @@ def end(progress: LiveProgress, number: int, total: int) -> None:
 def calm(progress: LiveProgress, total: int) -> None:
     for number in range(total):
         begin(progress, number, total)
-        time.sleep(0.3)
+        time.sleep(0.15)
         end(progress, number, total)
 
 
@@ -67,6 +67,13 @@ def loud(progress: LiveProgress, total: int) -> None:
     os.write(1, b"without an end")
 
 
+def bars(_progress: LiveProgress, total: int) -> None:
+    """Write a bar that overwrites itself and has no end for long."""
+    for number in range(total):
+        os.write(2, f"\rdone {number}".encode())
+    os.write(2, b"\nready\n")
+
+
 def broken(progress: LiveProgress, total: int) -> None:
     """A view that cannot be drawn."""
     vars(screen)["_paint"] = lambda *_: 1 / 0
@@ -82,7 +89,7 @@ def waiting(progress: LiveProgress, total: int) -> None:
 
 
 KINDS: Mapping[str, Callable[[LiveProgress, int], None]] = {
-    each.__name__: each for each in (calm, fast, loud, broken, waiting)
+    each.__name__: each for each in (calm, fast, loud, bars, broken, waiting)
 }
 
 if __name__ == "__main__":

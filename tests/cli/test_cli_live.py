@@ -94,6 +94,13 @@ def test_many_quick_trials_share_a_picture(folder: Path) -> None:
         is_clean(terminal)
 
 
+def test_a_bar_of_another_program_leaves_its_last_state(folder: Path) -> None:
+    with in_terminal([*PLAYED, "bars", "20000"], folder) as terminal:
+        assert terminal.finish() == 0
+        assert terminal.lines[-3:] == ["done 19999", "ready", "the end"]
+        assert len(terminal.received) < 10_000
+
+
 def test_a_view_that_cannot_be_drawn_costs_no_line(folder: Path) -> None:
     with in_terminal([*PLAYED, "broken", "20"], folder) as terminal:
         assert terminal.finish() == 0
@@ -150,7 +157,7 @@ def test_an_interrupt_leaves_the_terminal_clean(folder: Path, how: str) -> None:
 
 def test_a_terminal_without_colors_gets_none(folder: Path) -> None:
     for colors, environment in ((False, {"NO_COLOR": "1"}), (True, {})):
-        with in_terminal([*PLAYED, "calm", "4"], folder, environment=environment) as terminal:
+        with in_terminal([*PLAYED, "calm", "12"], folder, environment=environment) as terminal:
             assert terminal.finish() == 0
             codes = {
                 int(code) for codes in re.findall(rb"\x1b\[([\d;]*)m", terminal.received) for code in codes.split(b";")
@@ -160,11 +167,11 @@ def test_a_terminal_without_colors_gets_none(folder: Path) -> None:
 
 
 def test_a_terminal_without_unicode_gets_a_plain_view(folder: Path) -> None:
-    with in_terminal([*PLAYED, "calm", "8"], folder, environment={"PYTHONIOENCODING": "ascii"}) as terminal:
+    with in_terminal([*PLAYED, "calm", "24"], folder, environment={"PYTHONIOENCODING": "ascii"}) as terminal:
         terminal.wait_for(lambda: len(numbers(terminal)) >= 5 and len(view(terminal)) > 6)
         assert all(line.isascii() for line in view(terminal))
         assert terminal.finish() == 0
-        assert numbers(terminal) == list(range(8))
+        assert numbers(terminal) == list(range(24))
 
 
 # The command itself
@@ -188,6 +195,7 @@ def test_a_search_shows_its_trials_and_ctrl_c_stops_it_after_the_running_ones(fo
         is_clean(terminal)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["Ctrl-C twice", "SIGTERM"])
 def test_a_search_that_is_ended_at_once_leaves_the_terminal_clean(folder: Path, gate: Gate, how: str) -> None:
     gate.let(3)
@@ -206,6 +214,7 @@ def test_a_search_that_is_ended_at_once_leaves_the_terminal_clean(folder: Path, 
         is_clean(terminal)
 
 
+@pytest.mark.slow
 def test_an_error_is_printed_whole_and_the_view_is_gone(folder: Path) -> None:
     with in_terminal(commands("--trials", "20"), folder, environment={"NAS_FAKE_FAILS": "1"}) as terminal:
         assert terminal.finish() == 1
@@ -223,6 +232,8 @@ def test_the_result_goes_to_a_file_while_the_view_is_in_the_terminal(folder: Pat
     assert "\x1b" not in (folder / "out").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "environment"),
     [(["--json"], {}), (["--quiet"], {}), ([], {"TERM": "dumb"}), ([], {"TERM": "unknown"})],
@@ -236,6 +247,7 @@ def test_no_view_is_drawn_where_none_is_asked_for(
         assert numbers(terminal) == ([] if options == ["--quiet"] else [0, 1, 2])
 
 
+@pytest.mark.slow
 def test_trials_of_another_process_are_counted(nas: Nas, gate: Gate) -> None:
     options = ("--trials", "8", "--study", "shared")
     other = nas.start(*SEARCH, *options, module=FAKE, **gate.environment)

@@ -28,6 +28,7 @@ REFRESH_S = 0.25
 # A picture that takes long, on a slow machine or connection, is drawn less often: at most 2% of the time is for that.
 PAUSES = 50
 DRAIN_S = 2.0
+MOST_BYTES = 100_000  # of a line that has no end yet
 _STDOUT, _STDERR = 1, 2
 _UP, _CLEAR = "\x1b[1A", "\r\x1b[J"
 Picture = Callable[[int, int], list[Text]]
@@ -111,6 +112,7 @@ class Screen:
                 whole, is_end, after = (left + part).partition(self._end_mark)
                 *lines, left = whole.split(b"\n")
                 self._add(lines)
+                left = _unfinished(left)
                 if is_end:
                     self._add([left] if left else [])
                     self._drained.set()
@@ -184,6 +186,11 @@ def _decoded(line: bytes, encoding: str) -> str:
         return line.decode()
     except UnicodeDecodeError:
         return line.decode(encoding, "backslashreplace")
+
+
+def _unfinished(line: bytes) -> bytes:
+    """Return what has to be kept of a line that has no end yet: a bar of progress overwrites itself without end."""
+    return line[line.rfind(b"\r", 0, -1) + 1 :][-MOST_BYTES:]
 
 
 def _readable(line: str) -> str:
