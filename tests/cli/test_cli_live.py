@@ -222,6 +222,7 @@ def test_an_error_is_printed_whole_and_the_view_is_gone(folder: Path) -> None:
         is_clean(terminal)
 
 
+@pytest.mark.slow
 def test_the_result_goes_to_a_file_while_the_view_is_in_the_terminal(folder: Path) -> None:
     with (folder / "out").open("wb") as out, in_terminal(commands("--trials", "3"), folder, out=out) as terminal:
         assert terminal.finish() == 0
@@ -232,7 +233,6 @@ def test_the_result_goes_to_a_file_while_the_view_is_in_the_terminal(folder: Pat
     assert "\x1b" not in (folder / "out").read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "environment"),
@@ -263,6 +263,7 @@ def test_trials_of_another_process_are_counted(nas: Nas, gate: Gate) -> None:
         is_clean(terminal)
 
 
+@pytest.mark.slow
 def test_workers_are_shown_side_by_side_and_what_they_print_stays(folder: Path) -> None:
     (folder / "loud.py").write_text(
         "import os, time\n"
