@@ -76,6 +76,15 @@ _COLUMNS: Mapping[str, tuple[sqlalchemy.Table, Mapping[str, type[Any]]]] = {
             "value_json": sqlalchemy.Text,
         },
     ),
+    "study_system_attributes": (
+        tables.STUDY_SYSTEM_ATTRIBUTES,
+        {
+            "study_system_attribute_id": sqlalchemy.Integer,
+            "study_id": sqlalchemy.Integer,
+            "key": sqlalchemy.String,
+            "value_json": sqlalchemy.Text,
+        },
+    ),
     "trials": (
         tables.TRIALS,
         {

@@ -355,6 +355,7 @@ def run_search(planned: PlannedSearch, *, listen: Listener = _ignore, say: Say =
     Raises:
         NasError: The study was made with other settings, or one trial after another failed.
     """
+    from nas.api.dashboard import draw_front
     from nas.search.duration import evaluations_of_best
     from nas.search.run import run
 
@@ -373,7 +374,7 @@ def run_search(planned: PlannedSearch, *, listen: Listener = _ignore, say: Say =
     plan, heard = planned.plan, listen
     if kept is not None:
         plan, heard = _with_weights(plan, kept), partial(_hear, listen, kept)
-    view = run(plan, storage=request.storage, listen=heard, engine=engine, cores=cores)
+    view = run(plan, storage=request.storage, listen=heard, engine=engine, cores=cores, draw=draw_front)
     if kept is not None:
         # The process that finishes last re-trains the best trials, which may change their order.
         complete = view.counted >= request.trials and not evaluations_of_best(planned.plan)

@@ -24,6 +24,7 @@ def _table(model: Any) -> Table:
 
 
 STUDY_ATTRIBUTES = _table(models.StudyUserAttributeModel)
+STUDY_SYSTEM_ATTRIBUTES = _table(models.StudySystemAttributeModel)
 TRIALS = _table(models.TrialModel)
 PARAMS = _table(models.TrialParamModel)
 VALUES = _table(models.TrialValueModel)

@@ -1,10 +1,11 @@
 """Events: what a search, or the jobs of a fixed list, report while they run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from attrs import field, frozen
 
+from nas.noise import ValidationSplit
 from nas.search.job import Job
 from nas.studies.records import Record
 
@@ -21,7 +22,8 @@ class Event:
             "waiting".
             In a search also: "threads" (of each training run), "objective" (the scoring rule of an earlier version is
             used), "screening", "screened" (some scores are not used), "moved" (a network to start from), "estimate" (of
-            the whole duration, before the first trial), "baseline", "epoch", "exhausted", "confirming" or "verifying".
+            the whole duration, before the first trial), "baseline", "begun" (a trial, here), "epoch", "left" (a trial
+            that another process has taken over), "exhausted", "confirming" or "verifying".
         record: Record of the trial or baseline concerned.
         done: Number of trials that count so far; of jobs that have a result.
         total: Number of trials asked for; of jobs in the list.
@@ -30,6 +32,11 @@ class Event:
         message: Message for the user.
         job: Job of the trial concerned; None in a search.
         units: Units of the costs that the targets of a search limit, by the costs' names in records.
+        limits: The targets themselves, in the same order.
+        ended: Trials that have ended since the last event, those of earlier runs and of other processes too. A search
+            reports each of them once.
+        elsewhere: Number of trials that other processes were evaluating when this one last read the study.
+        split: Validation split of a search; None where it is not known.
     """
 
     kind: str
@@ -41,6 +48,10 @@ class Event:
     message: str = ""
     job: Job | None = None
     units: Mapping[str, str] = field(factory=dict, eq=False)
+    limits: Mapping[str, float] = field(factory=dict, eq=False)
+    ended: Sequence[Record] = field(default=(), eq=False)
+    elsewhere: int = field(default=0, eq=False)
+    split: ValidationSplit | None = field(default=None, eq=False)
 
 
 Listener = Callable[[Event], None]

@@ -20,6 +20,7 @@ class Progress:
         failed: Numbers of the trials that failed one after another, up to the last trial of this process.
         last_seconds: Seconds that the last evaluation of this process took.
         at_once: Largest number of trials that this process has evaluated at once.
+        elsewhere: Number of trials that other processes were evaluating when the study was last read.
     """
 
     cost_name: str = ""
@@ -30,10 +31,12 @@ class Progress:
     failed: list[int] = field(factory=list)
     last_seconds: float = float("inf")
     at_once: int = 1
+    elsewhere: int = 0
     _numbers: set[int] = field(factory=set, init=False)
     _front: list[tuple[float, float]] = field(factory=list, init=False)
     _seconds: float = field(default=0.0, init=False)
     _timed: int = field(default=0, init=False)
+    _reported: int = field(default=0, init=False)
 
     def knows(self, number: int) -> bool:
         """Return whether a trial was added before."""
@@ -50,6 +53,12 @@ class Progress:
             self.since_better = 0 if record.state == "complete" and self._is_better(record) else self.since_better + 1
             if record.state == "complete" and (self.best is None or rank(record) > rank(self.best)):
                 self.best = record
+
+    def news(self) -> tuple[Record, ...]:
+        """Return the trials that were added since the last call."""
+        new = tuple(self.records[self._reported :])
+        self._reported += len(new)
+        return new
 
     def _is_better(self, record: Record) -> bool:
         """Return whether a trial beats all before it or, for a front, all before it that cost no more."""

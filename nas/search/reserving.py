@@ -8,6 +8,7 @@ from attrs import define, field
 from optuna.trial import FrozenTrial
 
 from nas.errors import StudyError
+from nas.optuna_private.identity import trial_id as id_of
 from nas.search.events import Tell
 from nas.search.progress import Progress
 from nas.search.session import Session, SharedStudy
@@ -214,7 +215,10 @@ class TrialReserver:
         """Read the trials that other processes have started and ended since the last call."""
         new = [trial for trial in self.shared.trials() if not self.progress.knows(trial.number)]
         ended = [trial for trial in new if trial.state.is_finished()]
-        self.take_in(ended, [trial for trial in new if not trial.state.is_finished()])
+        running = [trial for trial in new if not trial.state.is_finished()]
+        own = {trial_id for _, trial_id in self.running}
+        self.progress.elsewhere = sum(id_of(trial) not in own for trial in running)
+        self.take_in(ended, running)
 
     def take_in(self, ended: list[FrozenTrial], running: Sequence[FrozenTrial] = ()) -> None:
         """Count trials that have ended, and let the source learn them and those that are running."""

@@ -15,6 +15,7 @@ from nas.arch.code import format_text
 from nas.cost.base import CostModels
 from nas.errors import EvaluationError
 from nas.evaluate.base import Evaluator, StepTimed, Validating
+from nas.noise import ValidationSplit
 from nas.objective import PARETO, directions, metric_names
 from nas.optuna_private.identity import storage_of
 from nas.outlook import Outlook
@@ -40,6 +41,7 @@ from nas.search.trial_loop import TrialLoop
 from nas.search.trials import Evaluation, Limits
 from nas.search.verification import verify
 from nas.space.decode import SearchSpace
+from nas.studies.dashboard import store_dashboard
 from nas.studies.defaults import DEFAULT_STORAGE
 from nas.studies.failures import explained
 from nas.studies.locks import Lock, claimed, exclusive, living_searches, search_name, work_name
@@ -49,6 +51,7 @@ from nas.studies.recommendation import store_recommendation
 from nas.studies.records import BASELINE, COUNTED_STATES, FURTHER_W, OUTLOOK, SETTINGS, Record, StudyView, to_stored
 from nas.studies.study import open_study, read_split, read_study, store_split
 from nas.studies.trial_records import read_trial
+from nas.studies.urls import is_in_memory
 from nas.workers.base import Single, Workers
 from nas.workers.processes import make_workers
 from nas.workers.threads import limited_threads
@@ -101,6 +104,7 @@ def run(
     workers: Workers | None = None,
     engine: Callable[[int | None], Workers] | None = None,
     cores: int | None = None,
+    draw: Callable[[StudyView], str] | None = None,
 ) -> StudyView:
     """Carry out a plan; see `search`. Other processes may carry out the same one at the same time.
 
@@ -112,6 +116,7 @@ def run(
         engine: Returns the workers, given the number of threads of each training run; None starts as many processes as
             the settings say.
         cores: Number of CPU cores that each training run may use, for the choice of its threads; None chooses none.
+        draw: Returns a figure of the study as JSON of plotly, which is stored for optuna-dashboard; None stores none.
     """
     opened = open_storage(storage)
     with explained(storage):
@@ -130,7 +135,10 @@ def run(
         with limited_threads(threads), open_session(workers or engine(threads)) as session:
             is_training = choice is not None and isinstance(planned.evaluator, StepTimed)
             _Run(planned, study, listen, session).run(str(choice) if is_training else "")
-        return read_study(opened, planned.study_name)
+        view = read_study(opened, planned.study_name)
+        if draw is not None and not is_in_memory(storage):
+            store_dashboard(study, view, draw)
+        return view
 
 
 def _as_begun(planned: Plan, stored: Mapping[str, Any]) -> Plan:
@@ -155,6 +163,7 @@ class _Run:
         self.screened: Screened | None = None
         self.progress = Progress(self.settings.targets[0].kept_as if self._pareto else "")
         self._later = evaluations_left(planned, study)
+        self._split: ValidationSplit | None = None
 
     @property
     def _pareto(self) -> bool:
@@ -231,6 +240,7 @@ class _Run:
             self._tell("moved", message=message)
         if isinstance(self.plan.evaluator, Validating):
             store_split(self.study, self.plan.evaluator.validation_split())
+        self._split = read_split(self.study)
         if not self.progress.records:
             self._estimate()
 
@@ -372,8 +382,22 @@ class _Run:
     def _tell(self, kind: str, record: Record | None = None, message: str = "") -> None:
         progress, total = self.progress, self.settings.trials
         left = progress.seconds_left(total, self.settings.workers, self._later)
-        units = {target.kept_as: target.unit for target in self.settings.targets}
-        self.listen(Event(kind, record, progress.counted, total, progress.best, left, message, units=units))
+        self.listen(
+            Event(
+                kind,
+                record,
+                progress.counted,
+                total,
+                progress.best,
+                left,
+                message,
+                units={target.kept_as: target.unit for target in self.settings.targets},
+                limits={target.kept_as: target.limit for target in self.settings.targets},
+                ended=progress.news(),
+                elsewhere=progress.elsewhere,
+                split=self._split,
+            )
+        )
 
     def _evaluate_baseline(self) -> None:
         if self.plan.baseline is None or BASELINE in self.study.user_attrs:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.errors import StudyError
 from nas.search.reserving import MOST_FAILURES, TrialReserver
 from nas.search.trials import Evaluation, Running
+from nas.studies.records import Record
 from nas.studies.trial_records import read_trial
 from nas.workers.base import Call, Key, Outcome
 
@@ -105,6 +106,8 @@ class TrialLoop:
         if by_epoch and reservation is not None:
             running.handle = self.reserver.shared.handle(reservation.trial_id)
         self.reserver.running[running.key] = running
+        if by_epoch:
+            self.reserver.tell("begun", read_trial(running.trial))
         self.reserver.progress.at_once = max(self.reserver.progress.at_once, len(self.reserver.running))
         self.reserver.session.workers.start(
             running.key,
@@ -148,7 +151,7 @@ class TrialLoop:
             goes_on = not self._is_unpromising(running, outcome)
         except UpdateFinishedTrialError:  # another process considered this one dead and took the trial over
             workers.answer(key, go_on=False)
-            del self.reserver.running[key]
+            self._leave(key, record)
             return
         workers.answer(key, go_on=goes_on)
         if not goes_on:
@@ -172,13 +175,20 @@ class TrialLoop:
             is_written = reserver.reserve(running)
         else:  # another process has taken it over if this one had no heartbeat for too long
             is_written = reserver.shared.reservations.end(trial)
-        del reserver.running[key]
         if not is_written:
+            self._leave(key, read_trial(trial))
             return
+        del reserver.running[key]
         reserver.take_in([trial])
         record = reserver.progress.records[-1]
         reserver.progress.ended(record, time.monotonic() - running.begun)
         reserver.tell("trial", record)
+
+    def _leave(self, key: Key, record: Record) -> None:
+        """Give up a trial that another process has taken over."""
+        del self.reserver.running[key]
+        if self.evaluation.by_epoch:
+            self.reserver.tell("left", record)
 
     def _check_losses(self, outcome: Outcome) -> None:
         """Raise StudyError where no worker has ever given a result: it is not the networks that they die of."""

@@ -23,7 +23,7 @@ from nas.api import progress as bars
 from nas.api.durations import format_left
 from nas.api.progress import BAR_WIDTH, describe
 from nas.api.quiet import quiet_optuna
-from nas.cli.shared.progress import LiveProgress, PlainProgress, Steps
+from nas.cli.shared.progress import BarProgress, PlainProgress, Steps
 from nas.errors import NasError
 from nas.search.events import Event
 from nas.studies.records import Record
@@ -76,6 +76,11 @@ def test_what_is_unknown_is_left_out(capsys: pytest.CaptureFixture[str]) -> None
 def test_no_field_of_the_live_line_is_empty(event: Event, expected: str) -> None:
     assert describe(event) == expected
     assert describe(event, "step 1/2") == f"{expected} · step 1/2"
+
+
+@pytest.mark.parametrize("kind", ["begun", "epoch", "left", "stopped"])
+def test_how_a_trial_goes_on_has_no_line(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(Event(kind, RECORD, 4, 50), capsys) == ""
 
 
 def test_no_time_left_is_not_shown_as_zero() -> None:
@@ -132,7 +137,7 @@ def search() -> None:
     logging.getLogger().handlers.clear()  # those of pytest
     clock = Clock()
     vars(bars)["Bar"] = partial(AlwaysDrawn, get_time=clock.monotonic)  # in the process of this terminal alone
-    with quiet_optuna(), LiveProgress() as progress:
+    with quiet_optuna(), BarProgress() as progress:
         progress.listen(Event("epoch", RECORD, 50, 50, RECORD, 9.0, units={"params": "params"}))
         progress.on_batch(3, 20, 1.234)
         click.echo("UserWarning: something", err=True)

@@ -1,8 +1,9 @@
-"""Progress on standard error: a live line on a terminal, plain lines elsewhere."""
+"""Progress on standard error: a live view on a terminal, plain lines elsewhere."""
 
+import os
 import sys
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Protocol, TextIO
 from weakref import finalize
 
 import click
@@ -13,6 +14,7 @@ from nas.cli.shared.streams import escape
 
 if TYPE_CHECKING:
     from nas.api.progress import Bar, SearchProgress
+    from nas.cli.live.state import SearchState
     from nas.search.events import Event
 
 
@@ -32,13 +34,29 @@ class Progress(Protocol):
         ...
 
 
+# Kinds of events that are shown by a live view alone.
+SILENT = ("begun", "epoch", "left", "stopped")
+DUMB = ("dumb", "unknown")  # names of terminals that cannot move their cursors
+STDERR = 2
 # Kinds of events that are notes, and say nothing of how many trials are done.
 NOTES = ("threads", "screened", "moved", "foreign", "objective")
 
 
-def make_progress(*, plain: bool) -> "PlainProgress | LiveProgress":
-    """Return a live line of progress if standard error is a terminal and `plain` is not asked for, else plain lines."""
-    return PlainProgress() if plain or not sys.stderr.isatty() else LiveProgress()
+def make_progress(*, plain: bool) -> "PlainProgress":
+    """Return a live view if standard error is a terminal that can show it, and `plain` is not asked for.
+
+    Elsewhere, progress is plain lines; on a terminal of Windows, it is a live line.
+    """
+    if plain or not sys.stderr.isatty() or os.environ.get("TERM") in DUMB:
+        return PlainProgress()
+    return BarProgress() if sys.platform == "win32" or not _is_own(sys.stderr) else LiveProgress()
+
+
+def _is_own(stream: TextIO) -> bool:
+    """Return whether a stream is the standard error of this process, and no object that stands for it."""
+    with suppress(OSError, ValueError, AttributeError):
+        return stream.fileno() == STDERR
+    return False
 
 
 class PlainProgress:
@@ -59,9 +77,9 @@ class PlainProgress:
         """Do nothing: plain lines leave nothing open."""
 
     def listen(self, event: "Event") -> None:
-        """Print a line for an event; epochs are not printed."""
+        """Print a line for an event; how trials begin and go on is not printed."""
         self.stopped |= event.kind == "stopped"
-        if event.kind not in ("epoch", "stopped"):
+        if event.kind not in SILENT:
             self.say(_line(event))
 
     def on_batch(self, step: int, steps: int, loss: float) -> None:
@@ -76,6 +94,46 @@ class PlainProgress:
 
 
 class LiveProgress(PlainProgress):
+    """Show progress as one line for each trial, and below them what is known of the search so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state: SearchState | None = None
+        self._context = ExitStack()
+
+    def __enter__(self) -> "LiveProgress":
+        """Open the view; without free file descriptors for it, plain lines remain."""
+        from nas.cli.live.chart import glyphs_for
+        from nas.cli.live.screen import Screen
+        from nas.cli.live.state import SearchState
+        from nas.cli.live.view import view_lines
+
+        state, glyphs = SearchState(), glyphs_for(sys.stderr.encoding)
+        with suppress(OSError):
+            self._context.enter_context(
+                Screen(lambda width, height: view_lines(state.snapshot(), width, height, glyphs))
+            )
+            self._state = state
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the view."""
+        self._state = None
+        self._context.close()
+
+    def listen(self, event: "Event") -> None:
+        """Print a line for an event and show it in the view."""
+        super().listen(event)
+        if self._state is not None:
+            self._state.update(event)
+
+    def on_batch(self, step: int, steps: int, loss: float) -> None:
+        """Show the loss in the view."""
+        if self._state is not None:
+            self._state.on_batch(step, steps, loss)
+
+
+class BarProgress(PlainProgress):
     """Show progress as one line for each trial, and below them a line that shows the running trial."""
 
     def __init__(self) -> None:
@@ -83,7 +141,7 @@ class LiveProgress(PlainProgress):
         self._bar: SearchProgress | None = None
         self._context = ExitStack()
 
-    def __enter__(self) -> "LiveProgress":
+    def __enter__(self) -> "BarProgress":
         """Open the live line."""
         from nas.api.progress import SearchProgress
 
