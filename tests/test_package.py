@@ -24,7 +24,9 @@ def test_a_wheel_has_every_module_search_space_and_latency_table(wheel: Path) ->
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "nas").rglob("*.py")}
     spaces = {f"nas/search_spaces/{path.name}" for path in (ROOT / "search_spaces").glob("*.yaml")}
     tables = {f"nas/latency_tables/{path.name}" for path in (ROOT / "latency_tables").glob("*.csv")}
-    assert modules | spaces | tables | {"nas/py.typed"} <= inside
+    parts = [path for name in ("assets", "templates") for path in (ROOT / "nas" / "report" / name).rglob("*.*")]
+    shown = {str(path.relative_to(ROOT)) for path in (*parts, ROOT / "nas/report/assets/plotly/LICENSE")}
+    assert modules | spaces | tables | shown | {"nas/py.typed"} <= inside
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "torch": "train",
         "kornia": "train",
         "safetensors": "pretrained",
-        "jinja2": "export",
         "huggingface_hub": "export",
     }
 )

@@ -166,11 +166,10 @@ def run_export(request: "ExportRequest", say: "Say") -> ExportedNetwork:
 
 
 def _check_packages() -> None:
-    """Check that what writes the files in the end is installed.
+    """Check that the package which writes the model card in the end is installed.
 
     Raises:
-        ModuleNotFoundError: A package is not installed.
+        ModuleNotFoundError: The package is not installed.
     """
-    for package in ("jinja2", "huggingface_hub"):
-        if find_spec(package) is None:
-            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    if find_spec("huggingface_hub") is None:
+        raise ModuleNotFoundError("No module named 'huggingface_hub'", name="huggingface_hub")

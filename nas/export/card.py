@@ -26,7 +26,7 @@ def auxiliary_files(product: Product) -> dict[str, bytes]:
     """Return the files beside the models and the metrics, by their names.
 
     Raises:
-        ModuleNotFoundError: The package jinja2 or huggingface-hub is not installed.
+        ModuleNotFoundError: The package huggingface-hub is not installed.
     """
     runs = any(model.form == "onnx" for model in product.models)
     texts = {LABELS: labels(product), CARD: model_card(product)}

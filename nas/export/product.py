@@ -87,7 +87,7 @@ def write_product(product: Product, files: Mapping[str, bytes], folder: Path) ->
 
     Raises:
         NasError: The folder holds anything else, or cannot be written to, or a value of the product breaks a rule.
-        MissingPackageError: The package jinja2 is not installed.
+        MissingPackageError: The package huggingface-hub is not installed.
     """
     earlier = check_product_folder(folder)
     # Reading checks every value.

@@ -102,8 +102,8 @@ def test_an_argument_of_another_type_is_refused_before_any_work(call: Callable[[
 
 
 def test_a_missing_package_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "jinja2" else object())
-    with pytest.raises(MissingPackageError, match=r"jinja2(.|\n)*hwnas\[export\]"):
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "huggingface_hub" else object())
+    with pytest.raises(MissingPackageError, match=r"huggingface_hub(.|\n)*hwnas\[export\]"):
         export.export_model("nowhere", tmp_path / "p")
 
 
