@@ -26,11 +26,13 @@ class OnnxCost:
         macs: Multiply-adds of the operators that can be counted.
         params: Number of values in weights, biases, and scales and shifts of normalizations. Where normalizations are
             folded into convolutions, theirs are gone. None where a weight is computed from too many tensors.
+        precision: "int8" where the graph quantizes values, "fp16" where it has weights of 16 bits, else "fp32".
         uncounted: Operators whose multiply-adds are not known, each once, in the order of the graph.
     """
 
     macs: int
     params: int | None
+    precision: str
     uncounted: tuple[str, ...] = ()
 
     @property
@@ -120,6 +122,8 @@ _SETTINGS: Mapping[str, tuple[int, ...]] = MappingProxyType(
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 MOST_ORIGINS = 64
 """Largest number of tensors of the file from which one constant is computed; it bounds the time for a hostile file."""
+_HALF = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
+_QUANTIZING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"})
 # Operators that read whole numbers as weights.
 _INTEGER = frozenset({"DequantizeLinear", "ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul"})
 
@@ -203,7 +207,13 @@ def count_graph(graph: onnx.GraphProto, shapes: Shapes, batch: int = 1) -> OnnxC
                 behind_weights.update(node.output)
                 read = constants.read(node)
                 constants.params |= {name for name in read if is_weighted or constants.sizes[name] > 1}
-    return OnnxCost(-(-macs // batch), constants.count(), tuple(uncounted))
+    return OnnxCost(-(-macs // batch), constants.count(), _precision(graph), tuple(uncounted))
+
+
+def _precision(graph: onnx.GraphProto) -> str:
+    if any(node.op_type in _QUANTIZING for node in graph.node):
+        return "int8"
+    return "fp16" if any(tensor.data_type in _HALF for tensor in graph.initializer) else "fp32"
 
 
 def _add_constant(constants: _Constants, node: onnx.NodeProto) -> None:
