@@ -109,7 +109,7 @@ def compare(
     >>> small = nas.load_architecture("mnasnet-small").adapted(resolution=32, classes=10)
     >>> found = nas.compare([small, "mobilenetv3-small"], seconds=0.5, precision="fp32")
     >>> [row["macs"] for row in found.rows()]
-    [1381760, 56510080]
+    [1398104, 56510400]
     """
     several = isinstance(networks, Sequence) and not isinstance(networks, str)
     options = ComparisonOptions(

@@ -265,7 +265,7 @@ class Comparison:
     >>> import nas
     >>> found = nas.compare(["mnasnet-small", "mobilenetv3-small"], seconds=0.5, precision="fp32")
     >>> [network.macs for network in found.networks]
-    [68337976, 56510080]
+    [68339184, 56510400]
     """
 
     networks: tuple[ComparedNetwork, ...]
