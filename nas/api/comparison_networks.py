@@ -311,10 +311,10 @@ class _Maker:
         found = find_zoo_network(name)
         checked = check_onnx(found.onnx(batch=self.options.batch).SerializeToString(), batch=self.options.batch)
         size = _size(checked)
-        published = None if found.published_top1 is None else PublishedAccuracy(*found.published_top1)
+        published = None if found.published_top1 is None else _published(*found.published_top1)
         network = ComparedNetwork(
             found.name, reference, ZOO, size, checked.shape[0], found.classes, found.macs, found.params,
-            ARCHITECTURE, published=published, year=found.year,
+            ARCHITECTURE, published=published, year=found.year, title=found.title,
         )  # fmt: skip
         return self._with_files(network, {FP32: checked})
 
@@ -366,16 +366,20 @@ def find_zoo_network(name: str) -> Any:
     Raises:
         NasError: There is no network of this name.
     """
-    from nas.zoo import zoo_network
+    from nas.zoo.catalog import zoo_network
 
     return zoo_network(name)
 
 
 def zoo_references() -> list[str]:
     """Return references to all known networks."""
-    from nas.zoo import zoo_names
+    from nas.zoo.catalog import zoo_names
 
     return [f"{ZOO}:{name}" for name in zoo_names()]
+
+
+def _published(percent: float, source: str) -> PublishedAccuracy:
+    return PublishedAccuracy(percent / 100, source)
 
 
 def _is_product(path: Path) -> bool:

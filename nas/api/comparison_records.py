@@ -71,6 +71,7 @@ class ComparedNetwork:
         accuracies: Accuracies that were measured on the images of the comparison.
         published: Published accuracy, or None.
         year: Year of publication, or None.
+        title: Name with the variant that it is; "" where the name says it.
         notes: Sentences about the network.
     """
 
@@ -90,6 +91,7 @@ class ComparedNetwork:
     accuracies: tuple[MeasuredAccuracy, ...] = ()
     published: PublishedAccuracy | None = None
     year: int | None = None
+    title: str = ""
     notes: tuple[str, ...] = ()
 
     def accuracy(self, precision: str) -> MeasuredAccuracy | None:
