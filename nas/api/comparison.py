@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import attrs
 from attrs import frozen
@@ -61,7 +61,7 @@ class ComparisonOptions:
 @check_arguments
 @explain_missing()
 def compare(
-    networks: "Union[str, Path, Architecture, TrainedNetwork, Sequence[Union[str, Path, Architecture, TrainedNetwork]]]",
+    networks: "str | Path | Architecture | TrainedNetwork | Sequence[str | Path | Architecture | TrainedNetwork]",
     *,
     device: str | Sequence[str] = "cpu",
     precision: str | Sequence[str] = PRECISIONS,
@@ -128,7 +128,7 @@ def compare(
 
 @explain_missing()
 def compare_networks(
-    given: "Sequence[Union[str, Path, Architecture, TrainedNetwork]]",
+    given: "Sequence[str | Path | Architecture | TrainedNetwork]",
     options: ComparisonOptions,
     *,
     zoo: bool = False,
@@ -226,9 +226,7 @@ def _network(entry: "Entry", predictions: "Predictions | None") -> ComparedNetwo
     name = entry.network.name
     problem = predictions.problems.get(name)
     notes = (f"its accuracy was not measured: {problem}",) if problem else ()
-    return attrs.evolve(
-        entry.network, accuracies=predictions.accuracies(name), notes=(*entry.network.notes, *notes)
-    )
+    return attrs.evolve(entry.network, accuracies=predictions.accuracies(name), notes=(*entry.network.notes, *notes))
 
 
 def _notes(networks: Sequence[ComparedNetwork]) -> list[str]:
@@ -241,7 +239,9 @@ def _notes(networks: Sequence[ComparedNetwork]) -> list[str]:
     if any(not each.is_trained and each.origin != "ONNX file" for each in networks):
         notes.append("Networks without trained weights have random ones, which does not change what they cost.")
     if any(each.int8.startswith("quantized") for each in networks):
-        notes.append("Their int8 files were quantized with random inputs, which gives the latency and not the accuracy.")
+        notes.append(
+            "Their int8 files were quantized with random inputs, which gives the latency and not the accuracy."
+        )
     if any(each.published for each in networks):
         notes.append("Published accuracies are those of their sources on ImageNet; none of them was measured here.")
     if len(networks) == 1:

@@ -2,10 +2,12 @@
 
 import json
 import mmap
+import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Union, cast
@@ -33,6 +35,8 @@ PRECISIONS = (FP32, INT8)
 ZOO, TIMM, TORCHVISION = "zoo", "timm", "torchvision"
 RANDOM_RANGES = "quantized with random inputs, which gives its latency and not its accuracy"
 OF_EXPORT = "the int8 file of the export"
+EXPORT = "export"
+MOST_PROCESSES = 4  # that quantize networks at the same time
 _PREFIXES = (ZOO, TIMM, TORCHVISION)
 
 
@@ -78,32 +82,58 @@ class Entry:
 
 @define(eq=False)
 class Spool:
-    """Keep the bytes of files on disk and not in memory: all of a zoo together have gigabytes.
+    """Keep the bytes of files on disk and not in memory: all known networks together have gigabytes.
 
     The files have no names, so that the operating system frees them however the process ends.
     """
 
-    _files: list[IO[bytes]] = field(factory=list, init=False)
+    _files: list[tuple[bytes, IO[bytes]]] = field(factory=list, init=False)
 
     def keep(self, data: bytes) -> bytes:
-        """Return bytes that are read from disk when they are used."""
-        try:
-            file = tempfile.TemporaryFile(prefix="nas-")  # noqa: SIM115 - it stays open as long as it is used
-            self._files.append(file)
+        """Return the same bytes, which are read from disk when they are used."""
+        with self._writing():
+            file = self._new()
             file.write(data)
             file.flush()
-            return cast(bytes, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return self._mapped(file)
+
+    def quantized(self, kept: bytes, shape: Sequence[int]) -> bytes:
+        """Return the int8 form of a file that is kept here, and keep it too.
+
+        Raises:
+            WeightsError: The network cannot be quantized.
+        """
+        from nas.device.quantize_process import quantize_in_process
+
+        source = next(file for data, file in self._files if data is kept)
+        with self._writing():
+            target = self._new()
+            quantize_in_process(source, shape, target)
+            return self._mapped(target)
+
+    def close(self) -> None:
+        """Close all files; what still uses them may go on."""
+        for _, file in self._files:
+            file.close()
+        self._files.clear()
+
+    def _new(self) -> IO[bytes]:
+        return tempfile.TemporaryFile(prefix="nas-")
+
+    def _mapped(self, file: IO[bytes]) -> bytes:
+        data = cast(bytes, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        self._files.append((data, file))
+        return data
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise NasError(
                 f"there is no room for the files of the networks: {error.strerror or error}",
                 "free some space among the temporary files, set TMPDIR to another folder, or compare fewer networks",
             ) from None
-
-    def close(self) -> None:
-        """Close all files; what still uses them may go on."""
-        for file in self._files:
-            file.close()
-        self._files.clear()
 
 
 @frozen
@@ -146,7 +176,45 @@ def find_entries(given: Sequence[Given], options: NetworkOptions, spool: Spool, 
         if len(distinct) > 2:
             say(f"network {number} of {len(distinct)}: {_label(each, number)}")
         entries.append(_Maker(options, spool, say).make(each, number))
-    return _distinct_names(entries)
+    return _distinct_names(_with_precisions(entries, options, spool, say))
+
+
+def _with_precisions(entries: Sequence[Entry], options: NetworkOptions, spool: Spool, say: Say) -> list[Entry]:
+    """Return the entries with an int8 file where one is asked for and can be made, and without fp32 where it is not."""
+    if INT8 in options.precisions and (count := sum(FP32 in each.files and INT8 not in each.files for each in entries)):
+        say(f"quantizing {count} network{'s' * (count > 1)}")
+    with ThreadPoolExecutor(min(MOST_PROCESSES, os.cpu_count() or 1)) as threads:
+        return list(threads.map(lambda each: _with_precision(each, options, spool), entries))
+
+
+def _with_precision(entry: Entry, options: NetworkOptions, spool: Spool) -> Entry:
+    made, int8, notes = dict(entry.files), entry.network.int8, list(entry.network.notes)
+    if INT8 in options.precisions and FP32 in made and INT8 not in made and entry.network.origin != EXPORT:
+        try:
+            made[INT8], int8 = _quantized(made[FP32], options.batch, spool), RANDOM_RANGES
+        except WeightsError as error:
+            notes.append(f"there is no int8 file: {error.problem}")
+    if FP32 not in options.precisions:
+        made.pop(FP32, None)
+    if not made:
+        raise WeightsError(
+            f"{entry.network.reference} cannot be compared in int8: {notes[-1]}", "compare it with --precision fp32"
+        )
+    sizes = {name: len(each.data) for name, each in made.items()}
+    return attrs.evolve(
+        entry, files=made, network=attrs.evolve(entry.network, size_bytes=sizes, int8=int8, notes=tuple(notes))
+    )
+
+
+def _quantized(source: "CheckedFile", batch: int, spool: Spool) -> "CheckedFile":
+    from nas.device.onnx_check import check_onnx
+
+    if source.dtype.name == "uint8":
+        raise WeightsError(
+            "it takes uint8 images, and the operators that prepare them are not quantized", "export it with int8"
+        )
+    data = spool.quantized(source.data, (batch, *source.shape))
+    return attrs.evolve(check_onnx(bytes(data), size=_size(source), batch=batch), data=data)
 
 
 def _texts(given: Sequence[Given]) -> Iterable[str | Path]:
@@ -219,18 +287,14 @@ class _Maker:
 
     def _of_reference(self, reference: str) -> Entry:
         own = self.options
-        found = find_candidate(
-            reference, own.storage, resolution=own.resolution, classes=own.classes, say=self.say
-        )
+        found = find_candidate(reference, own.storage, resolution=own.resolution, classes=own.classes, say=self.say)
         if found.weights is None:
             return self._of_candidate(found, reference, "architecture", None)
         from nas.api.weights import find_source
 
         return self._of_candidate(found, reference, "checkpoint", find_source(reference).network)
 
-    def _of_candidate(
-        self, found: Candidate, reference: str, origin: str, trained: "TrainedNetwork | None"
-    ) -> Entry:
+    def _of_candidate(self, found: Candidate, reference: str, origin: str, trained: "TrainedNetwork | None") -> Entry:
         from nas.cost import analytic
         from nas.device.onnx_check import check_onnx
         from nas.graph.build import build_graph
@@ -241,14 +305,12 @@ class _Maker:
         model = build_graph(whole(arch), found.weights, batch=self.options.batch)
         checked = check_onnx(model.SerializeToString(), batch=self.options.batch)
         counted = analytic.cost(arch)
-        memory = {
-            name: counted.peak_bytes(name) + int(analytic.size(name).estimate(arch).value) for name in PRECISIONS
-        }
+        memory = {name: counted.peak_bytes(name) + int(analytic.size(name).estimate(arch).value) for name in PRECISIONS}
         network = ComparedNetwork(
             found.name, reference, origin, (arch.resolution,) * 2, arch.in_channels, arch.classes,
             counted.macs, counted.params, ARCHITECTURE, is_trained=trained is not None,
         )  # fmt: skip
-        entry = self._with_files(network, {FP32: checked})
+        entry = self._entry(network, FP32, checked)
         form, why_not = (None, "its weights are random") if trained is None else _trained_form(trained)
         return attrs.evolve(
             entry, form=form, why_not=why_not, counted_bytes=memory, judged=(FP32,) if trained is not None else ()
@@ -260,9 +322,7 @@ class _Maker:
         side = self.options.resolution
         data = read_onnx_file(path)
         try:
-            checked, cost = count_onnx(
-                data, size=None if side is None else (side, side), batch=self.options.batch
-            )
+            checked, cost = count_onnx(data, size=None if side is None else (side, side), batch=self.options.batch)
         except WeightsError as error:
             raise WeightsError(f"{path}: {error.problem}", error.remedy) from None
         self._check_batch(checked, reference)
@@ -271,7 +331,7 @@ class _Maker:
             self.say(f"{path} has a size and classes of its own: {size[0]} x {size[1]} pixels, {checked.classes}")
         network = _of_graph(path.name, reference, "ONNX file", checked, cost)
         form, why_not = _stated_form(checked)
-        entry = self._with_files(network, {cost.precision: checked})
+        entry = self._entry(network, cost.precision, checked)
         return attrs.evolve(entry, form=form, why_not=why_not, judged=(cost.precision,))
 
     def _check_batch(self, checked: "CheckedFile", reference: str) -> None:
@@ -300,8 +360,8 @@ class _Maker:
             self._check_batch(checked, str(folder))
         record = product.models[0]
         network = ComparedNetwork(
-            product.name, str(folder), "export", size, product.channels, product.outputs, record.macs, record.params,
-            ARCHITECTURE, size_bytes=_sizes(files), int8=OF_EXPORT if INT8 in files else "", is_trained=True,
+            product.name, str(folder), EXPORT, size, product.channels, product.outputs, record.macs, record.params,
+            ARCHITECTURE, int8=OF_EXPORT if INT8 in files else "", is_trained=True,
         )  # fmt: skip
         return Entry(network, self._kept(files), _product_form(product), "", judged=tuple(files))
 
@@ -316,7 +376,7 @@ class _Maker:
             found.name, reference, ZOO, size, checked.shape[0], found.classes, found.macs, found.params,
             ARCHITECTURE, published=published, year=found.year, title=found.title,
         )  # fmt: skip
-        return self._with_files(network, {FP32: checked})
+        return self._entry(network, FP32, checked)
 
     def _of_library(self, library: str, name: str, reference: str) -> Entry:
         from nas.api.errors import explain_missing
@@ -329,32 +389,10 @@ class _Maker:
         checked, cost = count_onnx(found.data, batch=self.options.batch)
         network = _of_graph(found.name, reference, library, checked, cost)
         notes = (f"built by {found.library} with random weights", *network.notes)
-        return self._with_files(
-            attrs.evolve(network, params=found.params, counted_from=LIBRARY, notes=notes), {FP32: checked}
-        )
+        return self._entry(attrs.evolve(network, params=found.params, counted_from=LIBRARY, notes=notes), FP32, checked)
 
-    def _with_files(self, network: ComparedNetwork, files: "Mapping[str, CheckedFile]") -> Entry:
-        """Return the entry of a network that has one file, with an int8 file where one is asked for and can be made."""
-        from nas.device.onnx_check import check_onnx
-        from nas.device.quantize import quantize_file
-
-        made, int8, notes = dict(files), "", list(network.notes)
-        source = files.get(FP32)
-        if INT8 in self.options.precisions and source is not None:
-            try:
-                _check_quantizable(source)
-                data = quantize_file(source.data, (self.options.batch, *source.shape))
-                made[INT8], int8 = check_onnx(data, size=_size(source), batch=self.options.batch), RANDOM_RANGES
-            except WeightsError as error:
-                notes.append(f"there is no int8 file: {error.problem}")
-        if FP32 in made and FP32 not in self.options.precisions:
-            del made[FP32]
-        if not made:
-            raise WeightsError(
-                f"{network.reference} cannot be compared in int8: {notes[-1]}", "compare it with --precision fp32"
-            )
-        network = attrs.evolve(network, size_bytes=_sizes(made), int8=int8, notes=tuple(notes))
-        return Entry(network, self._kept(made))
+    def _entry(self, network: ComparedNetwork, precision: str, checked: "CheckedFile") -> Entry:
+        return Entry(network, self._kept({precision: checked}))
 
     def _kept(self, files: "Mapping[str, CheckedFile]") -> "Mapping[str, CheckedFile]":
         return {name: attrs.evolve(each, data=self.spool.keep(each.data)) for name, each in files.items()}
@@ -406,17 +444,6 @@ def _size(checked: "CheckedFile") -> tuple[int, int]:
     return (first, second) if checked.dtype.name == "uint8" else (second, third)
 
 
-def _sizes(files: "Mapping[str, CheckedFile]") -> Mapping[str, int]:
-    return {name: len(each.data) for name, each in files.items()}
-
-
-def _check_quantizable(checked: "CheckedFile") -> None:
-    if checked.dtype.name == "uint8":
-        raise WeightsError(
-            "it takes uint8 images, and the operators that prepare them are not quantized", "export it with int8"
-        )
-
-
 def _trained_form(network: "TrainedNetwork") -> tuple[ImageForm | None, str]:
     if network.normalization is None:
         return None, "the normalization of its images is unknown"
@@ -430,14 +457,20 @@ def _product_form(product: "Product") -> ImageForm:
 def _stated_form(checked: "CheckedFile") -> tuple[ImageForm | None, str]:
     """Return the form of the images that a file states in its metadata, as `nas export` writes it."""
     classes = _stated(checked.metadata, "classes")
-    named = isinstance(classes, list) and len(classes) == checked.classes and all(isinstance(one, str) for one in classes)
+    named = (
+        isinstance(classes, list) and len(classes) == checked.classes and all(isinstance(one, str) for one in classes)
+    )
     names = tuple(classes) if named else None
     if checked.dtype.name == "uint8":
         return ImageForm(None, names), ""
     stated = _stated(checked.metadata, "normalization")
     with suppress(TypeError, KeyError, ValueError, OverflowError):
         mean, std = (tuple(float(each) for each in stated[key]) for key in ("mean", "std"))
-        if len(mean) == len(std) == checked.shape[0] and min(std) > 0 and all(abs(each) < 1e6 for each in (*mean, *std)):
+        if (
+            len(mean) == len(std) == checked.shape[0]
+            and min(std) > 0
+            and all(abs(each) < 1e6 for each in (*mean, *std))
+        ):
             return ImageForm((mean, std), names), ""
     return None, "it does not state the normalization of its images"
 

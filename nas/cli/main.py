@@ -29,6 +29,7 @@ VERBS = {
     "scale": "nas.cli.scale.command",
     "train": "nas.cli.train.command",
     "pareto": "nas.cli.pareto",
+    "compare": "nas.cli.compare.command",
     "latency": "nas.cli.latency.command",
     "show": "nas.cli.show",
     "weights": "nas.cli.weights",

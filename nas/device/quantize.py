@@ -29,9 +29,7 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def quantize(
-    model: onnx.ModelProto, batches: Iterable[Array] = (), *, per_channel: bool = True
-) -> onnx.ModelProto:
+def quantize(model: onnx.ModelProto, batches: Iterable[Array] = (), *, per_channel: bool = True) -> onnx.ModelProto:
     """Return the network with 8-bit weights and activations, in QDQ form.
 
     Args:

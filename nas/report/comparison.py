@@ -16,7 +16,7 @@ from nas.report.label_places import Bubble, Label, place_labels
 
 WIDE_PX, NARROW_PX = 860, 400
 """Widths of the drawings for which labels are placed: names on a wide one, numbers on a narrow one."""
-_HEIGHT_PX = {WIDE_PX: 600, NARROW_PX: 460}
+HEIGHT_PX = {WIDE_PX: 600, NARROW_PX: 460}
 _LARGEST_PX = {WIDE_PX: 76.0, NARROW_PX: 46.0}  # diameter of the largest bubble
 _SMALLEST_PX = 6.0  # A smaller bubble would not be seen.
 _REFERENCES = (1e6, 10e6, 100e6)  # parameters of the bubbles that show the scale
@@ -121,7 +121,6 @@ def comparison_figure(points: Sequence[ComparedPoint], text: FigureText, *, widt
         xaxis=theme.axis(text.cost, span=(scale.low, scale.high), type="log", dtick="D1" if width_px == WIDE_PX else 1),
         yaxis=theme.axis(text.accuracy, span=(scale.bottom, scale.top), ticks=theme.SHARE_TICKS),
         showlegend=len(groups) > 1,
-        height=_HEIGHT_PX[width_px],
     )
     return figure
 
@@ -139,7 +138,7 @@ def _scale(points: Sequence[ComparedPoint], width_px: int, margin: Any) -> _Scal
         max(0.0, bottom - 0.12 * up),
         min(1.0 + 0.02 * up, top + 0.12 * up),
         width_px - margin.l - margin.r,
-        _HEIGHT_PX[width_px] - margin.t - margin.b,
+        HEIGHT_PX[width_px] - margin.t - margin.b,
     )
 
 
