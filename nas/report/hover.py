@@ -1,63 +1,58 @@
-"""Texts that are shown when the mouse is over a point of a figure, as HTML."""
+"""Texts that are shown when the mouse is over a point of a figure, as HTML: a summary of at most four lines."""
 
-from collections.abc import Hashable, Mapping, Sequence
 from html import escape
-from typing import Any
 
-import pandas as pd
+from nas.cost.base import cost_title, format_amount
+from nas.report.fronts import AXES, CostAxis
+from nas.report.theme import interval, percent
+from nas.studies.records import Interval, Record, StudyView
 
-from nas.cost.base import format_amount
-
-COSTS = (
-    ("macs", "MACs"),
-    ("params", "params"),
-    ("peak_bytes", "bytes"),
-    ("size_bytes", "bytes"),
-    ("latency_ms", "ms"),
-    ("measured_ms", "ms"),
-)
-USUAL_COSTS = ("macs", "params", "peak_bytes")  # Every study has these costs, and other costs only if requested.
-_SPREADS = {"latency_ms": "latency_spread_ms", "measured_ms": "measured_spread_ms"}
-Row = Mapping[Hashable, Any]
-Columns = Sequence[tuple[str, str]]
+_WORDS = {"latency_ms": "latency", "peak_bytes": "memory", "size_bytes": "weights"}
 
 
-def spread_column(column: str) -> str:
-    """Return the column with the standard deviations of a cost."""
-    return _SPREADS.get(column, f"{column}_spread")
-
-
-def hover_text(row: Row, own: Columns = ()) -> str:
-    """Return what is known of a trial, or of the baseline: accuracy, costs and architecture.
+def hover_text(view: StudyView, record: Record, known: Interval, axis: CostAxis, *, recommended: bool = False) -> str:
+    """Return what matters of a trial, or of the baseline: name, accuracy with its interval, and costs.
 
     Args:
-        row: Row of the trial in the data frame of its study.
-        own: Columns of costs of the user's own, with their units.
+        view: Study of the trial.
+        record: The trial.
+        known: Accuracy of the trial, as `StudyView.interval` returns it.
+        axis: Cost of the figure, which comes first.
+        recommended: Whether it is the recommended trial.
     """
-    known: dict[Hashable, Any] = {name: None if pd.isna(value) else value for name, value in row.items()}
-    name = f"trial {known['trial']}" if known["label"] is None else f"baseline {known['label']}"
-    recommended = ", recommended" if known["recommended"] else ""
-    shown = [(column, unit) for column, unit in (*COSTS, *own) if column in USUAL_COSTS or known[column] is not None]
-    measured = ("measured " if column == "measured_ms" or column.endswith("_measured") else "" for column, _ in shown)
-    costs = ", ".join(f"{word}{_amount(known, *each)}" for word, each in zip(measured, shown, strict=True))
-    lines = [
-        f"<b>{escape(name)}: {100 * known['accuracy_mean']:.2f}%{recommended}</b>",
-        *_accuracy_lines(known),
-        escape(costs),
-    ]
-    return "<br>".join([*lines, "", escape(known["arch"] or "").replace("\n", "<br>")])
+    name = f"baseline {record.label}" if record.label else f"trial {record.number}"
+    seeds = 1 + len(view.confirmed.get(record.number, ()))
+    lines = (
+        f"<b>{escape(name)}: {percent(known.value)}{', recommended' * recommended}</b>",
+        ", ".join(filter(None, (f"mean of {seeds} seeds" * (seeds > 1), _interval_text(known)))),
+        escape(_drawn_cost(view, record, axis)),
+        escape(", ".join(_other_costs(view, record, axis))),
+    )
+    return "<br>".join(filter(None, lines))
 
 
-def _accuracy_lines(known: Row) -> list[str]:
-    """Return what the accuracy is a mean of and its interval, where there is more to say than its value."""
-    mean = f"mean of {known['evaluations']} evaluations, the first {100 * known['accuracy']:.2f}%"
-    interval = known["accuracy_low"] is not None
-    ends = f"95% interval {100 * known['accuracy_low']:.2f} to {100 * known['accuracy_high']:.2f}%" if interval else ""
-    return list(filter(None, (mean if known["evaluations"] > 1 else "", ends)))
+def _interval_text(known: Interval) -> str:
+    return "" if known.low is None else interval(known.low, known.high)
 
 
-def _amount(known: Row, column: str, unit: str) -> str:
-    value, spread = known[column], known.get(spread_column(column))
+def _drawn_cost(view: StudyView, record: Record, axis: CostAxis) -> str:
+    measurement = view.measurements.get(record.number)
+    found = _amount(record, axis.cost, axis.unit)
+    if measurement is None or measurement.cost != axis.cost:
+        return found
+    return f"{found}, measured {axis.amount(measurement.measured)} ± {measurement.spread:.2g}"
+
+
+def _other_costs(view: StudyView, record: Record, axis: CostAxis) -> list[str]:
+    own = {str(limit["cost"]): str(limit["unit"]) for limit in view.own_limits}
+    units = {cost: unit for cost, (_, _, unit) in AXES.items()} | own
+    return [_amount(record, cost, unit) for cost, unit in units.items() if cost != axis.cost and cost in record.costs]
+
+
+def _amount(record: Record, cost: str, unit: str) -> str:
+    """Return a cost with its standard deviation, and its name unless the unit says which it is."""
+    value, spread = record.costs.get(cost), record.spreads.get(cost)
+    word = "" if unit in ("MACs", "params") else f" {_WORDS.get(cost, cost_title(cost))}"
     if value is None:
-        return f"{unit} unknown"
-    return format_amount(value, unit) + ("" if spread is None else f" ± {spread:.2g}")
+        return f"{word.strip() or unit} unknown"
+    return format_amount(value, unit) + ("" if spread is None else f" ± {spread:.2g}") + word

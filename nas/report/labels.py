@@ -66,7 +66,7 @@ def label_box(text: str, at: Place, side: str) -> Box:
     return Box(at[0] + right * (half_width + GAP_X), at[1] + up * (half_height + GAP_Y), half_width, half_height)
 
 
-def best_side(text: str, at: Place, points: Sequence[Place], line_x: float) -> str:
+def best_side(text: str, at: Place, points: Sequence[Place], line_x: float, labels: Sequence[Box] = ()) -> str:
     """Return the side at which a label covers the fewest points, and if possible no line.
 
     Args:
@@ -74,6 +74,7 @@ def best_side(text: str, at: Place, points: Sequence[Place], line_x: float) -> s
         at: Position of its point.
         points: Positions of all other points.
         line_x: Horizontal position of a vertical line.
+        labels: Rectangles of the labels that are already placed.
 
     Example:
         >>> best_side("net", (0.5, 0.5), points=[(0.53, 0.5)], line_x=1.0)
@@ -83,7 +84,8 @@ def best_side(text: str, at: Place, points: Sequence[Place], line_x: float) -> s
     def penalty(side: str) -> int:
         box = label_box(text, at, side)
         crossed = abs(line_x - box.x) <= box.half_width
-        return sum(map(box.holds, points)) + 5 * crossed + 100 * box.outside
+        covered = sum(map(box.overlaps, labels))
+        return sum(map(box.holds, points)) + 5 * crossed + 50 * covered + 100 * box.outside
 
     return min(SIDES, key=penalty)
 

@@ -1,67 +1,85 @@
 """Figure of accuracy against cost, with the Pareto front of a study."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from types import MappingProxyType
 from typing import Any
 
 import plotly.graph_objects as go
 
 from nas.report.points import FRONT_SIDE, Pareto, Point, pareto
+from nas.report.theme import (
+    BAR,
+    BLUE,
+    GOLD,
+    GRAY,
+    GREEN,
+    INK,
+    OCHRE,
+    PAPER,
+    PURPLE,
+    SOFT_GOLD,
+    VERMILION,
+    axis,
+    layout,
+)
 from nas.studies.records import StudyView
 
-WIDTH_PX, HEIGHT_PX = 1000, 640
-# Colors of Okabe and Ito, which color-blind readers can distinguish; each kind of point also has a shape of its own.
-BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#007A5A"
-GOLD, DARK_GOLD = "#F0C000", "#8A6D00"
-BAR: Mapping[str, Any] = MappingProxyType({"type": "data", "thickness": 1.5, "width": 4})
-INK, FAINT_INK, GRAY, GRID = "#333333", "#5A5A5A", "#8C8C8C", "#E8E8E8"
-MANY_BARS = 30  # Bars of more points would cover the figure.
 MANY_POINTS = 150  # Points are drawn smaller if there are more of them.
-RANGE_FILL = "rgba(230, 159, 0, 0.09)"
-FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
-MONOSPACE = "Menlo, Consolas, 'Liberation Mono', 'DejaVu Sans Mono', monospace"
+MANY_BARS = 30  # Bars of more points are drawn thinner, so that they do not cover the figure.
 
 
-def pareto_figure(view: StudyView) -> go.Figure:
-    """Return a figure of accuracy against the cost that the first target of the study limits.
+def pareto_figure(view: StudyView, x: str = "") -> go.Figure:
+    """Return a figure of accuracy against a cost.
+
+    Args:
+        view: The study.
+        x: Cost of the horizontal axis; "" takes the one that the first target of the study limits.
 
     Raises:
-        StudyError: No trial of the study is complete.
+        StudyError: No trial of the study is complete, or the study does not have this cost.
     """
-    return draw(pareto(view))
+    return draw(pareto(view, x))
 
 
 def draw(info: Pareto) -> go.Figure:
     """Return the figure of data that is already computed."""
-    figure = go.Figure()
-    for points, color in ((info.others, BLUE), (info.front, VERMILION), (info.baseline, GREEN)):
-        _draw_bars(figure, points, color)
-    # The error of a latency table is the same share of all predictions, so that bars at each of them would cover the
-    # figure. One trial shows it.
-    _draw_cost_bars(figure, info.example, DARK_GOLD)
-    _draw_cost_bars(figure, info.measured, INK)
-    _draw_differences(figure, info)
-    layers = (
-        (info.pruned, _pruned_style(info)),
-        (info.others, _others_style(info)),
-        (info.front, _front_style(info)),
-        (info.baseline, _baseline_style(info)),
-        (info.measured, _measured_style()),
-        (info.recommended, _recommended_style(info)),
+    traces = [
+        *_accuracy_bars(info.others, BLUE),
+        *_accuracy_bars(info.front, VERMILION),
+        *_accuracy_bars(info.baseline, GREEN),
+        # The error of a latency table is the same share of all predictions, so that bars at each of them would cover
+        # the figure. One trial shows it.
+        *cost_bars(info.example, OCHRE),
+        *cost_bars(info.measured, INK),
+        *differences(info.predicted, info.measured),
+        *(
+            point_trace(points, style)
+            for points, style in (
+                (info.pruned, _pruned_style(info)),
+                (info.others, _others_style(info)),
+                (info.front, _front_style(info)),
+                (info.baseline, _baseline_style(info)),
+                (info.measured, measured_style()),
+                (info.recommended, _recommended_style(info)),
+            )
+            if points
+        ),
+        *chance_line(info.chance, info.x_range),
+    ]
+    figure = go.Figure(traces)
+    figure.update_layout(
+        layout(info.title, info.subtitle, legend_rows=2),
+        xaxis=axis(info.axis.title, span=info.x_range),
+        yaxis=axis(info.y_title, span=info.y_range),
     )
-    for points, style in layers:
-        if points:
-            figure.add_trace(_trace(points, style))
     _draw_limit(figure, info)
-    figure.update_layout(_layout(info))
     return figure
 
 
 def _pruned_style(info: Pareto) -> dict[str, Any]:
     below = sum(point.y < info.y_range[0] for point in info.pruned)
     marker = {"symbol": "x-thin", "size": 7, "opacity": 0.6, "line": {"color": GRAY, "width": 1.2}}
-    return {"name": "pruned" + f" ({below} below the axis)" * bool(below), "mode": "markers", "marker": marker}
+    return {"name": "pruned" + f" ({below:,} below the axis)" * bool(below), "mode": "markers", "marker": marker}
 
 
 def _others_style(info: Pareto) -> dict[str, Any]:
@@ -69,7 +87,7 @@ def _others_style(info: Pareto) -> dict[str, Any]:
         "size": 9 if len(info.others) <= MANY_POINTS else 6,
         "color": BLUE,
         "opacity": 0.75,
-        "line": {"color": "white", "width": 0.8},
+        "line": {"color": PAPER, "width": 0.8},
     }
     return {"name": "complete", "mode": "markers", "marker": marker}
 
@@ -77,10 +95,10 @@ def _others_style(info: Pareto) -> dict[str, Any]:
 def _front_style(info: Pareto) -> dict[str, Any]:
     size = 12 if len(info.front) <= MANY_POINTS / 5 else 8
     return {
-        "name": "Pareto front (trial numbers)",
+        "name": "Pareto front (trial numbers where there is room)",
         "mode": "lines+markers+text",
         "line": {"color": VERMILION, "width": 2, "shape": "hv"},
-        "marker": {"symbol": "diamond", "size": size, "color": VERMILION, "line": {"color": "white", "width": 1}},
+        "marker": {"symbol": "diamond", "size": size, "color": VERMILION, "line": {"color": PAPER, "width": 1}},
         "textposition": FRONT_SIDE,
         "textfont": {"color": VERMILION, "size": 13},
     }
@@ -90,13 +108,14 @@ def _baseline_style(info: Pareto) -> dict[str, Any]:
     return {
         "name": "baseline (same evaluation)",
         "mode": "markers+text",
-        "marker": {"symbol": "square", "size": 12, "color": GREEN, "line": {"color": "white", "width": 1}},
+        "marker": {"symbol": "square", "size": 12, "color": GREEN, "line": {"color": PAPER, "width": 1}},
         "textposition": info.baseline_side,
         "textfont": {"color": GREEN, "size": 13},
     }
 
 
-def _measured_style() -> dict[str, Any]:
+def measured_style() -> dict[str, Any]:
+    """Return the style of the points at the measured cost."""
     marker = {"symbol": "circle-open", "size": 9, "color": INK, "line": {"width": 1.6}}
     return {"name": "measured (dotted: from the prediction)", "mode": "markers", "marker": marker}
 
@@ -109,64 +128,94 @@ def _recommended_style(info: Pareto) -> dict[str, Any]:
     }
 
 
-def _trace(points: Sequence[Point], style: dict[str, Any]) -> go.Scatter:
+def point_trace(points: Sequence[Point], style: dict[str, Any]) -> go.Scatter:
+    """Return the points of one kind."""
+    texts = {"text": [escape(point.label) for point in points]} if "text" in style["mode"] else {}
     return go.Scatter(
         x=[point.x for point in points],
         y=[point.y for point in points],
-        text=[escape(point.label) for point in points],
         hovertext=[point.hover for point in points],
         hoverinfo="text",
+        **texts,
         **style,
     )
 
 
-def _draw_bars(figure: go.Figure, points: Sequence[Point], color: str) -> None:
-    """Draw the interval of each accuracy that has one, for a few points."""
+def _accuracy_bars(points: Sequence[Point], color: str) -> list[go.Scatter]:
+    """Return the interval of each accuracy that has one."""
     known = [(point, *point.y_span) for point in points if point.y_span]
-    if 0 < len(known) <= MANY_BARS:
-        above, below = [high - point.y for point, _, high in known], [point.y - low for point, low, _ in known]
-        bars = {**BAR, "color": color, "symmetric": False, "array": above, "arrayminus": below}
-        _draw_invisible(figure, [point for point, *_ in known], error_y=bars)
+    if not known:
+        return []
+    above, below = [high - point.y for point, _, high in known], [point.y - low for point, low, _ in known]
+    form = dict(BAR) if len(known) <= MANY_BARS else {**BAR, "thickness": 0.8, "width": 0}
+    bars = {**form, "color": color, "symmetric": False, "array": above, "arrayminus": below}
+    return [_invisible([point for point, *_ in known], error_y=bars)]
 
 
-def _draw_cost_bars(figure: go.Figure, points: Sequence[Point], color: str) -> None:
-    """Draw the interval of each cost that is not exact."""
+def cost_bars(points: Sequence[Point], color: str) -> list[go.Scatter]:
+    """Return the interval of each cost that is not exact."""
     known = [point for point in points if point.x_margin]
-    if known:
-        _draw_invisible(figure, known, error_x={**BAR, "color": color, "array": [point.x_margin for point in known]})
+    bars = {**BAR, "color": color, "array": [point.x_margin for point in known]}
+    return [_invisible(known, error_x=bars)] if known else []
 
 
-def _draw_invisible(figure: go.Figure, points: Sequence[Point], **bars: Any) -> None:
-    """Draw bars without their points: in the trace of the points, Plotly would draw bars of unknown length too."""
+def _invisible(points: Sequence[Point], **bars: Any) -> go.Scatter:
+    """Return bars without their points: in the trace of the points, Plotly would draw bars of unknown length too."""
     x, y = [point.x for point in points], [point.y for point in points]
-    figure.add_scatter(x=x, y=y, mode="markers", marker={"opacity": 0}, hoverinfo="skip", showlegend=False, **bars)
+    return go.Scatter(x=x, y=y, mode="markers", marker={"opacity": 0}, hoverinfo="skip", showlegend=False, **bars)
 
 
-def _draw_differences(figure: go.Figure, info: Pareto) -> None:
-    """Connect the predicted cost of each measured trial with its measured cost."""
-    pairs = list(zip(info.predicted, info.measured, strict=True))
-    if pairs:
-        figure.add_scatter(
-            x=[x for predicted, measured in pairs for x in (predicted.x, measured.x, None)],
-            y=[y for predicted, measured in pairs for y in (predicted.y, measured.y, None)],
+def differences(predicted: Sequence[Point], measured: Sequence[Point]) -> list[go.Scatter]:
+    """Return lines from the predicted cost of each measured trial to its measured cost."""
+    pairs = list(zip(predicted, measured, strict=True))
+    if not pairs:
+        return []
+    return [
+        go.Scatter(
+            x=[x for first, second in pairs for x in (first.x, second.x, None)],
+            y=[y for first, second in pairs for y in (first.y, second.y, None)],
             mode="lines",
             line={"color": GRAY, "width": 1.2, "dash": "dot"},
             hoverinfo="skip",
             showlegend=False,
         )
+    ]
+
+
+def chance_line(chance: float | None, x_range: Sequence[float]) -> list[go.Scatter]:
+    """Return the line of the accuracy, in percent, that the most frequent class alone has; nothing if it is None."""
+    if chance is None:
+        return []
+    return [
+        go.Scatter(
+            x=list(x_range),
+            y=[chance, chance],
+            mode="lines",
+            line={"color": PURPLE, "width": 1.5, "dash": "longdash"},
+            name=f"always the most frequent class: {chance:.1f}%",
+            hoverinfo="name",
+        )
+    ]
 
 
 def _draw_limit(figure: go.Figure, info: Pareto) -> None:
     """Draw the target as a dashed line, and the cost range of the search as a shaded area that ends at the target."""
+    if info.limit is None or info.axis.limit is None:
+        return
     if info.low is not None:
-        area = {"fillcolor": RANGE_FILL, "line": {"width": 0}, "layer": "below", "name": "cost range of the search"}
+        area = {"fillcolor": SOFT_GOLD, "line": {"width": 0}, "layer": "below", "name": "cost range of the search"}
         figure.add_vrect(x0=info.low, x1=info.limit, showlegend=True, **area)
-    figure.add_vline(x=info.limit, line={"color": INK, "width": 1.5, "dash": "dash"})
+    draw_target(figure, info.limit, f"target {info.axis.amount(info.axis.limit)}", info.x_range)
+
+
+def draw_target(figure: go.Figure, limit: float, label: str, x_range: Sequence[float]) -> None:
+    """Draw a target as a dashed line with a label above the plot."""
+    figure.add_vline(x=limit, line={"color": INK, "width": 1.5, "dash": "dash"})
     # The label extends into the wider half. A baseline that costs far more than the target moves the line to the left.
-    is_left = info.limit - info.x_range[0] < info.x_range[1] - info.limit
+    is_left = limit - x_range[0] < x_range[1] - limit
     figure.add_annotation(
-        text=f"target {escape(info.limit_label)}",
-        x=info.limit,
+        text=escape(label),
+        x=limit,
         y=1,
         yref="paper",
         xanchor="left" if is_left else "right",
@@ -175,33 +224,3 @@ def _draw_limit(figure: go.Figure, info: Pareto) -> None:
         showarrow=False,
         font={"size": 13, "color": INK},
     )
-
-
-def _axis(title: str, span: tuple[float, float]) -> dict[str, Any]:
-    lines = {"gridcolor": GRID, "linecolor": INK, "tickcolor": INK, "ticks": "outside", "showline": True}
-    return {**lines, "zeroline": False, "range": list(span), "title": {"text": title, "font": {"size": 15}}}
-
-
-def _layout(info: Pareto) -> dict[str, Any]:
-    return {
-        "title": {
-            "text": f"<b>{escape(info.title)}</b>",
-            "subtitle": {"text": escape(info.subtitle), "font": {"size": 13, "color": FAINT_INK}},
-            "font": {"size": 19, "color": INK},
-            "x": 0,
-            "xref": "paper",
-            "yref": "paper",
-            "y": 1,
-            "yanchor": "bottom",
-            "pad": {"b": 50},
-        },
-        "font": {"family": FONT, "size": 13, "color": INK},
-        "xaxis": _axis(escape(info.x_title), info.x_range),
-        "yaxis": _axis(info.y_title, info.y_range),
-        "legend": {"orientation": "h", "x": 0, "yref": "container", "y": 0.01, "yanchor": "bottom"},
-        "plot_bgcolor": "white",
-        "paper_bgcolor": "white",
-        "hoverlabel": {"font": {"family": MONOSPACE, "size": 12, "color": INK}, "align": "left", "bgcolor": "white"},
-        "hovermode": "closest",
-        "margin": {"l": 70, "r": 40, "t": 108, "b": 95},
-    }

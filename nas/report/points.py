@@ -1,48 +1,21 @@
 """Data of the figure of accuracy against cost, computed before anything is drawn."""
 
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 
 import attrs
-import pandas as pd
 from attrs import frozen
 
-from nas.errors import StudyError
-from nas.objective import PARETO
-from nas.report.frame import BASELINE_STATE, LATENCY, front_rows, own_columns, trial_frame
-from nas.report.hover import Columns, Row, hover_text, spread_column
-from nas.report.labels import Place, best_side, with_room
-from nas.studies.records import NORMAL_95, StudyView
+from nas.report.fronts import CostAxis, Hypervolume, check_cost_is_known, cost_axis, hypervolume
+from nas.report.hover import hover_text
+from nas.report.labels import Box, Place, best_side, label_box, with_room
+from nas.report.theme import percent
+from nas.studies.records import NORMAL_95, Record, StudyView
 
 FRONT_SIDE = "top left"  # No complete trial is there: it would have a lower cost and a higher accuracy.
-LONGEST_TITLE = 80  # A title with more characters would not fit into the figure.
+LONGEST_TITLE = 80  # characters of the name of a study
+# The line of the most frequent class is drawn where it widens the accuracy axis by at most this share of its length.
+_NEAR = 0.5
 Span = tuple[float, float]
-
-
-@frozen
-class Axis:
-    """Describe the axis of a cost.
-
-    Attributes:
-        title: Title of the axis, with its unit.
-        size: Number of units of the cost that make one unit of the axis.
-    """
-
-    title: str
-    size: float
-
-
-AXES: Mapping[str, Axis] = MappingProxyType(
-    {
-        "macs": Axis("Multiply-adds per image (millions)", 1e6),
-        "params": Axis("Parameters (millions)", 1e6),
-        "peak_bytes": Axis("Peak activation memory per image (MB)", 1e6),
-        "size_bytes": Axis("Weights (MB)", 1e6),
-        "latency_ms": Axis("Latency (ms)", 1.0),
-    }
-)
 
 
 @frozen
@@ -77,8 +50,8 @@ class Pareto:
 
     Attributes:
         title: Name of the study, shortened if it is too long.
-        subtitle: Search space, objective, targets and number of trials.
-        x_title: Title of the cost axis, with its unit.
+        subtitle: Search space, objective, targets, number of trials, and what is not drawn.
+        axis: Cost of the figure.
         y_title: Title of the accuracy axis, with its unit.
         x_range: Smallest and largest value of the cost axis.
         y_range: Smallest and largest value of the accuracy axis.
@@ -90,14 +63,13 @@ class Pareto:
         measured: Trials whose cost was measured on the device after the search, at the measured cost.
         predicted: The same trials, in the same order, at the cost that the search used.
         baseline_side: Side of the baseline's point at which its label covers the fewest points.
-        limit: First target, in units of the cost axis.
-        limit_label: First target as the user wrote it.
-        low: Lower bound of the cost range of the search, in units of the cost axis; None if there is none.
+        volume: Hypervolume of the front.
+        chance: Accuracy in percent of always giving the most frequent class, if it is near the other accuracies.
     """
 
     title: str
     subtitle: str
-    x_title: str
+    axis: CostAxis
     y_title: str
     x_range: Span
     y_range: Span
@@ -109,162 +81,171 @@ class Pareto:
     measured: tuple[Point, ...]
     predicted: tuple[Point, ...]
     baseline_side: str
-    limit: float
-    limit_label: str
-    low: float | None
+    volume: Hypervolume
+    chance: float | None
 
     @property
     def example(self) -> tuple[Point, ...]:
         """Return one trial, whose bar shows the error of all predicted costs: the recommended one if there is one."""
         return self.recommended or self.front[-1:]
 
+    @property
+    def limit(self) -> float | None:
+        """Return the target of the drawn cost, in units of the axis; None if the study has none."""
+        return None if self.axis.limit is None else self.axis.limit / self.axis.size
 
-@frozen
-class _Scale:
-    """Describe the cost that is drawn.
-
-    Attributes:
-        cost: Column of the cost in the data frame.
-        title: Title of the axis, with its unit.
-        size: Number of units of the cost that make one unit of the axis.
-        limit: First target, in units of the axis.
-        measured: Column of the cost that was measured after the search; "" for a cost that is not measured.
-        own: Columns of costs of the user's own, with their units.
-    """
-
-    cost: str
-    title: str
-    size: float
-    limit: float
-    measured: str = ""
-    own: Columns = ()
-
-    def points(self, rows: pd.DataFrame, column: str = "") -> tuple[Point, ...]:
-        """Return a point for each row whose cost and accuracy are known.
-
-        Args:
-            rows: Rows of the data frame.
-            column: Column of the cost; "" for the one that the search used.
-        """
-        column = column or self.cost
-        known = rows[rows["accuracy"].notna() & rows[column].notna()]
-        return tuple(self._point(row, column) for row in known.to_dict("records"))
-
-    def _point(self, row: Row, column: str) -> Point:
-        label = str(row["trial"] if pd.isna(row["label"]) else row["label"])
-        spread = row.get(spread_column(column))
-        margin = 0.0 if spread is None or pd.isna(spread) else NORMAL_95 * float(spread) / self.size
-        low, high = row["accuracy_low"], row["accuracy_high"]
-        span = None if pd.isna(low) or pd.isna(high) else (100 * float(low), 100 * float(high))
-        return Point(
-            float(row[column]) / self.size,
-            100 * float(row["accuracy_mean"]),
-            hover_text(row, self.own),
-            label,
-            margin,
-            span,
-        )
+    @property
+    def low(self) -> float | None:
+        """Return the lower bound of the cost range, in units of the axis; None if there is none."""
+        return None if self.axis.low is None else self.axis.low / self.axis.size
 
 
-def pareto(view: StudyView) -> Pareto:
+def pareto(view: StudyView, x: str = "") -> Pareto:
     """Return the data of a study's figure.
 
+    Args:
+        view: The study.
+        x: Cost of the horizontal axis; see `nas.report.fronts.cost_axis`.
+
     Raises:
-        StudyError: No trial of the study is complete, or the study limits an unknown cost.
+        StudyError: No trial of the study is complete, or the study does not have this cost.
 
     Example:
-        >>> from nas.studies.records import Record
         >>> settings = {
-        ...     "targets": ["flops=400M"], "limits": [{"cost": "macs", "high": 400e6}], "band": 0.9, "space": "mnasnet",
-        ...     "objective": "soft", "epochs": 3, "proxy": {"evaluator": "train"},
+        ...     "limits": [{"cost": "macs", "high": 400e6}], "targets": ["flops=400M"], "band": 0.9,
+        ...     "objective": "soft", "space": "mnasnet", "epochs": 1, "proxy": {"evaluator": "train"},
         ... }
         >>> trial = Record(0, "complete", "net", {"macs": 381_000_000}, accuracy=0.62)
         >>> info = pareto(StudyView("demo", settings, (trial,)))
         >>> [(point.x, point.y) for point in info.front], info.limit, info.low
         ([(381.0, 62.0)], 400.0, 360.0)
     """
-    if not view.front:
-        raise StudyError(
-            f"study {view.name} has no complete trial out of {len(view.records)}; a figure needs at least one",
-            "give the study's `nas search` command again, which continues the search, until a trial is complete",
-        )
-    scale, frame = _scale(view), trial_frame(view)
-    others, pruned, baseline = (
-        scale.points(frame[(frame["state"] == state) & ~frame["front"]])
-        for state in ("complete", "pruned", BASELINE_STATE)
-    )
-    front, recommended = scale.points(front_rows(frame)), scale.points(frame[frame["recommended"]])
-    # A network that was refused when it was measured has an infinite cost.
-    compared = frame[frame[scale.measured].lt(math.inf).fillna(False)] if scale.measured else frame.head(0)
-    measured, predicted = scale.points(compared, scale.measured), scale.points(compared)
-    low = None if view.settings["objective"] == PARETO else float(view.settings["band"]) * scale.limit
-    ends = [point.x + side * point.x_margin for point in (*(recommended or front[-1:]), *measured) for side in (-1, 1)]
-    x_range = _x_range([*ends, *(point.x for point in (*others, *front, *pruned, *baseline))], scale.limit, low)
-    shown = (*others, *front, *baseline)
-    heights = [height for point in shown for height in (point.y, *(point.y_span or ()))]
-    y_range = _y_range(heights, [point.y for point in pruned])
-    places = _places((*others, *front, *pruned), x_range, y_range)
+    axis = cost_axis(view, x)
+    check_cost_is_known(view, axis)
+    chosen, records, best = view.front_by(axis.cost), view.complete, view.best
+    numbers = {record.number for record in chosen}
+    others = points_of(view, axis, (record for record in records if record.number not in numbers), best)
+    front, recommended = (points_of(view, axis, each, best) for each in (chosen, [best] if best else []))
+    pruned = points_of(view, axis, (record for record in view.records if record.state == "pruned"))
+    baseline = points_of(view, axis, [view.baseline] if view.baseline else [])
+    predicted, measured = _measured(view, axis, records)
+    volume = hypervolume(view, axis, chosen)
+    x_range = x_range_of((*others, *front, *pruned, *baseline), (*(recommended or front[-1:]), *measured), axis)
+    y_range = y_range_of((*others, *front, *baseline), pruned)
+    chance = None if view.split is None else 100 * view.split.chance
+    is_near = chance is not None and chance > y_range[0] - _NEAR * (y_range[1] - y_range[0])
+    if chance is not None and is_near:
+        y_range = min(y_range[0], chance - 0.04 * (y_range[1] - y_range[0])), max(y_range[1], chance)
+    front = label_front(front, x_range, y_range)
     return Pareto(
-        title=view.name if len(view.name) <= LONGEST_TITLE else f"{view.name[: LONGEST_TITLE - 1]}…",
-        subtitle=_subtitle(view, has_bars=any(point.has_bars for point in (*shown, *measured))),
-        x_title=scale.title,
-        y_title=_y_title(view),
+        title=short_title(view.name),
+        subtitle="  ·  ".join(
+            [
+                *_subtitle(view, axis, volume),
+                *([] if is_near or chance is None else [f"the most frequent class alone has {chance:.1f}%"]),
+                *(
+                    ["bars: 95% intervals"]
+                    if any(each.has_bars for each in (*front, *others, *baseline, *measured))
+                    else []
+                ),
+            ]
+        ),
+        axis=axis,
+        y_title=accuracy_title(view),
         x_range=x_range,
         y_range=y_range,
         others=others,
-        front=_label_front(front, _places(front, x_range, y_range)),
+        front=front,
         pruned=pruned,
         baseline=baseline,
         recommended=recommended,
         measured=measured,
         predicted=predicted,
-        baseline_side=_label_side(baseline, _places(baseline, x_range, y_range), places, _share(scale.limit, x_range)),
-        limit=scale.limit,
-        limit_label=str(view.settings["targets"][0]),
-        low=low,
+        baseline_side=_baseline_side(baseline, (*others, *front, *pruned), front, (x_range, y_range), axis),
+        volume=volume,
+        chance=chance if is_near else None,
     )
 
 
-def _scale(view: StudyView) -> _Scale:
-    name, own = view.cost_name, {str(limit["cost"]): str(limit["unit"]) for limit in view.own_limits}
-    columns = [(column, unit) for cost, unit in own.items() for column in own_columns(cost)[::2]]
-    high = float(view.settings["limits"][0]["high"])
-    if name in own:
-        return _Scale(name, _own_title(name, own[name]), 1.0, high, own_columns(name)[2], columns)
-    axis = AXES.get(name)
-    if axis is None:
-        raise StudyError(
-            f"study {view.name} limits {view.cost_name!r}, which is not a known cost; the known costs are "
-            f"{', '.join(AXES)}",
-            "draw another study",
-        )
-    _, _, precision = str(view.settings["targets"][0]).partition(" at ")
-    title = re.sub("memory|Weights", rf"\g<0> at {precision}", axis.title) if precision else axis.title
-    return _Scale(name, title, axis.size, high / axis.size, "measured_ms" if name == LATENCY else "", columns)
+def points_of(
+    view: StudyView, axis: CostAxis, records: Iterable[Record], best: Record | None = None
+) -> tuple[Point, ...]:
+    """Return a point for each trial whose cost and accuracy are known, at the cost that the search used.
+
+    Args:
+        view: Study of the trials.
+        axis: Cost of the figure.
+        records: The trials.
+        best: The recommended trial; None if there is none.
+    """
+    found = (
+        _point(view, axis, record, record.costs[axis.cost], record.spreads.get(axis.cost), best)
+        for record in records
+        if axis.cost in record.costs
+    )
+    return tuple(point for point in found if point is not None)
 
 
-def _own_title(name: str, unit: str) -> str:
-    """Return the title of the axis of a cost of the user's own."""
-    words = name.replace("_", " ").capitalize()
-    return f"{words} ({unit})" if unit else words
+def _point(
+    view: StudyView, axis: CostAxis, record: Record, cost: float, spread: float | None, best: Record | None
+) -> Point | None:
+    known = view.interval(record)
+    if known is None:
+        return None
+    span = None if known.low is None or known.high is None else (100 * known.low, 100 * known.high)
+    return Point(
+        float(cost) / axis.size,
+        100 * known.value,
+        hover_text(view, record, known, axis, recommended=record is best),
+        record.label or str(record.number),
+        0.0 if spread is None else NORMAL_95 * spread / axis.size,
+        span,
+    )
 
 
-def _x_range(costs: Sequence[float], limit: float, low: float | None) -> Span:
-    known = [*costs, limit] if low is None else [*costs, limit, low]
-    margin = 0.04 * (max(known) - min(known)) or 0.04 * limit
+def _measured(
+    view: StudyView, axis: CostAxis, records: Iterable[Record]
+) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
+    """Return the trials that were measured after the search, at the predicted and at the measured cost."""
+    pairs = []
+    for record in records:
+        found = view.measurements.get(record.number)
+        # A network that was refused when it was measured has an infinite cost.
+        if found is None or found.cost != axis.cost or found.measured == float("inf") or axis.cost not in record.costs:
+            continue
+        predicted = _point(view, axis, record, record.costs[axis.cost], record.spreads.get(axis.cost), None)
+        measured = _point(view, axis, record, found.measured, found.spread, None)
+        if predicted and measured:
+            pairs.append((predicted, measured))
+    return tuple(predicted for predicted, _ in pairs), tuple(measured for _, measured in pairs)
+
+
+def short_title(name: str) -> str:
+    """Return the name of a study, shortened if it is too long for a title."""
+    return name if len(name) <= LONGEST_TITLE else f"{name[: LONGEST_TITLE - 1]}…"
+
+
+def x_range_of(points: Iterable[Point], with_bars: Iterable[Point], axis: CostAxis) -> Span:
+    """Return the range of the cost axis: it contains all points, the bars that are drawn, target and cost range."""
+    bars = [point.x + side * point.x_margin for point in with_bars for side in (-1, 1)]
+    bounds = [bound / axis.size for bound in (axis.limit, axis.low) if bound is not None]
+    known = [*(point.x for point in points), *bars, *bounds]
+    margin = 0.04 * (max(known) - min(known)) or 0.04 * max(known) or 1.0
     return min(known) - margin, max(known) + margin
 
 
-def _y_range(accuracies: Sequence[float], pruned: Sequence[float]) -> Span:
+def y_range_of(shown: Iterable[Point], pruned: Iterable[Point] = ()) -> Span:
     """Return the range of the accuracy axis.
 
     It contains all points except pruned trials that are so far below the others that the others would be drawn too
     close together.
     """
-    lowest, highest = min(accuracies), max(accuracies)
+    heights = [height for point in shown for height in (point.y, *(point.y_span or ()))]
+    lowest, highest = min(heights), max(heights)
     spread = max(highest - lowest, 1.0)
-    lowest = min([lowest, *(accuracy for accuracy in pruned if accuracy >= lowest - spread)])
-    highest = max([highest, *pruned])
+    stopped = [point.y for point in pruned]
+    lowest = min([lowest, *(accuracy for accuracy in stopped if accuracy >= lowest - spread)])
+    highest = max([highest, *stopped])
     margin = max(0.08 * (highest - lowest), 0.5)
     return lowest - margin, highest + margin
 
@@ -277,16 +258,31 @@ def _places(points: Iterable[Point], x_range: Span, y_range: Span) -> list[Place
     return [(_share(point.x, x_range), _share(point.y, y_range)) for point in points]
 
 
-def _label_front(front: Sequence[Point], places: Sequence[Place]) -> tuple[Point, ...]:
-    labels = with_room([point.label for point in front], places, FRONT_SIDE)
+def label_front(front: Sequence[Point], x_range: Span, y_range: Span) -> tuple[Point, ...]:
+    """Return the points of a front without the labels that would cover others."""
+    labels = with_room([point.label for point in front], _places(front, x_range, y_range), FRONT_SIDE)
     return tuple(attrs.evolve(point, label=label) for point, label in zip(front, labels, strict=True))
 
 
-def _label_side(baseline: Sequence[Point], at: Sequence[Place], others: Sequence[Place], line_x: float) -> str:
-    return best_side(baseline[0].label, at[0], others, line_x) if baseline else "middle right"
+def _baseline_side(
+    baseline: Sequence[Point],
+    others: Sequence[Point],
+    front: Sequence[Point],
+    ranges: tuple[Span, Span],
+    axis: CostAxis,
+) -> str:
+    if not baseline:
+        return "middle right"
+    placed = _places(front, *ranges)
+    boxes: list[Box] = [
+        label_box(point.label, place, FRONT_SIDE) for point, place in zip(front, placed, strict=True) if point.label
+    ]
+    line = 2.0 if axis.limit is None else _share(axis.limit / axis.size, ranges[0])
+    (at,) = _places(baseline, *ranges)
+    return best_side(baseline[0].label, at, _places(others, *ranges), line, boxes)
 
 
-def _y_title(view: StudyView) -> str:
+def accuracy_title(view: StudyView) -> str:
     """Return the title of the accuracy axis; only training has a number of epochs."""
     evaluator = view.settings["proxy"].get("evaluator")
     if evaluator == "zero-cost":
@@ -295,17 +291,25 @@ def _y_title(view: StudyView) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _subtitle(view: StudyView, *, has_bars: bool) -> str:
+def _subtitle(view: StudyView, axis: CostAxis, volume: Hypervolume) -> list[str]:
     pruned = sum(record.state == "pruned" for record in view.records)
-    parts = [
+    return [
         f"space {view.settings['space']}",
         f"{view.settings['objective']} objective",
         " and ".join(map(str, view.settings["targets"])),
-        f"{_count(view.counted, 'trial')}: {len(view.complete)} complete{f', {pruned} pruned' if pruned else ''}",
+        f"{_count(view.counted, 'trial')}: {len(view.complete):,} complete{f', {pruned:,} pruned' if pruned else ''}",
         *(["no network is recommended"] if view.best is None else []),
-        *(["bars: 95% intervals"] if has_bars else []),
+        volume_text(volume, axis),
     ]
-    return "  ·  ".join(parts)
+
+
+def volume_text(volume: Hypervolume, axis: CostAxis) -> str:
+    """Return a hypervolume in words, with its reference point."""
+    reference = f"{axis.amount(volume.cost)} and {percent(volume.accuracy, 1)}"
+    span = (
+        "" if volume.low is None or volume.high is None else f" ({percent(volume.low, 1)} to {percent(volume.high, 1)})"
+    )
+    return f"hypervolume {percent(volume.value, 1)}{span} to the reference point {reference}"

@@ -315,7 +315,7 @@ class StudyView:
         if record.accuracy is None:
             return None
         further, expected = self.confirmed.get(record.number, ()), self.expected.get(record.number)
-        mean = fmean((record.accuracy, *further))
+        mean = fmean((record.accuracy, *further)) if further else record.accuracy
         if expected is None:
             return Interval(mean)
         margin = NORMAL_95 * expected.spread
@@ -347,11 +347,17 @@ class StudyView:
 
     @property
     def front(self) -> tuple[Record, ...]:
-        """Return the Pareto front of accuracy and first cost: complete trials that no other beats, by rising cost.
+        """Return the Pareto front of accuracy and first cost; see `front_by`."""
+        return self.front_by(self.cost_name)
+
+    def front_by(self, name: str) -> tuple[Record, ...]:
+        """Return the Pareto front of accuracy and a cost: complete trials that no other beats, by rising cost.
 
         The accuracy of a trial that was re-trained is the mean over its seeds.
+
+        Args:
+            name: Name of the cost in `Record.costs`; trials without it are left out.
         """
-        name = self.cost_name
         intervals = [(record, self.interval(record)) for record in self.complete if name in record.costs]
         known = [(record.costs[name], interval.value, record) for record, interval in intervals if interval]
         front: list[Record] = []
