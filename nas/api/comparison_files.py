@@ -37,12 +37,12 @@ class _Basis:
     Attributes:
         title: Title of the axis of accuracy.
         subtitle: Sentence about the accuracies.
-        accuracy: Function that returns the accuracy of a network and its interval, or None.
+        accuracy: Function that returns the accuracy of a file of a network and its interval, or None.
     """
 
     title: str
     subtitle: str
-    accuracy: Callable[[ComparedNetwork], tuple[float, tuple[float, float] | None] | None]
+    accuracy: Callable[[ComparedNetwork, str], tuple[float, tuple[float, float] | None] | None]
 
 
 def _bases(found: Comparison) -> Iterator[_Basis]:
@@ -54,13 +54,14 @@ def _bases(found: Comparison) -> Iterator[_Basis]:
         yield _Basis("Published top-1", "Published accuracies on ImageNet; none was measured here.", _published)
 
 
-def _measured(network: ComparedNetwork) -> tuple[float, tuple[float, float] | None] | None:
-    first = next(iter(network.accuracies), None)
-    return None if first is None else (first.value, (first.low, first.high))
+def _measured(network: ComparedNetwork, precision: str) -> tuple[float, tuple[float, float] | None] | None:
+    found = network.accuracy(precision)
+    return None if found is None else (found.value, (found.low, found.high))
 
 
-def _published(network: ComparedNetwork) -> tuple[float, None] | None:
-    return None if network.published is None else (network.published.top1, None)
+def _published(network: ComparedNetwork, precision: str) -> tuple[float, None] | None:
+    found = network.published_of(precision)
+    return None if found is None else (found.top1, None)
 
 
 def figures(found: Comparison, device: DeviceComparison) -> "list[DrawnFigure]":
@@ -91,7 +92,7 @@ def _points(found: Comparison, device: DeviceComparison, basis: _Basis, cost: st
     from nas.report.comparison import ComparedPoint
 
     for place, (network, precision) in enumerate(_shown(found, device), 1):
-        latency, accuracy = device.latency(network.name, precision), basis.accuracy(network)
+        latency, accuracy = device.latency(network.name, precision), basis.accuracy(network, precision)
         value = network.macs if cost == _MACS else latency and latency.latency_ms
         if not value or accuracy is None:
             continue
@@ -173,7 +174,7 @@ def page(found: Comparison) -> bytes:
     ]  # fmt: skip
     count = len(found.networks)
     lead = (f"{count} network{'s' * (count > 1)} side by side.", *found.notes, *accuracy_sentences(found))
-    notes = [f"{network.name}: {note}." for network in found.networks for note in _notes(network)]
+    notes = [f"{each.name}: {'; '.join(words)}." for each in found.networks if (words := list(_notes(each)))]
     return comparison_page("Comparison of networks", lead, parts, notes)
 
 

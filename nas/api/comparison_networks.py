@@ -1,4 +1,4 @@
-"""The networks of a comparison as files: from architectures, checkpoints, exports, ONNX files, the zoo and libraries."""
+"""The networks of a comparison as files: from architectures, checkpoints, exports, ONNX files, zoo and libraries."""
 
 import json
 import mmap
@@ -63,7 +63,7 @@ class Entry:
         form: Form of its images; None where labeled images cannot be given to it.
         why_not: Why labeled images cannot be given to it, as the end of a sentence; "" where they can.
         counted_bytes: Weights and activations in memory at the same time, by precision, as far as they are counted.
-        judged: Precisions whose files have trained weights and calibrated ranges, so that their accuracy means anything.
+        judged: Precisions whose files have trained weights and calibrated ranges, so that their accuracy counts.
     """
 
     network: ComparedNetwork

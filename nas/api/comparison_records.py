@@ -94,6 +94,10 @@ class ComparedNetwork:
     title: str = ""
     notes: tuple[str, ...] = ()
 
+    def published_of(self, precision: str) -> PublishedAccuracy | None:
+        """Return the published accuracy, which is not that of an int8 file."""
+        return None if precision == "int8" else self.published
+
     def accuracy(self, precision: str) -> MeasuredAccuracy | None:
         """Return the accuracy of the file of a precision, or None if it was not measured."""
         return next((each for each in self.accuracies if each.precision == precision), None)
@@ -310,7 +314,8 @@ def _plain(value: Any) -> Any:
 
 def _row(network: ComparedNetwork, precision: str, device: DeviceComparison) -> dict[str, Any]:
     latency, accuracy = device.latency(network.name, precision), network.accuracy(precision)
-    top1 = network.published.top1 if network.published else None
+    published = network.published_of(precision)
+    top1 = published.top1 if published else None
     milliseconds = latency.latency_ms if latency else None
     return {
         "network": network.name,
@@ -338,7 +343,7 @@ def _row(network: ComparedNetwork, precision: str, device: DeviceComparison) -> 
         "accuracy_per_gmac": per(accuracy and accuracy.value, network.macs and network.macs / 1e9),
         "accuracy_per_ms": per(accuracy and accuracy.value, milliseconds),
         "published_top1": top1,
-        "published_source": network.published.source if network.published else None,
+        "published_source": published.source if published else None,
         "published_top1_per_gmac": per(top1, network.macs and network.macs / 1e9),
         "published_top1_per_ms": per(top1, milliseconds),
     }

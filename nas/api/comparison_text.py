@@ -46,7 +46,7 @@ def percent(value: float | None) -> str:
 _Cell = Callable[[ComparedNetwork, str, DeviceLatency | None, MeasuredAccuracy | None], str]
 
 
-def _memory(network: ComparedNetwork, _precision: str, latency: DeviceLatency | None, _accuracy: object) -> str:
+def _memory(_network: object, _precision: str, latency: DeviceLatency | None, _accuracy: object) -> str:
     if latency is None or latency.peak_bytes is None:
         return UNKNOWN
     return f"{'~' if latency.peak_source == COUNTED else ''}{latency.peak_bytes / 1e6:,.1f}"
@@ -62,8 +62,9 @@ def _accuracy(_network: object, _precision: str, _latency: object, accuracy: Mea
     return f"{percent(accuracy.value)} ({percent(accuracy.low)} to {percent(accuracy.high)})"
 
 
-def _top1(network: ComparedNetwork) -> float | None:
-    return 100 * network.published.top1 if network.published else None
+def _top1(network: ComparedNetwork, precision: str) -> float | None:
+    published = network.published_of(precision)
+    return 100 * published.top1 if published else None
 
 
 def _gmacs(network: ComparedNetwork) -> float | None:
@@ -91,10 +92,10 @@ COLUMNS: Mapping[str, _Cell] = MappingProxyType(
         "per ms": lambda _network, _precision, latency, accuracy: number(
             per(accuracy and 100 * accuracy.value, latency and latency.latency_ms)
         ),
-        "published top-1 (%)": lambda network, *_: UNKNOWN if network.published is None else f"{_top1(network):.1f}",
-        "published per GMAC": lambda network, *_: number(per(_top1(network), _gmacs(network))),
-        "published per ms": lambda network, _precision, latency, _accuracy: number(
-            per(_top1(network), latency and latency.latency_ms)
+        "published top-1 (%)": lambda network, precision, *_: number(_top1(network, precision)),
+        "published per GMAC": lambda network, precision, *_: number(per(_top1(network, precision), _gmacs(network))),
+        "published per ms": lambda network, precision, latency, _accuracy: number(
+            per(_top1(network, precision), latency and latency.latency_ms)
         ),
     }
 )

@@ -20,7 +20,7 @@ HEIGHT_PX = {WIDE_PX: 600, NARROW_PX: 460}
 _LARGEST_PX = {WIDE_PX: 76.0, NARROW_PX: 46.0}  # diameter of the largest bubble
 _SMALLEST_PX = 6.0  # A smaller bubble would not be seen.
 _REFERENCES = (1e6, 10e6, 100e6)  # parameters of the bubbles that show the scale
-_OPACITY = 0.55
+_OPACITY, _LONGEST_BAR_PX = 0.55, 30.0
 
 
 @frozen
@@ -189,10 +189,20 @@ def _labels(points: Sequence[ComparedPoint], scale: _Scale, width_px: int) -> It
     for point in points:
         text = point.name if width_px == WIDE_PX else str(point.number)
         radius = _diameter(point.params, points, width_px) / 2
-        bubbles.append(Bubble(*scale.place(point.cost, point.accuracy), radius, text))
+        has_bars = bool(point.cost_span or point.accuracy_span)
+        place = scale.place(point.cost, point.accuracy)
+        bubbles.append(Bubble(*place, max(radius, _bar_px(point, scale)), text, takes_text=not has_bars))
     labels = place_labels(bubbles, scale.width, scale.height)
     for point, bubble, label in zip(points, bubbles, labels, strict=True):
         yield _annotation(point, bubble, label)
+
+
+def _bar_px(point: ComparedPoint, scale: _Scale) -> float:
+    """Return how far the interval of the cost reaches from the point; a label keeps clear of a bar of usual length."""
+    if point.cost_span is None or point.cost_span[0] <= 0:
+        return 0.0
+    ends = [scale.place(end, point.accuracy)[0] for end in (*point.cost_span, point.cost)]
+    return min(_LONGEST_BAR_PX, max(abs(end - ends[-1]) for end in ends[:2]) + 2)
 
 
 def _annotation(point: ComparedPoint, bubble: Bubble, label: Label) -> dict[str, Any]:
@@ -234,7 +244,7 @@ def _add_references(figure: go.Figure, points: Sequence[ComparedPoint], width_px
             font={"size": 11, "color": theme.FAINT_INK},
         )  # fmt: skip
         right += max(diameter, 26.0) + 10
-    if shown:
+    if shown and width_px == WIDE_PX:
         figure.add_annotation(
             xref="paper", yref="paper", x=1, y=0, xanchor="right", yanchor="bottom", showarrow=False,
             text="parameters", xshift=-right, yshift=5, font={"size": 11, "color": theme.FAINT_INK},

@@ -14,7 +14,7 @@ _STYLE = f"""
 .narrow-figure {{ visibility: hidden; position: absolute; height: 0; overflow: hidden; width: 100%; left: 0; }}
 .fitted {{ position: relative; }}
 .comparison-table th[scope="row"] {{ color: var(--ink); font-weight: 400; white-space: nowrap; }}
-td, th {{ white-space: nowrap; }}
+.comparison-table td, .comparison-table th {{ white-space: nowrap; }}
 @media screen and (max-width: {WIDE_PX - 1}px) {{
   .narrow-figure {{ visibility: visible; position: static; height: auto; overflow: visible; }}
   .wide-figure {{ visibility: hidden; position: absolute; height: 0; overflow: hidden; width: 100%; left: 0; }}

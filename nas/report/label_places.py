@@ -1,4 +1,4 @@
-"""Places for the labels of bubbles: no label covers another, and those that are far from their bubble have a line to it.
+"""Places for the labels of bubbles: no label covers another, and one that is far from its bubble has a line to it.
 
 All lengths are pixels of a plot of a stated size, with x to the right and y downwards. A plot that is drawn larger
 moves bubbles apart and keeps the offsets of the labels, so that labels that were free stay free in nearly all cases.
@@ -26,12 +26,14 @@ class Bubble:
         y: Vertical position of the center.
         radius: Radius.
         text: Text of the label.
+        takes_text: Whether its label may be inside it, where nothing else is drawn.
     """
 
     x: float
     y: float
     radius: float
     text: str
+    takes_text: bool = False
 
 
 @frozen
@@ -97,8 +99,10 @@ def place_labels(bubbles: Sequence[Bubble], width: float, height: float) -> list
 
 
 def _places(bubble: Bubble) -> Iterator[Label]:
-    """Yield the places around a bubble, the best ones first."""
+    """Yield the places of a label, the best ones first: inside its bubble, where it fits, and then around it."""
     half_width, half_height = len(bubble.text) * CHARACTER_PX / 2 + 2, LINE_PX / 2
+    if bubble.takes_text and math.hypot(half_width, half_height - 4) < bubble.radius:
+        yield Label(bubble.x, bubble.y, half_width, half_height, is_near=True)
     for gap in _GAPS:
         for step in _ORDER:
             across, down = math.cos(2 * math.pi * step / _ANGLES), math.sin(2 * math.pi * step / _ANGLES)
@@ -106,7 +110,7 @@ def _places(bubble: Bubble) -> Iterator[Label]:
             reach = bubble.radius + gap
             x = bubble.x + across * reach + half_width * (across / max(abs(across), abs(down)))
             y = bubble.y + down * reach + half_height * (down / max(abs(across), abs(down)))
-            yield Label(x, y, half_width, half_height, gap == _GAPS[0])
+            yield Label(x, y, half_width, half_height, is_near=gap == _GAPS[0])
 
 
 def _penalty(
