@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,6 +16,7 @@ from nas.noise import quantile
 
 if TYPE_CHECKING:
     from nas.device.connection import Connection
+    from nas.device.model_file import ModelFile
     from nas.device.timing import Aim, Ratio, Turns
 
 Say = Callable[[str], None]
@@ -25,7 +27,7 @@ MOST_BYTES = 8 * 2**30
 _MOST_BLOCKS, _ROUNDS_OF_BLOCK = 15, 3
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)
 class Part:
     """Represent one file of one network.
 
@@ -42,10 +44,10 @@ class Part:
         """Return the name of the network."""
         return self.entry.network.name
 
-    @property
-    def bytes(self) -> int:
-        """Return the number of bytes of the file."""
-        return len(self.entry.files[self.precision].data)
+    @cached_property
+    def file(self) -> "ModelFile":
+        """Return the file as it is sent to a device; it keeps the digest of its bytes."""
+        return self.entry.model_file(self.precision)
 
 
 @frozen(eq=False)
@@ -91,8 +93,8 @@ def compare_on(connection: "Connection", entries: Sequence[Entry], aim: "Aim", s
     measured: list[Turns] = []
     for number, group in enumerate(groups, 1):
         say(f"measuring {len(group)} files in turn{f', group {number}' if len(groups) > 1 else ''}")
-        files = [each.part.entry.model_file(each.part.precision) for each in group]
-        share = sum(each.part.bytes for each in group) / sum(each.part.bytes for each in peaks)
+        files = [each.part.file for each in group]
+        share = sum(len(each.part.file.data) for each in group) / sum(len(each.part.file.data) for each in peaks)
         turns = connection.measure(files, attrs.evolve(aim, seconds=max(0.1, aim.seconds * share)))
         measured.append(turns)
         places |= {(each.part.name, each.part.precision): _Place(turns, at) for at, each in enumerate(group)}
@@ -120,7 +122,7 @@ def _peaks(connection: "Connection", parts: Sequence[Part], say: Say) -> tuple[l
         checked = part.entry.files[part.precision]
         images = random_images((connection.device.batch, *checked.shape), checked.dtype)
         try:
-            peak = connection.logits(part.entry.model_file(part.precision), images).peak_bytes
+            peak = connection.logits(part.file, images).peak_bytes
         except DeviceLostError:
             raise
         except DeviceError as error:
@@ -154,8 +156,9 @@ def _groups(peaks: Sequence[_Peak], limit: int) -> "Iterator[list[_Peak]]":
 
 
 def _needed(peak: _Peak) -> int:
+    size = len(peak.part.file.data)
     # Where the device does not report it, a network is taken to need twice the size of its file.
-    return peak.part.bytes + (2 * peak.part.bytes if peak.bytes is None else peak.bytes)
+    return size + (2 * size if peak.bytes is None else peak.bytes)
 
 
 def _latency(peak: _Peak, place: _Place) -> DeviceLatency:
