@@ -148,7 +148,9 @@ def test_a_network_that_the_device_refuses_is_named_and_the_others_are_measured(
     found = compared(files("odd-1.onnx", "b-2.onnx"), device)
     [board] = found.devices
     assert [each.name for each in board.latencies] == ["b-2.onnx"]
-    assert [(each.name, each.problem) for each in board.refusals] == [("odd-1.onnx", "ssh://board: it has an odd operator")]
+    assert [(each.name, each.problem) for each in board.refusals] == [
+        ("odd-1.onnx", "ssh://board: it has an odd operator")
+    ]
     assert [row["latency_ms"] for row in found.rows()] == [None, pytest.approx(2)]
 
 

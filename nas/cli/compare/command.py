@@ -41,7 +41,7 @@ class OutputFiles:
 @option(Group.ARCHITECTURE, "--zoo", is_flag=True, help="Compare all known networks too, from LeNet-5 to MobileNetV4.")
 @adapting_options()
 @source_option
-@device_option_of("Several are compared one after the other.")
+@device_option_of("Several are compared one after the other, each with the precisions of --precision.")
 @option(
     Group.ACCURACY,
     "--data",
