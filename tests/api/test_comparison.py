@@ -155,7 +155,7 @@ def test_a_network_that_the_device_refuses_is_named_and_the_others_are_measured(
 
 
 def test_a_device_that_refuses_all_networks_is_an_error(device: str, files: Any) -> None:
-    with pytest.raises(DeviceError, match="runs none of the networks: .*it has an odd operator"):
+    with pytest.raises(DeviceError, match=r"runs none of the networks: .*it has an odd operator"):
         compared(files("odd-1.onnx"), device)
 
 
