@@ -97,7 +97,7 @@ class ZooNetwork:
         Raises:
             ArchitectureError: The batch is not a whole number from 1.
         """
-        if not isinstance(batch, int) or batch < 1:
+        if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
             raise ArchitectureError(f"the batch is {batch!r}", "use a whole number of images from 1")
         # Imported late, so that the names and costs of the networks need no ONNX.
         from nas.zoo.graph import build_network_graph, random_source

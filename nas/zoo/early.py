@@ -21,7 +21,7 @@ LENET_5: Block = (
 )
 
 _HALVE = Pool("max", 3, 2)
-# Figure 2 of "One weird trick" (arXiv 1404.5997): the column of one GPU, without local response normalization.
+# arXiv 1404.5997 as in torchvision: one column, without local response normalization.
 ALEXNET: Block = (
     _conv(64, 11, 4, 2),
     _HALVE,

@@ -193,14 +193,6 @@ def _linear(place: Place) -> str:
     return place.append("Add", place.weight("bias"), inputs=[product])
 
 
-def _relu6(place: Place) -> str:
-    return place.append("Clip", place.number(0), place.number(6))
-
-
-def _silu(place: Place) -> str:
-    return place.append("Mul", place.append("Sigmoid", part="sigmoid"))
-
-
 def _gelu(place: Place) -> str:
     # x (1 + erf(x / sqrt 2)) / 2, spelled as `torch.onnx.export` does, which ONNX Runtime fuses.
     scaled = place.append("Div", place.number(2**0.5), part="scaled")
@@ -213,11 +205,8 @@ def _gelu(place: Place) -> str:
 ACTIVATIONS: Mapping[str, Callable[[Place], str]] = MappingProxyType(
     {
         "relu": lambda place: place.append("Relu"),
-        "relu6": _relu6,
-        "silu": _silu,
         "gelu": _gelu,
         "tanh": lambda place: place.append("Tanh"),
-        "sigmoid": lambda place: place.append("Sigmoid"),
     }
 )
 
@@ -251,7 +240,7 @@ def _layer_norm(place: Place) -> str:
 
 def _pool(place: Place) -> str:
     record = place.record
-    window = {
+    window: dict[str, Any] = {
         "kernel_shape": [record.kernel] * 2,
         "strides": [record.stride] * 2,
         "pads": list(pool_padding(record, place.node.in_shape)),
@@ -337,7 +326,6 @@ EMIT: Mapping[type | str, Callable[[Place], str]] = MappingProxyType(
         Products: _products,
         "concat": lambda place: place.append("Concat", axis=1),
         "add": lambda place: place.append("Add"),
-        "scale": lambda place: place.append("Mul"),
     }
 )
 """Function that writes the operators of a node, for each kind of operation."""

@@ -60,7 +60,7 @@ def _bottleneck(start: int, middle: int, inside: int, channels: int, stride: int
     return body if stride > 1 else residual(body)
 
 
-# Table 11 of arXiv 2404.10518, MNv4-Conv-S.
+# arXiv 2404.10518, the specification of MNv4-Conv-S in its appendix.
 MOBILENET_V4_CONV_SMALL: Block = (
     Conv(32, 3, 2),
     Conv(32, 3, 2),

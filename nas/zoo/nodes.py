@@ -76,7 +76,7 @@ class Node:
 
     Attributes:
         name: Name of the node and of its output, unique within the network.
-        record: The operation, or a word for a join: "concat", "add" or "scale".
+        record: The operation, or a word for a join: "concat" or "add".
         inputs: Names of the nodes whose outputs it reads; `INPUT` is the image.
         in_shape: Shape of the first input.
         outcome: Output shape, counts and weights.
@@ -123,14 +123,8 @@ def pool_padding(record: Pool, shape: Shape) -> tuple[int, int, int, int]:
     top, left, bottom, right = four_sides(record.padding)
     if not record.ceil:
         return top, left, bottom, right
-    return (
-        top,
-        left,
-        *(
-            _end_padding(side, start, end, record)
-            for side, start, end in zip(shape[1:], (top, left), (bottom, right), strict=True)
-        ),
-    )
+    height, width = shape[1:]
+    return top, left, _end_padding(height, top, bottom, record), _end_padding(width, left, right, record)
 
 
 def _end_padding(side: int, start: int, end: int, record: Pool) -> int:
@@ -179,8 +173,9 @@ def _scale_and_shift(shape: Shape, channels: int, *statistics: Tensor) -> Outcom
 
 
 def _batch_norm(_: BatchNorm, shape: Shape) -> Outcome:
-    channels = shape[:1]
-    return _scale_and_shift(shape, *channels, Tensor("mean", channels), Tensor("variance", channels, mean=1))
+    channels = shape[0]
+    statistics = Tensor("mean", (channels,)), Tensor("variance", (channels,), mean=1)
+    return _scale_and_shift(shape, channels, *statistics)
 
 
 def _pool(record: Pool, shape: Shape) -> Outcome:

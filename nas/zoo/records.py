@@ -1,7 +1,7 @@
 """The records that the known networks are written with: one record is one operation, a tuple of records is a sequence.
 
-A network reads like the table of its paper: a tuple of records from the image to the logits, in which `Parallel`,
-`Residual` and `Gate` hold sequences of their own. Shapes are those of one image: `(C, H, W)` for feature maps, `(T, D)`
+A network reads like the table of its paper: a tuple of records from the image to the logits, in which `Parallel`
+and `Cells` hold sequences of their own. Shapes are those of one image: `(C, H, W)` for feature maps, `(T, D)`
 for T tokens with D features, and `(F,)` for vectors. `nas.zoo.nodes` derives the shapes, the parameters and the MACs
 from the records, and `nas.zoo.graph` writes the ONNX graph.
 """
@@ -28,7 +28,6 @@ class Conv:
         offset: "norm" for batch normalization, which is folded into the convolution and has a scale and a shift for
             each channel; "bias" for a bias; or "none".
         activation: Activation function after it; "linear" for none.
-        standardized: Whether the weights are standardized (arXiv 1903.10520). The graph has the standardized weights.
     """
 
     channels: int
@@ -38,7 +37,6 @@ class Conv:
     groups: int = 1
     offset: str = "norm"
     activation: str = "relu"
-    standardized: bool = False
 
 
 @frozen
@@ -186,8 +184,7 @@ class Parallel:
 
     Attributes:
         paths: The sequences; an empty one is the input itself.
-        join: "concat" to join the channels of the outputs, "add" to add the outputs, or "scale" to multiply each
-            channel of the first output by a factor, the second output.
+        join: "concat" to join the channels of the outputs, or "add" to add the outputs.
         activation: Activation function after it; "linear" for none.
     """
 
@@ -250,12 +247,6 @@ Block: TypeAlias = Operation | Parallel | Cells | tuple["Block", ...]
 def residual(body: Block, shortcut: Block = (), activation: str = LINEAR) -> Parallel:
     """Return the sum of a body and a shortcut, by default the identity, with an activation."""
     return Parallel((body, shortcut), "add", activation)
-
-
-def gate(squeezed: int, channels: int, activation: str = "relu", factor: str = "sigmoid") -> Parallel:
-    """Return squeeze-and-excitation (arXiv 1709.01507) of `channels` channels with `squeezed` channels inside."""
-    squeeze = Conv(squeezed, offset="bias", activation=activation)
-    return Parallel(((), (GlobalAverage(), squeeze, Conv(channels, offset="bias", activation=factor))), "scale")
 
 
 def attention(heads: int, features: int) -> Block:

@@ -28,7 +28,7 @@ bottleneck r6 k3 s2 e4 c1024 projskip
 bottleneck r3 k3 s2 e4 c2048 projskip
 head pool dropout=0
 """
-# Section 3.2 of arXiv 1605.07146 on ImageNet: the 3x3 convolutions of the bottlenecks have twice the channels.
+# arXiv 1605.07146, its network for ImageNet: the 3x3 convolutions of the bottlenecks have twice the channels.
 WIDE_RESNET_50_2 = _RESNET_50_TEXT.replace(" e4 ", " e2 ")
 # Table 1 of arXiv 1709.01507: a gate with 1/16 of the channels behind each bottleneck.
 SE_RESNET_50 = _RESNET_50_TEXT.replace(" projskip", " se0.0625:expanded:relu:sigmoid projskip")
@@ -87,7 +87,7 @@ DENSENET_121: Block = (
 
 
 def _bare(channels: int, kernel: int = 1, stride: int = 1) -> Conv:
-    return Conv(channels, kernel, stride, offset="none", activation=LINEAR, standardized=True)
+    return Conv(channels, kernel, stride, offset="none", activation=LINEAR)
 
 
 _NORM: Block = (GroupNorm(32), Activation())
@@ -100,12 +100,12 @@ def _preactivated_stage(channels: int, layers: int, stride: int) -> Block:
         return _bare(inside), _NORM, _bare(inside, 3, stride), _NORM, _bare(channels)
 
     # The first block also normalizes and activates the input of its projection.
-    first = (_NORM, Parallel((body(stride), _bare(channels, 1, stride)), "add"))
+    first = (_NORM, Parallel((_bare(channels, 1, stride), body(stride)), "add"))
     return (first, *(residual((_NORM, body(1))),) * (layers - 1))
 
 
-# Section 3.2 of arXiv 1912.11370: ResNet-v2 with group normalization and weight standardization. The image is padded
-# with zeros before the maximum, as in the authors' code.
+# arXiv 1912.11370: ResNet-v2 with group normalization and with standardized weights, which the graph holds as they are
+# after it. The padding of the maximum has zeros, as in the authors' code.
 BIT_R50X1: Block = (
     _bare(64, 7, 2),
     Pad(1),
