@@ -302,7 +302,7 @@ def test_every_package_of_the_code_has_a_row() -> None:
             "from nas.cost.analytic import cost",
             "evaluate may not import cost",
         ),
-        ("nas.cli.pareto", "from plotly import graph_objects", "imports plotly"),
+        ("nas.cli.pareto.command", "from plotly import graph_objects", "imports plotly"),
         ("nas.cost.measured", "import onnx", "imports onnx"),
         ("nas.graph.build", "import onnxruntime", "imports onnxruntime"),
         ("nas.search.run", "def late() -> None:\n    import_module('ray')", "imports ray"),

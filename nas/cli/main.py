@@ -28,7 +28,7 @@ VERBS = {
     "push": "nas.cli.push",
     "scale": "nas.cli.scale.command",
     "train": "nas.cli.train.command",
-    "pareto": "nas.cli.pareto",
+    "pareto": "nas.cli.pareto.command",
     "compare": "nas.cli.compare.command",
     "latency": "nas.cli.latency.command",
     "show": "nas.cli.show",

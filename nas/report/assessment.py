@@ -8,12 +8,30 @@ from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
+from attrs import frozen
 
-from nas.report.pareto import BLUE, FONT, GRAY, GRID, INK, VERMILION
+from nas.report.theme import (
+    BLUE,
+    GRAY,
+    GRID,
+    INK,
+    PAPER,
+    SCALE,
+    SHARE_TICKS,
+    axis,
+    bars,
+    layout,
+    marks,
+    panels,
+    percent,
+)
 
 Values = Mapping[str, Any]
 # Numbers in the cells of more classes would overlap.
 MOST_NUMBERED = 20
+MOST_CELLS = 20_000  # of a figure: more would be slow to draw, and a page of several megabytes
+LONGEST_NAME = 18  # characters of the name of a class on an axis
+DARK_SHARE = 0.55  # Numbers on cells of larger shares have the color of the paper.
 
 
 def confusion_figure(title: str, assessment: Values) -> go.Figure:
@@ -23,32 +41,88 @@ def confusion_figure(title: str, assessment: Values) -> go.Figure:
         title: Title of the figure.
         assessment: JSON values of an assessment.
     """
-    names = [escape(row["name"]) for row in assessment["classes"]]
-    counts = assessment["confusion"]
-    # A class without images has no shares, and its row stays empty.
-    shares = [[count / sum(row) if sum(row) else None for count in row] for row in counts]
+    names = [row["name"] for row in assessment["classes"]]
+    cells = _cells(assessment["confusion"])
+    figure = go.Figure(_cell_trace(names, cells[:MOST_CELLS]))
     numbered = len(names) <= MOST_NUMBERED
-    figure = go.Figure(
-        go.Heatmap(
-            z=shares,
-            text=counts,
-            texttemplate="%{text}" if numbered else None,
-            colorscale=[(0.0, "white"), (1.0, BLUE)],
-            zmin=0,
-            zmax=1,
-            xgap=1,
-            ygap=1,
-            colorbar={"title": {"text": "share of<br>the class"}, "tickformat": ".0%"},
-            hovertemplate="%{text} images, %{z:.1%} of their class<extra></extra>",
-        )
-    )
-    ticks = {"tickmode": "array", "tickvals": [*range(len(names))], "ticktext": names} if numbered else {}
+    if numbered:
+        figure.add_trace(_number_trace(cells))
+    parts = [
+        f"{assessment['images']:,} images",
+        f"accuracy {_interval(assessment['accuracy'])}",
+        "the stronger a color, the larger the share of the class",
+        *([f"the {len(cells) - MOST_CELLS:,} smallest shares are not drawn"] if len(cells) > MOST_CELLS else []),
+    ]
+    shown = [escape(_shortened(name)) for name in names]
+    ticks = {"tickmode": "array", "tickvals": [*range(len(names))], "ticktext": shown} if numbered else {}
+    whole = [-0.5, len(names) - 0.5]
+    square: dict[str, Any] = {"showgrid": False, "constrain": "domain", **ticks}
     figure.update_layout(
-        **_layout(title, f"{assessment['images']:,} images, accuracy {_interval(assessment['accuracy'])}"),
-        xaxis={"title": {"text": "Predicted class"}, "constrain": "domain", **ticks},
-        yaxis={"title": {"text": "Class"}, "autorange": "reversed", "scaleanchor": "x", "constrain": "domain", **ticks},
+        layout(title, "  ·  ".join(parts), legend_rows=0),
+        bargap=0,
+        xaxis=axis("Predicted class", span=whole, **square),
+        yaxis=axis("Class", span=whole[::-1], scaleanchor="x", constraintoward="top", **square),
+        showlegend=False,
     )
     return figure
+
+
+@frozen
+class _Cell:
+    """Represent the images of one class that are classified as one class; both are numbers of classes."""
+
+    true: int
+    predicted: int
+    images: int
+    share: float
+
+
+def _cells(counts: Sequence[Sequence[int]]) -> list[_Cell]:
+    """Return the cells that hold images, the largest shares first."""
+    cells = [
+        _Cell(true, predicted, images, images / sum(row))
+        for true, row in enumerate(counts)
+        for predicted, images in enumerate(row)
+        if images
+    ]
+    return sorted(cells, key=lambda cell: -cell.share)
+
+
+def _cell_trace(names: Sequence[str], cells: Sequence[_Cell]) -> go.Bar:
+    return go.Bar(
+        x=[cell.predicted for cell in cells],
+        y=[1] * len(cells),
+        base=[cell.true - 0.5 for cell in cells],
+        width=1,
+        marker={
+            "color": [cell.share for cell in cells],
+            "colorscale": [list(step) for step in SCALE],
+            "cmin": 0,
+            "cmax": 1,
+            "line": {"color": PAPER, "width": 1},
+        },
+        hovertext=[
+            f"<b>{escape(names[cell.true])}</b> classified as <b>{escape(names[cell.predicted])}</b><br>"
+            f"{cell.images:,} images, {percent(cell.share, 1)} of their class"
+            for cell in cells
+        ],
+        hoverinfo="text",
+    )
+
+
+def _number_trace(cells: Sequence[_Cell]) -> go.Scatter:
+    return go.Scatter(
+        x=[cell.predicted for cell in cells],
+        y=[cell.true for cell in cells],
+        mode="text",
+        text=[f"{cell.images:,}" for cell in cells],
+        textfont={"size": 12, "color": [PAPER if cell.share > DARK_SHARE else INK for cell in cells]},
+        hoverinfo="skip",
+    )
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def reliability_figure(title: str, assessment: Values) -> go.Figure:
@@ -64,7 +138,7 @@ def reliability_figure(title: str, assessment: Values) -> go.Figure:
         x=[(each["low"] + each["high"]) / 2 for each in assessment["bins"]],
         y=[each["images"] / assessment["images"] for each in assessment["bins"]],
         width=[each["high"] - each["low"] for each in assessment["bins"]],
-        marker={"color": GRID, "line": {"color": "white", "width": 1}},
+        marker={"color": GRID, "line": {"color": GRAY, "width": 1}},
         name="share of the images",
         hovertemplate="%{y:.1%} of the images<extra></extra>",
     )
@@ -74,7 +148,7 @@ def reliability_figure(title: str, assessment: Values) -> go.Figure:
     figure.add_scatter(
         x=[each["confidence"] for each in used],
         y=[each["accuracy"]["value"] for each in used],
-        error_y=_bars([each["accuracy"] for each in used]),
+        error_y=_bars([each["accuracy"] for each in used], BLUE),
         mode="markers",
         marker={"color": BLUE, "size": 9},
         name="accuracy, 95% interval",
@@ -83,10 +157,9 @@ def reliability_figure(title: str, assessment: Values) -> go.Figure:
     )
     error = _interval(assessment["calibration_error"])
     figure.update_layout(
-        **_layout(title, f"{assessment['images']:,} images, calibration error {error}"),
-        xaxis=_axis("Probability of the predicted class", [0, 1.01]),
-        yaxis=_axis("Accuracy", [0, 1.02]),
-        legend={"x": 0.02, "y": 0.98, "bgcolor": "rgba(255,255,255,0.8)"},
+        layout(title, f"{assessment['images']:,} images  ·  calibration error {error}"),
+        xaxis=axis("Probability of the predicted class", span=(0, 1.01), ticks=SHARE_TICKS),
+        yaxis=axis("Accuracy", span=(0, 1.02), ticks=SHARE_TICKS),
     )
     return figure
 
@@ -98,76 +171,52 @@ def corruption_figure(title: str, robustness: Values) -> go.Figure:
         title: Title of the figure.
         robustness: JSON values of a robustness report.
     """
-    from plotly.subplots import make_subplots
-
     networks = [each for each in (robustness["network"], robustness["baseline"]) if each]
     kinds = list(dict.fromkeys(cell["kind"] for cell in networks[0]["corruptions"]))
-    figure = make_subplots(
-        rows=3,
-        cols=5,
-        shared_xaxes=True,
-        shared_yaxes=True,
-        subplot_titles=[kind.replace("_", " ") for kind in kinds],
-        horizontal_spacing=0.02,
-        vertical_spacing=0.08,
+    errors = [f"{each['name']} {_interval(each['mean_corruption_error'])}" for each in networks]
+    parts = (
+        f"{robustness['images']:,} images",
+        f"mean corruption error {', '.join(errors)}",
+        "accuracy against severity 0 to 5",
+        "bars: 95% intervals",
     )
-    for network, color, symbol in zip(networks, (BLUE, VERMILION), ("circle", "square"), strict=False):
+    figure = go.Figure()
+    figure.update_layout(layout(title, "  ·  ".join(parts), narrow_columns=3))
+    figure.update_layout(panels([kind.replace("_", " ") for kind in kinds], columns=5))
+    for number, network in enumerate(networks):
         for place, kind in enumerate(kinds):
-            trace = _corruption_trace(network, kind, color, symbol)
-            trace.showlegend = not place
-            figure.add_trace(trace, row=place // 5 + 1, col=place % 5 + 1)
-    errors = [f"{escape(each['name'])} {_interval(each['mean_corruption_error'])}" for each in networks]
-    figure.update_layout(
-        **_layout(title, f"{robustness['images']:,} images, mean corruption error {', '.join(errors)}"),
-        legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.12},
-    )
-    figure.update_xaxes(gridcolor=GRID, dtick=1, range=[-0.3, 5.3])
-    figure.update_yaxes(gridcolor=GRID, tickformat=".0%", range=[0, 1.04])
-    figure.update_xaxes(title={"text": "Severity"}, row=3, col=3)
-    figure.update_yaxes(title={"text": "Accuracy (bars: 95% interval)"}, row=2, col=1)
+            figure.add_trace(_corruption_trace(network, kind, number, place))
+    figure.update_xaxes(dtick=1, range=[-0.4, 5.4], tickfont={"size": 10})
+    figure.update_yaxes(tickformat=SHARE_TICKS, range=[0, 1.04], tickfont={"size": 10})
     return figure
 
 
-def _corruption_trace(network: Values, kind: str, color: str, symbol: str) -> go.Scatter:
+def _corruption_trace(network: Values, kind: str, number: int, place: int) -> go.Scatter:
     cells = [cell for cell in network["corruptions"] if cell["kind"] == kind]
     # Severity 0 is the image without a corruption.
     accuracies = [network["clean"], *(cell["accuracy"] for cell in cells)]
+    color, symbol = marks(number)
+    suffix = "" if place == 0 else str(place + 1)
     return go.Scatter(
         x=[0, *(cell["severity"] for cell in cells)],
         y=[each["value"] for each in accuracies],
-        error_y=_bars(accuracies),
+        xaxis=f"x{suffix}",
+        yaxis=f"y{suffix}",
+        error_y=_bars(accuracies, color),
         name=escape(network["name"]),
+        legendgroup=str(number),
+        showlegend=not place,
         mode="lines+markers",
         line={"color": color, "width": 1.5},
-        marker={"symbol": symbol, "size": 6},
+        marker={"color": color, "symbol": symbol, "size": 6},
         hovertemplate="severity %{x}: %{y:.1%}<extra></extra>",
     )
 
 
-def _bars(intervals: Sequence[Values]) -> dict[str, Any]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [each["high"] - each["value"] for each in intervals],
-        "arrayminus": [each["value"] - each["low"] for each in intervals],
-        "thickness": 1.2,
-        "width": 3,
-    }
-
-
 def _interval(values: Values) -> str:
-    return f"{values['value']:.1%} ({values['low']:.1%} to {values['high']:.1%})"
+    return f"{percent(values['value'], 1)} ({percent(values['low'], 1)} to {percent(values['high'], 1)})"
 
 
-def _axis(title: str, ends: Sequence[float]) -> dict[str, Any]:
-    return {"title": {"text": title}, "range": list(ends), "gridcolor": GRID, "tickformat": ".0%", "zeroline": False}
-
-
-def _layout(title: str, subtitle: str) -> dict[str, Any]:
-    return {
-        "title": {"text": f"<b>{escape(title)}</b><br><sup>{subtitle}</sup>", "font": {"size": 18}, "x": 0.02},
-        "font": {"family": FONT, "size": 13, "color": INK},
-        "plot_bgcolor": "white",
-        "paper_bgcolor": "white",
-        "margin": {"t": 90},
-    }
+def _bars(intervals: Sequence[Values], color: str) -> dict[str, Any]:
+    values, lows, highs = ([each[name] for each in intervals] for name in ("value", "low", "high"))
+    return bars(values, lows, highs, color)

@@ -6,8 +6,7 @@ from html import escape
 import plotly.graph_objects as go
 from attrs import frozen
 
-from nas.report.pareto import FONT, GRID, INK
-from nas.report.scaling import COLORS, SYMBOLS
+from nas.report.theme import INK, axis, bars, layout, marks
 
 
 @frozen
@@ -31,12 +30,12 @@ class Mark:
     networks: int
 
 
-def fidelity_figure(title: str, marks: Sequence[Mark], ceiling: float | None) -> go.Figure:
+def fidelity_figure(title: str, evaluators: Sequence[Mark], ceiling: float | None) -> go.Figure:
     """Return a figure with a point for each evaluator: tau against the duration of an evaluation.
 
     Args:
         title: Title of the figure.
-        marks: Figures of the evaluators.
+        evaluators: Figures of the evaluators.
         ceiling: Highest tau that the noise of the true accuracies allows, drawn as a dotted line; None if unknown.
 
     Example:
@@ -44,38 +43,40 @@ def fidelity_figure(title: str, marks: Sequence[Mark], ceiling: float | None) ->
         >>> figure.data[0].name
         'train (16 networks)'
     """
-    figure = go.Figure()
-    for number, mark in enumerate(marks):
-        # When the colors start again, the symbols are shifted by one, so that no pair of color and symbol repeats.
-        symbol = SYMBOLS[(number + number // len(COLORS)) % len(SYMBOLS)]
-        figure.add_trace(_point(mark, COLORS[number % len(COLORS)], symbol))
-    if ceiling is not None:
-        label = f"highest tau that the noise of the true accuracies allows: {ceiling:.2f}"
-        figure.add_hline(y=ceiling, line={"dash": "dot", "color": INK}, annotation={"text": label, "xanchor": "right"})
-    axis = {"gridcolor": GRID, "linecolor": INK, "showline": True, "ticks": "outside", "zeroline": False}
+    figure = go.Figure([_point(mark, *marks(number)) for number, mark in enumerate(evaluators)])
+    if ceiling is not None and evaluators:
+        figure.add_trace(_ceiling_line(ceiling, [mark.seconds for mark in evaluators]))
     figure.update_layout(
-        title={"text": f"<b>{escape(title)}</b>", "font": {"size": 19, "color": INK}, "x": 0.02},
-        font={"family": FONT, "size": 13, "color": INK},
-        xaxis={**axis, "title": {"text": "Seconds per evaluation"}, "type": "log", "dtick": 1},
-        yaxis={**axis, "title": {"text": "Kendall's tau (bars: 95% interval)"}, "range": [_floor(marks), 1.02]},
-        legend={"x": 1.02, "y": 1},
-        plot_bgcolor="white",
-        paper_bgcolor="white",
+        layout(title, "bars: 95% intervals", legend_rows=1 + len(evaluators) // 2),
+        xaxis=axis("Seconds per evaluation", log=True),
+        yaxis=axis("Kendall's tau", span=(_floor(evaluators), 1.02)),
     )
     return figure
 
 
-def _floor(marks: Sequence[Mark]) -> float:
-    return min([0.0, *(mark.low - 0.05 for mark in marks)])
+def _floor(evaluators: Sequence[Mark]) -> float:
+    return min([0.0, *(mark.low - 0.05 for mark in evaluators)])
 
 
 def _point(mark: Mark, color: str, symbol: str) -> go.Scatter:
     return go.Scatter(
         x=[mark.seconds],
         y=[mark.tau],
-        error_y={"type": "data", "array": [mark.high - mark.tau], "arrayminus": [mark.tau - mark.low], "width": 6},
+        error_y=bars([mark.tau], [mark.low], [mark.high], color),
         name=f"{escape(mark.name)} ({mark.networks} networks)",
         mode="markers",
         marker={"color": color, "symbol": symbol, "size": 12},
-        hovertemplate=f"{escape(mark.name)}<br>tau {mark.tau:.2f}<br>%{{x:.3g}} s<extra></extra>",
+        hovertemplate=f"{escape(mark.name)}<br>tau {mark.tau:.2f}, 95% interval {mark.low:.2f} to {mark.high:.2f}<br>"
+        f"{mark.networks} networks, %{{x:.3g}} s each<extra></extra>",
+    )
+
+
+def _ceiling_line(ceiling: float, seconds: Sequence[float]) -> go.Scatter:
+    return go.Scatter(
+        x=[min(seconds) / 2, max(seconds) * 2],
+        y=[ceiling, ceiling],
+        mode="lines",
+        line={"dash": "dot", "color": INK, "width": 1.5},
+        name=f"highest tau that the noise of the accuracies allows: {ceiling:.2f}",
+        hoverinfo="name",
     )

@@ -1,6 +1,6 @@
 """Data frame of a study, with one row for each trial and one for the baseline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -155,6 +155,17 @@ def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
         {str(name): None if pd.isna(value) else value for name, value in row.items()}
         for row in frame.to_dict("records")
     ]
+
+
+def study_frames(views: Sequence[StudyView]) -> pd.DataFrame:
+    """Return the rows of several studies below each other, with the name of the study as the last column.
+
+    One study has the columns of `trial_frame`.
+    """
+    if len(views) == 1:
+        return trial_frame(views[0])
+    frames = [trial_frame(view).assign(study=pd.array([view.name], dtype="string")[0]) for view in views]
+    return pd.concat([frame.astype({"study": "string"}) for frame in frames], ignore_index=True)
 
 
 def front_rows(frame: pd.DataFrame) -> pd.DataFrame:

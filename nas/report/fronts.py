@@ -150,7 +150,8 @@ def hypervolume(view: StudyView, axis: CostAxis, front: Sequence[Record]) -> Hyp
     value = dominated_share([(cost, each.value) for cost, each in intervals], most, least)
     if any(len(end) < len(intervals) for end in ends):
         return Hypervolume(value, None, None, most, least)
-    return Hypervolume(value, *(dominated_share(end, most, least) for end in ends), cost=most, accuracy=least)
+    low, high = (dominated_share(end, most, least) for end in ends)
+    return Hypervolume(value, low, high, most, least)
 
 
 _ENDS = ("low", "high")

@@ -1,4 +1,4 @@
-"""Placement of labels so that they cover no points; all lengths are shares of the plot's width and height."""
+"""Placement of labels so that they do not cover each other; all lengths are shares of the plot's width and height."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from attrs import frozen
 Place = tuple[float, float]
 # Sizes of a character of 13 pixels, and gaps between a label and its point, in a plot of about 890 by 430 pixels.
 CHARACTER_WIDTH, LINE_HEIGHT, GAP_X, GAP_Y = 0.0085, 0.045, 0.011, 0.02
-# Sides in order of preference, with the offset of the label's center from the point, in halves of the label's size.
+# Sides of a point, with the offset of the label's center from the point, in halves of the label's size.
 SIDES = {
     "middle right": (1, 0),
     "middle left": (-1, 0),
@@ -36,21 +36,10 @@ class Box:
     half_width: float
     half_height: float
 
-    def holds(self, place: Place) -> bool:
-        """Return whether the marker of a point at `place` would touch the label."""
-        near_x = abs(place[0] - self.x) <= self.half_width + GAP_X / 2
-        return near_x and abs(place[1] - self.y) <= self.half_height + GAP_Y / 2
-
     def overlaps(self, other: "Box") -> bool:
         """Return whether two labels overlap."""
         near_x = abs(other.x - self.x) < self.half_width + other.half_width
         return near_x and abs(other.y - self.y) < self.half_height + other.half_height
-
-    @property
-    def outside(self) -> bool:
-        """Return whether a part of the label is outside the plot."""
-        across = self.x - self.half_width < 0 or self.x + self.half_width > 1
-        return across or self.y - self.half_height < 0 or self.y + self.half_height > 1
 
 
 def label_box(text: str, at: Place, side: str) -> Box:
@@ -64,30 +53,6 @@ def label_box(text: str, at: Place, side: str) -> Box:
     right, up = SIDES[side]
     half_width, half_height = len(text) * CHARACTER_WIDTH / 2, LINE_HEIGHT / 2
     return Box(at[0] + right * (half_width + GAP_X), at[1] + up * (half_height + GAP_Y), half_width, half_height)
-
-
-def best_side(text: str, at: Place, points: Sequence[Place], line_x: float, labels: Sequence[Box] = ()) -> str:
-    """Return the side at which a label covers the fewest points, and if possible no line.
-
-    Args:
-        text: Text of the label.
-        at: Position of its point.
-        points: Positions of all other points.
-        line_x: Horizontal position of a vertical line.
-        labels: Rectangles of the labels that are already placed.
-
-    Example:
-        >>> best_side("net", (0.5, 0.5), points=[(0.53, 0.5)], line_x=1.0)
-        'middle left'
-    """
-
-    def penalty(side: str) -> int:
-        box = label_box(text, at, side)
-        crossed = abs(line_x - box.x) <= box.half_width
-        covered = sum(map(box.overlaps, labels))
-        return sum(map(box.holds, points)) + 5 * crossed + 50 * covered + 100 * box.outside
-
-    return min(SIDES, key=penalty)
 
 
 def with_room(texts: Sequence[str], places: Sequence[Place], side: str) -> tuple[str, ...]:

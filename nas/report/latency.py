@@ -1,9 +1,10 @@
 """Figure of predicted latency against measured latency."""
 
 from collections.abc import Sequence
-from html import escape
 
 from plotly import graph_objects as go
+
+from nas.report.theme import BLUE, GRAY, PAPER, axis, layout
 
 TEN_PERCENT = 0.10
 
@@ -29,20 +30,37 @@ def latency_figure(
     latencies = (*measured_ms, *predicted_ms, *again_ms)
     low, high = 0.95 * min(latencies), 1.05 * max(latencies)
     figure = go.Figure()
-    figure.add_scatter(x=measured_ms, y=again_ms, name="measured again", mode="markers", marker=_marker("#bbbbbb", 6))
-    figure.add_scatter(x=measured_ms, y=predicted_ms, name="predicted", mode="markers", marker=_marker("#0072b2", 7))
+    figure.add_scatter(
+        x=measured_ms,
+        y=again_ms,
+        name="measured again",
+        mode="markers",
+        marker=_marker(GRAY, "x-thin", 7),
+        hovertemplate=_hover("measured again"),
+    )
+    figure.add_scatter(
+        x=measured_ms,
+        y=predicted_ms,
+        name="predicted",
+        mode="markers",
+        marker=_marker(BLUE, "circle", 8),
+        hovertemplate=_hover("predicted"),
+    )
     for factor, dash in ((1.0, "solid"), (1 - TEN_PERCENT, "dot"), (1 + TEN_PERCENT, "dot")):
         ends = {"x0": low, "y0": factor * low, "x1": high, "y1": factor * high}
-        figure.add_shape(type="line", **ends, line={"color": "#555555", "width": 1, "dash": dash}, layer="below")
+        figure.add_shape(type="line", **ends, line={"color": GRAY, "width": 1, "dash": dash}, layer="below")
     figure.update_layout(
-        title={"text": escape(title)},
-        template="plotly_white",
-        xaxis={"title": {"text": "Measured latency (ms)"}, "range": [low, high]},
-        yaxis={"title": {"text": "Predicted latency, or latency measured again (ms)"}, "range": [low, high]},
-        legend={"x": 0.02, "y": 0.98},
+        layout(title, f"{len(measured_ms)} networks  ·  solid line: equal  ·  dotted lines: 10% more or less"),
+        xaxis=axis("Measured latency (ms)", span=(low, high)),
+        yaxis=axis("Predicted, or measured again (ms)", span=(low, high)),
     )
     return figure
 
 
-def _marker(color: str, size: int) -> dict[str, object]:
-    return {"color": color, "size": size}
+def _marker(color: str, symbol: str, size: int) -> dict[str, object]:
+    line = {"color": color, "width": 1.5} if symbol.endswith("thin") else {"color": PAPER, "width": 1}
+    return {"color": color, "symbol": symbol, "size": size, "line": line}
+
+
+def _hover(what: str) -> str:
+    return f"measured %{{x:.4g}} ms<br>{what} %{{y:.4g}} ms<extra></extra>"

@@ -25,6 +25,7 @@ from nas.report.theme import (
 from nas.studies.records import StudyView
 
 MANY_POINTS = 150  # Points are drawn smaller if there are more of them.
+LONGEST_NAME = 24  # characters of a name in the legend, which must fit on a telephone
 MANY_BARS = 30  # Bars of more points are drawn thinner, so that they do not cover the figure.
 
 
@@ -106,12 +107,14 @@ def _front_style(info: Pareto) -> dict[str, Any]:
 
 def _baseline_style(info: Pareto) -> dict[str, Any]:
     return {
-        "name": "baseline (same evaluation)",
-        "mode": "markers+text",
+        "name": f"baseline {_shortened(info.baseline[0].label)} (same evaluation)" if info.baseline else "",
+        "mode": "markers",
         "marker": {"symbol": "square", "size": 12, "color": GREEN, "line": {"color": PAPER, "width": 1}},
-        "textposition": info.baseline_side,
-        "textfont": {"color": GREEN, "size": 13},
     }
+
+
+def _shortened(name: str) -> str:
+    return escape(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…")
 
 
 def measured_style() -> dict[str, Any]:
@@ -203,7 +206,12 @@ def _draw_limit(figure: go.Figure, info: Pareto) -> None:
     if info.limit is None or info.axis.limit is None:
         return
     if info.low is not None:
-        area = {"fillcolor": SOFT_GOLD, "line": {"width": 0}, "layer": "below", "name": "cost range of the search"}
+        area = {
+            "fillcolor": SOFT_GOLD,
+            "line": {"width": 1, "color": OCHRE, "dash": "dot"},
+            "layer": "below",
+            "name": "cost range of the search",
+        }
         figure.add_vrect(x0=info.low, x1=info.limit, showlegend=True, **area)
     draw_target(figure, info.limit, f"target {info.axis.amount(info.axis.limit)}", info.x_range)
 

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from nas.report.fronts import CostAxis, Hypervolume, check_cost_is_known, cost_axis, hypervolume
 from nas.report.hover import hover_text
-from nas.report.labels import Box, Place, best_side, label_box, with_room
+from nas.report.labels import Place, with_room
 from nas.report.theme import percent
 from nas.studies.records import NORMAL_95, Record, StudyView
 
@@ -62,7 +62,6 @@ class Pareto:
         recommended: The trial that `nas search` recommends; empty if it recommends none.
         measured: Trials whose cost was measured on the device after the search, at the measured cost.
         predicted: The same trials, in the same order, at the cost that the search used.
-        baseline_side: Side of the baseline's point at which its label covers the fewest points.
         volume: Hypervolume of the front.
         chance: Accuracy in percent of always giving the most frequent class, if it is near the other accuracies.
     """
@@ -80,7 +79,6 @@ class Pareto:
     recommended: tuple[Point, ...]
     measured: tuple[Point, ...]
     predicted: tuple[Point, ...]
-    baseline_side: str
     volume: Hypervolume
     chance: float | None
 
@@ -128,21 +126,19 @@ def pareto(view: StudyView, x: str = "") -> Pareto:
     front, recommended = (points_of(view, axis, each, best) for each in (chosen, [best] if best else []))
     pruned = points_of(view, axis, (record for record in view.records if record.state == "pruned"))
     baseline = points_of(view, axis, [view.baseline] if view.baseline else [])
-    predicted, measured = _measured(view, axis, records)
+    predicted, measured = measured_points(view, axis, records)
     volume = hypervolume(view, axis, chosen)
     x_range = x_range_of((*others, *front, *pruned, *baseline), (*(recommended or front[-1:]), *measured), axis)
     y_range = y_range_of((*others, *front, *baseline), pruned)
     chance = None if view.split is None else 100 * view.split.chance
-    is_near = chance is not None and chance > y_range[0] - _NEAR * (y_range[1] - y_range[0])
-    if chance is not None and is_near:
-        y_range = min(y_range[0], chance - 0.04 * (y_range[1] - y_range[0])), max(y_range[1], chance)
+    is_near, y_range = with_chance(y_range, chance)
     front = label_front(front, x_range, y_range)
     return Pareto(
         title=short_title(view.name),
         subtitle="  ·  ".join(
             [
                 *_subtitle(view, axis, volume),
-                *([] if is_near or chance is None else [f"the most frequent class alone has {chance:.1f}%"]),
+                *([] if is_near or chance is None else [chance_text(chance)]),
                 *(
                     ["bars: 95% intervals"]
                     if any(each.has_bars for each in (*front, *others, *baseline, *measured))
@@ -161,7 +157,6 @@ def pareto(view: StudyView, x: str = "") -> Pareto:
         recommended=recommended,
         measured=measured,
         predicted=predicted,
-        baseline_side=_baseline_side(baseline, (*others, *front, *pruned), front, (x_range, y_range), axis),
         volume=volume,
         chance=chance if is_near else None,
     )
@@ -203,7 +198,7 @@ def _point(
     )
 
 
-def _measured(
+def measured_points(
     view: StudyView, axis: CostAxis, records: Iterable[Record]
 ) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
     """Return the trials that were measured after the search, at the predicted and at the measured cost."""
@@ -225,10 +220,10 @@ def short_title(name: str) -> str:
     return name if len(name) <= LONGEST_TITLE else f"{name[: LONGEST_TITLE - 1]}…"
 
 
-def x_range_of(points: Iterable[Point], with_bars: Iterable[Point], axis: CostAxis) -> Span:
+def x_range_of(points: Iterable[Point], with_bars: Iterable[Point], *axes: CostAxis) -> Span:
     """Return the range of the cost axis: it contains all points, the bars that are drawn, target and cost range."""
     bars = [point.x + side * point.x_margin for point in with_bars for side in (-1, 1)]
-    bounds = [bound / axis.size for bound in (axis.limit, axis.low) if bound is not None]
+    bounds = [bound / axis.size for axis in axes for bound in (axis.limit, axis.low) if bound is not None]
     known = [*(point.x for point in points), *bars, *bounds]
     margin = 0.04 * (max(known) - min(known)) or 0.04 * max(known) or 1.0
     return min(known) - margin, max(known) + margin
@@ -250,36 +245,37 @@ def y_range_of(shown: Iterable[Point], pruned: Iterable[Point] = ()) -> Span:
     return lowest - margin, highest + margin
 
 
+def with_chance(y_range: Span, chance: float | None) -> tuple[bool, Span]:
+    """Return whether the accuracy of the most frequent class alone is near others, and the range that then has it.
+
+    Args:
+        y_range: Range of the accuracy axis.
+        chance: Accuracy, in percent, of a network that always gives the most frequent class; None where it is unknown.
+    """
+    length = y_range[1] - y_range[0]
+    if chance is None or chance <= y_range[0] - _NEAR * length:
+        return False, y_range
+    return True, (min(y_range[0], chance - 0.04 * length), max(y_range[1], chance + 0.04 * length))
+
+
+def chance_text(chance: float) -> str:
+    """Return the accuracy, in percent, of the most frequent class alone in words, for a figure that lacks its line."""
+    return f"always giving the most frequent class: {chance:.1f}%"
+
+
 def _share(value: float, span: Span) -> float:
     return (value - span[0]) / (span[1] - span[0])
 
 
-def _places(points: Iterable[Point], x_range: Span, y_range: Span) -> list[Place]:
+def places(points: Iterable[Point], x_range: Span, y_range: Span) -> list[Place]:
+    """Return the positions of points as shares of the plot's width and height."""
     return [(_share(point.x, x_range), _share(point.y, y_range)) for point in points]
 
 
 def label_front(front: Sequence[Point], x_range: Span, y_range: Span) -> tuple[Point, ...]:
     """Return the points of a front without the labels that would cover others."""
-    labels = with_room([point.label for point in front], _places(front, x_range, y_range), FRONT_SIDE)
+    labels = with_room([point.label for point in front], places(front, x_range, y_range), FRONT_SIDE)
     return tuple(attrs.evolve(point, label=label) for point, label in zip(front, labels, strict=True))
-
-
-def _baseline_side(
-    baseline: Sequence[Point],
-    others: Sequence[Point],
-    front: Sequence[Point],
-    ranges: tuple[Span, Span],
-    axis: CostAxis,
-) -> str:
-    if not baseline:
-        return "middle right"
-    placed = _places(front, *ranges)
-    boxes: list[Box] = [
-        label_box(point.label, place, FRONT_SIDE) for point, place in zip(front, placed, strict=True) if point.label
-    ]
-    line = 2.0 if axis.limit is None else _share(axis.limit / axis.size, ranges[0])
-    (at,) = _places(baseline, *ranges)
-    return best_side(baseline[0].label, at, _places(others, *ranges), line, boxes)
 
 
 def accuracy_title(view: StudyView) -> str:

@@ -8,6 +8,7 @@ Figures are drawn in the light colors. A page replaces each of them by its dark 
 the colors that are named here.
 """
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -44,8 +45,11 @@ DARK: Mapping[str, str] = MappingProxyType(
 )
 # Scale of a share or a score, from low to high. The lowest color is that of the paper.
 SCALE = ((0.0, PAPER), (1.0, BLUE))
+# Scale of the colors of points, of which none may be like the paper.
+POINT_SCALE = ((0.0, OCHRE), (1.0, BLUE))
 FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 FONT_PX, SUBTITLE_PX, TITLE_PX = 13, 13, 19
+PANEL_GAP = 0.03  # of plots in one figure, as a share of its width
 _LINE_CHARACTERS, _TITLE_CHARACTERS = 140, 80  # that fit into the width of a picture
 # Intervals are drawn as bars of this form everywhere.
 BAR: Mapping[str, Any] = MappingProxyType({"type": "data", "thickness": 1.5, "width": 4})
@@ -98,7 +102,7 @@ def template() -> go.layout.Template:
     )
 
 
-def layout(title: str, subtitle: str = "", *, legend_rows: int = 1) -> dict[str, Any]:
+def layout(title: str, subtitle: str = "", *, legend_rows: int = 1, narrow_columns: int = 1) -> dict[str, Any]:
     """Return the layout of a figure, for `Figure.update_layout`.
 
     A picture shows the title in the figure. A page shows it as text above the figure, where it can wrap.
@@ -107,6 +111,7 @@ def layout(title: str, subtitle: str = "", *, legend_rows: int = 1) -> dict[str,
         title: Title, as plain text; a figure without one has an empty title.
         subtitle: What the reader must know to read the figure, as plain text.
         legend_rows: Number of rows of the legend in a picture; 0 for a figure without a legend.
+        narrow_columns: Number of plots beside each other on a narrow screen, for a figure of `panels`.
 
     Example:
         >>> layout("demo <b>", "12 trials")["title"]["text"]
@@ -116,7 +121,7 @@ def layout(title: str, subtitle: str = "", *, legend_rows: int = 1) -> dict[str,
     top = 40 + 26 * len(titles) + 18 * len(subtitles)
     return {
         "template": template(),
-        "meta": {"title": title, "subtitle": subtitle},
+        "meta": {"title": title, "subtitle": subtitle, "narrow_columns": narrow_columns},
         "title": {
             "text": f"<b>{'<br>'.join(map(escape, titles))}</b>" if titles else "",
             "subtitle": {
@@ -157,7 +162,36 @@ def axis(
     kind = {"type": "log", "dtick": "D2"} if log else {}
     known = {} if span is None else {"range": list(span)}
     formats = {} if ticks is None else {"tickformat": ticks}
-    return {"title": {"text": escape(title), "font": {"size": 15}}, **kind, **known, **formats, **more}
+    return {"title": {"text": escape(title), "font": {"size": 15}, "standoff": 10}, **kind, **known, **formats, **more}
+
+
+def panels(titles: Sequence[str], columns: int) -> dict[str, Any]:
+    """Return the axes of several plots in one figure, for `Figure.update_layout`; number 2 has the axes `x2` and `y2`.
+
+    Args:
+        titles: Titles of the plots, as plain text.
+        columns: Number of plots beside each other; see also `narrow_columns` of `layout`.
+    """
+    columns = min(columns, len(titles))
+    row_count = math.ceil(len(titles) / columns)
+    made: dict[str, Any] = {"annotations": []}
+    for number, title in enumerate(titles):
+        suffix = "" if number == 0 else str(number + 1)
+        row, column = divmod(number, columns)
+        width, height = 1 / columns, 1 / row_count
+        made[f"xaxis{suffix}"] = {
+            "domain": [column * width, (column + 1) * width - PANEL_GAP * (column + 1 < columns)],
+            "anchor": f"y{suffix}",
+            "showticklabels": number + columns >= len(titles),
+        }
+        made[f"yaxis{suffix}"] = {
+            "domain": [1 - (row + 1) * height + 3 * PANEL_GAP * (row + 1 < row_count), 1 - row * height],
+            "anchor": f"x{suffix}",
+            "showticklabels": column == 0,
+        }
+        place = {"xref": f"x{suffix} domain", "yref": f"y{suffix} domain", "x": 0.5, "y": 1.0, "yanchor": "bottom"}
+        made["annotations"].append({"text": escape(title), "showarrow": False, **place})
+    return made
 
 
 def bars(

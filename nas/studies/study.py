@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from attrs import asdict, evolve
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 
 from nas.errors import StudyError
 from nas.noise import ValidationSplit, unpack
@@ -21,9 +22,10 @@ from nas.objective import Direction
 from nas.optuna_private.identity import name_metrics, storage_of, study_id
 from nas.optuna_private.storage import backend_of
 from nas.outlook import Outlook
+from nas.studies.bulk_storage import read_without_params
 from nas.studies.failures import explained
 from nas.studies.names import check_study_name
-from nas.studies.own_study import OwnStudy
+from nas.studies.own_study import OwnStudy, is_own
 from nas.studies.records import (
     BASELINE,
     CONFIRMED_CORRECT,
@@ -167,8 +169,13 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 160 else f"{text[:150]}…"
 
 
-def read_study(storage: BaseStorage, name: str) -> StudyView:
+def read_study(storage: BaseStorage, name: str, *, with_params: bool = True) -> StudyView:
     """Read a study as it is now.
+
+    Args:
+        storage: Storage of the study.
+        name: Name of the study.
+        with_params: Whether the parameters of the trials are read, which takes half of the time.
 
     Raises:
         StudyError: There is no study of that name, or it holds what this version cannot read.
@@ -178,7 +185,7 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
         raise _no_search(storage, name, names)
     try:
         with explained(_url(storage)):
-            return _view(optuna.load_study(storage=storage, study_name=name))
+            return _view(optuna.load_study(storage=storage, study_name=name), with_params=with_params)
     except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"[:200]
         raise StudyError(
@@ -228,12 +235,11 @@ def _baseline(attrs: Mapping[str, Any]) -> Record | None:
     return from_stored(Record, attrs[BASELINE]) if attrs.get(BASELINE) else None
 
 
-def _view(study: optuna.Study) -> StudyView:
+def _view(study: optuna.Study, *, with_params: bool) -> StudyView:
     """Return a study's records from its attributes and trials, which any program may have written."""
     attrs = study.user_attrs
     check_settings(attrs[SETTINGS])
-    own = OwnStudy(study.study_name, storage_of(study), cost_names(attrs[SETTINGS]))
-    trials = own.get_trials(deepcopy=False)
+    trials, foreign = _read_trials(study, with_params=with_params)
     baseline = _baseline(attrs)
     created = next((str(trial.datetime_start)[:19] for trial in trials), "")
     measurements = {
@@ -246,7 +252,7 @@ def _view(study: optuna.Study) -> StudyView:
         baseline,
         created,
         measurements,
-        foreign=own.foreign_numbers(),
+        foreign=foreign,
         split=_split(attrs),
     )
     known = attrs.get(EXPECTED, {})
@@ -260,6 +266,18 @@ def _view(study: optuna.Study) -> StudyView:
     view = evolve(view, outlook=outlook if outlook is not None and outlook.trials == view.counted else None)
     _check(view)
     return view
+
+
+def _read_trials(study: optuna.Study, *, with_params: bool) -> tuple[list[FrozenTrial], tuple[int, ...]]:
+    """Return the trials of nas, and the numbers of those of other programs."""
+    costs, storage = cost_names(study.user_attrs[SETTINGS]), storage_of(study)
+    if with_params:
+        own = OwnStudy(study.study_name, storage, costs)
+        return own.get_trials(deepcopy=False), own.foreign_numbers()
+    trials = [(trial, is_own(trial, costs)) for trial in read_without_params(storage, study_id(study))]
+    return [trial for trial, own_one in trials if own_one], tuple(
+        trial.number for trial, own_one in trials if not own_one
+    )
 
 
 def _check(view: StudyView) -> None:

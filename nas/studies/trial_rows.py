@@ -36,7 +36,13 @@ TRIALS_PER_STATEMENT = 500
 
 
 def read_trials(
-    session: "Session", study_id: int, after: int, others: Collection[int], states: Container[TrialState] | None
+    session: "Session",
+    study_id: int,
+    after: int,
+    others: Collection[int],
+    states: Container[TrialState] | None,
+    *,
+    with_params: bool = True,
 ) -> list[FrozenTrial]:
     """Return trials of a study, ordered by their numbers in the database.
 
@@ -46,10 +52,11 @@ def read_trials(
         after: Trials with a higher number in the database than this one are read.
         others: Trials with these numbers, none of them higher than `after`, are read as well.
         states: Trials in other states are left out; None for all states.
+        with_params: Whether the parameters are read; they are two thirds of all rows.
     """
     found = [*_newer(session, study_id, after), *_named(session, study_id, sorted(others))]
     trials = {id_of(trial): trial for trial in found if states is None or trial.state in states}
-    for fill in (_fill_params, _fill_values, _fill_steps, _fill_attributes):
+    for fill in (*((_fill_params,) if with_params else ()), _fill_values, _fill_steps, _fill_attributes):
         fill(session, trials)
     return [trials[trial_id] for trial_id in sorted(trials)]
 
@@ -79,7 +86,8 @@ def _rows(session: "Session", table: sqlalchemy.Table, trials: Trials, *columns:
     chosen = [table.c[name] for name in ("trial_id", *columns)]
     query = sqlalchemy.select(*chosen).order_by(*chosen[:2])
     for some in _portions(list(trials)):
-        yield from session.execute(query.where(table.c.trial_id.in_(some)))
+        # All rows of a portion at once: one by one they take twice as long.
+        yield from session.execute(query.where(table.c.trial_id.in_(some))).all()
 
 
 def _portions(trial_ids: Sequence[int]) -> Iterator[Sequence[int]]:

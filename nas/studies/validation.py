@@ -2,9 +2,10 @@
 
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from functools import cache
 from types import MappingProxyType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, cast, get_args, get_origin
 
 import attrs
 
@@ -22,20 +23,38 @@ SETTINGS_SHAPE: Mapping[str, Any] = MappingProxyType(
 LIMIT_SHAPE: Mapping[str, Any] = MappingProxyType({"cost": str, "unit": str, "low": float, "high": float})
 
 
+Check = Callable[[object], bool]
+
+
 def fits(value: object, kind: Any) -> bool:
     """Return whether a value has a type such as `float | None` or `Mapping[str, float]`; an `int` is a float too."""
-    parts = get_args(kind)
+    return _checker(kind)(value)
+
+
+@cache
+def _checker(kind: Any) -> Check:
+    """Return the function that checks a type: a study of 10,000 trials has over 100,000 values to check."""
+    parts = tuple(map(_checker, get_args(kind))) if get_origin(kind) is not None or isinstance(kind, UnionType) else ()
     if kind is Any:
-        return True
+        return lambda value: True  # noqa: ARG005
+    if kind is Ellipsis:
+        return lambda value: False  # noqa: ARG005 - the second part of `tuple[float, ...]`, which is not used
     if isinstance(kind, UnionType):
-        return any(fits(value, part) for part in parts)
+        return lambda value: any(part(value) for part in parts)
     if get_origin(kind) is Mapping:
-        return isinstance(value, Mapping) and all(fits(k, parts[0]) and fits(v, parts[1]) for k, v in value.items())
+        return lambda value: (
+            isinstance(value, dict | Mapping) and all(parts[0](key) and parts[1](each) for key, each in value.items())
+        )
     if get_origin(kind) in (tuple, list):
-        return isinstance(value, get_origin(kind)) and all(fits(each, parts[0]) for each in value)
+        return lambda value: isinstance(value, get_origin(kind)) and all(map(parts[0], value))
     if kind in (int, float):
-        return not isinstance(value, bool) and isinstance(value, int | kind)
-    return isinstance(value, kind)
+        return lambda value: isinstance(value, int | kind) and not isinstance(value, bool)
+    return lambda value: isinstance(value, kind)
+
+
+@cache
+def _field_checks(kind: Hashable) -> tuple[tuple[str, Check], ...]:
+    return tuple((each.name, _checker(each.type)) for each in attrs.fields(cast("type[attrs.AttrsInstance]", kind)))
 
 
 def check(record: Any) -> None:
@@ -44,10 +63,10 @@ def check(record: Any) -> None:
     Raises:
         ValueError: A field has another type.
     """
-    for each in attrs.fields(type(record)):
-        value = getattr(record, each.name)
-        if not fits(value, each.type):
-            raise ValueError(f"{each.name} is {reprlib.repr(value)}")
+    for name, is_right in _field_checks(cast("Hashable", type(record))):
+        value = getattr(record, name)
+        if not is_right(value):
+            raise ValueError(f"{name} is {reprlib.repr(value)}")
 
 
 def check_settings(settings: object) -> None:

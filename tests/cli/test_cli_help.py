@@ -150,7 +150,7 @@ def test_an_unknown_command_is_wrong_usage(nas: Nas) -> None:
 def test_a_command_that_was_called_alone_has_the_same_help_page() -> None:
     """Click keeps the help option with a command, with the names of the first call."""
     program = (
-        "import click; from click.testing import CliRunner; from nas.cli.pareto import command; "
+        "import click; from click.testing import CliRunner; from nas.cli.pareto.command import command; "
         "CliRunner().invoke(command, ['--help']); from nas.cli.main import main; main(['pareto', '-h'])"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)

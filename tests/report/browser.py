@@ -122,12 +122,14 @@ _TEXTS_CUT_OFF = """() => [...document.querySelectorAll('.plot')].flatMap((plot)
   const outer = plot.getBoundingClientRect();
   return [...plot.querySelectorAll('svg text')].filter((text) => {
     const box = text.getBoundingClientRect();
-    return box.width && (box.left < outer.left - 1 || box.right > outer.right + 1
+    const visible = box.width && getComputedStyle(text).visibility === 'visible';
+    return visible && (box.left < outer.left - 1 || box.right > outer.right + 1
       || box.top < outer.top - 1 || box.bottom > outer.bottom + 1);
   }).map((text) => text.textContent);
 })"""
 _TEXTS_COLLIDING = """(selector) => [...document.querySelectorAll('.plot')].flatMap((plot) => {
-  const boxes = [...plot.querySelectorAll(selector)].filter((text) => text.textContent)
+  const boxes = [...plot.querySelectorAll(selector)]
+    .filter((text) => text.textContent && getComputedStyle(text).visibility === 'visible')
     .map((text) => [text.textContent, text.getBoundingClientRect()]);
   return boxes.flatMap(([first, a], i) => boxes.slice(0, i).filter(([, b]) =>
     a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from nas.data.corruptions.kinds import KINDS
-from nas.report.assessment import confusion_figure, corruption_figure, reliability_figure
+from nas.report.assessment import MOST_CELLS, confusion_figure, corruption_figure, reliability_figure
 from nas.report.files import html_bytes, write_png
-from nas.report.pareto import HEIGHT_PX, WIDTH_PX
+from nas.report.theme import HEIGHT_PX, WIDTH_PX
 from nas.train.assessment.assessment import assess_logits
 from tests.report.browser import find_browser
 
@@ -30,10 +30,30 @@ def robustness(baseline: bool) -> dict[str, Any]:
 
 def test_the_confusion_matrix_has_counts_and_no_share_of_an_absent_class() -> None:
     values = assessed()
-    (trace,) = confusion_figure("demo", values).data
-    assert [list(row) for row in trace.text] == [list(row) for row in values["confusion"]]
-    assert trace.z[0][0] == values["confusion"][0][0] / 30
-    assert set(trace.z[2]) == {None}
+    cells, numbers = confusion_figure("demo", values).data
+    counts = {
+        (true, predicted): count for true, row in enumerate(values["confusion"]) for predicted, count in enumerate(row)
+    }
+    places = [(round(base + 0.5), predicted) for base, predicted in zip(cells.base, cells.x, strict=True)]
+    assert dict(zip(places, map(int, numbers.text), strict=True)) == {place: n for place, n in counts.items() if n}
+    assert list(zip(numbers.y, numbers.x, strict=True)) == places
+    # The first two classes have 30 images each, and the third has none.
+    assert cells.marker.color == pytest.approx([counts[place] / 30 for place in places])
+    assert {true for true, _ in places} == {0, 1}
+
+
+def test_of_very_many_cells_the_smallest_shares_are_left_out_and_counted() -> None:
+    classes = 150
+    values = {
+        "classes": [{"name": f"class {n}"} for n in range(classes)],
+        "confusion": [[1 + (true == predicted) for predicted in range(classes)] for true in range(classes)],
+        "images": classes * (classes + 1),
+        "accuracy": HALF,
+    }
+    figure = confusion_figure("demo", values)
+    assert len(figure.data[0].x) == MOST_CELLS
+    assert f"the {classes**2 - MOST_CELLS:,} smallest shares are not drawn" in figure.layout.meta["subtitle"]
+    assert max(figure.data[0].marker.color) == 2 / (classes + 1)
 
 
 def test_names_of_classes_are_text_and_not_html() -> None:
@@ -43,7 +63,7 @@ def test_names_of_classes_are_text_and_not_html() -> None:
 
 def test_many_classes_have_no_numbers_in_their_cells() -> None:
     figure = confusion_figure("demo", assessed(tuple(f"class {n}" for n in range(30))))
-    assert figure.data[0].texttemplate is None
+    assert [trace.type for trace in figure.data] == ["bar"]
 
 
 def test_the_reliability_diagram_has_a_point_with_its_interval_for_each_bin_with_images() -> None:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from nas.report.fidelity import Mark, fidelity_figure
 from nas.report.files import html_bytes, write_png
-from nas.report.pareto import HEIGHT_PX, WIDTH_PX
+from nas.report.theme import HEIGHT_PX, WIDTH_PX
 from tests.report.browser import find_browser
 
 MARKS = [Mark("zero-cost:naswot", 0.2, 0.55, 0.4, 0.68, 300), Mark("<train>", 40.0, 0.7, 0.5, 0.83, 16)]
@@ -15,16 +15,18 @@ MARKS = [Mark("zero-cost:naswot", 0.2, 0.55, 0.4, 0.68, 300), Mark("<train>", 40
 
 def test_each_evaluator_is_a_point_with_its_interval() -> None:
     figure = fidelity_figure("demo", MARKS, 0.9)
-    for mark, trace in zip(MARKS, figure.data, strict=True):
+    *points, ceiling = figure.data
+    for mark, trace in zip(MARKS, points, strict=True):
         assert (trace.x[0], trace.y[0]) == (mark.seconds, mark.tau)
         assert trace.y[0] + trace.error_y.array[0] == pytest.approx(mark.high)
         assert trace.y[0] - trace.error_y.arrayminus[0] == pytest.approx(mark.low)
     assert figure.data[1].name == "&lt;train&gt; (16 networks)"
-    assert figure.layout.shapes[0].y0 == 0.9
+    assert set(ceiling.y) == {0.9}
+    assert ceiling.name.endswith("noise of the accuracies allows: 0.90")
 
 
 def test_an_unknown_ceiling_is_not_drawn() -> None:
-    assert not fidelity_figure("demo", MARKS, None).layout.shapes
+    assert len(fidelity_figure("demo", MARKS, None).data) == len(MARKS)
 
 
 def test_an_interval_below_zero_is_inside_the_axis() -> None:

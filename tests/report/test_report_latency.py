@@ -12,7 +12,7 @@ from plotly import graph_objects as go
 
 from nas.report.files import html_bytes, write_html, write_png
 from nas.report.latency import latency_figure
-from nas.report.pareto import HEIGHT_PX, WIDTH_PX
+from nas.report.theme import BLUE, GRAY, HEIGHT_PX, WIDTH_PX
 from tests.report.browser import browse, find_browser, listening_proxy
 
 MEASURED, PREDICTED, AGAIN = [4.0, 5.0, 8.0, 9.5], [4.1, 4.5, 8.4, 12.0], [4.0, 5.1, 7.9, 9.4]
@@ -31,7 +31,7 @@ def points(figure: go.Figure, name: str) -> list[tuple[float, float]]:
 def test_each_network_has_a_predicted_and_a_repeated_point() -> None:
     assert points(made(), "predicted") == list(zip(MEASURED, PREDICTED, strict=True))
     assert points(made(), "measured again") == list(zip(MEASURED, AGAIN, strict=True))
-    assert made().layout.title.text == "demo: MAPE 9.9%, measured twice 1.0%"
+    assert made().layout.title.text == "<b>demo: MAPE 9.9%, measured twice 1.0%</b>"
     assert made().layout.xaxis.title.text == "Measured latency (ms)"
 
 
@@ -55,13 +55,13 @@ def test_lines_show_equality_and_deviations_of_ten_percent() -> None:
 
 
 def test_the_title_is_escaped() -> None:
-    assert made("<a href='x'>").layout.title.text == "&lt;a href=&#x27;x&#x27;&gt;"
+    assert made("<a href='x'>").layout.title.text == "<b>&lt;a href=&#x27;x&#x27;&gt;</b>"
     assert b"<title>a &lt;b&gt;</title>" in html_bytes(made(), "a <b>")
 
 
 @pytest.mark.slow
 def test_a_page_draws_every_point_without_a_network(tmp_path: Path) -> None:
-    write_html(tmp_path / "page.html", made(), "demo")
+    write_html(tmp_path / "page.html", made(), "demo: MAPE 9.9%")
     with listening_proxy() as (proxy, requested):
         drawn = browse(tmp_path / "page.html", f"--proxy-server={proxy}")
     assert requested == []
@@ -80,6 +80,6 @@ def test_a_png_image_has_the_right_size_and_colors(tmp_path: Path) -> None:
         data = image.convert("RGB").tobytes()
     colors = Counter(zip(data[::3], data[1::3], data[2::3], strict=True))
     assert colors[255, 255, 255] > 0.3 * 4 * WIDTH_PX * HEIGHT_PX
-    for expected in ("0072b2", "bbbbbb"):
+    for expected in (BLUE[1:], GRAY[1:]):
         red, green, blue = bytes.fromhex(expected)
         assert colors[red, green, blue] > 300, expected

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import assume, given
 
 from nas.errors import StudyError
-from nas.report.labels import SIDES, best_side, label_box, with_room
+from nas.report.labels import SIDES, label_box, with_room
 from nas.report.pareto import pareto_figure
 from nas.report.points import pareto
 from nas.studies.records import DeviceMeasurement, Expected, Record, StudyView
-from tests.report.studies import ARCH, record, studies, study
+from tests.report.studies import record, studies, study
 
 
 def trace(view: StudyView, name: str) -> Any:
@@ -75,7 +75,7 @@ def test_the_cost_axis_shows_the_cost_of_the_first_target(
     known = attrs.evolve(record(0), costs={**record(0).costs, "size_bytes": 16_000_000})
     info = pareto(study(known, targets=[target, "flops=1G"], limits=limits))
     assert info.front[0].x == pytest.approx(x)
-    assert (info.limit, info.x_title) == (limit, unit)
+    assert (info.limit, info.axis.title) == (limit, unit)
 
 
 def test_a_cost_of_the_users_own_has_an_axis_points_and_texts_with_its_unit() -> None:
@@ -84,10 +84,10 @@ def test_a_cost_of_the_users_own_has_an_axis_points_and_texts_with_its_unit() ->
     view = study(known, targets=["energy=10"], limits=limits)
     view = attrs.evolve(view, measurements={0: DeviceMeasurement("energy", 10.0, 9.5, 9.75, 0.05)})
     info = pareto(view)
-    assert (info.x_title, info.limit, info.low) == ("Energy (<b>)", 10.0, 9.0)
+    assert (info.axis.title, info.limit, info.low) == ("Energy (<b>)", 10.0, 9.0)
     assert [point.x for point in (*info.front, *info.measured)] == [9.5, 9.75]
     assert [point.x_margin for point in (*info.front, *info.measured)] == pytest.approx([0.196, 0.098])
-    assert "9.5 &lt;b&gt; ± 0.1, measured 9.75 &lt;b&gt; ± 0.05" in info.front[0].hover
+    assert "9.5 &lt;b&gt; ± 0.1 energy, measured 9.75 &lt;b&gt; ± 0.05" in info.front[0].hover
     assert pareto_figure(view).layout.xaxis.title.text == "Energy (&lt;b&gt;)"
     refused = attrs.evolve(view, measurements={0: DeviceMeasurement("energy", 10.0, 9.5, math.inf, math.nan)})
     assert pareto(refused).measured == ()
@@ -114,7 +114,8 @@ LATENCY: dict[str, Any] = {
 def test_latency_is_drawn_in_milliseconds() -> None:
     view = study(timed(0, 7.9, 0.6), timed(1, 7.4, 0.4), timed(2, 7.6, 0.5), timed(3, 7.7, 0.3), **LATENCY)
     info, figure = pareto(view), pareto_figure(view)
-    assert (info.x_title, info.limit, info.limit_label) == ("Latency (ms)", 8.0, "latency=8ms on cpu:threads=2")
+    assert (info.axis.title, info.limit) == ("Latency (ms)", 8.0)
+    assert figure.layout.annotations[0].text == "target 8 ms"
     assert info.low == pytest.approx(7.2)
     assert [(point.x, point.label) for point in info.front] == [(7.4, "1"), (7.6, "2"), (7.9, "0")]
     assert [point.x for point in info.others] == [7.7]
@@ -148,8 +149,8 @@ def test_the_figure_has_means_measured_costs_and_the_recommended_trial() -> None
     assert best.x_margin == pytest.approx(1.96 * 0.3)
     assert best.y_span == pytest.approx((50.04, 53.96))
     assert info.x_range[0] < 7.4 - best.x_margin
-    assert "mean of 3 evaluations, the first 50.00%" in best.hover
-    assert "7.4 ms ± 0.3, measured 7.5 ms ± 0.05" in best.hover
+    assert "<b>trial 1: 52.00%, recommended</b><br>mean of 3 seeds, 95% interval 50.04 to 53.96%" in best.hover
+    assert "7.4 ms ± 0.3 latency, measured 7.5 ms ± 0.05" in best.hover
     figure = pareto_figure(checked_study())
     assert trace(checked_study(), "recommended: trial 1").marker.symbol == "star"
     bars = [each for each in figure.data if each.error_x.array is not None or each.error_y.array is not None]
@@ -170,9 +171,18 @@ def test_a_study_that_recommends_nothing_has_no_star() -> None:
 
 def test_the_hover_text_has_latency_and_size_if_they_are_known() -> None:
     sized = attrs.evolve(record(0), costs={**record(0).costs, "size_bytes": 16_000_000})
-    assert "6.00 MB, 16.00 MB<br>" in trace(study(sized), "Pareto front").hovertext[0]
-    assert "6.00 MB, 7.9 ms<br>" in trace(study(timed(0, 7.9, 0.6), **LATENCY), "Pareto front").hovertext[0]
+    assert "6.00 MB memory, 16.00 MB weights" in trace(study(sized), "Pareto front").hovertext[0]
+    assert "<br>7.9 ms latency<br>" in trace(study(timed(0, 7.9, 0.6), **LATENCY), "Pareto front").hovertext[0]
     assert "unknown" not in trace(study(record(0)), "Pareto front").hovertext[0]
+
+
+@given(studies())
+def test_a_hover_text_has_at_most_four_lines_and_no_architecture(view: StudyView) -> None:
+    assume(view.complete)
+    info = pareto(view)
+    for point in (*info.others, *info.front, *info.pruned, *info.baseline):
+        assert point.hover.count("<br>") <= 3
+        assert "stem" not in point.hover
 
 
 def test_the_limit_is_a_dashed_line_at_which_the_cost_range_ends() -> None:
@@ -203,20 +213,17 @@ def test_the_front_is_a_step_line_by_rising_cost() -> None:
     assert (front.x, front.text, front.line.shape) == ((365, 380, 390), ("1", "2", "0"), "hv")
 
 
-def test_the_hover_text_has_trial_accuracy_costs_and_architecture() -> None:
+def test_the_hover_text_has_trial_accuracy_and_costs() -> None:
     hover = trace(study(record(7, 381e6, 0.625)), "Pareto front").hovertext[0]
-    assert "trial 7: 62.50%" in hover
-    assert "381M MACs, 4M params, 6.00 MB" in hover
-    assert hover.endswith(ARCH.replace("\n", "<br>"))
+    assert hover == "<b>trial 7: 62.50%, recommended</b><br>381M MACs<br>4M params, 6.00 MB memory"
 
 
 def test_texts_of_users_are_escaped() -> None:
-    odd = Record(0, "complete", "net <i>&", {"macs": 380_000_000}, accuracy=0.5)
+    odd = Record(0, "complete", "net", {"macs": 380_000_000}, accuracy=0.5)
     base = Record(-1, "complete", "net", {"macs": 370_000_000}, accuracy=0.5, label="<known>")
     figure = pareto_figure(study(odd, baseline=base, name='<a href="x">'))
-    assert "net &lt;i&gt;&amp;" in figure.data[0].hovertext[0]
-    assert "params unknown" in figure.data[0].hovertext[0]
-    assert figure.data[1].text == ("&lt;known&gt;",)
+    assert figure.data[1].name == "baseline &lt;known&gt; (same evaluation)"
+    assert "baseline &lt;known&gt;: 50.00%" in figure.data[1].hovertext[0]
     assert "<a" not in figure.layout.title.text
 
 
@@ -245,13 +252,6 @@ def test_labels_of_the_front_do_not_overlap(view: StudyView) -> None:
     ]
     assert boxes
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-
-
-def test_a_label_avoids_points_edges_and_the_limit() -> None:
-    assert best_side("known", (0.5, 0.5), [], 1.0) == "middle right"
-    assert best_side("known", (0.5, 0.5), [(0.54, 0.5)], 1.0) == "middle left"
-    assert best_side("known", (0.97, 0.5), [], 0.98) == "middle left"
-    assert best_side("known", (0.5, 0.5), [], 0.53) == "middle left"
 
 
 def test_of_two_overlapping_labels_the_last_is_kept() -> None:

@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from PIL import Image
 
 from nas.report.files import png_bytes, write_html
-from nas.report.pareto import HEIGHT_PX, VERMILION, WIDTH_PX
-from nas.report.scaling import COLORS, KINDS, PAPER, Coefficients, Curve, Panel, comparison_figure, fit_figure
+from nas.report.scaling import KINDS, PAPER, Coefficients, Curve, Panel, comparison_figure, fit_figure
+from nas.report.theme import HEIGHT_PX, SERIES, VERMILION, WIDTH_PX
 from tests.report.browser import browse, find_browser
 
 POINTS = [
@@ -21,56 +22,60 @@ POINTS = [
     Coefficients((0.0, 0.0, 1.0), 0.5, "fourth"),
     Coefficients((0.26, 0.28, 0.46), None, PAPER, PAPER),
 ]
+# Corners of depth, width and resolution in a triangle with sides of length 1.
+CORNERS = (0.5 + 0.75**0.5 * 1j, 0, 1)
 BASE = Curve("base", [60.0], [0.5], [(0.49, 0.52)], ["the base"])
 WIDE = Curve("width", [120.0, 180.0], [0.55, 0.6], [None, (0.58, 0.61)], ["wide", "wider"])
 DEEP = Curve("depth", [119.0, 181.0], [0.52, 0.53], [(0.5, 0.55), (0.5, 0.57)], ["deep", "deeper"])
 
 
 def trace(figure: go.Figure, name: str) -> Any:
-    (found,) = (trace for trace in figure.data if trace.name == name)
+    (found,) = (trace for trace in figure.data if name in (trace.name, trace.meta) and trace.x != (None,))
     return found
 
 
 def test_the_points_of_a_fit_are_grouped_by_kind() -> None:
     figure = fit_figure("a fit", [Panel("at phi 1", POINTS)])
-    assert [each.name for each in figure.data] == ["scored", "tied with the best", "winner", PAPER]
-    assert set(KINDS) == {each.name for each in figure.data}
+    assert [each.meta for each in figure.data if each.meta] == ["scored", "tied with the best", "winner", PAPER]
+    assert {*KINDS} == {each.name for each in figure.data if each.name and each.showlegend is None}
     for kind in KINDS:
         of_kind = [point for point in POINTS if point.kind == kind]
         drawn = trace(figure, kind)
-        assert list(zip(drawn.a, drawn.b, drawn.c, strict=True)) == [point.shares for point in of_kind]
+        # Barycentric coordinates: the mean of the corners, weighted by the shares.
+        weighted = [sum(share * corner for share, corner in zip(each.shares, CORNERS, strict=True)) for each in of_kind]
+        assert list(zip(drawn.x, drawn.y, strict=True)) == [pytest.approx((at.real, at.imag)) for at in weighted]
         assert list(drawn.hovertext) == [point.hover for point in of_kind]
         assert drawn.marker.symbol == KINDS[kind]["symbol"]
     assert trace(figure, "scored").marker.color == (0.4, 0.5)
     assert trace(figure, PAPER).marker.color == VERMILION
     assert trace(figure, PAPER).marker.coloraxis is None
-    assert figure.layout.ternary.aaxis.title.text == "<b>depth</b>"
-    assert (figure.layout.ternary.baxis.title.text, figure.layout.ternary.caxis.title.text) == (
-        "<b>width</b>",
-        "<b>resolution</b>",
-    )
+    notes = {note.text: complex(note.x, note.y) for note in figure.layout.annotations if note.yref == "y"}
+    assert set(notes) == {"<b>depth</b>", "<b>width</b>", "<b>resolution</b>"}
+    for word, corner in zip(("depth", "width", "resolution"), CORNERS, strict=True):
+        assert abs(notes[f"<b>{word}</b>"] - corner) < 0.06
+
+
+def test_the_sides_of_the_triangle_are_equally_long() -> None:
+    layout = fit_figure("a fit", [Panel("at phi 1", POINTS)]).layout
+    assert layout.yaxis.scaleanchor == "x"
+    assert [abs(a - b) for a, b in combinations(CORNERS, 2)] == pytest.approx([1, 1, 1])
 
 
 def test_a_kind_without_points_is_not_drawn() -> None:
     figure = fit_figure("a fit", [Panel("at phi 1", POINTS[2:4])])
-    assert [each.name for each in figure.data] == ["scored"]
+    assert [each.meta for each in figure.data if each.meta] == ["scored"]
 
 
 def test_two_fits_are_side_by_side_with_a_color_scale_each() -> None:
     figure = fit_figure("a fit", [Panel("at phi 1", POINTS), Panel("at phi 2", POINTS[:3])])
-    assert [(each.subplot, each.name) for each in figure.data[4:]] == [
-        ("ternary2", "scored"),
-        ("ternary2", "tied with the best"),
-        ("ternary2", "winner"),
-    ]
-    assert {(each.subplot, each.marker.coloraxis) for each in figure.data if each.name != PAPER} == {
-        ("ternary", "coloraxis"),
-        ("ternary2", "coloraxis2"),
-    }
-    assert [each.showlegend for each in figure.data] == [True] * 4 + [False] * 3
-    left, right = figure.layout.ternary.domain.x, figure.layout.ternary2.domain.x
-    assert 0 <= left[0] < left[1] < figure.layout.coloraxis.colorbar.x < right[0] < right[1] <= 1
-    assert [note.text for note in figure.layout.annotations] == ["<b>at phi 1</b>", "<b>at phi 2</b>"]
+    drawn = [(each.xaxis, each.yaxis, each.meta) for each in figure.data if each.meta]
+    assert drawn[4:] == [("x2", "y2", "scored"), ("x2", "y2", "tied with the best"), ("x2", "y2", "winner")]
+    scales = {(each.xaxis, each.marker.coloraxis) for each in figure.data if each.meta and each.meta != PAPER}
+    assert scales == {("x", "coloraxis"), ("x2", "coloraxis2")}
+    assert [each.name for each in figure.data if each.name] == [*KINDS]
+    left, right = figure.layout.xaxis.domain, figure.layout.xaxis2.domain
+    assert 0 <= left[0] < left[1] < right[0] < right[1] <= 1
+    assert [note.text for note in figure.layout.annotations[:2]] == ["at phi 1", "at phi 2"]
 
 
 def test_each_rule_is_a_line_from_the_base() -> None:
@@ -86,7 +91,8 @@ def test_each_rule_is_a_line_from_the_base() -> None:
         assert each.error_y.array == pytest.approx(up)
         assert each.error_y.arrayminus == pytest.approx(down)
     assert wide.hovertext == ("the base", "wide", "wider")
-    assert (wide.line.color, deep.line.color) == COLORS[:2]
+    assert (wide.line.color, deep.line.color) == SERIES[:2]
+    assert wide.line.dash != deep.line.dash
     assert wide.marker.symbol != deep.marker.symbol
     assert figure.layout.xaxis.title.text == "FLOPs"
 
@@ -107,11 +113,11 @@ def test_a_figure_without_trained_networks_is_empty() -> None:
 @pytest.mark.parametrize(("largest", "kind"), [(240.0, "linear"), (241.0, "log")])
 def test_the_axis_of_a_wide_range_of_costs_is_logarithmic(largest: float, kind: str) -> None:
     curve = Curve("width", [largest], [0.6], [None], ["x"])
-    assert comparison_figure("rules", "FLOPs", BASE, [curve]).layout.xaxis.type == kind
+    assert comparison_figure("rules", "FLOPs", BASE, [curve]).layout.xaxis.type == (None if kind == "linear" else kind)
 
 
 def test_more_rules_than_colors_are_drawn() -> None:
-    curves = [Curve(f"rule {i}", [120.0], [0.5], [None], ["x"]) for i in range(3 * len(COLORS) + 1)]
+    curves = [Curve(f"rule {i}", [120.0], [0.5], [None], ["x"]) for i in range(3 * len(SERIES) + 1)]
     figure = comparison_figure("rules", "FLOPs", BASE, curves)
     assert [each.name for each in figure.data[:-1]] == [curve.name for curve in curves]
 
@@ -121,7 +127,7 @@ def test_texts_of_users_are_escaped() -> None:
     fit = fit_figure(title, [Panel("<i>", POINTS)])
     rules = comparison_figure(title, "FLOPs", BASE, [Curve("<b>", [1.0], [0.5], [None], ["x"])])
     assert "<a" not in fit.layout.title.text + rules.layout.title.text
-    assert fit.layout.annotations[0].text == "<b>&lt;i&gt;</b>"
+    assert fit.layout.annotations[0].text == "&lt;i&gt;"
     assert rules.data[0].name == "&lt;b&gt;"
 
 

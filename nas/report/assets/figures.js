@@ -13,6 +13,8 @@
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     toImageButtonOptions: { filename: document.title.replace(/[^\w.=+-]+/g, "-"), scale: 2 },
   };
+  // Plotly warns of the numbers that a color scale maps to colors, although it draws them well.
+  Plotly.setPlotConfig({ logging: 0 });
   const darkOf = JSON.parse(document.getElementById("theme").textContent).dark;
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const prints = matchMedia("print");
@@ -47,17 +49,66 @@
     return made;
   }
 
+  // Several plots in one figure are in fewer columns on a narrow screen, each of the same size as before.
+  function regridded(layout) {
+    const suffixes = Object.keys(layout).filter((each) => /^xaxis\d*$/.test(each)).map((each) => each.slice(5));
+    const columns = Math.min(layout.meta?.narrow_columns ?? 1, suffixes.length);
+    if (suffixes.length < 2) return [layout, 1];
+    const rows = Math.ceil(suffixes.length / columns), made = { ...layout };
+    suffixes.sort((a, b) => (a || 1) - (b || 1)).forEach((suffix, number) => {
+      const row = Math.floor(number / columns), column = number % columns;
+      const [x, y] = [layout["xaxis" + suffix], layout["yaxis" + suffix]];
+      made["xaxis" + suffix] = {
+        ...x, domain: [column / columns, (column + 1) / columns - (column + 1 < columns ? 0.03 : 0)],
+        showticklabels: number + columns >= suffixes.length,
+      };
+      made["yaxis" + suffix] = {
+        ...y, domain: [1 - (row + 1) / rows + (row + 1 < rows ? 0.25 / rows : 0), 1 - row / rows],
+        showticklabels: column === 0,
+      };
+      const scale = layout["coloraxis" + suffix];
+      if (scale) {
+        const bar = { ...scale.colorbar, x: 1, y: 1 - (row + 0.4) / rows, len: 0.5 / rows };
+        made["coloraxis" + suffix] = { ...scale, colorbar: bar };
+      }
+    });
+    return [made, columns === 1 ? 0.8 * rows : 0.32 * rows];
+  }
+
   function draw(figure) {
     const { plot, stored } = figure;
     const width = printing ? PRINT_PX : plot.clientWidth;
     const isDark = prefersDark.matches && !printing;
     const { data, layout } = isDark ? recolored(stored) : structuredClone(stored);
+    const [placed, taller] = width < NARROW_PX ? regridded(layout) : [layout, 1];
     const rows = width < NARROW_PX ? data.filter((trace) => trace.name && trace.showlegend !== false).length : 0;
-    const height = (parseFloat(getComputedStyle(plot).minHeight) || 480) + LEGEND_ROW_PX * rows;
+    const height = (parseFloat(getComputedStyle(plot).minHeight) || 480) * Math.max(1, taller) + LEGEND_ROW_PX * rows;
     figure.width = width;
-    return Plotly.react(plot, data, { height, ...fitted(layout, width) }, CONFIG).then(() => {
+    return Plotly.react(plot, data, { height, ...fitted(placed, width) }, CONFIG).then(() => {
       for (const drawing of plot.querySelectorAll("svg.main-svg")) drawing.setAttribute("aria-hidden", "true");
+      if (plot.isThinned) return;
+      plot.isThinned = true;
+      plot.on("plotly_afterplot", () => thinLabels(plot));
+      thinLabels(plot);
     });
+  }
+
+  // Labels of points that would cover another one, or would be cut off at the edge of the plot, are hidden. The last
+  // ones stay: traces that are drawn later matter more. A wider window, or a zoom, shows more of them.
+  function thinLabels(plot) {
+    const area = plot.querySelector(".nsewdrag");
+    if (!area) return;
+    const bounds = area.getBoundingClientRect(), kept = [];
+    const labels = [...plot.querySelectorAll(".textpoint text")].filter((each) => each.textContent);
+    for (const label of labels) label.style.visibility = "";
+    for (const label of labels.reverse()) {
+      const box = label.getBoundingClientRect();
+      const inside = box.left >= bounds.left && box.right <= bounds.right && box.top >= bounds.top - 2;
+      const free = kept.every((each) => box.left >= each.right || each.left >= box.right
+        || box.top >= each.bottom || each.top >= box.bottom);
+      if (inside && free) kept.push(box);
+      else label.style.visibility = "hidden";
+    }
   }
 
   const drawAll = () => Promise.all(figures.filter((each) => each.width).map(draw));

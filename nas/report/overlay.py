@@ -1,0 +1,341 @@
+"""Figure of several studies: accuracy against cost, with the Pareto front of each.
+
+Studies are comparable if their accuracies come from the same images and evaluation, and the drawn cost from the same
+device or counting. Only the fronts of comparable studies are merged.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import plotly.graph_objects as go
+from attrs import frozen
+
+from nas.errors import StudyError
+from nas.report.fronts import CostAxis, Hypervolume, check_cost_is_known, cost_axis, dominated_share, hypervolume
+from nas.report.labels import with_room
+from nas.report.pareto import chance_line, cost_bars, differences, draw_target, measured_style, point_trace
+from nas.report.points import (
+    FRONT_SIDE,
+    Point,
+    Span,
+    accuracy_title,
+    chance_text,
+    measured_points,
+    places,
+    points_of,
+    short_title,
+    with_chance,
+    x_range_of,
+    y_range_of,
+)
+from nas.report.theme import BAR, DASHES, GRAY, INK, PAPER, SERIES, axis, layout, marks, percent
+from nas.studies.records import StudyView
+
+_SHOWN = 3  # differences that a sentence names
+# Settings that do not change what an accuracy or a cost means: how a search chose its trials, and what it allowed.
+_OF_THE_SEARCH = frozenset(
+    {
+        "space",
+        "space_sha256",
+        "fixed",
+        "targets",
+        "limits",
+        "objective",
+        "w",
+        "further_w",
+        "band",
+        "seed",
+        "sampler",
+        "pruner",
+        "format",
+        "source",
+    }
+)
+
+
+@frozen
+class Series:
+    """Hold the data of one study in a figure of several.
+
+    Attributes:
+        name: Name of the study.
+        axis: Cost of the figure, with the target of this study.
+        others: Complete trials that are not on the front of the study.
+        front: Front of the study, by rising cost.
+        recommended: The recommended trial; empty if there is none.
+        predicted: Trials that were measured on the device after the search, at the predicted cost.
+        measured: The same trials at the measured cost.
+        volume: Hypervolume of the front of the study.
+        numbers: Numbers of the trials of the front.
+    """
+
+    name: str
+    axis: CostAxis
+    others: tuple[Point, ...]
+    front: tuple[Point, ...]
+    recommended: tuple[Point, ...]
+    predicted: tuple[Point, ...]
+    measured: tuple[Point, ...]
+    volume: Hypervolume
+    numbers: tuple[int, ...]
+
+
+@frozen
+class Overlay:
+    """Hold the data of a figure of several studies.
+
+    Attributes:
+        series: Data of each study.
+        differences: Sentences about what makes the studies not comparable; empty if they are.
+        merged: Study and number of each trial on the front of all studies; empty if they are not comparable.
+        merged_points: Points of that front.
+        volume: Hypervolume of that front, to the reference point of the first study; None if there is none.
+        y_title: Title of the accuracy axis.
+        chance: Accuracy in percent of always giving the most frequent class; None if it is unknown, or not the same in
+            all studies.
+    """
+
+    series: tuple[Series, ...]
+    differences: tuple[str, ...]
+    merged: tuple[tuple[str, int], ...]
+    merged_points: tuple[Point, ...]
+    volume: float | None
+    y_title: str
+    chance: float | None
+
+
+def overlay(views: Sequence[StudyView], x: str = "") -> Overlay:
+    """Return the data of a figure of several studies.
+
+    Args:
+        views: Studies.
+        x: Cost of the horizontal axis; "" takes the one that the first target of the first study limits.
+
+    Raises:
+        StudyError: The studies do not all have the cost, or one of them has no complete trial.
+    """
+    names = [view.name for view in views]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise StudyError(f"study {repeated} is named more than once", "name each study once")
+    cost = cost_axis(views[0], x).cost
+    axes = [cost_axis(view, cost) for view in views]
+    for view, each in zip(views, axes, strict=True):
+        check_cost_is_known(view, each)
+    series = tuple(_series(view, each) for view, each in zip(views, axes, strict=True))
+    found = tuple(sentence for first, second in pairwise(views) if (sentence := difference(first, second, cost)))
+    merged = () if found else _merged(series)
+    return Overlay(
+        series=series,
+        differences=found,
+        merged=tuple((name, number) for name, number, _ in merged),
+        merged_points=tuple(point for *_, point in merged),
+        volume=None if found else _merged_volume(series[0], [point for *_, point in merged]),
+        y_title=accuracy_title(views[0]) if len({*map(accuracy_title, views)}) == 1 else "Accuracy or score (%)",
+        chance=_common_chance(views),
+    )
+
+
+def _common_chance(views: Sequence[StudyView]) -> float | None:
+    chances = {None if view.split is None else view.split.chance for view in views}
+    (chance,) = chances if len(chances) == 1 else (None,)
+    return None if chance is None else 100 * chance
+
+
+def _series(view: StudyView, each: CostAxis) -> Series:
+    front, best = view.front_by(each.cost), view.best
+    numbers = {record.number for record in front}
+    predicted, measured = measured_points(view, each, view.complete)
+    return Series(
+        name=view.name,
+        axis=each,
+        others=_named(view, points_of(view, each, (one for one in view.complete if one.number not in numbers), best)),
+        front=_named(view, points_of(view, each, front, best)),
+        recommended=_named(view, points_of(view, each, [best] if best else [], best)),
+        predicted=predicted,
+        measured=_named(view, measured),
+        volume=hypervolume(view, each, front),
+        numbers=tuple(record.number for record in front),
+    )
+
+
+def _named(view: StudyView, points: Iterable[Point]) -> tuple[Point, ...]:
+    """Return points whose hover texts begin with the name of the study."""
+    title = escape(short_title(view.name))
+    return tuple(attrs.evolve(point, hover=f"{title}<br>{point.hover}") for point in points)
+
+
+def difference(first: StudyView, second: StudyView, cost: str) -> str:
+    """Return a sentence about why two studies are not comparable; "" if they are.
+
+    Args:
+        first: One study.
+        second: Another study.
+        cost: Name of the cost that is compared.
+    """
+    one, other = _meaning(first, cost), _meaning(second, cost)
+    # Counted costs have no basis, and a study without a target for a cost does not store how it was found.
+    keys = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
+    if not keys:
+        return ""
+    named = "; ".join(f"{key} is {_brief(one.get(key))} and {_brief(other.get(key))}" for key in keys[:_SHOWN])
+    more = f"; and {len(keys) - _SHOWN} more settings" if len(keys) > _SHOWN else ""
+    return f"studies {first.name} and {second.name} are not comparable, and their fronts are not merged: {named}{more}"
+
+
+def _meaning(view: StudyView, cost: str) -> dict[str, Any]:
+    """Return the settings on which the meaning of an accuracy and of a cost depends, by flat names."""
+    settings = {key: value for key, value in view.settings.items() if key not in _OF_THE_SEARCH}
+    bases = [limit.get("basis", {}) for limit in view.settings["limits"] if limit["cost"] == cost]
+    return _flat({**settings, "cost": bases[0] if bases else {}})
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def _brief(value: Any) -> str:
+    text = "unknown" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _merged(series: Sequence[Series]) -> list[tuple[str, int, Point]]:
+    """Return the trials of all fronts that no other beats, by rising cost."""
+    rows = [
+        (each.name, number, point) for each in series for number, point in zip(each.numbers, each.front, strict=True)
+    ]
+    front: list[tuple[str, int, Point]] = []
+    for row in sorted(rows, key=lambda row: (row[2].x, -row[2].y)):
+        if not front or row[2].y > front[-1][2].y:
+            front.append(row)
+    return front
+
+
+def _merged_volume(first: Series, points: Iterable[Point]) -> float:
+    rows = [(point.x * first.axis.size, point.y / 100) for point in points]
+    return dominated_share(rows, first.volume.cost, first.volume.accuracy)
+
+
+def overlay_figure(info: Overlay) -> go.Figure:
+    """Return a figure of several studies; a study has a color, a symbol and a dash of its own."""
+    fronts = [point for each in info.series for point in each.front]
+    shown = [point for each in info.series for point in (*each.others, *each.front)]
+    bars = [point for each in info.series for point in (*each.recommended, *each.measured)]
+    x_range, y_range = x_range_of(shown, bars, *(each.axis for each in info.series)), y_range_of(shown)
+    is_near, y_range = with_chance(y_range, info.chance)
+    labels = iter(with_room([point.label for point in fronts], places(fronts, x_range, y_range), FRONT_SIDE))
+    figure = go.Figure()
+    for number, each in enumerate(info.series):
+        kept = tuple(attrs.evolve(point, label=next(labels)) for point in each.front)
+        figure.add_traces(_study_traces(attrs.evolve(each, front=kept), number))
+    if info.merged_points:
+        figure.add_trace(_merged_trace(info.merged_points))
+    if is_near:
+        figure.add_traces(chance_line(info.chance, x_range))
+    first, limits = info.series[0].axis, {each.axis.limit for each in info.series}
+    if len(limits) > 1:
+        figure.add_traces(_target_traces(info.series, y_range))
+    elif first.limit is not None:
+        draw_target(figure, first.limit / first.size, f"target {first.amount(first.limit)}", x_range)
+    figure.update_layout(
+        layout(
+            ", ".join(short_title(each.name) for each in info.series), _subtitle(info, has_line=is_near), legend_rows=2
+        ),
+        xaxis=axis(first.title, span=x_range),
+        yaxis=axis(info.y_title, span=y_range),
+    )
+    return figure
+
+
+def _study_traces(each: Series, number: int) -> list[go.Scatter]:
+    color, symbol = marks(number)
+    name = escape(short_title(each.name))
+    line = {"color": color, "width": 2, "shape": "hv", "dash": DASHES[number % len(DASHES)]}
+    outlined = {"symbol": symbol, "color": color, "line": {"color": PAPER, "width": 1}}
+    kinds = (
+        (each.others, {"mode": "markers", "marker": {**outlined, "size": 5, "opacity": 0.35}, "showlegend": False}),
+        (
+            each.front,
+            {
+                "name": f"{name}: front",
+                "mode": "lines+markers+text",
+                "line": line,
+                "marker": {**outlined, "size": 10},
+                "textposition": FRONT_SIDE,
+                "textfont": {"color": color if color in SERIES[:4] else INK, "size": 12},
+            },
+        ),
+        (each.measured, {**measured_style(), "showlegend": number == 0, "legendgroup": "measured"}),
+        (
+            each.recommended,
+            {
+                "name": f"{name}: recommended",
+                "mode": "markers",
+                "marker": {"symbol": "star", "size": 17, "color": color, "line": {"color": INK, "width": 1.2}},
+            },
+        ),
+    )
+    drawn = [point_trace(points, style) for points, style in kinds if points]
+    return [
+        *_front_bars(each.front, color),
+        *cost_bars((*(each.recommended or each.front[-1:]), *each.measured), color),
+        *differences(each.predicted, each.measured),
+        *drawn,
+    ]
+
+
+def _front_bars(points: Sequence[Point], color: str) -> list[go.Scatter]:
+    known = [(point, *point.y_span) for point in points if point.y_span]
+    if not known:
+        return []
+    above, below = [high - point.y for point, _, high in known], [point.y - low for point, low, _ in known]
+    bars = {**BAR, "color": color, "symmetric": False, "array": above, "arrayminus": below}
+    x, y = [point.x for point, *_ in known], [point.y for point, *_ in known]
+    invisible = {"mode": "markers", "marker": {"opacity": 0}, "hoverinfo": "skip", "showlegend": False}
+    return [go.Scatter(x=x, y=y, error_y=bars, **invisible)]
+
+
+def _merged_trace(points: Sequence[Point]) -> go.Scatter:
+    return go.Scatter(
+        x=[point.x for point in points],
+        y=[point.y for point in points],
+        mode="lines",
+        name="front of all studies",
+        line={"color": GRAY, "width": 6, "shape": "hv"},
+        opacity=0.35,
+        hoverinfo="skip",
+    )
+
+
+def _target_traces(series: Sequence[Series], y_range: Span) -> list[go.Scatter]:
+    """Return the target of each study as a line with an entry in the legend, because labels could cover each other."""
+    return [
+        go.Scatter(
+            x=[each.axis.limit / each.axis.size] * 2,
+            y=list(y_range),
+            mode="lines",
+            line={"color": marks(number)[0], "width": 1.5, "dash": "dash"},
+            name=f"{escape(short_title(each.name))}: target {escape(each.axis.amount(each.axis.limit))}",
+            hoverinfo="name",
+        )
+        for number, each in enumerate(series)
+        if each.axis.limit is not None
+    ]
+
+
+def _subtitle(info: Overlay, *, has_line: bool) -> str:
+    volumes = ", ".join(f"{short_title(each.name)} {percent(each.volume.value, 1)}" for each in info.series)
+    parts = [f"hypervolumes: {volumes}"]
+    if info.volume is not None:
+        parts.append(f"of all studies {percent(info.volume, 1)}")
+    if info.chance is not None and not has_line:
+        parts.append(chance_text(info.chance))
+    if any(point.has_bars for each in info.series for point in (*each.front, *each.measured)):
+        parts.append("bars: 95% intervals")
+    return "  ·  ".join((*parts, *info.differences))
