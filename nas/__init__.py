@@ -13,6 +13,7 @@ from nas.version import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nas.api.architectures import Architecture, load_architecture, save_architecture
+    from nas.api.comparison import Comparison, compare
     from nas.api.costs import ArchitectureCost, cost
     from nas.api.evaluation import Evaluation, Prediction, evaluate_network, predict
     from nas.api.explain import Explanation, explain
@@ -50,6 +51,7 @@ else:
     # The modules of the names, which are imported when a name is used: `import nas` loads nothing else.
     _MODULES = {
         "nas.api.architectures": ("Architecture", "load_architecture", "save_architecture"),
+        "nas.api.comparison": ("Comparison", "compare"),
         "nas.api.costs": ("ArchitectureCost",),
         "nas.api.evaluation": ("Evaluation", "Prediction", "evaluate_network", "predict"),
         "nas.api.explain": ("Explanation", "explain"),
@@ -106,6 +108,7 @@ __all__ = [
     "Architecture",
     "ArchitectureCost",
     "ArchitectureError",
+    "Comparison",
     "CostError",
     "DataError",
     "DeviceError",
@@ -134,6 +137,7 @@ __all__ = [
     "Verification",
     "WeightsError",
     "__version__",
+    "compare",
     "cost",
     "evaluate_network",
     "explain",

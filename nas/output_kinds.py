@@ -42,6 +42,7 @@ _TEXT = rb"(?:\xef\xbb\xbf)?(?:\s|#[^\n]*\n)*"  # an optional byte-order mark, e
 TRIALS = OutputKind("a table of trials", (".csv",), _matcher(rb"trial,state,"))
 LATENCIES = OutputKind("a latency table", (".csv",), _matcher(rb"# format: nas-latency-table/"))
 PAGE = OutputKind("an HTML page", (".html", ".htm"), _matcher(rb"(?:\xef\xbb\xbf)?\s*(?:<!doctype html|<html)"))
+COMPARISON = OutputKind("a table of compared networks", (".csv",), _matcher(rb"network,origin,"))
 PICTURE = OutputKind("a PNG image", (".png",), _matcher(rb"\x89PNG\r\n\x1a\n"))
 DRAWING = OutputKind("an SVG drawing", (".svg",), _matcher(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<svg[\s>]"))
 ARCHITECTURE = OutputKind(
@@ -58,7 +59,10 @@ NETWORK = OutputKind("an ONNX file that nas wrote", (".onnx",), _matcher(rb"\x08
 WEIGHTS = OutputKind("a safetensors file", (".safetensors",), _matcher(rb".{6}\x00\x00\{"))
 EVALUATION = OutputKind("an evaluation of a network", (".json",), _matcher(rb'\{\s*"format": "nas-evaluation/'))
 _OTHERS = (OutputKind("a SQLite database", (), _matcher(rb"SQLite format 3\x00")),)
-_KNOWN = (TRIALS, LATENCIES, PAGE, PICTURE, DRAWING, ARCHITECTURE, SPACE, NETWORK, WEIGHTS, EVALUATION, *_OTHERS)
+_KNOWN = (
+    *(TRIALS, LATENCIES, COMPARISON, PAGE, PICTURE, DRAWING, ARCHITECTURE, SPACE, NETWORK, WEIGHTS, EVALUATION),
+    *_OTHERS,
+)
 
 
 def check_output(path: Path, kind: OutputKind, *, makes_folder: bool = False) -> None:

@@ -105,6 +105,8 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "checkpoint_dir": _file("nas-checkpoints"),
         "storage": _text("sqlite:///nas.db"),
         "split": _text("test"),
+        "precision": _list("int8"),
+        "zoo": _TRUE_OR_FALSE,
         "robustness": _TRUE_OR_FALSE,
         "preprocess": _TRUE_OR_FALSE,
         "qat": _TRUE_OR_FALSE,

@@ -30,6 +30,7 @@ VERBS = {
     "train": "nas.cli.train.command",
     "report": "nas.cli.report",
     "pareto": "nas.cli.pareto.command",
+    "compare": "nas.cli.compare.command",
     "latency": "nas.cli.latency.command",
     "show": "nas.cli.show",
     "weights": "nas.cli.weights",

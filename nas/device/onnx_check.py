@@ -17,6 +17,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto
 
+from nas.device.onnx_macs import OnnxCost, count_graph
 from nas.device.onnx_shapes import VALUE_FIELDS, known_shapes
 from nas.device.onnx_structure import structure_bytes
 from nas.device.validation import first_line
@@ -111,12 +112,24 @@ def check_onnx(data: bytes, *, size: tuple[int, int] | None = None, batch: int =
     Raises:
         WeightsError: It is no ONNX file, has something that is not allowed, or does not classify images.
     """
+    return count_onnx(data, size=size, batch=batch)[0]
+
+
+def count_onnx(
+    data: bytes, *, size: tuple[int, int] | None = None, batch: int = OPEN_BATCH
+) -> tuple[CheckedFile, OnnxCost]:
+    """Check an ONNX file, and return a description of it and what was counted in it; see `check_onnx`.
+
+    Raises:
+        WeightsError: It is no ONNX file, has something that is not allowed, or does not classify images.
+    """
     model = _parse(data)
     _check_content(model)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     dtype, own_batch, shape = _fix_input(model, size or _stated_size(metadata), batch)
-    classes = _check_shapes(model)
-    return CheckedFile(data, dtype, shape, own_batch, classes, metadata)
+    classes, shapes = _check_shapes(model)
+    checked = CheckedFile(data, dtype, shape, own_batch, classes, metadata)
+    return checked, count_graph(model.graph, shapes, own_batch or batch)
 
 
 def _parse(data: bytes) -> onnx.ModelProto:
@@ -244,8 +257,8 @@ def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     return inputs[0]
 
 
-def _check_shapes(model: onnx.ModelProto) -> int:
-    """Check that all shapes are known and not too large, and return the number of classes."""
+def _check_shapes(model: onnx.ModelProto) -> tuple[int, Mapping[str, tuple[int, ...]]]:
+    """Check that all shapes are known and not too large; return the number of classes, and the shapes."""
     image, output = _image_input(model), model.graph.output[0]
     output.type.tensor_type.ClearField("shape")
     _replace_runtime_operators(model.graph)
@@ -268,7 +281,7 @@ def _check_shapes(model: onnx.ModelProto) -> int:
     found, batch = shapes.get(output.name), image.type.tensor_type.shape.dim[0].dim_value
     if found is None or len(found) != 2 or found[0] != batch or output.type.tensor_type.elem_type != TensorProto.FLOAT:
         raise WeightsError(f"its output has the shape {found}; logits are fp32 of the shape (N, classes)", _REMEDY)
-    return found[1]
+    return found[1], shapes
 
 
 def _replace_runtime_operators(graph: onnx.GraphProto) -> None:

@@ -81,10 +81,12 @@ class Ratio:
     Attributes:
         value: Median over all rounds of the one time divided by the other time in the same round.
         spread: Standard error of `value`, as a share of it.
+        degrees: Degrees of freedom of `spread`.
     """
 
     value: float
     spread: float
+    degrees: int = BLOCKS - 1
 
 
 @frozen
@@ -105,7 +107,7 @@ class Turns:
     warmups: int
     rounds_ms: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
 
-    def ratio(self, one: int, other: int) -> Ratio:
+    def ratio(self, one: int, other: int, blocks: int = BLOCKS) -> Ratio:
         """Return the time of a candidate divided by that of another one, paired by round.
 
         A disturbance of a round lengthens both times, so that this ratio has a smaller standard error than the
@@ -114,10 +116,18 @@ class Turns:
         Args:
             one: Position of a candidate among `timings`.
             other: Position of the candidate that it is compared with.
+            blocks: Number of consecutive blocks of rounds from which the standard error is estimated. More blocks give
+                it more degrees of freedom, which a comparison of many networks needs.
         """
         times = np.array(self.rounds_ms)[:, 1:]
         ratios = times[:, [one]] / times[:, [other]]
-        return Ratio(float(np.median(ratios)), float(_standard_errors(ratios)[0]))
+        return Ratio(float(np.median(ratios)), float(_standard_errors(ratios, blocks)[0]), blocks - 1)
+
+    def ratio_to_reference(self, one: int, blocks: int = BLOCKS) -> Ratio:
+        """Return the time of a candidate divided by that of the reference, paired by round; see `ratio`."""
+        times = np.array(self.rounds_ms)
+        ratios = times[:, [1 + one]] / times[:, [0]]
+        return Ratio(float(np.median(ratios)), float(_standard_errors(ratios, blocks)[0]), blocks - 1)
 
     @property
     def noisy(self) -> bool:
@@ -183,14 +193,14 @@ def _ratios(times: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(times[:, 1:] / times[:, :1])
 
 
-def _standard_errors(ratios: NDArray[np.float64]) -> NDArray[np.float64]:
+def _standard_errors(ratios: NDArray[np.float64], blocks: int = BLOCKS) -> NDArray[np.float64]:
     """Return the standard error `(candidates,)` of the median ratio, as a share of it, by the method of batch means.
 
     Other programs disturb several consecutive rounds, so that rounds are not independent and their own standard error
     would be too small. The medians of consecutive blocks of rounds are nearly independent.
     """
-    medians = np.array([np.median(block, axis=0) for block in np.array_split(ratios, BLOCKS)])
-    return np.asarray(medians.std(axis=0, ddof=1) / BLOCKS**0.5 / np.median(ratios, axis=0))
+    medians = np.array([np.median(block, axis=0) for block in np.array_split(ratios, blocks)])
+    return np.asarray(medians.std(axis=0, ddof=1) / blocks**0.5 / np.median(ratios, axis=0))
 
 
 def summarize(times: NDArray[np.float64], warmups: int = 0) -> Turns:

@@ -1,0 +1,193 @@
+"""A comparison as a table of texts and as sentences, for the terminal and for pages."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from nas.api.comparison_records import (
+    COUNTED,
+    ComparedNetwork,
+    Comparison,
+    DeviceComparison,
+    DeviceLatency,
+    MeasuredAccuracy,
+    alike,
+    per,
+)
+
+UNKNOWN = "-"
+_MOST_PAIRS = 12  # sentences about accuracies; the JSON has all
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number with so many significant digits at least, "-" if it is unknown.
+
+    >>> number(1234.5), number(12.345), number(0.012345), number(None)
+    ('1,234', '12.3', '0.0123', '-')
+    """
+    if value is None:
+        return UNKNOWN
+    if value == 0:
+        return "0"
+    whole = len(f"{abs(value):.0f}") if abs(value) >= 1 else 0
+    return f"{value:,.{max(0, digits - whole)}f}" if abs(value) >= 0.1 else f"{value:.{digits}g}"
+
+
+def millions(value: float | None) -> str:
+    """Return a number in millions."""
+    return UNKNOWN if value is None else f"{value / 1e6:,.2f}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share in percent."""
+    return UNKNOWN if value is None else f"{100 * value:.1f}"
+
+
+_Cell = Callable[[ComparedNetwork, str, DeviceLatency | None, MeasuredAccuracy | None], str]
+
+
+def _memory(_network: object, _precision: str, latency: DeviceLatency | None, _accuracy: object) -> str:
+    if latency is None or latency.peak_bytes is None:
+        return UNKNOWN
+    return f"{'~' if latency.peak_source == COUNTED else ''}{latency.peak_bytes / 1e6:,.1f}"
+
+
+def _interval(_network: object, _precision: str, latency: DeviceLatency | None, _accuracy: object) -> str:
+    return UNKNOWN if latency is None else f"{number(latency.low_ms)} to {number(latency.high_ms)}"
+
+
+def _accuracy(_network: object, _precision: str, _latency: object, accuracy: MeasuredAccuracy | None) -> str:
+    if accuracy is None:
+        return UNKNOWN
+    return f"{percent(accuracy.value)} ({percent(accuracy.low)} to {percent(accuracy.high)})"
+
+
+def _top1(network: ComparedNetwork, precision: str) -> float | None:
+    published = network.published_of(precision)
+    return 100 * published.top1 if published else None
+
+
+def _gmacs(network: ComparedNetwork) -> float | None:
+    return None if network.macs is None else network.macs / 1e9
+
+
+# Columns without a value in any row are left out. Accuracies are in percent, and so are those for each GMAC and ms.
+COLUMNS: Mapping[str, _Cell] = MappingProxyType(
+    {
+        "network": lambda network, *_: network.name,
+        "precision": lambda _network, precision, *_: precision,
+        "pixels": lambda network, *_: " x ".join(map(str, dict.fromkeys(network.resolution))),
+        "MACs (M)": lambda network, *_: millions(network.macs),
+        "params (M)": lambda network, *_: millions(network.params),
+        "file (MB)": lambda network, precision, *_: f"{network.size_bytes[precision] / 1e6:,.1f}",
+        "peak memory (MB)": _memory,
+        "latency (ms)": lambda _network, _precision, latency, _accuracy: number(latency and latency.latency_ms),
+        "95% interval": _interval,
+        "median": lambda _network, _precision, latency, _accuracy: number(latency and latency.median_ms),
+        "p95": lambda _network, _precision, latency, _accuracy: number(latency and latency.p95_ms),
+        "accuracy (%)": _accuracy,
+        "per GMAC": lambda network, _precision, _latency, accuracy: number(
+            per(accuracy and 100 * accuracy.value, _gmacs(network))
+        ),
+        "per ms": lambda _network, _precision, latency, accuracy: number(
+            per(accuracy and 100 * accuracy.value, latency and latency.latency_ms)
+        ),
+        "published top-1 (%)": lambda network, precision, *_: number(_top1(network, precision)),
+        "published per GMAC": lambda network, precision, *_: number(per(_top1(network, precision), _gmacs(network))),
+        "published per ms": lambda network, precision, latency, _accuracy: number(
+            per(_top1(network, precision), latency and latency.latency_ms)
+        ),
+    }
+)
+
+
+def ordered(found: Comparison, device: DeviceComparison) -> list[tuple[ComparedNetwork, str]]:
+    """Return each file with its network, the fastest networks first, and those that were not measured last."""
+
+    def speed(network: ComparedNetwork) -> float:
+        known = [each for each in (device.latency(network.name, name) for name in network.size_bytes) if each]
+        return known[0].latency_ms if known else float("inf")
+
+    return [(network, name) for network in sorted(found.networks, key=speed) for name in network.size_bytes]
+
+
+def table(found: Comparison, device: DeviceComparison) -> tuple[list[str], list[list[str]]]:
+    """Return the headers and the rows of the table of a device."""
+    rows = [
+        [
+            cell(network, precision, device.latency(network.name, precision), network.accuracy(precision))
+            for cell in COLUMNS.values()
+        ]
+        for network, precision in ordered(found, device)
+    ]
+    kept = [at for at in range(len(COLUMNS)) if any(row[at] != UNKNOWN for row in rows)]
+    headers = list(COLUMNS)
+    return [headers[at] for at in kept], [[row[at] for at in kept] for row in rows]
+
+
+def device_sentence(device: DeviceComparison) -> str:
+    """Return a sentence about where and how the latencies were measured."""
+    machine = ", ".join(filter(None, (device.cpu, device.accelerator, device.system)))
+    rounds = " and ".join(f"{count:,}" for count in device.rounds)
+    text = (
+        f"{device.short} on {machine}, ONNX Runtime {device.runtime}: latency of a batch of {device.batch}, "
+        f"in {rounds} rounds in which all files took turns."
+    )
+    if device.groups > 1:
+        text += (
+            f" Their memory did not fit together, so they took turns in {device.groups} groups, and those of "
+            "different groups are compared through the reference network."
+        )
+    if device.noisy:
+        text += (
+            f" The machine is noisy: the reference's times spread by {device.noise:.0%}. Stop other work on it, or "
+            "give --seconds more."
+        )
+    if any(each.peak_source == COUNTED for each in device.latencies):
+        text += " Peak memory marked with ~ is counted, from weights and activations; this system does not measure it."
+    else:
+        text += " Peak memory is measured: the growth of a fresh process that loads the file and runs one batch."
+    return text
+
+
+def alike_sentences(device: DeviceComparison) -> Iterator[str]:
+    """Yield sentences about the latencies that cannot be told apart."""
+    for precision in dict.fromkeys(each.precision for each in device.latencies):
+        count = sum(each.precision == precision for each in device.latencies)
+        if count < 2:
+            continue
+        found = list(alike(device, precision))
+        if not found:
+            yield f"All latencies in {precision} can be told apart (95%, {len(device.pairs):,} comparisons together)."
+        for name, others in found:
+            yield f"In {precision}, the latency of {name} cannot be told apart from that of {_listed(others)}."
+
+
+def accuracy_sentences(found: Comparison) -> Iterator[str]:
+    """Yield sentences about who measured the accuracies, and which of them cannot be told apart."""
+    images = next((each.images for network in found.networks for each in network.accuracies), None)
+    if images is None:
+        return
+    yield (
+        f"Accuracies were measured here, on the same {images:,} images of the {found.split} split of {found.data}, on "
+        f"{found.accuracy_device}; intervals are 95% (Wilson)."
+    )
+    unclear = [pair for pair in found.accuracy_pairs if not pair.is_clear]
+    for pair in unclear[:_MOST_PAIRS]:
+        names = [
+            f"{name} ({precision})"
+            for name, precision in ((pair.first, pair.first_precision), (pair.second, pair.second_precision))
+        ]
+        yield f"The accuracies of {names[0]} and {names[1]} cannot be told apart: {_difference(pair)}."
+    if len(unclear) > _MOST_PAIRS:
+        yield f"So are {len(unclear) - _MOST_PAIRS:,} further pairs, which --json lists."
+    for pair in [each for each in found.accuracy_pairs if each.is_clear][:_MOST_PAIRS]:
+        yield f"{pair.first} ({pair.first_precision}) and {pair.second} ({pair.second_precision}): {_difference(pair)}."
+
+
+def _difference(pair: Any) -> str:
+    return f"{100 * pair.difference:+.1f} points ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

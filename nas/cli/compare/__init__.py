@@ -1,0 +1,1 @@
+"""`nas compare`: networks side by side on a device."""
