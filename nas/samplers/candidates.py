@@ -15,6 +15,8 @@ CROSSED = 0.4
 # Average number of choices that a mutation changes.
 CHANGES = (1, 2, 4)
 FEW = 30
+# Number of random networks that show what a typical one is like.
+TYPICAL = 200
 WALKS = 8
 # Rounds of the local search that improves the best candidates; it ends earlier after `PATIENCE` rounds without a better
 # one.
@@ -88,6 +90,20 @@ def make_similar(
         return _nearest(listing, parents) if len(listing) > MOST_LISTED else listing[:0]
     offspring = _offspring(cost_range, parents, rng, CLIMBING)
     return distinct(offspring[cost_range.excess(offspring) == 0])
+
+
+def random_networks(cost_range: CostRange, listing: ChoiceIndices | None, rng: np.random.Generator) -> ChoiceIndices:
+    """Return choice indices of random architectures inside the cost range; there may be none.
+
+    Args:
+        cost_range: Costs that are accepted.
+        listing: Choice indices of all architectures inside the cost range, where they can be listed.
+        rng: Source of random numbers.
+    """
+    if listing is not None:
+        return listing[rng.choice(len(listing), min(TYPICAL, len(listing)), replace=False)]
+    drawn = cost_range.space.sample(rng, RANDOM)
+    return drawn[cost_range.excess(drawn) == 0][:TYPICAL]
 
 
 def distinct(indices: ChoiceIndices) -> ChoiceIndices:

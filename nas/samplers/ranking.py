@@ -8,14 +8,15 @@ range are dropped, and a model of accuracy (`surrogate`) predicts which of the o
 import hashlib
 from operator import itemgetter
 
+import attrs
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
 from nas.outlook import Outlook
-from nas.samplers.acquisition import Acquisition, Known, ScoreImprovement
+from nas.samplers.acquisition import Acquisition, FrontImprovement, Known, ScoreImprovement
 from nas.samplers.blas import one_thread
-from nas.samplers.candidates import climb, distinct, make_candidates, make_similar
+from nas.samplers.candidates import climb, distinct, make_candidates, make_similar, random_networks
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.outlook import CANDIDATES, LEAST, draw_gains, summarize
@@ -135,6 +136,8 @@ class CandidateRanker:
 
     def _assess(self, history: History, rng: np.random.Generator) -> Assessed:
         model, shown, known = self._learn(history, rng)
+        if isinstance(self.acquisition, FrontImprovement):
+            known = attrs.evolve(known, typical=self._typical(model, rng))
         order = np.argsort(-self.acquisition.score(known.accuracies, known.costs), kind="stable")
         found = make_candidates(self.cost_range, shown[order[:PARENTS]], self.listing, rng)
         seen = self._seen(history.indices)
@@ -152,6 +155,13 @@ class CandidateRanker:
 
         found, improvements = climb(*assess(found), vary, assess)
         return Assessed(found[np.argsort(-improvements, kind="stable")], model, shown, known)
+
+    def _typical(self, model: SkewedModel, rng: np.random.Generator) -> float:
+        """Return the accuracy that the model expects half of the random networks inside the cost range to exceed."""
+        some = random_networks(self.cost_range, self.listing, rng)
+        if not len(some):
+            return -np.inf
+        return float(to_accuracy(np.median(model.predict(self._encode(some))[0])))
 
     def _seen(self, indices: ChoiceIndices) -> set[int]:
         """Return hashes of the encodings of architectures; each is encoded only once."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nas.arch.canonical import canonical
 from nas.cost.analytic import COUNTED
 from nas.samplers import ranking as module
-from nas.samplers.acquisition import Known
+from nas.samplers.acquisition import FrontImprovement, Known
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.filtered import list_inside
@@ -92,6 +92,27 @@ def test_nothing_that_is_known_or_outside_is_ranked(name: str, counts: tuple[int
     known = {canonical(band.space.from_indices(row.tolist())) for row in history.indices}
     assert not known & {canonical(band.space.from_indices(row.tolist())) for row in ranked}
     assert len({row.tobytes() for row in ranked}) == len(ranked)
+
+
+@pytest.mark.parametrize("name", BANDS)
+def test_a_front_counts_from_the_accuracy_that_half_of_the_random_networks_exceed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    band, history, seen = BANDS[name], history_of(BANDS[name], 30), list[float]()
+    log_expect = FrontImprovement.log_expect
+
+    def spy(self: FrontImprovement, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
+        seen.append(known.typical)
+        return log_expect(self, mean, spread, costs, known)
+
+    monkeypatch.setattr(FrontImprovement, "log_expect", spy)
+    ranker = suggester_of(band, "pareto")
+    ranker.rank(history, np.random.default_rng(0))
+    model, _, _ = ranker._learn(history, np.random.default_rng(0))
+    every = picks_in(band, 1500, seed=3)
+    expected = to_accuracy(model.predict(ranker.encoder.encode(every))[0])
+    assert np.quantile(expected, 0.35) < seen[0] < np.quantile(expected, 0.65)
+    assert len(set(seen)) == 1  # one reference in all rounds of the local search, whose values are compared
 
 
 def test_where_all_is_known_nothing_is_ranked() -> None:
