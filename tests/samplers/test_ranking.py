@@ -109,9 +109,9 @@ def test_a_front_counts_from_the_accuracy_that_half_of_the_random_networks_excee
     ranker = suggester_of(band, "pareto")
     ranker.rank(history, np.random.default_rng(0))
     model, _, _ = ranker._learn(history, np.random.default_rng(0))
-    every = picks_in(band, 1500, seed=3)
+    every = picks_in(band, 150, seed=3)
     expected = to_accuracy(model.predict(ranker.encoder.encode(every))[0])
-    assert np.quantile(expected, 0.35) < seen[0] < np.quantile(expected, 0.65)
+    assert np.quantile(expected, 0.3) < seen[0] < np.quantile(expected, 0.7)
     assert len(set(seen)) == 1  # one reference in all rounds of the local search, whose values are compared
 
 
