@@ -27,12 +27,12 @@ class Known:
     Attributes:
         accuracies: Expected accuracies without noise, `(N,)`.
         costs: Costs, `(N, targets)`.
-        typical: Accuracy that is expected of a random network inside the cost range; minus infinity if it is not known.
+        corner: Accuracy above which the area under a front counts; minus infinity counts all above the lowest accuracy.
     """
 
     accuracies: Floats
     costs: Floats
-    typical: float = -np.inf
+    corner: float = -np.inf
 
 
 class Acquisition(Protocol):
@@ -102,8 +102,7 @@ class ScoreImprovement:
 class FrontImprovement:
     """Expected growth of the area under the Pareto front of accuracy over the first cost, up to a limit of the cost.
 
-    Only the part of the area above the accuracy of a typical network counts. The cheapest networks are on every front,
-    however poor they are, and the area above the poorest one would make the search spend its trials on them.
+    The area counts above `Known.corner`, or above the lowest known accuracy if that is higher.
     """
 
     limit: float
@@ -127,7 +126,7 @@ class FrontImprovement:
     def log_expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
         """See `Acquisition`; an exact sum over the front's steps (arXiv 2006.05078 has the general case)."""
         starts, levels = steps(known.accuracies, known.costs[:, 0])
-        levels = np.maximum(levels, known.typical)
+        levels = np.maximum(levels, known.corner)
         improvements = log_expected_improvement(mean[:, None], spread[:, None], levels)
         return np.asarray(logsumexp(improvements, axis=1, b=self._widths(starts, costs[:, 0])))
 

@@ -15,8 +15,6 @@ CROSSED = 0.4
 # Average number of choices that a mutation changes.
 CHANGES = (1, 2, 4)
 FEW = 30
-# Number of random networks that show what a typical one is like.
-TYPICAL = 200
 WALKS = 8
 # Rounds of the local search that improves the best candidates; it ends earlier after `PATIENCE` rounds without a better
 # one.
@@ -101,9 +99,9 @@ def random_networks(cost_range: CostRange, listing: ChoiceIndices | None, rng: n
         rng: Source of random numbers.
     """
     if listing is not None:
-        return listing[rng.choice(len(listing), min(TYPICAL, len(listing)), replace=False)]
+        return listing[rng.permutation(len(listing))]
     drawn = cost_range.space.sample(rng, RANDOM)
-    return drawn[cost_range.excess(drawn) == 0][:TYPICAL]
+    return drawn[cost_range.excess(drawn) == 0]
 
 
 def distinct(indices: ChoiceIndices) -> ChoiceIndices:
