@@ -1,6 +1,7 @@
 """Measure what a model reaches that knows how a made-up landscape was drawn, as a reference for what can be learned.
 
     python benchmarks/known_landscape.py --out experiments/sample_efficiency --only rugged
+    python benchmarks/known_landscape.py --out experiments/sample_efficiency --objective pareto --exploration 1
 
 The model is the Gaussian process whose covariance is exactly that of the effects of the landscape: which choices
 interact, how large the variance of each table of effects is, and the size of the noise. It does not know the effects
@@ -23,11 +24,14 @@ import numpy as np
 from attrs import field, frozen
 from efficiency_tasks import settings
 from made_up_accuracies import REPORTING, Floats, SyntheticTask, made_up_tasks
+from made_up_fronts import front_tasks
 
 from nas.cost.analytic import COUNTED
+from nas.cost.target import parse_target
+from nas.objective import limits
 from nas.samplers import acquisition
 from nas.samplers.acquisition import Known
-from nas.samplers.cost_range import ChoiceIndices
+from nas.samplers.cost_range import ChoiceIndices, make_cost_range
 from nas.samplers.encoding import Codes
 from nas.samplers.ranking import CandidateRanker
 from nas.samplers.surrogate import to_accuracy, to_level
@@ -108,10 +112,12 @@ class KnowingRanker(CandidateRanker):
         return model, history.indices, known
 
 
-def run_search(task: SyntheticTask, run: int, exploration: float, evaluations: int) -> dict[str, Any]:
+def run_search(task: SyntheticTask, run: int, exploration: float, evaluations: int, objective: str) -> dict[str, Any]:
     """Return one search as a row of `sample_efficiency.py`."""
-    acquisition.EXPLORATION = exploration
-    plain = make_ranker(task.cost_range, settings(task), COUNTED)
+    acquisition.EXPLORATION = acquisition.FRONT_EXPLORATION = exploration
+    targets = [parse_target(task.target)]
+    cost_range = make_cost_range(task.space, targets, limits(targets, band=task.band, objective=objective))
+    plain = make_ranker(cost_range, settings(task, objective=objective), COUNTED)
     ranker = KnowingRanker(plain.cost_range, plain.encoder, plain.acquisition, task=task)
     indices, readings = np.zeros((0, len(task.space.all_choices)), dtype=np.intp), list[float]()
     for number in range(evaluations):
@@ -122,12 +128,13 @@ def run_search(task: SyntheticTask, run: int, exploration: float, evaluations: i
     return {
         "task": task.name,
         "sampler": f"known landscape, exploration {exploration:g}",
-        "objective": "hard",
+        "objective": objective,
         "run": run,
         "running": 1,
         "cell": task.cell,
         "proposal_ms": None,
         "truth": [round(float(accuracy), 4) for accuracy in task.many(indices)],
+        "mmacs": [round(float(cost) / 1e6, 4) for cost in cost_range.costs(indices)[:, 0]],
     }
 
 
@@ -139,12 +146,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1, help="runs of each landscape")
     parser.add_argument("--evaluations", type=int, default=100)
     parser.add_argument("--exploration", type=float, nargs="+", default=[1.0, 3.0])
+    parser.add_argument("--objective", choices=["hard", "pareto"], default="hard")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     given = parser.parse_args()
+    tasks = made_up_tasks(REPORTING)
+    tasks = front_tasks(tasks, REPORTING) if given.objective == "pareto" else tasks
     every = [
-        (task, run, exploration, given.evaluations)
+        (task, run, exploration, given.evaluations, given.objective)
         for exploration in given.exploration
-        for task in made_up_tasks(REPORTING)
+        for task in tasks
         if given.only in task.name and task.ruggedness != "skewed"
         for run in range(given.runs)
     ]

@@ -22,10 +22,17 @@ FRONT_EXPLORATION = 1.0
 
 @frozen(eq=False)
 class Known:
-    """Hold evaluated architectures: expected accuracies without noise, `(N,)`, and costs, `(N, targets)`."""
+    """Hold evaluated architectures: expected accuracies without noise, `(N,)`, and costs, `(N, targets)`.
+
+    Attributes:
+        accuracies: Expected accuracies without noise, `(N,)`.
+        costs: Costs, `(N, targets)`.
+        corner: Accuracy above which the area under a front counts; minus infinity counts all above the lowest accuracy.
+    """
 
     accuracies: Floats
     costs: Floats
+    corner: float = -np.inf
 
 
 class Acquisition(Protocol):
@@ -93,7 +100,10 @@ class ScoreImprovement:
 
 @frozen
 class FrontImprovement:
-    """Expected growth of the area under the Pareto front of accuracy over the first cost, up to a limit of the cost."""
+    """Expected growth of the area under the Pareto front of accuracy over the first cost, up to a limit of the cost.
+
+    The area counts above `Known.corner`, or above the lowest known accuracy if that is higher.
+    """
 
     limit: float
 
@@ -116,6 +126,7 @@ class FrontImprovement:
     def log_expect(self, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
         """See `Acquisition`; an exact sum over the front's steps (arXiv 2006.05078 has the general case)."""
         starts, levels = steps(known.accuracies, known.costs[:, 0])
+        levels = np.maximum(levels, known.corner)
         improvements = log_expected_improvement(mean[:, None], spread[:, None], levels)
         return np.asarray(logsumexp(improvements, axis=1, b=self._widths(starts, costs[:, 0])))
 

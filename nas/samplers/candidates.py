@@ -90,6 +90,20 @@ def make_similar(
     return distinct(offspring[cost_range.excess(offspring) == 0])
 
 
+def random_networks(cost_range: CostRange, listing: ChoiceIndices | None, rng: np.random.Generator) -> ChoiceIndices:
+    """Return choice indices of random architectures inside the cost range; there may be none.
+
+    Args:
+        cost_range: Costs that are accepted.
+        listing: Choice indices of all architectures inside the cost range, where they can be listed.
+        rng: Source of random numbers.
+    """
+    if listing is not None:
+        return listing[rng.permutation(len(listing))]
+    drawn = cost_range.space.sample(rng, RANDOM)
+    return drawn[cost_range.excess(drawn) == 0]
+
+
 def distinct(indices: ChoiceIndices) -> ChoiceIndices:
     """Return each row once, in the order of first occurrences."""
     first = {row.tobytes(): i for i, row in reversed(list(enumerate(indices)))}

@@ -8,14 +8,15 @@ range are dropped, and a model of accuracy (`surrogate`) predicts which of the o
 import hashlib
 from operator import itemgetter
 
+import attrs
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
 from nas.outlook import Outlook
-from nas.samplers.acquisition import Acquisition, Known, ScoreImprovement
+from nas.samplers.acquisition import Acquisition, FrontImprovement, Known, ScoreImprovement
 from nas.samplers.blas import one_thread
-from nas.samplers.candidates import climb, distinct, make_candidates, make_similar
+from nas.samplers.candidates import climb, distinct, make_candidates, make_similar, random_networks
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.outlook import CANDIDATES, LEAST, draw_gains, summarize
@@ -135,6 +136,8 @@ class CandidateRanker:
 
     def _assess(self, history: History, rng: np.random.Generator) -> Assessed:
         model, shown, known = self._learn(history, rng)
+        if isinstance(self.acquisition, FrontImprovement):
+            known = attrs.evolve(known, corner=self._draw_corner(model, rng))
         order = np.argsort(-self.acquisition.score(known.accuracies, known.costs), kind="stable")
         found = make_candidates(self.cost_range, shown[order[:PARENTS]], self.listing, rng)
         seen = self._seen(history.indices)
@@ -152,6 +155,16 @@ class CandidateRanker:
 
         found, improvements = climb(*assess(found), vary, assess)
         return Assessed(found[np.argsort(-improvements, kind="stable")], model, shown, known)
+
+    def _draw_corner(self, model: SkewedModel, rng: np.random.Generator) -> float:
+        """Return the accuracy that the model expects of a random network inside the cost range.
+
+        With one corner for all suggestions a search improves only one part of the front: the cheapest networks, however
+        poor they are, if the corner is the lowest accuracy, and none of them if it is a usual accuracy. With another
+        corner for each suggestion it improves all parts (experiments/sample_efficiency).
+        """
+        drawn = random_networks(self.cost_range, self.listing, rng)[:1]
+        return float(to_accuracy(model.predict(self._encode(drawn))[0])[0]) if len(drawn) else -np.inf
 
     def _seen(self, indices: ChoiceIndices) -> set[int]:
         """Return hashes of the encodings of architectures; each is encoded only once."""

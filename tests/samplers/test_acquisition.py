@@ -79,12 +79,13 @@ def test_areas_are_counted_right() -> None:
     assert area([0.5, 0.6, 0.4], [2, 4, 3], 10, 0.4) == pytest.approx(8 * 0.1 + 6 * 0.1)
 
 
+@pytest.mark.parametrize("corner", [-np.inf, 0.55, 0.95])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_expected_growth_of_the_front_is_the_mean_growth_of_its_area(seed: int) -> None:
+def test_the_expected_growth_of_the_front_is_the_mean_growth_of_its_area(seed: int, corner: float) -> None:
     rng = np.random.default_rng(seed)
     # Few different values, so that there are ties.
     accuracies, costs = rng.integers(4, 9, 8) / 10, rng.integers(1, 9, 8).astype(float)
-    limit, low = 10.0, float(accuracies.min())
+    limit, low = 10.0, max(float(accuracies.min()), corner)
     own = rng.uniform(0, 11, 5)
     own[0] = costs[0]
     means, spreads = rng.uniform(0.3, 2.0, 5), rng.uniform(0.05, 0.8, 5)
@@ -98,11 +99,11 @@ def test_the_expected_growth_of_the_front_is_the_mean_growth_of_its_area(seed: i
         )
         for mean, spread, cost in zip(means, spreads, own, strict=True)
     ]
-    front, known = FrontImprovement(limit), Known(accuracies, costs[:, None])
+    front, known = FrontImprovement(limit), Known(accuracies, costs[:, None], corner)
     found = np.exp(front.log_expect(means, spreads, own[:, None], known))
     assert found == pytest.approx(expected, rel=0.02, abs=5e-3)
     order = rng.permutation(8)
-    again = front.log_expect(means, spreads, own[:, None], Known(accuracies[order], costs[order, None]))
+    again = front.log_expect(means, spreads, own[:, None], Known(accuracies[order], costs[order, None], corner))
     assert np.exp(again) == pytest.approx(found, rel=1e-12)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nas.arch.canonical import canonical
 from nas.cost.analytic import COUNTED
 from nas.samplers import ranking as module
-from nas.samplers.acquisition import Known
+from nas.samplers.acquisition import FrontImprovement, Known
 from nas.samplers.cost_range import ChoiceIndices, CostRange
 from nas.samplers.encoding import Codes, Encoder, Floats
 from nas.samplers.filtered import list_inside
@@ -92,6 +92,31 @@ def test_nothing_that_is_known_or_outside_is_ranked(name: str, counts: tuple[int
     known = {canonical(band.space.from_indices(row.tolist())) for row in history.indices}
     assert not known & {canonical(band.space.from_indices(row.tolist())) for row in ranked}
     assert len({row.tobytes() for row in ranked}) == len(ranked)
+
+
+@pytest.mark.parametrize("name", BANDS)
+def test_a_front_counts_above_the_expected_accuracy_of_a_random_network_that_differs_between_suggestions(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    band, history, seen = BANDS[name], history_of(BANDS[name], 30), list[float]()
+    log_expect = FrontImprovement.log_expect
+
+    def spy(self: FrontImprovement, mean: Floats, spread: Floats, costs: Floats, known: Known) -> Floats:
+        seen.append(known.corner)
+        return log_expect(self, mean, spread, costs, known)
+
+    monkeypatch.setattr(FrontImprovement, "log_expect", spy)
+    ranker, corners = suggester_of(band, "pareto"), set[float]()
+    for seed in range(5):
+        seen.clear()
+        ranker.rank(history, np.random.default_rng(seed))
+        assert len(set(seen)) == 1  # the rounds of the local search compare their values
+        corners |= set(seen)
+    assert len(corners) > 1
+    model, _, _ = ranker._learn(history, np.random.default_rng(0))
+    expected = to_accuracy(model.predict(ranker.encoder.encode(picks_in(band, 150, seed=3)))[0])
+    margin = np.ptp(expected)
+    assert all(expected.min() - margin < corner < expected.max() + margin for corner in corners)
 
 
 def test_where_all_is_known_nothing_is_ranked() -> None:
