@@ -48,8 +48,9 @@ def make_study(url: str, trials: int) -> None:
     for trial in made:
         trial.user_attrs["costs"] = dict(trial.user_attrs["costs"], macs=360_000_000 + 4_000 * (trial.number % 9_973))
     fill(storage, study_id(study), made)
-    best = sorted(made, key=lambda trial: -trial.value)[:LEADERS]
-    rows = {str(trial.number): _expected(trial.value) for trial in best if trial.number}
+    values = {trial.number: trial.value for trial in made if trial.value is not None}
+    best = sorted(values, key=values.__getitem__, reverse=True)[:LEADERS]
+    rows = {str(number): _expected(values[number]) for number in best if number}
     study.set_user_attr(EXPECTED, {"trials": len(made), "rows": rows, "confirmed": {}})
 
 

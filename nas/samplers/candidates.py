@@ -99,9 +99,9 @@ def random_networks(cost_range: CostRange, listing: ChoiceIndices | None, rng: n
         rng: Source of random numbers.
     """
     if listing is not None:
-        return listing[rng.permutation(len(listing))]
+        return np.asarray(listing[rng.permutation(len(listing))])
     drawn = cost_range.space.sample(rng, RANDOM)
-    return drawn[cost_range.excess(drawn) == 0]
+    return np.asarray(drawn[cost_range.excess(drawn) == 0])
 
 
 def distinct(indices: ChoiceIndices) -> ChoiceIndices:

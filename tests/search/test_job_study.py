@@ -20,7 +20,7 @@ from sqlalchemy.engine import Engine
 
 from nas.arch.code import format_text, parse_text
 from nas.arch.spec import Architecture
-from nas.cli import pareto
+from nas.cli.pareto import command as pareto
 from nas.cli.studies import command as studies
 from nas.cost.analytic import COUNTED
 from nas.cost.target import parse_target

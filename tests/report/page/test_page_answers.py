@@ -1,5 +1,7 @@
 """Tests of the answers at the top of a report page, from studies with given records."""
 
+from typing import Any
+
 from attrs import evolve
 from hypothesis import given, settings
 
@@ -12,7 +14,7 @@ from nas.studies.records import DeviceMeasurement, Expected, Record, StudyView
 from tests.report.studies import ARCH, record, studies, study
 
 URL = "sqlite:///nas.db"
-LATENCY = {
+LATENCY: dict[str, Any] = {
     "targets": ["flops=400M", "latency=8ms on cpu"],
     "limits": [
         {"cost": "latency_ms", "unit": "ms", "low": 7.2, "high": 8.0, "basis": {"by": "measuring"}},
@@ -135,6 +137,7 @@ def test_full_training_runs_show_both_accuracies_with_their_intervals() -> None:
             "photos-trained",
         ),
     )
+    assert section.figures[0].figure is not None
     assert list(section.figures[0].figure.data[0].y) == [50.0, 75.0]
     assert trainings_section(study(record(3)), [], "nas train X").commands == ("nas train X",)
 
