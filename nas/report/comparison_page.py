@@ -93,10 +93,10 @@ def comparison_page(title: str, lead: Sequence[str], devices: Sequence[DevicePar
 
 
 def comparison_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return rows as CSV with a header line; unknown values are empty.
+    r"""Return rows as CSV with a header line; unknown values are empty.
 
     >>> comparison_csv([{"network": "net", "macs": 5}, {"network": "=1", "macs": None}])
-    b"network,macs\\nnet,5\\n'=1,\\n"
+    b"network,macs\nnet,5\n'=1,\n"
     """
     return csv_bytes(pd.DataFrame(rows).convert_dtypes())
 
