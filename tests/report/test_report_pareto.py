@@ -167,7 +167,7 @@ def test_a_study_that_recommends_nothing_has_no_star() -> None:
     missed = {i: attrs.evolve(one, measured=9.0) for i, one in view.measurements.items()}
     figure = pareto_figure(attrs.evolve(view, measurements=missed))
     assert not [each for each in figure.data if (each.name or "").startswith("recommended")]
-    assert "no network is recommended" in figure.layout.title.subtitle.text
+    assert "no network is recommended" in figure.layout.title.subtitle.text.replace("<br>", " ")
 
 
 def test_the_hover_text_has_latency_and_size_if_they_are_known() -> None:
