@@ -63,7 +63,7 @@ def page_bytes(page: Page) -> bytes:
 
 
 def plain(text: str) -> str:
-    r"""Return a text without control characters, as names from databases may hold them; line breaks stay.
+    r"""Return a text without control characters, as names from databases may hold them; line breaks and spaces stay.
 
     >>> plain("a\x07b\n")
     'a\\x07b\n'
@@ -71,7 +71,9 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        one if one.isprintable() or one == "\n" else one.encode("unicode_escape", "replace").decode() for one in text
+        # A space that does not break a line is not "printable" in the sense of Python.
+        one if one.isprintable() or one in "\n\N{NO-BREAK SPACE}" else one.encode("unicode_escape", "replace").decode()
+        for one in text
     )
 
 
