@@ -70,6 +70,11 @@ def _what(view: StudyView) -> str:
     evaluator = view.settings["proxy"].get("evaluator", "unknown")
     if _is_table(view):
         return "Accuracies were looked up in a table, and are those of the training runs behind it."
+    if evaluator == "python":
+        return (
+            f"Accuracies come from the function {view.settings['proxy'].get('function', '?')}. What counts is whether "
+            "it ranks networks as full training on the target task would."
+        )
     return (
         f"Accuracies come from the evaluator {evaluator}, which stands for full training on the target task. What "
         "counts is whether it ranks networks as full training would."
@@ -106,7 +111,14 @@ def _commands(view: StudyView) -> tuple[str, ...]:
     targets = [word for text in counted for word in ("--target", text)]
     data = settings["proxy"].get("data")
     words = ("nas", "check", "--space", settings["space"], *targets, *(("--data", str(data)) if data else ()))
-    return (command(*words),)
+    return (command(*words, *_checked(settings["proxy"])),)
+
+
+def _checked(proxy: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the options that name an evaluator without training, which is compared with a training run."""
+    kind = proxy.get("evaluator")
+    which = {"python": proxy.get("function"), "zero-cost": proxy.get("score")}.get(str(kind))
+    return ("--evaluator", f"{kind}:{which}", "--truth", "train") if which else ()
 
 
 def _reading(known: Sequence[RankAgreement], count: int) -> str:
