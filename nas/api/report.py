@@ -179,8 +179,6 @@ def render_report(
 
 def _sections(opened: "BaseStorage", view: "StudyView", storage: str, now: datetime) -> "Iterator[Section]":
     """Yield the sections below the front, in the order of the page."""
-    from attrs import evolve
-
     from nas.api.report_sections import report_sections
     from nas.report.commands import command_line
     from nas.report.page.answers import data_of
@@ -192,8 +190,6 @@ def _sections(opened: "BaseStorage", view: "StudyView", storage: str, now: datet
     from nas.studies.trainings import read_trainings
 
     found = report_sections(view, storage)
-    # Failures have a section of their own, with the numbers of the trials.
-    found["history"] = evolve(found["history"], tables=())
     yield from (found[name] for name in ORDER if name in found)
     yield failures_section(view)
     best = view.best

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nas.report.section import Section
     from nas.scaling.rules import Rule
     from nas.studies.job_runs import StoredRuns
-    from nas.studies.records import StudyView
+    from nas.studies.records import Record, StudyView
 
 RULE = "compound"
 
@@ -40,27 +40,40 @@ def report_sections(view: "StudyView", storage: str = "") -> "dict[str, Section]
     from nas.report.device import device_section
     from nas.report.history import history_section
     from nas.report.importance import importance_section
-    from nas.report.network import network_section
     from nas.report.proxy import proxy_section
     from nas.studies.job_runs import stored_runs
     from nas.studies.opening import open_storage
 
     runs = stored_runs(open_storage(storage, create=False)) if storage else []
-    table, best = find_stored_table(view), view.best
+    table = find_stored_table(view)
     sections = {
         "history": history_section(view),
         "choices": choices_section(view),
         "importance": importance_section(view),
     }
-    if best is not None:
-        name = _words(view, storage)
-        sections |= {
-            "network": network_section(best.architecture, f"Trial {best.number}", table, reference=name),
-            "family": _family(view, best.architecture, runs, name),
-        }
+    if view.best is not None:
+        sections |= _of_recommended(view, view.best, table, runs, storage)
     return sections | {
         "device": device_section(view, table),
         "proxy": proxy_section(view, list(rank_agreements(view, runs))),
+    }
+
+
+def _of_recommended(
+    view: "StudyView", best: "Record", table: "LatencyTable | None", runs: "Sequence[StoredRuns]", storage: str
+) -> "dict[str, Section]":
+    """Return the sections of the recommended network; another program may have written what is no architecture."""
+    from nas.report.network import TITLE, network_section
+    from nas.report.section import missing
+
+    name, words = f"Trial {best.number}", _words(view, storage)
+    try:
+        arch = best.architecture
+    except NasError as error:
+        return {"network": missing(TITLE, f"{name} holds no architecture that can be read: {error.problem}.")}
+    return {
+        "network": network_section(arch, name, table, reference=words),
+        "family": _family(view, arch, runs, words),
     }
 
 

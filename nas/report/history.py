@@ -5,17 +5,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
-from attrs import field, frozen
+from attrs import frozen
 
 from nas.cost.base import format_amount
 from nas.objective import PARETO
-from nas.report.section import Figure, Section, Table, missing
+from nas.report.section import Figure, Section, missing
 from nas.report.theme import BLUE, GOLD, GRAY, INK, VERMILION, axis, bars, layout, percent
 from nas.studies.records import Record, StudyView, rank
 
 TITLE = "History of the search"
 MANY_POINTS = 300  # Points are drawn smaller if there are more of them.
-REASONS_SHOWN = 5
 
 Steps = tuple[tuple[int, float], ...]
 
@@ -51,10 +50,9 @@ class History:
         pruned: Number and accuracy of each trial that was stopped early.
         failed: Numbers of the trials that failed or were killed.
         best: Each trial whose value was higher than those before it, with the value.
-        volumes: Hypervolume after each trial that raised it; see `hypervolumes`.
+        volumes: Hypervolume after each trial that raised it, of the means over all seeds; see `hypervolumes`.
         reference: Cost and accuracy of the reference point of the hypervolume.
         answer: The recommended trial; None if none is recommended.
-        reasons: Reasons of failures, each with the number of trials, the most frequent first.
         last: Highest number of any trial.
     """
 
@@ -66,7 +64,6 @@ class History:
     volumes: Steps
     reference: tuple[float, float]
     answer: Answer | None
-    reasons: tuple[tuple[str, int], ...] = field(default=())
     last: int = 0
 
 
@@ -98,7 +95,6 @@ def history(view: StudyView) -> History:
         volumes=hypervolumes(_front_candidates(view), reference),
         reference=reference,
         answer=_answer(view),
-        reasons=_reasons(failed),
         last=max((record.number for record in view.records), default=0),
     )
 
@@ -118,9 +114,9 @@ def _records_set(steps: Steps) -> Steps:
 
 def _front_candidates(view: StudyView) -> Iterable[tuple[int, float, float]]:
     for record in view.complete:
-        cost = record.costs.get(view.cost_name)
-        if cost is not None and record.accuracy is not None:
-            yield record.number, float(cost), record.accuracy
+        cost, known = record.costs.get(view.cost_name), view.interval(record)
+        if cost is not None and known is not None:
+            yield record.number, float(cost), known.value
 
 
 def hypervolumes(trials: Iterable[tuple[int, float, float]], reference: tuple[float, float]) -> Steps:
@@ -203,14 +199,6 @@ def _share_of_time(view: StudyView, earlier: Sequence[Record]) -> float | None:
     return sum(record.seconds or 0.0 for record in earlier) / whole if whole else None
 
 
-def _reasons(failed: Sequence[Record]) -> tuple[tuple[str, int], ...]:
-    counts: dict[str, int] = {}
-    for record in failed:
-        reason = record.reason or "unknown"
-        counts[reason] = counts.get(reason, 0) + 1
-    return tuple(sorted(counts.items(), key=lambda row: -row[1]))
-
-
 def history_section(view: StudyView) -> Section:
     """Return the section with the course of a search."""
     found = history(view)
@@ -219,7 +207,7 @@ def history_section(view: StudyView) -> Section:
     figures = [_values_figure(found)]
     if found.volumes:
         figures.append(_volume_figure(view, found))
-    return Section(TITLE, " ".join(_sentences(view, found)), figures, _failure_tables(found))
+    return Section(TITLE, " ".join(_sentences(view, found)), figures)
 
 
 def _sentences(view: StudyView, found: History) -> Iterable[str]:
@@ -228,9 +216,11 @@ def _sentences(view: StudyView, found: History) -> Iterable[str]:
     )
     if found.answer is not None:
         yield _moment(view, found.answer)
-    yield _states(found)
-    if view.outlook is not None:
-        yield _expectation(view)
+    if found.volumes:
+        yield (
+            "The hypervolume is the share of the area between the reference point and a network without cost or "
+            "errors that the front dominates."
+        )
 
 
 def _moment(view: StudyView, answer: Answer) -> str:
@@ -242,33 +232,6 @@ def _moment(view: StudyView, answer: Answer) -> str:
 def _ordinal(number: int) -> str:
     ending = "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
-
-
-def _states(found: History) -> str:
-    parts = [f"{len(found.complete)} trials are complete"]
-    parts += [f"{len(found.pruned)} were stopped early"] if found.pruned else []
-    parts += [f"{len(found.failed)} failed or were interrupted"] if found.failed else []
-    return f"{', '.join(parts)}."
-
-
-def _expectation(view: StudyView) -> str:
-    outlook = view.outlook
-    if outlook is None:
-        return ""
-    return (
-        f"When the search ended, its model of {outlook.trials} trials gave a probability of {outlook.chance:.0%} that "
-        f"a network it had not evaluated is better by more than {100 * outlook.gain:.2g} percentage points; the "
-        f"expected gain of evaluating all of them was {100 * outlook.expected_gain:.2g} points."
-    )
-
-
-def _failure_tables(found: History) -> list[Table]:
-    if not found.reasons:
-        return []
-    shown = [(str(count), reason) for reason, count in found.reasons[:REASONS_SHOWN]]
-    hidden = len(found.reasons) - len(shown)
-    note = f" ({hidden} further reasons are not shown)" if hidden else ""
-    return [Table(f"Trials that failed or were interrupted{note}", ("Trials", "Reason"), shown, {0})]
 
 
 def _values_figure(found: History) -> Figure:

@@ -285,6 +285,11 @@ def _sentences(view: StudyView, found: Importances) -> Iterable[str]:
         f"95% of {PERMUTATIONS} permutations: {clear} of {len(found.rows)} choices are above that, and the others, in "
         "gray, cannot be told apart from noise."
     )
+    if wide := [row.choice for row in found.clear if row.low <= 0]:
+        yield (
+            f"The intervals of {', '.join(wide)} reach 0 all the same: that a share is not noise is known, and not how "
+            "large it is."
+        )
     if found.together is None:
         yield (
             f"There are fewer than {PER_PARAMETER} trials for each of the {found.parameters} options to compare; each "

@@ -26,6 +26,7 @@ from nas.report.points import (
     measured_points,
     places,
     points_of,
+    reference_text,
     short_title,
     with_chance,
     x_range_of,
@@ -105,6 +106,16 @@ class Overlay:
     volume: float | None
     y_title: str
     chance: float | None
+
+    @property
+    def reference(self) -> str:
+        """Return the reference point of `volume`, which is that of the first study."""
+        return reference_text(self.series[0].volume, self.series[0].axis)
+
+    @property
+    def has_one_reference(self) -> bool:
+        """Return whether the hypervolumes of all studies have the same reference point."""
+        return len({(each.volume.cost, each.volume.accuracy) for each in self.series}) == 1
 
 
 def overlay(views: Sequence[StudyView], x: str = "") -> Overlay:
@@ -329,9 +340,11 @@ def _target_traces(series: Sequence[Series], y_range: Span) -> list[go.Scatter]:
 
 def _subtitle(info: Overlay, *, has_line: bool) -> str:
     volumes = ", ".join(f"{short_title(each.name)} {percent(each.volume.value, 1)}" for each in info.series)
-    parts = [f"hypervolumes: {volumes}"]
+    own = "" if info.has_one_reference else ", each to a reference point of its own"
+    parts = [f"hypervolumes{own}: {volumes}"]
     if info.volume is not None:
-        parts.append(f"of all studies {percent(info.volume, 1)}")
+        to = "" if info.has_one_reference else f" to {info.reference}"
+        parts.append(f"of all studies {percent(info.volume, 1)}{to}")
     if info.chance is not None and not has_line:
         parts.append(chance_text(info.chance))
     if any(point.has_bars for each in info.series for point in (*each.front, *each.measured)):

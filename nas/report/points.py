@@ -301,10 +301,14 @@ def _subtitle(view: StudyView, axis: CostAxis, volume: Hypervolume) -> list[str]
     ]
 
 
+def reference_text(volume: Hypervolume, axis: CostAxis) -> str:
+    """Return the reference point of a hypervolume in words."""
+    return f"the reference point {axis.amount(volume.cost)} and {percent(volume.accuracy, 1)}"
+
+
 def volume_text(volume: Hypervolume, axis: CostAxis) -> str:
     """Return a hypervolume in words, with its reference point."""
-    reference = f"{axis.amount(volume.cost)} and {percent(volume.accuracy, 1)}"
     span = (
         "" if volume.low is None or volume.high is None else f" ({percent(volume.low, 1)} to {percent(volume.high, 1)})"
     )
-    return f"hypervolume {percent(volume.value, 1)}{span} to the reference point {reference}"
+    return f"hypervolume {percent(volume.value, 1)}{span} to {reference_text(volume, axis)}"

@@ -52,18 +52,29 @@ def proxy_section(view: StudyView, agreements: Sequence[RankAgreement] = ()) -> 
     """
     tables = [Table("How accuracies were found", ("What", "Value"), _facts(view))]
     if not agreements:
-        text = f"{_what(view)} No check of it is stored in this database: how well it ranks networks is not known."
-        return Section(TITLE, text, (), tables, commands=[_command(view)])
+        unknown = "No check of it is stored in this database: how well it ranks networks is not known."
+        if _is_table(view):
+            unknown = "How well these rank networks for other images or longer training runs is not known."
+        return Section(TITLE, f"{_what(view)} {unknown}", (), tables, commands=_commands(view))
     known = [one for one in agreements if one.is_known]
     tables.append(_table(agreements))
     text = f"{_what(view)} {_reading(known, len(agreements))}"
-    return Section(TITLE, text, [_figure(known)] if known else [], tables, commands=[_command(view)])
+    return Section(TITLE, text, [_figure(known)] if known else [], tables, commands=_commands(view))
+
+
+def _is_table(view: StudyView) -> bool:
+    return bool(view.settings["proxy"].get("evaluator") == "table")
 
 
 def _what(view: StudyView) -> str:
     evaluator = view.settings["proxy"].get("evaluator", "unknown")
-    if evaluator == "table":
+    if _is_table(view):
         return "Accuracies were looked up in a table, and are those of the training runs behind it."
+    if evaluator == "python":
+        return (
+            f"Accuracies come from the function {view.settings['proxy'].get('function', '?')}. What counts is whether "
+            "it ranks networks as full training on the target task would."
+        )
     return (
         f"Accuracies come from the evaluator {evaluator}, which stands for full training on the target task. What "
         "counts is whether it ranks networks as full training would."
@@ -78,7 +89,8 @@ def _facts(view: StudyView) -> list[tuple[str, str]]:
     known = (
         [] if split is None else [("validation images", f"{split.images:,}"), ("majority class", f"{split.chance:.2%}")]
     )
-    return [("epochs", str(settings["epochs"])), *rows, *known]
+    trained = settings["proxy"].get("evaluator") in ("train", "finetune")
+    return [*([("epochs", str(settings["epochs"]))] if trained else []), *rows, *known]
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -89,13 +101,24 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]
             yield f"{prefix}{key}", str(value)
 
 
-def _command(view: StudyView) -> str:
+def _commands(view: StudyView) -> tuple[str, ...]:
+    """Return the command that checks the evaluator; none for a table, whose accuracies are the truth of its search."""
     settings = view.settings
+    if _is_table(view):
+        return ()
     # A check computes costs, and measures nothing on a device.
     counted = [str(text) for text in settings["targets"] if not str(text).startswith("latency")]
     targets = [word for text in counted for word in ("--target", text)]
     data = settings["proxy"].get("data")
-    return command("nas", "check", "--space", settings["space"], *targets, *(("--data", str(data)) if data else ()))
+    words = ("nas", "check", "--space", settings["space"], *targets, *(("--data", str(data)) if data else ()))
+    return (command(*words, *_checked(settings["proxy"])),)
+
+
+def _checked(proxy: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the options that name an evaluator without training, which is compared with a training run."""
+    kind = proxy.get("evaluator")
+    which = {"python": proxy.get("function"), "zero-cost": proxy.get("score")}.get(str(kind))
+    return ("--evaluator", f"{kind}:{which}", "--truth", "train") if which else ()
 
 
 def _reading(known: Sequence[RankAgreement], count: int) -> str:

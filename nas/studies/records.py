@@ -311,7 +311,7 @@ class StudyView:
         """Return a name for the value by which `ranked` orders the trials."""
         if self.expected:
             return "expected score, which excludes the noise of single evaluations,"
-        return "accuracy" if all(record.score is None for record in self.complete) else "score"
+        return self.accuracy_label if all(record.score is None for record in self.complete) else "score"
 
     def interval(self, record: Record) -> Interval | None:
         """Return the accuracy of a trial over all its seeds, with its interval; None if it has no accuracy."""

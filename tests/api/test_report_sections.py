@@ -13,7 +13,7 @@ from nas.studies.job_runs import stored_runs
 from nas.studies.opening import open_storage
 from nas.studies.records import Record, StudyView
 from nas.studies.study import read_study
-from tests.report.studies import ARCH, run_search, study
+from tests.report.studies import ARCH, record, run_search, study
 
 OLDER = Path(__file__).parent.parent / "golden" / "studies_0.1" / "studies.sqlite"
 
@@ -109,3 +109,19 @@ def test_the_table_that_a_study_names_is_found_by_its_date() -> None:
     assert found.origin == table.origin
     other = {**limit, "basis": {**basis, "made": "2020-01-01 00:00"}}
     assert find_stored_table(study(limits=[other])) is None
+
+
+@pytest.mark.parametrize("text", ["", "no architecture", 'net <b>&"\nstem'])
+def test_a_recommended_trial_that_holds_no_architecture_has_no_diagram(text: str) -> None:
+    view = study(Record(0, "complete", text, {"macs": 380_000_000}, accuracy=0.5))
+    assert view.best is not None
+    sections = report_sections(view)
+    assert "holds no architecture that can be read" in sections["network"].missing
+    assert "family" not in sections
+
+
+def test_a_table_of_accuracies_needs_no_check_of_a_training_run() -> None:
+    section = report_sections(study(record(0), proxy={"evaluator": "table", "table": "a.csv"}))["proxy"]
+    assert not section.commands
+    assert "No check" not in section.text
+    assert "epochs" not in {row[0] for table in section.tables for row in table.rows}

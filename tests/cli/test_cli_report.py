@@ -7,8 +7,11 @@ import shutil
 import signal
 from pathlib import Path
 
+import optuna
 import pytest
 
+from nas.api.report import watch_report
+from nas.errors import StudyError
 from nas.studies.opening import open_storage
 from nas.studies.records import SETTINGS
 from nas.studies.study import open_study
@@ -114,3 +117,17 @@ def test_watching_ends_at_an_interrupt_and_leaves_a_whole_page(nas: Nas) -> None
     assert watch.returncode == 130, err
     assert "Traceback" not in err
     assert (nas.folder / "report.html").read_text().rstrip().endswith("</html>")
+
+
+def test_watching_a_study_that_is_deleted_ends_and_leaves_the_page(older: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = f"sqlite:///{older.folder / 'nas.db'}"
+    out = older.folder / "watched.html"
+    monkeypatch.setattr("nas.studies.activity.is_active", lambda _: True)
+    watched = watch_report(
+        "finished", out, storage, 1, lambda _: optuna.delete_study(study_name="finished", storage=storage)
+    )
+    assert next(watched).trials == 12
+    before = out.read_bytes()
+    with pytest.raises(StudyError, match="study finished was deleted while it was watched"):
+        next(watched)
+    assert out.read_bytes() == before

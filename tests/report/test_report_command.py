@@ -46,6 +46,14 @@ def test_the_command_writes_a_page_and_prints_the_front(
     assert f"next: nas show study:demo:pareto={len(view.front)} --storage {storage}" in printed
 
 
+def test_a_score_without_training_is_not_called_a_measured_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
+    view = study(record(0), proxy={"evaluator": "zero-cost", "score": "depth"})
+    print_study(view, [], "sqlite:///nas.db")
+    printed = capsys.readouterr().out
+    assert "it has the highest zero-cost score of all trials" in printed
+    assert "accuracies are measured" not in printed
+
+
 @pytest.mark.parametrize(("on_front", "line"), [(True, "pareto=1 (trial 1) *  "), (False, "trial 0 *")])
 def test_the_recommended_trial_is_marked_on_the_front_or_printed_after_it(
     on_front: bool, line: str, capsys: pytest.CaptureFixture[str]

@@ -117,3 +117,17 @@ def test_agreements_are_shown_with_intervals_and_guessing() -> None:
     assert "1 of 3 agreements can be told apart from guessing" in section.text
     assert [row[3] for row in section.tables[1].rows] == ["0.50 (0.20 to 0.75)", "0.10 (-0.30 to 0.40)", "unknown"]
     assert len(drawn(section).data[0].x) == 2
+
+
+@pytest.mark.parametrize(
+    ("proxy", "evaluator"),
+    [
+        ({"evaluator": "zero-cost", "score": "depth"}, "zero-cost:depth"),
+        ({"evaluator": "python", "function": "mine:accuracy"}, "python:mine:accuracy"),
+    ],
+)
+def test_an_evaluator_without_training_is_checked_against_a_training_run(proxy: dict[str, Any], evaluator: str) -> None:
+    section = proxy_section(study(proxy=proxy))
+    (given,) = section.commands
+    assert given.endswith(f"--evaluator {evaluator} --truth train")
+    assert "epochs" not in {row[0] for row in section.tables[0].rows}

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.outlook import Outlook
 from nas.report.history import history, history_section, hypervolumes
 from nas.studies.records import Record, StudyView
 from tests.report.sections import drawn
@@ -90,21 +89,24 @@ def test_the_interval_of_the_answer_is_drawn_on_the_scale_of_scores() -> None:
     assert answer.high == pytest.approx(0.72)
 
 
-def test_what_the_search_still_expected_is_said() -> None:
-    view = StudyView("demo", SETTINGS, (record(0),), outlook=Outlook(0.27, 0.001, 0.004, 1))
-    text = history_section(view).text
-    assert "probability of 27%" in text
-    assert "0.1 percentage points" in text
-    assert "0.4 points" in text
-
-
-def test_reasons_of_failures_are_counted() -> None:
-    failed = [Record(i, "failed", "net", {}, reason=f"reason <{i % 2}>") for i in range(1, 6)]
-    section = history_section(study(record(0), *failed))
-    (table,) = section.tables
-    assert table.rows == (("3", "reason <1>"), ("2", "reason <0>"))
-    names = [trace.name for trace in drawn(section).data]
+def test_trials_that_failed_are_marked() -> None:
+    failed = [Record(i, "failed", "net", {}, reason="no memory") for i in range(1, 6)]
+    names = [trace.name for trace in drawn(history_section(study(record(0), *failed))).data]
     assert "failed or interrupted (5)" in names
+
+
+@given(studies())
+def test_the_last_hypervolume_is_that_of_the_front(view: StudyView) -> None:
+    from attrs import evolve
+
+    from nas.report.fronts import cost_axis, hypervolume
+
+    # Means over seeds change the order of trials.
+    seeds = {record.number: ((7 * record.number) % 5 / 5,) for record in view.complete if record.number % 2}
+    view = evolve(view, confirmed=seeds)
+    axis = cost_axis(view)
+    last = next(reversed(history(view).volumes), (0, 0.0))[1]
+    assert last == pytest.approx(hypervolume(view, axis, view.front).value)
 
 
 def test_a_study_without_complete_trials_says_so() -> None:

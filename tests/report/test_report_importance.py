@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.report.importance import FEWEST, importance_section, importances
+from nas.report.importance import FEWEST, Importance, Importances, _sentences, importance_section, importances
 from nas.report.options import Column
 from nas.studies.records import Record, StudyView
 from tests.report.sections import drawn
@@ -140,3 +140,11 @@ def test_hostile_names_are_escaped_in_the_figure() -> None:
     view = StudyView("demo", study().settings, tuple(trials))
     figure = drawn(importance_section(view))
     assert "<b>.&" not in [name for trace in figure.data for name in trace.y]
+
+
+def test_an_interval_that_reaches_zero_beside_a_share_above_noise_is_explained() -> None:
+    rows = (Importance("s1.kernel", 0.4, 0.0, 1.0, clear=True), Importance("s2.kernel", 0.6, 0.2, 0.9, clear=True))
+    found = Importances(rows, noise=0.2, together=None, trials=40, parameters=16)
+    (said,) = (text for text in _sentences(study(), found) if "reach 0" in text)
+    assert "s1.kernel" in said
+    assert "s2.kernel" not in said

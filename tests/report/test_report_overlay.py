@@ -97,6 +97,15 @@ def test_different_targets_are_lines_of_their_own() -> None:
     assert not figure.layout.shapes
 
 
+def test_hypervolumes_with_different_reference_points_are_not_shown_as_if_they_had_one() -> None:
+    limits = [{"cost": "macs", "low": 450e6, "high": 500e6}]
+    other = attrs.evolve(SECOND, settings={**SECOND.settings, "limits": limits})
+    said = overlay_figure(overlay([FIRST, other])).layout.meta["subtitle"]
+    assert "each to a reference point of its own" in said
+    assert "to the reference point 400M MACs and 0.0%" in said
+    assert "reference point" not in overlay_figure(overlay([FIRST, SECOND])).layout.meta["subtitle"]
+
+
 def test_a_most_frequent_class_that_all_studies_share_is_a_line() -> None:
     split = ValidationSplit(100, 0.35, 100.0)
     shared = [attrs.evolve(view, split=split) for view in (FIRST, SECOND)]

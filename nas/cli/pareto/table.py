@@ -78,7 +78,7 @@ def print_study(view: "StudyView", written: list[Path], storage: str, x: str = "
 
 def print_overlay(views: "Sequence[StudyView]", info: "Overlay", written: list[Path]) -> None:
     """Print the front of each study, whether they are comparable, and the front of all of them if they are."""
-    from nas.cli.shared.printing import percent, print_table
+    from nas.cli.shared.printing import print_table
 
     for view, each in zip(views, info.series, strict=True):
         front = view.front_by(each.axis.cost)
@@ -91,8 +91,9 @@ def print_overlay(views: "Sequence[StudyView]", info: "Overlay", written: list[P
     if info.volume is not None:
         merged = ", ".join(f"{name} {number}" for name, number in info.merged)
         click.echo(f"front of all studies (study and trial, by rising cost): {merged}")
-        click.echo(f"hypervolume of the front of all studies: {percent(info.volume)}")
-    click.echo(CAVEAT)
+        click.echo(f"hypervolume of the front of all studies: {info.volume:.1%} to {info.reference}")
+    for line in _caveat(views):
+        click.echo(line)
     for path in written:
         click.echo(f"wrote {path}")
 
@@ -120,7 +121,13 @@ def _volume(view: "StudyView", axis: "CostAxis", front: "Sequence[Record]", *, c
     if front:
         yield volume_text(hypervolume(view, axis, front), axis)
         if caveat:
-            yield CAVEAT
+            yield from _caveat([view])
+
+
+def _caveat(views: "Sequence[StudyView]") -> "Iterator[str]":
+    """Yield what to think of a hypervolume of measured accuracies; scores without training are not measured."""
+    if any(view.accuracy_label == "accuracy" for view in views):
+        yield CAVEAT
 
 
 def _named(view: "StudyView", front: "Sequence[Record]", axis: "CostAxis") -> "Iterator[tuple[str, Record]]":

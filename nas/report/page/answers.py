@@ -75,10 +75,11 @@ def asked(view: StudyView, *, is_active: bool = False) -> Answer:
     """Return what the search was asked for, and how far it is."""
     settings = view.settings
     targets = listed([str(text) for text in settings["targets"]]) if settings["targets"] else "no target"
+    label = view.accuracy_label
     what = (
-        f"the best accuracies at all costs up to {targets}"
+        f"the highest {label} at each cost up to {targets}"
         if settings["objective"] == PARETO
-        else f"the most accurate network with {targets}"
+        else f"the network with the highest {label} for {targets}"
     )
     sentences: tuple[str, ...] = (
         f"The search looked for {what}, in the space {settings['space']}.",
@@ -247,7 +248,10 @@ def certainty(view: StudyView) -> Answer:
 def _accuracy_error(view: StudyView, record: Record) -> str:
     known = view.interval(record)
     if view.accuracy_label != "accuracy":
-        return "What is compared are scores without training: they have no interval, and they are no accuracies."
+        return (
+            "What is compared are scores without training. They are no accuracies, and no interval contains the error "
+            "of ranking networks by them."
+        )
     if known is None:
         return f"The accuracy of {network_name(record)} is unknown."
     if known.low is None or known.high is None:
@@ -255,10 +259,15 @@ def _accuracy_error(view: StudyView, record: Record) -> str:
             f"The accuracy of {network_name(record)}, {percent(known.value)}, has no interval: the study does not hold "
             "what one could be computed from."
         )
+    source = "the table" if _is_table(view) else "the search"
     return (
         f"The accuracy of {network_name(record)} is {percent(known.value)}, {interval(known.low, known.high)}, on "
-        "images and with training runs like those of the search."
+        f"images and with training runs like those of {source}."
     )
+
+
+def _is_table(view: StudyView) -> bool:
+    return bool(view.settings["proxy"].get("evaluator") == "table")
 
 
 def _split(view: StudyView) -> str:
@@ -270,7 +279,7 @@ def _split(view: StudyView) -> str:
 
 
 def _contents(view: StudyView) -> str:
-    contained = interval_contents(view)
+    contained = interval_contents(view) if view.accuracy_label == "accuracy" else ""
     return f"The 95% intervals are computed {contained}." if contained else ""
 
 
@@ -279,7 +288,8 @@ def _seeds(view: StudyView, record: Record) -> str:
     if view.accuracy_label != "accuracy":
         return ""
     if not further:
-        return f"{sentence(network_name(record))[:-1]} was evaluated with one seed only."
+        how = "looked up in one column" if _is_table(view) else "evaluated with one seed"
+        return f"{sentence(network_name(record))[:-1]} was {how} only."
     others = sum(number >= 0 and number != record.number for number in view.confirmed)
     too = f", and {plural(others, 'further trial')} as well" if others else ""
     return f"{sentence(network_name(record))[:-1]} was evaluated with {further + 1} seeds{too}."

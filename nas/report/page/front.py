@@ -86,13 +86,13 @@ def _unit(axis: CostAxis) -> str:
 def _sentences(view: StudyView, info: Pareto, hidden: int) -> Iterator[str]:
     best = view.best
     yield (
-        f"{plural(len(info.front), 'network')} of {plural(len(view.complete), 'complete trial')} are on the Pareto "
-        "front: no other one is both as cheap and more accurate."
+        f"The Pareto front has {plural(len(info.front), 'network')}, which none of "
+        f"{plural(len(view.complete), 'complete trial')} beats in both {view.accuracy_label} and cost."
     )
     if best is not None and best not in view.front:
         yield (
-            f"The recommended network, trial {best.number}, is not on it, since the front is made of single accuracies "
-            "that luck raises."
+            f"The recommended network, trial {best.number}, is not on it: the front follows the {view.accuracy_label} "
+            f"of each trial, and the recommendation the {'expected ' if view.expected else ''}score."
         )
     if any(point.y_span for point in (*info.front, *info.others)):
         yield "Bars are 95% intervals; networks whose bars overlap may differ by noise only."
@@ -108,7 +108,10 @@ def _alt(view: StudyView, info: Pareto) -> str:
         )
 
     parts = [f"Accuracy against cost of {plural(len(view.complete), 'complete trial')}."]
-    parts += [f"The Pareto front goes from {words(info.front[:1])} to {words(info.front[-1:])}."] if info.front else []
+    if len(info.front) > 1:
+        parts.append(f"The Pareto front goes from {words(info.front[:1])} to {words(info.front[-1:])}.")
+    elif info.front:
+        parts.append(f"The only network of the Pareto front has {words(info.front)}.")
     parts += [f"The recommended network has {words(info.recommended)}."] if info.recommended else []
     parts += [f"The baseline has {words(info.baseline)}."] if info.baseline else []
     parts += [f"The target is {info.axis.amount(info.axis.limit)}."] if info.axis.limit is not None else []

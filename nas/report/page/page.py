@@ -1,6 +1,5 @@
 """The report page of a study, rendered from its answers, networks and sections."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,7 +9,7 @@ from markupsafe import Markup
 
 from nas.report.page.answers import Answer
 from nas.report.page.selection import Network
-from nas.report.pages import asset, figure_block, render
+from nas.report.pages import asset, figure_block, render, script_json
 from nas.report.section import Figure, Section
 
 
@@ -57,13 +56,13 @@ def page_bytes(page: Page) -> bytes:
         capital=capital,
         ids=_identifiers(everything),
         written=page.written.strftime("%Y-%m-%d %H:%M:%S"),
-        state=_json({"study": page.study, "refresh_s": page.refresh_s, "networks": _texts(page.networks)}),
-        columns=_json(page.columns),
+        state=script_json({"study": page.study, "refresh_s": page.refresh_s, "networks": _texts(page.networks)}),
+        columns=script_json(page.columns),
     )
 
 
 def plain(text: str) -> str:
-    r"""Return a text without control characters, as names from databases may hold them; line breaks stay.
+    r"""Return a text without control characters, as names from databases may hold them; line breaks and spaces stay.
 
     >>> plain("a\x07b\n")
     'a\\x07b\n'
@@ -71,7 +70,9 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        one if one.isprintable() or one == "\n" else one.encode("unicode_escape", "replace").decode() for one in text
+        # A space that does not break a line is not "printable" in the sense of Python.
+        one if one.isprintable() or one in "\n\N{NO-BREAK SPACE}" else one.encode("unicode_escape", "replace").decode()
+        for one in text
     )
 
 
@@ -114,9 +115,3 @@ def _texts(networks: Sequence[Network]) -> list[dict[str, Any]]:
         }
         for each in networks
     ]
-
-
-def _json(value: Any) -> Markup:
-    """Return JSON that may stand in a script element: nothing in it can end the element."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace("&", "\\u0026"))  # noqa: S704 -- see above

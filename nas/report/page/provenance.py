@@ -29,7 +29,7 @@ def provenance_section(
         notes: What the commands may lack.
         written: Time at which the page is written.
     """
-    text = "The commands below made the study and this page. " + " ".join(notes)
+    text = "The commands below continue the study and write such a page. " + " ".join(notes)
     table = Table("Origin of the study and of this page", ("What", "Value"), _facts(view, storage, found, written))
     return Section(TITLE, text, (), (table,), commands=tuple(commands))
 

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from nas.noise import ValidationSplit
 from nas.report.page.answers import CERTAINTY, CHOICE, COST, answers, asked, certainty, choice, device_cost
 from nas.report.page.failures import failures_section
+from nas.report.page.front import front_section
 from nas.report.page.trainings import trainings_section
 from nas.report.page.words import sentence
 from nas.studies.records import DeviceMeasurement, Expected, Record, StudyView
-from tests.report.studies import ARCH, record, studies, study
+from tests.report.studies import ARCH, SETTINGS, record, studies, study
 
 URL = "sqlite:///nas.db"
 LATENCY: dict[str, Any] = {
@@ -161,3 +162,23 @@ def test_the_kind_of_evaluation_is_stated() -> None:
         "Each network was trained from random weights for 3 epochs on 80 images of photos at 32 pixels, "
         "and validated on 20."
     )
+
+
+def test_a_table_is_not_said_to_be_a_training_run() -> None:
+    said = " ".join(certainty(study(record(0), record(1), proxy={"evaluator": "table"})).sentences)
+    assert "looked up in one column only" in said
+    assert "seed only" not in said
+
+
+def test_scores_without_training_have_no_intervals_of_accuracies() -> None:
+    trials = [record(number, accuracy=0.5) for number in range(3)]
+    expected = {number: Expected(0.5, 0.01, 0.5) for number in range(3)}
+    view = StudyView("demo", {**SETTINGS, "proxy": {"evaluator": "zero-cost"}}, tuple(trials), expected=expected)
+    assert not any("95%" in text for text in certainty(view).sentences)
+    assert "the network with the highest zero-cost score" in asked(view).sentences[0]
+
+
+def test_a_front_of_one_network_has_no_ends() -> None:
+    section = front_section(study(record(0)))
+    assert "goes from" not in section.figures[0].alt_text
+    assert "has 1 network, which none of 1 complete trial beats" in section.text

@@ -121,3 +121,8 @@ def test_a_page_loads_itself_again_only_while_the_search_goes_on(refresh_s: floa
 def test_the_size_of_the_validation_split_is_on_the_page() -> None:
     view = evolve(study(record(0)), split=ValidationSplit(images=1234, effective=1234.0, chance=0.25))
     assert "1,234 images" in rendered(view)
+
+
+def test_spaces_that_do_not_break_a_line_are_kept_as_they_are() -> None:
+    trial = Record(0, "failed", ARCH, {}, reason="3\N{NO-BREAK SPACE}× 32")
+    assert "3\N{NO-BREAK SPACE}× 32" in rendered(study(trial))
