@@ -144,12 +144,9 @@ def _alt_text(points: "Sequence[ComparedPoint]", title: str) -> str:
 
 def write_csv(found: Comparison, path: Path) -> None:
     """Write one row for each file on each device; see `nas.output_kinds.write_output`."""
-    import pandas as pd
+    from nas.report.comparison_page import comparison_csv
 
-    from nas.report.files import csv_bytes
-
-    frame = pd.DataFrame(found.rows()).convert_dtypes()
-    write_output(path, csv_bytes(frame), COMPARISON)
+    write_output(path, comparison_csv(found.rows()), COMPARISON)
 
 
 def write_page(found: Comparison, path: Path) -> None:

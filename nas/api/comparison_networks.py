@@ -168,8 +168,8 @@ def find_entries(given: Sequence[Given], options: NetworkOptions, spool: Spool, 
         NasError: There is no such network, or a file does not pass the check.
     """
     twice = [each for each, count in Counter(each for each in map(str, _texts(given))).items() if count > 1]
-    for each in twice:
-        say(f"{each} is given more than once, and is compared once")
+    for name in twice:
+        say(f"{name} is given more than once, and is compared once")
     distinct = list({str(each) if isinstance(each, str | Path) else id(each): each for each in given}.values())
     entries = []
     for number, each in enumerate(distinct, 1):

@@ -317,6 +317,7 @@ def _row(network: ComparedNetwork, precision: str, device: DeviceComparison) -> 
     published = network.published_of(precision)
     top1 = published.top1 if published else None
     milliseconds = latency.latency_ms if latency else None
+    value, gmacs = (accuracy.value if accuracy else None), (None if network.macs is None else network.macs / 1e9)
     return {
         "network": network.name,
         "origin": network.origin,
@@ -336,15 +337,15 @@ def _row(network: ComparedNetwork, precision: str, device: DeviceComparison) -> 
         "median_ms": latency and latency.median_ms,
         "p95_ms": latency and latency.p95_ms,
         "repeats": latency and latency.repeats,
-        "accuracy": accuracy and accuracy.value,
+        "accuracy": value,
         "accuracy_low": accuracy and accuracy.low,
         "accuracy_high": accuracy and accuracy.high,
         "accuracy_images": accuracy and accuracy.images,
-        "accuracy_per_gmac": per(accuracy and accuracy.value, network.macs and network.macs / 1e9),
-        "accuracy_per_ms": per(accuracy and accuracy.value, milliseconds),
+        "accuracy_per_gmac": per(value, gmacs),
+        "accuracy_per_ms": per(value, milliseconds),
         "published_top1": top1,
         "published_source": published.source if published else None,
-        "published_top1_per_gmac": per(top1, network.macs and network.macs / 1e9),
+        "published_top1_per_gmac": per(top1, gmacs),
         "published_top1_per_ms": per(top1, milliseconds),
     }
 

@@ -62,6 +62,14 @@ def _accuracy(_network: object, _precision: str, _latency: object, accuracy: Mea
     return f"{percent(accuracy.value)} ({percent(accuracy.low)} to {percent(accuracy.high)})"
 
 
+def _milliseconds(latency: DeviceLatency | None) -> float | None:
+    return None if latency is None else latency.latency_ms
+
+
+def _points(accuracy: MeasuredAccuracy | None) -> float | None:
+    return None if accuracy is None else 100 * accuracy.value
+
+
 def _top1(network: ComparedNetwork, precision: str) -> float | None:
     published = network.published_of(precision)
     return 100 * published.top1 if published else None
@@ -81,21 +89,19 @@ COLUMNS: Mapping[str, _Cell] = MappingProxyType(
         "params (M)": lambda network, *_: millions(network.params),
         "file (MB)": lambda network, precision, *_: f"{network.size_bytes[precision] / 1e6:,.1f}",
         "peak memory (MB)": _memory,
-        "latency (ms)": lambda _network, _precision, latency, _accuracy: number(latency and latency.latency_ms),
+        "latency (ms)": lambda _network, _precision, latency, _accuracy: number(_milliseconds(latency)),
         "95% interval": _interval,
-        "median": lambda _network, _precision, latency, _accuracy: number(latency and latency.median_ms),
-        "p95": lambda _network, _precision, latency, _accuracy: number(latency and latency.p95_ms),
+        "median": lambda _network, _precision, latency, _accuracy: number(latency.median_ms if latency else None),
+        "p95": lambda _network, _precision, latency, _accuracy: number(latency.p95_ms if latency else None),
         "accuracy (%)": _accuracy,
-        "per GMAC": lambda network, _precision, _latency, accuracy: number(
-            per(accuracy and 100 * accuracy.value, _gmacs(network))
-        ),
+        "per GMAC": lambda network, _precision, _latency, accuracy: number(per(_points(accuracy), _gmacs(network))),
         "per ms": lambda _network, _precision, latency, accuracy: number(
-            per(accuracy and 100 * accuracy.value, latency and latency.latency_ms)
+            per(_points(accuracy), _milliseconds(latency))
         ),
         "published top-1 (%)": lambda network, precision, *_: number(_top1(network, precision)),
         "published per GMAC": lambda network, precision, *_: number(per(_top1(network, precision), _gmacs(network))),
         "published per ms": lambda network, precision, latency, _accuracy: number(
-            per(_top1(network, precision), latency and latency.latency_ms)
+            per(_top1(network, precision), _milliseconds(latency))
         ),
     }
 )

@@ -1,11 +1,14 @@
 """The page of a comparison of networks: figures, a table for each device, and what cannot be told apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import pandas as pd
 from attrs import frozen
 from markupsafe import Markup
 
 from nas.report.comparison import HEIGHT_PX, NARROW_PX, WIDE_PX, ComparedPoint, FigureText, comparison_figure
+from nas.report.files import csv_bytes
 from nas.report.pages import figure_block, render
 
 # A figure has names on a wide screen and in print, and the numbers of the table on a narrow screen. The hidden one is
@@ -87,6 +90,15 @@ def comparison_page(title: str, lead: Sequence[str], devices: Sequence[DevicePar
         "comparison.html.jinja", title=title, styles=(_STYLE,), has_figures=any(each.figures for each in devices),
         lead=lead, devices=parts, notes=notes,
     )  # fmt: skip
+
+
+def comparison_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    r"""Return rows as CSV with a header line; unknown values are empty.
+
+    >>> comparison_csv([{"network": "net", "macs": 5}, {"network": "=1", "macs": None}])
+    b"network,macs\nnet,5\n'=1,\n"
+    """
+    return csv_bytes(pd.DataFrame(rows).convert_dtypes())
 
 
 def _fitted(figure: DrawnFigure, name: str) -> Markup:

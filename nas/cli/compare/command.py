@@ -1,10 +1,8 @@
 """`nas compare`: networks side by side on a device, with their accuracies on the same images."""
 
-from pathlib import Path
 from typing import Any
 
 import click
-from attrs import frozen
 
 from nas.api.comparison import LEAST_SECONDS, MOST_SECONDS, PRECISIONS, SECONDS_OF_FILE, SPLITS, ComparisonOptions
 from nas.cli.shared.completion import complete_architecture
@@ -24,16 +22,6 @@ from nas.errors import NasError
 from nas.output_kinds import COMPARISON, DRAWING, PAGE, PICTURE
 
 BOTH = "both"
-
-
-@frozen
-class OutputFiles:
-    """Hold the files to write; None writes none."""
-
-    html: Path | None
-    png: Path | None
-    svg: Path | None
-    csv: Path | None
 
 
 @click.command(cls=Verb, epilog=ARCH_HELP)
@@ -105,7 +93,7 @@ def command(references: tuple[str, ...], zoo: bool, precision: str, as_json: boo
     accuracies are named with their sources, and are not compared with measured ones.
     """
     from nas.api.comparison import compare_networks
-    from nas.cli.compare.report import print_comparison, write_files
+    from nas.cli.compare.report import OutputFiles, print_comparison, write_files
     from nas.cli.shared.printing import print_json, say
 
     files = OutputFiles(**{name: options.pop(name) for name in ("html", "png", "svg", "csv")})

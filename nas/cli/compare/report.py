@@ -1,15 +1,26 @@
 """The report of `nas compare` on standard output."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import frozen
 
 from nas.api.comparison_text import accuracy_sentences, alike_sentences, device_sentence, table
 
 if TYPE_CHECKING:
     from nas.api.comparison_records import Comparison, DeviceComparison
-    from nas.cli.compare.command import OutputFiles
+
+
+@frozen
+class OutputFiles:
+    """Hold the files to write; None writes none."""
+
+    html: Path | None
+    png: Path | None
+    svg: Path | None
+    csv: Path | None
 
 
 def print_comparison(found: "Comparison") -> None:
@@ -39,7 +50,7 @@ def _notes(found: "Comparison") -> Iterator[str]:
             yield f"{network.name}: {note}."
 
 
-def write_files(found: "Comparison", files: "OutputFiles", *, quiet: bool) -> None:
+def write_files(found: "Comparison", files: OutputFiles, *, quiet: bool) -> None:
     """Write the files that were asked for, after everything is printed, so that a failure loses no results.
 
     Raises:
