@@ -164,9 +164,13 @@ def alike_sentences(device: DeviceComparison) -> Iterator[str]:
             continue
         found = list(alike(device, precision))
         if not found:
-            yield f"All latencies in {precision} can be told apart (95%, {len(device.pairs):,} comparisons together)."
+            yield f"All latencies in {precision} can be told apart ({_together(len(device.pairs))})."
         for name, others in found:
             yield f"In {precision}, the latency of {name} cannot be told apart from that of {_listed(others)}."
+
+
+def _together(pairs: int) -> str:
+    return "95%" if pairs == 1 else f"95% for all {pairs:,} comparisons of the device together"
 
 
 def accuracy_sentences(found: Comparison) -> Iterator[str]:
