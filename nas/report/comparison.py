@@ -22,7 +22,7 @@ _SMALLEST_PX = 6.0  # A smaller bubble would not be seen.
 _REFERENCES = (1e6, 10e6, 100e6)  # parameters of the bubbles that show the scale
 _OPACITY = 0.55
 # A plot over fewer powers of ten might have no tick at all, and one of fewer points of accuracy has equal labels.
-_LEAST_DECADES, _FINE_SPAN = 0.7, 0.1
+_LEAST_DECADES, _LEAST_SPAN, _FINE_SPAN = 0.7, 0.02, 0.1
 
 
 @frozen
@@ -143,12 +143,13 @@ def _scale(points: Sequence[ComparedPoint], width_px: int, margin: Any) -> _Scal
     bottom, top = min(accuracies), max(accuracies)
     across, up = max(high - low, 0.3), max(top - bottom, 0.02)
     low, high = low - 0.12 * across, high + 0.16 * across
-    missing = max(0.0, _LEAST_DECADES - (high - low)) / 2
+    bottom, top = bottom - 0.12 * up, top + 0.12 * up
+    missing, few = max(0.0, _LEAST_DECADES - (high - low)) / 2, max(0.0, _LEAST_SPAN - (top - bottom)) / 2
     return _Scale(
         low - missing,
         high + missing,
-        max(0.0, bottom - 0.12 * up),
-        min(1.0 + 0.02 * up, top + 0.12 * up),
+        max(0.0, bottom - few),
+        min(1.0 + 0.02 * up, top + few),
         width_px - margin.l - margin.r,
         HEIGHT_PX[width_px] - margin.t - margin.b,
     )
