@@ -240,7 +240,8 @@ def _notes(networks: Sequence[ComparedNetwork]) -> list[str]:
         notes.append("Networks without trained weights have random ones, which does not change what they cost.")
     if any(each.int8.startswith("quantized") for each in networks):
         notes.append(
-            "Their int8 files were quantized with random inputs, which gives the latency and not the accuracy."
+            "Files of int8 that were made here were quantized with random inputs, which gives their latency and not "
+            "their accuracy."
         )
     if any(each.published for each in networks):
         notes.append("Published accuracies are those of their sources on ImageNet; none of them was measured here.")

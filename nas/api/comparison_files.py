@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _YOURS, _KNOWN = "your networks", "known networks"
 _MACS, _LATENCY = "Multiply-adds", "Latency (ms)"
+_TICKS = MappingProxyType({_MACS: "~s", _LATENCY: "~g"})
 _AREA = "The area of a bubble is proportional to the number of parameters."
 
 
@@ -78,7 +79,7 @@ def figures(found: Comparison, device: DeviceComparison) -> "list[DrawnFigure]":
                 title = f"{basis.title} against {cost.lower().removesuffix(' (ms)')}" + (
                     f" on {device.short}" if cost == _LATENCY else ""
                 )
-                text = FigureText(title, f"{basis.subtitle} {where}{_AREA}", cost, basis.title)
+                text = FigureText(title, f"{basis.subtitle} {where}{_AREA}", cost, basis.title, _TICKS[cost])
                 drawn.append(DrawnFigure(points, text, _alt_text(points, title)))
     return drawn
 

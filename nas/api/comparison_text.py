@@ -163,10 +163,17 @@ def alike_sentences(device: DeviceComparison) -> Iterator[str]:
         if count < 2:
             continue
         found = list(alike(device, precision))
+        together = _together(len(device.pairs))
         if not found:
-            yield f"All latencies in {precision} can be told apart (95%, {len(device.pairs):,} comparisons together)."
+            yield f"All latencies in {precision} can be told apart ({together})."
         for name, others in found:
             yield f"In {precision}, the latency of {name} cannot be told apart from that of {_listed(others)}."
+        if found and sum(len(others) for _, others in found) < count * (count - 1) / 2:
+            yield f"All other latencies in {precision} can be told apart ({together})."
+
+
+def _together(pairs: int) -> str:
+    return "95%" if pairs == 1 else f"95% for all {pairs:,} comparisons of the device together"
 
 
 def accuracy_sentences(found: Comparison) -> Iterator[str]:

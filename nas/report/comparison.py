@@ -20,7 +20,9 @@ HEIGHT_PX = {WIDE_PX: 600, NARROW_PX: 460}
 _LARGEST_PX = {WIDE_PX: 76.0, NARROW_PX: 46.0}  # diameter of the largest bubble
 _SMALLEST_PX = 6.0  # A smaller bubble would not be seen.
 _REFERENCES = (1e6, 10e6, 100e6)  # parameters of the bubbles that show the scale
-_OPACITY, _LONGEST_BAR_PX = 0.55, 30.0
+_OPACITY = 0.55
+# A plot over fewer powers of ten might have no tick at all, and one of fewer points of accuracy has equal labels.
+_LEAST_DECADES, _LEAST_SPAN, _FINE_SPAN = 0.7, 0.02, 0.1
 
 
 @frozen
@@ -59,12 +61,14 @@ class FigureText:
         subtitle: What the reader must know to read the figure.
         cost: Title of the horizontal axis, with the unit.
         accuracy: Title of the vertical axis.
+        cost_ticks: Format of the numbers of the horizontal axis.
     """
 
     title: str
     subtitle: str
     cost: str
     accuracy: str
+    cost_ticks: str = "~g"
 
 
 @frozen
@@ -118,8 +122,14 @@ def comparison_figure(points: Sequence[ComparedPoint], text: FigureText, *, widt
         figure.add_annotation(annotation)
     _add_references(figure, points, width_px)
     figure.update_layout(
-        xaxis=theme.axis(text.cost, span=(scale.low, scale.high), type="log", dtick="D1" if width_px == WIDE_PX else 1),
-        yaxis=theme.axis(text.accuracy, span=(scale.bottom, scale.top), ticks=theme.SHARE_TICKS),
+        xaxis=theme.axis(
+            text.cost, span=(scale.low, scale.high), ticks=text.cost_ticks, type="log", dtick=_steps(scale, width_px)
+        ),
+        yaxis=theme.axis(
+            text.accuracy,
+            span=(scale.bottom, scale.top),
+            ticks=theme.SHARE_TICKS if scale.top - scale.bottom > _FINE_SPAN else theme.ACCURACY_TICKS,
+        ),
         showlegend=len(groups) > 1,
     )
     return figure
@@ -132,14 +142,25 @@ def _scale(points: Sequence[ComparedPoint], width_px: int, margin: Any) -> _Scal
     low, high = math.log10(min(costs)), math.log10(max(costs))
     bottom, top = min(accuracies), max(accuracies)
     across, up = max(high - low, 0.3), max(top - bottom, 0.02)
+    low, high = low - 0.12 * across, high + 0.16 * across
+    bottom, top = bottom - 0.12 * up, top + 0.12 * up
+    missing, few = max(0.0, _LEAST_DECADES - (high - low)) / 2, max(0.0, _LEAST_SPAN - (top - bottom)) / 2
     return _Scale(
-        low - 0.12 * across,
-        high + 0.16 * across,
-        max(0.0, bottom - 0.12 * up),
-        min(1.0 + 0.02 * up, top + 0.12 * up),
+        low - missing,
+        high + missing,
+        max(0.0, bottom - few),
+        min(1.0 + 0.02 * up, top + few),
         width_px - margin.l - margin.r,
         HEIGHT_PX[width_px] - margin.t - margin.b,
     )
+
+
+def _steps(scale: _Scale, width_px: int) -> str | int:
+    """Return the distance of the ticks of a logarithmic axis: all digits, 1, 2 and 5, or powers of ten alone."""
+    decades = scale.high - scale.low
+    if width_px == WIDE_PX:
+        return "D1" if decades <= 1 else "D2"
+    return "D2" if decades <= 2 else 1
 
 
 def _diameter(params: float, points: Sequence[ComparedPoint], width_px: int) -> float:
@@ -191,18 +212,18 @@ def _labels(points: Sequence[ComparedPoint], scale: _Scale, width_px: int) -> It
         radius = _diameter(point.params, points, width_px) / 2
         has_bars = bool(point.cost_span or point.accuracy_span)
         place = scale.place(point.cost, point.accuracy)
-        bubbles.append(Bubble(*place, max(radius, _bar_px(point, scale)), text, takes_text=not has_bars))
+        bubbles.append(Bubble(*place, radius, text, takes_text=not has_bars, bar=_bar(point, scale)))
     labels = place_labels(bubbles, scale.width, scale.height)
     for point, bubble, label in zip(points, bubbles, labels, strict=True):
         yield _annotation(point, bubble, label)
 
 
-def _bar_px(point: ComparedPoint, scale: _Scale) -> float:
-    """Return how far the interval of the cost reaches from the point; a label keeps clear of a bar of usual length."""
+def _bar(point: ComparedPoint, scale: _Scale) -> tuple[float, float] | None:
+    """Return where the bar of the interval of the cost begins and ends; None for no bar."""
     if point.cost_span is None or point.cost_span[0] <= 0:
-        return 0.0
-    ends = [scale.place(end, point.accuracy)[0] for end in (*point.cost_span, point.cost)]
-    return min(_LONGEST_BAR_PX, max(abs(end - ends[-1]) for end in ends[:2]) + 2)
+        return None
+    low, high = (scale.place(end, point.accuracy)[0] for end in point.cost_span)
+    return low, high
 
 
 def _annotation(point: ComparedPoint, bubble: Bubble, label: Label) -> dict[str, Any]:

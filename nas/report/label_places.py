@@ -14,7 +14,7 @@ _GAPS = (3.0, 10.0, 20.0, 34.0, 50.0, 70.0, 95.0, 125.0, 160.0)  # between a bub
 _ANGLES = 16
 # The right side comes first, then the left one, and last what is straight above or below, where texts are wide.
 _ORDER = tuple(sorted(range(_ANGLES), key=lambda step: abs(math.sin(2 * math.pi * step / _ANGLES))))
-_LINE_PENALTY, _OVER_BUBBLE, _OVER_LABEL, _OUTSIDE, _CROSSING = 0.35, 60.0, 10_000.0, 10_000.0, 40.0
+_LINE_PENALTY, _OVER_BUBBLE, _OVER_BAR, _OVER_LABEL, _OUTSIDE, _CROSSING = 0.35, 60.0, 50.0, 10_000.0, 10_000.0, 40.0
 
 
 @frozen
@@ -27,6 +27,7 @@ class Bubble:
         radius: Radius.
         text: Text of the label.
         takes_text: Whether its label may be inside it, where nothing else is drawn.
+        bar: Horizontal positions of the ends of a bar through its center, such as an interval; None for no bar.
     """
 
     x: float
@@ -34,6 +35,7 @@ class Bubble:
     radius: float
     text: str
     takes_text: bool = False
+    bar: tuple[float, float] | None = None
 
 
 @frozen
@@ -68,6 +70,16 @@ class Label:
         aside = max(0.0, abs(self.x - bubble.x) - self.half_width)
         above = max(0.0, abs(self.y - bubble.y) - self.half_height)
         return max(0.0, bubble.radius - math.hypot(aside, above))
+
+    def is_on_bar(self, bubble: Bubble) -> bool:
+        """Return whether the bar of a bubble goes through the label.
+
+        >>> Label(50, 0, 10, 5, True).is_on_bar(Bubble(0, 0, 10, "net", bar=(-60, 60)))
+        True
+        """
+        if bubble.bar is None or abs(self.y - bubble.y) >= self.half_height:
+            return False
+        return bubble.bar[0] < self.x + self.half_width and self.x - self.half_width < bubble.bar[1]
 
 
 def place_labels(bubbles: Sequence[Bubble], width: float, height: float) -> list[Label]:
@@ -127,6 +139,7 @@ def _penalty(
     found = _OUTSIDE * (beyond > 0) + beyond
     found += _LINE_PENALTY * math.hypot(label.x - own.x, label.y - own.y) * (not label.is_near)
     found += sum(_OVER_BUBBLE + label.covers(each) for each in others if label.covers(each) > 0)
+    found += _OVER_BAR * sum(label.is_on_bar(each) for each in (own, *others))
     for bubble, other in placed:
         found += _OVER_LABEL * label.overlaps(other)
         if not other.is_near or not label.is_near:

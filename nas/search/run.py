@@ -309,8 +309,10 @@ class _Run:
             yield
 
     def _end(self) -> None:
-        with self.interrupts.interruptible():
-            self._select()
+        self.interrupts.check()
+        # The selection reads and writes the study. An interrupt in the middle could leave the database locked for this
+        # process itself, which then could not release its lock on the end.
+        self._select()
         if self.interrupts.stopping:
             if self.progress.counted < self.settings.trials or self._later > 0:
                 self._tell("stopped")

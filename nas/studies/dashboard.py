@@ -1,4 +1,4 @@
-"""Notes and a figure in a study, as optuna-dashboard stores them, so that it shows them without knowing of nas.
+"""Notes and a figure in a study, as optuna-dashboard stores them; it can show them although it has no code of nas.
 
 Its functions `save_note` and `save_plotly_graph_object` are documented, and write system attributes of the study: a
 version and the parts of a text of at most 2,045 characters each. The same attributes are written here, in one
@@ -6,7 +6,8 @@ transaction, instead of through that package, which would have to be installed w
 part in a transaction of its own. Trials that have ended take no more attributes, so notes on trials are attributes of
 the study too. Journals do not keep system attributes: the next end of a search writes them again.
 
-A note that a user has written or changed is never replaced. Which notes are as nas wrote them, `OWN` says.
+A note that a user has written or changed is never replaced. The attribute `OWN` holds a digest of each note that nas
+wrote, by which a changed note is recognized.
 """
 
 import hashlib
@@ -61,12 +62,12 @@ def store_dashboard(study: OwnStudy, view: StudyView, draw: Callable[[StudyView]
     """
     try:
         _store(study, contents_of(study, view, draw(view)))
-    except Exception as error:  # the trials are stored; for a picture of them no search shall fail
+    except Exception as error:  # the trials are stored; a search must not fail because of a figure of them
         _LOG.debug("Nothing is stored for optuna-dashboard: %s: %s.", type(error).__name__, error)
 
 
 def contents_of(study: OwnStudy, view: StudyView, figure: str) -> Contents:
-    """Return what a dashboard shall show of a study."""
+    """Return what a dashboard has to show of a study."""
     best = view.best
     notes = {STUDY_NOTE: study_note(view)}
     if best is not None:
@@ -138,7 +139,7 @@ def changes(known: Mapping[str, Any], contents: Contents) -> dict[str, Any]:
 
     Args:
         known: System attributes of the study.
-        contents: What shall be shown.
+        contents: What has to be shown.
     """
     digests = dict(known.get(OWN) or {})
     # A trial that is no longer recommended loses its note.

@@ -8,6 +8,7 @@ evaluated. While trials run, the first Ctrl-C asks them to finish, and only the 
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -109,6 +110,11 @@ class Interrupts:
         try:
             self.check()
             yield
+        except KeyboardInterrupt as error:
+            # The frames of the traceback hold the cursor of an unfinished query, which keeps a SQLite database locked
+            # while this process releases its locks and reservations in it.
+            traceback.clear_frames(error.__traceback__)
+            raise
         finally:
             self._interruptible = False
 

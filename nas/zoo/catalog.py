@@ -1,5 +1,6 @@
 """The known networks by name, with their papers, published accuracies, exact costs and ONNX graphs."""
 
+import difflib
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -257,7 +258,11 @@ def zoo_network(name: str) -> ZooNetwork:
     PublishedTop1(value=69.778, source='torchvision, weights IMAGENET1K_V1')
     """
     if name not in _ROWS:
-        raise ArchitectureError(f"no known network is called {name!r}", f"use one of {', '.join(zoo_names())}")
+        close = difflib.get_close_matches(name, _ROWS, 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ArchitectureError(
+            f"no known network is called {name!r:.80}", f"{hint}the known networks are {', '.join(zoo_names())}"
+        )
     row = _ROWS[name]
     architecture = _architecture(row.network) if isinstance(row.network, str) else None
     return ZooNetwork(

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,6 +26,7 @@ from nas.evaluate.base import Evaluator
 from nas.objective import make_reward, score
 from nas.samplers.defaults import SAMPLER_NAMES
 from nas.search.events import Event
+from nas.search.final_selection import select_final
 from nas.search.local_evaluation import LocalEvaluation
 from nas.search.plan import plan
 from nas.search.run import search
@@ -216,6 +218,23 @@ def test_an_interruption_right_after_a_trial_was_written_loses_nothing(
     view = go(asked(), url)
     assert outcome(view) == outcome(go(asked()))
     assert {r.state for r in view.records} <= {"complete", "pruned"}
+
+
+def test_an_interrupt_waits_for_the_selection_which_reads_and_writes_the_study(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selected: list[bool] = []
+
+    def interrupted(*given: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        select_final(*given)
+        selected.append(True)
+
+    monkeypatch.setattr("nas.search.run.select_final", interrupted)
+    with suppress(KeyboardInterrupt):
+        go(asked(), url)
+    assert selected
+    assert read_study(open_storage(url), "demo").counted == 8
 
 
 def test_an_interruption_while_a_trial_begins_leaves_none_running(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 import contextlib
 import io
 import signal
+import sqlite3
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +62,27 @@ def test_the_second_does_not_wait() -> None:
     press()
     with pytest.raises(KeyboardInterrupt):
         press()
+
+
+def test_an_interrupted_query_does_not_lock_the_database(interrupts: Interrupts, tmp_path: Path) -> None:
+    def read() -> None:
+        cursor = connection.execute("SELECT * FROM numbers")
+        cursor.fetchone()
+        press()
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        connection.execute("CREATE TABLE numbers (number)")
+        connection.executemany("INSERT INTO numbers VALUES (?)", [(1,), (2,)])
+        connection.commit()
+        try:
+            with interrupts.interruptible():
+                read()
+        except KeyboardInterrupt:
+            # Locks of the study are released while the interrupt passes through.
+            with contextlib.closing(sqlite3.connect(tmp_path / "a.db", timeout=0)) as other:
+                other.execute("DELETE FROM numbers")
+                other.commit()
+        assert connection.execute("SELECT * FROM numbers").fetchall() == []
 
 
 def test_items_are_handed_on_and_the_next_one_is_interrupted(interrupts: Interrupts) -> None:

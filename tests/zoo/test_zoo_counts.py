@@ -118,3 +118,9 @@ def test_an_unknown_network_is_an_error_that_names_the_known_ones() -> None:
 def test_a_batch_is_a_whole_number_of_images(batch: object) -> None:
     with pytest.raises(ArchitectureError, match="use a whole number of images from 1"):
         zoo_network("lenet-5").onnx(batch=batch)  # type: ignore[arg-type]
+
+
+def test_an_unknown_name_gets_the_closest_known_one() -> None:
+    with pytest.raises(ArchitectureError) as error:
+        zoo_network("squezenet")
+    assert error.value.remedy.startswith("did you mean squeezenet-1.1? the known networks are lenet-5, ")

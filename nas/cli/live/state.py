@@ -1,4 +1,4 @@
-"""What a live view knows of a search: the events it was told, added up one by one."""
+"""The state of a search that a live view shows, added up from its events."""
 
 import time
 from bisect import bisect_left, bisect_right

@@ -127,7 +127,7 @@ def _running(known: Snapshot, glyphs: Glyphs, room: int) -> list[Text]:
         doing = _joined((plain(known.doing), _step(known)), glyphs)
         return [Text(doing)] if doing else []
     shown = min(len(known.running), MOST_RUNNING, max(1, room))
-    if len(known.running) > shown > 1:  # the last line tells how many more there are
+    if len(known.running) > shown > 1:  # the last line has the number of the others
         shown -= 1
     hidden = len(known.running) - shown
     high = max((each for one in known.running for each in one.record.accuracies), default=1.0)
