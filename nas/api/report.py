@@ -15,9 +15,8 @@ from nas.output_kinds import PAGE, check_output, write_output
 from nas.studies.defaults import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-
     from nas.report.section import Section
+    from nas.studies.opening import Storage
     from nas.studies.records import StudyView
 
 FEWEST_SECONDS = 5.0  # between two loads of an open page, so that it can be read
@@ -134,7 +133,7 @@ def _is_deleted(names: Callable[[], tuple[str, ...]], study: str) -> bool:
 
 
 def render_report(
-    opened: "BaseStorage",
+    opened: "Storage",
     study: str,
     storage: str,
     *,
@@ -177,7 +176,7 @@ def render_report(
     return page_bytes(page)
 
 
-def _sections(opened: "BaseStorage", view: "StudyView", storage: str, now: datetime) -> "Iterator[Section]":
+def _sections(opened: "Storage", view: "StudyView", storage: str, now: datetime) -> "Iterator[Section]":
     """Yield the sections below the front, in the order of the page."""
     from nas.api.report_sections import report_sections
     from nas.report.commands import command_line

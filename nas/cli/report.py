@@ -8,6 +8,7 @@ from attrs import frozen
 
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import file_option, json_option, studies_option
+from nas.cli.shared.parameter_types import NumberRange
 from nas.cli.shared.verbs import Verb
 from nas.output_kinds import PAGE
 
@@ -41,7 +42,7 @@ class ReportOptions:
 @option(
     Group.OUTPUT,
     "--watch",
-    type=click.FloatRange(1, 3600),
+    type=NumberRange(1, 3600),
     is_flag=False,
     flag_value=SECONDS,
     default=None,

@@ -23,6 +23,8 @@ from nas.studies.outage import is_starting, retry_creation, retry_while_away
 from nas.studies.urls import is_ambiguous, is_in_memory, mask
 
 _LOG = logging.getLogger(__name__)
+Storage = BaseStorage
+"""The class of opened storages, for packages that do not import Optuna."""
 
 
 def quiet_optuna() -> None:

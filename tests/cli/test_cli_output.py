@@ -111,7 +111,7 @@ def test_a_proposed_command_is_read_by_a_shell_as_it_was_meant(words: list[bytes
 def test_every_file_that_is_written_has_a_kind() -> None:
     # A folder holds files of several kinds, and a flag names no file.
     files = {name for name, each in parameters() if each.metavar != "FOLDER" and not getattr(each, "is_flag", False)}
-    written = {name for name in files if name.rpartition(" ")[2] in ("html", "png", "csv", "out")}
+    written = {name for name in files if name.rpartition(" ")[2] in ("html", "png", "svg", "csv", "out")}
     kinds = {name for name, parameter in parameters() if isinstance(parameter.type, OutputFile)}
     assert kinds == written | {"show save", "weights save", "spaces around save"}
     assert len(kinds) >= 11

@@ -29,6 +29,7 @@ from nas.train.quantization_aware import (
 )
 from nas.weights.base import Normalization, TrainedNetwork
 from tests.evaluate.colors import make_data
+from tests.export.quantization.processor import needs_exact
 
 HALF = Normalization((0.5,) * 3, (0.5,) * 3)
 
@@ -65,6 +66,7 @@ def graph_of(net: TrainedNetwork) -> onnx.ModelProto:
     ("activation", "gate"), [("relu6", ""), ("silu", "se0.25"), ("hard_swish", "se0.25:hard_sigmoid")]
 )
 def test_a_rounded_model_computes_what_the_int8_graph_computes(activation: str, gate: str, types: Types) -> None:
+    needs_exact(types)
     net = network(activation, gate)
     model = graph_of(net)
     nodes = {n for name, names in layers_of(model).items() if name not in short_first_layer(model) for n in names}

@@ -64,7 +64,10 @@ _RUNTIME_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 FAST_TYPES = (Types("uint8", "int8"), Types("uint8", "int8", reduce_range=True))
 """Types for which ONNX Runtime has the fastest kernels. The first one may overflow without VNNI."""
 SLOW_TYPES = (Types("int8", "int8"), Types("uint8", "uint8"))
-"""Types that never overflow. With VNNI, EfficientNet-Lite0 is 1.2 and .9 times as fast as in fp32, not 2.0 times."""
+"""Slower types. With VNNI, EfficientNet-Lite0 is 1.2 and .9 times as fast as in fp32, not 2.0 times.
+
+U8U8 never overflows. S8S8 overflows like U8S8 on a processor with AVX2 and without VNNI (seen with ONNX Runtime 1.32).
+"""
 # The first convolution has products of kernel² · 3 values, which are too short for the int8 kernel where the kernel is
 # 3 x 3. In fp32, EfficientNet-Lite0 is 2.03 times as fast as without int8, and 1.89 times with this layer in int8; with
 # the 7 x 7 values of ResNet-18 it is 1.9 and 3.2 times.

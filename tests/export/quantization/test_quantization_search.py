@@ -25,6 +25,7 @@ from nas.export.quantization.search import notes_about, quantize_within
 from nas.export.quantization.sensitivity import sensitivities
 from nas.noise import quantile
 from tests.export.quantization.networks import Problem, problem
+from tests.export.quantization.processor import needs_exact
 
 IMAGES = np.zeros((3, 3, 16, 16), np.float32)
 ANSWERS = np.zeros(3, np.int64)
@@ -52,6 +53,7 @@ def overflowing(model: onnx.ModelProto, images: NDArray[Any]) -> Logits:
 
 
 def test_an_exact_target_gets_8_bit_weights_and_a_stated_loss() -> None:
+    needs_exact(FAST_TYPES[0])
     said: list[str] = []
     made = problem("relu6")
     found = quantize_within(made.graph, made.inputs(), exact, max_loss=20, say=said.append)
