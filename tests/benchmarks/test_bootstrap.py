@@ -22,7 +22,7 @@ from tests.search.fakes import SMALLEST
 
 ROOT = Path(__file__).parents[2]
 # The machine has them, or only reports, graphs, the model of accuracy in a search, and reading of tables need them.
-ELSEWHERE = {"numpy", "pandas", "plotly", "scipy", "torch", "datasets", "pyarrow", "scikit-learn"} | {
+ELSEWHERE = {"numpy", "pandas", "plotly", "jinja2", "scipy", "torch", "datasets", "pyarrow", "scikit-learn"} | {
     "kornia",  # what full training runs need
     "safetensors",
     "torchmetrics",
