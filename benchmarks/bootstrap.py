@@ -20,6 +20,7 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 NOT_NEEDED = frozenset(
     {
         "datasets",
+        "jinja2",
         "kornia",
         "pandas",
         "plotly",

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import nas as package
+from nas.api.comparison_networks import zoo_references
 from nas.data.load import load_split
 from nas.noise import wilson
-from nas.zoo.catalog import zoo_network
+from nas.zoo.catalog import zoo_names, zoo_network
 from tests.cli.conftest import Nas
 from tests.device.onnx_files import classifier
 
@@ -172,12 +173,18 @@ def test_a_file_that_is_damaged_is_refused(nas: Nas) -> None:
     nas("compare", "bad.onnx", *QUICK).refused("bad.onnx", "ONNX file")
 
 
+def test_the_zoo_is_every_known_network() -> None:
+    assert zoo_references() == [f"zoo:{name}" for name in zoo_names()]
+    assert len(zoo_names()) >= 26
+
+
 @pytest.mark.slow
-def test_all_known_networks_are_compared(nas: Nas) -> None:
-    ran = nas("compare", "--zoo", "--precision", "fp32", "--seconds", "1", "--json")
+def test_known_networks_of_every_kind_are_compared(nas: Nas) -> None:
+    named = ("alexnet", "squeezenet-1.1", "mobilenetv4-conv-small", "shufflenet-v2-1.0", "mlp-mixer-b-16")
+    ran = nas("compare", *(f"zoo:{name}" for name in named), "--precision", "fp32", "--seconds", "1", "--json")
     assert ran.code == 0, ran.err
     found = ran.json
-    assert len(found["networks"]) >= 26
+    assert len(found["networks"]) == len(named)
     assert found["devices"][0]["refusals"] == []
     assert all(re.fullmatch(r"[\w.-]+", row["network"]) and row["latency_ms"] > 0 for row in found["rows"])
     assert json.dumps(found)

@@ -89,9 +89,20 @@ class Visit:
     def wait(self, condition: str) -> None:
         """Wait until an expression of JavaScript is true; playwright's own way is forbidden by the pages' policy."""
         end = monotonic() + PATIENCE_SECONDS
-        while not self.page.evaluate(condition):
+        while not self._is_true(condition):
             assert monotonic() < end, f"{condition} is not true after {PATIENCE_SECONDS} s; {self.problems}"
             self.page.wait_for_timeout(20)
+
+    def _is_true(self, condition: str) -> bool:
+        from playwright.sync_api import Error
+
+        try:
+            return bool(self.page.evaluate(condition))
+        except Error as error:
+            # A page that loads itself again has no scripts for a moment.
+            if "Execution context was destroyed" in str(error):
+                return False
+            raise
 
     def is_cut_off(self) -> bool:
         """Return whether a part of the page is beyond the right edge of the window."""

@@ -78,7 +78,7 @@ def test_a_page_draws_every_point_without_a_network(tmp_path: Path) -> None:
     texts = (
         'class="point"',
         "Multiply-adds per image",
-        ">mobilenetv2 x1.1<",
+        ">baseline mobilenetv2 x1.1 (same evaluation)<",
         'data-title="Zoom in',
         'data-title="Share',
     )
@@ -136,7 +136,7 @@ def test_a_missing_browser_raises_an_error_with_the_install_command(
 def test_a_browser_that_does_not_start_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("kaleido", reason="kaleido starts the browser")
     monkeypatch.setenv("BROWSER_PATH", "/bin/false")
-    with pytest.raises(NasError, match="did not draw the PNG image"):
+    with pytest.raises(NasError, match="did not draw a PNG image"):
         png_bytes(pareto_figure(full_study()))
 
 
