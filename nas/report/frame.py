@@ -88,7 +88,8 @@ def trial_frame(view: StudyView) -> pd.DataFrame:
 
     Example:
         >>> trial = Record(0, "complete", "net", {"macs": 381_000_000, "params": 4_000_000}, accuracy=0.62)
-        >>> view = StudyView("demo", {"limits": [{"cost": "macs"}]}, (trial,))
+        >>> settings = {"limits": [{"cost": "macs"}], "proxy": {"evaluator": "train"}}
+        >>> view = StudyView("demo", settings, (trial,))
         >>> trial_frame(view)[["trial", "accuracy", "macs", "front"]].to_dict("records")
         [{'trial': 0, 'accuracy': 0.62, 'macs': 381000000, 'front': True}]
     """
