@@ -1,6 +1,5 @@
 """The networks of a comparison as files: from architectures, checkpoints, exports, ONNX files, zoo and libraries."""
 
-import json
 import mmap
 import os
 import tempfile
@@ -17,6 +16,7 @@ from attrs import define, field, frozen
 
 from nas.api.architectures import Architecture
 from nas.api.candidates import ONNX_ENDING, Candidate, find_candidate, of_network
+from nas.api.comparison_forms import ImageForm, product_form, stated_form, trained_form
 from nas.api.comparison_records import ARCHITECTURE, GRAPH, LIBRARY, ComparedNetwork, PublishedAccuracy
 from nas.errors import NasError, WeightsError
 from nas.weights.checkpoints import METRICS_FILE, is_checkpoint_folder
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from nas.device.model_file import ModelFile
     from nas.device.onnx_check import CheckedFile
     from nas.device.onnx_macs import OnnxCost
-    from nas.export.product import Product
     from nas.weights.base import TrainedNetwork
 
 Say = Callable[[str], None]
@@ -38,19 +37,6 @@ OF_EXPORT = "the int8 file of the export"
 EXPORT = "export"
 MOST_PROCESSES = 4  # that quantize networks at the same time
 _PREFIXES = (ZOO, TIMM, TORCHVISION)
-
-
-@frozen(eq=False)
-class ImageForm:
-    """Describe the images of a network that can be given labeled images.
-
-    Attributes:
-        normalization: Means and standard deviations of the channels; None for a file that takes uint8 images.
-        classes: Names of the classes in the order of the logits; None if they are unknown.
-    """
-
-    normalization: tuple[tuple[float, ...], tuple[float, ...]] | None
-    classes: tuple[str, ...] | None
 
 
 @frozen(eq=False)
@@ -311,7 +297,7 @@ class _Maker:
             counted.macs, counted.params, ARCHITECTURE, is_trained=trained is not None,
         )  # fmt: skip
         entry = self._entry(network, FP32, checked)
-        form, why_not = (None, "its weights are random") if trained is None else _trained_form(trained)
+        form, why_not = (None, "its weights are random") if trained is None else trained_form(trained)
         return attrs.evolve(
             entry, form=form, why_not=why_not, counted_bytes=memory, judged=(FP32,) if trained is not None else ()
         )
@@ -330,7 +316,7 @@ class _Maker:
         if self.options.classes not in (None, checked.classes) or side not in (None, size[0]):
             self.say(f"{path} has a size and classes of its own: {size[0]} x {size[1]} pixels, {checked.classes}")
         network = _of_graph(path.name, reference, "ONNX file", checked, cost)
-        form, why_not = _stated_form(checked)
+        form, why_not = stated_form(checked)
         entry = self._entry(network, cost.precision, checked)
         return attrs.evolve(entry, form=form, why_not=why_not, judged=(cost.precision,))
 
@@ -363,12 +349,13 @@ class _Maker:
             product.name, str(folder), EXPORT, size, product.channels, product.outputs, record.macs, record.params,
             ARCHITECTURE, int8=OF_EXPORT if INT8 in files else "", is_trained=True,
         )  # fmt: skip
-        return Entry(network, self._kept(files), _product_form(product), "", judged=tuple(files))
+        return Entry(network, self._kept(files), product_form(product), "", judged=tuple(files))
 
     def _of_zoo(self, name: str, reference: str) -> Entry:
         from nas.device.onnx_check import check_onnx
+        from nas.zoo.catalog import zoo_network
 
-        found = find_zoo_network(name)
+        found = zoo_network(name)
         checked = check_onnx(found.onnx(batch=self.options.batch).SerializeToString(), batch=self.options.batch)
         size = _size(checked)
         published = None if found.published_top1 is None else _published(*found.published_top1)
@@ -396,17 +383,6 @@ class _Maker:
 
     def _kept(self, files: "Mapping[str, CheckedFile]") -> "Mapping[str, CheckedFile]":
         return {name: attrs.evolve(each, data=self.spool.keep(each.data)) for name, each in files.items()}
-
-
-def find_zoo_network(name: str) -> Any:
-    """Return a known network.
-
-    Raises:
-        NasError: There is no network of this name.
-    """
-    from nas.zoo.catalog import zoo_network
-
-    return zoo_network(name)
 
 
 def zoo_references() -> list[str]:
@@ -442,41 +418,3 @@ def _size(checked: "CheckedFile") -> tuple[int, int]:
     """Return the height and width of the images."""
     first, second, third = checked.shape
     return (first, second) if checked.dtype.name == "uint8" else (second, third)
-
-
-def _trained_form(network: "TrainedNetwork") -> tuple[ImageForm | None, str]:
-    if network.normalization is None:
-        return None, "the normalization of its images is unknown"
-    return ImageForm((network.normalization.mean, network.normalization.std), network.classes), ""
-
-
-def _product_form(product: "Product") -> ImageForm:
-    return ImageForm(None if product.preprocessing else (product.mean, product.std), product.classes)
-
-
-def _stated_form(checked: "CheckedFile") -> tuple[ImageForm | None, str]:
-    """Return the form of the images that a file states in its metadata, as `nas export` writes it."""
-    classes = _stated(checked.metadata, "classes")
-    named = (
-        isinstance(classes, list) and len(classes) == checked.classes and all(isinstance(one, str) for one in classes)
-    )
-    names = tuple(classes) if named else None
-    if checked.dtype.name == "uint8":
-        return ImageForm(None, names), ""
-    stated = _stated(checked.metadata, "normalization")
-    with suppress(TypeError, KeyError, ValueError, OverflowError):
-        mean, std = (tuple(float(each) for each in stated[key]) for key in ("mean", "std"))
-        if (
-            len(mean) == len(std) == checked.shape[0]
-            and min(std) > 0
-            and all(abs(each) < 1e6 for each in (*mean, *std))
-        ):
-            return ImageForm((mean, std), names), ""
-    return None, "it does not state the normalization of its images"
-
-
-def _stated(metadata: Mapping[str, str], key: str) -> Any:
-    try:
-        return json.loads(metadata.get(key, "null"))
-    except (ValueError, RecursionError):
-        return None

@@ -1,4 +1,4 @@
-"""What a comparison of networks found: frozen records with their units, and the rows of its table."""
+"""The results of a comparison of networks: frozen records with their units, and the rows of its table."""
 
 import itertools
 from collections.abc import Iterator, Mapping

@@ -16,6 +16,7 @@ from torch import nn
 
 from nas.errors import MissingPackageError, NasError, WeightsError, describe_error
 from nas.graph.form import OPSET
+from nas.weights.libraries import import_library
 
 RESOLUTION, CHANNELS = 224, 3
 _NAMED = 5  # close names in a message
@@ -86,7 +87,7 @@ Built = tuple[Callable[[], tuple[nn.Module, int]], str]
 
 
 def _timm(name: str) -> Built:
-    timm = _library("timm", f"timm:{name}")
+    timm = import_library("timm", f"timm:{name}")
     # A name with a colon would make timm load a network from a folder or from somebody's account on the hub.
     if ":" in name or not timm.is_model(name):
         raise _unknown("timm", name, timm.list_models())
@@ -104,8 +105,8 @@ _WITHOUT_HEADS = ("googlenet", "inception_v3")
 
 
 def _torchvision(name: str) -> Built:
-    torchvision = _library("torchvision", f"torchvision:{name}")
-    models = _library("torchvision.models", f"torchvision:{name}")
+    torchvision = import_library("torchvision", f"torchvision:{name}")
+    models = import_library("torchvision.models", f"torchvision:{name}")
     known = models.list_models(module=models)
     if name not in known:
         raise _unknown("torchvision", name, known)
@@ -128,29 +129,6 @@ def _crop(models: Any, name: str) -> int:
 
 
 _LIBRARIES: dict[str, Callable[[str], Built]] = {"timm": _timm, "torchvision": _torchvision}
-
-
-def _library(name: str, source: str) -> Any:
-    """Return a library.
-
-    Raises:
-        MissingPackageError: It is not installed.
-        WeightsError: It cannot be imported.
-    """
-    package = name.partition(".")[0]
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != package:
-            raise
-        raise MissingPackageError(
-            f"the package {package} is not installed, and {source} needs it", f"install it with `pip install {package}`"
-        ) from None
-    except Exception as error:
-        raise WeightsError(
-            f"{package} is installed and cannot be imported: {describe_error(error)}",
-            f"install the version of {package} that belongs to the installed torch",
-        ) from None
 
 
 def _unknown(library: str, name: str, known: Sequence[str]) -> WeightsError:

@@ -1,4 +1,4 @@
-"""What the best trials have in common: the share of each option among them, beside its share among all trials."""
+"""Choices that the best trials have in common: the share of each option among them and among all trials."""
 
 import math
 from collections.abc import Iterable, Sequence

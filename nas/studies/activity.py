@@ -1,4 +1,4 @@
-"""Whether a process is at work on the studies of a database, and when and with what software their trials were made."""
+"""Records of the processes at work on the studies of a database, and of the times and software of their trials."""
 
 from collections import Counter
 from collections.abc import Mapping

