@@ -27,7 +27,7 @@ OTHER_PROGRAMS = {
 
 
 def code_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of the code blocks of a page with their numbers, without prompts; a continued line is one line."""
+    """Yield the lines of the code blocks of a page with their numbers, without prompts; continued lines are joined."""
     fence, started, pending = "", 0, ""
     for number, line in enumerate(text.splitlines(), 1):
         mark = re.match(r" *(```|~~~)", line)
