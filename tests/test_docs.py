@@ -120,6 +120,16 @@ print(data.classes, len(data.train) + len(data.val))
 """,
         prints=r"\('paper', 'rock'\) 48",
     ),
+    "docs/jupyter.md": Script(
+        short=(
+            ("trials=20", "trials=1, images=600, proxy_resolution=16"),
+            ("progress=True)", ")"),
+            ("from IPython.display import IFrame\n", ""),
+            ('IFrame("notebook.html", width="100%", height=800)', ""),
+            ("epochs=10", "epochs=1"),
+        ),
+        prints=r"%\)\n\[\]\n\d+ \d{7}\nbest-trained\n",
+    ),
     "docs/evaluating.md": Script(
         short=(("images=200", "images=2"), ('"photos", robust', '"photos", split="val", robust')),
         before=PHOTOS + TRAINED,
