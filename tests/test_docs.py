@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+import nas
 from nas.arch.code import parse_text
 from nas.arch.presets import preset
 from nas.cost.analytic import cost
@@ -151,6 +152,13 @@ def test_the_python_blocks_of_a_page_run(page: str, tmp_path: Path) -> None:
         assert text in program
         program = program.replace(text, shorter)
     assert re.search(script.prints, run("\n".join((script.before, program, script.after)), tmp_path))
+
+
+def test_the_page_on_python_has_every_function() -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    functions = [name for name in nas.__all__ if name.islower() and callable(getattr(nas, name))]
+    assert len(functions) > 20
+    assert [name for name in functions if f"| `nas.{name}(" not in page] == []
 
 
 # A counter that rises by 60 microjoules with each reading, and a phone that is a program.
