@@ -103,7 +103,7 @@ SCRIPTS = {
             ("resolution=64", "resolution=8"),
         ),
         before=PHOTOS,
-        after="print(sum(p.numel() for p in model.parameters()), *Path('nas-supernets').iterdir())",
+        after="print(sum(p.numel() for p in model.parameters()), *Path('nas-supernets').glob('*.pt'))",
         prints=r"^\d{6,} nas-supernets/\S+\.pt\n",
     ),
     "docs/pretrained.md": Script(
