@@ -80,8 +80,8 @@ for number in range(60):
 TRAINED = """
 import nas
 nas.train("mnasnet-small", "photos", resolution=32, epochs=1, out="photos-trained")
-Path("photos", "new").mkdir()
-Path("photos", "rock", "1.png").rename("photos/new/1.png")
+Path("new").mkdir()
+Path("photos", "rock", "1.png").rename("new/1.png")
 """
 SCRIPTS = {
     "README.md": Script(
@@ -134,7 +134,7 @@ print(data.classes, len(data.train) + len(data.val))
     "docs/evaluating.md": Script(
         short=(("images=200", "images=2"), ('"photos", robust', '"photos", split="val", robust')),
         before=PHOTOS + TRAINED,
-        prints=r"%\)\nphotos/new/1.png",
+        prints=r"%\)\nnew/1.png",
     ),
 }
 
