@@ -18,7 +18,7 @@ from nas.studies.defaults import DEFAULT_STORAGE
 if TYPE_CHECKING:
     from nas.api.architectures import Architecture
     from nas.api.comparison_accuracy import Predictions
-    from nas.api.comparison_networks import Entry
+    from nas.api.comparison_entries import Entry
     from nas.device.connection import Connection
     from nas.device.spec import Address
     from nas.weights.base import TrainedNetwork
@@ -146,7 +146,9 @@ def compare_networks(
         NasError: As `compare` raises it.
     """
     from nas.api.comparison_device import check_batch
-    from nas.api.comparison_networks import NetworkOptions, Spool, find_entries, zoo_references
+    from nas.api.comparison_entries import Spool
+    from nas.api.comparison_makers import NetworkOptions, zoo_references
+    from nas.api.comparison_networks import find_entries
     from nas.device.connection import Connection
 
     addresses = _addresses(options)
