@@ -10,6 +10,7 @@ from attrs import frozen
 
 from nas.api.arguments import check_arguments
 from nas.api.comparison_records import ComparedNetwork, Comparison
+from nas.api.comparison_text import unseen_sentences
 from nas.api.errors import explain_missing
 from nas.api.latency import SPREAD, make_aim
 from nas.errors import DeviceError, NasError
@@ -247,6 +248,7 @@ def _notes(networks: Sequence[ComparedNetwork]) -> list[str]:
         )
     if any(each.published for each in networks):
         notes.append("Published accuracies are those of their sources on ImageNet; none of them was measured here.")
+    notes += unseen_sentences(networks)
     if len(networks) == 1:
         notes.append("There is one network, so nothing is compared.")
     return notes

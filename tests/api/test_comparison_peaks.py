@@ -111,9 +111,14 @@ def test_no_more_processes_run_than_fit_into_the_memory() -> None:
 
 def test_work_that_has_not_begun_is_dropped_after_an_error() -> None:
     done: list[int] = []
-    with pytest.raises(ZeroDivisionError), several_at_once(1) as threads:
-        first = threads.submit(lambda: 1 // 0)
-        for number in range(1000):
-            threads.submit(done.append, number)
-        first.result()
+
+    def fail_first() -> None:
+        with several_at_once(1) as threads:
+            first = threads.submit(lambda: 1 // 0)
+            for number in range(1000):
+                threads.submit(done.append, number)
+            first.result()
+
+    with pytest.raises(ZeroDivisionError):
+        fail_first()
     assert len(done) < 1000
