@@ -9,7 +9,8 @@ import attrs
 from attrs import frozen
 
 from nas.api.arguments import check_arguments
-from nas.api.comparison_records import ComparedNetwork, Comparison
+from nas.api.comparison_records import ComparedNetwork
+from nas.api.comparison_results import Comparison
 from nas.api.comparison_text import unseen_sentences
 from nas.api.errors import explain_missing
 from nas.api.latency import SPREAD, make_aim

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from nas.api.comparison_records import ComparedNetwork, Comparison, DeviceComparison
+from nas.api.comparison_records import ComparedNetwork, DeviceComparison
+from nas.api.comparison_results import Comparison
 from nas.api.comparison_text import (
     accuracy_sentences,
     alike_sentences,

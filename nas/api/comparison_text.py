@@ -8,13 +8,12 @@ from attrs import Factory, field, frozen
 from nas.api.comparison_records import (
     COUNTED,
     ComparedNetwork,
-    Comparison,
     DeviceComparison,
     DeviceLatency,
     MeasuredAccuracy,
     alike,
-    per,
 )
+from nas.api.comparison_results import Comparison, per
 
 UNKNOWN = "-"
 _MOST_NAMES = 8  # in a sentence; the table has all

@@ -13,13 +13,13 @@ from nas.api import comparison_device
 from nas.api.comparison import ComparisonOptions, compare_networks
 from nas.api.comparison_records import (
     ComparedNetwork,
-    Comparison,
     DeviceComparison,
     DeviceLatency,
     LatencyPair,
     PublishedAccuracy,
     alike,
 )
+from nas.api.comparison_results import Comparison
 from nas.api.comparison_text import alike_sentences, table, unseen_sentences
 from nas.errors import DeviceError, NasError
 from nas.version import __version__

@@ -8,13 +8,13 @@ import pytest
 from nas.api.comparison_files import page
 from nas.api.comparison_records import (
     ComparedNetwork,
-    Comparison,
     DeviceComparison,
     DeviceLatency,
     MeasuredAccuracy,
     PublishedAccuracy,
     Refusal,
 )
+from nas.api.comparison_results import Comparison
 from tests.report.browser import visit
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from attrs import frozen
 from nas.api.comparison_text import PRINTED, accuracy_sentences, alike_sentences, device_sentence, table
 
 if TYPE_CHECKING:
-    from nas.api.comparison_records import Comparison, DeviceComparison
+    from nas.api.comparison_records import DeviceComparison
+    from nas.api.comparison_results import Comparison
 
 
 @frozen
