@@ -112,7 +112,7 @@ def comparison_figure(points: Sequence[ComparedPoint], text: FigureText, *, widt
     Example:
         >>> point = ComparedPoint(1, "net", "known", 4e9, None, 0.76, None, 25e6, ("net",))
         >>> figure = comparison_figure([point], FigureText("demo", "", "MACs", "Top-1"))
-        >>> [annotation.text for annotation in figure.layout.annotations][:1]
+        >>> [annotation.text for annotation in figure.layout.annotations][-1:]
         ['net']
     """
     groups = list(dict.fromkeys(point.group for point in points))
