@@ -9,7 +9,9 @@ import attrs
 from attrs import frozen
 
 from nas.api.arguments import check_arguments
-from nas.api.comparison_records import ComparedNetwork, Comparison
+from nas.api.comparison_records import ComparedNetwork
+from nas.api.comparison_results import Comparison
+from nas.api.comparison_text import unseen_sentences
 from nas.api.errors import explain_missing
 from nas.api.latency import SPREAD, make_aim
 from nas.errors import DeviceError, NasError
@@ -18,7 +20,7 @@ from nas.studies.defaults import DEFAULT_STORAGE
 if TYPE_CHECKING:
     from nas.api.architectures import Architecture
     from nas.api.comparison_accuracy import Predictions
-    from nas.api.comparison_networks import Entry
+    from nas.api.comparison_entries import Entry
     from nas.device.connection import Connection
     from nas.device.spec import Address
     from nas.weights.base import TrainedNetwork
@@ -146,7 +148,9 @@ def compare_networks(
         NasError: As `compare` raises it.
     """
     from nas.api.comparison_device import check_batch
-    from nas.api.comparison_networks import NetworkOptions, Spool, find_entries, zoo_references
+    from nas.api.comparison_entries import Spool
+    from nas.api.comparison_makers import NetworkOptions, zoo_references
+    from nas.api.comparison_networks import find_entries
     from nas.device.connection import Connection
 
     addresses = _addresses(options)
@@ -245,6 +249,7 @@ def _notes(networks: Sequence[ComparedNetwork]) -> list[str]:
         )
     if any(each.published for each in networks):
         notes.append("Published accuracies are those of their sources on ImageNet; none of them was measured here.")
+    notes += unseen_sentences(networks)
     if len(networks) == 1:
         notes.append("There is one network, so nothing is compared.")
     return notes

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from nas.api.comparison_networks import Entry
+from nas.api.comparison_entries import Entry
 from nas.api.comparison_records import AccuracyPair, MeasuredAccuracy
 from nas.data.load import Split, load_split
 from nas.errors import DataError

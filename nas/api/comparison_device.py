@@ -2,21 +2,20 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
 from attrs import frozen
 
-from nas.api.comparison_networks import Entry
-from nas.api.comparison_records import COUNTED, MEASURED, DeviceComparison, DeviceLatency, LatencyPair, Refusal
+from nas.api.comparison_entries import Entry
+from nas.api.comparison_peaks import Part, Peak, find_peaks
+from nas.api.comparison_records import COUNTED, MEASURED, DeviceComparison, DeviceLatency, LatencyPair
 from nas.api.latency import latency_of, setting_of
-from nas.errors import DeviceError, DeviceLostError, NasError
+from nas.errors import DeviceError, NasError
 from nas.noise import quantile
 
 if TYPE_CHECKING:
     from nas.device.connection import Connection
-    from nas.device.model_file import ModelFile
     from nas.device.timing import Aim, Ratio, Turns
 
 Say = Callable[[str], None]
@@ -25,35 +24,6 @@ MOST_BYTES = 8 * 2**30
 # Standard errors come from blocks of consecutive rounds. Many pairs need many degrees of freedom, and a block of fewer
 # rounds than these would not bridge a disturbance.
 _MOST_BLOCKS, _ROUNDS_OF_BLOCK = 15, 3
-
-
-@frozen(eq=False, slots=False)
-class Part:
-    """Represent one file of one network.
-
-    Attributes:
-        entry: The network.
-        precision: Precision of the file.
-    """
-
-    entry: Entry
-    precision: str
-
-    @property
-    def name(self) -> str:
-        """Return the name of the network."""
-        return self.entry.network.name
-
-    @cached_property
-    def file(self) -> "ModelFile":
-        """Return the file as it is sent to a device; it keeps the digest of its bytes."""
-        return self.entry.model_file(self.precision)
-
-
-@frozen(eq=False)
-class _Peak:
-    part: Part
-    bytes: int | None
 
 
 @frozen(eq=False)
@@ -82,7 +52,7 @@ def compare_on(connection: "Connection", entries: Sequence[Entry], aim: "Aim", s
     """
     machine = connection.machine  # The first contact: a device that cannot be reached is an error at once.
     parts = [Part(entry, precision) for entry in entries for precision in entry.files]
-    peaks, refusals = _peaks(connection, parts, say)
+    peaks, refusals = find_peaks(connection, parts, say)
     if not peaks:
         raise DeviceError(f"the device runs none of the networks: {refusals[0].problem}", "compare other networks")
     limit = _memory_limit(connection)
@@ -112,26 +82,6 @@ def compare_on(connection: "Connection", entries: Sequence[Entry], aim: "Aim", s
     )
 
 
-def _peaks(connection: "Connection", parts: Sequence[Part], say: Say) -> tuple[list[_Peak], list[Refusal]]:
-    """Return the peak memory of each file that the device runs, and the refusals of the others."""
-    from nas.device.session import random_images
-
-    found, refusals = [], []
-    say(f"running {len(parts)} files once for their peak memory")
-    for part in parts:
-        checked = part.entry.files[part.precision]
-        images = random_images((connection.device.batch, *checked.shape), checked.dtype)
-        try:
-            peak = connection.logits(part.file, images).peak_bytes
-        except DeviceLostError:
-            raise
-        except DeviceError as error:
-            refusals.append(Refusal(part.name, part.precision, error.problem))
-        else:
-            found.append(_Peak(part, peak))
-    return found, refusals
-
-
 def _memory_limit(connection: "Connection") -> int:
     """Return how much memory the files that take turns may have; on this machine at most half of what is free."""
     import psutil
@@ -139,12 +89,12 @@ def _memory_limit(connection: "Connection") -> int:
     return MOST_BYTES if connection.address.place else min(MOST_BYTES, int(psutil.virtual_memory().available / 2))
 
 
-def _groups(peaks: Sequence[_Peak], limit: int) -> "Iterator[list[_Peak]]":
+def _groups(peaks: Sequence[Peak], limit: int) -> "Iterator[list[Peak]]":
     """Yield consecutive files that fit into the memory together; all files of one network are in one group.
 
     A process that measures a file holds the file itself and what it needs to run.
     """
-    group: list[_Peak] = []
+    group: list[Peak] = []
     for _, own in itertools.groupby(peaks, key=lambda each: each.part.name):
         network = list(own)
         if group and sum(map(_needed, (*group, *network))) > limit:
@@ -155,13 +105,13 @@ def _groups(peaks: Sequence[_Peak], limit: int) -> "Iterator[list[_Peak]]":
         yield group
 
 
-def _needed(peak: _Peak) -> int:
+def _needed(peak: Peak) -> int:
     size = len(peak.part.file.data)
     # Where the device does not report it, a network is taken to need twice the size of its file.
     return size + (2 * size if peak.bytes is None else peak.bytes)
 
 
-def _latency(peak: _Peak, place: _Place) -> DeviceLatency:
+def _latency(peak: Peak, place: _Place) -> DeviceLatency:
     latency = latency_of(place.turns, place.turns.timings[place.at])
     blocks = _blocks(place.turns)
     ratio = place.turns.ratio_to_reference(place.at, blocks)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from nas.api.comparison_records import ComparedNetwork, Comparison, DeviceComparison
+from nas.api.comparison_records import ComparedNetwork, DeviceComparison
+from nas.api.comparison_results import Comparison
 from nas.api.comparison_text import (
     accuracy_sentences,
     alike_sentences,
@@ -23,7 +24,7 @@ from nas.output_kinds import COMPARISON, PAGE, write_output
 
 if TYPE_CHECKING:
     from nas.report.comparison import ComparedPoint
-    from nas.report.comparison_page import DrawnFigure
+    from nas.report.comparison_page import DrawnFigure, Heading
 
 _YOURS, _KNOWN = "your networks", "known networks"
 _MACS, _LATENCY = "Multiply-adds", "Latency (ms)"
@@ -184,12 +185,15 @@ def _notes(network: ComparedNetwork) -> Iterator[str]:
     yield from network.notes
 
 
-def _numbered(found: Comparison, device: DeviceComparison) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+def _numbered(found: Comparison, device: DeviceComparison) -> "tuple[tuple[Heading, ...], tuple[tuple[str, ...], ...]]":
     """Return the table with the number of the network in front of each row."""
-    headers, rows = table(found, device)
+    from nas.report.comparison_page import Heading
+
+    columns, rows = table(found, device)
     places = {network.name: at for at, (network, _) in enumerate(_shown(found, device), 1)}
     names = [network.name for network, _ in ordered(found, device)]
-    return tuple(headers), tuple((str(places[name]), *row) for name, row in zip(names, rows, strict=True))
+    headings = tuple(Heading(each.title, each.group, each.short) for each in columns)
+    return headings, tuple((str(places[name]), *row) for name, row in zip(names, rows, strict=True))
 
 
 def _first_figure(found: Comparison) -> "DrawnFigure":

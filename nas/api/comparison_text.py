@@ -1,35 +1,36 @@
 """A comparison as a table of texts and as sentences, for the terminal and for pages."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+from attrs import Factory, field, frozen
 
 from nas.api.comparison_records import (
     COUNTED,
     ComparedNetwork,
-    Comparison,
     DeviceComparison,
     DeviceLatency,
     MeasuredAccuracy,
     alike,
-    per,
 )
+from nas.api.comparison_results import Comparison, per
 
 UNKNOWN = "-"
+_MOST_NAMES = 8  # in a sentence; the table has all
 _MOST_PAIRS = 12  # sentences about accuracies; the JSON has all
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number with so many significant digits at least, "-" if it is unknown.
 
-    >>> number(1234.5), number(12.345), number(0.012345), number(None)
-    ('1,234', '12.3', '0.0123', '-')
+    >>> number(1234.5), number(12.345), number(9.7), number(0.012345), number(None)
+    ('1,234', '12.3', '9.70', '0.0123', '-')
     """
     if value is None:
         return UNKNOWN
     if value == 0:
         return "0"
-    whole = len(f"{abs(value):.0f}") if abs(value) >= 1 else 0
+    whole = len(f"{int(abs(value))}") if abs(value) >= 1 else 0
     return f"{value:,.{max(0, digits - whole)}f}" if abs(value) >= 0.1 else f"{value:.{digits}g}"
 
 
@@ -79,32 +80,72 @@ def _gmacs(network: ComparedNetwork) -> float | None:
     return None if network.macs is None else network.macs / 1e9
 
 
+@frozen
+class Column:
+    """Represent a column of the table of a comparison.
+
+    Attributes:
+        title: Title of the column alone.
+        cell: Function that returns the text of a cell.
+        group: Heading over this column and its neighbors on a page; "" without one.
+        short: Title under that heading.
+        is_printed: Whether a terminal shows it too.
+    """
+
+    title: str
+    cell: _Cell
+    group: str = ""
+    short: str = field(default=Factory(lambda self: self.title, takes_self=True))
+    is_printed: bool = True
+
+
+_COUNTED, _MEMORY, _LATENCY = "Counted (millions)", "Memory (MB)", "Latency (ms)"
+_ACCURACY, _PUBLISHED = "Accuracy here (%)", "Published top-1 (%)"
 # Columns without a value in any row are left out. Accuracies are in percent, and so are those for each GMAC and ms.
-COLUMNS: Mapping[str, _Cell] = MappingProxyType(
-    {
-        "network": lambda network, *_: network.name,
-        "precision": lambda _network, precision, *_: precision,
-        "pixels": lambda network, *_: " x ".join(map(str, dict.fromkeys(network.resolution))),
-        "MACs (M)": lambda network, *_: millions(network.macs),
-        "params (M)": lambda network, *_: millions(network.params),
-        "file (MB)": lambda network, precision, *_: f"{network.size_bytes[precision] / 1e6:,.1f}",
-        "peak memory (MB)": _memory,
-        "latency (ms)": lambda _network, _precision, latency, _accuracy: number(_milliseconds(latency)),
-        "95% interval": _interval,
-        "median": lambda _network, _precision, latency, _accuracy: number(latency.median_ms if latency else None),
-        "p95": lambda _network, _precision, latency, _accuracy: number(latency.p95_ms if latency else None),
-        "accuracy (%)": _accuracy,
-        "per GMAC": lambda network, _precision, _latency, accuracy: number(per(_points(accuracy), _gmacs(network))),
-        "per ms": lambda _network, _precision, latency, accuracy: number(
-            per(_points(accuracy), _milliseconds(latency))
-        ),
-        "published top-1 (%)": lambda network, precision, *_: number(_top1(network, precision)),
-        "published per GMAC": lambda network, precision, *_: number(per(_top1(network, precision), _gmacs(network))),
-        "published per ms": lambda network, precision, latency, _accuracy: number(
-            per(_top1(network, precision), _milliseconds(latency))
-        ),
-    }
+COLUMNS = (
+    Column("network", lambda network, *_: network.name),
+    Column("precision", lambda _network, precision, *_: precision),
+    Column("pixels", lambda network, *_: " x ".join(map(str, dict.fromkeys(network.resolution)))),
+    Column("MACs (M)", lambda network, *_: millions(network.macs), _COUNTED, "MACs"),
+    Column("params (M)", lambda network, *_: millions(network.params), _COUNTED, "params"),
+    Column("file (MB)", lambda network, precision, *_: f"{network.size_bytes[precision] / 1e6:,.1f}", _MEMORY, "file"),
+    Column("peak (MB)", _memory, _MEMORY, "peak"),
+    Column(
+        "latency (ms)", lambda _network, _precision, latency, _: number(_milliseconds(latency)), _LATENCY, "estimate"
+    ),
+    Column("95% interval", _interval, _LATENCY),
+    Column("median", lambda _network, _precision, latency, _: number(latency.median_ms if latency else None), _LATENCY),
+    Column("p95", lambda _network, _precision, latency, _: number(latency.p95_ms if latency else None), _LATENCY),
+    Column("accuracy (%)", _accuracy, _ACCURACY, "accuracy"),
+    Column(
+        "per GMAC",
+        lambda network, _precision, _latency, accuracy: number(per(_points(accuracy), _gmacs(network))),
+        _ACCURACY,
+    ),
+    Column(
+        "per ms",
+        lambda _network, _precision, latency, accuracy: number(per(_points(accuracy), _milliseconds(latency))),
+        _ACCURACY,
+    ),
+    Column(
+        "published top-1 (%)", lambda network, precision, *_: number(_top1(network, precision)), _PUBLISHED, "top-1"
+    ),
+    Column(
+        "published per GMAC",
+        lambda network, precision, *_: number(per(_top1(network, precision), _gmacs(network))),
+        _PUBLISHED,
+        "per GMAC",
+        is_printed=False,
+    ),
+    Column(
+        "published per ms",
+        lambda network, precision, latency, _: number(per(_top1(network, precision), _milliseconds(latency))),
+        _PUBLISHED,
+        "per ms",
+        is_printed=False,
+    ),
 )
+PRINTED = tuple(column for column in COLUMNS if column.is_printed)
 
 
 def ordered(found: Comparison, device: DeviceComparison) -> list[tuple[ComparedNetwork, str]]:
@@ -117,18 +158,19 @@ def ordered(found: Comparison, device: DeviceComparison) -> list[tuple[ComparedN
     return [(network, name) for network in sorted(found.networks, key=speed) for name in network.size_bytes]
 
 
-def table(found: Comparison, device: DeviceComparison) -> tuple[list[str], list[list[str]]]:
-    """Return the headers and the rows of the table of a device."""
+def table(
+    found: Comparison, device: DeviceComparison, columns: Sequence[Column] = COLUMNS
+) -> tuple[list[Column], list[list[str]]]:
+    """Return the columns that have a value in some row, and the rows of the table of a device."""
     rows = [
         [
-            cell(network, precision, device.latency(network.name, precision), network.accuracy(precision))
-            for cell in COLUMNS.values()
+            column.cell(network, precision, device.latency(network.name, precision), network.accuracy(precision))
+            for column in columns
         ]
         for network, precision in ordered(found, device)
     ]
-    kept = [at for at in range(len(COLUMNS)) if any(row[at] != UNKNOWN for row in rows)]
-    headers = list(COLUMNS)
-    return [headers[at] for at in kept], [[row[at] for at in kept] for row in rows]
+    kept = [at for at in range(len(columns)) if any(row[at] != UNKNOWN for row in rows)]
+    return [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]
 
 
 def device_sentence(device: DeviceComparison) -> str:
@@ -196,6 +238,22 @@ def accuracy_sentences(found: Comparison) -> Iterator[str]:
         yield f"So are {len(unclear) - _MOST_PAIRS:,} further pairs, which --json lists."
     for pair in [each for each in found.accuracy_pairs if each.is_clear][:_MOST_PAIRS]:
         yield f"{pair.first} ({pair.first_precision}) and {pair.second} ({pair.second_precision}): {_difference(pair)}."
+
+
+def unseen_sentences(networks: Sequence[ComparedNetwork]) -> Iterator[str]:
+    """Yield sentences about networks that a figure of accuracies leaves out, because theirs are unknown."""
+    for known, what in (
+        ([bool(each.accuracies) for each in networks], "measured"),
+        ([each.published is not None for each in networks], "published"),
+    ):
+        missing = [each.name for each, is_known in zip(networks, known, strict=True) if not is_known]
+        if missing and any(known):
+            names = (
+                missing
+                if len(missing) <= _MOST_NAMES
+                else [*missing[:_MOST_NAMES], f"{len(missing) - _MOST_NAMES} others"]
+            )
+            yield f"The figures of {what} accuracy do not have {_listed(names)}, whose {what} accuracy is unknown."
 
 
 def _difference(pair: Any) -> str:

@@ -13,6 +13,7 @@ from nas.device.messages import (
     FileRequest,
     HelloReply,
     HelloRequest,
+    LocalFileRequest,
     MeasureRequest,
     MissingReply,
     ReceivedReply,
@@ -83,6 +84,11 @@ def _received(part: FileRequest, files: FileStore) -> ReceivedReply:
     return ReceivedReply(part.id, files.receive(part.digest, part.size, part.offset, part.data))
 
 
+def _opened(local: LocalFileRequest, files: FileStore) -> ReceivedReply:
+    files.keep_open(local.path, local.digest, local.size)
+    return ReceivedReply(local.id, local.size)
+
+
 def _work(request: WorkRequest, files: FileStore) -> Reply:
     if missing := files.missing(needed_files(request)):
         return MissingReply(request.id, missing)
@@ -99,6 +105,7 @@ def _chunk(fetch: FetchRequest, files: FileStore) -> Reply:
 _ANSWERS: Mapping[type[Request], Callable[[Any, FileStore], Reply]] = {
     HelloRequest: _hello_reply,
     FileRequest: _received,
+    LocalFileRequest: _opened,
     MeasureRequest: _work,
     RunRequest: _work,
     FetchRequest: _chunk,

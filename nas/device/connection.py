@@ -29,6 +29,7 @@ from nas.device.messages import (
     HelloReply,
     HelloRequest,
     KeptFile,
+    LocalFileRequest,
     LogitsReply,
     MeasureRequest,
     MissingReply,
@@ -39,7 +40,7 @@ from nas.device.messages import (
     TimingsReply,
     WorkRequest,
 )
-from nas.device.model_file import ModelFile
+from nas.device.model_file import ModelFile, StoredBytes
 from nas.device.protocol import encode, parse_reply, protocol_versions
 from nas.device.spec import Address, Device
 from nas.device.timing import Aim, Turns
@@ -235,11 +236,22 @@ class Connection:
         )
 
     def _send_file(self, agent: AgentProcess, digest: str, data: bytes) -> None:
+        if self._has_opened(agent, digest, data):
+            return
         for start in range(0, len(data), CHUNK_BYTES):
             part = FileRequest(self._next_id(), digest, len(data), start, data[start : start + CHUNK_BYTES])
             reply = self._ask(agent, part, encode(part), (ReceivedReply,), CHUNK_SECONDS)
             if reply.received != start + len(part.data):
                 raise DeviceError(f"the device received {reply.received} bytes of a file", REMEDY)
+
+    def _has_opened(self, agent: AgentProcess, digest: str, data: object) -> bool:
+        """Return whether an agent on this machine has opened a file itself, which takes a tenth of the time."""
+        if not isinstance(data, StoredBytes) or self.address.host or not data.path:
+            return False
+        request = LocalFileRequest(self._next_id(), digest, len(data), data.path)
+        with suppress(_RefusedError):  # The agent may be in a container that does not see this process.
+            return self._ask(agent, request, encode(request), (ReceivedReply,), CHUNK_SECONDS).received == len(data)
+        return False
 
     def _fetch(self, agent: AgentProcess, reply: LogitsReply, count: int) -> bytes:
         """Return the bytes of the logits of `count` images that a reply describes."""

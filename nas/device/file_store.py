@@ -1,11 +1,14 @@
 """Files that an agent keeps for its requests: models, images and logits."""
 
+import errno
 import hashlib
 import mmap
+import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 from attrs import define, field
@@ -69,6 +72,25 @@ class FileStore:
         if upload.received == size:
             self._finish(upload)
         return upload.received
+
+    def keep_open(self, path: str, digest: str, size: int) -> None:
+        """Keep a file of this machine without copying it; it must not change any more.
+
+        Raises:
+            DeviceError: The file cannot be read, or is another one than that of the digest.
+        """
+        self._make_room(size)
+        try:
+            if not Path(path).is_file():  # A pipe would block when it is opened.
+                raise FileNotFoundError(errno.ENOENT, "it is no file", path)
+            file = Path(path).open("rb")  # noqa: SIM115 - it stays open as long as the file is kept
+        except (OSError, ValueError) as error:
+            raise DeviceError(f"a file of this machine cannot be read: {error}", "send its bytes") from None
+        if os.fstat(file.fileno()).st_size != size or hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            file.close()
+            raise DeviceError("a file of this machine has other bytes than those of its digest", "send its bytes")
+        self._drop(digest)
+        self._files[digest] = size, file
 
     def _begin(self, digest: str, size: int) -> None:
         self._abandon()

@@ -26,6 +26,7 @@ from nas.device.messages import (
     HelloReply,
     HelloRequest,
     KeptFile,
+    LocalFileRequest,
     LogitsReply,
     MeasureRequest,
     MissingReply,
@@ -232,6 +233,10 @@ REQUESTS: Mapping[str, Reader] = {
             "offset": integer(0, MAX_FILE_BYTES),
             "data": _bytes,
         },
+    ),
+    "local": record_of(
+        LocalFileRequest,
+        {"id": _ID, "digest": _digest, "size": integer(1, MAX_FILE_BYTES), "path": text_line(MAX_NAME)},
     ),
     "measure": _measure,
     "run": record_of(

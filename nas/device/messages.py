@@ -82,6 +82,22 @@ class FileRequest:
 
 
 @frozen
+class LocalFileRequest:
+    """Name a file on the machine of the agent, which keeps it open under its digest; it must not change any more.
+
+    Attributes:
+        digest: SHA-256 of the file.
+        size: Number of bytes of the file.
+        path: Path of the file.
+    """
+
+    id: int
+    digest: str
+    size: int
+    path: str
+
+
+@frozen
 class MeasureRequest:
     """Ask for the times of networks; see `nas.device.measurement.measure`."""
 
@@ -199,7 +215,7 @@ class ErrorReply:
 
 
 WorkRequest = MeasureRequest | RunRequest
-Request = HelloRequest | FileRequest | MeasureRequest | RunRequest | FetchRequest
+Request = HelloRequest | FileRequest | LocalFileRequest | MeasureRequest | RunRequest | FetchRequest
 Reply = HelloReply | ReceivedReply | MissingReply | TimingsReply | LogitsReply | ChunkReply | ErrorReply
 
 

@@ -1,9 +1,35 @@
 """ONNX files that a device receives to run or to time them."""
 
 import hashlib
+import mmap
+import os
 from functools import cached_property
+from pathlib import Path
+from typing import IO
 
 from attrs import field, frozen
+
+
+class StoredBytes(mmap.mmap):
+    """Represent the bytes of an open file, which are read from disk when they are used.
+
+    A process on this machine can read the file too, without receiving its bytes.
+    """
+
+    file: IO[bytes]
+
+    def __new__(cls, file: IO[bytes]) -> "StoredBytes":
+        """Map a file that is not empty and does not change any more."""
+        made = super().__new__(cls, file.fileno(), 0, access=mmap.ACCESS_READ)
+        made.file = file
+        return made
+
+    @property
+    def path(self) -> str:
+        """Return the path under which other processes of this user can open the file; "" where there is none."""
+        # A file without a name has one among the open files of its process, on Linux alone.
+        found = Path(f"/proc/{os.getpid()}/fd/{self.file.fileno()}")
+        return str(found) if found.exists() else ""
 
 
 @frozen(eq=False, slots=False)

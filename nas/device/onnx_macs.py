@@ -3,19 +3,20 @@
 The convention is that of `nas.cost.analytic`: one multiply-add counts as one; convolutions, linear layers and the two
 matrix products of an attention count, and biases, normalizations, activations and pooling do not. What is computed from
 constants alone does not count, because ONNX Runtime computes it once, when it loads the network. An operator that is in
-no table here is named and makes the number unknown: it is not counted as zero.
+no table of `nas.device.onnx_operators` is named and makes the number unknown: it is not counted as zero.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 
 import onnx
-import onnx.helper
 from attrs import define, field, frozen
 from onnx import TensorProto
 
-Shapes = Mapping[str, tuple[int, ...]]
+from nas.device.onnx_operators import COUNTED, FLOATS, FREE, HALF, INTEGER, QUANTIZING, SETTINGS, WEIGHTED, Shapes
+
+MOST_ORIGINS = 64
+"""Largest number of tensors of the file from which one constant is computed; it bounds the time for a hostile file."""
 
 
 @frozen
@@ -41,208 +42,6 @@ class OnnxCost:
         return None if self.uncounted else self.macs
 
 
-def _conv(node: onnx.NodeProto, shapes: Shapes, weight: int = 1) -> int:
-    """Each output value takes one multiply-add for each value of the kernel of its channel."""
-    return math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[weight]][1:])
-
-
-def _transposed_conv(node: onnx.NodeProto, shapes: Shapes) -> int:
-    return math.prod(shapes[node.input[0]]) * math.prod(shapes[node.input[1]][1:])
-
-
-def _gemm(node: onnx.NodeProto, shapes: Shapes) -> int:
-    transposed = any(each.name == "transA" and each.i for each in node.attribute)
-    return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][0 if transposed else 1]
-
-
-def _matmul(node: onnx.NodeProto, shapes: Shapes) -> int:
-    return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
-
-
-def _einsum(node: onnx.NodeProto, shapes: Shapes) -> int | None:
-    """Return the product of the sizes of all indices; None where an equation has another form than `ab,bc->ac`."""
-    equation = next(onnx.helper.get_attribute_value(each) for each in node.attribute if each.name == "equation")
-    terms = equation.decode("ascii", "replace").replace(" ", "").partition("->")[0].split(",")
-    if len(terms) != len(node.input) or len(terms) > 2 or not all(term.isalpha() for term in terms):
-        return None
-    sizes: dict[str, int] = {}
-    for term, name in zip(terms, node.input, strict=True):
-        if len(term) != len(shapes[name]):
-            return None
-        sizes.update(zip(term, shapes[name], strict=True))
-    return math.prod(sizes.values()) if len(terms) == 2 else 0
-
-
-_COUNTED: Mapping[str, Callable[[onnx.NodeProto, Shapes], int | None]] = MappingProxyType(
-    {
-        "Conv": _conv,
-        "ConvInteger": _conv,
-        "QLinearConv": lambda node, shapes: _conv(node, shapes, 3),
-        "ConvTranspose": _transposed_conv,
-        "Gemm": _gemm,
-        "MatMul": _matmul,
-        "MatMulInteger": _matmul,
-        "QLinearMatMul": _matmul,
-        "Einsum": _einsum,
-    }
-)
-# Operators that multiply no weights with values: by the convention they count as nothing.
-_FREE = frozenset(
-    [
-        "Abs",
-        "Add",
-        "And",
-        "ArgMax",
-        "ArgMin",
-        "AveragePool",
-        "BatchNormalization",
-        "Cast",
-        "CastLike",
-        "Ceil",
-        "Celu",
-        "Clip",
-        "Compress",
-        "Concat",
-        "Constant",
-        "ConstantOfShape",
-        "Cos",
-        "CumSum",
-        "DepthToSpace",
-        "DequantizeLinear",
-        "Div",
-        "Dropout",
-        "DynamicQuantizeLinear",
-        "Elu",
-        "Equal",
-        "Erf",
-        "Exp",
-        "Expand",
-        "EyeLike",
-        "Flatten",
-        "Floor",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "Gelu",
-        "GlobalAveragePool",
-        "GlobalLpPool",
-        "GlobalMaxPool",
-        "Greater",
-        "GreaterOrEqual",
-        "GroupNormalization",
-        "HardSigmoid",
-        "HardSwish",
-        "Hardmax",
-        "Identity",
-        "InstanceNormalization",
-        "IsInf",
-        "IsNaN",
-        "LRN",
-        "LayerNormalization",
-        "LeakyRelu",
-        "Less",
-        "LessOrEqual",
-        "Log",
-        "LogSoftmax",
-        "LpNormalization",
-        "LpPool",
-        "Max",
-        "MaxPool",
-        "Mean",
-        "MeanVarianceNormalization",
-        "Min",
-        "Mish",
-        "Mod",
-        "Mul",
-        "Neg",
-        "NonZero",
-        "Not",
-        "OneHot",
-        "Or",
-        "PRelu",
-        "Pad",
-        "Pow",
-        "QuantizeLinear",
-        "RMSNormalization",
-        "Range",
-        "Reciprocal",
-        "ReduceL1",
-        "ReduceL2",
-        "ReduceLogSum",
-        "ReduceLogSumExp",
-        "ReduceMax",
-        "ReduceMean",
-        "ReduceMin",
-        "ReduceProd",
-        "ReduceSum",
-        "ReduceSumSquare",
-        "Relu",
-        "Reshape",
-        "Resize",
-        "ReverseSequence",
-        "Round",
-        "ScatterElements",
-        "ScatterND",
-        "Selu",
-        "Shape",
-        "Shrink",
-        "Sigmoid",
-        "Sign",
-        "Sin",
-        "Size",
-        "Slice",
-        "Softmax",
-        "Softplus",
-        "Softsign",
-        "SpaceToDepth",
-        "Split",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Sum",
-        "Swish",
-        "Tan",
-        "Tanh",
-        "ThresholdedRelu",
-        "Tile",
-        "TopK",
-        "Transpose",
-        "Trilu",
-        "Unsqueeze",
-        "Upsample",
-        "Where",
-        "Xor",
-    ]
-)
-# Operators whose constants are weights, also where they have a single value.
-_WEIGHTED = frozenset(
-    {*_COUNTED, "BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization"}
-    | {"PRelu", "RMSNormalization"}
-)
-_SCALES = (1, 2)
-# Inputs that are settings and statistics, and no parameters; negative numbers leave out nothing.
-_SETTINGS: Mapping[str, tuple[int, ...]] = MappingProxyType(
-    {
-        "BatchNormalization": (3, 4),
-        "Clip": _SCALES,
-        "DequantizeLinear": _SCALES,
-        "QuantizeLinear": _SCALES,
-        "QLinearConv": (1, 2, 4, 5, 6, 7),
-        "QLinearMatMul": (1, 2, 4, 5, 6, 7),
-        "Resize": (1, 2, 3),
-        "Pad": (1, 2, 3),
-        "Upsample": (1,),
-    }
-)
-_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
-MOST_ORIGINS = 64
-"""Largest number of tensors of the file from which one constant is computed; it bounds the time for a hostile file."""
-_HALF = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
-_QUANTIZING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"})
-# Operators that read whole numbers as weights.
-_INTEGER = frozenset({"DequantizeLinear", "ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul"})
-
-
 @define(eq=False)
 class _Constants:
     """Follow constants through a graph to the operators that read them.
@@ -265,7 +64,7 @@ class _Constants:
         """Add a tensor of the file."""
         self.sizes[name] = math.prod(tensor.dims)
         self.origins[name] = frozenset({name})
-        if tensor.data_type in _FLOATS:
+        if tensor.data_type in FLOATS:
             self.floats.add(name)
 
     def are(self, names: Iterable[str]) -> bool:
@@ -274,15 +73,15 @@ class _Constants:
 
     def read(self, node: onnx.NodeProto) -> frozenset[str]:
         """Return the tensors of the file whose numbers an operator reads as weights."""
-        settings = _SETTINGS.get(node.op_type, ())
+        settings = SETTINGS.get(node.op_type, ())
         read = [name for at, name in enumerate(node.input) if name in self.origins and at not in settings]
         found = frozenset(origin for name in read for origin in self.origins[name])
-        return found if node.op_type in _INTEGER else found & self.floats
+        return found if node.op_type in INTEGER else found & self.floats
 
     def fold(self, node: onnx.NodeProto) -> None:
         """Take the outputs of an operator on constants as constants."""
         read = self.read(node)
-        if node.op_type in _INTEGER:
+        if node.op_type in INTEGER:
             self.floats |= read
         if len(read) > MOST_ORIGINS:
             read, self.are_known = frozenset(), False
@@ -317,7 +116,7 @@ def count_graph(graph: onnx.GraphProto, shapes: Shapes, batch: int = 1) -> OnnxC
             macs += found or 0
             if found is None:
                 uncounted[node.op_type] = None
-            is_weighted = node.op_type in _WEIGHTED
+            is_weighted = node.op_type in WEIGHTED
             if is_weighted or not behind_weights.isdisjoint(node.input):
                 behind_weights.update(node.output)
                 read = constants.read(node)
@@ -326,9 +125,9 @@ def count_graph(graph: onnx.GraphProto, shapes: Shapes, batch: int = 1) -> OnnxC
 
 
 def _precision(graph: onnx.GraphProto) -> str:
-    if any(node.op_type in _QUANTIZING for node in graph.node):
+    if any(node.op_type in QUANTIZING for node in graph.node):
         return "int8"
-    return "fp16" if any(tensor.data_type in _HALF for tensor in graph.initializer) else "fp32"
+    return "fp16" if any(tensor.data_type in HALF for tensor in graph.initializer) else "fp32"
 
 
 def _add_constant(constants: _Constants, node: onnx.NodeProto) -> None:
@@ -341,9 +140,9 @@ def _add_constant(constants: _Constants, node: onnx.NodeProto) -> None:
 
 def _macs(node: onnx.NodeProto, shapes: Shapes) -> int | None:
     """Return the multiply-adds of an operator for the whole batch; None where they are not known."""
-    if node.op_type in _FREE:
+    if node.op_type in FREE:
         return 0
-    count = _COUNTED.get(node.op_type)
+    count = COUNTED.get(node.op_type)
     try:
         return None if count is None else count(node, shapes)
     except (LookupError, StopIteration):  # a shape has fewer dimensions than the operator needs

@@ -7,7 +7,7 @@ import difflib
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -51,14 +51,9 @@ def library_network(library: str, name: str, *, batch: int = 1) -> LibraryNetwor
         MissingPackageError: The library, or the package onnxscript, is not installed.
         WeightsError: The library cannot be imported, has no such network, or the network cannot be exported.
     """
-    build, version = _LIBRARIES[library](name)
     source = f"{library}:{name}"
-    try:
-        import_module("onnxscript")
-    except ImportError:
-        raise MissingPackageError(
-            f"the package onnxscript is not installed; torch needs it to export {source}", "pip install onnxscript"
-        ) from None
+    _check_installed((library, "onnxscript"), source)
+    build, version = _LIBRARIES[library](name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Libraries warn about options of their own networks.
         try:
@@ -74,6 +69,25 @@ def library_network(library: str, name: str, *, batch: int = 1) -> LibraryNetwor
             ) from None
     params = sum(math.prod(each.shape) for each in module.parameters())
     return LibraryNetwork(name, f"{library} {version}".strip(), data, params)
+
+
+def _check_installed(packages: Sequence[str], source: str) -> None:
+    """Check all packages at once, so that a user installs them with one command; none is imported."""
+    missing = [each for each in packages if not _is_installed(each)]
+    if missing:
+        several = len(missing) > 1
+        raise MissingPackageError(
+            f"the package{'s' * several} {' and '.join(missing)} {'are' if several else 'is'} not installed; "
+            f"{source} needs {'both' if several else 'it'}",
+            f"install {'them' if several else 'it'} with `pip install {' '.join(missing)}`",
+        )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ValueError:  # The module was made in this process, and has no file.
+        return True
 
 
 def _export(module: nn.Module, shape: tuple[int, int, int, int]) -> bytes:

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from nas.report import theme
 from nas.report.label_places import Bubble, Label, place_labels
+from nas.report.pages import plain
 
 WIDE_PX, NARROW_PX = 860, 400
 """Widths of the drawings for which labels are placed: names on a wide one, numbers on a narrow one."""
@@ -20,7 +21,10 @@ HEIGHT_PX = {WIDE_PX: 600, NARROW_PX: 460}
 _LARGEST_PX = {WIDE_PX: 76.0, NARROW_PX: 46.0}  # diameter of the largest bubble
 _SMALLEST_PX = 6.0  # A smaller bubble would not be seen.
 _REFERENCES = (1e6, 10e6, 100e6)  # parameters of the bubbles that show the scale
-_OPACITY = 0.55
+_LONGEST_LABEL = 28  # characters
+_OPACITY, _REFERENCE_OPACITY = 0.55, 0.6
+# Labels are placed for a drawing of `WIDE_PX`; on a page it is up to so much wider, where bars are longer.
+_WIDEST = 1.4
 # A plot over fewer powers of ten might have no tick at all, and one of fewer points of accuracy has equal labels.
 _LEAST_DECADES, _LEAST_SPAN, _FINE_SPAN = 0.7, 0.02, 0.1
 
@@ -108,19 +112,19 @@ def comparison_figure(points: Sequence[ComparedPoint], text: FigureText, *, widt
     Example:
         >>> point = ComparedPoint(1, "net", "known", 4e9, None, 0.76, None, 25e6, ("net",))
         >>> figure = comparison_figure([point], FigureText("demo", "", "MACs", "Top-1"))
-        >>> [annotation.text for annotation in figure.layout.annotations][:1]
+        >>> [annotation.text for annotation in figure.layout.annotations][-1:]
         ['net']
     """
     groups = list(dict.fromkeys(point.group for point in points))
     figure = go.Figure()
     figure.update_layout(theme.layout(text.title, text.subtitle, legend_rows=int(len(groups) > 1)))
     scale = _scale(points, width_px, figure.layout.margin)
+    _add_references(figure, points, scale, width_px)
     for number, group in enumerate(groups):
         own = [point for point in points if point.group == group]
         figure.add_trace(_trace(own, group, number, width_px, points))
     for annotation in _labels(points, scale, width_px):
         figure.add_annotation(annotation)
-    _add_references(figure, points, width_px)
     figure.update_layout(
         xaxis=theme.axis(
             text.cost, span=(scale.low, scale.high), ticks=text.cost_ticks, type="log", dtick=_steps(scale, width_px)
@@ -199,7 +203,7 @@ def _trace(
             "opacity": _OPACITY,
             "line": {"color": theme.INK, "width": 1},
         },
-        hovertext=["<br>".join(map(escape, point.hover)) for point in own],
+        hovertext=["<br>".join(escape(plain(line)) for line in point.hover) for point in own],
         hoverinfo="text",
         **drawn,
     )
@@ -208,7 +212,7 @@ def _trace(
 def _labels(points: Sequence[ComparedPoint], scale: _Scale, width_px: int) -> Iterator[dict[str, Any]]:
     bubbles = []
     for point in points:
-        text = point.name if width_px == WIDE_PX else str(point.number)
+        text = _label_text(point.name) if width_px == WIDE_PX else str(point.number)
         radius = _diameter(point.params, points, width_px) / 2
         has_bars = bool(point.cost_span or point.accuracy_span)
         place = scale.place(point.cost, point.accuracy)
@@ -218,11 +222,22 @@ def _labels(points: Sequence[ComparedPoint], scale: _Scale, width_px: int) -> It
         yield _annotation(point, bubble, label)
 
 
+def _label_text(name: str) -> str:
+    """Return a name for a label, without the middle of a long one: file names differ at both ends.
+
+    >>> _label_text("efficientnet-b0"), _label_text("a" * 20 + "b" * 20)
+    ('efficientnet-b0', 'aaaaaaaaaaaaa…bbbbbbbbbbbbb')
+    """
+    text, end = plain(name), (_LONGEST_LABEL - 1) // 2
+    return text if len(text) <= _LONGEST_LABEL else f"{text[:end]}…{text[-end:]}"
+
+
 def _bar(point: ComparedPoint, scale: _Scale) -> tuple[float, float] | None:
     """Return where the bar of the interval of the cost begins and ends; None for no bar."""
     if point.cost_span is None or point.cost_span[0] <= 0:
         return None
-    low, high = (scale.place(end, point.accuracy)[0] for end in point.cost_span)
+    middle = scale.place(point.cost, point.accuracy)[0]
+    low, high = (middle + _WIDEST * (scale.place(end, point.accuracy)[0] - middle) for end in point.cost_span)
     return low, high
 
 
@@ -248,25 +263,61 @@ def _annotation(point: ComparedPoint, bubble: Bubble, label: Label) -> dict[str,
     }
 
 
-def _add_references(figure: go.Figure, points: Sequence[ComparedPoint], width_px: int) -> None:
-    """Add bubbles of round numbers of parameters in the lower right corner, where networks are rare."""
+def _add_references(figure: go.Figure, points: Sequence[ComparedPoint], scale: _Scale, width_px: int) -> None:
+    """Add bubbles of round numbers of parameters behind the networks, in the corner where they cover the fewest."""
     most = max(point.params for point in points)
-    shown = [params for params in _REFERENCES if params <= most]
-    right = 10.0
-    for params in reversed(shown):
-        diameter = _diameter(params, points, width_px)
+    shown = [params for params in reversed(_REFERENCES) if params <= most]
+    diameters = [_diameter(params, points, width_px) for params in shown]
+    title = "parameters" if width_px == WIDE_PX else ""
+    steps = [max(diameter, 26.0) + 10 for diameter in diameters]
+    extent = (sum(steps) + 10 + 70 * bool(title), max(diameters, default=0.0) + 30)
+    across, up = _free_corner(points, scale, width_px, extent)
+    side = 1 - 2 * across  # to the right from the left edge, or to the left from the right edge
+    # In an upper corner the numbers are below the bubbles too, so that both stand on one line.
+    base = scale.height - extent[1] if up else 0.0
+    at = 10.0
+    for params, diameter, step in zip(shown, diameters, steps, strict=True):
+        ends = sorted((side * at, side * (at + diameter)))
         figure.add_shape(
-            type="circle", xref="paper", yref="paper", xsizemode="pixel", ysizemode="pixel", xanchor=1, yanchor=0,
-            x0=-right - diameter, x1=-right, y0=26, y1=26 + diameter, line={"color": theme.GRAY, "width": 1},
+            type="circle", xref="paper", yref="paper", xsizemode="pixel", ysizemode="pixel", layer="below",
+            xanchor=across, yanchor=0, x0=ends[0], x1=ends[1], y0=base + 26, y1=base + 26 + diameter,
+            line={"color": theme.GRAY, "width": 1}, opacity=_REFERENCE_OPACITY,
         )  # fmt: skip
-        figure.add_annotation(
-            xref="paper", yref="paper", x=1, y=0, xanchor="center", yanchor="bottom", showarrow=False,
-            text=f"{params / 1e6:.0f}M", xshift=-right - diameter / 2, yshift=5,
-            font={"size": 11, "color": theme.FAINT_INK},
-        )  # fmt: skip
-        right += max(diameter, 26.0) + 10
-    if shown and width_px == WIDE_PX:
-        figure.add_annotation(
-            xref="paper", yref="paper", x=1, y=0, xanchor="right", yanchor="bottom", showarrow=False,
-            text="parameters", xshift=-right, yshift=5, font={"size": 11, "color": theme.FAINT_INK},
-        )  # fmt: skip
+        _add_reference_text(figure, f"{params / 1e6:.0f}M", across, side * (at + diameter / 2), base, "center")
+        at += step
+    if shown and title:
+        _add_reference_text(figure, title, across, side * at, base, "right" if across else "left")
+
+
+def _add_reference_text(figure: go.Figure, text: str, across: int, shift: float, base: float, anchor: str) -> None:
+    figure.add_annotation(
+        xref="paper", yref="paper", x=across, y=0, xanchor=anchor, yanchor="bottom", showarrow=False,
+        text=text, xshift=shift, yshift=base + 5, font={"size": 11, "color": theme.FAINT_INK},
+    )  # fmt: skip
+
+
+def _free_corner(
+    points: Sequence[ComparedPoint], scale: _Scale, width_px: int, extent: tuple[float, float]
+) -> tuple[int, int]:
+    """Return the corner, as shares of the width and of the height, in which the fewest networks are; lower right first.
+
+    Args:
+        points: The networks.
+        scale: Scale of the plot.
+        width_px: Width of the drawing.
+        extent: Width and height of what is placed in the corner.
+    """
+
+    def count(corner: tuple[int, int]) -> int:
+        left = corner[0] * (scale.width - extent[0])
+        top = (1 - corner[1]) * (scale.height - extent[1])
+        box = Label(left + extent[0] / 2, top + extent[1] / 2, extent[0] / 2, extent[1] / 2, is_near=True)
+        return sum(
+            box.covers(
+                Bubble(*scale.place(point.cost, point.accuracy), _diameter(point.params, points, width_px) / 2, "")
+            )
+            > 0
+            for point in points
+        )
+
+    return min(((1, 0), (0, 0), (0, 1), (1, 1)), key=count)

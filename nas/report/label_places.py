@@ -14,6 +14,7 @@ _GAPS = (3.0, 10.0, 20.0, 34.0, 50.0, 70.0, 95.0, 125.0, 160.0)  # between a bub
 _ANGLES = 16
 # The right side comes first, then the left one, and last what is straight above or below, where texts are wide.
 _ORDER = tuple(sorted(range(_ANGLES), key=lambda step: abs(math.sin(2 * math.pi * step / _ANGLES))))
+_OF_ANOTHER, _CLEARLY = 30.0, 5.0
 _LINE_PENALTY, _OVER_BUBBLE, _OVER_BAR, _OVER_LABEL, _OUTSIDE, _CROSSING = 0.35, 60.0, 50.0, 10_000.0, 10_000.0, 40.0
 
 
@@ -67,9 +68,17 @@ class Label:
 
     def covers(self, bubble: Bubble) -> float:
         """Return by how many pixels a circle reaches into the label."""
+        return max(0.0, -self.gap(bubble))
+
+    def gap(self, bubble: Bubble) -> float:
+        """Return the distance between the label and the edge of a circle; it is negative where they overlap.
+
+        >>> Label(50, 0, 10, 5, True).gap(Bubble(0, 0, 10, "net"))
+        30.0
+        """
         aside = max(0.0, abs(self.x - bubble.x) - self.half_width)
         above = max(0.0, abs(self.y - bubble.y) - self.half_height)
-        return max(0.0, bubble.radius - math.hypot(aside, above))
+        return math.hypot(aside, above) - bubble.radius
 
     def is_on_bar(self, bubble: Bubble) -> bool:
         """Return whether the bar of a bubble goes through the label.
@@ -139,6 +148,8 @@ def _penalty(
     found = _OUTSIDE * (beyond > 0) + beyond
     found += _LINE_PENALTY * math.hypot(label.x - own.x, label.y - own.y) * (not label.is_near)
     found += sum(_OVER_BUBBLE + label.covers(each) for each in others if label.covers(each) > 0)
+    # Without a line, a name belongs to the nearest bubble.
+    found += _OF_ANOTHER * (label.is_near and any(label.gap(each) < label.gap(own) + _CLEARLY for each in others))
     found += _OVER_BAR * sum(label.is_on_bar(each) for each in (own, *others))
     for bubble, other in placed:
         found += _OVER_LABEL * label.overlaps(other)

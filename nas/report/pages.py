@@ -114,6 +114,21 @@ def asset(name: str) -> str:
     return (files("nas.report") / "assets" / name).read_text(encoding="utf-8")
 
 
+def plain(text: str) -> str:
+    r"""Return a text without control characters, as names from databases may hold them; line breaks and spaces stay.
+
+    >>> plain("a\x07b\n")
+    'a\\x07b\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        # A space that does not break a line is not "printable" in the sense of Python.
+        one if one.isprintable() or one in "\n\N{NO-BREAK SPACE}" else one.encode("unicode_escape", "replace").decode()
+        for one in text
+    )
+
+
 @cache
 def bundle() -> str:
     """Return plotly's basic bundle."""

@@ -13,14 +13,14 @@ from nas.api import comparison_device
 from nas.api.comparison import ComparisonOptions, compare_networks
 from nas.api.comparison_records import (
     ComparedNetwork,
-    Comparison,
     DeviceComparison,
     DeviceLatency,
     LatencyPair,
     PublishedAccuracy,
     alike,
 )
-from nas.api.comparison_text import alike_sentences, table
+from nas.api.comparison_results import Comparison
+from nas.api.comparison_text import alike_sentences, table, unseen_sentences
 from nas.errors import DeviceError, NasError
 from nas.version import __version__
 from tests.device.fakes import Fakes, fakes_fixture
@@ -234,9 +234,9 @@ def test_an_operator_that_cannot_be_counted_is_named(device: str, files: Any) ->
     found = compared(["a-1.onnx"], device)
     assert (found.networks[0].macs, found.networks[0].uncounted) == (None, ("LSTM",))
     assert found.networks[0].notes == ("its operator LSTM cannot be counted, so its multiply-adds are unknown",)
-    headers, [row] = table(found, found.devices[0])
-    assert "MACs (M)" not in headers
-    assert len(row) == len(headers)
+    columns, [row] = table(found, found.devices[0])
+    assert "MACs (M)" not in [column.title for column in columns]
+    assert len(row) == len(columns)
 
 
 @pytest.mark.parametrize(
@@ -291,3 +291,19 @@ def test_published_accuracies_are_not_those_of_int8_files() -> None:
     assert (fp32["published_top1"], fp32["published_top1_per_gmac"], fp32["published_top1_per_ms"]) == (0.7, 0.35, 0.35)
     assert (int8["published_top1"], int8["accuracy"]) == (None, None)
     assert not pair.is_clear
+
+
+def test_networks_of_unknown_accuracy_are_named() -> None:
+    def network(name: str, top1: float | None) -> ComparedNetwork:
+        published = None if top1 is None else PublishedAccuracy(top1, "paper")
+        return ComparedNetwork(name, name, "zoo", (8, 8), 3, 2, 1, 1, "architecture", published=published)
+
+    known, other = network("known", 0.7), network("other", None)
+    assert list(unseen_sentences([known])) == []
+    assert list(unseen_sentences([other])) == []  # There is no figure.
+    assert list(unseen_sentences([known, other, network("third", None)])) == [
+        "The figures of published accuracy do not have other and third, whose published accuracy is unknown."
+    ]
+    [many] = unseen_sentences([known, *(network(f"n{number}", None) for number in range(20))])
+    assert many.startswith("The figures of published accuracy do not have n0, n1,")
+    assert "n7 and 12 others, whose" in many

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nas as package
-from nas.api.comparison_networks import zoo_references
+from nas.api.comparison_makers import zoo_references
 from nas.data.load import load_split
 from nas.noise import wilson
 from nas.zoo.catalog import zoo_names, zoo_network

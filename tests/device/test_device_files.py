@@ -12,10 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nas.device import logits as logits_module
 from nas.device.client import Connection, ModelFile
-from nas.device.messages import Bounds
+from nas.device.messages import Bounds, FileRequest
+from nas.device.model_file import StoredBytes
 from nas.device.run_model import run_model
 from nas.device.session import open_session
-from nas.device.spec import Address, Device
+from nas.device.spec import Address, Device, parse_address
 from nas.errors import DeviceError, DeviceLostError
 from nas.graph.build import build_graph
 from tests.contracts.meter import FILE, check
@@ -215,6 +216,27 @@ def test_a_crash_of_the_worker_is_an_error_and_the_agent_goes_on(connection: Con
     assert not isinstance(caught.value, DeviceLostError)
     assert agent.is_running()
     assert len(connection.logits(FILE, random_images(1)).logits) == 1
+
+
+def test_an_agent_on_this_machine_opens_a_file_itself(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = classifier((1, 3, 9, 7)).SerializeToString()
+    images = np.zeros((1, 3, 9, 7), np.float32)
+    sent: list[int] = []
+    real = FileRequest.__init__
+    monkeypatch.setattr(FileRequest, "__init__", lambda own, *given: sent.append(given[2]) or real(own, *given))
+    with (tmp_path / "model").open("w+b") as file:
+        file.write(data)
+        file.flush()
+        stored = StoredBytes(file)
+        own = connection.logits(ModelFile("stored", stored), images).logits
+        assert sent == [images.nbytes]
+        # Where the agent cannot open it, the bytes are sent.
+        monkeypatch.setattr(StoredBytes, "path", str(tmp_path / "missing"))
+        with Connection(parse_address("cpu")) as another:
+            assert another.logits(ModelFile("stored", stored), images).logits == pytest.approx(own)
+    assert sorted(sent[1:]) == sorted([images.nbytes, len(data)])
 
 
 def test_after_a_loss_files_are_sent_again() -> None:

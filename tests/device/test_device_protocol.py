@@ -228,7 +228,7 @@ def refused(parse: Callable[[bytes | str], object], line: bytes | str, words: st
         ("\ud800", "not one line of JSON"),
         (b"null", "not a JSON object"),
         (b"{}", "request is None"),
-        (b'{"request":["hello"]}', "not one of hello, file, measure"),
+        (b'{"request":["hello"]}', "not one of hello, file, local, measure"),
         (b'{"request":"hello","request":"hello","device":"cpu"}', "same key twice"),
         (b'{"request":"hello","device":"tpu"}', "is no device"),
         (b'{"request":"hello","device":7}', "not a device"),

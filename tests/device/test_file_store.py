@@ -1,6 +1,7 @@
 """Tests of the files that an agent keeps."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,3 +100,38 @@ def test_a_full_disk_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(DeviceError, match=r"cannot keep a file .*No space left") as caught:
             FileStore().put(b"abc")
     assert "TMPDIR" in caught.value.remedy
+
+
+def test_a_file_of_this_machine_is_kept_without_a_copy(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"abcdef")
+    store = FileStore(most_bytes=8)
+    store.keep_open(str(tmp_path / "model"), DIGEST, 6)
+    (tmp_path / "model").unlink()
+    assert content(store, DIGEST) == b"abcdef"
+    other = store.put(b"abcd")
+    assert store.missing([DIGEST, other]) == (DIGEST,)  # It counts among the bytes, and made room.
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("missing", 6, "cannot be read"),
+        (".", 6, "cannot be read"),
+        ("\0", 6, "cannot be read"),
+        ("longer", 6, "has other bytes"),
+        ("changed", 6, "has other bytes"),
+        ("longer", MAX_FILE_BYTES + 1, "at most 1,000,000,000 are kept"),
+    ],
+)
+def test_another_file_of_this_machine_is_refused(tmp_path: Path, name: str, size: int, message: str) -> None:
+    (tmp_path / "longer").write_bytes(b"abcdefg")
+    (tmp_path / "changed").write_bytes(b"abcdeg")
+    with pytest.raises(DeviceError, match=message):
+        FileStore().keep_open(f"{tmp_path}/{name}", DIGEST, size)
+
+
+def test_a_pipe_does_not_block_the_agent(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DeviceError, match="cannot be read"):
+        FileStore().keep_open(str(tmp_path / "pipe"), DIGEST, 6)

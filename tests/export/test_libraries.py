@@ -105,6 +105,13 @@ def test_a_library_that_is_not_installed_is_named(library: str, monkeypatch: pyt
         library_network(library, "resnet50")
 
 
+def test_all_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("timm", "onnxscript"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPackageError, match=r"packages timm and onnxscript .*\n  .*pip install timm onnxscript"):
+        library_network("timm", "resnet50")
+
+
 def test_a_library_that_does_not_fit_torch_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     monkeypatch.delitem(sys.modules, "timm", raising=False)

@@ -56,3 +56,14 @@ def test_bubbles_at_one_place_have_labels_at_different_ones() -> None:
 
 def test_the_names_used_here_are_those_of_known_networks() -> None:
     assert all(zoo_network(name).name == name for name in zoo_names())
+
+
+def test_a_name_without_a_line_is_nearest_to_its_own_bubble() -> None:
+    """Two small bubbles side by side have bars, so that their names are above and below."""
+    bubbles = [
+        Bubble(320.0, 190.0, 8.0, "mobilenetv3-large", bar=(295.0, 345.0)),
+        Bubble(345.0, 190.0, 7.0, "mnasnet-a1", bar=(325.0, 372.0)),
+    ]
+    for at, label in enumerate(place_labels(bubbles, 800.0, 440.0)):
+        own, other = bubbles[at], bubbles[1 - at]
+        assert not label.is_near or label.gap(own) < label.gap(other)

@@ -14,9 +14,10 @@ from nas.cli.shared.options import (
     device_option_of,
     file_option,
     json_option,
+    seconds_option,
     source_option,
+    spread_option,
 )
-from nas.cli.shared.parameter_types import NumberRange
 from nas.cli.shared.verbs import Verb
 from nas.errors import NasError
 from nas.output_kinds import COMPARISON, DRAWING, PAGE, PICTURE
@@ -56,23 +57,11 @@ BOTH = "both"
     help="Precision of the files. Untrained networks are quantized with random inputs, which gives their latency and "
     "not their accuracy.",
 )
-@option(
-    Group.MEASUREMENT,
-    "--seconds",
-    type=NumberRange(0.1, 3600),
-    metavar="SECONDS",
+@seconds_option(
+    "the rounds on each device. A few rounds are always run.",
     show_default=f"{SECONDS_OF_FILE:g} for each file, from {LEAST_SECONDS:g} to {MOST_SECONDS:g}",
-    help="Time limit of the rounds on each device, in seconds. A few rounds are always run.",
 )
-@option(
-    Group.MEASUREMENT,
-    "--spread",
-    type=NumberRange(0.0005, 1),
-    default=0.005,
-    show_default=True,
-    metavar="SHARE",
-    help="Standard error at which the rounds end, as a share of the latency.",
-)
+@spread_option
 @file_option("html", "Write the table and the figures as a page that works offline.", PAGE)
 @file_option("png", PNG_HELP, PICTURE)
 @file_option("svg", "Write the figure as a drawing, which needs the same programs as --png.", DRAWING)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
-from nas.api.comparison_text import accuracy_sentences, alike_sentences, device_sentence, table
+from nas.api.comparison_text import PRINTED, accuracy_sentences, alike_sentences, device_sentence, table
 
 if TYPE_CHECKING:
-    from nas.api.comparison_records import Comparison, DeviceComparison
+    from nas.api.comparison_records import DeviceComparison
+    from nas.api.comparison_results import Comparison
 
 
 @frozen
@@ -28,8 +29,8 @@ def print_comparison(found: "Comparison") -> None:
     from nas.cli.shared.printing import plain, print_table
 
     for device in found.devices:
-        headers, rows = table(found, device)
-        print_table(headers, rows, left=2)
+        columns, rows = table(found, device, PRINTED)
+        print_table([column.title for column in columns], rows, left=2)
         click.echo(plain(device_sentence(device)))
         for sentence in (*alike_sentences(device), *_refusals(device)):
             click.echo(plain(sentence))

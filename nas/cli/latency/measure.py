@@ -5,10 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas.api.latency import SECONDS
 from nas.cli.shared.completion import complete_architecture
-from nas.cli.shared.groups import Group, option
-from nas.cli.shared.options import ARCH_HELP, adapting_options, device_option_of, json_option, source_option
-from nas.cli.shared.parameter_types import NumberRange
+from nas.cli.shared.options import (
+    ARCH_HELP,
+    adapting_options,
+    device_option_of,
+    json_option,
+    seconds_option,
+    source_option,
+    spread_option,
+)
 from nas.cli.shared.verbs import Verb
 
 if TYPE_CHECKING:
@@ -28,24 +35,8 @@ _SEVERAL = "Several are compared; everything on one machine runs in turn."
 @device_option_of(_SEVERAL)
 @adapting_options()
 @source_option
-@option(
-    Group.MEASUREMENT,
-    "--spread",
-    type=NumberRange(0.0005, 1),
-    default=0.005,
-    show_default=True,
-    metavar="SHARE",
-    help="Standard error at which a measurement ends, as a share of the latency.",
-)
-@option(
-    Group.MEASUREMENT,
-    "--seconds",
-    type=NumberRange(0.1, 3600),
-    default=5.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time limit of the whole measurement, in seconds.",
-)
+@spread_option
+@seconds_option("the whole measurement.", SECONDS)
 @json_option
 def command(
     references: tuple[str, ...],

@@ -8,6 +8,7 @@ import attrs
 import click
 
 from nas.api.evaluators import ACCURACY_UNITS
+from nas.api.latency import SPREAD
 from nas.cli.shared.completion import complete_architecture, complete_space
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.parameter_types import NumberRange, OutputFile
@@ -372,6 +373,38 @@ def file_option(name: str, what: str, kind: OutputKind, default: str = "not writ
         metavar="FILE",
         show_default=default,
         help=what,
+    )
+
+
+spread_option = option(
+    Group.MEASUREMENT,
+    "--spread",
+    type=NumberRange(0.0005, 1),
+    default=SPREAD,
+    show_default=True,
+    metavar="SHARE",
+    help="Standard error at which a measurement ends, as a share of the latency.",
+)
+
+
+def seconds_option(
+    of: str, default: float | None = None, show_default: str | bool = True
+) -> Callable[[Command], Command]:
+    """Return the decorator that adds the time limit of a measurement.
+
+    Args:
+        of: What the time limit is of, and sentences about it.
+        default: Number of seconds by default; None where it depends on the networks.
+        show_default: What the help says about the default.
+    """
+    return option(
+        Group.MEASUREMENT,
+        "--seconds",
+        type=NumberRange(0.1, 3600),
+        default=default,
+        show_default=show_default,
+        metavar="SECONDS",
+        help=f"Time limit in seconds of {of}",
     )
 
 

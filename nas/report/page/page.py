@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from nas.report.page.answers import Answer
 from nas.report.page.selection import Network
-from nas.report.pages import asset, figure_block, render, script_json
+from nas.report.pages import asset, figure_block, plain, render, script_json
 from nas.report.section import Figure, Section
 
 
@@ -58,21 +58,6 @@ def page_bytes(page: Page) -> bytes:
         written=page.written.strftime("%Y-%m-%d %H:%M:%S"),
         state=script_json({"study": page.study, "refresh_s": page.refresh_s, "networks": _texts(page.networks)}),
         columns=script_json(page.columns),
-    )
-
-
-def plain(text: str) -> str:
-    r"""Return a text without control characters, as names from databases may hold them; line breaks and spaces stay.
-
-    >>> plain("a\x07b\n")
-    'a\\x07b\n'
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        # A space that does not break a line is not "printable" in the sense of Python.
-        one if one.isprintable() or one in "\n\N{NO-BREAK SPACE}" else one.encode("unicode_escape", "replace").decode()
-        for one in text
     )
 
 
