@@ -31,6 +31,7 @@ class Sizes:
     """Hold the sizes of the measurements.
 
     Attributes:
+        network: Preset that the self-check compiles, lays out in two ways and trains with too little memory.
         resolution: Side of the images of NAS-Bench-Macro and of the self-check, in pixels.
         photo: Side of the large images, in pixels.
         images: Training images of the speed measurements.
@@ -48,6 +49,7 @@ class Sizes:
         compiled: Variants of `torch.compile` that are compared, as keyword arguments by name.
     """
 
+    network: str = "efficientnet-b0"
     resolution: int = 32
     photo: int = 128
     images: int = 4000
@@ -70,6 +72,7 @@ class Sizes:
 
 # Sizes at which every line of code runs within a minute on two CPU cores; the figures mean nothing.
 SMOKE = Sizes(
+    network="mnasnet-small",
     resolution=16,
     photo=32,
     images=64,

@@ -3,12 +3,15 @@
 This module and `results` need nothing but the standard library, so that `gpu.py --list` works on every machine.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Networks of NAS-Bench-Macro that the trained proxy and the supernet rank, in full and in a smoke run.
 NETWORKS, SMOKE_NETWORKS = 100, 5
+SPEED_NETWORKS = ("mobilenetv2", "mnasnet-a1", "efficientnet-b0")
 BATCHES = (32, 256)  # batch sizes of the speed measurements; the first one is the trained proxy's usual one
+SMOKE_ITEM_S = 1.0  # a smoke run begins every item while there is time, however slow its machine is
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class Part:
         title: What it measures, in words.
         items: Estimated seconds of each item on a GPU, by name, in their order. An item is the smallest piece that has
             a result of its own.
-        box_s: Longest time in seconds that the part takes before the parts behind it have had their turn.
+        box_s: Longest time in seconds that the part takes before the parts behind it have had their turn. Parts of a
+            smoke run have no such limit, because nothing is gained if one of them is stopped and begun again.
         continues: Whether an item that is stopped continues where it was, so that it may be begun at any time.
     """
 
@@ -36,13 +40,12 @@ class Part:
         return f"gpu_parts.{self.name.replace('-', '_')}"
 
 
-def _speeds(batches: Sequence[int]) -> dict[str, float]:
-    networks = ("mobilenetv2", "mnasnet-a1", "efficientnet-b0")
+def _speeds(networks: Sequence[str], batches: Sequence[int]) -> dict[str, float]:
     names = [f"{network}-{side}px-batch{batch}" for batch in batches for side in (32, 128) for network in networks]
     return dict.fromkeys(names, 35.0)
 
 
-def _parts(networks: int, batches: Sequence[int]) -> tuple[Part, ...]:
+def _parts(networks: int, speed_networks: Sequence[str], batches: Sequence[int]) -> tuple[Part, ...]:
     return (
         Part(
             "self-check",
@@ -63,7 +66,7 @@ def _parts(networks: int, batches: Sequence[int]) -> tuple[Part, ...]:
             },
             240.0,
         ),
-        Part("speed", "Training speed beside a plain PyTorch loop", _speeds(batches), 180.0),
+        Part("speed", "Training speed beside a plain PyTorch loop", _speeds(speed_networks, batches), 180.0),
         Part(
             "proxy",
             f"The trained proxy on {networks} networks of NAS-Bench-Macro",
@@ -82,8 +85,11 @@ def _parts(networks: int, batches: Sequence[int]) -> tuple[Part, ...]:
     )
 
 
-PARTS = _parts(NETWORKS, BATCHES)
-SMOKE_PARTS = _parts(SMOKE_NETWORKS, BATCHES[:1])
+PARTS = _parts(NETWORKS, SPEED_NETWORKS, BATCHES)
+SMOKE_PARTS = tuple(
+    replace(part, items=dict.fromkeys(part.items, SMOKE_ITEM_S), box_s=math.inf)
+    for part in _parts(SMOKE_NETWORKS, SPEED_NETWORKS[:1], BATCHES[:1])
+)
 
 
 def find_parts(names: Iterable[str], *, smoke: bool = False) -> tuple[Part, ...]:

@@ -76,7 +76,7 @@ def _train(precision: str) -> Callable[[Bench], dict[str, Any]]:
 
 def channels_last(bench: Bench) -> dict[str, Any]:
     """Check that a model gives the same logits in both memory layouts, and compare the time of its training steps."""
-    arch = _on(preset("efficientnet-b0"), bench.sizes.photo)
+    arch = _on(preset(bench.sizes.network), bench.sizes.photo)
     images = torch.rand(32, 3, bench.sizes.photo, bench.sizes.photo, device=bench.device)
     logits = dict[str, Tensor]()
     steps = dict[str, Step]()
@@ -93,7 +93,7 @@ def channels_last(bench: Bench) -> dict[str, Any]:
 
 def compiled(bench: Bench) -> dict[str, Any]:
     """Check that a compiled model has the same loss, and compare the time of training steps for two batch sizes."""
-    arch = without_regularization(_on(preset("efficientnet-b0"), bench.sizes.resolution))
+    arch = without_regularization(_on(preset(bench.sizes.network), bench.sizes.resolution))
     found: dict[str, Any] = {}
     for batch in (32, 256) if bench.is_cuda else (4,):
         images = torch.rand(batch, 3, bench.sizes.resolution, bench.sizes.resolution, device=bench.device)
@@ -126,7 +126,7 @@ def out_of_memory(bench: Bench) -> dict[str, Any]:
     evaluator = TrainEvaluator(
         data, bench.seed, bench.device, recipe, on_batch=None if bench.is_cuda else _one_memory_error()
     )
-    arch = preset("efficientnet-b0")
+    arch = preset(bench.sizes.network)
     with _limited_memory(bench):
         *_, accuracy = evaluator.evaluate(arch, 1)
     free_device_memory(bench.device)

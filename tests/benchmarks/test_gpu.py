@@ -60,8 +60,10 @@ def _run(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # it computes for one to three minutes, and others may compute beside it
 def test_every_part_runs_at_a_tiny_size_and_is_not_repeated(bundle: Path, tmp_path: Path) -> None:
-    done = _run(tmp_path, "--data", str(bundle))
+    smoke = ("--data", str(bundle), "--minutes", "30")
+    done = _run(tmp_path, *smoke)
     assert done.returncode == 0, done.stdout + done.stderr
     results = read_results(tmp_path)
     everything = {f"{part.name}/{item}" for part in SMOKE_PARTS for item in part.items}
@@ -75,7 +77,7 @@ def test_every_part_runs_at_a_tiny_size_and_is_not_repeated(bundle: Path, tmp_pa
         assert item["smoke"] is True
 
     begun = {key: item["begun"] for key, item in results.items.items() if "values" in item}
-    again = _run(tmp_path, "--data", str(bundle))
+    again = _run(tmp_path, *smoke)
     assert again.returncode == 0
     later = read_results(tmp_path).items
     assert {key: later[key]["begun"] for key in begun} == begun
@@ -138,6 +140,15 @@ def test_every_item_of_the_plan_has_a_function(part: Part) -> None:
     items = importlib.import_module(part.module).ITEMS
     assert set(items) == set(part.items)
     assert all(seconds > 0 for seconds in part.items.values())
+
+
+def test_a_smoke_run_begins_every_item_and_stops_none_on_a_machine_of_any_speed(
+    faked: Callable[..., "Fake"], options: argparse.Namespace
+) -> None:
+    fake = faked(seconds=60.0)  # 5 to 60 times as long as on two CPU cores
+    items = [item for part in SMOKE_PARTS for item in part.items]
+    gpu.run(SMOKE_PARTS, options, fake.now + 60.0 * (len(items) + 1))
+    assert fake.begun == items
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "many"])

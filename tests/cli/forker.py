@@ -21,8 +21,15 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-# What several commands load, without a thread of its own and without regard for the environment.
-LOADED = ("attrs", "click", "numpy", "optuna", "scipy.optimize", "sqlalchemy.dialects.sqlite", "torch", "yaml")
+# What several commands load, without a thread of its own and without regard for the environment: datasets and
+# huggingface_hub read it. torch itself loads torch._dynamo when an optimizer is made.
+LOADED = (
+    *("alembic.context", "attrs", "click", "jinja2", "numpy", "optuna", "pandas", "PIL.PngImagePlugin", "rich.live"),
+    *("scipy.optimize", "scipy.stats", "sklearn.datasets", "sqlalchemy.dialects.sqlite", "torch", "torch._dynamo"),
+    *("torchmetrics.functional.classification", "yaml"),
+)
+# The allocator of pyarrow, which pandas loads, would have a thread, and a fork has only the thread that forks.
+NO_THREADS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
 @frozen
@@ -68,7 +75,7 @@ def forking(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[
     """A forker with an interpreter's options, until all is done."""
     with subprocess.Popen(
         [sys.executable, *options, "-m", "tests.cli.forker"],
-        env=environment,
+        env={**environment, **NO_THREADS},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,
@@ -86,6 +93,8 @@ def serve() -> Command:
     """Forks for every command; only children come back from here, each with its own."""
     for name in LOADED:
         importlib.import_module(name)
+    if sys.platform == "linux":
+        assert len(list(Path("/proc/self/task").iterdir())) == 1, "a fork would lack the threads of its parent"
     gc.freeze()  # A fork's last search for garbage would copy all of it: 1.5 s.
     for line in sys.stdin:
         child = os.fork()

@@ -75,8 +75,17 @@ def write_bad_files(folder: Path) -> None:
     (folder / "fixed.yaml").write_text(fixed.replace("[16, 24]", "16").replace("[1, 2]", "1"))
 
 
-@pytest.mark.parametrize("as_process", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["here", "process"])
-@pytest.mark.parametrize("case", REFUSED)
+# One of each kind in a process of its own, where nothing is caught or captured: options, files, spaces and databases.
+AS_PROCESS = ("unknown target", "broken yaml", "not together", "text file")
+
+
+@pytest.mark.parametrize(
+    ("case", "as_process"),
+    [
+        *(pytest.param(case, False, id=f"{case}-here") for case in REFUSED),
+        *(pytest.param(case, True, id=f"{case}-process", marks=pytest.mark.slow) for case in AS_PROCESS),
+    ],
+)
 def test_it_is_told_in_one_message(
     nas: Nas, case: str, as_process: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,8 +246,17 @@ USAGE = {
 }
 
 
-@pytest.mark.parametrize("as_process", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["here", "process"])
-@pytest.mark.parametrize("case", REFUSED)
+# One of each kind in a process of its own: options, rules, devices and files.
+AS_PROCESS = ("two modes", "too deep", "unknown device", "folder for a file")
+
+
+@pytest.mark.parametrize(
+    ("case", "as_process"),
+    [
+        *(pytest.param(case, False, id=f"{case}-here") for case in REFUSED),
+        *(pytest.param(case, True, id=f"{case}-process", marks=pytest.mark.slow) for case in AS_PROCESS),
+    ],
+)
 def test_it_is_told_in_one_message(nas: Nas, here: Here, case: str, as_process: bool) -> None:
     arguments, words = REFUSED[case]
     (nas.folder / "taken" / "efficientnet-b0-phi=1.json").mkdir(parents=True)

@@ -92,9 +92,13 @@ def combined(padding: str, gate: str | None, operators: tuple[str, ...]) -> Arch
     )
 
 
+# Both paddings take turns, so that each of them occurs with every gate and with every operator: torch exports one of
+# these deep networks in eight seconds.
 COMBINED = {
     f"{padding}-{gate}-{'-'.join(operators)}": combined(padding, gate, operators)
-    for padding, gate, operators in product(PADDINGS, (None, *GATES), PAIRS)
+    for i, gate in enumerate((None, *GATES))
+    for j, operators in enumerate(PAIRS)
+    for padding in (PADDINGS[(i + j) % len(PADDINGS)],)
 }
 PRESETS = ("mnasnet-a1", "efficientnet-b0", "efficientnet-lite0", "mobilenetv3-small", "resnet-18")
 
@@ -283,13 +287,18 @@ exporting = pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:Future
 
 
 def test_the_combined_architectures_have_every_combination() -> None:
-    layers, gates = set(), set()
+    layers, padded, paddings, gates = set(), set(), set(), set()
     for arch in COMBINED.values():
         for stage in arch.stages:
             gate = stage.gate and (stage.gate.of, stage.gate.activation, stage.gate.gate)
-            layers.add((arch.padding, gate and gate[-1], stage.operator, stage.skip, stage.activation))
+            layer = (stage.operator, stage.skip, stage.activation)
+            layers.add((gate and gate[-1], *layer))
+            padded.add((arch.padding, *layer))
+            paddings.add((arch.padding, gate and gate[-1]))
             gates.add(gate)
-    assert layers == set(product(PADDINGS, (None, *GATES), OPERATORS, SKIPS, ACTIVATIONS))
+    assert layers == set(product((None, *GATES), OPERATORS, SKIPS, ACTIVATIONS))
+    assert padded == set(product(PADDINGS, OPERATORS, SKIPS, ACTIVATIONS))
+    assert paddings == set(product(PADDINGS, (None, *GATES)))
     assert gates == {None, *product(GATE_WIDTHS, ACTIVATIONS, GATES)}
 
 

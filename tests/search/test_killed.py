@@ -124,13 +124,20 @@ def test_trials_that_are_written_when_they_have_ended_are_all_or_not_there(tmp_p
     check(url, go("sqlite://", epochs=1), epochs=1)
 
 
+MOMENTS = (
+    *((commits, True) for commits in range(1, 52, 10)),  # the database and the study are made
+    *((commits, False) for commits in range(1, 47, 5)),  # trials are stored
+)
+
+
+# A kill leaves anything half done, so it comes at every moment. Both other signals are obeyed at safe moments only, and
+# take turns.
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("commits", "from_start"),
+    ("commits", "from_start", "number"),
     [
-        *((commits, True) for commits in range(1, 52, 10)),  # the database and the study are made
-        *((commits, False) for commits in range(1, 47, 5)),  # trials are stored
+        *((*moment, signal.SIGKILL) for moment in MOMENTS),
+        *((*moment, (signal.SIGINT, signal.SIGTERM)[i % 2]) for i, moment in enumerate(MOMENTS)),
     ],
 )
 def test_ended_at_any_moment(
