@@ -152,7 +152,8 @@ def render_report(
     Raises:
         StudyError: There is no such study, or it is damaged.
     """
-    from nas.report.page.answers import answers, asked
+    from nas.report.page.answers import answers
+    from nas.report.page.asked import asked
     from nas.report.page.front import front_section
     from nas.report.page.page import Page, page_bytes
     from nas.report.page.selection import columns, networks
@@ -180,11 +181,10 @@ def _sections(opened: "Storage", view: "StudyView", storage: str, now: datetime)
     """Yield the sections below the front, in the order of the page."""
     from nas.api.report_sections import report_sections
     from nas.report.commands import command_line
-    from nas.report.page.answers import data_of
     from nas.report.page.failures import failures_section
     from nas.report.page.provenance import provenance_section
     from nas.report.page.trainings import trainings_section
-    from nas.report.page.words import commands_of
+    from nas.report.page.words import commands_of, data_of
     from nas.studies.activity import read_provenance
     from nas.studies.trainings import read_trainings
 
