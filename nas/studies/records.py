@@ -350,7 +350,7 @@ class StudyView:
         """Return in words what trials did that met their target in these measurements."""
         return f"met the target {'when they were measured again' if self.measured_how == 'again' else 'on the device'}"
 
-    @property
+    @cached_property
     def front(self) -> tuple[Record, ...]:
         """Return the Pareto front of accuracy and first cost; see `front_by`."""
         return self.front_by(self.cost_name)

@@ -38,7 +38,7 @@ def choice(view: StudyView, storage: str) -> Answer:
     alike, paid = sentence(leaders_sentence(view)), _payment(view, best)
     return Answer(
         QUESTION,
-        tuple(filter(None, (use, why, paid, *sentences, alike, _front_note(view)))),
+        tuple(filter(None, (use, paid, why, *sentences, alike, _front_note(view)))),
         commands=tuple(commands_of(view, best.number, data_of(view), storage)),
     )
 
@@ -77,5 +77,6 @@ def _payment(view: StudyView, best: Record) -> str:
         return ""
     return (
         f"That is {saved:.0%} less than the target of {format_amount(high, unit_of(view, name))}: the soft objective "
-        f"pays for lower costs, and the score of this network is {paid:.1%} above its {view.accuracy_label}, for {what}."
+        f"pays for lower costs, and the score of this network is {paid:.1%} above its {view.accuracy_label}, for "
+        f"{what}."
     )
