@@ -72,15 +72,12 @@ class Written:
 
 
 def watch_report(
-    study: str,
-    out: Path,
-    storage: str,
-    seconds: float,
-    pause: Callable[[float], None] = time.sleep,
+    study: str, out: Path, storage: str, seconds: float, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[Written]:
     """Write the report page of a study now and whenever the study has changed, until no process searches any more.
 
-    A database that is locked or away is tried again. The last page does not load itself again.
+    A database that is locked or away is tried again. The last page does not load itself again. Yield each writing of
+    the page, and each failure to read the study.
 
     Args:
         study: Name of the study.
@@ -88,9 +85,6 @@ def watch_report(
         storage: Optuna URL of the database.
         seconds: Seconds between two looks at the study.
         pause: Function that waits for a number of seconds.
-
-    Yields:
-        Each writing of the page, and each failure to read the study.
 
     Raises:
         StudyError: There is no such study at the start, or it was deleted.
