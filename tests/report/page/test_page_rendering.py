@@ -104,7 +104,7 @@ def test_of_many_points_in_one_place_one_is_drawn_and_all_count() -> None:
     assert section.figures[0].figure is not None
     (shown,) = [trace for trace in section.figures[0].figure.data if trace.name == "complete"]
     (subtitle,) = [section.figures[0].figure.layout.meta["subtitle"]]
-    # Trial 0 is on the front, as the first of its cost and accuracy. The first other one is an extreme, and is kept too.
+    # Trial 0 is on the front, as the first of its cost and accuracy. The next one is an extreme, and is kept too.
     extreme, of_cell = shown.customdata
     assert 1 == extreme < of_cell < MOST + 100
     assert f"{MOST + 97:,} trials that are close to others are not drawn" in section.text
