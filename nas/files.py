@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from secrets import token_hex
+from types import MappingProxyType
 from typing import BinaryIO, TextIO
 
 from nas.errors import NasError
@@ -18,53 +19,62 @@ MOST_NAME_BYTES = 200  # of a file's name that a temporary file's name repeats
 # Number of bytes that are read at a time from a file whose size says nothing.
 _PIECE = 1 << 20
 
+_FORMS = MappingProxyType(
+    {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+)
+
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write a file; after a failure a previous file is unchanged.
 
-    A regular file is replaced by renaming a temporary file in the same folder. Anything else, such as a device, a pipe
-    or `/dev/stdout`, is written to, since a renamed file would take its place.
+    A regular file is replaced by renaming a temporary file in the same folder. `/dev/stdout` and `/dev/stderr` are
+    written to. Anything else, such as a device or a pipe, is refused without opening it: a renamed file would take its
+    place, and opening a pipe waits for its reader.
 
     Args:
         path: Path of the file. If it is a symbolic link, the file that it points to is replaced.
         data: Content of the file.
 
     Raises:
-        NasError: The file or its folder cannot be written to, or the disk is full.
+        NasError: The file or its folder cannot be written to, the disk is full, or the path is no regular file.
         BrokenPipeError: The path is the standard output, whose reader has ended.
     """
-    stream = _standard_stream(path)
+    stream = standard_stream(path)
     try:
         if stream is not None:
             stream.flush()
             stream.buffer.write(data)
             stream.flush()
-        elif is_regular_or_absent(path):
-            _replace(path, data)
+        elif form := irregular_form(path):
+            raise NasError(f"{path} is {form}, and only regular files are written", "choose another place")
         else:
-            with path.open("wb", buffering=0) as device:
-                left = memoryview(data)
-                while left:  # a pipe takes only a part at once
-                    left = left[device.write(left) :]
+            _replace(path, data)
     except OSError as error:
         if stream is not None and isinstance(error, BrokenPipeError):
             raise
         raise NasError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from None
 
 
-def is_regular_or_absent(path: Path) -> bool:
-    """Return whether there is nothing at a path yet, or a regular file, or a link to one of these.
+def irregular_form(path: Path) -> str:
+    """Return in words what is at a path, or at the end of a link; "" for a regular file, and if there is nothing yet.
 
     Raises:
         OSError: The path cannot be looked at.
     """
     try:
-        return stat.S_ISREG(path.stat().st_mode)
+        mode = path.stat().st_mode
     except FileNotFoundError:
-        return True
+        return ""
+    return "" if stat.S_ISREG(mode) else _FORMS.get(stat.S_IFMT(mode), "something else than a file")
 
 
-def _standard_stream(path: Path) -> TextIO | None:
+def standard_stream(path: Path) -> TextIO | None:
     """Return the standard stream of this process that a path such as `/dev/stdout` stands for, if any.
 
     A shell may have redirected the stream to a regular file: replacing it, or opening it once more, would lose what

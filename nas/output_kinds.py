@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from nas.errors import ArchitectureError, NasError, SpaceError
-from nas.files import is_regular_or_absent, write_atomically
+from nas.files import irregular_form, standard_stream, write_atomically
 
 HEAD_BYTES = 4096  # of an existing file, which are enough to recognize it
 
@@ -68,7 +68,8 @@ _KNOWN = (
 def check_output(path: Path, kind: OutputKind, *, makes_folder: bool = False) -> None:
     """Check that a file of a kind may be written to a path, before any work is done for it.
 
-    A device, a pipe and `/dev/stdout` may have any name.
+    `/dev/stdout` and `/dev/stderr` may be written to. A folder, a pipe, a socket and a device are not, and are not even
+    opened.
 
     Args:
         path: Path of the file.
@@ -76,15 +77,15 @@ def check_output(path: Path, kind: OutputKind, *, makes_folder: bool = False) ->
         makes_folder: Whether the folder of the file is made when it is missing.
 
     Raises:
-        NasError: The name has another ending, the folder cannot be written to, or the path is an existing file of
-            another kind. An empty file is of every kind.
+        NasError: The name has another ending, the folder cannot be written to, the path is no regular file, or it is an
+            existing file of another kind. An empty file is of every kind.
     """
     remedy = "choose another place"
     try:
-        if not is_regular_or_absent(path):
-            if path.is_dir():
-                raise kind.error(f"{path} is a folder, and {kind.name} is a file", "add the name of a file")
+        if standard_stream(path) is not None:
             return
+        if form := irregular_form(path):
+            raise kind.error(f"{path} is {form}, and {kind.name} is a regular file", "give the name of a file")
         if path.suffix.lower() not in kind.endings:
             raise kind.error(f"{path} has no known form", f"end the name in {' or '.join(kind.endings)}")
         if path.exists():

@@ -72,15 +72,12 @@ class Written:
 
 
 def watch_report(
-    study: str,
-    out: Path,
-    storage: str,
-    seconds: float,
-    pause: Callable[[float], None] = time.sleep,
+    study: str, out: Path, storage: str, seconds: float, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[Written]:
     """Write the report page of a study now and whenever the study has changed, until no process searches any more.
 
-    A database that is locked or away is tried again. The last page does not load itself again.
+    A database that is locked or away is tried again. The last page does not load itself again. Yield each writing of
+    the page, and each failure to read the study.
 
     Args:
         study: Name of the study.
@@ -89,40 +86,49 @@ def watch_report(
         seconds: Seconds between two looks at the study.
         pause: Function that waits for a number of seconds.
 
-    Yields:
-        Each writing of the page, and each failure to read the study.
-
     Raises:
         StudyError: There is no such study at the start, or it was deleted.
         NasError: The file cannot be written.
     """
-    from nas.studies.activity import is_active
     from nas.studies.opening import open_storage
-    from nas.studies.study import read_study, study_names
+    from nas.studies.study import read_study
 
     check_output(out, PAGE)
     opened, shown = open_storage(storage, create=False), None
     read_study(opened, study)  # Its error is final: the study does not exist.
-    while True:
-        try:
-            # Whether a process is at work is read first: one that ends meanwhile has written everything before.
-            goes_on = is_active(opened)
-            view = read_study(opened, study)
-        except StudyError as error:
-            if _is_deleted(lambda: study_names(opened), study):
-                raise StudyError(
-                    f"study {study} was deleted while it was watched", f"the last page is still in {out}"
-                ) from None
-            yield Written(0, is_last=False, problem=error.problem)
+    goes_on = True
+    while goes_on:
+        found = _look(opened, study, out)
+        if isinstance(found, str):
+            yield Written(0, is_last=False, problem=found)
         else:
+            view, goes_on = found
             if view != shown or not goes_on:
                 refresh = max(seconds, FEWEST_SECONDS) if goes_on else None
                 write_output(out, render_report(opened, study, storage, view=view, refresh_s=refresh), PAGE)
                 shown = view
                 yield Written(view.counted, is_last=not goes_on)
-            if not goes_on:
-                return
-        pause(seconds)
+        if goes_on:
+            pause(seconds)
+
+
+def _look(opened: "Storage", study: str, out: Path) -> "tuple[StudyView, bool] | str":
+    """Return a study and whether any process is at work; the problem if it cannot be read now.
+
+    Raises:
+        StudyError: The study was deleted.
+    """
+    from nas.studies.activity import is_active
+    from nas.studies.study import read_study, study_names
+
+    try:
+        # Whether a process is at work is read first: one that ends meanwhile has written everything before.
+        goes_on = is_active(opened)
+        return read_study(opened, study), goes_on
+    except StudyError as error:
+        if not _is_deleted(lambda: study_names(opened), study):
+            return error.problem
+    raise StudyError(f"study {study} was deleted while it was watched", f"the last page is still in {out}")
 
 
 def _is_deleted(names: Callable[[], tuple[str, ...]], study: str) -> bool:
@@ -152,7 +158,8 @@ def render_report(
     Raises:
         StudyError: There is no such study, or it is damaged.
     """
-    from nas.report.page.answers import answers, asked
+    from nas.report.page.answers import answers
+    from nas.report.page.asked import asked
     from nas.report.page.front import front_section
     from nas.report.page.page import Page, page_bytes
     from nas.report.page.selection import columns, networks
@@ -180,21 +187,21 @@ def _sections(opened: "Storage", view: "StudyView", storage: str, now: datetime)
     """Yield the sections below the front, in the order of the page."""
     from nas.api.report_sections import report_sections
     from nas.report.commands import command_line
-    from nas.report.page.answers import data_of
     from nas.report.page.failures import failures_section
     from nas.report.page.provenance import provenance_section
     from nas.report.page.trainings import trainings_section
-    from nas.report.page.words import commands_of
+    from nas.report.page.words import commands_of, data_of
     from nas.studies.activity import read_provenance
+    from nas.studies.job_runs import stored_runs
     from nas.studies.trainings import read_trainings
 
-    found = report_sections(view, storage)
+    found = report_sections(view, storage, stored_runs(opened))
     yield from (found[name] for name in ORDER if name in found)
     yield failures_section(view)
     best = view.best
     commands = () if best is None else tuple(commands_of(view, best.number, data_of(view), storage))
     train = next((command for what, command in commands if what.startswith("train")), "")
-    yield trainings_section(view, read_trainings(storage, view.name), train)
+    yield trainings_section(view, read_trainings(opened, view.name), train)
     made = _search_command(view, storage)
     again = command_line("report", view.name, storage=storage)
     yield provenance_section(view, storage, read_provenance(opened, view.name), (made[0], again), made[1], now)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 RULE = "compound"
 
 
-def report_sections(view: "StudyView", storage: str = "") -> "dict[str, Section]":
+def report_sections(view: "StudyView", storage: str = "", runs: "Sequence[StoredRuns]" = ()) -> "dict[str, Section]":
     """Return the sections of analyses of a study by their names.
 
     The names are "history", "choices", "importance", "network" and "family" (if a network is recommended), "device" and
@@ -30,21 +30,15 @@ def report_sections(view: "StudyView", storage: str = "") -> "dict[str, Section]
 
     Args:
         view: The study.
-        storage: Optuna URL of its database, whose other studies may hold training runs of the family and checks of
-            evaluators; "" looks at no other study.
-
-    Raises:
-        StudyError: The database cannot be read.
+        storage: Optuna URL of its database, for commands; "" for the default.
+        runs: Training runs of the database's other studies, which may be of the family, or checks of evaluators.
     """
     from nas.report.choices import choices_section
     from nas.report.device import device_section
     from nas.report.history import history_section
     from nas.report.importance import importance_section
     from nas.report.proxy import proxy_section
-    from nas.studies.job_runs import stored_runs
-    from nas.studies.opening import open_storage
 
-    runs = stored_runs(open_storage(storage, create=False)) if storage else []
     table = find_stored_table(view)
     sections = {
         "history": history_section(view),
@@ -157,10 +151,12 @@ def rank_agreements(view: "StudyView", runs: "Sequence[StoredRuns]") -> "Iterato
         view: The study of the search.
         runs: Training runs of the studies of jobs.
     """
+    checks = [one for one in runs if one.kind == "check" and _is_of_task(view, one)]
+    if len(checks) < 2:
+        return  # and do not import scipy's statistics, which take half a second
     from nas.fidelity.agreement import FEWEST, kendall
     from nas.report.proxy import RankAgreement
 
-    checks = [one for one in runs if one.kind == "check" and _is_of_task(view, one)]
     for first, second in combinations(sorted(checks, key=lambda one: int(one.settings.get("epochs", 0))), 2):
         group, other_group = (one.study.partition(": ")[0] for one in (first, second))
         if group != other_group or not (_is_alike(view, first) or _is_alike(view, second)):

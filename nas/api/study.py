@@ -165,10 +165,12 @@ class Study:
         Raises:
             StudyError: The study or its database is gone.
         """
+        from nas.studies.opening import open_storage
         from nas.studies.trainings import read_trainings
 
         with quiet_optuna():
-            return [MappingProxyType(dict(one)) for one in read_trainings(self._url, self.name)]
+            opened = open_storage(self._url, create=False)
+            return [MappingProxyType(dict(one)) for one in read_trainings(opened, self.name)]
 
     def refresh(self) -> "Study":
         """Return the study as it is stored now; this object does not change.

@@ -11,6 +11,8 @@ from nas.cost.base import format_amount
 from nas.objective import PARETO
 from nas.report.section import Figure, Section, missing
 from nas.report.theme import BLUE, GOLD, GRAY, INK, VERMILION, axis, bars, layout, percent
+from nas.report.thinning import places_to_draw
+from nas.report.trial_points import not_drawn
 from nas.studies.records import Record, StudyView, rank
 
 TITLE = "History of the search"
@@ -214,6 +216,8 @@ def _sentences(view: StudyView, found: History) -> Iterable[str]:
     yield f"Each point is one evaluation. The line is the highest {found.value_name} so far, which luck raises" + (
         "; the recommended network is therefore chosen by its expected score." if view.expected else "."
     )
+    if hidden := not_drawn(to_draw(found)[1]):
+        yield f"{hidden}."
     if found.answer is not None:
         yield _moment(view, found.answer)
     if found.volumes:
@@ -238,7 +242,8 @@ def _values_figure(found: History) -> Figure:
     figure = go.Figure()
     lowest, highest = _span(found)
     size = 6 if len(found.complete) <= MANY_POINTS else 4
-    _points(figure, "complete", found.complete, {"color": BLUE, "size": size, "opacity": 0.65})
+    drawn, _ = to_draw(found)
+    _points(figure, "complete", drawn, {"color": BLUE, "size": size, "opacity": 0.65})
     floor = lowest - 0.06 * (highest - lowest)
     # Trials without a value are marks at the lower edge: they show when they happened.
     _marks(figure, "stopped early", [number for number, _ in found.pruned], floor, ("line-ns", GRAY))
@@ -250,6 +255,15 @@ def _values_figure(found: History) -> Figure:
     span = (100 * (floor - margin / 2), 100 * (highest + margin))
     figure.update_layout(layout(f"{words} by trial"), xaxis=_trials_axis(found), yaxis=axis(f"{words} (%)", span=span))
     return Figure("history", _values_alt(found), figure)
+
+
+def to_draw(found: History) -> tuple[Steps, int]:
+    """Return the complete trials to draw, and the number of those that are left out: they are close to others."""
+    records = {number for number, _ in found.best}
+    stressed = [place for place, (number, _) in enumerate(found.complete) if number in records]
+    numbers, values = zip(*found.complete, strict=True)
+    places = places_to_draw(numbers, values, stressed)
+    return tuple(found.complete[place] for place in places), len(found.complete) - len(places)
 
 
 def _trials_axis(found: History) -> dict[str, Any]:

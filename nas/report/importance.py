@@ -128,14 +128,15 @@ def importances(found: Sequence[Column], values: Floats) -> Importances | None:
     alone = trials < PER_PARAMETER * parameters
     rng = np.random.default_rng(0)  # The same study always gives the same page.
     shuffled = np.column_stack([values, *(rng.permutation(values) for _ in range(PERMUTATIONS))])
-    shares = _shares(_sums(design.matrix, shuffled), design.blocks, alone=alone)
+    sums = _sums(design.matrix, shuffled)
+    shares = _shares(sums, design.blocks, alone=alone)
     noise = float(np.quantile(shares[:, 1:].max(axis=0), CONFIDENCE))
     margins = quantile(GROUPS - 1) * _jackknife(design, values, rng.permutation(trials) % GROUPS, alone=alone)
     rows = [
         Importance(name, share, max(0.0, share - margin), max(0.0, min(1.0, share + margin)), share > noise)
         for name, share, margin in zip(design.names, shares[:, 0].tolist(), margins.tolist(), strict=True)
     ]
-    together = None if alone else _together(_sums(design.matrix, values[:, None]))
+    together = None if alone else _together(sums)
     return Importances(tuple(sorted(rows, key=lambda row: -row.share)), noise, together, trials, parameters)
 
 
@@ -210,6 +211,7 @@ def _form(matrix: Floats, vectors: Floats) -> Floats:
 
 
 def _together(sums: _Sums) -> float:
+    """Return the adjusted share of all choices together in the variance of the first of the values."""
     inverse, rank = _inverse(sums.gram)
     explained = _form(inverse, sums.products)
     noise = (sums.squares - explained) / max(1, sums.trials - rank - 1)

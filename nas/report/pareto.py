@@ -6,7 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from nas.report.points import FRONT_SIDE, Pareto, Point, pareto
+from nas.report.points import Pareto, pareto
+from nas.report.ranges import FRONT_SIDE
 from nas.report.theme import (
     BAR,
     BLUE,
@@ -22,6 +23,7 @@ from nas.report.theme import (
     axis,
     layout,
 )
+from nas.report.trial_points import Point
 from nas.studies.records import StudyView
 
 MANY_POINTS = 150  # Points are drawn smaller if there are more of them.
@@ -132,11 +134,12 @@ def _recommended_style(info: Pareto) -> dict[str, Any]:
 
 
 def point_trace(points: Sequence[Point], style: dict[str, Any]) -> go.Scatter:
-    """Return the points of one kind."""
+    """Return the points of one kind, each with the number of its trial, by which a page selects it."""
     texts = {"text": [escape(point.label) for point in points]} if "text" in style["mode"] else {}
     return go.Scatter(
         x=[point.x for point in points],
         y=[point.y for point in points],
+        customdata=[point.number for point in points],
         hovertext=[point.hover for point in points],
         hoverinfo="text",
         **texts,

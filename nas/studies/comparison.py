@@ -13,10 +13,9 @@ from statistics import fmean
 from attrs import frozen
 
 from nas.noise import Correct, Difference, Errors, difference, find_errors, quantile, unpack
-from nas.studies.records import Record, StudyView
+from nas.studies.records import ACCURACY, Record, StudyView
 
 LEADERS = 5
-ACCURACY = "accuracy"
 
 
 @frozen

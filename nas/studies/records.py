@@ -19,6 +19,7 @@ JOB_SETTINGS = "nas:scoring"  # of studies of jobs
 BASELINE = "nas:baseline"
 MEASUREMENTS = "nas:verdicts"
 EXPECTED = "nas:expected"
+ACCURACY = "accuracy"  # the label of accuracies that were measured on images
 OUTLOOK = "nas:outlook"
 CONFIRMED = "nas:confirmed"  # accuracies of the best trials trained with more seeds, by trial and seed
 CONFIRMED_CORRECT = "nas:confirmed_correct"  # which images they classified correctly, by trial and seed
@@ -319,7 +320,8 @@ class StudyView:
             return None
         further, expected = self.confirmed.get(record.number, ()), self.expected.get(record.number)
         mean = fmean((record.accuracy, *further)) if further else record.accuracy
-        if expected is None:
+        # A score without training is no proportion of images, so that no interval of one holds for it.
+        if expected is None or self.accuracy_label != ACCURACY:
             return Interval(mean)
         margin = NORMAL_95 * expected.spread
         low = expected.accuracy - margin if expected.low is None else expected.low
@@ -348,7 +350,7 @@ class StudyView:
         """Return in words what trials did that met their target in these measurements."""
         return f"met the target {'when they were measured again' if self.measured_how == 'again' else 'on the device'}"
 
-    @property
+    @cached_property
     def front(self) -> tuple[Record, ...]:
         """Return the Pareto front of accuracy and first cost; see `front_by`."""
         return self.front_by(self.cost_name)
@@ -374,7 +376,7 @@ class StudyView:
     @property
     def accuracy_label(self) -> str:
         """Return a name for what `Record.accuracy` holds: without training it is a zero-cost score."""
-        return "zero-cost score" if self.settings["proxy"].get("evaluator") == "zero-cost" else "accuracy"
+        return "zero-cost score" if self.settings["proxy"].get("evaluator") == "zero-cost" else ACCURACY
 
     @property
     def own_limits(self) -> tuple[Mapping[str, Any], ...]:

@@ -67,12 +67,13 @@ def study_names(storage: BaseStorage) -> tuple[str, ...]:
 
 def names_with(storage: BaseStorage, key: str) -> tuple[str, ...]:
     """Return the names of the studies that have a user attribute, the oldest first."""
-    with explained(_url(storage)):
+    with explained(storage_url(storage)):
         studies = sorted(storage.get_all_studies(), key=study_id)
     return tuple(study.study_name for study in studies if key in study.user_attrs)
 
 
-def _url(storage: BaseStorage) -> str:
+def storage_url(storage: BaseStorage) -> str:
+    """Return the URL of a storage for messages; "" where it has none."""
     return str(getattr(backend_of(storage), "url", ""))
 
 
@@ -184,7 +185,7 @@ def read_study(storage: BaseStorage, name: str, *, with_params: bool = True) -> 
     if name not in names:
         raise _no_search(storage, name, names)
     try:
-        with explained(_url(storage)):
+        with explained(storage_url(storage)):
             return _view(optuna.load_study(storage=storage, study_name=name), with_params=with_params)
     except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"[:200]
@@ -197,7 +198,7 @@ def read_study(storage: BaseStorage, name: str, *, with_params: bool = True) -> 
 def _no_search(storage: BaseStorage, name: str, names: Sequence[str]) -> StudyError:
     """Return the error for a name that no study of a search has: other commands and tools make studies too."""
     remedy = f"name one of: {', '.join(names)}" if names else "run `nas search` first"
-    with explained(_url(storage)):
+    with explained(storage_url(storage)):
         found = next((study.user_attrs for study in storage.get_all_studies() if study.study_name == name), None)
     if found is None:
         return StudyError(f"there is no study {name!r}", remedy)

@@ -7,7 +7,8 @@ from typing import Any
 
 from nas.errors import StudyError
 from nas.studies.failures import explained
-from nas.studies.opening import open_storage
+from nas.studies.opening import Storage, open_storage
+from nas.studies.study import storage_url
 
 # The beginning of the user attributes of a study that hold one training run each, so that two commands can write at
 # the same time.
@@ -40,14 +41,13 @@ def store_training(url: str, study: str, trial: int, folder: str, training: Mapp
         storage.set_study_user_attr(number, f"{PREFIX}{trial}:{digest}", value)
 
 
-def read_trainings(url: str, study: str) -> tuple[Mapping[str, Any], ...]:
+def read_trainings(storage: Storage, study: str) -> tuple[Mapping[str, Any], ...]:
     """Return the training runs that a study holds, by trial.
 
     Raises:
         StudyError: There is no such study, or it cannot be read.
     """
-    storage = open_storage(url, create=False)
-    with explained(url):
+    with explained(storage_url(storage)):
         try:
             kept = storage.get_study_user_attrs(storage.get_study_id_from_name(study))
         except KeyError:

@@ -42,8 +42,11 @@ def _checker(kind: Any) -> Check:
     if isinstance(kind, UnionType):
         return lambda value: any(part(value) for part in parts)
     if get_origin(kind) is Mapping:
+        names, values = parts
+        if get_args(kind)[1] is Any:
+            return lambda value: isinstance(value, dict | Mapping) and all(map(names, value))
         return lambda value: (
-            isinstance(value, dict | Mapping) and all(parts[0](key) and parts[1](each) for key, each in value.items())
+            isinstance(value, dict | Mapping) and all(map(names, value)) and all(map(values, value.values()))
         )
     if get_origin(kind) in (tuple, list):
         return lambda value: isinstance(value, get_origin(kind)) and all(map(parts[0], value))

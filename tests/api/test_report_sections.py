@@ -33,7 +33,7 @@ def older(url: str) -> BaseStorage:
 @pytest.mark.parametrize("name", ["finished", "killed", "front", "trained"])
 def test_every_older_study_has_every_section(older: BaseStorage, url: str, name: str) -> None:
     view = read_study(older, name)
-    sections = report_sections(view, url)
+    sections = report_sections(view, url, stored_runs(older))
     expected = {"history", "choices", "importance", "device", "proxy"}
     assert sections.keys() == expected | ({"network", "family"} if view.best else set())
     for section in sections.values():

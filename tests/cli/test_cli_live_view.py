@@ -198,7 +198,7 @@ def test_what_is_above_its_target_or_unknown_says_so() -> None:
     (line,) = [line for line in shown(ended(over, 1, over)) if line.startswith("best")]
     assert line == "best 75.00% (interval unknown) · trial 1 · 420M of 400M MACs (over) · 4M of 5M params"
     assert shown(Event("started", total=50))[0].endswith("0/50 trials · 0:00:00")
-    assert shown() == ["──────────── 0/0 trials · 0:00:00"]
+    assert shown() == ["──────────── preparing the search · 0:00:00"]
 
 
 def test_a_training_run_shows_its_step() -> None:

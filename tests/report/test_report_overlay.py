@@ -5,7 +5,8 @@ import pytest
 
 from nas.errors import StudyError
 from nas.noise import ValidationSplit
-from nas.report.overlay import difference, overlay, overlay_figure
+from nas.report.overlay import difference, overlay
+from nas.report.overlay_figure import overlay_figure
 from nas.studies.records import DeviceMeasurement, StudyView
 from tests.report.studies import record, study
 

@@ -69,6 +69,20 @@ def test_figures_follow_the_reader_from_light_to_dark_and_are_light_in_print(chr
         shown.wait(f"{PAPER} === '{DARK[0]}'")
 
 
+def test_a_page_that_is_printed_before_its_figures_are_drawn_draws_them(chromium: "Browser", file: Path) -> None:
+    undrawn = "document.querySelectorAll('.plot').length - document.querySelectorAll('.plot .svg-container').length"
+    early = f"""addEventListener("DOMContentLoaded", () => {{
+        window.before = {undrawn}; dispatchEvent(new Event("beforeprint")); window.after = {undrawn};
+        dispatchEvent(new Event("afterprint"));
+    }})"""
+    page = chromium.new_page()
+    page.add_init_script(early)
+    page.goto(file.as_uri())
+    assert page.evaluate("window.before") > 0
+    assert page.evaluate("window.after") == 0
+    page.close()
+
+
 def test_a_figure_has_the_width_of_its_place_when_the_window_changes(chromium: "Browser", file: Path) -> None:
     with visit(chromium, file) as shown:
         shown.page.set_viewport_size({"width": 400, "height": 900})

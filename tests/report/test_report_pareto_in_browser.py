@@ -8,7 +8,8 @@ import attrs
 import pytest
 
 from nas.report.files import html_bytes
-from nas.report.overlay import overlay, overlay_figure
+from nas.report.overlay import overlay
+from nas.report.overlay_figure import overlay_figure
 from nas.report.pareto import pareto_figure
 from nas.studies.records import Expected, Record, StudyView
 from tests.report.browser import visit

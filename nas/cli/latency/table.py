@@ -15,7 +15,7 @@ from nas.cli.shared.options import device_option, file_option, json_option, spac
 from nas.cli.shared.progress import Steps
 from nas.cli.shared.verbs import Verb
 from nas.errors import NasError
-from nas.files import is_regular_or_absent
+from nas.files import irregular_form
 from nas.output_kinds import LATENCIES
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ def _make(
     plan = TablePlan(chain, padding, with_layers=based_on is None, networks=count)
     adapted = "none" if based_on is None else based_on.name
     _check_place(path, meter, {"space": space.name, "classes": chain.classes, "table adapted": adapted})
-    # A device or a pipe is written to only once. A file beside it could be in a folder like /dev.
-    place = path if is_regular_or_absent(path) else Path(FOLDER) / f"{_name(space, meter)}.csv"
+    # The standard output is written to only once. A file beside it would be in the folder /dev.
+    place = path if not irregular_form(path) else Path(FOLDER) / f"{_name(space, meter)}.csv"
     partial = place.with_name(f"{place.name}.partial")
     click.echo(
         f"measuring {len(plan.layers):,} layers and {len(plan.samples)} networks, {plan.passes} times each", err=True
@@ -174,7 +174,7 @@ def _check_place(path: Path, meter: "Meter", wanted: Mapping[str, object]) -> No
     remedy = "choose another file with --out"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or not is_regular_or_absent(path):
+        if not path.exists() or irregular_form(path):
             return
     except OSError as error:
         raise NasError(f"{path} cannot be written: {error.strerror or error}", remedy) from None

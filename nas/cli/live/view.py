@@ -77,7 +77,8 @@ def _progress(known: Snapshot, glyphs: Glyphs, width: int) -> Text:
     others = f"{known.others} by other processes" if known.others else ""
     elsewhere = f"{known.elsewhere} running elsewhere" if known.elsewhere else ""
     parts = (
-        f"{known.done}/{known.total}{' trials' if width >= NARROW else ''}",
+        # The number of trials is not known before the search is planned.
+        f"{known.done}/{known.total}{' trials' if width >= NARROW else ''}" if known.total else "preparing the search",
         str(timedelta(seconds=int(known.seconds))),
         format_left(known.seconds_left),
         others,

@@ -139,7 +139,8 @@ def _figure(view: "StudyView", x: str) -> Any:
 def _show_several(views: "Sequence[StudyView]", given: ParetoOptions) -> None:
     from nas.cli.pareto.table import overlay_json, print_overlay
     from nas.cli.shared.printing import print_json
-    from nas.report.overlay import overlay, overlay_figure
+    from nas.report.overlay import overlay
+    from nas.report.overlay_figure import overlay_figure
 
     files, info = given.files(), overlay(views, given.x)
     drawn = files.html or files.png or files.svg

@@ -1,9 +1,12 @@
 "use strict";
-// Draws the figures of a page one after the other, so that the page can be read and scrolled meanwhile. Figures are
-// stored in light colors: on a dark screen each color is replaced by its dark one, and print is always light.
+// Draws the figures of a page one after the other while the page is idle, those near the visible part first, so that it
+// can be read, scrolled and clicked meanwhile. Figures are stored in light colors: on a dark screen each color is
+// replaced by its dark one, and print is always light. Each figure has an event "figure-drawn" when it is drawn first.
 (() => {
   const NARROW_PX = 600, PRINT_PX = 680;
   const LEGEND_ROW_PX = 19;
+  const NEAR = "600px 0px"; // around the visible part: about one turn of a wheel or swipe of a finger
+  const PAUSE_MS = 100; // between two figures at least, in which clicks are answered
   const LEGEND_BELOW = {
     orientation: "h", x: 0, xref: "container", xanchor: "left", y: 0, yref: "container", yanchor: "bottom",
   };
@@ -20,8 +23,9 @@
   const prints = matchMedia("print");
   const figures = [...document.querySelectorAll("[data-figure]")].map((plot) => ({
     plot,
-    stored: JSON.parse(document.getElementById(plot.dataset.figure).textContent),
-    width: 0,
+    stored: null,
+    width: null, // of the drawing; null before it is drawn
+    isNear: false,
   }));
   let printing = prints.matches;
 
@@ -77,10 +81,11 @@
   }
 
   function draw(figure) {
-    const { plot, stored } = figure;
+    const { plot } = figure;
+    figure.stored ??= JSON.parse(document.getElementById(plot.dataset.figure).textContent);
     const width = printing ? PRINT_PX : plot.clientWidth;
     const isDark = prefersDark.matches && !printing;
-    const { data, layout } = isDark ? recolored(stored) : structuredClone(stored);
+    const { data, layout } = isDark ? recolored(figure.stored) : structuredClone(figure.stored);
     const [placed, taller] = width < NARROW_PX ? regridded(layout) : [layout, 1];
     const rows = width < NARROW_PX ? data.filter((trace) => trace.name && trace.showlegend !== false).length : 0;
     const height = (parseFloat(getComputedStyle(plot).minHeight) || 480) * Math.max(1, taller) + LEGEND_ROW_PX * rows;
@@ -91,6 +96,7 @@
       plot.isThinned = true;
       plot.on("plotly_afterplot", () => thinLabels(plot));
       thinLabels(plot);
+      plot.dispatchEvent(new Event("figure-drawn", { bubbles: true }));
     });
   }
 
@@ -112,17 +118,32 @@
     }
   }
 
-  const drawAll = () => Promise.all(figures.filter((each) => each.width).map(draw));
-  const pause = () => new Promise((resolve) => setTimeout(resolve));
+  const redraw = () => Promise.all(figures.filter((each) => each.width !== null).map(draw));
+  const drawAll = () => Promise.all(figures.map(draw));
+
+  // An idle callback runs after what the reader did was answered; not every browser has them.
+  const idle = window.requestIdleCallback
+    ? () => new Promise((resolve) => requestIdleCallback(resolve, { timeout: 1000 }))
+    : () => Promise.resolve();
+  const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_MS)).then(idle);
 
   async function start() {
-    for (const figure of figures) {
-      await pause();
-      await draw(figure);
-    }
+    const observer = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        figures.find((each) => each.plot === target).isNear = isIntersecting;
+      }
+    }, { rootMargin: NEAR });
+    for (const { plot } of figures) observer.observe(plot);
     new ResizeObserver(() => {
-      if (!printing) figures.filter((each) => each.plot.clientWidth !== each.width).forEach(draw);
+      if (!printing) figures.filter((each) => ![null, each.plot.clientWidth].includes(each.width)).forEach(draw);
     }).observe(document.body);
+    const waiting = () => figures.filter((each) => each.width === null);
+    while (waiting().length) {
+      await pause();
+      const left = waiting(); // printing may have drawn all meanwhile
+      if (left.length) await draw(left.find((each) => each.isNear) ?? left[0]);
+    }
+    observer.disconnect();
     document.documentElement.dataset.figures = "drawn";
     document.dispatchEvent(new Event("figures-drawn"));
   }
@@ -133,7 +154,7 @@
     drawAll();
   }
 
-  prefersDark.addEventListener("change", drawAll);
+  prefersDark.addEventListener("change", redraw);
   prints.addEventListener("change", () => print(prints.matches));
   addEventListener("beforeprint", () => print(true));
   addEventListener("afterprint", () => print(false));

@@ -128,15 +128,13 @@
   const first = networks.length ? networks[0].number : null;
   if (Number.isInteger(saved.selected) && saved.selected !== first) select(saved.selected, { isSaid: false });
 
-  document.addEventListener("figures-drawn", () => {
-    const plot = find("front-plot");
-    if (!plot || !plot.on) return;
-    plot.on("plotly_click", ({ points }) => {
+  document.addEventListener("figure-drawn", ({ target }) => {
+    if (target !== find("front-plot")) return;
+    target.on("plotly_click", ({ points }) => {
       const number = points.map((point) => point.customdata).find(Number.isInteger);
       if (number !== undefined) select(number);
     });
-    if (Number.isInteger(stored().selected) && stored().selected !== first) mark(stored().selected);
-    if (refreshSeconds && Number.isFinite(saved.scroll)) scrollTo(0, saved.scroll);
+    if (marked !== null) mark(marked);
   });
 
   if (refreshSeconds) {
@@ -144,7 +142,14 @@
     find("refreshing").hidden = false;
     box.checked = saved.refresh !== false;
     box.addEventListener("change", () => store({ refresh: box.checked }));
-    if (Number.isFinite(saved.scroll)) scrollTo(0, saved.scroll);
+    // Figures may be taller when they are drawn; whoever has scrolled since keeps the new place.
+    const restore = () => { if (Number.isFinite(saved.scroll)) scrollTo(0, saved.scroll); };
+    const moved = new AbortController();
+    for (const name of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+      addEventListener(name, () => moved.abort(), { passive: true, signal: moved.signal });
+    }
+    restore();
+    document.addEventListener("figures-drawn", restore, { signal: moved.signal });
     addEventListener("pagehide", () => store({ scroll: scrollY }));
     setInterval(() => {
       if (!box.checked || document.hidden) return;

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import field, frozen
 from markupsafe import Markup
 
-from nas.report.page.answers import Answer
+from nas.report.page.answer import Answer
 from nas.report.page.selection import Network
 from nas.report.pages import asset, figure_block, plain, render, script_json
 from nas.report.section import Figure, Section

@@ -6,8 +6,16 @@ from typing import Any
 from attrs import frozen
 
 from nas.cost.base import format_amount
-from nas.report.page.answers import data_of
-from nas.report.page.words import accuracy_words, amount_words, commands_of, cost_name, costs_of, network_name, unit_of
+from nas.report.page.words import (
+    accuracy_words,
+    amount_words,
+    commands_of,
+    cost_name,
+    costs_of,
+    data_of,
+    network_name,
+    unit_of,
+)
 from nas.studies.records import Record, StudyView
 
 LEADERS = 5

@@ -103,3 +103,8 @@ def commands_of(view: StudyView, number: int, data: str, storage: str) -> Iterat
     yield "show it layer by layer", command_line("show", which, storage=storage)
     yield "train it fully", command_line("train", which, *images, "--out", folder, storage=storage)
     yield "export it after training", command_line("export", folder)
+
+
+def data_of(view: StudyView) -> str:
+    """Return the images that a search trained on; "" where it trained on none."""
+    return str(view.settings["proxy"].get("data", ""))

@@ -2,16 +2,24 @@
 
 from typing import Any
 
+import pytest
 from attrs import evolve
 from hypothesis import given, settings
 
 from nas.noise import ValidationSplit
-from nas.report.page.answers import CERTAINTY, CHOICE, COST, answers, asked, certainty, choice, device_cost
+from nas.report.page import certainty as certainty_part
+from nas.report.page import choice as choice_part
+from nas.report.page import device_cost as cost_part
+from nas.report.page.answers import answers
+from nas.report.page.asked import asked
+from nas.report.page.certainty import certainty
+from nas.report.page.choice import choice
+from nas.report.page.device_cost import device_cost
 from nas.report.page.failures import failures_section
 from nas.report.page.front import front_section
 from nas.report.page.trainings import trainings_section
 from nas.report.page.words import sentence
-from nas.studies.records import DeviceMeasurement, Expected, Record, StudyView
+from nas.studies.records import DeviceMeasurement, Expected, Interval, Record, StudyView
 from tests.report.studies import ARCH, SETTINGS, record, studies, study
 
 URL = "sqlite:///nas.db"
@@ -31,7 +39,7 @@ def timed(number: int, latency: float, accuracy: float) -> Record:
 
 def test_the_best_trial_is_recommended_with_its_cost_and_the_commands_for_it() -> None:
     found = choice(study(record(0, 380e6, 0.5), record(1, 390e6, 0.75)), URL)
-    assert found.question == CHOICE
+    assert found.question == choice_part.QUESTION
     assert found.sentences[0] == (
         "Use trial 1: its accuracy is 75.00% (95% interval unknown), and it costs 390M MACs and 4M params."
     )
@@ -40,6 +48,37 @@ def test_the_best_trial_is_recommended_with_its_cost_and_the_commands_for_it() -
         "nas train study:demo:trial=1 --data FOLDER --out trial-1",
         "nas export trial-1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("macs", "score", "settings", "said"),
+    [
+        # (320/400)^-0.07 = 1.0157, the objective of MnasNet.
+        (320e6, 0.5 * 1.0157, {}, "That is 20% less than the target of 400M MACs: the soft objective pays for lower "),
+        (320e6, 0.5 * 1.0157, {}, "is 1.6% above its accuracy, for multiply-adds (MACs)."),
+        (398e6, 0.5 * 1.0004, {}, ""),
+        (320e6, 0.5, {"objective": "hard"}, ""),
+        (320e6, 0.5, {"w": [0.0, -1.0]}, ""),
+        (320e6, None, {}, ""),
+    ],
+)
+def test_what_the_soft_objective_pays_for_a_low_cost_is_stated(
+    macs: float, score: float | None, settings: dict[str, Any], said: str
+) -> None:
+    found = " ".join(choice(study(evolve(record(0, macs, 0.5), score=score), **settings), URL).sentences)
+    assert said in found
+    assert bool(said) == ("pays for lower costs" in found)
+
+
+def test_scores_without_training_have_no_intervals() -> None:
+    view = study(record(0, accuracy=0.6), record(1, accuracy=0.7), proxy={"evaluator": "zero-cost", "score": "depth"})
+    view = evolve(view, expected={number: Expected(0.6, 0.01, 0.6, 0.55, 0.65) for number in (0, 1)})
+    section = front_section(view)
+    assert section.figures[0].figure is not None
+    assert all(trace.error_y.array is None for trace in section.figures[0].figure.data)
+    assert "95% interval" not in section.text
+    assert "95% interval" not in section.figures[0].figure.layout.meta["subtitle"]
+    assert view.interval(view.records[0]) == Interval(0.6)
 
 
 def test_networks_whose_difference_is_noise_are_not_told_apart() -> None:
@@ -102,9 +141,9 @@ def test_an_empty_study_is_said_to_be_empty() -> None:
     found = {each.question: " ".join(each.sentences) for each in answers(study(), URL, is_active=True)}
     assert "No trial has begun yet" in found["What was asked?"]
     assert "A process is at work on this study now" in found["What was asked?"]
-    assert found[CHOICE] == "No network is recommended: no trial is complete."
-    assert found[CERTAINTY] == "No trial is complete, so that nothing is known yet."
-    assert found[COST] == "No network is recommended, so that no cost is stated."
+    assert found[choice_part.QUESTION] == "No network is recommended: no trial is complete."
+    assert found[certainty_part.QUESTION] == "No trial is complete, so that nothing is known yet."
+    assert found[cost_part.QUESTION] == "No network is recommended, so that no cost is stated."
 
 
 def test_failures_are_counted_by_their_reasons() -> None:

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from nas.noise import ValidationSplit
 from nas.report.page.answers import answers
 from nas.report.page.failures import failures_section
-from nas.report.page.front import CELLS, MANY, front_section, make_selectable
+from nas.report.page.front import front_section
 from nas.report.page.page import Page, page_bytes, plain
 from nas.report.page.selection import ANY_TRIAL, columns, networks
 from nas.report.pareto import draw
 from nas.report.points import pareto
+from nas.report.thinning import MOST
 from nas.studies.records import Record, StudyView
 from tests.report.studies import ARCH, record, studies, study
 
@@ -87,7 +88,6 @@ def test_each_point_of_the_figure_has_the_number_of_its_trial() -> None:
     base = Record(-1, "complete", ARCH, {"macs": 390e6}, accuracy=0.5, label="known x1")
     view = study(record(7, 370e6, 0.5), record(8, 395e6, 0.7), record(9, 399e6, 0.6), baseline=base)
     figure = draw(pareto(view))
-    make_selectable(figure, pareto(view), [each.number for each in view.front])
     found = {
         (x, round(y, 6)): number
         for trace in figure.data
@@ -97,15 +97,18 @@ def test_each_point_of_the_figure_has_the_number_of_its_trial() -> None:
     assert found == {(370.0, 50.0): 7, (395.0, 70.0): 8, (399.0, 60.0): 9, (390.0, 50.0): -1}
 
 
-def test_of_many_points_in_one_place_one_is_drawn() -> None:
-    many = [record(number, 380e6, 0.5) for number in range(MANY + 100)]
-    view = study(record(MANY + 100, 370e6, 0.4), record(MANY + 101, 399e6, 0.9), *many)
-    (figure,) = front_section(view).figures
-    assert figure.figure is not None
-    sizes = [len(trace.x) for trace in figure.figure.data if trace.name == "complete"]
-    assert sizes == [1]
-    assert f"{MANY + 98} points that others would cover are not drawn." in front_section(view).text
-    assert CELLS[0] * CELLS[1] > 10_000
+def test_of_many_points_in_one_place_one_is_drawn_and_all_count() -> None:
+    many = [record(number, 380e6, 0.5) for number in range(MOST + 100)]
+    view = study(record(MOST + 100, 370e6, 0.4), record(MOST + 101, 399e6, 0.9), *many)
+    section = front_section(view)
+    assert section.figures[0].figure is not None
+    (shown,) = [trace for trace in section.figures[0].figure.data if trace.name == "complete"]
+    (subtitle,) = [section.figures[0].figure.layout.meta["subtitle"]]
+    # Trial 0 is on the front, as the first of its cost and accuracy. The next one is an extreme, and is kept too.
+    extreme, of_cell = shown.customdata
+    assert 1 == extreme < of_cell < MOST + 100
+    assert f"{MOST + 97:,} trials that are close to others are not drawn" in section.text
+    assert f"{MOST + 102:,} complete" in subtitle
 
 
 @pytest.mark.parametrize("refresh_s", [None, 7.0])
