@@ -104,7 +104,7 @@ def main() -> None:
         own = summaries[-1]
         text = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in own["phases_s"])
         print(f"run {number}: {own['total_s']:.0f} s ({text}); noise {own['noise']:.1%}, rounds {own['rounds']}")
-    pairs = [
+    pairs: list[dict[str, Any]] = [
         {"runs": [one + 1, other + 1], "precision": precision}
         | agreement(latencies(results[one], precision), latencies(results[other], precision))
         for one, other in itertools.combinations(range(len(results)), 2)

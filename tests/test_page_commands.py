@@ -72,7 +72,7 @@ def resolve(arguments: list[str]) -> tuple[click.Command, list[str], click.Conte
         click.UsageError: There is no such command.
     """
     command: click.Command = nas
-    context = nas.context_class(nas, info_name="nas")
+    context: click.Context = nas.context_class(nas, info_name="nas")
     while isinstance(command, click.Group) and arguments and _is_verb(arguments[0], command):
         _, found, arguments = command.resolve_command(context, list(arguments))
         assert found is not None

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -225,11 +226,16 @@ def test_an_agent_on_this_machine_opens_a_file_itself(
     images = np.zeros((1, 3, 9, 7), np.float32)
     sent: list[int] = []
     real = FileRequest.__init__
-    monkeypatch.setattr(FileRequest, "__init__", lambda own, *given: sent.append(given[2]) or real(own, *given))
+
+    def noted(own: FileRequest, *given: Any) -> None:
+        sent.append(given[2])
+        real(own, *given)
+
+    monkeypatch.setattr(FileRequest, "__init__", noted)
     with (tmp_path / "model").open("w+b") as file:
         file.write(data)
         file.flush()
-        stored = StoredBytes(file)
+        stored = cast(bytes, StoredBytes(file))
         own = connection.logits(ModelFile("stored", stored), images).logits
         assert sent == [images.nbytes]
         # Where the agent cannot open it, the bytes are sent.

@@ -12,8 +12,9 @@ from nas.noise import ValidationSplit
 from nas.report.page.answers import answers
 from nas.report.page.failures import failures_section
 from nas.report.page.front import front_section
-from nas.report.page.page import Page, page_bytes, plain
+from nas.report.page.page import Page, page_bytes
 from nas.report.page.selection import ANY_TRIAL, columns, networks
+from nas.report.pages import plain
 from nas.report.pareto import draw
 from nas.report.points import pareto
 from nas.report.thinning import MOST
