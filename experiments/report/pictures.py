@@ -1,4 +1,4 @@
-"""Draw pictures of a page in Chromium: wide and light, wide and dark, and as on a phone.
+"""Draw pictures of a page in Chromium: wide and light, wide and dark, as on a phone, and of its beginning.
 
 python pictures.py PAGE.html
 """
@@ -7,11 +7,24 @@ import shutil
 import sys
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Name of each picture: width and height in pixels, and the colors that the reader prefers.
-PICTURES = {"wide": (1400, 2400, "light"), "dark": (1400, 2400, "dark"), "phone": (400, 1800, "light")}
+PICTURES = {
+    "wide": (1400, 2400, "light"),
+    "dark": (1400, 2400, "dark"),
+    "phone": (400, 1800, "light"),
+    "top": (1400, 1100, "light"),
+}
+
+
+def reduce_colors(picture: Path) -> None:
+    """Write a picture again with 256 colors, which makes its file a third as large."""
+    with Image.open(picture) as image:
+        reduced = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    reduced.save(picture, optimize=True)
 
 
 def draw(page: Path) -> None:
@@ -26,7 +39,9 @@ def draw(page: Path) -> None:
                 if tab.evaluate("document.documentElement.dataset.figures") == "drawn":
                     break
                 tab.wait_for_timeout(100)
-            tab.screenshot(path=page.with_name(f"{page.stem}-{name}.png"))
+            picture = page.with_name(f"{page.stem}-{name}.png")
+            tab.screenshot(path=picture)
+            reduce_colors(picture)
             tab.close()
         browser.close()
 

@@ -5,9 +5,10 @@ set -euo pipefail
 cd "$(dirname "$0")"
 storage=sqlite:///report.db
 
-search_hand_digits() {
-  nas search --target flops=100M --data "$NAS_TEST_DATA/hand_digits" --space mnasnet --epochs 2 --proxy-resolution 32 \
-    --trials "${TRIALS:-24}" --confirm 3 --study hand_digits --storage "$storage" --quiet
+search_hand_digits() { # the search of docs/tutorial.md
+  nas search --target flops=35M --resolution 96 --data "$NAS_TEST_DATA/hand_digits" --pretrained efficientnet-lite0 \
+    --proxy-resolution 64 --trials "${TRIALS:-10}" --confirm 2 --workers 2 --threads 1 --study hand_digits \
+    --storage "$storage" --quiet
 }
 
 search_nasbench_macro() {
