@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from attrs import frozen
 
-from nas.arch.code import parse_text
+import nas
 from nas.arch.presets import preset
 from nas.cost.analytic import cost
 from nas.space.files import find_space
@@ -35,39 +36,119 @@ def test_the_search_space_of_its_page_loads(tmp_path: Path) -> None:
     assert {"stage2.channels", "last.operator"} <= {choice.name for choice in find_space(str(file)).choices}
 
 
-def test_the_architecture_of_the_page_on_searching_reads() -> None:
-    assert len(parse_text(block("docs/searching.md", "text")).stages) == 2
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")))
+WITH_PYTHON = [page for page in PAGES if "```python\n" in (ROOT / page).read_text(encoding="utf-8")]
+# Pages whose Python blocks are modules for a command, with the tests that use them so.
+MODULES = {"docs/own_costs.md": "below", "docs/evaluators.md": "tests/cli/test_cli_evaluators.py"}
 
 
-SHORT = (
-    "trials=20",
-    "trials=1, epochs=3, images=600, proxy_resolution=16",
-)  # enough to learn something: there is a best
+@frozen
+class Script:
+    """How the Python blocks of a page are run: all of them, one after the other, as one program in an empty folder.
+
+    Attributes:
+        short: Texts of the page, each with one that takes less time.
+        before: Code that makes the files which the page takes for granted.
+        after: Code that prints what the blocks have made.
+        prints: Pattern of what the program prints.
+    """
+
+    short: tuple[tuple[str, str], ...] = ()
+    before: str = ""
+    after: str = ""
+    prints: str = ""
+
+
+# Enough to learn something: there is a best.
+SEARCH = ("trials=20", "trials=1, epochs=3, images=600, proxy_resolution=16")
+PHOTOS = """
+from pathlib import Path
+import numpy
+from PIL import Image
+
+for number in range(60):
+    file = Path("photos", ("paper", "rock")[number % 2], f"{number}.png")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    noise = numpy.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype="uint8")
+    Image.fromarray(noise // (1 + number % 2)).save(file)
+"""
+TRAINED = """
+import nas
+nas.train("mnasnet-small", "photos", resolution=32, epochs=1, out="photos-trained")
+Path("photos", "new").mkdir()
+Path("photos", "rock", "1.png").rename("photos/new/1.png")
+"""
+SCRIPTS = {
+    "docs/python.md": Script(
+        short=(SEARCH,),
+        after="import pathlib; print(sorted(path.name for path in pathlib.Path().iterdir()))",
+        prints=r"Architecture\((.|\n)*ONNX Runtime(.|\n)*\['larger.txt', 'nas-trials', 'nas.db'\]",
+    ),
+    "docs/sampler.md": Script(after="print(len(study.trials), study.best_value)", prints="10 0."),
+    "docs/supernet.md": Script(
+        short=(
+            ("resolution=16", "resolution=8, images=100"),
+            ("epochs=30", "epochs=1"),
+            ("experiments/", f"{ROOT}/experiments/"),
+            ("resolution=64", "resolution=8"),
+        ),
+        before=PHOTOS,
+        after="print(sum(p.numel() for p in model.parameters()), *Path('nas-supernets').iterdir())",
+        prints=r"^\d{6,} nas-supernets/\S+\.pt\n",
+    ),
+    "docs/pretrained.md": Script(
+        short=(("resolution=224", "resolution=16, images=20"), ("budget=3", "budget=1")),
+        before=PHOTOS,
+        after="print(network.classes)",
+        prints=r"\('paper', 'rock'\)",
+    ),
+    "docs/own_data.md": Script(
+        before=PHOTOS,
+        after="""
+from nas.data.load import load_images
+data = load_images("photos.parquet", resolution=8)
+print(data.classes, len(data.train) + len(data.val))
+""",
+        prints=r"\('paper', 'rock'\) 48",
+    ),
+    "docs/jupyter.md": Script(
+        short=(
+            ("trials=20", "trials=1, images=600, proxy_resolution=16"),
+            ("progress=True)", ")"),
+            ("from IPython.display import IFrame\n", ""),
+            ('IFrame("notebook.html", width="100%", height=800)', ""),
+            ("epochs=10", "epochs=1"),
+        ),
+        prints=r"%\)\n\[\]\n\d+ \d{7}\nbest-trained\n",
+    ),
+    "docs/evaluating.md": Script(
+        short=(("images=200", "images=2"), ('"photos", robust', '"photos", split="val", robust')),
+        before=PHOTOS + TRAINED,
+        prints=r"%\)\nphotos/new/1.png",
+    ),
+}
+
+
+def test_every_page_with_python_is_run() -> None:
+    assert {*SCRIPTS} | {*MODULES} == {*WITH_PYTHON}
 
 
 @pytest.mark.slow
-def test_the_examples_of_the_page_on_python_run(tmp_path: Path) -> None:
-    first, *others = blocks("docs/python.md", "python")
-    size = "print(sum(p.numel() for p in model.parameters()))"
-    said = run("\n".join((first.replace(*SHORT), size, *others)), tmp_path).splitlines()
-    assert "Architecture(" in said[0]
-    assert int(said[1]) > 1_000_000
-    assert any("ONNX Runtime" in line for line in said)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["larger.txt", "nas-trials", "nas.db"]
+@pytest.mark.parametrize("page", SCRIPTS)
+def test_the_python_blocks_of_a_page_run(page: str, tmp_path: Path) -> None:
+    script = SCRIPTS[page]
+    program = "\n".join(blocks(page, "python"))
+    for text, shorter in script.short:
+        assert text in program
+        program = program.replace(text, shorter)
+    assert re.search(script.prints, run("\n".join((script.before, program, script.after)), tmp_path))
 
 
-@pytest.mark.slow
-def test_the_sampler_serves_a_study_of_ones_own(tmp_path: Path) -> None:
-    script = block("docs/sampler.md", "python") + "print(len(study.trials), study.best_value)"
-    assert run(script, tmp_path).startswith("10 0.")
-
-
-@pytest.mark.slow
-def test_a_supernets_weights_begin_a_training(tmp_path: Path) -> None:
-    script = block("docs/supernet.md", "python") + "print(sum(p.numel() for p in model.parameters()), accuracy)"
-    short = script.replace("resolution=16", "resolution=8, images=100").replace("epochs=30", "epochs=1")
-    assert run(short, tmp_path).split()[0].isdigit()
-    assert len(list((tmp_path / "nas-supernets").glob("*.pt"))) == 1
+def test_the_page_on_python_has_every_function() -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    functions = [name for name in nas.__all__ if name.islower() and callable(getattr(nas, name))]
+    assert len(functions) > 20
+    assert [name for name in functions if f"| `nas.{name}(" not in page] == []
 
 
 # A counter that rises by 60 microjoules with each reading, and a phone that is a program.

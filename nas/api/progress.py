@@ -2,7 +2,7 @@
 
 import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from rich.console import Console
 from rich.file_proxy import FileProxy
@@ -11,6 +11,7 @@ from rich.table import Column
 from rich.text import Text
 
 from nas.api.durations import format_left
+from nas.api.notebook_bar import NotebookBar, in_notebook
 
 if TYPE_CHECKING:
     from nas.search.events import Event
@@ -50,12 +51,19 @@ class Bar(Progress):
             sys.stderr = _AboveBar(self.console, sys.stderr.rich_proxied_file)
 
 
-def make_bar(*, transient: bool = False) -> Bar:
+AnyBar: TypeAlias = Bar | NotebookBar
+
+
+def make_bar(*, transient: bool = False) -> AnyBar:
     """Return a bar on standard error, whose text is cut in narrow terminals, where the bar itself keeps its width.
 
+    In a notebook, the bar is in the output of the cell.
+
     Args:
-        transient: Whether the bar disappears when it is stopped.
+        transient: Whether the bar disappears when it is stopped, which it never does in a notebook.
     """
+    if in_notebook():
+        return NotebookBar()
     columns = (
         BarColumn(BAR_WIDTH, table_column=Column(width=BAR_WIDTH, no_wrap=True)),
         # Without markup, because names and messages may hold brackets, which rich would interpret.

@@ -13,7 +13,7 @@ from nas.cli.shared.printing import number, percent
 from nas.cli.shared.streams import escape
 
 if TYPE_CHECKING:
-    from nas.api.progress import Bar, SearchProgress
+    from nas.api.progress import AnyBar, SearchProgress
     from nas.cli.live.state import SearchState
     from nas.search.events import Event
 
@@ -211,7 +211,7 @@ class Steps:
         self.label = label
         self._printed_tenth = -1
         self._live = sys.stderr.isatty()
-        self._bar: Bar | None = None
+        self._bar: AnyBar | None = None
 
     def __call__(self, done: int, total: int, seconds_left: float | None = None) -> None:
         """Show how many steps are done."""
