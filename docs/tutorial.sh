@@ -15,5 +15,8 @@ commands() {
   awk '/^```/ {inside = ($0 == "```console"); next}
        inside && (continues || /^\$ /) {sub(/^\$ /, ""); print; continues = /\\$/}' "$page"
 }
-commands | sed "${SHORTER:-}" >commands.sh
-PS4='$ ' bash -ex commands.sh 2>&1
+{
+  echo "PS4='$ '; set -ex" # in the file, because bash takes no PS4 from the environment of root
+  commands | sed "${SHORTER:-}"
+} >commands.sh
+bash commands.sh 2>&1

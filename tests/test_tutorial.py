@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 SHORTER = (
     r"s/--target flops=35M --resolution 96/--target flops=4M --resolution 32 --band 0.5/",
     r"s/--resolution 96/--resolution 32/",
-    r"s/--proxy-resolution 64/--proxy-resolution 16 --epochs 1/",
+    r"s/--proxy-resolution 64/--proxy-resolution 16 --epochs 1 --no-distill/",
     r"s/--trials 10/--trials 2/",
     r"s/--confirm 2/--confirm 0/",
     r"s/--workers 2/--workers 1/",

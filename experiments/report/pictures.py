@@ -21,9 +21,9 @@ PICTURES = {
 
 
 def reduce_colors(picture: Path) -> None:
-    """Write a picture again with 256 colors, which makes its file a third as large."""
+    """Write a picture again with 256 colors, the rare ones included, which makes its file a third as large."""
     with Image.open(picture) as image:
-        reduced = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        reduced = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     reduced.save(picture, optimize=True)
 
 
