@@ -21,6 +21,7 @@ SHORTER = (
     r"s/--workers 2/--workers 1/",
     r"s/--epochs 6/--epochs 1/",
     r"s/^\(nas latency measure .*\)/\1 --seconds 0.2/",
+    r"s/^\(nas export .*\)/\1 --format onnx/",
     r"s/^\(nas verify .*\)/\1 --skip latency --skip memory/",
 )
 
@@ -42,6 +43,7 @@ def write_photos(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_commands_of_the_tutorial_run_and_print_what_the_page_shows(tmp_path: Path) -> None:
     write_photos(tmp_path / "own")
     done = subprocess.run(
