@@ -24,8 +24,13 @@ SHORTER = (
     r"s/^\(nas compare .*\)/\1 --seconds 0.2/",
     r"s/^\(nas verify .*\)/\1 --skip latency --skip memory/",
 )
-# Lines that are printed on a machine with other programs, or for an int8 file that is too slow.
-SOMETIMES = ("other programs disturb the device", "The int8 file is therefore not in the folder")
+# Lines that are printed on a machine with other programs, for an int8 file that is too slow, and for what SHORTER skips.
+SOMETIMES = (
+    "other programs disturb the device",
+    "The int8 file is therefore not in the folder",
+    "latency: model.onnx",
+    "the change of a latency",
+)
 
 
 def lines_without_numbers() -> set[str]:
