@@ -5,6 +5,8 @@ link between pages is the same relative path on a code host and on the site. A f
 page links to it. Everything works without a network: formulas are MathML, and no font or script is fetched.
 """
 
+from pathlib import Path
+
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from pygments.lexers.special import TextLexer
@@ -22,7 +24,6 @@ root_doc = "docs/index"
 include_patterns = ["docs/*.md", "experiments/**/*.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 exclude_patterns = [".*", "build", "shared"]
 nitpicky = True
-suppress_warnings = ["toc.not_readable", "myst.xref_missing"]  # until all pages of the index are written
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4  # the anchors of a code host
@@ -32,7 +33,7 @@ html_theme = "furo"
 html_title = f"nas {release}"
 html_static_path = ["_static"]
 html_css_files = ["nas.css"]
-html_search_scorer = "docs/_static/scorer.js"
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_show_sphinx = html_show_sourcelink = html_copy_source = html_use_index = False
 html_permalinks_icon = "#"
 html_math_renderer = "mathml"

@@ -33,7 +33,7 @@ def section(title: str) -> str:
 
 def block(title: str, language: str, index: int = 0) -> str:
     """Return a block of code below a heading."""
-    return re.findall(rf"^```{language}\n(.*?)^```", section(title), re.DOTALL | re.MULTILINE)[index]
+    return str(re.findall(rf"^```{language}\n(.*?)^```", section(title), re.DOTALL | re.MULTILINE)[index])
 
 
 def keys(title: str) -> set[str]:
