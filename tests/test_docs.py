@@ -75,8 +75,8 @@ for number in range(60):
 TRAINED = """
 import nas
 nas.train("mnasnet-small", "photos", resolution=32, epochs=1, out="photos-trained")
-Path("photos", "new").mkdir()
-Path("photos", "rock", "1.png").rename("photos/new/1.png")
+Path("new").mkdir()
+Path("photos", "rock", "1.png").rename("new/1.png")
 """
 SCRIPTS = {
     "docs/python.md": Script(
@@ -93,7 +93,7 @@ SCRIPTS = {
             ("resolution=64", "resolution=8"),
         ),
         before=PHOTOS,
-        after="print(sum(p.numel() for p in model.parameters()), *Path('nas-supernets').iterdir())",
+        after="print(sum(p.numel() for p in model.parameters()), *Path('nas-supernets').glob('*.pt'))",
         prints=r"^\d{6,} nas-supernets/\S+\.pt\n",
     ),
     "docs/pretrained.md": Script(
@@ -124,7 +124,7 @@ print(data.classes, len(data.train) + len(data.val))
     "docs/evaluating.md": Script(
         short=(("images=200", "images=2"), ('"photos", robust', '"photos", split="val", robust')),
         before=PHOTOS + TRAINED,
-        prints=r"%\)\nphotos/new/1.png",
+        prints=r"%\)\nnew/1.png",
     ),
 }
 
