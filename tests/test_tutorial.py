@@ -24,7 +24,7 @@ SHORTER = (
     r"s/^\(nas compare .*\)/\1 --seconds 0.2/",
     r"s/^\(nas verify .*\)/\1 --skip latency --skip memory/",
 )
-# Lines that are printed on a machine with other programs, for an int8 file that is too slow, and for what SHORTER skips.
+# Lines that depend on the machine: other programs, an int8 file that is too slow; and of what SHORTER skips.
 SOMETIMES = (
     "other programs disturb the device",
     "The int8 file is therefore not in the folder",
