@@ -1,6 +1,7 @@
 """Draw pictures of a page in Chromium: wide and light, wide and dark, as on a phone, and of its beginning.
 
 python pictures.py PAGE.html
+python pictures.py FIGURE.png    # only makes the file of a picture smaller
 """
 
 import shutil
@@ -47,4 +48,5 @@ def draw(page: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]))
+    given = Path(sys.argv[1])
+    (draw if given.suffix == ".html" else reduce_colors)(given)

@@ -17,9 +17,16 @@ search_nasbench_macro() {
     --storage "$storage" --quiet
 }
 
+draw_for_pages() { # the pictures of docs/tutorial.md and README.md
+  cp hand_digits-top.png ../../docs/pictures/report.png
+  nas pareto hand_digits --png ../../docs/pictures/front.png --storage "$storage"
+  python pictures.py ../../docs/pictures/front.png
+}
+
 [ $# -gt 0 ] || set -- hand_digits nasbench_macro
 for study in "$@"; do
   "search_$study"
   nas report "$study" --out "$study.html" --storage "$storage"
   python pictures.py "$study.html"
+  [ "$study" != hand_digits ] || draw_for_pages
 done
