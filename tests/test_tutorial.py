@@ -21,6 +21,7 @@ SHORTER = (
     r"s/--workers 2/--workers 1/",
     r"s/--epochs 6/--epochs 1/",
     r"s/^\(nas latency measure .*\)/\1 --seconds 0.2/",
+    r"s/^\(nas export .*\)/\1 --format onnx/",
     r"s/^\(nas compare .*\)/\1 --seconds 0.2/",
     r"s/^\(nas verify .*\)/\1 --skip latency --skip memory/",
 )
