@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from itertools import groupby
 from types import MappingProxyType
 
@@ -76,7 +77,7 @@ AREAS: Mapping[str, str] = MappingProxyType(
 
 def errors_page() -> str:
     """Return the page."""
-    found = messages(ROOT / "nas", names_shown())
+    found = collected()
     return page(
         "# Error messages",
         INTRODUCTION,
@@ -85,6 +86,12 @@ def errors_page() -> str:
         table(("Kind", "Exit status", "Meaning"), ((code(n), str(s), escape(t)) for n, (s, t) in OTHERS.items())),
         *(part for name in names() for part in _section(name, [one for one in found if one.kind == name])),
     )
+
+
+@cache
+def collected() -> tuple[Message, ...]:
+    """Return all messages of the package, in order."""
+    return tuple(messages(ROOT / "nas", names_shown()))
 
 
 def classes() -> Mapping[str, type[NasError]]:
