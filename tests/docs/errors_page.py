@@ -81,7 +81,7 @@ def errors_page() -> str:
     return page(
         "# Error messages",
         INTRODUCTION,
-        table(("Kind", "Base class", "What it reports"), (_row(name) for name in names())),
+        table(("Kind", "What it reports"), (_row(name) for name in names())),
         "Three more kinds appear in JSON:",
         table(("Kind", "Exit status", "Meaning"), ((code(n), str(s), escape(t)) for n, (s, t) in OTHERS.items())),
         *(part for name in names() for part in _section(name, [one for one in found if one.kind == name])),
@@ -111,9 +111,10 @@ def names_shown() -> Mapping[str, str]:
     return {**{name: name for name in names()}, **private}
 
 
-def _row(name: str) -> tuple[str, str, str]:
+def _row(name: str) -> tuple[str, str]:
     base = classes()[name].__base__
-    return f"[`{name}`]({link(name)})", code("Exception" if base is None else base.__name__), _summary(name)
+    kind = f" It is a kind of `{base.__name__}`." if base not in (Exception, NasError) and base else ""
+    return f"[`{name}`]({link(name)})", f"{_summary(name)}{kind}"
 
 
 def _summary(name: str) -> str:
