@@ -119,7 +119,7 @@ def _row(name: str) -> tuple[str, str]:
 
 def _summary(name: str) -> str:
     text = re.sub("^Report (that )?", "", (inspect.getdoc(classes()[name]) or "").partition("\n\n")[0])
-    return escape(f"{text[0].upper()}{text[1:]}")
+    return escape(f"{text[0].upper()}{text[1:]}".replace(", or that ", ", or "))
 
 
 def _section(name: str, found: list[Message]) -> Iterator[str]:
