@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from itertools import groupby
 from types import MappingProxyType
 
@@ -76,15 +77,21 @@ AREAS: Mapping[str, str] = MappingProxyType(
 
 def errors_page() -> str:
     """Return the page."""
-    found = messages(ROOT / "nas", names_shown())
+    found = collected()
     return page(
         "# Error messages",
         INTRODUCTION,
-        table(("Kind", "Base class", "What it reports"), (_row(name) for name in names())),
+        table(("Kind", "What it reports"), (_row(name) for name in names())),
         "Three more kinds appear in JSON:",
         table(("Kind", "Exit status", "Meaning"), ((code(n), str(s), escape(t)) for n, (s, t) in OTHERS.items())),
         *(part for name in names() for part in _section(name, [one for one in found if one.kind == name])),
     )
+
+
+@cache
+def collected() -> tuple[Message, ...]:
+    """Return all messages of the package, in order."""
+    return tuple(messages(ROOT / "nas", names_shown()))
 
 
 def classes() -> Mapping[str, type[NasError]]:
@@ -104,14 +111,15 @@ def names_shown() -> Mapping[str, str]:
     return {**{name: name for name in names()}, **private}
 
 
-def _row(name: str) -> tuple[str, str, str]:
+def _row(name: str) -> tuple[str, str]:
     base = classes()[name].__base__
-    return f"[`{name}`]({link(name)})", code("Exception" if base is None else base.__name__), _summary(name)
+    kind = f" It is a kind of `{base.__name__}`." if base not in (Exception, NasError) and base else ""
+    return f"[`{name}`]({link(name)})", f"{_summary(name)}{kind}"
 
 
 def _summary(name: str) -> str:
     text = re.sub("^Report (that )?", "", (inspect.getdoc(classes()[name]) or "").partition("\n\n")[0])
-    return escape(f"{text[0].upper()}{text[1:]}")
+    return escape(f"{text[0].upper()}{text[1:]}".replace(", or that ", ", or "))
 
 
 def _section(name: str, found: list[Message]) -> Iterator[str]:

@@ -12,9 +12,8 @@ from tests.cli.conftest import ROOT
 from tests.cli.help_pages import contexts
 from tests.docs.cli_page import STATUSES
 from tests.docs.docstrings import parse
-from tests.docs.errors_page import AREAS, names, names_shown
+from tests.docs.errors_page import AREAS, collected, names, names_shown
 from tests.docs.markdown import escape
-from tests.docs.messages import messages
 from tests.docs.pages import DOCS, PAGES
 
 
@@ -56,7 +55,7 @@ def test_all_classes_of_errors_in_the_code_have_a_kind() -> None:
 
 
 def test_messages_are_collected_from_the_code() -> None:
-    found = messages(ROOT / "nas", names_shown())
+    found = collected()
     assert {one.package for one in found} <= set(AREAS)
     texts = {(one.kind, one.problem) for one in found}
     assert ("ArchitectureError", "the architecture has no stage") in texts
