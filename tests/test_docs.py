@@ -9,7 +9,6 @@ import pytest
 from attrs import frozen
 
 import nas
-from nas.arch.code import parse_text
 from nas.arch.presets import preset
 from nas.cost.analytic import cost
 from nas.space.files import find_space
@@ -35,10 +34,6 @@ def test_the_search_space_of_its_page_loads(tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(block("docs/search_spaces.md", "yaml"), encoding="utf-8")
     assert {"stage2.channels", "last.operator"} <= {choice.name for choice in find_space(str(file)).choices}
-
-
-def test_the_architecture_of_the_readme_reads() -> None:
-    assert len(parse_text(block("README.md", "text")).stages) == 2
 
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")))

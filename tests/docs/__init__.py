@@ -1,0 +1,1 @@
+"""Tests of the documentation: generated pages, links, formats, search, and answers to questions."""
