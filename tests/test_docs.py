@@ -38,10 +38,12 @@ def test_the_search_space_of_its_page_loads(tmp_path: Path) -> None:
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")))
 WITH_PYTHON = [page for page in PAGES if "```python\n" in (ROOT / page).read_text(encoding="utf-8")]
-# Pages whose Python blocks are those of another page too, where they are run.
-COPIES = {"README.md": "docs/python.md"}
-# Pages whose Python blocks are modules for a command, with the tests that use them so.
-MODULES = {"docs/own_costs.md": "below", "docs/evaluators.md": "tests/cli/test_cli_evaluators.py"}
+# Pages whose Python blocks are modules for a command, or examples of docstrings, with the tests that run them.
+ELSEWHERE = {
+    "docs/api.md": "tests/api/test_docstrings.py",
+    "docs/own_costs.md": "below",
+    "docs/evaluators.md": "tests/cli/test_cli_evaluators.py",
+}
 
 
 @frozen
@@ -132,12 +134,7 @@ print(data.classes, len(data.train) + len(data.val))
 
 
 def test_every_page_with_python_is_run() -> None:
-    assert sorted([*SCRIPTS, *MODULES, *COPIES]) == WITH_PYTHON
-
-
-@pytest.mark.parametrize("page", COPIES)
-def test_a_block_of_two_pages_is_the_same(page: str) -> None:
-    assert {*blocks(page, "python")} <= {*blocks(COPIES[page], "python")}
+    assert sorted([*SCRIPTS, *ELSEWHERE]) == WITH_PYTHON
 
 
 @pytest.mark.slow
