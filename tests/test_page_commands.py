@@ -22,6 +22,7 @@ ENDS = set("|&;<>")
 # Options of other programs that pages name.
 OTHER_PROGRAMS = {
     "--int8",  # predict.py of an exported network
+    "--num-cpus",  # ray start
     *("--compile", "--arch"),  # benchmarks
 }
 
