@@ -15,9 +15,9 @@ from tests.docs.markdown import bullets, code, escape, fence, link, page, table
 
 INTRODUCTION = """\
 This page is made from the commands; `nas COMMAND --help` prints the same texts. `ARCH` is the name of a
-[preset](#presets), a file with its [text or JSON form](formats.md#architecture), a folder of `nas train`, or `study:NAME`
-with `:best`, `:trial=17` or `:pareto=2`. Studies are kept in `nas.db` in the working directory, or at the URL that
-`--storage` names.
+[preset](#presets), a file with its [text or JSON form](formats.md#architecture), a folder of `nas train`, or
+`study:NAME` with `:best`, `:trial=17` or `:pareto=2`. Studies are kept in `nas.db` in the working directory, or at the
+URL that `--storage` names.
 
 With `--json`, standard output holds one JSON object and nothing else, and an error is one line of JSON on standard
 error ([JSON output](formats.md#json-output)). Every command also takes the options of [`nas`](#nas) below, `--quiet`,
