@@ -199,7 +199,7 @@ def device_sentence(device: DeviceComparison) -> str:
 
 
 def alike_sentences(device: DeviceComparison) -> Iterator[str]:
-    """Yield sentences about the latencies that cannot be told apart."""
+    """Yield sentences about the latencies that cannot be told apart; the first one of each precision says why."""
     for precision in dict.fromkeys(each.precision for each in device.latencies):
         count = sum(each.precision == precision for each in device.latencies)
         if count < 2:
@@ -208,8 +208,10 @@ def alike_sentences(device: DeviceComparison) -> Iterator[str]:
         together = _together(len(device.pairs))
         if not found:
             yield f"All latencies in {precision} can be told apart ({together})."
+        reason = f": the interval of the ratio, measured round by round, includes 1 ({together})"
         for name, others in found:
-            yield f"In {precision}, the latency of {name} cannot be told apart from that of {_listed(others)}."
+            yield f"In {precision}, the latency of {name} cannot be told apart from that of {_listed(others)}{reason}."
+            reason = ""
         if found and sum(len(others) for _, others in found) < count * (count - 1) / 2:
             yield f"All other latencies in {precision} can be told apart ({together})."
 

@@ -59,18 +59,25 @@ def search_command(view: "StudyView", storage: str) -> SearchCommand:
 
 
 def _shipped(view: "StudyView") -> "SearchSpace | None":
-    """Return the shipped space of a study; None if its space came from elsewhere, or has another definition now."""
+    """Return the space of a study if it is shipped, or around a preset; None if it has another definition now."""
     from hashlib import sha256
 
-    from nas.space.files import find_space, space_names
+    from nas.api.spaces import find_space
+    from nas.arch.presets import preset_names
+    from nas.space.files import space_names
 
     with suppress(NasError):
         name = str(view.settings["space"])
-        if name in space_names():
-            space = find_space(name)
+        if name in (*space_names(), *(f"{_AROUND}{preset}" for preset in preset_names())):
+            space = find_space(_reference(name))
             digest = sha256(space.definition.encode()).hexdigest()[:12]
             return space if digest == view.settings.get("space_sha256", digest) else None
     return None
+
+
+def _reference(name: str) -> str:
+    """Return what --space takes for the stored name of a space."""
+    return f"around:{name.removeprefix(_AROUND)}" if name.startswith(_AROUND) else name
 
 
 def _options(settings: Mapping[str, Any], space: "SearchSpace | None") -> Iterator[tuple[str, str]]:
@@ -101,13 +108,15 @@ def _space(settings: Mapping[str, Any], space: "SearchSpace | None") -> Iterator
     if space is None and not name.startswith(_AROUND):
         yield "--space", f"{name}.yaml"
     elif source is None or name != f"{_AROUND}{file_stem(str(source))}":
-        yield "--space", f"around:{name.removeprefix(_AROUND)}" if space is None else name
+        yield "--space", _reference(name)
     single = set() if space is None else {each.name for each in space.all_choices if len(each.values) == 1}
     yield from (("--fix", f"{key}={value}") for key, value in settings.get("fixed", {}).items() if key not in single)
     # What the space, and for images their classes, give by default cannot be told apart from what was asked for.
     own = {} if space is None else space.net
     is_about_images = "data" in settings["proxy"]
-    if settings.get("resolution", own.get("resolution")) != own.get("resolution"):
+    # Where the proxy task has a full resolution, the resolution is a choice, which --resolution would fix.
+    is_choice = "full_resolution" in settings["proxy"]
+    if not is_choice and settings.get("resolution", own.get("resolution")) != own.get("resolution"):
         yield "--resolution", str(settings["resolution"])
     if "classes" in settings and (is_about_images or settings["classes"] != own.get("classes")):
         yield "--classes", str(settings["classes"])
@@ -138,7 +147,7 @@ def _images(described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "data" not in described:
         return
     yield "--data", str(described["data"])
-    yield "--proxy-resolution", str(described.get("full_resolution", described["resolution"]))
+    yield "--proxy-resolution", str(described["resolution"])
     images = described.get("images")
     if isinstance(images, Mapping) and "train" in images:
         yield "--images", str(images["train"])

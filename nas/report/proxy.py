@@ -9,10 +9,11 @@ from attrs import frozen
 
 from nas.report.section import Figure, Section, Table, command
 from nas.report.theme import BLUE, GRAY, INK, axis, bars, layout
-from nas.studies.records import StudyView
+from nas.studies.records import SOURCE, StudyView
 
 TITLE = "Quality of the proxy"
 LONGEST = 120
+_AROUND = "around-"  # begins the stored name of a space around a network
 
 
 @frozen
@@ -110,8 +111,21 @@ def _commands(view: StudyView) -> tuple[str, ...]:
     counted = [str(text) for text in settings["targets"] if not str(text).startswith("latency")]
     targets = [word for text in counted for word in ("--target", text)]
     data = settings["proxy"].get("data")
-    words = ("nas", "check", "--space", settings["space"], *targets, *(("--data", str(data)) if data else ()))
+    words = ("nas", "check", *_space(settings), *targets, *(("--data", str(data)) if data else ()))
     return (command(*words, *_checked(settings["proxy"])),)
+
+
+def _space(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the options of the space; one around a network is stored under a name that --space does not take."""
+    name, source = str(settings["space"]), settings.get(SOURCE)
+    pretrained = () if source is None else ("--pretrained", str(source))
+    if not name.startswith(_AROUND):
+        return ("--space", name, *pretrained)
+    # Without --space, a check with a pretrained network is of the networks around it.
+    space = pretrained or ("--space", f"around:{name.removeprefix(_AROUND)}")
+    # Where the proxy task has a full resolution, the resolution is a choice, which --resolution would fix.
+    is_fixed = "resolution" in settings and "full_resolution" not in settings["proxy"]
+    return (*space, *(("--resolution", str(settings["resolution"])) if is_fixed else ()))
 
 
 def _checked(proxy: Mapping[str, Any]) -> tuple[str, ...]:

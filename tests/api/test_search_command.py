@@ -25,6 +25,18 @@ SEARCHES = {
     "front": ("--target", "flops=90M", "--objective", "pareto", "--space", "nasbench_macro", *DEPTH),
     "trained": ("--target", "flops=100M", "--epochs", "2", "--metric", "balanced", "--pruner", "none", *DIGITS),
     "screened": ("--target", "flops=100M", "--evaluator", "zero-cost:naswot+train", "--screen", "20", *DIGITS),
+    "around": ("--target", "flops=200M", "--space", "around:efficientnet-lite0", *DEPTH),
+    "around, with images": ("--target", "flops=200M", "--space", "around:efficientnet-lite0", *DIGITS),
+    "around, at a resolution": (
+        "--target",
+        "flops=35M",
+        "--space",
+        "around:mobilenetv2",
+        "--resolution",
+        "96",
+        *DIGITS,
+    ),
+    "around a source": ("--target", "flops=200M", "--pretrained", "efficientnet-lite0", *DIGITS),
     "file": ("--target", "flops=1.2M", "--band", "0.5", "--space", "tiny.yaml", *DEPTH),
 }
 

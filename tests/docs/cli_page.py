@@ -6,16 +6,18 @@ from types import MappingProxyType
 
 import click
 
+from nas.arch.presets import preset_names
 from nas.cli.shared import exits
 from nas.cli.shared.groups import Group, group_of
 from nas.cli.shared.verbs import summary
 from tests.cli.help_pages import contexts
-from tests.docs.markdown import bullets, escape, fence, link, page, table
+from tests.docs.markdown import bullets, code, escape, fence, link, page, table
 
 INTRODUCTION = """\
-This page is made from the commands; `nas COMMAND --help` prints the same texts. `ARCH` is the name of a network (`nas
-compare --zoo` lists them), a file with its [text or JSON form](formats.md#architecture), or `study:NAME` with `:best`,
-`:trial=17` or `:pareto=2`. Studies are kept in `nas.db` in the working directory, or at the URL that `--storage` names.
+This page is made from the commands; `nas COMMAND --help` prints the same texts. `ARCH` is the name of a
+[preset](#presets), a file with its [text or JSON form](formats.md#architecture), a folder of `nas train`, or
+`study:NAME` with `:best`, `:trial=17` or `:pareto=2`. Studies are kept in `nas.db` in the working directory, or at the
+URL that `--storage` names.
 
 With `--json`, standard output holds one JSON object and nothing else, and an error is one line of JSON on standard
 error ([JSON output](formats.md#json-output)). Every command also takes the options of [`nas`](#nas) below, `--quiet`,
@@ -44,6 +46,8 @@ def cli_page() -> str:
         "## Exit status",
         "An error is explained on standard error; [Error messages](errors.md) lists the messages.",
         table(("Status", "Meaning"), ((str(status), meaning) for status, meaning in STATUSES.items())),
+        "## Presets",
+        f"{', '.join(map(code, preset_names()))}. `nas show NAME` shows one of them.",
         *(part for words, one in found.items() for part in _command(words, one)),
     )
 

@@ -133,4 +133,5 @@ def _section(name: str, found: list[Message]) -> Iterator[str]:
 
 def _rows(found: Iterable[Message]) -> Iterator[tuple[str, str]]:
     for one in found:
-        yield escape(one.problem), {UNKNOWN: "The message says it.", "": "–"}.get(one.remedy, escape(one.remedy))
+        remedy = {UNKNOWN: "The message says what to do.", "": "–"}.get(one.remedy, escape(one.remedy))
+        yield escape(one.problem), remedy

@@ -22,7 +22,7 @@ ANSWERS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "What do I do after a crash?": ("after_a_crash.md", "Give the same command again, in the same folder"),
         "Which of the networks that look alike do I take?": (
             "choosing.md",
-            "take the one with the cost that matters most to you",
+            "take the one that costs least in what matters most to you",
         ),
         "When does an int8 file pay off?": ("int8.md", "it is at least **1.2 times as fast** as the fp32 file"),
         "How do I use more cores or machines?": (
@@ -33,6 +33,12 @@ ANSWERS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "own_costs.md",
             "Write a Python function that returns the cost of a network",
         ),
+        "How do I start from a network of timm?": ("pretrained.md", "Pretrained networks of timm, such as"),
+        "How do I train on a GPU?": ("searching.md", "the device that trains the candidates"),
+        "How do I use optuna-dashboard?": ("watching.md", "optuna-dashboard sqlite:///nas.db"),
+        "Can I use another sampler of Optuna?": ("sampler.md", "for any other sampler of Optuna"),
+        "How do I predict the class of an image?": ("evaluating.md", "nas predict photos-trained/ holiday.jpg"),
+        "How do I get an ONNX file?": ("export.md", "`nas export` writes a folder with an ONNX file"),
         "What does exit status 3 mean?": ("cli.md", "none of the networks that it measured on the device meets"),
         "What does this error message mean?": ("errors.md", "search this page for the words between the values"),
     }

@@ -1,6 +1,7 @@
 """The sections of the latency table and of the proxy: what a study holds, and what it does not."""
 
 import math
+import shlex
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from nas.studies.records import DeviceMeasurement, Record, StudyView
 from tests.report.sections import drawn
 from tests.report.studies import study
 from tests.report.test_report_diagram import table_of
+from tests.test_page_commands import parse
 
 NOW = datetime(2026, 1, 11, 12, 0, tzinfo=UTC)
 BASIS = {"by": "table mnasnet-224", "made": "2026-01-01 00:00", "machine": "<cpu> &", "graph": "opset18"}
@@ -105,6 +107,24 @@ def test_a_proxy_without_a_check_names_the_command() -> None:
     assert "is not known" in section.text
     assert ("recipe.shift", "0.1") in section.tables[0].rows
     assert section.commands == ("nas check --space mnasnet --target flops=400M --data digits",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "proxy", "options"),
+    [
+        ({"source": "efficientnet-lite0"}, {}, "--pretrained efficientnet-lite0 --resolution 96"),
+        ({"source": "mine.pth"}, {"full_resolution": 224}, "--pretrained mine.pth"),
+        ({}, {}, "--space around:efficientnet-lite0 --resolution 96"),
+    ],
+)
+def test_the_command_for_a_space_around_a_network_can_be_run(
+    settings: dict[str, str], proxy: dict[str, int], options: str
+) -> None:
+    whole = {"space": "around-efficientnet-lite0", "resolution": 96, **settings}
+    section = proxy_section(study(proxy={"evaluator": "finetune", "data": "digits", **proxy}, **whole))
+    (command,) = section.commands
+    assert command == f"nas check {options} --target flops=400M --data digits"
+    parse(shlex.split(command)[1:])
 
 
 def test_agreements_are_shown_with_intervals_and_guessing() -> None:
