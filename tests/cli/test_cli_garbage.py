@@ -12,9 +12,8 @@ def test_collection_is_off_in_the_block_and_then_as_before(was_enabled: bool) ->
     before = gc.isenabled()
     try:
         (gc.enable if was_enabled else gc.disable)()
-        with pytest.raises(ZeroDivisionError), without_collection():
+        with without_collection():
             assert not gc.isenabled()
-            _ = 1 // 0
         assert gc.isenabled() == was_enabled
     finally:
         (gc.enable if before else gc.disable)()
