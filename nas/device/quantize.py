@@ -140,13 +140,15 @@ def without_warnings() -> Iterator[None]:
     It warns that preprocessing was skipped, which would fold normalizations that these graphs do not have, and of each
     bias that is too large for the scale of its layer: where that costs accuracy, the check of the file shows it.
     """
-    root, silent = logging.getLogger(), logging.NullHandler()
+    root = logging.getLogger()
+    # `logging.warning` would give a root logger without handlers one that stays and prints all later messages.
+    handler = logging.NullHandler() if root.handlers else logging.lastResort or logging.NullHandler()
     root.addFilter(_is_of_others)
-    root.addHandler(silent)  # `logging.warning` would print all later messages of a logger without a handler.
+    root.addHandler(handler)
     try:
         yield
     finally:
-        root.removeHandler(silent)
+        root.removeHandler(handler)
         root.removeFilter(_is_of_others)
 
 
