@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
+from io import BufferedReader
 from pathlib import Path
 from secrets import token_hex
 from types import MappingProxyType
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 from nas.errors import NasError
 
@@ -107,7 +108,7 @@ def _replace(path: Path, data: bytes | memoryview) -> None:
 
 
 @contextmanager
-def open_regular(path: Path) -> Iterator[BinaryIO]:
+def open_regular(path: Path) -> Iterator[BufferedReader]:
     """Open a regular file for reading, and close it in the end.
 
     Raises:

@@ -352,6 +352,15 @@ def pack(correct: Correct) -> str:
     return f"{len(correct)}:{base64.b64encode(np.packbits(correct).tobytes()).decode('ascii')}"
 
 
+def packed_count(text: str) -> int:
+    """Return the number of images of a text that `pack` has written.
+
+    >>> packed_count(pack(np.ones(12, dtype=bool)))
+    12
+    """
+    return int(text.partition(":")[0])
+
+
 def unpack(text: str) -> Correct:
     """Return which images are correct, `(N,)`; the inverse of `pack`.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from nas.errors import ArchitectureError, NasError, SpaceError
-from nas.files import irregular_form, standard_stream, write_atomically
+from nas.files import irregular_form, open_regular, standard_stream, write_atomically
 
 HEAD_BYTES = 4096  # of an existing file, which are enough to recognize it
 
@@ -89,7 +89,7 @@ def check_output(path: Path, kind: OutputKind, *, makes_folder: bool = False) ->
         if path.suffix.lower() not in kind.endings:
             raise kind.error(f"{path} has no known form", f"end the name in {' or '.join(kind.endings)}")
         if path.exists():
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 _check_head(path, file.read(HEAD_BYTES), kind)
         elif not makes_folder and not path.resolve().parent.is_dir():
             raise kind.error(f"{path} cannot be written: there is no folder {path.parent}", "make the folder first")

@@ -88,6 +88,7 @@ class Spool:
     def _stored(self, file: IO[bytes]) -> bytes:
         made = StoredBytes(file)
         self._kept.append(made)
+        # An `mmap` is no `bytes`, but has the same length, slices, digest and copy, which is all that readers take.
         return cast(bytes, made)
 
     @contextmanager

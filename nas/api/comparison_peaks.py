@@ -1,9 +1,7 @@
 """The peak memory of the files of a comparison, each in a process of its own."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -14,9 +12,6 @@ from nas.device.client import Connection, Pool
 from nas.device.model_file import ModelFile
 from nas.device.spec import PROVIDERS
 from nas.errors import DeviceError, DeviceLostError
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
 
 Say = Callable[[str], None]
 # Memory of a process that runs a file once, in sizes of the file: the file itself, the copy that the check reads, and
@@ -76,23 +71,24 @@ def find_peaks(connection: Connection, parts: Sequence[Part], say: Say) -> tuple
         DeviceLostError: The device is lost.
     """
     say(f"running {len(parts)} files once for their peak memory")
-    with _runners(connection, parts) as (threads, runner):
-        found = list(threads.map(lambda part: _peak(runner, part), parts))
+    found = list(_found(connection, parts))
     return [each for each in found if isinstance(each, Peak)], [each for each in found if isinstance(each, Refusal)]
 
 
-@contextmanager
-def _runners(connection: Connection, parts: Sequence[Part]) -> "Iterator[tuple[Executor, Connection | Pool]]":
-    """Provide as many threads as there are files at a time, and what runs the files."""
-    count = 1
-    if not connection.address.host and connection.device.provider in _OF_HOST:
-        count = min(len(parts), most_at_once(_COPIES * max(len(part.file.data) for part in parts)))
-    with several_at_once(count) as threads:
-        if count == 1:
-            yield threads, connection
-            return
-        with Pool([Connection(connection.address) for _ in range(count)]) as pool:
-            yield threads, pool
+def _found(connection: Connection, parts: Sequence[Part]) -> Iterator[Peak | Refusal]:
+    count = _most_at_once(connection, parts)
+    if count == 1:  # Without threads, which an interrupt would wait for until the device has replied.
+        yield from (_peak(connection, part) for part in parts)
+        return
+    # The pool is closed before the threads are waited for: they end when their agents do.
+    with several_at_once(count) as threads, Pool([Connection(connection.address) for _ in range(count)]) as pool:
+        yield from threads.map(lambda part: _peak(pool, part), parts)
+
+
+def _most_at_once(connection: Connection, parts: Sequence[Part]) -> int:
+    if connection.address.host or connection.device.provider not in _OF_HOST:
+        return 1
+    return min(len(parts), most_at_once(_COPIES * max(len(part.file.data) for part in parts)))
 
 
 def _peak(runner: Connection | Pool, part: Part) -> Peak | Refusal:

@@ -14,8 +14,12 @@ PAUSE_S = 0.5
 
 
 def in_notebook() -> bool:
-    """Return whether this process is the kernel of a notebook."""
-    return "ipykernel" in sys.modules
+    """Return whether this process is the kernel of a notebook.
+
+    That ipykernel is loaded does not suffice: libraries import it in programs that have no cells.
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 class NotebookBar(Progress):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
+from nas.cli.shared.garbage import without_collection
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import file_option, json_option, studies_option
 from nas.cli.shared.parameter_types import NumberRange
@@ -71,7 +72,8 @@ def command(**options: Any) -> None:
 
     given = ReportOptions(**options)
     if given.watch is None:
-        report(given.study, out=given.path, storage=given.storage)
+        with without_collection():
+            report(given.study, out=given.path, storage=given.storage)
         if given.as_json:
             print_json({"study": given.study, "page": str(given.path)})
         else:

@@ -1,6 +1,8 @@
 """The agent's request loop, which `python -m nas.device` runs: one reply for each line."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from nas.device.file_store import FileStore
@@ -85,7 +87,8 @@ def _received(part: FileRequest, files: FileStore) -> ReceivedReply:
 
 
 def _opened(local: LocalFileRequest, files: FileStore) -> ReceivedReply:
-    files.keep_open(local.path, local.digest, local.size)
+    # Behind SSH the parent is another process than the client, and its files have other digests.
+    files.keep_open(Path(f"/proc/{os.getppid()}/fd/{local.descriptor}"), local.digest, local.size)
     return ReceivedReply(local.id, local.size)
 
 

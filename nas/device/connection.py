@@ -246,9 +246,9 @@ class Connection:
 
     def _has_opened(self, agent: AgentProcess, digest: str, data: object) -> bool:
         """Return whether an agent on this machine has opened a file itself, which takes a tenth of the time."""
-        if not isinstance(data, StoredBytes) or self.address.host or not data.path:
+        if not isinstance(data, StoredBytes) or self.address.host or data.descriptor is None:
             return False
-        request = LocalFileRequest(self._next_id(), digest, len(data), data.path)
+        request = LocalFileRequest(self._next_id(), digest, len(data), data.descriptor)
         with suppress(_RefusedError):  # The agent may be in a container that does not see this process.
             return self._ask(agent, request, encode(request), (ReceivedReply,), CHUNK_SECONDS).received == len(data)
         return False

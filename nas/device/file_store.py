@@ -1,6 +1,5 @@
 """Files that an agent keeps for its requests: models, images and logits."""
 
-import errno
 import hashlib
 import mmap
 import os
@@ -8,6 +7,7 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +15,7 @@ from attrs import define, field
 
 from nas.device.messages import CHUNK_BYTES, MAX_FILE_BYTES
 from nas.errors import DeviceError
+from nas.files import open_regular
 
 MOST_KEPT_BYTES = 4 * 2**30
 MOST_KEPT_FILES = 1024
@@ -73,24 +74,24 @@ class FileStore:
             self._finish(upload)
         return upload.received
 
-    def keep_open(self, path: str, digest: str, size: int) -> None:
-        """Keep a file of this machine without copying it; it must not change any more.
+    def keep_open(self, path: Path, digest: str, size: int) -> None:
+        """Keep a regular file of this machine without copying it; it must not change any more.
 
         Raises:
             DeviceError: The file cannot be read, or is another one than that of the digest.
         """
-        self._make_room(size)
         try:
-            if not Path(path).is_file():  # A pipe would block when it is opened.
-                raise FileNotFoundError(errno.ENOENT, "it is no file", path)
-            file = Path(path).open("rb")  # noqa: SIM115 - it stays open as long as the file is kept
+            with open_regular(path) as file:
+                is_same = os.fstat(file.fileno()).st_size == size and _digest(file) == digest
+                if not is_same:
+                    raise DeviceError("a file of this machine has other bytes than its digest", "send its bytes")
+                self._make_room(size)
+                # The file that was checked is kept: another one may have its path by now.
+                kept = os.fdopen(os.dup(file.fileno()), "rb")
         except (OSError, ValueError) as error:
             raise DeviceError(f"a file of this machine cannot be read: {error}", "send its bytes") from None
-        if os.fstat(file.fileno()).st_size != size or hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            file.close()
-            raise DeviceError("a file of this machine has other bytes than those of its digest", "send its bytes")
         self._drop(digest)
-        self._files[digest] = size, file
+        self._files[digest] = size, kept
 
     def _begin(self, digest: str, size: int) -> None:
         self._abandon()
@@ -159,8 +160,8 @@ class FileStore:
         """
         if self.missing([digest]):
             raise DeviceError(f"the file {digest[:12]} is not kept", "send it again")
-        _, file = self._files[digest]
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+        size, file = self._files[digest]
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
             yield view
 
     def close(self) -> None:
@@ -168,6 +169,10 @@ class FileStore:
         self._abandon()
         for digest in list(self._files):
             self._drop(digest)
+
+
+def _digest(file: BufferedReader) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _no_room(error: OSError) -> DeviceError:

@@ -236,7 +236,7 @@ REQUESTS: Mapping[str, Reader] = {
     ),
     "local": record_of(
         LocalFileRequest,
-        {"id": _ID, "digest": _digest, "size": integer(1, MAX_FILE_BYTES), "path": text_line(MAX_NAME)},
+        {"id": _ID, "digest": _digest, "size": integer(1, MAX_FILE_BYTES), "descriptor": integer(0)},
     ),
     "measure": _measure,
     "run": record_of(

@@ -83,18 +83,21 @@ class FileRequest:
 
 @frozen
 class LocalFileRequest:
-    """Name a file on the machine of the agent, which keeps it open under its digest; it must not change any more.
+    """Name an open file of the process that started the agent, which keeps it under its digest.
+
+    The number of a descriptor and not a path: a client elsewhere has no open files here, so that it cannot ask for any.
+    The file must not change any more.
 
     Attributes:
         digest: SHA-256 of the file.
         size: Number of bytes of the file.
-        path: Path of the file.
+        descriptor: Number of the file descriptor in the process of the client.
     """
 
     id: int
     digest: str
     size: int
-    path: str
+    descriptor: int
 
 
 @frozen

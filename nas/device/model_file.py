@@ -2,7 +2,6 @@
 
 import hashlib
 import mmap
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -25,11 +24,11 @@ class StoredBytes(mmap.mmap):
         return made
 
     @property
-    def path(self) -> str:
-        """Return the path under which other processes of this user can open the file; "" where there is none."""
-        # A file without a name has one among the open files of its process, on Linux alone.
-        found = Path(f"/proc/{os.getpid()}/fd/{self.file.fileno()}")
-        return str(found) if found.exists() else ""
+    def descriptor(self) -> int | None:
+        """Return the number under which child processes can open the file; None where the system has no such way."""
+        number = self.file.fileno()
+        # Linux alone shows the open files of a process to its children, those without a name included.
+        return number if Path(f"/proc/self/fd/{number}").exists() else None
 
 
 @frozen(eq=False, slots=False)

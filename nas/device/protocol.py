@@ -6,7 +6,7 @@ A line that is not exactly one of these messages is an error:
     {"reply":"hello","protocol":3,"version":"0.1.0","machine":{…},"providers":["CPUExecutionProvider"]}
     {"request":"file","id":1,"digest":"…","size":4096,"offset":0,"data":"…"}
     {"reply":"received","id":1,"received":4096}
-    {"request":"local","id":1,"digest":"…","size":4096,"path":"/proc/1000/fd/5"}
+    {"request":"local","id":1,"digest":"…","size":4096,"descriptor":5}
     {"request":"measure","id":2,"device":"cpu","networks":[…],"devices":[],"aim":{…},"bounds":{…}}
     {"reply":"timings","id":2,"turns":{…}}
     {"request":"run","id":3,"device":"cpu","model":{…},"images":"…","shape":[…],"dtype":"uint8","bounds":{…}}
@@ -16,9 +16,9 @@ A line that is not exactly one of these messages is an error:
     {"reply":"missing","id":3,"digests":["…"]}
     {"reply":"error","id":1,"problem":"…","remedy":"…"}
 
-Files travel in parts, in base64; an agent on the machine of its client opens them itself. The agent keeps them under
-the SHA-256 of their bytes and replies to a request with "missing" where it does not have a file: a new agent keeps
-none, and one that has received too much drops the oldest.
+Files travel in parts, in base64; an agent that the client itself has started opens those that the client holds open.
+The agent keeps them under the SHA-256 of their bytes and replies to a request with "missing" where it does not have a
+file: a new agent keeps none, and one that has received too much drops the oldest.
 
 Every later protocol must keep the hello request, and `protocol` and `version` in its reply, so that two machines with
 different versions can report the difference.

@@ -183,23 +183,23 @@ class BulkStorage(HookedStorage):
         checked.update((study_id, is_own, name, trial.distributions[name]) for name in new)
 
 
-def read_without_params(storage: BaseStorage, study_id: int) -> list[FrozenTrial]:
-    """Return all trials of a study, ordered by their numbers, without parameters where that is faster.
+def read_attributes(storage: BaseStorage, study_id: int, only: Collection[str]) -> list[FrozenTrial]:
+    """Return all trials of a study, ordered by their numbers, with their values and some of their user attributes.
 
-    They bypass Optuna's cache, whose trials must be complete.
+    What else a trial holds is there too where leaving it out is not faster. The trials bypass Optuna's cache, whose
+    trials must be complete.
 
     Args:
         storage: Storage of the study.
         study_id: Number of the study in the database.
+        only: Names of the user attributes.
     """
     backend = backend_of(storage)
     if not isinstance(backend, BulkStorage):
         return storage.get_all_trials(study_id, deepcopy=False)
 
     def read() -> list[FrozenTrial]:
-        return backend.read_at_once(
-            study_id, lambda session: read_trials(session, study_id, -1, (), None, with_params=False)
-        )
+        return backend.read_at_once(study_id, lambda session: read_trials(session, study_id, -1, (), None, only=only))
 
     return sorted(retry_while_away(read, backend.say, backend.check_interrupts), key=lambda trial: trial.number)
 

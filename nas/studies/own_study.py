@@ -16,9 +16,10 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.noise import unpack
 from nas.studies.records import KILLED
 from nas.studies.reservation_keys import ARCH, TRAINED
-from nas.studies.trial_records import read_trial
+from nas.studies.trial_records import RECORDED, read_trial
 from nas.studies.validation import check, check_costs
 
+READ = (*RECORDED, TRAINED)  # user attributes that tell whether a trial is one of nas, and what it holds
 SHOWN = 5  # numbers of foreign trials in a note
 
 

@@ -221,8 +221,7 @@ class StudyView:
 
         Those that have not learned anything come last.
         """
-        learners = self._learners
-        return tuple(sorted(self.complete, key=lambda each: (each.number in learners, self._rank(each)), reverse=True))
+        return tuple(sorted(self.complete, key=lambda each: (self._has_learned(each), self._rank(each)), reverse=True))
 
     def meeting(self, records: Iterable[Record]) -> tuple[Record, ...]:
         """Return those that met the target on the device; all if no trial was measured."""
@@ -249,16 +248,18 @@ class StudyView:
         return (*own, *self.confirmed.get(record.number, ()))
 
     @cached_property
-    def _learners(self) -> frozenset[int]:
-        """Return the complete trials that are better than the most frequent class by more than noise; all if unknown.
+    def _evaluated_count(self) -> int:
+        return sum(record.accuracy is not None for record in self.records)
+
+    def _has_learned(self, record: Record) -> bool:
+        """Return whether a trial is better than the most frequent class by more than noise; true if that is unknown.
 
         The mean of a network's training runs is compared, as that of one of all trials that were evaluated.
         """
         if self.split is None:
-            return frozenset(record.number for record in self.complete)
-        networks = sum(record.accuracy is not None for record in self.records)
-        means = {record.number: fmean(runs) for record in self.complete if (runs := self.runs(record))}
-        return frozenset(n for n, mean in means.items() if self.split.exceeds_chance(mean, networks))
+            return True
+        runs = self.runs(record)
+        return bool(runs) and self.split.exceeds_chance(fmean(runs), self._evaluated_count)
 
     @property
     def candidates(self) -> tuple[Record, ...]:
@@ -274,7 +275,7 @@ class StudyView:
         """Return whether any candidate (any trial, if there is none) has learned something; None if unknown."""
         if self.split is None or not self.complete:
             return None
-        return not self._learners.isdisjoint(record.number for record in self.candidates or self.ranked)
+        return any(map(self._has_learned, self.candidates or self.ranked))
 
     @property
     def best(self) -> Record | None:
@@ -296,8 +297,7 @@ class StudyView:
                 None,
                 f"none of the {self.measured_count} networks that were measured {self.measured_how} meets the target",
             )
-        learners = self._learners
-        chosen = next((record for record in self.candidates if record.number in learners), None)
+        chosen = next(filter(self._has_learned, self.candidates), None)
         if chosen is None:
             return Recommendation(None, NOT_LEARNED)
         among = [

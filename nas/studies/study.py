@@ -17,15 +17,15 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from nas.errors import StudyError
-from nas.noise import ValidationSplit, unpack
+from nas.noise import ValidationSplit, packed_count, unpack
 from nas.objective import Direction
 from nas.optuna_private.identity import name_metrics, storage_of, study_id
 from nas.optuna_private.storage import backend_of
 from nas.outlook import Outlook
-from nas.studies.bulk_storage import read_without_params
+from nas.studies.bulk_storage import read_attributes
 from nas.studies.failures import explained
 from nas.studies.names import check_study_name
-from nas.studies.own_study import OwnStudy, is_own
+from nas.studies.own_study import READ, OwnStudy, is_own
 from nas.studies.records import (
     BASELINE,
     CONFIRMED_CORRECT,
@@ -176,7 +176,7 @@ def read_study(storage: BaseStorage, name: str, *, with_params: bool = True) -> 
     Args:
         storage: Storage of the study.
         name: Name of the study.
-        with_params: Whether the parameters of the trials are read, which takes half of the time.
+        with_params: Whether the parameters of the trials are read, which takes most of the time.
 
     Raises:
         StudyError: There is no study of that name, or it holds what this version cannot read.
@@ -275,7 +275,7 @@ def _read_trials(study: optuna.Study, *, with_params: bool) -> tuple[list[Frozen
     if with_params:
         own = OwnStudy(study.study_name, storage, costs)
         return own.get_trials(deepcopy=False), own.foreign_numbers()
-    trials = [(trial, is_own(trial, costs)) for trial in read_without_params(storage, study_id(study))]
+    trials = [(trial, is_own(trial, costs)) for trial in read_attributes(storage, study_id(study), READ)]
     return [trial for trial, own_one in trials if own_one], tuple(
         trial.number for trial, own_one in trials if not own_one
     )
@@ -291,8 +291,10 @@ def _check(view: StudyView) -> None:
         raise ValueError(f"confirmed are {_brief(view.confirmed)}")
     if view.split is not None:
         check(view.split)
-    known = (*view.records, *((view.baseline,) if view.baseline else ()))
-    correct = [record.correct for record in known]
-    correct += [text for texts in view.confirmed_correct.values() for text in texts]
-    if len(counts := {len(unpack(text)) for text in correct if text}) > 1:
+    others = [text for texts in view.confirmed_correct.values() for text in texts]
+    others += [view.baseline.correct] if view.baseline else []
+    # The texts of trials were decoded when it was checked whether these are trials of nas.
+    counts = {packed_count(record.correct) for record in view.records if record.correct}
+    counts |= {len(unpack(text)) for text in others if text}
+    if len(counts) > 1:
         raise ValueError(f"correct images are of {_brief(counts)} images")

@@ -4,6 +4,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.studies.records import CORRECT, KILLED, Record
 
+# User attributes that a record is made of.
+RECORDED = (
+    *("accuracy_by_epoch", "arch", "costs", "cost_spreads", "reason", "remarks", "seconds", "seed"),
+    *(CORRECT, KILLED),
+)
+
 
 def read_trial(trial: FrozenTrial) -> Record:
     """Return a trial as reports show it."""

@@ -42,7 +42,7 @@ def read_trials(
     others: Collection[int],
     states: Container[TrialState] | None,
     *,
-    with_params: bool = True,
+    only: Collection[str] | None = None,
 ) -> list[FrozenTrial]:
     """Return trials of a study, ordered by their numbers in the database.
 
@@ -52,12 +52,16 @@ def read_trials(
         after: Trials with a higher number in the database than this one are read.
         others: Trials with these numbers, none of them higher than `after`, are read as well.
         states: Trials in other states are left out; None for all states.
-        with_params: Whether the parameters are read; they are two thirds of all rows.
+        only: Names of the user attributes to read; parameters, intermediate values and system attributes, which are
+            most of all rows, are then left out. None reads everything.
     """
     found = [*_newer(session, study_id, after), *_named(session, study_id, sorted(others))]
     trials = {id_of(trial): trial for trial in found if states is None or trial.state in states}
-    for fill in (*((_fill_params,) if with_params else ()), _fill_values, _fill_steps, _fill_attributes):
-        fill(session, trials)
+    _fill_values(session, trials)
+    _fill_user_attributes(session, trials, only)
+    if only is None:
+        for fill in (_fill_params, _fill_steps, _fill_system_attributes):
+            fill(session, trials)
     return [trials[trial_id] for trial_id in sorted(trials)]
 
 
@@ -81,10 +85,22 @@ def _without_contents(row: Sequence[Any]) -> FrozenTrial:
     return FrozenTrial(number, state, None, local_time(start), local_time(end), {}, {}, {}, {}, {}, trial_id)
 
 
-def _rows(session: "Session", table: sqlalchemy.Table, trials: Trials, *columns: str) -> Iterator[Sequence[Any]]:
-    """Yield `trial_id` and these columns of the trials' rows, those of one trial ordered by the first column."""
+def _rows(
+    session: "Session", table: sqlalchemy.Table, trials: Trials, *columns: str, keys: Collection[str] | None = None
+) -> Iterator[Sequence[Any]]:
+    """Yield `trial_id` and these columns of the trials' rows, those of one trial ordered by the first column.
+
+    Args:
+        session: The transaction in which the rows are read.
+        table: Table of the rows.
+        trials: The trials.
+        columns: Names of the columns.
+        keys: Values of the column "key" of the rows to read; None reads all rows.
+    """
     chosen = [table.c[name] for name in ("trial_id", *columns)]
     query = sqlalchemy.select(*chosen).order_by(*chosen[:2])
+    if keys is not None:
+        query = query.where(table.c.key.in_(keys))
     for some in _portions(list(trials)):
         # All rows of a portion at once: one by one they take twice as long.
         yield from session.execute(query.where(table.c.trial_id.in_(some))).all()
@@ -115,8 +131,11 @@ def _fill_steps(session: "Session", trials: Trials) -> None:
         trials[trial_id].intermediate_values[step] = read_step(value, kind)
 
 
-def _fill_attributes(session: "Session", trials: Trials) -> None:
-    for trial_id, key, text in _rows(session, USER_ATTRIBUTES, trials, "key", "value_json"):
+def _fill_user_attributes(session: "Session", trials: Trials, only: Collection[str] | None) -> None:
+    for trial_id, key, text in _rows(session, USER_ATTRIBUTES, trials, "key", "value_json", keys=only):
         trials[trial_id].user_attrs[key] = json.loads(text)
+
+
+def _fill_system_attributes(session: "Session", trials: Trials) -> None:
     for trial_id, key, text in _rows(session, SYSTEM_ATTRIBUTES, trials, "key", "value_json"):
         trials[trial_id].system_attrs[key] = json.loads(text)

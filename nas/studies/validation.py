@@ -24,6 +24,7 @@ LIMIT_SHAPE: Mapping[str, Any] = MappingProxyType({"cost": str, "unit": str, "lo
 
 
 Check = Callable[[object], bool]
+_MAPPINGS = (dict, Mapping)  # The check for the first one is fast.
 
 
 def fits(value: object, kind: Any) -> bool:
@@ -44,9 +45,9 @@ def _checker(kind: Any) -> Check:
     if get_origin(kind) is Mapping:
         names, values = parts
         if get_args(kind)[1] is Any:
-            return lambda value: isinstance(value, dict | Mapping) and all(map(names, value))
+            return lambda value: isinstance(value, _MAPPINGS) and all(map(names, value))
         return lambda value: (
-            isinstance(value, dict | Mapping) and all(map(names, value)) and all(map(values, value.values()))
+            isinstance(value, _MAPPINGS) and all(map(names, value)) and all(map(values, value.values()))
         )
     if get_origin(kind) in (tuple, list):
         return lambda value: isinstance(value, get_origin(kind)) and all(map(parts[0], value))

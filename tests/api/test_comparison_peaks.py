@@ -1,7 +1,9 @@
 """Peak memory of several files at a time: on processes of this machine, and on fake devices that are lost."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -12,6 +14,7 @@ from nas.api.comparison_makers import Maker, NetworkOptions
 from nas.api.comparison_peaks import Part, find_peaks
 from nas.api.several import most_at_once, several_at_once
 from nas.device.connection import Connection
+from nas.device.logits import DeviceLogits
 from nas.device.spec import Address, parse_address
 from nas.errors import DeviceLostError
 from nas.version import __version__
@@ -95,12 +98,24 @@ def test_a_device_that_is_lost_altogether_is_an_error(
 
 
 @pytest.mark.usefixtures("two_at_once")
-def test_another_machine_runs_one_file_after_the_other(fakes: Fakes, spool: Spool, tmp_path: Path) -> None:
+def test_another_machine_runs_one_file_after_the_other(
+    fakes: Fakes, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parts = parts_of(spool, tmp_path, ["a-1.onnx", "b-2.onnx"])
     address = fakes.address(PROGRAM.replace("VERSION", __version__), "board")
+    threads: list[threading.Thread] = []
+    real = Connection.logits
+
+    def noted(*given: Any) -> DeviceLogits:
+        threads.append(threading.current_thread())
+        return real(*given)
+
+    monkeypatch.setattr(Connection, "logits", noted)
     with Connection(attrs.evolve(address)) as connection:
         peaks, _ = find_peaks(connection, parts, print)
     assert [each.bytes for each in peaks] == [1000, 2000]
+    # An interrupt ends what the main thread waits for, and would wait for other threads.
+    assert threads == [threading.main_thread()] * 2
     assert fakes.starts() == 1
 
 

@@ -1,7 +1,7 @@
 """The progress bar of a notebook: it is drawn in the output of the cell, without the widgets that rich needs."""
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -29,10 +29,11 @@ class Output:
 @pytest.fixture(name="output")
 def _output(monkeypatch: pytest.MonkeyPatch) -> Output:
     """Make this process look like the kernel of a notebook, whose clock stands still."""
-    output, module = Output(), ModuleType("IPython.display")
+    output, package, module = Output(), ModuleType("IPython"), ModuleType("IPython.display")
+    package.get_ipython = lambda: SimpleNamespace(kernel="a kernel")  # type: ignore[attr-defined]
     module.display = output.display  # type: ignore[attr-defined]
-    for name, held in {"ipykernel": ModuleType("ipykernel"), "IPython.display": module}.items():
-        monkeypatch.setitem(sys.modules, name, held)
+    for each in (package, module):
+        monkeypatch.setitem(sys.modules, each.__name__, each)
     monkeypatch.setattr(notebook_bar, "monotonic", lambda: 100.0)
     return output
 
@@ -61,5 +62,11 @@ def test_many_steps_are_few_drawings(output: Output, monkeypatch: pytest.MonkeyP
 
 
 def test_other_processes_have_the_bar_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))  # as some libraries load it
+    for shell in (None, SimpleNamespace()):  # a program, and IPython in a terminal
+        package = ModuleType("IPython")
+        package.get_ipython = lambda shell=shell: shell  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "IPython", package)
+        assert not isinstance(make_bar(), notebook_bar.NotebookBar)
+    monkeypatch.delitem(sys.modules, "IPython")
     assert not isinstance(make_bar(), notebook_bar.NotebookBar)

@@ -108,7 +108,7 @@ def requests() -> st.SearchStrategy[Request]:
     return (
         st.builds(HelloRequest, devices())
         | st.builds(FileRequest, COUNTS, DIGESTS, st.integers(1, MAX_FILE_BYTES), POSITIONS, DATA)
-        | st.builds(LocalFileRequest, COUNTS, DIGESTS, st.integers(1, MAX_FILE_BYTES), st.just("/proc/1/fd/5"))
+        | st.builds(LocalFileRequest, COUNTS, DIGESTS, st.integers(1, MAX_FILE_BYTES), st.integers(0, 2**53))
         | measure_requests()
         | st.builds(RunRequest, COUNTS, devices(), kept_files(), DIGESTS, shapes, st.sampled_from(DTYPES), BOUNDS)
         | st.builds(FetchRequest, COUNTS, DIGESTS, POSITIONS)

@@ -1,5 +1,6 @@
 """Tests of files on a device: real agents that run them, and fake ones that misbehave."""
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from nas.device import logits as logits_module
+from nas.device.agent import answer
 from nas.device.client import Connection, ModelFile
-from nas.device.messages import Bounds, FileRequest
+from nas.device.file_store import FileStore
+from nas.device.messages import Bounds, ErrorReply, FileRequest, LocalFileRequest
 from nas.device.model_file import StoredBytes
+from nas.device.protocol import encode
 from nas.device.run_model import run_model
 from nas.device.session import open_session
 from nas.device.spec import Address, Device, parse_address
@@ -239,10 +243,36 @@ def test_an_agent_on_this_machine_opens_a_file_itself(
         own = connection.logits(ModelFile("stored", stored), images).logits
         assert sent == [images.nbytes]
         # Where the agent cannot open it, the bytes are sent.
-        monkeypatch.setattr(StoredBytes, "path", str(tmp_path / "missing"))
+        monkeypatch.setattr(StoredBytes, "descriptor", 0)
         with Connection(parse_address("cpu")) as another:
             assert another.logits(ModelFile("stored", stored), images).logits == pytest.approx(own)
     assert sorted(sent[1:]) == sorted([images.nbytes, len(data)])
+
+
+def test_an_agent_behind_ssh_is_sent_the_bytes(fakes: Fakes, tmp_path: Path) -> None:
+    """The fake agent ends at any other request than those for which it has an answer."""
+    program = FORGETFUL.replace(
+        "ANSWER",
+        "missing = () if isinstance(request, FetchRequest) or globals().get('asked') else (request.model.digest,)\n"
+        "        asked = True\n"
+        "        send(encode(ChunkReply(request.id, bytes(8)) if isinstance(request, FetchRequest) else "
+        "MissingReply(request.id, missing) if missing else LogitsReply(request.id, '0' * 64, 1, 2, 77, 'Fake')))",
+    )
+    with (tmp_path / "model").open("w+b", buffering=0) as file, without_pauses(fakes.address(program)) as connection:
+        file.write(FILE.data)
+        stored = cast(bytes, StoredBytes(file))
+        assert connection.logits(ModelFile("stored", stored), random_images(1)).logits.tolist() == [[0, 0]]
+
+
+def test_an_agent_opens_only_files_of_the_process_that_started_it(tmp_path: Path) -> None:
+    """This process plays the agent, and its client is the process that started the tests."""
+    (tmp_path / "foreign").write_bytes(b"abcdef")
+    files = FileStore()
+    with (tmp_path / "foreign").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        reply = answer(encode(LocalFileRequest(1, digest, 6, file.fileno())), files)
+    assert isinstance(reply, ErrorReply)
+    assert files.missing([digest]) == (digest,)
 
 
 def test_after_a_loss_files_are_sent_again() -> None:

@@ -105,7 +105,7 @@ def test_a_full_disk_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_file_of_this_machine_is_kept_without_a_copy(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(b"abcdef")
     store = FileStore(most_bytes=8)
-    store.keep_open(str(tmp_path / "model"), DIGEST, 6)
+    store.keep_open(tmp_path / "model", DIGEST, 6)
     (tmp_path / "model").unlink()
     assert content(store, DIGEST) == b"abcdef"
     other = store.put(b"abcd")
@@ -121,17 +121,36 @@ def test_a_file_of_this_machine_is_kept_without_a_copy(tmp_path: Path) -> None:
         ("\0", 6, "cannot be read"),
         ("longer", 6, "has other bytes"),
         ("changed", 6, "has other bytes"),
-        ("longer", MAX_FILE_BYTES + 1, "at most 1,000,000,000 are kept"),
     ],
 )
 def test_another_file_of_this_machine_is_refused(tmp_path: Path, name: str, size: int, message: str) -> None:
     (tmp_path / "longer").write_bytes(b"abcdefg")
     (tmp_path / "changed").write_bytes(b"abcdeg")
+    store = FileStore(most_bytes=10)
+    kept = store.put(b"kept")
     with pytest.raises(DeviceError, match=message):
-        FileStore().keep_open(f"{tmp_path}/{name}", DIGEST, size)
+        store.keep_open(tmp_path / name, DIGEST, size)
+    assert store.missing([kept, DIGEST]) == (DIGEST,)  # A file that is refused takes no room from others.
+    store.close()
+
+
+def test_a_file_of_this_machine_that_is_larger_than_the_room_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"abcdef")
+    with pytest.raises(DeviceError, match="at most 5 are kept"):
+        FileStore(most_bytes=5).keep_open(tmp_path / "model", DIGEST, 6)
+
+
+def test_bytes_that_are_appended_later_are_no_part_of_a_file(tmp_path: Path) -> None:
+    store = FileStore()
+    with (tmp_path / "model").open("wb", buffering=0) as file:
+        file.write(b"abcdef")
+        store.keep_open(tmp_path / "model", DIGEST, 6)
+        file.write(b"ghi")
+    assert content(store, DIGEST) == b"abcdef"
+    store.close()
 
 
 def test_a_pipe_does_not_block_the_agent(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DeviceError, match="cannot be read"):
-        FileStore().keep_open(str(tmp_path / "pipe"), DIGEST, 6)
+        FileStore().keep_open(tmp_path / "pipe", DIGEST, 6)

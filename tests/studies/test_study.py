@@ -4,15 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import IntDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 
 from nas.arch.code import format_text
 from nas.errors import StudyError
+from nas.noise import pack
 from nas.optuna_private.identity import storage_of, study_id
 from nas.studies.failures import explained
 from nas.studies.opening import open_storage
@@ -288,6 +292,35 @@ def test_records_of_version_0_1_are_read_and_written_under_the_same_names(storag
     stored = [to_stored(each) for each in (view.baseline, view.measurements[0], view.expected[0])]
     expected = EXPECTED_BY_0_1 | {"low": None, "high": None}
     assert json.loads(json.dumps(stored)) == [BASELINE_OF_0_1 | {"correct": ""}, MEASURED_BY_0_1, expected]
+
+
+def test_a_study_that_is_read_without_parameters_is_the_same_but_for_them(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'nas.db'}")
+    study = made(storage)
+    begun = {"arch": ARCH, "costs": {"macs": 1}, "cost_spreads": {"macs": 0.5}, "seed": 3, "macs": 1, "versions": {}}
+    ended = {
+        "accuracy_by_epoch": [0.25, 0.5],
+        "seconds": 2.0,
+        "remarks": {"batch": 8},
+        "correct": pack(np.ones(3, bool)),
+    }
+    trials: tuple[tuple[TrialState, dict[str, Any]], ...] = (
+        (TrialState.COMPLETE, begun | ended),
+        (TrialState.PRUNED, begun | ended),
+        (TrialState.FAIL, begun | {"reason": "too large"}),
+        (TrialState.FAIL, begun | {KILLED: "ended", "reason": "the process ended"}),
+        (TrialState.RUNNING, begun),
+        (TrialState.COMPLETE, begun | ended | {"trained": 7}),  # of another program, as the next one
+        (TrialState.COMPLETE, {"arch": ARCH}),
+    )
+    for state, kept in trials:
+        value = 0.5 if state == TrialState.COMPLETE else None
+        given = {"params": {"a": 1}, "distributions": {"a": IntDistribution(0, 3)}, "intermediate_values": {1: 0.25}}
+        study.add_trial(create_trial(state=state, value=value, user_attrs=kept, **given))  # type: ignore[arg-type]
+    whole, part = read_study(storage, "demo"), read_study(storage, "demo", with_params=False)
+    assert (len(whole.records), whole.foreign) == (5, (5, 6))
+    assert all(each.params == {"a": 1} for each in whole.records)
+    assert part == evolve(whole, records=tuple(evolve(each, params={}) for each in whole.records))
 
 
 def test_a_record_with_an_unknown_name_is_refused(storage: BaseStorage) -> None:

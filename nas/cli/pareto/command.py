@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import field, frozen
 
+from nas.cli.shared.garbage import without_collection
 from nas.cli.shared.groups import Group, option
 from nas.cli.shared.options import PNG_HELP, file_option, json_option, studies_option
 from nas.cli.shared.verbs import Verb
@@ -99,12 +100,16 @@ def command(**options: Any) -> None:
     Without --html, --png, --svg and --csv, the figure is written to STUDY-pareto.html in the working directory. With
     --json and none of them, no file is written.
     """
+    with without_collection():
+        _run(ParetoOptions(**options))
+
+
+def _run(given: ParetoOptions) -> None:
     from nas.cli.shared.printing import say
     from nas.studies.opening import open_storage
     from nas.studies.own_study import describe_foreign
     from nas.studies.study import read_study
 
-    given = ParetoOptions(**options)
     storage = open_storage(given.storage, create=False)
     views = [read_study(storage, name, with_params=False) for name in given.studies]
     for view in views:

@@ -13,6 +13,7 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import add_infer_metadata
 
+from nas.device.quantize import without_warnings
 from nas.export.quantization.form import CLIPPED, GATE, SHIFTED, gated_by_sigmoid, int8_form
 
 PREPROCESSING = "preprocess."
@@ -199,7 +200,8 @@ def _quantized(
         # The logits stay in fp32. Rounding them would cost accuracy and gain no time.
         {"OpTypesToExcludeOutputQuantization": ["Gemm"]},
     )
-    quantizer.quantize_model()
+    with without_warnings():
+        quantizer.quantize_model()
     quantizer.model.topological_sort()
     made: onnx.ModelProto = quantizer.model.model
     return made

@@ -1,6 +1,7 @@
 """The section of the full training runs of a study's networks, which `nas train` stores in the study."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
@@ -38,7 +39,13 @@ def trainings_section(view: StudyView, trainings: Sequence[Mapping[str, Any]], c
 def _row(training: Mapping[str, Any]) -> tuple[str, ...]:
     best, epochs = training.get("best_epoch", "unknown"), training.get("epochs", "unknown")
     accuracies = (_accuracy(training.get(split)) for split in ("validation", "test"))
-    return (str(training["trial"]), f"{best} of {epochs}", *accuracies, str(training["folder"]))
+    return (str(training["trial"]), f"{best} of {epochs}", *accuracies, _place(training["folder"]))
+
+
+def _place(folder: str) -> str:
+    """Return a folder by its path from here, or by its name alone: a page that is passed on must not tell more."""
+    path = Path(folder)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
 
 
 def _accuracy(found: object) -> str:

@@ -14,6 +14,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from nas.arch.spec import Architecture
 from nas.device.onnx_check import check_onnx
+from nas.device.quantize import without_warnings
 from nas.device.run_model import run_model
 from nas.errors import WeightsError
 from nas.export.quantization.form import int8_form
@@ -87,6 +88,19 @@ def test_a_convolution_rounds_as_its_8_bit_numbers_say(types: Types) -> None:
     expected = sums * (in_scale * weight_scale)[:, None, None]
     # The output is a multiple of its scale; the float arithmetic of the runtime may round a tie to the other side.
     assert np.abs(run_model(made, images)[0] - expected).max() <= 0.5 * out_scale + 1e-4
+
+
+def test_warnings_of_the_quantizer_are_dropped_and_others_are_not(caplog: pytest.LogCaptureFixture) -> None:
+    """The bias is more than 2^31 steps of the sums; for uint8 weights the quantizer does not choose larger steps."""
+    weight, bias = np.full((1, 1, 1, 1), 1e-4, np.float32), np.full(1, 1e6, np.float32)
+    model, ranges = conv_graph(weight, bias), {"input": (-1e-3, 1e-3), "output": (-1e6, 1e6)}
+    handlers = list(logging.getLogger().handlers)
+    quantize_graph(model, ranges, SLOW_TYPES[1], ["conv"])
+    assert caplog.messages == []
+    assert logging.getLogger().handlers == handlers
+    with without_warnings():
+        logging.warning("of others")  # as the quantizer logs
+    assert caplog.messages == ["of others"]
 
 
 def test_nodes_of_the_preprocessing_are_never_quantized() -> None:

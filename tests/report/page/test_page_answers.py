@@ -1,5 +1,6 @@
 """Tests of the answers at the top of a report page, from studies with given records."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,6 +180,8 @@ def test_full_training_runs_show_both_accuracies_with_their_intervals() -> None:
     )
     assert section.figures[0].figure is not None
     assert list(section.figures[0].figure.data[0].y) == [50.0, 75.0]
+    for folder, shown in {str(Path.cwd() / "a" / "b"): str(Path("a") / "b"), "/home/someone/photos": "photos"}.items():
+        assert trainings_section(study(record(3)), [{**run, "folder": folder}], "").tables[0].rows[0][-1] == shown
     assert trainings_section(study(record(3)), [], "nas train X").commands == ("nas train X",)
 
 
