@@ -120,7 +120,7 @@ def test_a_proxy_without_a_check_names_the_command() -> None:
 def test_the_command_for_a_space_around_a_network_can_be_run(
     settings: dict[str, str], proxy: dict[str, int], options: str
 ) -> None:
-    whole = {"space": "around-efficientnet-lite0", "resolution": 96, **settings}
+    whole: dict[str, Any] = {"space": "around-efficientnet-lite0", "resolution": 96, **settings}
     section = proxy_section(study(proxy={"evaluator": "finetune", "data": "digits", **proxy}, **whole))
     (command,) = section.commands
     assert command == f"nas check {options} --target flops=400M --data digits"
