@@ -115,8 +115,8 @@ def study_settings(space: SearchSpace, evaluator: Evaluator, settings: Settings)
 
 def _described_limits(settings: Settings) -> list[dict[str, Any]]:
     """Return for each target the name of its cost in stored trials, and the lower and upper bound."""
-    let_in = limits(settings.targets, band=settings.band, objective=settings.objective)
-    spans = zip(settings.targets, let_in.low, let_in.high, strict=True)
+    span = limits(settings.targets, band=settings.band, objective=settings.objective)
+    spans = zip(settings.targets, span.low, span.high, strict=True)
     return [
         {"cost": target.kept_as, "unit": target.unit, "low": low, "high": high}
         | ({"basis": dict(target.basis)} if target.basis else {})

@@ -767,5 +767,5 @@ def test_a_dry_run_by_a_table_touches_nothing(nas: Nas) -> None:
     assert ran.code == 0, ran.err
     assert ran.json["targets"][0].startswith("latency=")
     assert ran.json["targets"][0].endswith("us on cpu")
-    assert " ms to " in ran.json["let_in"]["latency"]
+    assert " ms to " in ran.json["cost_range"]["latency"]
     assert not (nas.folder / "nas.db").exists()
