@@ -80,6 +80,7 @@ def pareto(view: StudyView, x: str = "") -> Pareto:
         StudyError: No trial of the study is complete, or the study does not have this cost.
 
     Example:
+        >>> from nas.studies.records import Record
         >>> settings = {
         ...     "limits": [{"cost": "macs", "high": 400e6}], "targets": ["flops=400M"], "band": 0.9,
         ...     "objective": "soft", "space": "mnasnet", "epochs": 1, "proxy": {"evaluator": "train"},

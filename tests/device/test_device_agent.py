@@ -141,7 +141,7 @@ def test_invalid_lines_get_error_replies_and_change_nothing(agent: Agent) -> Non
         (b"import os\n", "not one line of JSON"),
         (b"\xff\x00\n", "not one line of JSON"),
         (b"x" * (2 * MAX_LINE) + b"\n", "more than"),
-        (b'{"request":"stop"}\n', "not one of hello, file, measure"),
+        (b'{"request":"stop"}\n', "not one of hello, file, local, measure"),
         (b'{"request":"hello","device":"tpu"}\n', "is no device"),
         (b'{"request":"measure","id":1}\n', "no key"),
     ):
