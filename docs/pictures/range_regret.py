@@ -1,6 +1,6 @@
 """The regret of samplers with and without the cost range, as an SVG file beside this one.
 
-`python docs/pictures/cost_range.py` draws it again from the results of `experiments/sample_efficiency`.
+`python docs/pictures/range_regret.py` draws it again from the results of `experiments/sample_efficiency`.
 """
 
 import json
