@@ -76,7 +76,7 @@ def test_a_page_draws_every_point_without_a_network(tmp_path: Path) -> None:
     assert requested == []
     # Occurrences are counted, because a failing `in` would print the whole page.
     texts = (
-        'class="point"',
+        '<path class="point',
         "Multiply-adds per image",
         ">baseline mobilenetv2 x1.1 (same evaluation)<",
         'data-title="Zoom in',
