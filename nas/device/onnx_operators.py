@@ -1,4 +1,4 @@
-"""What the operators of ONNX cost, and which of their inputs are weights; see `nas.device.onnx_macs`."""
+"""This module counts what operators of ONNX cost, and finds their weights, for `nas.device.onnx_macs`."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What a search was asked for, how far it is, and how it found accuracies."""
+"""This module answers what a search was asked for, how far it is, and how it found accuracies."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What the recommended network costs: asked for, as the search used it, and measured."""
+"""This module answers what the recommended network costs: the target, the cost in the search, and the measured one."""
 
 from collections.abc import Iterable, Iterator
 from math import isinf
