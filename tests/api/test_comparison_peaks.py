@@ -64,8 +64,8 @@ def test_results_keep_their_order_and_a_refusal_stays_one(spool: Spool, tmp_path
     assert [each.part for each in peaks] == [large[1], small[0], small[2], large[0]]
     assert [each.name for each in refusals] == ["refused.onnx"]
     known = [each.bytes for each in peaks if each.bytes is not None]
-    if known:  # Its 4.2 million weights have 17 MB, and the images of 320 pixels need more than those of 32.
-        assert known[0] > known[3] > 17e6 > max(known[1:3])
+    if known:  # The 4.2 million weights have 17 MB; what activations add differs less than two runs of one file do.
+        assert min(known[0], known[3]) > 17e6 > max(known[1:3])
 
 
 def fake_devices(monkeypatch: pytest.MonkeyPatch, address: Address) -> None:

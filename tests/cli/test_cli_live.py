@@ -88,8 +88,8 @@ def test_many_quick_trials_share_a_picture(folder: Path) -> None:
         begun = time.monotonic()
         assert terminal.finish() == 0
         pictures = terminal.received.count(b" trials ")
-        # Four a second at most, and the first and the last one.
-        assert 1 <= pictures <= 4 * (time.monotonic() - begun) + 2
+        # Four a second at most, and the first one; a machine that draws slowly may have none before the end.
+        assert pictures <= 4 * (time.monotonic() - begun) + 1
         assert numbers(terminal) == list(range(3000))
         is_clean(terminal)
 
