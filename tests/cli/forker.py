@@ -25,8 +25,10 @@ from attrs import frozen
 # huggingface_hub read it. torch itself loads torch._dynamo when an optimizer is made.
 LOADED = (
     *("alembic.context", "attrs", "click", "jinja2", "numpy", "optuna", "pandas", "PIL.PngImagePlugin", "rich.live"),
-    *("scipy.optimize", "scipy.stats", "sklearn.datasets", "sqlalchemy.dialects.sqlite", "torch", "torch._dynamo"),
-    *("torchmetrics.functional.classification", "yaml"),
+    *("scipy.optimize", "scipy.stats", "sklearn.datasets", "sqlalchemy.dialects.sqlite", "sqlalchemy.orm", "torch"),
+    *("torch._dynamo", "torchmetrics.functional.classification", "yaml"),
+    "optuna.storages._rdb.models",  # which optuna loads when a database is opened
+    "pytest",  # which modules of the tests load
 )
 # The allocator of pyarrow, which pandas loads, would have a thread, and a fork has only the thread that forks.
 NO_THREADS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
