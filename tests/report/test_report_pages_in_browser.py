@@ -97,3 +97,20 @@ def test_a_script_that_is_not_of_the_page_does_not_run(chromium: "Browser", file
     with visit(chromium, changed) as shown:
         assert shown.page.evaluate("window.ran") is None
         assert any("Content Security Policy" in problem for problem in shown.problems)
+
+
+@pytest.mark.parametrize("fault", ["{", '{"data": [], "layout": null}'])
+def test_a_figure_that_cannot_be_drawn_says_so_and_the_others_are_drawn(
+    chromium: "Browser", tmp_path: Path, fault: str
+) -> None:
+    drawn = go.Figure(go.Scatter(x=[1, 2], y=[1, 2]))
+    body = Markup("").join(pages.figure_block(drawn, name, "A line.") for name in ("one", "two", "three"))
+    text = pages.render(title="demo", body=body).decode()
+    begin = text.index(">", text.index('id="two-data"')) + 1
+    end = text.index("</script>", begin)
+    (tmp_path / "page.html").write_text(text[:begin] + fault + text[end:])
+    with visit(chromium, tmp_path / "page.html") as shown:
+        shown.page.evaluate("nas.drawAll()")
+        drawings = "[...document.querySelectorAll('.plot')].map((each) => each.querySelectorAll('.main-svg').length > 0)"
+        assert shown.page.evaluate(drawings) == [True, False, True]
+        assert shown.page.inner_text("#two-plot") == "This figure could not be drawn."

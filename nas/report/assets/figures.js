@@ -100,6 +100,13 @@
     });
   }
 
+  // A figure that cannot be drawn says so in its place, and the others are drawn.
+  const attempt = (figure) => new Promise((resolve) => resolve(draw(figure))).catch((error) => {
+    figure.width ??= figure.plot.clientWidth;
+    figure.plot.textContent = "This figure could not be drawn.";
+    console.error(error);
+  });
+
   // Labels of points that would cover another one, or would be cut off at the edge of the plot, are hidden. The last
   // ones stay: traces that are drawn later matter more. A wider window, or a zoom, shows more of them.
   function thinLabels(plot) {
@@ -118,8 +125,8 @@
     }
   }
 
-  const redraw = () => Promise.all(figures.filter((each) => each.width !== null).map(draw));
-  const drawAll = () => Promise.all(figures.map(draw));
+  const redraw = () => Promise.all(figures.filter((each) => each.width !== null).map(attempt));
+  const drawAll = () => Promise.all(figures.map(attempt));
 
   // An idle callback runs after what the reader did was answered; not every browser has them.
   const idle = window.requestIdleCallback
@@ -135,13 +142,13 @@
     }, { rootMargin: NEAR });
     for (const { plot } of figures) observer.observe(plot);
     new ResizeObserver(() => {
-      if (!printing) figures.filter((each) => ![null, each.plot.clientWidth].includes(each.width)).forEach(draw);
+      if (!printing) figures.filter((each) => ![null, each.plot.clientWidth].includes(each.width)).forEach(attempt);
     }).observe(document.body);
     const waiting = () => figures.filter((each) => each.width === null);
     while (waiting().length) {
       await pause();
       const left = waiting(); // printing may have drawn all meanwhile
-      if (left.length) await draw(left.find((each) => each.isNear) ?? left[0]);
+      if (left.length) await attempt(left.find((each) => each.isNear) ?? left[0]);
     }
     observer.disconnect();
     document.documentElement.dataset.figures = "drawn";
@@ -158,6 +165,6 @@
   prints.addEventListener("change", () => print(prints.matches));
   addEventListener("beforeprint", () => print(true));
   addEventListener("afterprint", () => print(false));
-  window.nas = { figures, draw, drawAll };
+  window.nas = { figures, draw: attempt, drawAll };
   start();
 })();
