@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def _looks_like_path(source: str) -> bool:
     return not is_hub_name(source) or in_folder or source.partition(":")[0].endswith(_FILE_SUFFIXES)
 
 
+@lru_cache  # A command opens them once for each split, and encoding them takes half a second.
 def _digits() -> Source:
     """Open scikit-learn's 1,797 handwritten digits of 8 x 8 pixels and 17 gray levels; mirroring changes a digit."""
     require("sklearn")

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +11,27 @@ import optuna
 import pytest
 
 from tests.cli.conftest import FAKE, OPTIONS, Nas, Ran, surroundings
+from tests.cli.forker import Forker
 from tests.cli.gate import Gate
+from tests.search.fakes import TINY
 
 SEARCH = ("search", "--target", "flops=1.2M", "--space", "tiny.yaml", "--epochs", "1", "--trials", "2")
 DELETE = ("studies", "delete", "demo")
 
 
-@pytest.fixture(name="searched")
-def _searched(nas: Nas) -> Nas:
+@pytest.fixture(name="two_studies", scope="module")
+def _two_studies(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> Path:
+    """A folder with a database of two studies, which tests copy."""
+    folder = tmp_path_factory.mktemp("two-studies")
+    (folder / "tiny.yaml").write_text(TINY)
     for name in ("demo", "other"):
-        assert nas.fake(*SEARCH, "--study", name).code == 0
+        assert Nas(folder, forker).fake(*SEARCH, "--study", name).code == 0
+    return folder
+
+
+@pytest.fixture(name="searched")
+def _searched(nas: Nas, two_studies: Path) -> Nas:
+    shutil.copytree(two_studies, nas.folder, dirs_exist_ok=True)
     return nas
 
 
