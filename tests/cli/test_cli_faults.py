@@ -121,8 +121,8 @@ def test_the_database_is_killed(nas: Nas, gate: Gate, server: postgresql.Server,
 def test_many_random_kills(storage: str, request: pytest.FixtureRequest, record_property: Record) -> None:
     several = storage == "postgresql"
     where = ("--storage", request.getfixturevalue("server").url) if several else ()
-    how = ("--processes", "2", "--workers", "2", "--trials", "120", "--kills", "15", "--every", "2.5")
-    alone = ("--processes", "1", "--trials", "60", "--kills", "5", "--every", "3")
+    how = ("--processes", "2", "--workers", "2", "--trials", "60", "--kills", "8", "--every", "2.5")
+    alone = ("--processes", "1", "--trials", "30", "--kills", "4", "--every", "2.5")
     ran = subprocess.run(
         [
             sys.executable,

@@ -222,5 +222,5 @@ def test_three_epochs_on_digits_reach_a_high_accuracy() -> None:
 def test_two_epochs_on_cifar_are_far_above_chance() -> None:
     if "NAS_TEST_DATA" not in os.environ:
         pytest.skip("NAS_TEST_DATA does not name the folder of test data")
-    data = load_images(str(Path(os.environ["NAS_TEST_DATA"]) / "cifar10_small"), resolution=32, images=4000)
+    data = load_images(str(Path(os.environ["NAS_TEST_DATA"]) / "cifar10_small"), resolution=32, images=2000)
     assert list(TrainEvaluator(data).evaluate(preset("mobilenetv2"), 2))[-1] > 0.2
