@@ -61,8 +61,10 @@ def test_a_file_of_another_kind_is_kept(nas: Nas) -> None:
         ("latency", "table", "--space", "around:nosuch"),
     ],
 )
-def test_an_unknown_network_is_told(nas: Nas, words: tuple[str, ...]) -> None:
-    nas(*words).refused("'nosuch' is no preset and no file", "presets are")
+def test_an_unknown_network_is_told(
+    nas: Nas, words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nas.here(*words, capsys=capsys, monkeypatch=monkeypatch).refused("'nosuch' is no preset and no file", "presets are")
 
 
 def test_a_network_of_an_unknown_study_is_told(nas: Nas) -> None:

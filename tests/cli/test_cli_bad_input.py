@@ -99,9 +99,11 @@ def test_it_is_told_in_one_message(
 
 
 @pytest.mark.parametrize("case", USAGE)
-def test_wrong_usage_names_the_option(nas: Nas, case: str) -> None:
+def test_wrong_usage_names_the_option(
+    nas: Nas, case: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments, word = USAGE[case]
-    nas(*arguments).refused(word, code=2)
+    nas.here(*arguments, capsys=capsys, monkeypatch=monkeypatch).refused(word, code=2)
     assert not (nas.folder / "nas.db").exists()
 
 

@@ -159,13 +159,20 @@ def test_one_picture_needs_an_accuracy(nas: Nas, tiny: str) -> None:
         (("mnasnet-small", "--csv", "no/such/found.csv"), "there is no folder"),
     ],
 )
-def test_bad_input_is_one_message(words: tuple[str, ...], told: str, nas: Nas) -> None:
+def test_bad_input_is_one_message(
+    words: tuple[str, ...],
+    told: str,
+    nas: Nas,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     (nas.folder / "trials.csv").write_text("trial,state,value\n")
     if "timm:resnet50" in words:
         pytest.importorskip("torch")
         if find_spec("timm"):
             pytest.skip("timm is installed")
-    nas("compare", *words, NAS_SSH="ssh -o ConnectTimeout=5").refused(told)
+    monkeypatch.setenv("NAS_SSH", "ssh -o ConnectTimeout=5")
+    nas.here("compare", *words, capsys=capsys, monkeypatch=monkeypatch).refused(told)
 
 
 def test_a_file_that_is_damaged_is_refused(nas: Nas) -> None:

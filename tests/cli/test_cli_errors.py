@@ -39,8 +39,10 @@ def test_an_error_is_the_same_in_json_and_in_text(nas: Nas) -> None:
         (("devices", "no-such-device"), "DeviceError"),
     ],
 )
-def test_the_kind_is_the_class_of_the_error(nas: Nas, words: tuple[str, ...], kind: str) -> None:
-    assert error(nas(*words, "--json"), 1)["kind"] == kind
+def test_the_kind_is_the_class_of_the_error(
+    nas: Nas, words: tuple[str, ...], kind: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert error(nas.here(*words, "--json", capsys=capsys, monkeypatch=monkeypatch), 1)["kind"] == kind
 
 
 @pytest.mark.parametrize(

@@ -167,9 +167,20 @@ NO_CUDA = pytest.mark.skipif("CUDAExecutionProvider" in providers(), reason="thi
         ("ssh://-oProxyCommand=true", ("no host can be read", "ssh://user@host")),
     ],
 )
-def test_a_device_that_is_none_is_told(nas: Nas, device: str, words: tuple[str, ...]) -> None:
-    nas("devices", device).refused(*words)
-    nas(*MEASURE, "--device", device).refused(*words)
+def test_a_device_that_is_none_is_told(
+    nas: Nas,
+    device: str,
+    words: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for command in (("devices", device), (*MEASURE, "--device", device)):
+        nas.here(*command, capsys=capsys, monkeypatch=monkeypatch).refused(*words)
+
+
+def test_both_commands_refuse_a_device_as_processes_too(nas: Nas) -> None:
+    nas("devices", "nonsense").refused("'nonsense' is no device")
+    nas(*MEASURE, "--device", "nonsense").refused("'nonsense' is no device")
 
 
 def test_a_device_is_told_before_a_search_begins(nas: Nas) -> None:

@@ -72,11 +72,13 @@ def test_what_is_saved_is_read_back(capsys: pytest.CaptureFixture[str], tmp_path
         ("study:none:best", "no study database nas.db"),
     ],
 )
-def test_what_is_no_architecture_is_told(nas: Nas, reference: str, words: str) -> None:
+def test_what_is_no_architecture_is_told(
+    nas: Nas, reference: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (nas.folder / "broken.txt").write_text("stem conv k3\nhead\n")
     (nas.folder / "broken.json").write_text('{"stem": ')
     (nas.folder / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    nas("show", reference).refused(words)
+    nas.here("show", reference, capsys=capsys, monkeypatch=monkeypatch).refused(words)
     assert not (nas.folder / "nas.db").exists()
 
 
