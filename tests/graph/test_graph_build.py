@@ -156,7 +156,7 @@ def relative_difference(found: Values, expected: Values) -> float:
     return float(abs(found - expected).max() / abs(expected).max())
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(architectures(), st.sampled_from([1, 2]))
 def test_any_graph_has_the_outputs_of_the_torch_model(arch: Architecture, batch: int) -> None:
     model, inputs = randomized(arch), images(arch, batch)
@@ -166,7 +166,7 @@ def test_any_graph_has_the_outputs_of_the_torch_model(arch: Architecture, batch:
     assert relative_difference(run(graph, inputs.numpy()), expected) < 1e-4
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(architectures(), st.integers(1, 3))
 def test_any_graph_is_valid_and_declares_its_shapes(arch: Architecture, batch: int) -> None:
     graph = build_graph(whole(arch), batch=batch)
@@ -196,7 +196,7 @@ def shapes(graph: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     }
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(architectures())
 def test_fragments_run_one_after_the_other_have_the_outputs_of_the_network(arch: Architecture) -> None:
     network = whole(arch)
