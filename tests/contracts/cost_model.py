@@ -17,7 +17,7 @@ from nas.cost.base import Chain, ChainCostModel, CostModel
 from tests.strategies import architectures, heads, stages, stems
 
 # The tests of a contract run in several classes on purpose; Hypothesis would report this as a mistake.
-CONTRACT = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.differing_executors])
+CONTRACT = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.differing_executors])
 PLACES = st.lists(st.lists(stages(), min_size=1, max_size=3, unique=True), min_size=1, max_size=3)
 
 

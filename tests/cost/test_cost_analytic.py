@@ -59,7 +59,7 @@ def live_elements(nodes: Sequence[Node], shape: Shape) -> int:
 
 
 @given(architectures())
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 def test_peak_memory_is_the_largest_sum_of_live_tensors(arch: Architecture) -> None:
     assert cost(arch).peak_elements == max(live_elements(placed.nodes, placed.shape) for placed in walk(arch))
 
@@ -142,7 +142,7 @@ WEIGHTS = (".weight", ".bias")
 
 
 @given(architectures())
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 def test_size_equals_the_bytes_of_the_weights_in_the_graph(arch: Architecture) -> None:
     model = build_graph(whole(arch))
     assert size().estimate(arch).value == stored_bytes(model, TensorProto.FLOAT, named=WEIGHTS)
@@ -198,7 +198,7 @@ def test_the_costs_that_studies_store_for_every_architecture() -> None:
 
 
 @given(architectures())
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 def test_the_costs_of_stem_stages_and_head_add_up(arch: Architecture) -> None:
     places = place_costs(arch)
     assert [place.name for place in places] == ["stem", *(f"stage{i + 1}" for i in range(len(arch.stages))), "head"]
@@ -208,13 +208,13 @@ def test_the_costs_of_stem_stages_and_head_add_up(arch: Architecture) -> None:
 
 
 @given(architectures())
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 def test_parameters_do_not_depend_on_the_resolution(arch: Architecture) -> None:
     assert cost(attrs.evolve(arch, resolution=2 * arch.resolution)).params == cost(arch).params
 
 
 @given(architectures())
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 def test_one_more_layer_costs_more(arch: Architecture) -> None:
     longer = attrs.evolve(arch, stages=(*arch.stages, attrs.evolve(arch.stages[-1], stride=1)))
     assert cost(longer).macs > cost(arch).macs

@@ -98,7 +98,7 @@ def approximately(value: float | None) -> object:
 
 
 @given(tables())
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_a_table_is_read_back_to_six_digits(table: LatencyTable) -> None:
     text = format_table(table)
     again = parse_table(text, "any")
@@ -342,7 +342,7 @@ def test_a_table_of_the_first_format_is_of_the_form_of_that_time(tmp_path: Path)
 
 
 @given(damaged())
-@settings(max_examples=2_000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=700, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 def test_a_damaged_table_is_rejected_or_read_as_written(text: str) -> None:
     rejected = rejection(text)
     if rejected is not None:
@@ -350,7 +350,7 @@ def test_a_damaged_table_is_rejected_or_read_as_written(text: str) -> None:
 
 
 @given(st.text(max_size=400))
-@settings(max_examples=500)
+@settings(max_examples=250)
 def test_random_text_is_rejected(text: str) -> None:
     check_message(rejection(text))
 

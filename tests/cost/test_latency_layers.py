@@ -67,7 +67,7 @@ def test_the_layers_of_a_space_are_those_of_all_its_architectures_without_repeti
 
 
 @given(chains())
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_the_layers_of_a_chain_are_those_of_all_its_architectures(chain: Chain) -> None:
     layers = distinct_layers(chain)
     assert set(work_of(layers, chain.classes)) == walked(arch for _, arch in members(chain))
@@ -109,7 +109,7 @@ def single_layers() -> st.SearchStrategy[Stage]:
 
 
 @given(single_layers() | stems() | heads(), st.integers(1, 12), st.integers(1, 9), st.integers(1, 9))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_the_shapes_of_a_layer_in_its_context(part: Part, channels: int, height: int, width: int) -> None:
     layer = Layer(part, Shape(channels, height, width))
     built = layer_in_context(layer, 7, "symmetric")

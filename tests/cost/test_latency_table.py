@@ -131,7 +131,7 @@ SPACES = (small_space(), find_space("mnasnet"), find_space("nasbench_macro"))
 
 
 @given(picked())
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_a_prediction_is_the_corrected_sum_of_layers_and_the_intercept(
     chosen: tuple[SearchSpace, list[tuple[int, ...]]],
 ) -> None:

@@ -50,7 +50,7 @@ def tail(name: str, channels: int) -> tuple[Nodes, dict[str, np.ndarray], int]:
 
 
 @given(arch=architectures())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_graph_of_an_architecture_has_the_counts_of_its_shape_walk(arch: Architecture) -> None:
     own = cost(arch)
     found = count_onnx(build_graph(whole(arch), batch=2).SerializeToString())[1]

@@ -31,7 +31,7 @@ def state(arch: Architecture) -> dict[str, NDArray[Any]]:
     return {name: rng.uniform(0.5, 2.0, v.shape).astype(np.float32) for name, v in model.state_dict().items()}
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(architectures())
 def test_a_folded_convolution_equals_a_convolution_with_torch_s_normalization(arch: Architecture) -> None:
     model = build_model(arch).eval().double()
@@ -53,7 +53,7 @@ def test_weights_without_normalization_do_not_change() -> None:
             assert (folded[name] == given_state[name]).all()
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(architectures())
 def test_random_weights_have_the_names_shapes_and_type_of_folded_ones(arch: Architecture) -> None:
     drawn, folded = random_weights(whole(arch).walk()), folded_weights(arch, state(arch))

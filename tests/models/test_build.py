@@ -142,7 +142,7 @@ def test_presets_have_the_counted_number_of_macs(name: str) -> None:
     assert counter.get_total_flops() // 2 == hooked() == cost(arch).macs
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(architectures())
 def test_any_architecture_has_the_counted_cost_and_output_shape(arch: Architecture) -> None:
     model = build_model(arch).eval()
@@ -152,7 +152,7 @@ def test_any_architecture_has_the_counted_cost_and_output_shape(arch: Architectu
     assert parameters(model) == cost(arch).params
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(architectures())
 def test_any_architecture_has_gradients_and_works_at_other_resolutions(arch: Architecture) -> None:
     model = build_model(arch)
@@ -161,7 +161,7 @@ def test_any_architecture_has_gradients_and_works_at_other_resolutions(arch: Arc
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(architectures())
 def test_the_canonical_form_is_the_same_network(arch: Architecture) -> None:
     model, plain = build_model(arch).eval().double(), build_model(canonical(arch)).eval().double()

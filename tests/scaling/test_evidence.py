@@ -73,7 +73,7 @@ def clear_rate(truths: Sequence[float], fits: int, **of: Any) -> float:
 
 @pytest.mark.parametrize("of", [{}, {"shared": 0.0}, {"training": 0.1}])
 def test_among_equal_networks_a_clear_winner_is_rare(of: dict[str, Any]) -> None:
-    assert clear_rate([0.5] * 9, 200, **of) <= 0.05
+    assert clear_rate([0.5] * 9, 100, **of) <= 0.05
 
 
 def test_of_two_equal_networks_one_is_seldom_the_clear_winner() -> None:
@@ -82,7 +82,7 @@ def test_of_two_equal_networks_one_is_seldom_the_clear_winner() -> None:
 
 
 def test_a_lead_of_fifteen_points_is_found_most_of_the_time() -> None:
-    assert clear_rate([0.65] + [0.5] * 8, 200) > 0.6
+    assert clear_rate([0.65] + [0.5] * 8, 100) > 0.6
 
 
 def test_the_truly_best_is_seldom_left_out_of_a_tie() -> None:

@@ -54,7 +54,7 @@ def check_largest(growth: Growth, budget: Budget, found: Scaled) -> None:
 
 
 @given(GIGAS)
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_near_the_rule_at_least_97_percent_of_any_flops_budget_is_used(gigas: float) -> None:
     limit = flops(gigas).limit
     found = nearest_below(growth(), flops(gigas))
@@ -62,7 +62,7 @@ def test_near_the_rule_at_least_97_percent_of_any_flops_budget_is_used(gigas: fl
 
 
 @given(GIGAS)
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_no_larger_phi_is_within_the_budget(gigas: float) -> None:
     check_largest(growth(), flops(gigas), largest(growth(), flops(gigas)))
 
@@ -143,7 +143,7 @@ def best_near_the_rule(center: Scaled, limit: float) -> int:
 
 
 @given(GIGAS)
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_the_network_is_near_the_rule_unless_no_network_there_uses_the_budget(gigas: float) -> None:
     center, found = largest(growth(), flops(gigas)), nearest_below(growth(), flops(gigas))
     assert abs(found.arch.resolution / center.arch.resolution - 1) <= 0.07 + 0.5 / center.arch.resolution

@@ -182,7 +182,7 @@ def test_a_negative_phi_reduces_channels() -> None:
 
 
 @given(arch=architectures(), rule=POWERS)
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_phi_0_changes_nothing(arch: Architecture, rule: str) -> None:
     scaled = by(rule, 0, arch)
     assert scaled.arch == arch
@@ -190,13 +190,13 @@ def test_phi_0_changes_nothing(arch: Architecture, rule: str) -> None:
 
 
 @given(arch=architectures(), coefficients=st.tuples(*[st.floats(0.1, 10)] * 3))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_own_coefficients_at_phi_0_change_nothing(arch: Architecture, coefficients: tuple[float, ...]) -> None:
     assert scale(arch, own(*coefficients), 0).arch == arch
 
 
 @given(arch=architectures(), rule=POWERS, phis=st.tuples(TENTHS, TENTHS))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_macs_never_fall_with_phi(arch: Architecture, rule: str, phis: tuple[float, float]) -> None:
     # A projection is removed if channels become equal, which can reduce the MACs.
     assume(all(stage.skip != "projection" for stage in arch.stages))

@@ -14,7 +14,7 @@ from nas.weights.inheritance import inherit
 from tests.strategies import architectures
 from tests.weights.networks import difference, network, trained, with_weights
 
-SEVERAL = settings(max_examples=25, deadline=None)
+SEVERAL = settings(max_examples=12, deadline=None)
 
 
 def tiny(name: str) -> Architecture:

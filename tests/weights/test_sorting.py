@@ -33,7 +33,7 @@ def test_sorting_channels_keeps_the_function(text: str) -> None:
     assert sorting_difference(network(text)) < 1e-10
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(architectures())
 def test_sorting_channels_keeps_the_function_of_random_networks(arch: Architecture) -> None:
     assert sorting_difference(arch) < 1e-8

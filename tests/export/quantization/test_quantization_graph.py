@@ -139,7 +139,7 @@ def test_the_logits_of_an_int8_graph_are_near_those_of_fp32(activation: str, gat
 
 
 @given(architectures())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_every_architecture_can_be_quantized(arch: Architecture) -> None:
     model = build_graph(whole(arch.adapted(resolution=16, classes=arch.classes)))
     images = np.random.default_rng(0).normal(size=(8, arch.in_channels, 16, 16)).astype(np.float32)
