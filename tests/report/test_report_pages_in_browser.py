@@ -111,6 +111,8 @@ def test_a_figure_that_cannot_be_drawn_says_so_and_the_others_are_drawn(
     (tmp_path / "page.html").write_text(text[:begin] + fault + text[end:])
     with visit(chromium, tmp_path / "page.html") as shown:
         shown.page.evaluate("nas.drawAll()")
-        drawings = "[...document.querySelectorAll('.plot')].map((each) => each.querySelectorAll('.main-svg').length > 0)"
+        drawings = (
+            "[...document.querySelectorAll('.plot')].map((each) => each.querySelectorAll('.main-svg').length > 0)"
+        )
         assert shown.page.evaluate(drawings) == [True, False, True]
         assert shown.page.inner_text("#two-plot") == "This figure could not be drawn."
