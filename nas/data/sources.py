@@ -41,6 +41,7 @@ def open_source(source: str, cache: str, *, test: bool, images: bool = True) -> 
         (1797, False)
     """
     if source == "digits":
+        require("sklearn")
         return _digits()
     path = Path(source).expanduser()
     if source and path.exists():
@@ -75,7 +76,6 @@ def _looks_like_path(source: str) -> bool:
 @lru_cache  # A command opens them once for each split, and encoding them takes half a second.
 def _digits() -> Source:
     """Open scikit-learn's 1,797 handwritten digits of 8 x 8 pixels and 17 gray levels; mirroring changes a digit."""
-    require("sklearn")
     from datasets import ClassLabel, Dataset, Features, Image
     from sklearn.datasets import load_digits
 

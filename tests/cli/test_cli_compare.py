@@ -11,6 +11,7 @@ import pytest
 
 import nas as package
 from nas.api.comparison_makers import zoo_references
+from nas.arch.code import parse_text
 from nas.data.load import load_split
 from nas.noise import wilson
 from nas.zoo.catalog import zoo_names, zoo_network
@@ -29,12 +30,18 @@ def _tiny(nas: Nas) -> str:
     return "tiny.txt"
 
 
+SMALL = """net channels=3 resolution=16 classes=10 padding=same bn=0.01/0.001 act=relu6
+stem conv k3 s2 c8
+mbconv r1 k3 s2 e3 c16
+head conv c32"""
+
+
 def trained(nas: Nas, name: str, seed: int) -> str:
-    """A weights file whose weights are those of a seed."""
+    """A weights file of a small network, whose weights are those of a seed."""
     import torch
 
     torch.manual_seed(seed)
-    arch = package.load_architecture("mnasnet-small").adapted(resolution=16, classes=10)
+    arch = parse_text(SMALL)
     network = package.TrainedNetwork(arch, package.to_torch(arch).state_dict(), normalization=NORMALIZATION)
     package.save_weights(network, nas.folder / name)
     return name

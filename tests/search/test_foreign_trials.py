@@ -1,6 +1,7 @@
 """Trials that other programs write into the study of a search: counted, named, left out, and never changed."""
 
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -153,10 +154,17 @@ def test_a_search_with_trials_of_other_programs_is_the_same_search(
     assert stored(in_optuna(url), numbers) == before
 
 
+@pytest.fixture(name="of_two_trials", scope="module")
+def _of_two_trials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a search of two trials, which tests copy."""
+    file = tmp_path_factory.mktemp("two-trials") / "nas.db"
+    go(f"sqlite:///{file}", 2)
+    return file
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_of_them_is_told_from_those_of_nas(tmp_path: Path, kind: str) -> None:
-    url = f"sqlite:///{tmp_path / 'nas.db'}"
-    go(url, 2)
+def test_each_of_them_is_told_from_those_of_nas(tmp_path: Path, of_two_trials: Path, kind: str) -> None:
+    url = f"sqlite:///{shutil.copy(of_two_trials, tmp_path)}"
     other = in_optuna(url)
     KINDS[kind](other)
     assert [is_own(trial, ["macs"]) for trial in other.get_trials()] == [True, True, False]
