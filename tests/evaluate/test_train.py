@@ -223,4 +223,5 @@ def test_two_epochs_on_cifar_are_far_above_chance() -> None:
     if "NAS_TEST_DATA" not in os.environ:
         pytest.skip("NAS_TEST_DATA does not name the folder of test data")
     data = load_images(str(Path(os.environ["NAS_TEST_DATA"]) / "cifar10_small"), resolution=32, images=2000)
+    # Chance is .1, with a standard error of .007 on the 2,000 validation images.
     assert list(TrainEvaluator(data).evaluate(preset("mobilenetv2"), 2))[-1] > 0.16
